@@ -1,0 +1,30 @@
+"""ulmo: large acoustic models. Any recording to tokens.
+
+The public names are loaded when they are first used: `import ulmo` brings neither
+TensorFlow nor Keras.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ulmo.preprocessing import preprocess
+    from ulmo.tokenizer import Tokenizer, load_tokenizer
+    from ulmo.tokens import Tokens
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Tokenizer": "ulmo.tokenizer",
+    "load_tokenizer": "ulmo.tokenizer",
+    "Tokens": "ulmo.tokens",
+    "preprocess": "ulmo.preprocessing",
+}
+
+__all__ = ["Tokenizer", "Tokens", "__version__", "load_tokenizer", "preprocess"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ulmo' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

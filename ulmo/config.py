@@ -1,0 +1,261 @@
+"""Frozen, validated settings; TOML and JSON both ways.
+
+Every command is ruled by one of the three groups here. A group lies as JSON beside what was
+made with it (prep.json, train.json, tokenizer.json), so that nothing has to be typed twice.
+"""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class UserError(Exception):
+    """A mistake that the user can put right: its text is one line, and says how."""
+
+
+class Settings(BaseModel):
+    """Frozen, and closed: an unknown key, a NaN or a value out of bounds is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Self:
+        """Validate values that came from a user; raise UserError with one line for them."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError("; ".join(_complaints(error))) from None
+
+
+TileSize = Annotated[int, Field(ge=8, le=2048)]
+
+
+class PrepSettings(Settings):
+    """How a recording becomes tiles. Frequencies in hertz, lengths in samples."""
+
+    frontend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "mel"
+    sample_rate: Annotated[int, Field(ge=100, le=4_000_000)] = 16000
+    """Recordings are resampled to this rate."""
+    tile_size: TileSize = 224
+    """M: bins and frames of a tile. 224 divides by 16 and is the usual size of image encoders."""
+    hop_length: Annotated[int, Field(ge=1, le=1_000_000)] = 160
+    """160: 10 ms at 16 kHz, so that a tile of 224 frames lasts 2.24 s."""
+    n_fft: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
+    """FFT length. None: 2M for `stft`; for `mel` the least power of two that feeds every band."""
+    win_length: Annotated[int, Field(ge=2, le=1 << 20)] | None = None
+    """Window length. None: n_fft for `stft`, 2.5 hops (25 ms) rounded to even for `mel`."""
+    fmin: Annotated[float, Field(ge=0, le=2_000_000)] | None = None
+    """Lowest frequency. None: 0 for `mel`; for `cqt` sample_rate / 490 (32.7 Hz at 16 kHz)."""
+    fmax: Annotated[float, Field(gt=0, le=2_000_000)] | None = None
+    """Highest frequency of `mel`. None: sample_rate / 2."""
+    bins_per_octave: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Of `cqt`. None: the fewest with which M bins from fmin stay below Nyquist."""
+    floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
+    """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
+    normalization: Literal["corpus", "recording", "tile"] = "corpus"
+    overlap: Annotated[int, Field(ge=0)] = 0
+    """Frames that consecutive tiles share."""
+    channels: Annotated[str, Field(pattern=r"^(mix|each|\d{1,4})$")] = "mix"
+    """`mix` averages the channels, `each` treats each as a recording, N takes one (0 the first)."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.overlap >= self.tile_size:
+            raise ValueError(f"overlap {self.overlap} must be less than tile_size {self.tile_size}")
+        return self
+
+    @property
+    def tile_hop(self) -> int:
+        """Frames from one tile's start to the next."""
+        return self.tile_size - self.overlap
+
+
+Stride = Annotated[int, Field(ge=1, le=512)]
+
+
+class ModelSettings(Settings):
+    """The VQ-VAE: the seed's symbols M, E, EMB, CB, D and the EMA coefficient, and the plan."""
+
+    tile_size: TileSize = 224
+    encoder_layers: Annotated[int, Field(ge=1, le=8)] = 4
+    embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 32
+    codebook_size: Annotated[int, Field(ge=2, le=65_472)] = 512
+    """CB. At most 65 472, so that every id, the special tokens too, fits into uint16."""
+    decoder_layers: Annotated[int, Field(ge=1, le=8)] = 4
+    ema_coeff: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the codebook's moving averages (van den Oord et al. 2017, appendix A.1)."""
+    commitment_cost: Annotated[float, Field(ge=0, le=100)] = 0.25
+    """beta of van den Oord et al. 2017, equation 3."""
+    width: Annotated[int, Field(ge=2, le=2048)] = 128
+    """Channels inside; the layer at full resolution has half of them."""
+    frequency_stride: Stride = 16
+    time_stride: Stride = 16
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in ("frequency_stride", "time_stride"):
+            if getattr(self, name) > self.tile_size:
+                raise ValueError(f"{name} must be at most tile_size {self.tile_size}")
+        return self
+
+    @property
+    def encoder_strides(self) -> tuple[tuple[int, int], ...]:
+        """(frequency, time) stride of each encoder layer: ((4, 4), (2, 2), (2, 2), (1, 1))."""
+        return self._strides(self.encoder_layers)
+
+    @property
+    def decoder_strides(self) -> tuple[tuple[int, int], ...]:
+        """(frequency, time) upsampling of each decoder layer, the mirror of the encoder's rule."""
+        return self._strides(self.decoder_layers)[::-1]
+
+    def _strides(self, layers: int) -> tuple[tuple[int, int], ...]:
+        frequency = spread_stride(self.frequency_stride, layers)
+        return tuple(zip(frequency, spread_stride(self.time_stride, layers), strict=True))
+
+    @property
+    def bands(self) -> int:
+        """Tokens in one column: frequency bands of the grid."""
+        return -(-self.tile_size // self.frequency_stride)
+
+    @property
+    def columns(self) -> int:
+        """Token columns of one tile."""
+        return -(-self.tile_size // self.time_stride)
+
+    @property
+    def time_context(self) -> tuple[int, int]:
+        """Frames that a column of the encoder sees before and after its own stride: (30, 30)."""
+        before = after = 0
+        step = 1
+        for _, stride in self.encoder_strides:
+            first, last = same_padding(stride)
+            before, after = before + first * step, after + last * step
+            step *= stride
+        return before, after
+
+    @property
+    def decoder_time_context(self) -> tuple[int, int]:
+        """Columns before and after a column that its decoded frames depend on: (2, 2)."""
+        *upsampling, rearranged = (time for _, time in self.decoder_strides)
+        first, last = -1, self.time_stride // rearranged  # what the last layer's kernel of 3 sees
+        for stride in reversed(upsampling):
+            before = same_padding(stride)[0]
+            first = -((kernel_size(stride) - 1 - before - first) // stride)
+            last = (last + before) // stride
+        return -first, last
+
+
+class TrainSettings(Settings):
+    """How the model is trained."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Stop cleanly after so much training time, whatever the epoch."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Share of the recordings (never of the tiles) held out."""
+    patience: Annotated[int, Field(ge=1)] = 5
+    """Epochs without a better validation reconstruction before training stops early."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """A checkpoint is written at each epoch's end, and inside an epoch after so long."""
+    mixed_precision: bool = False
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """0: as many as there are cores. With 1, the same seed and data give the same weights."""
+
+
+class Config(Settings):
+    """What a TOML file may hold: any of the tables [prep], [model] and [train]."""
+
+    prep: PrepSettings = PrepSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def spread_stride(total: int, layers: int) -> tuple[int, ...]:
+    """Spread a total stride over the layers of one axis, the largest factor first.
+
+    The prime factors of the total are merged, the two smallest first, for as long as there
+    are more of them than layers, or none reaches 4: feature maps at full resolution are what
+    training time is spent on (facts of 2026-11: 61 against 31 tiles a second), so the first
+    layer shrinks them hardest.
+
+    >>> spread_stride(16, 4), spread_stride(56, 4), spread_stride(16, 2)
+    ((4, 2, 2, 1), (7, 2, 2, 2), (4, 4))
+    """
+    factors = _prime_factors(total)
+    while len(factors) > layers or (len(factors) > 1 and factors[-1] < 4):
+        factors = sorted([factors[0] * factors[1], *factors[2:]])
+    return (*reversed(factors), *(1,) * (layers - len(factors)))
+
+
+def _prime_factors(number: int) -> list[int]:
+    factors = []
+    divisor = 2
+    while number > 1:
+        while number % divisor == 0:
+            factors.append(divisor)
+            number //= divisor
+        divisor += 1
+    return factors
+
+
+def kernel_size(stride: int) -> int:
+    """Kernel of a layer: twice its stride, so that neighbours overlap by half; 3 for stride 1."""
+    return 2 * stride if stride > 1 else 3
+
+
+def same_padding(stride: int) -> tuple[int, int]:
+    """Zeros that a layer adds before and after an axis whose length its stride divides."""
+    excess = kernel_size(stride) - stride
+    return excess // 2, excess - excess // 2
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Tables of a settings file, checked for unknown keys and bad values, defaults left out."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as TOML: {error}") from None
+    try:
+        Config.read(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return values
+
+
+def to_toml(tables: dict[str, Settings]) -> str:
+    """Settings as TOML, a table each; None is written by leaving the key out."""
+    return tomli_w.dumps(
+        {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
+    )
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a value, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    """One phrase for each complaint: the setting, what is wrong, what was given."""
+    phrases = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            phrases.append(f"unknown setting {name!r}")
+        elif item["type"] == "value_error":
+            phrases.append(str(item["ctx"]["error"]))
+        else:
+            phrases.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
+    return phrases

@@ -1,0 +1,245 @@
+"""The VQ-VAE: encoder | quantizer | decoder, its losses, and its weights by name."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings
+from ulmo.models.decoder import Decoder
+from ulmo.models.encoder import Encoder
+from ulmo.models.quantizers.ema import VectorQuantizerEMA
+
+
+class VQVAEOutput(NamedTuple):
+    """What the model makes of tiles (B, M, frames, 1); the last six are the quantizer's."""
+
+    reconstruction: Any
+    """(B, M, frames, 1) float32."""
+    latents: Any
+    """(B, columns, bands, EMB) float32, before quantisation."""
+    ids: Any
+    """(B, columns, bands) int32."""
+    distances: Any
+    """(B, columns, bands): squared Euclidean distance of each latent to its code."""
+    commitment: Any
+    """Scalar loss."""
+    codebook: Any
+    """Scalar: the commitment again, a metric."""
+    perplexity: Any
+    """Scalar, of this batch."""
+    usage: Any
+    """Scalar, of this batch."""
+
+
+@keras.saving.register_keras_serializable(package="ulmo")
+class VQVAE(keras.Model):
+    """Vector-quantised autoencoder (van den Oord et al. 2017) of built parts.
+
+    Trains with `compile(optimizer)` and `fit`, or by `train_step` in a loop of one's own. The
+    loss is equation 3 there, with means in place of sums and the codebook's term replaced by
+    moving averages: the mean squared error over the valid frames of the batch, plus
+    `commitment_cost` times the commitment. 0.25: beta of that paper, which found 0.1 to 2.0
+    to work alike.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        quantizer: Any,
+        decoder: Any,
+        commitment_cost: float = 0.25,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.quantizer = quantizer
+        self.decoder = decoder
+        self.commitment_cost = commitment_cost
+
+    def build(self, x_shape: tuple[int | None, ...]) -> None:
+        """Create the weights of all parts, from (B, M, frames, 1)."""
+        encoder = self.encoder
+        bands = -(-encoder.tile_size // encoder.frequency_stride)
+        latents_shape = (x_shape[0], None, bands, encoder.embedding_dim)
+        encoder.build(x_shape)
+        self.quantizer.build(latents_shape)
+        self.decoder.build(latents_shape)
+
+    def call(self, x: Any, valid_frames: Any = None, training: bool = False) -> VQVAEOutput:
+        """Encode, quantise and decode tiles (B, M, frames, 1).
+
+        `valid_frames` (B,) int32: frames from here on are padding. They are set to zero, as
+        what lies behind a recording's end is when it is tokenised whole, and a token weighs
+        with the share of its frames that are valid. None: every frame is valid.
+        ValueError if the decoder's output has not the shape of x.
+        """
+        frames = ops.shape(x)[2]
+        if valid_frames is not None:
+            x = ops.where(_valid_cells(valid_frames, frames), x, 0)
+        latents = self.encoder(x)
+        weights = self._token_weights(latents, frames if valid_frames is None else valid_frames)
+        quantized = self.quantizer(latents, weights=weights, training=training)
+        reconstruction = self.decoder(quantized.quantized, frames=frames)
+        _same_shape(x, reconstruction)
+        return VQVAEOutput(
+            reconstruction=reconstruction,
+            latents=latents,
+            ids=quantized.ids,
+            distances=quantized.distances,
+            commitment=quantized.commitment,
+            codebook=quantized.codebook,
+            perplexity=quantized.perplexity,
+            usage=quantized.usage,
+        )
+
+    def _token_weights(self, latents: Any, valid_frames: Any) -> Any:
+        """(B, columns, bands): share of a column's frames, padding too, that are valid."""
+        stride = self.encoder.time_stride
+        batch, columns, bands, _ = ops.shape(latents)
+        left = ops.reshape(valid_frames, (-1, 1)) - ops.arange(columns) * stride
+        weights = ops.clip(ops.cast(left, "float32") / stride, 0, 1)
+        return ops.broadcast_to(weights[:, :, None], (batch, columns, bands))
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of the optimizer and of the codebook; scalars of this batch.
+
+        `data` is x, or (x, valid_frames). Under float16 the optimizer scales the loss.
+        """
+        with tf.GradientTape() as tape:
+            losses = self._measure(data, training=True)
+            loss = self.optimizer.scale_loss(losses["total"])
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return losses
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The scalars of `train_step`; changes nothing."""
+        return self._measure(data, training=False)
+
+    def _measure(self, data: Any, training: bool) -> dict[str, Any]:
+        x, valid_frames, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x = ops.convert_to_tensor(x, "float32")
+        output = self(x, valid_frames=valid_frames, training=training)
+        error = output.reconstruction - x
+        if valid_frames is None:
+            reconstruction = ops.mean(ops.square(error))
+        else:
+            valid = _valid_cells(valid_frames, ops.shape(x)[2])
+            squares = ops.square(ops.where(valid, error, 0))
+            columns = ops.sum(ops.cast(valid, "float32"))
+            reconstruction = ops.divide_no_nan(ops.sum(squares), columns * ops.shape(x)[1])
+        return {
+            "total": reconstruction + self.commitment_cost * output.commitment,
+            "reconstruction": reconstruction,
+            "commitment": output.commitment,
+            "codebook": output.codebook,
+            "perplexity": output.perplexity,
+            "usage": output.usage,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The parts, serialised, and the commitment cost."""
+        parts = {name: getattr(self, name) for name in ("encoder", "quantizer", "decoder")}
+        return {
+            **super().get_config(),
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
+            "commitment_cost": self.commitment_cost,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model that `get_config` describes, without its weights."""
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("encoder", "quantizer", "decoder")
+        }
+        return cls(**{**config, **parts})
+
+
+def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
+    """The model of the settings, with weights that depend on the seed alone."""
+    seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
+    encoder_seed, quantizer_seed, decoder_seed = (int(number) for number in seeds)
+    shared = {
+        "tile_size": settings.tile_size,
+        "embedding_dim": settings.embedding_dim,
+        "frequency_stride": settings.frequency_stride,
+        "time_stride": settings.time_stride,
+        "width": settings.width,
+    }
+    model = VQVAE(
+        Encoder(encoder_layers=settings.encoder_layers, seed=encoder_seed, **shared),
+        VectorQuantizerEMA(
+            codebook_size=settings.codebook_size,
+            embedding_dim=settings.embedding_dim,
+            ema_coeff=settings.ema_coeff,
+            seed=quantizer_seed,
+        ),
+        Decoder(decoder_layers=settings.decoder_layers, seed=decoder_seed, **shared),
+        commitment_cost=settings.commitment_cost,
+    )
+    model.build((None, settings.tile_size, None, 1))
+    return model
+
+
+def weights_of(model: VQVAE) -> dict[str, NDArray[np.float32]]:
+    """All weights of encoder, codebook and decoder, float32, by stable names.
+
+    Names: `encoder.conv_0.kernel` (height, width, in, out), `encoder.conv_0.bias`, ...,
+    `encoder.project.kernel`, `codebook` (CB, EMB), `decoder.layer_0.kernel`, ...; a
+    transposed convolution's kernel is (height, width, out, in), as in Keras.
+    """
+    return {
+        name: ops.convert_to_numpy(ops.cast(variable, "float32"))
+        for name, variable in _variables(model)
+    }
+
+
+def set_weights_of(model: VQVAE, weights: dict[str, NDArray[np.float32]]) -> None:
+    """Set what `weights_of` returned; the codebook's averages start anew from it.
+
+    ValueError if a name is missing or unknown or a shape is wrong; then nothing is changed.
+    """
+    variables = dict(_variables(model))
+    if missing := sorted(variables.keys() - weights.keys()):
+        raise ValueError(f"weights are missing: {', '.join(missing)}")
+    if unknown := sorted(weights.keys() - variables.keys()):
+        raise ValueError(f"weights are unknown: {', '.join(unknown)}")
+    for name, variable in variables.items():
+        if weights[name].shape != variable.shape:
+            raise ValueError(f"{name} has shape {weights[name].shape}, not {variable.shape}")
+    for name, variable in variables.items():
+        variable.assign(weights[name])
+    model.quantizer.start(weights["codebook"], np.ones(len(weights["codebook"])))
+
+
+def _variables(model: VQVAE) -> Iterator[tuple[str, Any]]:
+    yield from _layer_variables("encoder", [*model.encoder.convs, model.encoder.project])
+    yield "codebook", model.quantizer.codebook
+    yield from _layer_variables("decoder", model.decoder.blocks)
+
+
+def _layer_variables(prefix: str, layers: list[Any]) -> Iterator[tuple[str, Any]]:
+    for layer in layers:
+        yield f"{prefix}.{layer.name}.kernel", layer.kernel
+        yield f"{prefix}.{layer.name}.bias", layer.bias
+
+
+def _valid_cells(valid_frames: Any, frames: Any) -> Any:
+    """(B, 1, frames, 1) bool: which cells of tiles (B, M, frames, 1) are no padding."""
+    return ops.arange(frames)[None, None, :, None] < ops.reshape(valid_frames, (-1, 1, 1, 1))
+
+
+def _same_shape(x: Any, reconstruction: Any) -> None:
+    """Raise ValueError, naming both shapes, where two known dimensions differ."""
+    pairs = zip(x.shape, reconstruction.shape, strict=True)
+    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        raise ValueError(
+            f"the decoder made {tuple(reconstruction.shape)} of tiles {tuple(x.shape)}: "
+            "tile_size and strides of encoder and decoder must agree"
+        )

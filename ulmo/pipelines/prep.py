@@ -1,0 +1,248 @@
+"""ulmo-prep: a folder of recordings becomes a folder of tiles.
+
+    recordings -> jobs of a few recordings -> shards and a record a job -> two manifests
+
+A job is planned from names and sizes alone, and depends on nothing but its own recordings, the
+settings and the corpus constants. Any number of workers, killed and run again any number of
+times, therefore leave the same bytes.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pyarrow.parquet as pq
+
+from ulmo.config import PrepSettings, UserError, fingerprint
+from ulmo.pipelines.prep_job import (
+    FINISHED,
+    Job,
+    JobRecord,
+    Stretch,
+    measure_stretches,
+    portable,
+    run_job,
+)
+from ulmo.preprocessing.audio import find_recordings
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.normalize import Moments, Normalization
+from ulmo.preprocessing.store import (
+    RECORDINGS_SCHEMA,
+    TILES_SCHEMA,
+    Manifest,
+    read_manifest,
+    tiles_fingerprint,
+    write_json,
+    write_table,
+)
+
+JOB_FILES = 64
+JOB_BYTES = 8 << 20
+"""A job ends with the recording that reaches either: small enough to balance two workers."""
+STATISTICS_RECORDINGS = 256
+"""Recordings, evenly spread, from which the corpus constants are learned."""
+
+Progress = Callable[[int], None]
+"""Called with the bytes of input that are done since the last call."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class PrepSummary(NamedTuple):
+    """What the job came to."""
+
+    out_dir: Path
+    recordings: int
+    hours: float
+    tiles: int
+    statuses: dict[str, int]
+    refused: list[tuple[str, str, str]]
+    """Path, reason code and detail of each."""
+    reused: bool
+    """True where everything was there already."""
+
+
+class InputFile(NamedTuple):
+    """A recording as the plan knows it."""
+
+    path: Path  # below AUDIO_DIR
+    size: int
+    mtime_ns: int
+
+
+def prepare(
+    audio_dir: Path,
+    out_dir: Path,
+    settings: PrepSettings,
+    *,
+    workers: int = 1,
+    progress: Callable[[int], Progress] | None = None,
+) -> PrepSummary:
+    """Prepare every recording below a folder; `progress` is given the total in bytes first.
+
+    Raises UserError for settings that cannot be met, for folders that do not fit and for an
+    output that was made with other settings.
+    """
+    build_frontend(settings)
+    files = list_inputs(audio_dir, out_dir)
+    plan = fingerprint([[portable(file.path), file.size] for file in files])
+    manifest = _claim(out_dir, settings, plan)
+    if manifest.complete:
+        return _summary(out_dir, reused=True)
+    advance = progress(sum(file.size for file in files)) if progress else _silent
+    with ExitStack() as stack:
+        apply = _mapper(stack, workers, len(files))
+        if settings.normalization == "corpus" and manifest.normalization is None:
+            constants = _corpus_constants(apply, audio_dir, settings, files)
+            manifest = manifest.model_copy(update={"normalization": constants})
+            write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
+        jobs = plan_jobs(audio_dir, out_dir, manifest, files)
+        for job, _ in zip(jobs, apply(run_job, jobs), strict=True):
+            advance(job.size)
+    _finish(out_dir, manifest, jobs)
+    return _summary(out_dir, reused=False)
+
+
+def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:
+    """Every sound file below the folder, in a fixed order."""
+    if not audio_dir.is_dir():
+        raise UserError(f"{audio_dir} is not a folder")
+    found = find_recordings(audio_dir, skip=out_dir)
+    if not found:
+        raise UserError(f"no recordings below {audio_dir} (.wav, .flac, .ogg and others)")
+    files = []
+    for path in found:
+        try:
+            status = (audio_dir / path).stat()
+        except OSError:
+            files.append(InputFile(path, 0, 0))
+        else:
+            files.append(InputFile(path, status.st_size, status.st_mtime_ns))
+    return files
+
+
+def plan_jobs(
+    audio_dir: Path, out_dir: Path, manifest: Manifest, files: Sequence[InputFile]
+) -> list[Job]:
+    """Consecutive recordings, grouped by number and size."""
+    groups: list[list[InputFile]] = [[]]
+    for file in files:
+        if len(groups[-1]) >= JOB_FILES or sum(f.size for f in groups[-1]) >= JOB_BYTES:
+            groups.append([])
+        groups[-1].append(file)
+    frame = manifest.model_dump(mode="json", include={"settings", "normalization"})
+    return [
+        Job(
+            index=index,
+            key=fingerprint([frame, [[portable(f.path), f.size, f.mtime_ns] for f in group]]),
+            audio_dir=audio_dir,
+            out_dir=out_dir,
+            settings=manifest.settings,
+            normalization=manifest.normalization,
+            paths=tuple(file.path for file in group),
+            size=sum(file.size for file in group),
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _claim(out_dir: Path, settings: PrepSettings, plan: str) -> Manifest:
+    """The manifest of an output that is ours to begin or to go on with."""
+    present = read_manifest(out_dir) if out_dir.exists() else None
+    if present is None:
+        if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+            raise UserError(f"{out_dir} exists and holds other things: choose a new folder")
+    elif present.settings != settings:
+        changed = ", ".join(
+            f"{name} {old!r} there, {getattr(settings, name)!r} here"
+            for name, old in present.settings
+            if old != getattr(settings, name)
+        )
+        raise UserError(f"{out_dir} was made with other settings ({changed}): choose a new folder")
+    elif present.plan == plan:
+        return present
+    manifest = Manifest(settings=settings, plan=plan)
+    for folder in (out_dir / "tiles", out_dir / FINISHED):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _mapper(
+    stack: ExitStack, workers: int, most: int
+) -> Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]:
+    """`map`, here or in processes; results come in the order of what went in.
+
+    Processes are spawned: forking one that runs threads can hang.
+    """
+    if min(workers, most) <= 1:
+        return map
+    pool = ProcessPoolExecutor(min(workers, most), mp_context=get_context("spawn"))
+    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+    return pool.map
+
+
+def _corpus_constants(
+    apply: Callable[..., Iterator[Moments]],
+    audio_dir: Path,
+    settings: PrepSettings,
+    files: Sequence[InputFile],
+) -> Normalization:
+    step = max(1, len(files) / STATISTICS_RECORDINGS)
+    chosen = [files[int(i * step)] for i in range(int(len(files) / step))]
+    stretches = [Stretch(audio_dir / file.path, settings) for file in chosen]
+    return sum(apply(measure_stretches, stretches), Moments()).normalization()
+
+
+def _finish(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> None:
+    """Merge the jobs' records into the manifests; then prep.json says that all is there."""
+    records = [JobRecord.read_file(job) for job in jobs]
+    recordings = [row for record in records for row in record.recordings]
+    tiles = [row for record in records for row in record.tiles]
+    write_table(out_dir / "recordings.parquet", recordings, RECORDINGS_SCHEMA)
+    write_table(out_dir / "tiles.parquet", tiles, TILES_SCHEMA)
+    _drop_orphans(out_dir / "tiles", {row["shard"] for row in tiles})
+    complete = manifest.model_copy(
+        update={
+            "complete": True,
+            "recordings": len(recordings),
+            "tiles": len(tiles),
+            "fingerprint": tiles_fingerprint(manifest, (row["crc32c"] for row in tiles)),
+        }
+    )
+    write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
+    shutil.rmtree(out_dir / FINISHED)
+
+
+def _drop_orphans(folder: Path, wanted: set[str]) -> None:
+    """Remove what an interrupted or an earlier plan left."""
+    for path in folder.iterdir():
+        if path.name not in wanted and path.name.endswith((".npy", ".tmp")):
+            path.unlink()
+
+
+def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
+    rows: list[dict[str, Any]] = pq.read_table(out_dir / "recordings.parquet").to_pylist()
+    statuses: dict[str, int] = {}
+    for row in rows:
+        statuses[row["status"]] = statuses.get(row["status"], 0) + 1
+    return PrepSummary(
+        out_dir=out_dir,
+        recordings=len(rows),
+        hours=sum(row["duration_s"] or 0.0 for row in rows) / 3600,
+        tiles=sum(row["tiles"] for row in rows),
+        statuses=statuses,
+        refused=[
+            (row["path"], row["reason"], row["detail"])
+            for row in rows
+            if row["status"] == "refused"
+        ],
+        reused=reused,
+    )
+
+
+def _silent(_: int) -> None: ...

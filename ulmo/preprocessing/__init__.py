@@ -1,0 +1,53 @@
+"""Recordings to tiles. Knows neither Keras nor TensorFlow."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.audio import read_mono, resample
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.spectrogram import normalized_tiles
+
+__all__ = ["preprocess"]
+
+Array = NDArray[np.float32]
+
+
+def preprocess(
+    source: str | Path | Array,
+    *,
+    sample_rate: int | None = None,
+    settings: PrepSettings | None = None,
+    normalization: Normalization | None = None,
+) -> Array:
+    """Tiles (n, M, M, 1) of one recording, float32 and finite.
+
+    `source` is a file, or samples (n,) with full scale 1 and their `sample_rate` in hertz. Of a
+    file with several channels the mean is taken. Without settings the defaults hold, normalised
+    by the recording itself; the mode `corpus` needs its constants as `normalization`.
+
+    Raises RefusedError for a file that cannot be read, UserError for settings that cannot be met.
+    """
+    settings = settings or PrepSettings(normalization="recording")
+    if settings.normalization == "corpus" and normalization is None:
+        raise UserError("normalization 'corpus' needs its constants: pass normalization=")
+    rate = settings.sample_rate
+
+    def samples() -> "list[Array]":
+        if isinstance(source, str | Path):
+            return list(read_mono(Path(source), sample_rate=rate))
+        if sample_rate is None:
+            raise UserError("samples without a rate: pass sample_rate=")
+        mono = np.nan_to_num(np.asarray(source, np.float32), posinf=0, neginf=0)
+        if mono.ndim != 1:
+            raise UserError(f"samples must have the shape (n,), not {mono.shape}")
+        return list(resample([mono], sample_rate, rate))
+
+    frontend = build_frontend(settings)
+    tiles = [t.values for t in normalized_tiles(samples, frontend, settings, normalization)]
+    if not tiles:
+        return np.empty((0, settings.tile_size, settings.tile_size, 1), np.float32)
+    return np.stack(tiles)

@@ -1,0 +1,258 @@
+"""Recordings: find, open, repair, choose channels, resample, all in bounded blocks."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from ulmo.preprocessing.riff import WavLayout, read_layout
+
+SUFFIXES = frozenset(
+    ".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .caf .au".split()  # noqa: SIM905
+)
+BLOCK_FRAMES = 1 << 16
+MAX_CHANNELS = 1024
+RATES = range(100, 4_000_001)
+MAX_AMPLITUDE = 1e6
+"""Samples beyond this (120 dB over full scale) are taken for damage, as NaN and Inf are."""
+
+Samples: TypeAlias = NDArray[np.float32]
+Status = Literal["ok", "repaired", "partial", "refused"]
+
+
+class RefusedError(Exception):
+    """A recording that cannot be used: a stable reason code, and a line for people."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Verdict(NamedTuple):
+    """What became of a recording: a status, and unless it is `ok` a stable reason code."""
+
+    status: Status
+    reason: str | None = None
+
+
+class Recording:
+    """An open recording: its true sizes, and its samples in blocks.
+
+    `verdict`, `detail`, `frames_read`, `frames_missing` and `peak` speak of the last run of
+    `blocks`, and are final once that has run out.
+    """
+
+    def __init__(self, file: soundfile.SoundFile, layout: WavLayout | None, repaired: bool) -> None:
+        self._file = file
+        self.sample_rate: int = file.samplerate
+        self.channels: int = file.channels
+        self.frames: int = file.frames
+        self._begin()
+        self._header_missing = 0
+        if layout is not None and layout.subtype is not None:
+            self._header_missing = -(-layout.bytes_missing // max(layout.block_align, 1))
+        self._repaired = repaired or bool(layout and layout.oversized)
+
+    def _begin(self) -> None:
+        self.frames_read = 0
+        self.non_finite = 0
+        self.peak = 0.0
+        self._broken = False
+
+    @property
+    def frames_missing(self) -> int:
+        """Frames that the header or the decoder promised and that could not be read."""
+        return self._header_missing + (self.frames - self.frames_read if self._broken else 0)
+
+    @property
+    def verdict(self) -> Verdict:
+        """`partial` outweighs `repaired`."""
+        if self._broken:
+            return Verdict("partial", "decode_error")
+        if self._header_missing:
+            return Verdict("partial", "truncated")
+        if self.non_finite:
+            return Verdict("repaired", "non_finite")
+        if self._repaired:
+            return Verdict("repaired", "header_sizes")
+        return Verdict("ok")
+
+    @property
+    def detail(self) -> str | None:
+        """The verdict for people."""
+        match self.verdict.reason:
+            case "decode_error":
+                return f"the decoder failed after {self.frames_read} of {self.frames} frames"
+            case "truncated":
+                return f"the file ends {self.frames_missing} frames before its header says"
+            case "non_finite":
+                return f"{self.non_finite} samples were no numbers, or huge: set to 0"
+            case "header_sizes":
+                return "the sizes in the header are wrong: read by the file's length"
+        return None
+
+    def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
+        """Samples as float32 blocks (n, channels), full scale 1, every one finite.
+
+        A decoder that fails in the middle ends the iteration, and makes the verdict `partial`.
+        """
+        self._begin()
+        if self._file.tell() != start:
+            self._file.seek(start)
+        left = self.frames if frames is None else frames
+        while left > 0:
+            block = self._read(min(BLOCK_FRAMES, left))
+            if not len(block):
+                self._broken = frames is None
+                return
+            left -= len(block)
+            self.frames_read += len(block)
+            yield self._clean(block)
+
+    def _read(self, frames: int) -> Samples:
+        try:
+            block: Samples = self._file.read(frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            return np.empty((0, self.channels), np.float32)
+        return block
+
+    def _clean(self, block: Samples) -> Samples:
+        peak = float(np.abs(block).max())
+        if not peak <= MAX_AMPLITUDE:
+            bad = ~(np.abs(block) <= MAX_AMPLITUDE)
+            self.non_finite += int(bad.sum())
+            block = np.where(bad, np.float32(0), block)
+            peak = float(np.abs(block).max())
+        self.peak = max(self.peak, peak)
+        return block
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[Recording]:
+    """Open a sound file of any kind that libsndfile reads; raise RefusedError with a reason."""
+    try:
+        layout = read_layout(path)
+        if path.stat().st_size == 0:
+            raise RefusedError("empty_file", "the file has no bytes")
+        with _sound_file(path, layout) as file:
+            _check(file)
+            yield Recording(file, layout, repaired=bool(layout and layout.unfinished))
+    except soundfile.LibsndfileError as error:
+        raise RefusedError("not_audio", str(error.error_string)) from None
+    except OSError as error:
+        raise RefusedError("unreadable", error.strerror or str(error)) from None
+
+
+@contextmanager
+def _sound_file(path: Path, layout: WavLayout | None) -> Iterator[soundfile.SoundFile]:
+    if layout is None or not layout.unfinished or layout.subtype is None:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            yield file
+        return
+    raw_format = {
+        "format": "RAW",
+        "subtype": layout.subtype,
+        "endian": "LITTLE",
+        "samplerate": layout.sample_rate,
+        "channels": layout.channels,
+    }
+    with path.open("rb") as raw, soundfile.SoundFile(_Tail(raw, layout), **raw_format) as file:
+        yield file
+
+
+def _check(file: soundfile.SoundFile) -> None:
+    if file.samplerate not in RATES:
+        raise RefusedError("bad_rate", f"a sample rate of {file.samplerate} Hz is not supported")
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise RefusedError("bad_channels", f"{file.channels} channels are not supported")
+    if file.frames <= 0:
+        raise RefusedError("no_samples", "the file has a header but no samples")
+
+
+class _Tail(io.RawIOBase):
+    """What follows a header that is wrong, as a file of samples without a header."""
+
+    def __init__(self, file: io.BufferedReader, layout: WavLayout) -> None:
+        self._raw = file
+        self._offset = layout.data_offset
+        file.seek(self._offset)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = self._offset if whence == os.SEEK_SET else 0
+        return self._raw.seek(base + offset, whence) - self._offset
+
+    def tell(self) -> int:
+        return self._raw.tell() - self._offset
+
+    def readinto(self, buffer: Any) -> int:
+        return self._raw.readinto(buffer)
+
+
+def channel_list(channels: str, available: int) -> list[int | None]:
+    """Which streams a recording gives: None is the mean of all channels.
+
+    `channels` is `mix`, `each` or a number from 0; a number that is not there is refused.
+    """
+    if channels == "mix":
+        return [None]
+    if channels == "each":
+        return list(range(available))
+    if int(channels) >= available:
+        raise RefusedError("no_channel", f"channel {channels} of {available} (0 is the first)")
+    return [int(channels)]
+
+
+def pick_channel(blocks: Iterable[Samples], channel: int | None) -> Iterator[Samples]:
+    """One channel, or the mean of all (None), of blocks (n, channels): blocks (n,)."""
+    for block in blocks:
+        if channel is None:
+            yield block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
+        else:
+            yield np.ascontiguousarray(block[:, channel])
+
+
+def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
+    """Resample blocks (n,) from one rate in hertz to another, as a stream.
+
+    soxr at its quality HQ (20 bit). The result does not depend on where the blocks are cut.
+    """
+    if rate == new_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate, new_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(np.ascontiguousarray(block))
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> Iterator[Samples]:
+    """The whole way of one channel of a file: open, repair, choose, resample; blocks (n,)."""
+    with open_recording(path) as recording:
+        blocks = pick_channel(recording.blocks(), channel)
+        yield from resample(blocks, recording.sample_rate, sample_rate)
+
+
+def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:
+    """Sound files below a folder by their suffix, relative to it, in the order of their bytes.
+
+    Links to folders are not followed, so that no loop can trap the search; links to files are.
+    `skip` names a folder that is left out, such as the output's own.
+    """
+    found = []
+    skipped = skip.resolve() if skip else None
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = [name for name in folders if (here / name).resolve() != skipped]
+        for name in files:
+            path = here / name
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
+                found.append(path.relative_to(folder))
+    return sorted(found, key=lambda path: os.fsencode(path.as_posix()))

@@ -1,0 +1,63 @@
+"""The way of one channel of one recording: samples, power, decibels, normalised tiles."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings
+from ulmo.preprocessing.frontends import FrontEnd, stream_power
+from ulmo.preprocessing.normalize import Moments, Normalization, to_db
+from ulmo.preprocessing.tiles import Tile, cut_tiles
+
+Array = NDArray[np.float32]
+Source = Callable[[], Iterable[Array]]
+"""Gives the samples of a channel as blocks (n,) at the settings' rate, anew at each call."""
+
+
+class NormalizedTile(NamedTuple):
+    """A tile as the model sees it, and how to undo its normalisation."""
+
+    values: Array  # (M, M, 1)
+    start_frame: int
+    valid_frames: int
+    normalization: Normalization
+
+
+def levels(samples: Iterable[Array], frontend: FrontEnd, floor_db: float) -> Iterator[Array]:
+    """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine."""
+    for power in stream_power(frontend, samples):
+        yield to_db(power, floor_db)
+
+
+def normalized_tiles(
+    source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+) -> Iterator[NormalizedTile]:
+    """Tiles of one channel, normalised as the settings say.
+
+    `corpus` are the constants of that mode. The mode `recording` reads the source twice.
+    """
+    constants = corpus
+    if settings.normalization == "recording":
+        constants = measure(source(), frontend, settings.floor_db).normalization()
+    tiles = cut_tiles(
+        levels(source(), frontend, settings.floor_db),
+        tile_size=settings.tile_size,
+        overlap=settings.overlap,
+        fill=settings.floor_db,
+    )
+    for tile in tiles:
+        yield _normalize(tile, constants)
+
+
+def measure(samples: Iterable[Array], frontend: FrontEnd, floor_db: float) -> Moments:
+    """Moments of the levels of some samples."""
+    return sum((Moments.of(block) for block in levels(samples, frontend, floor_db)), Moments())
+
+
+def _normalize(tile: Tile, constants: Normalization | None) -> NormalizedTile:
+    if constants is None:
+        constants = Moments.of(tile.values[:, : tile.valid_frames]).normalization()
+    values = constants.apply(tile.values)[..., None]
+    return NormalizedTile(values, tile.start_frame, tile.valid_frames, constants)

@@ -1,0 +1,190 @@
+"""Tiles on disk: shards of .npy, two Parquet manifests, and prep.json over all."""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ulmo.config import PrepSettings, Settings, UserError, canonical_json
+from ulmo.preprocessing.atomic import publish
+from ulmo.preprocessing.normalize import Normalization
+
+Array = NDArray[np.float32]
+
+SCHEMA_VERSION = 1
+SHARD_TILES = 256
+"""Tiles in a shard at most: 51 MB at M = 224."""
+MAX_JSON_BYTES = 1 << 20
+
+TILES_SCHEMA = pa.schema(
+    [
+        ("shard", pa.string()),  # file name below tiles/
+        ("row", pa.int32()),  # tile in the shard
+        ("recording", pa.string()),  # path below AUDIO_DIR, as in recordings.parquet
+        ("channel", pa.int32()),  # null: the mean of all
+        ("start_sample", pa.int64()),  # centre of the first frame, at the settings' sample_rate
+        ("start_s", pa.float64()),
+        ("start_utc", pa.timestamp("us", tz="UTC")),
+        ("valid_frames", pa.int32()),  # what follows is filling
+        ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset
+        ("norm_scale_db", pa.float64()),
+        ("crc32c", pa.uint32()),  # of the tile's bytes
+    ]
+)
+RECORDINGS_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("status", pa.string()),  # ok, repaired, partial, refused
+        ("reason", pa.string()),  # a stable code; null when ok
+        ("detail", pa.string()),  # the same for people
+        ("sample_rate", pa.int32()),
+        ("channels", pa.int32()),
+        ("frames", pa.int64()),  # read
+        ("frames_missing", pa.int64()),  # declared, and not there
+        ("duration_s", pa.float64()),
+        ("bandwidth_hz", pa.float64()),  # of what the tiles show: half the lower of the two rates
+        ("peak_db", pa.float64()),  # largest sample re full scale; null for digital silence
+        ("tiles", pa.int32()),
+    ]
+)
+
+
+class Manifest(Settings):
+    """prep.json."""
+
+    schema_version: Literal[1] = 1
+    settings: PrepSettings
+    plan: Annotated[str, Field(max_length=64)]
+    """Hash over the list of input files; another list is another job."""
+    normalization: Normalization | None = None
+    """The constants of the mode `corpus`."""
+    complete: bool = False
+    recordings: int = 0
+    tiles: int = 0
+    fingerprint: Annotated[str, Field(max_length=64)] | None = None
+    """Hash over settings, constants and every tile's checksum."""
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Publish JSON that a person can read."""
+    with publish(path) as file:
+        file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_shard(path: Path, tiles: Sequence[Array]) -> None:
+    """Publish tiles (M, M, 1) as one array (n, M, M, 1), C order, .npy version 1."""
+    with publish(path) as file:
+        np.lib.format.write_array(file, np.stack(tiles), version=(1, 0), allow_pickle=False)
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    """Publish rows as Parquet (zstd); the same rows give the same bytes."""
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    with publish(path) as file:
+        file.write(buffer.getvalue())
+
+
+def checksum(tile: Array) -> int:
+    """CRC-32C of a tile's bytes in C order."""
+    return int(google_crc32c.value(np.ascontiguousarray(tile).tobytes()))
+
+
+def tiles_fingerprint(manifest: Manifest, checksums: Iterable[int]) -> str:
+    """SHA-256 over the settings, the constants and the tiles' checksums in order."""
+    head = canonical_json(manifest.model_dump(mode="json", include={"settings", "normalization"}))
+    return sha256(head.encode() + np.fromiter(checksums, np.dtype("<u4")).tobytes()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """prep.json of a folder, strictly checked; None where there is none."""
+    path = folder / "prep.json"
+    if not path.is_file():
+        return None
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise UserError(f"{path} is too large to be ours")
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON: prepare the tiles again") from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UserError(f"{path} was written by a newer ulmo (schema {version}): upgrade ulmo")
+    try:
+        return Manifest.read(values)
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({error}): prepare the tiles again") from None
+
+
+class TileStore:
+    """Prepared tiles, read at random without loading them: memory-mapped shards."""
+
+    def __init__(self, folder: Path) -> None:
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise UserError(f"{folder} holds no tiles: make them with ulmo-prep AUDIO_DIR {folder}")
+        if not manifest.complete:
+            raise UserError(f"{folder} is unfinished: run the same ulmo-prep again to complete it")
+        self.folder = folder
+        self.manifest = manifest
+        self.table = _read_table(folder / "tiles.parquet", TILES_SCHEMA)
+        self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
+        self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
+        if len(self.table) != manifest.tiles:
+            raise UserError(f"{folder}: tiles.parquet and prep.json disagree: prepare again")
+        self._shards: dict[str, Array] = {}
+        self._places = list(
+            zip(self.table["shard"].to_pylist(), self.table["row"].to_pylist(), strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def tile_size(self) -> int:
+        """M."""
+        return self.manifest.settings.tile_size
+
+    def read(self, indices: Iterable[int]) -> Array:
+        """Tiles (n, M, M, 1) by their rows in tiles.parquet."""
+        return np.stack([self._shard(shard)[row] for shard, row in map(self._place, indices)])
+
+    def normalization(self, index: int) -> Normalization:
+        """How one tile was normalised."""
+        row = self.table.slice(index, 1).to_pylist()[0]
+        return Normalization(offset_db=row["norm_offset_db"], scale_db=row["norm_scale_db"])
+
+    def _place(self, index: int) -> tuple[str, int]:
+        return self._places[index]
+
+    def _shard(self, name: str) -> Array:
+        if name not in self._shards:
+            path = self.folder / "tiles" / Path(name).name
+            try:
+                shard = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path} cannot be read ({error}): prepare again") from None
+            if shard.shape[1:] != (self.tile_size, self.tile_size, 1) or shard.dtype != np.float32:
+                raise UserError(f"{path} holds {shard.dtype} {shard.shape}: prepare again")
+            self._shards[name] = shard
+        return self._shards[name]
+
+
+def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read ({error}): prepare again") from None
+    if not table.schema.equals(schema):
+        raise UserError(f"{path} has other columns than this ulmo writes: prepare again")
+    return table

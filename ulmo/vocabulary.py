@@ -1,0 +1,39 @@
+"""Code ids, then the special tokens: what each integer in a tokens file means."""
+
+from dataclasses import dataclass
+
+SPECIAL_TOKENS = ("<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<gap>")
+MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Ids 0 .. codebook_size-1 are codes; the special tokens follow in a fixed order.
+
+    The size is rounded up to a multiple of 64, since embedding tables of such a height
+    are the fast ones on GPUs; the ids between the last special token and the size are unused.
+
+    >>> Vocabulary(512).unk, Vocabulary(512).size
+    (512, 576)
+    """
+
+    codebook_size: int
+
+    @property
+    def size(self) -> int:
+        """Height of an embedding table that holds every id."""
+        used = self.codebook_size + len(SPECIAL_TOKENS)
+        return -(-used // MULTIPLE) * MULTIPLE
+
+    @property
+    def unk(self) -> int:
+        """Id of `<unk>`, the first special token."""
+        return self.special("<unk>")
+
+    def special(self, token: str) -> int:
+        """Id of a special token, by its written form."""
+        return self.codebook_size + SPECIAL_TOKENS.index(token)
+
+    def specials(self) -> dict[str, int]:
+        """Every special token with its id."""
+        return {token: self.special(token) for token in SPECIAL_TOKENS}
