@@ -21,7 +21,9 @@ class UserError(Exception):
 class Settings(BaseModel):
     """Frozen, and closed: an unknown key, a NaN or a value out of bounds is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
@@ -39,25 +41,27 @@ class PrepSettings(Settings):
     """How a recording becomes tiles. Frequencies in hertz, lengths in samples."""
 
     frontend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "mel"
+    """Front end: how samples become a spectrogram."""
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)] = 16000
-    """Recordings are resampled to this rate."""
+    """Rate in hertz that recordings are resampled to."""
     tile_size: TileSize = 224
     """M: bins and frames of a tile. 224 divides by 16 and is the usual size of image encoders."""
     hop_length: Annotated[int, Field(ge=1, le=1_000_000)] = 160
-    """160: 10 ms at 16 kHz, so that a tile of 224 frames lasts 2.24 s."""
+    """Samples from frame to frame. 160: 10 ms at 16 kHz, so that 224 frames last 2.24 s."""
     n_fft: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
-    """FFT length. None: 2M for `stft`; for `mel` the least power of two that feeds every band."""
+    """FFT length. If left out: 2M for `stft`; for `mel` the least power of two that suits."""
     win_length: Annotated[int, Field(ge=2, le=1 << 20)] | None = None
-    """Window length. None: n_fft for `stft`, 2.5 hops (25 ms) rounded to even for `mel`."""
+    """Window length of `stft` and `mel`. If left out: n_fft where that is given, else 2M."""
     fmin: Annotated[float, Field(ge=0, le=2_000_000)] | None = None
-    """Lowest frequency. None: 0 for `mel`; for `cqt` sample_rate / 490 (32.7 Hz at 16 kHz)."""
+    """Lowest frequency. If left out: 0 for `mel`; for `cqt` sample_rate / 490 (C1 at 16 kHz)."""
     fmax: Annotated[float, Field(gt=0, le=2_000_000)] | None = None
-    """Highest frequency of `mel`. None: sample_rate / 2."""
+    """Highest frequency of `mel`. If left out: sample_rate / 2."""
     bins_per_octave: Annotated[int, Field(ge=1, le=512)] | None = None
-    """Of `cqt`. None: the fewest with which M bins from fmin stay below Nyquist."""
+    """Of `cqt`. If left out: the fewest with which M bins from fmin stay below Nyquist."""
     floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
     """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
     normalization: Literal["corpus", "recording", "tile"] = "corpus"
+    """What the mean and spread are taken from that normalise the levels."""
     overlap: Annotated[int, Field(ge=0)] = 0
     """Frames that consecutive tiles share."""
     channels: Annotated[str, Field(pattern=r"^(mix|each|\d{1,4})$")] = "mix"
@@ -82,11 +86,15 @@ class ModelSettings(Settings):
     """The VQ-VAE: the seed's symbols M, E, EMB, CB, D and the EMA coefficient, and the plan."""
 
     tile_size: TileSize = 224
+    """M: bins and frames of a tile; that of the tiles to train on."""
     encoder_layers: Annotated[int, Field(ge=1, le=8)] = 4
-    embedding_dim: Annotated[int, Field(ge=1, le=1024)] = 32
+    """E: convolutional layers of the encoder."""
+    embedding_dim: Annotated[int, Field(ge=2, le=1024)] = 32
+    """EMB: dimensions of a code. At least 2: latents are normalised over them."""
     codebook_size: Annotated[int, Field(ge=2, le=65_472)] = 512
-    """CB. At most 65 472, so that every id, the special tokens too, fits into uint16."""
+    """CB: codes. At most 65 472, so that every id, special tokens too, fits into uint16."""
     decoder_layers: Annotated[int, Field(ge=1, le=8)] = 4
+    """D: layers of the decoder."""
     ema_coeff: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the codebook's moving averages (van den Oord et al. 2017, appendix A.1)."""
     commitment_cost: Annotated[float, Field(ge=0, le=100)] = 0.25
@@ -94,7 +102,9 @@ class ModelSettings(Settings):
     width: Annotated[int, Field(ge=2, le=2048)] = 128
     """Channels inside; the layer at full resolution has half of them."""
     frequency_stride: Stride = 16
+    """Bins that one token stands for."""
     time_stride: Stride = 16
+    """Frames that one token stands for."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -154,10 +164,13 @@ class TrainSettings(Settings):
     """How the model is trained."""
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Tiles a step."""
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """Passes over the training tiles, at most."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     """Stop cleanly after so much training time, whatever the epoch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Of Adam."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the recordings (never of the tiles) held out."""
     patience: Annotated[int, Field(ge=1)] = 5
@@ -165,7 +178,9 @@ class TrainSettings(Settings):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     """A checkpoint is written at each epoch's end, and inside an epoch after so long."""
     mixed_precision: bool = False
+    """Compute in bfloat16, keep weights and codebook in float32."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Rules the split, the order, the first weights and the revived codes."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as there are cores. With 1, the same seed and data give the same weights."""
 

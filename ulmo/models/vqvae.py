@@ -62,13 +62,14 @@ class VQVAE(keras.Model):
         self.commitment_cost = commitment_cost
 
     def build(self, x_shape: tuple[int | None, ...]) -> None:
-        """Create the weights of all parts, from (B, M, frames, 1)."""
+        """Create the weights, from (B, M, frames, 1), of the parts that come without."""
         encoder = self.encoder
         bands = -(-encoder.tile_size // encoder.frequency_stride)
         latents_shape = (x_shape[0], None, bands, encoder.embedding_dim)
-        encoder.build(x_shape)
-        self.quantizer.build(latents_shape)
-        self.decoder.build(latents_shape)
+        shapes = {encoder: x_shape, self.quantizer: latents_shape, self.decoder: latents_shape}
+        for part, shape in shapes.items():
+            if not part.built:
+                part.build(shape)
 
     def call(self, x: Any, valid_frames: Any = None, training: bool = False) -> VQVAEOutput:
         """Encode, quantise and decode tiles (B, M, frames, 1).

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from ulmo.preprocessing.audio import (
     channel_list,
     open_recording,
     pick_channel,
+    read_channel,
     resample,
 )
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
@@ -148,7 +148,7 @@ def _prepare_recording(
         channels = channel_list(settings.channels, recording.channels)
     for channel in channels:
         with open_recording(job.audio_dir / path) as recording:
-            source = partial(_samples, recording, channel, settings.sample_rate)
+            source = partial(read_channel, recording, channel, settings.sample_rate)
             for tile in normalized_tiles(source, frontend, settings, job.normalization):
                 start = tile.start_frame * settings.hop_length
                 rows.append(
@@ -165,10 +165,6 @@ def _prepare_recording(
     if not rows:
         raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
     return _row(recording, settings)
-
-
-def _samples(recording: Recording, channel: int | None, sample_rate: int) -> Iterator[Array]:
-    return resample(pick_channel(recording.blocks(), channel), recording.sample_rate, sample_rate)
 
 
 def _row(recording: Recording, settings: PrepSettings) -> Row:

@@ -233,11 +233,17 @@ def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Sa
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
+def read_channel(recording: Recording, channel: int | None, sample_rate: int) -> Iterator[Samples]:
+    """One channel of a recording from its beginning, or the mean of all (None), resampled."""
+    if channel is not None:
+        channel_list(str(channel), recording.channels)
+    return resample(pick_channel(recording.blocks(), channel), recording.sample_rate, sample_rate)
+
+
 def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> Iterator[Samples]:
-    """The whole way of one channel of a file: open, repair, choose, resample; blocks (n,)."""
+    """The same of a file that is opened for it."""
     with open_recording(path) as recording:
-        blocks = pick_channel(recording.blocks(), channel)
-        yield from resample(blocks, recording.sample_rate, sample_rate)
+        yield from read_channel(recording, channel, sample_rate)
 
 
 def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:

@@ -30,8 +30,8 @@ class WavLayout(NamedTuple):
     declared_bytes: int
     physical_bytes: int
     """Bytes from data_offset to the end of the file."""
-    riff_end: int
-    """End of the RIFF chunk, as declared."""
+    chunk_follows: bool
+    """True where the declared end of the data is the beginning of another chunk."""
 
     @property
     def unfinished(self) -> bool:
@@ -39,10 +39,9 @@ class WavLayout(NamedTuple):
 
         Also true of a plain RIFF over 4 GiB, whose 32-bit size has wrapped.
         """
-        data_end = self.data_offset + self.declared_bytes
         hidden = self.physical_bytes - self.declared_bytes
         lost = self.declared_bytes <= HEADER_BYTES or self.physical_bytes >= 1 << 32
-        return lost and self.riff_end <= data_end + 1 and hidden >= max(self.block_align, 1)
+        return lost and not self.chunk_follows and hidden >= max(self.block_align, 1)
 
     @property
     def bytes_missing(self) -> int:
@@ -74,11 +73,10 @@ def read_layout(path: Path) -> WavLayout | None:
         head = file.read(12)
         if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
             return None
-        riff_end = 8 + int.from_bytes(head[4:8], "little")
-        return _walk(file, size, riff_end)
+        return _walk(file, size)
 
 
-def _walk(file: BinaryIO, size: int, riff_end: int) -> WavLayout | None:
+def _walk(file: BinaryIO, size: int) -> WavLayout | None:
     fmt: tuple[int, int, int, int, int] | None = None
     large_data: int | None = None
     for _ in range(MAX_CHUNKS):
@@ -95,9 +93,20 @@ def _walk(file: BinaryIO, size: int, riff_end: int) -> WavLayout | None:
             if fmt is None:
                 return None
             declared = large_data if large_data and length == 0xFFFFFFFF else length
-            return WavLayout(*fmt, start, declared, size - start, riff_end)
+            follows = _is_chunk(file, start + declared + declared % 2, size)
+            return WavLayout(*fmt, start, declared, size - start, follows)
         file.seek(start + length + length % 2)
     return None
+
+
+def _is_chunk(file: BinaryIO, position: int, size: int) -> bool:
+    """True where a printable name and a length that fits lie at a position."""
+    if position + 8 > size:
+        return False
+    file.seek(position)
+    header = file.read(8)
+    fits = position + 8 + int.from_bytes(header[4:], "little") <= size
+    return fits and all(32 <= letter < 127 for letter in header[:4])
 
 
 def _format(chunk: bytes) -> tuple[int, int, int, int, int] | None:

@@ -51,6 +51,24 @@ def normalized_tiles(
         yield _normalize(tile, constants)
 
 
+def normalized_levels(
+    source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+) -> Iterator[Array]:
+    """The whole spectrogram of a channel as blocks (M, n) of normalised values, without overlap.
+
+    The mode `tile` measures the stretches of tile_size frames that ulmo-prep would make without
+    overlap, and no others: how the samples come is without effect in every mode.
+    """
+    if settings.normalization == "tile":
+        plain = settings.model_copy(update={"overlap": 0})
+        for tile in normalized_tiles(source, frontend, plain, None):
+            yield tile.values[:, : tile.valid_frames, 0]
+        return
+    constants = corpus or measure(source(), frontend, settings.floor_db).normalization()
+    for block in levels(source(), frontend, settings.floor_db):
+        yield constants.apply(block)
+
+
 def measure(samples: Iterable[Array], frontend: FrontEnd, floor_db: float) -> Moments:
     """Moments of the levels of some samples."""
     return sum((Moments.of(block) for block in levels(samples, frontend, floor_db)), Moments())

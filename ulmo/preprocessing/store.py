@@ -140,6 +140,8 @@ class TileStore:
         self.table = _read_table(folder / "tiles.parquet", TILES_SCHEMA)
         self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
+        self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)
+        self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: prepare again")
         self._shards: dict[str, Array] = {}

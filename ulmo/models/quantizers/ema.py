@@ -89,9 +89,10 @@ class VectorQuantizerEMA(keras.layers.Layer):
     def start(self, vectors: Any, counts: Any) -> None:
         """Set the codebook (CB, EMB) and its counts (CB,), with sum = count x vector."""
         vectors, counts = np.asarray(vectors, np.float32), np.asarray(counts, np.float32)
+        sums = vectors * counts[:, None]
         self.codebook.assign(vectors)
         self.ema_count.assign(counts)
-        self.ema_sum.assign(vectors * counts[:, None])
+        self.ema_sum.assign(sums)
 
     def embed(self, ids: Any) -> Any:
         """Codes (..., EMB) of ids (...)."""

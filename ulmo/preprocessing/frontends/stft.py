@@ -68,7 +68,7 @@ class Stft:
         self.left = n_fft // 2
         self.right = n_fft - n_fft // 2
         bins = np.arange(1, settings.tile_size + 1)
-        self.frequencies: NDArray[np.float64] = bins * (settings.sample_rate / n_fft)
+        self.frequencies = np.asarray(bins * settings.sample_rate / n_fft, np.float64)
         self._window = hann(win_length, n_fft)
         self._bins = slice(1, settings.tile_size + 1)
 

@@ -1,0 +1,220 @@
+"""Every command: parse, then one call.
+
+Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 failed;
+130 interrupted. Errors are one line on stderr.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ulmo import __version__
+from ulmo.config import (
+    ModelSettings,
+    PrepSettings,
+    TrainSettings,
+    UserError,
+    read_toml,
+    to_toml,
+)
+from ulmo.options import Lazy, given, settings_options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
+
+PATH = click.Path(path_type=Path)
+
+
+def guarded(command: F) -> F:
+    """Turn what can go wrong into one line on stderr and an exit status."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            _fail(str(error), WRONG_USAGE)
+        except KeyboardInterrupt as interrupt:
+            _fail(str(interrupt) or "interrupted: the same command goes on", INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILED)
+        except OSError as error:
+            _fail(str(error), FAILED)
+
+    return run  # type: ignore[return-value]
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"ulmo: {message}", err=True)
+    sys.exit(status)
+
+
+def _frontends() -> list[str]:
+    from ulmo.preprocessing.frontends import FRONTENDS
+
+    return list(FRONTENDS)
+
+
+def _formats() -> list[str]:
+    from ulmo.pipelines.tokenize import FORMATS
+
+    return list(FORMATS)
+
+
+def _merge(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, Any]:
+    """A table of the settings file, and over it what was given as flags."""
+    return {**(read_toml(config).get(table, {}) if config else {}), **flags}
+
+
+config_option = click.option(
+    "--config", type=PATH, help="TOML file with tables [prep], [model] and [train]."
+)
+print_config_option = click.option(
+    "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def ulmo() -> None:
+    """Large acoustic models: from any recording to tokens."""
+
+
+@ulmo.command()
+@click.argument("audio_dir", type=PATH)
+@click.argument("out_dir", type=PATH)
+@settings_options(PrepSettings, {"frontend": _frontends})
+@click.option(
+    "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
+)
+@config_option
+@print_config_option
+@guarded
+def prep(
+    audio_dir: Path,
+    out_dir: Path,
+    workers: int,
+    config: Path | None,
+    print_config: bool,
+    **flags: Any,
+) -> None:
+    """Turn every recording below AUDIO_DIR into tiles in OUT_DIR.
+
+    Run it again to go on after an interruption.
+    """
+    settings = PrepSettings.read(_merge(config, "prep", given(flags, PrepSettings)))
+    if print_config:
+        click.echo(to_toml({"prep": settings}))
+        return
+    from ulmo.pipelines.prep import prepare
+    from ulmo.report import PrepProgress, prep_summary
+
+    with PrepProgress() as progress:
+        summary = prepare(audio_dir, out_dir, settings, workers=workers, progress=progress.begin)
+    click.echo(prep_summary(summary))
+    sys.exit(SOME_REFUSED if summary.refused else 0)
+
+
+@ulmo.command()
+@click.argument("tiles_dir", type=PATH)
+@click.argument("run_dir", type=PATH)
+@settings_options(ModelSettings)
+@settings_options(TrainSettings)
+@click.option("--resume", is_flag=True, help="Go on with the run in RUN_DIR.")
+@config_option
+@print_config_option
+@guarded
+def train(
+    tiles_dir: Path,
+    run_dir: Path,
+    resume: bool,
+    config: Path | None,
+    print_config: bool,
+    **flags: Any,
+) -> None:
+    """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
+    model = _merge(config, "model", given(flags, ModelSettings))
+    settings = _merge(config, "train", given(flags, TrainSettings))
+    checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
+    if print_config:
+        click.echo(to_toml(dict(checked)))
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from ulmo.preprocessing.store import TileStore
+    from ulmo.report import TrainProgress, train_summary
+
+    TileStore(tiles_dir)
+    click.echo("loading TensorFlow ...", err=True)
+    from ulmo.pipelines.train import train as run
+
+    with TrainProgress() as progress:
+        summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
+    click.echo(train_summary(summary))
+
+
+@ulmo.command("eval")
+@click.argument("run_dir", type=PATH)
+@click.argument("tiles_dir", type=PATH)
+@click.option(
+    "--part",
+    type=click.Choice(["auto", "validation", "train", "all"]),
+    default="auto",
+    help="Recordings to measure; auto: the held-out ones of the run's own tiles, all of others.",
+)
+@click.option("--batch-size", type=click.IntRange(1, 4096), default=16, show_default=True)
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: as many as cores.")
+@click.option("--json", "report", type=PATH, help="Where the JSON goes.  [RUN_DIR/eval.json]")
+@click.option("--batches", is_flag=True, help="A row for each batch, too.")
+@guarded
+def evaluate(run_dir: Path, tiles_dir: Path, batches: bool, **options: Any) -> None:
+    """Measure a run's tokenizer on tiles: reconstruction, commitment, codebook."""
+    from ulmo.pipelines.evaluate import evaluate as measure
+    from ulmo.report import BatchProgress, evaluation_table
+
+    with BatchProgress() as progress:
+        evaluation = measure(run_dir, tiles_dir, progress=progress.update, **options)
+    click.echo(evaluation_table(evaluation, batches=batches))
+
+
+@ulmo.command()
+@click.argument("files", type=PATH, nargs=-1, required=True, metavar="FILE...")
+@click.option("--tokenizer", type=PATH, metavar="BUNDLE", help="As in RUN_DIR/tokenizer.")
+@click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")
+@click.option("--format", "file_format", type=Lazy(_formats), default="npy", show_default=True)
+@click.option("--channels", help="mix, each or N from 0.  [default: as the tokenizer was trained]")
+@click.option("--threads", type=click.IntRange(0), default=0, help="0: as many as cores.")
+@guarded
+def tokenize(
+    files: tuple[Path, ...],
+    tokenizer: Path | None,
+    out: Path | None,
+    file_format: str,
+    channels: str | None,
+    threads: int,
+) -> None:
+    """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band)."""
+    from ulmo.pipelines.tokenize import plan_outputs, tokenize_files
+    from ulmo.report import tokenized_line
+    from ulmo.tokenizer import load_tokenizer
+
+    plan_outputs(files, out)
+    loaded = load_tokenizer(tokenizer, threads=threads)
+    results = tokenize_files(
+        loaded,
+        files,
+        out=out,
+        file_format=file_format,
+        channels=channels,
+        done=lambda result: click.echo(
+            tokenized_line(result), err=result.verdict.status == "refused"
+        ),
+    )
+    refused = any(result.verdict.status == "refused" for result in results)
+    sys.exit(SOME_REFUSED if refused else 0)

@@ -1,0 +1,34 @@
+"""Which tokens stand for sound, and which for silence.
+
+Most of a field recording is near silence, and most of a codebook can be spent on it unseen:
+figures of a codebook are therefore given for all tokens and for non-silent ones.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+SILENCE_DB = 60.0
+"""A patch is silent where its mean level lies this far under its recording's loudest cell.
+
+60 dB is the drop by which room acoustics calls a sound gone (RT60).
+"""
+
+
+def patch_levels(levels: Array, *, bands: int, columns: int, strides: tuple[int, int]) -> Array:
+    """Mean level in dB under each token, (n, columns, bands), of tiles (n, M, M) in dB.
+
+    `strides` are (frequency, time). Patches at the upper and right border may be smaller.
+    """
+    height, width = bands * strides[0], columns * strides[1]
+    padding = ((0, 0), (0, height - levels.shape[1]), (0, width - levels.shape[2]))
+    padded = np.pad(levels, padding, constant_values=np.nan)
+    patches = padded.reshape(len(levels), bands, strides[0], columns, strides[1])
+    means: Array = np.nanmean(patches, axis=(2, 4)).transpose(0, 2, 1)
+    return means
+
+
+def is_sound(patches: Array, peaks: Array) -> NDArray[np.bool_]:
+    """True for patches (n, columns, bands) less than SILENCE_DB under their peaks (n,)."""
+    return patches > peaks[:, None, None] - SILENCE_DB

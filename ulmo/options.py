@@ -1,0 +1,91 @@
+"""Command-line options made from settings: one for each field, told by its docstring."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from ulmo.config import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SHORT = {
+    "tile_size": ("-M",),
+    "encoder_layers": ("-E",),
+    "embedding_dim": ("--EMB",),
+    "codebook_size": ("--CB",),
+    "decoder_layers": ("-D",),
+}
+"""The seed's symbols, which commands take beside the names."""
+
+
+class Lazy(click.ParamType[str]):
+    """A choice from a table that is only imported when it is asked for."""
+
+    name = "choice"
+
+    def __init__(self, names: Callable[[], list[str]]) -> None:
+        self._names = names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The choices, for `--help`."""
+        return f"[{'|'.join(self._names())}]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Refuse what is not in the table."""
+        return click.Choice(self._names()).convert(value, param, ctx)
+
+
+def settings_options(
+    settings: type[Settings], tables: dict[str, Callable[[], list[str]]] | None = None
+) -> Callable[[F], F]:
+    """Add an option for each field; those that the user gives arrive as keyword arguments.
+
+    Bounds are checked by the settings themselves. `tables` names the choices of a field.
+    """
+
+    def add(function: F) -> F:
+        for name, field in reversed(settings.model_fields.items()):
+            function = _option(name, field, (tables or {}).get(name))(function)
+        return function
+
+    return add
+
+
+def given(arguments: dict[str, Any], settings: type[Settings]) -> dict[str, Any]:
+    """Take the settings that the user gave out of a command's arguments."""
+    names = [name for name in settings.model_fields if name in arguments]
+    return {name: value for name in names if (value := arguments.pop(name)) is not None}
+
+
+def _option(name: str, field: FieldInfo, table: Callable[[], list[str]] | None) -> Callable[[F], F]:
+    words = (field.description or "").split("\n")[0].strip()
+    default = f"  [default: {field.default}]" if field.default is not None else ""
+    flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        flag = f"{flag}/--no-{name.replace('_', '-')}"
+    return click.option(
+        *SHORT.get(name, ()),
+        flag,
+        name,
+        type=_type(field.annotation, table),
+        default=None,
+        help=words + default,
+    )
+
+
+def _type(annotation: Any, table: Callable[[], list[str]] | None) -> Any:
+    if table is not None:
+        return Lazy(table)
+    if get_origin(annotation) is Literal:
+        return click.Choice([str(choice) for choice in get_args(annotation)])
+    for kind in (bool, int, float):
+        if kind in (annotation, *map(_bare, get_args(annotation))):
+            return kind
+    return str
+
+
+def _bare(annotation: Any) -> Any:
+    """The type inside Annotated."""
+    return get_args(annotation)[0] if get_args(annotation) else annotation

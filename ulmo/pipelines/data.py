@@ -1,0 +1,79 @@
+"""Tiles for training and evaluation: split by recording, drawn in a reproducible order."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings
+from ulmo.evaluation.silence import is_sound, patch_levels
+from ulmo.preprocessing.store import TileStore
+
+Array = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+PEAK_BATCH = 64
+
+
+class Split(NamedTuple):
+    """Rows of tiles.parquet; no recording is on both sides."""
+
+    train: Indices
+    validation: Indices
+
+
+def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
+    """Hold out a share of the recordings: at least one, if there are two and a share is asked."""
+    names = np.unique(store.recordings)
+    held_out = round(len(names) * fraction)
+    if fraction > 0 and len(names) > 1:
+        held_out = min(max(held_out, 1), len(names) - 1)
+    order = np.random.default_rng([seed, 0]).permutation(len(names))
+    chosen = np.isin(store.recordings, names[order[:held_out]])
+    return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen))
+
+
+def shuffled(indices: Indices, *, seed: int, epoch: int) -> Indices:
+    """The order of one epoch: a function of the seed and the epoch, so that it can be resumed."""
+    order: Indices = np.random.default_rng([seed, 1, epoch]).permutation(indices)
+    return order
+
+
+def batches(indices: Indices, batch_size: int) -> Iterator[Indices]:
+    """Consecutive pieces; the last may be smaller."""
+    for start in range(0, len(indices), batch_size):
+        yield indices[start : start + batch_size]
+
+
+class Loudness:
+    """Which tokens of a store's tiles are sound, by the loudest cell of each recording."""
+
+    def __init__(self, store: TileStore, model: ModelSettings, indices: Indices) -> None:
+        self._store = store
+        self._model = model
+        self._peaks: dict[str, float] = {}
+        for rows in batches(indices, PEAK_BATCH):
+            levels = self._levels(store.read(rows), rows)
+            for row, tile in zip(rows, levels, strict=True):
+                name = str(store.recordings[row])
+                peak = float(tile[:, : store.valid_frames[row]].max())
+                self._peaks[name] = max(peak, self._peaks.get(name, peak))
+
+    def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
+        """True for each token (n, columns, bands) of tiles (n, M, M, 1) that is not silent."""
+        model = self._model
+        patches = patch_levels(
+            self._levels(tiles, rows),
+            bands=model.bands,
+            columns=model.columns,
+            strides=(model.frequency_stride, model.time_stride),
+        )
+        peaks = np.array([self._peaks[str(name)] for name in self._store.recordings[rows]])
+        return is_sound(patches, peaks)
+
+    def _levels(self, tiles: Array, rows: Indices) -> Array:
+        store = self._store
+        levels: Array = tiles[..., 0] * store.scales_db[rows, None, None]
+        levels += store.offsets_db[rows, None, None]
+        return levels

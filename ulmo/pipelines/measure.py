@@ -1,0 +1,69 @@
+"""Tiles through a model, tallied: the same figures in training and in `ulmo eval`."""
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings
+from ulmo.evaluation.tally import Batch, Metrics, Tally
+from ulmo.pipelines.data import Indices, Loudness, batches
+from ulmo.preprocessing.store import TileStore
+
+Array = NDArray[np.float32]
+
+
+class Passed(NamedTuple):
+    """What a model made of tiles (n, M, M, 1)."""
+
+    reconstructions: Array  # (n, M, M, 1)
+    ids: NDArray[np.int32]  # (n, columns, bands)
+    distances: Array  # (n, columns, bands)
+
+
+Model = Callable[[Array, NDArray[np.int32]], Passed]
+"""Tiles (n, M, M, 1) and their valid frames (n,), through encoder, codebook and decoder."""
+
+
+def tallies(
+    model: Model,
+    store: TileStore,
+    indices: Indices,
+    loudness: Loudness,
+    settings: ModelSettings,
+    *,
+    batch_size: int,
+) -> Iterator[Tally]:
+    """One tally a batch."""
+    for rows in batches(indices, batch_size):
+        tiles, valid = store.read(rows), store.valid_frames[rows]
+        passed = model(tiles, valid)
+        batch = Batch(
+            tiles=tiles,
+            reconstructions=passed.reconstructions,
+            ids=passed.ids,
+            distances=passed.distances,
+            valid_frames=valid,
+            scales_db=store.scales_db[rows],
+            sound=loudness.sound(tiles, rows),
+        )
+        yield Tally.of(
+            batch, codebook_size=settings.codebook_size, embedding_dim=settings.embedding_dim
+        )
+
+
+def measure(
+    model: Model,
+    store: TileStore,
+    indices: Indices,
+    loudness: Loudness,
+    settings: ModelSettings,
+    *,
+    batch_size: int,
+) -> Metrics:
+    """The figures of all of some tiles, of which there must be one at least."""
+    parts = tallies(model, store, indices, loudness, settings, batch_size=batch_size)
+    return reduce(add, parts).metrics()

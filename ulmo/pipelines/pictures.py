@@ -1,0 +1,94 @@
+"""Pictures of a run: tiles beside their reconstructions, and the curves of the losses."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ulmo.pipelines.data import Indices
+from ulmo.pipelines.measure import Model
+from ulmo.pipelines.runlog import read_log
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.store import TileStore
+
+PICTURE_TILES = 4
+TICKS_HZ = (1, 2, 5)
+"""Decades are marked at these multiples, as on any logarithmic axis."""
+
+
+def spread_rows(store: TileStore, rows: Indices) -> Indices:
+    """A few of some rows, from different recordings that lie far apart in the list."""
+    _, firsts = np.unique(store.recordings[rows], return_index=True)
+    places = np.linspace(0, len(firsts) - 1, min(PICTURE_TILES, len(firsts))).astype(int)
+    chosen: Indices = rows[firsts[places]]
+    return chosen
+
+
+def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes:
+    """PNG: a row a tile, the original on the left; seconds, hertz and one scale of decibels."""
+    settings = store.manifest.settings
+    frequencies = build_frontend(settings).frequencies
+    tiles, valid = store.read(rows), store.valid_frames[rows]
+    made = model(tiles, valid).reconstructions
+    figure = Figure(figsize=(10, 2.6 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), 2, squeeze=False)
+    for i, row in enumerate(rows):
+        normalization = store.normalization(int(row))
+        panels = [normalization.undo(values[i, :, : valid[i], 0]) for values in (tiles, made)]
+        low, high = np.percentile(panels[0], [1, 99.9])
+        start_s = store.table["start_s"][int(row)].as_py()
+        seconds = start_s + np.arange(valid[i] + 1) * settings.hop_length / settings.sample_rate
+        for axis, panel, kind in zip(grid[i], panels, ("original", "reconstruction"), strict=True):
+            bins = np.arange(len(panel) + 1)
+            image = axis.pcolormesh(seconds, bins, panel, vmin=low, vmax=high, cmap="magma")
+            axis.set_title(f"{store.recordings[row]}: {kind}", fontsize=8)
+            axis.set_xlabel("time (s)")
+            _mark_hertz(axis, frequencies)
+        figure.colorbar(image, ax=grid[i], label="dB re full scale")
+    return _png(figure)
+
+
+def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
+    """PNG: the losses of each batch and epoch, and the codebook's perplexity."""
+    batches, epochs = read_log(losses_csv), read_log(epochs_csv)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name in ("reconstruction", "commitment"):
+        left.plot(batches["step"], batches[name], label=f"{name}, training", lw=0.8)
+    right.plot(batches["step"], batches["perplexity"], label="training batch", lw=0.8)
+    curves = {
+        "val_reconstruction": (left, "reconstruction, held out"),
+        "val_perplexity": (right, "all tokens, held out"),
+        "val_sound_perplexity": (right, "non-silent tokens, held out"),
+    }
+    for name, (axis, label) in curves.items():
+        if not np.isnan(epochs.get(name, np.nan)).all():
+            axis.plot(epochs["step"], epochs[name], "o-", label=label)
+    left.set(xlabel="step", ylabel="mean squared error, normalised units", yscale="log")
+    right.set(xlabel="step", ylabel="codebook perplexity (codes)")
+    for axis in (left, right):
+        axis.legend()
+        axis.grid(alpha=0.3)
+    return _png(figure)
+
+
+def _mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
+    """Ticks at round frequencies, where the bins' centres put them."""
+    decades = 10.0 ** np.arange(0, 7)
+    marks = np.sort([multiple * decade for multiple in TICKS_HZ for decade in decades])
+    marks = marks[(marks >= frequencies[0]) & (marks <= frequencies[-1])]
+    places = np.interp(marks, frequencies, np.arange(len(frequencies)) + 0.5)
+    kept = [i for i in range(len(marks)) if i == len(marks) - 1 or places[i + 1] - places[i] > 8]
+    axis.set_yticks(places[kept], [f"{marks[i]:g}" for i in kept], fontsize=7)
+    axis.set_ylabel("frequency (Hz)")
+
+
+def _png(figure: Figure) -> bytes:
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return buffer.getvalue()

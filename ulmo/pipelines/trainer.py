@@ -1,0 +1,302 @@
+"""One training run as it stands: model, optimizer, data order, logs.
+
+All that decides how it goes on is in `State` or in the model, and both are in every checkpoint:
+a run that was stopped and resumed does what the run that was never stopped does.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings, TrainSettings, UserError
+from ulmo.evaluation.tally import Metrics
+from ulmo.models.quantizers.ema import kmeans_start
+from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
+from ulmo.pipelines.measure import Model, Passed, measure
+from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
+from ulmo.pipelines.runlog import LOSSES, RunLog
+from ulmo.preprocessing.store import TileStore
+
+START_TILES = 256
+"""Tiles whose latents start the codebook: 50 000 vectors at the defaults."""
+START_EPOCH = 2**31 - 1
+"""The shuffle that chooses them is no epoch's."""
+SILENT_SHARE = 0.1
+"""Of the silent latents so many are kept for that: silence would fill the codebook."""
+REVIVAL_SHARE = 0.9
+"""Dead codes are revived in the first nine tenths of training; then the codebook settles."""
+
+End = Literal["epochs", "patience", "max_minutes", "interrupt"]
+
+
+class Reporter(Protocol):
+    """What wants to hear of a run's progress."""
+
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins, or goes on after so many steps."""
+        ...
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+        ...
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done and validated."""
+        ...
+
+
+class State(NamedTuple):
+    """Where a run stands."""
+
+    step: tf.Variable
+    epoch: tf.Variable
+    """Epochs that are finished, validation included."""
+    sums: tf.Variable
+    """Losses of the epoch so far, added up."""
+    best: tf.Variable
+    """Lowest validation reconstruction of an epoch."""
+    stale: tf.Variable
+    """Epochs since then."""
+    seconds: tf.Variable
+    """Time spent training so far, in all sessions."""
+
+    @classmethod
+    def new(cls) -> "State":
+        """The state before the first step."""
+        return cls(
+            step=tf.Variable(0, dtype=tf.int64),
+            epoch=tf.Variable(0, dtype=tf.int64),
+            sums=tf.Variable(tf.zeros(len(LOSSES), tf.float64)),
+            best=tf.Variable(np.inf, dtype=tf.float64),
+            stale=tf.Variable(0, dtype=tf.int64),
+            seconds=tf.Variable(0.0, dtype=tf.float64),
+        )
+
+
+class Trainer:
+    """Trains until it has a reason to end; `interrupted` is one that others may set."""
+
+    def __init__(
+        self,
+        store: TileStore,
+        folder: Path,
+        model_settings: ModelSettings,
+        settings: TrainSettings,
+        reporter: Reporter,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.model_settings = model_settings
+        self.interrupted = False
+        self.split = split_by_recording(store, settings.validation_fraction, settings.seed)
+        self.loudness = Loudness(store, model_settings, np.arange(len(store)))
+        self.model = _build(model_settings, settings)
+        self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
+        self._forward = as_function(self._exact)
+        self.state = State.new()
+        self._reporter = reporter
+        self._train_step = tf.function(self.model.train_step, reduce_retracing=True)
+        self._clock = time.monotonic()
+        self._saved_at = self._clock
+        tracked = tf.train.Checkpoint(
+            model=self.model, optimizer=self.model.optimizer, **self.state._asdict()
+        )
+        self._checkpoints = tf.train.CheckpointManager(tracked, str(folder), max_to_keep=2)
+        self._best = tf.train.CheckpointManager(
+            tf.train.Checkpoint(model=self.model), str(folder / "best"), max_to_keep=1
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one epoch."""
+        return -(-len(self.split.train) // self.settings.batch_size)
+
+    def begin(self) -> None:
+        """Go back to the latest checkpoint, or else start the codebook and write the first."""
+        if self._checkpoints.latest_checkpoint is None:
+            self._start_codebook()
+            self._checkpoints.save(checkpoint_number=0)
+        else:
+            self._checkpoints.restore_or_initialize()
+
+    def run(self, log: RunLog) -> End:
+        """Train to the end, and say which end it was; the model is then the best epoch's."""
+        self._reporter.begin(self.settings.epochs * self.steps_per_epoch, int(self.state.step))
+        self._clock = self._saved_at = time.monotonic()
+        end: End | None = self._end()
+        while end is None:
+            end = self._epoch(log) or self._end()
+            self._save(log)
+        if end != "interrupt" and self._best.latest_checkpoint is not None:
+            checkpoint = tf.train.Checkpoint(model=self.model)
+            checkpoint.restore(self._best.latest_checkpoint).expect_partial()
+        return end
+
+    def validate(self) -> Metrics | None:
+        """The figures on the held-out recordings; None where none are held out."""
+        if not len(self.split.validation):
+            return None
+        return measure(
+            self.forward(),
+            self.store,
+            self.split.validation,
+            self.loudness,
+            self.model_settings,
+            batch_size=self.settings.batch_size,
+        )
+
+    def forward(self) -> Model:
+        """The model as it stands, in float32, as a function of arrays."""
+        if self._exact is not self.model:
+            set_weights_of(self._exact, self.weights())
+        return self._forward
+
+    def picture(self) -> bytes:
+        """Some held-out tiles beside their reconstructions, as PNG."""
+        rows = self.split.validation if len(self.split.validation) else self.split.train
+        return draw_reconstructions(self.store, spread_rows(self.store, rows), self.forward())
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """All weights by name."""
+        return weights_of(self.model)
+
+    def _end(self) -> End | None:
+        if self.interrupted:
+            return "interrupt"
+        if int(self.state.epoch) >= self.settings.epochs:
+            return "epochs"
+        if int(self.state.stale) >= self.settings.patience:
+            return "patience"
+        limit = self.settings.max_minutes
+        if limit is not None and float(self.state.seconds) >= 60 * limit:
+            return "max_minutes"
+        return None
+
+    def _epoch(self, log: RunLog) -> End | None:
+        """What is left of an epoch, then validation; or why it ended before that."""
+        epoch = int(self.state.epoch)
+        order = shuffled(self.split.train, seed=self.settings.seed, epoch=epoch)
+        done = int(self.state.step) - epoch * self.steps_per_epoch
+        for rows in list(batches(order, self.settings.batch_size))[done:]:
+            self._batch(rows, log)
+            end = self._end()
+            if end is not None:
+                return end
+            if time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                self._save(log)
+        self._close_epoch(log)
+        return None
+
+    def _batch(self, rows: Indices, log: RunLog) -> None:
+        step = int(self.state.step)
+        last = self.settings.epochs * self.steps_per_epoch
+        self.model.quantizer.revive.assign(step < REVIVAL_SHARE * last)
+        data = (tf.constant(self.store.read(rows)), tf.constant(self.store.valid_frames[rows]))
+        losses = {name: float(value) for name, value in self._train_step(data).items()}
+        if not np.isfinite(losses["total"]):
+            raise UserError(
+                f"the loss is not finite at step {step}: set a learning_rate "
+                f"below {self.settings.learning_rate:g}"
+            )
+        self.state.step.assign_add(1)
+        self.state.sums.assign_add([losses[name] for name in LOSSES])
+        now = time.monotonic()
+        self.state.seconds.assign_add(now - self._clock)
+        self._clock = now
+        log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
+        self._reporter.batch(losses)
+
+    def _close_epoch(self, log: RunLog) -> None:
+        means = np.asarray(self.state.sums) / self.steps_per_epoch
+        row: dict[str, Any] = {"epoch": int(self.state.epoch), "step": int(self.state.step)}
+        row |= {f"train_{name}": float(mean) for name, mean in zip(LOSSES, means, strict=True)}
+        metrics = self.validate()
+        if metrics is not None:
+            row |= _validation_row(metrics)
+            self._judge(metrics.reconstruction)
+        self.state.sums.assign(np.zeros(len(LOSSES)))
+        self.state.epoch.assign_add(1)
+        log.epoch(row, self.picture())
+        self._reporter.epoch(row)
+
+    def _judge(self, reconstruction: float) -> None:
+        if reconstruction < float(self.state.best):
+            self.state.best.assign(reconstruction)
+            self.state.stale.assign(0)
+            self._best.save(checkpoint_number=int(self.state.step))
+        else:
+            self.state.stale.assign_add(1)
+
+    def _save(self, log: RunLog) -> None:
+        """Write a checkpoint; the logs first, so that they are never behind it."""
+        log.flush()
+        self._checkpoints.save(checkpoint_number=int(self.state.step))
+        self._saved_at = time.monotonic()
+
+    def _start_codebook(self) -> None:
+        """k-means on the latents of some training tiles, silence thinned."""
+        order = shuffled(self.split.train, seed=self.settings.seed, epoch=START_EPOCH)
+        rng = np.random.default_rng([self.settings.seed, 2])
+        stride = self.model_settings.time_stride
+        pooled = []
+        for rows in batches(order[:START_TILES], self.settings.batch_size):
+            tiles, valid = self.store.read(rows), self.store.valid_frames[rows]
+            latents = np.asarray(self.model(tiles, valid_frames=valid).latents)
+            sound = self.loudness.sound(tiles, rows)
+            kept = sound | (rng.random(sound.shape) < SILENT_SHARE)
+            inside = np.arange(latents.shape[1]) * stride < valid[:, None]
+            pooled.append(latents[kept & inside[:, :, None]])
+        tokens = self.settings.batch_size * self.model_settings.columns * self.model_settings.bands
+        centroids, counts = kmeans_start(
+            np.concatenate(pooled),
+            self.model_settings.codebook_size,
+            self.settings.seed,
+            tokens_per_batch=tokens,
+        )
+        self.model.quantizer.start(centroids, counts)
+
+
+def as_function(model: VQVAE) -> Model:
+    """A Keras model as a function of arrays."""
+    graph = tf.function(lambda x, valid: model(x, valid_frames=valid), reduce_retracing=True)
+
+    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> Passed:
+        output = graph(tf.constant(tiles), tf.constant(valid_frames))
+        parts = (output.reconstruction, output.ids, output.distances)
+        return Passed(*(np.asarray(part) for part in parts))
+
+    return forward
+
+
+def _build(model_settings: ModelSettings, settings: TrainSettings) -> VQVAE:
+    policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build_vqvae(model_settings, settings.seed)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _validation_row(metrics: Metrics) -> dict[str, float]:
+    return {
+        "val_reconstruction": metrics.reconstruction,
+        "val_reconstruction_db": metrics.reconstruction_db,
+        "val_sound_reconstruction_db": metrics.sound_reconstruction_db,
+        "val_commitment": metrics.commitment,
+        "val_usage": metrics.codebook.usage,
+        "val_entropy": metrics.codebook.entropy,
+        "val_perplexity": metrics.codebook.perplexity,
+        "val_sound_usage": metrics.sound_codebook.usage,
+        "val_sound_entropy": metrics.sound_codebook.entropy,
+        "val_sound_perplexity": metrics.sound_codebook.perplexity,
+    }

@@ -1,0 +1,199 @@
+"""What the commands show a person: progress on stderr, summaries on stdout."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from ulmo.evaluation.tally import Metrics
+    from ulmo.pipelines.evaluate import Evaluation
+    from ulmo.pipelines.prep import PrepSummary
+    from ulmo.pipelines.tokenize import Tokenized
+    from ulmo.pipelines.train import TrainSummary
+
+SHOWN_REFUSALS = 10
+
+
+class Progress:
+    """A bar on stderr, which ends with the block that it is opened for."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def open(self, total: int, **options: Any) -> None:
+        """Show the bar; a pipe or a file gets a line now and then in place of each tick."""
+        interval = 0.2 if sys.stderr.isatty() else 30.0
+        self.bar = tqdm(total=total, mininterval=interval, dynamic_ncols=True, **options)
+
+
+class PrepProgress(Progress):
+    """Bytes of input that are prepared."""
+
+    def begin(self, total: int) -> Callable[[int], None]:
+        """Show the bar; what is returned moves it."""
+        self.open(total, desc="preparing", unit="B", unit_scale=True)
+
+        def advance(size: int) -> None:
+            self.bar.update(size)
+
+        return advance
+
+
+class BatchProgress(Progress):
+    """Batches that are measured."""
+
+    def update(self, done: int, total: int) -> None:
+        """So many of so many are done."""
+        if self.bar is None:
+            self.open(total, desc="measuring", unit="batch")
+        self.bar.update(done - self.bar.n)
+
+
+class TrainProgress(Progress):
+    """Steps with their losses, and a line an epoch."""
+
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins, or goes on after so many steps."""
+        self.open(steps, initial=done, desc="training", unit="step")
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+        self.bar.set_postfix_str(
+            f"reconstruction {losses['reconstruction']:.4f}, "
+            f"commitment {losses['commitment']:.3f}, perplexity {losses['perplexity']:.0f}",
+            refresh=False,
+        )
+        self.bar.update()
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done and validated."""
+        line = f"epoch {row['epoch'] + 1}: reconstruction {row['train_reconstruction']:.4f}"
+        if "val_reconstruction" in row:
+            line += (
+                f", held out {row['val_reconstruction']:.4f}"
+                f" ({row['val_reconstruction_db']:.1f} dB²)"
+                f", codes used {row['val_usage']:.0%}"
+            )
+        self.bar.write(line, file=sys.stderr)
+
+
+def prep_summary(summary: "PrepSummary") -> str:
+    """A few lines: what was prepared, what was refused and why, what to do next."""
+    lines = []
+    if summary.reused:
+        lines.append("Everything was prepared already; nothing was done.")
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
+    lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
+    lines.append(f"tiles       {summary.tiles}")
+    for path, reason, detail in summary.refused[:SHOWN_REFUSALS]:
+        lines.append(f"refused     {path}: {reason} ({detail})")
+    hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
+    if hidden:
+        rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
+        lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    lines.append(f"output      {summary.out_dir}")
+    if summary.tiles:
+        lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")
+    return "\n".join(lines)
+
+
+def train_summary(summary: "TrainSummary") -> str:
+    """What the run came to, and what to do next."""
+    reasons = {
+        "epochs": "all epochs done",
+        "patience": "no better for `patience` epochs",
+        "max_minutes": "time is up",
+    }
+    agreement = summary.agreement
+    lines = [
+        f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
+        f"({reasons[summary.end]}), {summary.tiles_per_second:.0f} tiles/s"
+    ]
+    if summary.validation is not None:
+        lines += [f"held out    {line}" for line in _figures(summary.validation)]
+    lines += [
+        f"tokenizer   {summary.run_dir / 'tokenizer'} "
+        f"({agreement.tokens} tokens compared with the model, {agreement.differing} differ)",
+        f"pictures    {summary.run_dir / 'pictures'}",
+        f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
+    ]
+    return "\n".join(lines)
+
+
+def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
+    """The figures as a table: all tokens beside non-silent ones; with a row for each batch."""
+    total = evaluation.total
+    lines = [
+        f"{total.tiles} tiles ({evaluation.part}), {total.tokens} tokens, "
+        f"{total.sound_tokens} of them not silent",
+        "",
+        f"{'reconstruction':<28}{'MSE':>10}{'dB²':>10}",
+        f"{'  all':<28}{total.reconstruction:>10.4f}{total.reconstruction_db:>10.2f}",
+        f"{'  non-silent':<28}{'':>10}{total.sound_reconstruction_db:>10.2f}",
+        f"{'  best constant tile':<28}{total.baseline_tile:>10.4f}",
+        f"{'  best mean per bin':<28}{total.baseline_bands:>10.4f}",
+        f"{'  best constant value':<28}{total.baseline_constant:>10.4f}",
+        f"{'commitment':<28}{total.commitment:>10.4f}",
+        "",
+        f"{'codebook':<28}{'all':>10}{'non-silent':>12}",
+    ]
+    kinds = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
+    for name, kind in kinds.items():
+        value, sound = getattr(total.codebook, name), getattr(total.sound_codebook, name)
+        lines.append(f"{'  ' + name:<28}{value:>10{kind}}{sound:>12{kind}}")
+    if batches:
+        lines += ["", *_batch_rows(evaluation.batches)]
+    lines += ["", f"written to  {evaluation.report}"]
+    return "\n".join(lines)
+
+
+def tokenized_line(result: "Tokenized") -> str:
+    """One line a recording."""
+    if result.verdict.status == "refused":
+        return f"{result.source}: refused: {result.verdict.reason} ({result.detail})"
+    outputs = ", ".join(str(path) for path in result.outputs)
+    note = f" [{result.verdict.status}: {result.detail}]" if result.detail else ""
+    return (
+        f"{result.source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
+        f" -> {outputs}{note}"
+    )
+
+
+def _figures(metrics: "Metrics") -> list[str]:
+    return [
+        f"reconstruction {metrics.reconstruction:.4f} ({metrics.reconstruction_db:.1f} dB²); "
+        f"best constant tile {metrics.baseline_tile:.4f}, "
+        f"mean per bin {metrics.baseline_bands:.4f}",
+        f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; "
+        f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
+        f"{metrics.sound_codebook.entropy:.3f}",
+    ]
+
+
+def _batch_rows(batches: "list[Metrics]") -> list[str]:
+    names = ("batch", "tiles", "MSE", "dB²", "commitment", "usage", "entropy", "perplexity")
+    rows = ["".join(f"{name:>12}" for name in names)]
+    for number, metrics in enumerate(batches, 1):
+        book = metrics.codebook
+        rows.append(
+            f"{number:>12}{metrics.tiles:>12}{metrics.reconstruction:>12.4f}"
+            f"{metrics.reconstruction_db:>12.2f}{metrics.commitment:>12.4f}"
+            f"{book.usage:>12.1%}{book.entropy:>12.4f}{book.perplexity:>12.1f}"
+        )
+    return rows

@@ -1,0 +1,102 @@
+"""Tokens: ids on a grid of time and frequency, their clock, and the files that hold them."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_HEADER_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a tokenizer makes of a recording.
+
+    The grid is [time, band], band 0 the lowest frequencies; flattened, it is time-major, and so
+    a causal sequence.
+    """
+
+    ids: NDArray[np.int32]  # (time, band)
+    distances: NDArray[np.float32]  # (time, band), squared, from the latent to its code
+    sample_rate: int
+    """Hertz; the rate that the recording was resampled to."""
+    hop: int
+    """Samples from one column to the next, at sample_rate."""
+    edges_hz: NDArray[np.float64]  # (bands + 1,)
+    """Band b lies between edges b and b + 1."""
+    frames: int
+    """Spectrogram frames that the ids stand for; the last column may be partly filling."""
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Start of each column in seconds from the recording's first sample, (time,)."""
+        return np.arange(len(self.ids), dtype=np.int64) * self.hop / self.sample_rate
+
+    @property
+    def hertz(self) -> NDArray[np.float64]:
+        """Lower and upper edge of each band in hertz, (bands, 2)."""
+        return np.stack([self.edges_hz[:-1], self.edges_hz[1:]], axis=1)
+
+    def sequence(self) -> NDArray[np.int32]:
+        """The ids in one causal row, (time * bands,)."""
+        return self.ids.reshape(-1)
+
+
+def band_edges(frequencies: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
+    """Edges in hertz of bands of `stride` bins: half way to the neighbouring bins' centres.
+
+    `frequencies` (M,) are the bins' centres; the last band may hold fewer bins.
+    """
+    middles = (frequencies[1:] + frequencies[:-1]) / 2
+    first = max(0.0, 2 * frequencies[0] - middles[0])
+    borders = np.concatenate([[first], middles, [2 * frequencies[-1] - middles[-1]]])
+    starts = np.arange(0, len(frequencies), stride)
+    return np.append(borders[starts], borders[-1])
+
+
+class NpyWriter:
+    """Writes int32 (time, band) as .npy while it grows, in constant memory.
+
+    numpy leaves room in the header for the first axis, so the header is simply written again
+    at the end: the bytes are those of np.save.
+    """
+
+    def __init__(self, file: BinaryIO, bands: int) -> None:
+        self._file = file
+        self._bands = bands
+        self._columns = 0
+        self._write_header()
+
+    def write(self, ids: NDArray[np.int32]) -> None:
+        """Append columns (n, band)."""
+        self._file.write(np.ascontiguousarray(ids, np.dtype("<i4")).tobytes())
+        self._columns += len(ids)
+
+    def close(self) -> int:
+        """Put the true length into the header; the columns that were written."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.seek(0, io.SEEK_END)
+        return self._columns
+
+    def _write_header(self) -> None:
+        shape = (self._columns, self._bands)
+        header = {"descr": "<i4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def read_npy(path: Path) -> NDArray[np.int32]:
+    """Ids (time, band) of a tokens file; ValueError where it is none, before allocating."""
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{path} is no tokens file of version 1")
+        header = np.lib.format.read_array_header_1_0(file, max_header_size=MAX_HEADER_BYTES)
+        shape, fortran, dtype = header
+        size = path.stat().st_size - file.tell()
+        plain = len(shape) == 2 and not fortran and dtype == np.dtype("<i4")
+        if not plain or shape[0] * shape[1] * 4 != size:
+            raise ValueError(f"{path} holds {dtype} {shape} in {size} bytes: no tokens file")
+        return np.fromfile(file, dtype="<i4").reshape(shape)
