@@ -7,7 +7,8 @@ Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 fai
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ import click
 
 from ulmo import __version__
 from ulmo.config import (
+    JobError,
     ModelSettings,
     PrepSettings,
     TrainSettings,
@@ -45,7 +47,7 @@ def guarded(command: F) -> F:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(FAILED)
-        except OSError as error:
+        except (JobError, OSError) as error:
             _fail(str(error), FAILED)
 
     return run  # type: ignore[return-value]
@@ -54,6 +56,22 @@ def guarded(command: F) -> F:
 def _fail(message: str, status: int) -> None:
     click.echo(f"ulmo: {message}", err=True)
     sys.exit(status)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the file descriptor of stderr: TensorFlow's libraries log there when loaded."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _frontends() -> list[str]:
@@ -146,13 +164,13 @@ def train(
     if print_config:
         click.echo(to_toml(dict(checked)))
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from ulmo.preprocessing.store import TileStore
     from ulmo.report import TrainProgress, train_summary
 
     TileStore(tiles_dir)
     click.echo("loading TensorFlow ...", err=True)
-    from ulmo.pipelines.train import train as run
+    with _quiet():
+        from ulmo.pipelines.train import train as run
 
     with TrainProgress() as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
@@ -205,16 +223,13 @@ def tokenize(
     from ulmo.tokenizer import load_tokenizer
 
     plan_outputs(files, out)
-    loaded = load_tokenizer(tokenizer, threads=threads)
     results = tokenize_files(
-        loaded,
+        load_tokenizer(tokenizer, threads=threads),
         files,
         out=out,
         file_format=file_format,
         channels=channels,
-        done=lambda result: click.echo(
-            tokenized_line(result), err=result.verdict.status == "refused"
-        ),
+        done=lambda result: click.echo(tokenized_line(result), err=not result.outputs),
     )
     refused = any(result.verdict.status == "refused" for result in results)
     sys.exit(SOME_REFUSED if refused else 0)

@@ -18,6 +18,10 @@ class UserError(Exception):
     """A mistake that the user can put right: its text is one line, and says how."""
 
 
+class JobError(Exception):
+    """A job that failed without a mistake of the user's: its text is one line."""
+
+
 class Settings(BaseModel):
     """Frozen, and closed: an unknown key, a NaN or a value out of bounds is refused."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle import read_bundle, write_bundle
-from ulmo.config import ModelSettings
+from ulmo.config import JobError, ModelSettings
 from ulmo.graph import encoder_graph
 from ulmo.pipelines.measure import Model
 from ulmo.preprocessing.store import TileStore
@@ -26,7 +26,7 @@ class Agreement(NamedTuple):
     """All of them ties: both codes are equally near, up to TIE."""
 
 
-class ExportError(Exception):
+class ExportError(JobError):
     """The bundle does not give the model's tokens."""
 
 

@@ -40,7 +40,7 @@ class TrainSummary(NamedTuple):
     agreement: Agreement
 
 
-class InterruptedRunError(Exception):
+class RunInterrupt(KeyboardInterrupt):
     """The run was interrupted, and saved: its text says how to go on."""
 
 
@@ -55,7 +55,7 @@ def train(
 ) -> TrainSummary:
     """Train, and write RUN_DIR; `model` and `settings` hold what differs from the defaults.
 
-    Raises UserError for settings that cannot be met, InterruptedRunError after Ctrl-C.
+    Raises UserError for settings that cannot be met, RunInterrupt after Ctrl-C.
     """
     store = TileStore(tiles_dir)
     manifest = _claim(run_dir, tiles_dir, store, model, settings, resume=resume)
@@ -70,7 +70,7 @@ def train(
         end = trainer.run(log)
     log.close()
     if end == "interrupt":
-        raise InterruptedRunError(
+        raise RunInterrupt(
             f"interrupted and saved at step {int(trainer.state.step)}: "
             f"go on with ulmo-train {tiles_dir} {run_dir} --resume"
         )
