@@ -80,11 +80,13 @@ def test_gradient_goes_straight_through_and_none_reaches_the_codebook():
 def test_a_step_is_the_oracles():
     layer = quantizer_of(revive=False, ema_coeff=0.9)
     expected = state_of(layer)
-    for step in range(3):
+    for step in (0, 1, 2, 500):
+        layer.step.assign(step)
         latents = random_latents(2, 6, 3, DIM, seed=step)
         weights = np.random.default_rng(step).choice([0, 0.25, 1], (2, 6, 3))
         layer(latents, weights=weights, training=True)
-        expected = ema_step(expected, latents.reshape(-1, DIM), weights.ravel(), 0.9, 1e-5)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = ema_step(expected, latents.reshape(-1, DIM), weights.ravel(), decay, 1e-5)
         for found, right in zip(state_of(layer), expected, strict=True):
             np.testing.assert_allclose(found, right, rtol=2e-4, atol=1e-5)
 
@@ -137,6 +139,7 @@ def dying(dead, **options):
     counts = np.ones(SIZE)
     counts[SIZE - dead :] = 1e-3
     layer.start(line(100.0 * np.arange(SIZE)), counts)
+    layer.step.assign(1000)
     return layer
 
 

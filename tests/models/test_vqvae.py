@@ -197,6 +197,7 @@ def test_a_checkpoint_restores_codebook_and_optimizer(tmp_path):
     model = trained(compiled(), 2)
     path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(tmp_path / "at")
     other = compiled(seed=7)
+    other.quantizer.seed = model.quantizer.seed
     other.optimizer.build(other.trainable_variables)
     restored = tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path)
     restored.assert_existing_objects_matched()

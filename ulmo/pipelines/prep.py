@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ulmo.config import PrepSettings, UserError, fingerprint
@@ -27,6 +28,7 @@ from ulmo.pipelines.prep_job import (
     portable,
     run_job,
 )
+from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Moments, Normalization
@@ -91,8 +93,11 @@ def prepare(
     files = list_inputs(audio_dir, out_dir)
     plan = fingerprint([[portable(file.path), file.size] for file in files])
     manifest = _claim(out_dir, settings, plan)
-    if manifest.complete:
+    if manifest.complete and _is_whole(out_dir):
+        _tidy(out_dir)
         return _summary(out_dir, reused=True)
+    for folder in (out_dir / "tiles", out_dir / FINISHED):
+        folder.mkdir(exist_ok=True)
     advance = progress(sum(file.size for file in files)) if progress else _silent
     with ExitStack() as stack:
         apply = _mapper(stack, workers, len(files))
@@ -154,7 +159,7 @@ def _claim(out_dir: Path, settings: PrepSettings, plan: str) -> Manifest:
     """The manifest of an output that is ours to begin or to go on with."""
     present = read_manifest(out_dir) if out_dir.exists() else None
     if present is None:
-        if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        if out_dir.exists() and not _is_free(out_dir):
             raise UserError(f"{out_dir} exists and holds other things: choose a new folder")
     elif present.settings != settings:
         changed = ", ".join(
@@ -166,10 +171,24 @@ def _claim(out_dir: Path, settings: PrepSettings, plan: str) -> Manifest:
     elif present.plan == plan:
         return present
     manifest = Manifest(settings=settings, plan=plan)
-    for folder in (out_dir / "tiles", out_dir / FINISHED):
-        folder.mkdir(parents=True, exist_ok=True)
+    out_dir.mkdir(parents=True, exist_ok=True)
     write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
     return manifest
+
+
+def _is_free(folder: Path) -> bool:
+    """True of an empty folder; what an interrupted first write left does not count."""
+    return folder.is_dir() and all(is_temporary(path) for path in folder.iterdir())
+
+
+def _is_whole(out_dir: Path) -> bool:
+    """True where the manifests of a complete output can be read, and no shard is missing."""
+    try:
+        pq.read_table(out_dir / "recordings.parquet")
+        shards = pq.read_table(out_dir / "tiles.parquet", columns=["shard"])["shard"]
+    except (OSError, pa.ArrowException, KeyError):
+        return False
+    return all((out_dir / "tiles" / name).is_file() for name in shards.unique().to_pylist())
 
 
 def _mapper(
@@ -205,7 +224,10 @@ def _finish(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> None:
     tiles = [row for record in records for row in record.tiles]
     write_table(out_dir / "recordings.parquet", recordings, RECORDINGS_SCHEMA)
     write_table(out_dir / "tiles.parquet", tiles, TILES_SCHEMA)
-    _drop_orphans(out_dir / "tiles", {row["shard"] for row in tiles})
+    wanted = {row["shard"] for row in tiles}
+    for path in (out_dir / "tiles").glob("*.npy"):
+        if path.name not in wanted:
+            path.unlink()  # an earlier plan's
     complete = manifest.model_copy(
         update={
             "complete": True,
@@ -215,13 +237,14 @@ def _finish(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> None:
         }
     )
     write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
-    shutil.rmtree(out_dir / FINISHED)
+    _tidy(out_dir)
 
 
-def _drop_orphans(folder: Path, wanted: set[str]) -> None:
-    """Remove what an interrupted or an earlier plan left."""
-    for path in folder.iterdir():
-        if path.name not in wanted and path.name.endswith((".npy", ".tmp")):
+def _tidy(out_dir: Path) -> None:
+    """Remove what is of no use once all is there, and what a kill may have left."""
+    shutil.rmtree(out_dir / FINISHED, ignore_errors=True)
+    for path in (*out_dir.iterdir(), *(out_dir / "tiles").iterdir()):
+        if is_temporary(path):
             path.unlink()
 
 

@@ -120,6 +120,7 @@ def run_job(job: Job) -> None:
     """Prepare a job's recordings, unless a record says that it is done."""
     if JobRecord.is_done(job):
         return
+    job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     record = JobRecord(job.key)
     frontend = build_frontend(job.settings)
     writer = ShardWriter(job)
@@ -162,6 +163,8 @@ def _prepare_recording(
                         "norm_scale_db": tile.normalization.scale_db,
                     }
                 )
+    if not recording.frames_read:
+        raise RefusedError("decode_error", "the decoder failed at the first frame")
     if not rows:
         raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
     return _row(recording, settings)

@@ -1,12 +1,13 @@
 """Recordings to tiles. Knows neither Keras nor TensorFlow."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.audio import read_mono, resample
+from ulmo.preprocessing.audio import RATES, read_mono, repair, resample
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_tiles
@@ -32,19 +33,18 @@ def preprocess(
     Raises RefusedError for a file that cannot be read, UserError for settings that cannot be met.
     """
     settings = settings or PrepSettings(normalization="recording")
-    if settings.normalization == "corpus" and normalization is None:
-        raise UserError("normalization 'corpus' needs its constants: pass normalization=")
     rate = settings.sample_rate
 
-    def samples() -> "list[Array]":
+    def samples() -> Iterator[Array]:
         if isinstance(source, str | Path):
-            return list(read_mono(Path(source), sample_rate=rate))
-        if sample_rate is None:
-            raise UserError("samples without a rate: pass sample_rate=")
-        mono = np.nan_to_num(np.asarray(source, np.float32), posinf=0, neginf=0)
+            return read_mono(Path(source), sample_rate=rate)
+        if sample_rate is None or sample_rate not in RATES:
+            raise UserError(f"samples without a rate in hertz ({sample_rate}): pass sample_rate=")
+        with np.errstate(over="ignore"):
+            mono, _ = repair(np.asarray(source, np.float32))
         if mono.ndim != 1:
             raise UserError(f"samples must have the shape (n,), not {mono.shape}")
-        return list(resample([mono], sample_rate, rate))
+        return resample([mono], sample_rate, rate)
 
     frontend = build_frontend(settings)
     tiles = [t.values for t in normalized_tiles(samples, frontend, settings, normalization)]

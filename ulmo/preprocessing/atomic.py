@@ -25,6 +25,11 @@ def publish(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def is_temporary(path: Path) -> bool:
+    """True of what a killed `publish` left."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

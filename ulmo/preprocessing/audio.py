@@ -2,8 +2,8 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -22,6 +22,8 @@ MAX_CHANNELS = 1024
 RATES = range(100, 4_000_001)
 MAX_AMPLITUDE = 1e6
 """Samples beyond this (120 dB over full scale) are taken for damage, as NaN and Inf are."""
+UNKNOWN_FRAMES = 1 << 62
+"""libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
 
 Samples: TypeAlias = NDArray[np.float32]
 Status = Literal["ok", "repaired", "partial", "refused"]
@@ -46,20 +48,27 @@ class Verdict(NamedTuple):
 class Recording:
     """An open recording: its true sizes, and its samples in blocks.
 
-    `verdict`, `detail`, `frames_read`, `frames_missing` and `peak` speak of the last run of
-    `blocks`, and are final once that has run out.
+    `open_file` opens it anew: a decoder that has failed is of no more use. `frames` is 0 where
+    the header does not say. `verdict`, `detail`, `frames_read`, `frames_missing` and `peak` speak
+    of the last run of `blocks`, and are final once that has run out.
     """
 
-    def __init__(self, file: soundfile.SoundFile, layout: WavLayout | None, repaired: bool) -> None:
-        self._file = file
+    def __init__(
+        self, open_file: Callable[[], soundfile.SoundFile], layout: WavLayout | None
+    ) -> None:
+        self._open = open_file
+        file = open_file()
+        _check(file)
         self.sample_rate: int = file.samplerate
         self.channels: int = file.channels
-        self.frames: int = file.frames
+        self.frames: int = file.frames if file.frames < UNKNOWN_FRAMES else 0
         self._begin()
         self._header_missing = 0
         if layout is not None and layout.subtype is not None:
             self._header_missing = -(-layout.bytes_missing // max(layout.block_align, 1))
-        self._repaired = repaired or bool(layout and layout.oversized)
+        self._repaired = not self.frames or bool(
+            layout and (layout.oversized or _is_headless(layout))
+        )
 
     def _begin(self) -> None:
         self.frames_read = 0
@@ -105,46 +114,69 @@ class Recording:
         A decoder that fails in the middle ends the iteration, and makes the verdict `partial`.
         """
         self._begin()
-        if self._file.tell() != start:
-            self._file.seek(start)
-        left = self.frames if frames is None else frames
+        with _refusing():
+            file = self._open()
+            if start:
+                file.seek(start)
+        expected = frames is None and self.frames > 0
+        left = (self.frames or UNKNOWN_FRAMES) if frames is None else frames
         while left > 0:
-            block = self._read(min(BLOCK_FRAMES, left))
-            if not len(block):
-                self._broken = frames is None
-                return
+            wanted = min(BLOCK_FRAMES, left)
+            block = _read(file, wanted)
             left -= len(block)
             self.frames_read += len(block)
-            yield self._clean(block)
-
-    def _read(self, frames: int) -> Samples:
-        try:
-            block: Samples = self._file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError:
-            return np.empty((0, self.channels), np.float32)
-        return block
+            self._broken = expected and len(block) < wanted
+            if len(block):
+                yield self._clean(block)
+            if len(block) < wanted:
+                return
 
     def _clean(self, block: Samples) -> Samples:
-        peak = float(np.abs(block).max())
-        if not peak <= MAX_AMPLITUDE:
-            bad = ~(np.abs(block) <= MAX_AMPLITUDE)
-            self.non_finite += int(bad.sum())
-            block = np.where(bad, np.float32(0), block)
-            peak = float(np.abs(block).max())
-        self.peak = max(self.peak, peak)
+        block, bad = repair(block)
+        self.non_finite += bad
+        self.peak = max(self.peak, float(np.abs(block).max()))
         return block
+
+
+def _read(file: soundfile.SoundFile, frames: int) -> Samples:
+    """As many of the next frames as the decoder gives, even where it fails before the last.
+
+    soundfile does not say how far it came when it raises: NaN marks what was not reached. No
+    decoder that can fail gives NaN itself.
+    """
+    block = np.full((frames, file.channels), np.nan, np.float32)
+    try:
+        read: Samples = file.read(out=block)
+    except soundfile.LibsndfileError:
+        reached = np.flatnonzero(~np.isnan(block[:, 0]))
+        return block[: reached[-1] + 1 if len(reached) else 0]
+    return read
+
+
+def repair(samples: Samples) -> tuple[Samples, int]:
+    """Samples with 0 for every NaN, Inf or huge one (MAX_AMPLITUDE), and how many were."""
+    bad = ~(np.abs(samples) <= MAX_AMPLITUDE)
+    count = int(bad.sum())
+    return (np.where(bad, np.float32(0), samples) if count else samples), count
 
 
 @contextmanager
 def open_recording(path: Path) -> Iterator[Recording]:
     """Open a sound file of any kind that libsndfile reads; raise RefusedError with a reason."""
+    with ExitStack() as stack:
+        with _refusing():
+            if path.stat().st_size == 0:
+                raise RefusedError("empty_file", "the file has no bytes")
+            layout = read_layout(path)
+            recording = Recording(lambda: stack.enter_context(_sound_file(path, layout)), layout)
+        yield recording
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what goes wrong in opening a file into a RefusedError."""
     try:
-        layout = read_layout(path)
-        if path.stat().st_size == 0:
-            raise RefusedError("empty_file", "the file has no bytes")
-        with _sound_file(path, layout) as file:
-            _check(file)
-            yield Recording(file, layout, repaired=bool(layout and layout.unfinished))
+        yield
     except soundfile.LibsndfileError as error:
         raise RefusedError("not_audio", str(error.error_string)) from None
     except OSError as error:
@@ -153,7 +185,7 @@ def open_recording(path: Path) -> Iterator[Recording]:
 
 @contextmanager
 def _sound_file(path: Path, layout: WavLayout | None) -> Iterator[soundfile.SoundFile]:
-    if layout is None or not layout.unfinished or layout.subtype is None:
+    if layout is None or not _is_headless(layout):
         with soundfile.SoundFile(os.fsencode(path)) as file:
             yield file
         return
@@ -166,6 +198,11 @@ def _sound_file(path: Path, layout: WavLayout | None) -> Iterator[soundfile.Soun
     }
     with path.open("rb") as raw, soundfile.SoundFile(_Tail(raw, layout), **raw_format) as file:
         yield file
+
+
+def _is_headless(layout: WavLayout) -> bool:
+    """True where the samples must be read without regard to their header's size."""
+    return layout.unfinished and layout.subtype is not None
 
 
 def _check(file: soundfile.SoundFile) -> None:
@@ -249,7 +286,8 @@ def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> It
 def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:
     """Sound files below a folder by their suffix, relative to it, in the order of their bytes.
 
-    Links to folders are not followed, so that no loop can trap the search; links to files are.
+    Links to folders are not followed, so that no loop can trap the search; links to files are,
+    and one that leads nowhere is a recording that cannot be read. Pipes and devices are none.
     `skip` names a folder that is left out, such as the output's own.
     """
     found = []
@@ -259,6 +297,6 @@ def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:
         folders[:] = [name for name in folders if (here / name).resolve() != skipped]
         for name in files:
             path = here / name
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
                 found.append(path.relative_to(folder))
     return sorted(found, key=lambda path: os.fsencode(path.as_posix()))

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 MAX_CHUNKS = 1000
-UNKNOWN_SIZES = range(0x7FFFFF00, 1 << 64)
-"""Data sizes that writers put where they do not know the size (0x7FFFFFFF, 0xFFFFFFFF, ...)."""
+UNKNOWN_SIZES = (
+    range(0x7FFFF000, 0x80000001),
+    range(0xFFFFF000, 0x100000000),
+    range(1 << 48, 1 << 64),
+)
+"""Data sizes that writers put where they do not know the size: 0x7FFFF000 (SoX), 0x7FFFFFFF,
+0xFFFFFFFF (FFmpeg), ..., and of RF64 what no disk holds."""
 HEADER_BYTES = 44
 """Length of the plain header, which some writers count among the data."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -47,9 +52,8 @@ class WavLayout(NamedTuple):
     def bytes_missing(self) -> int:
         """Bytes of sound that the header promises and the file lacks; 0 for a size unknown."""
         missing = self.declared_bytes - self.physical_bytes
-        if missing == HEADER_BYTES or self.declared_bytes in UNKNOWN_SIZES:
-            return 0
-        return max(missing, 0)
+        unknown = any(self.declared_bytes in sizes for sizes in UNKNOWN_SIZES)
+        return 0 if unknown or missing == HEADER_BYTES else max(missing, 0)
 
     @property
     def oversized(self) -> bool:

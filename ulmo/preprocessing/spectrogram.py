@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import PrepSettings
+from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
 from ulmo.preprocessing.normalize import Moments, Normalization, to_db
 from ulmo.preprocessing.tiles import Tile, cut_tiles
@@ -38,9 +38,8 @@ def normalized_tiles(
 
     `corpus` are the constants of that mode. The mode `recording` reads the source twice.
     """
-    constants = corpus
-    if settings.normalization == "recording":
-        constants = measure(source(), frontend, settings.floor_db).normalization()
+    own = settings.normalization == "tile"
+    constants = None if own else _constants(source, frontend, settings, corpus)
     tiles = cut_tiles(
         levels(source(), frontend, settings.floor_db),
         tile_size=settings.tile_size,
@@ -64,7 +63,7 @@ def normalized_levels(
         for tile in normalized_tiles(source, frontend, plain, None):
             yield tile.values[:, : tile.valid_frames, 0]
         return
-    constants = corpus or measure(source(), frontend, settings.floor_db).normalization()
+    constants = _constants(source, frontend, settings, corpus)
     for block in levels(source(), frontend, settings.floor_db):
         yield constants.apply(block)
 
@@ -72,6 +71,17 @@ def normalized_levels(
 def measure(samples: Iterable[Array], frontend: FrontEnd, floor_db: float) -> Moments:
     """Moments of the levels of some samples."""
     return sum((Moments.of(block) for block in levels(samples, frontend, floor_db)), Moments())
+
+
+def _constants(
+    source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+) -> Normalization:
+    """The constants that hold for all of a recording, in the modes `recording` and `corpus`."""
+    if settings.normalization == "recording":
+        return measure(source(), frontend, settings.floor_db).normalization()
+    if corpus is None:
+        raise UserError("normalization 'corpus' needs its constants: pass normalization=")
+    return corpus
 
 
 def _normalize(tile: Tile, constants: Normalization | None) -> NormalizedTile:

@@ -24,6 +24,8 @@ SCHEMA_VERSION = 1
 SHARD_TILES = 256
 """Tiles in a shard at most: 51 MB at M = 224."""
 MAX_JSON_BYTES = 1 << 20
+AGAIN = "delete the folder and prepare the tiles again"
+DELETE = "delete it and run the same ulmo-prep again"
 
 TILES_SCHEMA = pa.schema(
     [
@@ -116,14 +118,14 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         values = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON: prepare the tiles again") from None
+        raise UserError(f"{path} is not JSON: {AGAIN}") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(f"{path} was written by a newer ulmo (schema {version}): upgrade ulmo")
     try:
         return Manifest.read(values)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): prepare the tiles again") from None
+        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
 
 
 class TileStore:
@@ -143,11 +145,10 @@ class TileStore:
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         if len(self.table) != manifest.tiles:
-            raise UserError(f"{folder}: tiles.parquet and prep.json disagree: prepare again")
+            raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
         self._shards: dict[str, Array] = {}
-        self._places = list(
-            zip(self.table["shard"].to_pylist(), self.table["row"].to_pylist(), strict=True)
-        )
+        columns = (self.table[name].to_pylist() for name in ("shard", "row", "crc32c"))
+        self._places = list(zip(*columns, strict=True))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -158,26 +159,34 @@ class TileStore:
         return self.manifest.settings.tile_size
 
     def read(self, indices: Iterable[int]) -> Array:
-        """Tiles (n, M, M, 1) by their rows in tiles.parquet."""
-        return np.stack([self._shard(shard)[row] for shard, row in map(self._place, indices)])
+        """Tiles (n, M, M, 1) by their rows in tiles.parquet; UserError where one is damaged."""
+        return np.stack([self._tile(index) for index in indices])
 
     def normalization(self, index: int) -> Normalization:
         """How one tile was normalised."""
         row = self.table.slice(index, 1).to_pylist()[0]
         return Normalization(offset_db=row["norm_offset_db"], scale_db=row["norm_scale_db"])
 
-    def _place(self, index: int) -> tuple[str, int]:
-        return self._places[index]
+    def _tile(self, index: int) -> Array:
+        name, row, expected = self._places[index]
+        shard = self._shard(name)
+        if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
+            raise UserError(f"{self._path(name)} is damaged at its tile {row}: {DELETE}")
+        tile: Array = shard[row]
+        return tile
+
+    def _path(self, shard: str) -> Path:
+        return self.folder / "tiles" / Path(shard).name
 
     def _shard(self, name: str) -> Array:
         if name not in self._shards:
-            path = self.folder / "tiles" / Path(name).name
+            path = self._path(name)
             try:
-                shard = np.load(path, mmap_mode="r", allow_pickle=False)
+                shard = np.lib.format.open_memmap(path, mode="r")
             except (OSError, ValueError) as error:
-                raise UserError(f"{path} cannot be read ({error}): prepare again") from None
+                raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
             if shard.shape[1:] != (self.tile_size, self.tile_size, 1) or shard.dtype != np.float32:
-                raise UserError(f"{path} holds {shard.dtype} {shard.shape}: prepare again")
+                raise UserError(f"{path} holds {shard.dtype} {shard.shape}: {DELETE}")
             self._shards[name] = shard
         return self._shards[name]
 
@@ -186,7 +195,7 @@ def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read ({error}): prepare again") from None
+        raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
     if not table.schema.equals(schema):
-        raise UserError(f"{path} has other columns than this ulmo writes: prepare again")
+        raise UserError(f"{path} has other columns than this ulmo writes: {AGAIN}")
     return table

@@ -12,6 +12,12 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+RAMP = 10.0
+"""The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
+
+The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
+behind, and all but a few codes lose every token (measured: docs/log.md).
+"""
 JITTER = 1e-3
 """Of the vectors' standard deviation: what sets copies of one vector apart in the codebook."""
 
@@ -142,7 +148,9 @@ class VectorQuantizerEMA(keras.layers.Layer):
         sums = ops.segment_sum(
             vectors * weights[:, None], ops.reshape(ids, (-1,)), self.codebook_size
         )
-        decay = ops.where(ops.any(weights > 0), self.ema_coeff, 1.0)
+        step = ops.cast(self.step, "float32")
+        decay = ops.minimum(self.ema_coeff, (1.0 + step) / (RAMP + step))
+        decay = ops.where(ops.any(weights > 0), decay, 1.0)
         count = self.ema_count * decay + counts * (1.0 - decay)
         total = self.ema_sum * decay + sums * (1.0 - decay)
         everything = ops.sum(count)

@@ -12,8 +12,9 @@ Array = NDArray[np.float32]
 class FrontEnd(Protocol):
     """Samples to power, (M, frames); power 1 is a sine of full scale at a bin's centre.
 
-    Frame k is centred on sample k * hop_length, counted from 0 at the recording's first
-    sample, in every front end; there are ceil(samples / hop_length) frames.
+    (In a wide band of `mel` it has more: see there.) Frame k is centred on sample
+    k * hop_length, counted from 0 at the recording's first sample, in every front end; there are
+    ceil(samples / hop_length) frames.
     """
 
     frequencies: NDArray[np.float64]

@@ -15,6 +15,8 @@ RESPONSE_FLOOR = 1e-4
 """A filter's frequency response is cut where it stays under -80 dB of its peak."""
 HANN_BANDWIDTH = 1.5
 """Equivalent noise bandwidth of the Hann window in bins."""
+MAX_CELLS = 1 << 26
+"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
 
 
 def quality(bins_per_octave: int) -> float:
@@ -48,6 +50,7 @@ class Cqt:
         self.hop_length = hop = settings.hop_length
         self.frequencies, filter_quality = self._bins(settings)
         lengths = filter_quality * settings.sample_rate / self.frequencies
+        self._check(settings, float(lengths[0]))
         margin = int(np.ceil(lengths[0] / 2 / hop))
         folds = scipy.fft.next_fast_len(max(8 * margin, 64))
         self._n_fft = folds * hop
@@ -85,6 +88,21 @@ class Cqt:
                 f"{rate / 2:g} Hz: set bins_per_octave to {fewest} or more"
             )
         return fmin * 2 ** (np.arange(bins) / per_octave), quality(per_octave)
+
+    @staticmethod
+    def _check(settings: PrepSettings, longest: float) -> None:
+        """Refuse a hop over the longest filter (samples unseen), and one that needs too much."""
+        hop = settings.hop_length
+        if hop > longest:
+            raise UserError(
+                f"hop_length {hop} is longer than the longest filter of {longest:.0f} samples: "
+                f"set hop_length to {int(longest / 2)}, or a smaller fmin"
+            )
+        if max(4 * longest / hop, 64) * max(hop, settings.tile_size) > MAX_CELLS:
+            raise UserError(
+                f"the lowest filter lasts {longest:.3g} samples, too many at hop_length {hop}: "
+                "set a larger fmin or hop_length, or a smaller tile_size"
+            )
 
     def _filter(self, frequency: float, length: float) -> tuple[int, Array]:
         """First FFT bin, a multiple of the folds, and the response from there on.

@@ -56,7 +56,9 @@ def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> NDArray[np.
 class Mel:
     """M mel bands of an STFT's power.
 
-    The triangles peak at 1 (librosa's norm=None), so that a tone's level is that of its sine.
+    The triangles peak at 1 (librosa's norm=None). A band that is wider than the window's main
+    lobe adds up all of it: a tone of full scale then has power 1.5 n_fft / win_length (8.4 dB at
+    the defaults), and less in narrower bands.
     The window is as long as the STFT's by default (2M samples); n_fft, filled up with zeros, is
     the least power of two whose bins lie no further apart than half the narrowest triangle:
     every band is then fed by two bins or more, and none is empty.
