@@ -1,0 +1,20 @@
+#!/bin/sh
+# The main job on data_samples: recordings -> tiles -> a trained tokenizer -> tokens.
+set -eu
+out=${1:-demo_out}
+here=$(dirname "$0")
+
+say() { printf '\n== %s\n' "$*"; }
+
+rm -rf "$out"
+say "ulmo-prep $here $out/tiles --overlap 192"
+ulmo-prep "$here" "$out/tiles" --overlap 192
+say "ulmo-train $out/tiles $out/run --epochs 40 --patience 40 --seed 4"
+ulmo-train "$out/tiles" "$out/run" --epochs 40 --patience 40 --seed 4
+say "ulmo eval $out/run $out/tiles"
+ulmo eval "$out/run" "$out/tiles"
+say "ulmo-tokenize $here/*.wav --tokenizer $out/run/tokenizer --out $out/tokens"
+ulmo-tokenize "$here"/*.wav "$here"/*/*.wav --tokenizer "$out/run/tokenizer" --out "$out/tokens"
+say "Tokens of a call that comes six times, in a recording that was held out"
+python "$here/show.py" "$here/harmonic_calls.wav" "$out/run/tokenizer"
+say "Look at $out/run/pictures/reconstructions.png and losses.png"
