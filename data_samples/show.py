@@ -16,7 +16,7 @@ def main(recording: Path, bundle: Path) -> None:
         f"{recording.name}: ids {tokens.ids.shape} (time, band), a column every {column_s:.2f} s, "
         f"bands from {tokens.edges_hz[0]:.0f} to {tokens.edges_hz[-1]:.0f} Hz"
     )
-    events = {start: label for start, label in known_events(recording)}
+    events = dict(known_events(recording))
     starts = np.array(sorted(events))
     for second, ids in zip(tokens.seconds, tokens.ids, strict=True):
         inside = starts[(starts >= second) & (starts < second + column_s)]

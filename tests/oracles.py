@@ -75,3 +75,71 @@ def rearrange(cells: Array, rows: int, frames: int) -> Array:
             channel = (y % rows) * frames + x % frames
             plane[y, x] = cells[y // rows, x // frames, channel]
     return plane
+
+
+def cqt_power(
+    samples: Array, *, sample_rate: int, hop_length: int, frequencies: Array, bins_per_octave: int
+) -> Array:
+    """Constant-Q power (M, frames) as direct sums over time: Brown (1991), equation 5.
+
+    Each window is a continuous Hann of Q cycles around the frame's centre, sampled at the
+    recording's samples; a sine of amplitude 1 has power 1.
+    """
+    cycles = 1 / (2 ** (1 / bins_per_octave) - 1)
+    power = np.zeros((len(frequencies), -(-len(samples) // hop_length)))
+    for row, frequency in zip(power, frequencies, strict=True):
+        half = cycles * sample_rate / frequency / 2
+        for frame in range(len(row)):
+            centre = frame * hop_length
+            n = np.arange(
+                max(math.ceil(centre - half), 0), min(math.floor(centre + half) + 1, len(samples))
+            )
+            window = (1 + np.cos(np.pi * (n - centre) / half)) / 2
+            turned = np.exp(-2j * np.pi * frequency / sample_rate * (n - centre))
+            row[frame] = abs(2 / half * np.sum(samples[n] * window * turned)) ** 2
+    return power
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), bit by bit: RFC 3720, appendix B.4."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
+
+
+def chunk(name: bytes, body: bytes, *, size: int | None = None) -> bytes:
+    """A RIFF chunk, padded to an even length; `size` is what its header says, true or not."""
+    declared = len(body) if size is None else size
+    return name + declared.to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
+
+
+def fmt_chunk(
+    *, sample_rate: int, channels: int = 1, bits: int = 16, tag: int = 1, extensible: bool = False
+) -> bytes:
+    """The fmt chunk of a WAV file (RIFF MCI, 1991); tag 1 is PCM, 3 is IEEE float."""
+    align = channels * bits // 8
+    fields = [
+        *((0xFFFE if extensible else tag, 2), (channels, 2), (sample_rate, 4)),
+        *((sample_rate * align, 4), (align, 2), (bits, 2)),
+    ]
+    body = b"".join(value.to_bytes(length, "little") for value, length in fields)
+    if extensible:
+        guid = tag.to_bytes(2, "little") + bytes.fromhex("000000001000800000aa00389b71")
+        body += b"".join(v.to_bytes(n, "little") for v, n in ((22, 2), (bits, 2), (0, 4))) + guid
+    return chunk(b"fmt ", body)
+
+
+def wav_bytes(
+    data: bytes,
+    *,
+    data_size: int | None = None,
+    before: bytes = b"",
+    after: bytes = b"",
+    **fmt: int,
+) -> bytes:
+    """A WAV file byte by byte: fmt, `before`, data, `after`; `data_size` as the header says."""
+    body = b"WAVE" + fmt_chunk(**fmt) + before + chunk(b"data", data, size=data_size) + after
+    return b"RIFF" + len(body).to_bytes(4, "little") + body

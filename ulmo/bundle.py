@@ -61,7 +61,7 @@ class BundleManifest(Settings):
 
 
 class Bundle(NamedTuple):
-    """A bundle that was read, every file's hash checked."""
+    """A bundle that was read; the weights are read and checked when they are asked for."""
 
     folder: Path
     manifest: BundleManifest
@@ -70,9 +70,14 @@ class Bundle(NamedTuple):
 
     def weights(self) -> Weights:
         """All weights by name."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        return load(_checked(self.folder, WEIGHTS, self.manifest.hashes))
+        data = _checked(self.folder, WEIGHTS, self.manifest.hashes)
+        try:
+            return load(data)
+        except SafetensorError as error:
+            raise UserError(f"{self.folder / WEIGHTS} is damaged: {error}") from None
 
 
 def write_bundle(

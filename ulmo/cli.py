@@ -7,8 +7,7 @@ Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 fai
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,22 +55,6 @@ def guarded(command: F) -> F:
 def _fail(message: str, status: int) -> None:
     click.echo(f"ulmo: {message}", err=True)
     sys.exit(status)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the file descriptor of stderr: TensorFlow's libraries log there when loaded."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _frontends() -> list[str]:
@@ -164,13 +147,8 @@ def train(
     if print_config:
         click.echo(to_toml(dict(checked)))
         return
-    from ulmo.preprocessing.store import TileStore
+    from ulmo.pipelines.train import train as run
     from ulmo.report import TrainProgress, train_summary
-
-    TileStore(tiles_dir)
-    click.echo("loading TensorFlow ...", err=True)
-    with _quiet():
-        from ulmo.pipelines.train import train as run
 
     with TrainProgress() as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)

@@ -240,7 +240,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Tables of a settings file, checked for unknown keys and bad values, defaults left out."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as TOML: {error}") from None
     try:
         Config.read(values)

@@ -68,6 +68,10 @@ class BatchProgress(Progress):
 class TrainProgress(Progress):
     """Steps with their losses, and a line an epoch."""
 
+    def note(self, text: str) -> None:
+        """Something takes a while."""
+        print(text, file=sys.stderr)
+
     def begin(self, steps: int, done: int) -> None:
         """Training begins, or goes on after so many steps."""
         self.open(steps, initial=done, desc="training", unit="step")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ulmo.bundle import Bundle, BundleManifest, read_bundle
 from ulmo.config import UserError
-from ulmo.preprocessing.audio import read_mono, resample
+from ulmo.preprocessing.audio import read_array, read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import Source, normalized_levels
 from ulmo.preprocessing.tiles import cut_tiles
@@ -73,12 +73,7 @@ class Tokenizer:
         if isinstance(source, str | Path):
             path = Path(source)
             return self._tokens(lambda: read_mono(path, sample_rate=self._rate, channel=channel))
-        if sample_rate is None:
-            raise UserError("samples without a rate: pass sample_rate=")
-        samples = np.ascontiguousarray(source, np.float32)
-        if samples.ndim != 1:
-            raise UserError(f"samples must have the shape (n,), not {samples.shape}")
-        return self._tokens(lambda: resample([samples], sample_rate, self._rate))
+        return self._tokens(lambda: read_array(source, sample_rate, self._rate))
 
     def columns(self, source: Source) -> Iterator[Columns]:
         """Columns of tokens as they become certain; `source` gives samples at the bundle's rate."""
@@ -117,11 +112,11 @@ class Tokenizer:
 
     def decode(self, tokens: Tokens) -> Array:
         """Normalised tiles (n, M, M, 1) that the ids stand for; the last one is filled with 0."""
-        blocks = list(self._decoded(tokens.ids))
         size = self.manifest.prep.tile_size
+        blocks = [np.empty((size, 0), np.float32), *self._decoded(tokens.ids)]
         spectrogram = np.concatenate(blocks, axis=1)[:, : tokens.frames]
-        tiles = [t.values[..., None] for t in cut_tiles([spectrogram], tile_size=size, fill=0)]
-        return np.stack(tiles)
+        tiles = [tile.values for tile in cut_tiles([spectrogram], tile_size=size, fill=0)]
+        return np.array(tiles, np.float32).reshape(-1, size, size, 1)
 
     def decode_ids(self, ids: Ids) -> Array:
         """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands)."""
@@ -173,7 +168,10 @@ class Tokenizer:
     def _decoder(self) -> Any:
         from ulmo.graph import decoder_graph
 
-        graph = decoder_graph(self.manifest.model, self._bundle.weights())
+        try:
+            graph = decoder_graph(self.manifest.model, self._bundle.weights())
+        except ValueError as error:
+            raise UserError(f"the tokenizer's weights do not fit its settings: {error}") from None
         return _session(graph.SerializeToString(), self._threads)
 
 

@@ -1,6 +1,7 @@
 """Tokens: ids on a grid of time and frequency, their clock, and the files that hold them."""
 
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -8,7 +9,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_HEADER_BYTES = 4096
+MAGIC = b"\x93NUMPY\x01\x00"
+HEADER = re.compile(
+    rb"\{'descr': '<i4', 'fortran_order': False, 'shape': \((\d{1,18}), (\d{1,18})\), \} *\n"
+)
+"""What numpy writes for int32 (time, band); numpy's own reader evaluates whatever is there."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,13 @@ class NpyWriter:
 def read_npy(path: Path) -> NDArray[np.int32]:
     """Ids (time, band) of a tokens file; ValueError where it is none, before allocating."""
     with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{path} is no tokens file of version 1")
-        header = np.lib.format.read_array_header_1_0(file, max_header_size=MAX_HEADER_BYTES)
-        shape, fortran, dtype = header
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(f"{path} is no .npy file of version 1")
+        header = HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
+        if header is None:
+            raise ValueError(f"{path} does not hold int32 (time, band): no tokens file")
+        columns, bands = int(header[1]), int(header[2])
         size = path.stat().st_size - file.tell()
-        plain = len(shape) == 2 and not fortran and dtype == np.dtype("<i4")
-        if not plain or shape[0] * shape[1] * 4 != size:
-            raise ValueError(f"{path} holds {dtype} {shape} in {size} bytes: no tokens file")
-        return np.fromfile(file, dtype="<i4").reshape(shape)
+        if columns * bands * 4 != size:
+            raise ValueError(f"{path} promises {columns} x {bands} ids, and has {size} bytes")
+        return np.fromfile(file, dtype="<i4").reshape(columns, bands)

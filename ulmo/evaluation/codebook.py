@@ -25,7 +25,7 @@ def codebook_health(counts: NDArray[np.int64]) -> CodebookHealth:
     if total == 0:
         return CodebookHealth(*[float("nan")] * 4)
     share = counts[counts > 0] / total
-    bits = float(-(share * np.log2(share)).sum())
+    bits = float((share * np.log2(1 / share)).sum())
     return CodebookHealth(
         usage=len(share) / len(counts),
         entropy=bits / np.log2(len(counts)),

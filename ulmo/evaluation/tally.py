@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.config import ModelSettings
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
 
 Array = NDArray[np.float32]
@@ -70,18 +71,18 @@ class Tally:
     squares: float
 
     @classmethod
-    def of(cls, batch: Batch, *, codebook_size: int, embedding_dim: int) -> "Tally":
-        """The sums of one batch."""
-        size = batch.tiles.shape[1]
+    def of(cls, batch: Batch, model: ModelSettings) -> "Tally":
+        """The sums of one batch that a model of these settings has seen."""
+        size = model.tile_size
         tiles = batch.tiles[..., 0].astype(np.float64)
         valid = np.arange(size) < batch.valid_frames[:, None]  # (n, frames)
         mask = np.broadcast_to(valid[:, None, :], tiles.shape)
         error = np.where(mask, (tiles - batch.reconstructions[..., 0]) ** 2, 0)
         error_db = error * (batch.scales_db.astype(np.float64) ** 2)[:, None, None]
-        columns = _valid_columns(batch.valid_frames, size, batch.ids.shape[1])
+        columns = np.arange(model.columns) * model.time_stride < batch.valid_frames[:, None]
         token_mask = np.broadcast_to(columns[:, :, None], batch.ids.shape)
         sound = batch.sound & token_mask
-        sound_mask = _spread(sound, tiles.shape) & mask
+        sound_mask = _spread(sound, model) & mask
         kept = np.where(mask, tiles, 0)
         return cls(
             tiles=len(tiles),
@@ -90,9 +91,9 @@ class Tally:
             sound_cells=int(sound_mask.sum()),
             sound_squared_db=float(error_db[sound_mask].sum()),
             distance=float(batch.distances[token_mask].sum(dtype=np.float64)),
-            embedding_dim=embedding_dim,
-            counts=np.bincount(batch.ids[token_mask], minlength=codebook_size),
-            sound_counts=np.bincount(batch.ids[sound], minlength=codebook_size),
+            embedding_dim=model.embedding_dim,
+            counts=np.bincount(batch.ids[token_mask], minlength=model.codebook_size),
+            sound_counts=np.bincount(batch.ids[sound], minlength=model.codebook_size),
             cells=mask.sum(axis=0, dtype=np.float64),
             sums=kept.sum(axis=0),
             squares=float((kept**2).sum()),
@@ -122,8 +123,8 @@ class Tally:
             tiles=self.tiles,
             tokens=tokens,
             sound_tokens=int(self.sound_counts.sum()),
-            reconstruction=self.squared / cells,
-            reconstruction_db=self.squared_db / cells,
+            reconstruction=_ratio(self.squared, cells),
+            reconstruction_db=_ratio(self.squared_db, cells),
             sound_reconstruction_db=_ratio(self.sound_squared_db, self.sound_cells),
             commitment=_ratio(self.distance, tokens * self.embedding_dim),
             baseline_constant=self._unexplained(self.sums.sum(), self.cells.sum()),
@@ -136,20 +137,14 @@ class Tally:
     def _unexplained(self, sums: Sums, cells: Sums) -> float:
         """Mean squared error that is left when each group of cells is told by its mean."""
         explained = np.divide(sums**2, cells, out=np.zeros_like(sums), where=cells > 0).sum()
-        return float(max(self.squares - explained, 0.0) / self.cells.sum())
+        return _ratio(max(self.squares - float(explained), 0.0), float(self.cells.sum()))
 
 
-def _valid_columns(valid_frames: NDArray[np.int32], size: int, columns: int) -> NDArray[np.bool_]:
-    """Columns of tokens (n, columns) that show a valid frame."""
-    stride = -(-size // columns)
-    return np.arange(columns) * stride < valid_frames[:, None]
-
-
-def _spread(tokens: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _spread(tokens: NDArray[np.bool_], model: ModelSettings) -> NDArray[np.bool_]:
     """A mask of tokens (n, columns, bands) on the cells (n, M, M) that they cover."""
-    frequency, time = -(-shape[1] // tokens.shape[2]), -(-shape[2] // tokens.shape[1])
-    cells = tokens.transpose(0, 2, 1).repeat(frequency, axis=1).repeat(time, axis=2)
-    return cells[:, : shape[1], : shape[2]]
+    cells = tokens.transpose(0, 2, 1)
+    cells = cells.repeat(model.frequency_stride, axis=1).repeat(model.time_stride, axis=2)
+    return cells[:, : model.tile_size, : model.tile_size]
 
 
 def _ratio(total: float, count: float) -> float:

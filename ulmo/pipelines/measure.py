@@ -50,9 +50,7 @@ def tallies(
             scales_db=store.scales_db[rows],
             sound=loudness.sound(tiles, rows),
         )
-        yield Tally.of(
-            batch, codebook_size=settings.codebook_size, embedding_dim=settings.embedding_dim
-        )
+        yield Tally.of(batch, settings)
 
 
 def measure(

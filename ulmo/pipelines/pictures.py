@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ulmo.pipelines.csvlog import read_log
 from ulmo.pipelines.data import Indices
 from ulmo.pipelines.measure import Model
-from ulmo.pipelines.runlog import read_log
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
 

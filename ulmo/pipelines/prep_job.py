@@ -163,8 +163,6 @@ def _prepare_recording(
                         "norm_scale_db": tile.normalization.scale_db,
                     }
                 )
-    if not recording.frames_read:
-        raise RefusedError("decode_error", "the decoder failed at the first frame")
     if not rows:
         raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
     return _row(recording, settings)

@@ -1,12 +1,17 @@
-"""train.json: what a run was made with."""
+"""train.json: what a run is made with, and who may go on with it."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError
+from ulmo.preprocessing.store import TileStore, write_json
+
+MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
+"""Settings that a resumed run may be given anew: they rule its end, not its way."""
 
 
 class RunManifest(Settings):
@@ -30,3 +35,57 @@ def read_run(run_dir: Path) -> RunManifest:
         return RunManifest.read(json.loads(path.read_bytes()))
     except (ValueError, RecursionError, UserError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
+
+
+def claim_run(
+    run_dir: Path,
+    tiles_dir: Path,
+    store: TileStore,
+    model: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    resume: bool,
+) -> RunManifest:
+    """The settings of a new run, written down; or those of the run that is to go on."""
+    if resume:
+        manifest = _resumed(read_run(run_dir), model, settings)
+        if manifest.tiles_fingerprint != store.manifest.fingerprint:
+            raise UserError(f"{run_dir} was trained on other tiles than those of {tiles_dir}")
+    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
+    else:
+        wanted = ModelSettings.read({"tile_size": store.tile_size, **model})
+        if wanted.tile_size != store.tile_size:
+            raise UserError(
+                f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {wanted.tile_size}: "
+                f"leave it out, or prepare with -M {wanted.tile_size}"
+            )
+        manifest = RunManifest(
+            model=wanted,
+            train=TrainSettings.read(settings),
+            tiles=str(tiles_dir.resolve()),
+            tiles_fingerprint=store.manifest.fingerprint or "",
+            versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
+        )
+    for folder in ("checkpoints", "pictures", "tensorboard"):
+        (run_dir / folder).mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / "train.json", manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:
+    """The run's own settings, its end as newly wished; others must not differ."""
+    wished_model = ModelSettings.read({**manifest.model.model_dump(), **model})
+    wished = TrainSettings.read({**manifest.train.model_dump(), **settings})
+    differing = [name for name, value in wished_model if value != getattr(manifest.model, name)]
+    differing += [
+        name
+        for name, value in wished
+        if name not in MAY_CHANGE and value != getattr(manifest.train, name)
+    ]
+    if differing:
+        raise UserError(
+            f"a resumed run keeps its settings: leave out {', '.join(differing)}, "
+            "or start a new run"
+        )
+    return manifest.model_copy(update={"train": wished})

@@ -1,48 +1,12 @@
 """What a training run writes as it goes: losses.csv, epochs.csv and TensorBoard events."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from ulmo.preprocessing.atomic import publish
-
-LOSSES = ("total", "reconstruction", "commitment", "codebook", "perplexity", "usage")
-BATCH_COLUMNS = ("step", "epoch", *LOSSES)
-EPOCH_COLUMNS = (
-    *("epoch", "step"),
-    *(f"train_{name}" for name in LOSSES),
-    *("val_reconstruction", "val_reconstruction_db", "val_sound_reconstruction_db"),
-    *("val_commitment", "val_usage", "val_entropy", "val_perplexity"),
-    *("val_sound_usage", "val_sound_entropy", "val_sound_perplexity"),
-)
-
-
-class CsvLog:
-    """Rows appended to a CSV file; a resumed run first drops what came after its checkpoint."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...], *, last_step: int) -> None:
-        rows = [row for row in _rows(path) if int(row["step"]) <= last_step]
-        with publish(path) as file:
-            lines = [columns, *([row[name] for name in columns] for row in rows)]
-            file.write("".join(",".join(line) + "\n" for line in lines).encode())
-        self._columns = columns
-        self._file = path.open("a", newline="", encoding="utf-8")
-
-    def write(self, row: Mapping[str, float | int]) -> None:
-        """Append a row; a value that is missing or None is left empty."""
-        cells = (row.get(name) for name in self._columns)
-        self._file.write(",".join("" if cell is None else f"{cell:.7g}" for cell in cells) + "\n")
-
-    def flush(self) -> None:
-        """Bring what was written to the file."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, CsvLog
 
 
 class RunLog:
@@ -83,20 +47,3 @@ class RunLog:
             for name, value in row.items():
                 if name not in ("step", "epoch") and value is not None:
                     tf.summary.scalar(f"{group}/{name}", value)
-
-
-def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV log; an empty cell is NaN."""
-    rows = _rows(path)
-    names = rows[0] if rows else {}
-    return {name: [float(row[name] or "nan") for row in rows] for name in names}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Whole rows; one that a kill cut short is not among them."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        text = file.read()
-    complete = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(complete.splitlines()))

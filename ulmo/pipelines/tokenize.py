@@ -122,5 +122,6 @@ def _tokenize_file(
 
 
 def _channel_name(target: Path, channel: int | None) -> Path:
-    """x.tokens.npy of channel 1 is x.ch1.tokens.npy."""
-    return target.with_name(f"{target.name.removesuffix(SUFFIX)}.ch{channel}{SUFFIX}")
+    """x.tokens.npy of channel 1 is x.ch1.tokens.npy; x.npy, given with --out, is x.ch1.npy."""
+    suffix = SUFFIX if target.name.endswith(SUFFIX) else target.suffix
+    return target.with_name(f"{target.name.removesuffix(suffix)}.ch{channel}{suffix}")

@@ -6,7 +6,7 @@ a run that was stopped and resumed does what the run that was never stopped does
 
 import time
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,10 +17,12 @@ from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.models.quantizers.ema import kmeans_start
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
 from ulmo.pipelines.measure import Model, Passed, measure
 from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
-from ulmo.pipelines.runlog import LOSSES, RunLog
+from ulmo.pipelines.reporter import End, Reporter
+from ulmo.pipelines.runlog import RunLog
 from ulmo.preprocessing.store import TileStore
 
 START_TILES = 256
@@ -31,24 +33,6 @@ SILENT_SHARE = 0.1
 """Of the silent latents so many are kept for that: silence would fill the codebook."""
 REVIVAL_SHARE = 0.9
 """Dead codes are revived in the first nine tenths of training; then the codebook settles."""
-
-End = Literal["epochs", "patience", "max_minutes", "interrupt"]
-
-
-class Reporter(Protocol):
-    """What wants to hear of a run's progress."""
-
-    def begin(self, steps: int, done: int) -> None:
-        """Training begins, or goes on after so many steps."""
-        ...
-
-    def batch(self, losses: dict[str, float]) -> None:
-        """A step is done."""
-        ...
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done and validated."""
-        ...
 
 
 class State(NamedTuple):
@@ -260,6 +244,20 @@ class Trainer:
             tokens_per_batch=tokens,
         )
         self.model.quantizer.start(centroids, counts)
+
+
+def use_threads(threads: int) -> None:
+    """Set TensorFlow's threads; with one, every operation is deterministic too."""
+    if threads == 0:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            raise UserError("TensorFlow is running already: its threads cannot change") from None
+    if threads == 1:
+        tf.config.experimental.enable_op_determinism()
 
 
 def as_function(model: VQVAE) -> Model:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.audio import RATES, read_mono, repair, resample
+from ulmo.config import PrepSettings
+from ulmo.preprocessing.audio import read_array, read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_tiles
@@ -38,13 +38,7 @@ def preprocess(
     def samples() -> Iterator[Array]:
         if isinstance(source, str | Path):
             return read_mono(Path(source), sample_rate=rate)
-        if sample_rate is None or sample_rate not in RATES:
-            raise UserError(f"samples without a rate in hertz ({sample_rate}): pass sample_rate=")
-        with np.errstate(over="ignore"):
-            mono, _ = repair(np.asarray(source, np.float32))
-        if mono.ndim != 1:
-            raise UserError(f"samples must have the shape (n,), not {mono.shape}")
-        return resample([mono], sample_rate, rate)
+        return read_array(source, sample_rate, rate)
 
     frontend = build_frontend(settings)
     tiles = [t.values for t in normalized_tiles(samples, frontend, settings, normalization)]

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ulmo.config import UserError
 from ulmo.preprocessing.riff import WavLayout, read_layout
 
 SUFFIXES = frozenset(
@@ -111,7 +112,8 @@ class Recording:
     def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
         """Samples as float32 blocks (n, channels), full scale 1, every one finite.
 
-        A decoder that fails in the middle ends the iteration, and makes the verdict `partial`.
+        A decoder that fails in the middle ends the iteration, and makes the verdict `partial`;
+        one that fails at the first frame is a RefusedError.
         """
         self._begin()
         with _refusing():
@@ -128,6 +130,8 @@ class Recording:
             self._broken = expected and len(block) < wanted
             if len(block):
                 yield self._clean(block)
+            if frames is None and not self.frames_read:
+                raise RefusedError("decode_error", "the decoder failed at the first frame")
             if len(block) < wanted:
                 return
 
@@ -237,11 +241,14 @@ def channel_list(channels: str, available: int) -> list[int | None]:
     """Which streams a recording gives: None is the mean of all channels.
 
     `channels` is `mix`, `each` or a number from 0; a number that is not there is refused.
+    Anything else is a UserError.
     """
     if channels == "mix":
         return [None]
     if channels == "each":
         return list(range(available))
+    if not channels.isdecimal():
+        raise UserError(f"channels must be mix, each or a number from 0, not {channels}")
     if int(channels) >= available:
         raise RefusedError("no_channel", f"channel {channels} of {available} (0 is the first)")
     return [int(channels)]
@@ -281,6 +288,17 @@ def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> It
     """The same of a file that is opened for it."""
     with open_recording(path) as recording:
         yield from read_channel(recording, channel, sample_rate)
+
+
+def read_array(samples: Samples, rate: int | None, new_rate: int) -> Iterator[Samples]:
+    """A caller's samples (n,), repaired as those of a file are, and resampled."""
+    if rate is None or rate not in RATES:
+        raise UserError(f"samples without a rate in hertz ({rate}): pass sample_rate=")
+    with np.errstate(over="ignore"):
+        mono, _ = repair(np.asarray(samples, np.float32))
+    if mono.ndim != 1:
+        raise UserError(f"samples must have the shape (n,), not {mono.shape}")
+    return resample([mono], rate, new_rate)
 
 
 def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:

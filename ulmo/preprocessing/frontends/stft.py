@@ -42,7 +42,7 @@ def check_window(settings: PrepSettings, win_length: int, n_fft: int) -> None:
     if settings.hop_length > win_length:
         raise UserError(
             f"hop_length {settings.hop_length} is longer than the window of {win_length} samples: "
-            f"set hop_length to {win_length // 2}, or win_length to {2 * settings.hop_length}"
+            f"set hop_length to {win_length // 2}, or n_fft to {2 * settings.hop_length}"
         )
 
 

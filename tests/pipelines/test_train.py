@@ -1,0 +1,290 @@
+"""Whole runs on tiny tiles: what they write, and that stopping them changes nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import ulmo
+from tests.conftest import SAMPLES
+from ulmo.bundle import read_bundle
+from ulmo.config import UserError
+from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
+from ulmo.pipelines.evaluate import as_model
+from ulmo.pipelines.export import ExportError, export
+from ulmo.pipelines.train import RunInterrupt, train
+from ulmo.preprocessing.store import TileStore
+from ulmo.tokenizer import load_tokenizer
+
+MODEL = {
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "embedding_dim": 4,
+    "codebook_size": 16,
+    "width": 8,
+    "frequency_stride": 8,
+    "time_stride": 4,
+}
+SETTINGS = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "seed": 1}
+FLAGS = [
+    *("-E", "2", "-D", "3", "--EMB", "4", "--CB", "16", "--width", "8"),
+    *("--frequency-stride", "8", "--time-stride", "4"),
+    *("--batch-size", "8", "--learning-rate", "3e-3", "--seed", "1"),
+]
+
+
+class Silent:
+    """A reporter that keeps what it is told, and may be asked to interrupt."""
+
+    def __init__(self, interrupt_at=None):
+        self.steps = 0
+        self.rows = []
+        self._interrupt_at = interrupt_at
+
+    def note(self, text):
+        pass
+
+    def begin(self, steps, done):
+        self.steps = done
+
+    def batch(self, losses):
+        self.steps += 1
+        if self.steps == self._interrupt_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def epoch(self, row):
+        self.rows.append(row)
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def run(tiny_tiles, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return folder, train(tiny_tiles, folder, MODEL, SETTINGS, Silent())
+
+
+def test_a_run_writes_what_the_contract_names(run, tiny_tiles):
+    folder, summary = run
+    store = TileStore(tiny_tiles)
+    manifest = json.loads((folder / "train.json").read_text())
+    assert manifest["tiles_fingerprint"] == store.manifest.fingerprint
+    assert manifest["model"]["codebook_size"] == 16
+    assert manifest["train"]["seed"] == 1
+    assert set(manifest["versions"]) == {"ulmo", "tensorflow", "keras", "numpy"}
+    batches, epochs = read_csv(folder / "losses.csv"), read_csv(folder / "epochs.csv")
+    assert [int(row["step"]) for row in batches] == list(range(1, summary.steps + 1))
+    assert [int(row["epoch"]) for row in epochs] == [0, 1, 2]
+    assert summary.end == "epochs"
+    for name in ("reconstructions.png", "losses.png"):
+        assert (folder / "pictures" / name).read_bytes().startswith(b"\x89PNG")
+    assert any((folder / "tensorboard").iterdir())
+    assert any((folder / "checkpoints").glob("ckpt-*.index"))
+
+
+def test_it_learns(run):
+    folder, summary = run
+    losses = [float(row["val_reconstruction"]) for row in read_csv(folder / "epochs.csv")]
+    assert losses[-1] < losses[0]
+    first = float(read_csv(folder / "losses.csv")[0]["total"])
+    last = float(read_csv(folder / "losses.csv")[-1]["total"])
+    assert last < 0.7 * first
+    assert summary.validation.reconstruction == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_an_epoch_is_the_mean_of_its_batches(run):
+    folder, _ = run
+    batches = read_csv(folder / "losses.csv")
+    for epoch in read_csv(folder / "epochs.csv"):
+        of_epoch = [float(row["commitment"]) for row in batches if row["epoch"] == epoch["epoch"]]
+        assert float(epoch["train_commitment"]) == pytest.approx(np.mean(of_epoch), rel=1e-5)
+
+
+def test_the_bundle_gives_the_models_tokens(run):
+    folder, summary = run
+    assert summary.agreement.tokens > 300
+    assert summary.agreement.differing == 0
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    assert tokenizer.manifest.model.codebook_size == 16
+    assert tokenizer.manifest.card["steps"] == str(summary.steps)
+
+
+@pytest.mark.parametrize("name", ["whistles.wav", "speech/vowels.wav"])
+def test_a_whole_file_gives_the_tokens_of_the_keras_model(run, name):
+    folder, _ = run
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokens = tokenizer.encode(SAMPLES / name)
+    manifest = tokenizer.manifest
+    model = build_vqvae(manifest.model)
+    set_weights_of(model, read_bundle(folder / "tokenizer").weights())
+    tiles = ulmo.preprocess(
+        SAMPLES / name, settings=manifest.prep, normalization=manifest.normalization
+    )
+    whole = np.concatenate(list(tiles), axis=1)[None, :, : tokens.frames]
+    output = model.quantizer(model.encoder(whole))
+    differs = output.ids[0] != tokens.ids
+    ties = np.abs(output.distances[0] - tokens.distances) < 1e-3
+    assert (differs & ~ties).sum() == 0
+    assert differs.mean() < 0.001
+
+
+def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
+    folder, _ = run
+    tokenizer = load_tokenizer(folder / "tokenizer")
+
+    def liar(tiles, valid):
+        honest = as_model(tokenizer)(tiles, valid)
+        return honest._replace(ids=(honest.ids + 1) % 16, distances=honest.distances + 1)
+
+    weights = read_bundle(folder / "tokenizer").weights()
+    with pytest.raises(ExportError, match="are not the model's"):
+        export(
+            tmp_path / "bundle",
+            liar,
+            weights,
+            tokenizer.manifest.model,
+            TileStore(tiny_tiles),
+            np.arange(4),
+            {},
+        )
+
+
+def test_a_finished_run_resumed_changes_nothing(run, tiny_tiles):
+    folder, _ = run
+    before = [(folder / "tokenizer" / name).read_bytes() for name in BUNDLE]
+    log = (folder / "losses.csv").read_bytes()
+    reporter = Silent()
+    train(tiny_tiles, folder, {}, {}, reporter, resume=True)
+    assert reporter.rows == []
+    assert [(folder / "tokenizer" / name).read_bytes() for name in BUNDLE] == before
+    assert (folder / "losses.csv").read_bytes() == log
+
+
+BUNDLE = ("tokenizer.json", "model.safetensors", "encoder.onnx")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny_tiles, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(RunInterrupt, match=r"saved at step 5: go on with .* --resume"):
+        train(tiny_tiles, folder, MODEL, SETTINGS, Silent(interrupt_at=5))
+    assert len(read_csv(folder / "losses.csv")) == 5
+    assert not (folder / "tokenizer").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    reporter = Silent()
+    summary = train(tiny_tiles, folder, {}, {}, reporter, resume=True)
+    assert reporter.steps == summary.steps
+    assert [row["epoch"] for row in reporter.rows] == [0, 1, 2]
+
+
+def test_patience_and_minutes_end_a_run(tiny_tiles, tmp_path):
+    still = {**SETTINGS, "epochs": 50, "patience": 1, "learning_rate": 1e-12}
+    assert train(tiny_tiles, tmp_path / "a", MODEL, still, Silent()).end == "patience"
+    short = {**SETTINGS, "epochs": 1000, "patience": 1000, "max_minutes": 0.01}
+    summary = train(tiny_tiles, tmp_path / "b", MODEL, short, Silent())
+    assert summary.end == "max_minutes"
+    assert 0 < summary.epochs < 1000 or summary.steps > 0
+    assert (tmp_path / "b" / "tokenizer" / "encoder.onnx").exists()
+
+
+def test_without_validation_there_is_none(tiny_tiles, tmp_path):
+    settings = {**SETTINGS, "epochs": 1, "validation_fraction": 0}
+    summary = train(tiny_tiles, tmp_path / "run", MODEL, settings, Silent())
+    assert summary.validation is None
+    assert read_csv(tmp_path / "run" / "epochs.csv")[0]["val_reconstruction"] == ""
+
+
+def test_mixed_precision_ends_in_a_bundle_in_float32(tiny_tiles, tmp_path):
+    settings = {**SETTINGS, "epochs": 1, "mixed_precision": True}
+    summary = train(tiny_tiles, tmp_path / "run", MODEL, settings, Silent())
+    assert summary.agreement.differing == 0
+    assert np.isfinite(summary.validation.reconstruction)
+
+
+def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_path):
+    folder, _ = run
+    with pytest.raises(UserError, match="keeps its settings: leave out codebook_size, seed"):
+        train(tiny_tiles, folder, {"codebook_size": 32}, {"seed": 2}, Silent(), resume=True)
+    other = tmp_path / "run"
+    other.mkdir()
+    manifest = json.loads((folder / "train.json").read_text())
+    manifest["tiles_fingerprint"] = "0" * 64
+    (other / "train.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="trained on other tiles"):
+        train(tiny_tiles, other, {}, {}, Silent(), resume=True)
+
+
+def test_a_loss_that_is_not_finite_is_said(tiny_tiles, tmp_path, monkeypatch):
+    real = VQVAE.train_step
+    monkeypatch.setattr(
+        VQVAE,
+        "train_step",
+        lambda self, data: {name: value * np.nan for name, value in real(self, data).items()},
+    )
+    with pytest.raises(UserError, match="not finite at step 0: set a learning_rate below"):
+        train(tiny_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
+
+
+def command(tiles, run_dir, *flags):
+    return [sys.executable, "-m", "ulmo", "train", str(tiles), str(run_dir), *flags]
+
+
+def on_one_thread(tiles, run_dir, *flags):
+    flags = (*FLAGS, "--epochs", "6", "--threads", "1", "--checkpoint-minutes", "1e-6", *flags)
+    return command(tiles, run_dir, *flags)
+
+
+def contents(run_dir):
+    names = [f"tokenizer/{name}" for name in BUNDLE]
+    return {name: (run_dir / name).read_bytes() for name in (*names, "losses.csv", "epochs.csv")}
+
+
+def lines(path):
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def stop_after(process, path, steps, how):
+    """Wait until so many steps are in the log, then send the signal."""
+    deadline = time.monotonic() + 120
+    while lines(path) <= steps and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(how)
+    return process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_tiles, tmp_path_factory):
+    """A run on one thread from its start to its end."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(on_one_thread(tiny_tiles, folder), check=True, capture_output=True)
+    return contents(folder)
+
+
+def test_same_seed_and_data_give_the_same_weights(undisturbed, tiny_tiles, tmp_path):
+    subprocess.run(on_one_thread(tiny_tiles, tmp_path / "run"), check=True, capture_output=True)
+    assert contents(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_was_stopped_ends_as_if_never_stopped(
+    undisturbed, tiny_tiles, tmp_path, how, status
+):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        on_one_thread(tiny_tiles, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert stop_after(process, folder / "losses.csv", 20, how) == status
+    process.communicate()
+    assert not (folder / "tokenizer").exists()
+    subprocess.run(
+        command(tiny_tiles, folder, "--resume"), check=True, capture_output=True, timeout=300
+    )
+    assert contents(folder) == undisturbed

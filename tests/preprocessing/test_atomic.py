@@ -1,0 +1,57 @@
+import pytest
+
+from ulmo.preprocessing.atomic import is_temporary, publish, sync_folder
+
+
+def write_and_raise(path, error):
+    with publish(path) as file:
+        file.write(b"new")
+        raise error
+
+
+def test_a_file_appears_whole(tmp_path):
+    path = tmp_path / "x.bin"
+    with publish(path) as file:
+        file.write(b"half")
+        file.flush()
+        assert not path.exists()
+        (temporary,) = tmp_path.iterdir()
+        assert is_temporary(temporary)
+        file.write(b" and half")
+    assert path.read_bytes() == b"half and half"
+    assert list(tmp_path.iterdir()) == [path]
+    assert not is_temporary(path)
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [b"old", None])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, old, error):
+    path = tmp_path / "x.bin"
+    if old is not None:
+        path.write_bytes(old)
+    with pytest.raises(error):
+        write_and_raise(path, error)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
+
+
+def test_a_failed_move_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(OSError, match="folder"), publish(path) as file:
+        file.write(b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_it_replaces(tmp_path):
+    path = tmp_path / "x.bin"
+    for content in (b"old", b"new"):
+        with publish(path) as file:
+            file.write(content)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_folder_is_needed(tmp_path):
+    with pytest.raises(FileNotFoundError), publish(tmp_path / "none" / "x.bin"):
+        pass
+    with pytest.raises(FileNotFoundError):
+        sync_folder(tmp_path / "none")

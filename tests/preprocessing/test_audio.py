@@ -1,0 +1,454 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles import chunk, wav_bytes
+from ulmo.preprocessing.audio import (
+    BLOCK_FRAMES,
+    MAX_AMPLITUDE,
+    RefusedError,
+    channel_list,
+    find_recordings,
+    open_recording,
+    pick_channel,
+    read_channel,
+    read_mono,
+    repair,
+    resample,
+)
+
+MALFORMED = Path(__file__).parents[3] / "shared" / "malformed"
+RATE = 16000
+NOISE = np.random.default_rng(0).normal(0, 0.2, 20_001).clip(-0.9, 0.9).astype(np.float32)
+
+
+def pcm(samples, bits):
+    """Little-endian integers of so many bits (8: unsigned), and the samples that they stand for."""
+    scale = 1 << (bits - 1)
+    numbers = np.round(np.asarray(samples, np.float64) * scale).astype(np.int64)
+    stored = numbers + scale if bits == 8 else numbers
+    width = bits // 8
+    data = stored.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width].tobytes()
+    return data, (numbers / scale).astype(np.float32).reshape(np.shape(samples))
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def plain_wav(samples=NOISE[:1000], **options):
+    """A 16-bit WAV file byte by byte."""
+    return wav_bytes(pcm(samples, 16)[0], sample_rate=RATE, **options)
+
+
+def read(path, **run):
+    """Samples (n, channels) of one run, and the recording after it."""
+    with open_recording(path) as recording:
+        blocks = list(recording.blocks(**run))
+        return np.concatenate([np.empty((0, recording.channels), np.float32), *blocks]), recording
+
+
+def refusal(path):
+    with pytest.raises(RefusedError) as error, open_recording(path):
+        pass
+    assert "\n" not in error.value.detail
+    return error.value.reason
+
+
+class TestFormats:
+    @pytest.mark.parametrize("bits", [8, 16, 24, 32])
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("extensible", [False, True])
+    def test_integers(self, tmp_path, bits, channels, extensible):
+        data, expected = pcm(NOISE[:600].reshape(-1, channels), bits)
+        options = {"channels": channels, "bits": bits, "extensible": extensible}
+        path = write(tmp_path / "x.wav", wav_bytes(data, sample_rate=44100, **options))
+        samples, recording = read(path)
+        assert samples.dtype == np.float32
+        np.testing.assert_array_equal(samples, expected)
+        assert (recording.sample_rate, recording.channels) == (44100, channels)
+        assert recording.frames == recording.frames_read == 600 // channels
+        assert recording.frames_missing == 0
+        assert recording.verdict == ("ok", None)
+        assert recording.detail is None
+        assert recording.peak == np.abs(expected).max()
+
+    @pytest.mark.parametrize(("kind", "bits"), [("<f4", 32), ("<f8", 64)])
+    def test_floats(self, tmp_path, kind, bits):
+        content = wav_bytes(NOISE.astype(kind).tobytes(), sample_rate=RATE, bits=bits, tag=3)
+        samples, _ = read(write(tmp_path / "x.wav", content))
+        np.testing.assert_array_equal(samples[:, 0], NOISE)
+
+    @pytest.mark.parametrize(
+        ("suffix", "subtype", "bits"),
+        [
+            ("flac", "PCM_16", 16),
+            ("flac", "PCM_24", 24),
+            *((suffix, "PCM_16", 16) for suffix in ("aiff", "w64", "rf64", "au", "caf")),
+        ],
+    )
+    def test_lossless(self, tmp_path, suffix, subtype, bits):
+        _, expected = pcm(NOISE, bits)
+        path = tmp_path / f"x.{suffix}"
+        soundfile.write(path, expected, RATE, subtype=subtype)
+        samples, recording = read(path)
+        np.testing.assert_array_equal(samples[:, 0], expected)
+        assert recording.verdict == ("ok", None)
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("x.ogg", {"subtype": "VORBIS"}),
+            ("x.opus", {"format": "OGG", "subtype": "OPUS"}),
+            ("x.mp3", {}),
+        ],
+    )
+    def test_lossy(self, tmp_path, name, options):
+        tone = 0.5 * np.sin(np.arange(32_000) * 2 * np.pi * 440 / RATE).astype(np.float32)
+        soundfile.write(tmp_path / name, tone, RATE, **options)
+        samples, recording = read(tmp_path / name)
+        assert recording.verdict == ("ok", None)
+        assert samples.shape == (len(tone), 1)
+        kept = slice(4000, 28_000)
+        assert np.corrcoef(samples[kept, 0], tone[kept])[0, 1] > 0.99
+
+    def test_a_coding_that_cannot_be_sought_in_is_read_twice_all_the_same(self, tmp_path):
+        path = tmp_path / "x.wav"
+        soundfile.write(path, NOISE[:16_000], 8000, subtype="GSM610")
+        with open_recording(path) as recording:
+            first, again = (np.concatenate(list(recording.blocks())) for _ in range(2))
+        assert first.shape == (16_000, 1)
+        np.testing.assert_array_equal(first, again)
+        assert recording.verdict == ("ok", None)
+        with pytest.raises(RefusedError):
+            read(path, start=5, frames=10)
+
+
+class TestBlocks:
+    @pytest.fixture
+    def path(self, tmp_path):
+        long = np.resize(NOISE, 2 * BLOCK_FRAMES + 5)
+        return write(tmp_path / "x.wav", plain_wav(long))
+
+    def test_they_are_bounded(self, path):
+        with open_recording(path) as recording:
+            lengths = [len(block) for block in recording.blocks()]
+        assert lengths == [BLOCK_FRAMES, BLOCK_FRAMES, 5]
+
+    def test_each_run_begins_anew(self, path):
+        with open_recording(path) as recording:
+            first = np.concatenate(list(recording.blocks()))
+            next(iter(recording.blocks()))
+            assert recording.frames_read == BLOCK_FRAMES
+            np.testing.assert_array_equal(np.concatenate(list(recording.blocks())), first)
+        assert recording.frames_read == len(first)
+
+    @pytest.mark.parametrize(
+        ("start", "frames", "expected"),
+        [(0, 10, 10), (7, 100_000, 100_000), (131_070, 50, 7), (131_077, 5, 0), (0, 0, 0)],
+    )
+    def test_a_stretch(self, path, start, frames, expected):
+        whole, _ = read(path)
+        part, recording = read(path, start=start, frames=frames)
+        np.testing.assert_array_equal(part, whole[start : start + frames])
+        assert recording.frames_read == len(part) == expected
+        assert recording.verdict == ("ok", None)
+
+
+class TestRepair:
+    def test_what_is_no_number_or_huge_becomes_0(self, tmp_path):
+        dirty = NOISE.copy()
+        dirty[[3, 40, 500, 6000, 7000, 8000]] = [
+            *(np.nan, np.inf, -np.inf, 1e30),
+            *(-2 * MAX_AMPLITUDE, MAX_AMPLITUDE),
+        ]
+        clean = dirty.copy()
+        clean[[3, 40, 500, 6000, 7000]] = 0
+        content = wav_bytes(dirty.tobytes(), sample_rate=RATE, bits=32, tag=3)
+        samples, recording = read(write(tmp_path / "x.wav", content))
+        np.testing.assert_array_equal(samples[:, 0], clean)
+        assert recording.verdict == ("repaired", "non_finite")
+        assert recording.non_finite == 5
+        assert recording.detail.startswith("5 samples")
+        assert recording.peak == MAX_AMPLITUDE
+
+    def test_sound_samples_are_not_copied(self):
+        same, count = repair(NOISE)
+        assert same is NOISE
+        assert count == 0
+
+    def test_a_second_run_does_not_count_twice(self, tmp_path):
+        content = wav_bytes(np.full(10, np.nan, "<f4").tobytes(), sample_rate=RATE, bits=32, tag=3)
+        with open_recording(write(tmp_path / "x.wav", content)) as recording:
+            for _ in range(2):
+                list(recording.blocks())
+                assert recording.non_finite == 10
+                assert recording.peak == 0
+
+
+DATA = pcm(NOISE[:1000], 16)[0]
+LIST = chunk(b"LIST", b"INFOabcd")
+DAMAGED = {
+    "truncated": (plain_wav()[:-600], ("partial", "truncated"), 700, 300),
+    "truncated in a sample": (plain_wav()[:-601], ("partial", "truncated"), 699, 301),
+    "crashed, size 0": (plain_wav(data_size=0), ("repaired", "header_sizes"), 1000, 0),
+    "crashed, size 44": (plain_wav(data_size=44), ("repaired", "header_sizes"), 1000, 0),
+    "crashed, after a chunk": (
+        plain_wav(data_size=0, before=LIST),
+        ("repaired", "header_sizes"),
+        1000,
+        0,
+    ),
+    "0x7FFFFFFF": (plain_wav(data_size=0x7FFFFFFF), ("repaired", "header_sizes"), 1000, 0),
+    "0x7FFFF000": (plain_wav(data_size=0x7FFFF000), ("repaired", "header_sizes"), 1000, 0),
+    "0xFFFFFFFF": (plain_wav(data_size=0xFFFFFFFF), ("repaired", "header_sizes"), 1000, 0),
+    "header counted": (plain_wav(data_size=2044), ("repaired", "header_sizes"), 1000, 0),
+    "a few samples": (plain_wav(NOISE[:22], after=LIST), ("ok", None), 22, 0),
+    "a chunk after": (plain_wav(after=LIST), ("ok", None), 1000, 0),
+    "one sample": (plain_wav(NOISE[:1]), ("ok", None), 1, 0),
+}
+for _wrong in ((2000).to_bytes(4, "little"), bytes(4), b"\xff" * 4):  # libsndfile reads it anyway
+    DAMAGED[f"riff size {_wrong.hex()}"] = (
+        b"RIFF" + _wrong + plain_wav()[8:],
+        ("ok", None),
+        1000,
+        0,
+    )
+
+REFUSED = {
+    "empty_file": b"",
+    "not_audio": b"this is a text, and no sound at all\n" * 50,
+    "no_samples": wav_bytes(b"", sample_rate=RATE),
+    "bad_rate": wav_bytes(DATA, sample_rate=1),
+}
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("content", "verdict", "frames", "missing"), DAMAGED.values(), ids=DAMAGED
+    )
+    def test_what_is_there_is_read_and_what_is_missing_counted(
+        self, tmp_path, content, verdict, frames, missing
+    ):
+        samples, recording = read(write(tmp_path / "x.wav", content))
+        _, expected = pcm(NOISE[:1000], 16)
+        np.testing.assert_array_equal(samples[:, 0], expected[:frames])
+        assert recording.verdict == verdict
+        assert (recording.frames_read, recording.frames_missing) == (frames, missing)
+        assert (recording.detail is None) == (verdict[0] == "ok")
+
+    @pytest.mark.parametrize("bits", [8, 16, 24, 32])
+    def test_a_crashed_recorder_of_any_width(self, tmp_path, bits):
+        data, expected = pcm(NOISE.reshape(-1, 3), bits)
+        content = wav_bytes(data, sample_rate=RATE, channels=3, bits=bits, data_size=0)
+        samples, recording = read(write(tmp_path / "x.wav", content))
+        np.testing.assert_array_equal(samples, expected)
+        assert recording.verdict == ("repaired", "header_sizes")
+        part, _ = read(tmp_path / "x.wav", start=100, frames=50)
+        np.testing.assert_array_equal(part, expected[100:150])
+
+    def test_partial_outweighs_repaired(self, tmp_path):
+        dirty = np.full(100, np.nan, "<f4").tobytes()
+        content = wav_bytes(dirty, sample_rate=RATE, bits=32, tag=3)[:-40]
+        _, recording = read(write(tmp_path / "x.wav", content))
+        assert recording.verdict == ("partial", "truncated")
+        assert recording.frames_missing == 10
+
+    @pytest.mark.parametrize(("reason", "content"), REFUSED.items())
+    def test_what_is_refused(self, tmp_path, reason, content):
+        assert refusal(write(tmp_path / "x.wav", content)) == reason
+
+    def test_what_is_no_file_is_refused(self, tmp_path):
+        assert refusal(tmp_path / "none.wav") == "unreadable"
+        assert refusal(tmp_path) == "unreadable"
+
+    def test_an_error_of_the_one_who_reads_is_none_of_the_recording(self, tmp_path):
+        """A full disk must not look like a damaged recording."""
+        path = write(tmp_path / "x.wav", plain_wav())
+
+        def fill_the_disk():
+            with open_recording(path) as recording:
+                for _ in recording.blocks():
+                    raise OSError("the disk is full")
+
+        with pytest.raises(OSError, match="the disk is full"):
+            fill_the_disk()
+
+    @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no ../shared/malformed")
+    def test_malformed_files_are_read_or_refused(self):
+        files = [path for path in MALFORMED.rglob("*.wav") if path.is_file()]
+        assert files
+        for path in files:
+            try:
+                samples, recording = read(path)
+            except RefusedError:
+                continue
+            assert np.isfinite(samples).all()
+            assert len(samples) == recording.frames_read > 0
+            assert recording.frames_missing >= 0
+
+
+class TestFlac:
+    @pytest.fixture
+    def whole(self):
+        return pcm(np.resize(NOISE, 3 * BLOCK_FRAMES), 16)[1]
+
+    @pytest.fixture
+    def path(self, tmp_path, whole):
+        soundfile.write(tmp_path / "x.flac", whole, RATE)
+        return tmp_path / "x.flac"
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+    def test_a_truncated_one_gives_every_frame_before_the_cut(self, path, whole, share):
+        content = path.read_bytes()
+        write(path, content[: int(len(content) * share)])
+        samples, recording = read(path)
+        assert abs(len(samples) - share * len(whole)) < 2 * 4096  # FLAC's block
+        np.testing.assert_array_equal(samples[:, 0], whole[: len(samples)])
+        assert recording.verdict == ("partial", "decode_error")
+        assert recording.frames_read == len(samples)
+        assert recording.frames_missing == len(whole) - len(samples)
+        assert str(len(samples)) in recording.detail
+
+    def test_a_truncated_one_can_be_read_again(self, path):
+        write(path, path.read_bytes()[:100_000])
+        with open_recording(path) as recording:
+            first, again = (np.concatenate(list(recording.blocks())) for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+        assert recording.verdict == ("partial", "decode_error")
+
+    def test_one_from_a_pipe_says_nothing_of_its_length(self, path, whole):
+        content = bytearray(path.read_bytes())
+        content[21] &= 0xF0  # 36 bits of STREAMINFO: total samples
+        content[22:26] = bytes(4)
+        samples, recording = read(write(path, content))
+        np.testing.assert_array_equal(samples[:, 0], whole)
+        assert recording.frames == 0
+        assert recording.verdict == ("repaired", "header_sizes")
+        assert (recording.frames_read, recording.frames_missing) == (len(whole), 0)
+
+
+class TestChannels:
+    STEREO = np.stack([NOISE[:999], NOISE[1:1000]], axis=1)
+
+    @pytest.mark.parametrize(
+        ("channels", "expected"), [("mix", [None]), ("each", [0, 1, 2]), ("0", [0]), ("2", [2])]
+    )
+    def test_list(self, channels, expected):
+        assert channel_list(channels, 3) == expected
+
+    def test_one_that_is_not_there_is_refused(self, tmp_path):
+        with pytest.raises(RefusedError, match="no_channel"):
+            channel_list("3", 3)
+        with pytest.raises(RefusedError, match="no_channel"):
+            list(read_mono(write(tmp_path / "x.wav", plain_wav()), sample_rate=RATE, channel=1))
+
+    def test_pick(self):
+        blocks = [self.STEREO[:100], self.STEREO[100:]]
+        for channel, expected in (
+            (None, (self.STEREO[:, 0] + self.STEREO[:, 1]) / 2),
+            (0, self.STEREO[:, 0]),
+            (1, self.STEREO[:, 1]),
+        ):
+            picked = list(pick_channel(blocks, channel))
+            assert [len(block) for block in picked] == [100, 899]
+            np.testing.assert_allclose(np.concatenate(picked), expected, rtol=1e-6)
+
+    def test_the_mean_of_one_channel_is_that_channel(self):
+        (only,) = pick_channel([NOISE[:, None]], None)
+        np.testing.assert_array_equal(only, NOISE)
+
+    def test_read(self, tmp_path):
+        data, expected = pcm(self.STEREO, 16)
+        path = write(tmp_path / "x.wav", wav_bytes(data, sample_rate=RATE, channels=2))
+        second = np.concatenate(list(read_mono(path, sample_rate=RATE, channel=1)))
+        np.testing.assert_array_equal(second, expected[:, 1])
+        with open_recording(path) as recording:
+            mean = np.concatenate(list(read_channel(recording, None, RATE)))
+        np.testing.assert_allclose(mean, expected.mean(axis=1), atol=1e-7)
+
+
+class TestResample:
+    RATES = ((44100, 16000), (8000, 16000), (48000, 16000), (22050, 4000), (16000, 96000))
+
+    @pytest.mark.parametrize(("rate", "new_rate"), RATES)
+    @settings(max_examples=15, deadline=None)
+    @given(cuts=st.lists(st.integers(0, len(NOISE)), max_size=10))
+    def test_it_is_one_shot_soxr_however_the_blocks_are_cut(self, rate, new_rate, cuts):
+        blocks = np.split(NOISE, sorted(cuts))
+        found = np.concatenate(list(resample(blocks, rate, new_rate)))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, soxr.resample(NOISE, rate, new_rate, quality="HQ"))
+
+    def test_a_tone_stays_what_it_is(self):
+        n = np.arange(44100)
+        (tone,) = resample([np.sin(2 * np.pi * 1000 / 44100 * n).astype(np.float32)], 44100, 44100)
+        found = np.concatenate(list(resample([tone], 44100, 16000)))
+        expected = np.sin(2 * np.pi * 1000 / 16000 * np.arange(len(found)))
+        assert len(found) == 16000
+        np.testing.assert_allclose(found[500:-500], expected[500:-500], atol=1e-4)
+
+    def test_the_same_rate_changes_nothing(self):
+        blocks = [NOISE[:10], NOISE[10:]]
+        assert list(resample(blocks, RATE, RATE)) == blocks
+
+    def test_nothing_stays_nothing(self):
+        assert sum(len(block) for block in resample([], 44100, RATE)) == 0
+
+
+class TestFind:
+    def make(self, folder, *names):
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    def found(self, folder, **options):
+        return [path.as_posix() for path in find_recordings(folder, **options)]
+
+    def test_by_suffix_in_the_order_of_their_bytes(self, tmp_path):
+        self.make(
+            tmp_path, "b.wav", "a/z.flac", "a.WAV", "a/b/c.Mp3", "B.ogg", "a/ä.wav", "Z/x.aif"
+        )
+        self.make(tmp_path, "a.txt", "wav", ".wav", "a/x.wav.bak", "a/y.npy")
+        assert self.found(tmp_path) == [
+            *("B.ogg", "Z/x.aif", "a.WAV", "a/b/c.Mp3", "a/z.flac", "a/ä.wav", "b.wav")
+        ]
+
+    def test_odd_names(self, tmp_path):
+        odd = [os.fsdecode(name) for name in (b"caf\xe9.wav", b" .wav", b"a\nb.wav", b"-x.wav")]
+        self.make(tmp_path, *odd)
+        assert sorted(map(os.fsencode, self.found(tmp_path))) == sorted(map(os.fsencode, odd))
+
+    def test_a_name_that_is_no_text_can_be_opened(self, tmp_path):
+        path = write(tmp_path / os.fsdecode(b"caf\xe9.wav"), plain_wav())
+        assert read(path)[1].verdict == ("ok", None)
+
+    def test_links(self, tmp_path):
+        self.make(tmp_path, "in/a.wav", "elsewhere/b.wav")
+        (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+        (tmp_path / "in" / "folder.wav").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "in" / "file.wav").symlink_to(tmp_path / "elsewhere" / "b.wav")
+        (tmp_path / "in" / "nowhere.wav").symlink_to(tmp_path / "none")
+        (tmp_path / "in" / "self.wav").symlink_to(tmp_path / "in" / "self.wav")
+        assert self.found(tmp_path / "in") == ["a.wav", "file.wav", "nowhere.wav", "self.wav"]
+        assert refusal(tmp_path / "in" / "self.wav") == "unreadable"
+
+    def test_pipes_and_folders_are_none(self, tmp_path):
+        self.make(tmp_path, "folder.wav/a.wav")
+        os.mkfifo(tmp_path / "pipe.wav")
+        (tmp_path / "link.wav").symlink_to(tmp_path / "pipe.wav")
+        assert self.found(tmp_path) == ["folder.wav/a.wav"]
+
+    def test_a_folder_is_left_out(self, tmp_path):
+        self.make(tmp_path, "a.wav", "out/b.wav", "out/tiles/c.wav", "x/out/d.wav")
+        assert self.found(tmp_path, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]
+        assert self.found(tmp_path, skip=tmp_path / "x" / ".." / "out") == ["a.wav", "x/out/d.wav"]
+        assert len(self.found(tmp_path, skip=tmp_path / "none")) == 4

@@ -1,0 +1,172 @@
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles import chunk, fmt_chunk, wav_bytes
+from ulmo.preprocessing.riff import WavLayout, read_layout
+
+RATE = 16000
+DATA = bytes(range(200))
+JUNK = chunk(b"LIST", b"any")  # odd: a byte of padding follows
+
+
+def layout_of(tmp_path, content):
+    path = tmp_path / "x.wav"
+    path.write_bytes(content)
+    return read_layout(path)
+
+
+def layout(**changes):
+    """What a layout of DATA as 16-bit mono is, but for the changes."""
+    plain = {
+        "format_tag": 1,
+        "channels": 1,
+        "sample_rate": RATE,
+        "block_align": 2,
+        "bits": 16,
+        "data_offset": 44,
+        "declared_bytes": len(DATA),
+        "physical_bytes": len(DATA),
+        "chunk_follows": False,
+    }
+    return WavLayout(**{**plain, **changes})
+
+
+def rf64_bytes(data, declared):
+    """An RF64 file (EBU Tech 3306): the data's size is in ds64."""
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 72 + len(data), declared, 0, 0))
+    fmt = fmt_chunk(sample_rate=RATE)
+    return b"RF64\xff\xff\xff\xffWAVE" + sizes + fmt + chunk(b"data", data, size=0xFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (wav_bytes(DATA, sample_rate=RATE), layout()),
+        (
+            wav_bytes(DATA, sample_rate=48000, channels=2, bits=24),
+            layout(sample_rate=48000, channels=2, bits=24, block_align=6),
+        ),
+        (
+            wav_bytes(DATA, sample_rate=RATE, bits=32, tag=3),
+            layout(format_tag=3, bits=32, block_align=4),
+        ),
+        (wav_bytes(DATA, sample_rate=RATE, extensible=True), layout(data_offset=68)),
+        (
+            wav_bytes(DATA, sample_rate=RATE, bits=32, tag=3, extensible=True),
+            layout(format_tag=3, bits=32, block_align=4, data_offset=68),
+        ),
+        (
+            wav_bytes(DATA, sample_rate=RATE, before=JUNK + chunk(b"bext", b"1234")),
+            layout(data_offset=44 + 12 + 12),
+        ),
+        (
+            wav_bytes(DATA, sample_rate=RATE, after=JUNK),
+            layout(physical_bytes=len(DATA) + 12, chunk_follows=True),
+        ),
+        (
+            wav_bytes(DATA[:99], sample_rate=RATE, bits=8, after=JUNK),
+            layout(
+                bits=8, block_align=1, declared_bytes=99, physical_bytes=112, chunk_follows=True
+            ),
+        ),
+        (rf64_bytes(DATA, len(DATA)), layout(data_offset=80)),
+        (rf64_bytes(DATA, 1 << 62), layout(data_offset=80, declared_bytes=1 << 62)),
+    ],
+)
+def test_layout(tmp_path, content, expected):
+    assert layout_of(tmp_path, content) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"RIFF",
+        b"RIFF\0\0\0\0AVI " + fmt_chunk(sample_rate=RATE) + chunk(b"data", DATA),
+        b"FORM\0\0\0\0AIFF",
+        wav_bytes(DATA, sample_rate=RATE)[:20],
+        wav_bytes(DATA, sample_rate=RATE)[:43],
+        b"RIFF\0\0\0\0WAVE" + chunk(b"data", DATA) + fmt_chunk(sample_rate=RATE),
+        b"RIFF\0\0\0\0WAVE" + chunk(b"fmt ", b"short") + chunk(b"data", DATA),
+        b"RIFF\0\0\0\0WAVE" + fmt_chunk(sample_rate=RATE) + chunk(b"LIST", DATA, size=1 << 31),
+        wav_bytes(DATA, sample_rate=RATE, before=1000 * chunk(b"JUNK", b"")),
+    ],
+)
+def test_what_has_no_layout(tmp_path, content):
+    assert layout_of(tmp_path, content) is None
+
+
+@pytest.mark.parametrize(
+    ("declared", "physical", "missing", "oversized", "unfinished"),
+    [
+        (1000, 1000, 0, False, False),
+        (1000, 600, 400, False, False),
+        (1000, 0, 1000, False, False),
+        (1044, 1000, 0, True, False),  # the header counted among the data
+        (1045, 1000, 45, False, False),
+        (0x7FFFF000, 1000, 0, True, False),  # SoX, writing to a pipe
+        (0x7FFFFFFF, 1000, 0, True, False),
+        (0x80000000, 1000, 0, True, False),
+        (0xFFFFFFFF, 1000, 0, True, False),
+        (1 << 62, 1000, 0, True, False),
+        (0x7FFFEFFF, 1000, 0x7FFFEFFF - 1000, False, False),
+        (3_000_000_000, 1000, 3_000_000_000 - 1000, False, False),  # a true size, cut short
+        (0xFFFFFFFF, 0xFFFFFFFF, 0, False, False),
+        (0, 1000, 0, False, True),
+        (44, 1000, 0, False, True),
+        (46, 1000, 0, False, False),
+        (0, 0, 0, False, False),
+        (44, 45, 0, False, False),  # half a sample is none
+        (700_000_000, 700_000_000 + (1 << 32), 0, False, True),  # a size that wrapped at 4 GiB
+    ],
+)
+def test_what_the_sizes_say(declared, physical, missing, oversized, unfinished):
+    of = layout(declared_bytes=declared, physical_bytes=physical)
+    assert of.bytes_missing == missing
+    assert of.oversized == oversized
+    assert of.unfinished == unfinished
+    assert not of._replace(chunk_follows=True).unfinished
+
+
+@pytest.mark.parametrize(
+    ("tag", "bits", "subtype"),
+    [
+        (1, 8, "PCM_U8"),
+        (1, 16, "PCM_16"),
+        (1, 24, "PCM_24"),
+        (1, 32, "PCM_32"),
+        (3, 32, "FLOAT"),
+        (3, 64, "DOUBLE"),
+        (1, 12, None),
+        (3, 16, None),
+        (0x31, 0, None),  # GSM 6.10
+    ],
+)
+def test_subtype(tag, bits, subtype):
+    assert layout(format_tag=tag, bits=bits).subtype == subtype
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    start=st.sampled_from([b"", b"RIFF\0\0\0\0WAVE", b"RF64\xff\xff\xff\xffWAVE"]),
+    chunks=st.lists(
+        st.tuples(
+            st.sampled_from([b"fmt ", b"data", b"ds64", b"LIST", b"\0\xff\0\xff"]),
+            st.integers(0, (1 << 32) - 1) | st.integers(0, 64),
+            st.binary(max_size=48),
+        ),
+        max_size=5,
+    ),
+    cut=st.integers(0, 300),
+)
+def test_no_bytes_raise(tmp_path_factory, start, chunks, cut):
+    content = start + b"".join(n + size.to_bytes(4, "little") + body for n, size, body in chunks)
+    found = layout_of(tmp_path_factory.getbasetemp(), content[:cut])
+    if found is not None:
+        assert found.data_offset + found.physical_bytes == len(content[:cut])
+        assert found.bytes_missing >= 0
+        assert isinstance(found.unfinished, bool)
+        assert isinstance(found.oversized, bool)

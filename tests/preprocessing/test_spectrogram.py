@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends import build_frontend, stream_power
+from ulmo.preprocessing.normalize import MIN_SCALE_DB, Moments, Normalization, to_db
+from ulmo.preprocessing.spectrogram import (
+    levels,
+    measure,
+    normalized_levels,
+    normalized_tiles,
+)
+from ulmo.preprocessing.tiles import Tile, join_tiles
+
+SIZE, HOP, FRAMES = 16, 20, 45
+MODES = ("corpus", "recording", "tile")
+CORPUS = Normalization(offset_db=-50, scale_db=12.5)
+NOISE = np.random.default_rng(0).normal(0, 0.1, FRAMES * HOP - 3).astype(np.float32)
+NOISE[:200] *= 0.01  # the tiles are of different loudness
+
+
+def settings_of(mode, **values):
+    plain = {"frontend": "stft", "tile_size": SIZE, "sample_rate": 1000, "hop_length": HOP}
+    return PrepSettings(normalization=mode, **{**plain, **values})
+
+
+def corpus_of(mode):
+    return CORPUS if mode == "corpus" else None
+
+
+def source(*cuts, samples=NOISE):
+    """The samples as blocks, anew at each call."""
+    return lambda: iter(np.split(samples, cuts))
+
+
+def tiles_of(mode, where=None, **values):
+    settings = settings_of(mode, **values)
+    where = where or source()
+    return list(normalized_tiles(where, build_frontend(settings), settings, corpus_of(mode)))
+
+
+def levels_of(mode, where=None, **values):
+    settings = settings_of(mode, **values)
+    blocks = normalized_levels(
+        where or source(), build_frontend(settings), settings, corpus_of(mode)
+    )
+    return np.concatenate(list(blocks), axis=1)
+
+
+def true_levels(**values):
+    """Decibels (M, frames), put together by hand."""
+    settings = settings_of("tile", **values)
+    blocks = list(stream_power(build_frontend(settings), [NOISE]))
+    return to_db(np.concatenate(blocks, axis=1), settings.floor_db)
+
+
+def test_levels_are_decibels_over_the_floor():
+    settings = settings_of("tile", floor_db=-40.0)
+    frontend = build_frontend(settings)
+    found = np.concatenate(list(levels([NOISE], frontend, -40.0)), axis=1)
+    np.testing.assert_array_equal(found, true_levels(floor_db=-40.0))
+    assert found.min() == -40
+    assert measure([NOISE], frontend, -40.0) == Moments.of(found)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("overlap", [0, 5])
+def test_undone_the_tiles_are_the_levels(mode, overlap):
+    tiles = tiles_of(mode, overlap=overlap)
+    assert [t.start_frame for t in tiles] == list(range(0, FRAMES - overlap, SIZE - overlap))
+    assert all(t.values.shape == (SIZE, SIZE, 1) for t in tiles)
+    assert all(t.values.dtype == np.float32 for t in tiles)
+    undone = [
+        Tile(t.normalization.undo(t.values[..., 0]), t.start_frame, t.valid_frames) for t in tiles
+    ]
+    np.testing.assert_allclose(join_tiles(undone, overlap=overlap), true_levels(), atol=1e-3)
+    last = undone[-1]
+    assert last.valid_frames < SIZE
+    np.testing.assert_allclose(last.values[:, last.valid_frames :], -100, atol=1e-3)
+
+
+def test_the_constants_of_the_corpus_are_taken_as_they_are():
+    assert {t.normalization for t in tiles_of("corpus")} == {CORPUS}
+
+
+def test_a_recording_is_normalised_as_a_whole():
+    (constants,) = {t.normalization for t in tiles_of("recording")}
+    assert constants.offset_db == pytest.approx(true_levels().mean(dtype=np.float64))
+    assert constants.scale_db == pytest.approx(true_levels().std(dtype=np.float64))
+    values = levels_of("recording")
+    assert values.mean() == pytest.approx(0, abs=1e-5)
+    assert values.std() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("overlap", [0, 5])
+def test_each_tile_is_normalised_by_its_own_sound_frames(overlap):
+    tiles = tiles_of("tile", overlap=overlap)
+    assert len({t.normalization for t in tiles}) == len(tiles)
+    for tile in tiles:
+        sound = tile.values[:, : tile.valid_frames]
+        assert sound.mean() == pytest.approx(0, abs=1e-4)
+        assert sound.std() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_levels_are_the_join_of_the_tiles(mode):
+    tiles = [Tile(t.values[..., 0], *t[1:3]) for t in tiles_of(mode)]
+    joined = join_tiles(tiles)
+    assert joined.shape == (SIZE, FRAMES)
+    np.testing.assert_array_equal(levels_of(mode), joined)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_levels_know_no_overlap(mode):
+    np.testing.assert_array_equal(levels_of(mode, overlap=5), levels_of(mode))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cuts", [(1, 2, 3), (500,), tuple(range(7, 897, 7))])
+def test_how_the_samples_come_changes_no_bit(mode, cuts):
+    np.testing.assert_array_equal(levels_of(mode, source(*cuts)), levels_of(mode))
+    for one, other in zip(tiles_of(mode, source(*cuts)), tiles_of(mode), strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+        assert one[1:] == other[1:]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_digital_silence_is_finite(mode):
+    silence = source(samples=np.zeros(500, np.float32))
+    tiles = tiles_of(mode, silence)
+    assert np.isfinite([t.values for t in tiles]).all()
+    if mode != "corpus":
+        expected = Normalization(offset_db=-100, scale_db=MIN_SCALE_DB)
+        assert {t.normalization for t in tiles} == {expected}
+        assert (levels_of(mode, silence) == 0).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_of_no_samples_there_are_no_tiles(mode):
+    assert tiles_of(mode, source(samples=NOISE[:0])) == []
+
+
+@pytest.mark.parametrize("make", [normalized_tiles, normalized_levels])
+def test_the_modes_keep_to_their_own_constants(make):
+    """`corpus` cannot do without; what is passed to the others is without effect."""
+    frontend = build_frontend(settings_of("corpus"))
+    with pytest.raises(UserError, match="normalization="):
+        list(make(source(), frontend, settings_of("corpus"), None))
+    for mode in ("recording", "tile"):
+        settings = settings_of(mode)
+        with_and_without = [list(make(source(), frontend, settings, c)) for c in (CORPUS, None)]
+        for one, other in zip(*with_and_without, strict=True):
+            np.testing.assert_array_equal(one[0], other[0])

@@ -1,0 +1,284 @@
+import json
+from hashlib import sha256
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.oracles import crc32c
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.store import (
+    RECORDINGS_SCHEMA,
+    TILES_SCHEMA,
+    Manifest,
+    TileStore,
+    checksum,
+    read_manifest,
+    tiles_fingerprint,
+    write_json,
+    write_shard,
+    write_table,
+)
+
+SIZE = 8
+TILES = np.random.default_rng(0).normal(size=(5, SIZE, SIZE, 1)).astype(np.float32)
+SHARDS = {"000000-0000.npy": TILES[:3], "000000-0001.npy": TILES[3:]}
+SETTINGS = PrepSettings(tile_size=SIZE)
+
+
+def tile_rows():
+    return [
+        {
+            "shard": shard,
+            "row": row,
+            "recording": "a.wav",
+            "start_sample": 0,
+            "start_s": 0.0,
+            "valid_frames": SIZE,
+            "norm_offset_db": -40.0 - row,
+            "norm_scale_db": 2.0,
+            "crc32c": checksum(tile),
+        }
+        for shard, tiles in SHARDS.items()
+        for row, tile in enumerate(tiles)
+    ]
+
+
+def manifest_of(**changes):
+    plain = {"settings": SETTINGS, "plan": "p", "complete": True, "tiles": len(TILES)}
+    return Manifest(**{**plain, **changes})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A complete output of ulmo-prep, made by hand."""
+    (tmp_path / "tiles").mkdir()
+    for name, tiles in SHARDS.items():
+        write_shard(tmp_path / "tiles" / name, list(tiles))
+    write_table(tmp_path / "tiles.parquet", tile_rows(), TILES_SCHEMA)
+    write_json(tmp_path / "prep.json", manifest_of().model_dump(mode="json"))
+    return tmp_path
+
+
+def edit_json(folder, **changes):
+    path = folder / "prep.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+class TestGolden:
+    """What others read: change these with the schema's version, and not without."""
+
+    def test_prep_json(self):
+        values = manifest_of().model_dump(mode="json")
+        assert values["schema_version"] == 1
+        assert list(values) == [
+            *("schema_version", "settings", "plan", "normalization"),
+            *("complete", "recordings", "tiles", "fingerprint"),
+        ]
+        assert list(values["settings"]) == [
+            *("frontend", "sample_rate", "tile_size", "hop_length", "n_fft", "win_length"),
+            *("fmin", "fmax", "bins_per_octave", "floor_db", "normalization", "overlap"),
+            "channels",
+        ]
+
+    def test_tiles_parquet(self, folder):
+        schema = pq.read_schema(folder / "tiles.parquet")
+        assert [(field.name, str(field.type)) for field in schema] == [
+            ("shard", "string"),
+            ("row", "int32"),
+            ("recording", "string"),
+            ("channel", "int32"),
+            ("start_sample", "int64"),
+            ("start_s", "double"),
+            ("start_utc", "timestamp[us, tz=UTC]"),
+            ("valid_frames", "int32"),
+            ("norm_offset_db", "double"),
+            ("norm_scale_db", "double"),
+            ("crc32c", "uint32"),
+        ]
+
+    def test_recordings_parquet(self, tmp_path):
+        write_table(tmp_path / "x", [{"path": "a.wav"}], RECORDINGS_SCHEMA)
+        schema = pq.read_schema(tmp_path / "x")
+        assert [(field.name, str(field.type)) for field in schema] == [
+            ("path", "string"),
+            ("status", "string"),
+            ("reason", "string"),
+            ("detail", "string"),
+            ("sample_rate", "int32"),
+            ("channels", "int32"),
+            ("frames", "int64"),
+            ("frames_missing", "int64"),
+            ("duration_s", "double"),
+            ("bandwidth_hz", "double"),
+            ("peak_db", "double"),
+            ("tiles", "int32"),
+        ]
+
+    def test_shard(self, folder):
+        content = (folder / "tiles" / "000000-0000.npy").read_bytes()
+        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8, 8, 1), }"
+        assert content[:10] == b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little")
+        assert content[10:128] == header.ljust(117) + b"\n"
+        assert content[128:] == TILES[:3].tobytes()
+
+    def test_checksum_is_crc_32c(self):
+        assert checksum(np.frombuffer(b"123456789", np.uint8)) == 0xE3069283
+        assert checksum(TILES[0]) == crc32c(TILES[0].tobytes())
+        assert checksum(TILES[0].transpose(1, 0, 2)) != checksum(TILES[0])
+
+    def test_fingerprint(self):
+        """It covers settings, constants and checksums, and nothing else."""
+        constants = '{"offset_db":-40.0,"scale_db":2.0}'
+        prep = json.dumps(SETTINGS.model_dump(), sort_keys=True, separators=(",", ":"))
+        head = f'{{"normalization":{constants},"settings":{prep}}}'
+        manifest = manifest_of(normalization=Normalization(offset_db=-40, scale_db=2))
+        expected = sha256(head.encode() + b"\x01\0\0\0" + b"\xff\xff\xff\xff").hexdigest()
+        assert tiles_fingerprint(manifest, [1, 0xFFFFFFFF]) == expected
+        other_plan = manifest.model_copy(update={"plan": "q", "complete": False, "tiles": 0})
+        assert tiles_fingerprint(other_plan, [1, 0xFFFFFFFF]) == expected
+        assert tiles_fingerprint(manifest, [0xFFFFFFFF, 1]) != expected
+        assert tiles_fingerprint(manifest_of(), [1, 0xFFFFFFFF]) != expected
+
+    def test_the_same_rows_give_the_same_bytes(self, folder, tmp_path):
+        write_table(tmp_path / "again", tile_rows(), TILES_SCHEMA)
+        assert (tmp_path / "again").read_bytes() == (folder / "tiles.parquet").read_bytes()
+
+
+class TestManifest:
+    def test_round_trip(self, folder):
+        assert read_manifest(folder) == manifest_of()
+
+    def test_none_where_there_is_none(self, tmp_path):
+        assert read_manifest(tmp_path) is None
+        assert read_manifest(tmp_path / "none") is None
+
+    def test_no_nan_is_written(self, tmp_path):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write_json(tmp_path / "x.json", {"x": float("nan")})
+        assert list(tmp_path.iterdir()) == []
+
+
+def replace(name, content):
+    """A spoiler that writes a file anew."""
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def flip(name, place):
+    """A spoiler that turns over one bit of a file."""
+
+    def spoil(folder):
+        content = bytearray((folder / name).read_bytes())
+        content[place] ^= 1
+        (folder / name).write_bytes(content)
+
+    return spoil
+
+
+def change(**changes):
+    """A spoiler that changes prep.json."""
+    return lambda folder: edit_json(folder, **changes)
+
+
+def change_rows(**changes):
+    """A spoiler that changes every row of tiles.parquet."""
+
+    def spoil(folder):
+        rows = [{**row, **changes} for row in tile_rows()]
+        write_table(folder / "tiles.parquet", rows, TILES_SCHEMA)
+
+    return spoil
+
+
+def other_columns(folder):
+    write_table(folder / "tiles.parquet", [], RECORDINGS_SCHEMA)
+
+
+FIRST = "tiles/000000-0000.npy"
+WRONG_FOLDERS = {
+    "newer": (change(schema_version=2), "newer ulmo .*upgrade"),
+    "older": (change(schema_version=0), "damaged"),
+    "unfinished": (change(complete=False), "unfinished: run the same ulmo-prep"),
+    "unknown key": (change(colour="red"), "colour"),
+    "other count": (change(tiles=4), "disagree"),
+    "no settings": (change(settings=None), "settings"),
+    "no JSON": (replace("prep.json", b'{"schema_version": 1'), "not JSON"),
+    "no text": (replace("prep.json", b"\xff\xfe\0"), "not JSON"),
+    "nested": (replace("prep.json", b"[" * 100_000), "not JSON"),
+    "a list": (replace("prep.json", b"[1]"), "damaged"),
+    "huge": (replace("prep.json", b" " * (1 << 20) + b"{}"), "too large"),
+    "no table": (lambda folder: (folder / "tiles.parquet").unlink(), "tiles.parquet"),
+    "cut table": (replace("tiles.parquet", b"PAR1"), "tiles.parquet"),
+    "other table": (other_columns, "columns"),
+}
+WRONG_TILES = {
+    "missing": (lambda folder: (folder / FIRST).unlink(), "cannot be read"),
+    "empty": (replace(FIRST, b""), "cannot be read"),
+    "text": (replace(FIRST, b"a text, no array"), "cannot be read"),
+    "zip": (replace(FIRST, b"PK\x03\x04" + bytes(100)), "cannot be read"),
+    "pickle": (replace(FIRST, b"\x80\x04N."), "cannot be read"),
+    "other shape": (
+        lambda folder: write_shard(folder / FIRST, list(TILES[:, :4])),
+        r"float32 \(5, 4, 8, 1\)",
+    ),
+    "other type": (
+        lambda folder: write_shard(folder / FIRST, list(TILES.astype(np.float64))),
+        "float64",
+    ),
+    "fewer tiles": (lambda folder: write_shard(folder / FIRST, list(TILES[:1])), "tile 2"),
+    "a row before": (change_rows(row=-1), "tile -1"),
+    "a bit of tile 2": (flip(FIRST, 128 + 2 * 256 + 77), "tile 2"),
+    "cut": (
+        lambda folder: (folder / FIRST).write_bytes((folder / FIRST).read_bytes()[:-1]),
+        "cannot be read",
+    ),
+}
+
+
+class TestTileStore:
+    def test_read(self, folder):
+        store = TileStore(folder)
+        assert len(store) == 5
+        assert store.tile_size == SIZE
+        tiles = store.read([4, 0, 3, 0])
+        assert tiles.dtype == np.float32
+        np.testing.assert_array_equal(tiles, TILES[[4, 0, 3, 0]])
+        np.testing.assert_array_equal(store.read(np.array([1])), TILES[1:2])
+
+    def test_columns(self, folder):
+        store = TileStore(folder)
+        assert store.recordings.tolist() == ["a.wav"] * 5
+        assert store.valid_frames.tolist() == [SIZE] * 5
+        assert store.offsets_db.tolist() == [-40, -41, -42, -40, -41]
+        assert store.scales_db.tolist() == [2] * 5
+        assert store.offsets_db.dtype == store.scales_db.dtype == np.float32
+        assert store.normalization(2) == Normalization(offset_db=-42, scale_db=2)
+
+    def test_a_missing_folder_is_refused(self, tmp_path):
+        for path in (tmp_path, tmp_path / "none"):
+            with pytest.raises(UserError, match="ulmo-prep"):
+                TileStore(path)
+
+    @pytest.mark.parametrize(("spoil", "match"), WRONG_FOLDERS.values(), ids=WRONG_FOLDERS)
+    def test_a_damaged_folder_is_refused(self, folder, spoil, match):
+        spoil(folder)
+        with pytest.raises(UserError, match=match) as error:
+            TileStore(folder)
+        assert str(folder) in str(error.value)
+
+    @pytest.mark.parametrize(("spoil", "match"), WRONG_TILES.values(), ids=WRONG_TILES)
+    def test_a_damaged_shard_is_refused_when_it_is_read(self, folder, spoil, match):
+        spoil(folder)
+        store = TileStore(folder)
+        with pytest.raises(UserError, match=match) as error:
+            store.read([2])
+        assert str(folder / FIRST) in str(error.value)
+
+    def test_a_damaged_tile_spoils_no_other(self, folder):
+        flip(FIRST, 128 + 2 * 256 + 77)(folder)
+        np.testing.assert_array_equal(TileStore(folder).read([0, 1, 3]), TILES[[0, 1, 3]])
+
+    def test_a_shards_name_cannot_lead_out_of_the_folder(self, folder):
+        change_rows(shard=f"../../{folder.name}/tiles/000000-0000.npy")(folder)
+        np.testing.assert_array_equal(TileStore(folder).read([0]), TILES[:1])

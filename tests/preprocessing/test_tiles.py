@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmo.preprocessing.tiles import Tile, count_tiles, cut_tiles, join_tiles
+
+FILL = -100.0
+
+
+def spectrogram(size, frames):
+    """(size, frames): the frame's number, and behind the point its bin's."""
+    return (np.arange(frames) + np.arange(size)[:, None] / 1024).astype(np.float32)
+
+
+def cut(whole, cuts=(), **options):
+    blocks = np.split(whole, sorted(cuts), axis=1)
+    return list(cut_tiles(blocks, tile_size=len(whole), fill=FILL, **options))
+
+
+@st.composite
+def layouts(draw):
+    """A spectrogram, an overlap, and where its blocks are cut."""
+    size = draw(st.integers(1, 12))
+    frames = draw(st.integers(1, 80))
+    overlap = draw(st.integers(0, size - 1))
+    cuts = draw(st.lists(st.integers(0, frames), max_size=8))
+    return spectrogram(size, frames), overlap, cuts
+
+
+@given(layouts())
+def test_cut_then_join_gives_back_the_spectrogram(layout):
+    whole, overlap, cuts = layout
+    np.testing.assert_array_equal(
+        join_tiles(cut(whole, cuts, overlap=overlap), overlap=overlap), whole
+    )
+
+
+@given(layouts())
+def test_tiles_are_the_slices_and_every_frame_is_shown(layout):
+    whole, overlap, cuts = layout
+    size, frames = whole.shape
+    tiles = cut(whole, cuts, overlap=overlap)
+    assert len(tiles) == count_tiles(frames, size, overlap)
+    shown = np.zeros(frames, int)
+    for index, tile in enumerate(tiles):
+        start = index * (size - overlap)
+        valid = min(size, frames - start)
+        assert (tile.start_frame, tile.valid_frames) == (start, valid)
+        assert tile.values.shape == (size, size)
+        assert tile.values.dtype == np.float32
+        assert tile.values.flags.c_contiguous
+        np.testing.assert_array_equal(tile.values[:, :valid], whole[:, start : start + valid])
+        assert (tile.values[:, valid:] == FILL).all()
+        fresh = shown[start : start + valid] == 0
+        assert fresh.any()  # no tile is only repetition
+        shown[start : start + valid] += 1
+    assert (shown > 0).all()
+
+
+@given(layouts())
+def test_blocks_are_without_effect(layout):
+    whole, overlap, cuts = layout
+    for one, other in zip(
+        cut(whole, cuts, overlap=overlap), cut(whole, overlap=overlap), strict=True
+    ):
+        np.testing.assert_array_equal(one.values, other.values)
+        assert one[1:] == other[1:]
+
+
+@pytest.mark.parametrize(
+    ("frames", "overlap", "tiles"),
+    [
+        *((-1, 0, 0), (0, 0, 0), (1, 0, 1), (8, 0, 1), (9, 0, 2), (16, 0, 2), (17, 0, 3)),
+        *((8, 6, 1), (9, 6, 2), (10, 6, 2), (11, 6, 3), (8, 7, 1), (9, 7, 2)),
+    ],
+)
+def test_count(frames, overlap, tiles):
+    assert count_tiles(frames, 8, overlap) == tiles
+    if frames >= 0:
+        assert len(cut(spectrogram(8, frames), overlap=overlap)) == tiles
+
+
+def test_no_more_than_a_tile_and_a_block_is_taken_ahead():
+    """The first tile is there as soon as its last frame is."""
+    given = []
+
+    def blocks():
+        for index in range(10):
+            given.append(index)
+            yield spectrogram(4, 2)
+
+    next(cut_tiles(blocks(), tile_size=4, fill=FILL))
+    assert given == [0, 1]
+
+
+def test_tiles_do_not_change_when_the_block_does():
+    block = spectrogram(4, 6)
+    first, last = cut_tiles([block], tile_size=4, fill=FILL)
+    before = first.values.copy(), last.values.copy()
+    block[:] = 0
+    np.testing.assert_array_equal((first.values, last.values), before)
+
+
+def test_a_joined_tile_may_begin_anywhere():
+    tiles = [Tile(spectrogram(3, 3), 0, 3), Tile(spectrogram(3, 3) + 2, 2, 2)]
+    np.testing.assert_array_equal(join_tiles(tiles, overlap=1), spectrogram(3, 4))

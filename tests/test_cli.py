@@ -1,0 +1,219 @@
+"""The commands as a user meets them: output, exit status, one line for a mistake."""
+
+import shutil
+import tomllib
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from tests.conftest import SAMPLES
+from ulmo import cli
+from ulmo.config import Config, ModelSettings, PrepSettings, TrainSettings
+
+TINY = ("--frontend", "stft", "-M", "32", "--sample-rate", "8000", "--hop-length", "64")
+MODEL = ("--EMB", "4", "--CB", "16", "--width", "8", "--time-stride", "4")
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def assert_refused(result, *words):
+    """Status 2, and one line on stderr that has the words."""
+    assert result.exit_code == cli.WRONG_USAGE, result.output
+    assert result.stdout == ""
+    message = result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in message
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_tiles, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    result = run(cli.ulmo, "train", tiny_tiles, folder, *MODEL, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert f"next        ulmo-tokenize FILE... --tokenizer {folder}/tokenizer" in result.stdout
+    return folder
+
+
+@pytest.fixture
+def troubled(tmp_path):
+    """A folder with two good recordings of one name, and five that are in trouble."""
+    folder = tmp_path / "field"
+    for place in ("a", "b"):
+        (folder / place).mkdir(parents=True)
+        shutil.copy(SAMPLES / "noise_bursts.wav", folder / place / "same.wav")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("dear diary")
+    whole = (SAMPLES / "click_train.wav").read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(folder / "zero.wav", np.zeros(8000), 8000)
+    soundfile.write(folder / "nan.wav", np.full(8000, np.nan), 8000, subtype="FLOAT")
+    return folder
+
+
+def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
+    out = tmp_path / "tiles"
+    result = run(cli.prep, troubled, out, *TINY, "--workers", 1)
+    assert result.exit_code == cli.SOME_REFUSED
+    assert "recordings  7 (3 ok, 1 partial, 2 refused, 1 repaired)" in result.stdout
+    assert "refused     empty.wav: empty_file (the file has no bytes)" in result.stdout
+    assert "refused     text.wav: not_audio" in result.stdout
+    assert f"next        ulmo-train {out} RUN_DIR" in result.stdout
+    rows = {row["path"]: row for row in pq.read_table(out / "recordings.parquet").to_pylist()}
+    assert {path: row["status"] for path, row in rows.items()} == {
+        "a/same.wav": "ok",
+        "b/same.wav": "ok",
+        "cut.wav": "partial",
+        "empty.wav": "refused",
+        "nan.wav": "repaired",
+        "text.wav": "refused",
+        "zero.wav": "ok",
+    }
+    assert rows["cut.wav"]["frames"] + rows["cut.wav"]["frames_missing"] == 160_000
+    for shard in (out / "tiles").iterdir():
+        assert np.isfinite(np.load(shard)).all()
+    again = run(cli.prep, troubled, out, *TINY)
+    assert "prepared already" in again.stdout
+    assert again.exit_code == cli.SOME_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("-M", "0"), ("tile_size = 0",)),
+        (("--overlap", "224"), ("overlap 224", "tile_size 224")),
+        (("--fmax", "9000"), ("fmax 9000", "set fmax to 8000")),
+        (("--frontend", "cqt", "--bins-per-octave", "4"), ("set bins_per_octave to 29",)),
+        (("--hop-length", "600"), ("hop_length 600", "set hop_length to")),
+        (("--frontend", "stft", "--n-fft", "256"), ("n_fft 256", "448")),
+    ],
+)
+def test_prep_refuses_settings_before_it_begins(flags, words, tmp_path):
+    assert_refused(run(cli.prep, SAMPLES, tmp_path / "out", *flags), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
+    assert_refused(run(cli.prep, tmp_path / "none", tmp_path / "out"), "none is not a folder")
+    assert_refused(run(cli.prep, tmp_path, tmp_path / "out"), "no recordings below")
+    changed = run(cli.prep, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
+    assert_refused(changed, "other settings (overlap 0 there, 4 here)")
+
+
+def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
+    result = run(cli.prep, SAMPLES, tmp_path / "out", "--frontend", "wavelets")
+    assert result.exit_code == cli.WRONG_USAGE
+    assert "'stft', 'mel', 'cqt'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--CB", "1"), ("codebook_size = 1",)),
+        (("--ema-coeff", "1.5"), ("ema_coeff = 1.5",)),
+        (("-E", "9"), ("encoder_layers = 9",)),
+        (("-M", "64"), ("tiles of 32, not tile_size 64", "-M 64")),
+        (("--time-stride", "40"), ("time_stride must be at most tile_size 32",)),
+        (("--batch-size", "0"), ("batch_size = 0",)),
+        (("--resume",), ("holds no run",)),
+    ],
+)
+def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):
+    assert_refused(run(cli.train, tiny_tiles, tmp_path / "run", *flags), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_folders_that_do_not_fit(trained, tiny_tiles, tmp_path):
+    assert_refused(run(cli.train, tmp_path / "none", tmp_path / "run"), "ulmo-prep AUDIO_DIR")
+    assert_refused(run(cli.train, tiny_tiles, trained, *MODEL), "go on with --resume")
+
+
+def test_settings_come_from_the_file_and_flags_go_first(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("[model]\ncodebook_size = 64\nembedding_dim = 8\n[train]\nseed = 7\n")
+    result = run(cli.train, "x", "y", "--config", path, "--CB", 128, "--print-config")
+    assert result.exit_code == 0
+    printed = tomllib.loads(result.stdout)
+    assert printed["model"]["codebook_size"] == 128
+    assert printed["model"]["embedding_dim"] == 8
+    assert printed["train"]["seed"] == 7
+    assert Config.read(printed).model == ModelSettings(codebook_size=128, embedding_dim=8)
+    assert Config.read(printed).train == TrainSettings(seed=7)
+    printed = tomllib.loads(run(cli.prep, "x", "y", "--print-config").stdout)
+    assert Config.read(printed).prep == PrepSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[model]\ncodebok_size = 64", ("unknown setting 'model.codebok_size'",)),
+        ("[models]\n", ("unknown setting 'models'",)),
+        ("[model", ("cannot be read as TOML",)),
+    ],
+)
+def test_a_settings_file_that_is_wrong_is_refused(text, words, tiny_tiles, tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    result = run(cli.train, tiny_tiles, tmp_path / "run", "--config", path)
+    assert_refused(result, str(path), *words)
+
+
+def test_eval_prints_a_table_and_writes_json(trained, tiny_tiles, tmp_path):
+    report = tmp_path / "report.json"
+    result = run(cli.evaluate, trained, tiny_tiles, "--part", "all", "--batches", "--json", report)
+    assert result.exit_code == 0, result.output
+    for word in ("best mean per bin", "commitment", "usage", "perplexity", "entropy", "non-silent"):
+        assert word in result.stdout
+    assert report.exists()
+    assert f"written to  {report}" in result.stdout
+    assert_refused(run(cli.evaluate, tmp_path, tiny_tiles), "is no tokenizer")
+
+
+def test_tokenize_writes_ids_and_goes_on_past_trouble(trained, troubled, tmp_path):
+    out = tmp_path / "tokens"
+    files = [troubled / name for name in ("nan.wav", "cut.wav", "empty.wav", "zero.wav")]
+    bundle = trained / "tokenizer"
+    result = run(cli.tokenize, *files, "--tokenizer", bundle, "--out", out)
+    assert result.exit_code == cli.SOME_REFUSED
+    assert "empty.wav: refused: empty_file" in result.stderr
+    assert "cut.wav: 5.00 s -> 157 x 2 tokens" in result.stdout
+    assert "[partial: the file ends 80011 frames before its header says]" in result.stdout
+    ids = np.load(out / "cut.tokens.npy")
+    assert ids.dtype == np.int32
+    assert ids.shape == (157, 2)
+    assert 0 <= ids.min() <= ids.max() < 16
+    assert sorted(path.name for path in out.iterdir()) == [
+        "cut.tokens.npy",
+        "nan.tokens.npy",
+        "zero.tokens.npy",
+    ]
+
+
+def test_tokenize_refuses_wrong_usage(trained, tmp_path):
+    sound = SAMPLES / "near_silence.wav"
+    bundle = ("--tokenizer", trained / "tokenizer")
+    assert_refused(run(cli.tokenize, sound), "no tokenizer ships with this version yet")
+    assert_refused(run(cli.tokenize, sound, "--tokenizer", tmp_path), "is no tokenizer")
+    assert_refused(run(cli.tokenize, tmp_path / "none.wav", *bundle), "none.wav is not a file")
+    twins = (SAMPLES / "near_silence.wav", SAMPLES / "whistles.wav")
+    result = run(cli.tokenize, *twins, *bundle, "--out", tmp_path / "one.npy")
+    assert_refused(result, "is one file, but 2 recordings")
+
+
+def test_an_interrupt_is_status_130_and_a_full_disk_1(monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    for raised, status in ((interrupted, cli.INTERRUPTED), (full, cli.FAILED)):
+        monkeypatch.setattr("ulmo.pipelines.prep.prepare", raised)
+        result = run(cli.prep, SAMPLES, tmp_path / "out")
+        assert result.exit_code == status
+        assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,248 @@
+import hashlib
+import json
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from ulmo.config import (
+    Config,
+    ModelSettings,
+    PrepSettings,
+    TrainSettings,
+    UserError,
+    canonical_json,
+    fingerprint,
+    read_toml,
+    to_toml,
+)
+
+GROUPS = {"prep": PrepSettings, "model": ModelSettings, "train": TrainSettings}
+
+BOUNDS = {
+    PrepSettings: {
+        "sample_rate": ((100, 4_000_000), (99, 4_000_001)),
+        "tile_size": ((8, 2048), (7, 2049, 0)),
+        "hop_length": ((1, 1_000_000), (0, 1_000_001)),
+        "n_fft": ((16, 1 << 20, None), (15, (1 << 20) + 1)),
+        "win_length": ((2, 1 << 20, None), (1, (1 << 20) + 1)),
+        "fmin": ((0.0, 2e6, None), (-0.1, 2.1e6)),
+        "fmax": ((0.1, 2e6, None), (0.0, 2.1e6)),
+        "bins_per_octave": ((1, 512, None), (0, 513)),
+        "floor_db": ((-300.0, -20.0), (-300.1, -19.9)),
+        "overlap": ((0, 223), (-1,)),
+        "frontend": (("mel", "another_1"), ("", "Mel", "../mel", "mel\n")),
+        "normalization": (("corpus", "recording", "tile"), ("", "none")),
+        "channels": (("mix", "each", "0", "9999"), ("", "-1", "12345", "left", "mix ")),
+    },
+    ModelSettings: {
+        "tile_size": ((8, 2048), (7, 2049, 0)),
+        "encoder_layers": ((1, 8), (0, 9)),
+        "embedding_dim": ((2, 1024), (1, 1025)),
+        "codebook_size": ((2, 65_472), (1, 65_473)),
+        "decoder_layers": ((1, 8), (0, 9)),
+        "ema_coeff": ((0.0, 0.9999), (1.0, 1.5, -0.01)),
+        "commitment_cost": ((0.0, 100.0), (-0.1, 100.1)),
+        "width": ((2, 2048), (1, 2049)),
+        "frequency_stride": ((1, 512), (0, 513)),
+        "time_stride": ((1, 512), (0, 513)),
+    },
+    TrainSettings: {
+        "batch_size": ((1, 4096), (0, 4097)),
+        "epochs": ((1, 1_000_000), (0, 1_000_001)),
+        "max_minutes": ((1e-6, None), (0.0, -1.0)),
+        "learning_rate": ((1e-12, 1.0), (0.0, 1.1)),
+        "validation_fraction": ((0.0, 0.9), (-0.1, 0.91)),
+        "patience": ((1,), (0,)),
+        "checkpoint_minutes": ((1e-6,), (0.0,)),
+        "mixed_precision": ((True, False), ("perhaps", 2)),
+        "seed": ((0, 2**31 - 1), (-1, 2**31)),
+        "threads": ((0, 1024), (-1, 1025)),
+    },
+}
+BESIDE = {
+    (ModelSettings, "tile_size"): {"frequency_stride": 1, "time_stride": 1},
+    (ModelSettings, "frequency_stride"): {"tile_size": 2048},
+    (ModelSettings, "time_stride"): {"tile_size": 2048},
+}
+"""What must be set with a value at its bound, for the two to fit."""
+
+
+def cases(side):
+    return [
+        pytest.param(settings, name, value, id=f"{settings.__name__}-{name}-{value!r}")
+        for settings, fields in BOUNDS.items()
+        for name, sides in fields.items()
+        for value in sides[side]
+    ]
+
+
+def complaint(settings, values):
+    with pytest.raises(UserError) as caught:
+        settings.read(values)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_defaults_are_the_seeds():
+    model, prep = ModelSettings(), PrepSettings()
+    assert (model.tile_size, model.encoder_layers, model.embedding_dim) == (224, 4, 32)
+    assert (model.codebook_size, model.decoder_layers, model.ema_coeff) == (512, 4, 0.99)
+    assert (model.frequency_stride, model.time_stride) == (16, 16)
+    assert (prep.sample_rate, prep.hop_length, prep.tile_size) == (16000, 160, 224)
+    assert prep.tile_size * prep.hop_length / prep.sample_rate == 2.24
+
+
+@pytest.mark.parametrize("settings", BOUNDS)
+def test_every_setting_is_bounded_here(settings):
+    assert set(BOUNDS[settings]) == set(settings.model_fields)
+
+
+@pytest.mark.parametrize(("settings", "name", "value"), cases(0))
+def test_a_value_at_its_bound_is_taken(settings, name, value):
+    read = settings.read({name: value, **BESIDE.get((settings, name), {})})
+    assert getattr(read, name) == value
+
+
+@pytest.mark.parametrize(("settings", "name", "value"), cases(1))
+def test_a_value_beyond_is_refused_by_name(settings, name, value):
+    assert complaint(settings, {name: value}).startswith(f"{name} = {value!r}: ")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "loud", [], {}])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (settings, name)
+        for settings, fields in BOUNDS.items()
+        for name, (inside, _) in fields.items()
+        if isinstance(inside[0], int | float)
+    ],
+)
+def test_what_is_no_finite_number_is_refused(settings, name, value):
+    assert complaint(settings, {name: value}).startswith(f"{name} = ")
+
+
+@pytest.mark.parametrize("settings", BOUNDS)
+def test_an_unknown_setting_is_refused(settings):
+    assert complaint(settings, {"tile_sise": 3}) == "unknown setting 'tile_sise'"
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "text"),
+    [
+        (
+            PrepSettings,
+            {"tile_size": 64, "overlap": 64},
+            "overlap 64 must be less than tile_size 64",
+        ),
+        (
+            ModelSettings,
+            {"tile_size": 8, "time_stride": 1},
+            "frequency_stride must be at most tile_size 8",
+        ),
+        (
+            ModelSettings,
+            {"tile_size": 8, "frequency_stride": 8, "time_stride": 9},
+            "time_stride must be at most tile_size 8",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(settings, values, text):
+    assert complaint(settings, values) == text
+
+
+def test_every_complaint_is_told_at_once():
+    text = complaint(PrepSettings, {"hop_length": 0, "hop": 160})
+    assert "hop_length = 0: " in text
+    assert "; unknown setting 'hop'" in text
+
+
+@pytest.mark.parametrize("settings", BOUNDS)
+def test_settings_are_frozen(settings):
+    made = settings()
+    name = next(iter(settings.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(made, name, getattr(made, name))
+
+
+UNUSUAL = {
+    "prep": {"frontend": "cqt", "fmin": 32.5, "floor_db": -90, "channels": "each", "n_fft": 512},
+    "model": {"tile_size": 100, "ema_coeff": 0.1 + 0.2, "time_stride": 5},
+    "train": {"max_minutes": 1.5, "mixed_precision": True, "learning_rate": 1e-4},
+}
+
+
+@pytest.mark.parametrize("values", [{}, UNUSUAL])
+def test_toml_and_json_round_trips(values, tmp_path):
+    made = {name: group(**values.get(name, {})) for name, group in GROUPS.items()}
+    path = tmp_path / "settings.toml"
+    path.write_text(to_toml(made), encoding="utf-8")
+    assert Config.read(read_toml(path)) == Config(**made)
+    for settings in made.values():
+        assert type(settings).model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_reading_toml_leaves_the_defaults_out(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("[prep]\noverlap = 12\n[train]\n")
+    assert read_toml(path) == {"prep": {"overlap": 12}, "train": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"[prep\n", "cannot be read as TOML"),
+        (b"\xff\xfe", "cannot be read as TOML"),
+        (b"x = " + b"[" * 5000, "cannot be read as TOML"),
+        (b"x = " + b"1" * 5000, "cannot be read as TOML"),
+        (b"[prep]\nhop_length = 0\n", "prep.hop_length = 0: "),
+        (b"[prep]\nfmin = nan\n", "prep.fmin = nan: "),
+        (b"[prep]\nhop = 160\n", "unknown setting 'prep.hop'"),
+        (b"[preparation]\n", "unknown setting 'preparation'"),
+        (b"model = 3\n", "model = 3: "),
+        (b"[model]\ntile_size = 8\n", "frequency_stride must be at most"),
+    ],
+)
+def test_a_bad_settings_file_is_refused_in_a_line_that_names_it(content, text, tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_toml(path)
+    assert str(caught.value).startswith(f"{path}: {text}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_a_settings_file_that_is_none_is_refused(name, tmp_path):
+    with pytest.raises(UserError, match="cannot be read as TOML"):
+        read_toml(tmp_path / name)
+
+
+def test_fingerprint_is_of_the_canonical_json():
+    value = {"b": 1, "a": [1.5, None, "é"]}
+    text = '{"a":[1.5,null,"\\u00e9"],"b":1}'
+    assert canonical_json(value) == text
+    assert fingerprint(value) == hashlib.sha256(text.encode()).hexdigest()
+    assert fingerprint(dict(reversed(value.items()))) == fingerprint(value)
+    assert fingerprint(json.loads(text)) == fingerprint(value)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(math.nan)
+
+
+@pytest.mark.parametrize(
+    ("options", "bands", "columns"),
+    [
+        ({}, 14, 14),
+        ({"tile_size": 100}, 7, 7),
+        ({"tile_size": 65, "frequency_stride": 65, "time_stride": 64}, 1, 2),
+    ],
+)
+def test_the_grid_covers_the_tile(options, bands, columns):
+    settings = ModelSettings(**options)
+    assert (settings.bands, settings.columns) == (bands, columns)
+
+
+def test_tile_hop_is_what_the_overlap_leaves():
+    assert PrepSettings(overlap=200).tile_hop == 24

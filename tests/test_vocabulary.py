@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmo.config import ModelSettings
+from ulmo.vocabulary import Vocabulary
+
+LARGEST = 65_472
+
+
+def test_golden_ids():
+    vocabulary = Vocabulary(512)
+    assert vocabulary.specials() == {
+        "<unk>": 512,
+        "<pad>": 513,
+        "<bos>": 514,
+        "<eos>": 515,
+        "<mask>": 516,
+        "<gap>": 517,
+    }
+    assert list(vocabulary.specials()) == ["<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<gap>"]
+    assert vocabulary.unk == 512
+    assert vocabulary.size == 576
+
+
+@pytest.mark.parametrize(
+    ("codes", "size"), [(2, 64), (58, 64), (59, 128), (64, 128), (512, 576), (LARGEST, 65_536)]
+)
+def test_size_of_known_codebooks(codes, size):
+    assert Vocabulary(codes).size == size
+
+
+@given(codes=st.integers(2, LARGEST))
+def test_size_is_the_least_multiple_of_64_that_holds_every_id(codes):
+    vocabulary = Vocabulary(codes)
+    assert vocabulary.size % 64 == 0
+    assert vocabulary.size - 64 <= max(vocabulary.specials().values()) < vocabulary.size
+
+
+def test_the_largest_codebook_fits_uint16():
+    bounds = ModelSettings.model_fields["codebook_size"].metadata
+    assert max(bound.le for bound in bounds if hasattr(bound, "le")) == LARGEST
+    assert Vocabulary(LARGEST).size - 1 <= 0xFFFF
+
+
+def test_no_other_token_is_special():
+    with pytest.raises(ValueError, match="<sep>"):
+        Vocabulary(512).special("<sep>")
