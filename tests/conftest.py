@@ -1,9 +1,17 @@
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
 
-from ulmo.config import PrepSettings
+from ulmo.bundle import write_bundle
+from ulmo.config import ModelSettings, PrepSettings
+from ulmo.graph import encoder_graph, weight_shapes
 from ulmo.pipelines.prep import prepare
+from ulmo.preprocessing.normalize import Normalization
+
+hypothesis.settings.register_profile("ulmo", deadline=None)  # the cores may be shared
+hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
 
@@ -15,3 +23,33 @@ def tiny_tiles(tmp_path_factory):
     settings = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
     prepare(SAMPLES, folder, settings)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_bundle():
+    """A function that writes a bundle of random weights, and returns its folder.
+
+    `contents` replace what write_bundle is given; other options are the model's.
+    """
+
+    def make(folder, prep, *, seed=0, contents=None, **plan):
+        small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
+        model = ModelSettings(**small, **plan)
+        rng = np.random.default_rng(seed)
+        weights = {
+            name: rng.normal(0, 0.3, shape).astype(np.float32)
+            for name, shape in weight_shapes(model).items()
+        }
+        corpus = prep.normalization == "corpus"
+        values = {
+            "prep": prep,
+            "normalization": Normalization(offset_db=-45.5, scale_db=17.25) if corpus else None,
+            "model": model,
+            "weights": weights,
+            "encoder": encoder_graph(model, weights).SerializeToString(deterministic=True),
+            "card": {"trained on": "nothing"},
+        }
+        write_bundle(folder, **{**values, **(contents or {})})
+        return folder
+
+    return make

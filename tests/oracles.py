@@ -143,3 +143,103 @@ def wav_bytes(
     """A WAV file byte by byte: fmt, `before`, data, `after`; `data_size` as the header says."""
     body = b"WAVE" + fmt_chunk(**fmt) + before + chunk(b"data", data, size=data_size) + after
     return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def mean_square(values: list[float]) -> float:
+    """Mean of squares, NaN of nothing."""
+    return math.fsum(value**2 for value in values) / len(values) if values else math.nan
+
+
+def unexplained(groups: dict[object, list[float]]) -> float:
+    """Mean squared error of cells, each told by the mean of its group."""
+    errors = []
+    for values in groups.values():
+        mean = math.fsum(values) / len(values)
+        errors += [value - mean for value in values]
+    return mean_square(errors)
+
+
+def reconstruction_figures(
+    tiles: Array,
+    made: Array,
+    ids: NDArray[np.int32],
+    distances: Array,
+    *,
+    valid_frames: list[int],
+    scales_db: list[float],
+    sound: NDArray[np.bool_],
+    strides: tuple[int, int],
+) -> dict[str, float]:
+    """Every figure of a VQ-VAE but its codebooks', cell by cell and token by token.
+
+    tiles and made (n, M, M), ids, distances and sound (n, columns, bands), strides (frequency,
+    time). The commitment is not yet divided by the dimensions.
+    """
+    errors: list[float] = []
+    errors_db: list[float] = []
+    loud_errors_db: list[float] = []
+    groups: list[dict[object, list[float]]] = [{}, {}, {}]
+    for n, bin_, frame in np.ndindex(tiles.shape):
+        if frame >= valid_frames[n]:
+            continue
+        value = float(tiles[n, bin_, frame])
+        error = value - float(made[n, bin_, frame])
+        errors.append(error)
+        errors_db.append(error * float(scales_db[n]))
+        if sound[n, frame // strides[1], bin_ // strides[0]]:
+            loud_errors_db.append(errors_db[-1])
+        for group, key in zip(groups, (None, bin_, (bin_, frame)), strict=True):
+            group.setdefault(key, []).append(value)
+    kept = [at for at in np.ndindex(ids.shape) if at[1] * strides[1] < valid_frames[at[0]]]
+    constant, bands, tile = map(unexplained, groups)
+    return {
+        "tiles": len(tiles),
+        "tokens": len(kept),
+        "sound_tokens": sum(bool(sound[at]) for at in kept),
+        "reconstruction": mean_square(errors),
+        "reconstruction_db": mean_square(errors_db),
+        "sound_reconstruction_db": mean_square(loud_errors_db),
+        "commitment": mean_square([float(distances[at]) ** 0.5 for at in kept]),
+        "baseline_constant": constant,
+        "baseline_bands": bands,
+        "baseline_tile": tile,
+    }
+
+
+def codebook_figures(ids: list[int], codebook_size: int) -> dict[str, float]:
+    """Usage, entropy, perplexity and top1 of some ids."""
+    if not ids:
+        return dict.fromkeys(("usage", "entropy", "perplexity", "top1"), math.nan)
+    codes = perplexity(ids, [1.0] * len(ids))
+    return {
+        "usage": len(set(ids)) / codebook_size,
+        "entropy": math.log(codes) / math.log(codebook_size),
+        "perplexity": codes,
+        "top1": max(ids.count(code) for code in set(ids)) / len(ids),
+    }
+
+
+def sound_tokens(
+    levels: Array,
+    recordings: list[str],
+    *,
+    valid_frames: list[int],
+    strides: tuple[int, int],
+    silence_db: float,
+) -> NDArray[np.bool_]:
+    """True for tokens (n, columns, bands) whose mean level is less than silence_db under the
+    loudest valid cell of the recording's tiles; levels (n, M, M) in dB.
+    """
+    count, bins, frames = levels.shape
+    peaks = dict.fromkeys(recordings, -math.inf)
+    for n, name in enumerate(recordings):
+        for bin_, frame in np.ndindex(bins, valid_frames[n]):
+            peaks[name] = max(peaks[name], float(levels[n, bin_, frame]))
+    cells: dict[tuple[int, int, int], list[float]] = {}
+    for n, bin_, frame in np.ndindex(levels.shape):
+        key = (n, frame // strides[1], bin_ // strides[0])
+        cells.setdefault(key, []).append(float(levels[n, bin_, frame]))
+    loud = np.zeros((count, -(-frames // strides[1]), -(-bins // strides[0])), bool)
+    for key, values in cells.items():
+        loud[key] = math.fsum(values) / len(values) > peaks[recordings[key[0]]] - silence_db
+    return loud

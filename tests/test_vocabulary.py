@@ -41,8 +41,3 @@ def test_the_largest_codebook_fits_uint16():
     bounds = ModelSettings.model_fields["codebook_size"].metadata
     assert max(bound.le for bound in bounds if hasattr(bound, "le")) == LARGEST
     assert Vocabulary(LARGEST).size - 1 <= 0xFFFF
-
-
-def test_no_other_token_is_special():
-    with pytest.raises(ValueError, match="<sep>"):
-        Vocabulary(512).special("<sep>")

@@ -131,8 +131,8 @@ def test_a_whole_file_gives_the_tokens_of_the_keras_model(run, name):
     )
     whole = np.concatenate(list(tiles), axis=1)[None, :, : tokens.frames]
     output = model.quantizer(model.encoder(whole))
-    differs = output.ids[0] != tokens.ids
-    ties = np.abs(output.distances[0] - tokens.distances) < 1e-3
+    differs = output.ids.numpy()[0] != tokens.ids
+    ties = np.abs(output.distances.numpy()[0] - tokens.distances) < 1e-3
     assert (differs & ~ties).sum() == 0
     assert differs.mean() < 0.001
 

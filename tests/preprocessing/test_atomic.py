@@ -42,11 +42,13 @@ def test_a_failed_move_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_it_replaces(tmp_path):
+def test_who_reads_the_old_file_goes_on_reading_it(tmp_path):
     path = tmp_path / "x.bin"
-    for content in (b"old", b"new"):
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
         with publish(path) as file:
-            file.write(content)
+            file.write(b"new")
+        assert reader.read() == b"old"
     assert path.read_bytes() == b"new"
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import chunk, wav_bytes
+from ulmo.config import UserError
 from ulmo.preprocessing.audio import (
     BLOCK_FRAMES,
     MAX_AMPLITUDE,
@@ -344,6 +345,11 @@ class TestChannels:
     def test_list(self, channels, expected):
         assert channel_list(channels, 3) == expected
 
+    @pytest.mark.parametrize("channels", ["", "all", "-1", "1.5"])
+    def test_what_names_no_channel_is_a_mistake(self, channels):
+        with pytest.raises(UserError, match="mix, each or a number"):
+            channel_list(channels, 3)
+
     def test_one_that_is_not_there_is_refused(self, tmp_path):
         with pytest.raises(RefusedError, match="no_channel"):
             channel_list("3", 3)
@@ -452,3 +458,5 @@ class TestFind:
         assert self.found(tmp_path, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]
         assert self.found(tmp_path, skip=tmp_path / "x" / ".." / "out") == ["a.wav", "x/out/d.wav"]
         assert len(self.found(tmp_path, skip=tmp_path / "none")) == 4
+        roundabout = tmp_path / "x" / ".."
+        assert self.found(roundabout, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]

@@ -280,5 +280,7 @@ class TestTileStore:
         np.testing.assert_array_equal(TileStore(folder).read([0, 1, 3]), TILES[[0, 1, 3]])
 
     def test_a_shards_name_cannot_lead_out_of_the_folder(self, folder):
-        change_rows(shard=f"../../{folder.name}/tiles/000000-0000.npy")(folder)
-        np.testing.assert_array_equal(TileStore(folder).read([0]), TILES[:1])
+        write_shard(folder / "outside.npy", list(TILES[:3]))
+        change_rows(shard="../outside.npy")(folder)
+        with pytest.raises(UserError, match=r"tiles/outside\.npy cannot be read"):
+            TileStore(folder).read([0])

@@ -24,11 +24,11 @@ class Split(NamedTuple):
 
 
 def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
-    """Hold out a share of the recordings: at least one, if there are two and a share is asked."""
+    """Hold out a share of the recordings: at least one, if a share is asked, but never all."""
     names = np.unique(store.recordings)
-    held_out = round(len(names) * fraction)
+    held_out = 0
     if fraction > 0 and len(names) > 1:
-        held_out = min(max(held_out, 1), len(names) - 1)
+        held_out = min(max(round(len(names) * fraction), 1), len(names) - 1)
     order = np.random.default_rng([seed, 0]).permutation(len(names))
     chosen = np.isin(store.recordings, names[order[:held_out]])
     return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen))

@@ -65,7 +65,7 @@ def train(
     use_threads(manifest.train.threads)
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
     if not len(trainer.split.train):
-        raise UserError(f"{tiles_dir} leaves no tiles to train on: set validation_fraction to 0")
+        raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
     trainer.begin()
     first = int(trainer.state.step)
     log = RunLog(run_dir, last_step=first)

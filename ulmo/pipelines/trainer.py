@@ -144,7 +144,7 @@ class Trainer:
     def picture(self) -> bytes:
         """Some held-out tiles beside their reconstructions, as PNG."""
         rows = self.split.validation if len(self.split.validation) else self.split.train
-        return draw_reconstructions(self.store, spread_rows(self.store, rows), self.forward())
+        return draw_reconstructions(self.store, spread_rows(rows), self.forward())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """All weights by name."""

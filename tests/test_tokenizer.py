@@ -1,0 +1,382 @@
+"""The promise: the ids of a recording in pieces are those of the recording at once."""
+
+import subprocess
+import sys
+from hashlib import sha256
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ulmo.tokenizer
+from ulmo.bundle import WEIGHTS
+from ulmo.config import PrepSettings, UserError
+from ulmo.graph import decoder_graph
+from ulmo.preprocessing.audio import RefusedError
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.spectrogram import levels
+from ulmo.tokenizer import load_tokenizer
+
+RATE, HOP = 2000, 20
+FRONTENDS = ("stft", "mel", "cqt")
+MODES = ("corpus", "recording", "tile")
+WINDOW = 8
+"""Columns of a window in these tests: few, so that short recordings have several."""
+PLANS = {
+    "default": (32, {}),
+    "divides": (32, {"frequency_stride": 8, "time_stride": 4}),
+    "odd tile": (65, {"encoder_layers": 3, "decoder_layers": 2}),
+    "ragged": (100, {"frequency_stride": 16, "time_stride": 8, "decoder_layers": 5}),
+    "unequal": (65, {"encoder_layers": 2, "frequency_stride": 5, "time_stride": 21}),
+    "one layer": (24, {"encoder_layers": 1, "frequency_stride": 24, "time_stride": 1}),
+    "full rate": (24, {"encoder_layers": 8, "frequency_stride": 4, "time_stride": 1}),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", WINDOW)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_of(make_bundle, tmp_path_factory):
+    """A function that gives the tokenizer of a front end, a mode and a plan."""
+    made = {}
+
+    def make(frontend="stft", mode="corpus", plan="divides"):
+        if (frontend, mode, plan) not in made:
+            tile_size, options = PLANS[plan]
+            prep = PrepSettings(
+                frontend=frontend,
+                normalization=mode,
+                tile_size=tile_size,
+                sample_rate=RATE,
+                hop_length=HOP,
+            )
+            folder = tmp_path_factory.mktemp("bundle") / "tokenizer"
+            made[frontend, mode, plan] = load_tokenizer(
+                make_bundle(folder, prep, **options), threads=1
+            )
+        return made[frontend, mode, plan]
+
+    return make
+
+
+def bundle_of(tokenizer):
+    return tokenizer._bundle
+
+
+def sound(length):
+    """A chirp that comes and goes, in noise."""
+    time = np.arange(length) / RATE
+    chirp = np.sin(2 * np.pi * (50 + 20 * time) * time) * np.sin(3 * time) ** 2
+    return (0.3 * chirp + np.random.default_rng(0).normal(0, 0.003, length)).astype(np.float32)
+
+
+def normalized(values, mode):
+    """A whole spectrogram in dB (M, frames), normalised as the mode says."""
+    size = {"tile": len(values), "recording": values.shape[1]}.get(mode)
+    if size is None:
+        return (values - np.float32(-45.5)) / np.float32(17.25)
+    pieces = [values[:, first : first + size] for first in range(0, values.shape[1], size)]
+    return np.concatenate(
+        [
+            (p - np.float32(p.mean(dtype=np.float64)))
+            / np.float32(max(p.std(dtype=np.float64), 1.0))
+            for p in pieces
+        ],
+        axis=1,
+    )
+
+
+def at_once(tokenizer, samples):
+    """Ids and distances of the encoder that is given the whole spectrogram."""
+    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    blocks = list(levels([samples], build_frontend(prep), prep.floor_db))
+    values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
+    padded = np.pad(values, ((0, 0), (0, -values.shape[1] % model.time_stride)))
+    return run(bundle_of(tokenizer).encoder, padded[None, :, :, None])
+
+
+def run(graph, values):
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return [output[0] for output in session.run(None, {session.get_inputs()[0].name: values})]
+
+
+def lengths(tokenizer):
+    """Samples of recordings around a frame, a column, a window and several."""
+    stride = tokenizer.manifest.model.time_stride
+    column, window = HOP * stride, HOP * stride * WINDOW
+    around = (column, window, window + column, 2 * window, 5 * window + 7 * HOP)
+    return sorted({1, HOP, HOP + 1, *(length + delta for length in around for delta in (-1, 0, 1))})
+
+
+def check_promise(tokenizer):
+    seen = set()
+    for length in lengths(tokenizer):
+        samples = sound(length)
+        tokens = tokenizer.encode(samples, sample_rate=RATE)
+        ids, distances = at_once(tokenizer, samples)
+        np.testing.assert_array_equal(tokens.ids, ids, err_msg=f"{length} samples")
+        np.testing.assert_allclose(tokens.distances, distances, rtol=1e-4, atol=1e-5)
+        assert tokens.ids.dtype == np.int32
+        assert tokens.distances.dtype == np.float32
+        seen |= set(ids.reshape(-1))
+    assert len(seen) > 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("frontend", FRONTENDS)
+def test_windows_give_the_ids_of_the_whole(frontend, mode, tokenizer_of):
+    check_promise(tokenizer_of(frontend, mode))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_windows_give_the_ids_of_the_whole_whatever_the_plan(plan, tokenizer_of):
+    check_promise(tokenizer_of(plan=plan))
+
+
+def assert_same(tokens, expected):
+    for field in ("ids", "distances", "edges_hz", "seconds"):
+        np.testing.assert_array_equal(getattr(tokens, field), getattr(expected, field))
+    assert (tokens.hop, tokens.frames) == (expected.hop, expected.frames)
+    assert tokens.sample_rate == expected.sample_rate
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
+    tokenizer, samples = tokenizer_of(mode=mode), sound(9001)
+    expected = tokenizer.encode(samples, sample_rate=RATE)
+
+    @given(cuts=st.lists(st.integers(0, len(samples)), max_size=12))
+    def check(cuts):
+        blocks = np.split(samples, sorted(cuts))
+        columns = list(tokenizer.columns(lambda: iter(blocks)))
+        assert np.array_equal(np.concatenate([part.ids for part in columns]), expected.ids)
+        found = np.concatenate([part.distances for part in columns])
+        assert np.array_equal(found, expected.distances)
+
+    check()
+
+
+def test_columns_come_before_the_recording_ends(tokenizer_of):
+    """A block of the front end is 128 frames, or 32 columns: 4 windows, the last without halo."""
+    given_out = []
+
+    def source():
+        for block in np.split(sound(200 * HOP), 10):
+            yield block
+            given_out.append(None)
+
+    columns = tokenizer_of().columns(source)
+    assert len(next(columns).ids) == WINDOW
+    assert len(given_out) < 10
+
+
+@pytest.mark.parametrize("window", [1, 3, 56, 1000])
+def test_the_window_is_without_effect(window, tokenizer_of, monkeypatch):
+    tokenizer, samples = tokenizer_of(), sound(9001)
+    before, _ = tokenizer.manifest.model.time_context
+    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", max(window, -(-before // 4)))
+    tokens = tokenizer.encode(samples, sample_rate=RATE)
+    np.testing.assert_array_equal(tokens.ids, at_once(tokenizer, samples)[0])
+
+
+def test_threads_are_without_effect(tokenizer_of):
+    tokenizer, samples = tokenizer_of(), sound(9001)
+    two = load_tokenizer(bundle_of(tokenizer).folder, threads=2)
+    expected = tokenizer.encode(samples, sample_rate=RATE)
+    np.testing.assert_array_equal(two.encode(samples, sample_rate=RATE).ids, expected.ids)
+
+
+@pytest.fixture
+def stereo(tmp_path):
+    """A file of two channels at another rate, and its samples (n, 2)."""
+    path = tmp_path / "x.wav"
+    samples = np.stack([sound(6000), sound(7000)[1000:][::-1]], axis=1)
+    soundfile.write(path, samples, 3000, subtype="FLOAT")
+    return path, samples
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("channel", [None, 0, 1])
+def test_a_file_gives_the_tokens_of_its_samples(channel, mode, stereo, tokenizer_of):
+    path, samples = stereo
+    mono = samples.mean(axis=1, dtype=np.float32) if channel is None else samples[:, channel]
+    tokenizer = tokenizer_of(mode=mode)
+    expected = tokenizer.encode(mono, sample_rate=3000)
+    assert len(expected.ids) == 50  # 6000 samples of 3 kHz: 200 frames in columns of 4
+    assert_same(tokenizer.encode(path, channel=channel), expected)
+    assert_same(tokenizer.encode(str(path), channel=channel), expected)
+
+
+def test_channels_differ(stereo, tokenizer_of):
+    first, second = (tokenizer_of().encode(stereo[0], channel=i).ids for i in (0, 1))
+    assert (first != second).any()
+
+
+def test_a_channel_that_is_not_there_is_refused(stereo, tokenizer_of):
+    with pytest.raises(RefusedError) as caught:
+        tokenizer_of().encode(stereo[0], channel=2)
+    assert caught.value.reason == "no_channel"
+    with pytest.raises(UserError, match="a number from 0, not -1"):
+        tokenizer_of().encode(stereo[0], channel=-1)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "empty_file"), (b"no sound", "not_audio"), (None, "unreadable")]
+)
+def test_a_file_that_cannot_be_read_is_refused(content, reason, tokenizer_of, tmp_path):
+    if content is not None:
+        (tmp_path / "x.wav").write_bytes(content)
+    with pytest.raises(RefusedError) as caught:
+        tokenizer_of().encode(tmp_path / "x.wav")
+    assert caught.value.reason == reason
+
+
+def test_samples_that_are_no_numbers_become_0_as_in_a_file(tokenizer_of, tmp_path):
+    clean, dirty = sound(3000), sound(3000)
+    clean[[5, 1000, 1001]], dirty[[5, 1000, 1001]] = 0, (np.nan, np.inf, -1e30)
+    soundfile.write(tmp_path / "x.wav", dirty, RATE, subtype="FLOAT")
+    expected = tokenizer_of().encode(clean, sample_rate=RATE)
+    assert_same(tokenizer_of().encode(dirty, sample_rate=RATE), expected)
+    assert_same(tokenizer_of().encode(tmp_path / "x.wav"), expected)
+
+
+@pytest.mark.parametrize("samples", [np.zeros((4, 2)), np.zeros((1, 4)), np.float32(0)])
+def test_samples_of_another_shape_are_refused(samples, tokenizer_of):
+    with pytest.raises(UserError, match=r"samples must have the shape \(n,\), not \("):
+        tokenizer_of().encode(samples, sample_rate=RATE)
+
+
+@pytest.mark.parametrize("rate", [None, 0, -8000, 99, 4_000_001])
+def test_samples_without_a_rate_are_refused(rate, tokenizer_of):
+    with pytest.raises(UserError, match=r"pass sample_rate="):
+        tokenizer_of().encode(sound(100), sample_rate=rate)
+
+
+@pytest.mark.parametrize("plan", ["divides", "unequal"])
+def test_clock_and_bands(plan, tokenizer_of):
+    tokenizer = tokenizer_of(plan=plan)
+    model = tokenizer.manifest.model
+    tokens = tokenizer.encode(sound(4001), sample_rate=RATE)
+    assert tokens.frames == 201
+    assert (tokens.sample_rate, tokens.hop) == (RATE, HOP * model.time_stride)
+    columns = -(-201 // model.time_stride)
+    assert tokens.ids.shape == tokens.distances.shape == (columns, model.bands)
+    seconds = [i * HOP * model.time_stride / RATE for i in range(columns)]
+    assert tokens.seconds.tolist() == seconds
+    width = RATE / (2 * model.tile_size)
+    first = np.arange(model.bands) * model.frequency_stride
+    last = np.minimum(first + model.frequency_stride, model.tile_size)
+    np.testing.assert_allclose(
+        tokens.hertz, (np.stack([first, last], axis=1) + 0.5) * width, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_gives_no_tokens_and_no_tiles(mode, tokenizer_of):
+    tokenizer = tokenizer_of(mode=mode)
+    tokens = tokenizer.encode(np.empty(0), sample_rate=RATE)
+    assert tokens.ids.shape == tokens.distances.shape == (0, 4)
+    assert (tokens.ids.dtype, tokens.frames, len(tokens.seconds)) == (np.int32, 0, 0)
+    assert tokenizer.decode(tokens).shape == (0, 32, 32, 1)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_decode_gives_the_tiles_of_the_decoder_at_once(plan, tokenizer_of):
+    tokenizer = tokenizer_of(plan=plan)
+    model, size = tokenizer.manifest.model, tokenizer.manifest.prep.tile_size
+    graph = decoder_graph(model, bundle_of(tokenizer).weights()).SerializeToString()
+    for length in lengths(tokenizer):
+        tokens = tokenizer.encode(sound(length), sample_rate=RATE)
+        (plane,) = run(graph, tokens.ids[None])
+        tiles = tokenizer.decode(tokens)
+        assert tiles.shape == (-(-tokens.frames // size), size, size, 1)
+        assert tiles.dtype == np.float32
+        joined = np.concatenate(list(tiles[..., 0]), axis=1)
+        assert not joined[:, tokens.frames :].any()
+        np.testing.assert_allclose(
+            joined[:, : tokens.frames], plane[:, : tokens.frames, 0], rtol=0, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("plan", ["default", "ragged", "unequal"])
+def test_tiles_by_themselves_are_encoded_as_recordings_of_their_length(plan, tokenizer_of):
+    tokenizer = tokenizer_of(plan=plan)
+    model, size = tokenizer.manifest.model, tokenizer.manifest.prep.tile_size
+    tiles = np.random.default_rng(1).normal(size=(3, size, size, 1)).astype(np.float32)
+    valid = np.array([size, size // 2 + 1, 1], np.int32)
+    found = tokenizer.encode_tiles(tiles, valid)
+    assert found.ids.shape == found.distances.shape == (3, model.columns, model.bands)
+    for tile, frames, ids in zip(tiles, valid, found.ids, strict=True):
+        padded = np.zeros((1, size, model.columns * model.time_stride, 1), np.float32)
+        padded[0, :, :frames] = tile[:, :frames]
+        np.testing.assert_array_equal(ids, run(bundle_of(tokenizer).encoder, padded)[0])
+
+
+@pytest.mark.parametrize("wrong", [-1, 16, 17, 2**31 - 1])
+def test_ids_that_are_no_codes_cannot_be_decoded(wrong, tokenizer_of):
+    ids = np.zeros((1, 5, 4), np.int32)
+    assert tokenizer_of().decode_ids(ids).shape == (1, 32, 20, 1)
+    ids[0, 3, 2] = wrong
+    with pytest.raises(UserError, match="only the ids 0 to 15 stand for sound"):
+        tokenizer_of().decode_ids(ids)
+
+
+def test_vocabulary_is_the_codebooks(tokenizer_of):
+    assert (tokenizer_of().vocabulary.unk, tokenizer_of().vocabulary.size) == (16, 64)
+
+
+def test_without_a_bundle_it_says_what_to_do():
+    with pytest.raises(UserError, match="name one, such as RUN_DIR/tokenizer"):
+        load_tokenizer()
+
+
+@pytest.mark.parametrize("encoder", [b"", b"no graph", bytes(100)])
+def test_a_graph_that_does_not_load_is_refused(encoder, tokenizer_of, make_bundle, tmp_path):
+    prep = tokenizer_of().manifest.prep
+    make_bundle(tmp_path / "tokenizer", prep, contents={"encoder": encoder})
+    with pytest.raises(UserError, match="ONNX model does not load") as caught:
+        load_tokenizer(tmp_path / "tokenizer")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_fit_are_refused(tokenizer_of, make_bundle, tmp_path):
+    prep = tokenizer_of().manifest.prep
+    weights = {**bundle_of(tokenizer_of()).weights(), "codebook": np.zeros((16, 5), np.float32)}
+    contents = {"weights": weights}
+    folder = make_bundle(tmp_path / "tokenizer", prep, contents=contents, **PLANS["divides"][1])
+    with pytest.raises(UserError, match="weights do not fit its settings: codebook has shape"):
+        load_tokenizer(folder).decode_ids(np.zeros((1, 2, 2), np.int32))
+
+
+def test_weights_that_were_changed_meanwhile_are_refused(tokenizer_of, make_bundle, tmp_path):
+    folder = make_bundle(tmp_path / "tokenizer", tokenizer_of().manifest.prep)
+    tokenizer = load_tokenizer(folder)
+    before = sha256((folder / WEIGHTS).read_bytes()).digest()
+    make_bundle(folder, tokenizer.manifest.prep, seed=1)
+    assert sha256((folder / WEIGHTS).read_bytes()).digest() != before
+    with pytest.raises(UserError, match="is not the file"):
+        tokenizer.decode_ids(np.zeros((1, 2, 2), np.int32))
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import ulmo
+tokenizer = ulmo.load_tokenizer(sys.argv[1])
+tokens = tokenizer.encode(np.ones(4000, np.float32), sample_rate=8000)
+tokenizer.decode(tokens)
+print(sorted({name.split(".")[0] for name in sys.modules} & set(sys.argv[2:])))
+"""
+
+
+def test_no_framework_is_loaded(tokenizer_of):
+    heavy = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib", "torch", "jax")
+    command = [sys.executable, "-c", SCRIPT, str(bundle_of(tokenizer_of()).folder), *heavy]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
