@@ -119,7 +119,7 @@ class TestPlan:
                 plan_outputs([*make("x.wav"), path], None)
 
     def test_a_folder_that_cannot_be_made_is_refused(self, make, tmp_path):
-        with pytest.raises(UserError, match="cannot write to .*: set --out"):
+        with pytest.raises(UserError, match=r"cannot write to .*: set --out"):
             plan_outputs(make("x.wav", "file"), tmp_path / "file")
 
 

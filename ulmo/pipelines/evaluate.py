@@ -51,6 +51,9 @@ def evaluate(
     tokenizer = Tokenizer(read_bundle(run_dir / "tokenizer"), threads=threads)
     store = TileStore(tiles_dir)
     _check(tokenizer, store, tiles_dir)
+    constants = tokenizer.manifest.normalization
+    if constants is not None and constants != store.manifest.normalization:
+        store.renormalize(constants)
     part, indices = _choose(run_dir, store, part)
     settings = tokenizer.manifest.model
     loudness = Loudness(store, settings, indices)

@@ -146,6 +146,7 @@ class TileStore:
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
+        self._constants: Normalization | None = None
         self._shards: dict[str, Array] = {}
         columns = (self.table[name].to_pylist() for name in ("shard", "row", "crc32c"))
         self._places = list(zip(*columns, strict=True))
@@ -162,8 +163,17 @@ class TileStore:
         """Tiles (n, M, M, 1) by their rows in tiles.parquet; UserError where one is damaged."""
         return np.stack([self._tile(index) for index in indices])
 
+    def renormalize(self, constants: Normalization) -> None:
+        """From now on, give every tile as these constants would have made it."""
+        self._constants = constants
+        self.offsets_db = np.full_like(self.offsets_db, constants.offset_db)
+        self.scales_db = np.full_like(self.scales_db, constants.scale_db)
+
     def normalization(self, index: int) -> Normalization:
-        """How one tile was normalised."""
+        """How one tile is normalised."""
+        return self._constants or self._made_with(index)
+
+    def _made_with(self, index: int) -> Normalization:
         row = self.table.slice(index, 1).to_pylist()[0]
         return Normalization(offset_db=row["norm_offset_db"], scale_db=row["norm_scale_db"])
 
@@ -173,6 +183,8 @@ class TileStore:
         if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
             raise UserError(f"{self._path(name)} is damaged at its tile {row}: {DELETE}")
         tile: Array = shard[row]
+        if self._constants is not None:
+            tile = self._constants.apply(self._made_with(index).undo(tile))
         return tile
 
     def _path(self, shard: str) -> Path:
