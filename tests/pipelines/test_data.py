@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from tests.oracles import sound_tokens
 from ulmo.config import ModelSettings
 from ulmo.evaluation.silence import SILENCE_DB
-from ulmo.pipelines import data
 from ulmo.pipelines.data import Loudness, batches, shuffled, split_by_recording
 
 
@@ -19,6 +18,7 @@ class Store(NamedTuple):
     valid_frames: np.ndarray = np.zeros(0, np.int32)
     scales_db: np.ndarray = np.zeros(0, np.float32)
     offsets_db: np.ndarray = np.zeros(0, np.float32)
+    peaks_db: np.ndarray = np.zeros(0, np.float32)
     tiles: np.ndarray = np.zeros(0, np.float32)
 
     def read(self, rows):
@@ -123,16 +123,15 @@ def loud_store():
     levels[np.arange(8) >= valid[:, None, None] + np.zeros((1, 8, 1), int)] = 0
     tiles = (levels - offsets[:, None, None]) / scales[:, None, None]
     names = np.array(list("aabbbaccc"))
-    return levels, Store(names, valid, scales, offsets, tiles[..., None])
+    inside = np.where(np.arange(8) < valid[:, None, None], levels, -np.inf)
+    return levels, Store(names, valid, scales, offsets, inside.max(axis=(1, 2)), tiles[..., None])
 
 
 @pytest.mark.parametrize("strides", [(4, 2), (3, 5)])
-@pytest.mark.parametrize("peak_batch", [1, 4, 64])
-def test_loudness_is_that_of_loops(peak_batch, strides, loud_store, monkeypatch):
-    monkeypatch.setattr(data, "PEAK_BATCH", peak_batch)
+def test_loudness_is_that_of_loops(strides, loud_store):
     levels, store = loud_store
     model = ModelSettings(tile_size=8, frequency_stride=strides[0], time_stride=strides[1])
-    loudness = Loudness(store, model, np.arange(9))
+    loudness = Loudness(store, model)
     expected = sound_tokens(
         levels,
         list(store.recordings),

@@ -216,7 +216,7 @@ def test_overlap_and_channels_may_differ(store, make_bundle, tmp_path):
 
 
 def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
-    run_dir, store, tokenizer_folder, make_bundle, tmp_path
+    run_dir, store, make_bundle, tmp_path
 ):
     """The same tiles in other units: the model is given what the bundle's constants make."""
     other = Normalization(offset_db=-70.5, scale_db=8.25)

@@ -110,6 +110,8 @@ def undone_levels(out, recording, channel=None, overlap=0):
         if (row["recording"], row["channel"]) == (recording, channel):
             values = row["norm_offset_db"] + row["norm_scale_db"] * store.read([index])[0, ..., 0]
             tiles.append(Tile(values, row["start_sample"] // HOP, row["valid_frames"]))
+            loudest = values[:, : row["valid_frames"]].max()
+            assert row["peak_level_db"] == pytest.approx(loudest, abs=1e-4)
     return join_tiles(tiles, overlap=overlap)
 
 

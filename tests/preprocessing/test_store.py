@@ -38,6 +38,7 @@ def tile_rows():
             "valid_frames": SIZE,
             "norm_offset_db": -40.0 - row,
             "norm_scale_db": 2.0,
+            "peak_level_db": -20.0,
             "crc32c": checksum(tile),
         }
         for shard, tiles in SHARDS.items()
@@ -95,6 +96,7 @@ class TestGolden:
             ("valid_frames", "int32"),
             ("norm_offset_db", "double"),
             ("norm_scale_db", "double"),
+            ("peak_level_db", "double"),
             ("crc32c", "uint32"),
         ]
 

@@ -13,8 +13,6 @@ from ulmo.preprocessing.store import TileStore
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-PEAK_BATCH = 64
-
 
 class Split(NamedTuple):
     """Rows of tiles.parquet; no recording is on both sides."""
@@ -49,16 +47,13 @@ def batches(indices: Indices, batch_size: int) -> Iterator[Indices]:
 class Loudness:
     """Which tokens of a store's tiles are sound, by the loudest cell of each recording."""
 
-    def __init__(self, store: TileStore, model: ModelSettings, indices: Indices) -> None:
+    def __init__(self, store: TileStore, model: ModelSettings) -> None:
         self._store = store
         self._model = model
-        self._peaks: dict[str, float] = {}
-        for rows in batches(indices, PEAK_BATCH):
-            levels = self._levels(store.read(rows), rows)
-            for row, tile in zip(rows, levels, strict=True):
-                name = str(store.recordings[row])
-                peak = float(tile[:, : store.valid_frames[row]].max())
-                self._peaks[name] = max(peak, self._peaks.get(name, peak))
+        names, recording = np.unique(store.recordings, return_inverse=True)
+        loudest = np.full(len(names), -np.inf, np.float32)
+        np.maximum.at(loudest, recording, store.peaks_db)
+        self._peaks = loudest[recording]
 
     def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
         """True for each token (n, columns, bands) of tiles (n, M, M, 1) that is not silent."""
@@ -69,8 +64,7 @@ class Loudness:
             columns=model.columns,
             strides=(model.frequency_stride, model.time_stride),
         )
-        peaks = np.array([self._peaks[str(name)] for name in self._store.recordings[rows]])
-        return is_sound(patches, peaks)
+        return is_sound(patches, self._peaks[rows])
 
     def _levels(self, tiles: Array, rows: Indices) -> Array:
         store = self._store

@@ -56,7 +56,7 @@ def evaluate(
         store.renormalize(constants)
     part, indices = _choose(run_dir, store, part)
     settings = tokenizer.manifest.model
-    loudness = Loudness(store, settings, indices)
+    loudness = Loudness(store, settings)
     batches: list[Metrics] = []
     total: Tally | None = None
     for tally in tallies(

@@ -161,11 +161,16 @@ def _prepare_recording(
                         "valid_frames": tile.valid_frames,
                         "norm_offset_db": tile.normalization.offset_db,
                         "norm_scale_db": tile.normalization.scale_db,
+                        "peak_level_db": _peak_level(tile),
                     }
                 )
     if not rows:
         raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
     return _row(recording, settings)
+
+
+def _peak_level(tile: NormalizedTile) -> float:
+    return float(tile.normalization.undo(tile.values[:, : tile.valid_frames].max()))
 
 
 def _row(recording: Recording, settings: PrepSettings) -> Row:

@@ -79,7 +79,7 @@ class Trainer:
         self.model_settings = model_settings
         self.interrupted = False
         self.split = split_by_recording(store, settings.validation_fraction, settings.seed)
-        self.loudness = Loudness(store, model_settings, np.arange(len(store)))
+        self.loudness = Loudness(store, model_settings)
         self.model = _build(model_settings, settings)
         self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
         self._forward = as_function(self._exact)

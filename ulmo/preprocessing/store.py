@@ -39,6 +39,7 @@ TILES_SCHEMA = pa.schema(
         ("valid_frames", pa.int32()),  # what follows is filling
         ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset
         ("norm_scale_db", pa.float64()),
+        ("peak_level_db", pa.float64()),  # the loudest cell of the valid frames
         ("crc32c", pa.uint32()),  # of the tile's bytes
     ]
 )
@@ -143,6 +144,7 @@ class TileStore:
         self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)
+        self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
