@@ -1,6 +1,4 @@
 import struct
-import sys
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,10 +13,6 @@ from ulmo.pipelines.pictures import (
     spread_rows,
 )
 from ulmo.preprocessing.store import TileStore
-
-
-class Recordings(NamedTuple):
-    recordings: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def size_of(png):
 
 
 def rows_of(store, count):
-    return spread_rows(store, np.arange(len(store)))[:count]
+    return spread_rows(np.arange(len(store)))[:count]
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -81,7 +75,7 @@ def test_ticks_stand_at_their_frequencies(store, figures):
         float(label.get_text()): place
         for label, place in zip(axis.get_yticklabels(), axis.get_yticks(), strict=True)
     }
-    assert ticks == {hertz: pytest.approx(hertz / 125 - 0.5) for hertz in (1000.0, 2000.0)}
+    assert ticks == {hertz: pytest.approx(hertz / 125 - 0.5) for hertz in (200, 500, 1000, 2000)}
 
 
 def test_both_panels_show_decibels_on_one_scale(store, figures):
@@ -101,20 +95,17 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
 
 
 @pytest.mark.parametrize(
-    ("names", "rows", "expected"),
+    ("rows", "expected"),
     [
-        ("aabbcc", range(6), "abc"),
-        ("aabbcc", [3, 4], "bc"),
-        ("abcdefghi", range(9), "acfi"),
-        ("aaaa", [2, 3], "a"),
+        (range(9), [0, 2, 5, 8]),
+        ([3, 7, 50, 51, 60, 99, 100], [3, 50, 60, 100]),
+        ([3, 4], [3, 4]),
+        ([8], [8]),
     ],
 )
-def test_rows_are_of_recordings_far_apart(names, rows, expected):
-    store = Recordings(np.array(list(names)))
-    chosen = spread_rows(store, np.array(rows))
-    assert "".join(store.recordings[chosen]) == expected
-    assert set(chosen) <= set(rows)
-    assert len(chosen) <= PICTURE_TILES
+def test_rows_are_far_apart(rows, expected):
+    assert list(spread_rows(np.array(rows))) == expected
+    assert len(expected) <= PICTURE_TILES
 
 
 @pytest.fixture
@@ -163,7 +154,3 @@ def test_losses_have_a_curve_for_each_label(validation, logs, figures):
     np.testing.assert_allclose(line.get_ydata(), 1 / np.arange(1, 9), rtol=1e-6)
     if validation:
         assert list(curves["all tokens, held out"].get_xdata()) == [4, 8]
-
-
-def test_no_window_is_ever_opened():
-    assert "matplotlib.pyplot" not in sys.modules

@@ -18,6 +18,8 @@ from ulmo.preprocessing.store import TileStore
 PICTURE_TILES = 4
 TICKS_HZ = (1, 2, 5)
 """Decades are marked at these multiples, as on any logarithmic axis."""
+TICK_SPACE = 1 / 28
+"""Of the axis that a mark keeps free above it: its label's height, about."""
 
 
 def spread_rows(rows: Indices) -> Indices:
@@ -80,8 +82,8 @@ def _mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
     marks = np.sort([multiple * decade for multiple in TICKS_HZ for decade in decades])
     marks = marks[(marks >= frequencies[0]) & (marks <= frequencies[-1])]
     places = np.interp(marks, frequencies, np.arange(len(frequencies)) + 0.5)
-    kept = [i for i in range(len(marks)) if i == len(marks) - 1 or places[i + 1] - places[i] > 8]
-    axis.set_yticks(places[kept], [f"{marks[i]:g}" for i in kept], fontsize=7)
+    apart = np.diff(places, append=np.inf) > len(frequencies) * TICK_SPACE
+    axis.set_yticks(places[apart], [f"{mark:g}" for mark in marks[apart]], fontsize=7)
     axis.set_ylabel("frequency (Hz)")
 
 

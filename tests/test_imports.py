@@ -1,0 +1,233 @@
+"""Who may know whom, read from the source; and what a command loads, seen by running it."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+
+from ulmo.config import PrepSettings
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "ulmo"
+BASE = {"config", "vocabulary", "tokens"}
+BELOW = {*BASE, "preprocessing", "graph", "bundle", "tokenizer"}
+ROOMS = {
+    "config": set(),
+    "vocabulary": set(),
+    "tokens": set(),
+    "graph": {"config"},
+    "preprocessing": BASE,
+    "models": BASE,
+    "evaluation": BASE,
+    "bundle": BELOW,
+    "tokenizer": BELOW,
+    "pipelines": {*BELOW, "models", "evaluation"},
+    "options": BASE,
+    "report": BASE,
+    "cli": {*BASE, "options", ""},
+    "__main__": {"cli"},
+    "": set(),
+}
+"""Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
+LATER = {"pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
+"""What the command line and ulmo/__init__.py import inside functions, or for types alone."""
+MAY_BE_LATE = {"cli", "options", "report", ""}
+FRAMEWORKS = {"tensorflow", "keras"}
+KERAS_ROOMS = {"models", "pipelines"}
+
+
+class Import(NamedTuple):
+    """One imported module, and where."""
+
+    file: str
+    room: str
+    """Of the importing module."""
+    module: str
+    late: bool
+    """Inside a function, or under TYPE_CHECKING."""
+
+
+def room_of(module):
+    """ulmo.preprocessing.audio is in the room preprocessing."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def imported(node):
+    """Modules that a statement names; `from ulmo import config` is of ulmo.config."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    assert node.level == 0, "a relative import"
+    below = [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in below if name in MODULES] or [node.module]
+
+
+def walk(node, late=False):
+    """Every import statement, and whether it runs late."""
+    for child in ast.iter_child_nodes(node):
+        typing = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, late
+        yield from walk(child, late or typing or function)
+
+
+def imports_of(name):
+    path = MODULES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [
+        Import(path.relative_to(ROOT).as_posix(), room_of(name), module, late)
+        for statement, late in walk(tree)
+        for module in imported(statement)
+    ]
+
+
+def is_allowed(found):
+    target = room_of(found.module)
+    if target == found.room or target in ROOMS[found.room]:
+        return True
+    return found.late and found.room in MAY_BE_LATE and target in LATER
+
+
+def test_every_module_is_in_a_room():
+    assert {room_of(name) for name in MODULES} == set(ROOMS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_who_may_know_whom(name):
+    ours = [found for found in imports_of(name) if found.module.split(".")[0] == "ulmo"]
+    assert [found for found in ours if not is_allowed(found)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_frameworks_stay_in_their_rooms(name):
+    found = {found.module.split(".")[0] for found in imports_of(name)}
+    assert not found & FRAMEWORKS or room_of(name) in KERAS_ROOMS
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"),
+    [
+        (Import("x", "preprocessing", "ulmo.config", False), True),
+        (Import("x", "preprocessing", "ulmo.models.vqvae", False), False),
+        (Import("x", "preprocessing", "ulmo.models.vqvae", True), False),
+        (Import("x", "models", "ulmo.evaluation.tally", False), False),
+        (Import("x", "tokenizer", "ulmo.graph", True), True),
+        (Import("x", "tokenizer", "ulmo.models", True), False),
+        (Import("x", "tokens", "ulmo.config", False), False),
+        (Import("x", "pipelines", "ulmo.cli", True), False),
+        (Import("x", "cli", "ulmo.pipelines.train", True), True),
+        (Import("x", "cli", "ulmo.pipelines.train", False), False),
+    ],
+)
+def test_the_rule_itself(source, allowed):
+    assert is_allowed(source) is allowed
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):
+    path = tmp_path / "ulmo" / "cli.py"
+    path.parent.mkdir()
+    path.write_text(
+        "import ulmo.config as c\n"
+        "from ulmo import tokens, __version__\n"
+        "if TYPE_CHECKING:\n    from ulmo.models import x\n"
+        "class A:\n    def f(self):\n        with y:\n            import keras.layers\n"
+        "try:\n    import ulmo.graph\nexcept ImportError:\n    pass\n"
+    )
+    monkeypatch.setitem(MODULES, "ulmo.cli", path)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    found = [(found.module, found.late) for found in imports_of("ulmo.cli")]
+    assert found == [
+        ("ulmo.config", False),
+        ("ulmo.tokens", False),
+        ("ulmo.models", True),
+        ("keras.layers", True),
+        ("ulmo.graph", False),
+    ]
+
+
+RUNNER = """
+import atexit, sys
+names = {names!r}
+atexit.register(lambda: print("loaded", *(names & sys.modules.keys()), file=sys.stderr))
+sys.argv[0] = "command"
+{statement}
+"""
+
+
+def run(statement, *arguments):
+    """Run a statement with arguments; it must end well, and load neither framework."""
+    script = RUNNER.format(names=FRAMEWORKS, statement=statement)
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "loaded"
+    return done.stdout
+
+
+def entry_point(command):
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts[command].split(":")
+    return f"from {module} import {function}; {function}()"
+
+
+def test_the_runner_sees_a_framework():
+    """The check itself: what is loaded is told."""
+    script = RUNNER.format(names={"json"}, statement="import json")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == "loaded json\n"
+
+
+def test_import_ulmo_is_light():
+    run("import ulmo; assert ulmo.__version__; assert 'numpy' not in sys.modules")
+
+
+@pytest.mark.parametrize("name", ["Tokenizer", "Tokens", "load_tokenizer", "preprocess"])
+def test_public_names_are_loaded_when_they_are_used(name):
+    import ulmo
+
+    assert name in ulmo.__all__
+    assert getattr(ulmo, name).__name__ == name
+
+
+def test_public_names_load_no_framework():
+    run("import ulmo; [getattr(ulmo, name) for name in ulmo.__all__]")
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error():
+    import ulmo
+
+    with pytest.raises(AttributeError, match="module 'ulmo' has no attribute 'tokenise'"):
+        _ = ulmo.tokenise
+
+
+@pytest.mark.parametrize("command", ["ulmo", "ulmo-prep", "ulmo-train", "ulmo-tokenize"])
+def test_help_is_light(command):
+    output = run(entry_point(command), "--help")
+    assert re.match(r"Usage: command .*\n", output)
+
+
+def test_tokenizing_is_light(make_bundle, tmp_path):
+    prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
+    bundle = make_bundle(tmp_path / "tokenizer", prep)
+    recording = tmp_path / "x.wav"
+    soundfile.write(recording, np.sin(np.arange(4000) / 5), 2000)
+    output = run(entry_point("ulmo-tokenize"), recording, "--tokenizer", bundle)
+    target = tmp_path / "x.tokens.npy"
+    assert output == f"{recording}: 2.00 s -> 13 x 2 tokens -> {target}\n"
+    assert np.load(target).shape == (13, 2)
