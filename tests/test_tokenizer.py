@@ -5,6 +5,7 @@ import sys
 from hashlib import sha256
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import soundfile
@@ -124,6 +125,7 @@ def check_promise(tokenizer):
         np.testing.assert_allclose(tokens.distances, distances, rtol=1e-4, atol=1e-5)
         assert tokens.ids.dtype == np.int32
         assert tokens.distances.dtype == np.float32
+        assert tokens.frames == -(-length // HOP)
         seen |= set(ids.reshape(-1))
     assert len(seen) > 4
 
@@ -342,6 +344,28 @@ def test_a_graph_that_does_not_load_is_refused(encoder, tokenizer_of, make_bundl
     make_bundle(tmp_path / "tokenizer", prep, contents={"encoder": encoder})
     with pytest.raises(UserError, match="ONNX model does not load") as caught:
         load_tokenizer(tmp_path / "tokenizer")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_names_another_file_is_refused(
+    tokenizer_of, make_bundle, tmp_path, monkeypatch
+):
+    """ONNX lets a model keep its weights elsewhere; a bundle must not read what lies about."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(bytes(1 << 16))
+    graph = onnx.load_from_string(bundle_of(tokenizer_of()).encoder)
+    weight = graph.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(weight, "secret", 0, len(weight.raw_data))
+    weight.ClearField("raw_data")
+    contents = {"encoder": graph.SerializeToString()}
+    folder = make_bundle(
+        tmp_path / "tokenizer",
+        tokenizer_of().manifest.prep,
+        contents=contents,
+        **PLANS["divides"][1],
+    )
+    with pytest.raises(UserError, match="ONNX model does not load") as caught:
+        load_tokenizer(folder)
     assert "\n" not in str(caught.value)
 
 

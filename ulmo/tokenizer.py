@@ -7,6 +7,7 @@ encoder can see. The ids are therefore those of the whole recording at once, in 
 not grow with its length.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,10 @@ Ids = NDArray[np.int32]
 
 WINDOW_COLUMNS = 56
 """Token columns that are encoded or decoded at once: four tiles at the defaults."""
+
+
+DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+"""ONNX Runtime's option for the folder of the files that a model names; ours name none."""
 
 
 class Columns(NamedTuple):
@@ -205,6 +210,7 @@ def _session(model: bytes, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.add_session_config_entry(DATA_FOLDER, os.devnull)
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base

@@ -147,12 +147,13 @@ def test_baselines_are_in_order():
     assert 0 < metrics.baseline_tile < metrics.baseline_bands < metrics.baseline_constant
 
 
-def test_a_baseline_is_never_negative():
+@pytest.mark.parametrize("copies", [3, 5, 6, 7])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_baseline_of_nothing_is_never_negative(seed, copies):
     model = model_of(8, (4, 4))
-    batch = batch_of(model, [8])._replace(tiles=np.full((1, 8, 8, 1), 0.1, np.float32))
-    metrics = Tally.of(batch, model).metrics()
-    for name in ("baseline_constant", "baseline_bands", "baseline_tile"):
-        assert 0 <= getattr(metrics, name) < 1e-15
+    batch = batch_of(model, [8] * copies, seed)
+    same = batch._replace(tiles=batch.tiles[:1].repeat(copies, axis=0))
+    assert 0 <= Tally.of(same, model).metrics().baseline_tile < 1e-15
 
 
 def test_what_was_not_counted_is_nan():
