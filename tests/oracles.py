@@ -243,3 +243,19 @@ def sound_tokens(
     for key, values in cells.items():
         loud[key] = math.fsum(values) / len(values) > peaks[recordings[key[0]]] - silence_db
     return loud
+
+
+def cwt_power(
+    samples: Array, *, sample_rate: int, hop_length: int, frequencies: Array, omega: float = 6.0
+) -> Array:
+    """Squared moduli (M, frames) of Morlet wavelets of gain 2 at +f, summed sample by sample."""
+    n = np.arange(len(samples))
+    frames = -(-len(samples) // hop_length)
+    power = np.empty((len(frequencies), frames))
+    for row, frequency in enumerate(frequencies):
+        scale = omega * sample_rate / (2 * np.pi * frequency)
+        for frame in range(frames):
+            t = (n - frame * hop_length) / scale
+            wavelet = np.exp(-1j * omega * t - t * t / 2) / (scale * np.sqrt(2 * np.pi))
+            power[row, frame] = np.abs(2 * (samples * wavelet).sum()) ** 2
+    return power

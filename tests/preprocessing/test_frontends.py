@@ -5,10 +5,11 @@ import warnings
 import librosa
 import numpy as np
 import pytest
+import pywt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracles import cqt_power
+from tests.oracles import cqt_power, cwt_power
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, count_frames, stream_power
 
@@ -198,6 +199,10 @@ REFUSED = [
     ("cqt", {"fmin": 1e-3, "hop_length": 8}, {"fmin": 0}),
     ("cqt", {"fmin": 1e-300}, {"fmin": 0}),
     ("cqt", {"tile_size": 64, "hop_length": 500_000}, {"hop_length": 3060}),
+    ("cwt", {"fmax": 7500.0}, {"fmax": 7111}),
+    ("cwt", {"fmin": 7200.0}, {"fmin": 32.7}),
+    ("cwt", {"fmin": 1e-3, "hop_length": 8}, {"fmin": 0}),
+    ("cwt", {"tile_size": 64, "hop_length": 500_000}, {"hop_length": 2573}),
 ]
 
 
@@ -360,3 +365,55 @@ def test_cqt_is_close_to_librosas(signal, values, bins_per_octave):
     assert median < 0.3
     assert most < 0.6
     assert nearly_all < 4
+
+
+# Wavelets above this share of the sample rate are tapered towards Nyquist, and no plain Morlet's.
+PLAIN = 0.29
+
+
+@pytest.mark.parametrize("values", [CASES["8k"], CASES["fmin"], {"tile_size": 65, "fmax": 4000.0}])
+def test_cwt_is_the_direct_sum(signal, values):
+    """The wavelets' responses are cut at -80 dB: 1.5e-4 of full scale at most."""
+    made = settings_of("cwt", **values)
+    frontend = build_frontend(made)
+    rows = np.flatnonzero(frontend.frequencies < PLAIN * made.sample_rate)[::9]
+    power = power_of(frontend, signal)[rows]
+    expected = cwt_power(
+        signal,
+        sample_rate=made.sample_rate,
+        hop_length=made.hop_length,
+        frequencies=frontend.frequencies[rows],
+    )
+    assert len(rows) > 3
+    assert power.shape == expected.shape
+    assert np.abs(np.sqrt(power) - np.sqrt(expected)).max() < 1.5e-4
+    assert np.abs(level(power, -40) - level(expected, -40)).max() < 0.13
+
+
+def test_cwt_is_close_to_pywavelets():
+    """pywt interpolates an integrated wavelet, and tells its centre to 2 %: hence the tolerances.
+
+    Its wavelets have the norm 1 / sqrt(scale) and gain 1 at +f: 4 / scale of its power is ours.
+    """
+    made = settings_of("cwt")
+    frontend = build_frontend(made)
+    rows = np.flatnonzero((frontend.frequencies > 100) & (frontend.frequencies < 2000))[::20]
+    samples = noise(3 * made.sample_rate).astype(np.float64)
+    cycles = 6 / (2 * np.pi)
+    scales = cycles * made.sample_rate / frontend.frequencies[rows]
+    found, frequencies = pywt.cwt(
+        samples, scales, f"cmor2.0-{cycles}", 1 / made.sample_rate, method="fft", precision=14
+    )
+    np.testing.assert_allclose(frequencies, frontend.frequencies[rows], rtol=0.02)
+    expected = 4 * np.abs(found[:, :: made.hop_length]) ** 2 / scales[:, None]
+    inner = slice(30, -30)
+    ours = power_of(frontend, samples)[rows, inner]
+    difference = np.abs(level(ours, -60) - level(expected[:, inner], -60))
+    assert np.median(difference) < 0.3
+    assert np.percentile(difference, 90) < 1.0
+
+
+def test_cwt_tapers_what_is_near_nyquist():
+    frontend = build_frontend(settings_of("cwt"))
+    heard = power_of(frontend, sine(16000, 7900, 16000))[:, 50]
+    assert heard.max() < 10 ** (-20 / 10)

@@ -6,10 +6,16 @@ from functools import lru_cache
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.base import FrontEnd, count_frames, stream_power
 from ulmo.preprocessing.frontends.cqt import Cqt
+from ulmo.preprocessing.frontends.cwt import Cwt
 from ulmo.preprocessing.frontends.mel import Mel
 from ulmo.preprocessing.frontends.stft import Stft
 
-FRONTENDS: dict[str, Callable[[PrepSettings], FrontEnd]] = {"stft": Stft, "mel": Mel, "cqt": Cqt}
+FRONTENDS: dict[str, Callable[[PrepSettings], FrontEnd]] = {
+    "stft": Stft,
+    "mel": Mel,
+    "cqt": Cqt,
+    "cwt": Cwt,
+}
 
 __all__ = ["FRONTENDS", "FrontEnd", "build_frontend", "count_frames", "stream_power"]
 

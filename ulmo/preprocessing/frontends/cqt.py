@@ -1,13 +1,14 @@
 """Constant-Q transform: M bins, log-spaced, each with a window of as many cycles."""
 
+from functools import partial
+
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
 
 Array = NDArray[np.float32]
-Spectrum = NDArray[np.complex64]
 
 CYCLES_TO_NYQUIST = 490.0
 """sample_rate / fmin by default: 32.7 Hz (C1) at 16 kHz."""
@@ -37,12 +38,8 @@ def response_width() -> float:
 
 
 class Cqt:
-    """Constant-Q transform of Brown (1991), as filters in the frequency domain.
+    """Constant-Q transform of Brown (1991): filters of a Hann window of Q cycles.
 
-    One FFT of a long block is multiplied with the response of each bin's filter (a Hann window
-    of Q cycles), folded to the frame rate and inverted there: this is exactly the filter's output
-    at the frame centres, and no other sample of it is ever computed. Blocks overlap by the
-    longest filter, so that the circular convolution is a plain one on the frames that are kept.
     A sine of full scale at a bin's centre has power 1 (librosa's cqt times 2 / sqrt(length)).
     """
 
@@ -51,18 +48,18 @@ class Cqt:
         self.frequencies, filter_quality = self._bins(settings)
         lengths = filter_quality * settings.sample_rate / self.frequencies
         self._check(settings, float(lengths[0]))
-        margin = int(np.ceil(lengths[0] / 2 / hop))
-        folds = scipy.fft.next_fast_len(max(8 * margin, 64))
-        self._n_fft = folds * hop
-        self._folds = folds
-        self._margin = margin
-        self.block_frames = folds - 2 * margin
-        self.left = margin * hop
-        self.right = (margin + 1) * hop
-        self._filters = [
-            self._filter(frequency / settings.sample_rate, length)
-            for frequency, length in zip(self.frequencies, lengths, strict=True)
-        ]
+        reach = response_width()
+        self._bank = FilterBank(
+            [
+                Filter(frequency, length / 2, reach / length, partial(_response, length=length))
+                for frequency, length in zip(
+                    self.frequencies / settings.sample_rate, lengths, strict=True
+                )
+            ],
+            hop,
+        )
+        self.block_frames = self._bank.block_frames
+        self.left, self.right = self._bank.left, self._bank.right
 
     @staticmethod
     def _bins(settings: PrepSettings) -> tuple[NDArray[np.float64], float]:
@@ -104,37 +101,10 @@ class Cqt:
                 "set a larger fmin or hop_length, or a smaller tile_size"
             )
 
-    def _filter(self, frequency: float, length: float) -> tuple[int, Array]:
-        """First FFT bin, a multiple of the folds, and the response from there on.
-
-        Twice the window's response: a real sine has half of its amplitude at +frequency.
-        """
-        reach = response_width() / length
-        low = max(int(np.ceil((frequency - reach) * self._n_fft)), 0)
-        high = min(int((frequency + reach) * self._n_fft), self._n_fft // 2)
-        first = low // self._folds * self._folds
-        response = 2 * hann_response(
-            (np.arange(first, high + 1) / self._n_fft - frequency) * length
-        )
-        response[: low - first] = 0
-        return first, (response / self.hop_length).astype(np.float32)
-
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        spectrum = scipy.fft.rfft(segment)
-        folded = np.zeros((len(self._filters), self._folds), np.complex64)
-        for row, (first, response) in zip(folded, self._filters, strict=True):
-            _fold(spectrum[first : first + len(response)] * response, row)
-        frames = scipy.fft.ifft(folded, axis=-1, overwrite_x=True)
-        kept = frames[:, self._margin : self._margin + self.block_frames]
-        power: Array = kept.real**2 + kept.imag**2
-        return power
+        return self._bank.power(segment)
 
 
-def _fold(product: Spectrum, into: Spectrum) -> None:
-    """Add up the pieces of a spectrum that alias onto each other at the frame rate."""
-    whole = len(product) // len(into) * len(into)
-    if whole:
-        product[:whole].reshape(-1, len(into)).sum(axis=0, out=into)
-    rest = len(product) - whole
-    into[:rest] += product[whole:]
+def _response(offset: NDArray[np.float64], *, length: float) -> NDArray[np.float64]:
+    return hann_response(offset * length)

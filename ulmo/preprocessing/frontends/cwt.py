@@ -1,0 +1,103 @@
+"""Continuous wavelet transform: M complex Morlet wavelets, log-spaced, at the frame rate."""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
+
+Array = NDArray[np.float32]
+
+OMEGA_0 = 6.0
+"""Radians that the wavelet turns in one standard deviation of its envelope.
+
+Torrence and Compo (1998), section 3b: with 6 the wavelet has no mean to speak of (1.5e-8).
+"""
+RATE_TO_LOWEST = 490.0
+"""sample_rate / fmin by default, as in `cqt`."""
+RATE_TO_HIGHEST = 2.25
+"""sample_rate / fmax, by default and at least: 7.1 kHz at 16 kHz.
+
+From there to Nyquist every response is tapered to nothing: cut off sharply, the highest wavelets
+would ring; let through, they would hear a tone's mirror image.
+"""
+RESPONSE_DEVIATIONS = 4.3
+"""A wavelet's Gaussian response is cut where it falls under -80 dB of its peak."""
+ENVELOPE_DEVIATIONS = 5.5
+"""Its envelope is 3e-7 there, the precision of float32."""
+MAX_CELLS = 1 << 26
+"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
+
+
+class Cwt:
+    """Morlet wavelets exp(i w0 t / s - t^2 / 2 s^2), s = w0 / (2 pi f), gain 1 at the centre.
+
+    Power is the squared modulus at the frame centres: it is sampled, not averaged over the hop,
+    and the highest wavelets are shorter than a hop of 10 ms. A sine of full scale at a
+    wavelet's centre has power 1. PyWavelets knows the wavelet as `cmorB-C` with B = 2 and
+    C = w0 / 2 pi, and gives it the norm sqrt(s) in place of a gain of 1.
+    """
+
+    def __init__(self, settings: PrepSettings) -> None:
+        self.hop_length = hop = settings.hop_length
+        self.frequencies = self._centres(settings)
+        cycles = self.frequencies / settings.sample_rate
+        deviations = OMEGA_0 / (2 * np.pi * cycles)  # of the envelopes, in samples
+        longest = float(deviations[0]) * ENVELOPE_DEVIATIONS
+        if hop > 2 * longest:
+            raise UserError(
+                f"hop_length {hop} is longer than the longest wavelet ({2 * longest:.0f} samples): "
+                f"set hop_length to {int(longest)}, or a smaller fmin"
+            )
+        if max(8 * longest / hop, 64) * max(hop, settings.tile_size) > MAX_CELLS:
+            raise UserError(
+                f"the lowest wavelet lasts {2 * longest:.3g} samples: "
+                "set a larger fmin or hop_length, or a smaller tile_size"
+            )
+        self._bank = FilterBank(
+            [
+                Filter(
+                    frequency,
+                    ENVELOPE_DEVIATIONS * deviation,
+                    RESPONSE_DEVIATIONS / (2 * np.pi * deviation),
+                    partial(_response, frequency=frequency, deviation=deviation),
+                )
+                for frequency, deviation in zip(cycles, deviations, strict=True)
+            ],
+            hop,
+        )
+        self.block_frames = self._bank.block_frames
+        self.left, self.right = self._bank.left, self._bank.right
+
+    @staticmethod
+    def _centres(settings: PrepSettings) -> NDArray[np.float64]:
+        rate = settings.sample_rate
+        fmin = settings.fmin or rate / RATE_TO_LOWEST
+        fmax = settings.fmax or rate / RATE_TO_HIGHEST
+        if fmax > rate / RATE_TO_HIGHEST:
+            raise UserError(
+                f"fmax {fmax:g} Hz is too near to half of sample_rate {rate}: "
+                f"set fmax to {int(rate / RATE_TO_HIGHEST)}"
+            )
+        if fmin >= fmax:
+            raise UserError(
+                f"fmin {fmin:g} Hz must be below fmax {fmax:g} Hz: "
+                f"set fmin to {rate / RATE_TO_LOWEST:.1f}"
+            )
+        return np.geomspace(fmin, fmax, settings.tile_size)
+
+    def power(self, segment: Array) -> Array:
+        """Power (M, block_frames) of a segment."""
+        return self._bank.power(segment)
+
+
+def _response(
+    offset: NDArray[np.float64], *, frequency: float, deviation: float
+) -> NDArray[np.float64]:
+    """Gain at offsets in cycles a sample: the envelope's transform, a Gaussian, and the taper."""
+    begin = 1 / RATE_TO_HIGHEST
+    above = np.clip((frequency + offset - begin) / (0.5 - begin), 0, 1)
+    gaussian = np.exp(-0.5 * (2 * np.pi * deviation * offset) ** 2)
+    return np.asarray(gaussian * np.cos(np.pi / 2 * above) ** 2)

@@ -1,0 +1,78 @@
+"""Many band-pass filters at once, in the frequency domain, at the frame rate."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Spectrum = NDArray[np.complex64]
+
+
+class Filter(NamedTuple):
+    """A complex filter, symmetric in time about 0, so that its response is real."""
+
+    frequency: float
+    """Centre in cycles a sample."""
+    half_length: float
+    """Samples to either side of 0 beyond which it is nothing."""
+    reach: float
+    """Cycles a sample to either side of the centre beyond which its response is nothing."""
+    response: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """Gain at offsets from the centre in cycles a sample; 1 at the centre."""
+
+
+class FilterBank:
+    """Power at the frame centres of M filters.
+
+    One FFT of a long block is multiplied with the response of each filter, folded to the frame
+    rate and inverted there: this is exactly the filter's output at the frame centres, and no
+    other sample of it is ever computed. Blocks overlap by the longest filter, so that the
+    circular convolution is a plain one on the frames that are kept.
+    """
+
+    def __init__(self, filters: Sequence[Filter], hop_length: int) -> None:
+        longest = max(one.half_length for one in filters)
+        margin = int(np.ceil(longest / hop_length))
+        folds = scipy.fft.next_fast_len(max(8 * margin, 64))
+        self._n_fft = folds * hop_length
+        self._folds = folds
+        self._margin = margin
+        self.block_frames = folds - 2 * margin
+        self.left = margin * hop_length
+        self.right = (margin + 1) * hop_length
+        self._responses = [self._sampled(one, hop_length) for one in filters]
+
+    def _sampled(self, one: Filter, hop_length: int) -> tuple[int, Array]:
+        """First FFT bin, a multiple of the folds, and the response from there on.
+
+        Twice the response: a real sine has half of its amplitude at +frequency.
+        """
+        low = max(int(np.ceil((one.frequency - one.reach) * self._n_fft)), 0)
+        high = min(int((one.frequency + one.reach) * self._n_fft), self._n_fft // 2)
+        first = low // self._folds * self._folds
+        response = 2 * one.response(np.arange(first, high + 1) / self._n_fft - one.frequency)
+        response[: low - first] = 0
+        return first, (response / hop_length).astype(np.float32)
+
+    def power(self, segment: Array) -> Array:
+        """Power (M, block_frames) of a segment."""
+        spectrum = scipy.fft.rfft(segment)
+        folded = np.zeros((len(self._responses), self._folds), np.complex64)
+        for row, (first, response) in zip(folded, self._responses, strict=True):
+            _fold(spectrum[first : first + len(response)] * response, row)
+        frames = scipy.fft.ifft(folded, axis=-1, overwrite_x=True)
+        kept = frames[:, self._margin : self._margin + self.block_frames]
+        power: Array = kept.real**2 + kept.imag**2
+        return power
+
+
+def _fold(product: Spectrum, into: Spectrum) -> None:
+    """Add up the pieces of a spectrum that alias onto each other at the frame rate."""
+    whole = len(product) // len(into) * len(into)
+    if whole:
+        product[:whole].reshape(-1, len(into)).sum(axis=0, out=into)
+    rest = len(product) - whole
+    into[:rest] += product[whole:]
