@@ -4,7 +4,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from ulmo.bundle import write_bundle
+from ulmo.bundle import build_bundle, write_bundle
 from ulmo.config import ModelSettings, PrepSettings
 from ulmo.graph import encoder_graph, weight_shapes
 from ulmo.pipelines.prep import prepare
@@ -29,7 +29,7 @@ def tiny_tiles(tmp_path_factory):
 def make_bundle():
     """A function that writes a bundle of random weights, and returns its folder.
 
-    `contents` replace what write_bundle is given; other options are the model's.
+    `contents` replace what build_bundle is given; other options are the model's.
     """
 
     def make(folder, prep, *, seed=0, contents=None, **plan):
@@ -49,7 +49,7 @@ def make_bundle():
             "encoder": encoder_graph(model, weights).SerializeToString(deterministic=True),
             "card": {"trained on": "nothing"},
         }
-        write_bundle(folder, **{**values, **(contents or {})})
+        write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
         return folder
 
     return make

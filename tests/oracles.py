@@ -226,9 +226,10 @@ def sound_tokens(
     valid_frames: list[int],
     strides: tuple[int, int],
     silence_db: float,
+    quietest_db: float,
 ) -> NDArray[np.bool_]:
-    """True for tokens (n, columns, bands) whose mean level is less than silence_db under the
-    loudest valid cell of the recording's tiles; levels (n, M, M) in dB.
+    """True for tokens (n, columns, bands) whose mean level is over quietest_db, and less than
+    silence_db under the loudest valid cell of the recording's tiles; levels (n, M, M) in dB.
     """
     count, bins, frames = levels.shape
     peaks = dict.fromkeys(recordings, -math.inf)
@@ -241,7 +242,8 @@ def sound_tokens(
         cells.setdefault(key, []).append(float(levels[n, bin_, frame]))
     loud = np.zeros((count, -(-frames // strides[1]), -(-bins // strides[0])), bool)
     for key, values in cells.items():
-        loud[key] = math.fsum(values) / len(values) > peaks[recordings[key[0]]] - silence_db
+        mean = math.fsum(values) / len(values)
+        loud[key] = mean > max(peaks[recordings[key[0]]] - silence_db, quietest_db)
     return loud
 
 

@@ -64,7 +64,6 @@ def test_round_trip(make_bundle, tmp_path):
     assert (bundle.manifest.prep, bundle.manifest.normalization) == (PREP, constants)
     assert (bundle.manifest.model.time_stride, bundle.manifest.model.codebook_size) == (4, 16)
     assert (bundle.manifest.vocabulary_size, bundle.manifest.special_tokens["<unk>"]) == (64, 16)
-    assert bundle.manifest.unk_distance is None
     assert bundle.manifest.card == {"trained on": "nothing"}
     read = bundle.weights()
     assert set(read) == {"a", "b"}
@@ -80,7 +79,7 @@ def test_golden_keys(original):
     assert text == json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     assert list(values) == [
         *("schema_version", "prep", "normalization", "model", "vocabulary_size"),
-        *("special_tokens", "unk_distance", "card", "hashes", "fingerprint"),
+        *("special_tokens", "card", "hashes", "fingerprint"),
     ]
     assert values["schema_version"] == 1
     assert values["normalization"] == {"offset_db": -45.5, "scale_db": 17.25}
@@ -183,7 +182,6 @@ def test_a_manifest_with_any_byte_changed_is_refused_or_means_the_same(folder):
         pytest.param(
             {"prep.normalization": "tile"}, "constants do not fit the mode", id="other mode"
         ),
-        pytest.param({"unk_distance": 0}, "unk_distance = 0", id="unk distance"),
         pytest.param({"card.long": "x" * 4097}, "card.long", id="long card"),
         pytest.param({f"card.{i}": "" for i in range(64)}, "card = ", id="many cards"),
         pytest.param({"hashes.encoder.onnx": "0" * 63}, "hashes", id="short hash"),
@@ -201,6 +199,18 @@ def test_a_manifest_that_contradicts_itself_is_refused(change, text, folder):
 
     rewrite(folder, apply)
     refused(folder, text)
+
+
+def test_a_kill_between_the_two_moves_costs_neither_bundle(folder, make_bundle):
+    before = contents(folder)
+    old = folder.with_name(f".{folder.name}.old")
+    folder.rename(old)
+    with pytest.raises(ValueError, match="at most 4096"):
+        make_bundle(folder, PREP, contents={"card": {"x" * 5000: "too long"}})
+    assert {name: (old / name).read_bytes() for name in before} == before
+    make_bundle(folder, PREP, seed=1)
+    assert contents(folder) != before
+    assert not old.exists()
 
 
 def test_a_manifest_that_was_edited_is_refused(folder):

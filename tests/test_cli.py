@@ -133,6 +133,49 @@ def test_train_refuses_folders_that_do_not_fit(trained, tiny_tiles, tmp_path):
     assert_refused(run(cli.train, tiny_tiles, trained, *MODEL), "go on with --resume")
 
 
+def test_every_command_answers_h():
+    for command in (cli.ulmo, cli.prep, cli.train, cli.evaluate, cli.tokenize):
+        assert run(command, "-h").output == run(command, "--help").output
+        assert run(command, "-h").exit_code == 0
+
+
+def test_train_takes_the_tile_size_from_the_tiles(tiny_tiles, tmp_path):
+    flags = ("--frequency-stride", 32, "--time-stride", 32)
+    printed = run(cli.train, tiny_tiles, tmp_path / "run", *flags, "--print-config")
+    assert tomllib.loads(printed.stdout)["model"]["tile_size"] == 32
+    path = tmp_path / "settings.toml"
+    path.write_text(printed.stdout)
+    again = run(cli.train, tiny_tiles, tmp_path / "run", "--config", path, "--print-config")
+    assert again.stdout == printed.stdout
+
+
+def test_train_without_tiles_claims_no_folder(tmp_path):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "text.wav").write_text("dear diary")
+    run(cli.prep, tmp_path / "audio", tmp_path / "tiles", *TINY)
+    result = run(cli.train, tmp_path / "tiles", tmp_path / "run")
+    assert_refused(result, "no tiles to train on: every recording was refused")
+    assert not (tmp_path / "run").exists()
+
+
+def test_eval_checks_where_the_report_goes_first(trained, tiny_tiles, tmp_path):
+    result = run(cli.evaluate, trained, tiny_tiles, "--json", tmp_path / "none" / "x.json")
+    assert_refused(result, "there is no folder")
+
+
+def test_tokenize_refuses_what_is_shorter_than_a_sample(trained, tmp_path):
+    soundfile.write(tmp_path / "one.wav", [0.5], 96000)
+    out = tmp_path / "new"
+    result = run(cli.tokenize, tmp_path / "one.wav", "--tokenizer", tmp_path, "--out", out)
+    assert_refused(result, "is no tokenizer")
+    assert not out.exists()
+    bundle = ("--tokenizer", trained / "tokenizer", "--out", out)
+    result = run(cli.tokenize, tmp_path / "one.wav", *bundle)
+    assert result.exit_code == cli.SOME_REFUSED
+    assert "one.wav: refused: too_short" in result.stderr
+    assert list(out.iterdir()) == []
+
+
 def test_settings_come_from_the_file_and_flags_go_first(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[model]\ncodebook_size = 64\nembedding_dim = 8\n[train]\nseed = 7\n")

@@ -36,7 +36,7 @@ ROOMS = {
     "": set(),
 }
 """Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
-LATER = {"pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
+LATER = {"config", "pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
 """What the command line and ulmo/__init__.py import inside functions, or for types alone."""
 MAY_BE_LATE = {"cli", "options", "report", ""}
 FRAMEWORKS = {"tensorflow", "keras"}

@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
     from ulmo.preprocessing import preprocess
+    from ulmo.preprocessing.audio import RefusedError
     from ulmo.tokenizer import Tokenizer, load_tokenizer
     from ulmo.tokens import Tokens
 
@@ -19,9 +21,25 @@ _HOME = {
     "load_tokenizer": "ulmo.tokenizer",
     "Tokens": "ulmo.tokens",
     "preprocess": "ulmo.preprocessing",
+    "RefusedError": "ulmo.preprocessing.audio",
+    "UserError": "ulmo.config",
+    "PrepSettings": "ulmo.config",
+    "ModelSettings": "ulmo.config",
+    "TrainSettings": "ulmo.config",
 }
 
-__all__ = ["Tokenizer", "Tokens", "__version__", "load_tokenizer", "preprocess"]
+__all__ = [
+    "ModelSettings",
+    "PrepSettings",
+    "RefusedError",
+    "Tokenizer",
+    "Tokens",
+    "TrainSettings",
+    "UserError",
+    "__version__",
+    "load_tokenizer",
+    "preprocess",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -39,8 +39,6 @@ class BundleManifest(Settings):
     model: ModelSettings
     vocabulary_size: int
     special_tokens: dict[Short, int]
-    unk_distance: Annotated[float, Field(gt=0)] | None = None
-    """A latent further than this from every code is `<unk>`; None: no token is."""
     card: Annotated[dict[Short, Short], Field(max_length=64)]
     hashes: Annotated[dict[Short, Hash], Field(max_length=8)]
     fingerprint: Hash
@@ -80,8 +78,14 @@ class Bundle(NamedTuple):
             raise UserError(f"{self.folder / WEIGHTS} is damaged: {error}") from None
 
 
-def write_bundle(
-    folder: Path,
+class BuiltBundle(NamedTuple):
+    """A bundle that is not yet written: its manifest, and its files by name."""
+
+    manifest: BundleManifest
+    files: dict[str, bytes]
+
+
+def build_bundle(
     *,
     prep: PrepSettings,
     normalization: Normalization | None,
@@ -89,8 +93,8 @@ def write_bundle(
     weights: Weights,
     encoder: bytes,
     card: dict[str, str],
-) -> BundleManifest:
-    """Write a bundle beside its place, then move it there: it is whole, or the old one is."""
+) -> BuiltBundle:
+    """A bundle of a model's parts; the same parts give the same bytes."""
     from safetensors.numpy import save
 
     files = {WEIGHTS: save(dict(sorted(weights.items()))), ENCODER: encoder}
@@ -102,18 +106,27 @@ def write_bundle(
         "model": model.model_dump(mode="json"),
         "vocabulary_size": vocabulary.size,
         "special_tokens": vocabulary.specials(),
-        "unk_distance": None,
         "card": card,
         "hashes": {name: sha256(data).hexdigest() for name, data in files.items()},
     }
     manifest = BundleManifest(**values, fingerprint=_fingerprint(values))
     files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    return BuiltBundle(manifest, files)
+
+
+def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
+    """Write a bundle beside its place, then move it there; a kill leaves the new or the old one.
+
+    Between the two moves the old one lies in `.NAME.old`, and the next writing puts it back first.
+    """
     new = folder.with_name(f".{folder.name}.new")
     old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        old.rename(folder)
     for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     new.mkdir(parents=True)
-    for name, data in files.items():
+    for name, data in bundle.files.items():
         with publish(new / name) as file:
             file.write(data)
     if folder.exists():
@@ -121,7 +134,6 @@ def write_bundle(
     new.rename(folder)
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-    return manifest
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -30,6 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
 
 PATH = click.Path(path_type=Path)
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def guarded(command: F) -> F:
@@ -42,7 +43,7 @@ def guarded(command: F) -> F:
         except UserError as error:
             _fail(str(error), WRONG_USAGE)
         except KeyboardInterrupt as interrupt:
-            _fail(str(interrupt) or "interrupted: the same command goes on", INTERRUPTED)
+            _fail(str(interrupt) or "interrupted", INTERRUPTED)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(FAILED)
@@ -82,13 +83,14 @@ print_config_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=CONTEXT)
 @click.version_option(__version__)
 def ulmo() -> None:
     """Large acoustic models: from any recording to tokens."""
 
 
-@ulmo.command()
+@ulmo.command(context_settings=CONTEXT)
+@click.version_option(__version__)
 @click.argument("audio_dir", type=PATH)
 @click.argument("out_dir", type=PATH)
 @settings_options(PrepSettings, {"frontend": _frontends})
@@ -117,13 +119,19 @@ def prep(
     from ulmo.pipelines.prep import prepare
     from ulmo.report import PrepProgress, prep_summary
 
-    with PrepProgress() as progress:
-        summary = prepare(audio_dir, out_dir, settings, workers=workers, progress=progress.begin)
+    try:
+        with PrepProgress() as progress:
+            summary = prepare(
+                audio_dir, out_dir, settings, workers=workers, progress=progress.begin
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted: run the same command again to go on") from None
     click.echo(prep_summary(summary))
     sys.exit(SOME_REFUSED if summary.refused else 0)
 
 
-@ulmo.command()
+@ulmo.command(context_settings=CONTEXT)
+@click.version_option(__version__)
 @click.argument("tiles_dir", type=PATH)
 @click.argument("run_dir", type=PATH)
 @settings_options(ModelSettings)
@@ -141,7 +149,12 @@ def train(
     **flags: Any,
 ) -> None:
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
+    from ulmo.preprocessing.store import read_manifest
+
     model = _merge(config, "model", given(flags, ModelSettings))
+    manifest = read_manifest(tiles_dir)
+    if manifest is not None and not resume:
+        model.setdefault("tile_size", manifest.settings.tile_size)
     settings = _merge(config, "train", given(flags, TrainSettings))
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
     if print_config:
@@ -155,7 +168,7 @@ def train(
     click.echo(train_summary(summary))
 
 
-@ulmo.command("eval")
+@ulmo.command("eval", context_settings=CONTEXT)
 @click.argument("run_dir", type=PATH)
 @click.argument("tiles_dir", type=PATH)
 @click.option(
@@ -179,7 +192,8 @@ def evaluate(run_dir: Path, tiles_dir: Path, batches: bool, **options: Any) -> N
     click.echo(evaluation_table(evaluation, batches=batches))
 
 
-@ulmo.command()
+@ulmo.command(context_settings=CONTEXT)
+@click.version_option(__version__)
 @click.argument("files", type=PATH, nargs=-1, required=True, metavar="FILE...")
 @click.option("--tokenizer", type=PATH, metavar="BUNDLE", help="As in RUN_DIR/tokenizer.")
 @click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")

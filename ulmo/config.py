@@ -172,7 +172,7 @@ class TrainSettings(Settings):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     """Passes over the training tiles, at most."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Stop cleanly after so much training time, whatever the epoch."""
+    """Stop cleanly after so much time in training steps, whatever the epoch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Of Adam."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1

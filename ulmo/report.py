@@ -182,8 +182,8 @@ def tokenized_line(result: "Tokenized") -> str:
 def _figures(metrics: "Metrics") -> list[str]:
     return [
         f"reconstruction {metrics.reconstruction:.4f} ({metrics.reconstruction_db:.1f} dB²); "
-        f"best constant tile {metrics.baseline_tile:.4f}, "
-        f"mean per bin {metrics.baseline_bands:.4f}",
+        f"a constant tile at best {metrics.baseline_tile:.4f}, "
+        f"a mean per bin {metrics.baseline_bands:.4f}",
         f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; "
         f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
         f"{metrics.sound_codebook.entropy:.3f}",

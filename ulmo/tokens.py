@@ -37,7 +37,7 @@ class Tokens:
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Start of each column in seconds from the recording's first sample, (time,)."""
+        """Centre of each column's first frame, in seconds from the first sample, (time,)."""
         return np.arange(len(self.ids), dtype=np.int64) * self.hop / self.sample_rate
 
     @property

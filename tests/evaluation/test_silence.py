@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracles import sound_tokens
-from ulmo.evaluation.silence import SILENCE_DB, is_sound, patch_levels
+from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB, is_sound, patch_levels
 
 
 def test_known_patches():
@@ -16,8 +16,14 @@ def test_known_patches():
 def test_silence_begins_60_db_under_the_peak():
     assert SILENCE_DB == 60
     patches = np.array([[[-59.9, -60.0]], [[-89.9, -90.1]]], np.float32)
-    sound = is_sound(patches, np.array([0, -30], np.float32))
+    sound = is_sound(patches, np.array([0, -30], np.float32), -100)
     assert sound.tolist() == [[[True, False]], [[True, False]]]
+
+
+def test_what_lies_at_the_floor_is_silent_however_quiet_the_recording():
+    patches = np.array([[[-100, -97.1, -96.9]], [[-100, -100, -100]]], np.float32)
+    sound = is_sound(patches, np.array([-45, -100], np.float32), -100)
+    assert sound.tolist() == [[[False, False, True]], [[False, False, False]]]
 
 
 @given(
@@ -32,9 +38,14 @@ def test_patches_and_sound_are_those_of_loops(size, strides, seed):
     patches = patch_levels(levels, bands=bands, columns=columns, strides=strides)
     assert patches.dtype == np.float32
     expected = sound_tokens(
-        levels, ["a", "b"], valid_frames=[size] * 2, strides=strides, silence_db=SILENCE_DB
+        levels,
+        ["a", "b"],
+        valid_frames=[size] * 2,
+        strides=strides,
+        silence_db=SILENCE_DB,
+        quietest_db=-80 + FLOOR_MARGIN_DB,
     )
-    np.testing.assert_array_equal(is_sound(patches, levels.max(axis=(1, 2))), expected)
+    np.testing.assert_array_equal(is_sound(patches, levels.max(axis=(1, 2)), -80), expected)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (7, 0), (0, 7), (7, 7)])

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.oracles import sound_tokens
 from ulmo.config import ModelSettings
-from ulmo.evaluation.silence import SILENCE_DB
+from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.pipelines.data import Loudness, batches, shuffled, split_by_recording
 
 
@@ -20,6 +21,7 @@ class Store(NamedTuple):
     offsets_db: np.ndarray = np.zeros(0, np.float32)
     peaks_db: np.ndarray = np.zeros(0, np.float32)
     tiles: np.ndarray = np.zeros(0, np.float32)
+    manifest = SimpleNamespace(settings=SimpleNamespace(floor_db=-80))
 
     def read(self, rows):
         return self.tiles[list(rows)]
@@ -138,6 +140,7 @@ def test_loudness_is_that_of_loops(strides, loud_store):
         valid_frames=store.valid_frames,
         strides=strides,
         silence_db=SILENCE_DB,
+        quietest_db=-80 + FLOOR_MARGIN_DB,
     )
     assert 0.2 < expected.mean() < 0.9
     np.testing.assert_array_equal(loudness.sound(store.tiles, np.arange(9)), expected)

@@ -10,7 +10,7 @@ from tests.oracles import codebook_figures, reconstruction_figures, sound_tokens
 from ulmo.bundle import read_bundle
 from ulmo.config import PrepSettings, TrainSettings, UserError
 from ulmo.evaluation.codebook import CodebookHealth
-from ulmo.evaluation.silence import SILENCE_DB
+from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
 from ulmo.graph import decoder_graph
 from ulmo.pipelines.data import split_by_recording
@@ -82,6 +82,7 @@ def expected_figures(run_dir, store, rows):
         valid_frames=valid,
         strides=STRIDES,
         silence_db=SILENCE_DB,
+        quietest_db=store.manifest.settings.floor_db + FLOOR_MARGIN_DB,
     )
     values = reconstruction_figures(
         tiles[..., 0],

@@ -1,4 +1,5 @@
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def size_of(png):
 
 
 def rows_of(store, count):
-    return spread_rows(np.arange(len(store)))[:count]
+    return spread_rows(store, np.arange(len(store)))[:count]
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -61,7 +62,7 @@ def test_reconstructions_are_labelled_in_seconds_and_hertz(store, figures):
         row, kind = int(rows[i // 2]), ("original", "reconstruction")[i % 2]
         assert axis.get_title() == f"{store.recordings[row]}: {kind}"
         assert (axis.get_xlabel(), axis.get_ylabel()) == ("time (s)", "frequency (Hz)")
-        start = store.table["start_s"][row].as_py()
+        start = store.table["start_s"][row].as_py() - 0.5 * 64 / 8000
         end = start + store.valid_frames[row] * 64 / 8000
         assert axis.get_xlim() == pytest.approx((start, end))
         assert axis.get_ylim() == (0, 32)
@@ -95,16 +96,18 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"),
+    ("names", "rows", "expected"),
     [
-        (range(9), [0, 2, 5, 8]),
-        ([3, 7, 50, 51, 60, 99, 100], [3, 50, 60, 100]),
-        ([3, 4], [3, 4]),
-        ([8], [8]),
+        ("a" * 9, range(9), [0, 2, 5, 8]),
+        ("aaab", [1, 3], [1, 3]),
+        ("a", [0], [0]),
+        ("aaaaabbcde", range(10), [0, 5, 7, 9]),
+        ("aabbccddee", [1, 2, 3, 5, 6, 9], [1, 2, 5, 9]),
     ],
 )
-def test_rows_are_far_apart(rows, expected):
-    assert list(spread_rows(np.array(rows))) == expected
+def test_rows_are_of_different_recordings_or_far_apart(names, rows, expected):
+    store = SimpleNamespace(recordings=np.array(list(names)))
+    assert list(spread_rows(store, np.array(rows))) == expected
     assert len(expected) <= PICTURE_TILES
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 import soundfile
 
 from tests.oracles import crc32c, wav_bytes
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import JobError, PrepSettings, UserError
 from ulmo.pipelines import prep, prep_job
 from ulmo.pipelines.prep import list_inputs, plan_jobs, prepare
 from ulmo.pipelines.prep_job import portable
+from ulmo.preprocessing import store as tile_store
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
@@ -73,7 +75,7 @@ def damaged(audio):
 def small_jobs(monkeypatch):
     """Jobs of two recordings, shards of three tiles: so that there are several of each."""
     monkeypatch.setattr(prep, "JOB_FILES", 2)
-    monkeypatch.setattr(prep_job, "SHARD_TILES", 3)
+    monkeypatch.setattr(tile_store, "SHARD_TILES", 3)
 
 
 def contents(folder):
@@ -116,6 +118,21 @@ def undone_levels(out, recording, channel=None, overlap=0):
 
 
 class TestOutput:
+    def test_corpus_constants_are_those_of_every_channel_that_is_prepared(self, tmp_path):
+        """A dead first channel must not decide for the others."""
+        sound = noise(9000, 3)
+        write(tmp_path / "audio" / "x.wav", np.hstack([np.zeros_like(sound), sound]))
+        scales = {}
+        for channels in ("each", "0", "1"):
+            settings = TINY.model_copy(update={"channels": channels})
+            prepare(tmp_path / "audio", tmp_path / channels, settings)
+            constants = TileStore(tmp_path / channels).manifest.normalization
+            scales[channels] = (constants.offset_db, constants.scale_db)
+        assert scales["0"] == (-100, 1)
+        silent, loud = -100, scales["1"][0]
+        assert scales["each"][0] == pytest.approx((silent + loud) / 2)
+        assert scales["each"][1] > abs(loud - silent) / 2
+
     def test_layout(self, audio, tmp_path):
         out = tmp_path / "out"
         summary = prepare(audio, out, TINY)
@@ -324,6 +341,19 @@ class Killed(BaseException):
     """What no handler catches, as a kill."""
 
 
+def die(_):
+    os._exit(9)
+
+
+def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small_jobs):
+    monkeypatch.setattr(prep, "run_job", die)
+    settings = TINY.model_copy(update={"normalization": "tile"})
+    with pytest.raises(JobError, match="run the same command with fewer --workers to go on"):
+        prepare(audio, tmp_path / "out", settings, workers=2)
+    with pytest.raises(UserError, match="cannot make the folder"):
+        prepare(audio, audio / "c.wav" / "out", settings)
+
+
 class TestSameBytes:
     @pytest.fixture
     def undisturbed(self, damaged, tmp_path, small_jobs):
@@ -425,9 +455,7 @@ class TestSameBytes:
         assert contents(out) == undisturbed
 
     @pytest.mark.parametrize("mode", ["corpus", "recording"])
-    def test_when_a_recording_is_added_and_taken_away(
-        self, audio, tmp_path, small_jobs, monkeypatch, mode
-    ):
+    def test_when_a_recording_is_added(self, audio, tmp_path, small_jobs, monkeypatch, mode):
         settings = TINY.model_copy(update={"normalization": mode})
         out = tmp_path / "out"
         prepare(audio, out, settings)
@@ -437,8 +465,25 @@ class TestSameBytes:
         assert (summary.reused, summary.recordings) == (False, 9)
         prepare(audio, tmp_path / "fresh", settings)
         assert contents(out) == contents(tmp_path / "fresh") != before
-        (audio / "added.wav").unlink()
-        assert not prepare(audio, out, settings).reused
+
+    @pytest.mark.parametrize("change", ["gone", "edited", "elsewhere"])
+    def test_other_recordings_are_refused_and_nothing_is_touched(self, audio, tmp_path, change):
+        """Two recorders give files of one name and size: what is in them tells them apart."""
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        before = contents(out)
+        victim = audio / "c.wav"
+        other = bytearray(victim.read_bytes())
+        other[-2] ^= 1
+        if change == "elsewhere":
+            shutil.copytree(audio, tmp_path / "site")
+            audio, victim = tmp_path / "site", tmp_path / "site" / victim.relative_to(audio)
+        if change == "gone":
+            victim.unlink()
+        else:
+            victim.write_bytes(other)
+        with pytest.raises(UserError, match=r"made of other recordings \(c\.wav is gone"):
+            prepare(audio, out, TINY)
         assert contents(out) == before
 
     def test_when_a_recording_is_added_after_a_kill(self, audio, tmp_path, monkeypatch, small_jobs):

@@ -91,7 +91,7 @@ class TestPlan:
     def test_into_one_folder(self, files, targets, make, tmp_path):
         out = tmp_path / "new" / "folder"
         assert self.plan(make(*files), out, out) == targets
-        assert out.is_dir()
+        assert not out.exists()
 
     def test_to_one_file(self, make, tmp_path):
         out = tmp_path / "new" / "y.npy"
@@ -118,9 +118,9 @@ class TestPlan:
             with pytest.raises(UserError, match="is not a file"):
                 plan_outputs([*make("x.wav"), path], None)
 
-    def test_a_folder_that_cannot_be_made_is_refused(self, make, tmp_path):
-        with pytest.raises(UserError, match=r"cannot write to .*: set --out"):
-            plan_outputs(make("x.wav", "file"), tmp_path / "file")
+    def test_a_folder_that_cannot_be_made_is_refused(self, make, tmp_path, tokenizer):
+        with pytest.raises(UserError, match=r"cannot make the folder .*: set --out"):
+            tokenize(tokenizer, make("x.wav", "file"), out=tmp_path / "file")
 
 
 def test_output_is_np_save_of_the_ids(tokenizer, tmp_path):

@@ -156,6 +156,7 @@ def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
             np.arange(4),
             {},
         )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_resumed_changes_nothing(run, tiny_tiles):
@@ -229,7 +230,9 @@ def test_a_loss_that_is_not_finite_is_said(tiny_tiles, tmp_path, monkeypatch):
         "train_step",
         lambda self, data: {name: value * np.nan for name, value in real(self, data).items()},
     )
-    with pytest.raises(UserError, match="not finite at step 0: set a learning_rate below"):
+    with pytest.raises(
+        UserError, match="not finite at step 0: begin a new run with a learning_rate"
+    ):
         train(tiny_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
 
 

@@ -16,6 +16,7 @@ from ulmo.preprocessing.store import (
     checksum,
     read_manifest,
     tiles_fingerprint,
+    tiles_per_shard,
     write_json,
     write_shard,
     write_table,
@@ -105,6 +106,8 @@ class TestGolden:
         schema = pq.read_schema(tmp_path / "x")
         assert [(field.name, str(field.type)) for field in schema] == [
             ("path", "string"),
+            ("bytes", "int64"),
+            ("ends_crc32c", "uint32"),
             ("status", "string"),
             ("reason", "string"),
             ("detail", "string"),
@@ -286,3 +289,8 @@ class TestTileStore:
         change_rows(shard="../outside.npy")(folder)
         with pytest.raises(UserError, match=r"tiles/outside\.npy cannot be read"):
             TileStore(folder).read([0])
+
+
+@pytest.mark.parametrize(("tile_size", "expected"), [(8, 256), (224, 256), (1024, 16), (2048, 4)])
+def test_a_shard_is_bounded_in_tiles_and_in_bytes(tile_size, expected):
+    assert tiles_per_shard(tile_size) == expected

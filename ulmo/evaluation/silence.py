@@ -14,6 +14,7 @@ SILENCE_DB = 60.0
 
 60 dB is the drop by which room acoustics calls a sound gone (RT60).
 """
+FLOOR_MARGIN_DB = 3.0
 
 
 def patch_levels(levels: Array, *, bands: int, columns: int, strides: tuple[int, int]) -> Array:
@@ -29,6 +30,11 @@ def patch_levels(levels: Array, *, bands: int, columns: int, strides: tuple[int,
     return means
 
 
-def is_sound(patches: Array, peaks: Array) -> NDArray[np.bool_]:
-    """True for patches (n, columns, bands) less than SILENCE_DB under their peaks (n,)."""
-    return patches > peaks[:, None, None] - SILENCE_DB
+def is_sound(patches: Array, peaks: Array, floor_db: float) -> NDArray[np.bool_]:
+    """True for patches (n, columns, bands) less than SILENCE_DB under their peaks (n,).
+
+    A patch within FLOOR_MARGIN_DB of the floor, where all levels are clipped, is silent anyhow.
+    """
+    least = np.maximum(peaks - SILENCE_DB, floor_db + FLOOR_MARGIN_DB)
+    sound: NDArray[np.bool_] = patches > least[:, None, None]
+    return sound

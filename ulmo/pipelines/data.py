@@ -64,7 +64,7 @@ class Loudness:
             columns=model.columns,
             strides=(model.frequency_stride, model.time_stride),
         )
-        return is_sound(patches, self._peaks[rows])
+        return is_sound(patches, self._peaks[rows], self._store.manifest.settings.floor_db)
 
     def _levels(self, tiles: Array, rows: Indices) -> Array:
         store = self._store

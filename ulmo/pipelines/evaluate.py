@@ -49,6 +49,9 @@ def evaluate(
     `progress` is told batches done, and all. Raises UserError where run and tiles do not fit.
     """
     tokenizer = Tokenizer(read_bundle(run_dir / "tokenizer"), threads=threads)
+    report = report or run_dir / "eval.json"
+    if not report.parent.is_dir():
+        raise UserError(f"there is no folder {report.parent} to write {report.name} to")
     store = TileStore(tiles_dir)
     _check(tokenizer, store, tiles_dir)
     constants = tokenizer.manifest.normalization
@@ -73,7 +76,7 @@ def evaluate(
         fingerprint=tokenizer.manifest.fingerprint,
         batches=batches,
         total=total.metrics(),
-        report=report or run_dir / "eval.json",
+        report=report,
     )
     write_json(evaluation.report, _as_json(evaluation, tiles_dir))
     return evaluation

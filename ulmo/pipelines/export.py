@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle import read_bundle, write_bundle
+from ulmo.bundle import ENCODER, Bundle, build_bundle, write_bundle
 from ulmo.config import JobError, ModelSettings
 from ulmo.graph import encoder_graph
 from ulmo.pipelines.measure import Model
@@ -39,12 +39,11 @@ def export(
     rows: NDArray[np.int64],
     card: dict[str, str],
 ) -> Agreement:
-    """Write the bundle, load it, and compare its tokens of some tiles with the model's.
+    """Build the bundle, compare its tokens of some tiles with the model's, and write it.
 
-    Raises ExportError if any token differs that is not a tie.
+    Raises ExportError, and writes nothing, if any token differs that is not a tie.
     """
-    write_bundle(
-        folder,
+    built = build_bundle(
         prep=store.manifest.settings,
         normalization=store.manifest.normalization,
         model=settings,
@@ -52,7 +51,7 @@ def export(
         encoder=encoder_graph(settings, weights).SerializeToString(deterministic=True),
         card={**card, "ulmo": version("ulmo")},
     )
-    tokenizer = Tokenizer(read_bundle(folder))
+    tokenizer = Tokenizer(Bundle(folder, built.manifest, built.files[ENCODER]))
     tiles, valid = store.read(rows), store.valid_frames[rows]
     expected = model(tiles, valid)
     got = tokenizer.encode_tiles(tiles, valid)
@@ -62,4 +61,5 @@ def export(
         raise ExportError(
             f"{folder}: {int((differs & ~ties).sum())} of {differs.size} tokens are not the model's"
         )
+    write_bundle(folder, built)
     return Agreement(differs.size, int(differs.sum()))

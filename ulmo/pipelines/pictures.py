@@ -22,9 +22,11 @@ TICK_SPACE = 1 / 28
 """Of the axis that a mark keeps free above it: its label's height, about."""
 
 
-def spread_rows(rows: Indices) -> Indices:
-    """A few of some rows of tiles.parquet, far apart: that is, of different recordings."""
-    chosen: Indices = rows[np.linspace(0, len(rows) - 1, min(PICTURE_TILES, len(rows))).astype(int)]
+def spread_rows(store: TileStore, rows: Indices) -> Indices:
+    """A few of some rows of tiles.parquet: of as many recordings, if there are so many."""
+    _, firsts = np.unique(store.recordings[rows], return_index=True)
+    pool = rows[firsts] if len(firsts) >= PICTURE_TILES else rows
+    chosen: Indices = pool[np.linspace(0, len(pool) - 1, min(PICTURE_TILES, len(pool))).astype(int)]
     return chosen
 
 
@@ -41,7 +43,8 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes
         panels = [normalization.undo(values[i, :, : valid[i], 0]) for values in (tiles, made)]
         low, high = np.percentile(panels[0], [1, 99.9])
         start_s = store.table["start_s"][int(row)].as_py()
-        seconds = start_s + np.arange(valid[i] + 1) * settings.hop_length / settings.sample_rate
+        hop_s = settings.hop_length / settings.sample_rate
+        seconds = start_s + (np.arange(valid[i] + 1) - 0.5) * hop_s  # a frame around its centre
         for axis, panel, kind in zip(grid[i], panels, ("original", "reconstruction"), strict=True):
             bins = np.arange(len(panel) + 1)
             image = axis.pcolormesh(seconds, bins, panel, vmin=low, vmax=high, cmap="magma")

@@ -10,15 +10,17 @@ times, therefore leave the same bytes.
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ulmo.config import PrepSettings, UserError, fingerprint
+from ulmo.config import JobError, PrepSettings, UserError, fingerprint
 from ulmo.pipelines.prep_job import (
     FINISHED,
     Job,
@@ -42,6 +44,8 @@ from ulmo.preprocessing.store import (
     write_table,
 )
 
+END_BYTES = 4096
+"""Bytes at either end of a file by which it is known again."""
 JOB_FILES = 64
 JOB_BYTES = 8 << 20
 """A job ends with the recording that reaches either: small enough to balance two workers."""
@@ -74,6 +78,8 @@ class InputFile(NamedTuple):
     path: Path  # below AUDIO_DIR
     size: int
     mtime_ns: int
+    ends: int
+    """CRC-32C of its first and last bytes: two recorders give files of one name and size."""
 
 
 def prepare(
@@ -91,8 +97,7 @@ def prepare(
     """
     build_frontend(settings)
     files = list_inputs(audio_dir, out_dir)
-    plan = fingerprint([[portable(file.path), file.size] for file in files])
-    manifest = _claim(out_dir, settings, plan)
+    manifest = _claim(out_dir, settings, files)
     if manifest.complete and _is_whole(out_dir):
         _tidy(out_dir)
         return _summary(out_dir, reused=True)
@@ -106,9 +111,15 @@ def prepare(
             manifest = manifest.model_copy(update={"normalization": constants})
             write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
         jobs = plan_jobs(audio_dir, out_dir, manifest, files)
-        for job, _ in zip(jobs, apply(run_job, jobs), strict=True):
-            advance(job.size)
-    _finish(out_dir, manifest, jobs)
+        try:
+            for job, _ in zip(jobs, apply(run_job, jobs), strict=True):
+                advance(job.size)
+        except BrokenProcessPool:
+            raise JobError(
+                "a worker was killed, perhaps for want of memory: "
+                "run the same command with fewer --workers to go on"
+            ) from None
+    _finish(out_dir, manifest, jobs, files)
     return _summary(out_dir, reused=False)
 
 
@@ -119,15 +130,19 @@ def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:
     found = find_recordings(audio_dir, skip=out_dir)
     if not found:
         raise UserError(f"no recordings below {audio_dir} (.wav, .flac, .ogg and others)")
-    files = []
-    for path in found:
-        try:
-            status = (audio_dir / path).stat()
-        except OSError:
-            files.append(InputFile(path, 0, 0))
-        else:
-            files.append(InputFile(path, status.st_size, status.st_mtime_ns))
-    return files
+    return [_input_file(audio_dir, path) for path in found]
+
+
+def _input_file(audio_dir: Path, path: Path) -> InputFile:
+    try:
+        status = (audio_dir / path).stat()
+        with (audio_dir / path).open("rb") as file:
+            ends = file.read(END_BYTES)
+            file.seek(max(status.st_size - END_BYTES, 0))
+            ends += file.read(END_BYTES)
+    except OSError:
+        return InputFile(path, 0, 0, 0)
+    return InputFile(path, status.st_size, status.st_mtime_ns, int(google_crc32c.value(ends)))
 
 
 def plan_jobs(
@@ -143,7 +158,9 @@ def plan_jobs(
     return [
         Job(
             index=index,
-            key=fingerprint([frame, [[portable(f.path), f.size, f.mtime_ns] for f in group]]),
+            key=fingerprint(
+                [frame, [[portable(f.path), f.size, f.mtime_ns, f.ends] for f in group]]
+            ),
             audio_dir=audio_dir,
             out_dir=out_dir,
             settings=manifest.settings,
@@ -155,8 +172,9 @@ def plan_jobs(
     ]
 
 
-def _claim(out_dir: Path, settings: PrepSettings, plan: str) -> Manifest:
-    """The manifest of an output that is ours to begin or to go on with."""
+def _claim(out_dir: Path, settings: PrepSettings, files: Sequence[InputFile]) -> Manifest:
+    """The manifest of an output that is ours to begin, to go on with, or to add to."""
+    plan = fingerprint([[portable(file.path), file.size, file.ends] for file in files])
     present = read_manifest(out_dir) if out_dir.exists() else None
     if present is None:
         if out_dir.exists() and not _is_free(out_dir):
@@ -170,10 +188,30 @@ def _claim(out_dir: Path, settings: PrepSettings, plan: str) -> Manifest:
         raise UserError(f"{out_dir} was made with other settings ({changed}): choose a new folder")
     elif present.plan == plan:
         return present
+    elif present.complete:
+        _refuse_others(out_dir, files)
     manifest = Manifest(settings=settings, plan=plan)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out_dir}: {error.strerror}") from None
     write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
     return manifest
+
+
+def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
+    """Recordings may be added to an output; those that it was made of must still be there."""
+    try:
+        rows = pq.read_table(out_dir / "recordings.parquet").to_pylist()
+    except (OSError, pa.ArrowException):
+        return
+    here = {portable(file.path): (file.size, file.ends) for file in files}
+    for row in rows:
+        if here.get(row["path"]) != (row["bytes"], row["ends_crc32c"]):
+            raise UserError(
+                f"{out_dir} was made of other recordings ({row['path']} is gone, or another now): "
+                "choose a new folder"
+            )
 
 
 def _is_free(folder: Path) -> bool:
@@ -217,10 +255,16 @@ def _corpus_constants(
     return sum(apply(measure_stretches, stretches), Moments()).normalization()
 
 
-def _finish(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> None:
+def _finish(
+    out_dir: Path, manifest: Manifest, jobs: Sequence[Job], files: Sequence[InputFile]
+) -> None:
     """Merge the jobs' records into the manifests; then prep.json says that all is there."""
     records = [JobRecord.read_file(job) for job in jobs]
-    recordings = [row for record in records for row in record.recordings]
+    rows = [row for record in records for row in record.recordings]
+    recordings = [
+        {**row, "bytes": file.size, "ends_crc32c": file.ends}
+        for row, file in zip(rows, files, strict=True)
+    ]
     tiles = [row for record in records for row in record.tiles]
     write_table(out_dir / "recordings.parquet", recordings, RECORDINGS_SCHEMA)
     write_table(out_dir / "tiles.parquet", tiles, TILES_SCHEMA)

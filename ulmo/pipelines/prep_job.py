@@ -5,6 +5,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Moments, Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, measure, normalized_tiles
-from ulmo.preprocessing.store import SHARD_TILES, checksum, write_shard
+from ulmo.preprocessing.store import checksum, tiles_per_shard, write_shard
 
 Array = NDArray[np.float32]
 Row = dict[str, Any]
@@ -100,7 +101,7 @@ class ShardWriter:
         """Take a tile; its place and checksum as the beginning of its row."""
         row = {"shard": self._name, "row": len(self._held), "crc32c": checksum(tile.values)}
         self._held.append(tile.values)
-        if len(self._held) == SHARD_TILES:
+        if len(self._held) == tiles_per_shard(self._job.settings.tile_size):
             self.flush()
         return row
 
@@ -200,22 +201,22 @@ def _refused(refusal: RefusedError) -> Row:
 
 
 def measure_stretches(stretch: Stretch) -> Moments:
-    """Moments of a few tile-long stretches, evenly spread; of none where it cannot be read."""
+    """Moments of a few tile-long stretches, evenly spread, as far as they can be read."""
     settings = stretch.settings
     frontend = build_frontend(settings)
     moments = Moments()
     try:
         with open_recording(stretch.path) as recording:
-            channel = channel_list(settings.channels, recording.channels)[0]
+            channels = channel_list(settings.channels, recording.channels)
             length = _native_length(recording, settings)
             room = max(recording.frames - length, 0)
             starts = sorted({room * i // (STRETCHES - 1) for i in range(STRETCHES)})
-            for start in starts:
+            for start, channel in product(starts, channels):
                 blocks = pick_channel(recording.blocks(start, length), channel)
                 samples = resample(blocks, recording.sample_rate, settings.sample_rate)
                 moments += measure(samples, frontend, settings.floor_db)
     except RefusedError:
-        return Moments()
+        pass
     return moments
 
 

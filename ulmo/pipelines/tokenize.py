@@ -1,5 +1,6 @@
 """ulmo-tokenize: recordings become files of tokens."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -49,8 +50,11 @@ def tokenize_files(
     `channels` is `mix`, `each` or a number from 0; None: as the tokenizer was trained.
     """
     channels = channels or tokenizer.manifest.prep.channels
+    targets = plan_outputs(files, out)
+    for folder in {target.parent for target in targets.values()}:
+        _make_folder(folder)
     results = []
-    for source, target in plan_outputs(files, out).items():
+    for source, target in targets.items():
         results.append(_tokenize_file(tokenizer, source, target, channels, FORMATS[file_format]))
         done(results[-1])
     return results
@@ -60,7 +64,7 @@ def plan_outputs(files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
     """Where the tokens of each file go: x.wav to x.tokens.npy.
 
     Where x.wav and x.flac would meet, both keep their full names (x.wav.tokens.npy). UserError
-    where two files would still be one, or where there is no folder to write to.
+    where two files would still be one.
     """
     for file in files:
         if not file.is_file():
@@ -79,12 +83,16 @@ def plan_outputs(files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
         clash = [target for target, count in Counter(targets.values()).items() if count > 1]
         if clash:
             raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
-    for folder in {target.parent for target in targets.values()}:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {folder}: {error.strerror}: set --out") from None
     return targets
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}: set --out") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write to {folder}: set --out")
 
 
 def _tokenize_file(
@@ -106,6 +114,8 @@ def _tokenize_file(
                     for part in tokenizer.columns(samples):
                         writer.write(part.ids)
                     columns = writer.close()
+                    if not columns:
+                        raise RefusedError("too_short", "there is less sound than a sample")
                 outputs.append(path)
     except RefusedError as refusal:
         verdict = Verdict("refused", refusal.reason)

@@ -16,7 +16,7 @@ from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.export import Agreement, export
 from ulmo.pipelines.pictures import draw_losses
 from ulmo.pipelines.reporter import End, Reporter
-from ulmo.pipelines.run import claim_run
+from ulmo.pipelines.run import RunManifest, claim_run
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.store import TileStore
 
@@ -40,7 +40,7 @@ class TrainSummary(NamedTuple):
 
 
 class RunInterrupt(KeyboardInterrupt):
-    """The run was interrupted, and saved: its text says how to go on."""
+    """The run was interrupted: its text says how to go on."""
 
 
 def train(
@@ -57,15 +57,27 @@ def train(
     Raises UserError for settings that cannot be met, RunInterrupt after Ctrl-C.
     """
     store = TileStore(tiles_dir)
+    if not len(store):
+        raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
     manifest = claim_run(run_dir, tiles_dir, store, model, settings, resume=resume)
+    try:
+        return _run(store, run_dir, manifest, reporter)
+    except KeyboardInterrupt as interrupt:
+        saved = str(interrupt) or "interrupted"
+        raise RunInterrupt(
+            f"{saved}: go on with ulmo-train {tiles_dir} {run_dir} --resume"
+        ) from None
+
+
+def _run(
+    store: TileStore, run_dir: Path, manifest: RunManifest, reporter: Reporter
+) -> TrainSummary:
     reporter.note("loading TensorFlow ...")
     with _quiet():
         from ulmo.pipelines.runlog import RunLog
         from ulmo.pipelines.trainer import Trainer, use_threads
     use_threads(manifest.train.threads)
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
-    if not len(trainer.split.train):
-        raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
     trainer.begin()
     first = int(trainer.state.step)
     log = RunLog(run_dir, last_step=first)
@@ -73,10 +85,7 @@ def train(
         end = trainer.run(log)
     log.close()
     if end == "interrupt":
-        raise RunInterrupt(
-            f"interrupted and saved at step {int(trainer.state.step)}: "
-            f"go on with ulmo-train {tiles_dir} {run_dir} --resume"
-        )
+        raise KeyboardInterrupt(f"interrupted and saved at step {int(trainer.state.step)}")
     agreement = _export(trainer, run_dir)
     _draw(trainer, run_dir)
     return TrainSummary(

@@ -48,7 +48,7 @@ class State(NamedTuple):
     stale: tf.Variable
     """Epochs since then."""
     seconds: tf.Variable
-    """Time spent training so far, in all sessions."""
+    """Time spent in steps so far, in all sessions."""
 
     @classmethod
     def new(cls) -> "State":
@@ -86,8 +86,7 @@ class Trainer:
         self.state = State.new()
         self._reporter = reporter
         self._train_step = tf.function(self.model.train_step, reduce_retracing=True)
-        self._clock = time.monotonic()
-        self._saved_at = self._clock
+        self._saved_at = time.monotonic()
         tracked = tf.train.Checkpoint(
             model=self.model, optimizer=self.model.optimizer, **self.state._asdict()
         )
@@ -112,7 +111,7 @@ class Trainer:
     def run(self, log: RunLog) -> End:
         """Train to the end, and say which end it was; the model is then the best epoch's."""
         self._reporter.begin(self.settings.epochs * self.steps_per_epoch, int(self.state.step))
-        self._clock = self._saved_at = time.monotonic()
+        self._saved_at = time.monotonic()
         end: End | None = self._end()
         while end is None:
             end = self._epoch(log) or self._end()
@@ -144,7 +143,7 @@ class Trainer:
     def picture(self) -> bytes:
         """Some held-out tiles beside their reconstructions, as PNG."""
         rows = self.split.validation if len(self.split.validation) else self.split.train
-        return draw_reconstructions(self.store, spread_rows(rows), self.forward())
+        return draw_reconstructions(self.store, spread_rows(self.store, rows), self.forward())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """All weights by name."""
@@ -178,6 +177,7 @@ class Trainer:
         return None
 
     def _batch(self, rows: Indices, log: RunLog) -> None:
+        began = time.monotonic()
         step = int(self.state.step)
         last = self.settings.epochs * self.steps_per_epoch
         self.model.quantizer.revive.assign(step < REVIVAL_SHARE * last)
@@ -185,14 +185,12 @@ class Trainer:
         losses = {name: float(value) for name, value in self._train_step(data).items()}
         if not np.isfinite(losses["total"]):
             raise UserError(
-                f"the loss is not finite at step {step}: set a learning_rate "
+                f"the loss is not finite at step {step}: begin a new run with a learning_rate "
                 f"below {self.settings.learning_rate:g}"
             )
         self.state.step.assign_add(1)
         self.state.sums.assign_add([losses[name] for name in LOSSES])
-        now = time.monotonic()
-        self.state.seconds.assign_add(now - self._clock)
-        self._clock = now
+        self.state.seconds.assign_add(time.monotonic() - began)
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
         self._reporter.batch(losses)
 

@@ -22,7 +22,8 @@ Array = NDArray[np.float32]
 
 SCHEMA_VERSION = 1
 SHARD_TILES = 256
-"""Tiles in a shard at most: 51 MB at M = 224."""
+SHARD_BYTES = 64 << 20
+"""A shard ends with the tile that reaches either: 256 tiles, 51 MB, at M = 224."""
 MAX_JSON_BYTES = 1 << 20
 AGAIN = "delete the folder and prepare the tiles again"
 DELETE = "delete it and run the same ulmo-prep again"
@@ -46,6 +47,8 @@ TILES_SCHEMA = pa.schema(
 RECORDINGS_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
+        ("bytes", pa.int64()),
+        ("ends_crc32c", pa.uint32()),  # CRC-32C of its first and last 4096 bytes
         ("status", pa.string()),  # ok, repaired, partial, refused
         ("reason", pa.string()),  # a stable code; null when ok
         ("detail", pa.string()),  # the same for people
@@ -81,6 +84,11 @@ def write_json(path: Path, value: Any) -> None:
     """Publish JSON that a person can read."""
     with publish(path) as file:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def tiles_per_shard(tile_size: int) -> int:
+    """Tiles of M x M float32 in a full shard."""
+    return max(1, min(SHARD_TILES, SHARD_BYTES // (4 * tile_size * tile_size)))
 
 
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:

@@ -102,7 +102,7 @@ class Mel:
                 f"{settings.tile_size} mel bands from {settings.fmin or 0:g} Hz are too narrow: "
                 "set a larger fmax - fmin or a smaller tile_size"
             )
-        check_window(settings, win_length, n_fft)
+        check_window(settings, win_length, n_fft, "win_length")
         return win_length, n_fft
 
     def power(self, segment: Array) -> Array:

@@ -33,8 +33,11 @@ def power_spectra(segment: Array, window: Array, hop_length: int) -> Array:
     return power
 
 
-def check_window(settings: PrepSettings, win_length: int, n_fft: int) -> None:
-    """Refuse a window that is longer than its FFT, or shorter than the hop (samples unseen)."""
+def check_window(settings: PrepSettings, win_length: int, n_fft: int, remedy: str) -> None:
+    """Refuse a window that is longer than its FFT, or shorter than the hop (samples unseen).
+
+    `remedy` names the setting that lengthens the window.
+    """
     if win_length > n_fft:
         raise UserError(
             f"win_length {win_length} is longer than n_fft {n_fft}: set n_fft to {win_length}"
@@ -42,7 +45,7 @@ def check_window(settings: PrepSettings, win_length: int, n_fft: int) -> None:
     if settings.hop_length > win_length:
         raise UserError(
             f"hop_length {settings.hop_length} is longer than the window of {win_length} samples: "
-            f"set hop_length to {win_length // 2}, or n_fft to {2 * settings.hop_length}"
+            f"set hop_length to {win_length // 2}, or {remedy} to {2 * settings.hop_length}"
         )
 
 
@@ -62,7 +65,7 @@ class Stft:
                 f"set n_fft to {2 * settings.tile_size} or more"
             )
         win_length = settings.win_length or n_fft
-        check_window(settings, win_length, n_fft)
+        check_window(settings, win_length, n_fft, "n_fft")
         self.hop_length = settings.hop_length
         self.block_frames = BLOCK_FRAMES
         self.left = n_fft // 2
