@@ -133,7 +133,7 @@ def train_summary(summary: "TrainSummary") -> str:
         lines += [f"held out    {line}" for line in _figures(summary.validation)]
     lines += [
         f"tokenizer   {summary.run_dir / 'tokenizer'} "
-        f"({agreement.tokens} tokens compared with the model, {agreement.differing} differ)",
+        f"({agreement.tokens - agreement.differing} tokens are the model's, {agreement.differing} ties)",
         f"pictures    {summary.run_dir / 'pictures'}",
         f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
     ]
