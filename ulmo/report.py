@@ -125,6 +125,7 @@ def train_summary(summary: "TrainSummary") -> str:
         "max_minutes": "time is up",
     }
     agreement = summary.agreement
+    equal = agreement.tokens - agreement.differing
     lines = [
         f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
         f"({reasons[summary.end]}), {summary.tiles_per_second:.0f} tiles/s"
@@ -133,7 +134,7 @@ def train_summary(summary: "TrainSummary") -> str:
         lines += [f"held out    {line}" for line in _figures(summary.validation)]
     lines += [
         f"tokenizer   {summary.run_dir / 'tokenizer'} "
-        f"({agreement.tokens - agreement.differing} tokens are the model's, {agreement.differing} ties)",
+        f"({equal} tokens are the model's, {agreement.differing} ties)",
         f"pictures    {summary.run_dir / 'pictures'}",
         f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
     ]
