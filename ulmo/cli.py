@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -50,7 +50,7 @@ def guarded(command: F) -> F:
         except (JobError, OSError) as error:
             _fail(str(error), FAILED)
 
-    return run  # type: ignore[return-value]
+    return cast(F, run)
 
 
 def _fail(message: str, status: int) -> None:

@@ -213,5 +213,5 @@ def _session(model: bytes, threads: int) -> Any:
     options.add_session_config_entry(DATA_FOLDER, os.devnull)
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no other base
+    except Exception as error:  # each of onnxruntime's is a plain Exception
         raise UserError(f"the bundle's ONNX model does not load: {error}") from None

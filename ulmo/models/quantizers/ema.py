@@ -223,7 +223,7 @@ def _clusters(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """k-means centroids and cluster sizes, an empty cluster counting as one vector."""
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         kmeans = KMeans(codebook_size, n_init=1, random_state=seed).fit(vectors)

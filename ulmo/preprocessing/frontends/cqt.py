@@ -8,16 +8,12 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
 
-Array = NDArray[np.float32]
-
 CYCLES_TO_NYQUIST = 490.0
 """sample_rate / fmin by default: 32.7 Hz (C1) at 16 kHz."""
 RESPONSE_FLOOR = 1e-4
 """A filter's frequency response is cut where it stays under -80 dB of its peak."""
 HANN_BANDWIDTH = 1.5
 """Equivalent noise bandwidth of the Hann window in bins."""
-MAX_CELLS = 1 << 26
-"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
 
 
 def quality(bins_per_octave: int) -> float:
@@ -37,29 +33,21 @@ def response_width() -> float:
     return float((1 / (np.pi * RESPONSE_FLOOR)) ** (1 / 3))
 
 
-class Cqt:
+class Cqt(FilterBank):
     """Constant-Q transform of Brown (1991): filters of a Hann window of Q cycles.
 
     A sine of full scale at a bin's centre has power 1 (librosa's cqt times 2 / sqrt(length)).
     """
 
     def __init__(self, settings: PrepSettings) -> None:
-        self.hop_length = hop = settings.hop_length
-        self.frequencies, filter_quality = self._bins(settings)
-        lengths = filter_quality * settings.sample_rate / self.frequencies
-        self._check(settings, float(lengths[0]))
+        frequencies, cycles = self._bins(settings)
+        lengths = cycles * settings.sample_rate / frequencies
         reach = response_width()
-        self._bank = FilterBank(
-            [
-                Filter(frequency, length / 2, reach / length, partial(_response, length=length))
-                for frequency, length in zip(
-                    self.frequencies / settings.sample_rate, lengths, strict=True
-                )
-            ],
-            hop,
-        )
-        self.block_frames = self._bank.block_frames
-        self.left, self.right = self._bank.left, self._bank.right
+        filters = [
+            Filter(frequency, length / 2, reach / length, partial(_response, length=length))
+            for frequency, length in zip(frequencies / settings.sample_rate, lengths, strict=True)
+        ]
+        super().__init__(settings, filters)
 
     @staticmethod
     def _bins(settings: PrepSettings) -> tuple[NDArray[np.float64], float]:
@@ -85,25 +73,6 @@ class Cqt:
                 f"{rate / 2:g} Hz: set bins_per_octave to {fewest} or more"
             )
         return fmin * 2 ** (np.arange(bins) / per_octave), quality(per_octave)
-
-    @staticmethod
-    def _check(settings: PrepSettings, longest: float) -> None:
-        """Refuse a hop over the longest filter (samples unseen), and one that needs too much."""
-        hop = settings.hop_length
-        if hop > longest:
-            raise UserError(
-                f"hop_length {hop} is longer than the longest filter of {longest:.0f} samples: "
-                f"set hop_length to {int(longest / 2)}, or a smaller fmin"
-            )
-        if max(4 * longest / hop, 64) * max(hop, settings.tile_size) > MAX_CELLS:
-            raise UserError(
-                f"the lowest filter lasts {longest:.3g} samples, too many at hop_length {hop}: "
-                "set a larger fmin or hop_length, or a smaller tile_size"
-            )
-
-    def power(self, segment: Array) -> Array:
-        """Power (M, block_frames) of a segment."""
-        return self._bank.power(segment)
 
 
 def _response(offset: NDArray[np.float64], *, length: float) -> NDArray[np.float64]:

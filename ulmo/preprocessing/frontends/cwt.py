@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
 
-Array = NDArray[np.float32]
-
 OMEGA_0 = 6.0
 """Radians that the wavelet turns in one standard deviation of its envelope.
 
@@ -27,11 +25,9 @@ RESPONSE_DEVIATIONS = 4.3
 """A wavelet's Gaussian response is cut where it falls under -80 dB of its peak."""
 ENVELOPE_DEVIATIONS = 5.5
 """Its envelope is 3e-7 there, the precision of float32."""
-MAX_CELLS = 1 << 26
-"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
 
 
-class Cwt:
+class Cwt(FilterBank):
     """Morlet wavelets exp(i w0 t / s - t^2 / 2 s^2), s = w0 / (2 pi f), gain 1 at the centre.
 
     Power is the squared modulus at the frame centres: it is sampled, not averaged over the hop,
@@ -41,35 +37,18 @@ class Cwt:
     """
 
     def __init__(self, settings: PrepSettings) -> None:
-        self.hop_length = hop = settings.hop_length
-        self.frequencies = self._centres(settings)
-        cycles = self.frequencies / settings.sample_rate
+        cycles = self._centres(settings) / settings.sample_rate
         deviations = OMEGA_0 / (2 * np.pi * cycles)  # of the envelopes, in samples
-        longest = float(deviations[0]) * ENVELOPE_DEVIATIONS
-        if hop > 2 * longest:
-            raise UserError(
-                f"hop_length {hop} is longer than the longest wavelet ({2 * longest:.0f} samples): "
-                f"set hop_length to {int(longest)}, or a smaller fmin"
+        filters = [
+            Filter(
+                frequency,
+                ENVELOPE_DEVIATIONS * deviation,
+                RESPONSE_DEVIATIONS / (2 * np.pi * deviation),
+                partial(_response, frequency=frequency, deviation=deviation),
             )
-        if max(8 * longest / hop, 64) * max(hop, settings.tile_size) > MAX_CELLS:
-            raise UserError(
-                f"the lowest wavelet lasts {2 * longest:.3g} samples: "
-                "set a larger fmin or hop_length, or a smaller tile_size"
-            )
-        self._bank = FilterBank(
-            [
-                Filter(
-                    frequency,
-                    ENVELOPE_DEVIATIONS * deviation,
-                    RESPONSE_DEVIATIONS / (2 * np.pi * deviation),
-                    partial(_response, frequency=frequency, deviation=deviation),
-                )
-                for frequency, deviation in zip(cycles, deviations, strict=True)
-            ],
-            hop,
-        )
-        self.block_frames = self._bank.block_frames
-        self.left, self.right = self._bank.left, self._bank.right
+            for frequency, deviation in zip(cycles, deviations, strict=True)
+        ]
+        super().__init__(settings, filters)
 
     @staticmethod
     def _centres(settings: PrepSettings) -> NDArray[np.float64]:
@@ -87,10 +66,6 @@ class Cwt:
                 f"set fmin to {rate / RATE_TO_LOWEST:.1f}"
             )
         return np.geomspace(fmin, fmax, settings.tile_size)
-
-    def power(self, segment: Array) -> Array:
-        """Power (M, block_frames) of a segment."""
-        return self._bank.power(segment)
 
 
 def _response(

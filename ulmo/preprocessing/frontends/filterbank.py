@@ -7,8 +7,13 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from ulmo.config import PrepSettings, UserError
+
 Array = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
+
+MAX_CELLS = 1 << 26
+"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
 
 
 class Filter(NamedTuple):
@@ -31,10 +36,15 @@ class FilterBank:
     rate and inverted there: this is exactly the filter's output at the frame centres, and no
     other sample of it is ever computed. Blocks overlap by the longest filter, so that the
     circular convolution is a plain one on the frames that are kept.
+
+    Raises UserError for filters that are shorter than the hop, or too long to be computed.
     """
 
-    def __init__(self, filters: Sequence[Filter], hop_length: int) -> None:
+    def __init__(self, settings: PrepSettings, filters: Sequence[Filter]) -> None:
+        self.hop_length = hop_length = settings.hop_length
+        self.frequencies = np.array([one.frequency for one in filters]) * settings.sample_rate
         longest = max(one.half_length for one in filters)
+        _check(settings, longest)
         margin = int(np.ceil(longest / hop_length))
         folds = scipy.fft.next_fast_len(max(8 * margin, 64))
         self._n_fft = folds * hop_length
@@ -67,6 +77,21 @@ class FilterBank:
         kept = frames[:, self._margin : self._margin + self.block_frames]
         power: Array = kept.real**2 + kept.imag**2
         return power
+
+
+def _check(settings: PrepSettings, longest: float) -> None:
+    """Refuse a hop over the longest filter (samples unseen), and one that needs too much."""
+    hop = settings.hop_length
+    if hop > 2 * longest:
+        raise UserError(
+            f"hop_length {hop} is longer than the longest filter of {2 * longest:.0f} samples: "
+            f"set hop_length to {int(longest)}, or a smaller fmin"
+        )
+    if max(8 * longest / hop, 64) * max(hop, settings.tile_size) > MAX_CELLS:
+        raise UserError(
+            f"the lowest filter lasts {2 * longest:.3g} samples, too many at hop_length {hop}: "
+            "set a larger fmin or hop_length, or a smaller tile_size"
+        )
 
 
 def _fold(product: Spectrum, into: Spectrum) -> None:
