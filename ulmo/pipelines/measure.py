@@ -1,15 +1,13 @@
 """Tiles through a model, tallied: the same figures in training and in `ulmo eval`."""
 
 from collections.abc import Callable, Iterator
-from functools import reduce
-from operator import add
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings
-from ulmo.evaluation.tally import Batch, Metrics, Tally
+from ulmo.evaluation.tally import Batch, Tally
 from ulmo.pipelines.data import Indices, Loudness, batches
 from ulmo.preprocessing.store import TileStore
 
@@ -51,17 +49,3 @@ def tallies(
             sound=loudness.sound(tiles, rows),
         )
         yield Tally.of(batch, settings)
-
-
-def measure(
-    model: Model,
-    store: TileStore,
-    indices: Indices,
-    loudness: Loudness,
-    settings: ModelSettings,
-    *,
-    batch_size: int,
-) -> Metrics:
-    """The figures of all of some tiles, of which there must be one at least."""
-    parts = tallies(model, store, indices, loudness, settings, batch_size=batch_size)
-    return reduce(add, parts).metrics()

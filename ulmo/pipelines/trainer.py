@@ -5,6 +5,8 @@ a run that was stopped and resumed does what the run that was never stopped does
 """
 
 import time
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from ulmo.models.quantizers.ema import kmeans_start
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
-from ulmo.pipelines.measure import Model, Passed, measure
+from ulmo.pipelines.measure import Model, Passed, tallies
 from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.runlog import RunLog
@@ -125,7 +127,7 @@ class Trainer:
         """The figures on the held-out recordings; None where none are held out."""
         if not len(self.split.validation):
             return None
-        return measure(
+        parts = tallies(
             self.forward(),
             self.store,
             self.split.validation,
@@ -133,6 +135,7 @@ class Trainer:
             self.model_settings,
             batch_size=self.settings.batch_size,
         )
+        return reduce(add, parts).metrics()
 
     def forward(self) -> Model:
         """The model as it stands, in float32, as a function of arrays."""
