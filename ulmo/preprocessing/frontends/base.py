@@ -46,27 +46,53 @@ def stream_power(frontend: FrontEnd, blocks: Iterable[Array]) -> Iterator[Array]
     """
     step = frontend.block_frames * frontend.hop_length
     length = frontend.left + step - frontend.hop_length + frontend.right
-    held = [np.zeros(frontend.left, np.float32)]
-    held_length = frontend.left
-    received = 0
+    cutter = _Segments(length, step, lead=frontend.left)
     given = 0
     for block in blocks:
-        held.append(block)
-        held_length += len(block)
-        received += len(block)
-        if held_length < length:
-            continue
-        segment = np.concatenate(held)
-        while len(segment) >= length:
-            yield frontend.power(segment[:length])
+        for segment in cutter.feed(block):
+            yield frontend.power(segment)
             given += frontend.block_frames
-            segment = segment[step:]
-        held, held_length = [segment.copy()], len(segment)
-    segment = np.concatenate(held)
-    total = count_frames(received, frontend.hop_length)
+    total = count_frames(cutter.received, frontend.hop_length)
+    padding = np.zeros(length + step, np.float32)
     while given < total:
-        padded = np.zeros(length, np.float32)
-        padded[: min(length, len(segment))] = segment[:length]
-        yield frontend.power(padded)[:, : total - given]
-        given += frontend.block_frames
-        segment = segment[step:]
+        for segment in cutter.feed(padding):
+            yield frontend.power(segment)[:, : total - given]
+            given += frontend.block_frames
+            if given >= total:
+                return
+
+
+class _Segments:
+    """Cuts a stream into overlapping segments; copies only those that span two blocks."""
+
+    def __init__(self, length: int, step: int, *, lead: int) -> None:
+        self._length = length
+        self._step = step
+        self._held = [np.zeros(lead, np.float32)]
+        self._held_length = lead
+        self.received = 0
+
+    def feed(self, block: Array) -> Iterator[Array]:
+        """Segments that are complete with this block."""
+        self.received += len(block)
+        if self._held_length + len(block) < self._length:
+            self._hold(block)
+            return
+        held = np.concatenate(self._held)
+        start = 0  # of the next segment, counted in `held` and then in the block
+        while start < len(held) and start + self._length <= len(held) + len(block):
+            end = start + self._length - len(held)
+            yield np.concatenate([held[start:], block[:end]])
+            start += self._step
+        start -= len(held)
+        while 0 <= start <= len(block) - self._length:
+            yield block[start : start + self._length]
+            start += self._step
+        self._held, self._held_length = [], 0
+        if start < 0:
+            self._hold(held[start:])
+        self._hold(block[max(start, 0) :])
+
+    def _hold(self, samples: Array) -> None:
+        self._held.append(samples.copy())
+        self._held_length += len(samples)

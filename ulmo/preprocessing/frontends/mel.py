@@ -1,14 +1,14 @@
 """Mel spectrogram: M triangular bands on Slaney's mel scale."""
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.stft import BLOCK_FRAMES, check_window, hann, power_spectra
+from ulmo.preprocessing.frontends.stft import Windows, check_window
 
 Array = NDArray[np.float32]
 Frequencies = NDArray[np.float64]
+Weights = NDArray[np.float64]
 
 LINEAR_STEP = 200 / 3
 """Hertz a mel below 1 kHz."""
@@ -16,6 +16,14 @@ LOG_START = 1000.0
 LOG_STEP = np.log(6.4) / 27
 """Natural logarithm of frequency a mel above 1 kHz."""
 MAX_N_FFT = 1 << 20
+OVERSAMPLING = 2.75
+"""FFT length over window length from which a longer FFT is interpolated: see `interpolated`."""
+TAPER_BETA = 20.0
+"""Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins."""
+NEGLIGIBLE = 1e-10
+"""Weights below this share of their band's largest are left out: -100 dB."""
+ROWS = 16
+"""Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting."""
 
 
 def hz_to_mel(frequency: Frequencies) -> Frequencies:
@@ -44,13 +52,36 @@ def band_edges(bands: int, fmin: float, fmax: float) -> Frequencies:
     return mel_to_hz(np.linspace(low, high, bands + 2))
 
 
-def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> NDArray[np.float64]:
+def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> Weights:
     """Weights (bands, n_fft // 2 + 1) of triangles that peak at 1."""
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     low, centre, high = (edges[i : len(edges) - 2 + i, None] for i in range(3))
     rising = (bins - low) / (centre - low)
     falling = (high - bins) / (high - centre)
     return np.maximum(0, np.minimum(rising, falling))
+
+
+def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> Weights:
+    """Weights on the bins of an FFT of n_fft, as weights on those of a shorter one.
+
+    Whatever zeros are added to w samples, their power spectrum follows from their autocorrelation
+    at the lags up to w - 1. A weighted sum over the bins of one FFT is therefore a sum over the
+    lags, and that is a sum over the bins of any other of 2w - 1 samples or more: the same number,
+    not an approximation. The lags beyond w - 1, where the autocorrelation is 0, may weigh
+    anything: they fall off along the integral of a Kaiser window, which keeps the new weights
+    near the bins of the old ones.
+    """
+    last = win_length - 1
+    edge = np.cumsum(np.kaiser(length - 2 * last + 1, TAPER_BETA))
+    gain = np.concatenate([np.ones(last), 1 - edge / edge[-1], np.zeros(last)])  # of each lag
+    gain[last] = 1
+    on_lags = np.fft.fft(weights, n_fft).real
+    near = np.arange(length // 2 + 1)
+    far = length - near  # the lag that the shorter FFT takes for `near`
+    folded = gain[near] * on_lags[:, near] + gain[far] * on_lags[:, far]
+    found = np.fft.irfft(folded, length)[:, : len(near)]
+    found[:, 1:-1] *= 2  # a bin stands for its mirror image too
+    return found
 
 
 class Mel:
@@ -61,7 +92,8 @@ class Mel:
     the defaults), and less in narrower bands.
     The window is as long as the STFT's by default (2M samples); n_fft, filled up with zeros, is
     the least power of two whose bins lie no further apart than half the narrowest triangle:
-    every band is then fed by two bins or more, and none is empty.
+    every band is then fed by two bins or more, and none is empty. Where that is much longer than
+    the window, a shorter FFT gives the same bands (see `interpolated`).
     """
 
     def __init__(self, settings: PrepSettings) -> None:
@@ -75,20 +107,25 @@ class Mel:
             raise UserError(f"fmin {fmin:g} Hz must be below fmax {fmax:g} Hz")
         edges = band_edges(settings.tile_size, fmin, fmax)
         win_length, n_fft = self._lengths(settings, float(np.diff(edges).min()))
-        weights = triangles(edges, rate, n_fft)
-        empty = int((weights.max(axis=1) <= 0).sum())
+        length = min(_fast_length(OVERSAMPLING * win_length), n_fft)
+        self._windows = windows = Windows(win_length, n_fft, length, settings.hop_length)
+        self.hop_length = settings.hop_length
+        self.block_frames = windows.block_frames
+        self.left, self.right = windows.left, windows.right
+        self.frequencies = edges[1:-1]
+        self._weights: list[tuple[slice, Array]] = []  # bins, and what ROWS bands make of them
+        empty = 0
+        for start in range(0, settings.tile_size, ROWS):
+            weights = triangles(edges[start : start + ROWS + 2], rate, n_fft)
+            empty += int((weights.max(axis=1) <= 0).sum())
+            if length < n_fft:
+                weights = interpolated(weights, n_fft, win_length, length)
+            self._weights.append(_trimmed(weights))
         if empty:
             raise UserError(
                 f"n_fft {n_fft} leaves {empty} of {settings.tile_size} mel bands empty: "
                 "leave n_fft out, or set a larger one"
             )
-        self.hop_length = settings.hop_length
-        self.block_frames = BLOCK_FRAMES
-        self.left = n_fft // 2
-        self.right = n_fft - n_fft // 2
-        self.frequencies = edges[1:-1]
-        self._window = hann(win_length, n_fft)
-        self._weights = scipy.sparse.csr_array(weights.astype(np.float32))
 
     @staticmethod
     def _lengths(settings: PrepSettings, narrowest: float) -> tuple[int, int]:
@@ -107,6 +144,23 @@ class Mel:
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        power = power_spectra(segment, self._window, self.hop_length)
-        banded: Array = self._weights @ np.ascontiguousarray(power.T)
-        return banded
+        bins = np.ascontiguousarray(self._windows.power(segment).T)
+        bands: Array = np.concatenate([weights @ bins[which] for which, weights in self._weights])
+        np.maximum(bands, 0, out=bands)  # interpolation may round below 0
+        return bands
+
+
+def _fast_length(least: float) -> int:
+    """The least length of 4, 5 or 6 times a power of two that is not under a number."""
+    power = 1
+    while 8 * power < least:
+        power *= 2
+    return min(factor * power for factor in (4, 5, 6, 8) if factor * power >= least)
+
+
+def _trimmed(weights: Weights) -> tuple[slice, Array]:
+    """The bins that weigh anything, and their weights."""
+    heavy = np.abs(weights) > NEGLIGIBLE * np.abs(weights).max()
+    bins = np.flatnonzero(heavy.any(axis=0))
+    which = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
+    return which, weights[:, which].astype(np.float32)

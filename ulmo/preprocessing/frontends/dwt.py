@@ -1,0 +1,73 @@
+"""Discrete wavelet transform: octave bands, each at its own time step."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.wavelet import (
+    STEP,
+    Band,
+    Cascade,
+    Stage,
+    Wavelet,
+    wavelet_bands,
+)
+
+Array = NDArray[np.float32]
+
+LEVEL = 7
+"""By default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has."""
+
+
+class Dwt(Wavelet):
+    """Octave bands of Mallat's pyramid (1989), laid on M rows.
+
+    The lowest band holds everything below sample_rate / 2^(level + 1), and is drawn as one
+    octave. The rows of a band share its power evenly: a sine of full scale has power 1 in the
+    sum over its octave. Coefficients are those of PyWavelets' `wavedec` with mode "zero".
+    """
+
+    def __init__(self, settings: PrepSettings) -> None:
+        level = LEVEL if settings.wavelet_level is None else settings.wavelet_level
+        if level + 1 > settings.tile_size:
+            raise UserError(
+                f"wavelet_level {level} gives {level + 1} bands, more than tile_size "
+                f"{settings.tile_size}: set wavelet_level to {settings.tile_size - 1}"
+            )
+        low, high = wavelet_bands(settings)
+        stages = [Stage([low, high])] * (level % 2) + [Stage(_octaves(low, high))] * (level // 2)
+        self._cascade = Cascade(stages)
+        super().__init__(settings, self._cascade, _pyramid(low, high, level), self._analyse)
+        octaves = (np.arange(settings.tile_size) + 0.5) * (level + 1) / settings.tile_size
+        self.frequencies = settings.sample_rate / 2 * 2.0 ** (octaves - level - 1)
+
+    def _analyse(self, segment: Array) -> list[Array]:
+        """Coefficients of each band, the lowest first."""
+        bands: list[Array] = []
+        rest = segment
+        for index, stage in enumerate(self._cascade.stages):
+            surplus, early = self._cascade.surplus[index], self._cascade.early(index)
+            found = stage.run(rest[None])[0]
+            ends = np.cumsum([STEP // band.decimation for band in stage.bands])
+            lowest, *octaves = (part.ravel() for part in np.split(found, ends[:-1], axis=1))
+            rest = lowest[surplus // stage.decimation - early :]
+            bands[:0] = [
+                octave[surplus // band.decimation :]
+                for octave, band in zip(octaves, stage.bands[1:], strict=True)
+            ]
+        return [rest, *bands]
+
+
+def _octaves(low: Band, high: Band) -> list[Band]:
+    """Two levels of the pyramid: what is left, then the octaves, the lower first."""
+    return [low.then(low), low.then(high), high]
+
+
+def _pyramid(low: Band, high: Band, level: int) -> list[Band]:
+    """Every band from the input on, the lowest first."""
+    details: list[Band] = []
+    rest = Band(np.ones(1), 1)
+    for _ in range(level):
+        details.insert(0, rest.then(high))
+        rest = rest.then(low)
+    return [rest, *details]

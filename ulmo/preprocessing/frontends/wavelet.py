@@ -1,0 +1,210 @@
+"""Orthogonal wavelet filter banks: coefficients, and their energy on the frames' time base.
+
+    segment -> stages of two levels -> coefficients of each band -> squares -> frames
+
+A stage computes two levels at once, for a few dozen samples at a time, as one matrix product.
+"""
+
+from collections.abc import Callable, Sequence
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings, UserError
+
+Array = NDArray[np.float32]
+Taps = NDArray[np.float64]
+
+STEP = 32
+"""Samples that a row of the matrix product advances: the fastest on two kinds of CPU."""
+BLOCK_SAMPLES = 1 << 17
+BLOCK_CELLS = 1 << 22
+"""Samples and cells of a block, about: few enough to stay in the cache."""
+MAX_BLOCK = 1 << 24
+"""Samples or cells of a block at most."""
+
+
+class Band(NamedTuple):
+    """A branch of the filter bank: c[n] = sum over k of taps[k] x[d n + d - 1 - k]."""
+
+    taps: Taps
+    decimation: int
+
+    @property
+    def delay(self) -> float:
+        """Samples by which the band's energy is late: the centroid of the squared taps."""
+        energy = self.taps**2
+        return float((np.arange(len(energy)) * energy).sum() / energy.sum())
+
+    def then(self, after: "Band") -> "Band":
+        """This branch and, on what comes out of it, another: one branch again."""
+        spaced = np.zeros((len(after.taps) - 1) * self.decimation + 1)
+        spaced[:: self.decimation] = after.taps
+        return Band(np.convolve(self.taps, spaced), self.decimation * after.decimation)
+
+
+def wavelet_bands(settings: PrepSettings) -> tuple[Band, Band]:
+    """The low and the high half of an orthogonal wavelet, by its name in PyWavelets.
+
+    The default is sym8: nearly symmetric, so that all bands are nearly equally late, and of the
+    symlets that place a tone in its packet the one with the least spread in time.
+    """
+    import pywt
+
+    try:
+        wavelet = pywt.Wavelet(settings.wavelet)
+    except (ValueError, TypeError):
+        wavelet = None
+    if wavelet is None or not wavelet.orthogonal:
+        raise UserError(
+            f"wavelet {settings.wavelet!r} is not one of PyWavelets' orthogonal wavelets, "
+            "and only those keep energy: set wavelet to sym8"
+        )
+    return Band(np.array(wavelet.dec_lo), 2), Band(np.array(wavelet.dec_hi), 2)
+
+
+class Stage:
+    """Some bands of one input that together are critically sampled."""
+
+    def __init__(self, bands: Sequence[Band]) -> None:
+        self.bands = bands
+        self.decimation = max(band.decimation for band in bands)
+        self.history = max(len(band.taps) - band.decimation for band in bands)
+        columns = [
+            self._column(band, at) for band in bands for at in range(0, STEP, band.decimation)
+        ]
+        self._weights = np.stack(columns, axis=1)  # (history + STEP, STEP)
+
+    def _column(self, band: Band, at: int) -> Array:
+        """What a window's samples weigh in the coefficient that stands at one of them."""
+        end = self.history + at + band.decimation
+        column = np.zeros(self.history + STEP, np.float32)
+        column[end - len(band.taps) : end] = band.taps[::-1]
+        return column
+
+    def run(self, samples: Array) -> Array:
+        """(rows, history + n * STEP) samples to (rows, n, STEP) coefficients.
+
+        Of each step first those of the first band, then those of the second, and so on.
+        """
+        rows, length = samples.shape
+        shape = (rows, (length - self.history) // STEP, self.history + STEP)
+        strides = (samples.strides[0], STEP * samples.itemsize, samples.itemsize)
+        windows = np.lib.stride_tricks.as_strided(samples, shape, strides, writeable=False)
+        found: Array = windows.copy().reshape(-1, shape[2]) @ self._weights
+        return found.reshape(rows, -1, STEP)
+
+
+class Cascade:
+    """Stages one after the other, each on the lowest band or on all bands of the one before."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+        self.unit = int(np.prod([stage.decimation for stage in stages]))
+        """Samples for which every band has a whole number of coefficients."""
+        self.surplus: list[int] = []
+        """Samples of its input by which each stage begins early, for the sake of the next."""
+        need = 0
+        for stage in reversed(stages):
+            self.surplus.insert(0, -(-need * stage.decimation // STEP) * STEP)
+            need = self.surplus[0] + stage.history
+        self.history = need
+        """Samples that must come before those whose coefficients are wanted."""
+
+    def early(self, index: int) -> int:
+        """Samples that the stage after this one must be given before those that are wanted."""
+        after = index + 1
+        return self.surplus[after] + self.stages[after].history if after < len(self.stages) else 0
+
+
+class Wavelet:
+    """Energy of wavelet coefficients in M rows, on the frames' time base.
+
+    A coefficient stands at the centroid of its filter's energy, and its energy is spread over
+    two of its band's steps as a triangle; a frame gets what falls into its hop. Nothing is lost
+    or counted twice: the sum of power * hop_length / 2 over all rows and frames is the sum of
+    the squared samples. A band whose step is longer than the hop shows its energy over several
+    frames, no sharper than it is.
+    """
+
+    frequencies: NDArray[np.float64]
+
+    def __init__(
+        self,
+        settings: PrepSettings,
+        cascade: Cascade,
+        bands: Sequence[Band],
+        coefficients: Callable[[Array], list[Array]],
+    ) -> None:
+        """`bands` are those of `coefficients`, which gives (coefficients,) of each, flat."""
+        self.hop_length = hop = settings.hop_length
+        unit = cascade.unit
+        period = unit // gcd(hop, unit)  # frames after which hop and units meet again
+        if period * max(hop, settings.tile_size) > MAX_BLOCK:
+            raise UserError(
+                f"hop_length {hop} and steps of {unit} samples meet only every {period * hop} "
+                f"samples: set hop_length to {-(-hop // unit) * unit}"
+            )
+        periods = min(BLOCK_SAMPLES // hop, BLOCK_CELLS // settings.tile_size) // period
+        self.block_frames = period * max(periods, 1)
+        self._bands = len(bands)
+        self._coefficients = coefficients
+        delays = [band.delay for band in bands]
+        first = -int(np.ceil((hop / 2 + unit) / unit))
+        latest = (self.block_frames - 0.5) * hop + unit + max(delays)
+        whole = STEP // cascade.stages[-1].decimation  # units in a step of the last stage
+        units = -(-(int(np.ceil(latest / unit)) - first) // whole) * whole
+        self._lay = _lay(bands, delays, units * unit, first * unit, self.block_frames, hop)
+        self.left = cascade.history - first * unit
+        self.right = (first + units) * unit - (self.block_frames - 1) * hop
+        self._rows = np.arange(settings.tile_size) * len(bands) // settings.tile_size
+        self._share = (1 / np.bincount(self._rows))[self._rows, None].astype(np.float32)
+
+    def power(self, segment: Array) -> Array:
+        """Power (M, block_frames) of a segment."""
+        found = np.concatenate(self._coefficients(segment), axis=None)
+        laid: Array = self._lay @ np.square(found, out=found)
+        power = laid.reshape(self._bands, -1)
+        return power if len(power) == len(self._rows) else power[self._rows] * self._share
+
+
+def _lay(
+    bands: Sequence[Band],
+    delays: Sequence[float],
+    samples: int,
+    first: int,
+    frames: int,
+    hop_length: int,
+) -> scipy.sparse.csr_array:
+    """Weights (bands * frames, coefficients) that turn squared coefficients into power.
+
+    The coefficients of a band cover so many samples from `first` on, counted from the centre of
+    the first frame. A sine of full scale has power 1, hence the factor of 2.
+    """
+    edges = (np.arange(frames + 1) - 0.5) * hop_length
+    blocks = []
+    for band, delay in zip(bands, delays, strict=True):
+        step = band.decimation
+        times = first + np.arange(samples // step) * step + step - 1 - delay
+        low = np.searchsorted(edges, times - step, side="right") - 1
+        high = np.searchsorted(edges, times + step, side="left")
+        reached = np.clip(high, 0, frames) - np.clip(low, 0, frames)
+        columns = np.repeat(np.arange(len(times)), reached)
+        begins = np.repeat(np.cumsum(reached) - reached, reached)
+        rows = np.clip(low, 0, frames)[columns] + np.arange(len(columns)) - begins
+        shares = _triangle((edges[rows + 1] - times[columns]) / step)
+        shares -= _triangle((edges[rows] - times[columns]) / step)
+        weights = (2 / hop_length * shares).astype(np.float32)
+        blocks.append(
+            scipy.sparse.csr_array((weights, (rows, columns)), shape=(frames, len(times)))
+        )
+    return scipy.sparse.csr_array(scipy.sparse.block_diag(blocks, format="csr"))
+
+
+def _triangle(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of a triangle from -1 to 1 that lies left of a place."""
+    inside = np.clip(place, -1, 1)
+    return 0.5 + inside - 0.5 * inside * np.abs(inside)

@@ -1,0 +1,65 @@
+"""Wavelet packets: M bands of one width, in the order of their frequency."""
+
+from math import ceil, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
+
+Array = NDArray[np.float32]
+
+
+class Wpt(Wavelet):
+    """The M lowest of 2^level wavelet packets (Coifman and Meyer; Wickerhauser 1991).
+
+    Each is sample_rate / 2^(level + 1) wide and has a coefficient every 2^level samples. They
+    stand in natural order: a high branch turns the spectrum round, and the order of what follows
+    it. Coefficients are those of PyWavelets' `WaveletPacket` with mode "zero", order "freq".
+    """
+
+    def __init__(self, settings: PrepSettings) -> None:
+        fewest = ceil(log2(settings.tile_size))
+        level = fewest if settings.wavelet_level is None else settings.wavelet_level
+        if level < fewest:
+            raise UserError(
+                f"wavelet_level {level} gives {2**level} bands, fewer than tile_size "
+                f"{settings.tile_size}: set wavelet_level to {fewest}"
+            )
+        low, high = wavelet_bands(settings)
+        stages = [Stage([low, high])] * (level % 2) + [Stage(_packets([low, high]))] * (level // 2)
+        self._cascade = Cascade(stages)
+        self._wanted = [settings.tile_size]
+        for stage in reversed(stages):
+            self._wanted.insert(0, -(-self._wanted[0] // stage.decimation))
+        bands = [Band(np.ones(1), 1)]
+        for stage, wanted in zip(stages, self._wanted[1:], strict=True):
+            bands = [
+                band.then(branch)
+                for index, band in enumerate(bands)
+                for branch in (stage.bands if index % 2 == 0 else stage.bands[::-1])
+            ][:wanted]
+        super().__init__(settings, self._cascade, bands, self._analyse)
+        width = settings.sample_rate / 2 ** (level + 1)
+        self.frequencies = (np.arange(settings.tile_size) + 0.5) * width
+
+    def _analyse(self, segment: Array) -> list[Array]:
+        """Coefficients of each band, the lowest first."""
+        rows = segment[None]  # (bands, samples)
+        for index, stage in enumerate(self._cascade.stages):
+            surplus, early = self._cascade.surplus[index], self._cascade.early(index)
+            found = stage.run(rows)
+            found = found.reshape(*found.shape[:2], stage.decimation, -1).transpose(0, 2, 1, 3)
+            split = np.empty(found.shape, np.float32)  # (bands, branches, steps, coefficients)
+            split[::2], split[1::2] = found[::2], found[1::2, ::-1]
+            drop = surplus // stage.decimation - early
+            rows = split.reshape(found.shape[0] * stage.decimation, -1)[:, drop:]
+            rows = rows[: self._wanted[index + 1]]
+        return [rows]
+
+
+def _packets(halves: list[Band]) -> list[Band]:
+    """Two levels of packets in natural order."""
+    low, high = halves
+    return [low.then(low), low.then(high), high.then(high), high.then(low)]
