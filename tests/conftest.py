@@ -43,7 +43,7 @@ def make_bundle():
         corpus = prep.normalization == "corpus"
         values = {
             "prep": prep,
-            "normalization": Normalization(offset_db=-45.5, scale_db=17.25) if corpus else None,
+            "normalization": Normalization(offset=-45.5, scale=17.25) if corpus else None,
             "model": model,
             "weights": weights,
             "encoder": encoder_graph(model, weights).SerializeToString(deterministic=True),

@@ -261,3 +261,46 @@ def cwt_power(
             wavelet = np.exp(-1j * omega * t - t * t / 2) / (scale * np.sqrt(2 * np.pi))
             power[row, frame] = np.abs(2 * (samples * wavelet).sum()) ** 2
     return power
+
+
+def energy_delay(responses: Array) -> float:
+    """Samples by which a band's energy is late, from its coefficients (D, n) of unit impulses.
+
+    The impulses stand at samples 0 to D - 1, where D is the band's decimation: the energy of
+    coefficient n is there D n + D - 1 - impulse samples after the impulse.
+    """
+    step = len(responses)
+    moment = energy = 0.0
+    for impulse, coefficients in enumerate(responses):
+        for n, coefficient in enumerate(coefficients):
+            moment += (step * n + step - 1 - impulse) * float(coefficient) ** 2
+            energy += float(coefficient) ** 2
+    return moment / energy
+
+
+def _triangle_area(place: float) -> float:
+    """Area left of a place under a triangle of area 1 from -1 to 1: a second difference."""
+    ramps = [max(place - corner, 0.0) ** 2 / 2 for corner in (-1, 0, 1)]
+    return ramps[0] - 2 * ramps[1] + ramps[2]
+
+
+def laid_energy(
+    bands: list[Array], steps: list[int], delays: list[float], *, hop_length: int, frames: int
+) -> Array:
+    """Power (bands, frames) of wavelet coefficients, each spread over its own triangle.
+
+    Coefficient n of a band stands at sample step * n + step - 1 - delay, and its square is
+    spread over a triangle from one step before to one step after it. A frame gets 2 / hop_length
+    times what falls between half a hop before and half a hop after its centre.
+    """
+    power = np.zeros((len(bands), frames))
+    for row, coefficients, step, delay in zip(power, bands, steps, delays, strict=True):
+        for n, coefficient in enumerate(coefficients):
+            centre = step * n + step - 1 - delay
+            first = math.floor((centre - step) / hop_length + 0.5)
+            last = math.floor((centre + step) / hop_length + 0.5)
+            for frame in range(max(first, 0), min(last + 1, frames)):
+                edges = [(frame + side) * hop_length for side in (-0.5, 0.5)]
+                before, after = (_triangle_area((edge - centre) / step) for edge in edges)
+                row[frame] += 2 / hop_length * (after - before) * float(coefficient) ** 2
+    return power

@@ -52,7 +52,7 @@ def refused(folder, text):
 
 def test_round_trip(make_bundle, tmp_path):
     weights = {"b": np.ones((2, 3), np.float32), "a": np.array([np.pi], np.float32)}
-    constants = Normalization(offset_db=-60.1, scale_db=0.1 + 0.2)
+    constants = Normalization(offset=-60.1, scale=0.1 + 0.2)
     folder = make_bundle(
         tmp_path / "x" / "tokenizer",
         PREP,
@@ -82,7 +82,7 @@ def test_golden_keys(original):
         *("special_tokens", "card", "hashes", "fingerprint"),
     ]
     assert values["schema_version"] == 1
-    assert values["normalization"] == {"offset_db": -45.5, "scale_db": 17.25}
+    assert values["normalization"] == {"offset": -45.5, "scale": 17.25}
     assert list(values["prep"]) == list(PrepSettings.model_fields)
     assert values["hashes"] == {
         name: sha256((original / name).read_bytes()).hexdigest() for name in (WEIGHTS, ENCODER)
@@ -187,7 +187,7 @@ def test_a_manifest_with_any_byte_changed_is_refused_or_means_the_same(folder):
         pytest.param({"hashes.encoder.onnx": "0" * 63}, "hashes", id="short hash"),
         pytest.param({"hashes": {}}, "is not the file", id="no hashes"),
         pytest.param({"prep.frontend": "../x"}, "prep.frontend", id="front end"),
-        pytest.param({"normalization.scale_db": 0}, "normalization.scale_db", id="no scale"),
+        pytest.param({"normalization.scale": 0}, "normalization.scale", id="no scale"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(change, text, folder):
@@ -246,7 +246,7 @@ def test_a_manifest_of_another_kind_is_refused(content, folder):
 def test_a_manifest_with_numbers_that_are_none_is_refused(number, folder):
     text = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(text.replace("-45.5", number))
-    refused(folder, r"normalization\.offset_db = ")
+    refused(folder, r"normalization\.offset = ")
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -35,7 +35,7 @@ class BundleManifest(Settings):
     schema_version: Literal[1] = 1
     prep: PrepSettings
     normalization: Normalization | None
-    """The constants of the mode `corpus`; None for the others, which measure the recording."""
+    """The constants of `corpus` and `pcen`; None for the modes that measure the recording."""
     model: ModelSettings
     vocabulary_size: int
     special_tokens: dict[Short, int]
@@ -51,7 +51,7 @@ class BundleManifest(Settings):
             raise ValueError("the vocabulary does not fit the codebook")
         if self.prep.tile_size != self.model.tile_size:
             raise ValueError("front end and model have different tile sizes")
-        if (self.normalization is None) == (self.prep.normalization == "corpus"):
+        if (self.normalization is None) == self.prep.learns_constants:
             raise ValueError("the normalisation constants do not fit the mode")
         if self.fingerprint != _fingerprint(self.model_dump(mode="json")):
             raise ValueError("the fingerprint does not fit the contents")

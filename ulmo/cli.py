@@ -15,6 +15,7 @@ import click
 
 from ulmo import __version__
 from ulmo.config import (
+    AugmentSettings,
     JobError,
     ModelSettings,
     PrepSettings,
@@ -76,7 +77,7 @@ def _merge(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, 
 
 
 config_option = click.option(
-    "--config", type=PATH, help="TOML file with tables [prep], [model] and [train]."
+    "--config", type=PATH, help="TOML file with tables [prep], [augment], [model] and [train]."
 )
 print_config_option = click.option(
     "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
@@ -94,6 +95,7 @@ def ulmo() -> None:
 @click.argument("audio_dir", type=PATH)
 @click.argument("out_dir", type=PATH)
 @settings_options(PrepSettings, {"frontend": _frontends})
+@settings_options(AugmentSettings)
 @click.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
 )
@@ -113,8 +115,9 @@ def prep(
     Run it again to go on after an interruption.
     """
     settings = PrepSettings.read(_merge(config, "prep", given(flags, PrepSettings)))
+    augment = AugmentSettings.read(_merge(config, "augment", given(flags, AugmentSettings)))
     if print_config:
-        click.echo(to_toml({"prep": settings}))
+        click.echo(to_toml({"prep": settings, "augment": augment}))
         return
     from ulmo.pipelines.prep import prepare
     from ulmo.report import PrepProgress, prep_summary
@@ -122,7 +125,12 @@ def prep(
     try:
         with PrepProgress() as progress:
             summary = prepare(
-                audio_dir, out_dir, settings, workers=workers, progress=progress.begin
+                audio_dir,
+                out_dir,
+                settings,
+                augment=augment,
+                workers=workers,
+                progress=progress.begin,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: run the same command again to go on") from None

@@ -68,8 +68,16 @@ class PrepSettings(Settings):
     """Levels of `dwt` and `wpt`. If left out: 7 for `dwt`; the fewest with M packets for `wpt`."""
     floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
     """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
-    normalization: Literal["corpus", "recording", "tile"] = "corpus"
-    """What the mean and spread are taken from that normalise the levels."""
+    normalization: Literal["corpus", "recording", "tile", "pcen"] = "corpus"
+    """What levels are normalised by: mean and spread of corpus, recording or tile; or PCEN."""
+    pcen_gain: Annotated[float, Field(ge=0, le=1)] = 0.98
+    """alpha of Wang et al. (2017): how far the running mean is divided out."""
+    pcen_bias: Annotated[float, Field(ge=0, le=1e6)] = 2.0
+    """delta of Wang et al. (2017)."""
+    pcen_power: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """r of Wang et al. (2017): the exponent that compresses what is left."""
+    pcen_time_constant: Annotated[float, Field(gt=0, le=3600)] = 0.4
+    """Seconds of the running mean."""
     overlap: Annotated[int, Field(ge=0)] = 0
     """Frames that consecutive tiles share."""
     channels: Annotated[str, Field(pattern=r"^(mix|each|\d{1,4})$")] = "mix"
@@ -82,9 +90,42 @@ class PrepSettings(Settings):
         return self
 
     @property
+    def learns_constants(self) -> bool:
+        """True where mean and spread are learned from the corpus before any tile is made."""
+        return self.normalization in ("corpus", "pcen")
+
+    @property
     def tile_hop(self) -> int:
         """Frames from one tile's start to the next."""
         return self.tile_size - self.overlap
+
+
+Factors = Annotated[
+    tuple[Annotated[float, Field(ge=0.1, le=10)], ...], Field(min_length=1, max_length=8)
+]
+
+
+class AugmentSettings(Settings):
+    """How the other views of a tile differ from the tile itself."""
+
+    views: Annotated[int, Field(ge=1, le=64)] = 1
+    """Views of each tile: the tile itself, and others drawn with the settings below."""
+    view_seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Rules everything that is drawn."""
+    rate_spread: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Sample rates up to this share lower or higher, which shifts pitch and tempo together."""
+    hop_factors: Factors = (0.8, 1.0, 1.25)
+    """Times hop_length, one of them: frames closer together or further apart."""
+    window_factors: Factors = (0.5, 1.0)
+    """Times the window of `stft` and `mel`, one of them: finer in time, or in frequency."""
+    gain_spread_db: Annotated[float, Field(ge=0, le=60)] = 6.0
+    """Louder or quieter by up to so many decibels."""
+    noise_db: Annotated[float, Field(ge=-200, le=0)] = -40.0
+    """White noise of at most this level re the recording's own; on average 20 dB below it."""
+    time_mask: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Longest share of a tile's frames that is masked (SpecAugment, Park et al. 2019)."""
+    frequency_mask: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Longest share of its bins that is masked."""
 
 
 Stride = Annotated[int, Field(ge=1, le=512)]
@@ -194,9 +235,10 @@ class TrainSettings(Settings):
 
 
 class Config(Settings):
-    """What a TOML file may hold: any of the tables [prep], [model] and [train]."""
+    """What a TOML file may hold: any of the tables [prep], [augment], [model] and [train]."""
 
     prep: PrepSettings = PrepSettings()
+    augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
 

@@ -37,6 +37,23 @@ class Lazy(click.ParamType[str]):
         return click.Choice(self._names()).convert(value, param, ctx)
 
 
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """How they are written, for `--help`."""
+        return "X,Y,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Refuse what is no number."""
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not numbers with commas between them", param, ctx)
+
+
 def settings_options(
     settings: type[Settings], tables: dict[str, Callable[[], list[str]]] | None = None
 ) -> Callable[[F], F]:
@@ -61,7 +78,7 @@ def given(arguments: dict[str, Any], settings: type[Settings]) -> dict[str, Any]
 
 def _option(name: str, field: FieldInfo, table: Callable[[], list[str]] | None) -> Callable[[F], F]:
     words = (field.description or "").split("\n")[0].strip()
-    default = f"  [default: {field.default}]" if field.default is not None else ""
+    default = f"  [default: {_shown(field.default)}]" if field.default is not None else ""
     flag = f"--{name.replace('_', '-')}"
     if field.annotation is bool:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
@@ -80,10 +97,16 @@ def _type(annotation: Any, table: Callable[[], list[str]] | None) -> Any:
         return Lazy(table)
     if get_origin(annotation) is Literal:
         return click.Choice([str(choice) for choice in get_args(annotation)])
+    if get_origin(_bare(annotation)) is tuple or get_origin(annotation) is tuple:
+        return Numbers()
     for kind in (bool, int, float):
         if kind in (annotation, *map(_bare, get_args(annotation))):
             return kind
     return str
+
+
+def _shown(value: Any) -> str:
+    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
 
 
 def _bare(annotation: Any) -> Any:

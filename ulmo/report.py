@@ -1,5 +1,6 @@
 """What the commands show a person: progress on stderr, summaries on stdout."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -91,7 +92,7 @@ class TrainProgress(Progress):
         if "val_reconstruction" in row:
             line += (
                 f", held out {row['val_reconstruction']:.4f}"
-                f" ({row['val_reconstruction_db']:.1f} dB²)"
+                f"{_in_db(row['val_reconstruction_db'])}"
                 f", codes used {row['val_usage']:.0%}"
             )
         self.bar.write(line, file=sys.stderr)
@@ -149,8 +150,8 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
         f"{total.sound_tokens} of them not silent",
         "",
         f"{'reconstruction':<28}{'MSE':>10}{'dB²':>10}",
-        f"{'  all':<28}{total.reconstruction:>10.4f}{total.reconstruction_db:>10.2f}",
-        f"{'  non-silent':<28}{'':>10}{total.sound_reconstruction_db:>10.2f}",
+        f"{'  all':<28}{total.reconstruction:>10.4f}{_or_dash(total.reconstruction_db):>10}",
+        f"{'  non-silent':<28}{'':>10}{_or_dash(total.sound_reconstruction_db):>10}",
         f"{'  best constant tile':<28}{total.baseline_tile:>10.4f}",
         f"{'  best mean per bin':<28}{total.baseline_bands:>10.4f}",
         f"{'  best constant value':<28}{total.baseline_constant:>10.4f}",
@@ -180,9 +181,18 @@ def tokenized_line(result: "Tokenized") -> str:
     )
 
 
+def _in_db(error: float) -> str:
+    """An error in dB², where the tiles are levels."""
+    return "" if math.isnan(error) else f" ({error:.1f} dB²)"
+
+
+def _or_dash(error: float) -> str:
+    return "-" if math.isnan(error) else f"{error:.2f}"
+
+
 def _figures(metrics: "Metrics") -> list[str]:
     return [
-        f"reconstruction {metrics.reconstruction:.4f} ({metrics.reconstruction_db:.1f} dB²); "
+        f"reconstruction {metrics.reconstruction:.4f}{_in_db(metrics.reconstruction_db)}; "
         f"a constant tile at best {metrics.baseline_tile:.4f}, "
         f"a mean per bin {metrics.baseline_bands:.4f}",
         f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; "
@@ -198,7 +208,7 @@ def _batch_rows(batches: "list[Metrics]") -> list[str]:
         book = metrics.codebook
         rows.append(
             f"{number:>12}{metrics.tiles:>12}{metrics.reconstruction:>12.4f}"
-            f"{metrics.reconstruction_db:>12.2f}{metrics.commitment:>12.4f}"
+            f"{_or_dash(metrics.reconstruction_db):>12}{metrics.commitment:>12.4f}"
             f"{book.usage:>12.1%}{book.entropy:>12.4f}{book.perplexity:>12.1f}"
         )
     return rows

@@ -22,6 +22,13 @@ class Store(NamedTuple):
     peaks_db: np.ndarray = np.zeros(0, np.float32)
     tiles: np.ndarray = np.zeros(0, np.float32)
     manifest = SimpleNamespace(settings=SimpleNamespace(floor_db=-80))
+    in_decibels: bool = True
+    others: tuple[int, ...] = ()
+
+    @property
+    def views(self):
+        """0, but for the rows that are named as others' views."""
+        return np.isin(np.arange(len(self.recordings)), self.others).astype(np.int32)
 
     def read(self, rows):
         return self.tiles[list(rows)]

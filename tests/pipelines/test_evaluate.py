@@ -220,7 +220,7 @@ def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
     run_dir, store, make_bundle, tmp_path
 ):
     """The same tiles in other units: the model is given what the bundle's constants make."""
-    other = Normalization(offset_db=-70.5, scale_db=8.25)
+    other = Normalization(offset=-70.5, scale=8.25)
     folder = tmp_path / "other" / "run"
     make_bundle(
         folder / "tokenizer",
@@ -231,7 +231,7 @@ def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
     )
     found = evaluate(folder, store.folder, part="all").total
     before = evaluate(run_dir, store.folder, part="all").total
-    scale = store.manifest.normalization.scale_db / other.scale_db
+    scale = store.manifest.normalization.scale / other.scale
     for name in ("baseline_constant", "baseline_bands", "baseline_tile"):
         assert getattr(found, name) == pytest.approx(scale**2 * getattr(before, name), rel=1e-4)
     assert found.reconstruction_db == pytest.approx(8.25**2 * found.reconstruction, rel=1e-5)

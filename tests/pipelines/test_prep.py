@@ -127,7 +127,7 @@ class TestOutput:
             settings = TINY.model_copy(update={"channels": channels})
             prepare(tmp_path / "audio", tmp_path / channels, settings)
             constants = TileStore(tmp_path / channels).manifest.normalization
-            scales[channels] = (constants.offset_db, constants.scale_db)
+            scales[channels] = (constants.offset, constants.scale)
         assert scales["0"] == (-100, 1)
         silent, loud = -100, scales["1"][0]
         assert scales["each"][0] == pytest.approx((silent + loud) / 2)
@@ -232,8 +232,8 @@ class TestOutput:
         prepare(tmp_path / "audio", tmp_path / "out", TINY)
         every = np.concatenate([levels_of(samples).ravel() for samples in stretches])
         constants = TileStore(tmp_path / "out").manifest.normalization
-        assert constants.offset_db == pytest.approx(every.mean(dtype=np.float64))
-        assert constants.scale_db == pytest.approx(every.std(dtype=np.float64))
+        assert constants.offset == pytest.approx(every.mean(dtype=np.float64))
+        assert constants.scale == pytest.approx(every.std(dtype=np.float64))
 
     def test_each_channel_by_itself(self, audio, tmp_path):
         prepare(audio, tmp_path / "out", TINY.model_copy(update={"channels": "each"}))

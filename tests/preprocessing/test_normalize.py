@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import UserError
-from ulmo.preprocessing.normalize import MIN_SCALE_DB, Moments, Normalization, to_db, to_power
+from ulmo.preprocessing.normalize import MIN_SCALE, Moments, Normalization, to_db, to_power
 
 
 def levels(*shape, mean=-60.0, spread=12.0, seed=0):
@@ -46,7 +46,7 @@ def test_power_undoes_db():
     seed=st.integers(0, 99),
 )
 def test_undo_is_the_inverse_of_apply(offset, scale, seed):
-    normalization = Normalization(offset_db=offset, scale_db=scale)
+    normalization = Normalization(offset=offset, scale=scale)
     level = levels(5, 7, seed=seed)
     values = normalization.apply(level)
     assert values.dtype == np.float32
@@ -59,12 +59,12 @@ def test_undo_is_the_inverse_of_apply(offset, scale, seed):
 @pytest.mark.parametrize(
     "values",
     [
-        {"offset_db": np.nan, "scale_db": 1},
-        {"offset_db": 0, "scale_db": 0},
-        {"offset_db": 0, "scale_db": -1},
-        {"offset_db": np.inf, "scale_db": 1},
-        {"offset_db": 0},
-        {"offset_db": 0, "scale_db": 1, "other": 2},
+        {"offset": np.nan, "scale": 1},
+        {"offset": 0, "scale": 0},
+        {"offset": 0, "scale": -1},
+        {"offset": np.inf, "scale": 1},
+        {"offset": 0},
+        {"offset": 0, "scale": 1, "other": 2},
     ],
 )
 def test_constants_that_would_make_tiles_infinite_are_refused(values):
@@ -77,8 +77,8 @@ def test_moments_add_up_in_any_grouping(cuts):
     whole = levels(8, 60)
     parts = np.split(whole, sorted(cuts), axis=1)
     found = sum((Moments.of(part) for part in parts), Moments()).normalization()
-    assert found.offset_db == pytest.approx(whole.mean(dtype=np.float64), rel=1e-9)
-    assert found.scale_db == pytest.approx(whole.std(dtype=np.float64), rel=1e-9)
+    assert found.offset == pytest.approx(whole.mean(dtype=np.float64), rel=1e-9)
+    assert found.scale == pytest.approx(whole.std(dtype=np.float64), rel=1e-9)
 
 
 def test_normalised_by_its_own_moments_a_block_has_mean_0_and_spread_1():
@@ -90,8 +90,8 @@ def test_normalised_by_its_own_moments_a_block_has_mean_0_and_spread_1():
 
 def test_what_is_flat_is_scaled_by_the_least_spread():
     flat = np.full((4, 4), -100, np.float32)
-    assert Moments.of(flat).normalization() == Normalization(offset_db=-100, scale_db=MIN_SCALE_DB)
-    assert Moments().normalization() == Normalization(offset_db=0, scale_db=MIN_SCALE_DB)
+    assert Moments.of(flat).normalization() == Normalization(offset=-100, scale=MIN_SCALE)
+    assert Moments().normalization() == Normalization(offset=0, scale=MIN_SCALE)
 
 
 def test_moments_add_to_moments_only():

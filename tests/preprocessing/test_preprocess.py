@@ -42,7 +42,7 @@ def test_file_and_samples_give_the_same(tmp_path):
 
 
 def test_the_tiles_are_the_normalised_levels():
-    constants = Normalization(offset_db=-40, scale_db=8)
+    constants = Normalization(offset=-40, scale=8)
     settings = SMALL.model_copy(update={"normalization": "corpus"})
     tiles = preprocess(NOISE, sample_rate=RATE, settings=settings, normalization=constants)
     samples = np.concatenate(list(resample([NOISE], RATE, 4000)))

@@ -3,7 +3,7 @@ import pytest
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import build_frontend, stream_power
-from ulmo.preprocessing.normalize import MIN_SCALE_DB, Moments, Normalization, to_db
+from ulmo.preprocessing.normalize import MIN_SCALE, Moments, Normalization, to_db
 from ulmo.preprocessing.spectrogram import (
     levels,
     measure,
@@ -14,7 +14,7 @@ from ulmo.preprocessing.tiles import Tile, join_tiles
 
 SIZE, HOP, FRAMES = 16, 20, 45
 MODES = ("corpus", "recording", "tile")
-CORPUS = Normalization(offset_db=-50, scale_db=12.5)
+CORPUS = Normalization(offset=-50, scale=12.5)
 NOISE = np.random.default_rng(0).normal(0, 0.1, FRAMES * HOP - 3).astype(np.float32)
 NOISE[:200] *= 0.01  # the tiles are of different loudness
 
@@ -85,8 +85,8 @@ def test_the_constants_of_the_corpus_are_taken_as_they_are():
 
 def test_a_recording_is_normalised_as_a_whole():
     (constants,) = {t.normalization for t in tiles_of("recording")}
-    assert constants.offset_db == pytest.approx(true_levels().mean(dtype=np.float64))
-    assert constants.scale_db == pytest.approx(true_levels().std(dtype=np.float64))
+    assert constants.offset == pytest.approx(true_levels().mean(dtype=np.float64))
+    assert constants.scale == pytest.approx(true_levels().std(dtype=np.float64))
     values = levels_of("recording")
     assert values.mean() == pytest.approx(0, abs=1e-5)
     assert values.std() == pytest.approx(1, abs=1e-5)
@@ -130,7 +130,7 @@ def test_digital_silence_is_finite(mode):
     tiles = tiles_of(mode, silence)
     assert np.isfinite([t.values for t in tiles]).all()
     if mode != "corpus":
-        expected = Normalization(offset_db=-100, scale_db=MIN_SCALE_DB)
+        expected = Normalization(offset=-100, scale=MIN_SCALE)
         assert {t.normalization for t in tiles} == {expected}
         assert (levels_of(mode, silence) == 0).all()
 

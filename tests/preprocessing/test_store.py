@@ -135,10 +135,10 @@ class TestGolden:
 
     def test_fingerprint(self):
         """It covers settings, constants and checksums, and nothing else."""
-        constants = '{"offset_db":-40.0,"scale_db":2.0}'
+        constants = '{"offset":-40.0,"scale":2.0}'
         prep = json.dumps(SETTINGS.model_dump(), sort_keys=True, separators=(",", ":"))
         head = f'{{"normalization":{constants},"settings":{prep}}}'
-        manifest = manifest_of(normalization=Normalization(offset_db=-40, scale_db=2))
+        manifest = manifest_of(normalization=Normalization(offset=-40, scale=2))
         expected = sha256(head.encode() + b"\x01\0\0\0" + b"\xff\xff\xff\xff").hexdigest()
         assert tiles_fingerprint(manifest, [1, 0xFFFFFFFF]) == expected
         other_plan = manifest.model_copy(update={"plan": "q", "complete": False, "tiles": 0})
@@ -258,7 +258,7 @@ class TestTileStore:
         assert store.offsets_db.tolist() == [-40, -41, -42, -40, -41]
         assert store.scales_db.tolist() == [2] * 5
         assert store.offsets_db.dtype == store.scales_db.dtype == np.float32
-        assert store.normalization(2) == Normalization(offset_db=-42, scale_db=2)
+        assert store.normalization(2) == Normalization(offset=-42, scale=2)
 
     def test_a_missing_folder_is_refused(self, tmp_path):
         for path in (tmp_path, tmp_path / "none"):

@@ -18,7 +18,9 @@ class Split(NamedTuple):
     """Rows of tiles.parquet; no recording is on both sides."""
 
     train: Indices
+    """With every view of a tile."""
     validation: Indices
+    """The tiles themselves alone."""
 
 
 def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
@@ -29,7 +31,7 @@ def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
         held_out = min(max(round(len(names) * fraction), 1), len(names) - 1)
     order = np.random.default_rng([seed, 0]).permutation(len(names))
     chosen = np.isin(store.recordings, names[order[:held_out]])
-    return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen))
+    return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen & (store.views == 0)))
 
 
 def shuffled(indices: Indices, *, seed: int, epoch: int) -> Indices:
@@ -56,8 +58,13 @@ class Loudness:
         self._peaks = loudest[recording]
 
     def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
-        """True for each token (n, columns, bands) of tiles (n, M, M, 1) that is not silent."""
+        """True for each token (n, columns, bands) of tiles (n, M, M, 1) that is not silent.
+
+        PCEN has lost the levels that silence is told by: all of its tokens count as sound.
+        """
         model = self._model
+        if not self._store.in_decibels:
+            return np.ones((len(tiles), model.columns, model.bands), bool)
         patches = patch_levels(
             self._levels(tiles, rows),
             bands=model.bands,

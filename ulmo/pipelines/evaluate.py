@@ -108,7 +108,7 @@ def _check(tokenizer: Tokenizer, store: TileStore, tiles_dir: Path) -> None:
 
 
 def _choose(run_dir: Path, store: TileStore, part: Part) -> tuple[Part, Indices]:
-    everything = np.arange(len(store))
+    everything = np.flatnonzero(store.views == 0)
     if part == "all":
         return part, everything
     run = read_run(run_dir)
@@ -120,7 +120,8 @@ def _choose(run_dir: Path, store: TileStore, part: Part) -> tuple[Part, Indices]
     split = split_by_recording(store, run.train.validation_fraction, run.train.seed)
     if part == "auto":
         part = "validation" if len(split.validation) else "all"
-    parts = {"validation": split.validation, "train": split.train, "all": everything}
+    train = np.intersect1d(split.train, everything)
+    parts = {"validation": split.validation, "train": train, "all": everything}
     return part, parts[part]
 
 

@@ -51,7 +51,9 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes
             axis.set_title(f"{store.recordings[row]}: {kind}", fontsize=8)
             axis.set_xlabel("time (s)")
             _mark_hertz(axis, frequencies)
-        figure.colorbar(image, ax=grid[i], label="dB re full scale")
+        figure.colorbar(
+            image, ax=grid[i], label="dB re full scale" if store.in_decibels else "PCEN"
+        )
     return _png(figure)
 
 

@@ -20,7 +20,7 @@ import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ulmo.config import JobError, PrepSettings, UserError, fingerprint
+from ulmo.config import AugmentSettings, JobError, PrepSettings, UserError, fingerprint
 from ulmo.pipelines.prep_job import (
     FINISHED,
     Job,
@@ -32,6 +32,7 @@ from ulmo.pipelines.prep_job import (
 )
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
+from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Moments, Normalization
 from ulmo.preprocessing.store import (
@@ -87,6 +88,7 @@ def prepare(
     out_dir: Path,
     settings: PrepSettings,
     *,
+    augment: AugmentSettings | None = None,
     workers: int = 1,
     progress: Callable[[int], Progress] | None = None,
 ) -> PrepSummary:
@@ -95,9 +97,11 @@ def prepare(
     Raises UserError for settings that cannot be met, for folders that do not fit and for an
     output that was made with other settings.
     """
+    augment = augment or AugmentSettings()
     build_frontend(settings)
+    check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
-    manifest = _claim(out_dir, settings, files)
+    manifest = _claim(out_dir, settings, augment, files)
     if manifest.complete and _is_whole(out_dir):
         _tidy(out_dir)
         return _summary(out_dir, reused=True)
@@ -106,7 +110,7 @@ def prepare(
     advance = progress(sum(file.size for file in files)) if progress else _silent
     with ExitStack() as stack:
         apply = _mapper(stack, workers, len(files))
-        if settings.normalization == "corpus" and manifest.normalization is None:
+        if settings.learns_constants and manifest.normalization is None:
             constants = _corpus_constants(apply, audio_dir, settings, files)
             manifest = manifest.model_copy(update={"normalization": constants})
             write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
@@ -154,7 +158,7 @@ def plan_jobs(
         if len(groups[-1]) >= JOB_FILES or sum(f.size for f in groups[-1]) >= JOB_BYTES:
             groups.append([])
         groups[-1].append(file)
-    frame = manifest.model_dump(mode="json", include={"settings", "normalization"})
+    frame = manifest.model_dump(mode="json", include={"settings", "augment", "normalization"})
     return [
         Job(
             index=index,
@@ -164,6 +168,7 @@ def plan_jobs(
             audio_dir=audio_dir,
             out_dir=out_dir,
             settings=manifest.settings,
+            augment=manifest.augment,
             normalization=manifest.normalization,
             paths=tuple(file.path for file in group),
             size=sum(file.size for file in group),
@@ -172,31 +177,39 @@ def plan_jobs(
     ]
 
 
-def _claim(out_dir: Path, settings: PrepSettings, files: Sequence[InputFile]) -> Manifest:
+def _claim(
+    out_dir: Path, settings: PrepSettings, augment: AugmentSettings, files: Sequence[InputFile]
+) -> Manifest:
     """The manifest of an output that is ours to begin, to go on with, or to add to."""
     plan = fingerprint([[portable(file.path), file.size, file.ends] for file in files])
     present = read_manifest(out_dir) if out_dir.exists() else None
     if present is None:
         if out_dir.exists() and not _is_free(out_dir):
             raise UserError(f"{out_dir} exists and holds other things: choose a new folder")
-    elif present.settings != settings:
-        changed = ", ".join(
-            f"{name} {old!r} there, {getattr(settings, name)!r} here"
-            for name, old in present.settings
-            if old != getattr(settings, name)
-        )
+    elif changed := _changes(present, settings, augment):
         raise UserError(f"{out_dir} was made with other settings ({changed}): choose a new folder")
     elif present.plan == plan:
         return present
     elif present.complete:
         _refuse_others(out_dir, files)
-    manifest = Manifest(settings=settings, plan=plan)
+    manifest = Manifest(settings=settings, augment=augment, plan=plan)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out_dir}: {error.strerror}") from None
     write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
     return manifest
+
+
+def _changes(present: Manifest, settings: PrepSettings, augment: AugmentSettings) -> str:
+    """What differs between an output's settings and those that are given now."""
+    there = {**present.settings.model_dump(), **present.augment.model_dump()}
+    here = {**settings.model_dump(), **augment.model_dump()}
+    return ", ".join(
+        f"{name} {value!r} there, {here[name]!r} here"
+        for name, value in there.items()
+        if value != here[name]
+    )
 
 
 def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:

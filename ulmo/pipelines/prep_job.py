@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import PrepSettings, canonical_json
+from ulmo.config import AugmentSettings, PrepSettings, canonical_json
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.audio import (
+    Meter,
     Recording,
     RefusedError,
     channel_list,
@@ -23,6 +25,7 @@ from ulmo.preprocessing.audio import (
     read_channel,
     resample,
 )
+from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Moments, Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, measure, normalized_tiles
@@ -53,6 +56,7 @@ class Job:
     audio_dir: Path
     out_dir: Path
     settings: PrepSettings
+    augment: AugmentSettings
     normalization: Normalization | None
     paths: tuple[Path, ...]
     size: int
@@ -145,33 +149,93 @@ def _prepare_recording(
     job: Job, path: Path, frontend: FrontEnd, writer: ShardWriter, rows: list[Row]
 ) -> Row:
     """Write one recording's tiles, their rows into `rows`; its own row is returned."""
-    settings = job.settings
     with open_recording(job.audio_dir / path) as recording:
-        channels = channel_list(settings.channels, recording.channels)
+        channels = channel_list(job.settings.channels, recording.channels)
     for channel in channels:
         with open_recording(job.audio_dir / path) as recording:
-            source = partial(read_channel, recording, channel, settings.sample_rate)
-            for tile in normalized_tiles(source, frontend, settings, job.normalization):
-                start = tile.start_frame * settings.hop_length
-                rows.append(
-                    {
-                        **writer.add(tile),
-                        "channel": channel,
-                        "start_sample": start,
-                        "start_s": start / settings.sample_rate,
-                        "valid_frames": tile.valid_frames,
-                        "norm_offset_db": tile.normalization.offset_db,
-                        "norm_scale_db": tile.normalization.scale_db,
-                        "peak_level_db": _peak_level(tile),
-                    }
-                )
+            tiles = _plain_tiles(job, recording, channel, frontend, writer)
+            rows += tiles.rows
+        for view in range(1, job.augment.views):
+            rows += _view_rows(job, path, channel, view, tiles, writer)
     if not rows:
         raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
-    return _row(recording, settings)
+    return _row(recording, job.settings)
 
 
-def _peak_level(tile: NormalizedTile) -> float:
-    return float(tile.normalization.undo(tile.values[:, : tile.valid_frames].max()))
+class PlainTiles(NamedTuple):
+    """The tiles of a channel, as far as their views need to know them."""
+
+    rows: list[Row]
+    constants: Normalization | None
+    """What they were normalised with; None where each was by itself."""
+    level: float
+    """Root mean square of the channel's samples."""
+
+
+def _plain_tiles(
+    job: Job, recording: Recording, channel: int | None, frontend: FrontEnd, writer: ShardWriter
+) -> PlainTiles:
+    settings = job.settings
+    meter = Meter()
+    source = partial(read_channel, recording, channel, settings.sample_rate)
+    rows: list[Row] = []
+    constants = None
+    for tile in normalized_tiles(lambda: meter.of(source()), frontend, settings, job.normalization):
+        start = tile.start_frame * settings.hop_length
+        rows.append(
+            {
+                **_tile_row(job, tile, writer),
+                "channel": channel,
+                "tile": len(rows),
+                "view": 0,
+                "start_sample": start,
+                "start_s": start / settings.sample_rate,
+            }
+        )
+        constants = tile.normalization if settings.normalization != "tile" else None
+    return PlainTiles(rows, constants, meter.level)
+
+
+def _view_rows(
+    job: Job, path: Path, channel: int | None, view: int, plain: PlainTiles, writer: ShardWriter
+) -> Iterator[Row]:
+    """Write one view of each tile of a channel."""
+    settings, augment = job.settings, job.augment
+    rng = generator(augment, portable(path), 0 if channel is None else channel + 1, view)
+    drawn = draw_view(settings, augment, rng)
+    with open_recording(job.audio_dir / path) as recording:
+        tiles = view_tiles(
+            partial(read_channel, recording, channel),
+            drawn,
+            settings,
+            augment,
+            [row["start_sample"] for row in plain.rows],
+            level=plain.level,
+            constants=plain.constants,
+            rng=rng,
+        )
+        for row, seen in zip(plain.rows, tiles, strict=True):
+            start_s = seen.tile.start_frame * drawn.hop_length / drawn.sample_rate
+            yield {
+                **_tile_row(job, seen.tile, writer),
+                "channel": channel,
+                "tile": row["tile"],
+                "view": view,
+                "augmentation": seen.describe(drawn),
+                "start_sample": round(start_s * settings.sample_rate),
+                "start_s": start_s,
+            }
+
+
+def _tile_row(job: Job, tile: NormalizedTile, writer: ShardWriter) -> Row:
+    """Write a tile; what its row says of its place and its levels."""
+    row = {**writer.add(tile), "valid_frames": tile.valid_frames}
+    if job.settings.normalization != "pcen":
+        peak = tile.normalization.undo(tile.values[:, : tile.valid_frames].max())
+        row["norm_offset_db"] = tile.normalization.offset
+        row["norm_scale_db"] = tile.normalization.scale
+        row["peak_level_db"] = float(peak)
+    return row
 
 
 def _row(recording: Recording, settings: PrepSettings) -> Row:
@@ -214,7 +278,7 @@ def measure_stretches(stretch: Stretch) -> Moments:
             for start, channel in product(starts, channels):
                 blocks = pick_channel(recording.blocks(start, length), channel)
                 samples = resample(blocks, recording.sample_rate, settings.sample_rate)
-                moments += measure(samples, frontend, settings.floor_db)
+                moments += measure(samples, frontend, settings)
     except RefusedError:
         pass
     return moments

@@ -263,6 +263,26 @@ def pick_channel(blocks: Iterable[Samples], channel: int | None) -> Iterator[Sam
             yield np.ascontiguousarray(block[:, channel])
 
 
+class Meter:
+    """Root mean square of the samples that pass."""
+
+    def __init__(self) -> None:
+        self._squares = 0.0
+        self._samples = 0
+
+    def of(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        """The same blocks (n,), measured."""
+        for block in blocks:
+            self._squares += float(np.vdot(block, block))
+            self._samples += len(block)
+            yield block
+
+    @property
+    def level(self) -> float:
+        """Of all blocks so far; 0 before the first."""
+        return float(np.sqrt(self._squares / max(self._samples, 1)))
+
+
 def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
     """Resample blocks (n,) from one rate in hertz to another, as a stream.
 

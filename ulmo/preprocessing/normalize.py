@@ -1,32 +1,37 @@
-"""Power to decibels, decibels to normalised values, and both ways back."""
+"""Power to decibels or PCEN, either to normalised values, and the ways back."""
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ulmo.config import Settings
+from ulmo.config import PrepSettings, Settings
 
 Array = NDArray[np.float32]
 
-MIN_SCALE_DB = 1.0
+MIN_SCALE = 1.0
 """Digital silence has no spread: 1 dB keeps its tiles finite, and nothing real is so flat."""
+PCEN_SCALE = 2.0**31
+"""Of power, before PCEN: its usual parameters are for samples of 32-bit integers."""
+PCEN_EPS = 1e-6
+"""epsilon of Wang et al. (2017), equation 1."""
 
 
 class Normalization(Settings):
-    """A level becomes (level - offset) / scale; both in dB re a full-scale sine."""
+    """A level becomes (level - offset) / scale; both in dB re a full-scale sine, or in PCEN."""
 
-    offset_db: Annotated[float, Field(ge=-1000, le=1000)]
-    scale_db: Annotated[float, Field(ge=1e-3, le=1000)]
+    offset: Annotated[float, Field(ge=-1000, le=1000)]
+    scale: Annotated[float, Field(ge=1e-3, le=1000)]
 
     def apply(self, level: Array) -> Array:
         """Decibels to normalised values, float32."""
-        return (level - np.float32(self.offset_db)) / np.float32(self.scale_db)
+        return (level - np.float32(self.offset)) / np.float32(self.scale)
 
     def undo(self, values: Array) -> Array:
         """Normalised values to decibels, float32."""
-        return values * np.float32(self.scale_db) + np.float32(self.offset_db)
+        return values * np.float32(self.scale) + np.float32(self.offset)
 
 
 class Moments(NamedTuple):
@@ -50,18 +55,19 @@ class Moments(NamedTuple):
         )
 
     def normalization(self) -> Normalization:
-        """Mean and standard deviation, the latter at least MIN_SCALE_DB."""
+        """Mean and standard deviation, the latter at least MIN_SCALE."""
         if self.cells == 0:
-            return Normalization(offset_db=0.0, scale_db=MIN_SCALE_DB)
+            return Normalization(offset=0.0, scale=MIN_SCALE)
         mean = self.total / self.cells
         variance = max(self.squares / self.cells - mean * mean, 0.0)
-        return Normalization(offset_db=mean, scale_db=max(variance**0.5, MIN_SCALE_DB))
+        return Normalization(offset=mean, scale=max(variance**0.5, MIN_SCALE))
 
 
 def to_db(power: Array, floor_db: float) -> Array:
     """10 log10 of power, clipped from below at floor_db: silence stays finite. Float32."""
     least = np.float32(10 ** (floor_db / 10))
-    level: Array = np.log10(np.maximum(power, least))
+    level: Array = np.maximum(power, least)
+    np.log10(level, out=level)
     level *= np.float32(10)
     np.maximum(level, np.float32(floor_db), out=level)
     return level
@@ -71,3 +77,47 @@ def to_power(level: Array) -> Array:
     """Inverse of `to_db` above its floor. Float32."""
     power: Array = np.power(np.float32(10), level / np.float32(10))
     return power
+
+
+def pcen(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[Array]:
+    """Per-channel energy normalisation of blocks (M, n) of power (Wang et al. 2017, equation 1).
+
+    Power is divided by its own running mean, so that steady noise and gain fall away and onsets
+    stay. The running mean is recursive: it begins at the first frame, and depends on all frames
+    before. How the blocks are cut changes no bit; a tile alone cannot be undone, for its running
+    mean is not in it. Power is clipped at floor_db first, which keeps digital silence finite.
+    """
+    import scipy.signal
+
+    smoothing = _smoothing(settings)
+    least = np.float32(10 ** (settings.floor_db / 10))
+    state = None
+    for block in blocks:
+        energy = np.maximum(block, least).astype(np.float64) * PCEN_SCALE
+        if state is None:
+            state = (1 - smoothing) * energy[:, :1]  # the mean is the first frame's energy
+        mean, state = scipy.signal.lfilter([smoothing], [1, smoothing - 1], energy, zi=state)
+        yield _compressed(energy, mean, settings).astype(np.float32)
+
+
+def quiet_level(settings: PrepSettings) -> float:
+    """The level of lasting silence: what fills a tile behind the end of its recording."""
+    if settings.normalization != "pcen":
+        return settings.floor_db
+    energy = np.array(PCEN_SCALE * 10 ** (settings.floor_db / 10))
+    return float(_compressed(energy, energy, settings))
+
+
+def _smoothing(settings: PrepSettings) -> float:
+    """Share of the new frame in the running mean whose -3 dB point is that time constant's."""
+    frames = settings.pcen_time_constant * settings.sample_rate / settings.hop_length
+    return float((np.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2))
+
+
+def _compressed(
+    energy: NDArray[np.float64], mean: NDArray[np.float64], settings: PrepSettings
+) -> NDArray[np.float64]:
+    gain, bias, power = settings.pcen_gain, settings.pcen_bias, settings.pcen_power
+    ratio = energy / (PCEN_EPS + mean) ** gain
+    compressed: NDArray[np.float64] = (ratio + bias) ** power - bias**power
+    return compressed

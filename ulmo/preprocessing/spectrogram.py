@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
-from ulmo.preprocessing.normalize import Moments, Normalization, to_db
+from ulmo.preprocessing.normalize import Moments, Normalization, pcen, quiet_level, to_db
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
 Array = NDArray[np.float32]
@@ -25,10 +25,12 @@ class NormalizedTile(NamedTuple):
     normalization: Normalization
 
 
-def levels(samples: Iterable[Array], frontend: FrontEnd, floor_db: float) -> Iterator[Array]:
-    """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine."""
-    for power in stream_power(frontend, samples):
-        yield to_db(power, floor_db)
+def levels(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Iterator[Array]:
+    """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN."""
+    power = stream_power(frontend, samples)
+    if settings.normalization == "pcen":
+        return pcen(power, settings)
+    return (to_db(block, settings.floor_db) for block in power)
 
 
 def normalized_tiles(
@@ -36,18 +38,19 @@ def normalized_tiles(
 ) -> Iterator[NormalizedTile]:
     """Tiles of one channel, normalised as the settings say.
 
-    `corpus` are the constants of that mode. The mode `recording` reads the source twice.
+    `corpus` are the constants of the modes `corpus` and `pcen`. The mode `recording` reads the
+    source twice.
     """
     own = settings.normalization == "tile"
     constants = None if own else _constants(source, frontend, settings, corpus)
     tiles = cut_tiles(
-        levels(source(), frontend, settings.floor_db),
+        levels(source(), frontend, settings),
         tile_size=settings.tile_size,
         overlap=settings.overlap,
-        fill=settings.floor_db,
+        fill=quiet_level(settings),
     )
     for tile in tiles:
-        yield _normalize(tile, constants)
+        yield normalize_tile(tile, constants)
 
 
 def normalized_levels(
@@ -64,27 +67,30 @@ def normalized_levels(
             yield tile.values[:, : tile.valid_frames, 0]
         return
     constants = _constants(source, frontend, settings, corpus)
-    for block in levels(source(), frontend, settings.floor_db):
+    for block in levels(source(), frontend, settings):
         yield constants.apply(block)
 
 
-def measure(samples: Iterable[Array], frontend: FrontEnd, floor_db: float) -> Moments:
+def measure(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Moments:
     """Moments of the levels of some samples."""
-    return sum((Moments.of(block) for block in levels(samples, frontend, floor_db)), Moments())
+    return sum((Moments.of(block) for block in levels(samples, frontend, settings)), Moments())
 
 
 def _constants(
     source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
 ) -> Normalization:
-    """The constants that hold for all of a recording, in the modes `recording` and `corpus`."""
+    """The constants that hold for all of a recording: its own, or the corpus's."""
     if settings.normalization == "recording":
-        return measure(source(), frontend, settings.floor_db).normalization()
+        return measure(source(), frontend, settings).normalization()
     if corpus is None:
-        raise UserError("normalization 'corpus' needs its constants: pass normalization=")
+        raise UserError(
+            f"normalization {settings.normalization!r} needs its constants: pass normalization="
+        )
     return corpus
 
 
-def _normalize(tile: Tile, constants: Normalization | None) -> NormalizedTile:
+def normalize_tile(tile: Tile, constants: Normalization | None) -> NormalizedTile:
+    """A tile of levels, normalised with some constants or, without any, by itself."""
     if constants is None:
         constants = Moments.of(tile.values[:, : tile.valid_frames]).normalization()
     values = constants.apply(tile.values)[..., None]

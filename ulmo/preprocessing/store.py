@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ulmo.config import PrepSettings, Settings, UserError, canonical_json
+from ulmo.config import AugmentSettings, PrepSettings, Settings, UserError, canonical_json
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 
@@ -34,13 +34,16 @@ TILES_SCHEMA = pa.schema(
         ("row", pa.int32()),  # tile in the shard
         ("recording", pa.string()),  # path below AUDIO_DIR, as in recordings.parquet
         ("channel", pa.int32()),  # null: the mean of all
+        ("tile", pa.int32()),  # its number in the channel, the same for all of its views
+        ("view", pa.int32()),  # 0: the tile itself
+        ("augmentation", pa.string()),  # JSON: what the view was made with; null in view 0
         ("start_sample", pa.int64()),  # centre of the first frame, at the settings' sample_rate
         ("start_s", pa.float64()),
         ("start_utc", pa.timestamp("us", tz="UTC")),
         ("valid_frames", pa.int32()),  # what follows is filling
-        ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset
+        ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset; null for PCEN
         ("norm_scale_db", pa.float64()),
-        ("peak_level_db", pa.float64()),  # the loudest cell of the valid frames
+        ("peak_level_db", pa.float64()),  # the loudest cell of the valid frames; null for PCEN
         ("crc32c", pa.uint32()),  # of the tile's bytes
     ]
 )
@@ -69,10 +72,11 @@ class Manifest(Settings):
 
     schema_version: Literal[1] = 1
     settings: PrepSettings
+    augment: AugmentSettings = AugmentSettings()
     plan: Annotated[str, Field(max_length=64)]
     """Hash over the list of input files; another list is another job."""
     normalization: Normalization | None = None
-    """The constants of the mode `corpus`."""
+    """The constants of the modes `corpus` and `pcen`."""
     complete: bool = False
     recordings: int = 0
     tiles: int = 0
@@ -113,7 +117,8 @@ def checksum(tile: Array) -> int:
 
 def tiles_fingerprint(manifest: Manifest, checksums: Iterable[int]) -> str:
     """SHA-256 over the settings, the constants and the tiles' checksums in order."""
-    head = canonical_json(manifest.model_dump(mode="json", include={"settings", "normalization"}))
+    named = {"settings", "augment", "normalization"}
+    head = canonical_json(manifest.model_dump(mode="json", include=named))
     return sha256(head.encode() + np.fromiter(checksums, np.dtype("<u4")).tobytes()).hexdigest()
 
 
@@ -151,6 +156,7 @@ class TileStore:
         self.table = _read_table(folder / "tiles.parquet", TILES_SCHEMA)
         self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
+        self.views: NDArray[np.int32] = self.table["view"].to_numpy()
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)
         self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
@@ -173,19 +179,27 @@ class TileStore:
         """Tiles (n, M, M, 1) by their rows in tiles.parquet; UserError where one is damaged."""
         return np.stack([self._tile(index) for index in indices])
 
+    @property
+    def in_decibels(self) -> bool:
+        """False where the tiles are PCEN, from which no level can be told."""
+        return self.manifest.settings.normalization != "pcen"
+
     def renormalize(self, constants: Normalization) -> None:
         """From now on, give every tile as these constants would have made it."""
         self._constants = constants
-        self.offsets_db = np.full_like(self.offsets_db, constants.offset_db)
-        self.scales_db = np.full_like(self.scales_db, constants.scale_db)
+        if self.in_decibels:
+            self.offsets_db = np.full_like(self.offsets_db, constants.offset)
+            self.scales_db = np.full_like(self.scales_db, constants.scale)
 
     def normalization(self, index: int) -> Normalization:
         """How one tile is normalised."""
         return self._constants or self._made_with(index)
 
     def _made_with(self, index: int) -> Normalization:
+        if not self.in_decibels and self.manifest.normalization is not None:
+            return self.manifest.normalization
         row = self.table.slice(index, 1).to_pylist()[0]
-        return Normalization(offset_db=row["norm_offset_db"], scale_db=row["norm_scale_db"])
+        return Normalization(offset=row["norm_offset_db"], scale=row["norm_scale_db"])
 
     def _tile(self, index: int) -> Array:
         name, row, expected = self._places[index]

@@ -54,6 +54,34 @@ def cut_tiles(
         yield Tile(values, start, valid)
 
 
+def cut_tiles_at(
+    blocks: Iterable[Array], starts: Iterable[int], *, tile_size: int, fill: float
+) -> Iterator[Tile]:
+    """Cut tiles (M, M) that begin at given frames, in rising order, out of blocks (M, n).
+
+    One that would begin behind the end begins at the last frame. Without any frame there is no
+    tile.
+    """
+    stream = iter(blocks)
+    held = np.empty((tile_size, 0), np.float32)
+    first = 0  # the frame that `held` begins with
+    for start in starts:
+        while first + held.shape[1] < start + tile_size:
+            block = next(stream, None)
+            if block is None:
+                break
+            skipped = max(min(start - first, held.shape[1] - 1), 0)
+            held = np.concatenate([held[:, skipped:], block], axis=1)
+            first += skipped
+        if not held.shape[1]:
+            return
+        begin = min(start - first, held.shape[1] - 1)
+        found = held[:, begin : begin + tile_size]
+        values = np.full((tile_size, tile_size), fill, np.float32)
+        values[:, : found.shape[1]] = found
+        yield Tile(values, first + begin, found.shape[1])
+
+
 def join_tiles(tiles: Iterable[Tile], *, overlap: int = 0) -> Array:
     """The spectrogram (M, frames) that was cut: overlaps shown once, filling dropped."""
     pieces = [

@@ -24,7 +24,7 @@ FRONTENDS: dict[str, Callable[[PrepSettings], FrontEnd]] = {
 __all__ = ["FRONTENDS", "FrontEnd", "build_frontend", "count_frames", "stream_power"]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def build_frontend(settings: PrepSettings) -> FrontEnd:
     """The front end that the settings name; UserError where it cannot meet them."""
     if settings.frontend not in FRONTENDS:
