@@ -176,6 +176,46 @@ def train(
     click.echo(train_summary(summary))
 
 
+@ulmo.command(context_settings=CONTEXT)
+@click.argument("file", type=PATH)
+@click.option(
+    "--frontend",
+    "frontends",
+    type=Lazy(lambda: ["all", *_frontends()]),
+    multiple=True,
+    default=["all"],
+    help="One panel each; may be given several times.  [default: all]",
+)
+@click.option("--start", type=click.FloatRange(0), default=0.0, help="First second.  [default: 0]")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How many.  [to the end]")
+@click.option("--out", type=PATH, help="The picture.  [default: FILE.png beside the recording]")
+@settings_options(PrepSettings, without={"frontend"})
+@config_option
+@guarded
+def show(
+    file: Path,
+    frontends: tuple[str, ...],
+    start: float,
+    seconds: float | None,
+    out: Path | None,
+    config: Path | None,
+    **flags: Any,
+) -> None:
+    """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
+    from ulmo.pipelines.show import show as draw
+    from ulmo.preprocessing.audio import RefusedError
+    from ulmo.report import shown_lines
+
+    settings = PrepSettings.read(_merge(config, "prep", given(flags, PrepSettings)))
+    names = _frontends() if "all" in frontends else frontends
+    picture = out or file.with_name(f"{file.name}.png")
+    try:
+        shown = draw(file, picture, names, settings, start=start, seconds=seconds)
+    except RefusedError as refusal:
+        _fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
+    click.echo(shown_lines(shown))
+
+
 @ulmo.command("eval", context_settings=CONTEXT)
 @click.argument("run_dir", type=PATH)
 @click.argument("tiles_dir", type=PATH)

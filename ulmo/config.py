@@ -62,7 +62,7 @@ class PrepSettings(Settings):
     """Highest frequency of `mel`. If left out: sample_rate / 2."""
     bins_per_octave: Annotated[int, Field(ge=1, le=512)] | None = None
     """Of `cqt`. If left out: the fewest with which M bins from fmin stay below Nyquist."""
-    wavelet: Annotated[str, Field(pattern=r"^[a-z]{1,8}[0-9]{0,3}$")] = "sym8"
+    wavelet: Annotated[str, Field(pattern=r"^[a-z]{1,8}[0-9]{0,3}$")] = "sym20"
     """Orthogonal wavelet of `dwt` and `wpt`, by its name in PyWavelets."""
     wavelet_level: Annotated[int, Field(ge=1, le=16)] | None = None
     """Levels of `dwt` and `wpt`. If left out: 7 for `dwt`; the fewest with M packets for `wpt`."""

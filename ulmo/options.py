@@ -1,6 +1,6 @@
 """Command-line options made from settings: one for each field, told by its docstring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -55,16 +55,21 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
 
 def settings_options(
-    settings: type[Settings], tables: dict[str, Callable[[], list[str]]] | None = None
+    settings: type[Settings],
+    tables: dict[str, Callable[[], list[str]]] | None = None,
+    *,
+    without: Container[str] = (),
 ) -> Callable[[F], F]:
     """Add an option for each field; those that the user gives arrive as keyword arguments.
 
-    Bounds are checked by the settings themselves. `tables` names the choices of a field.
+    Bounds are checked by the settings themselves. `tables` names the choices of a field; fields
+    in `without` get no option.
     """
 
     def add(function: F) -> F:
         for name, field in reversed(settings.model_fields.items()):
-            function = _option(name, field, (tables or {}).get(name))(function)
+            if name not in without:
+                function = _option(name, field, (tables or {}).get(name))(function)
         return function
 
     return add

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.evaluate import Evaluation
     from ulmo.pipelines.prep import PrepSummary
+    from ulmo.pipelines.show import Shown
     from ulmo.pipelines.tokenize import Tokenized
     from ulmo.pipelines.train import TrainSummary
 
@@ -166,6 +167,17 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
     if batches:
         lines += ["", *_batch_rows(evaluation.batches)]
     lines += ["", f"written to  {evaluation.report}"]
+    return "\n".join(lines)
+
+
+def shown_lines(shown: "Shown") -> str:
+    """What was drawn, and what of it the settings leave out."""
+    lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
+    if shown.bandwidth_hz < shown.sample_rate / 2:
+        lines.append(
+            f"its sample rate is {shown.sample_rate} Hz: "
+            f"--sample-rate {shown.sample_rate} shows all of it"
+        )
     return "\n".join(lines)
 
 

@@ -81,6 +81,7 @@ def real_speech(samples):
 SIGNALS = {
     "noise": noise,
     "tones": lambda samples: 0.4 * (sine(samples, 0.0501, 1) + sine(samples, 0.203, 1)),
+    "low tones": lambda samples: 0.4 * (sine(samples, 0.0011, 1) + sine(samples, 0.0032, 1)),
     "chirp": chirp,
     "impulses": lambda samples: impulses(samples, samples // 3, samples // 2 + 7),
     "calls": lambda samples: recorded(samples, SAMPLES / "harmonic_calls.wav"),

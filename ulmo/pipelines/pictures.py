@@ -1,14 +1,11 @@
 """Pictures of a run: tiles beside their reconstructions, and the curves of the losses."""
 
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from ulmo.pipelines.axes import mark_hertz, to_png
 from ulmo.pipelines.csvlog import read_log
 from ulmo.pipelines.data import Indices
 from ulmo.pipelines.measure import Model
@@ -16,10 +13,6 @@ from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
 
 PICTURE_TILES = 4
-TICKS_HZ = (1, 2, 5)
-"""Decades are marked at these multiples, as on any logarithmic axis."""
-TICK_SPACE = 1 / 28
-"""Of the axis that a mark keeps free above it: its label's height, about."""
 
 
 def spread_rows(store: TileStore, rows: Indices) -> Indices:
@@ -50,11 +43,11 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes
             image = axis.pcolormesh(seconds, bins, panel, vmin=low, vmax=high, cmap="magma")
             axis.set_title(f"{store.recordings[row]}: {kind}", fontsize=8)
             axis.set_xlabel("time (s)")
-            _mark_hertz(axis, frequencies)
+            mark_hertz(axis, frequencies)
         figure.colorbar(
             image, ax=grid[i], label="dB re full scale" if store.in_decibels else "PCEN"
         )
-    return _png(figure)
+    return to_png(figure)
 
 
 def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
@@ -78,22 +71,4 @@ def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
     for axis in (left, right):
         axis.legend()
         axis.grid(alpha=0.3)
-    return _png(figure)
-
-
-def _mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
-    """Ticks at round frequencies, where the bins' centres put them."""
-    decades = 10.0 ** np.arange(0, 7)
-    marks = np.sort([multiple * decade for multiple in TICKS_HZ for decade in decades])
-    marks = marks[(marks >= frequencies[0]) & (marks <= frequencies[-1])]
-    places = np.interp(marks, frequencies, np.arange(len(frequencies)) + 0.5)
-    apart = np.diff(places, append=np.inf) > len(frequencies) * TICK_SPACE
-    axis.set_yticks(places[apart], [f"{mark:g}" for mark in marks[apart]], fontsize=7)
-    axis.set_ylabel("frequency (Hz)")
-
-
-def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
-    return buffer.getvalue()
+    return to_png(figure)

@@ -1,0 +1,200 @@
+"""ulmo show: one recording through any or all front ends, as one picture.
+
+recording -> levels of each front end -> columns -> panels, tile borders marked
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.pipelines.axes import mark_hertz, to_png
+from ulmo.preprocessing.atomic import publish
+from ulmo.preprocessing.audio import (
+    Recording,
+    RefusedError,
+    channel_list,
+    open_recording,
+    pick_channel,
+    resample,
+)
+from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.spectrogram import levels
+
+Array = NDArray[np.float32]
+
+MAX_COLUMNS = 2400
+"""Of a panel: about two for each pixel. A longer recording shows several frames in each."""
+RANGE_DB = 80.0
+"""Decibels from the loudest colour to the faintest."""
+MIN_BORDER_PIXELS = 6
+PANEL_INCHES = (12.0, 2.4)
+DPI = 100
+
+
+class Panel(NamedTuple):
+    """A recording through one front end."""
+
+    name: str
+    values: Array  # (M, columns)
+    frames: int
+    frames_a_column: int
+    frontend: FrontEnd
+
+
+class Shown(NamedTuple):
+    """What a picture shows."""
+
+    picture: Path
+    seconds: float
+    sample_rate: int
+    """The recording's own, in hertz."""
+    bandwidth_hz: float
+    """What the picture can show: half the lower of the two rates."""
+
+
+def show(
+    path: Path,
+    picture: Path,
+    frontends: Sequence[str],
+    settings: PrepSettings,
+    *,
+    start: float = 0.0,
+    seconds: float | None = None,
+) -> Shown:
+    """Draw a recording, or some seconds of it, and write the PNG.
+
+    Raises UserError for settings that a front end cannot meet, and RefusedError for a recording
+    that cannot be read.
+    """
+    chosen = [settings.model_copy(update={"frontend": name}) for name in frontends]
+    for each in chosen:
+        build_frontend(each)
+    if settings.channels == "each":
+        raise UserError("one picture shows one channel: set channels to mix, or to a number")
+    with open_recording(path) as recording:
+        panels = [_panel(recording, each, start, seconds) for each in chosen]
+        rate = recording.sample_rate
+    if not panels[0].frames:
+        raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
+    image = draw(panels, settings, title=path.name, start=start)
+    with publish(picture) as file:
+        file.write(image)
+    return Shown(
+        picture,
+        seconds=panels[0].frames * settings.hop_length / settings.sample_rate,
+        sample_rate=rate,
+        bandwidth_hz=min(rate, settings.sample_rate) / 2,
+    )
+
+
+def draw(panels: Sequence[Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
+    """PNG: a panel a front end, seconds and hertz on the axes, a line where a tile begins."""
+    width, height = PANEL_INCHES
+    figure = Figure(figsize=(width, height * len(panels) + 0.6), layout="constrained", dpi=DPI)
+    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    hop_s = settings.hop_length / settings.sample_rate
+    for axis, panel in zip(axes, panels, strict=True):
+        values = panel.values
+        loudest = float(np.percentile(values, 99.95))
+        quietest = float(values.min())
+        if settings.normalization != "pcen":
+            quietest = max(quietest, loudest - RANGE_DB)
+        columns = values.shape[1]
+        extent = (
+            start - 0.5 * hop_s,
+            start + (columns * panel.frames_a_column - 0.5) * hop_s,
+            0,
+            len(values),
+        )
+        image = axis.imshow(
+            values,
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            vmin=quietest,
+            vmax=max(loudest, quietest + 1e-3),
+            cmap="magma",
+            interpolation="nearest",
+        )
+        axis.set_xlim(extent[0], start + (panel.frames - 0.5) * hop_s)
+        mark_hertz(axis, panel.frontend.frequencies)
+        axis.set_title(_caption(panel, settings), fontsize=9, loc="left")
+        _mark_tiles(axis, panel, settings, start)
+        unit = "PCEN" if settings.normalization == "pcen" else "dB re full scale"
+        figure.colorbar(image, ax=axis, label=unit, pad=0.01)
+    axes[-1].set_xlabel("time (s)")
+    figure.suptitle(title, fontsize=10)
+    return to_png(figure)
+
+
+def pooled(blocks: Iterable[Array]) -> tuple[Array, int, int]:
+    """Blocks (M, n) as at most MAX_COLUMNS columns, frames a column, and frames in all.
+
+    A column is the loudest of its frames, so that a short call is seen in a long recording.
+    Whenever there are too many columns, two become one: the length need not be known.
+    """
+    kept: list[Array] = []
+    rest: Array | None = None
+    width, columns, frames = 1, 0, 0
+    for block in blocks:
+        frames += block.shape[1]
+        block = block if rest is None else np.concatenate([rest, block], axis=1)
+        whole = block.shape[1] // width * width
+        kept.append(_loudest(block[:, :whole], width))
+        rest = block[:, whole:]
+        columns += kept[-1].shape[1]
+        while columns > MAX_COLUMNS:
+            joined = np.concatenate(kept, axis=1)
+            even = joined.shape[1] // 2 * 2
+            kept = [_loudest(joined[:, :even], 2)]
+            if even < joined.shape[1]:  # an odd column waits for its other half
+                rest = np.concatenate([np.repeat(joined[:, even:], width, axis=1), rest], axis=1)
+            width, columns = 2 * width, kept[0].shape[1]
+    if rest is not None and rest.shape[1]:
+        kept.append(rest.max(axis=1, keepdims=True))
+    return (np.concatenate(kept, axis=1) if kept else np.empty((0, 0), np.float32)), width, frames
+
+
+def _loudest(block: Array, width: int) -> Array:
+    found: Array = block.reshape(len(block), -1, width).max(axis=2)
+    return found
+
+
+def _panel(
+    recording: Recording, settings: PrepSettings, start: float, seconds: float | None
+) -> Panel:
+    frontend = build_frontend(settings)
+    (channel,) = channel_list(settings.channels, recording.channels)
+    rate = recording.sample_rate
+    length = None if seconds is None else max(round(seconds * rate), 1)
+    first = round(start * rate)
+    if recording.frames and first >= recording.frames:
+        raise RefusedError("too_short", f"it ends before {start:g} s")
+    blocks = recording.blocks(first, length)
+    samples = resample(pick_channel(blocks, channel), rate, settings.sample_rate)
+    values, width, frames = pooled(levels(samples, frontend, settings))
+    return Panel(settings.frontend, values, frames, width, frontend)
+
+
+def _caption(panel: Panel, settings: PrepSettings) -> str:
+    step_ms = 1000 * settings.hop_length / settings.sample_rate
+    text = f"{panel.name}: {len(panel.values)} bins, {panel.frames} frames of {step_ms:g} ms"
+    if panel.frames_a_column > 1:
+        text += f", each column the loudest of {panel.frames_a_column}"
+    return text
+
+
+def _mark_tiles(axis: Any, panel: Panel, settings: PrepSettings, start: float) -> None:
+    """A line where each tile begins; without them where they would hide the picture."""
+    pixels = PANEL_INCHES[0] * DPI * settings.tile_hop / panel.frames
+    if pixels < MIN_BORDER_PIXELS:
+        return
+    hop_s = settings.hop_length / settings.sample_rate
+    for frame in islice(range(0, panel.frames, settings.tile_hop), 1, None):
+        axis.axvline(start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8)
