@@ -14,6 +14,11 @@ hypothesis.settings.register_profile("ulmo", deadline=None)  # the cores may be 
 hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
+CONSTANTS = {
+    "corpus": Normalization(offset=-45.5, scale=17.25),
+    "pcen": Normalization(offset=0.375, scale=0.5),
+}
+"""Of the modes that learn them from the corpus."""
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +45,9 @@ def make_bundle():
             name: rng.normal(0, 0.3, shape).astype(np.float32)
             for name, shape in weight_shapes(model).items()
         }
-        corpus = prep.normalization == "corpus"
         values = {
             "prep": prep,
-            "normalization": Normalization(offset=-45.5, scale=17.25) if corpus else None,
+            "normalization": CONSTANTS.get(prep.normalization),
             "model": model,
             "weights": weights,
             "encoder": encoder_graph(model, weights).SerializeToString(deterministic=True),

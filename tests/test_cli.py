@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tests.conftest import SAMPLES
 from ulmo import cli
-from ulmo.config import Config, ModelSettings, PrepSettings, TrainSettings
+from ulmo.config import AugmentSettings, Config, ModelSettings, PrepSettings, TrainSettings
 
 TINY = ("--frontend", "stft", "-M", "32", "--sample-rate", "8000", "--hop-length", "64")
 MODEL = ("--EMB", "4", "--CB", "16", "--width", "8", "--time-stride", "4")
@@ -91,6 +91,12 @@ def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
         (("--frontend", "cqt", "--bins-per-octave", "4"), ("set bins_per_octave to 29",)),
         (("--hop-length", "600"), ("hop_length 600", "set hop_length to")),
         (("--frontend", "stft", "--n-fft", "256"), ("n_fft 256", "448")),
+        (("--views", "0"), ("views = 0",)),
+        (("--pcen-gain", "1.5"), ("pcen_gain = 1.5",)),
+        (("--hop-factors", "a,b"), ("--hop-factors", "'a,b' is not numbers with commas")),
+        (("--hop-factors", "0.8,"), ("'0.8,' is not numbers with commas",)),
+        (("--hop-factors", "1,nan"), ("hop_factors.1 = nan",)),
+        (("--views", "2", "--hop-factors", "4"), ("hop_factors 4", "hop_length 640")),
     ],
 )
 def test_prep_refuses_settings_before_it_begins(flags, words, tmp_path):
@@ -131,6 +137,34 @@ def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):
 def test_train_refuses_folders_that_do_not_fit(trained, tiny_tiles, tmp_path):
     assert_refused(run(cli.train, tmp_path / "none", tmp_path / "run"), "ulmo-prep AUDIO_DIR")
     assert_refused(run(cli.train, tiny_tiles, trained, *MODEL), "go on with --resume")
+
+
+def test_help_names_each_setting_of_a_view_and_its_default():
+    shown = " ".join(run(cli.prep, "--help").stdout.split())
+    for words in (
+        "--views INTEGER",
+        "--hop-factors X,Y,...",
+        "[default: 0.8,1,1.25]",
+        "--window-factors X,Y,...",
+        "--pcen-time-constant FLOAT",
+        "corpus|recording|tile|pcen",
+    ):
+        assert words in shown
+
+
+def test_printed_settings_of_views_come_back_through_a_file(tmp_path):
+    flags = ("--views", 3, "--hop-factors", "0.8,1", "--noise-db", -50, "--normalization", "pcen")
+    printed = run(cli.prep, "x", "y", *flags, "--print-config")
+    read = Config.read(tomllib.loads(printed.stdout))
+    assert read.augment == AugmentSettings(views=3, hop_factors=(0.8, 1), noise_db=-50)
+    assert read.prep == PrepSettings(normalization="pcen")
+    path = tmp_path / "settings.toml"
+    path.write_text(printed.stdout)
+    again = run(cli.prep, "x", "y", "--config", path, "--print-config")
+    assert again.stdout == printed.stdout
+    over = run(cli.prep, "x", "y", "--config", path, "--hop-factors", "2", "--print-config")
+    expected = read.augment.model_copy(update={"hop_factors": (2.0,)})
+    assert Config.read(tomllib.loads(over.stdout)).augment == expected
 
 
 def test_every_command_answers_h():

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ulmo.config import (
+    AugmentSettings,
     Config,
     ModelSettings,
     PrepSettings,
@@ -17,7 +18,12 @@ from ulmo.config import (
     to_toml,
 )
 
-GROUPS = {"prep": PrepSettings, "model": ModelSettings, "train": TrainSettings}
+GROUPS = {
+    "prep": PrepSettings,
+    "augment": AugmentSettings,
+    "model": ModelSettings,
+    "train": TrainSettings,
+}
 
 BOUNDS = {
     PrepSettings: {
@@ -32,8 +38,25 @@ BOUNDS = {
         "floor_db": ((-300.0, -20.0), (-300.1, -19.9)),
         "overlap": ((0, 223), (-1,)),
         "frontend": (("mel", "another_1"), ("", "Mel", "../mel", "mel\n")),
-        "normalization": (("corpus", "recording", "tile"), ("", "none")),
+        "normalization": (("corpus", "recording", "tile", "pcen"), ("", "none")),
+        "pcen_gain": ((0.0, 1.0), (-0.1, 1.1)),
+        "pcen_bias": ((0.0, 1e6), (-0.1, 1.1e6)),
+        "pcen_power": ((1e-6, 1.0), (0.0, 1.1)),
+        "pcen_time_constant": ((1e-6, 3600.0), (0.0, 3600.1)),
+        "wavelet": (("haar", "sym8", "coif17"), ("", "Sym8", "8", "db1234", "../sym8", "sym8\n")),
+        "wavelet_level": ((1, 16, None), (0, 17)),
         "channels": (("mix", "each", "0", "9999"), ("", "-1", "12345", "left", "mix ")),
+    },
+    AugmentSettings: {
+        "views": ((1, 64), (0, 65)),
+        "view_seed": ((0, 2**31 - 1), (-1, 2**31)),
+        "rate_spread": ((0.0, 0.5), (-0.1, 0.51)),
+        "hop_factors": (((0.1,), (10.0,) * 8), ((), (1.0,) * 9)),
+        "window_factors": (((0.1,), (10.0,) * 8), ((), (1.0,) * 9)),
+        "gain_spread_db": ((0.0, 60.0), (-0.1, 60.1)),
+        "noise_db": ((-200.0, 0.0), (-200.1, 0.1)),
+        "time_mask": ((0.0, 0.9), (-0.1, 0.91)),
+        "frequency_mask": ((0.0, 0.9), (-0.1, 0.91)),
     },
     ModelSettings: {
         "tile_size": ((8, 2048), (7, 2049, 0)),
@@ -110,6 +133,13 @@ def test_a_value_beyond_is_refused_by_name(settings, name, value):
     assert complaint(settings, {name: value}).startswith(f"{name} = {value!r}: ")
 
 
+@pytest.mark.parametrize("value", [0.09, 10.1, math.nan, math.inf, "wide"])
+@pytest.mark.parametrize("name", ["hop_factors", "window_factors"])
+def test_a_factor_beyond_its_bounds_is_refused_by_its_place(name, value):
+    text = complaint(AugmentSettings, {name: (1.0, value)})
+    assert text.startswith(f"{name}.1 = {value!r}: ")
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "loud", [], {}])
 @pytest.mark.parametrize(
     ("settings", "name"),
@@ -167,8 +197,20 @@ def test_settings_are_frozen(settings):
         setattr(made, name, getattr(made, name))
 
 
+def test_the_file_has_a_table_for_each_group():
+    assert {name: type(made) for name, made in Config()} == GROUPS
+
+
+@pytest.mark.parametrize(
+    ("mode", "learned"), [("corpus", True), ("pcen", True), ("recording", False), ("tile", False)]
+)
+def test_which_modes_learn_constants_from_the_corpus(mode, learned):
+    assert PrepSettings(normalization=mode).learns_constants is learned
+
+
 UNUSUAL = {
     "prep": {"frontend": "cqt", "fmin": 32.5, "floor_db": -90, "channels": "each", "n_fft": 512},
+    "augment": {"views": 3, "hop_factors": (0.75, 1.5), "window_factors": (0.1 + 0.2,)},
     "model": {"tile_size": 100, "ema_coeff": 0.1 + 0.2, "time_stride": 5},
     "train": {"max_minutes": 1.5, "mixed_precision": True, "learning_rate": 1e-4},
 }
@@ -202,6 +244,8 @@ def test_reading_toml_leaves_the_defaults_out(tmp_path):
         (b"[prep]\nhop = 160\n", "unknown setting 'prep.hop'"),
         (b"[preparation]\n", "unknown setting 'preparation'"),
         (b"model = 3\n", "model = 3: "),
+        (b"[augment]\nhop_factors = 0.8\n", "augment.hop_factors = 0.8: "),
+        (b"[augment]\nhop_factors = [1, nan]\n", "augment.hop_factors.1 = nan: "),
         (b"[model]\ntile_size = 8\n", "frequency_stride must be at most"),
     ],
 )

@@ -40,6 +40,13 @@ def store_of(*counts):
     return Store(np.array(names, dtype=str))
 
 
+def with_views(store, views):
+    """The same with so many rows a tile, of which the first is the tile itself."""
+    repeated = store._replace(recordings=np.repeat(store.recordings, views))
+    rows = np.arange(len(repeated.recordings))
+    return repeated._replace(others=tuple(rows[rows % views > 0]))
+
+
 def held_out(store, fraction, seed=0):
     return set(store.recordings[split_by_recording(store, fraction, seed).validation])
 
@@ -57,6 +64,26 @@ def test_no_recording_is_on_both_sides_and_every_tile_is_on_one(counts, fraction
     assert list(train) == sorted(train)
     assert list(validation) == sorted(validation)
     assert len(train) > 0
+
+
+@given(
+    counts=st.lists(st.integers(1, 5), min_size=2, max_size=9),
+    views=st.integers(2, 4),
+    seed=st.integers(0, 99),
+)
+def test_training_has_every_view_and_validation_the_tiles_alone(counts, views, seed):
+    store = with_views(store_of(*counts), views)
+    train, validation = split_by_recording(store, 0.5, seed)
+    chosen = np.unique(store.recordings[validation])
+    assert len(chosen) > 0
+    assert (store.views[validation] == 0).all()
+    assert len(validation) * views == np.isin(store.recordings, chosen).sum()
+    np.testing.assert_array_equal(train, np.flatnonzero(~np.isin(store.recordings, chosen)))
+
+
+def test_views_change_nothing_about_who_is_held_out():
+    store = store_of(*[2] * 12)
+    assert held_out(with_views(store, 3), 0.3) == held_out(store, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +180,16 @@ def test_loudness_is_that_of_loops(strides, loud_store):
     np.testing.assert_array_equal(loudness.sound(store.tiles, np.arange(9)), expected)
     some = np.array([7, 2, 5])
     np.testing.assert_array_equal(loudness.sound(store.read(some), some), expected[some])
+
+
+def test_all_tokens_of_pcen_are_sound(loud_store):
+    """No level can be told from it: the columns that would say are not numbers."""
+    _, store = loud_store
+    unknown = np.full(9, np.nan, np.float32)
+    pcen = store._replace(
+        in_decibels=False, offsets_db=unknown, scales_db=unknown, peaks_db=unknown
+    )
+    model = ModelSettings(tile_size=8, frequency_stride=3, time_stride=5)
+    sound = Loudness(pcen, model).sound(store.tiles[:4], np.arange(4))
+    assert (sound.dtype, sound.shape) == (np.bool_, (4, 2, 3))
+    assert sound.all()

@@ -209,7 +209,7 @@ class TestBlocks:
     def test_segments_are_slices(self, data):
         length = data.draw(st.integers(1, 40))
         step = data.draw(st.integers(1, length))
-        lead = data.draw(st.integers(0, 60))
+        lead = data.draw(st.integers(0, length))
         whole = np.arange(data.draw(st.integers(0, 200)), dtype=np.float32)
         cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=8))
         cutter = _Segments(length, step, lead=lead)
@@ -257,7 +257,7 @@ REFUSED = [
     ("cwt", {"tile_size": 64, "hop_length": 500_000}, {"hop_length": 2573}),
     ("dwt", {"tile_size": 8, "wavelet_level": 8}, {"wavelet_level": 7}),
     ("dwt", {"wavelet": "morl"}, {"wavelet": "sym8"}),
-    ("dwt", {"wavelet_level": 16, "hop_length": 333}, {"hop_length": 65536}),
+    ("dwt", {"wavelet_level": 10, "hop_length": 16385}, {"hop_length": 17408}),
     ("wpt", {"tile_size": 65, "wavelet_level": 6}, {"wavelet_level": 7}),
     ("wpt", {"wavelet": "sym99"}, {"wavelet": "sym8"}),
     ("wpt", {"hop_length": 99_999}, {"hop_length": 100_096}),
@@ -285,9 +285,9 @@ class TestRefusals:
     def test_a_biorthogonal_wavelet_is_refused(self, name):
         """PrepSettings refuse its name already, for its dot: this one goes past them."""
         made = settings_of(name).model_copy(update={"wavelet": "bior2.2"})
-        with pytest.raises(UserError, match="^wavelet 'bior2.2' .*: set wavelet to sym8$"):
+        with pytest.raises(UserError, match=r"^wavelet 'bior2\.2' .*: set wavelet to sym8$"):
             build_frontend(made)
-        with pytest.raises(UserError, match="^wavelet: [^\n]*$"):
+        with pytest.raises(UserError, match=r"^wavelet = 'bior2\.2': [^\n]*$"):
             PrepSettings.read({"frontend": name, "wavelet": "bior2.2"})
 
     def test_an_unknown_front_end_is_refused_with_the_names_of_the_known(self):

@@ -13,7 +13,8 @@ from ulmo.preprocessing.spectrogram import (
 from ulmo.preprocessing.tiles import Tile, join_tiles
 
 SIZE, HOP, FRAMES = 16, 20, 45
-MODES = ("corpus", "recording", "tile")
+MODES = ("corpus", "recording", "tile", "pcen")
+IN_DECIBELS = ("corpus", "recording", "tile")
 CORPUS = Normalization(offset=-50, scale=12.5)
 NOISE = np.random.default_rng(0).normal(0, 0.1, FRAMES * HOP - 3).astype(np.float32)
 NOISE[:200] *= 0.01  # the tiles are of different loudness
@@ -25,7 +26,7 @@ def settings_of(mode, **values):
 
 
 def corpus_of(mode):
-    return CORPUS if mode == "corpus" else None
+    return CORPUS if mode in ("corpus", "pcen") else None
 
 
 def source(*cuts, samples=NOISE):
@@ -57,13 +58,13 @@ def true_levels(**values):
 def test_levels_are_decibels_over_the_floor():
     settings = settings_of("tile", floor_db=-40.0)
     frontend = build_frontend(settings)
-    found = np.concatenate(list(levels([NOISE], frontend, -40.0)), axis=1)
+    found = np.concatenate(list(levels([NOISE], frontend, settings)), axis=1)
     np.testing.assert_array_equal(found, true_levels(floor_db=-40.0))
     assert found.min() == -40
-    assert measure([NOISE], frontend, -40.0) == Moments.of(found)
+    assert measure([NOISE], frontend, settings) == Moments.of(found)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", IN_DECIBELS)
 @pytest.mark.parametrize("overlap", [0, 5])
 def test_undone_the_tiles_are_the_levels(mode, overlap):
     tiles = tiles_of(mode, overlap=overlap)
@@ -79,8 +80,9 @@ def test_undone_the_tiles_are_the_levels(mode, overlap):
     np.testing.assert_allclose(last.values[:, last.valid_frames :], -100, atol=1e-3)
 
 
-def test_the_constants_of_the_corpus_are_taken_as_they_are():
-    assert {t.normalization for t in tiles_of("corpus")} == {CORPUS}
+@pytest.mark.parametrize("mode", ["corpus", "pcen"])
+def test_the_constants_of_the_corpus_are_taken_as_they_are(mode):
+    assert {t.normalization for t in tiles_of(mode)} == {CORPUS}
 
 
 def test_a_recording_is_normalised_as_a_whole():
@@ -129,7 +131,7 @@ def test_digital_silence_is_finite(mode):
     silence = source(samples=np.zeros(500, np.float32))
     tiles = tiles_of(mode, silence)
     assert np.isfinite([t.values for t in tiles]).all()
-    if mode != "corpus":
+    if mode in ("recording", "tile"):
         expected = Normalization(offset=-100, scale=MIN_SCALE)
         assert {t.normalization for t in tiles} == {expected}
         assert (levels_of(mode, silence) == 0).all()
@@ -142,10 +144,11 @@ def test_of_no_samples_there_are_no_tiles(mode):
 
 @pytest.mark.parametrize("make", [normalized_tiles, normalized_levels])
 def test_the_modes_keep_to_their_own_constants(make):
-    """`corpus` cannot do without; what is passed to the others is without effect."""
+    """`corpus` and `pcen` cannot do without; what the others are given is without effect."""
     frontend = build_frontend(settings_of("corpus"))
-    with pytest.raises(UserError, match="normalization="):
-        list(make(source(), frontend, settings_of("corpus"), None))
+    for mode in ("corpus", "pcen"):
+        with pytest.raises(UserError, match=f"normalization '{mode}' .*normalization="):
+            list(make(source(), frontend, settings_of(mode), None))
     for mode in ("recording", "tile"):
         settings = settings_of(mode)
         with_and_without = [list(make(source(), frontend, settings, c)) for c in (CORPUS, None)]

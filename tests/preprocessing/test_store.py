@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracles import crc32c
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import AugmentSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
     RECORDINGS_SCHEMA,
@@ -34,6 +34,8 @@ def tile_rows():
             "shard": shard,
             "row": row,
             "recording": "a.wav",
+            "tile": row,
+            "view": view,
             "start_sample": 0,
             "start_s": 0.0,
             "valid_frames": SIZE,
@@ -42,7 +44,7 @@ def tile_rows():
             "peak_level_db": -20.0,
             "crc32c": checksum(tile),
         }
-        for shard, tiles in SHARDS.items()
+        for view, (shard, tiles) in enumerate(SHARDS.items())
         for row, tile in enumerate(tiles)
     ]
 
@@ -75,14 +77,21 @@ class TestGolden:
         values = manifest_of().model_dump(mode="json")
         assert values["schema_version"] == 1
         assert list(values) == [
-            *("schema_version", "settings", "plan", "normalization"),
+            *("schema_version", "settings", "augment", "plan", "normalization"),
             *("complete", "recordings", "tiles", "fingerprint"),
         ]
         assert list(values["settings"]) == [
             *("frontend", "sample_rate", "tile_size", "hop_length", "n_fft", "win_length"),
-            *("fmin", "fmax", "bins_per_octave", "floor_db", "normalization", "overlap"),
-            "channels",
+            *("fmin", "fmax", "bins_per_octave", "wavelet", "wavelet_level", "floor_db"),
+            *("normalization", "pcen_gain", "pcen_bias", "pcen_power", "pcen_time_constant"),
+            *("overlap", "channels"),
         ]
+        assert list(values["augment"]) == [
+            *("views", "view_seed", "rate_spread", "hop_factors", "window_factors"),
+            *("gain_spread_db", "noise_db", "time_mask", "frequency_mask"),
+        ]
+        constants = manifest_of(normalization=Normalization(offset=-40, scale=2))
+        assert constants.model_dump(mode="json")["normalization"] == {"offset": -40, "scale": 2}
 
     def test_tiles_parquet(self, folder):
         schema = pq.read_schema(folder / "tiles.parquet")
@@ -91,6 +100,9 @@ class TestGolden:
             ("row", "int32"),
             ("recording", "string"),
             ("channel", "int32"),
+            ("tile", "int32"),
+            ("view", "int32"),
+            ("augmentation", "string"),
             ("start_sample", "int64"),
             ("start_s", "double"),
             ("start_utc", "timestamp[us, tz=UTC]"),
@@ -134,17 +146,21 @@ class TestGolden:
         assert checksum(TILES[0].transpose(1, 0, 2)) != checksum(TILES[0])
 
     def test_fingerprint(self):
-        """It covers settings, constants and checksums, and nothing else."""
+        """It covers settings, augmentation, constants and checksums, and nothing else."""
         constants = '{"offset":-40.0,"scale":2.0}'
         prep = json.dumps(SETTINGS.model_dump(), sort_keys=True, separators=(",", ":"))
-        head = f'{{"normalization":{constants},"settings":{prep}}}'
-        manifest = manifest_of(normalization=Normalization(offset=-40, scale=2))
+        augment = AugmentSettings(views=2, hop_factors=(0.5, 2))
+        drawn = json.dumps(augment.model_dump(), sort_keys=True, separators=(",", ":"))
+        head = f'{{"augment":{drawn},"normalization":{constants},"settings":{prep}}}'
+        constants = Normalization(offset=-40, scale=2)
+        manifest = manifest_of(augment=augment, normalization=constants)
         expected = sha256(head.encode() + b"\x01\0\0\0" + b"\xff\xff\xff\xff").hexdigest()
         assert tiles_fingerprint(manifest, [1, 0xFFFFFFFF]) == expected
         other_plan = manifest.model_copy(update={"plan": "q", "complete": False, "tiles": 0})
         assert tiles_fingerprint(other_plan, [1, 0xFFFFFFFF]) == expected
         assert tiles_fingerprint(manifest, [0xFFFFFFFF, 1]) != expected
-        assert tiles_fingerprint(manifest_of(), [1, 0xFFFFFFFF]) != expected
+        for other in ({"augment": augment}, {"normalization": constants}):
+            assert tiles_fingerprint(manifest_of(**other), [1, 0xFFFFFFFF]) != expected
 
     def test_the_same_rows_give_the_same_bytes(self, folder, tmp_path):
         write_table(tmp_path / "again", tile_rows(), TILES_SCHEMA)
@@ -255,10 +271,38 @@ class TestTileStore:
         store = TileStore(folder)
         assert store.recordings.tolist() == ["a.wav"] * 5
         assert store.valid_frames.tolist() == [SIZE] * 5
+        assert store.views.tolist() == [0, 0, 0, 1, 1]
+        assert store.peaks_db.tolist() == [-20] * 5
         assert store.offsets_db.tolist() == [-40, -41, -42, -40, -41]
         assert store.scales_db.tolist() == [2] * 5
         assert store.offsets_db.dtype == store.scales_db.dtype == np.float32
         assert store.normalization(2) == Normalization(offset=-42, scale=2)
+        assert store.in_decibels
+
+    def test_the_constants_of_pcen_are_the_manifests(self, folder):
+        """The columns in dB are null: nothing in them can be told of PCEN."""
+        change_rows(norm_offset_db=None, norm_scale_db=None, peak_level_db=None)(folder)
+        made_with = Normalization(offset=0.5, scale=2)
+        pcen = SETTINGS.model_copy(update={"normalization": "pcen"})
+        manifest = manifest_of(settings=pcen, normalization=made_with)
+        write_json(folder / "prep.json", manifest.model_dump(mode="json"))
+        store = TileStore(folder)
+        assert not store.in_decibels
+        assert store.normalization(2) == made_with
+        for column in (store.offsets_db, store.scales_db, store.peaks_db):
+            assert np.isnan(column).all()
+
+    @pytest.mark.parametrize("mode", ["recording", "pcen"])
+    def test_tiles_can_be_given_as_other_constants_would_have_made_them(self, folder, mode):
+        settings = SETTINGS.model_copy(update={"normalization": mode})
+        made_with = Normalization(offset=-40, scale=2)
+        manifest = manifest_of(settings=settings, normalization=made_with)
+        write_json(folder / "prep.json", manifest.model_dump(mode="json"))
+        store = TileStore(folder)
+        store.renormalize(Normalization(offset=-30, scale=8))
+        expected = (TILES[3] * 2 - 40 + 30) / 8
+        np.testing.assert_allclose(store.read([3])[0], expected, atol=1e-5)
+        assert store.normalization(3) == Normalization(offset=-30, scale=8)
 
     def test_a_missing_folder_is_refused(self, tmp_path):
         for path in (tmp_path, tmp_path / "none"):

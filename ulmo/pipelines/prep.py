@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from ulmo.config import AugmentSettings, JobError, PrepSettings, UserError, fingerprint
 from ulmo.pipelines.prep_job import (
@@ -247,11 +248,17 @@ def _mapper(
 ) -> Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]:
     """`map`, here or in processes; results come in the order of what went in.
 
-    Processes are spawned: forking one that runs threads can hang.
+    Processes are spawned: forking one that runs threads can hang. A worker is one thread.
     """
     if min(workers, most) <= 1:
+        stack.enter_context(threadpool_limits(1))
         return map
-    pool = ProcessPoolExecutor(min(workers, most), mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        min(workers, most),
+        mp_context=get_context("spawn"),
+        initializer=threadpool_limits,
+        initargs=(1,),
+    )
     stack.callback(pool.shutdown, wait=True, cancel_futures=True)
     return pool.map
 

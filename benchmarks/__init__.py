@@ -1,0 +1,1 @@
+"""ulmo side by side with what its users would use otherwise. Run with `make bench`."""

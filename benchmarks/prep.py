@@ -1,0 +1,130 @@
+"""ulmo-prep beside the script that anyone would write, and beside the disk."""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+
+from benchmarks.report import machine, publish, table
+from ulmo.config import PrepSettings
+from ulmo.pipelines.prep import prepare
+
+SETTINGS = PrepSettings()
+
+
+def make_recordings(folder: Path, count: int, seconds: int, rate: int) -> None:
+    """Noise and a wandering tone, 16 bit, one channel."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    n = np.arange(seconds * rate)
+    for number in range(count):
+        tone = np.sin(2 * np.pi * np.cumsum(1500 + 1000 * np.sin(n / rate + number)) / rate)
+        samples = 0.3 * tone + 0.02 * rng.standard_normal(len(n))
+        soundfile.write(folder / f"{number:04d}.wav", samples, rate, subtype="PCM_16")
+
+
+def obvious_script(audio: Path, out: Path) -> None:
+    """Load, melspectrogram, power_to_db, save."""
+    out.mkdir()
+    for path in sorted(audio.glob("*.wav")):
+        samples, rate = librosa.load(path, sr=SETTINGS.sample_rate)
+        power = librosa.feature.melspectrogram(
+            y=samples,
+            sr=rate,
+            n_fft=2048,
+            win_length=448,
+            hop_length=SETTINGS.hop_length,
+            n_mels=SETTINGS.tile_size,
+            norm=None,
+        )
+        np.save(out / f"{path.stem}.npy", librosa.power_to_db(power))
+
+
+def written(folder: Path) -> int:
+    """Bytes below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def fill_disk(folder: Path, size: int) -> None:
+    """Write so many bytes as ulmo-prep does: in shards of 50 MB, each with fsync."""
+    folder.mkdir()
+    shard = bytes(50 << 20)
+    for number in range(-(-size // len(shard))):
+        with (folder / str(number)).open("wb") as file:
+            file.write(shard[: min(len(shard), size - number * len(shard))])
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def one_turn(audio: Path, work: Path) -> dict[str, float]:
+    """Seconds of the script, of one and two workers, and of the disk alone, in one turn."""
+    size = 0
+
+    def tiles(workers: int) -> None:
+        nonlocal size
+        prepare(audio, work / "out", SETTINGS, workers=workers)
+        size = written(work / "out")
+
+    ways: dict[str, Callable[[], None]] = {
+        "script": lambda: obvious_script(audio, work / "out"),
+        "one": lambda: tiles(1),
+        "two": lambda: tiles(2),
+        "disk": lambda: fill_disk(work / "out", size),
+    }
+    seconds = {}
+    for name, way in ways.items():
+        begun = time.perf_counter()
+        way()
+        seconds[name] = time.perf_counter() - begun
+        shutil.rmtree(work / "out")
+    seconds["megabytes"] = size / 1e6
+    return seconds
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=int, default=120)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
+    options = parser.parse_args()
+    real = options.minutes * 60
+    rows = []
+    for rate in (16_000, 48_000):
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            work = Path(folder)
+            make_recordings(work / "audio", options.minutes, 60, rate)
+            turns = [one_turn(work / "audio", work) for _ in range(options.turns)]
+        typical = {name: float(np.median([turn[name] for turn in turns])) for name in turns[0]}
+        rows.append(
+            [
+                f"{rate // 1000} kHz",
+                *(f"{real / typical[name]:.0f}" for name in ("script", "one", "two")),
+                f"**{typical['script'] / typical['one']:.1f}x**",
+                f"**{typical['one'] / typical['two']:.2f}x**",
+                f"{typical['megabytes'] / typical['disk']:.0f} MB/s",
+                f"{typical['disk'] / typical['one']:.0%}, {typical['disk'] / typical['two']:.0%}",
+            ]
+        )
+        print(" ".join(rows[-1]), flush=True)
+    header = [
+        *("recordings", "script", "one worker", "two workers", "one : script", "two : one"),
+        *("disk with fsync", "of it used by one, two"),
+    ]
+    publish(
+        "ulmo-prep",
+        f"{machine('ulmo', 'librosa', 'soxr', 'numpy')} {options.minutes} recordings of a minute, "
+        f"16 bit; default settings; times real time, medians of {options.turns} turns.\n\n"
+        + table(header, rows),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What every benchmark says of its machine, and how its table gets into docs/benchmarks.md."""
+
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
+    """Median seconds of each function, called in turn so often, after a first call of each."""
+    for function in functions:
+        function()
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats):
+        for function, kept in zip(functions, times, strict=True):
+            begun = time.perf_counter()
+            function()
+            kept.append(time.perf_counter() - begun)
+    return [median(kept) for kept in times]
+
+
+def machine(*packages: str) -> str:
+    """One line: day, processor, Python, and the versions of what was measured."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}."
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        names = re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def publish(name: str, text: str) -> None:
+    """Show the text, and put it between the page's marks of that name."""
+    print(text, flush=True)
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Recordings, settings and small helpers that the tests of ulmo-prep share."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from ulmo.config import PrepSettings
+from ulmo.preprocessing.audio import read_mono
+from ulmo.preprocessing.frontends import build_frontend, stream_power
+from ulmo.preprocessing.normalize import to_db
+from ulmo.preprocessing.store import TileStore
+from ulmo.preprocessing.tiles import Tile, join_tiles
+
+RATE, SIZE, HOP = 4000, 32, 64
+TINY = PrepSettings(frontend="stft", tile_size=SIZE, sample_rate=RATE, hop_length=HOP)
+NON_UTF8 = os.fsdecode(b"caf\xe9.wav")
+
+
+def noise(samples, seed, channels=1):
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 0.05 * (1 + seed % 3), (samples, channels)).clip(-0.9, 0.9)
+
+
+def write(path, samples, rate=RATE, subtype="PCM_16"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(os.fsencode(path), samples, rate, subtype=subtype, format="WAV")
+
+
+def contents(folder):
+    """Every file below a folder, and its bytes."""
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def rows_of(out, table="recordings"):
+    return pq.read_table(out / f"{table}.parquet").to_pylist()
+
+
+def by_path(out):
+    return {row["path"]: row for row in rows_of(out)}
+
+
+def levels_of(samples):
+    """Decibels (M, frames) of samples (n,), put together by hand."""
+    power = np.concatenate(list(stream_power(build_frontend(TINY), [samples])), axis=1)
+    return to_db(power, TINY.floor_db)
+
+
+def true_levels(path, channel=None):
+    """Decibels (M, frames) of a recording."""
+    return levels_of(np.concatenate(list(read_mono(path, sample_rate=RATE, channel=channel))))
+
+
+def undone_levels(out, recording, channel=None, overlap=0):
+    """Decibels (M, frames) that the stored tiles of a recording stand for."""
+    store = TileStore(out)
+    tiles = []
+    for index, row in enumerate(rows_of(out, "tiles")):
+        if (row["recording"], row["channel"]) == (recording, channel):
+            values = row["norm_offset_db"] + row["norm_scale_db"] * store.read([index])[0, ..., 0]
+            tiles.append(Tile(values, row["start_sample"] // HOP, row["valid_frames"]))
+            loudest = values[:, : row["valid_frames"]].max()
+            assert row["peak_level_db"] == pytest.approx(loudest, abs=1e-4)
+    return join_tiles(tiles, overlap=overlap)
+
+
+class Killed(BaseException):
+    """What no handler catches, as a kill."""
+
+
+def kill(*_):
+    raise Killed
+
+
+def counting(calls, function):
+    """The function, and a list that grows with each call."""
+
+    def counted(*args):
+        calls.append(args)
+        return function(*args)
+
+    return counted
+
+
+def read_complete(out):
+    path = out / "prep.json"
+    return path.exists() and json.loads(path.read_text())["complete"]
