@@ -1,0 +1,171 @@
+"""Pictures of recordings: what is drawn is what the front ends give, where it is marked."""
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmo import cli
+from ulmo.config import PrepSettings, UserError
+from ulmo.pipelines import show as module
+from ulmo.pipelines.show import pooled, show
+from ulmo.preprocessing.audio import RefusedError
+from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
+from ulmo.preprocessing.normalize import to_db
+
+RATE = 8000
+TINY = PrepSettings(tile_size=32, sample_rate=RATE, hop_length=64)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Two seconds of noise, a tone of 1 kHz in the second one."""
+    n = np.arange(2 * RATE)
+    samples = np.random.default_rng(0).normal(0, 0.01, len(n))
+    samples[RATE:] += 0.5 * np.sin(2 * np.pi * 1000 / RATE * n[RATE:])
+    path = tmp_path / "a b.wav"
+    soundfile.write(path, samples, RATE)
+    return path
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Figures, kept in place of being made into PNG."""
+    kept = []
+    monkeypatch.setattr(module, "to_png", lambda figure: kept.append(figure) or PNG)
+    return kept
+
+
+def panels(figure):
+    """The axes that show a spectrogram; the others are colour bars."""
+    return [axis for axis in figure.axes if axis.get_ylabel() == "frequency (Hz)"]
+
+
+def test_a_panel_for_each_front_end_with_seconds_and_hertz(recording, tmp_path, figures):
+    shown = show(recording, tmp_path / "x.png", list(FRONTENDS), TINY)
+    assert (shown.seconds, shown.sample_rate, shown.bandwidth_hz) == (2.0, RATE, 4000)
+    (figure,) = figures
+    axes = panels(figure)
+    assert [axis.get_title(loc="left").split(":")[0] for axis in axes] == list(FRONTENDS)
+    assert axes[-1].get_xlabel() == "time (s)"
+    hop_s = TINY.hop_length / RATE
+    for axis in axes:
+        assert axis.get_xlim() == pytest.approx((-hop_s / 2, 2 - hop_s / 2))
+        marked = [float(label.get_text()) for label in axis.get_yticklabels()]
+        assert marked == sorted(marked)
+        assert 1000 in marked
+
+
+@pytest.mark.parametrize("frontend", ["stft", "cqt"])
+def test_the_colours_are_the_levels_and_the_marks_where_the_bins_are(
+    recording, tmp_path, figures, frontend
+):
+    show(recording, tmp_path / "x.png", [frontend], TINY)
+    (axis,) = panels(figures[0])
+    made = build_frontend(TINY.model_copy(update={"frontend": frontend}))
+    samples, _ = soundfile.read(recording, dtype="float32")
+    expected = to_db(np.concatenate(list(stream_power(made, [samples])), axis=1), TINY.floor_db)
+    (image,) = axis.images
+    np.testing.assert_array_equal(image.get_array(), expected)
+    place = dict(
+        zip([label.get_text() for label in axis.get_yticklabels()], axis.get_yticks(), strict=True)
+    )["1000"]
+    loudest = int(expected[:, 200].argmax())
+    assert loudest <= place <= loudest + 1
+
+
+def test_a_line_wherever_a_tile_begins(recording, tmp_path, figures):
+    show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"overlap": 8}))
+    (axis,) = panels(figures[0])
+    lines = [line.get_xdata()[0] for line in axis.lines]
+    assert lines == pytest.approx([(24 * i - 0.5) * 64 / RATE for i in range(1, 11)])
+
+
+def test_some_seconds_of_it(recording, tmp_path, figures):
+    shown = show(recording, tmp_path / "x.png", ["mel"], TINY, start=0.5, seconds=0.25)
+    assert shown.seconds == pytest.approx(0.256)  # whole frames
+    (axis,) = panels(figures[0])
+    assert axis.get_xlim() == pytest.approx((0.5 - 0.004, 0.5 + 0.252))
+
+
+def test_pcen_is_drawn_as_pcen(recording, tmp_path, figures):
+    show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"normalization": "pcen"}))
+    assert [axis.get_ylabel() for axis in figures[0].axes] == ["frequency (Hz)", "PCEN"]
+
+
+def test_the_picture_is_a_png_and_always_the_same(recording, tmp_path):
+    for name in ("one.png", "two.png"):
+        show(recording, tmp_path / name, ["stft", "dwt"], TINY)
+    content = (tmp_path / "one.png").read_bytes()
+    assert content.startswith(PNG)
+    assert content == (tmp_path / "two.png").read_bytes()
+
+
+@given(
+    lengths=st.lists(st.integers(0, 50), max_size=20),
+    most=st.integers(1, 12),
+    seed=st.integers(0, 9),
+)
+def test_a_column_is_the_loudest_of_its_frames(lengths, most, seed):
+    frames = sum(lengths)
+    whole = np.random.default_rng(seed).normal(size=(3, frames)).astype(np.float32)
+    blocks = np.split(whole, np.cumsum(lengths)[:-1], axis=1) if lengths else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_COLUMNS", most)
+        values, width, counted = pooled(blocks)
+    assert counted == frames
+    if frames:
+        starts = range(0, frames, width)
+        expected = np.stack([whole[:, i : i + width].max(axis=1) for i in starts], axis=1)
+        np.testing.assert_array_equal(values, expected)
+        assert len(starts) <= most + 1
+        assert width == 1 or frames > most * width // 2
+
+
+def test_a_long_recording_says_what_a_column_is(recording, tmp_path, figures, monkeypatch):
+    monkeypatch.setattr(module, "MAX_COLUMNS", 100)
+    show(recording, tmp_path / "x.png", ["stft"], TINY)
+    (axis,) = panels(figures[0])
+    assert axis.get_title(loc="left").endswith("250 frames of 8 ms, each column the loudest of 4")
+    assert axis.images[0].get_array().shape == (32, 63)
+
+
+def test_what_cannot_be_drawn(recording, tmp_path):
+    picture = tmp_path / "x.png"
+    with pytest.raises(UserError, match="one channel"):
+        show(recording, picture, ["mel"], TINY.model_copy(update={"channels": "each"}))
+    with pytest.raises(UserError, match="set fmax to"):
+        show(tmp_path / "none.wav", picture, ["cwt"], TINY.model_copy(update={"fmax": 4000.0}))
+    with pytest.raises(RefusedError, match="too_short"):
+        show(recording, picture, ["mel"], TINY, start=3.0)
+    assert not picture.exists()
+
+
+class TestCommand:
+    def run(self, *arguments):
+        return CliRunner().invoke(cli.ulmo, ["show", *map(str, arguments)])
+
+    def test_all_front_ends_beside_the_recording(self, recording):
+        result = self.run(recording, "-M", 32, "--sample-rate", RATE // 2, "--hop-length", 32)
+        assert result.exit_code == 0, result.output
+        picture = recording.with_name("a b.wav.png")
+        assert picture.read_bytes().startswith(PNG)
+        assert result.output == (
+            f"2.00 s, up to 2000 Hz -> {picture}\n"
+            "its sample rate is 8000 Hz: --sample-rate 8000 shows all of it\n"
+        )
+
+    def test_a_refused_recording_is_a_line_and_status_3(self, tmp_path):
+        (tmp_path / "a.wav").write_text("no sound")
+        result = self.run(tmp_path / "a.wav")
+        assert result.exit_code == 3
+        assert result.stderr.count("\n") == 1
+        assert "refused: not_audio" in result.stderr
+
+    def test_an_unknown_front_end_is_wrong_usage(self, recording):
+        result = self.run(recording, "--frontend", "fft")
+        assert result.exit_code == 2
+        assert "all" in result.stderr
