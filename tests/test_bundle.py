@@ -239,7 +239,7 @@ def test_a_manifest_that_is_not_json_is_refused(content, folder):
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}"])
 def test_a_manifest_of_another_kind_is_refused(content, folder):
     (folder / MANIFEST).write_text(content)
-    refused(folder, "tokenizer.json: ")
+    refused(folder, "tokenizer.json is damaged")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
@@ -249,7 +249,7 @@ def test_a_manifest_with_numbers_that_are_none_is_refused(number, folder):
     refused(folder, r"normalization\.offset = ")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [WEIGHTS, ENCODER])
 def test_a_file_over_its_size_is_refused(name, folder, monkeypatch):
     size = (folder / name).stat().st_size
     monkeypatch.setitem(MAX_BYTES, name, size)
@@ -269,7 +269,7 @@ def test_what_is_no_plain_file_is_refused(name, kind, folder, tmp_path):
             (folder / name).mkdir()
         case "pipe":
             os.mkfifo(folder / name)
-    refused(folder, f"{name} is missing, or no plain file|has no {name}")
+    refused(folder, f"{name} is (missing, or )?no plain file|has no {name}")
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 64])

@@ -43,8 +43,11 @@ BOUNDS = {
         "pcen_bias": ((0.0, 1e6), (-0.1, 1.1e6)),
         "pcen_power": ((1e-6, 1.0), (0.0, 1.1)),
         "pcen_time_constant": ((1e-6, 3600.0), (0.0, 3600.1)),
-        "wavelet": (("haar", "sym8", "coif17"), ("", "Sym8", "8", "db1234", "../sym8", "sym8\n")),
-        "wavelet_level": ((1, 16, None), (0, 17)),
+        "wavelet": (
+            ("haar", "sym8", "coif17", "bior2.2"),
+            ("", "Sym8", "8", "db12345", "../sym8", "sym8\n"),
+        ),
+        "wavelet_level": ((1, 14, None), (0, 15)),
         "channels": (("mix", "each", "0", "9999"), ("", "-1", "12345", "left", "mix ")),
     },
     AugmentSettings: {

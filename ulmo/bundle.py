@@ -5,7 +5,6 @@ model.safetensors    all weights
 encoder.onnx         (batch, M, frames, 1) -> ids and distances
 """
 
-import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ulmo.config import ModelSettings, PrepSettings, Settings, UserError, canonical_json
+from ulmo.config import ModelSettings, PrepSettings, Settings, UserError, canonical_json, read_json
 from ulmo.preprocessing.atomic import publish, sync_folder
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.vocabulary import Vocabulary
@@ -24,7 +23,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 SCHEMA_VERSION = 1
 MANIFEST, WEIGHTS, ENCODER = "tokenizer.json", "model.safetensors", "encoder.onnx"
-MAX_BYTES = {MANIFEST: 1 << 20, WEIGHTS: 1 << 30, ENCODER: 1 << 30}
+MAX_BYTES = {WEIGHTS: 1 << 30, ENCODER: 1 << 30}
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=4096)]
 
@@ -140,17 +139,11 @@ def read_bundle(folder: Path) -> Bundle:
     """Read a bundle, and believe nothing of it; UserError says what is wrong."""
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}")
-    try:
-        values = json.loads(_bounded(folder, MANIFEST))
-    except (ValueError, RecursionError):
-        raise UserError(f"{folder / MANIFEST} is not JSON") from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UserError(f"{folder} was written by a newer ulmo (schema {version}): upgrade ulmo")
-    try:
-        manifest = BundleManifest.read(values)
-    except UserError as error:
-        raise UserError(f"{folder / MANIFEST}: {error}") from None
+    if (folder / MANIFEST).is_symlink():
+        raise UserError(f"{folder / MANIFEST} is no plain file")
+    manifest = read_json(
+        folder / MANIFEST, BundleManifest, newest=SCHEMA_VERSION, remedy="copy the bundle again"
+    )
     return Bundle(folder, manifest, _checked(folder, ENCODER, manifest.hashes))
 
 

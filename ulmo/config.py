@@ -8,7 +8,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -62,9 +62,9 @@ class PrepSettings(Settings):
     """Highest frequency of `mel`. If left out: sample_rate / 2."""
     bins_per_octave: Annotated[int, Field(ge=1, le=512)] | None = None
     """Of `cqt`. If left out: the fewest with which M bins from fmin stay below Nyquist."""
-    wavelet: Annotated[str, Field(pattern=r"^[a-z]{1,8}[0-9]{0,3}$")] = "sym20"
+    wavelet: Annotated[str, Field(pattern=r"^[a-z]{1,8}[0-9.]{0,4}$")] = "sym20"
     """Orthogonal wavelet of `dwt` and `wpt`, by its name in PyWavelets."""
-    wavelet_level: Annotated[int, Field(ge=1, le=16)] | None = None
+    wavelet_level: Annotated[int, Field(ge=1, le=14)] | None = None
     """Levels of `dwt` and `wpt`. If left out: 7 for `dwt`; the fewest with M packets for `wpt`."""
     floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
     """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
@@ -300,6 +300,40 @@ def to_toml(tables: dict[str, Settings]) -> str:
     return tomli_w.dumps(
         {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
     )
+
+
+MAX_JSON_BYTES = 1 << 20
+"""Of a JSON file of ours, at most."""
+S = TypeVar("S", bound=Settings)
+
+
+def read_json(path: Path, settings: type[S], *, newest: int, remedy: str) -> S:
+    """What a JSON file of ours says, and believe nothing of it.
+
+    `newest` is the schema version that this ulmo knows, `remedy` what to do about a damaged file.
+    Raises UserError with one line.
+    """
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise UserError(f"{path} is too large to be ours")
+    try:
+        values = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON: {remedy}") from None
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > newest:
+        raise UserError(f"{path} was written by a newer ulmo (schema {version}): upgrade ulmo")
+    try:
+        return settings.read(values)
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a key that stands twice could be read in two ways, and is refused."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands twice")
+    return values
 
 
 def canonical_json(value: Any) -> str:

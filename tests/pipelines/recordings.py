@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,6 +72,27 @@ def undone_levels(out, recording, channel=None, overlap=0):
 
 class Killed(BaseException):
     """What no handler catches, as a kill."""
+
+
+def kill_at_move(patch, doomed):
+    """Let the move of a published file fail where `doomed` says so of its place; a list of all."""
+    replace = Path.replace
+    moves = []
+
+    def move(path, target):
+        moves.append(target)
+        if doomed(target):
+            (path.parent / f".{target.name}.0.tmp").touch()
+            raise Killed
+        return replace(path, target)
+
+    patch.setattr(Path, "replace", move)
+    return moves
+
+
+def kill_before_manifests(patch):
+    """When all jobs are done, and before either table is there."""
+    kill_at_move(patch, lambda target: target.name in ("recordings.parquet", "tiles.parquet"))
 
 
 def kill(*_):

@@ -253,7 +253,9 @@ def test_a_run_that_is_none_is_refused(run_dir, store, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"[" * 10_000, b"[]", b"{}", b'{"schema_version": 2}'])
 def test_a_damaged_run_is_refused_in_one_line(content, run_dir, store):
     (run_dir / "train.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"train\.json is damaged") as caught:
+    with pytest.raises(
+        UserError, match=r"train\.json (is damaged|is not JSON|was written by a newer ulmo)"
+    ) as caught:
         evaluate(run_dir, store.folder)
     assert "\n" not in str(caught.value)
 

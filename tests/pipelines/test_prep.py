@@ -1,6 +1,7 @@
 import json
 import os
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,17 @@ class TestOutput:
             assert np.isfinite(shard).all()
         for row in rows[:3]:
             assert row["crc32c"] == crc32c(shards[row["shard"]][row["row"]].tobytes())
+
+    def test_the_fingerprint_is_over_settings_constants_and_every_checksum(
+        self, audio, tmp_path, small_jobs
+    ):
+        prepare(audio, tmp_path / "out", TINY)
+        manifest = json.loads((tmp_path / "out" / "prep.json").read_text())
+        named = {name: manifest[name] for name in ("settings", "augment", "normalization")}
+        head = json.dumps(named, sort_keys=True, separators=(",", ":")).encode()
+        checksums = [row["crc32c"] for row in rows_of(tmp_path / "out", "tiles")]
+        content = head + np.array(checksums, "<u4").tobytes()
+        assert manifest["fingerprint"] == sha256(content).hexdigest()
 
     def test_the_corpus_constants_are_those_of_four_stretches_of_each_recording(self, tmp_path):
         """A recording that is no longer than a tile is measured as a whole."""

@@ -1,6 +1,5 @@
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,8 @@ from tests.pipelines.recordings import (
     contents,
     counting,
     kill,
+    kill_at_move,
+    kill_before_manifests,
     noise,
     read_complete,
     write,
@@ -70,28 +71,26 @@ class TestSameBytes:
         assert len(ran) == 9 - killed  # what was done is not done again
 
     def test_wherever_a_write_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed):
-        """The move of each file in turn fails; a temporary file stays behind."""
-        replace = Path.replace
-        total = len(undisturbed) + 9 + 2  # the jobs' records; prep.json is written three times
-        for killed in range(total):
+        """The move of each file in turn; a temporary file stays behind."""
+        with monkeypatch.context() as patch:
+            moves = kill_at_move(patch, lambda _: False)
+            prepare(damaged, tmp_path / "counted", TINY)
+        assert len(moves) >= len(undisturbed) + 9 + 2  # 9 records; prep.json is written 3 times
+        for killed in range(len(moves)):
             out = tmp_path / f"out{killed}"
-            moves = []
+            left = [killed]
 
-            def fail_once(path, target, moves=moves, killed=killed):
-                moves.append(target)
-                if len(moves) == killed + 1:
-                    (path.parent / f".{target.name}.0.tmp").touch()
-                    raise Killed
-                return replace(path, target)
+            def is_last(_, left=left):
+                left[0] -= 1
+                return left[0] < 0
 
             with monkeypatch.context() as patch:
-                patch.setattr(Path, "replace", fail_once)
+                kill_at_move(patch, is_last)
                 with pytest.raises(Killed):
                     prepare(damaged, out, TINY)
             assert not read_complete(out)
             prepare(damaged, out, TINY)
             assert contents(out) == undisturbed
-        assert len(moves) == total
 
     @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".finished/*[0246].json"])
     def test_when_shards_or_records_were_lost(
@@ -99,7 +98,7 @@ class TestSameBytes:
     ):
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "_finish", kill)
+            kill_before_manifests(patch)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
         lost = list(out.glob(pattern))
@@ -112,7 +111,7 @@ class TestSameBytes:
     def test_when_a_record_is_damaged(self, damaged, tmp_path, monkeypatch, undisturbed):
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "_finish", kill)
+            kill_before_manifests(patch)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
         for index, content in enumerate([b"", b"{", b"[]", b'{"other": 1}', b"\xff"]):
@@ -168,7 +167,7 @@ class TestSameBytes:
         settings = TINY.model_copy(update={"normalization": "recording"})
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "_finish", kill)
+            kill_before_manifests(patch)
             with pytest.raises(Killed):
                 prepare(audio, out, settings)
         write(audio / "aa.wav", noise(7000, 11))
@@ -183,19 +182,11 @@ class TestSameBytes:
         settings = TINY.model_copy(update={"normalization": "recording"})
         prepare(audio, tmp_path / "undisturbed", settings)
         added = audio / "aa.wav"
-        publish = prep_job.publish
         for change, fatal in ((lambda: None, 3), (lambda: write(added, noise(7000, 11)), 0)):
             change()
-            done = []
-
-            def fail_once(path, done=done, fatal=fatal):
-                done.append(path)
-                if len(done) == fatal + 1:
-                    raise Killed
-                return publish(path)
-
+            record = f".finished/{fatal:06d}.json"
             with monkeypatch.context() as patch:
-                patch.setattr(prep_job, "publish", fail_once)  # of the jobs' records
+                kill_at_move(patch, lambda target, record=record: str(target).endswith(record))
                 with pytest.raises(Killed):
                     prepare(audio, tmp_path / "out", settings)
         added.unlink()
@@ -231,10 +222,12 @@ class TestAgain:
     ):
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            if not complete:
-                patch.setattr(prep, "_finish", lambda *_: None)
-                patch.setattr(prep, "_summary", lambda *_, **__: None)
-            prepare(audio, out, TINY)
+            if complete:
+                prepare(audio, out, TINY)
+            else:
+                kill_before_manifests(patch)
+                with pytest.raises(Killed):
+                    prepare(audio, out, TINY)
         before = contents(out)
         other = TINY.model_copy(update={"floor_db": -90.0, "overlap": 3})
         with pytest.raises(UserError, match=r"floor_db -100\.0 there, -90\.0 here, overlap 0"):

@@ -88,9 +88,9 @@ class TestContract:
         A band of `mel` whose flanks are narrower than the window's main lobe (two of its bins to
         either side) may lose to a neighbour that is a little wider or holds one FFT bin more. The
         lowest and highest bins of `stft` also hear the tone's mirror image: four at either end
-        are left out. The bins of `dwt` are its octaves. Near the edge of a wavelet's band, where its samples
-        alias, the power swings once in 20 coefficients or less: hence the mean over 200 of
-        the longest or more.
+        are left out. The bins of `dwt` are its octaves. Near the edge of a wavelet's band, where
+        its samples alias, the power swings once in 20 coefficients or less: hence the mean over
+        200 of the longest or more.
         """
         made, frontend = case
         wavelet = made.frontend in ("dwt", "wpt")

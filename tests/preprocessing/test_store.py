@@ -1,21 +1,24 @@
 import json
-from hashlib import sha256
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.oracles import crc32c
 from ulmo.config import AugmentSettings, PrepSettings, UserError
+from ulmo.preprocessing import store
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
     RECORDINGS_SCHEMA,
     TILES_SCHEMA,
     Manifest,
+    TableWriter,
     TileStore,
     checksum,
+    fingerprint_head,
     read_manifest,
-    tiles_fingerprint,
     tiles_per_shard,
     write_json,
     write_shard,
@@ -146,25 +149,40 @@ class TestGolden:
         assert checksum(TILES[0].transpose(1, 0, 2)) != checksum(TILES[0])
 
     def test_fingerprint(self):
-        """It covers settings, augmentation, constants and checksums, and nothing else."""
+        """It covers settings, augmentation and constants (and checksums), and nothing else."""
         constants = '{"offset":-40.0,"scale":2.0}'
         prep = json.dumps(SETTINGS.model_dump(), sort_keys=True, separators=(",", ":"))
         augment = AugmentSettings(views=2, hop_factors=(0.5, 2))
         drawn = json.dumps(augment.model_dump(), sort_keys=True, separators=(",", ":"))
-        head = f'{{"augment":{drawn},"normalization":{constants},"settings":{prep}}}'
+        expected = f'{{"augment":{drawn},"normalization":{constants},"settings":{prep}}}'.encode()
         constants = Normalization(offset=-40, scale=2)
         manifest = manifest_of(augment=augment, normalization=constants)
-        expected = sha256(head.encode() + b"\x01\0\0\0" + b"\xff\xff\xff\xff").hexdigest()
-        assert tiles_fingerprint(manifest, [1, 0xFFFFFFFF]) == expected
+        assert fingerprint_head(manifest) == expected
         other_plan = manifest.model_copy(update={"plan": "q", "complete": False, "tiles": 0})
-        assert tiles_fingerprint(other_plan, [1, 0xFFFFFFFF]) == expected
-        assert tiles_fingerprint(manifest, [0xFFFFFFFF, 1]) != expected
-        for other in ({"augment": augment}, {"normalization": constants}):
-            assert tiles_fingerprint(manifest_of(**other), [1, 0xFFFFFFFF]) != expected
+        assert fingerprint_head(other_plan) == expected
 
     def test_the_same_rows_give_the_same_bytes(self, folder, tmp_path):
         write_table(tmp_path / "again", tile_rows(), TILES_SCHEMA)
         assert (tmp_path / "again").read_bytes() == (folder / "tiles.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 2, 3), (0, 5, 5, 11), (9,)])
+def test_rows_one_by_one_or_many_at_once_give_the_same_bytes(tmp_path, monkeypatch, cuts):
+    """Whatever is held of them, and wherever the groups of a table end."""
+    monkeypatch.setattr(store, "ROW_GROUP", 4)
+    monkeypatch.setattr(store, "BATCH_ROWS", 3)
+    rows = [{**row, "tile": i} for i, row in enumerate(3 * tile_rows())]
+    write_table(tmp_path / "expected", rows, TILES_SCHEMA)
+    with (tmp_path / "found").open("wb") as file, TableWriter(file, TILES_SCHEMA) as writer:
+        for part, (first, last) in enumerate(pairwise([0, *cuts, len(rows)])):
+            if part % 2:
+                for row in rows[first:last]:
+                    writer.add(row)
+            else:
+                writer.add_table(pa.Table.from_pylist(rows[first:last], schema=TILES_SCHEMA))
+    assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
+    assert [row["tile"] for row in pq.read_table(tmp_path / "found").to_pylist()] == [*range(15)]
+    assert pq.ParquetFile(tmp_path / "found").num_row_groups == 4
 
 
 class TestManifest:

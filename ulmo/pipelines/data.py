@@ -54,7 +54,8 @@ class Loudness:
         self._model = model
         names, recording = np.unique(store.recordings, return_inverse=True)
         loudest = np.full(len(names), -np.inf, np.float32)
-        np.maximum.at(loudest, recording, store.peaks_db)
+        if store.in_decibels:
+            np.maximum.at(loudest, recording, store.peaks_db)
         self._peaks = loudest[recording]
 
     def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:

@@ -14,37 +14,23 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import google_crc32c
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from ulmo.config import AugmentSettings, JobError, PrepSettings, UserError, fingerprint
-from ulmo.pipelines.prep_job import (
-    FINISHED,
-    Job,
-    JobRecord,
-    Stretch,
-    measure_stretches,
-    portable,
-    run_job,
-)
+from ulmo.pipelines.prep_job import Stretch, measure_stretches, portable, run_job
+from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Moments, Normalization
-from ulmo.preprocessing.store import (
-    RECORDINGS_SCHEMA,
-    TILES_SCHEMA,
-    Manifest,
-    read_manifest,
-    tiles_fingerprint,
-    write_json,
-    write_table,
-)
+from ulmo.preprocessing.store import Manifest, read_manifest, write_json
 
 END_BYTES = 4096
 """Bytes at either end of a file by which it is known again."""
@@ -124,7 +110,10 @@ def prepare(
                 "a worker was killed, perhaps for want of memory: "
                 "run the same command with fewer --workers to go on"
             ) from None
-    _finish(out_dir, manifest, jobs, files)
+    known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
+    complete = merge(out_dir, manifest, jobs, known)
+    write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
+    _tidy(out_dir)
     return _summary(out_dir, reused=False)
 
 
@@ -215,15 +204,17 @@ def _changes(present: Manifest, settings: PrepSettings, augment: AugmentSettings
 
 def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
     """Recordings may be added to an output; those that it was made of must still be there."""
+    here = {portable(file.path): (file.size, file.ends) for file in files}
     try:
-        rows = pq.read_table(out_dir / "recordings.parquet").to_pylist()
+        columns = pq.read_table(
+            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c"]
+        ).to_pydict()
     except (OSError, pa.ArrowException):
         return
-    here = {portable(file.path): (file.size, file.ends) for file in files}
-    for row in rows:
-        if here.get(row["path"]) != (row["bytes"], row["ends_crc32c"]):
+    for path, size, ends in zip(*columns.values(), strict=True):
+        if here.get(path) != (size, ends):
             raise UserError(
-                f"{out_dir} was made of other recordings ({row['path']} is gone, or another now): "
+                f"{out_dir} was made of other recordings ({path} is gone, or another now): "
                 "choose a new folder"
             )
 
@@ -275,35 +266,6 @@ def _corpus_constants(
     return sum(apply(measure_stretches, stretches), Moments()).normalization()
 
 
-def _finish(
-    out_dir: Path, manifest: Manifest, jobs: Sequence[Job], files: Sequence[InputFile]
-) -> None:
-    """Merge the jobs' records into the manifests; then prep.json says that all is there."""
-    records = [JobRecord.read_file(job) for job in jobs]
-    rows = [row for record in records for row in record.recordings]
-    recordings = [
-        {**row, "bytes": file.size, "ends_crc32c": file.ends}
-        for row, file in zip(rows, files, strict=True)
-    ]
-    tiles = [row for record in records for row in record.tiles]
-    write_table(out_dir / "recordings.parquet", recordings, RECORDINGS_SCHEMA)
-    write_table(out_dir / "tiles.parquet", tiles, TILES_SCHEMA)
-    wanted = {row["shard"] for row in tiles}
-    for path in (out_dir / "tiles").glob("*.npy"):
-        if path.name not in wanted:
-            path.unlink()  # an earlier plan's
-    complete = manifest.model_copy(
-        update={
-            "complete": True,
-            "recordings": len(recordings),
-            "tiles": len(tiles),
-            "fingerprint": tiles_fingerprint(manifest, (row["crc32c"] for row in tiles)),
-        }
-    )
-    write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
-    _tidy(out_dir)
-
-
 def _tidy(out_dir: Path) -> None:
     """Remove what is of no use once all is there, and what a kill may have left."""
     shutil.rmtree(out_dir / FINISHED, ignore_errors=True)
@@ -313,21 +275,16 @@ def _tidy(out_dir: Path) -> None:
 
 
 def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
-    rows: list[dict[str, Any]] = pq.read_table(out_dir / "recordings.parquet").to_pylist()
-    statuses: dict[str, int] = {}
-    for row in rows:
-        statuses[row["status"]] = statuses.get(row["status"], 0) + 1
+    rows = pq.read_table(out_dir / "recordings.parquet")
+    refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
+    statuses = pc.value_counts(rows["status"]).to_pylist()
     return PrepSummary(
         out_dir=out_dir,
         recordings=len(rows),
-        hours=sum(row["duration_s"] or 0.0 for row in rows) / 3600,
-        tiles=sum(row["tiles"] for row in rows),
-        statuses=statuses,
-        refused=[
-            (row["path"], row["reason"], row["detail"])
-            for row in rows
-            if row["status"] == "refused"
-        ],
+        hours=(pc.sum(rows["duration_s"]).as_py() or 0.0) / 3600,
+        tiles=pc.sum(rows["tiles"]).as_py(),
+        statuses={count["values"]: count["counts"] for count in statuses},
+        refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
         reused=reused,
     )
 

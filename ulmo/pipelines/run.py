@@ -1,13 +1,12 @@
 """train.json: what a run is made with, and who may go on with it."""
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ulmo.config import ModelSettings, Settings, TrainSettings, UserError
+from ulmo.config import ModelSettings, Settings, TrainSettings, UserError, read_json
 from ulmo.preprocessing.store import TileStore, write_json
 
 MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
@@ -31,10 +30,7 @@ def read_run(run_dir: Path) -> RunManifest:
     path = run_dir / "train.json"
     if not path.is_file():
         raise UserError(f"{run_dir} holds no run: make one with ulmo-train TILES_DIR {run_dir}")
-    try:
-        return RunManifest.read(json.loads(path.read_bytes()))
-    except (ValueError, RecursionError, UserError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+    return read_json(path, RunManifest, newest=1, remedy="train again, into a new folder")
 
 
 def claim_run(

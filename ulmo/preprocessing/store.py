@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
 import google_crc32c
 import numpy as np
@@ -14,17 +12,26 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ulmo.config import AugmentSettings, PrepSettings, Settings, UserError, canonical_json
+from ulmo.config import (
+    AugmentSettings,
+    PrepSettings,
+    Settings,
+    UserError,
+    canonical_json,
+    read_json,
+)
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 
 Array = NDArray[np.float32]
 
 SCHEMA_VERSION = 1
+ROW_GROUP = 1 << 16
+BATCH_ROWS = 1 << 12
+"""Rows of a table that are held as Python objects, at most."""
 SHARD_TILES = 256
 SHARD_BYTES = 64 << 20
 """A shard ends with the tile that reaches either: 256 tiles, 51 MB, at M = 224."""
-MAX_JSON_BYTES = 1 << 20
 AGAIN = "delete the folder and prepare the tiles again"
 DELETE = "delete it and run the same ulmo-prep again"
 
@@ -101,13 +108,52 @@ def write_shard(path: Path, tiles: Sequence[Array]) -> None:
         np.lib.format.write_array(file, np.stack(tiles), version=(1, 0), allow_pickle=False)
 
 
+class TableWriter:
+    """Rows to Parquet (zstd), in groups of ROW_GROUP; the same rows give the same bytes."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+        self._pending = schema.empty_table()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._convert()
+            if len(self._pending):
+                self._writer.write_table(self._pending.combine_chunks())
+        self._writer.close()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row; columns that it lacks are null."""
+        self._rows.append(row)
+        if len(self._rows) == BATCH_ROWS:
+            self._convert()
+
+    def add_table(self, table: pa.Table) -> None:
+        """Take many rows at once."""
+        self._convert()
+        self._append(table)
+
+    def _convert(self) -> None:
+        self._append(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+    def _append(self, table: pa.Table) -> None:
+        self._pending = pa.concat_tables([self._pending, table])
+        while len(self._pending) >= ROW_GROUP:
+            self._writer.write_table(self._pending.slice(0, ROW_GROUP).combine_chunks())
+            self._pending = self._pending.slice(ROW_GROUP)
+
+
 def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    """Publish rows as Parquet (zstd); the same rows give the same bytes."""
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    buffer = BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    with publish(path) as file:
-        file.write(buffer.getvalue())
+    """Publish rows as Parquet."""
+    with publish(path) as file, TableWriter(file, schema) as writer:
+        for row in rows:
+            writer.add(row)
 
 
 def checksum(tile: Array) -> int:
@@ -115,11 +161,10 @@ def checksum(tile: Array) -> int:
     return int(google_crc32c.value(np.ascontiguousarray(tile).tobytes()))
 
 
-def tiles_fingerprint(manifest: Manifest, checksums: Iterable[int]) -> str:
-    """SHA-256 over the settings, the constants and the tiles' checksums in order."""
+def fingerprint_head(manifest: Manifest) -> bytes:
+    """What the fingerprint of tiles hashes before their checksums (uint32, little-endian)."""
     named = {"settings", "augment", "normalization"}
-    head = canonical_json(manifest.model_dump(mode="json", include=named))
-    return sha256(head.encode() + np.fromiter(checksums, np.dtype("<u4")).tobytes()).hexdigest()
+    return canonical_json(manifest.model_dump(mode="json", include=named)).encode()
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -127,19 +172,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / "prep.json"
     if not path.is_file():
         return None
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise UserError(f"{path} is too large to be ours")
-    try:
-        values = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON: {AGAIN}") from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UserError(f"{path} was written by a newer ulmo (schema {version}): upgrade ulmo")
-    try:
-        return Manifest.read(values)
-    except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
+    return read_json(path, Manifest, newest=SCHEMA_VERSION, remedy=AGAIN)
 
 
 class TileStore:

@@ -59,8 +59,8 @@ def cut_tiles_at(
 ) -> Iterator[Tile]:
     """Cut tiles (M, M) that begin at given frames, in rising order, out of blocks (M, n).
 
-    One that would begin behind the end begins at the last frame. Without any frame there is no
-    tile.
+    One that would begin behind the end begins at the last frame. Where there is no frame at all
+    (of a few samples, nothing may be left at a lower rate), there is no tile.
     """
     stream = iter(blocks)
     held = np.empty((tile_size, 0), np.float32)

@@ -23,7 +23,7 @@ class FrontEnd(Protocol):
     left: int
     """Samples that `power` needs before the centre of its first frame."""
     right: int
-    """Samples that `power` needs from the centre of its last frame on."""
+    """Samples that `power` needs from the centre of its last frame on; at least hop - left."""
     block_frames: int
     """Frames that `power` gives at a time."""
 

@@ -24,6 +24,9 @@ NEGLIGIBLE = 1e-10
 """Weights below this share of their band's largest are left out: -100 dB."""
 ROWS = 16
 """Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting."""
+COLUMNS = 256
+"""Bins that are summed in one product: OpenBLAS shares out longer sums among its threads, and their
+number would change bits."""
 
 
 def hz_to_mel(frequency: Frequencies) -> Frequencies:
@@ -64,12 +67,12 @@ def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> Weights:
 def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> Weights:
     """Weights on the bins of an FFT of n_fft, as weights on those of a shorter one.
 
-    Whatever zeros are added to w samples, their power spectrum follows from their autocorrelation
-    at the lags up to w - 1. A weighted sum over the bins of one FFT is therefore a sum over the
-    lags, and that is a sum over the bins of any other of 2w - 1 samples or more: the same number,
-    not an approximation. The lags beyond w - 1, where the autocorrelation is 0, may weigh
-    anything: they fall off along the integral of a Kaiser window, which keeps the new weights
-    near the bins of the old ones.
+    Both lengths are even. Whatever zeros are added to w samples, their power spectrum follows
+    from their autocorrelation at the lags up to w - 1. A weighted sum over the bins of one FFT is
+    therefore a sum over the lags, and that is a sum over the bins of any other of 2w - 1 samples
+    or more: the same number, not an approximation. The lags beyond w - 1, where the
+    autocorrelation is 0, may weigh anything: they fall off along the integral of a Kaiser window,
+    which keeps the new weights near the bins of the old ones.
     """
     last = win_length - 1
     edge = np.cumsum(np.kaiser(length - 2 * last + 1, TAPER_BETA))
@@ -113,7 +116,7 @@ class Mel:
         self.block_frames = windows.block_frames
         self.left, self.right = windows.left, windows.right
         self.frequencies = edges[1:-1]
-        self._weights: list[tuple[slice, Array]] = []  # bins, and what ROWS bands make of them
+        self._weights: list[list[tuple[slice, Array]]] = []  # for ROWS bands: bins, their weights
         empty = 0
         for start in range(0, settings.tile_size, ROWS):
             weights = triangles(edges[start : start + ROWS + 2], rate, n_fft)
@@ -145,7 +148,9 @@ class Mel:
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
         bins = np.ascontiguousarray(self._windows.power(segment).T)
-        bands: Array = np.concatenate([weights @ bins[which] for which, weights in self._weights])
+        bands: Array = np.concatenate(
+            [sum(weights @ bins[which] for which, weights in pieces) for pieces in self._weights]
+        )
         np.maximum(bands, 0, out=bands)  # interpolation may round below 0
         return bands
 
@@ -158,9 +163,10 @@ def _fast_length(least: float) -> int:
     return min(factor * power for factor in (4, 5, 6, 8) if factor * power >= least)
 
 
-def _trimmed(weights: Weights) -> tuple[slice, Array]:
-    """The bins that weigh anything, and their weights."""
+def _trimmed(weights: Weights) -> list[tuple[slice, Array]]:
+    """The bins that weigh anything, and their weights, in pieces of at most COLUMNS bins."""
     heavy = np.abs(weights) > NEGLIGIBLE * np.abs(weights).max()
     bins = np.flatnonzero(heavy.any(axis=0))
-    which = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
-    return which, weights[:, which].astype(np.float32)
+    first, end = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
+    pieces = [slice(start, min(start + COLUMNS, end)) for start in range(first, end, COLUMNS)]
+    return [(piece, weights[:, piece].astype(np.float32)) for piece in pieces]

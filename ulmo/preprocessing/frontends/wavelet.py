@@ -23,6 +23,8 @@ STEP = 32
 BLOCK_SAMPLES = 1 << 17
 BLOCK_CELLS = 1 << 22
 """Samples and cells of a block, about: few enough to stay in the cache."""
+ORTHONORMAL = 1e-6
+"""PyWavelets calls dmey orthogonal too; cut off as it is there, it is so to 2e-3 only."""
 MAX_BLOCK = 1 << 24
 """Samples or cells of a block at most."""
 
@@ -61,12 +63,18 @@ def wavelet_bands(settings: PrepSettings) -> tuple[Band, Band]:
         wavelet = pywt.Wavelet(settings.wavelet)
     except (ValueError, TypeError):
         wavelet = None
-    if wavelet is None or not wavelet.orthogonal:
+    if wavelet is None or not _keeps_energy(np.array(wavelet.dec_lo)):
         raise UserError(
             f"wavelet {settings.wavelet!r} is not one of PyWavelets' orthogonal wavelets, "
             "and only those keep energy: set wavelet to sym20"
         )
     return Band(np.array(wavelet.dec_lo), 2), Band(np.array(wavelet.dec_hi), 2)
+
+
+def _keeps_energy(taps: Taps) -> bool:
+    """True of taps that are orthonormal to themselves, shifted by any even number of samples."""
+    products = np.correlate(taps, taps, "full")[len(taps) - 1 :: 2]
+    return bool(np.abs(products - (np.arange(len(products)) == 0)).max() < ORTHONORMAL)
 
 
 class Stage:
@@ -149,7 +157,7 @@ class Wavelet:
         if period * max(hop, settings.tile_size) > MAX_BLOCK:
             raise UserError(
                 f"hop_length {hop} and steps of {unit} samples meet only every {period * hop} "
-                f"samples: set hop_length to {-(-hop // unit) * unit}"
+                f"samples: set hop_length to {max(hop // unit, 1) * unit}"
             )
         periods = min(BLOCK_SAMPLES // hop, BLOCK_CELLS // settings.tile_size) // period
         self.block_frames = period * max(periods, 1)
