@@ -96,7 +96,7 @@ def normalized(values, mode):
 def at_once(tokenizer, samples):
     """Ids and distances of the encoder that is given the whole spectrogram."""
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
-    blocks = list(levels([samples], build_frontend(prep), prep.floor_db))
+    blocks = list(levels([samples], build_frontend(prep), prep))
     values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
     padded = np.pad(values, ((0, 0), (0, -values.shape[1] % model.time_stride)))
     return run(bundle_of(tokenizer).encoder, padded[None, :, :, None])

@@ -182,11 +182,6 @@ def test_loudness_is_that_of_loops(strides, loud_store):
     np.testing.assert_array_equal(loudness.sound(store.read(some), some), expected[some])
 
 
-@pytest.mark.xfail(
-    reason="the loudest cell is sought in every view, whatever its gain",
-    strict=True,
-    raises=AssertionError,
-)
 def test_views_change_nothing_about_which_tokens_of_a_tile_are_sound(loud_store):
     """A view is 6 dB louder than the loudest tile of its recording."""
     _, store = loud_store

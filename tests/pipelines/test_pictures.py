@@ -25,7 +25,7 @@ def store(tiny_tiles):
 def figures(monkeypatch):
     """The figures that are drawn, in place of their pixels."""
     kept = []
-    monkeypatch.setattr(pictures, "_png", lambda figure: kept.append(figure) or b"")
+    monkeypatch.setattr(pictures, "to_png", lambda figure: kept.append(figure) or b"")
     return kept
 
 

@@ -55,7 +55,8 @@ class Loudness:
         names, recording = np.unique(store.recordings, return_inverse=True)
         loudest = np.full(len(names), -np.inf, np.float32)
         if store.in_decibels:
-            np.maximum.at(loudest, recording, store.peaks_db)
+            plain = store.views == 0
+            np.maximum.at(loudest, recording[plain], store.peaks_db[plain])
         self._peaks = loudest[recording]
 
     def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.normalize import Moments, Normalization
+from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.store import Manifest, read_manifest, write_json
 
 END_BYTES = 4096
@@ -86,7 +86,8 @@ def prepare(
     """
     augment = augment or AugmentSettings()
     build_frontend(settings)
-    check_views(settings, augment)
+    if augment.views > 1:
+        check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
     manifest = _claim(out_dir, settings, augment, files)
     if manifest.complete and _is_whole(out_dir):
@@ -193,8 +194,10 @@ def _claim(
 
 def _changes(present: Manifest, settings: PrepSettings, augment: AugmentSettings) -> str:
     """What differs between an output's settings and those that are given now."""
-    there = {**present.settings.model_dump(), **present.augment.model_dump()}
-    here = {**settings.model_dump(), **augment.model_dump()}
+    there, here = present.settings.model_dump(), settings.model_dump()
+    if max(present.augment.views, augment.views) > 1:
+        there |= present.augment.model_dump()
+        here |= augment.model_dump()
     return ", ".join(
         f"{name} {value!r} there, {here[name]!r} here"
         for name, value in there.items()
@@ -263,7 +266,8 @@ def _corpus_constants(
     step = max(1, len(files) / STATISTICS_RECORDINGS)
     chosen = [files[int(i * step)] for i in range(int(len(files) / step))]
     stretches = [Stretch(audio_dir / file.path, settings) for file in chosen]
-    return sum(apply(measure_stretches, stretches), Moments()).normalization()
+    least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
+    return sum(apply(measure_stretches, stretches), Moments()).normalization(least)
 
 
 def _tidy(out_dir: Path) -> None:

@@ -67,7 +67,7 @@ class TileWriter:
             **columns,
         }
         if self._job.settings.normalization != "pcen":
-            loudest = tile.values[:, : tile.valid_frames].max()
+            loudest = np.array(tile.loudest, np.float32)
             row["norm_offset_db"] = tile.normalization.offset
             row["norm_scale_db"] = tile.normalization.scale
             row["peak_level_db"] = float(tile.normalization.undo(loudest))

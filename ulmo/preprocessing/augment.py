@@ -60,8 +60,6 @@ class ViewTile(NamedTuple):
 
 def check_views(settings: PrepSettings, augment: AugmentSettings) -> None:
     """Raise UserError unless every set of parameters that may be drawn can be met."""
-    if augment.views == 1:
-        return
     for hop, window in product(augment.hop_factors, augment.window_factors):
         try:
             build_frontend(_changed(settings, *_lengths(settings, hop, window)))
@@ -140,8 +138,12 @@ def positive_pair(
     """Two views (M, M, 1) of the beginning of some samples (n,) at the settings' rate.
 
     What SimCLR, BYOL and their kin learn to call the same (Chen et al. 2020, section 2.1).
-    `constants` normalise both; without them each is normalised by itself.
+    `constants` normalise both; without them each is normalised by itself. Raises UserError for
+    settings that cannot be met, and for no samples.
     """
+    check_views(settings, augment)
+    if not len(samples):
+        raise UserError("of no samples there are no views: pass some")
     level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
 
     def source(rate: int) -> Iterator[Array]:

@@ -1,5 +1,6 @@
 """Power to decibels or PCEN, either to normalised values, and the ways back."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Annotated, NamedTuple
 
@@ -13,6 +14,10 @@ Array = NDArray[np.float32]
 
 MIN_SCALE = 1.0
 """Digital silence has no spread: 1 dB keeps its tiles finite, and nothing real is so flat."""
+MIN_SCALE_PCEN = 1e-3
+"""The same for PCEN, in which steady noise has a spread of 0.3."""
+MAX_LEVEL = 1e25
+"""PCEN that hardly compresses is the power of 120 dB over full scale, times PCEN_SCALE."""
 PCEN_SCALE = 2.0**31
 """Of power, before PCEN: its usual parameters are for samples of 32-bit integers."""
 PCEN_EPS = 1e-6
@@ -22,8 +27,8 @@ PCEN_EPS = 1e-6
 class Normalization(Settings):
     """A level becomes (level - offset) / scale; both in dB re a full-scale sine, or in PCEN."""
 
-    offset: Annotated[float, Field(ge=-1000, le=1000)]
-    scale: Annotated[float, Field(ge=1e-3, le=1000)]
+    offset: Annotated[float, Field(ge=-MAX_LEVEL, le=MAX_LEVEL)]
+    scale: Annotated[float, Field(ge=1e-6, le=MAX_LEVEL)]
 
     def apply(self, level: Array) -> Array:
         """Decibels to normalised values, float32."""
@@ -54,13 +59,13 @@ class Moments(NamedTuple):
             self.cells + other.cells, self.total + other.total, self.squares + other.squares
         )
 
-    def normalization(self) -> Normalization:
-        """Mean and standard deviation, the latter at least MIN_SCALE."""
+    def normalization(self, least: float = MIN_SCALE) -> Normalization:
+        """Mean and standard deviation, the latter at least `least`."""
         if self.cells == 0:
-            return Normalization(offset=0.0, scale=MIN_SCALE)
+            return Normalization(offset=0.0, scale=least)
         mean = self.total / self.cells
         variance = max(self.squares / self.cells - mean * mean, 0.0)
-        return Normalization(offset=mean, scale=max(variance**0.5, MIN_SCALE))
+        return Normalization(offset=mean, scale=max(variance**0.5, least))
 
 
 def to_db(power: Array, floor_db: float) -> Array:
@@ -111,7 +116,7 @@ def quiet_level(settings: PrepSettings) -> float:
 def _smoothing(settings: PrepSettings) -> float:
     """Share of the new frame in the running mean whose -3 dB point is that time constant's."""
     frames = settings.pcen_time_constant * settings.sample_rate / settings.hop_length
-    return float((np.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2))
+    return 2 / (1 + math.sqrt(1 + 4 * frames**2))
 
 
 def _compressed(

@@ -23,6 +23,8 @@ class NormalizedTile(NamedTuple):
     start_frame: int
     valid_frames: int
     normalization: Normalization
+    loudest: float
+    """The largest value of the valid frames."""
 
 
 def levels(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Iterator[Array]:
@@ -94,4 +96,5 @@ def normalize_tile(tile: Tile, constants: Normalization | None) -> NormalizedTil
     if constants is None:
         constants = Moments.of(tile.values[:, : tile.valid_frames]).normalization()
     values = constants.apply(tile.values)[..., None]
-    return NormalizedTile(values, tile.start_frame, tile.valid_frames, constants)
+    loudest = float(values[:, : tile.valid_frames].max())
+    return NormalizedTile(values, tile.start_frame, tile.valid_frames, constants, loudest)
