@@ -91,7 +91,7 @@ def one_turn(audio: Path, work: Path) -> dict[str, float]:
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=int, default=120)
+    parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
     options = parser.parse_args()

@@ -18,6 +18,7 @@ MIN_SCALE_PCEN = 1e-3
 """The same for PCEN, in which steady noise has a spread of 0.3."""
 MAX_LEVEL = 1e25
 """PCEN that hardly compresses is the power of 120 dB over full scale, times PCEN_SCALE."""
+INFINITE = np.float32(np.inf)
 PCEN_SCALE = 2.0**31
 """Of power, before PCEN: its usual parameters are for samples of 32-bit integers."""
 PCEN_EPS = 1e-6
@@ -68,14 +69,16 @@ class Moments(NamedTuple):
         return Normalization(offset=mean, scale=max(variance**0.5, least))
 
 
-def to_db(power: Array, floor_db: float) -> Array:
-    """10 log10 of power, clipped from below at floor_db: silence stays finite. Float32."""
+def to_db(power: Array, floor_db: float, *, out: Array | None = None) -> Array:
+    """10 log10 of power, clipped from below at floor_db: silence stays finite. Float32.
+
+    `out` may be the power itself. (np.clip takes a third of the time of np.maximum here.)
+    """
     least = np.float32(10 ** (floor_db / 10))
-    level: Array = np.maximum(power, least)
+    level: Array = np.clip(power, least, INFINITE, out=out)
     np.log10(level, out=level)
     level *= np.float32(10)
-    np.maximum(level, np.float32(floor_db), out=level)
-    return level
+    return np.clip(level, np.float32(floor_db), INFINITE, out=level)
 
 
 def to_power(level: Array) -> Array:

@@ -32,7 +32,7 @@ def levels(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings)
     power = stream_power(frontend, samples)
     if settings.normalization == "pcen":
         return pcen(power, settings)
-    return (to_db(block, settings.floor_db) for block in power)
+    return (to_db(block, settings.floor_db, out=block) for block in power)
 
 
 def normalized_tiles(

@@ -1,5 +1,7 @@
 """Mel spectrogram: M triangular bands on Slaney's mel scale."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ LOG_START = 1000.0
 LOG_STEP = np.log(6.4) / 27
 """Natural logarithm of frequency a mel above 1 kHz."""
 MAX_N_FFT = 1 << 20
-OVERSAMPLING = 2.75
+OVERSAMPLING = 2.5
 """FFT length over window length from which a longer FFT is interpolated: see `interpolated`."""
 TAPER_BETA = 20.0
 """Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins."""
@@ -24,6 +26,7 @@ NEGLIGIBLE = 1e-10
 """Weights below this share of their band's largest are left out: -100 dB."""
 ROWS = 16
 """Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting."""
+ZERO, INFINITE = np.float32(0), np.float32(np.inf)
 COLUMNS = 256
 """Bins that are summed in one product: OpenBLAS shares out longer sums among its threads, and their
 number would change bits."""
@@ -116,7 +119,7 @@ class Mel:
         self.block_frames = windows.block_frames
         self.left, self.right = windows.left, windows.right
         self.frequencies = edges[1:-1]
-        self._weights: list[list[tuple[slice, Array]]] = []  # for ROWS bands: bins, their weights
+        self._weights: list[list[_Piece]] = []  # of ROWS bands each
         empty = 0
         for start in range(0, settings.tile_size, ROWS):
             weights = triangles(edges[start : start + ROWS + 2], rate, n_fft)
@@ -148,25 +151,34 @@ class Mel:
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
         bins = np.ascontiguousarray(self._windows.power(segment).T)
-        bands: Array = np.concatenate(
-            [sum(weights @ bins[which] for which, weights in pieces) for pieces in self._weights]
-        )
-        np.maximum(bands, 0, out=bands)  # interpolation may round below 0
-        return bands
+        bands = np.empty((len(self.frequencies), bins.shape[1]), np.float32)
+        groups = (bands[start : start + ROWS] for start in range(0, len(bands), ROWS))
+        for group, (first, *others) in zip(groups, self._weights, strict=True):
+            np.matmul(first.weights, bins[first.bins], out=group)
+            for piece in others:
+                group += piece.weights @ bins[piece.bins]
+        return np.clip(bands, ZERO, INFINITE, out=bands)  # interpolation may round below 0
+
+
+class _Piece(NamedTuple):
+    """What some bins weigh in ROWS bands."""
+
+    bins: slice
+    weights: Array  # (bands, bins)
 
 
 def _fast_length(least: float) -> int:
-    """The least length of 4, 5 or 6 times a power of two that is not under a number."""
+    """The least length of 8, 9, 10 or 12 times a power of two that is not under a number."""
     power = 1
-    while 8 * power < least:
+    while 16 * power < least:
         power *= 2
-    return min(factor * power for factor in (4, 5, 6, 8) if factor * power >= least)
+    return min(factor * power for factor in (8, 9, 10, 12, 16) if factor * power >= least)
 
 
-def _trimmed(weights: Weights) -> list[tuple[slice, Array]]:
+def _trimmed(weights: Weights) -> list[_Piece]:
     """The bins that weigh anything, and their weights, in pieces of at most COLUMNS bins."""
     heavy = np.abs(weights) > NEGLIGIBLE * np.abs(weights).max()
     bins = np.flatnonzero(heavy.any(axis=0))
     first, end = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
     pieces = [slice(start, min(start + COLUMNS, end)) for start in range(first, end, COLUMNS)]
-    return [(piece, weights[:, piece].astype(np.float32)) for piece in pieces]
+    return [_Piece(piece, weights[:, piece].astype(np.float32)) for piece in pieces]
