@@ -136,9 +136,12 @@ class Recording:
                 return
 
     def _clean(self, block: Samples) -> Samples:
-        block, bad = repair(block)
-        self.non_finite += bad
-        self.peak = max(self.peak, float(np.abs(block).max()))
+        peak = float(np.abs(block).max())
+        if not peak <= MAX_AMPLITUDE:
+            block, bad = repair(block)
+            self.non_finite += bad
+            peak = float(np.abs(block).max())
+        self.peak = max(self.peak, peak)
         return block
 
 

@@ -31,9 +31,11 @@ class Normalization(Settings):
     offset: Annotated[float, Field(ge=-MAX_LEVEL, le=MAX_LEVEL)]
     scale: Annotated[float, Field(ge=1e-6, le=MAX_LEVEL)]
 
-    def apply(self, level: Array) -> Array:
-        """Decibels to normalised values, float32."""
-        return (level - np.float32(self.offset)) / np.float32(self.scale)
+    def apply(self, level: Array, *, out: Array | None = None) -> Array:
+        """Levels to normalised values, float32; `out` may be the levels themselves."""
+        values: Array = np.subtract(level, np.float32(self.offset), out=out)
+        values /= np.float32(self.scale)
+        return values
 
     def undo(self, values: Array) -> Array:
         """Normalised values to decibels, float32."""

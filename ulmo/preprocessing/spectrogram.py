@@ -92,9 +92,9 @@ def _constants(
 
 
 def normalize_tile(tile: Tile, constants: Normalization | None) -> NormalizedTile:
-    """A tile of levels, normalised with some constants or, without any, by itself."""
+    """A tile of levels, normalised in place, with some constants or, without any, by itself."""
     if constants is None:
         constants = Moments.of(tile.values[:, : tile.valid_frames]).normalization()
-    values = constants.apply(tile.values)[..., None]
+    values = constants.apply(tile.values, out=tile.values)[..., None]
     loudest = float(values[:, : tile.valid_frames].max())
     return NormalizedTile(values, tile.start_frame, tile.valid_frames, constants, loudest)

@@ -104,8 +104,15 @@ def tiles_per_shard(tile_size: int) -> int:
 
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:
     """Publish tiles (M, M, 1) as one array (n, M, M, 1), C order, .npy version 1."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(tiles[0].dtype),
+        "fortran_order": False,
+        "shape": (len(tiles), *tiles[0].shape),
+    }
     with publish(path) as file:
-        np.lib.format.write_array(file, np.stack(tiles), version=(1, 0), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, header)
+        for tile in tiles:
+            file.write(np.ascontiguousarray(tile).data)
 
 
 class TableWriter:

@@ -34,24 +34,26 @@ def cut_tiles(
 ) -> Iterator[Tile]:
     """Cut blocks (M, n) of a spectrogram into tiles (M, M); hold no more than a tile and a block.
 
-    `fill` is the value of the frames behind the end: the floor, which is silence.
+    `fill` is the value of the frames behind the end: the floor, which is silence. A tile that was
+    given is the caller's to change.
     """
-    held = np.empty((tile_size, 0), np.float32)
-    start = 0
-    fresh = 0  # frames in `held` that no tile has shown yet
+    tile = np.empty((tile_size, tile_size), np.float32)
+    start = filled = 0
     for block in blocks:
-        held = np.concatenate([held, block], axis=1)
-        fresh += block.shape[1]
-        while held.shape[1] >= tile_size:
-            yield Tile(np.ascontiguousarray(held[:, :tile_size]), start, tile_size)
-            start += tile_size - overlap
-            held = held[:, tile_size - overlap :]
-            fresh = held.shape[1] - overlap
-    if fresh > 0:
-        valid = held.shape[1]
-        values = np.full((tile_size, tile_size), fill, np.float32)
-        values[:, :valid] = held
-        yield Tile(values, start, valid)
+        taken = 0
+        while taken < block.shape[1]:
+            count = min(block.shape[1] - taken, tile_size - filled)
+            tile[:, filled : filled + count] = block[:, taken : taken + count]
+            taken, filled = taken + count, filled + count
+            if filled == tile_size:
+                following = np.empty_like(tile)
+                following[:, :overlap] = tile[:, tile_size - overlap :]
+                yield Tile(tile, start, tile_size)
+                tile, filled = following, overlap
+                start += tile_size - overlap
+    if filled > (overlap if start else 0):
+        tile[:, filled:] = fill
+        yield Tile(tile, start, filled)
 
 
 def cut_tiles_at(
