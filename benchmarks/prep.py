@@ -94,7 +94,7 @@ def one_turn(audio: Path, work: Path) -> dict[str, float]:
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=int, default=240)
+    parser.add_argument("--minutes", type=int, default=120)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
     options = parser.parse_args()
@@ -124,8 +124,8 @@ def main() -> None:
     publish(
         "ulmo-prep",
         f"{machine('ulmo', 'librosa', 'soxr', 'numpy')} {options.minutes} recordings of a minute, "
-        f"16 bit; default settings, one thread a worker; times real time, medians of {options.turns} turns.\n\n"
-        + table(header, rows),
+        "16 bit; default settings, one computing thread a worker; times real time, medians of "
+        f"{options.turns} turns.\n\n" + table(header, rows),
     )
 
 

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from ulmo.config import AugmentSettings, JobError, PrepSettings, UserError, fingerprint
+from ulmo.pipelines.memory import keep_freed_memory
 from ulmo.pipelines.prep_job import Stretch, measure_stretches, portable, run_job
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.preprocessing.atomic import is_temporary
@@ -245,16 +246,21 @@ def _mapper(
     Processes are spawned: forking one that runs threads can hang. A worker is one thread.
     """
     if min(workers, most) <= 1:
+        keep_freed_memory()
         stack.enter_context(threadpool_limits(1))
         return map
     pool = ProcessPoolExecutor(
         min(workers, most),
         mp_context=get_context("spawn"),
-        initializer=threadpool_limits,
-        initargs=(1,),
+        initializer=_begin_worker,
     )
     stack.callback(pool.shutdown, wait=True, cancel_futures=True)
     return pool.map
+
+
+def _begin_worker() -> None:
+    keep_freed_memory()
+    threadpool_limits(1)
 
 
 def _corpus_constants(

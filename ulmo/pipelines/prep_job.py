@@ -2,10 +2,11 @@
 
 import math
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +48,28 @@ class Stretch(NamedTuple):
 
 
 class TileWriter:
-    """Writes a job's tiles, a shard whenever one is full, and their rows."""
+    """Writes a job's tiles, a shard whenever one is full, and their rows.
+
+    While the disk takes one shard, the next one is computed: two are held at most.
+    """
 
     def __init__(self, job: Job, rows: TableWriter) -> None:
         self._job = job
         self._rows = rows
         self._held: list[Array] = []
+        self._disk = ThreadPoolExecutor(1)
+        self._written: Future[None] | None = None
         self.shards = 0
-        """Shards that are written."""
+        """Shards that are written, or being written."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._disk:
+            if kind is None:
+                self._flush()
+                self._wait()
 
     def add(self, recording: str, tile: NormalizedTile, /, **columns: Any) -> None:
         """Take a tile, and what its row says beside its levels and its place in the shard."""
@@ -74,14 +89,20 @@ class TileWriter:
         self._rows.add(row)
         self._held.append(tile.values)
         if len(self._held) == tiles_per_shard(self._job.settings.tile_size):
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
-        """Write what is held."""
+    def _flush(self) -> None:
+        """Have the disk take what is held, once it has taken what came before."""
         if self._held:
-            write_shard(self._job.shard_path(self.shards), self._held)
+            self._wait()
+            path = self._job.shard_path(self.shards)
+            self._written = self._disk.submit(write_shard, path, self._held)
             self._held = []
             self.shards += 1
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            self._written.result()
 
 
 def run_job(job: Job) -> None:
@@ -91,8 +112,7 @@ def run_job(job: Job) -> None:
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     frontend = build_frontend(job.settings)
     recordings = []
-    with table_file(job.rows_path, TILES_SCHEMA) as rows:
-        writer = TileWriter(job, rows)
+    with table_file(job.rows_path, TILES_SCHEMA) as rows, TileWriter(job, rows) as writer:
         for path in job.paths:
             tiles = _Counted(writer, portable(path))
             try:
@@ -100,7 +120,6 @@ def run_job(job: Job) -> None:
             except RefusedError as refusal:
                 row = _refused(refusal)
             recordings.append({"path": portable(path), "tiles": tiles.count, **row})
-        writer.flush()
     JobRecord(key=job.key, shards=writer.shards, recordings=recordings).write(job)
 
 
