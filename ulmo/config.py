@@ -57,9 +57,9 @@ class PrepSettings(Settings):
     win_length: Annotated[int, Field(ge=2, le=1 << 20)] | None = None
     """Window length of `stft` and `mel`. If left out: n_fft where that is given, else 2M."""
     fmin: Annotated[float, Field(ge=0, le=2_000_000)] | None = None
-    """Lowest frequency of `mel` (0 if left out), `cqt` and `cwt` (sample_rate / 490: C1 at 16 kHz)."""
+    """Lowest frequency of `mel` (else 0), `cqt` and `cwt` (else sample_rate / 490: 32.7 Hz)."""
     fmax: Annotated[float, Field(gt=0, le=2_000_000)] | None = None
-    """Highest frequency of `mel` (sample_rate / 2 if left out) and `cwt` (sample_rate / 2.25)."""
+    """Highest frequency of `mel` (else sample_rate / 2) and `cwt` (else sample_rate / 2.25)."""
     bins_per_octave: Annotated[int, Field(ge=1, le=512)] | None = None
     """Of `cqt`. If left out: the fewest with which M bins from fmin stay below Nyquist."""
     wavelet: Annotated[str, Field(pattern=r"^[a-z]{1,8}[0-9.]{0,4}$")] = "sym20"
