@@ -279,7 +279,7 @@ def test_a_run_trains_on_every_view_and_is_measured_on_the_tiles(audio, tmp_path
     tiles, run = tmp_path / "tiles", tmp_path / "run"
     settings = SETTINGS.model_copy(update={"normalization": "pcen"})
     prepare(audio, tiles, settings, augment=AUGMENT.model_copy(update={"views": 2}))
-    values = {"epochs": 1, "batch_size": 8, "validation_fraction": 0.4, "seed": 1, "threads": 1}
+    values = {"epochs": 1, "batch_size": 8, "validation_fraction": 0.4, "seed": 1}
     summary = train(tiles, run, MODEL, values, Silent())
     store = TileStore(tiles)
     split = split_by_recording(store, 0.4, 1)

@@ -18,7 +18,7 @@ LOG_START = 1000.0
 LOG_STEP = np.log(6.4) / 27
 """Natural logarithm of frequency a mel above 1 kHz."""
 MAX_N_FFT = 1 << 20
-OVERSAMPLING = 2.5
+OVERSAMPLING = 2.75
 """FFT length over window length from which a longer FFT is interpolated: see `interpolated`."""
 TAPER_BETA = 20.0
 """Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins."""
