@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,11 +35,20 @@ class Tokens:
     """Band b lies between edges b and b + 1."""
     frames: int
     """Spectrogram frames that the ids stand for; the last column may be partly filling."""
+    start: int = 0
+    """Sample of the recording, at sample_rate, on which the first column's first frame is centred."""
+    start_utc: datetime | None = None
+    """Time of the recording's first sample, with its zone; None where nothing tells it."""
+    fingerprint: str = ""
+    """The tokenizer's: SHA-256 over its settings and weights, in hexadecimal."""
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Centre of each column's first frame, in seconds from the first sample, (time,)."""
-        return np.arange(len(self.ids), dtype=np.int64) * self.hop / self.sample_rate
+        """Centre of each column's first frame, in seconds from the recording's first sample.
+
+        (time,). Counted in whole samples and divided once: nothing drifts, however long it is.
+        """
+        return (self.start + np.arange(len(self.ids), dtype=np.int64) * self.hop) / self.sample_rate
 
     @property
     def hertz(self) -> NDArray[np.float64]:
