@@ -36,7 +36,7 @@ class Tokens:
     frames: int
     """Spectrogram frames that the ids stand for; the last column may be partly filling."""
     start: int = 0
-    """Sample of the recording, at sample_rate, on which the first column's first frame is centred."""
+    """Sample, at sample_rate, on which the first column's first frame is centred."""
     start_utc: datetime | None = None
     """Time of the recording's first sample, with its zone; None where nothing tells it."""
     fingerprint: str = ""
