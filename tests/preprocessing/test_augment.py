@@ -185,7 +185,7 @@ class TestParameters:
     @pytest.mark.parametrize("sample_rate", [3600, 4000, 4400])
     def test_another_rate_shifts_tempo(self, sample_rate):
         view = PLAIN._replace(sample_rate=sample_rate)
-        found = values_of(clicks(80, 80 + 320), view).mean(axis=0)
+        found = values_of(clicks(90, 90 + 320), view).mean(axis=0)
         first, last = found[:14].argmax(), 14 + found[14:].argmax()
         assert abs(last - first - 320 / HOP * sample_rate / RATE) <= 1
         assert last - first == {3600: 18, 4000: 20, 4400: 22}[sample_rate]

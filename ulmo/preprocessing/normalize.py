@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Annotated, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -16,9 +17,13 @@ MIN_SCALE = 1.0
 """Digital silence has no spread: 1 dB keeps its tiles finite, and nothing real is so flat."""
 MIN_SCALE_PCEN = 1e-3
 """The same for PCEN, in which steady noise has a spread of 0.3."""
+ROUNDING = 1e-5
+"""Of power: some way under the floor, so that no rounding of the logarithm lands above it."""
 MAX_LEVEL = 1e25
 """PCEN that hardly compresses is the power of 120 dB over full scale, times PCEN_SCALE."""
 INFINITE = np.float32(np.inf)
+DB_PER_NEPER = np.float32(10 / math.log(10))
+"""Of power: 10 log10(x) over ln(x)."""
 PCEN_SCALE = 2.0**31
 """Of power, before PCEN: its usual parameters are for samples of 32-bit integers."""
 PCEN_EPS = 1e-6
@@ -74,12 +79,17 @@ class Moments(NamedTuple):
 def to_db(power: Array, floor_db: float, *, out: Array | None = None) -> Array:
     """10 log10 of power, clipped from below at floor_db: silence stays finite. Float32.
 
-    `out` may be the power itself. (np.clip takes a third of the time of np.maximum here.)
+    `out`, which must be contiguous, may be the power itself. OpenCV's logarithm is as exact as
+    numpy's, and takes a twentieth of the time of np.log10 where there is no AVX-512; np.clip takes
+    a third of the time of np.maximum.
     """
-    least = np.float32(10 ** (floor_db / 10))
-    level: Array = np.clip(power, least, INFINITE, out=out)
-    np.log10(level, out=level)
-    level *= np.float32(10)
+    least = np.float32((1 - ROUNDING) * 10 ** (floor_db / 10))
+    level = np.empty(power.shape, np.float32) if out is None else out
+    np.clip(power, least, INFINITE, out=level)
+    if level.size:
+        flat = level.reshape(1, -1)
+        cv2.log(flat, flat)
+    level *= DB_PER_NEPER
     return np.clip(level, np.float32(floor_db), INFINITE, out=level)
 
 

@@ -56,7 +56,7 @@ def stream_power(frontend: FrontEnd, blocks: Iterable[Array]) -> Iterator[Array]
     padding = np.zeros(length + step, np.float32)
     while given < total:
         for segment in cutter.feed(padding):
-            yield frontend.power(segment)[:, : total - given]
+            yield np.ascontiguousarray(frontend.power(segment)[:, : total - given])
             given += frontend.block_frames
             if given >= total:
                 return

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.fft import fast_length, rfft
+from ulmo.preprocessing.threads import one_thread
 
 Array = NDArray[np.float32]
-Spectrum = NDArray[np.complex64]
 
 MAX_CELLS = 1 << 26
 """Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
@@ -46,7 +46,7 @@ class FilterBank:
         longest = max(one.half_length for one in filters)
         _check(settings, longest)
         margin = int(np.ceil(longest / hop_length))
-        folds = scipy.fft.next_fast_len(max(8 * margin, 64))
+        folds = fast_length(max(8 * margin, 64))
         self._n_fft = folds * hop_length
         self._folds = folds
         self._margin = margin
@@ -56,24 +56,29 @@ class FilterBank:
         self._responses = [self._sampled(one, hop_length) for one in filters]
 
     def _sampled(self, one: Filter, hop_length: int) -> tuple[int, Array]:
-        """First FFT bin, a multiple of the folds, and the response from there on.
+        """First FFT bin, a multiple of the folds, and the response from there on, each value twice.
 
-        Twice the response: a real sine has half of its amplitude at +frequency.
+        Once for the real and once for the imaginary part: numpy multiplies pairs of float32 several
+        times as fast as a complex number and a real one. Twice the response, too: a real sine has
+        half of its amplitude at +frequency.
         """
         low = max(int(np.ceil((one.frequency - one.reach) * self._n_fft)), 0)
         high = min(int((one.frequency + one.reach) * self._n_fft), self._n_fft // 2)
         first = low // self._folds * self._folds
         response = 2 * one.response(np.arange(first, high + 1) / self._n_fft - one.frequency)
         response[: low - first] = 0
-        return first, (response / hop_length).astype(np.float32)
+        return first, np.repeat((response / hop_length).astype(np.float32), 2)
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        spectrum = scipy.fft.rfft(segment)
-        folded = np.zeros((len(self._responses), self._folds), np.complex64)
+        import scipy.fft
+
+        with one_thread():
+            spectrum = rfft(segment).view(np.float32)
+        folded = np.zeros((len(self._responses), 2 * self._folds), np.float32)
         for row, (first, response) in zip(folded, self._responses, strict=True):
-            _fold(spectrum[first : first + len(response)] * response, row)
-        frames = scipy.fft.ifft(folded, axis=-1, overwrite_x=True)
+            _fold(spectrum[2 * first : 2 * first + len(response)] * response, row)
+        frames = scipy.fft.ifft(folded.view(np.complex64), axis=-1, overwrite_x=True)
         kept = frames[:, self._margin : self._margin + self.block_frames]
         power: Array = kept.real**2 + kept.imag**2
         return power
@@ -94,7 +99,7 @@ def _check(settings: PrepSettings, longest: float) -> None:
         )
 
 
-def _fold(product: Spectrum, into: Spectrum) -> None:
+def _fold(product: Array, into: Array) -> None:
     """Add up the pieces of a spectrum that alias onto each other at the frame rate."""
     whole = len(product) // len(into) * len(into)
     if whole:

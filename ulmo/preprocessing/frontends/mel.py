@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.stft import Windows, check_window
+from ulmo.preprocessing.threads import one_thread
 
 Array = NDArray[np.float32]
 Frequencies = NDArray[np.float64]
@@ -27,9 +28,6 @@ NEGLIGIBLE = 1e-10
 ROWS = 16
 """Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting."""
 ZERO, INFINITE = np.float32(0), np.float32(np.inf)
-COLUMNS = 256
-"""Bins that are summed in one product: OpenBLAS shares out longer sums among its threads, and their
-number would change bits."""
 
 
 def hz_to_mel(frequency: Frequencies) -> Frequencies:
@@ -119,14 +117,14 @@ class Mel:
         self.block_frames = windows.block_frames
         self.left, self.right = windows.left, windows.right
         self.frequencies = edges[1:-1]
-        self._weights: list[list[_Piece]] = []  # of ROWS bands each
+        self._groups: list[_Group] = []
         empty = 0
         for start in range(0, settings.tile_size, ROWS):
             weights = triangles(edges[start : start + ROWS + 2], rate, n_fft)
             empty += int((weights.max(axis=1) <= 0).sum())
             if length < n_fft:
                 weights = interpolated(weights, n_fft, win_length, length)
-            self._weights.append(_trimmed(weights))
+            self._groups.append(_trimmed(weights))
         if empty:
             raise UserError(
                 f"n_fft {n_fft} leaves {empty} of {settings.tile_size} mel bands empty: "
@@ -150,18 +148,16 @@ class Mel:
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        bins = np.ascontiguousarray(self._windows.power(segment).T)
-        bands = np.empty((len(self.frequencies), bins.shape[1]), np.float32)
-        groups = (bands[start : start + ROWS] for start in range(0, len(bands), ROWS))
-        for group, (first, *others) in zip(groups, self._weights, strict=True):
-            np.matmul(first.weights, bins[first.bins], out=group)
-            for piece in others:
-                group += piece.weights @ bins[piece.bins]
+        with one_thread():
+            bins = self._windows.power(segment)
+            bands = np.empty((len(self.frequencies), bins.shape[1]), np.float32)
+            for start, group in zip(range(0, len(bands), ROWS), self._groups, strict=True):
+                np.matmul(group.weights, bins[group.bins], out=bands[start : start + ROWS])
         return np.clip(bands, ZERO, INFINITE, out=bands)  # interpolation may round below 0
 
 
-class _Piece(NamedTuple):
-    """What some bins weigh in ROWS bands."""
+class _Group(NamedTuple):
+    """What some bins weigh in ROWS bands, or in the fewer that are left."""
 
     bins: slice
     weights: Array  # (bands, bins)
@@ -175,10 +171,9 @@ def _fast_length(least: float) -> int:
     return min(factor * power for factor in (8, 9, 10, 12, 16) if factor * power >= least)
 
 
-def _trimmed(weights: Weights) -> list[_Piece]:
-    """The bins that weigh anything, and their weights, in pieces of at most COLUMNS bins."""
+def _trimmed(weights: Weights) -> _Group:
+    """The bins that weigh anything, and their weights."""
     heavy = np.abs(weights) > NEGLIGIBLE * np.abs(weights).max()
     bins = np.flatnonzero(heavy.any(axis=0))
-    first, end = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
-    pieces = [slice(start, min(start + COLUMNS, end)) for start in range(first, end, COLUMNS)]
-    return [_Piece(piece, weights[:, piece].astype(np.float32)) for piece in pieces]
+    reached = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
+    return _Group(reached, weights[:, reached].astype(np.float32))

@@ -1,16 +1,17 @@
 """Short-time Fourier transform: M linear bands up to Nyquist."""
 
 import numpy as np
-import scipy.fft
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.fft import power_spectra
+from ulmo.preprocessing.threads import one_thread
 
 Array = NDArray[np.float32]
 
-BLOCK_FRAMES = 128
-BLOCK_CELLS = 1 << 18
+BLOCK_FRAMES = 256
+BLOCK_CELLS = 1 << 19
 """Frames and samples of a block, at most: few enough to stay in the cache."""
 
 
@@ -32,14 +33,14 @@ class Windows:
         self.block_frames = min(BLOCK_FRAMES, max(1, BLOCK_CELLS // length))
 
     def power(self, segment: Array) -> Array:
-        """Power (block_frames, length // 2 + 1) of a segment."""
+        """Power (length // 2 + 1, block_frames) of a segment."""
         samples = len(self._window)
         strides = (self._hop_length * segment.itemsize, segment.itemsize)
         frames = as_strided(segment, (self.block_frames, samples), strides, writeable=False)
-        spectra = scipy.fft.rfft(frames * self._window, self._length, axis=-1)
-        power: Array = spectra.real**2
-        power += spectra.imag**2
-        return power
+        padded = np.empty((self.block_frames, self._length), np.float32)
+        np.multiply(frames, self._window, out=padded[:, :samples])
+        padded[:, samples:] = 0
+        return power_spectra(padded)
 
 
 def check_window(settings: PrepSettings, win_length: int, n_fft: int, remedy: str) -> None:
@@ -85,4 +86,5 @@ class Stft:
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        return np.ascontiguousarray(self._windows.power(segment)[:, self._bins].T)
+        with one_thread():
+            return self._windows.power(segment)[self._bins]

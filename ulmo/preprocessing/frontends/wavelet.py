@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.threads import one_thread
 
 Array = NDArray[np.float32]
 Taps = NDArray[np.float64]
@@ -176,7 +177,8 @@ class Wavelet:
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        found = np.concatenate(self._coefficients(segment), axis=None)
+        with one_thread():
+            found = np.concatenate(self._coefficients(segment), axis=None)
         laid: Array = self._lay @ np.square(found, out=found)
         power = laid.reshape(self._bands, -1)
         return power if len(power) == len(self._rows) else power[self._rows] * self._share
