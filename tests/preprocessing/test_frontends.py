@@ -9,7 +9,13 @@ from threadpoolctl import threadpool_limits
 
 from tests.preprocessing.signals import CASES, impulses, level, noise, power_of, settings_of, sine
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, count_frames
+from ulmo.preprocessing.frontends import (
+    FRONTENDS,
+    SETTINGS,
+    build_frontend,
+    check_used,
+    count_frames,
+)
 from ulmo.preprocessing.frontends.base import _Segments
 
 
@@ -288,3 +294,30 @@ class TestRefusals:
     def test_an_unknown_front_end_is_refused_with_the_names_of_the_known(self):
         with pytest.raises(UserError, match=", ".join(FRONTENDS)):
             build_frontend(settings_of("wavelet"))
+
+
+class TestSettingsOfOthers:
+    @pytest.mark.parametrize("name", FRONTENDS)
+    def test_every_front_end_heeds_just_what_the_table_says(self, name):
+        """A setting changes what comes out, or is refused: nothing is ignored in silence."""
+        plain = settings_of(name, tile_size=32, hop_length=40)
+        others = {
+            **{"n_fft": 512, "win_length": 50, "fmin": 100.0, "fmax": 3000.0},
+            **{"bins_per_octave": 24, "wavelet": "db4", "wavelet_level": 6},
+        }
+        sound = noise(4000)
+        for setting, value in others.items():
+            made = PrepSettings.read(plain.model_dump() | {setting: value})
+            if setting in SETTINGS[name]:
+                check_used(made)
+                built = [build_frontend(one) for one in (plain, made)]
+                powers = [power_of(one, sound) for one in built]
+                assert powers[0].shape != powers[1].shape or (powers[0] != powers[1]).any()
+            else:
+                with pytest.raises(UserError, match=f"^{setting} is not a setting of {name} "):
+                    check_used(made)
+
+    def test_pcens_settings_need_pcen(self):
+        with pytest.raises(UserError, match=r"^pcen_gain is of use to pcen alone"):
+            check_used(PrepSettings(pcen_gain=0.5))
+        check_used(PrepSettings(pcen_gain=0.5, normalization="pcen"))

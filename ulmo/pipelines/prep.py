@@ -29,7 +29,7 @@ from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.augment import check_views
-from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.store import Manifest, read_manifest, write_json
 
@@ -87,6 +87,7 @@ def prepare(
     """
     augment = augment or AugmentSettings()
     build_frontend(settings)
+    check_used(settings)
     if augment.views > 1:
         check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)

@@ -20,6 +20,7 @@ from ulmo.config import AugmentSettings, PrepSettings, canonical_json
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
+    BATCH_ROWS,
     RECORDINGS_SCHEMA,
     TILES_SCHEMA,
     Manifest,
@@ -114,7 +115,7 @@ def merge(
             recordings += len(record.recordings)
             shards |= {job.shard_path(number).name for number in range(record.shards)}
             with pq.ParquetFile(job.rows_path) as part:
-                for batch in part.iter_batches():
+                for batch in part.iter_batches(BATCH_ROWS):
                     tile_rows.add_table(pa.Table.from_batches([batch]))
                     digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
                     tiles += batch.num_rows

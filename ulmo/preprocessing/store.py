@@ -26,8 +26,8 @@ from ulmo.preprocessing.normalize import Normalization
 Array = NDArray[np.float32]
 
 SCHEMA_VERSION = 1
-ROW_GROUP = 1 << 16
-BATCH_ROWS = 1 << 12
+ROW_GROUP = 1 << 14
+BATCH_ROWS = 1 << 10
 """Rows of a table that are held as Python objects, at most."""
 SHARD_TILES = 256
 SHARD_BYTES = 64 << 20

@@ -21,7 +21,25 @@ FRONTENDS: dict[str, Callable[[PrepSettings], FrontEnd]] = {
     "wpt": Wpt,
 }
 
-__all__ = ["FRONTENDS", "FrontEnd", "build_frontend", "count_frames", "stream_power"]
+SETTINGS: dict[str, frozenset[str]] = {
+    "stft": frozenset({"n_fft", "win_length"}),
+    "mel": frozenset({"n_fft", "win_length", "fmin", "fmax"}),
+    "cqt": frozenset({"fmin", "bins_per_octave"}),
+    "cwt": frozenset({"fmin", "fmax"}),
+    "dwt": frozenset({"wavelet", "wavelet_level"}),
+    "wpt": frozenset({"wavelet", "wavelet_level"}),
+}
+"""The settings that not every front end has, and those that do."""
+
+__all__ = [
+    "FRONTENDS",
+    "SETTINGS",
+    "FrontEnd",
+    "build_frontend",
+    "check_used",
+    "count_frames",
+    "stream_power",
+]
 
 
 @lru_cache(maxsize=64)
@@ -30,3 +48,26 @@ def build_frontend(settings: PrepSettings) -> FrontEnd:
     if settings.frontend not in FRONTENDS:
         raise UserError(f"no front end {settings.frontend!r}: choose from {', '.join(FRONTENDS)}")
     return FRONTENDS[settings.frontend](settings)
+
+
+def check_used(settings: PrepSettings) -> None:
+    """Refuse a setting that was given, and that the front end or normalisation has no use for."""
+    own = SETTINGS[settings.frontend]
+    for name in sorted(frozenset().union(*SETTINGS.values()) - own):
+        if _is_given(settings, name):
+            users = [frontend for frontend, names in SETTINGS.items() if name in names]
+            raise UserError(
+                f"{name} is not a setting of {settings.frontend} (it has "
+                f"{', '.join(sorted(own))}): leave it out, or set frontend to {' or '.join(users)}"
+            )
+    for name in PrepSettings.model_fields:
+        if (
+            name.startswith("pcen_")
+            and settings.normalization != "pcen"
+            and _is_given(settings, name)
+        ):
+            raise UserError(f"{name} is of use to pcen alone: set normalization to pcen")
+
+
+def _is_given(settings: PrepSettings, name: str) -> bool:
+    return bool(getattr(settings, name) != PrepSettings.model_fields[name].default)
