@@ -8,22 +8,17 @@ times, therefore leave the same bytes.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import google_crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from threadpoolctl import threadpool_limits
 
-from ulmo.config import AugmentSettings, JobError, PrepSettings, UserError, fingerprint
-from ulmo.pipelines.memory import keep_freed_memory
+from ulmo.config import AugmentSettings, PrepSettings, UserError, fingerprint
+from ulmo.pipelines.pool import Pool, Progress
 from ulmo.pipelines.prep_job import Stretch, measure_stretches, portable, run_job
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.preprocessing.atomic import is_temporary
@@ -40,11 +35,6 @@ JOB_BYTES = 8 << 20
 """A job ends with the recording that reaches either: small enough to balance two workers."""
 STATISTICS_RECORDINGS = 256
 """Recordings, evenly spread, from which the corpus constants are learned."""
-
-Progress = Callable[[int], None]
-"""Called with the bytes of input that are done since the last call."""
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class PrepSummary(NamedTuple):
@@ -98,21 +88,14 @@ def prepare(
     for folder in (out_dir / "tiles", out_dir / FINISHED):
         folder.mkdir(exist_ok=True)
     advance = progress(sum(file.size for file in files)) if progress else _silent
-    with ExitStack() as stack:
-        apply = _mapper(stack, workers, len(files))
+    with Pool(min(workers, len(files)), advance) as pool:
         if settings.learns_constants and manifest.normalization is None:
-            constants = _corpus_constants(apply, audio_dir, settings, files)
+            constants = _corpus_constants(pool, audio_dir, settings, files)
             manifest = manifest.model_copy(update={"normalization": constants})
             write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
         jobs = plan_jobs(audio_dir, out_dir, manifest, files)
-        try:
-            for job, _ in zip(jobs, apply(run_job, jobs), strict=True):
-                advance(job.size)
-        except BrokenProcessPool:
-            raise JobError(
-                "a worker was killed, perhaps for want of memory: "
-                "run the same command with fewer --workers to go on"
-            ) from None
+        for _ in pool.map(run_job, jobs):
+            pass
     known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
     complete = merge(out_dir, manifest, jobs, known)
     write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
@@ -164,7 +147,7 @@ def plan_jobs(
             augment=manifest.augment,
             normalization=manifest.normalization,
             paths=tuple(file.path for file in group),
-            size=sum(file.size for file in group),
+            sizes=tuple(file.size for file in group),
         )
         for index, group in enumerate(groups)
     ]
@@ -239,33 +222,8 @@ def _is_whole(out_dir: Path) -> bool:
     return all((out_dir / "tiles" / name).is_file() for name in shards.unique().to_pylist())
 
 
-def _mapper(
-    stack: ExitStack, workers: int, most: int
-) -> Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]:
-    """`map`, here or in processes; results come in the order of what went in.
-
-    Processes are spawned: forking one that runs threads can hang. A worker is one thread.
-    """
-    if min(workers, most) <= 1:
-        keep_freed_memory()
-        stack.enter_context(threadpool_limits(1))
-        return map
-    pool = ProcessPoolExecutor(
-        min(workers, most),
-        mp_context=get_context("spawn"),
-        initializer=_begin_worker,
-    )
-    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-    return pool.map
-
-
-def _begin_worker() -> None:
-    keep_freed_memory()
-    threadpool_limits(1)
-
-
 def _corpus_constants(
-    apply: Callable[..., Iterator[Moments]],
+    pool: Pool,
     audio_dir: Path,
     settings: PrepSettings,
     files: Sequence[InputFile],
@@ -274,7 +232,7 @@ def _corpus_constants(
     chosen = [files[int(i * step)] for i in range(int(len(files) / step))]
     stretches = [Stretch(audio_dir / file.path, settings) for file in chosen]
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    return sum(apply(measure_stretches, stretches), Moments()).normalization(least)
+    return sum(pool.map(measure_stretches, stretches), Moments()).normalization(least)
 
 
 def _tidy(out_dir: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings
+from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
 from ulmo.preprocessing.audio import (
     Meter,
@@ -108,17 +109,20 @@ class TileWriter:
 def run_job(job: Job) -> None:
     """Prepare a job's recordings, unless a record says that it is done."""
     if JobRecord.is_done(job):
+        progressed(job.size)
         return
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     frontend = build_frontend(job.settings)
     recordings = []
     with table_file(job.rows_path, TILES_SCHEMA) as rows, TileWriter(job, rows) as writer:
-        for path in job.paths:
+        for path, size in zip(job.paths, job.sizes, strict=True):
             tiles = _Counted(writer, portable(path))
+            way = _Way(size)
             try:
-                row = _prepare_recording(job, path, frontend, tiles)
+                row = _prepare_recording(job, path, frontend, tiles, way)
             except RefusedError as refusal:
                 row = _refused(refusal)
+            way.end()
             recordings.append({"path": portable(path), "tiles": tiles.count, **row})
     JobRecord(key=job.key, shards=writer.shards, recordings=recordings).write(job)
 
@@ -136,12 +140,42 @@ class _Counted:
         self.count += 1
 
 
-def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted) -> Row:
+class _Way:
+    """How far a recording has come, in bytes of its file."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._frames = 0
+        self._told = 0
+
+    def follow(self, recording: Recording, passes: int) -> None:
+        """Listen to one of so many passes over the recording."""
+        total = max(recording.frames, 1) * passes
+
+        def heard(frames: int) -> None:
+            self._frames += frames
+            self._tell(min(self._size * self._frames // total, self._size))
+
+        recording.heard = heard
+
+    def end(self) -> None:
+        """It is done, however far it came."""
+        self._tell(self._size)
+
+    def _tell(self, done: int) -> None:
+        if done > self._told:
+            progressed(done - self._told)
+            self._told = done
+
+
+def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted, way: _Way) -> Row:
     """Write one recording's tiles and their views; its own row is returned."""
     with open_recording(job.audio_dir / path) as recording:
         channels = channel_list(job.settings.channels, recording.channels)
+    passes = len(channels) * (2 if job.settings.normalization == "recording" else 1)
     for channel in channels:
         with open_recording(job.audio_dir / path) as recording:
+            way.follow(recording, passes)
             plain = _write_tiles(job, recording, channel, frontend, tiles)
         for view in range(1, job.augment.views):
             _write_view(job, path, channel, view, plain, tiles)

@@ -46,7 +46,13 @@ class Job:
     augment: AugmentSettings
     normalization: Normalization | None
     paths: tuple[Path, ...]
-    size: int
+    sizes: tuple[int, ...]
+    """Bytes of each file."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(self.sizes)
 
     @property
     def record_path(self) -> Path:

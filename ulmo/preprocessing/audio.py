@@ -58,6 +58,8 @@ class Recording:
         self, open_file: Callable[[], soundfile.SoundFile], layout: WavLayout | None
     ) -> None:
         self._open = open_file
+        self.heard: Callable[[int], None] | None = None
+        """Called with the frames of each block as it is read."""
         file = open_file()
         _check(file)
         self.sample_rate: int = file.samplerate
@@ -127,6 +129,8 @@ class Recording:
             block = _read(file, wanted)
             left -= len(block)
             self.frames_read += len(block)
+            if self.heard:
+                self.heard(len(block))
             self._broken = expected and len(block) < wanted
             if len(block):
                 yield self._clean(block)

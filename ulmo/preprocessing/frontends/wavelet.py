@@ -7,10 +7,9 @@ A stage computes two levels at once, for a few dozen samples at a time, as one m
 
 from collections.abc import Callable, Sequence
 from math import gcd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
@@ -191,12 +190,14 @@ def _lay(
     first: int,
     frames: int,
     hop_length: int,
-) -> scipy.sparse.csr_array:
+) -> Any:
     """Weights (bands * frames, coefficients) that turn squared coefficients into power.
 
     The coefficients of a band cover so many samples from `first` on, counted from the centre of
     the first frame. A sine of full scale has power 1, hence the factor of 2.
     """
+    import scipy.sparse
+
     edges = (np.arange(frames + 1) - 0.5) * hop_length
     blocks = []
     for band, delay in zip(bands, delays, strict=True):
