@@ -25,7 +25,7 @@ def die(_):
 
 
 def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small_jobs):
-    monkeypatch.setattr(prep, "run_job", die)
+    monkeypatch.setattr(prep, "run_jobs", die)
     settings = TINY.model_copy(update={"normalization": "tile"})
     with pytest.raises(JobError, match="run the same command with fewer --workers to go on"):
         prepare(audio, tmp_path / "out", settings, workers=2)
@@ -52,15 +52,17 @@ class TestSameBytes:
     def test_when_a_job_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed, killed):
         out = tmp_path / "out"
         jobs = []
+        run_job = prep_job.run_job
 
-        def run(job):
-            jobs.append(job.index)
-            if len(jobs) == killed + 1:
+        def run(job, disk):
+            if len(jobs) == killed:
                 raise Killed
-            prep_job.run_job(job)
+            jobs.append(job.index)
+            run_job(job, disk)
+            disk._pending[-1].result()  # nothing is lost with the disk's queue
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "run_job", run)
+            patch.setattr(prep_job, "run_job", run)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
         assert not read_complete(out)

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from tests.pipelines.recordings import HOP, RATE, SIZE, TINY, by_path, noise, rows_of
-from ulmo.pipelines import prep_job
+from ulmo.pipelines import prep_writer
 from ulmo.pipelines.prep import prepare
 from ulmo.preprocessing.store import TileStore
 from ulmo.preprocessing.tiles import count_tiles
@@ -86,6 +86,6 @@ def test_a_full_disk_is_an_error_and_no_damaged_recording(audio, tmp_path, monke
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prep_job, "write_shard", full)
+    monkeypatch.setattr(prep_writer, "write_shard", full)
     with pytest.raises(OSError, match="No space left"):
         prepare(audio, tmp_path / "out", TINY)

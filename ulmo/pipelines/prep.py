@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from ulmo.config import AugmentSettings, PrepSettings, UserError, fingerprint
 from ulmo.pipelines.pool import Pool, Progress
-from ulmo.pipelines.prep_job import Stretch, measure_stretches, portable, run_job
+from ulmo.pipelines.prep_job import portable, run_jobs
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
+from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend, check_used
-from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.store import Manifest, read_manifest, write_json
 
 END_BYTES = 4096
@@ -33,8 +33,10 @@ END_BYTES = 4096
 JOB_FILES = 64
 JOB_BYTES = 8 << 20
 """A job ends with the recording that reaches either: small enough to balance two workers."""
-STATISTICS_RECORDINGS = 256
-"""Recordings, evenly spread, from which the corpus constants are learned."""
+TOGETHER = 8
+"""Jobs that a worker does in a row, at most: only after the last it waits for the disk."""
+SHARES = 4
+"""Rows of jobs for each worker, at least, so that none is idle at the end."""
 
 
 class PrepSummary(NamedTuple):
@@ -90,11 +92,12 @@ def prepare(
     advance = progress(sum(file.size for file in files)) if progress else _silent
     with Pool(min(workers, len(files)), advance) as pool:
         if settings.learns_constants and manifest.normalization is None:
-            constants = _corpus_constants(pool, audio_dir, settings, files)
+            constants = corpus_constants(pool, [audio_dir / file.path for file in files], settings)
             manifest = manifest.model_copy(update={"normalization": constants})
             write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
         jobs = plan_jobs(audio_dir, out_dir, manifest, files)
-        for _ in pool.map(run_job, jobs):
+        together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
+        for _ in pool.map(run_jobs, _batched(jobs, together)):
             pass
     known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
     complete = merge(out_dir, manifest, jobs, known)
@@ -222,19 +225,6 @@ def _is_whole(out_dir: Path) -> bool:
     return all((out_dir / "tiles" / name).is_file() for name in shards.unique().to_pylist())
 
 
-def _corpus_constants(
-    pool: Pool,
-    audio_dir: Path,
-    settings: PrepSettings,
-    files: Sequence[InputFile],
-) -> Normalization:
-    step = max(1, len(files) / STATISTICS_RECORDINGS)
-    chosen = [files[int(i * step)] for i in range(int(len(files) / step))]
-    stretches = [Stretch(audio_dir / file.path, settings) for file in chosen]
-    least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    return sum(pool.map(measure_stretches, stretches), Moments()).normalization(least)
-
-
 def _tidy(out_dir: Path) -> None:
     """Remove what is of no use once all is there, and what a kill may have left."""
     shutil.rmtree(out_dir / FINISHED, ignore_errors=True)
@@ -259,3 +249,7 @@ def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
 
 
 def _silent(_: int) -> None: ...
+
+
+def _batched(jobs: Sequence[Job], size: int) -> list[Sequence[Job]]:
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]

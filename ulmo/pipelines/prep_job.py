@@ -1,12 +1,15 @@
-"""One job of ulmo-prep: a few recordings become shards, and a record that they are done."""
+"""Jobs of ulmo-prep: a few recordings each become shards, and a record that they are done.
+
+While the disk takes what one job has made, the next one is computed.
+"""
 
 import math
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,107 +17,44 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings
 from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
+from ulmo.pipelines.prep_writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
     Meter,
     Recording,
     RefusedError,
     channel_list,
     open_recording,
-    pick_channel,
     read_channel,
-    resample,
 )
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
-from ulmo.preprocessing.normalize import Moments, Normalization
-from ulmo.preprocessing.spectrogram import NormalizedTile, measure, normalized_tiles
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.spectrogram import NormalizedTile, normalized_tiles
 from ulmo.preprocessing.store import (
     TILES_SCHEMA,
-    TableWriter,
-    checksum,
-    tiles_per_shard,
-    write_shard,
 )
 
 Array = NDArray[np.float32]
-STRETCHES = 4
-"""Stretches of a tile's length that a recording adds to the corpus statistics."""
 
 
-class Stretch(NamedTuple):
-    """A recording to learn the corpus constants from."""
-
-    path: Path
-    settings: PrepSettings
-
-
-class TileWriter:
-    """Writes a job's tiles, a shard whenever one is full, and their rows.
-
-    While the disk takes one shard, the next one is computed: two are held at most.
-    """
-
-    def __init__(self, job: Job, rows: TableWriter) -> None:
-        self._job = job
-        self._rows = rows
-        self._held: list[Array] = []
-        self._disk = ThreadPoolExecutor(1)
-        self._written: Future[None] | None = None
-        self.shards = 0
-        """Shards that are written, or being written."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._disk:
-            if kind is None:
-                self._flush()
-                self._wait()
-
-    def add(self, recording: str, tile: NormalizedTile, /, **columns: Any) -> None:
-        """Take a tile, and what its row says beside its levels and its place in the shard."""
-        row = {
-            "recording": recording,
-            "shard": self._job.shard_path(self.shards).name,
-            "row": len(self._held),
-            "crc32c": checksum(tile.values),
-            "valid_frames": tile.valid_frames,
-            **columns,
-        }
-        if self._job.settings.normalization != "pcen":
-            loudest = np.array(tile.loudest, np.float32)
-            row["norm_offset_db"] = tile.normalization.offset
-            row["norm_scale_db"] = tile.normalization.scale
-            row["peak_level_db"] = float(tile.normalization.undo(loudest))
-        self._rows.add(row)
-        self._held.append(tile.values)
-        if len(self._held) == tiles_per_shard(self._job.settings.tile_size):
-            self._flush()
-
-    def _flush(self) -> None:
-        """Have the disk take what is held, once it has taken what came before."""
-        if self._held:
-            self._wait()
-            path = self._job.shard_path(self.shards)
-            self._written = self._disk.submit(write_shard, path, self._held)
-            self._held = []
-            self.shards += 1
-
-    def _wait(self) -> None:
-        if self._written is not None:
-            self._written.result()
+def run_jobs(jobs: Sequence[Job]) -> None:
+    """Prepare the recordings of some jobs, except those of which a record says that it is done."""
+    with Disk() as disk:
+        for job in jobs:
+            if JobRecord.is_done(job):
+                progressed(job.size)
+            else:
+                run_job(job, disk)
 
 
-def run_job(job: Job) -> None:
-    """Prepare a job's recordings, unless a record says that it is done."""
-    if JobRecord.is_done(job):
-        progressed(job.size)
-        return
+def run_job(job: Job, disk: Disk) -> None:
+    """Prepare a job's recordings."""
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     frontend = build_frontend(job.settings)
     recordings = []
-    with table_file(job.rows_path, TILES_SCHEMA) as rows, TileWriter(job, rows) as writer:
+    with ExitStack() as opened:
+        rows = opened.enter_context(table_file(job.rows_path, TILES_SCHEMA))
+        writer = TileWriter(job, rows, disk)
         for path, size in zip(job.paths, job.sizes, strict=True):
             tiles = _Counted(writer, portable(path))
             way = _Way(size)
@@ -124,7 +64,10 @@ def run_job(job: Job) -> None:
                 row = _refused(refusal)
             way.end()
             recordings.append({"path": portable(path), "tiles": tiles.count, **row})
-    JobRecord(key=job.key, shards=writer.shards, recordings=recordings).write(job)
+        writer.flush()
+        disk.do(opened.pop_all().close)
+    record = JobRecord(key=job.key, shards=writer.shards, recordings=recordings)
+    disk.do(record.write, job)
 
 
 class _Counted:
@@ -274,31 +217,6 @@ def _refused(refusal: RefusedError) -> Row:
         "frames": 0,
         "frames_missing": 0,
     }
-
-
-def measure_stretches(stretch: Stretch) -> Moments:
-    """Moments of a few tile-long stretches, evenly spread, as far as they can be read."""
-    settings = stretch.settings
-    frontend = build_frontend(settings)
-    moments = Moments()
-    try:
-        with open_recording(stretch.path) as recording:
-            channels = channel_list(settings.channels, recording.channels)
-            length = _native_length(recording, settings)
-            room = max(recording.frames - length, 0)
-            starts = sorted({room * i // (STRETCHES - 1) for i in range(STRETCHES)})
-            for start, channel in product(starts, channels):
-                blocks = pick_channel(recording.blocks(start, length), channel)
-                samples = resample(blocks, recording.sample_rate, settings.sample_rate)
-                moments += measure(samples, frontend, settings)
-    except RefusedError:
-        pass
-    return moments
-
-
-def _native_length(recording: Recording, settings: PrepSettings) -> int:
-    tile = settings.tile_size * settings.hop_length
-    return -(-tile * recording.sample_rate // settings.sample_rate)
 
 
 def portable(path: Path) -> str:
