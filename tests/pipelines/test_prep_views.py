@@ -19,7 +19,7 @@ from tests.pipelines.recordings import (
 )
 from tests.pipelines.test_train import MODEL, Silent
 from ulmo.config import AugmentSettings, UserError
-from ulmo.pipelines import prep, prep_job
+from ulmo.pipelines import prep, prep_writer
 from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate import evaluate
 from ulmo.pipelines.prep import list_inputs, plan_jobs, prepare
@@ -196,7 +196,7 @@ class TestSameBytes:
         """In the midst of a recording's views, too."""
         out = tmp_path / "out"
         shards = []
-        write_shard = prep_job.write_shard
+        write_shard = prep_writer.write_shard
 
         def fail_once(path, tiles):
             shards.append(path)
@@ -205,10 +205,12 @@ class TestSameBytes:
             write_shard(path, tiles)
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep_job, "write_shard", fail_once)
+            patch.setattr(prep_writer, "write_shard", fail_once)
             with pytest.raises(Killed):
                 prepare(damaged, out, SETTINGS, augment=AUGMENT)
         assert not read_complete(out)
+        doomed = int(shards[killed].stem.split("-")[0])
+        assert not (out / f".finished/{doomed:06d}.json").exists()
         assert not prepare(damaged, out, SETTINGS, augment=AUGMENT).reused
         assert contents(out) == undisturbed
 

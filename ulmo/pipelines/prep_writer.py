@@ -19,13 +19,15 @@ Array = NDArray[np.float32]
 class Disk:
     """Writes in the order in which it is told to, while the caller computes.
 
-    What goes wrong is raised at the next call, or at the end.
+    After something went wrong nothing more is written (no job may be recorded as done whose
+    shard failed), and the error is raised at the next call, or at the end.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
         self._pending: deque[Future[None]] = deque()
         self._shard: Future[None] | None = None
+        self._failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +42,16 @@ class Disk:
         """Have something written."""
         while self._pending and self._pending[0].done():
             self._pending.popleft().result()
-        self._pending.append(self._thread.submit(write, *arguments))
+        self._pending.append(self._thread.submit(self._write, write, *arguments))
+
+    def _write(self, write: Callable[..., None], *arguments: Any) -> None:
+        if self._failed:
+            return
+        try:
+            write(*arguments)
+        except BaseException:
+            self._failed = True
+            raise
 
     def write_shard(self, path: Path, tiles: list[Array]) -> None:
         """Have a shard written, once the one before it is: two are held at most."""
