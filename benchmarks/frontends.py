@@ -69,7 +69,7 @@ def ours(samples: Array, settings: PrepSettings) -> Callable[[], Array]:
         whole = np.empty((settings.tile_size, frames), np.float32)
         begin = 0
         for power in stream_power(frontend, [samples]):
-            block = to_db(power, FLOOR_DB, out=power) if settings.frontend in LOGARITHMIC else power
+            block = to_db(power, FLOOR_DB) if settings.frontend in LOGARITHMIC else power
             whole[:, begin : begin + block.shape[1]] = block
             begin += block.shape[1]
         return whole

@@ -76,16 +76,14 @@ class Moments(NamedTuple):
         return Normalization(offset=mean, scale=max(variance**0.5, least))
 
 
-def to_db(power: Array, floor_db: float, *, out: Array | None = None) -> Array:
+def to_db(power: Array, floor_db: float) -> Array:
     """10 log10 of power, clipped from below at floor_db: silence stays finite. Float32.
 
-    `out`, which must be contiguous, may be the power itself. OpenCV's logarithm is as exact as
-    numpy's, and takes a twentieth of the time of np.log10 where there is no AVX-512; np.clip takes
-    a third of the time of np.maximum.
+    OpenCV's logarithm is as exact as numpy's, and takes a twentieth of the time of np.log10 where
+    there is no AVX-512; np.clip takes a third of the time of np.maximum.
     """
-    least = np.float32((1 - ROUNDING) * 10 ** (floor_db / 10))
-    level = np.empty(power.shape, np.float32) if out is None else out
-    np.clip(power, least, INFINITE, out=level)
+    level = np.empty(power.shape, np.float32)
+    np.clip(power, np.float32((1 - ROUNDING) * 10 ** (floor_db / 10)), INFINITE, out=level)
     if level.size:
         flat = level.reshape(1, -1)
         cv2.log(flat, flat)

@@ -12,6 +12,7 @@ from ulmo.preprocessing.normalize import Moments, Normalization, pcen, quiet_lev
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
 Array = NDArray[np.float32]
+Ready = Callable[[int], int]
 Source = Callable[[], Iterable[Array]]
 """Gives the samples of a channel as blocks (n,) at the settings' rate, anew at each call."""
 
@@ -27,12 +28,21 @@ class NormalizedTile(NamedTuple):
     """The largest value of the valid frames."""
 
 
-def levels(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Iterator[Array]:
-    """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN."""
-    power = stream_power(frontend, samples)
+def levels(
+    samples: Iterable[Array],
+    frontend: FrontEnd,
+    settings: PrepSettings,
+    *,
+    ready: Ready | None = None,
+) -> Iterator[Array]:
+    """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN.
+
+    `ready` is for live sound: see `stream_power`.
+    """
+    power = stream_power(frontend, samples, ready=ready)
     if settings.normalization == "pcen":
         return pcen(power, settings)
-    return (to_db(block, settings.floor_db, out=block) for block in power)
+    return (to_db(block, settings.floor_db) for block in power)
 
 
 def normalized_tiles(
@@ -56,7 +66,12 @@ def normalized_tiles(
 
 
 def normalized_levels(
-    source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+    source: Source,
+    frontend: FrontEnd,
+    settings: PrepSettings,
+    corpus: Normalization | None,
+    *,
+    ready: Ready | None = None,
 ) -> Iterator[Array]:
     """The whole spectrogram of a channel as blocks (M, n) of normalised values, without overlap.
 
@@ -69,8 +84,8 @@ def normalized_levels(
             yield tile.values[:, : tile.valid_frames, 0]
         return
     constants = _constants(source, frontend, settings, corpus)
-    for block in levels(source(), frontend, settings):
-        yield constants.apply(block)
+    for block in levels(source(), frontend, settings, ready=ready):
+        yield constants.apply(block, out=block)
 
 
 def measure(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Moments:

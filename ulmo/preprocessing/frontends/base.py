@@ -1,6 +1,6 @@
 """What a front end is, and the one stream that drives them all."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +26,8 @@ class FrontEnd(Protocol):
     """Samples that `power` needs from the centre of its last frame on; at least hop - left."""
     block_frames: int
     """Frames that `power` gives at a time."""
+    frame_by_frame: bool
+    """True where no bit of a frame depends on samples that the frame does not see."""
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of left + (block_frames - 1) * hop_length + right samples."""
@@ -37,27 +39,42 @@ def count_frames(samples: int, hop_length: int) -> int:
     return -(-samples // hop_length)
 
 
-def stream_power(frontend: FrontEnd, blocks: Iterable[Array]) -> Iterator[Array]:
+def stream_power(
+    frontend: FrontEnd,
+    blocks: Iterable[Array],
+    *,
+    ready: Callable[[int], int] | None = None,
+) -> Iterator[Array]:
     """Power of a recording that comes in blocks (n,), as blocks (M, frames).
 
     Frames are computed in groups that begin at multiples of block_frames, always with the same
     number of samples around them (zeros outside the recording). How the samples came is
     therefore without effect on any bit of the result.
+
+    `ready` tells how many frames are wanted as soon as so many are certain. Their group is then
+    computed before its samples are complete, and again later: the same bits, at more cost. Front
+    ends that are not `frame_by_frame` give whole groups all the same.
     """
-    step = frontend.block_frames * frontend.hop_length
-    length = frontend.left + step - frontend.hop_length + frontend.right
-    cutter = _Segments(length, step, lead=frontend.left)
-    given = 0
+    hop, group = frontend.hop_length, frontend.block_frames
+    length = frontend.left + (group - 1) * hop + frontend.right
+    cutter = _Segments(length, group * hop, lead=frontend.left)
+    given = begun = 0  # frames that were given; first frame of the group that is being filled
+    early = ready if frontend.frame_by_frame else None
     for block in blocks:
         for segment in cutter.feed(block):
-            yield frontend.power(segment)
-            given += frontend.block_frames
-    total = count_frames(cutter.received, frontend.hop_length)
-    padding = np.zeros(length + step, np.float32)
+            yield frontend.power(segment)[:, given - begun :]
+            given = begun = begun + group
+        if early:
+            wanted = early(max((cutter.received - frontend.right) // hop + 1, 0))
+            if wanted > given:
+                yield frontend.power(cutter.peek())[:, given - begun : wanted - begun]
+                given = wanted
+    total = count_frames(cutter.received, hop)
+    padding = np.zeros(length + group * hop, np.float32)
     while given < total:
         for segment in cutter.feed(padding):
-            yield np.ascontiguousarray(frontend.power(segment)[:, : total - given])
-            given += frontend.block_frames
+            yield frontend.power(segment)[:, given - begun : total - begun]
+            given = begun = begun + group
             if given >= total:
                 return
 
@@ -92,6 +109,11 @@ class _Segments:
         if start < 0:
             self._hold(held[start:])
         self._hold(block[max(start, 0) :])
+
+    def peek(self) -> Array:
+        """The segment that is being filled, with zeros for what has not come."""
+        held = np.concatenate(self._held)
+        return np.concatenate([held, np.zeros(self._length - len(held), np.float32)])
 
     def _hold(self, samples: Array) -> None:
         self._held.append(samples.copy())

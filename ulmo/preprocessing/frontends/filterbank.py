@@ -40,6 +40,8 @@ class FilterBank:
     Raises UserError for filters that are shorter than the hop, or too long to be computed.
     """
 
+    frame_by_frame = False
+
     def __init__(self, settings: PrepSettings, filters: Sequence[Filter]) -> None:
         self.hop_length = hop_length = settings.hop_length
         self.frequencies = np.array([one.frequency for one in filters]) * settings.sample_rate

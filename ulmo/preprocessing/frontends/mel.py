@@ -100,6 +100,8 @@ class Mel:
     the window, a shorter FFT gives the same bands (see `interpolated`).
     """
 
+    frame_by_frame = True
+
     def __init__(self, settings: PrepSettings) -> None:
         rate = settings.sample_rate
         fmin, fmax = settings.fmin or 0.0, settings.fmax or rate / 2

@@ -67,6 +67,8 @@ class Stft:
     after DC are kept.
     """
 
+    frame_by_frame = True
+
     def __init__(self, settings: PrepSettings) -> None:
         n_fft = settings.n_fft or 2 * settings.tile_size
         if n_fft < 2 * settings.tile_size:

@@ -143,6 +143,8 @@ class Wavelet:
 
     frequencies: NDArray[np.float64]
 
+    frame_by_frame = True
+
     def __init__(
         self,
         settings: PrepSettings,

@@ -1,0 +1,147 @@
+"""Frames to columns of tokens, in windows that lie at fixed columns of the recording.
+
+    levels (M, n), as they come -> windows of WINDOW_COLUMNS columns and their halo -> ids
+
+Every window has the same shape and begins at the same column, however the frames come: what is not
+there yet is zeros, and only columns that cannot see it are given. A column is therefore computed
+from the same numbers in the same order, whether its recording is read whole or arrives live. The
+last columns, which see the recording's end, come from one window that ends there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings
+
+Array = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
+WINDOW_COLUMNS = 28
+"""Token columns that are encoded or decoded at once: two tiles at the defaults.
+
+More would be wasted on short recordings, fewer on the halo of four columns.
+"""
+
+
+class Columns(NamedTuple):
+    """Some columns of a recording's tokens."""
+
+    ids: Ids  # (n, band)
+    distances: Array  # (n, band)
+
+
+Run = Callable[[Array], Columns]
+"""Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands)."""
+
+
+def ready_frames(model: ModelSettings) -> Callable[[int], int]:
+    """How many of the frames that are certain an eager encoder has use for, rounded down."""
+    stride, after = model.time_stride, model.time_context[1]
+    return lambda frames: max(frames - (frames - after) % stride, 0)
+
+
+def encode_columns(
+    blocks: Iterable[Array],
+    run: Run,
+    model: ModelSettings,
+    *,
+    batch_size: int = 1,
+    eager: bool = False,
+) -> Iterator[Columns]:
+    """Columns of blocks (M, n) of normalised levels, each as soon as its window is complete.
+
+    `eager`: as soon as the column itself is certain; its window is then computed again and again.
+    `batch_size` windows are encoded at once. Neither changes a bit.
+    """
+    windows = _Windows(model)
+    for block in blocks:
+        windows.add(block)
+        while windows.complete >= batch_size:
+            yield from windows.encode(run, batch_size)
+        if eager and windows.certain > windows.given:
+            yield from windows.encode(run, 1)
+    while windows.certain > windows.given:
+        yield from windows.encode(run, max(min(windows.complete, batch_size), 1))
+    if windows.columns > windows.given:
+        yield windows.encode_end(run)
+
+
+class _Windows:
+    """The frames that are still needed, and what was given of them."""
+
+    def __init__(self, model: ModelSettings) -> None:
+        self._stride = model.time_stride
+        self._after_frames = model.time_context[1]
+        before, after = (-(-frames // self._stride) for frames in model.time_context)
+        self._before = before
+        self._width = WINDOW_COLUMNS
+        self._length = (before + self._width + after) * self._stride
+        self._held = np.empty((model.tile_size, 0), np.float32)
+        self._first = 0  # frame that `held` begins with
+        self.given = 0
+        """Columns that were given."""
+
+    @property
+    def _frames(self) -> int:
+        return self._first + self._held.shape[1]
+
+    @property
+    def columns(self) -> int:
+        """Columns that the frames fill, the last one perhaps not wholly."""
+        return -(-self._frames // self._stride)
+
+    @property
+    def certain(self) -> int:
+        """Columns that no later frame can change."""
+        return max((self._frames - self._after_frames) // self._stride, 0)
+
+    @property
+    def complete(self) -> int:
+        """Windows that are certain from their first column that was not given to their last."""
+        return self.certain // self._width - self.given // self._width
+
+    def add(self, block: Array) -> None:
+        """Take some more frames."""
+        self._held = np.concatenate([self._held, block], axis=1)
+
+    def encode(self, run: Run, count: int) -> Iterator[Columns]:
+        """What is certain and was not given, of so many windows."""
+        first = self.given // self._width
+        starts = [self._start(window) for window in range(first, first + count)]
+        tiles = np.stack([self._tile(start * self._stride, self._length) for start in starts])
+        encoded = run(tiles)
+        certain = self.certain
+        for index, start in enumerate(starts):
+            end = min(certain, (first + index + 1) * self._width)
+            kept = slice(self.given - start, end - start)
+            yield Columns(encoded.ids[index, kept], encoded.distances[index, kept])
+            self.given = end
+        self._forget()
+
+    def encode_end(self, run: Run) -> Columns:
+        """The last columns, whose view is cut off by the recording's end."""
+        start = max(self.given - self._before, 0)
+        frames = (self.columns - start) * self._stride
+        encoded = run(self._tile(start * self._stride, frames)[None])
+        kept = slice(self.given - start, None)
+        self.given = self.columns
+        return Columns(encoded.ids[0, kept], encoded.distances[0, kept])
+
+    def _start(self, window: int) -> int:
+        return max(window * self._width - self._before, 0)
+
+    def _tile(self, start: int, frames: int) -> Array:
+        """(M, frames, 1) from a frame on; zeros where there is nothing yet."""
+        tile = np.zeros((len(self._held), frames, 1), np.float32)
+        held = self._held[:, start - self._first : start - self._first + frames]
+        tile[:, : held.shape[1], 0] = held
+        return tile
+
+    def _forget(self) -> None:
+        """Drop the frames that no window to come begins with."""
+        needed = self._start(self.given // self._width) * self._stride
+        self._held = self._held[:, needed - self._first :]
+        self._first = needed
