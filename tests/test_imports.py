@@ -17,12 +17,18 @@ from ulmo.config import PrepSettings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
-BELOW = {*BASE, "preprocessing", "graph", "bundle", "tokenizer"}
+READERS = {"card", "weights", "onnx_model", "graph", "plain_file", "manifest"}
+BELOW = {*BASE, *READERS, "preprocessing", "bundle", "tokenizer"}
 ROOMS = {
     "config": set(),
     "vocabulary": set(),
     "tokens": set(),
-    "graph": {"config"},
+    "card": {"config"},
+    "weights": {"config"},
+    "onnx_model": set(),
+    "graph": {"config", "weights", "onnx_model"},
+    "plain_file": {"config"},
+    "manifest": {*BASE, "card", "weights", "preprocessing"},
     "preprocessing": BASE,
     "models": BASE,
     "evaluation": BASE,
