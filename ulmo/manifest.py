@@ -1,6 +1,6 @@
 """tokenizer.json: what makes the ids, under one fingerprint, and the card, under another hash."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -21,7 +21,7 @@ ABOUT_PEOPLE = frozenset({"fingerprint", "card", "card_hash"})
 class BundleManifest(Settings):
     """tokenizer.json."""
 
-    schema_version: Literal[1]
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
     prep: PrepSettings
     normalization: Normalization | None
     """The constants of `corpus` and `pcen`; None for the modes that measure the recording."""
