@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from bundles import ENCODER, FILES, MANIFEST, WEIGHTS, contents, refusal, replace, rewrite
 
+from tests.bundles import ENCODER, FILES, MANIFEST, WEIGHTS, contents, refusal, replace, rewrite
 from ulmo import bundle as bundle_module
 from ulmo.bundle import build_bundle, read_bundle, write_bundle
 from ulmo.card import Card, Corpus, Figures, Training, Versions

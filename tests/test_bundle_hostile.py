@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import ENCODER, FILES, MANIFEST, WEIGHTS, refusal, replace, rewrite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.bundles import ENCODER, FILES, MANIFEST, WEIGHTS, refusal, replace, rewrite
 from ulmo.bundle import read_bundle
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.graph import encoder_size

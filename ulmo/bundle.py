@@ -153,7 +153,8 @@ def _present(folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name the folder that holds {MANIFEST}")
     if not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}; name a folder that has")
+        place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder that has"
+        raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}; name {place}")
     return folder
 
 

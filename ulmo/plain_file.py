@@ -44,9 +44,7 @@ def read_bounded(path: Path, most: int, *, remedy: str) -> bytes:
 def check_length(path: Path, size: int, *, remedy: str) -> None:
     """UserError unless the plain file has so many bytes."""
     with open_plain(path, remedy=remedy) as file:
-        found = os.fstat(file.fileno()).st_size
-    if found != size:
-        raise UserError(f"{path} has {found} bytes, not {size}: {remedy}")
+        _expect(path, file, size, remedy)
 
 
 def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
@@ -56,6 +54,7 @@ def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
     very bytes that are returned.
     """
     with open_plain(path, remedy=remedy) as file:
+        _expect(path, file, size, remedy)
         running, left = sha256(), size
         while left and (block := file.read(min(left, BLOCK))):
             running.update(block)
@@ -65,6 +64,12 @@ def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
     if len(content) != size or sha256(content).hexdigest() != digest:
         raise UserError(f"{path} is not the file that the settings speak of: {remedy}")
     return content
+
+
+def _expect(path: Path, file: BinaryIO, size: int, remedy: str) -> None:
+    found = os.fstat(file.fileno()).st_size
+    if found != size:
+        raise UserError(f"{path} has {found} bytes, not {size}: {remedy}")
 
 
 def _read(file: BinaryIO, most: int) -> bytes:

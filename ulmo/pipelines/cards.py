@@ -1,6 +1,7 @@
 """The card of a run's codebook."""
 
 import math
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,9 @@ def build_card(trainer: "Trainer", validation: Metrics | None, versions: dict[st
             seed=trainer.settings.seed,
         ),
         figures=None if validation is None else summarize(validation),
-        versions=Versions(**{name: versions[name] for name in Versions.model_fields}),
+        versions=Versions(
+            **{name: versions.get(name) or version(name) for name in Versions.model_fields}
+        ),
     )
 
 
