@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from ulmo.bundle import build_bundle, write_bundle
+from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings
-from ulmo.graph import encoder_graph, weight_shapes
 from ulmo.pipelines.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
+from ulmo.weights import weight_shapes
 
 hypothesis.settings.register_profile("ulmo", deadline=None)  # the cores may be shared
 hypothesis.settings.load_profile("ulmo")
@@ -50,8 +51,7 @@ def make_bundle():
             "normalization": CONSTANTS.get(prep.normalization),
             "model": model,
             "weights": weights,
-            "encoder": encoder_graph(model, weights).SerializeToString(deterministic=True),
-            "card": {"trained on": "nothing"},
+            "card": Card(notes="Trained on nothing."),
         }
         write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
         return folder

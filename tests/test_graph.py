@@ -4,8 +4,9 @@ import onnxruntime
 import pytest
 
 from ulmo.config import ModelSettings
-from ulmo.graph import decoder_graph, encoder_graph, weight_shapes
+from ulmo.graph import decoder_graph, encoder_graph, encoder_size
 from ulmo.models import build_vqvae, set_weights_of, weights_of
+from ulmo.weights import weight_shapes
 
 SMALL = {"width": 8, "codebook_size": 64, "embedding_dim": 6}
 PLANS = [
@@ -37,7 +38,7 @@ def model_of(settings):
 def run(graph, values):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    session = onnxruntime.InferenceSession(graph.to_bytes(), options)
     return session.run(None, {session.get_inputs()[0].name: values})
 
 
@@ -102,15 +103,39 @@ def random_weights(settings):
 
 
 @pytest.mark.parametrize("make", [encoder_graph, decoder_graph])
-def test_graphs_are_plain_old_and_deterministic(make):
-    settings = settings_of({})
-    graph = make(settings, random_weights(settings))
+@pytest.mark.parametrize("plan", PLANS)
+def test_graphs_are_plain_old_and_deterministic(make, plan):
+    settings = settings_of(plan)
+    content = make(settings, random_weights(settings)).to_bytes()
+    graph = onnx.load_model_from_string(content)
     onnx.checker.check_model(graph, full_check=True)
+    assert graph.SerializeToString(deterministic=True) == content
     assert {node.domain for node in graph.graph.node} == {""}
     assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 17)]
     assert graph.ir_version == 8
-    again = make(settings, random_weights(settings))
-    assert graph.SerializeToString() == again.SerializeToString()
+    assert make(settings, random_weights(settings)).to_bytes() == content
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_size_follows_from_the_settings(plan):
+    settings = settings_of(plan)
+    content = encoder_graph(settings, random_weights(settings)).to_bytes()
+    assert encoder_size(settings) == len(content)
+
+
+def test_norms_are_summed_in_one_order():
+    """Elsewhere, too: float64 sums in the order of the dimensions, rounded once."""
+    settings = ModelSettings(embedding_dim=64, width=8, codebook_size=32)
+    weights = random_weights(settings)
+    graph = onnx.load_model_from_string(encoder_graph(settings, weights).to_bytes())
+    norms = next(entry for entry in graph.graph.initializer if entry.name == "codebook.norms")
+    expected = []
+    for code in weights["codebook"].tolist():
+        total = 0.0
+        for coordinate in code:
+            total += coordinate * coordinate
+        expected.append(np.float32(total))
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(norms), expected)
 
 
 def test_encoder_gives_a_chunk_with_a_halo_the_ids_of_the_whole():

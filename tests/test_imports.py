@@ -17,12 +17,18 @@ from ulmo.config import PrepSettings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
-BELOW = {*BASE, "preprocessing", "graph", "bundle", "tokenizer"}
+READERS = {"card", "weights", "onnx_model", "graph", "plain_file", "manifest"}
+BELOW = {*BASE, *READERS, "preprocessing", "bundle", "tokenizer"}
 ROOMS = {
     "config": set(),
     "vocabulary": set(),
     "tokens": set(),
-    "graph": {"config"},
+    "card": {"config"},
+    "weights": {"config"},
+    "onnx_model": set(),
+    "graph": {"config", "weights", "onnx_model"},
+    "plain_file": {"config"},
+    "manifest": {*BASE, "card", "weights", "preprocessing"},
     "preprocessing": BASE,
     "models": BASE,
     "evaluation": BASE,
@@ -31,14 +37,16 @@ ROOMS = {
     "pipelines": {*BELOW, "models", "evaluation"},
     "options": BASE,
     "report": BASE,
+    "inspect_report": BASE,
     "cli": {*BASE, "options", ""},
     "__main__": {"cli"},
     "": set(),
 }
 """Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
 LATER = {"config", "pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
+LATER |= {"inspect_report", "card", "manifest"}
 """What the command line and ulmo/__init__.py import inside functions, or for types alone."""
-MAY_BE_LATE = {"cli", "options", "report", ""}
+MAY_BE_LATE = {"cli", "options", "report", "inspect_report", ""}
 FRAMEWORKS = {"tensorflow", "keras"}
 KERAS_ROOMS = {"models", "pipelines"}
 
@@ -231,3 +239,20 @@ def test_tokenizing_is_light(make_bundle, tmp_path):
     target = tmp_path / "x.tokens.npy"
     assert output == f"{recording}: 2.00 s -> 13 x 2 tokens -> {target}\n"
     assert np.load(target).shape == (13, 2)
+
+
+def test_inspecting_is_light(make_bundle, tmp_path):
+    prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
+    bundle = make_bundle(tmp_path / "tokenizer", prep)
+    output = run(entry_point("ulmo"), "inspect", bundle)
+    assert output.startswith(f"{bundle}\n  schema        1\n  fingerprint   ")
+
+
+def test_reading_a_bundle_needs_neither_onnx_nor_safetensors(make_bundle, tmp_path):
+    bundle = make_bundle(tmp_path / "tokenizer", PrepSettings(tile_size=32))
+    run(
+        "import pathlib; from ulmo.bundle import read_bundle; "
+        "read_bundle(pathlib.Path(sys.argv[1])).weights(); "
+        "assert not {'onnx', 'safetensors', 'onnxruntime', 'pyarrow'} & sys.modules.keys()",
+        bundle,
+    )

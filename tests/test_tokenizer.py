@@ -2,10 +2,8 @@
 
 import subprocess
 import sys
-from hashlib import sha256
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import soundfile
@@ -13,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ulmo.tokenizer
-from ulmo.bundle import WEIGHTS
 from ulmo.config import PrepSettings, UserError
 from ulmo.graph import decoder_graph
 from ulmo.preprocessing.audio import RefusedError
@@ -338,54 +335,16 @@ def test_without_a_bundle_it_says_what_to_do():
         load_tokenizer()
 
 
-@pytest.mark.parametrize("encoder", [b"", b"no graph", bytes(100)])
-def test_a_graph_that_does_not_load_is_refused(encoder, tokenizer_of, make_bundle, tmp_path):
-    prep = tokenizer_of().manifest.prep
-    make_bundle(tmp_path / "tokenizer", prep, contents={"encoder": encoder})
-    with pytest.raises(UserError, match="ONNX model does not load") as caught:
-        load_tokenizer(tmp_path / "tokenizer")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_graph_that_names_another_file_is_refused(
-    tokenizer_of, make_bundle, tmp_path, monkeypatch
+def test_a_bundle_that_changes_after_it_was_read_changes_nothing(
+    tokenizer_of, make_bundle, tmp_path
 ):
-    """ONNX lets a model keep its weights elsewhere; a bundle must not read what lies about."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "secret").write_bytes(bytes(1 << 16))
-    graph = onnx.load_from_string(bundle_of(tokenizer_of()).encoder)
-    weight = graph.graph.initializer[0]
-    onnx.external_data_helper.set_external_data(weight, "secret", 0, len(weight.raw_data))
-    weight.ClearField("raw_data")
-    contents = {"encoder": graph.SerializeToString()}
-    folder = make_bundle(
-        tmp_path / "tokenizer",
-        tokenizer_of().manifest.prep,
-        contents=contents,
-        **PLANS["divides"][1],
-    )
-    with pytest.raises(UserError, match="ONNX model does not load") as caught:
-        load_tokenizer(folder)
-    assert "\n" not in str(caught.value)
-
-
-def test_weights_that_do_not_fit_are_refused(tokenizer_of, make_bundle, tmp_path):
     prep = tokenizer_of().manifest.prep
-    weights = {**bundle_of(tokenizer_of()).weights(), "codebook": np.zeros((16, 5), np.float32)}
-    contents = {"weights": weights}
-    folder = make_bundle(tmp_path / "tokenizer", prep, contents=contents, **PLANS["divides"][1])
-    with pytest.raises(UserError, match="weights do not fit its settings: codebook has shape"):
-        load_tokenizer(folder).decode_ids(np.zeros((1, 2, 2), np.int32))
-
-
-def test_weights_that_were_changed_meanwhile_are_refused(tokenizer_of, make_bundle, tmp_path):
-    folder = make_bundle(tmp_path / "tokenizer", tokenizer_of().manifest.prep)
-    tokenizer = load_tokenizer(folder)
-    before = sha256((folder / WEIGHTS).read_bytes()).digest()
-    make_bundle(folder, tokenizer.manifest.prep, seed=1)
-    assert sha256((folder / WEIGHTS).read_bytes()).digest() != before
-    with pytest.raises(UserError, match="is not the file"):
-        tokenizer.decode_ids(np.zeros((1, 2, 2), np.int32))
+    folder = make_bundle(tmp_path / "tokenizer", prep)
+    tokenizer, ids = load_tokenizer(folder), np.zeros((1, 2, 2), np.int32)
+    expected = load_tokenizer(folder).decode_ids(ids)
+    make_bundle(folder, prep, seed=1)
+    np.testing.assert_array_equal(tokenizer.decode_ids(ids), expected)
+    assert not np.array_equal(load_tokenizer(folder).decode_ids(ids), expected)
 
 
 SCRIPT = """

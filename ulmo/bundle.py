@@ -3,78 +3,68 @@
 tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the others
 model.safetensors    all weights
 encoder.onnx         (batch, M, frames, 1) -> ids and distances
+
+Nothing is believed of it. The settings are strict JSON of bounded size; from them follow the
+length of both other files and every byte of model.safetensors but the numbers; from settings
+and weights follows every byte of encoder.onnx, which is built again and compared. No byte of
+ONNX or safetensors is therefore parsed that this ulmo would not have written: external data,
+custom operators, subgraphs, other names or types cannot be in it. Building and comparing costs
+5 ms at the defaults; a list of what a graph may hold would cost as much, and could not tell that
+the encoder is the one of the weights. (The onnx package costs 0.2 s and 14 MB to import.)
 """
 
+import json
+import os
+import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
-
-from ulmo.config import ModelSettings, PrepSettings, Settings, UserError, canonical_json, read_json
+from ulmo.card import Card
+from ulmo.config import ModelSettings, PrepSettings, UserError, parse_json
+from ulmo.graph import encoder_graph, encoder_size
+from ulmo.manifest import ENCODER, SCHEMA_VERSION, WEIGHTS, BundleManifest, build_manifest
+from ulmo.plain_file import check_length, read_bounded, read_hashed
 from ulmo.preprocessing.atomic import publish, sync_folder
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.vocabulary import Vocabulary
+from ulmo.weights import Weights, pack_weights, unpack_weights, weights_size
 
-Weights = dict[str, NDArray[np.float32]]
+__all__ = [
+    "ENCODER",
+    "MANIFEST",
+    "WEIGHTS",
+    "BuiltBundle",
+    "Bundle",
+    "BundleManifest",
+    "build_bundle",
+    "read_bundle",
+    "write_bundle",
+]
 
-SCHEMA_VERSION = 1
-MANIFEST, WEIGHTS, ENCODER = "tokenizer.json", "model.safetensors", "encoder.onnx"
-MAX_BYTES = {WEIGHTS: 1 << 30, ENCODER: 1 << 30}
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Short = Annotated[str, Field(max_length=4096)]
-
-
-class BundleManifest(Settings):
-    """tokenizer.json."""
-
-    schema_version: Literal[1] = 1
-    prep: PrepSettings
-    normalization: Normalization | None
-    """The constants of `corpus` and `pcen`; None for the modes that measure the recording."""
-    model: ModelSettings
-    vocabulary_size: int
-    special_tokens: dict[Short, int]
-    card: Annotated[dict[Short, Short], Field(max_length=64)]
-    hashes: Annotated[dict[Short, Hash], Field(max_length=8)]
-    fingerprint: Hash
-    """SHA-256 over all the above."""
-
-    @model_validator(mode="after")
-    def _agrees(self) -> "BundleManifest":
-        vocabulary = Vocabulary(self.model.codebook_size)
-        if (self.vocabulary_size, self.special_tokens) != (vocabulary.size, vocabulary.specials()):
-            raise ValueError("the vocabulary does not fit the codebook")
-        if self.prep.tile_size != self.model.tile_size:
-            raise ValueError("front end and model have different tile sizes")
-        if (self.normalization is None) == self.prep.learns_constants:
-            raise ValueError("the normalisation constants do not fit the mode")
-        if self.fingerprint != _fingerprint(self.model_dump(mode="json")):
-            raise ValueError("the fingerprint does not fit the contents")
-        return self
+MANIFEST = "tokenizer.json"
+MAX_MANIFEST_BYTES = 1 << 16
+"""A manifest has 3 kB; its card may be long, its lists may not."""
+MAX_ENTRIES = 100
+"""Of the folder, hidden ones too."""
+REMEDY = "copy the bundle again, from where it was whole"
+DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
+"""What may lie beside the three files; names that begin with a dot may, too."""
 
 
 class Bundle(NamedTuple):
-    """A bundle that was read; the weights are read and checked when they are asked for."""
+    """A bundle that was read and checked."""
 
     folder: Path
     manifest: BundleManifest
     encoder: bytes
     """encoder.onnx."""
+    packed: bytes
+    """model.safetensors."""
 
     def weights(self) -> Weights:
-        """All weights by name."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        data = _checked(self.folder, WEIGHTS, self.manifest.hashes)
-        try:
-            return load(data)
-        except SafetensorError as error:
-            raise UserError(f"{self.folder / WEIGHTS} is damaged: {error}") from None
+        """All weights by name; they may not be written to."""
+        return unpack_weights(self.manifest.model, self.packed)
 
 
 class BuiltBundle(NamedTuple):
@@ -83,6 +73,10 @@ class BuiltBundle(NamedTuple):
     manifest: BundleManifest
     files: dict[str, bytes]
 
+    def at(self, folder: Path) -> Bundle:
+        """As it will be read from a folder."""
+        return Bundle(folder, self.manifest, self.files[ENCODER], self.files[WEIGHTS])
+
 
 def build_bundle(
     *,
@@ -90,25 +84,18 @@ def build_bundle(
     normalization: Normalization | None,
     model: ModelSettings,
     weights: Weights,
-    encoder: bytes,
-    card: dict[str, str],
+    card: Card,
 ) -> BuiltBundle:
-    """A bundle of a model's parts; the same parts give the same bytes."""
-    from safetensors.numpy import save
+    """A bundle of a model's parts; the same parts give the same bytes.
 
-    files = {WEIGHTS: save(dict(sorted(weights.items()))), ENCODER: encoder}
-    vocabulary = Vocabulary(model.codebook_size)
-    values: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "prep": prep.model_dump(mode="json"),
-        "normalization": normalization.model_dump(mode="json") if normalization else None,
-        "model": model.model_dump(mode="json"),
-        "vocabulary_size": vocabulary.size,
-        "special_tokens": vocabulary.specials(),
-        "card": card,
-        "hashes": {name: sha256(data).hexdigest() for name, data in files.items()},
+    ValueError for weights that are not the model's, or not finite.
+    """
+    files = {
+        WEIGHTS: pack_weights(model, weights),
+        ENCODER: encoder_graph(model, weights).to_bytes(),
     }
-    manifest = BundleManifest(**values, fingerprint=_fingerprint(values))
+    hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
+    manifest = build_manifest(prep, normalization, model, hashes, card)
     files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
     return BuiltBundle(manifest, files)
 
@@ -116,10 +103,13 @@ def build_bundle(
 def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     """Write a bundle beside its place, then move it there; a kill leaves the new or the old one.
 
-    Between the two moves the old one lies in `.NAME.old`, and the next writing puts it back first.
+    Between the two moves the old one lies in `.NAME.old`: there reading finds it, and the next
+    writing puts it back first.
     """
-    new = folder.with_name(f".{folder.name}.new")
-    old = folder.with_name(f".{folder.name}.old")
+    folder = Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: move it away, or choose another folder")
+    new, old = folder.with_name(f".{folder.name}.new"), _old(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
     for left in (new, old):
@@ -136,33 +126,78 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle, and believe nothing of it; UserError says what is wrong."""
+    """Read a bundle, and believe nothing of it; UserError says what is wrong, and what to do.
+
+    The folder may be a link, since the user named it; nothing inside may be one.
+    """
+    folder = _present(folder)
+    _check_names(folder)
+    manifest = _read_manifest(folder / MANIFEST)
+    sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
+    for name, size in sizes.items():
+        check_length(folder / name, size, remedy=REMEDY)
+    files = {
+        name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
+        for name, size in sizes.items()
+    }
+    bundle = Bundle(folder, manifest, files[ENCODER], files[WEIGHTS])
+    _check_contents(bundle)
+    return bundle
+
+
+def _present(folder: Path) -> Path:
+    """The folder; or the old one, where a kill came between the two moves of `write_bundle`."""
+    old = _old(Path(os.path.realpath(folder)))
+    if not folder.exists() and old.is_dir():
+        return old
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name the folder that holds {MANIFEST}")
     if not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}")
-    if (folder / MANIFEST).is_symlink():
-        raise UserError(f"{folder / MANIFEST} is no plain file")
-    manifest = read_json(
-        folder / MANIFEST, BundleManifest, newest=SCHEMA_VERSION, remedy="copy the bundle again"
-    )
-    return Bundle(folder, manifest, _checked(folder, ENCODER, manifest.hashes))
+        place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder that has"
+        raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}; name {place}")
+    return folder
 
 
-def _fingerprint(values: dict[str, Any]) -> str:
-    rest = {name: value for name, value in values.items() if name != "fingerprint"}
-    return sha256(canonical_json(rest).encode()).hexdigest()
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
-def _checked(folder: Path, name: str, hashes: dict[str, str]) -> bytes:
-    data = _bounded(folder, name)
-    if sha256(data).hexdigest() != hashes.get(name):
-        raise UserError(f"{folder / name} is not the file that {MANIFEST} speaks of")
-    return data
+def _check_names(folder: Path) -> None:
+    """Refuse what does not belong there: whoever put it there may have meant it to be used."""
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            known = entry.name in (MANIFEST, WEIGHTS, ENCODER) or DOCUMENT.fullmatch(entry.name)
+            hidden = entry.name.startswith(".")
+            if not (known or hidden) or count >= MAX_ENTRIES:
+                raise UserError(f"{folder} holds {entry.name!r}, no part of it: move it away")
+            if entry.is_symlink():
+                raise UserError(
+                    f"{folder} holds the link {entry.name!r}: copy the bundle with its links "
+                    "followed (cp -RL)"
+                )
 
 
-def _bounded(folder: Path, name: str) -> bytes:
-    path = folder / name
-    if path.is_symlink() or not path.is_file():
-        raise UserError(f"{path} is missing, or no plain file")
-    if path.stat().st_size > MAX_BYTES[name]:
-        raise UserError(f"{path} is larger than {MAX_BYTES[name]} bytes")
-    return path.read_bytes()
+def _read_manifest(path: Path) -> BundleManifest:
+    content = read_bounded(path, MAX_MANIFEST_BYTES, remedy=REMEDY)
+    manifest = parse_json(content, path, BundleManifest, newest=SCHEMA_VERSION, remedy=REMEDY)
+    if json.loads(content) != manifest.model_dump(mode="json"):
+        raise UserError(f"{path} is damaged (it leaves settings out): {REMEDY}")
+    return manifest
+
+
+def _check_contents(bundle: Bundle) -> None:
+    """The weights are the settings', and the encoder is theirs."""
+    path = bundle.folder / WEIGHTS
+    try:
+        weights = bundle.weights()
+    except ValueError as error:
+        raise UserError(f"{path} does not fit its settings ({error}): {REMEDY}") from None
+    start = 0
+    for piece in encoder_graph(bundle.manifest.model, weights).pieces():
+        end = start + piece.size
+        if bundle.encoder[start:end] != piece.content():
+            raise UserError(
+                f"{bundle.folder / ENCODER} is not the encoder that settings and weights give "
+                f"({piece.what} is another): {REMEDY}"
+            )
+        start = end

@@ -5,6 +5,7 @@ Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 fai
 """
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -238,6 +239,26 @@ def evaluate(run_dir: Path, tiles_dir: Path, batches: bool, **options: Any) -> N
     with BatchProgress() as progress:
         evaluation = measure(run_dir, tiles_dir, progress=progress.update, **options)
     click.echo(evaluation_table(evaluation, batches=batches))
+
+
+@ulmo.command("inspect", context_settings=CONTEXT)
+@click.argument("bundle", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="The same, and all settings, as JSON.")
+@guarded
+def inspect_(bundle: Path, as_json: bool) -> None:
+    """Show what a tokenizer is: front end, model, tokens, codebook, card, files.
+
+    BUNDLE is a folder such as RUN_DIR/tokenizer. One that is damaged is refused, with the reason.
+    """
+    from ulmo.inspect_report import inspection
+    from ulmo.pipelines import inspect_bundle
+
+    facts = inspect_bundle.inspect_bundle(bundle)
+    if as_json:
+        values = inspect_bundle.as_json(facts)
+        click.echo(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        click.echo(inspection(facts))
 
 
 @ulmo.command(context_settings=CONTEXT)

@@ -35,7 +35,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise UserError("; ".join(_complaints(error))) from None
+            raise UserError(_complaint(error)) from None
 
 
 TileSize = Annotated[int, Field(ge=8, le=2048)]
@@ -315,17 +315,25 @@ def read_json(path: Path, settings: type[S], *, newest: int, remedy: str) -> S:
     """
     if path.stat().st_size > MAX_JSON_BYTES:
         raise UserError(f"{path} is too large to be ours")
+    return parse_json(path.read_bytes(), path, settings, newest=newest, remedy=remedy)
+
+
+def parse_json(content: bytes, path: Path, settings: type[S], *, newest: int, remedy: str) -> S:
+    """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type."""
     try:
-        values = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        text = json.dumps(values)
     except (ValueError, RecursionError):
         raise UserError(f"{path} is not JSON: {remedy}") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
-        raise UserError(f"{path} was written by a newer ulmo (schema {version}): upgrade ulmo")
+        raise UserError(
+            f"{path} was written by a newer ulmo (schema {_clipped(version)}): upgrade ulmo"
+        )
     try:
-        return settings.read(values)
-    except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+        return settings.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged ({_complaint(error)}): {remedy}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -346,15 +354,32 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def _complaints(error: ValidationError) -> list[str]:
+SHOWN_COMPLAINTS = 8
+SHOWN_CHARACTERS = 60
+"""Of a value that was given, or of its name."""
+
+
+def _complaint(error: ValidationError) -> str:
     """One phrase for each complaint: the setting, what is wrong, what was given."""
-    phrases = []
-    for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            phrases.append(f"unknown setting {name!r}")
-        elif item["type"] == "value_error":
-            phrases.append(str(item["ctx"]["error"]))
-        else:
-            phrases.append(f"{name} = {item['input']!r}: {item['msg'].lower()}")
-    return phrases
+    phrases = [_phrase(item) for item in error.errors(include_url=False)[:SHOWN_COMPLAINTS]]
+    if (hidden := error.error_count() - len(phrases)) > 0:
+        phrases.append(f"and {hidden} more")
+    return "; ".join(phrases)
+
+
+def _phrase(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown setting {_clipped(name)}"
+    if item["type"] == "missing":
+        return f"{_clipped(name)} is missing"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    shown = name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else _clipped(name)
+    return f"{shown} = {_clipped(item['input'])}: {item['msg'].lower()}"
+
+
+def _clipped(value: Any) -> str:
+    """A value as Python writes it, in one short line."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -10,14 +10,18 @@ import time
 
 import numpy as np
 import pytest
+import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
 from ulmo.bundle import read_bundle
+from ulmo.card import Card
 from ulmo.config import UserError
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
+from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate import as_model
-from ulmo.pipelines.export import ExportError, export
+from ulmo.pipelines.export import ExportError, check_rows, export
+from ulmo.pipelines.run import read_run
 from ulmo.pipelines.train import RunInterrupt, train
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
@@ -115,7 +119,71 @@ def test_the_bundle_gives_the_models_tokens(run):
     assert summary.agreement.differing == 0
     tokenizer = load_tokenizer(folder / "tokenizer")
     assert tokenizer.manifest.model.codebook_size == 16
-    assert tokenizer.manifest.card["steps"] == str(summary.steps)
+
+
+def test_the_card_says_what_was_done(run, tiny_tiles):
+    folder, summary = run
+    card = read_bundle(folder / "tokenizer").manifest.card
+    manifest, store = read_run(folder), TileStore(tiny_tiles)
+    assert (card.training.steps, card.training.epochs) == (summary.steps, 3)
+    assert card.training.tiles_fingerprint == store.manifest.fingerprint
+    assert card.versions.model_dump().items() <= manifest.versions.items()
+    assert card.figures.reconstruction == pytest.approx(summary.validation.reconstruction, rel=1e-3)
+    assert card.figures.sound_tokens == summary.validation.sound_tokens
+    (corpus,) = card.corpora
+    split = split_by_recording(store, manifest.train.validation_fraction, manifest.train.seed)
+    names = set(store.recordings[split.train])
+    assert (corpus.recordings, card.training.tiles) == (len(names), len(split.train))
+    seconds = sum(soundfile.info(SAMPLES / name).duration for name in names)
+    assert corpus.hours * 3600 == pytest.approx(seconds, rel=1e-3)
+
+
+def test_checked_are_tiles_from_everywhere_and_the_shortest(tiny_tiles):
+    store = TileStore(tiny_tiles)
+    rows = np.flatnonzero(store.views == 0)
+    chosen = check_rows(store, rows)
+    assert set(chosen) <= set(rows)
+    assert len(set(chosen)) == len(chosen) >= min(len(rows), 64)
+    assert {rows[0], rows[-1]} <= set(chosen)
+    assert store.valid_frames[chosen].min() == store.valid_frames[rows].min()
+    np.testing.assert_array_equal(check_rows(store, rows[:5]), rows[:5])
+
+
+def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
+    folder, _ = run
+    tokenizer, seen = load_tokenizer(folder / "tokenizer"), []
+
+    def watching(tiles, valid):
+        seen.extend(zip(tiles, valid, strict=True))
+        return as_model(tokenizer)(tiles, valid)
+
+    bundle, store = read_bundle(folder / "tokenizer"), TileStore(tiny_tiles)
+    export(
+        tmp_path / "bundle",
+        watching,
+        bundle.weights(),
+        bundle.manifest.model,
+        store,
+        np.arange(3),
+        bundle.manifest.card,
+    )
+    assert len(seen) == 6
+    assert {frames for _, frames in seen[3:]} == {1, 16, 32}
+    quiet = (store.manifest.settings.floor_db - bundle.manifest.normalization.offset) / (
+        bundle.manifest.normalization.scale
+    )
+    for tile, _ in seen[3:]:
+        np.testing.assert_allclose(tile, quiet, rtol=1e-6)
+    for name in BUNDLE:
+        written = (tmp_path / "bundle" / name).read_bytes()
+        assert (written == (folder / "tokenizer" / name).read_bytes()) is True
+
+
+def test_a_model_too_large_for_a_bundle_is_refused_before_it_is_trained(tiny_tiles, tmp_path):
+    model = {**MODEL, "width": 2048, "encoder_layers": 8}
+    with pytest.raises(UserError, match="GiB of weights, over the limit of 1 GiB: set a smaller"):
+        train(tiny_tiles, tmp_path / "run", model, SETTINGS, Silent())
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["whistles.wav", "speech/vowels.wav"])
@@ -154,7 +222,7 @@ def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
             tokenizer.manifest.model,
             TileStore(tiny_tiles),
             np.arange(4),
-            {},
+            Card(),
         )
     assert list(tmp_path.iterdir()) == []
 

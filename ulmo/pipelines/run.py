@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError, read_json
 from ulmo.preprocessing.store import TileStore, write_json
+from ulmo.weights import check_size
 
 MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
 """Settings that a resumed run may be given anew: they rule its end, not its way."""
@@ -56,6 +57,7 @@ def claim_run(
                 f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {wanted.tile_size}: "
                 f"leave it out, or prepare with -M {wanted.tile_size}"
             )
+        _check_size(wanted)
         manifest = RunManifest(
             model=wanted,
             train=TrainSettings.read(settings),
@@ -67,6 +69,14 @@ def claim_run(
         (run_dir / folder).mkdir(parents=True, exist_ok=True)
     write_json(run_dir / "train.json", manifest.model_dump(mode="json"))
     return manifest
+
+
+def _check_size(model: ModelSettings) -> None:
+    """Now, and not after hours of training: no bundle may ask for so much."""
+    try:
+        check_size(model)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:

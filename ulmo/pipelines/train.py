@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ulmo.card import Card
 from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics
+from ulmo.pipelines.cards import build_card
 from ulmo.pipelines.export import Agreement, export
 from ulmo.pipelines.pictures import draw_losses
 from ulmo.pipelines.reporter import End, Reporter
@@ -22,9 +24,6 @@ from ulmo.preprocessing.store import TileStore
 
 if TYPE_CHECKING:
     from ulmo.pipelines.trainer import Trainer
-
-CHECK_TILES = 64
-"""Tiles on which the bundle is compared with the model."""
 
 
 class TrainSummary(NamedTuple):
@@ -86,7 +85,8 @@ def _run(
     log.close()
     if end == "interrupt":
         raise KeyboardInterrupt(f"interrupted and saved at step {int(trainer.state.step)}")
-    agreement = _export(trainer, run_dir)
+    validation = trainer.validate()
+    agreement = _export(trainer, run_dir, build_card(trainer, validation, manifest.versions))
     _draw(trainer, run_dir)
     return TrainSummary(
         run_dir=run_dir,
@@ -94,7 +94,7 @@ def _run(
         epochs=int(trainer.state.epoch),
         end=end,
         tiles_per_second=_speed(trainer),
-        validation=trainer.validate(),
+        validation=validation,
         agreement=agreement,
     )
 
@@ -135,22 +135,15 @@ def _noticing_interrupt(trainer: "Trainer") -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def _export(trainer: "Trainer", run_dir: Path) -> Agreement:
+def _export(trainer: "Trainer", run_dir: Path, card: Card) -> Agreement:
     rows = trainer.split.validation if len(trainer.split.validation) else trainer.split.train
-    store = trainer.store
-    card = {
-        "trained on": f"{len(set(store.recordings))} recordings, {len(store)} tiles",
-        "tiles fingerprint": store.manifest.fingerprint or "",
-        "steps": str(int(trainer.state.step)),
-        "seed": str(trainer.settings.seed),
-    }
     return export(
         run_dir / "tokenizer",
         trainer.forward(),
         trainer.weights(),
         trainer.model_settings,
-        store,
-        rows[:CHECK_TILES],
+        trainer.store,
+        rows,
         card,
     )
 

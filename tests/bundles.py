@@ -1,0 +1,48 @@
+"""Bundles as a stranger may have made them: changed, and sealed again."""
+
+import json
+from hashlib import sha256
+
+from ulmo.bundle import read_bundle
+from ulmo.config import UserError
+
+MANIFEST, WEIGHTS, ENCODER = FILES = ("tokenizer.json", "model.safetensors", "encoder.onnx")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def digest(value):
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sealed(values):
+    """A manifest whose hashes over itself fit, whatever else it says."""
+    outside = ("fingerprint", "card", "card_hash")
+    rest = {name: value for name, value in values.items() if name not in outside}
+    return {**values, "fingerprint": digest(rest), "card_hash": digest(values["card"])}
+
+
+def rewrite(folder, change, seal=sealed):
+    """Change the values of a manifest."""
+    values = json.loads((folder / MANIFEST).read_text())
+    change(values)
+    (folder / MANIFEST).write_text(json.dumps(seal(values)))
+
+
+def replace(folder, name, content):
+    """Put other bytes into a file, with their hash into the manifest."""
+    (folder / name).write_bytes(content)
+    rewrite(folder, lambda v: v["hashes"].update({name: sha256(content).hexdigest()}))
+
+
+def refusal(folder):
+    """The line by which a bundle is refused; None if it is read."""
+    line = None
+    try:
+        read_bundle(folder)
+    except UserError as error:
+        line = str(error)
+    assert line is None or (line.isprintable() and len(line) < 1500)
+    return line

@@ -1,0 +1,162 @@
+"""All weights of a model: their names, their shapes, and the one file that may hold them.
+
+A safetensors file of ours follows from the settings to the last byte, but for the numbers
+themselves: it is the expected header, then each tensor in the order of the names. So nothing in
+a file is parsed that a stranger wrote; it is compared. The header is what the safetensors
+package writes (tests/test_weights.py), and any reader of safetensors opens the file.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings, kernel_size
+
+Weights = Mapping[str, NDArray[np.float32]]
+Shapes = dict[str, tuple[int, ...]]
+
+MAX_WEIGHTS_BYTES = 1 << 30
+"""Of all weights together: 230 times the default model."""
+MAX_FEATURES_BYTES = 1 << 30
+"""Of the largest feature map of one tile. Default: 0.8 MB."""
+
+
+def weight_shapes(settings: ModelSettings) -> Shapes:
+    """Name and shape of every weight of the model: what a bundle must hold, no more, no less.
+
+    >>> weight_shapes(ModelSettings())["encoder.conv_0.kernel"]
+    (8, 8, 1, 64)
+    """
+    shapes: Shapes = {}
+    width, size = settings.width, settings.embedding_dim
+    for index, (strides, ends) in enumerate(
+        zip(settings.encoder_strides, pairwise(encoder_channels(settings)), strict=True)
+    ):
+        _add_layer(shapes, f"encoder.conv_{index}", (*_kernel(strides), *ends))
+    _add_layer(shapes, "encoder.project", (1, 1, width, size))
+    shapes["codebook"] = (settings.codebook_size, size)
+    *inner, cell = settings.decoder_strides
+    source = size
+    for index, strides in enumerate(inner):
+        ends = (source, width) if strides == (1, 1) else (width, source)
+        _add_layer(shapes, f"decoder.layer_{index}", (*_kernel(strides), *ends), width)
+        source = width
+    _add_layer(shapes, f"decoder.layer_{len(inner)}", (3, 3, source, cell[0] * cell[1]))
+    return shapes
+
+
+def encoder_channels(settings: ModelSettings) -> tuple[int, ...]:
+    """Channels before the encoder's first layer and after each: (1, 64, 128, 128, 128)."""
+    first = settings.width // 2 if settings.encoder_layers > 1 else settings.width
+    return (1, first, *(settings.width,) * (settings.encoder_layers - 1))
+
+
+def count_bytes(shapes: Shapes) -> int:
+    """Bytes of so many float32."""
+    return 4 * sum(math.prod(shape) for shape in shapes.values())
+
+
+def check_size(settings: ModelSettings) -> None:
+    """Raise ValueError, with a remedy, for a model that no bundle may ask anybody to run."""
+    if (size := count_bytes(weight_shapes(settings))) > MAX_WEIGHTS_BYTES:
+        raise ValueError(
+            f"the model has {size / 2**30:.1f} GiB of weights, over the limit of "
+            f"{MAX_WEIGHTS_BYTES >> 30} GiB: set a smaller width or codebook_size"
+        )
+    cells, largest = settings.tile_size**2, 0
+    for (rows, columns), channels in zip(
+        settings.encoder_strides, encoder_channels(settings)[1:], strict=True
+    ):
+        cells = -(-cells // (rows * columns))
+        largest = max(largest, 4 * cells * channels)
+    if largest > MAX_FEATURES_BYTES:
+        raise ValueError(
+            f"a tile takes {largest / 2**30:.1f} GiB inside the model, over the limit of "
+            f"{MAX_FEATURES_BYTES >> 30} GiB: set larger strides, or a smaller width or tile_size"
+        )
+
+
+def check_weights(settings: ModelSettings, weights: Weights) -> None:
+    """Raise ValueError unless the weights are the model's: names, shapes, float32."""
+    shapes = weight_shapes(settings)
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise ValueError(f"weights are missing: {name}")
+        if weights[name].shape != shape:
+            raise ValueError(f"{name} has shape {weights[name].shape}, not {shape}")
+        if weights[name].dtype != np.float32:
+            raise ValueError(f"{name} is {weights[name].dtype}, not float32")
+    if extra := sorted(weights.keys() - shapes.keys()):
+        raise ValueError(f"weights that the model has not: {', '.join(extra)}")
+
+
+def blank_weights(settings: ModelSettings) -> Weights:
+    """Zeros of the right shapes that take no memory."""
+    zero = np.float32(0)
+    return {name: np.broadcast_to(zero, shape) for name, shape in weight_shapes(settings).items()}
+
+
+def weights_size(settings: ModelSettings) -> int:
+    """Bytes of model.safetensors."""
+    shapes = weight_shapes(settings)
+    return len(_header(shapes)) + count_bytes(shapes)
+
+
+def pack_weights(settings: ModelSettings, weights: Weights) -> bytes:
+    """model.safetensors; ValueError for weights that are not the model's, or not finite."""
+    check_weights(settings, weights)
+    _check_finite(weights)
+    shapes = weight_shapes(settings)
+    tensors = (np.asarray(weights[name], "<f4").tobytes() for name in sorted(shapes))
+    return b"".join([_header(shapes), *tensors])
+
+
+def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:
+    """The weights in a file of the size that `weights_size` says, without a copy.
+
+    ValueError where another tensor, name, shape or type is announced, or one is not finite.
+    """
+    shapes = weight_shapes(settings)
+    header = _header(shapes)
+    if not data.startswith(header):
+        raise ValueError("its header is not the one that the settings give")
+    weights = {}
+    start = len(header)
+    for name in sorted(shapes):
+        count = math.prod(shapes[name])
+        weights[name] = np.frombuffer(data, "<f4", count, start).reshape(shapes[name])
+        start += 4 * count
+    _check_finite(weights)
+    return {name: weights[name] for name in shapes}
+
+
+def _check_finite(weights: Weights) -> None:
+    for name, values in weights.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} is not finite")
+
+
+def _header(shapes: Shapes) -> bytes:
+    """Length (uint64), then JSON filled with blanks to a multiple of 8 bytes."""
+    entries, start = {}, 0
+    for name in sorted(shapes):
+        end = start + 4 * math.prod(shapes[name])
+        entries[name] = {"dtype": "F32", "shape": shapes[name], "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _kernel(strides: tuple[int, int]) -> tuple[int, int]:
+    return kernel_size(strides[0]), kernel_size(strides[1])
+
+
+def _add_layer(shapes: Shapes, name: str, kernel: tuple[int, ...], bias: int | None = None) -> None:
+    """A kernel and its bias; the bias is as long as the last axis unless told."""
+    shapes[f"{name}.kernel"] = kernel
+    shapes[f"{name}.bias"] = (kernel[-1] if bias is None else bias,)
