@@ -24,6 +24,7 @@ from ulmo.preprocessing.audio import (
     resample,
 )
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
+from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Moments, Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, measure, normalized_tiles
@@ -111,14 +112,18 @@ def run_job(job: Job) -> None:
         return
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     frontend = build_frontend(job.settings)
+    clock = Clock.of(job.clock)
     recordings = []
     with table_file(job.rows_path, TILES_SCHEMA) as rows, TileWriter(job, rows) as writer:
         for path in job.paths:
-            tiles = _Counted(writer, portable(path))
+            start = clock.start(job.audio_dir / path)
+            tiles = _Counted(writer, portable(path), start)
             try:
                 row = _prepare_recording(job, path, frontend, tiles)
             except RefusedError as refusal:
                 row = _refused(refusal)
+            if start is not None:
+                row |= {"start_utc": start.microseconds, "start_source": start.source}
             recordings.append({"path": portable(path), "tiles": tiles.count, **row})
     JobRecord(key=job.key, shards=writer.shards, recordings=recordings).write(job)
 
@@ -126,13 +131,16 @@ def run_job(job: Job) -> None:
 class _Counted:
     """Where the tiles of one recording go."""
 
-    def __init__(self, writer: TileWriter, recording: str) -> None:
+    def __init__(self, writer: TileWriter, recording: str, start: Start | None) -> None:
         self._writer = writer
         self._recording = recording
+        self._start = start
         self.count = 0
 
-    def add(self, tile: NormalizedTile, /, **columns: Any) -> None:
-        self._writer.add(self._recording, tile, **columns)
+    def add(self, tile: NormalizedTile, /, *, start_s: float, **columns: Any) -> None:
+        if self._start is not None:
+            columns["start_utc"] = self._start.after(start_s)
+        self._writer.add(self._recording, tile, start_s=start_s, **columns)
         self.count += 1
 
 
