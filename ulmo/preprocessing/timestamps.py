@@ -167,7 +167,7 @@ class TimestampPattern(NamedTuple):
         for letter in used:
             if letter not in DIRECTIVES:
                 known = " ".join(f"%{name}" for name in DIRECTIVES)
-                raise _useless(text, f"%{letter} is none of {known}")
+                raise _useless(text, f"{'%' + letter!r} is none of {known}")
             if used.count(letter) > 1:
                 raise _useless(text, f"%{letter} stands twice")
             if NEEDED.get(letter, letter) not in used:
