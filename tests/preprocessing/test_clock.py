@@ -71,6 +71,10 @@ class TestGuano:
     def test_what_is_no_time(self, tmp_path, stamp):
         assert start_of(tmp_path, wav(guan(stamp))) is None
 
+    def test_of_two_chunks_the_first(self, tmp_path):
+        content = wav(guan("2023-01-01T12:00:00Z") + guan("2022-01-01T12:00:00Z"))
+        assert start_of(tmp_path, content) == Start(NOON, "guano")
+
     def test_a_makers_own_stamp_is_another_thing(self, tmp_path):
         content = wav(guan("2023-01-01T12:00:00Z", before="X|Timestamp: 2001-01-01T00:00:00Z\n"))
         assert start_of(tmp_path, content) == Start(NOON, "guano")
@@ -183,6 +187,10 @@ class TestBroadcast:
         expected = datetime(2022, 12, 31, 23, 59, 59, 500000, tzinfo=UTC)
         assert start_of(tmp_path, content) == Start(expected, "bext")
 
+    def test_no_samples_since_midnight_are_no_midnight(self, tmp_path):
+        expected = datetime(2023, 1, 1, 0, 0, 1, tzinfo=UTC)
+        assert start_of(tmp_path, wav(bext(time="00:00:01"))) == Start(expected, "bext")
+
     def test_it_is_local(self, tmp_path):
         berlin = parse_timezone("Europe/Berlin")
         summer = start_of(tmp_path, wav(bext(date="2023-07-01")), timezone=berlin)
@@ -293,7 +301,7 @@ class TestWhereChunksLie:
             b"RIFF",
             wav(guan("2023-01-01T12:00:00Z"))[:60],
             wav(chunk(b"guan", b"")),
-            wav(chunk(b"bext", bytes(300))),
+            wav(chunk(b"bext", bext()[8:348])),
             wav(chunk(b"LIST", b"INFO")),
             wav(chunk(b"LIST", b"adtl" + chunk(b"ICMT", b"Recorded at"))),
             wav(chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"", size=1 << 31))),

@@ -182,6 +182,7 @@ class TestTimestampPattern:
             ("5_%Y%m%d", "15_20230101.wav"),
             ("%Y%j", "2023366.wav"),
             ("%Y%j", "2023000.wav"),
+            ("%y%m%d", "690101.wav"),
             ("REC%Y%m%d", "rec20230101.wav"),
             ("%Y.%m.%d", "2023a01b01.wav"),
             ("%Y%m%d%z", "20230101+2500.wav"),
