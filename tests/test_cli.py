@@ -97,6 +97,9 @@ def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
         (("--hop-factors", "0.8,"), ("'0.8,' is not numbers with commas",)),
         (("--hop-factors", "1,nan"), ("hop_factors.1 = nan",)),
         (("--views", "2", "--hop-factors", "4"), ("hop_factors 4", "hop_length 640")),
+        (("--timestamp-pattern", "%H"), ("'%H': it has no date", "%Y%m%d_%H%M%S")),
+        (("--timestamp-pattern", ""), ("timestamp_pattern = ''",)),
+        (("--timezone", "Mars"), ("timezone 'Mars' is not known", "Europe/Berlin")),
     ],
 )
 def test_prep_refuses_settings_before_it_begins(flags, words, tmp_path):
@@ -165,6 +168,15 @@ def test_printed_settings_of_views_come_back_through_a_file(tmp_path):
     over = run(cli.prep, "x", "y", "--config", path, "--hop-factors", "2", "--print-config")
     expected = read.augment.model_copy(update={"hop_factors": (2.0,)})
     assert Config.read(tomllib.loads(over.stdout)).augment == expected
+
+
+def test_printed_settings_of_the_clock_come_back_through_a_file(tmp_path):
+    flags = ("--timestamp-pattern", "x%y%m%d", "--timezone", "-03:30")
+    printed = run(cli.prep, "x", "y", *flags, "--print-config").stdout
+    assert tomllib.loads(printed)["clock"] == {"timestamp_pattern": "x%y%m%d", "timezone": "-03:30"}
+    path = tmp_path / "settings.toml"
+    path.write_text(printed)
+    assert run(cli.prep, "x", "y", "--config", path, "--print-config").stdout == printed
 
 
 def test_every_command_answers_h():

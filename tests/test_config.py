@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from ulmo.config import (
     AugmentSettings,
+    ClockSettings,
     Config,
     ModelSettings,
     PrepSettings,
@@ -21,6 +22,7 @@ from ulmo.config import (
 GROUPS = {
     "prep": PrepSettings,
     "augment": AugmentSettings,
+    "clock": ClockSettings,
     "model": ModelSettings,
     "train": TrainSettings,
 }
@@ -60,6 +62,10 @@ BOUNDS = {
         "noise_db": ((-200.0, 0.0), (-200.1, 0.1)),
         "time_mask": ((0.0, 0.9), (-0.1, 0.91)),
         "frequency_mask": ((0.0, 0.9), (-0.1, 0.91)),
+    },
+    ClockSettings: {
+        "timestamp_pattern": (("%Y%m%d", "x" * 200, None), ("", "x" * 201)),
+        "timezone": (("UTC", "+02:00", "x" * 64), ("", "x" * 65)),
     },
     ModelSettings: {
         "tile_size": ((8, 2048), (7, 2049, 0)),

@@ -17,6 +17,7 @@ import click
 from ulmo import __version__
 from ulmo.config import (
     AugmentSettings,
+    ClockSettings,
     JobError,
     ModelSettings,
     PrepSettings,
@@ -78,7 +79,9 @@ def _merge(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, 
 
 
 config_option = click.option(
-    "--config", type=PATH, help="TOML file with tables [prep], [augment], [model] and [train]."
+    "--config",
+    type=PATH,
+    help="TOML file with tables [prep], [augment], [clock], [model], [train].",
 )
 print_config_option = click.option(
     "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
@@ -97,6 +100,7 @@ def ulmo() -> None:
 @click.argument("out_dir", type=PATH)
 @settings_options(PrepSettings, {"frontend": _frontends})
 @settings_options(AugmentSettings)
+@settings_options(ClockSettings)
 @click.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
 )
@@ -117,8 +121,9 @@ def prep(
     """
     settings = PrepSettings.read(_merge(config, "prep", given(flags, PrepSettings)))
     augment = AugmentSettings.read(_merge(config, "augment", given(flags, AugmentSettings)))
+    clock = ClockSettings.read(_merge(config, "clock", given(flags, ClockSettings)))
     if print_config:
-        click.echo(to_toml({"prep": settings, "augment": augment}))
+        click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return
     from ulmo.pipelines.prep import prepare
     from ulmo.report import PrepProgress, prep_summary
@@ -130,6 +135,7 @@ def prep(
                 out_dir,
                 settings,
                 augment=augment,
+                clock=clock,
                 workers=workers,
                 progress=progress.begin,
             )

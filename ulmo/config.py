@@ -1,6 +1,6 @@
 """Frozen, validated settings; TOML and JSON both ways.
 
-Every command is ruled by one of the three groups here. A group lies as JSON beside what was
+Every command is ruled by some of the groups here. A group lies as JSON beside what was
 made with it (prep.json, train.json, tokenizer.json), so that nothing has to be typed twice.
 """
 
@@ -128,6 +128,15 @@ class AugmentSettings(Settings):
     """Longest share of its bins that is masked."""
 
 
+class ClockSettings(Settings):
+    """How the time of a recording is told."""
+
+    timestamp_pattern: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Where names have their time, as %Y%m%d_%H%M%S. If left out: by header, else known names."""
+    timezone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    """Zone of times that name none: an IANA name, or an offset such as +02:00."""
+
+
 Stride = Annotated[int, Field(ge=1, le=512)]
 
 
@@ -235,10 +244,11 @@ class TrainSettings(Settings):
 
 
 class Config(Settings):
-    """What a TOML file may hold: any of the tables [prep], [augment], [model] and [train]."""
+    """What a TOML file may hold: any of the tables [prep], [augment], [clock], [model], [train]."""
 
     prep: PrepSettings = PrepSettings()
     augment: AugmentSettings = AugmentSettings()
+    clock: ClockSettings = ClockSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
 

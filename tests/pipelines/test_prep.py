@@ -141,7 +141,7 @@ class TestOutput:
     ):
         prepare(audio, tmp_path / "out", TINY)
         manifest = json.loads((tmp_path / "out" / "prep.json").read_text())
-        named = {name: manifest[name] for name in ("settings", "augment", "normalization")}
+        named = {name: manifest[name] for name in ("settings", "augment", "clock", "normalization")}
         head = json.dumps(named, sort_keys=True, separators=(",", ":")).encode()
         checksums = [row["crc32c"] for row in rows_of(tmp_path / "out", "tiles")]
         content = head + np.array(checksums, "<u4").tobytes()

@@ -1,3 +1,4 @@
+import io
 import struct
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import chunk, fmt_chunk, wav_bytes
-from ulmo.preprocessing.riff import WavLayout, read_layout
+from ulmo.preprocessing.riff import WavLayout, read_chunks, read_layout
 
 RATE = 16000
 DATA = bytes(range(200))
@@ -97,6 +98,35 @@ def test_layout(tmp_path, content, expected):
 )
 def test_what_has_no_layout(tmp_path, content):
     assert layout_of(tmp_path, content) is None
+
+
+def names_of(content):
+    return [chunk.name for chunk in read_chunks(io.BytesIO(content), len(content))]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav_bytes(DATA, sample_rate=RATE, after=JUNK + chunk(b"guan", b"x")),
+        wav_bytes(DATA[:99], sample_rate=RATE, bits=8, after=JUNK + chunk(b"guan", b"x")),
+        # odd, and not padded
+        wav_bytes(b"", sample_rate=RATE)[:-8] + b"data\x03\0\0\x00123" + JUNK + chunk(b"guan", b""),
+        # odd, and padded with what could be a name
+        wav_bytes(b"", sample_rate=RATE)[:-8]
+        + b"data\x03\0\0\x00123A"
+        + JUNK
+        + chunk(b"guan", b""),
+    ],
+)
+def test_chunks_behind_the_sound(content):
+    assert names_of(content) == [b"fmt ", b"data", b"LIST", b"guan"]
+
+
+def test_chunks_behind_the_sound_of_rf64():
+    content = rf64_bytes(DATA, len(DATA)) + JUNK
+    assert names_of(content) == [b"ds64", b"fmt ", b"data", b"LIST"]
+    assert names_of(rf64_bytes(DATA, 1 << 62) + JUNK) == [b"ds64", b"fmt ", b"data"]
+    assert names_of(b"RIFF\0\0\0\0AVI " + JUNK) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracles import crc32c
-from ulmo.config import AugmentSettings, PrepSettings, UserError
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.preprocessing import store
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
@@ -80,7 +80,7 @@ class TestGolden:
         values = manifest_of().model_dump(mode="json")
         assert values["schema_version"] == 1
         assert list(values) == [
-            *("schema_version", "settings", "augment", "plan", "normalization"),
+            *("schema_version", "settings", "augment", "clock", "plan", "normalization"),
             *("complete", "recordings", "tiles", "fingerprint"),
         ]
         assert list(values["settings"]) == [
@@ -93,6 +93,7 @@ class TestGolden:
             *("views", "view_seed", "rate_spread", "hop_factors", "window_factors"),
             *("gain_spread_db", "noise_db", "time_mask", "frequency_mask"),
         ]
+        assert values["clock"] == {"timestamp_pattern": None, "timezone": "UTC"}
         constants = manifest_of(normalization=Normalization(offset=-40, scale=2))
         assert constants.model_dump(mode="json")["normalization"] == {"offset": -40, "scale": 2}
 
@@ -134,6 +135,8 @@ class TestGolden:
             ("bandwidth_hz", "double"),
             ("peak_db", "double"),
             ("tiles", "int32"),
+            ("start_utc", "timestamp[us, tz=UTC]"),
+            ("start_source", "string"),
         ]
 
     def test_shard(self, folder):
@@ -149,17 +152,20 @@ class TestGolden:
         assert checksum(TILES[0].transpose(1, 0, 2)) != checksum(TILES[0])
 
     def test_fingerprint(self):
-        """It covers settings, augmentation and constants (and checksums), and nothing else."""
+        """It covers settings, views, clock and constants (and checksums), and nothing else."""
         constants = '{"offset":-40.0,"scale":2.0}'
         prep = json.dumps(SETTINGS.model_dump(), sort_keys=True, separators=(",", ":"))
         augment = AugmentSettings(views=2, hop_factors=(0.5, 2))
         drawn = json.dumps(augment.model_dump(), sort_keys=True, separators=(",", ":"))
-        expected = f'{{"augment":{drawn},"normalization":{constants},"settings":{prep}}}'.encode()
+        clock = '{"timestamp_pattern":"%Y%j","timezone":"+01:00"}'
+        named = {"augment": drawn, "clock": clock, "normalization": constants, "settings": prep}
+        expected = "{" + ",".join(f'"{name}":{value}' for name, value in named.items()) + "}"
         constants = Normalization(offset=-40, scale=2)
-        manifest = manifest_of(augment=augment, normalization=constants)
-        assert fingerprint_head(manifest) == expected
+        told = ClockSettings(timestamp_pattern="%Y%j", timezone="+01:00")
+        manifest = manifest_of(augment=augment, clock=told, normalization=constants)
+        assert fingerprint_head(manifest) == expected.encode()
         other_plan = manifest.model_copy(update={"plan": "q", "complete": False, "tiles": 0})
-        assert fingerprint_head(other_plan) == expected
+        assert fingerprint_head(other_plan) == expected.encode()
 
     def test_the_same_rows_give_the_same_bytes(self, folder, tmp_path):
         write_table(tmp_path / "again", tile_rows(), TILES_SCHEMA)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ulmo.config import AugmentSettings, PrepSettings, UserError, fingerprint
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, fingerprint
 from ulmo.pipelines.pool import Pool, Progress
 from ulmo.pipelines.prep_job import portable, run_jobs
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
@@ -25,6 +25,7 @@ from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.augment import check_views
+from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.store import Manifest, read_manifest, write_json
 
@@ -69,6 +70,7 @@ def prepare(
     settings: PrepSettings,
     *,
     augment: AugmentSettings | None = None,
+    clock: ClockSettings | None = None,
     workers: int = 1,
     progress: Callable[[int], Progress] | None = None,
 ) -> PrepSummary:
@@ -78,12 +80,14 @@ def prepare(
     output that was made with other settings.
     """
     augment = augment or AugmentSettings()
+    clock = clock or ClockSettings()
     build_frontend(settings)
     check_used(settings)
+    Clock.of(clock)
     if augment.views > 1:
         check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
-    manifest = _claim(out_dir, settings, augment, files)
+    manifest = _claim(out_dir, settings, augment, clock, files)
     if manifest.complete and _is_whole(out_dir):
         _tidy(out_dir)
         return _summary(out_dir, reused=True)
@@ -137,7 +141,8 @@ def plan_jobs(
         if len(groups[-1]) >= JOB_FILES or sum(f.size for f in groups[-1]) >= JOB_BYTES:
             groups.append([])
         groups[-1].append(file)
-    frame = manifest.model_dump(mode="json", include={"settings", "augment", "normalization"})
+    named = {"settings", "augment", "clock", "normalization"}
+    frame = manifest.model_dump(mode="json", include=named)
     return [
         Job(
             index=index,
@@ -148,6 +153,7 @@ def plan_jobs(
             out_dir=out_dir,
             settings=manifest.settings,
             augment=manifest.augment,
+            clock=manifest.clock,
             normalization=manifest.normalization,
             paths=tuple(file.path for file in group),
             sizes=tuple(file.size for file in group),
@@ -157,7 +163,11 @@ def plan_jobs(
 
 
 def _claim(
-    out_dir: Path, settings: PrepSettings, augment: AugmentSettings, files: Sequence[InputFile]
+    out_dir: Path,
+    settings: PrepSettings,
+    augment: AugmentSettings,
+    clock: ClockSettings,
+    files: Sequence[InputFile],
 ) -> Manifest:
     """The manifest of an output that is ours to begin, to go on with, or to add to."""
     plan = fingerprint([[portable(file.path), file.size, file.ends] for file in files])
@@ -165,13 +175,13 @@ def _claim(
     if present is None:
         if out_dir.exists() and not _is_free(out_dir):
             raise UserError(f"{out_dir} exists and holds other things: choose a new folder")
-    elif changed := _changes(present, settings, augment):
+    elif changed := _changes(present, settings, augment, clock):
         raise UserError(f"{out_dir} was made with other settings ({changed}): choose a new folder")
     elif present.plan == plan:
         return present
     elif present.complete:
         _refuse_others(out_dir, files)
-    manifest = Manifest(settings=settings, augment=augment, plan=plan)
+    manifest = Manifest(settings=settings, augment=augment, clock=clock, plan=plan)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -180,9 +190,12 @@ def _claim(
     return manifest
 
 
-def _changes(present: Manifest, settings: PrepSettings, augment: AugmentSettings) -> str:
+def _changes(
+    present: Manifest, settings: PrepSettings, augment: AugmentSettings, clock: ClockSettings
+) -> str:
     """What differs between an output's settings and those that are given now."""
-    there, here = present.settings.model_dump(), settings.model_dump()
+    there = present.settings.model_dump() | present.clock.model_dump()
+    here = settings.model_dump() | clock.model_dump()
     if max(present.augment.views, augment.views) > 1:
         there |= present.augment.model_dump()
         here |= augment.model_dump()

@@ -27,12 +27,11 @@ from ulmo.preprocessing.audio import (
     read_channel,
 )
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
+from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, normalized_tiles
-from ulmo.preprocessing.store import (
-    TILES_SCHEMA,
-)
+from ulmo.preprocessing.store import TILES_SCHEMA
 
 Array = NDArray[np.float32]
 
@@ -51,18 +50,22 @@ def run_job(job: Job, disk: Disk) -> None:
     """Prepare a job's recordings."""
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     frontend = build_frontend(job.settings)
+    clock = Clock.of(job.clock)
     recordings = []
     with ExitStack() as opened:
         rows = opened.enter_context(table_file(job.rows_path, TILES_SCHEMA))
         writer = TileWriter(job, rows, disk)
         for path, size in zip(job.paths, job.sizes, strict=True):
-            tiles = _Counted(writer, portable(path))
+            start = clock.start(job.audio_dir / path)
+            tiles = _Counted(writer, portable(path), start)
             way = _Way(size)
             try:
                 row = _prepare_recording(job, path, frontend, tiles, way)
             except RefusedError as refusal:
                 row = _refused(refusal)
             way.end()
+            if start is not None:
+                row |= {"start_utc": start.microseconds, "start_source": start.source}
             recordings.append({"path": portable(path), "tiles": tiles.count, **row})
         writer.flush()
         disk.do(opened.pop_all().close)
@@ -73,13 +76,16 @@ def run_job(job: Job, disk: Disk) -> None:
 class _Counted:
     """Where the tiles of one recording go."""
 
-    def __init__(self, writer: TileWriter, recording: str) -> None:
+    def __init__(self, writer: TileWriter, recording: str, start: Start | None) -> None:
         self._writer = writer
         self._recording = recording
+        self._start = start
         self.count = 0
 
-    def add(self, tile: NormalizedTile, /, **columns: Any) -> None:
-        self._writer.add(self._recording, tile, **columns)
+    def add(self, tile: NormalizedTile, /, *, start_s: float, **columns: Any) -> None:
+        if self._start is not None:
+            columns["start_utc"] = self._start.after(start_s)
+        self._writer.add(self._recording, tile, start_s=start_s, **columns)
         self.count += 1
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ulmo.config import AugmentSettings, PrepSettings, canonical_json
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, canonical_json
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
@@ -44,6 +44,7 @@ class Job:
     out_dir: Path
     settings: PrepSettings
     augment: AugmentSettings
+    clock: ClockSettings
     normalization: Normalization | None
     paths: tuple[Path, ...]
     sizes: tuple[int, ...]

@@ -6,6 +6,7 @@ says nothing. This parser believes only the file's physical size.
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -70,36 +71,63 @@ class WavLayout(NamedTuple):
         return None
 
 
+class Chunk(NamedTuple):
+    """A chunk as its header has it."""
+
+    name: bytes
+    start: int
+    """Where its contents begin, after the header."""
+    length: int
+    """As declared, true or not; of the data of an RF64 file as `ds64` declares it."""
+
+
+def read_chunks(file: BinaryIO, size: int) -> Iterator[Chunk]:
+    """Chunks of a RIFF or RF64 WAVE file of so many bytes; none of any other file."""
+    head = file.read(12)
+    if len(head) == 12 and head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
+        yield from walk_chunks(file, 12, size)
+
+
+def walk_chunks(file: BinaryIO, position: int, end: int) -> Iterator[Chunk]:
+    """Chunks from a position on, by their headers alone: what a chunk holds is not read.
+
+    The file stands at a chunk's contents when it is given. Of a chunk of odd length, some
+    writers forget the byte of padding: the next one is then looked for without it.
+    """
+    large_data: int | None = None
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > end:
+            return
+        file.seek(position)
+        header = file.read(8)
+        name, length = header[:4], int.from_bytes(header[4:], "little")
+        start = position + 8
+        if name == b"ds64" and length >= 16:
+            large_data = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
+            file.seek(start)
+        elif name == b"data" and large_data and length == 0xFFFFFFFF:
+            length = large_data
+        yield Chunk(name, start, length)
+        position = start + length
+        if length % 2 and (
+            _is_chunk(file, position + 1, end) or not _is_chunk(file, position, end)
+        ):
+            position += 1
+
+
 def read_layout(path: Path) -> WavLayout | None:
     """Layout of a RIFF or RF64 WAVE file; None for any other file, or without fmt and data."""
     size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-            return None
-        return _walk(file, size)
-
-
-def _walk(file: BinaryIO, size: int) -> WavLayout | None:
     fmt: tuple[int, int, int, int, int] | None = None
-    large_data: int | None = None
-    for _ in range(MAX_CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            return None
-        name, length = header[:4], int.from_bytes(header[4:], "little")
-        start = file.tell()
-        if name == b"ds64" and length >= 16:
-            large_data = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
-        elif name == b"fmt " and length >= 16:
-            fmt = _format(file.read(min(length, 40)))
-        elif name == b"data":
-            if fmt is None:
-                return None
-            declared = large_data if large_data and length == 0xFFFFFFFF else length
-            follows = _is_chunk(file, start + declared + declared % 2, size)
-            return WavLayout(*fmt, start, declared, size - start, follows)
-        file.seek(start + length + length % 2)
+    with path.open("rb") as file:
+        for name, start, length in read_chunks(file, size):
+            if name == b"fmt " and length >= 16:
+                fmt = _format(file.read(min(length, 40)))
+            elif name == b"data":
+                if fmt is None:
+                    return None
+                follows = _is_chunk(file, start + length + length % 2, size)
+                return WavLayout(*fmt, start, length, size - start, follows)
     return None
 
 

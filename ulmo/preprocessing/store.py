@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ulmo.config import (
     AugmentSettings,
+    ClockSettings,
     PrepSettings,
     Settings,
     UserError,
@@ -46,7 +47,7 @@ TILES_SCHEMA = pa.schema(
         ("augmentation", pa.string()),  # JSON: what the view was made with; null in view 0
         ("start_sample", pa.int64()),  # centre of the first frame, at the settings' sample_rate
         ("start_s", pa.float64()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),
+        ("start_utc", pa.timestamp("us", tz="UTC")),  # null where nothing tells it
         ("valid_frames", pa.int32()),  # what follows is filling
         ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset; null for PCEN
         ("norm_scale_db", pa.float64()),
@@ -70,6 +71,8 @@ RECORDINGS_SCHEMA = pa.schema(
         ("bandwidth_hz", pa.float64()),  # of what the tiles show: half the lower of the two rates
         ("peak_db", pa.float64()),  # largest sample re full scale; null for digital silence
         ("tiles", pa.int32()),
+        ("start_utc", pa.timestamp("us", tz="UTC")),  # of the first sample; null: not known
+        ("start_source", pa.string()),  # what tells it: pattern, guano, comment, bext, date, name
     ]
 )
 
@@ -80,6 +83,7 @@ class Manifest(Settings):
     schema_version: Literal[1] = 1
     settings: PrepSettings
     augment: AugmentSettings = AugmentSettings()
+    clock: ClockSettings = ClockSettings()
     plan: Annotated[str, Field(max_length=64)]
     """Hash over the list of input files; another list is another job."""
     normalization: Normalization | None = None
@@ -170,7 +174,7 @@ def checksum(tile: Array) -> int:
 
 def fingerprint_head(manifest: Manifest) -> bytes:
     """What the fingerprint of tiles hashes before their checksums (uint32, little-endian)."""
-    named = {"settings", "augment", "normalization"}
+    named = {"settings", "augment", "clock", "normalization"}
     return canonical_json(manifest.model_dump(mode="json", include=named)).encode()
 
 

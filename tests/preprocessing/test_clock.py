@@ -1,0 +1,380 @@
+import struct
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from guano import GuanoFile
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.oracles import chunk, fmt_chunk, wav_bytes
+from ulmo.config import ClockSettings, UserError
+from ulmo.preprocessing import metadata
+from ulmo.preprocessing.clock import Clock, Start, recording_start
+from ulmo.preprocessing.timestamps import TimestampPattern
+from ulmo.preprocessing.zones import parse_timezone
+
+RATE = 48000
+DATA = bytes(2000)
+NOON = datetime(2023, 1, 1, 12, tzinfo=UTC)
+EAST = timezone(timedelta(hours=2))
+MALFORMED = Path(__file__).parents[3] / "shared" / "malformed"
+
+
+def bext(date="2023-01-01", time="12:00:00", reference=0):
+    """A bext chunk, version 0 (EBU Tech 3285, section 2.3)."""
+    fields = (b"a survey", b"recorder", b"", date.encode(), time.encode(), reference, 0)
+    return chunk(b"bext", struct.pack("<256s32s32s10s8sQH254x", *fields))
+
+
+def guan(stamp, before="GUANO|Version: 1.0\n"):
+    return chunk(b"guan", f"{before}Timestamp: {stamp}\nMake: x\n".encode())
+
+
+def info(comment):
+    """LIST/INFO with a comment in a field of fixed length, as AudioMoth writes it."""
+    return chunk(b"LIST", b"INFO" + chunk(b"ICMT", comment.encode().ljust(384, b"\0")))
+
+
+def start_of(tmp_path, content, name="x.wav", **options):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return recording_start(path, **options)
+
+
+def wav(before=b"", after=b"", data=DATA, **options):
+    return wav_bytes(data, sample_rate=RATE, before=before, after=after, **options)
+
+
+class TestGuano:
+    @pytest.mark.parametrize(
+        ("stamp", "expected"),
+        [
+            ("2023-01-01T12:00:00", NOON - timedelta(hours=2)),
+            ("2023-01-01 12:00:00", NOON - timedelta(hours=2)),
+            ("2023-01-01T12:00:00Z", NOON),
+            ("2023-01-01T12:00:00.25Z", NOON + timedelta(seconds=0.25)),
+            (
+                "2023-01-01T12:00:00.123456789+04:00",
+                NOON + timedelta(hours=-4, microseconds=123456),
+            ),
+            ("2023-01-01 12:00:00-0330", NOON + timedelta(hours=3.5)),
+            ("  2023-01-01T12:00:00Z \r", NOON),
+        ],
+    )
+    def test_stamps(self, tmp_path, stamp, expected):
+        assert start_of(tmp_path, wav(guan(stamp)), timezone=EAST) == Start(expected, "guano")
+
+    @pytest.mark.parametrize("stamp", ["", "2023-01-01", "2023-13-01T12:00:00", "12:00:00", "soon"])
+    def test_what_is_no_time(self, tmp_path, stamp):
+        assert start_of(tmp_path, wav(guan(stamp))) is None
+
+    def test_of_two_chunks_the_first(self, tmp_path):
+        content = wav(guan("2023-01-01T12:00:00Z") + guan("2022-01-01T12:00:00Z"))
+        assert start_of(tmp_path, content) == Start(NOON, "guano")
+
+    def test_a_makers_own_stamp_is_another_thing(self, tmp_path):
+        content = wav(guan("2023-01-01T12:00:00Z", before="X|Timestamp: 2001-01-01T00:00:00Z\n"))
+        assert start_of(tmp_path, content) == Start(NOON, "guano")
+
+    @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=-5))])
+    def test_what_guano_py_writes(self, tmp_path, zone):
+        """The reference implementation, which writes it behind the sound."""
+        path = tmp_path / "x.wav"
+        soundfile.write(path, np.zeros(1001), RATE, subtype="PCM_U8")
+        guano = GuanoFile(str(path))
+        guano["GUANO|Version"] = "1.0"
+        guano["Timestamp"] = datetime(2023, 1, 1, 12, 0, 0, 250000, tzinfo=zone)
+        guano.write(make_backup=False)
+        offset = zone.utcoffset(None) if zone else timedelta(hours=2)
+        expected = NOON + timedelta(seconds=0.25) - offset
+        assert recording_start(path, timezone=EAST) == Start(expected, "guano")
+
+
+class TestComment:
+    @pytest.mark.parametrize(
+        ("comment", "hours"),
+        [
+            (
+                "(UTC) by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery state",
+                0,
+            ),
+            ("by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery state was < 3.6V", 0),
+            ("(UTC+1) by AudioMoth 24F3190361DA539A at medium gain setting while battery", 1),
+            ("(UTC-10) by AudioMoth 24F3190361DA539A at medium gain while battery was 4.1V", -10),
+            ("(UTC+5:30) during deployment 0000000000000001 by AudioMoth 24F3 at high gain", 5.5),
+            (
+                "(UTC-0:30) by AudioMoth 24F3190361DA539A using external microphone at low gain",
+                -0.5,
+            ),
+        ],
+    )
+    def test_every_firmware(self, tmp_path, comment, hours):
+        """As the source of the firmware writes it: 1.0 to 1.10."""
+        content = wav(info(f"Recorded at 12:00:00 01/01/2023 {comment}"))
+        found = start_of(tmp_path, content, timezone=EAST)
+        assert found == Start(NOON - timedelta(hours=hours), "comment")
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            "Recorded at 12:00:00 01/13/2023 (UTC) by AudioMoth",
+            "Recorded at 12:00:00 01/01/2023 in the garden",
+            "Recorded at 12:00:00 01/01/2023 (UTC+99) by AudioMoth",
+            "a thrush, 2023-01-01T12:00:00Z",
+            "",
+        ],
+    )
+    def test_other_comments(self, tmp_path, comment):
+        assert start_of(tmp_path, wav(info(comment))) is None
+
+    @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "RF64"])
+    def test_what_libsndfile_writes(self, tmp_path, kind):
+        path = tmp_path / "x.any"
+        with soundfile.SoundFile(path, "w", 16000, 1, format=kind) as file:
+            file.title, file.artist = "a title", "x" * 300
+            file.comment = "Recorded at 12:00:00 01/01/2023 (UTC) by AudioMoth 24F3"
+            file.write(np.zeros(20_000))
+        assert recording_start(path, timezone=EAST) == Start(NOON, "comment")
+
+
+class TestDate:
+    @pytest.mark.parametrize(
+        ("kind", "subtype"), [("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS")]
+    )
+    @pytest.mark.parametrize(
+        ("date", "expected"),
+        [
+            ("2023-01-01T12:00:00Z", NOON),
+            ("2023-01-01 14:00:00", NOON),
+            ("2023-01-01", None),
+            ("2023", None),
+        ],
+    )
+    def test_only_a_full_time(self, tmp_path, kind, subtype, date, expected):
+        path = tmp_path / "x.any"
+        with soundfile.SoundFile(path, "w", 16000, 1, format=kind, subtype=subtype) as file:
+            file.date = date
+            file.write(np.zeros(2000))
+        found = recording_start(path, timezone=EAST)
+        assert found == (expected and Start(expected, "date"))
+
+
+class TestBroadcast:
+    @pytest.mark.parametrize(
+        ("fields", "late"),
+        [
+            ({}, 0),
+            ({"date": "2023/01/01", "time": "12-00-00"}, 0),
+            ({"date": "2023:01:01", "time": "12.00.00"}, 0),
+            ({"reference": 12 * 3600 * RATE}, 0),
+            ({"reference": 12 * 3600 * RATE + 12345}, 12345 / RATE),
+            ({"reference": 12 * 3600 * RATE - 1}, -1 / RATE),
+            ({"reference": 12 * 3600 * RATE + 2 * RATE}, 0),  # another clock
+            ({"reference": 3600 * RATE}, 0),
+            ({"reference": (1 << 64) - 1}, 0),
+            ({"reference": 36 * 3600 * RATE + RATE}, 1),  # a timecode that went on past midnight
+        ],
+    )
+    def test_the_time_of_day_and_the_samples_since_midnight(self, tmp_path, fields, late):
+        expected = NOON + timedelta(seconds=late)
+        assert start_of(tmp_path, wav(bext(**fields))) == Start(expected, "bext")
+
+    def test_around_midnight(self, tmp_path):
+        content = wav(bext(time="00:00:00", reference=24 * 3600 * RATE - RATE // 2))
+        expected = datetime(2022, 12, 31, 23, 59, 59, 500000, tzinfo=UTC)
+        assert start_of(tmp_path, content) == Start(expected, "bext")
+
+    def test_no_samples_since_midnight_are_no_midnight(self, tmp_path):
+        expected = datetime(2023, 1, 1, 0, 0, 1, tzinfo=UTC)
+        assert start_of(tmp_path, wav(bext(time="00:00:01"))) == Start(expected, "bext")
+
+    def test_it_is_local(self, tmp_path):
+        berlin = parse_timezone("Europe/Berlin")
+        summer = start_of(tmp_path, wav(bext(date="2023-07-01")), timezone=berlin)
+        assert summer.utc == datetime(2023, 7, 1, 10, tzinfo=UTC)
+        assert summer.utc.tzinfo is UTC
+
+    @pytest.mark.parametrize(
+        "fields", [{"date": "0000-00-00"}, {"date": "", "time": ""}, {"time": "24:00:00"}]
+    )
+    def test_what_is_no_time(self, tmp_path, fields):
+        assert start_of(tmp_path, wav(bext(**fields))) is None
+
+
+class TestOrder:
+    def test_pattern_then_header_then_name(self, tmp_path):
+        name = "20240101_120000_x20250101.wav"
+        pattern = TimestampPattern.parse("x%Y%m%d")
+        every = (
+            guan("2021-01-01T00:00:00Z")
+            + bext()
+            + info("Recorded at 00:00:00 01/01/2022 (UTC) by AudioMoth")
+        )
+        comment = info("Recorded at 00:00:00 01/01/2022 (UTC) by AudioMoth")
+
+        def told(content, pattern=None):
+            start = start_of(tmp_path, content, name, pattern=pattern)
+            return start.utc.year, start.source
+
+        assert told(wav(every), pattern) == (2025, "pattern")
+        assert told(wav(every), TimestampPattern.parse("y%Y%m%d")) == (2021, "guano")
+        assert told(wav(every)) == (2021, "guano")
+        assert told(wav(bext() + comment)) == (2022, "comment")
+        assert told(wav(bext())) == (2023, "bext")
+        assert told(wav()) == (2024, "name")
+        assert told(b"no sound") == (2024, "name")
+
+    def test_a_stamp_that_is_no_time_gives_way(self, tmp_path):
+        assert start_of(tmp_path, wav(guan("soon") + bext())) == Start(NOON, "bext")
+
+    def test_folders_tell_nothing(self, tmp_path):
+        (tmp_path / "20230101_120000").mkdir()
+        assert start_of(tmp_path, wav(), "20230101_120000/x.wav") is None
+
+    @pytest.mark.parametrize("name", ["none", "."])
+    def test_what_cannot_be_read(self, tmp_path, name):
+        assert recording_start(tmp_path / name) is None
+
+    def test_a_file_that_is_not_there_still_has_a_name(self, tmp_path):
+        assert recording_start(tmp_path / "20230101_120000.wav") == Start(NOON, "name")
+
+
+class TestWhereChunksLie:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            wav(after=guan("2023-01-01T12:00:00Z")),
+            wav(data=DATA[:-1], after=guan("2023-01-01T12:00:00Z")),
+            # no byte of padding behind an odd number of bytes
+            wav()[:-1].replace(b"data" + struct.pack("<I", 2000), b"data" + struct.pack("<I", 1999))
+            + guan("2023-01-01T12:00:00Z"),
+            wav(guan("2023-01-01T12:00:00Z"), data_size=0),  # a crashed recorder
+            wav(guan("2023-01-01T12:00:00Z"), data_size=0xFFFFFFFF),
+            wav(guan("2023-01-01T12:00:00Z"))[:-1500],
+            wav(chunk(b"JUNK", bytes(100_000)) + guan("2023-01-01T12:00:00Z")),
+            wav(guan("2023-01-01T12:00:00Z\n" + "Note: " + "x" * 100_000)),
+        ],
+    )
+    def test_wherever_it_lies(self, tmp_path, content):
+        assert start_of(tmp_path, content) == Start(NOON, "guano")
+
+    def test_behind_the_sound_of_an_rf64_file(self, tmp_path):
+        sizes = chunk(b"ds64", struct.pack("<QQQI", 72 + len(DATA), len(DATA), 0, 0))
+        content = (
+            b"RF64\xff\xff\xff\xffWAVE"
+            + sizes
+            + fmt_chunk(sample_rate=RATE)
+            + chunk(b"data", DATA, size=0xFFFFFFFF)
+            + bext(reference=12 * 3600 * RATE + 1200)
+        )
+        assert start_of(tmp_path, content) == Start(NOON + timedelta(seconds=0.025), "bext")
+
+    def test_the_sound_is_not_read(self, tmp_path, monkeypatch):
+        """A gigabyte of it, in a sparse file."""
+        path = tmp_path / "x.wav"
+        size = 1 << 30
+        tail = guan("2023-01-01T12:00:00Z")
+        with path.open("wb") as file:
+            file.write(wav(data=b"", data_size=size))
+            file.seek(44 + size)
+            file.write(tail)
+        taken = []
+        read_chunks = metadata.read_chunks
+
+        def counted(file, size):
+            for found in read_chunks(file, size):
+                before = file.tell()
+                yield found
+                taken.append(file.tell() - before)
+
+        monkeypatch.setattr(metadata, "read_chunks", counted)
+        assert recording_start(path) == Start(NOON, "guano")
+        assert sum(taken) < 1000
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"RIFF",
+            wav(guan("2023-01-01T12:00:00Z"))[:60],
+            wav(chunk(b"guan", b"")),
+            wav(chunk(b"bext", bext()[8:348])),
+            wav(chunk(b"LIST", b"INFO")),
+            wav(chunk(b"LIST", b"adtl" + chunk(b"ICMT", b"Recorded at"))),
+            wav(chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"", size=1 << 31))),
+            wav(b"guan" + b"\xff" * 4),
+            b"fLaC",
+            b"fLaC\x84\xff\xff\xff",
+            b"fLaC\x84\0\0\x10" + b"\xff" * 16,
+            b"OggS",
+            b"OggS" + b"\xff" * 300,
+            b"OggS" + bytes(22) + b"\x01\x0b\x03vorbis\xff\xff\xff\xff",
+        ],
+    )
+    def test_broken_headers_are_no_time(self, tmp_path, content):
+        assert start_of(tmp_path, content) is None
+
+
+HEADS = (
+    wav(guan("2023-01-01T12:00:00Z") + bext(reference=1) + info("Recorded at"))[:900],
+    b"fLaC\x84\0\0\x60" + struct.pack("<I4sII30s", 4, b"sndf", 2, 30, b"DATE=2023-01-01T12:00:00Z"),
+    b"OggS" + bytes(22) + b"\x01\x3c\x03vorbis" + struct.pack("<III", 0, 1, 25),
+)
+
+
+@given(
+    head=st.sampled_from(HEADS),
+    changes=st.lists(st.tuples(st.integers(0, 899), st.integers(0, 255)), max_size=8),
+    cut=st.integers(0, 900),
+)
+@example(head=HEADS[0], changes=[], cut=900)
+def test_no_bytes_raise(tmp_path_factory, head, changes, cut):
+    content = bytearray(head)
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.wav"
+    path.write_bytes(content[:cut])
+    start = recording_start(path, timezone=EAST)
+    assert start is None or start.utc.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "filling", [b" ", b"\n", b"Timestamp: ", b"Timestamp:" + b" " * 5000 + b"x"]
+)
+def test_a_hostile_text_costs_no_time(tmp_path, filling):
+    """64 KiB of it are looked at once: seconds would show a search that goes back and forth."""
+    content = (b"Timestamp:" + filling * (200_000 // len(filling)))[:200_000]
+    began = datetime.now(UTC)
+    assert start_of(tmp_path, wav(chunk(b"guan", content))) is None
+    assert datetime.now(UTC) - began < timedelta(seconds=2)
+
+
+@pytest.mark.skipif(not MALFORMED.is_dir(), reason="no ../shared/malformed")
+def test_malformed_files_tell_no_time_but_one():
+    """That one was exported by an editor, which says when."""
+    starts = {path.name: recording_start(path) for path in MALFORMED.rglob("*.wav")}
+    told = {name: start for name, start in starts.items() if start is not None}
+    exported = datetime(2017, 10, 6, 21, 23, 15, tzinfo=UTC)
+    assert told == {"testsamples_nonstandard-01.wav": Start(exported, "bext")}
+
+
+class TestClock:
+    def test_of_settings(self, tmp_path):
+        clock = Clock.of(ClockSettings(timestamp_pattern="x%Y%m%d%H", timezone="+02:00"))
+        assert clock.start(tmp_path / "x2023010114.wav") == Start(NOON, "pattern")
+        assert Clock.of(ClockSettings()).start(tmp_path / "20230101_120000.wav") == Start(
+            NOON, "name"
+        )
+
+    @pytest.mark.parametrize("given", [{"timestamp_pattern": "%H"}, {"timezone": "Nowhere"}])
+    def test_settings_that_cannot_work(self, given):
+        with pytest.raises(UserError):
+            Clock.of(ClockSettings(**given))
+
+    def test_microseconds_and_what_comes_after(self):
+        start = Start(NOON, "name")
+        assert start.microseconds == int(NOON.timestamp()) * 10**6
+        assert start.after(86400 + 1.6e-6) == NOON + timedelta(days=1, microseconds=2)

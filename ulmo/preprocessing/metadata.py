@@ -1,0 +1,141 @@
+"""What the header of a recording says beside its sound: bounded texts, and nothing believed.
+
+WAV: GUANO (chunk `guan`), the comment of LIST/INFO, and the broadcast extension `bext`.
+FLAC, Ogg Vorbis and Opus: the comments DATE, COMMENT and DESCRIPTION.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ulmo.preprocessing.riff import read_chunks, walk_chunks
+
+MAX_BYTES = 1 << 16
+"""Of a chunk or of a file's comments, at most so much is read."""
+MAX_BLOCKS = 128
+"""Metadata blocks of a FLAC file, and pages of an Ogg file, that are looked at."""
+
+
+class Broadcast(NamedTuple):
+    """The times of a `bext` chunk (EBU Tech 3285)."""
+
+    date: str
+    time: str
+    reference: int
+    """Samples from midnight to the first one; 0 where the writer left it out."""
+    sample_rate: int
+    """Of the fmt chunk; 0 where there is none."""
+
+
+class Metadata(NamedTuple):
+    """Texts of a header; None for what is not there."""
+
+    guano: str | None = None
+    comments: tuple[str, ...] = ()
+    bext: Broadcast | None = None
+    date: str | None = None
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What the header says; of a broken one, what can be read. OSError where the file cannot."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        kind = file.read(4)
+        file.seek(0)
+        if kind == b"fLaC":
+            return _of_comments(_flac_comments(file))
+        if kind == b"OggS":
+            return _of_comments(_ogg_comments(file))
+        return _wav_metadata(file, size)
+
+
+def _wav_metadata(file: BinaryIO, size: int) -> Metadata:
+    found: dict[bytes, bytes] = {}
+    comments: list[str] = []
+    for name, _, length in read_chunks(file, size):
+        if name in (b"guan", b"bext", b"fmt "):
+            found.setdefault(name, file.read(min(length, MAX_BYTES)))
+        elif name == b"LIST":
+            comments += _info_comments(file.read(min(length, MAX_BYTES)))
+    guano = found.get(b"guan")
+    bext = found.get(b"bext", b"")
+    rate = int.from_bytes(found.get(b"fmt ", b"")[4:8], "little")
+    return Metadata(
+        guano=None if guano is None else _text(guano),
+        comments=tuple(comments),
+        bext=_broadcast(bext, rate) if len(bext) >= 346 else None,
+    )
+
+
+def _broadcast(chunk: bytes, sample_rate: int) -> Broadcast:
+    """Description 256 bytes, originator 32, its reference 32, date 10, time 8, samples 8, ..."""
+    return Broadcast(
+        date=_text(chunk[320:330]),
+        time=_text(chunk[330:338]),
+        reference=int.from_bytes(chunk[338:346], "little"),
+        sample_rate=sample_rate,
+    )
+
+
+def _info_comments(chunk: bytes) -> Iterator[str]:
+    """Texts of the comments (ICMT) in a LIST chunk of the kind INFO."""
+    if chunk[:4] == b"INFO":
+        for name, start, length in walk_chunks(io.BytesIO(chunk), 4, len(chunk)):
+            if name == b"ICMT":
+                yield _text(chunk[start : start + length])
+
+
+def _of_comments(comments: bytes) -> Metadata:
+    pairs = dict(reversed(list(_vorbis_pairs(comments))))  # of a name that stands twice, the first
+    texts = (pairs.get(name) for name in ("COMMENT", "DESCRIPTION"))
+    return Metadata(
+        comments=tuple(text for text in texts if text is not None), date=pairs.get("DATE")
+    )
+
+
+def _vorbis_pairs(block: bytes) -> Iterator[tuple[str, str]]:
+    """NAME=text, as far as the block goes: vendor, count, comments, each behind its length."""
+    stream = io.BytesIO(block)
+    stream.seek(4 + int.from_bytes(stream.read(4), "little"))
+    for _ in range(int.from_bytes(stream.read(4), "little")):
+        length = stream.read(4)
+        if len(length) < 4:
+            return
+        name, _, text = _text(stream.read(int.from_bytes(length, "little"))).partition("=")
+        yield name.upper(), text
+
+
+def _flac_comments(file: BinaryIO) -> bytes:
+    """Block 4 (VORBIS_COMMENT) of a FLAC file; empty where there is none."""
+    file.seek(4)
+    for _ in range(MAX_BLOCKS):
+        header = file.read(4)
+        length = int.from_bytes(header[1:], "big")
+        if len(header) < 4:
+            break
+        if header[0] & 0x7F == 4:
+            return file.read(min(length, MAX_BYTES))
+        if header[0] & 0x80:
+            break
+        file.seek(length, io.SEEK_CUR)
+    return b""
+
+
+def _ogg_comments(file: BinaryIO) -> bytes:
+    """The comment packet of an Ogg Vorbis or Opus file, and what follows; empty for others."""
+    packets = b""
+    for _ in range(MAX_BLOCKS):
+        header = file.read(27)
+        if len(header) < 27 or header[:4] != b"OggS" or len(packets) >= MAX_BYTES:
+            break
+        packets += file.read(sum(file.read(header[26])))
+    for mark in (b"\x03vorbis", b"OpusTags"):
+        if mark in packets:
+            return packets.partition(mark)[2][:MAX_BYTES]
+    return b""
+
+
+def _text(content: bytes) -> str:
+    """UTF-8 as far as it is; without the NUL and white space that fields are filled with."""
+    return content.decode("utf-8", "replace").strip("\0 \t\r\n")

@@ -1,0 +1,248 @@
+"""Times in text: how recorders name their files, and patterns that a user writes.
+
+Every text is searched with a regular expression whose named groups say what is what: year (or
+year2), month (or month_name) and day (or year_day), hour, minute, second, fraction, zone; or
+epoch, seconds since 1970 in hexadecimal.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple, Self
+
+from ulmo.config import UserError
+from ulmo.preprocessing.zones import parse_offset
+
+YEARS = range(1990, 2101)
+"""A recording of another year is taken for a number that means something else."""
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
+DATE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+TIME = r"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
+DASHED = r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+FRACTION = r"(?:[.,](?P<fraction>\d{1,9}))?"
+ZONE = r"(?P<zone>Z(?![A-Za-z])|[+-](?:0\d|1[0-4]):?(?:00|15|30|45))"
+"""Minutes that no zone has are a counter behind a hyphen."""
+EDGE = r"(?:(?<!\d)|(?!\d))"
+"""Not between two digits."""
+FIRST_HEX, LAST_HEX = datetime(2017, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+
+
+class NamePattern(NamedTuple):
+    """How recorders name their files."""
+
+    name: str
+    recorder: str
+    """Those that are known to; others may, too."""
+    regex: str
+    """Searched in the file's name; digits on either side of it are refused."""
+    examples: tuple[str, ...]
+    utc: bool = False
+    """True where such names are in UTC, whatever the recorder's zone."""
+
+
+NAME_PATTERNS = (
+    NamePattern(
+        "ooi",
+        "Ocean Observatories Initiative hydrophones",
+        rf"[A-Z\d]{{2}}-[A-Z\d]+-[A-Z\d]*-[A-Z]DH-{DASHED}T(?P<hour>\d\d):?(?P<minute>\d\d):?"
+        rf"(?P<second>\d\d){FRACTION}",
+        ("OO-HYEA2--YDH-2019-07-04T00:00:15.000015.flac",),
+        utc=True,
+    ),
+    NamePattern(
+        "iso",
+        "ISO 8601; scripts and NoiseNet",
+        rf"{DASHED}T(?P<hour>\d\d)(?P<mark>[:_-])(?P<minute>\d\d)(?P=mark)(?P<second>\d\d)"
+        rf"{FRACTION}{ZONE}?",
+        ("2023-01-01T12:00:00.250+10:00.wav", "site_2023-01-01T12-00-00Z.flac"),
+    ),
+    NamePattern(
+        "iso-basic",
+        "Frontier Labs BAR, JASCO AMAR, Ocean Sonics icListen",
+        rf"{DATE}T{TIME}{FRACTION}{ZONE}?",
+        (
+            "20230101T120000+1000_REC_-27.3+153.1.flac",
+            "AMAR123.20230101T120000Z.wav",
+            "SBW1234_20230101T120000.000Z.wav",
+        ),
+    ),
+    NamePattern(
+        "swift",
+        "Cornell Swift and SwiftOne",
+        rf"{DATE}_{TIME}_{ZONE}",
+        ("SwiftOne_20230101_120000_-0400.wav",),
+    ),
+    NamePattern(
+        "date-time",
+        "AudioMoth, Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini; milliseconds at the end), "
+        "Ocean Sonics icListen",
+        rf"{DATE}[ _$-]{TIME}(?:{ZONE}|_(?P<fraction>\d{{3}}))?",
+        (
+            "20231124_161500.WAV",
+            "24F319016080B3C7_20231124_161500T.WAV",
+            "SITE_20230101_120000.wav",
+            "SITE_0+1_20230101$120000.wav",
+            "SITE_0+1_20230101_120000_000.wav",
+            "SBW1234_20230101_120000.wav",
+        ),
+    ),
+    NamePattern(
+        "birdnet-pi",
+        "BirdNET-Pi, Haikubox",
+        rf"{DASHED}-birdnet-(?:RTSP_\d+-)?"
+        r"(?P<hour>\d\d)(?P<mark>[:_-])(?P<minute>\d\d)(?P=mark)(?P<second>\d\d)",
+        ("2023-01-01-birdnet-12:00:00.wav", "2023-01-01-birdnet-RTSP_1-12:00:00.wav"),
+    ),
+    NamePattern(
+        "separated",
+        "Pettersson (after renaming), Avisoft, Peersonic, OwlSense",
+        r"(?P<year>\d{4})(?P<dash>[-_.])(?P<month>\d\d)(?P=dash)(?P<day>\d\d)[ _T-]{1,2}"
+        r"(?P<hour>\d\d)(?P<mark>[:_.-])(?P<minute>\d\d)(?P=mark)(?P<second>\d\d)",
+        (
+            "M00012_2023-01-01_12-00-00.wav",
+            "ABC2023-01-01_12_00_00_M00667.wav",
+            "Wav0123_2023_01_01__12_00_00.wav",
+        ),
+    ),
+    NamePattern(
+        "soundtrap",
+        "Ocean Instruments SoundTrap",
+        rf"\d{{3,}}\.(?P<year2>\d\d)(?P<month>\d\d)(?P<day>\d\d){TIME}",
+        ("5678.230101120000.wav",),
+    ),
+    NamePattern(
+        "digits",
+        "loggers that write fourteen digits",
+        rf"{DATE}{TIME}",
+        ("20230101120000.wav",),
+    ),
+    NamePattern(
+        "audiomoth-hex",
+        "AudioMoth until firmware 1.2.1: seconds since 1970, in capital hexadecimal digits",
+        r"\A(?=\d*[A-F])(?P<epoch>[0-9A-F]{8})(?=\.[^.]*\Z|\Z)",
+        ("5E8A1B2C.WAV",),
+        utc=True,
+    ),
+)
+"""Tried in this order; the first that gives a time that exists is taken."""
+
+DIRECTIVES = {
+    "Y": r"(?P<year>\d{4})",
+    "y": r"(?P<year2>\d\d)",
+    "m": r"(?P<month>\d\d)",
+    "b": rf"(?P<month_name>(?i:{'|'.join(MONTHS)}))",
+    "d": r"(?P<day>\d\d)",
+    "j": r"(?P<year_day>\d{3})",
+    "H": r"(?P<hour>\d\d)",
+    "M": r"(?P<minute>\d\d)",
+    "S": r"(?P<second>\d\d)",
+    "f": r"(?P<fraction>\d{1,9})",
+    "z": r"(?P<zone>Z|[+-]\d\d:?\d\d)",
+    "%": "%",
+}
+"""Of strptime, each with exactly so many digits."""
+NEEDED = {"M": "H", "S": "M", "f": "S"}
+EXAMPLE = "as in --timestamp-pattern %Y%m%d_%H%M%S"
+
+_NAMES = tuple(
+    (re.compile(f"{EDGE}{pattern.regex}{EDGE}", re.ASCII), pattern) for pattern in NAME_PATTERNS
+)
+
+
+class TimestampPattern(NamedTuple):
+    """Where a file's name has its time, as a user says."""
+
+    text: str
+    regex: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a pattern of strptime's directives and plain text; UserError where it cannot work.
+
+        >>> TimestampPattern.parse("REC_%y%m%d-%H%M").find("x_REC_230101-1200.wav", UTC)
+        datetime.datetime(2023, 1, 1, 12, 0, tzinfo=datetime.timezone.utc)
+        """
+        parts = re.findall(r"%.?|[^%]+", text, re.DOTALL)
+        used = [part[1:] for part in parts if part[0] == "%" and part != "%%"]
+        for letter in used:
+            if letter not in DIRECTIVES:
+                known = " ".join(f"%{name}" for name in DIRECTIVES)
+                raise _useless(text, f"{'%' + letter!r} is none of {known}")
+            if used.count(letter) > 1:
+                raise _useless(text, f"%{letter} stands twice")
+            if NEEDED.get(letter, letter) not in used:
+                raise _useless(text, f"%{letter} says nothing without %{NEEDED[letter]}")
+        for first, second in (("Y", "y"), ("m", "b"), ("j", "m"), ("j", "b"), ("j", "d")):
+            if {first, second} <= set(used):
+                raise _useless(text, f"%{first} and %{second} say the same")
+        if not (
+            {"Y", "y"} & set(used) and ("j" in used or ("d" in used and {"m", "b"} & set(used)))
+        ):
+            raise _useless(text, "it has no date: year, month and day")
+        regex = "".join(DIRECTIVES[p[1:]] if p[0] == "%" else re.escape(p) for p in parts)
+        return cls(text, re.compile(f"{EDGE}{regex}{EDGE}", re.ASCII))
+
+    def find(self, name: str, zone: tzinfo) -> datetime | None:
+        """UTC by a file's name, in `zone` where it names none; None where no time is there."""
+        return find_time(self.regex, name, zone)
+
+
+def _useless(text: str, why: str) -> UserError:
+    return UserError(f"timestamp pattern {text!r}: {why}, {EXAMPLE}")
+
+
+def time_of_name(name: str, zone: tzinfo) -> datetime | None:
+    """UTC by the name of a file, as recorders name theirs, in `zone` where it names none."""
+    for regex, pattern in _NAMES:
+        time = find_time(regex, name, UTC if pattern.utc else zone)
+        if time is not None:
+            return time
+    return None
+
+
+def find_time(regex: re.Pattern[str], text: str, zone: tzinfo) -> datetime | None:
+    """UTC of the first match whose time exists; it is in `zone` where the text names none."""
+    times = (_utc(match.groupdict(), zone) for match in regex.finditer(text))
+    return next((time for time in times if time is not None), None)
+
+
+def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
+    """UTC of what the groups say; None where there is no such time.
+
+    A local time that a zone has twice is the earlier; one that it skips is counted from before
+    the change (PEP 495, fold 0).
+    """
+    given = {name: value for name, value in groups.items() if value is not None}
+    if "epoch" in given:
+        time = datetime.fromtimestamp(int(given["epoch"], 16), UTC)
+        return time if FIRST_HEX <= time < LAST_HEX else None
+    year = int(given["year"]) if "year" in given else _full_year(int(given["year2"]))
+    if year not in YEARS:
+        return None
+    try:
+        local = _date(year, given).replace(
+            hour=int(given.get("hour", 0)),
+            minute=int(given.get("minute", 0)),
+            second=int(given.get("second", 0)),
+            microsecond=int(given.get("fraction", "0")[:6].ljust(6, "0")),
+            tzinfo=parse_offset(given["zone"]) if "zone" in given else zone,
+        )
+        return local.astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _date(year: int, given: Mapping[str, str]) -> datetime:
+    if "year_day" in given:
+        date = datetime(year, 1, 1) + timedelta(days=int(given["year_day"]) - 1)
+        if date.year != year:
+            raise ValueError("no such day")
+        return date
+    name = given.get("month_name")
+    month = MONTHS.index(name.lower()) + 1 if name else int(given["month"])
+    return datetime(year, month, int(given["day"]))
+
+
+def _full_year(year: int) -> int:
+    """Two digits as POSIX has them: 69 to 99 are of the last century."""
+    return year + (1900 if year >= 69 else 2000)
