@@ -4,11 +4,13 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tests.tokenizers import HOP, PLANS, RATE
 from ulmo.bundle import build_bundle, write_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings
 from ulmo.pipelines.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
+from ulmo.tokenizer import load_tokenizer
 from ulmo.weights import weight_shapes
 
 hypothesis.settings.register_profile("ulmo", deadline=None)  # the cores may be shared
@@ -55,5 +57,30 @@ def make_bundle():
         }
         write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
         return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer_of(make_bundle, tmp_path_factory):
+    """A function that gives the tokenizer of a front end, a mode and a plan."""
+    made = {}
+
+    def make(frontend="stft", mode="corpus", plan="divides", threads=1):
+        key = (frontend, mode, plan, threads)
+        if key not in made:
+            tile_size, options = PLANS[plan]
+            prep = PrepSettings(
+                frontend=frontend,
+                normalization=mode,
+                tile_size=tile_size,
+                sample_rate=RATE,
+                hop_length=HOP,
+                wavelet="db4",
+                wavelet_level=8 if frontend == "wpt" else None,
+            )
+            folder = tmp_path_factory.mktemp("bundle") / "tokenizer"
+            made[key] = load_tokenizer(make_bundle(folder, prep, **options), threads=threads)
+        return made[key]
 
     return make

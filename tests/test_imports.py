@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
 READERS = {"card", "weights", "onnx_model", "graph", "plain_file", "manifest"}
-BELOW = {*BASE, *READERS, "preprocessing", "bundle", "tokenizer"}
+BELOW = {*BASE, *READERS, "preprocessing", "bundle", "session", "encoding", "tokenizer"}
 ROOMS = {
     "config": set(),
     "vocabulary": set(),
@@ -33,6 +33,8 @@ ROOMS = {
     "models": BASE,
     "evaluation": BASE,
     "bundle": BELOW,
+    "session": {"config"},
+    "encoding": {"config"},
     "tokenizer": BELOW,
     "pipelines": {*BELOW, "models", "evaluation"},
     "options": BASE,

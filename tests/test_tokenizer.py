@@ -10,68 +10,28 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ulmo.encoding
 import ulmo.tokenizer
-from ulmo.config import PrepSettings, UserError
+from tests.tokenizers import HOP, PLANS, RATE, WINDOW, sound
+from ulmo.config import UserError
 from ulmo.graph import decoder_graph
 from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.tokenizer import load_tokenizer
 
-RATE, HOP = 2000, 20
 FRONTENDS = ("stft", "mel", "cqt")
 MODES = ("corpus", "recording", "tile")
-WINDOW = 8
-"""Columns of a window in these tests: few, so that short recordings have several."""
-PLANS = {
-    "default": (32, {}),
-    "divides": (32, {"frequency_stride": 8, "time_stride": 4}),
-    "odd tile": (65, {"encoder_layers": 3, "decoder_layers": 2}),
-    "ragged": (100, {"frequency_stride": 16, "time_stride": 8, "decoder_layers": 5}),
-    "unequal": (65, {"encoder_layers": 2, "frequency_stride": 5, "time_stride": 21}),
-    "one layer": (24, {"encoder_layers": 1, "frequency_stride": 24, "time_stride": 1}),
-    "full rate": (24, {"encoder_layers": 8, "frequency_stride": 4, "time_stride": 1}),
-}
 
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
+    monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", WINDOW)
     monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", WINDOW)
-
-
-@pytest.fixture(scope="module")
-def tokenizer_of(make_bundle, tmp_path_factory):
-    """A function that gives the tokenizer of a front end, a mode and a plan."""
-    made = {}
-
-    def make(frontend="stft", mode="corpus", plan="divides"):
-        if (frontend, mode, plan) not in made:
-            tile_size, options = PLANS[plan]
-            prep = PrepSettings(
-                frontend=frontend,
-                normalization=mode,
-                tile_size=tile_size,
-                sample_rate=RATE,
-                hop_length=HOP,
-            )
-            folder = tmp_path_factory.mktemp("bundle") / "tokenizer"
-            made[frontend, mode, plan] = load_tokenizer(
-                make_bundle(folder, prep, **options), threads=1
-            )
-        return made[frontend, mode, plan]
-
-    return make
 
 
 def bundle_of(tokenizer):
     return tokenizer._bundle
-
-
-def sound(length):
-    """A chirp that comes and goes, in noise."""
-    time = np.arange(length) / RATE
-    chirp = np.sin(2 * np.pi * (50 + 20 * time) * time) * np.sin(3 * time) ** 2
-    return (0.3 * chirp + np.random.default_rng(0).normal(0, 0.003, length)).astype(np.float32)
 
 
 def normalized(values, mode):
@@ -162,11 +122,11 @@ def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
 
 
 def test_columns_come_before_the_recording_ends(tokenizer_of):
-    """A block of the front end is 128 frames, or 32 columns: 4 windows, the last without halo."""
+    """A block of the front end is 256 frames, or 64 columns: 8 windows, the last without halo."""
     given_out = []
 
     def source():
-        for block in np.split(sound(200 * HOP), 10):
+        for block in np.split(sound(400 * HOP), 10):
             yield block
             given_out.append(None)
 

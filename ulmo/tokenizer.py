@@ -1,56 +1,53 @@
 """Bundle in, tokens out: ONNX Runtime, no TensorFlow.
 
-    samples -> normalised levels -> windows of columns with a halo -> encoder -> ids
+    samples -> normalised levels -> windows of columns -> encoder -> ids
+    ids -> decoder -> tiles -> sound
 
-Windows begin at fixed columns of the recording and carry as much of their neighbours as the
-encoder can see. The ids are therefore those of the whole recording at once, in memory that does
-not grow with its length.
+The ids of a recording are the same to the last one, whether it comes whole or in blocks, from a
+file or live, in windows one by one or many at once, on one thread or several (ulmo.encoding).
+Memory does not grow with its length.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ulmo.bundle import Bundle, BundleManifest, read_bundle
 from ulmo.config import UserError
-from ulmo.preprocessing.audio import read_array, read_mono
+from ulmo.encoding import WINDOW_COLUMNS, Array, Columns, Ids, encode_columns, ready_frames
+from ulmo.preprocessing.audio import (
+    open_recording,
+    open_stream,
+    read_array,
+    read_blocks,
+    read_channel,
+)
+from ulmo.preprocessing.clock import recording_start
 from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import Source, normalized_levels
 from ulmo.preprocessing.tiles import cut_tiles
+from ulmo.session import Device, open_session
 from ulmo.tokens import Tokens, band_edges
 from ulmo.vocabulary import Vocabulary
 
-Array = NDArray[np.float32]
-Ids = NDArray[np.int32]
-
-WINDOW_COLUMNS = 56
-"""Token columns that are encoded or decoded at once: four tiles at the defaults."""
-
-
-DATA_FOLDER = "session.model_external_initializers_file_folder_path"
-"""ONNX Runtime's option for the folder of the files that a model names; ours name none."""
-
-
-class Columns(NamedTuple):
-    """Some columns of a recording's tokens."""
-
-    ids: Ids  # (n, band)
-    distances: Array  # (n, band)
+MAX_BATCH = 1024
 
 
 class Tokenizer:
-    """Turns recordings into tokens, and tokens into tiles."""
+    """Turns recordings into tokens, and tokens into tiles and sound."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 0, device: Device = "cpu") -> None:
         self._bundle = bundle
         self._threads = threads
-        self._session = _session(bundle.encoder, threads)
+        self._device: Device = device
+        self._session = open_session(bundle.encoder, threads=threads, device=device)
         self._frontend = build_frontend(self.manifest.prep)
 
     @property
@@ -63,45 +60,88 @@ class Tokenizer:
         """What each id means."""
         return Vocabulary(self.manifest.model.codebook_size)
 
+    @property
+    def latency_seconds(self) -> float:
+        """Sound that `stream` must hear from a column's first frame on before it is certain.
+
+        The column's own frames, those that the encoder sees after them, and what the front end
+        sees after the last frame's centre. (A front end that computes frames in groups, or a
+        normalisation by tiles, adds the group or the tile.)
+        """
+        prep, model = self.manifest.prep, self.manifest.model
+        frames = model.time_stride + model.time_context[1] - 1
+        return (frames * prep.hop_length + self._frontend.right) / prep.sample_rate
+
     def encode(
         self,
-        source: str | Path | Array,
+        source: str | Path | BinaryIO | Array,
         *,
         sample_rate: int | None = None,
         channel: int | None = None,
+        batch_size: int = 1,
     ) -> Tokens:
-        """Tokens of a file, or of samples (n,) with full scale 1 and their rate in hertz.
+        """Tokens of a file, an open binary file, or samples (n,) and their rate in hertz.
 
-        `channel` counts from 0; None is the mean of all. Raises RefusedError for a file that
-        cannot be read.
+        Samples have full scale 1, or are integers, whose type tells it. `channel` counts from 0;
+        None is the mean of all. `batch_size` windows (1 to 1024) are encoded at once. Raises
+        RefusedError for a file that cannot be read.
         """
-        if isinstance(source, str | Path):
-            path = Path(source)
-            return self._tokens(lambda: read_mono(path, sample_rate=self._rate, channel=channel))
-        return self._tokens(lambda: read_array(source, sample_rate, self._rate))
+        if isinstance(source, np.ndarray | list | tuple | np.generic):
+            samples = np.asarray(source)
+            return self._tokens(lambda: read_array(samples, sample_rate, self._rate), batch_size)
+        with ExitStack() as stack:
+            start = None
+            if isinstance(source, str | Path):
+                recording = stack.enter_context(open_recording(Path(source)))
+                start = recording_start(Path(source))
+            else:
+                recording = stack.enter_context(open_stream(source))
+            return self._tokens(
+                lambda: read_channel(recording, channel, self._rate),
+                batch_size,
+                start_utc=start.utc if start else None,
+            )
 
-    def columns(self, source: Source) -> Iterator[Columns]:
-        """Columns of tokens as they become certain; `source` gives samples at the bundle's rate."""
-        stride = self.manifest.model.time_stride
-        before, after = (-(-frames // stride) for frames in self.manifest.model.time_context)
-        held = np.empty((self.manifest.prep.tile_size, 0), np.float32)
-        halo = 0
+    def stream(
+        self,
+        blocks: Iterable[Array],
+        *,
+        sample_rate: int,
+        start_utc: datetime | None = None,
+    ) -> Iterator[Tokens]:
+        """Tokens of sound that arrives in blocks (n,) of any size, each as soon as it is certain.
+
+        They are those of `encode` on all of the sound: the parts, put together, are the same
+        Tokens. `latency_seconds` says how much sound must follow. UserError for a normalisation
+        that must hear the recording's end first.
+        """
+        if self.manifest.prep.normalization == "recording":
+            raise UserError(
+                "this tokenizer normalises by the whole recording, which has no end yet: "
+                "use encode, or a tokenizer of normalization corpus"
+            )
+        return self._parts(
+            lambda: read_blocks(blocks, sample_rate, self._rate), eager=True, start_utc=start_utc
+        )
+
+    def columns(
+        self, source: Source, *, batch_size: int = 1, eager: bool = False
+    ) -> Iterator[Columns]:
+        """Columns of tokens; `source` gives samples (n,) in blocks at the bundle's rate.
+
+        `eager`: each column as soon as it is certain, not with its whole window.
+        """
+        if not 1 <= batch_size <= MAX_BATCH:
+            raise UserError(f"batch_size must be from 1 to {MAX_BATCH}, not {batch_size}")
+        model = self.manifest.model
         levels = normalized_levels(
             source,
             self._frontend,
             self.manifest.prep,
             self.manifest.normalization,
+            ready=ready_frames(model) if eager else None,
         )
-        for block in levels:
-            held = np.concatenate([held, block], axis=1)
-            while held.shape[1] >= (halo + WINDOW_COLUMNS + after) * stride:
-                window = held[:, : (halo + WINDOW_COLUMNS + after) * stride]
-                yield self._encode(window, slice(halo, halo + WINDOW_COLUMNS))
-                held = held[:, (halo + WINDOW_COLUMNS - before) * stride :]
-                halo = before
-        if held.shape[1] > halo * stride:
-            padding = ((0, 0), (0, -held.shape[1] % stride))
-            yield self._encode(np.pad(held, padding), slice(halo, None))
+        return encode_columns(levels, self._run, model, batch_size=batch_size, eager=eager)
 
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
         """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each by itself.
@@ -112,15 +152,12 @@ class Tokenizer:
         frames = np.arange(tiles.shape[2])
         sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
         padding = -tiles.shape[2] % self.manifest.model.time_stride
-        padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
-        return Columns(*self._session.run(["ids", "distances"], {"tiles": padded}))
+        return self._run(np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0))))
 
     def decode(self, tokens: Tokens) -> Array:
         """Normalised tiles (n, M, M, 1) that the ids stand for; the last one is filled with 0."""
         size = self.manifest.prep.tile_size
-        blocks = [np.empty((size, 0), np.float32), *self._decoded(tokens.ids)]
-        spectrogram = np.concatenate(blocks, axis=1)[:, : tokens.frames]
-        tiles = [tile.values for tile in cut_tiles([spectrogram], tile_size=size, fill=0)]
+        tiles = [tile.values for tile in cut_tiles([self._plane(tokens)], tile_size=size, fill=0)]
         return np.array(tiles, np.float32).reshape(-1, size, size, 1)
 
     def decode_ids(self, ids: Ids) -> Array:
@@ -131,33 +168,80 @@ class Tokenizer:
         decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
         return decoded
 
+    def resynthesize(
+        self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32
+    ) -> Array:
+        """Sound (samples,) at tokens.sample_rate that has the spectrogram the ids stand for.
+
+        Phases are not in tokens: they are guessed (ulmo.preprocessing.inverse). Only `stft` and
+        `mel` can be inverted, and only levels that were normalised by known constants: the
+        bundle's own, or `normalization` where a recording or a tile had its own.
+        """
+        from ulmo.preprocessing.inverse import invert
+
+        constants = normalization or self.manifest.normalization
+        return invert(self._plane(tokens), self.manifest.prep, constants, iterations=iterations)
+
     @property
     def _rate(self) -> int:
         return self.manifest.prep.sample_rate
 
-    def _tokens(self, source: Source) -> Tokens:
+    def _run(self, tiles: Array) -> Columns:
+        return Columns(*self._session.run(["ids", "distances"], {"tiles": tiles}))
+
+    def _parts(
+        self,
+        source: Source,
+        *,
+        batch_size: int = 1,
+        eager: bool = False,
+        start_utc: datetime | None = None,
+    ) -> Iterator[Tokens]:
+        """Tokens of some columns at a time."""
         prep, model = self.manifest.prep, self.manifest.model
         counted = _Counter(source)
-        parts = list(self.columns(counted))
-        if parts:
-            ids = np.concatenate([part.ids for part in parts])
-            distances = np.concatenate([part.distances for part in parts])
-        else:
-            ids = np.empty((0, model.bands), np.int32)
-            distances = np.empty((0, model.bands), np.float32)
+        first = 0  # column
+        for part in self.columns(counted, batch_size=batch_size, eager=eager):
+            heard = -(-counted.samples // prep.hop_length) - first * model.time_stride
+            yield self._placed(
+                part, first, min(len(part.ids) * model.time_stride, heard), start_utc
+            )
+            first += len(part.ids)
+
+    def _tokens(
+        self, source: Source, batch_size: int, *, start_utc: datetime | None = None
+    ) -> Tokens:
+        parts = list(self._parts(source, batch_size=batch_size, start_utc=start_utc))
+        bands = self.manifest.model.bands
+        none = Columns(np.empty((0, bands), np.int32), np.empty((0, bands), np.float32))
+        whole = Columns(
+            np.concatenate([none.ids, *(part.ids for part in parts)]),
+            np.concatenate([none.distances, *(part.distances for part in parts)]),
+        )
+        return self._placed(whole, 0, sum(part.frames for part in parts), start_utc)
+
+    def _placed(
+        self, columns: Columns, first: int, frames: int, start_utc: datetime | None
+    ) -> Tokens:
+        prep, model = self.manifest.prep, self.manifest.model
+        hop = prep.hop_length * model.time_stride
         return Tokens(
-            ids=ids,
-            distances=distances,
+            ids=columns.ids,
+            distances=columns.distances,
             sample_rate=prep.sample_rate,
-            hop=prep.hop_length * model.time_stride,
+            hop=hop,
             edges_hz=band_edges(self._frontend.frequencies, model.frequency_stride),
-            frames=-(-counted.samples // prep.hop_length),
+            frames=frames,
+            start=first * hop,
+            start_utc=start_utc,
+            fingerprint=self.manifest.fingerprint,
         )
 
-    def _encode(self, window: Array, keep: slice) -> Columns:
-        tiles = np.ascontiguousarray(window)[None, :, :, None]
-        ids, distances = self._session.run(["ids", "distances"], {"tiles": tiles})
-        return Columns(ids[0, keep], distances[0, keep])
+    def _plane(self, tokens: Tokens) -> Array:
+        """The normalised spectrogram (M, frames) that the ids stand for."""
+        blocks = [np.empty((self.manifest.prep.tile_size, 0), np.float32)]
+        blocks += self._decoded(tokens.ids)
+        return np.concatenate(blocks, axis=1)[:, : tokens.frames]
 
     def _decoded(self, ids: Ids) -> Iterator[Array]:
         stride = self.manifest.model.time_stride
@@ -173,11 +257,8 @@ class Tokenizer:
     def _decoder(self) -> Any:
         from ulmo.graph import decoder_graph
 
-        try:
-            graph = decoder_graph(self.manifest.model, self._bundle.weights())
-        except ValueError as error:
-            raise UserError(f"the tokenizer's weights do not fit its settings: {error}") from None
-        return _session(graph.SerializeToString(), self._threads)
+        graph = decoder_graph(self.manifest.model, self._bundle.weights())
+        return open_session(graph.to_bytes(), threads=self._threads, device=self._device)
 
 
 class _Counter:
@@ -194,24 +275,16 @@ class _Counter:
             yield block
 
 
-def load_tokenizer(path: str | Path | None = None, *, threads: int = 0) -> Tokenizer:
+def load_tokenizer(
+    path: str | Path | None = None, *, threads: int = 0, device: Device = "cpu"
+) -> Tokenizer:
     """The tokenizer of a bundle folder. `threads` 0: as many as there are cores.
 
-    Raises UserError where the bundle is missing, damaged or not to be trusted.
+    `device` is `cpu`, or `cuda` where the installed ONNX Runtime has it. Raises UserError where
+    the bundle is missing, damaged or not to be trusted.
     """
     if path is None:
         raise UserError(
             "no tokenizer ships with this version yet: name one, such as RUN_DIR/tokenizer"
         )
-    return Tokenizer(read_bundle(Path(path)), threads=threads)
-
-
-def _session(model: bytes, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry(DATA_FOLDER, os.devnull)
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # each of onnxruntime's is a plain Exception
-        raise UserError(f"the bundle's ONNX model does not load: {error}") from None
+    return Tokenizer(read_bundle(Path(path)), threads=threads, device=device)

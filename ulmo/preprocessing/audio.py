@@ -2,10 +2,12 @@
 
 import io
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import soundfile
@@ -184,6 +186,21 @@ def open_recording(path: Path) -> Iterator[Recording]:
 
 
 @contextmanager
+def open_stream(file: BinaryIO) -> Iterator[Recording]:
+    """Open what an open binary file holds from where it stands; it need not be seekable.
+
+    It is copied to a temporary file first: a header that is wrong can only be mended by the
+    physical length, and a decoder that failed is opened anew.
+    """
+    with tempfile.TemporaryDirectory(prefix="ulmo-") as folder:
+        path = Path(folder) / "recording"
+        with path.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        with open_recording(path) as recording:
+            yield recording
+
+
+@contextmanager
 def _refusing() -> Iterator[None]:
     """Turn what goes wrong in opening a file into a RefusedError."""
     try:
@@ -317,15 +334,33 @@ def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> It
         yield from read_channel(recording, channel, sample_rate)
 
 
-def read_array(samples: Samples, rate: int | None, new_rate: int) -> Iterator[Samples]:
+def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Samples]:
     """A caller's samples (n,), repaired as those of a file are, and resampled."""
+    return read_blocks([samples], rate, new_rate)
+
+
+def read_blocks(
+    blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int
+) -> Iterator[Samples]:
+    """A caller's blocks (n,) of samples, repaired as those of a file are, and resampled.
+
+    Floats have full scale 1; of integers the type tells it (int16: 32 768).
+    """
     if rate is None or rate not in RATES:
         raise UserError(f"samples without a rate in hertz ({rate}): pass sample_rate=")
+    return resample(map(_as_samples, blocks), rate, new_rate)
+
+
+def _as_samples(block: NDArray[Any]) -> Samples:
+    values = np.asarray(block)
+    if values.ndim != 1:
+        raise UserError(f"samples must have the shape (n,), not {values.shape}")
+    if np.issubdtype(values.dtype, np.signedinteger):
+        return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise UserError(f"samples must be floats or signed integers, not {values.dtype}")
     with np.errstate(over="ignore"):
-        mono, _ = repair(np.asarray(samples, np.float32))
-    if mono.ndim != 1:
-        raise UserError(f"samples must have the shape (n,), not {mono.shape}")
-    return resample([mono], rate, new_rate)
+        return repair(values.astype(np.float32, copy=False))[0]
 
 
 def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:

@@ -88,6 +88,39 @@ def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> 
     return found
 
 
+class MelPlan(NamedTuple):
+    """What the settings come to."""
+
+    edges: Frequencies  # (M + 2,), hertz
+    win_length: int
+    n_fft: int
+
+
+def mel_plan(settings: PrepSettings) -> MelPlan:
+    """Edges of the bands, and lengths; UserError for settings that cannot be met."""
+    rate = settings.sample_rate
+    fmin, fmax = settings.fmin or 0.0, settings.fmax or rate / 2
+    if fmax > rate / 2:
+        raise UserError(
+            f"fmax {fmax:g} Hz is over half of sample_rate {rate}: set fmax to {rate / 2:g}"
+        )
+    if fmin >= fmax:
+        raise UserError(f"fmin {fmin:g} Hz must be below fmax {fmax:g} Hz")
+    edges = band_edges(settings.tile_size, fmin, fmax)
+    win_length = settings.win_length or settings.n_fft or 2 * settings.tile_size
+    n_fft = settings.n_fft
+    if n_fft is None:
+        least = max(win_length, rate / float(np.diff(edges).min()))
+        n_fft = 1 << int(np.ceil(np.log2(least)))
+    if n_fft > MAX_N_FFT:
+        raise UserError(
+            f"{settings.tile_size} mel bands from {fmin:g} Hz are too narrow: "
+            "set a larger fmax - fmin or a smaller tile_size"
+        )
+    check_window(settings, win_length, n_fft, "win_length")
+    return MelPlan(edges, win_length, n_fft)
+
+
 class Mel:
     """M mel bands of an STFT's power.
 
@@ -103,26 +136,18 @@ class Mel:
     frame_by_frame = True
 
     def __init__(self, settings: PrepSettings) -> None:
-        rate = settings.sample_rate
-        fmin, fmax = settings.fmin or 0.0, settings.fmax or rate / 2
-        if fmax > rate / 2:
-            raise UserError(
-                f"fmax {fmax:g} Hz is over half of sample_rate {rate}: set fmax to {rate / 2:g}"
-            )
-        if fmin >= fmax:
-            raise UserError(f"fmin {fmin:g} Hz must be below fmax {fmax:g} Hz")
-        edges = band_edges(settings.tile_size, fmin, fmax)
-        win_length, n_fft = self._lengths(settings, float(np.diff(edges).min()))
+        plan = mel_plan(settings)
+        n_fft, win_length, rate = plan.n_fft, plan.win_length, settings.sample_rate
         length = min(_fast_length(OVERSAMPLING * win_length), n_fft)
         self._windows = windows = Windows(win_length, n_fft, length, settings.hop_length)
         self.hop_length = settings.hop_length
         self.block_frames = windows.block_frames
         self.left, self.right = windows.left, windows.right
-        self.frequencies = edges[1:-1]
+        self.frequencies = plan.edges[1:-1]
         self._groups: list[_Group] = []
         empty = 0
         for start in range(0, settings.tile_size, ROWS):
-            weights = triangles(edges[start : start + ROWS + 2], rate, n_fft)
+            weights = triangles(plan.edges[start : start + ROWS + 2], rate, n_fft)
             empty += int((weights.max(axis=1) <= 0).sum())
             if length < n_fft:
                 weights = interpolated(weights, n_fft, win_length, length)
@@ -132,21 +157,6 @@ class Mel:
                 f"n_fft {n_fft} leaves {empty} of {settings.tile_size} mel bands empty: "
                 "leave n_fft out, or set a larger one"
             )
-
-    @staticmethod
-    def _lengths(settings: PrepSettings, narrowest: float) -> tuple[int, int]:
-        win_length = settings.win_length or settings.n_fft or 2 * settings.tile_size
-        n_fft = settings.n_fft
-        if n_fft is None:
-            least = max(win_length, settings.sample_rate / narrowest)
-            n_fft = 1 << int(np.ceil(np.log2(least)))
-        if n_fft > MAX_N_FFT:
-            raise UserError(
-                f"{settings.tile_size} mel bands from {settings.fmin or 0:g} Hz are too narrow: "
-                "set a larger fmax - fmin or a smaller tile_size"
-            )
-        check_window(settings, win_length, n_fft, "win_length")
-        return win_length, n_fft
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""

@@ -1,0 +1,168 @@
+"""The promise: how sound comes, and what computes, changes no bit of its tokens."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ulmo.encoding
+from tests.tokenizers import HOP, PLANS, RATE, WINDOW, sound
+from ulmo.config import UserError
+from ulmo.preprocessing.frontends import FRONTENDS
+
+LIVE_MODES = ("corpus", "tile", "pcen")
+WHEN = datetime(2026, 11, 24, 16, 15, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", WINDOW)
+
+
+def joined(parts, expected):
+    """Fields of the parts of a stream, put together, each part in its place."""
+    column = 0
+    for part in parts:
+        assert len(part.ids)
+        assert part.start == column * part.hop
+        assert (part.start_utc, part.fingerprint) == (WHEN, expected.fingerprint)
+        column += len(part.ids)
+    ends = [part.frames for part in parts[:-1]]
+    stride = expected.hop // HOP
+    assert ends == [len(part.ids) * stride for part in parts[:-1]]
+    return (
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.distances for part in parts]),
+        np.concatenate([part.seconds for part in parts]),
+        sum(part.frames for part in parts),
+    )
+
+
+def check_stream(tokenizer, samples, blocks, rate=RATE):
+    expected = tokenizer.encode(samples, sample_rate=rate)
+    parts = list(tokenizer.stream(blocks, sample_rate=rate, start_utc=WHEN))
+    if not len(samples):
+        assert parts == []
+        return
+    ids, distances, seconds, frames = joined(parts, expected)
+    np.testing.assert_array_equal(ids, expected.ids)
+    np.testing.assert_array_equal(distances, expected.distances)
+    np.testing.assert_array_equal(seconds, expected.seconds)
+    assert frames == expected.frames
+
+
+@pytest.mark.parametrize("mode", LIVE_MODES)
+@pytest.mark.parametrize("frontend", FRONTENDS)
+def test_a_stream_gives_the_tokens_of_the_whole(frontend, mode, tokenizer_of):
+    tokenizer = tokenizer_of(frontend, mode)
+
+    @settings(max_examples=12)
+    @given(
+        length=st.integers(0, 9000),
+        rate=st.sampled_from([RATE, RATE, 1900, 8000]),
+        cuts=st.lists(st.floats(0, 1), max_size=9),
+    )
+    def check(length, rate, cuts):
+        samples = sound(length)
+        blocks = np.split(samples, sorted(int(cut * length) for cut in cuts))
+        check_stream(tokenizer, samples, blocks, rate)
+
+    check()
+
+
+@pytest.mark.parametrize("size", [1, 7, HOP, 333])
+@pytest.mark.parametrize("frontend", ["mel", "wpt"])
+def test_blocks_of_any_size(frontend, size, tokenizer_of):
+    samples = sound(2500)
+    check_stream(tokenizer_of(frontend), samples, np.split(samples, range(size, 2500, size)))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_stream_of_any_plan(plan, tokenizer_of):
+    samples = sound(7777)
+    check_stream(tokenizer_of(plan=plan), samples, np.split(samples, range(500, 7777, 500)))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@given(length=st.integers(0, 30_000), batch=st.integers(1, 64), threads=st.sampled_from([1, 2]))
+@settings(max_examples=10)
+def test_batch_and_threads_change_no_bit(tokenizer_of, plan, length, batch, threads):
+    samples = sound(length)
+    expected = tokenizer_of(plan=plan).encode(samples, sample_rate=RATE)
+    found = tokenizer_of(plan=plan, threads=threads).encode(
+        samples, sample_rate=RATE, batch_size=batch
+    )
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert found.frames == expected.frames
+
+
+@pytest.mark.parametrize("frontend", ["stft", "mel", "dwt", "wpt"])
+@pytest.mark.parametrize("plan", ["divides", "ragged", "unequal"])
+def test_tokens_come_as_soon_as_they_are_certain(frontend, plan, tokenizer_of):
+    """A column is given with the first block that brings the sound that it can see."""
+    tokenizer = tokenizer_of(frontend, plan=plan)
+    block, heard, given_at = 10, [0], []
+
+    def blocks():
+        for piece in np.split(sound(6000), range(block, 6000, block)):
+            heard[0] += len(piece)
+            yield piece
+
+    for part in tokenizer.stream(blocks(), sample_rate=RATE):
+        given_at += [heard[0]] * len(part.ids)
+    hop = tokenizer.manifest.model.time_stride * HOP
+    needed = [column * hop + tokenizer.latency_seconds * RATE for column in range(len(given_at))]
+    certain = [(at, need) for at, need in zip(given_at, needed, strict=True) if need <= 6000]
+    assert len(certain) > 3
+    assert all(need <= at < need + block for at, need in certain)
+
+
+def test_no_later_sound_changes_what_was_given(tokenizer_of):
+    """What the latency says is all that a column can see: other sound after it, same tokens."""
+    tokenizer = tokenizer_of("mel")
+    one, other = sound(8000), sound(8000)
+    other[5000:] = np.random.default_rng(1).normal(size=3000)
+    first, second = (tokenizer.encode(samples, sample_rate=RATE) for samples in (one, other))
+    seen = int((5000 - tokenizer.latency_seconds * RATE) // first.hop) + 1
+    assert (first.distances[:seen] == second.distances[:seen]).all()
+    assert (first.distances[seen] != second.distances[seen]).any()
+
+
+def test_a_recording_without_an_end_cannot_be_normalised_by_it(tokenizer_of):
+    with pytest.raises(UserError, match="use encode, or a tokenizer of normalization corpus"):
+        tokenizer_of(mode="recording").stream([], sample_rate=RATE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.int16, 2**15), (np.int32, 2**31), (np.float64, 1.0)]
+)
+def test_integers_have_the_full_scale_of_their_type(dtype, scale, tokenizer_of):
+    whole = (sound(3000) * 2**15).round() / 2**15
+    expected = tokenizer_of().encode(whole.astype(np.float32), sample_rate=RATE)
+    found = tokenizer_of().encode((whole * scale).astype(dtype), sample_rate=RATE)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool, np.complex64, object])
+def test_other_types_are_refused(dtype, tokenizer_of):
+    with pytest.raises(UserError, match="must be floats or signed integers"):
+        tokenizer_of().encode(np.zeros(9, dtype), sample_rate=RATE)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1025])
+def test_a_batch_out_of_bounds_is_refused(batch, tokenizer_of):
+    with pytest.raises(UserError, match="batch_size must be from 1 to 1024"):
+        tokenizer_of().encode(sound(100), sample_rate=RATE, batch_size=batch)
+
+
+def test_the_clock_does_not_drift(tokenizer_of):
+    """Seconds are whole samples, divided once: after a year, too."""
+    tokens = tokenizer_of().encode(sound(4000), sample_rate=RATE)
+    year = 365 * 24 * 3600 * RATE // tokens.hop
+    later = type(tokens)(**{**vars(tokens), "start": year * tokens.hop})
+    assert later.seconds[1] == (year + 1) * tokens.hop / RATE
+    assert all(after > before for before, after in pairwise(later.seconds))
