@@ -17,13 +17,14 @@ from ulmo.config import PrepSettings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
-BELOW = {*BASE, "preprocessing", "graph", "bundle", "tokenizer"}
+BELOW = {*BASE, "preprocessing", "formats", "graph", "bundle", "tokenizer"}
 ROOMS = {
     "config": set(),
     "vocabulary": set(),
     "tokens": set(),
     "graph": {"config"},
     "preprocessing": BASE,
+    "formats": {*BASE, "preprocessing"},
     "models": BASE,
     "evaluation": BASE,
     "bundle": BELOW,
