@@ -38,6 +38,7 @@ ROOMS = {
 }
 """Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
 LATER = {"config", "pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
+LATER |= {"formats"}
 """What the command line and ulmo/__init__.py import inside functions, or for types alone."""
 MAY_BE_LATE = {"cli", "options", "report", ""}
 FRAMEWORKS = {"tensorflow", "keras"}
