@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
 READERS = {"card", "weights", "onnx_model", "graph", "plain_file", "manifest"}
-BELOW = {*BASE, *READERS, "preprocessing", "bundle", "session", "encoding", "tokenizer"}
+RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
+BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {
     "config": set(),
     "vocabulary": set(),
@@ -30,6 +31,7 @@ ROOMS = {
     "plain_file": {"config"},
     "manifest": {*BASE, "card", "weights", "preprocessing"},
     "preprocessing": BASE,
+    "formats": {*BASE, "preprocessing"},
     "models": BASE,
     "evaluation": BASE,
     "bundle": BELOW,
@@ -46,7 +48,7 @@ ROOMS = {
 }
 """Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
 LATER = {"config", "pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
-LATER |= {"inspect_report", "card", "manifest"}
+LATER |= {"formats", "inspect_report", "card", "manifest"}
 """What the command line and ulmo/__init__.py import inside functions, or for types alone."""
 MAY_BE_LATE = {"cli", "options", "report", "inspect_report", ""}
 FRAMEWORKS = {"tensorflow", "keras"}

@@ -26,7 +26,7 @@ from ulmo.config import (
     read_toml,
     to_toml,
 )
-from ulmo.options import Lazy, given, settings_options
+from ulmo.options import Lazy, WholeNumbers, given, settings_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,6 +69,12 @@ def _frontends() -> list[str]:
 
 def _formats() -> list[str]:
     from ulmo.pipelines.tokenize import FORMATS
+
+    return list(FORMATS)
+
+
+def _written_formats() -> list[str]:
+    from ulmo.formats import FORMATS
 
     return list(FORMATS)
 
@@ -300,3 +306,45 @@ def tokenize(
     )
     refused = any(result.verdict.status == "refused" for result in results)
     sys.exit(SOME_REFUSED if refused else 0)
+
+
+@ulmo.command(context_settings=CONTEXT)
+@click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
+@click.option("--format", "file_format", type=Lazy(_written_formats), required=True)
+@click.option(
+    "--out",
+    type=PATH,
+    required=True,
+    metavar="PATH",
+    help="The corpus to write; of npy, raven and audacity, a folder for a file each.",
+)
+@click.option(
+    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
+)
+@click.option(
+    "--min-columns",
+    type=click.IntRange(1),
+    default=1,
+    help="Label no shorter runs.  [raven, audacity; default: 1]",
+)
+@guarded
+def convert(
+    tokens: tuple[Path, ...],
+    file_format: str,
+    out: Path,
+    ids: frozenset[int] | None,
+    min_columns: int,
+) -> None:
+    """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
+    from ulmo.formats.writer import Options
+    from ulmo.pipelines.convert import convert as run
+    from ulmo.report import converted_line
+
+    results = run(
+        tokens,
+        out,
+        file_format,
+        options=Options(ids, min_columns),
+        done=lambda result: click.echo(converted_line(result), err=result.refusal is not None),
+    )
+    sys.exit(SOME_REFUSED if any(result.refusal for result in results) else 0)

@@ -317,13 +317,15 @@ MAX_JSON_BYTES = 1 << 20
 S = TypeVar("S", bound=Settings)
 
 
-def read_json(path: Path, settings: type[S], *, newest: int, remedy: str) -> S:
+def read_json(
+    path: Path, settings: type[S], *, newest: int, remedy: str, most: int | None = None
+) -> S:
     """What a JSON file of ours says, and believe nothing of it.
 
-    `newest` is the schema version that this ulmo knows, `remedy` what to do about a damaged file.
-    Raises UserError with one line.
+    `newest` is the schema version that this ulmo knows, `remedy` what to do about a damaged file,
+    `most` how many bytes it may have, if not MAX_JSON_BYTES. Raises UserError with one line.
     """
-    if path.stat().st_size > MAX_JSON_BYTES:
+    if path.stat().st_size > (most or MAX_JSON_BYTES):
         raise UserError(f"{path} is too large to be ours")
     return parse_json(path.read_bytes(), path, settings, newest=newest, remedy=remedy)
 

@@ -54,6 +54,23 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             self.fail(f"{value!r} is not numbers with commas between them", param, ctx)
 
 
+class WholeNumbers(click.ParamType[frozenset[int]]):
+    """Whole numbers with commas between them."""
+
+    name = "whole numbers"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """How they are written, for `--help`."""
+        return "N,N,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Refuse what is none."""
+        try:
+            return frozenset(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not whole numbers with commas between them", param, ctx)
+
+
 def settings_options(
     settings: type[Settings],
     tables: dict[str, Callable[[], list[str]]] | None = None,

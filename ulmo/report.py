@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
+    from ulmo.pipelines.convert import Converted
     from ulmo.pipelines.evaluate import Evaluation
     from ulmo.pipelines.prep import PrepSummary
     from ulmo.pipelines.show import Shown
@@ -191,6 +192,13 @@ def tokenized_line(result: "Tokenized") -> str:
         f"{result.source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
         f" -> {outputs}{note}"
     )
+
+
+def converted_line(result: "Converted") -> str:
+    """One line a file of tokens."""
+    if result.refusal is not None:
+        return f"{result.source}: refused: {result.refusal}"
+    return f"{result.source}: {result.columns} x {result.bands} tokens -> {result.output}"
 
 
 def _in_db(error: float) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,13 +107,28 @@ class NpyWriter:
 def read_npy(path: Path) -> NDArray[np.int32]:
     """Ids (time, band) of a tokens file; ValueError where it is none, before allocating."""
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError(f"{path} is no .npy file of version 1")
-        header = HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
-        if header is None:
-            raise ValueError(f"{path} does not hold int32 (time, band): no tokens file")
-        columns, bands = int(header[1]), int(header[2])
-        size = path.stat().st_size - file.tell()
-        if columns * bands * 4 != size:
-            raise ValueError(f"{path} promises {columns} x {bands} ids, and has {size} bytes")
+        columns, bands = _read_shape(file, path)
         return np.fromfile(file, dtype="<i4").reshape(columns, bands)
+
+
+def read_npy_blocks(path: Path, columns: int = 4096) -> Iterator[NDArray[np.int32]]:
+    """The same in blocks of so many columns, the last one shorter: (n, band)."""
+    with path.open("rb") as file:
+        left, bands = _read_shape(file, path)
+        while left:
+            count = min(columns, left)
+            yield np.fromfile(file, "<i4", count * bands).reshape(count, bands)
+            left -= count
+
+
+def _read_shape(file: BinaryIO, path: Path) -> tuple[int, int]:
+    if file.read(len(MAGIC)) != MAGIC:
+        raise ValueError(f"{path} is no .npy file of version 1")
+    header = HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
+    if header is None:
+        raise ValueError(f"{path} does not hold int32 (time, band): no tokens file")
+    columns, bands = int(header[1]), int(header[2])
+    size = path.stat().st_size - file.tell()
+    if columns * bands * 4 != size:
+        raise ValueError(f"{path} promises {columns} x {bands} ids, and has {size} bytes")
+    return columns, bands

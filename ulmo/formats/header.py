@@ -1,0 +1,228 @@
+"""What is known of a stream of tokens; it lies as JSON beside every file that holds them.
+
+x.tokens.parquet    the ids
+x.tokens.json       TokensHeader of one recording, or CorpusHeader of several
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
+
+from ulmo.config import Settings, UserError, read_json
+from ulmo.vocabulary import Vocabulary
+
+SCHEMA_VERSION = 1
+MAX_CORPUS_BYTES = 1 << 28
+"""Of a corpus' header, at most: about a million recordings."""
+AGAIN = "write the tokens again"
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+def utc_text(time: datetime) -> str:
+    """ISO 8601 with all microseconds, so that all have one form: 2026-03-01T05:30:00.000000Z."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _in_utc(time: datetime) -> datetime:
+    if not 1800 <= time.year < 9000:
+        raise ValueError(f"the year {time.year} is no time of a recording")
+    return time.astimezone(UTC)
+
+
+Utc = Annotated[
+    AwareDatetime, AfterValidator(_in_utc), PlainSerializer(utc_text, when_used="json-unless-none")
+]
+
+
+class Grid(Settings):
+    """What all tokens of one tokenizer have in common."""
+
+    schema_version: Literal[1] = 1
+    fingerprint: Hash
+    """The tokenizer's: SHA-256 over its settings and weights."""
+    sample_rate: Annotated[int, Field(ge=100, le=4_000_000)]
+    """Hertz; the rate that recordings were resampled to."""
+    hop: Annotated[int, Field(ge=1, le=512_000_000)]
+    """Samples from one column to the next."""
+    frame_hop: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Samples from one spectrogram frame to the next; divides hop."""
+    edges_hz: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=4_000_000)], ...],
+        Field(min_length=2, max_length=2049),
+    ]
+    """Band b lies between edges b and b + 1."""
+    codebook_size: Annotated[int, Field(ge=2, le=65_472)]
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        if any(low >= high for low, high in zip(self.edges_hz, self.edges_hz[1:], strict=False)):
+            raise ValueError("edges_hz must rise")
+        if self.hop % self.frame_hop:
+            raise ValueError(f"hop {self.hop} must be a multiple of frame_hop {self.frame_hop}")
+        return self
+
+    @property
+    def bands(self) -> int:
+        """Tokens in one column."""
+        return len(self.edges_hz) - 1
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What each id means."""
+        return Vocabulary(self.codebook_size)
+
+    @property
+    def grid(self) -> "Grid":
+        """This alone, without what is told of recordings."""
+        return Grid(**{name: getattr(self, name) for name in Grid.model_fields})
+
+
+class Segment(Settings):
+    """A file's place in a timeline that is made of several."""
+
+    recording: Name
+    column: Count
+    columns: Count
+    start_utc: Utc | None = None
+
+
+class Stream(Settings):
+    """What is told of one recording."""
+
+    recording: Name
+    """Its path as text, as the user gave it or below the folder that the user gave."""
+    channel: Annotated[int, Field(ge=0, le=9999)] | None = None
+    """None: the mean of all."""
+    start: Count = 0
+    """Sample on which the first column's first frame is centred."""
+    start_utc: Utc | None = None
+    """Time of the recording's first sample; None where nothing tells it."""
+    columns: Count = 0
+    frames: Count = 0
+    """Spectrogram frames that the columns stand for: the last column may be partly filling."""
+    unknown: Count = 0
+    """Ids that are `<unk>`."""
+    segments: Annotated[tuple[Segment, ...], Field(max_length=1 << 20)] = ()
+    """Files of a timeline; between them, `<gap>`."""
+
+
+class TokensHeader(Stream, Grid):
+    """One stream of tokens: whose they are, and where each lies in time and frequency."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.columns != -(-self.frames * self.frame_hop // self.hop):
+            raise ValueError(f"{self.frames} frames do not make {self.columns} columns")
+        if self.unknown > self.columns * self.bands:
+            raise ValueError(f"unknown {self.unknown} is more than there are ids")
+        try:
+            self.utc(self.columns)
+        except OverflowError:
+            raise ValueError("the tokens last too long for a calendar") from None
+        return self
+
+    @property
+    def unk_rate(self) -> float:
+        """Share of the ids that are `<unk>`; 0 where there are none."""
+        return self.unknown / max(1, self.columns * self.bands)
+
+    def seconds(self, column: int) -> float:
+        """Where a column begins, in seconds from the recording's first sample.
+
+        Counted in whole samples and divided once: nothing drifts, however long it is.
+        """
+        return (self.start + column * self.hop) / self.sample_rate
+
+    def end_seconds(self, column: int) -> float:
+        """Where what lies before a column ends: its beginning, or the end of the sound."""
+        samples = column * self.hop
+        if self.frames:
+            samples = min(samples, self.frames * self.frame_hop)
+        return (self.start + samples) / self.sample_rate
+
+    def utc(self, column: int) -> datetime | None:
+        """When a column begins, to the nearest microsecond."""
+        if self.start_utc is None:
+            return None
+        samples = self.start + column * self.hop
+        microseconds = (2_000_000 * samples + self.sample_rate) // (2 * self.sample_rate)
+        return self.start_utc + timedelta(microseconds=microseconds)
+
+    def ended(self, *, columns: int, frames: int, unknown: int) -> "TokensHeader":
+        """The same of a recording that has come to its end."""
+        return TokensHeader(
+            **{**dict(self), "columns": columns, "frames": frames, "unknown": unknown}
+        )
+
+
+class CorpusHeader(Grid):
+    """Several recordings in one file, in its order."""
+
+    recordings: Annotated[tuple[Stream, ...], Field(max_length=1 << 20)]
+
+    @classmethod
+    def of(cls, headers: Sequence[TokensHeader]) -> Self:
+        """Of recordings that have one grid."""
+        streams = [
+            Stream(**{name: getattr(header, name) for name in Stream.model_fields})
+            for header in headers
+        ]
+        return cls(**dict(headers[0].grid), recordings=tuple(streams))
+
+    def headers(self) -> tuple[TokensHeader, ...]:
+        """One of each recording."""
+        grid = {name: getattr(self, name) for name in Grid.model_fields}
+        return tuple(TokensHeader.read({**grid, **dict(stream)}) for stream in self.recordings)
+
+
+def header_json(headers: Sequence[TokensHeader]) -> bytes:
+    """The file that lies beside one recording's tokens, or beside those of several."""
+    header = headers[0] if len(headers) == 1 else CorpusHeader.of(headers)
+    return (header.model_dump_json(indent=2) + "\n").encode()
+
+
+def read_header(path: Path) -> TokensHeader:
+    """x.tokens.json of one recording; UserError where it is missing, damaged or newer."""
+    _demand(path)
+    return read_json(path, TokensHeader, newest=SCHEMA_VERSION, remedy=AGAIN)
+
+
+def read_headers(path: Path) -> tuple[TokensHeader, ...]:
+    """x.tokens.json of one recording or of a corpus; UserError as above."""
+    _demand(path)
+    if not _is_of_corpus(path):
+        return (read_header(path),)
+    corpus = read_json(
+        path, CorpusHeader, newest=SCHEMA_VERSION, remedy=AGAIN, most=MAX_CORPUS_BYTES
+    )
+    try:
+        return corpus.headers()
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
+
+
+def _demand(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing, which tells what the tokens are: {AGAIN}")
+
+
+def _is_of_corpus(path: Path) -> bool:
+    if path.stat().st_size > MAX_CORPUS_BYTES:
+        return False
+    try:
+        return "recordings" in json.loads(path.read_bytes())
+    except (ValueError, RecursionError, TypeError):
+        return False
+
+
+def portable(path: Path) -> str:
+    r"""A path as text that every format takes; bytes that are no UTF-8 as \xNN."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

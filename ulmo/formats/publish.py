@@ -1,0 +1,66 @@
+"""Tokens files and what lies beside them, there whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ulmo.config import UserError
+from ulmo.formats import FORMATS
+from ulmo.formats.header import header_json
+from ulmo.formats.vocabulary import vocabulary_json
+from ulmo.formats.writer import PLAIN, Options, Writer
+
+STEM = ".tokens"
+
+
+class Outputs(NamedTuple):
+    """The files of one output."""
+
+    files: tuple[Path, ...]
+    header: Path
+    """Written last: where it is, the others are complete."""
+    vocabulary: Path
+    """Beside a corpus."""
+
+
+def output_paths(path: Path, file_format: str) -> Outputs:
+    """x.tokens.bin: x.tokens.idx with it, x.tokens.json and x.tokens.vocabulary.json beside it.
+
+    `path` ends as the format does, with or without `.tokens`; UserError where it does not.
+    """
+    suffixes = FORMATS[file_format].suffixes
+    endings = [suffix.removeprefix(STEM) for suffix in suffixes]
+    for ending in endings:
+        if path.name.endswith(ending) and path.name != ending:
+            stem = path.name.removesuffix(ending)
+            return Outputs(
+                files=tuple(path.with_name(stem + each) for each in endings),
+                header=path.with_name(f"{stem}.json"),
+                vocabulary=path.with_name(f"{stem}.vocabulary.json"),
+            )
+    raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
+
+
+@contextmanager
+def publish_tokens(
+    path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
+) -> Iterator[Writer]:
+    """A writer whose files appear when the block ends, and never if it fails.
+
+    With `corpus`, the vocabulary is written beside formats that models are trained on.
+    """
+    from ulmo.preprocessing.atomic import publish
+
+    outputs = output_paths(path, file_format)
+    kind = FORMATS[file_format]
+    with ExitStack() as stack:
+        files = [stack.enter_context(publish(each)) for each in outputs.files]
+        writer = kind.writer(files, options)
+        yield writer
+        writer.close()
+    if corpus and kind.vocabulary:
+        with publish(outputs.vocabulary) as file:
+            file.write(vocabulary_json(writer.header.codebook_size).encode())
+    with publish(outputs.header) as file:
+        file.write(header_json(writer.headers))

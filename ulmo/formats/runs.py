@@ -1,0 +1,75 @@
+"""Runs of equal tokens in a band, found while a recording streams by."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.formats.writer import Ids, Writer
+
+Places = NDArray[np.int64]
+
+
+class Run(NamedTuple):
+    """Columns `start` to `end` - 1 of a band, all of one id."""
+
+    start: int
+    end: int
+    band: int
+    token: int
+
+
+class RunWriter(Writer):
+    """Finds runs, and holds one open run a band and no more.
+
+    Runs come in the order of their ends, then of their bands: a run is certain when it ends, and
+    so no memory is needed to sort them.
+    """
+
+    many = False
+
+    def _begin(self) -> None:
+        self._open: Ids = np.full(self.header.bands, -1, np.int32)  # the id of each band's run
+        self._since: Places = np.zeros(self.header.bands, np.int64)  # its first column
+
+    def _write(self, ids: Ids) -> None:
+        before = np.concatenate([self._open[None], ids[:-1]])  # (n, band)
+        changes = ids != before
+        columns = self.columns + np.arange(len(ids), dtype=np.int64)[:, None]
+        begun = np.concatenate([self._since[None], np.where(changes, columns, -1)])
+        since = np.maximum.accumulate(begun)  # (n + 1, band): of the run open before each column
+        where = changes & self._is_wanted(before) & (columns - since[:-1] >= self._least)
+        rows, bands = np.nonzero(where)
+        starts, tokens = since[rows, bands], before[rows, bands]
+        self._write_runs(_runs(starts, self.columns + rows, bands, tokens))
+        self._open, self._since = ids[-1].copy(), since[-1].copy()
+
+    def _end(self) -> None:
+        wanted = self._is_wanted(self._open) & (self.columns - self._since >= self._least)
+        bands = np.nonzero(wanted)[0]
+        ends = np.full(len(bands), self.columns, np.int64)
+        self._write_runs(_runs(self._since[bands], ends, bands, self._open[bands]))
+
+    @property
+    def _least(self) -> int:
+        return self._options.min_columns
+
+    def _is_wanted(self, ids: Ids) -> NDArray[np.bool_]:
+        wanted: NDArray[np.bool_] = ids >= 0
+        if self._options.ids is not None:
+            wanted &= np.isin(ids, np.array(sorted(self._options.ids), np.int64))
+        return wanted
+
+    def _write_runs(self, runs: Iterable[Run]) -> None:
+        raise NotImplementedError
+
+    def _hertz(self, band: int) -> tuple[float, float]:
+        """Edges of a band, below half the sample rate: programs refuse what lies above."""
+        low, high = self.header.edges_hz[band : band + 2]
+        return low, min(high, self.header.sample_rate / 2)
+
+
+def _runs(starts: Places, ends: Places, bands: Places, tokens: Ids) -> Iterable[Run]:
+    columns = (starts.tolist(), ends.tolist(), bands.tolist(), tokens.tolist())
+    return (Run(*values) for values in zip(*columns, strict=True))

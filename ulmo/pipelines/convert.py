@@ -1,0 +1,185 @@
+"""ulmo convert: files of tokens become one corpus to train on, or labels to look at."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ulmo.config import UserError
+from ulmo.formats import FORMATS
+from ulmo.formats.header import TokensHeader, read_header
+from ulmo.formats.publish import Outputs, output_paths, publish_tokens
+from ulmo.formats.runs import RunWriter
+from ulmo.formats.writer import PLAIN, Options, Writer
+from ulmo.pipelines.folders import make_folder
+from ulmo.tokens import read_npy_blocks
+
+SUFFIX = ".tokens.npy"
+
+
+class Source(NamedTuple):
+    """A file of tokens, and its path below the folder that the user gave."""
+
+    path: Path
+    below: Path
+
+
+class Checked(NamedTuple):
+    """The same, once it is known to be whole."""
+
+    path: Path
+    below: Path
+    header: TokensHeader
+
+
+class Converted(NamedTuple):
+    """What became of one file of tokens."""
+
+    source: Path
+    output: Path | None
+    """None where it was refused."""
+    refusal: str | None
+    columns: int
+    bands: int
+
+
+def convert(
+    sources: Sequence[Path],
+    out: Path,
+    file_format: str,
+    *,
+    options: Options = PLAIN,
+    done: Callable[[Converted], None],
+) -> list[Converted]:
+    """Write the tokens of *.tokens.npy files, and of all below folders, in another format.
+
+    `out` is one file for formats that hold many recordings, else a folder. A file that cannot be
+    read is refused and the rest go on; tokens of two tokenizers are a UserError.
+    """
+    if options != PLAIN and not issubclass(FORMATS[file_format].writer, RunWriter):
+        raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
+    found = list_sources(sources)
+    refused, good = [], []
+    for source in found:
+        try:
+            good.append(Checked(*source, _checked_header(source.path)))
+        except (UserError, OSError, ValueError) as error:
+            refused.append(Converted(source.path, None, str(error), 0, 0))
+            done(refused[-1])
+    if not good:
+        return refused
+    _refuse_mixture(good)
+    _check_ids(options, good[0].header)
+    way = _to_corpus if FORMATS[file_format].many else _to_folder
+    results = []
+    for path, header, target in way(good, out, file_format, options):
+        results.append(Converted(path, target, None, header.columns, header.bands))
+        done(results[-1])
+    return [*refused, *results]
+
+
+def _to_corpus(
+    sources: Sequence[Checked], out: Path, file_format: str, options: Options
+) -> Iterator[tuple[Path, TokensHeader, Path]]:
+    _refuse_overwriting(output_paths(out, file_format), sources)
+    make_folder(out.parent)
+    with publish_tokens(out, file_format, options, corpus=True) as writer:
+        for source in sources:
+            _copy(source, writer)
+            yield source.path, source.header, out
+
+
+def _to_folder(
+    sources: Sequence[Checked], folder: Path, file_format: str, options: Options
+) -> Iterator[tuple[Path, TokensHeader, Path]]:
+    for source, target in _plan(folder, sources, file_format):
+        make_folder(target.parent)
+        with publish_tokens(target, file_format, options) as writer:
+            _copy(source, writer)
+        yield source.path, source.header, target
+
+
+def list_sources(paths: Iterable[Path]) -> list[Source]:
+    """The files, and those below folders in the order of their paths; each once."""
+    found: dict[Path, Source] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob(f"*{SUFFIX}"), key=lambda each: os.fsencode(each.as_posix()))
+            if not inside:
+                raise UserError(f"{path} holds no *{SUFFIX}: make them with ulmo-tokenize")
+            for each in inside:
+                found.setdefault(each, Source(each, each.relative_to(path)))
+        elif path.is_file() and path.name.endswith(".npy"):
+            found.setdefault(path, Source(path, Path(path.name)))
+        else:
+            raise UserError(f"{path} is neither a folder nor a {SUFFIX} file")
+    return list(found.values())
+
+
+def _checked_header(path: Path) -> TokensHeader:
+    """The header beside a file of tokens, which holds what it says."""
+    header = read_header(path.with_suffix(".json"))
+    columns = unknown = 0
+    for ids in read_npy_blocks(path):
+        if ids.shape[1] != header.bands or ids.min() < 0 or ids.max() >= header.vocabulary.size:
+            raise ValueError(f"{path} does not hold the ids that its header speaks of")
+        columns += len(ids)
+        unknown += int((ids == header.vocabulary.unk).sum())
+    if (columns, unknown) != (header.columns, header.unknown):
+        raise ValueError(f"{path} has {columns} columns, {unknown} ids unknown; its header differs")
+    return header
+
+
+def _copy(source: Checked, writer: Writer) -> None:
+    writer.begin(source.header)
+    for ids in read_npy_blocks(source.path):
+        writer.write(ids)
+    writer.end(source.header)
+
+
+def _refuse_mixture(sources: Sequence[Checked]) -> None:
+    first, *others = sources
+    expected = first.header
+    for path, _, header in others:
+        if header.fingerprint != expected.fingerprint:
+            raise UserError(
+                f"{first.path} and {path} were made by two tokenizers "
+                f"({expected.fingerprint[:8]} and {header.fingerprint[:8]}): convert them apart"
+            )
+        if header.grid != expected.grid:
+            raise UserError(f"{path} has another grid than {first.path}: tokenize it again")
+
+
+def _check_ids(options: Options, header: TokensHeader) -> None:
+    size = header.vocabulary.size
+    unknown = sorted(number for number in options.ids or () if not 0 <= number < size)
+    if unknown:
+        raise UserError(f"--ids {unknown[0]} is no id of this tokenizer: they are 0 to {size - 1}")
+    if options.min_columns < 1:
+        raise UserError("--min-columns must be at least 1")
+
+
+def _refuse_overwriting(outputs: Outputs, sources: Sequence[Checked]) -> None:
+    """A corpus may lie beside what it is made of, not on it; one recording's header is the same."""
+    taken = {each.resolve() for each in outputs.files}
+    if len(sources) > 1:
+        taken.add(outputs.header.resolve())
+    for source in sources:
+        for path in (source.path, source.path.with_suffix(".json")):
+            if path.resolve() in taken:
+                raise UserError(f"--out would overwrite {path}: choose another name")
+
+
+def _plan(folder: Path, sources: Sequence[Checked], file_format: str) -> list[tuple[Checked, Path]]:
+    """Where each recording's file goes below a folder: a/x.tokens.npy to a/x.tokens.labels.txt."""
+    suffix = FORMATS[file_format].suffixes[0]
+    targets = [folder / each.below.with_name(_stem(each.below) + suffix) for each in sources]
+    clash = [target for target, count in Counter(targets).items() if count > 1]
+    if clash:
+        raise UserError(f"several files would become {clash[0]}: convert them apart")
+    return list(zip(sources, targets, strict=True))
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".npy").removesuffix(".tokens")
