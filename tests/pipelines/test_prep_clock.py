@@ -17,7 +17,8 @@ from tests.pipelines.recordings import (
 )
 from ulmo.config import AugmentSettings, ClockSettings, UserError
 from ulmo.pipelines import prep
-from ulmo.pipelines.prep import list_inputs, plan_jobs, prepare
+from ulmo.pipelines.inputs import list_inputs
+from ulmo.pipelines.prep import plan_jobs, prepare
 from ulmo.preprocessing.store import Manifest
 
 EAST = ClockSettings(timezone="+02:00")

@@ -22,7 +22,8 @@ from ulmo.config import AugmentSettings, UserError
 from ulmo.pipelines import prep, prep_writer
 from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate import evaluate
-from ulmo.pipelines.prep import list_inputs, plan_jobs, prepare
+from ulmo.pipelines.inputs import list_inputs
+from ulmo.pipelines.prep import plan_jobs, prepare
 from ulmo.pipelines.train import train
 from ulmo.preprocessing.store import Manifest, TileStore
 

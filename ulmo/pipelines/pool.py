@@ -14,16 +14,21 @@ from ulmo.pipelines.memory import keep_freed_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
-Progress = Callable[[int], None]
-"""Called with the units of work (bytes of input, say) that are done since the last call."""
+Progress = Callable[[int, int], None]
+"""Called with the bytes of input, and the milliseconds of sound, that were done meanwhile."""
 
 POLL_SECONDS = 0.2
-_report: Progress = lambda units: None  # noqa: E731
 
 
-def progressed(units: int) -> None:
-    """Called by a job: so much more is done."""
-    _report(units)
+def _silent(size: int, milliseconds: int) -> None: ...
+
+
+_report: Progress = _silent
+
+
+def progressed(size: int, milliseconds: int = 0) -> None:
+    """Called by a job: so many more bytes of input, and so much sound, are done."""
+    _report(size, milliseconds)
 
 
 class Pool:
@@ -48,8 +53,8 @@ class Pool:
             self._stack.callback(_set_report, before)
             return self
         context = get_context("spawn")
-        self._done = context.Value("q", 0)
-        self._seen = 0
+        self._done = context.Array("q", 2)
+        self._seen = (0, 0)
         self._executor = ProcessPoolExecutor(
             self._workers, context, initializer=_begin_worker, initargs=(self._done,)
         )
@@ -78,9 +83,10 @@ class Pool:
     def _wait_for(self, future: Future[Any]) -> None:
         while True:
             finished = wait([future], POLL_SECONDS).done
-            done = self._done.value
-            if done > self._seen:
-                self._advance(done - self._seen)
+            with self._done.get_lock():
+                done = (self._done[0], self._done[1])
+            if done != self._seen:
+                self._advance(done[0] - self._seen[0], done[1] - self._seen[1])
                 self._seen = done
             if finished:
                 return
@@ -90,9 +96,10 @@ def _begin_worker(done: Any) -> None:
     keep_freed_memory()
     threadpool_limits(1)
 
-    def add(units: int) -> None:
+    def add(size: int, milliseconds: int) -> None:
         with done.get_lock():
-            done.value += units
+            done[0] += size
+            done[1] += milliseconds
 
     _set_report(add)
 

@@ -12,25 +12,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import google_crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, fingerprint
-from ulmo.pipelines.pool import Pool, Progress
+from ulmo.pipelines.inputs import InputFile, list_inputs
+from ulmo.pipelines.pool import Pool
 from ulmo.pipelines.prep_job import portable, run_jobs
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary
-from ulmo.preprocessing.audio import find_recordings
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.store import Manifest, read_manifest, write_json
 
-END_BYTES = 4096
-"""Bytes at either end of a file by which it is known again."""
 JOB_FILES = 64
 JOB_BYTES = 8 << 20
 """A job ends with the recording that reaches either: small enough to balance two workers."""
@@ -54,16 +51,6 @@ class PrepSummary(NamedTuple):
     """True where everything was there already."""
 
 
-class InputFile(NamedTuple):
-    """A recording as the plan knows it."""
-
-    path: Path  # below AUDIO_DIR
-    size: int
-    mtime_ns: int
-    ends: int
-    """CRC-32C of its first and last bytes: two recorders give files of one name and size."""
-
-
 def prepare(
     audio_dir: Path,
     out_dir: Path,
@@ -72,7 +59,7 @@ def prepare(
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
     workers: int = 1,
-    progress: Callable[[int], Progress] | None = None,
+    progress: Callable[[int], Callable[[int], None]] | None = None,
 ) -> PrepSummary:
     """Prepare every recording below a folder; `progress` is given the total in bytes first.
 
@@ -94,7 +81,7 @@ def prepare(
     for folder in (out_dir / "tiles", out_dir / FINISHED):
         folder.mkdir(exist_ok=True)
     advance = progress(sum(file.size for file in files)) if progress else _silent
-    with Pool(min(workers, len(files)), advance) as pool:
+    with Pool(min(workers, len(files)), lambda size, _: advance(size)) as pool:
         if settings.learns_constants and manifest.normalization is None:
             constants = corpus_constants(pool, [audio_dir / file.path for file in files], settings)
             manifest = manifest.model_copy(update={"normalization": constants})
@@ -108,28 +95,6 @@ def prepare(
     write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
     _tidy(out_dir)
     return _summary(out_dir, reused=False)
-
-
-def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:
-    """Every sound file below the folder, in a fixed order."""
-    if not audio_dir.is_dir():
-        raise UserError(f"{audio_dir} is not a folder")
-    found = find_recordings(audio_dir, skip=out_dir)
-    if not found:
-        raise UserError(f"no recordings below {audio_dir} (.wav, .flac, .ogg and others)")
-    return [_input_file(audio_dir, path) for path in found]
-
-
-def _input_file(audio_dir: Path, path: Path) -> InputFile:
-    try:
-        status = (audio_dir / path).stat()
-        with (audio_dir / path).open("rb") as file:
-            ends = file.read(END_BYTES)
-            file.seek(max(status.st_size - END_BYTES, 0))
-            ends += file.read(END_BYTES)
-    except OSError:
-        return InputFile(path, 0, 0, 0)
-    return InputFile(path, status.st_size, status.st_mtime_ns, int(google_crc32c.value(ends)))
 
 
 def plan_jobs(

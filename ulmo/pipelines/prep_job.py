@@ -18,6 +18,7 @@ from ulmo.config import PrepSettings
 from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
 from ulmo.pipelines.prep_writer import Disk, TileWriter
+from ulmo.pipelines.way import Way
 from ulmo.preprocessing.audio import (
     Meter,
     Recording,
@@ -58,7 +59,7 @@ def run_job(job: Job, disk: Disk) -> None:
         for path, size in zip(job.paths, job.sizes, strict=True):
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            way = _Way(size)
+            way = Way(size)
             try:
                 row = _prepare_recording(job, path, frontend, tiles, way)
             except RefusedError as refusal:
@@ -89,35 +90,7 @@ class _Counted:
         self.count += 1
 
 
-class _Way:
-    """How far a recording has come, in bytes of its file."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._frames = 0
-        self._told = 0
-
-    def follow(self, recording: Recording, passes: int) -> None:
-        """Listen to one of so many passes over the recording."""
-        total = max(recording.frames, 1) * passes
-
-        def heard(frames: int) -> None:
-            self._frames += frames
-            self._tell(min(self._size * self._frames // total, self._size))
-
-        recording.heard = heard
-
-    def end(self) -> None:
-        """It is done, however far it came."""
-        self._tell(self._size)
-
-    def _tell(self, done: int) -> None:
-        if done > self._told:
-            progressed(done - self._told)
-            self._told = done
-
-
-def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted, way: _Way) -> Row:
+def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted, way: Way) -> Row:
     """Write one recording's tiles and their views; its own row is returned."""
     with open_recording(job.audio_dir / path) as recording:
         channels = channel_list(job.settings.channels, recording.channels)

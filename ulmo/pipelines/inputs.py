@@ -1,0 +1,45 @@
+"""Recordings below a folder, and what each is known again by."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import google_crc32c
+
+from ulmo.config import UserError
+from ulmo.preprocessing.audio import find_recordings
+
+END_BYTES = 4096
+"""Bytes at either end of a file by which it is known again."""
+
+
+class InputFile(NamedTuple):
+    """A recording as the plan knows it."""
+
+    path: Path  # below AUDIO_DIR
+    size: int
+    mtime_ns: int
+    ends: int
+    """CRC-32C of its first and last bytes: two recorders give files of one name and size."""
+
+
+def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:
+    """Every sound file below the folder, in a fixed order."""
+    if not audio_dir.is_dir():
+        raise UserError(f"{audio_dir} is not a folder")
+    found = find_recordings(audio_dir, skip=out_dir)
+    if not found:
+        raise UserError(f"no recordings below {audio_dir} (.wav, .flac, .ogg and others)")
+    return [input_file(audio_dir, path) for path in found]
+
+
+def input_file(audio_dir: Path, path: Path) -> InputFile:
+    """A recording, by its path below a folder; one that cannot be read has nothing."""
+    try:
+        status = (audio_dir / path).stat()
+        with (audio_dir / path).open("rb") as file:
+            ends = file.read(END_BYTES)
+            file.seek(max(status.st_size - END_BYTES, 0))
+            ends += file.read(END_BYTES)
+    except OSError:
+        return InputFile(path, 0, 0, 0)
+    return InputFile(path, status.st_size, status.st_mtime_ns, int(google_crc32c.value(ends)))
