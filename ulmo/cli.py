@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import click
 
@@ -68,12 +68,6 @@ def _frontends() -> list[str]:
 
 
 def _formats() -> list[str]:
-    from ulmo.pipelines.tokenize import FORMATS
-
-    return list(FORMATS)
-
-
-def _written_formats() -> list[str]:
     from ulmo.formats import FORMATS
 
     return list(FORMATS)
@@ -275,42 +269,98 @@ def inspect_(bundle: Path, as_json: bool) -> None:
 
 @ulmo.command(context_settings=CONTEXT)
 @click.version_option(__version__)
-@click.argument("files", type=PATH, nargs=-1, required=True, metavar="FILE...")
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILE|FOLDER...")
 @click.option("--tokenizer", type=PATH, metavar="BUNDLE", help="As in RUN_DIR/tokenizer.")
 @click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")
+@click.option("--out-dir", type=PATH, help="Folder, which mirrors the folders of FOLDER.")
 @click.option("--format", "file_format", type=Lazy(_formats), default="npy", show_default=True)
 @click.option("--channels", help="mix, each or N from 0.  [default: as the tokenizer was trained]")
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: as many as cores.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Of a process; 0: all cores.")
+@click.option("--batch-size", type=click.IntRange(1, 1024), default=1, help="Windows at once.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
+@click.option("--timeline", is_flag=True, help="One file of all, with <gap> where none was made.")
+@settings_options(ClockSettings)
+@click.option(
+    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
+)
+@click.option("--min-columns", type=click.IntRange(1), default=1, help="Label no shorter runs.")
 @guarded
 def tokenize(
-    files: tuple[Path, ...],
+    sources: tuple[Path, ...],
     tokenizer: Path | None,
     out: Path | None,
-    file_format: str,
+    out_dir: Path | None,
     channels: str | None,
+    workers: int | None,
     threads: int,
+    device: Literal["cpu", "cuda"],
+    timeline: bool,
+    ids: frozenset[int] | None,
+    min_columns: int,
+    **flags: Any,
 ) -> None:
-    """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band)."""
-    from ulmo.pipelines.tokenize import plan_outputs, tokenize_files
-    from ulmo.report import tokenized_line
+    """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band).
+
+    Of a FOLDER, all recordings below it; with a folder as output, run it again to go on after an
+    interruption.
+    """
+    from ulmo.formats.writer import Options
+    from ulmo.pipelines import tokenize as pipeline
+    from ulmo.pipelines.tokenize_job import How
+    from ulmo.report import TokenizeProgress, timeline_line, tokenize_summary, tokenized_line
     from ulmo.tokenizer import load_tokenizer
 
-    plan_outputs(files, out)
-    results = tokenize_files(
-        load_tokenizer(tokenizer, threads=threads),
-        files,
-        out=out,
-        file_format=file_format,
-        channels=channels,
-        done=lambda result: click.echo(tokenized_line(result), err=not result.outputs),
+    out = _one_output(out, out_dir, flags["file_format"])
+    clock = ClockSettings.read(given(flags, ClockSettings))
+    loaded = load_tokenizer(tokenizer, threads=threads, device=device)
+    how = How(
+        options=Options(ids, min_columns),
+        channels=channels or loaded.manifest.prep.channels,
+        clock=clock,
+        **flags,
     )
-    refused = any(result.verdict.status == "refused" for result in results)
-    sys.exit(SOME_REFUSED if refused else 0)
+    many = timeline or any(source.is_dir() for source in sources)
+    joined = None
+    with TokenizeProgress() as progress:
+
+        def done(result: Any) -> None:
+            if not many or not result.outputs:
+                progress.line(tokenized_line(result), error=not result.outputs)
+
+        listener = pipeline.Listener(progress.begin, done)
+        if timeline:
+            if out is None:
+                raise UserError("--timeline makes one file of all: name it with --out")
+            results, joined = pipeline.tokenize_timeline(
+                loaded, sources, how, out=out, workers=workers, listener=listener
+            )
+        else:
+            results = pipeline.tokenize_files(
+                loaded, sources, how, out=out, workers=workers, listener=listener
+            )
+    if many:
+        click.echo(tokenize_summary(results, None if timeline else out))
+    if joined:
+        click.echo(timeline_line(joined))
+    sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
+
+
+def _one_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:
+    if out_dir is None:
+        return out
+    from ulmo.pipelines.tokenize_plan import is_file_name
+
+    if out is not None:
+        raise UserError("--out and --out-dir are two outputs: give one")
+    if is_file_name(out_dir, file_format):
+        raise UserError(f"--out-dir {out_dir} is named as a file: use --out, or another name")
+    return out_dir
 
 
 @ulmo.command(context_settings=CONTEXT)
 @click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
-@click.option("--format", "file_format", type=Lazy(_written_formats), required=True)
+@click.option("--format", "file_format", type=Lazy(_formats), required=True)
 @click.option(
     "--out",
     type=PATH,

@@ -2,8 +2,10 @@
 
 import math
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from ulmo.pipelines.evaluate import Evaluation
     from ulmo.pipelines.prep import PrepSummary
     from ulmo.pipelines.show import Shown
-    from ulmo.pipelines.tokenize import Tokenized
+    from ulmo.pipelines.timeline_file import Timeline
+    from ulmo.pipelines.tokenize_job import Tokenized
     from ulmo.pipelines.train import TrainSummary
 
 SHOWN_REFUSALS = 10
@@ -56,6 +59,31 @@ class PrepProgress(Progress):
             self.bar.update(size)
 
         return advance
+
+
+class TokenizeProgress(Progress):
+    """Bytes of input that are tokenized, and how much faster than they sound."""
+
+    def begin(self, total: int) -> Callable[[int, int], None]:
+        """Show the bar, unless it is all over in a second; what is returned moves it."""
+        self.open(total, desc="tokenizing", unit="B", unit_scale=True, delay=1)
+        begun = time.monotonic()
+        heard = 0
+
+        def advance(size: int, milliseconds: int) -> None:
+            nonlocal heard
+            heard += milliseconds
+            speed = heard / 1000 / max(time.monotonic() - begun, 1e-3)
+            self.bar.set_postfix_str(f"{speed:.0f} times real time", refresh=False)
+            self.bar.update(size)
+
+        return advance
+
+    def line(self, text: str, *, error: bool = False) -> None:
+        """Write a line above the bar."""
+        if self.bar is not None:
+            self.bar.clear()
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 class BatchProgress(Progress):
@@ -184,13 +212,39 @@ def shown_lines(shown: "Shown") -> str:
 
 def tokenized_line(result: "Tokenized") -> str:
     """One line a recording."""
-    if result.verdict.status == "refused":
+    if not result.outputs:
         return f"{result.source}: refused: {result.verdict.reason} ({result.detail})"
     outputs = ", ".join(str(path) for path in result.outputs)
-    note = f" [{result.verdict.status}: {result.detail}]" if result.detail else ""
+    notes = [f"{result.verdict.status}: {result.detail}"] if result.detail else []
+    notes += ["was there already"] if result.reused else []
     return (
         f"{result.source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
-        f" -> {outputs}{note}"
+        f" -> {outputs}" + "".join(f" [{note}]" for note in notes)
+    )
+
+
+def tokenize_summary(results: "Sequence[Tokenized]", out: Path | None) -> str:
+    """What became of many recordings."""
+    counts = Counter(result.verdict.status for result in results)
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    reused = sum(result.reused for result in results)
+    hours = sum(result.seconds for result in results) / 3600
+    tokens = sum(result.columns * result.bands * len(result.outputs) for result in results)
+    lines = [
+        f"recordings  {len(results)} ({told}), {hours:.2f} hours"
+        + (f"; {reused} were there already" if reused else ""),
+        f"tokens      {tokens}",
+    ]
+    if out is not None:
+        lines.append(f"output      {out}, with recordings.parquet over all")
+    return "\n".join(lines)
+
+
+def timeline_line(timeline: "Timeline") -> str:
+    """What a timeline came to."""
+    return (
+        f"{timeline.recordings} recordings, {timeline.gaps} gaps of {timeline.gap_seconds:.1f} s "
+        f"in all -> {timeline.columns} x {timeline.bands} tokens -> {timeline.output}"
     )
 
 

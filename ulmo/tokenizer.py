@@ -61,6 +61,16 @@ class Tokenizer:
         return Vocabulary(self.manifest.model.codebook_size)
 
     @property
+    def edges_hz(self) -> NDArray[np.float64]:
+        """Hertz, (bands + 1,): band b of the tokens lies between edges b and b + 1."""
+        return band_edges(self._frontend.frequencies, self.manifest.model.frequency_stride)
+
+    @property
+    def maker(self) -> tuple[Path, str, int, Device]:
+        """Folder and fingerprint of the bundle, threads and device: enough to open it again."""
+        return self._bundle.folder, self.manifest.fingerprint, self._threads, self._device
+
+    @property
     def latency_seconds(self) -> float:
         """Sound that `stream` must hear from a column's first frame on before it is certain.
 
@@ -230,7 +240,7 @@ class Tokenizer:
             distances=columns.distances,
             sample_rate=prep.sample_rate,
             hop=hop,
-            edges_hz=band_edges(self._frontend.frequencies, model.frequency_stride),
+            edges_hz=self.edges_hz,
             frames=frames,
             start=first * hop,
             start_utc=start_utc,

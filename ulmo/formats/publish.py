@@ -8,10 +8,13 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json
+from ulmo.formats.runs import RunWriter
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.formats.writer import PLAIN, Options, Writer
 
 STEM = ".tokens"
+MOST_IDS = 1 << 16
+"""Ids are written as uint16."""
 
 
 class Outputs(NamedTuple):
@@ -64,3 +67,17 @@ def publish_tokens(
             file.write(vocabulary_json(writer.header.codebook_size).encode())
     with publish(outputs.header) as file:
         file.write(header_json(writer.headers))
+
+
+def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
+    """Refuse options that the format has no use for, and ids that are not in the vocabulary."""
+    if options == PLAIN:
+        return
+    if not issubclass(FORMATS[file_format].writer, RunWriter):
+        raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
+    if options.min_columns < 1:
+        raise UserError("--min-columns must be at least 1")
+    wrong = sorted(set(options.ids or ()).difference(range(vocabulary or MOST_IDS)))
+    if wrong:
+        last = (vocabulary or MOST_IDS) - 1
+        raise UserError(f"--ids {wrong[0]} is no id of this tokenizer: they are 0 to {last}")

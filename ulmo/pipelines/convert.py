@@ -9,8 +9,7 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import TokensHeader, read_header
-from ulmo.formats.publish import Outputs, output_paths, publish_tokens
-from ulmo.formats.runs import RunWriter
+from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.pipelines.folders import make_folder
 from ulmo.tokens import read_npy_blocks
@@ -57,8 +56,7 @@ def convert(
     `out` is one file for formats that hold many recordings, else a folder. A file that cannot be
     read is refused and the rest go on; tokens of two tokenizers are a UserError.
     """
-    if options != PLAIN and not issubclass(FORMATS[file_format].writer, RunWriter):
-        raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
+    check_options(options, file_format)
     found = list_sources(sources)
     refused, good = [], []
     for source in found:
@@ -70,7 +68,7 @@ def convert(
     if not good:
         return refused
     _refuse_mixture(good)
-    _check_ids(options, good[0].header)
+    check_options(options, file_format, good[0].header.vocabulary.size)
     way = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
     for path, header, target in way(good, out, file_format, options):
@@ -149,15 +147,6 @@ def _refuse_mixture(sources: Sequence[Checked]) -> None:
             )
         if header.grid != expected.grid:
             raise UserError(f"{path} has another grid than {first.path}: tokenize it again")
-
-
-def _check_ids(options: Options, header: TokensHeader) -> None:
-    size = header.vocabulary.size
-    unknown = sorted(number for number in options.ids or () if not 0 <= number < size)
-    if unknown:
-        raise UserError(f"--ids {unknown[0]} is no id of this tokenizer: they are 0 to {size - 1}")
-    if options.min_columns < 1:
-        raise UserError("--min-columns must be at least 1")
 
 
 def _refuse_overwriting(outputs: Outputs, sources: Sequence[Checked]) -> None:

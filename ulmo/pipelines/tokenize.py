@@ -1,137 +1,156 @@
-"""ulmo-tokenize: recordings become files of tokens."""
+"""ulmo-tokenize: recordings become files of tokens.
+
+files and folders -> plan -> recordings, in this process or in several -> files of tokens
+                                              with --timeline: -> one file, gaps between them
+"""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.preprocessing.atomic import publish
-from ulmo.preprocessing.audio import (
-    RefusedError,
-    Verdict,
-    channel_list,
-    open_recording,
-    read_channel,
+from ulmo.formats import FORMATS
+from ulmo.formats.publish import STEM, check_options
+from ulmo.formats.writer import PLAIN
+from ulmo.pipelines.folders import make_folder
+from ulmo.pipelines.pool import Pool, Progress
+from ulmo.pipelines.timeline_file import Timeline, write_timeline
+from ulmo.pipelines.tokenize_job import (
+    How,
+    Maker,
+    Tokenized,
+    size_of,
+    tokenize_recording,
+    tokenize_with,
 )
+from ulmo.pipelines.tokenize_plan import Planned, is_file_name, plan_outputs
+from ulmo.preprocessing.clock import Clock
 from ulmo.tokenizer import Tokenizer
-from ulmo.tokens import NpyWriter
 
-SUFFIX = ".tokens.npy"
-FORMATS = {"npy": NpyWriter}
+FILES_PER_WORKER = 4
+"""Recordings for which another worker is worth its start, unless workers are asked for."""
+
+Done = Callable[[Tokenized], None]
 
 
-class Tokenized(NamedTuple):
-    """What became of one recording."""
+class Listener(NamedTuple):
+    """Who is told how a job goes."""
 
-    source: Path
-    outputs: list[Path]
-    verdict: Verdict
-    detail: str | None
-    seconds: float
-    columns: int
-    bands: int
+    begin: Callable[[int], Progress]
+    """Called with all bytes of input."""
+    done: Done
 
 
 def tokenize_files(
     tokenizer: Tokenizer,
-    files: Sequence[Path],
+    sources: Sequence[Path],
+    how: How,
     *,
     out: Path | None = None,
-    file_format: str = "npy",
-    channels: str | None = None,
-    done: Callable[[Tokenized], None],
+    workers: int | None = None,
+    listener: Listener,
 ) -> list[Tokenized]:
-    """Write the tokens of every file; one that is refused is reported, and the rest go on.
+    """Write the tokens of every recording; one that is refused is reported, and the rest go on.
 
-    `out` is a folder, or for one file the file to write; None writes beside each recording.
-    `channels` is `mix`, `each` or a number from 0; None: as the tokenizer was trained.
+    `sources` are files and folders, `out` is a folder, or for one recording the file to write;
+    None writes beside each. In a folder `out` there is a table of all recordings as well, and what
+    it tells of an earlier run is not done again.
     """
-    channels = channels or tokenizer.manifest.prep.channels
-    targets = plan_outputs(files, out)
-    for folder in {target.parent for target in targets.values()}:
-        _make_folder(folder)
-    results = []
-    for source, target in targets.items():
-        results.append(_tokenize_file(tokenizer, source, target, channels, FORMATS[file_format]))
-        done(results[-1])
-    return results
+    Clock.of(how.clock)
+    check_options(how.options, how.file_format, tokenizer.vocabulary.size)
+    plan = plan_outputs(sources, out, how.file_format)
+    for folder in {planned.target.parent for planned in plan}:
+        make_folder(folder)
+    if out is None or is_file_name(out, how.file_format):
+        return list(_tokenize(tokenizer, how, plan, workers, listener))
+    return _tokenize_folder(tokenizer, how, plan, out, workers, listener)
 
 
-def plan_outputs(files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
-    """Where the tokens of each file go: x.wav to x.tokens.npy.
+def tokenize_timeline(
+    tokenizer: Tokenizer,
+    sources: Sequence[Path],
+    how: How,
+    *,
+    out: Path,
+    workers: int | None = None,
+    listener: Listener,
+) -> tuple[list[Tokenized], Timeline | None]:
+    """Write the tokens of consecutive recordings to one file, with `<gap>` where there are none.
 
-    Where x.wav and x.flac would meet, both keep their full names (x.wav.tokens.npy). UserError
-    where two files would still be one.
+    Each recording is tokenized by itself, in a hidden folder beside `out`, which a job that was
+    killed finds again. Refused recordings are gaps; where all are, nothing is written.
     """
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file} is not a file")
-    unique = list(dict.fromkeys(files))
-    if out is not None and out.suffix == ".npy":
-        if len(unique) != 1:
-            raise UserError(f"--out {out} is one file, but {len(unique)} recordings were given")
-        targets = {unique[0]: out}
-    else:
-        targets = {file: (out or file.parent) / (file.stem + SUFFIX) for file in unique}
-        taken = Counter(targets.values())
-        for file, target in targets.items():
-            if taken[target] > 1:
-                targets[file] = target.with_name(file.name + SUFFIX)
-        clash = [target for target, count in Counter(targets.values()).items() if count > 1]
-        if clash:
-            raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
-    return targets
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}: set --out") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write to {folder}: set --out")
-
-
-def _tokenize_file(
-    tokenizer: Tokenizer, source: Path, target: Path, channels: str, writer_type: type[NpyWriter]
-) -> Tokenized:
-    outputs = []
-    columns = 0
-    bands = tokenizer.manifest.model.bands
-    try:
-        with open_recording(source) as recording:
-            chosen = channel_list(channels, recording.channels)
-            for channel in chosen:
-                path = target if len(chosen) == 1 else _channel_name(target, channel)
-                samples = partial(
-                    read_channel, recording, channel, tokenizer.manifest.prep.sample_rate
-                )
-                with publish(path) as file:
-                    writer = writer_type(file, bands)
-                    for part in tokenizer.columns(samples):
-                        writer.write(part.ids)
-                    columns = writer.close()
-                    if not columns:
-                        raise RefusedError("too_short", "there is less sound than a sample")
-                outputs.append(path)
-    except RefusedError as refusal:
-        verdict = Verdict("refused", refusal.reason)
-        return Tokenized(source, [], verdict, refusal.detail, 0.0, 0, bands)
-    return Tokenized(
-        source=source,
-        outputs=outputs,
-        verdict=recording.verdict,
-        detail=recording.detail,
-        seconds=recording.frames_read / recording.sample_rate,
-        columns=columns,
-        bands=bands,
+    if how.channels == "each":
+        raise UserError("a timeline has one channel: set --channels to mix, or to a number")
+    if not is_file_name(out, how.file_format):
+        raise UserError(
+            f"--timeline makes one file, and {out} is no name for one: "
+            f"set --out to NAME{FORMATS[how.file_format].suffixes[0]}"
+        )
+    parts = out.with_name(f".{out.name.partition(STEM)[0]}.parts")
+    alone = how._replace(file_format="npy", options=PLAIN)
+    check_options(how.options, how.file_format, tokenizer.vocabulary.size)
+    results = tokenize_files(
+        tokenizer, sources, alone, out=parts, workers=workers, listener=listener
     )
+    good = [result for result in results if result.outputs]
+    timeline = None
+    if good:
+        timeline = write_timeline(
+            good, [result.source for result in good], out, how.file_format, how.options
+        )
+    shutil.rmtree(parts, ignore_errors=True)
+    return results, timeline
 
 
-def _channel_name(target: Path, channel: int | None) -> Path:
-    """x.tokens.npy of channel 1 is x.ch1.tokens.npy; x.npy, given with --out, is x.ch1.npy."""
-    suffix = SUFFIX if target.name.endswith(SUFFIX) else target.suffix
-    return target.with_name(f"{target.name.removesuffix(suffix)}.ch{channel}{suffix}")
+def _tokenize_folder(
+    tokenizer: Tokenizer,
+    how: How,
+    plan: Sequence[Planned],
+    out: Path,
+    workers: int | None,
+    listener: Listener,
+) -> list[Tokenized]:
+    """The same with a report, which is also how a killed job goes on."""
+    from ulmo.pipelines.tokenize_report import Report, make_job
+
+    jobs = [make_job(planned, tokenizer.manifest.fingerprint, how) for planned in plan]
+    with Report(out) as report:
+        earlier = {job.planned: result for job in jobs if (result := report.done(job))}
+        left = [job for job in jobs if job.planned not in earlier]
+        for result in earlier.values():
+            listener.done(result)
+        fresh = _tokenize(tokenizer, how, [job.planned for job in left], workers, listener)
+        made = {}
+        for job, result in zip(left, fresh, strict=True):
+            report.add(job, result)
+            made[job.planned] = result
+        report.close(jobs)
+    return [earlier.get(planned) or made[planned] for planned in plan]
+
+
+def _tokenize(
+    tokenizer: Tokenizer,
+    how: How,
+    plan: Sequence[Planned],
+    workers: int | None,
+    listener: Listener,
+) -> Iterator[Tokenized]:
+    cores = os.cpu_count() or 1
+    if workers is None:
+        workers = min(cores, len(plan) // FILES_PER_WORKER)
+    workers = max(min(workers, len(plan)), 1)
+    if workers == 1:
+        job = partial(tokenize_recording, tokenizer, how)
+    else:
+        folder, fingerprint, threads, device = tokenizer.maker
+        maker = Maker(folder, fingerprint, threads or max(cores // workers, 1), device)
+        job = partial(tokenize_with, maker, how)
+    size = sum(size_of(planned.source) for planned in plan)
+    with Pool(workers, listener.begin(size)) as pool:
+        for result in pool.map(job, plan):
+            listener.done(result)
+            yield result

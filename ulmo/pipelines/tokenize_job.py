@@ -1,0 +1,182 @@
+"""One recording becomes files of tokens."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.bundle import read_bundle
+from ulmo.config import ClockSettings, JobError
+from ulmo.formats.header import TokensHeader, portable
+from ulmo.formats.publish import publish_tokens
+from ulmo.formats.writer import PLAIN, Options
+from ulmo.pipelines.tokenize_plan import Planned, channel_path
+from ulmo.pipelines.way import Way
+from ulmo.preprocessing.audio import (
+    Recording,
+    RefusedError,
+    Verdict,
+    channel_list,
+    open_recording,
+    read_channel,
+)
+from ulmo.preprocessing.clock import Clock, Start
+from ulmo.preprocessing.frontends import count_frames
+from ulmo.session import Device
+from ulmo.tokenizer import Tokenizer
+
+Array = NDArray[np.float32]
+
+
+class How(NamedTuple):
+    """What is the same for every recording of a job."""
+
+    file_format: str = "npy"
+    options: Options = PLAIN
+    channels: str = "mix"
+    batch_size: int = 1
+    clock: ClockSettings = ClockSettings()
+
+
+class Maker(NamedTuple):
+    """A tokenizer that another process can open."""
+
+    folder: Path
+    fingerprint: str
+    threads: int
+    device: Device
+
+
+class Tokenized(NamedTuple):
+    """What became of one recording."""
+
+    source: Path
+    outputs: list[Path]
+    verdict: Verdict
+    detail: str | None
+    seconds: float
+    columns: int
+    bands: int
+    sample_rate: int | None = None
+    """The recording's own."""
+    channels: int | None = None
+    frames: int = 0
+    """Samples of each channel that were read, at its own rate."""
+    frames_missing: int = 0
+    samples: int = 0
+    """The same at the tokenizer's rate."""
+    unknown: int = 0
+    start: Start | None = None
+    reused: bool = False
+    """True where it was tokenized already."""
+
+
+def tokenize_with(maker: Maker, how: How, planned: Planned) -> Tokenized:
+    """The same in a worker, which keeps its tokenizer from recording to recording."""
+    return tokenize_recording(_open(maker), how, planned)
+
+
+@lru_cache(maxsize=1)
+def _open(maker: Maker) -> Tokenizer:
+    bundle = read_bundle(maker.folder)
+    if bundle.manifest.fingerprint != maker.fingerprint:
+        raise JobError(f"{maker.folder} was replaced meanwhile: run the same command again")
+    return Tokenizer(bundle, threads=maker.threads, device=maker.device)
+
+
+def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Tokenized:
+    """Write the tokens of a recording, a file for each channel; one that is refused has none."""
+    way = Way(size_of(planned.source))
+    start = Clock.of(how.clock).start(planned.source)
+    outputs: list[Path] = []
+    try:
+        with open_recording(planned.source) as recording:
+            chosen = channel_list(how.channels, recording.channels)
+            way.follow(recording, len(chosen))
+            for channel in chosen:
+                path = planned.target
+                path = path if len(chosen) == 1 else channel_path(path, channel)
+                header = _header(tokenizer, planned.name, channel, start)
+                ended = _write(tokenizer, how, recording, header, path)
+                outputs.append(path)
+    except RefusedError as refusal:
+        bands = tokenizer.manifest.model.bands
+        verdict = Verdict("refused", refusal.reason)
+        return Tokenized(planned.source, [], verdict, refusal.detail, 0.0, 0, bands, start=start)
+    finally:
+        way.end()
+    return Tokenized(
+        source=planned.source,
+        outputs=outputs,
+        verdict=recording.verdict,
+        detail=recording.detail,
+        seconds=recording.frames_read / recording.sample_rate,
+        columns=ended.header.columns,
+        bands=ended.header.bands,
+        sample_rate=recording.sample_rate,
+        channels=recording.channels,
+        frames=recording.frames_read,
+        frames_missing=recording.frames_missing,
+        samples=ended.samples,
+        unknown=ended.header.unknown,
+        start=start,
+    )
+
+
+class _Ended(NamedTuple):
+    header: TokensHeader
+    samples: int
+
+
+def _write(
+    tokenizer: Tokenizer, how: How, recording: Recording, header: TokensHeader, path: Path
+) -> _Ended:
+    """Write the tokens of one channel as they come."""
+    samples = unknown = 0
+
+    def source() -> Iterator[Array]:
+        nonlocal samples
+        samples = 0
+        for block in read_channel(recording, header.channel, header.sample_rate):
+            samples += len(block)
+            yield block
+
+    with publish_tokens(path, how.file_format, how.options) as writer:
+        writer.begin(header)
+        for part in tokenizer.columns(source, batch_size=how.batch_size):
+            writer.write(part.ids)
+            unknown += int((part.ids == tokenizer.vocabulary.unk).sum())
+        if not writer.columns:
+            raise RefusedError("too_short", "there is less sound than a sample")
+        frames = count_frames(samples, header.frame_hop)
+        header = header.ended(columns=writer.columns, frames=frames, unknown=unknown)
+        writer.end(header)
+    return _Ended(header, samples)
+
+
+def _header(
+    tokenizer: Tokenizer, name: Path, channel: int | None, start: Start | None
+) -> TokensHeader:
+    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    return TokensHeader(
+        fingerprint=tokenizer.manifest.fingerprint,
+        sample_rate=prep.sample_rate,
+        hop=prep.hop_length * model.time_stride,
+        frame_hop=prep.hop_length,
+        edges_hz=tuple(tokenizer.edges_hz.tolist()),
+        codebook_size=model.codebook_size,
+        recording=portable(name),
+        channel=channel,
+        start_utc=start.utc if start else None,
+    )
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where it cannot be told."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
