@@ -166,7 +166,7 @@ class TokensHeader(Stream, Grid):
 class CorpusHeader(Grid):
     """Several recordings in one file, in its order."""
 
-    recordings: Annotated[tuple[Stream, ...], Field(max_length=1 << 20)]
+    recordings: Annotated[tuple[Stream, ...], Field(min_length=1, max_length=1 << 20)]
 
     @classmethod
     def of(cls, headers: Sequence[TokensHeader]) -> Self:
