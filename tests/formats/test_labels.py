@@ -60,6 +60,7 @@ def assert_same(found, expected):
     )
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:crowsetta")
 NAMES = {"raven": "x.tokens.selections.txt", "audacity": "x.tokens.labels.txt"}
 
 

@@ -156,7 +156,7 @@ def test_ids_that_do_not_fit_are_refused(name, ids, reason):
     writer.begin(begun(HEADER))
     with pytest.raises(ValueError, match=reason):
         writer.write(ids)
-    abandon(writer)
+    writer.abandon()
 
 
 class FileThatFails:
@@ -170,13 +170,6 @@ class FileThatFails:
     def flush(self): ...
 
 
-def abandon(writer):
-    """pyarrow writes a footer when it is thrown away."""
-    inner = getattr(writer, "_writer", None)
-    if inner is not None:
-        inner.close()
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_length_that_is_not_so_is_refused(name):
     writer = FORMATS[name].writer([FileThatFails()] * 2)
@@ -186,7 +179,7 @@ def test_a_length_that_is_not_so_is_refused(name):
         writer.end(HEADER)
     with pytest.raises(ValueError, match="to its end"):
         writer.close()
-    abandon(writer)
+    writer.abandon()
 
 
 def test_nothing_at_all_is_no_file():

@@ -32,7 +32,9 @@ class Parquet(RowWriter):
             import pyarrow.parquet as pq
 
             schema = rows_schema(self.header.grid)
-            self._writer = pq.ParquetWriter(self._files[0], schema, compression="zstd")
+            self._writer = pq.ParquetWriter(
+                self._files[0], schema, compression="zstd", write_page_checksum=True
+            )
 
     def _write_row(self, row: Row) -> None:
         self._rows.append(row)
@@ -59,6 +61,11 @@ class Parquet(RowWriter):
         }
         self._writer.write_table(pa.Table.from_pydict(columns, schema=schema))
         self._rows, self._ids = [], 0
+
+    def abandon(self) -> None:
+        """Keep pyarrow from writing a footer into a file that is closed by then."""
+        if self._writer is not None:
+            self._writer.is_open = False
 
     def _close(self) -> None:
         if self._rows:

@@ -129,7 +129,7 @@ def _read_parquet(path: Path, headers: Headers) -> Iterator[Ids]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             expected = rows_schema(headers[0].grid)
             found = file.schema_arrow
             if not found.equals(expected) or found.metadata != expected.metadata:
