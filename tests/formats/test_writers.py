@@ -61,20 +61,43 @@ GOLDEN = {
         + bytes.fromhex("0100000000000000 08 0100000000000000 0200000000000000")
         + bytes.fromhex("0a000000 0000000000000000 0000000000000000 0100000000000000"),
     ],
+    "audacity": ((".tokens.labels.txt",), False),
+}
+
+
+GOLDEN = {
+    "jsonl": [
+        b'{"recording":"a \\"b\\", c.wav","channel":1,"start_utc":"2026-03-01T23:59:59.999999Z",'
+        b'"start_s":0.0,"hop_s":0.16,"bands":3,"ids":[0,1,2,0,16,2,3,16,63],'
+        b'"unk_rate":0.2222222222222222,"fingerprint":"' + PRINT.encode() + b'"}\n'
+    ],
+    "csv": [
+        b"recording,channel,start_utc,start_s,fingerprint,id_0,id_1,id_2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-01T23:59:59.999999Z,0.0,' + PRINT.encode() + b",0,1,2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.159999Z,0.16,' + PRINT.encode() + b",0,16,2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.319999Z,0.32,' + PRINT.encode() + b",3,16,63\r\n"
+    ],
+    "bin": [bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300")],
+    "megatron": [
+        bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300"),
+        b"MMIDIDX\0\0"
+        + bytes.fromhex("0100000000000000 08 0100000000000000 0200000000000000")
+        + bytes.fromhex("0a000000 0000000000000000 0000000000000000 0100000000000000"),
+    ],
     "raven": [
         b"Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
         b"\tToken\tBegin UTC\n"
-        b"1\tSpectrogram 1\t2\t0.000000000\t0.160000000\t50.500\t1000.000\tc1"
+        b"1\tSpectrogram 1\t2\t0.000000000\t0.160000000\t50.500000\t1000.000000\tc1"
         b"\t2026-03-01T23:59:59.999999Z\n"
-        b"2\tSpectrogram 1\t2\t0.000000000\t0.320000000\t0.000\t50.500\tc0"
+        b"2\tSpectrogram 1\t2\t0.000000000\t0.320000000\t0.000000\t50.500000\tc0"
         b"\t2026-03-01T23:59:59.999999Z\n"
-        b"3\tSpectrogram 1\t2\t0.000000000\t0.320000000\t1000.000\t8000.000\tc2"
+        b"3\tSpectrogram 1\t2\t0.000000000\t0.320000000\t1000.000000\t8000.000000\tc2"
         b"\t2026-03-01T23:59:59.999999Z\n"
-        b"4\tSpectrogram 1\t2\t0.320000000\t0.360000000\t0.000\t50.500\tc3"
+        b"4\tSpectrogram 1\t2\t0.320000000\t0.360000000\t0.000000\t50.500000\tc3"
         b"\t2026-03-02T00:00:00.319999Z\n"
-        b"5\tSpectrogram 1\t2\t0.160000000\t0.360000000\t50.500\t1000.000\t<unk>"
+        b"5\tSpectrogram 1\t2\t0.160000000\t0.360000000\t50.500000\t1000.000000\t<unk>"
         b"\t2026-03-02T00:00:00.159999Z\n"
-        b"6\tSpectrogram 1\t2\t0.320000000\t0.360000000\t1000.000\t8000.000\t<id63>"
+        b"6\tSpectrogram 1\t2\t0.320000000\t0.360000000\t1000.000000\t8000.000000\t<id63>"
         b"\t2026-03-02T00:00:00.319999Z\n"
     ],
     "audacity": [
@@ -94,10 +117,10 @@ def test_golden_bytes(name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
-    columns=st.sampled_from([0, 1, 2, 50, 4095, 4096, 4097, 9000]),
-    cuts=st.lists(st.integers(0, 9000), max_size=6),
+    columns=st.sampled_from([0, 1, 2, 50, 4096, 4097]),
+    cuts=st.lists(st.integers(0, 4100), max_size=6),
     near=st.integers(-2, 2),
 )
 def test_how_the_ids_are_cut_changes_no_byte(name, columns, cuts, near):
