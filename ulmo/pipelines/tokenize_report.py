@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ulmo.config import Settings, UserError, fingerprint
-from ulmo.formats.header import portable
-from ulmo.pipelines.inputs import input_file
+from ulmo.pipelines.inputs import input_file, portable
 from ulmo.pipelines.tokenize_job import How, Tokenized
 from ulmo.pipelines.tokenize_plan import Planned
 from ulmo.preprocessing.audio import Verdict
