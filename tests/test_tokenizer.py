@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ulmo.encoding
 import ulmo.tokenizer
-from tests.tokenizers import HOP, PLANS, RATE, WINDOW, sound
+from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
 from ulmo.graph import decoder_graph
 from ulmo.preprocessing.audio import RefusedError
