@@ -5,7 +5,6 @@ x.tokens.json       TokensHeader of one recording, or CorpusHeader of several
 """
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -221,8 +220,3 @@ def _is_of_corpus(path: Path) -> bool:
         return "recordings" in json.loads(path.read_bytes())
     except (ValueError, RecursionError, TypeError):
         return False
-
-
-def portable(path: Path) -> str:
-    r"""A path as text that every format takes; bytes that are no UTF-8 as \xNN."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
