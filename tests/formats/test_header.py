@@ -17,7 +17,6 @@ from ulmo.formats.header import (
     Segment,
     TokensHeader,
     header_json,
-    portable,
     read_header,
     read_headers,
 )
@@ -215,8 +214,3 @@ def test_a_corpus_has_one_grid():
     corpus = CorpusHeader.of([header for header, _ in some()])
     assert corpus.grid == some()[0][0].grid
     assert corpus.bands == 3
-
-
-def test_any_path_becomes_text(tmp_path):
-    assert portable(tmp_path / "ä.wav").endswith("/ä.wav")
-    assert portable(tmp_path / "\udcff.wav").endswith("/\\xff.wav")
