@@ -71,6 +71,11 @@ class Tokenizer:
         return self._bundle.folder, self.manifest.fingerprint, self._threads, self._device
 
     @property
+    def hears_twice(self) -> bool:
+        """True where a recording is read to its end before its first token is made."""
+        return self.manifest.prep.normalization == "recording"
+
+    @property
     def latency_seconds(self) -> float:
         """Sound that `stream` must hear from a column's first frame on before it is certain.
 
@@ -125,7 +130,7 @@ class Tokenizer:
         Tokens. `latency_seconds` says how much sound must follow. UserError for a normalisation
         that must hear the recording's end first.
         """
-        if self.manifest.prep.normalization == "recording":
+        if self.hears_twice:
             raise UserError(
                 "this tokenizer normalises by the whole recording, which has no end yet: "
                 "use encode, or a tokenizer of normalization corpus"
@@ -141,8 +146,7 @@ class Tokenizer:
 
         `eager`: each column as soon as it is certain, not with its whole window.
         """
-        if not 1 <= batch_size <= MAX_BATCH:
-            raise UserError(f"batch_size must be from 1 to {MAX_BATCH}, not {batch_size}")
+        check_batch_size(batch_size)
         model = self.manifest.model
         levels = normalized_levels(
             source,
@@ -269,6 +273,12 @@ class Tokenizer:
 
         graph = decoder_graph(self.manifest.model, self._bundle.weights())
         return open_session(graph.to_bytes(), threads=self._threads, device=self._device)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """UserError for a batch that is not from 1 to 1024 windows."""
+    if not 1 <= batch_size <= MAX_BATCH:
+        raise UserError(f"batch_size must be from 1 to {MAX_BATCH}, not {batch_size}")
 
 
 class _Counter:

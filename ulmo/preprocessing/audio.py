@@ -261,18 +261,23 @@ class _Tail(io.RawIOBase):
         return self._raw.readinto(buffer)
 
 
+def check_channels(channels: str) -> None:
+    """UserError for what is neither `mix` nor `each` nor a number from 0."""
+    if not (channels in ("mix", "each") or (channels.isascii() and channels.isdecimal())):
+        raise UserError(f"channels must be mix, each or a number from 0, not {channels}")
+
+
 def channel_list(channels: str, available: int) -> list[int | None]:
     """Which streams a recording gives: None is the mean of all channels.
 
     `channels` is `mix`, `each` or a number from 0; a number that is not there is refused.
     Anything else is a UserError.
     """
+    check_channels(channels)
     if channels == "mix":
         return [None]
     if channels == "each":
         return list(range(available))
-    if not channels.isdecimal():
-        raise UserError(f"channels must be mix, each or a number from 0, not {channels}")
     if int(channels) >= available:
         raise RefusedError("no_channel", f"channel {channels} of {available} (0 is the first)")
     return [int(channels)]
