@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .peers
+PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -22,6 +24,18 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.frontends
 	$(BIN)/python -m benchmarks.prep
+	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON)
+
+# What benchmarks.tokenize is measured against, in a place of its own. moshi and snac come without
+# what they ask for: Mimi needs little of it, and an older torch, NumPy and huggingface-hub.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: Makefile
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet transformers==5.24.0 soundfile einops sentencepiece
+	$(PEERS)/bin/python -m pip install --quiet --no-deps moshi==0.2.13 snac==1.2.1
+	@touch $@
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,4 +44,4 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo_out .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) demo_out .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from benchmarks.material import sound
 from benchmarks.report import machine, publish, table
 
 
@@ -20,10 +21,8 @@ def make_recordings(folder: Path, count: int, seconds: int, rate: int) -> None:
     """Noise and a wandering tone, 16 bit, one channel."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    n = np.arange(seconds * rate)
     for number in range(count):
-        tone = np.sin(2 * np.pi * np.cumsum(1500 + 1000 * np.sin(n / rate + number)) / rate)
-        samples = 0.3 * tone + 0.02 * rng.standard_normal(len(n))
+        samples = sound(seconds, rate, rng=rng, phase=number)
         soundfile.write(folder / f"{number:04d}.wav", samples, rate, subtype="PCM_16")
 
 

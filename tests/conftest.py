@@ -4,7 +4,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from tests.tokenizers import HOP, PLANS, RATE
+from tests.small_tokenizers import HOP, PLANS, RATE
 from ulmo.bundle import build_bundle, write_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings

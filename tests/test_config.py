@@ -32,8 +32,8 @@ BOUNDS = {
         "sample_rate": ((100, 4_000_000), (99, 4_000_001)),
         "tile_size": ((8, 2048), (7, 2049, 0)),
         "hop_length": ((1, 1_000_000), (0, 1_000_001)),
-        "n_fft": ((16, 1 << 20, None), (15, (1 << 20) + 1)),
-        "win_length": ((2, 1 << 20, None), (1, (1 << 20) + 1)),
+        "n_fft": ((16, 1 << 17, None), (15, (1 << 17) + 1)),
+        "win_length": ((2, 1 << 17, None), (1, (1 << 17) + 1)),
         "fmin": ((0.0, 2e6, None), (-0.1, 2.1e6)),
         "fmax": ((0.1, 2e6, None), (0.0, 2.1e6)),
         "bins_per_octave": ((1, 512, None), (0, 513)),
@@ -139,7 +139,8 @@ def test_a_value_at_its_bound_is_taken(settings, name, value):
 
 @pytest.mark.parametrize(("settings", "name", "value"), cases(1))
 def test_a_value_beyond_is_refused_by_name(settings, name, value):
-    assert complaint(settings, {name: value}).startswith(f"{name} = {value!r}: ")
+    shown = repr(value) + ": " if len(repr(value)) <= 60 else repr(value)[:60]
+    assert complaint(settings, {name: value}).startswith(f"{name} = {shown}")
 
 
 @pytest.mark.parametrize("value", [0.09, 10.1, math.nan, math.inf, "wide"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.formats.streams import header_of, random_ids, save
 from ulmo.config import PrepSettings
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,16 @@ def test_every_module_is_in_a_room():
 def test_who_may_know_whom(name):
     ours = [found for found in imports_of(name) if found.module.split(".")[0] == "ulmo"]
     assert [found for found in ours if not is_allowed(found)] == []
+
+
+def test_formats_know_how_files_are_published_and_no_more_of_preprocessing():
+    found = {
+        found.module
+        for name in MODULES
+        for found in imports_of(name)
+        if found.room == "formats" and room_of(found.module) == "preprocessing"
+    }
+    assert found == {"ulmo.preprocessing.atomic"}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -260,3 +271,15 @@ def test_reading_a_bundle_needs_neither_onnx_nor_safetensors(make_bundle, tmp_pa
         "assert not {'onnx', 'safetensors', 'onnxruntime', 'pyarrow'} & sys.modules.keys()",
         bundle,
     )
+
+
+def test_formats_load_pyarrow_only_for_parquet():
+    run("import ulmo.formats.read, sys; assert 'pyarrow' not in sys.modules")
+
+
+def test_converting_is_light(tmp_path):
+    header = header_of(ids := random_ids(5))
+    path = save(tmp_path / "x.tokens.npy", "npy", [(header, ids)])
+    out = tmp_path / "x.tokens.parquet"
+    output = run(entry_point("ulmo"), "convert", path, "--format", "parquet", "--out", out)
+    assert output == f"{path}: 5 x 3 tokens -> {out}\n"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ulmo.encoding
-from tests.tokenizers import HOP, PLANS, RATE, WINDOW, sound
+from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
 from ulmo.preprocessing.frontends import FRONTENDS
 

@@ -1,5 +1,6 @@
 """The promise: the ids of a recording in pieces are those of the recording at once."""
 
+import io
 import subprocess
 import sys
 
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 import ulmo.encoding
 import ulmo.tokenizer
-from tests.tokenizers import HOP, PLANS, RATE, WINDOW, sound
+from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
 from ulmo.graph import decoder_graph
 from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.inverse import invert
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.tokenizer import load_tokenizer
 
@@ -170,6 +172,43 @@ def test_a_file_gives_the_tokens_of_its_samples(channel, mode, stereo, tokenizer
     assert len(expected.ids) == 50  # 6000 samples of 3 kHz: 200 frames in columns of 4
     assert_same(tokenizer.encode(path, channel=channel), expected)
     assert_same(tokenizer.encode(str(path), channel=channel), expected)
+
+
+def test_an_open_file_gives_the_tokens_of_the_file(stereo, tokenizer_of):
+    """From where it stands; a pipe, which cannot seek, too."""
+    path, _ = stereo
+    expected = tokenizer_of().encode(path, channel=1)
+    with path.open("rb") as file:
+        assert_same(tokenizer_of().encode(file, channel=1), expected)
+    held = io.BytesIO(b"before" + path.read_bytes())
+    held.seek(6)
+    assert_same(tokenizer_of().encode(held, channel=1), expected)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        assert_same(tokenizer_of().encode(cat.stdout, channel=1), expected)
+
+
+def test_an_open_file_that_is_no_sound_is_refused(tokenizer_of):
+    with pytest.raises(RefusedError) as caught:
+        tokenizer_of().encode(io.BytesIO(b"no sound"))
+    assert caught.value.reason == "not_audio"
+
+
+def test_a_device_that_is_not_there_is_one_line(tokenizer_of):
+    with pytest.raises(UserError, match="has no cuda: set device to cpu"):
+        load_tokenizer(bundle_of(tokenizer_of()).folder, device="cuda")
+
+
+@pytest.mark.parametrize("frontend", ["stft", "mel"])
+def test_resynthesis_is_of_the_decoded_levels(frontend, tokenizer_of):
+    tokenizer = tokenizer_of(frontend)
+    tokens = tokenizer.encode(sound(4000), sample_rate=RATE)
+    found = tokenizer.resynthesize(tokens, iterations=2)
+    assert found.shape == (tokens.frames * HOP,)
+    assert found.dtype == np.float32
+    plane = np.concatenate(list(tokenizer.decode(tokens)[..., 0]), axis=1)[:, : tokens.frames]
+    prep = tokenizer.manifest.prep
+    expected = invert(plane, prep, tokenizer.manifest.normalization, iterations=2)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_channels_differ(stereo, tokenizer_of):

@@ -52,9 +52,9 @@ class PrepSettings(Settings):
     """M: bins and frames of a tile. 224 divides by 16 and is the usual size of image encoders."""
     hop_length: Annotated[int, Field(ge=1, le=1_000_000)] = 160
     """Samples from frame to frame. 160: 10 ms at 16 kHz, so that 224 frames last 2.24 s."""
-    n_fft: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
+    n_fft: Annotated[int, Field(ge=16, le=1 << 17)] | None = None
     """FFT length. If left out: 2M for `stft`; for `mel` the least power of two that suits."""
-    win_length: Annotated[int, Field(ge=2, le=1 << 20)] | None = None
+    win_length: Annotated[int, Field(ge=2, le=1 << 17)] | None = None
     """Window length of `stft` and `mel`. If left out: n_fft where that is given, else 2M."""
     fmin: Annotated[float, Field(ge=0, le=2_000_000)] | None = None
     """Lowest frequency of `mel` (else 0), `cqt` and `cwt` (else sample_rate / 490: 32.7 Hz)."""

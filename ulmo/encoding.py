@@ -8,7 +8,9 @@ from the same numbers in the same order, whether its recording is read whole or 
 last columns, which see the recording's end, come from one window that ends there.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 import numpy as np
@@ -50,27 +52,60 @@ def encode_columns(
     *,
     batch_size: int = 1,
     eager: bool = False,
+    executor: Executor | None = None,
+    ahead: int = 0,
 ) -> Iterator[Columns]:
     """Columns of blocks (M, n) of normalised levels, each as soon as its window is complete.
 
     `eager`: as soon as the column itself is certain; its window is then computed again and again.
-    `batch_size` windows are encoded at once. Neither changes a bit.
+    `batch_size` windows are encoded at once. With an `executor`, `run` is called in its threads,
+    for up to `ahead` batches while later blocks are awaited. Nothing of this changes a bit.
     """
-    windows = _Windows(model)
+    pending: deque[_Pending] = deque()
+    for work in _works(blocks, _Windows(model), batch_size=batch_size, eager=eager):
+        pending.append(_Pending(work, executor.submit(run, work.tiles) if executor else None))
+        while len(pending) > ahead:
+            yield from _columns(pending.popleft(), run)
+    while pending:
+        yield from _columns(pending.popleft(), run)
+
+
+class _Work(NamedTuple):
+    """Windows to encode, and what is wanted of each."""
+
+    tiles: Array  # (batch, M, frames, 1)
+    kept: list[slice]  # columns of each window
+
+
+class _Pending(NamedTuple):
+    work: _Work
+    future: Future[Columns] | None
+
+
+def _columns(pending: _Pending, run: Run) -> Iterator[Columns]:
+    work, future = pending
+    encoded = future.result() if future else run(work.tiles)
+    for index, kept in enumerate(work.kept):
+        yield Columns(encoded.ids[index, kept], encoded.distances[index, kept])
+
+
+def _works(
+    blocks: Iterable[Array], windows: "_Windows", *, batch_size: int, eager: bool
+) -> Iterator[_Work]:
     for block in blocks:
         windows.add(block)
         while windows.complete >= batch_size:
-            yield from windows.encode(run, batch_size)
+            yield windows.take(batch_size)
         if eager and windows.certain > windows.given:
-            yield from windows.encode(run, 1)
+            yield windows.take(1)
     while windows.certain > windows.given:
-        yield from windows.encode(run, max(min(windows.complete, batch_size), 1))
+        yield windows.take(max(min(windows.complete, batch_size), 1))
     if windows.columns > windows.given:
-        yield windows.encode_end(run)
+        yield windows.take_end()
 
 
 class _Windows:
-    """The frames that are still needed, and what was given of them."""
+    """The frames that are still needed, and how many columns were given of them."""
 
     def __init__(self, model: ModelSettings) -> None:
         self._stride = model.time_stride
@@ -107,28 +142,26 @@ class _Windows:
         """Take some more frames."""
         self._held = np.concatenate([self._held, block], axis=1)
 
-    def encode(self, run: Run, count: int) -> Iterator[Columns]:
+    def take(self, count: int) -> _Work:
         """What is certain and was not given, of so many windows."""
         first = self.given // self._width
         starts = [self._start(window) for window in range(first, first + count)]
         tiles = np.stack([self._tile(start * self._stride, self._length) for start in starts])
-        encoded = run(tiles)
-        certain = self.certain
+        kept = []
         for index, start in enumerate(starts):
-            end = min(certain, (first + index + 1) * self._width)
-            kept = slice(self.given - start, end - start)
-            yield Columns(encoded.ids[index, kept], encoded.distances[index, kept])
+            end = min(self.certain, (first + index + 1) * self._width)
+            kept.append(slice(self.given - start, end - start))
             self.given = end
         self._forget()
+        return _Work(tiles, kept)
 
-    def encode_end(self, run: Run) -> Columns:
+    def take_end(self) -> _Work:
         """The last columns, whose view is cut off by the recording's end."""
         start = max(self.given - self._before, 0)
         frames = (self.columns - start) * self._stride
-        encoded = run(self._tile(start * self._stride, frames)[None])
         kept = slice(self.given - start, None)
         self.given = self.columns
-        return Columns(encoded.ids[0, kept], encoded.distances[0, kept])
+        return _Work(self._tile(start * self._stride, frames)[None], [kept])
 
     def _start(self, window: int) -> int:
         return max(window * self._width - self._before, 0)

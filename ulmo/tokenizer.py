@@ -4,16 +4,18 @@
     ids -> decoder -> tiles -> sound
 
 The ids of a recording are the same to the last one, whether it comes whole or in blocks, from a
-file or live, in windows one by one or many at once, on one thread or several (ulmo.encoding).
-Memory does not grow with its length.
+file or live, in windows one by one or many at once, on one thread or several: each window is
+computed by one thread, in the same order (ulmo.encoding). Memory does not grow with its length.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,8 @@ from ulmo.tokens import Tokens, band_edges
 from ulmo.vocabulary import Vocabulary
 
 MAX_BATCH = 1024
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Tokenizer:
@@ -45,9 +49,10 @@ class Tokenizer:
 
     def __init__(self, bundle: Bundle, *, threads: int = 0, device: Device = "cpu") -> None:
         self._bundle = bundle
-        self._threads = threads
+        self._asked_threads = threads
+        self._threads = threads or os.cpu_count() or 1
         self._device: Device = device
-        self._session = open_session(bundle.encoder, threads=threads, device=device)
+        self._session = open_session(bundle.encoder, device=device)
         self._frontend = build_frontend(self.manifest.prep)
 
     @property
@@ -67,8 +72,11 @@ class Tokenizer:
 
     @property
     def maker(self) -> tuple[Path, str, int, Device]:
-        """Folder and fingerprint of the bundle, threads and device: enough to open it again."""
-        return self._bundle.folder, self.manifest.fingerprint, self._threads, self._device
+        """Folder and fingerprint of the bundle, threads and device: enough to open it again.
+
+        Threads are as they were asked for: 0 leaves them to who opens it.
+        """
+        return self._bundle.folder, self.manifest.fingerprint, self._asked_threads, self._device
 
     @property
     def hears_twice(self) -> bool:
@@ -155,7 +163,16 @@ class Tokenizer:
             self.manifest.normalization,
             ready=ready_frames(model) if eager else None,
         )
-        return encode_columns(levels, self._run, model, batch_size=batch_size, eager=eager)
+        alone = eager or self._threads == 1
+        return encode_columns(
+            levels,
+            self._run,
+            model,
+            batch_size=batch_size,
+            eager=eager,
+            executor=None if alone else self._executor,
+            ahead=0 if alone else self._threads + 1,
+        )
 
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
         """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each by itself.
@@ -166,7 +183,9 @@ class Tokenizer:
         frames = np.arange(tiles.shape[2])
         sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
         padding = -tiles.shape[2] % self.manifest.model.time_stride
-        return self._run(np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0))))
+        padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
+        parts = list(self._map(self._run, np.array_split(padded, min(self._threads, len(tiles)))))
+        return Columns(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
     def decode(self, tokens: Tokens) -> Array:
         """Normalised tiles (n, M, M, 1) that the ids stand for; the last one is filled with 0."""
@@ -199,6 +218,15 @@ class Tokenizer:
     @property
     def _rate(self) -> int:
         return self.manifest.prep.sample_rate
+
+    @cached_property
+    def _executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, "ulmo")
+
+    def _map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
+        if self._threads == 1:
+            return map(function, arguments)
+        return self._executor.map(function, arguments)
 
     def _run(self, tiles: Array) -> Columns:
         return Columns(*self._session.run(["ids", "distances"], {"tiles": tiles}))
@@ -258,21 +286,25 @@ class Tokenizer:
         return np.concatenate(blocks, axis=1)[:, : tokens.frames]
 
     def _decoded(self, ids: Ids) -> Iterator[Array]:
+        """The spectrogram of the ids, in blocks (M, n)."""
         stride = self.manifest.model.time_stride
         before, after = self.manifest.model.decoder_time_context
-        for start in range(0, len(ids), WINDOW_COLUMNS):
+
+        def block(start: int) -> Array:
             first = max(start - before, 0)
-            window = ids[first : start + WINDOW_COLUMNS + after]
             columns = min(WINDOW_COLUMNS, len(ids) - start)
+            window = ids[first : start + WINDOW_COLUMNS + after]
             skipped = (start - first) * stride
-            yield self.decode_ids(window[None])[0, :, skipped : skipped + columns * stride, 0]
+            return self.decode_ids(window[None])[0, :, skipped : skipped + columns * stride, 0]
+
+        return self._map(block, range(0, len(ids), WINDOW_COLUMNS))
 
     @cached_property
     def _decoder(self) -> Any:
         from ulmo.graph import decoder_graph
 
         graph = decoder_graph(self.manifest.model, self._bundle.weights())
-        return open_session(graph.to_bytes(), threads=self._threads, device=self._device)
+        return open_session(graph.to_bytes(), device=self._device)
 
 
 def check_batch_size(batch_size: int) -> None:

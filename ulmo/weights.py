@@ -19,8 +19,8 @@ from ulmo.config import ModelSettings, kernel_size
 Weights = Mapping[str, NDArray[np.float32]]
 Shapes = dict[str, tuple[int, ...]]
 
-MAX_WEIGHTS_BYTES = 1 << 30
-"""Of all weights together: 230 times the default model."""
+MAX_WEIGHTS_BYTES = 1 << 27
+"""Of all weights together: 60 times the default model, and hashed in under a second."""
 MAX_FEATURES_BYTES = 1 << 30
 """Of the largest feature map of one tile. Default: 0.8 MB."""
 
@@ -64,8 +64,8 @@ def check_size(settings: ModelSettings) -> None:
     """Raise ValueError, with a remedy, for a model that no bundle may ask anybody to run."""
     if (size := count_bytes(weight_shapes(settings))) > MAX_WEIGHTS_BYTES:
         raise ValueError(
-            f"the model has {size / 2**30:.1f} GiB of weights, over the limit of "
-            f"{MAX_WEIGHTS_BYTES >> 30} GiB: set a smaller width or codebook_size"
+            f"the model has {size >> 20} MiB of weights, over the limit of "
+            f"{MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
         )
     cells, largest = settings.tile_size**2, 0
     for (rows, columns), channels in zip(

@@ -25,9 +25,8 @@ from tests.pipelines.recordings import (
     write,
 )
 from ulmo.pipelines import prep
-from ulmo.pipelines.inputs import list_inputs
+from ulmo.pipelines.inputs import list_inputs, portable
 from ulmo.pipelines.prep import plan_jobs, prepare
-from ulmo.pipelines.prep_job import portable
 from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.preprocessing.store import Manifest, TileStore
 from ulmo.preprocessing.tiles import count_tiles

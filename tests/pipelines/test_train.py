@@ -181,7 +181,7 @@ def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
 
 def test_a_model_too_large_for_a_bundle_is_refused_before_it_is_trained(tiny_tiles, tmp_path):
     model = {**MODEL, "width": 2048, "encoder_layers": 8}
-    with pytest.raises(UserError, match="GiB of weights, over the limit of 1 GiB: set a smaller"):
+    with pytest.raises(UserError, match="MiB of weights, over the limit of 128 MiB: set a smaller"):
         train(tiny_tiles, tmp_path / "run", model, SETTINGS, Silent())
     assert not (tmp_path / "run").exists()
 

@@ -5,7 +5,6 @@ x.tokens.json       TokensHeader of one recording, or CorpusHeader of several
 """
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,7 +97,7 @@ class Stream(Settings):
     """What is told of one recording."""
 
     recording: Name
-    """Its path as text, as the user gave it or below the folder that the user gave."""
+    """Its path as text: as the user gave it, or below the folder that the user gave."""
     channel: Annotated[int, Field(ge=0, le=9999)] | None = None
     """None: the mean of all."""
     start: Count = 0
@@ -166,7 +165,7 @@ class TokensHeader(Stream, Grid):
 class CorpusHeader(Grid):
     """Several recordings in one file, in its order."""
 
-    recordings: Annotated[tuple[Stream, ...], Field(max_length=1 << 20)]
+    recordings: Annotated[tuple[Stream, ...], Field(min_length=1, max_length=1 << 20)]
 
     @classmethod
     def of(cls, headers: Sequence[TokensHeader]) -> Self:
@@ -221,8 +220,3 @@ def _is_of_corpus(path: Path) -> bool:
         return "recordings" in json.loads(path.read_bytes())
     except (ValueError, RecursionError, TypeError):
         return False
-
-
-def portable(path: Path) -> str:
-    r"""A path as text that every format takes; bytes that are no UTF-8 as \xNN."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

@@ -60,8 +60,12 @@ def publish_tokens(
     with ExitStack() as stack:
         files = [stack.enter_context(publish(each)) for each in outputs.files]
         writer = kind.writer(files, options)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
     if corpus and kind.vocabulary:
         with publish(outputs.vocabulary) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())

@@ -129,8 +129,10 @@ def _read_parquet(path: Path, headers: Headers) -> Iterator[Ids]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(rows_schema(headers[0].grid), check_metadata=True):
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            expected = rows_schema(headers[0].grid)
+            found = file.schema_arrow
+            if not found.equals(expected) or found.metadata != expected.metadata:
                 raise ValueError("it has other columns, or another tokenizer's tokens")
             yield from _from_rows(_parquet_rows(file, headers[0].bands), headers)
     except (pa.ArrowException, OSError) as error:
@@ -193,6 +195,8 @@ def _bounded_lines(file: TextIO, bound: int) -> Iterator[str]:
     while line := file.readline(bound):
         if len(line) == bound:
             raise ValueError(f"a line is longer than {bound} characters")
+        if not line.endswith("\n"):
+            raise ValueError("its last line is cut")
         yield line
 
 

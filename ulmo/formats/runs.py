@@ -1,11 +1,15 @@
 """Runs of equal tokens in a band, found while a recording streams by."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from functools import cache, partial
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.formats.header import utc_text
+from ulmo.formats.vocabulary import token_text
 from ulmo.formats.writer import Ids, Writer
 
 Places = NDArray[np.int64]
@@ -20,6 +24,19 @@ class Run(NamedTuple):
     token: int
 
 
+class Label(NamedTuple):
+    """A run as text."""
+
+    begin: str
+    """In seconds."""
+    end: str
+    hertz: str
+    """Lower and upper edge of its band, a tab between."""
+    token: str
+    utc: str
+    """When it begins; empty where nothing tells it."""
+
+
 class RunWriter(Writer):
     """Finds runs, and holds one open run a band and no more.
 
@@ -28,8 +45,13 @@ class RunWriter(Writer):
     """
 
     many = False
+    decimals: ClassVar[int] = 6
+    """Of seconds."""
 
     def _begin(self) -> None:
+        highest = self.header.sample_rate / 2  # programs refuse what lies above
+        edges = pairwise(self.header.edges_hz)
+        self._bands = [f"{low:.6f}\t{min(high, highest):.6f}" for low, high in edges]
         self._open: Ids = np.full(self.header.bands, -1, np.int32)  # the id of each band's run
         self._since: Places = np.zeros(self.header.bands, np.int64)  # its first column
 
@@ -62,12 +84,20 @@ class RunWriter(Writer):
         return wanted
 
     def _write_runs(self, runs: Iterable[Run]) -> None:
-        raise NotImplementedError
+        header, decimals = self.header, self.decimals
+        begin = cache(lambda column: f"{header.seconds(column):.{decimals}f}")
+        end = cache(lambda column: f"{header.end_seconds(column):.{decimals}f}")
+        token = cache(partial(token_text, header.vocabulary))
+        utc = cache(lambda column: utc_text(time) if (time := header.utc(column)) else "")
+        lines = [
+            self._line(Label(begin(start), end(stop), self._bands[band], token(number), utc(start)))
+            for start, stop, band, number in runs
+        ]
+        self._files[0].write("".join(lines).encode())
 
-    def _hertz(self, band: int) -> tuple[float, float]:
-        """Edges of a band, below half the sample rate: programs refuse what lies above."""
-        low, high = self.header.edges_hz[band : band + 2]
-        return low, min(high, self.header.sample_rate / 2)
+    def _line(self, label: Label) -> str:
+        """A run as it is written, with its line end."""
+        raise NotImplementedError
 
 
 def _runs(starts: Places, ends: Places, bands: Places, tokens: Ids) -> Iterable[Run]:

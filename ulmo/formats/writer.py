@@ -93,6 +93,9 @@ class Writer:
             raise ValueError("no recording was written to its end")
         self._close()
 
+    def abandon(self) -> None:
+        """Write nothing more: the files are about to be thrown away."""
+
     def _begin(self) -> None: ...
 
     def _write(self, ids: Ids) -> None:

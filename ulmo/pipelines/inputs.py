@@ -1,5 +1,6 @@
 """Recordings below a folder, and what each is known again by."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,3 +44,8 @@ def input_file(audio_dir: Path, path: Path) -> InputFile:
     except OSError:
         return InputFile(path, 0, 0, 0)
     return InputFile(path, status.st_size, status.st_mtime_ns, int(google_crc32c.value(ends)))
+
+
+def portable(path: Path) -> str:
+    """A path as text that every file format takes; bytes that are no UTF-8 as \\xNN."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

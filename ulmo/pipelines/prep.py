@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, fingerprint
-from ulmo.pipelines.inputs import InputFile, list_inputs
+from ulmo.pipelines.inputs import InputFile, list_inputs, portable
 from ulmo.pipelines.pool import Pool
-from ulmo.pipelines.prep_job import portable, run_jobs
+from ulmo.pipelines.prep_job import run_jobs
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary

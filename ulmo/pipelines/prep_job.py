@@ -4,7 +4,6 @@ While the disk takes what one job has made, the next one is computed.
 """
 
 import math
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings
+from ulmo.pipelines.inputs import portable
 from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
 from ulmo.pipelines.prep_writer import Disk, TileWriter
@@ -196,8 +196,3 @@ def _refused(refusal: RefusedError) -> Row:
         "frames": 0,
         "frames_missing": 0,
     }
-
-
-def portable(path: Path) -> str:
-    """A path as text that every file format takes; bytes that are no UTF-8 as \\xNN."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

@@ -10,9 +10,10 @@ import numpy as np
 
 from ulmo.config import UserError
 from ulmo.formats import header
-from ulmo.formats.header import TokensHeader, portable, read_header
+from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import STEM, publish_tokens
 from ulmo.formats.writer import Ids, Options
+from ulmo.pipelines.inputs import portable
 from ulmo.pipelines.timeline import Recorded, Segment, gap_columns, lay_out, total_columns
 from ulmo.pipelines.tokenize_job import How, Tokenized
 from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ulmo.bundle import read_bundle
 from ulmo.config import ClockSettings, JobError
-from ulmo.formats.header import TokensHeader, portable
+from ulmo.formats.header import TokensHeader
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options
+from ulmo.pipelines.inputs import portable
 from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.pipelines.way import Way
 from ulmo.preprocessing.audio import (

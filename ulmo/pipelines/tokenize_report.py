@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from ulmo.config import Settings, UserError, fingerprint
-from ulmo.formats.header import portable, read_header
+from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths
-from ulmo.pipelines.inputs import input_file
+from ulmo.pipelines.inputs import input_file, portable
 from ulmo.pipelines.tokenize_job import How, Tokenized
 from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder

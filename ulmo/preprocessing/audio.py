@@ -28,6 +28,9 @@ MAX_AMPLITUDE = 1e6
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
 
+SYSTEM_ERROR = 2
+"""libsndfile's code for what the system, not the file, is to blame for."""
+
 Samples: TypeAlias = NDArray[np.float32]
 Status = Literal["ok", "repaired", "partial", "refused"]
 
@@ -206,7 +209,8 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except soundfile.LibsndfileError as error:
-        raise RefusedError("not_audio", str(error.error_string)) from None
+        reason = "unreadable" if error.code == SYSTEM_ERROR else "not_audio"
+        raise RefusedError(reason, str(error.error_string)) from None
     except OSError as error:
         raise RefusedError("unreadable", error.strerror or str(error)) from None
 

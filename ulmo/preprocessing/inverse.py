@@ -36,7 +36,7 @@ def invert(
     magnitudes, win_length, n_fft = MAGNITUDES[settings.frontend](power, settings)
     gain = np.float32(win_length / 4)  # of a full-scale sine: half the sum of a Hann window
     samples: Array = librosa.griffinlim(
-        magnitudes * gain,
+        np.pad(magnitudes * gain, ((0, 0), (0, 1))),  # librosa has a frame at the very end, too
         n_iter=iterations,
         hop_length=settings.hop_length,
         win_length=win_length,

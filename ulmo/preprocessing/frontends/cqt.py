@@ -55,11 +55,13 @@ class Cqt(FilterBank):
         rate, bins = settings.sample_rate, settings.tile_size
         fmin = settings.fmin or rate / CYCLES_TO_NYQUIST
 
-        def top(per_octave: int) -> float:
+        def octaves(per_octave: int) -> float:
+            """From fmin to the upper skirt of the highest filter."""
             skirt = 1 + 0.5 * HANN_BANDWIDTH / quality(per_octave)
-            return float(fmin * 2 ** ((bins - 1) / per_octave) * skirt)
+            return float((bins - 1) / per_octave + np.log2(skirt))
 
-        fitting = (n for n in range(1, 4 * bins + 1) if top(n) <= rate / 2)
+        room = np.log2(rate / 2 / fmin)
+        fitting = (n for n in range(1, 4 * bins + 1) if octaves(n) <= room)
         fewest = next(fitting, None)
         if fewest is None or fewest > 512:
             raise UserError(

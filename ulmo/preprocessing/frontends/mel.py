@@ -18,7 +18,7 @@ LINEAR_STEP = 200 / 3
 LOG_START = 1000.0
 LOG_STEP = np.log(6.4) / 27
 """Natural logarithm of frequency a mel above 1 kHz."""
-MAX_N_FFT = 1 << 20
+MAX_N_FFT = 1 << 17
 OVERSAMPLING = 2.75
 """FFT length over window length from which a longer FFT is interpolated: see `interpolated`."""
 TAPER_BETA = 20.0

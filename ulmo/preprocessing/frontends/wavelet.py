@@ -5,7 +5,7 @@
 A stage computes two levels at once, for a few dozen samples at a time, as one matrix product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -48,6 +48,13 @@ class Band(NamedTuple):
             start = index * self.decimation
             taps[start : start + len(self.taps)] += tap * self.taps
         return Band(taps, self.decimation * after.decimation)
+
+
+class Place(NamedTuple):
+    """When a band's coefficients stand, in samples."""
+
+    step: int
+    delay: float
 
 
 def wavelet_bands(settings: PrepSettings) -> tuple[Band, Band]:
@@ -149,10 +156,13 @@ class Wavelet:
         self,
         settings: PrepSettings,
         cascade: Cascade,
-        bands: Sequence[Band],
+        bands: Iterable[Band],
         coefficients: Callable[[Array], list[Array]],
     ) -> None:
-        """`bands` are those of `coefficients`, which gives (coefficients,) of each, flat."""
+        """`bands` are those of `coefficients`, which gives (coefficients,) of each, flat.
+
+        Their filters can be long: each is looked at and forgotten.
+        """
         self.hop_length = hop = settings.hop_length
         unit = cascade.unit
         period = unit // gcd(hop, unit)  # frames after which hop and units meet again
@@ -163,17 +173,17 @@ class Wavelet:
             )
         periods = min(BLOCK_SAMPLES // hop, BLOCK_CELLS // settings.tile_size) // period
         self.block_frames = period * max(periods, 1)
-        self._bands = len(bands)
         self._coefficients = coefficients
-        delays = [band.delay for band in bands]
+        places = [Place(band.decimation, band.delay) for band in bands]
+        self._bands = len(places)
         first = -int(np.ceil((hop / 2 + unit) / unit))
-        latest = (self.block_frames - 0.5) * hop + unit + max(delays)
+        latest = (self.block_frames - 0.5) * hop + unit + max(place.delay for place in places)
         whole = STEP // cascade.stages[-1].decimation  # units in a step of the last stage
         units = -(-(int(np.ceil(latest / unit)) - first) // whole) * whole
-        self._lay = _lay(bands, delays, units * unit, first * unit, self.block_frames, hop)
+        self._lay = _lay(places, units * unit, first * unit, self.block_frames, hop)
         self.left = cascade.history - first * unit
         self.right = (first + units) * unit - (self.block_frames - 1) * hop
-        self._rows = np.arange(settings.tile_size) * len(bands) // settings.tile_size
+        self._rows = np.arange(settings.tile_size) * len(places) // settings.tile_size
         self._share = (1 / np.bincount(self._rows))[self._rows, None].astype(np.float32)
 
     def power(self, segment: Array) -> Array:
@@ -186,8 +196,7 @@ class Wavelet:
 
 
 def _lay(
-    bands: Sequence[Band],
-    delays: Sequence[float],
+    places: Sequence[Place],
     samples: int,
     first: int,
     frames: int,
@@ -202,8 +211,7 @@ def _lay(
 
     edges = (np.arange(frames + 1) - 0.5) * hop_length
     blocks = []
-    for band, delay in zip(bands, delays, strict=True):
-        step = band.decimation
+    for step, delay in places:
         times = first + np.arange(samples // step) * step + step - 1 - delay
         low = np.searchsorted(edges, times - step, side="right") - 1
         high = np.searchsorted(edges, times + step, side="left")

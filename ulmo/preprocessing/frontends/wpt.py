@@ -1,5 +1,7 @@
 """Wavelet packets: M bands of one width, in the order of their frequency."""
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import ceil, log2
 
 import numpy as np
@@ -9,6 +11,9 @@ from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
 
 Array = NDArray[np.float32]
+
+MAX_TAPS = 1 << 28
+"""Of all packets' filters, at most: their delays take some seconds to find."""
 
 
 class Wpt(Wavelet):
@@ -33,13 +38,13 @@ class Wpt(Wavelet):
         self._wanted = [settings.tile_size]
         for stage in reversed(stages):
             self._wanted.insert(0, -(-self._wanted[0] // stage.decimation))
-        bands = [Band(np.ones(1), 1)]
-        for stage, wanted in zip(stages, self._wanted[1:], strict=True):
-            bands = [
-                band.then(branch)
-                for index, band in enumerate(bands)
-                for branch in (stage.bands if index % 2 == 0 else stage.bands[::-1])
-            ][:wanted]
+        if 2**level * len(low.taps) * settings.tile_size > MAX_TAPS:
+            raise UserError(
+                f"wavelet_level {level} makes filters of {2**level * len(low.taps)} taps, too long "
+                f"for {settings.tile_size} of them: set wavelet_level to {fewest}, or a smaller "
+                "tile_size"
+            )
+        bands = islice(_leaves(Band(np.ones(1), 1), 0, stages), settings.tile_size)
         super().__init__(settings, self._cascade, bands, self._analyse)
         width = settings.sample_rate / 2 ** (level + 1)
         self.frequencies = (np.arange(settings.tile_size) + 0.5) * width
@@ -57,6 +62,17 @@ class Wpt(Wavelet):
             rows = split.reshape(found.shape[0] * stage.decimation, -1)[:, drop:]
             rows = rows[: self._wanted[index + 1]]
         return [rows]
+
+
+def _leaves(band: Band, index: int, stages: Sequence[Stage]) -> Iterator[Band]:
+    """The packets below a branch, the lowest first; no more than one is held of each level."""
+    if not stages:
+        yield band
+        return
+    stage, *below = stages
+    branches = stage.bands if index % 2 == 0 else stage.bands[::-1]
+    for number, branch in enumerate(branches):
+        yield from _leaves(band.then(branch), number, below)
 
 
 def _packets(halves: list[Band]) -> list[Band]:

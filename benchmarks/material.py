@@ -1,0 +1,50 @@
+"""What is measured: sounds, and a tokenizer at the default settings."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ulmo.bundle import build_bundle, write_bundle
+from ulmo.card import Card
+from ulmo.config import ModelSettings, PrepSettings
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.weights import weight_shapes
+
+
+def sound(
+    seconds: float, rate: int, *, rng: np.random.Generator, phase: int = 0
+) -> NDArray[np.float64]:
+    """Noise and a wandering tone."""
+    n = np.arange(round(seconds * rate))
+    tone = np.sin(2 * np.pi * np.cumsum(1500 + 1000 * np.sin(n / rate + phase)) / rate)
+    return 0.3 * tone + 0.02 * rng.standard_normal(len(n))
+
+
+def write_sound(path: Path, seconds: float, rate: int, *, repeated: int = 1) -> Path:
+    """A WAV file of 16 bit and one channel: a sound, so many times."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.round(sound(seconds, rate, rng=np.random.default_rng(0)) * 32767)
+    with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
+        for _ in range(repeated):
+            file.write(samples.astype(np.int16))
+    return path
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """A bundle at the default settings, of random weights: speed does not depend on them."""
+    model, rng = ModelSettings(), np.random.default_rng(0)
+    built = build_bundle(
+        prep=PrepSettings(),
+        normalization=Normalization(offset=-45.5, scale=17.25),
+        model=model,
+        weights={
+            name: rng.normal(0, math.sqrt(2 / math.prod(shape[:-1])), shape).astype(np.float32)
+            for name, shape in weight_shapes(model).items()
+        },
+        card=Card(notes="Trained on nothing."),
+    )
+    write_bundle(folder, built)
+    return folder

@@ -1,0 +1,81 @@
+"""Tokenizing beside its peers: speed, start, a day of sound, and live. Two threads each.
+
+    python -m benchmarks.tokenize [--only speed,start,day,stream]
+
+A run of all parts rewrites docs/benchmarks.md; one of some only shows them.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.day import measure_day
+from benchmarks.material import write_tokenizer
+from benchmarks.peers import THREADS, check_peers
+from benchmarks.report import machine, publish
+from benchmarks.speed import measure_speed
+from benchmarks.start import measure_start
+from benchmarks.stream import measure_stream
+
+Part = Callable[[Path, Path, argparse.Namespace], str]
+"""Gets a folder to work in, and a tokenizer's."""
+
+PARTS: dict[str, Part] = {
+    "speed": lambda work, bundle, options: measure_speed(
+        work,
+        bundle,
+        seconds=options.seconds,
+        peer_seconds=options.peer_seconds,
+        turns=options.turns,
+        python=options.peers_python,
+    ),
+    "start": lambda work, bundle, options: measure_start(work, bundle, turns=options.turns),
+    "day": lambda work, bundle, options: measure_day(work, bundle, hours=options.hours),
+    "stream": lambda work, bundle, options: measure_stream(
+        bundle, seconds=options.seconds, live_seconds=options.live_seconds
+    ),
+}
+
+
+def parts(text: str) -> list[str]:
+    """Names of parts between commas."""
+    names = text.split(",")
+    if not set(names) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(PARTS)}")
+    return [name for name in PARTS if name in names]
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", type=parts, default=list(PARTS), help="Parts, with commas.")
+    parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers.")
+    parser.add_argument("--seconds", type=float, default=60, help="Of sound: speed, stream.")
+    parser.add_argument("--peer-seconds", type=float, default=10, help="Of the peers' sound.")
+    parser.add_argument("--live-seconds", type=float, default=20, help="Of the live stream.")
+    parser.add_argument("--hours", type=float, default=24, help="Of the day: 0.115 GB each.")
+    parser.add_argument("--turns", type=int, default=7, help="Of speed and start.")
+    parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
+    options = parser.parse_args()
+    if "speed" in options.only:
+        check_peers(options.peers_python)
+    found = [
+        f"{machine('ulmo', 'onnxruntime', 'numpy', 'scipy', 'soundfile', 'tensorflow')} "
+        f"{os.cpu_count()} cores, {THREADS} threads for each."
+    ]
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        bundle = write_tokenizer(Path(folder) / "tokenizer")
+        for name in options.only:
+            found.append(PARTS[name](Path(folder), bundle, options))
+            print(found[-1], end="\n\n", flush=True)
+    if options.only == list(PARTS):
+        publish("ulmo-tokenize", "\n\n".join(found))
+
+
+if __name__ == "__main__":
+    main()

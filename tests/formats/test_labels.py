@@ -1,0 +1,129 @@
+"""Runs of equal tokens as Raven and Audacity show them, read by crowsetta."""
+
+from itertools import groupby
+
+import crowsetta
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.formats.streams import UTC_START, header_of, random_ids, save, written
+from ulmo.formats.vocabulary import token_text
+from ulmo.formats.writer import Options
+from ulmo.vocabulary import Vocabulary
+
+HOP_S = 0.16
+
+
+def runs_of(ids, options=Options()):  # noqa: B008
+    """(end, band, start, id) of each run, band by band, then sorted: the slow way."""
+    runs = []
+    for band in range(ids.shape[1]):
+        column = 0
+        for token, group in groupby(ids[:, band].tolist()):
+            length = len(list(group))
+            if length >= options.min_columns and (options.ids is None or token in options.ids):
+                runs.append((column + length, band, column, token))
+            column += length
+    return sorted(runs)
+
+
+def boxes_of(header, runs):
+    """(onset, offset, low, high, label) of each."""
+    end = header.frames * 0.01
+    return [
+        (
+            start * HOP_S,
+            min(stop * HOP_S, end),
+            header.edges_hz[band],
+            min(header.edges_hz[band + 1], 8000.0),
+            token_text(Vocabulary(16), token),
+        )
+        for stop, band, start, token in runs
+    ]
+
+
+def read(name, path):
+    reader = {
+        "raven": lambda: crowsetta.formats.bbox.Raven.from_file(path, annot_col="Token"),
+        "audacity": lambda: crowsetta.formats.bbox.AudBBox.from_file(path),
+    }[name]()
+    boxes = reader.to_bbox()
+    return reader.df, [(b.onset, b.offset, b.low_freq, b.high_freq, b.label) for b in boxes]
+
+
+def assert_same(found, expected):
+    assert [box[4] for box in found] == [box[4] for box in expected]
+    np.testing.assert_allclose(
+        [box[:4] for box in found], [box[:4] for box in expected], rtol=0, atol=1e-6
+    )
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:crowsetta")
+NAMES = {"raven": "x.tokens.selections.txt", "audacity": "x.tokens.labels.txt"}
+
+
+@pytest.mark.parametrize("filled", [1, 15, 16])
+@pytest.mark.parametrize("name", NAMES)
+def test_crowsetta_reads_every_run(name, filled, tmp_path):
+    ids = np.repeat(random_ids(300, seed=3), 2, axis=0)[1:]
+    header = header_of(ids, filled=filled)
+    path = save(tmp_path / NAMES[name], name, [(header, ids)])
+    frame, boxes = read(name, path)
+    assert_same(boxes, boxes_of(header, runs_of(ids)))
+    if name == "raven":
+        assert frame["Selection"].tolist() == list(range(1, len(boxes) + 1))
+        assert set(frame["View"]) == {"Spectrogram 1"}
+        assert set(frame["Channel"]) == {1}
+        assert "Begin UTC" not in frame
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=40)
+@given(
+    columns=st.integers(1, 40),
+    bands=st.integers(1, 4),
+    seed=st.integers(0, 99),
+    cuts=st.lists(st.integers(0, 40), max_size=5),
+    wanted=st.none() | st.frozensets(st.integers(0, 17), max_size=4),
+    least=st.integers(1, 4),
+)
+def test_chosen_runs(name, columns, bands, seed, cuts, wanted, least):
+    ids = random_ids(columns, bands, seed=seed, highest=3)
+    header = header_of(ids, filled=5)
+    options = Options(wanted, least)
+    (content,) = written(name, [(header, ids)], cuts, options)
+    lines = content.decode().splitlines()
+    if name == "raven":
+        found = [line.split("\t") for line in lines[1:]]
+        boxes = [(*map(float, row[3:7]), row[7]) for row in found]
+    else:
+        pairs = zip(lines[::2], lines[1::2], strict=True)
+        found = [[*first.split("\t"), *second.split("\t")] for first, second in pairs]
+        assert all(row[3] == "\\" for row in found)
+        boxes = [(*map(float, row[:2]), *map(float, row[4:]), row[2]) for row in found]
+    expected = boxes_of(header, runs_of(ids, options))
+    assert len(boxes) == len(expected)
+    if expected:
+        low = {edge: float(edge) for edge in header.edges_hz}
+        assert {box[2] for box in boxes} <= set(low)
+        assert_same(boxes, expected)
+
+
+def test_raven_knows_channel_and_time(tmp_path):
+    ids = np.array([[5], [5], [7]], np.int32)
+    header = header_of(ids, channel=3, start_utc=UTC_START)
+    path = save(tmp_path / NAMES["raven"], "raven", [(header, ids)])
+    frame, _ = read("raven", path)
+    assert frame["Channel"].tolist() == [4, 4]
+    times = ["2026-03-01T23:59:59.999999Z", "2026-03-02T00:00:00.319999Z"]
+    assert frame["Begin UTC"].tolist() == times
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_long_run_is_one_run(name):
+    ids = np.full((9000, 1), 4, np.int32)
+    (content,) = written(name, [(header_of(ids), ids)], [1, 4096, 8000])
+    assert content.count(b"\tc4") == 1
+    assert b"1440.000000" in content

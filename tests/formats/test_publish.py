@@ -1,0 +1,106 @@
+"""Outputs and what lies beside them: all there, or nothing."""
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.formats.streams import begun, save, some
+from ulmo.config import UserError
+from ulmo.formats import FORMATS
+from ulmo.formats.header import header_json, read_header
+from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.vocabulary import vocabulary_json
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "files", "header"),
+    [
+        ("npy", "a/x.tokens.npy", ["a/x.tokens.npy"], "a/x.tokens.json"),
+        ("npy", "x.npy", ["x.npy"], "x.json"),
+        ("jsonl", "x.y.tokens.jsonl", ["x.y.tokens.jsonl"], "x.y.tokens.json"),
+        ("megatron", "x.tokens.bin", ["x.tokens.bin", "x.tokens.idx"], "x.tokens.json"),
+        ("megatron", "x.tokens.idx", ["x.tokens.bin", "x.tokens.idx"], "x.tokens.json"),
+        ("megatron", "x.bin", ["x.bin", "x.idx"], "x.json"),
+        ("raven", "x.tokens.selections.txt", ["x.tokens.selections.txt"], "x.tokens.json"),
+        ("audacity", "x.labels.txt", ["x.labels.txt"], "x.json"),
+    ],
+)
+def test_names(name, path, files, header):
+    outputs = output_paths(Path(path), name)
+    assert [each.as_posix() for each in outputs.files] == files
+    assert outputs.header.as_posix() == header
+    assert outputs.vocabulary.as_posix() == header.removesuffix("json") + "vocabulary.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("parquet", "corpus"), ("jsonl", "x.json"), ("raven", "x.txt"), ("bin", "")]
+)
+def test_a_name_of_another_kind_is_refused(name, path):
+    with pytest.raises(UserError, match=rf"is no name for {name}: end it with \.tokens\."):
+        output_paths(Path("out", path), name)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_header_lies_beside_every_output(name, tmp_path):
+    suffixes = FORMATS[name].suffixes
+    recordings = some((5,))
+    save(tmp_path / f"x{suffixes[0]}", name, recordings)
+    assert names(tmp_path) == sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
+    assert read_header(tmp_path / "x.tokens.json") == recordings[0][0]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_vocabulary_lies_beside_a_corpus_to_train_on(name, tmp_path):
+    save(tmp_path / f"x{FORMATS[name].suffixes[0]}", name, some((5,)), corpus=True)
+    vocabulary = tmp_path / "x.tokens.vocabulary.json"
+    assert vocabulary.exists() == (name in {"parquet", "jsonl", "megatron", "bin"})
+    if vocabulary.exists():
+        assert vocabulary.read_text() == vocabulary_json(16)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_fails_leaves_nothing(name, tmp_path):
+    (header, ids), *_ = some((5,))
+    path = tmp_path / f"x{FORMATS[name].suffixes[0]}"
+
+    def fail():
+        with publish_tokens(path, name) as writer:
+            writer.begin(begun(header))
+            writer.write(ids)
+            raise KeyError("a bad recording")
+
+    with pytest.raises(KeyError, match="a bad recording"):
+        fail()
+    with pytest.raises(ValueError, match="to its end"), publish_tokens(path, name) as writer:
+        writer.begin(begun(header))
+    del writer
+    gc.collect()
+    assert names(tmp_path) == []
+
+
+def test_the_same_tokens_give_the_same_files(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name, kind in FORMATS.items():
+            recordings = some((5, 9)) if kind.many else some((5,))
+            save(tmp_path / folder / f"{name}{kind.suffixes[0]}", name, recordings, corpus=True)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_header_replaces_an_older_one_last(tmp_path, monkeypatch):
+    """A kill before the header leaves the old one, and reading tells that they disagree."""
+    path = save(tmp_path / "x.tokens.bin", "bin", some((5,)))
+    monkeypatch.setattr("ulmo.formats.publish.header_json", None)
+    with pytest.raises(TypeError):
+        save(path, "bin", some((6,)))
+    assert np.fromfile(path, np.uint16).size == 6 * 3 + 1
+    old = header_json([some((5,))[0][0]])
+    assert (tmp_path / "x.tokens.json").read_bytes() == old

@@ -1,0 +1,255 @@
+"""Round trips, and what is refused on the way back."""
+
+import contextlib
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.formats.streams import header_of, random_ids, save, some
+from ulmo.config import UserError
+from ulmo.formats import read as read_module
+from ulmo.formats.header import header_json
+from ulmo.formats.read import read_tokens
+
+READABLE = {
+    "npy": "x.tokens.npy",
+    "parquet": "x.tokens.parquet",
+    "jsonl": "x.tokens.jsonl",
+    "csv": "x.tokens.csv",
+    "bin": "x.tokens.bin",
+    "megatron": "x.tokens.idx",
+}
+
+
+def recordings_for(name):
+    return some((5,)) if name == "npy" else some((5, 0, 4100))
+
+
+def assert_same(found, recordings):
+    found = list(found)
+    assert [item.header for item in found] == [header for header, _ in recordings]
+    for (_, ids), (_, expected) in zip(found, recordings, strict=True):
+        np.testing.assert_array_equal(ids, expected)
+        assert ids.dtype == np.int32
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_round_trip(name, tmp_path):
+    recordings = recordings_for(name)
+    path = tmp_path / READABLE[name]
+    save(path, name, recordings)
+    assert_same(read_tokens(path), recordings)
+
+
+@pytest.mark.parametrize("name", READABLE)
+@settings(max_examples=8)
+@given(columns=st.integers(0, 60), bands=st.integers(1, 4), codes=st.sampled_from([2, 512, 65_472]))
+def test_round_trip_of_any_grid(name, columns, bands, codes, tmp_path_factory):
+    ids = random_ids(columns, bands, highest=codes)
+    recordings = [(header_of(ids, codebook_size=codes), ids)] * (1 if name == "npy" else 2)
+    path = tmp_path_factory.getbasetemp() / READABLE[name]
+    save(path, name, recordings)
+    assert_same(read_tokens(path), recordings)
+
+
+def test_a_bin_is_read_without_megatrons_index(tmp_path):
+    recordings = recordings_for("megatron")
+    save(tmp_path / "x.tokens.bin", "megatron", recordings)
+    assert_same(read_tokens(tmp_path / "x.tokens.bin"), recordings)
+    (tmp_path / "x.tokens.bin").unlink()
+    with pytest.raises(UserError, match=r"x\.tokens\.bin is missing"):
+        list(read_tokens(tmp_path / "x.tokens.idx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("x.tokens.labels.txt", "cannot be read back"), ("x.tokens.npy", "is not a file")],
+)
+def test_what_is_not_there_or_not_ours(name, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        list(read_tokens(tmp_path / name))
+
+
+def refused(path):
+    with pytest.raises(UserError, match=r"x\.tokens\.") as caught:
+        list(read_tokens(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_missing_header_is_told(name, tmp_path):
+    save(tmp_path / READABLE[name], name, recordings_for(name))
+    (tmp_path / "x.tokens.json").unlink()
+    assert "x.tokens.json is missing" in refused(tmp_path / READABLE[name])
+
+
+@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize("change", ["shorter", "longer", "other", "unknown", "fewer", "more"])
+def test_another_files_header_is_refused(name, change, tmp_path):
+    recordings = recordings_for(name)
+    path = tmp_path / READABLE[name]
+    save(path, name, recordings)
+    headers = [header for header, _ in recordings]
+    last = headers[-1]
+    frames, columns, unknown = last.frames, last.columns, last.unknown
+    changed = {
+        "shorter": [last.ended(columns=columns - 1, frames=frames - 16, unknown=unknown - 1)],
+        "longer": [last.ended(columns=columns + 1, frames=frames + 16, unknown=unknown)],
+        "other": [last.model_copy(update={"codebook_size": 2, "fingerprint": "cd" * 32})],
+        "unknown": [last.ended(columns=columns, frames=frames, unknown=unknown - 1)],
+        "fewer": [],
+        "more": [last, last],
+    }[change]
+    grid = changed[0].grid if changed else last.grid
+    others = [header.model_copy(update=dict(grid)) for header in headers[:-1]]
+    if not others and not changed:
+        changed = [last.ended(columns=0, frames=0, unknown=0)]
+    (tmp_path / "x.tokens.json").write_bytes(header_json([*others, *changed]))
+    assert "is damaged" in refused(path)
+
+
+@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize("cut", [0, 1, 7, -1, -8, -60])
+def test_a_cut_file_is_refused(name, cut, tmp_path):
+    path = tmp_path / READABLE[name]
+    save(path, name, recordings_for(name))
+    content = path.read_bytes()
+    path.write_bytes(content[:cut])
+    refused(path)
+    path.write_bytes(content + b"\n\n{}")
+    refused(path)
+
+
+@pytest.mark.parametrize("name", READABLE)
+@settings(max_examples=25)
+@given(changes=st.dictionaries(st.floats(0, 1, exclude_max=True), st.integers(0, 255), min_size=1))
+def test_a_damaged_file_is_refused_or_gives_tokens(name, changes, tmp_path_factory):
+    """Never another error, and never an id or a place that the header does not allow."""
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    recordings = some((5,))
+    path = folder / READABLE[name]
+    save(path, name, recordings)
+    content = bytearray(path.read_bytes())
+    for place, value in changes.items():
+        content[int(place * len(content))] = value
+    path.write_bytes(content)
+    with contextlib.suppress(UserError):
+        ((header, ids),) = read_tokens(path)
+        assert header == recordings[0][0]
+        assert ids.shape == (5, 3)
+        assert ids.max() < 64
+
+
+def table_with(path, change):
+    """The Parquet file again, one column of it changed."""
+    schema = pq.read_schema(path)
+    table = pq.read_table(path)
+    values = table.to_pydict()
+    change(values)
+    pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["channel"].__setitem__(0, 9),
+        lambda values: values["start_s"].__setitem__(1, 0.0),
+        lambda values: values["start_utc"].__setitem__(1, None),
+        lambda values: values["ids"].__setitem__(0, None),
+        lambda values: values["ids"][0].__setitem__(0, None),
+        lambda values: values["ids"][0].append(3),
+        lambda values: values["ids"].__setitem__(0, [1] * (3 * 4097)),
+        lambda values: values["unk_rate"].__setitem__(0, 0.5),
+        lambda values: values["recording"].__setitem__(0, None),
+    ],
+)
+def test_a_parquet_file_of_others_is_refused(change, tmp_path):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", some((5, 5)))
+    table_with(path, lambda values: None)
+    assert len(list(read_tokens(path))) == 2
+    table_with(path, change)
+    refused(path)
+
+
+def test_a_parquet_file_with_other_columns_is_refused(tmp_path):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", some((5,)))
+    pq.write_table(pa.table({"ids": [[1, 2, 3]]}), path)
+    assert "other columns" in refused(path)
+
+
+def test_a_row_that_unpacks_to_gigabytes_is_refused_unread(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", some((5,)))
+    table_with(path, lambda values: values["ids"].__setitem__(0, [0] * (1 << 21)))
+    assert path.stat().st_size < 1 << 14
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    assert "longer than ours" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ids": [0.5] * 15},
+        {"ids": [True] * 15},
+        {"ids": [[1]] * 15},
+        {"ids": ["1"] * 15},
+        {"ids": [10**30] * 15},
+        {"ids": [64] * 15},
+        {"ids": [-1] * 15},
+        {"ids": [1]},
+        {"ids": 3},
+        {"bands": 5},
+        {"other": 1},
+        {"start_s": 1},
+    ],
+)
+def test_a_line_of_others_is_refused(change, tmp_path):
+    path = save(tmp_path / "x.tokens.jsonl", "jsonl", some((5,)))
+    row = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**row, "unk_rate": 0.0, **change}) + "\n")
+    refused(path)
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv"])
+def test_a_line_without_end_is_not_read_to_its_end(name, tmp_path, monkeypatch):
+    path = save(tmp_path / READABLE[name], name, some((5,)))
+    with path.open("ab") as file:
+        file.truncate(1 << 28)
+    lengths = []
+    lines = read_module._bounded_lines
+
+    class Watched:
+        def __init__(self, file):
+            self.readline = lambda bound: lengths.append(bound) or file.readline(bound)
+
+    monkeypatch.setattr(read_module, "_bounded_lines", lambda f, b: lines(Watched(f), b))
+    refused(path)
+    assert max(lengths) < 1 << 18
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "+1", "1_0", "٣", "64", "9" * 50])
+def test_a_csv_field_that_is_no_id_is_refused(text, tmp_path):
+    path = save(tmp_path / "x.tokens.csv", "csv", some((5,)))
+    start, last = path.read_text().rstrip("\r\n").rsplit(",", 1)
+    path.write_text(f"{start},{last}\r\n", newline="")
+    assert len(list(read_tokens(path))) == 1
+    path.write_text(f"{start},{text}\r\n", newline="", encoding="utf-8")
+    refused(path)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_header_that_promises_everything_costs_nothing(name, tmp_path):
+    recordings = some((5,))
+    path = tmp_path / READABLE[name]
+    save(path, name, recordings)
+    header = recordings[0][0].ended(columns=1 << 48, frames=1 << 52, unknown=0)
+    (tmp_path / "x.tokens.json").write_bytes(header_json([header]))
+    refused(path)

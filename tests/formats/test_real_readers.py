@@ -1,0 +1,202 @@
+"""Other people's programs open the files, and find in them what was written."""
+
+import csv
+import itertools
+import struct
+from datetime import UTC
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tokenizers
+
+from tests.formats.streams import EOS, UNK, UTC_START, save, some
+from ulmo.formats.rows import ROW_COLUMNS
+from ulmo.formats.vocabulary import token_text, vocabulary_json
+from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+RECORDINGS = some((5, 0, 9000))
+ROW_STARTS = [(0, 0), (2, 0), (2, 4096), (2, 8192)]
+"""(recording, column) of each row of a table."""
+
+
+def rows_of(frame):
+    """Rows of the table as they must be, each checked against one of a pandas frame."""
+    assert list(frame.columns) == [
+        "recording",
+        "channel",
+        "start_utc",
+        "start_s",
+        "hop_s",
+        "bands",
+        "ids",
+        "unk_rate",
+        "fingerprint",
+    ]
+    assert len(frame) == len(ROW_STARTS)
+    for (number, column), row in zip(ROW_STARTS, frame.to_dict("records"), strict=True):
+        header, ids = RECORDINGS[number]
+        piece = ids[column : column + ROW_COLUMNS]
+        assert row["recording"] == header.recording
+        assert (pd.isna(row["channel"]) and header.channel is None) or (
+            row["channel"] == header.channel
+        )
+        assert row["start_s"] == (header.start + column * header.hop) / 16_000
+        assert (row["hop_s"], row["bands"]) == (0.16, 3)
+        np.testing.assert_array_equal(np.array(row["ids"]).reshape(-1, 3), piece)
+        assert row["unk_rate"] == pytest.approx((piece == UNK).mean())
+        assert row["fingerprint"] == header.fingerprint
+        yield header, column, row
+
+
+def utc_of(header, column):
+    """Independently, from pandas' integer nanoseconds; start is 80 samples."""
+    if header.start_utc is None:
+        return None
+    samples = header.start + column * header.hop
+    return pd.Timestamp(UTC_START) + pd.Timedelta(round(samples * 1_000_000 / 16_000), unit="us")
+
+
+def test_pandas_reads_parquet(tmp_path):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", RECORDINGS)
+    frame = pd.read_parquet(path)
+    assert str(frame["start_utc"].dtype) == "datetime64[us, UTC]"
+    for header, column, row in rows_of(frame):
+        expected = utc_of(header, column)
+        assert pd.isna(row["start_utc"]) if expected is None else row["start_utc"] == expected
+        assert row["ids"].dtype == np.uint16
+
+
+def test_parquet_tells_its_grid_and_vocabulary(tmp_path):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", RECORDINGS)
+    metadata = pq.read_schema(path).metadata
+    assert metadata[b"ulmo"].decode() == RECORDINGS[0][0].grid.model_dump_json()
+    assert b'"special_tokens":{"<bos>":18,"<eos>":19,' in metadata[b"ulmo.vocabulary"]
+    assert pq.ParquetFile(path).metadata.row_group(0).column(6).compression == "ZSTD"
+
+
+def test_pandas_reads_json_lines(tmp_path):
+    path = save(tmp_path / "x.tokens.jsonl", "jsonl", RECORDINGS)
+    frame = pd.read_json(path, lines=True, dtype=False)
+    for header, column, row in rows_of(frame):
+        expected = utc_of(header, column)
+        assert (
+            pd.isna(row["start_utc"])
+            if expected is None
+            else pd.Timestamp(row["start_utc"]) == expected
+        )
+
+
+@pytest.mark.parametrize("name", ["parquet", "json"])
+def test_datasets_reads_tables(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    ending = {"json": "jsonl"}.get(name, name)
+    path = save(tmp_path / f"x.tokens.{ending}", ending, RECORDINGS)
+    files = {"train": str(path)}
+    data = datasets.load_dataset(name, data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert data["train"].num_rows == len(ROW_STARTS)
+    if name == "parquet":
+        assert data["train"].features["ids"] == datasets.List(datasets.Value("uint16"))
+    for row, (number, column) in zip(data["train"], ROW_STARTS, strict=True):
+        header, ids = RECORDINGS[number]
+        assert row["recording"] == header.recording
+        assert row["ids"] == ids[column : column + ROW_COLUMNS].reshape(-1).tolist()
+
+
+def test_pandas_reads_csv_with_its_defaults(tmp_path):
+    frame = pd.read_csv(save(tmp_path / "x.tokens.csv", "csv", RECORDINGS))
+    names = ["recording", "channel", "start_utc", "start_s", "fingerprint"]
+    assert list(frame.columns) == [*names, "id_0", "id_1", "id_2"]
+    ids = np.concatenate([ids for _, ids in RECORDINGS])
+    np.testing.assert_array_equal(frame[["id_0", "id_1", "id_2"]], ids)
+    assert frame["id_0"].dtype == np.int64
+    long = frame[frame["recording"] == RECORDINGS[2][0].recording]
+    assert (long["channel"] == 2).all()
+    assert frame["channel"][:5].isna().all()
+    assert frame["start_utc"][:5].isna().all()
+    times = pd.to_datetime(long["start_utc"])
+    assert times.iloc[-1] == utc_of(RECORDINGS[2][0], 8999)
+    assert times.dt.tz == UTC
+    np.testing.assert_array_equal(long["start_s"], (80 + np.arange(9000) * 2560) / 16_000)
+
+
+def test_csv_is_rfc_4180(tmp_path):
+    path = save(tmp_path / "x.tokens.csv", "csv", RECORDINGS)
+    content = path.read_bytes()
+    assert (
+        content.count(b"\r\n") == content.count(b"\n") == 1 + sum(len(ids) for _, ids in RECORDINGS)
+    )
+    with path.open(newline="", encoding="utf-8") as file:
+        assert {len(row) for row in csv.reader(file, strict=True)} == {8}
+
+
+def test_numpy_maps_bin(tmp_path):
+    path = save(tmp_path / "x.tokens.bin", "bin", RECORDINGS)
+    mapped = np.memmap(path, np.uint16, "r")
+    expected = [part for _, ids in RECORDINGS for part in (ids.reshape(-1), [EOS])]
+    np.testing.assert_array_equal(mapped, np.concatenate(expected))
+
+
+def read_megatron(prefix):
+    """Documents, by the published layout of .bin and .idx, written here on its own."""
+    index = prefix.with_name(prefix.name + ".idx").read_bytes()
+    data = prefix.with_name(prefix.name + ".bin").read_bytes()
+    assert index[:9] == b"MMIDIDX\x00\x00"
+    assert int.from_bytes(index[9:17], "little") == 1
+    width = {1: 1, 4: 4, 8: 2}[index[17]]
+    sequences, borders = struct.unpack("<QQ", index[18:34])
+    fields = struct.unpack(f"<{sequences}i{sequences}q{borders}q", index[34:])
+    lengths, rest = fields[:sequences], fields[sequences:]
+    pointers, documents = rest[:sequences], rest[sequences:]
+    assert documents[0] == 0
+    assert documents[-1] == sequences
+    for first, last in itertools.pairwise(documents):
+        tokens = []
+        for sequence in range(first, last):
+            start = pointers[sequence]
+            piece = data[start : start + width * lengths[sequence]]
+            assert len(piece) == width * lengths[sequence]
+            tokens += struct.unpack(f"<{lengths[sequence]}H", piece)
+        yield tokens
+
+
+def test_megatron_documents(tmp_path):
+    save(tmp_path / "x.tokens.bin", "megatron", RECORDINGS)
+    documents = list(read_megatron(tmp_path / "x.tokens"))
+    assert documents == [[*ids.reshape(-1).tolist(), EOS] for _, ids in RECORDINGS]
+
+
+@pytest.mark.parametrize("size", [2, 512, 65_472])
+def test_tokenizers_load_the_vocabulary(size, tmp_path):
+    path = tmp_path / "vocabulary.json"
+    path.write_text(vocabulary_json(size))
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    vocabulary = Vocabulary(size)
+    assert tokenizer.get_vocab_size() == size + len(SPECIAL_TOKENS)
+    assert type(tokenizer.model).__name__ == "WordLevel"
+    assert tokenizer.model.unk_token == "<unk>"
+    for token in (0, 1, size - 1, *vocabulary.specials().values()):
+        assert tokenizer.id_to_token(token) == token_text(vocabulary, token)
+        assert tokenizer.token_to_id(token_text(vocabulary, token)) == token
+    added = tokenizer.get_added_tokens_decoder()
+    assert {number: token.content for number, token in added.items()} == {
+        number: token for token, number in vocabulary.specials().items()
+    }
+    assert all(token.special for token in added.values())
+
+
+def test_tokenizers_encode_and_decode():
+    tokenizer = tokenizers.Tokenizer.from_str(vocabulary_json(512))
+    text = "c17 <gap> c0\nc511  c512 x c17,c18 <gap>c3"
+    assert tokenizer.encode(text).ids == [17, 517, 0, 511, 512, 512, 512, 517, 3]
+    ids = [17, 515, 0]
+    assert tokenizer.decode(ids, skip_special_tokens=False) == "c17 <eos> c0"
+    assert tokenizer.decode(ids) == "c17 c0"
+
+
+def test_unused_ids_have_a_name_that_is_no_token():
+    vocabulary = Vocabulary(512)
+    assert token_text(vocabulary, 518) == "<id518>"
+    assert vocabulary_json(512).isascii()

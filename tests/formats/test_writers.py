@@ -1,0 +1,247 @@
+"""Every format: bytes that do not depend on how the ids arrive, and golden ones."""
+
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.formats.streams import (
+    EOS,
+    UTC_START,
+    begun,
+    header_of,
+    random_ids,
+    some,
+    written,
+)
+from ulmo.config import UserError
+from ulmo.formats import FORMATS, megatron, parquet
+from ulmo.formats.writer import Options
+
+IDS = np.array([[0, 1, 2], [0, 16, 2], [3, 16, 63]], np.int32)
+HEADER = header_of(IDS, recording='a "b", c.wav', channel=1, start_utc=UTC_START, filled=4)
+PRINT = "ab" * 32
+MANY = [name for name, kind in FORMATS.items() if kind.many]
+
+
+def test_the_table():
+    """What other rooms rely on."""
+    kinds = {name: (kind.suffixes, kind.many) for name, kind in FORMATS.items()}
+    assert kinds == {
+        "npy": ((".tokens.npy",), False),
+        "parquet": ((".tokens.parquet",), True),
+        "jsonl": ((".tokens.jsonl",), True),
+        "csv": ((".tokens.csv",), True),
+        "megatron": ((".tokens.bin", ".tokens.idx"), True),
+        "bin": ((".tokens.bin",), True),
+        "raven": ((".tokens.selections.txt",), False),
+        "audacity": ((".tokens.labels.txt",), False),
+    }
+
+
+GOLDEN = {
+    "jsonl": [
+        b'{"recording":"a \\"b\\", c.wav","channel":1,"start_utc":"2026-03-01T23:59:59.999999Z",'
+        b'"start_s":0.0,"hop_s":0.16,"bands":3,"ids":[0,1,2,0,16,2,3,16,63],'
+        b'"unk_rate":0.2222222222222222,"fingerprint":"' + PRINT.encode() + b'"}\n'
+    ],
+    "csv": [
+        b"recording,channel,start_utc,start_s,fingerprint,id_0,id_1,id_2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-01T23:59:59.999999Z,0.0,' + PRINT.encode() + b",0,1,2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.159999Z,0.16,' + PRINT.encode() + b",0,16,2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.319999Z,0.32,' + PRINT.encode() + b",3,16,63\r\n"
+    ],
+    "bin": [bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300")],
+    "megatron": [
+        bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300"),
+        b"MMIDIDX\0\0"
+        + bytes.fromhex("0100000000000000 08 0100000000000000 0200000000000000")
+        + bytes.fromhex("0a000000 0000000000000000 0000000000000000 0100000000000000"),
+    ],
+    "audacity": ((".tokens.labels.txt",), False),
+}
+
+
+GOLDEN = {
+    "jsonl": [
+        b'{"recording":"a \\"b\\", c.wav","channel":1,"start_utc":"2026-03-01T23:59:59.999999Z",'
+        b'"start_s":0.0,"hop_s":0.16,"bands":3,"ids":[0,1,2,0,16,2,3,16,63],'
+        b'"unk_rate":0.2222222222222222,"fingerprint":"' + PRINT.encode() + b'"}\n'
+    ],
+    "csv": [
+        b"recording,channel,start_utc,start_s,fingerprint,id_0,id_1,id_2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-01T23:59:59.999999Z,0.0,' + PRINT.encode() + b",0,1,2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.159999Z,0.16,' + PRINT.encode() + b",0,16,2\r\n"
+        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.319999Z,0.32,' + PRINT.encode() + b",3,16,63\r\n"
+    ],
+    "bin": [bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300")],
+    "megatron": [
+        bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300"),
+        b"MMIDIDX\0\0"
+        + bytes.fromhex("0100000000000000 08 0100000000000000 0200000000000000")
+        + bytes.fromhex("0a000000 0000000000000000 0000000000000000 0100000000000000"),
+    ],
+    "raven": [
+        b"Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
+        b"\tToken\tBegin UTC\n"
+        b"1\tSpectrogram 1\t2\t0.000000000\t0.160000000\t50.500000\t1000.000000\tc1"
+        b"\t2026-03-01T23:59:59.999999Z\n"
+        b"2\tSpectrogram 1\t2\t0.000000000\t0.320000000\t0.000000\t50.500000\tc0"
+        b"\t2026-03-01T23:59:59.999999Z\n"
+        b"3\tSpectrogram 1\t2\t0.000000000\t0.320000000\t1000.000000\t8000.000000\tc2"
+        b"\t2026-03-01T23:59:59.999999Z\n"
+        b"4\tSpectrogram 1\t2\t0.320000000\t0.360000000\t0.000000\t50.500000\tc3"
+        b"\t2026-03-02T00:00:00.319999Z\n"
+        b"5\tSpectrogram 1\t2\t0.160000000\t0.360000000\t50.500000\t1000.000000\t<unk>"
+        b"\t2026-03-02T00:00:00.159999Z\n"
+        b"6\tSpectrogram 1\t2\t0.320000000\t0.360000000\t1000.000000\t8000.000000\t<id63>"
+        b"\t2026-03-02T00:00:00.319999Z\n"
+    ],
+    "audacity": [
+        b"0.000000\t0.160000\tc1\n\\\t50.500000\t1000.000000\n"
+        b"0.000000\t0.320000\tc0\n\\\t0.000000\t50.500000\n"
+        b"0.000000\t0.320000\tc2\n\\\t1000.000000\t8000.000000\n"
+        b"0.320000\t0.360000\tc3\n\\\t0.000000\t50.500000\n"
+        b"0.160000\t0.360000\t<unk>\n\\\t50.500000\t1000.000000\n"
+        b"0.320000\t0.360000\t<id63>\n\\\t1000.000000\t8000.000000\n"
+    ],
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_bytes(name):
+    assert written(name, [(HEADER, IDS)]) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=10)
+@given(
+    columns=st.sampled_from([0, 1, 2, 50, 4096, 4097]),
+    cuts=st.lists(st.integers(0, 4100), max_size=6),
+    near=st.integers(-2, 2),
+)
+def test_how_the_ids_are_cut_changes_no_byte(name, columns, cuts, near):
+    ids = random_ids(columns, 2)
+    recordings = [(header_of(ids, start_utc=UTC_START, filled=3), ids)]
+    if FORMATS[name].many:
+        recordings *= 2
+    expected = written(name, recordings)
+    assert written(name, recordings, [*cuts, 4096 + near]) == expected
+    assert written(name, recordings) == expected
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_column_at_a_time_changes_no_byte(name):
+    ids = random_ids(60)
+    recordings = [(header_of(ids), ids)]
+    assert written(name, recordings, range(60)) == written(name, recordings)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64])
+def test_other_integers_and_layouts_change_no_byte(name, dtype):
+    ids = random_ids(60)
+    expected = written(name, [(header_of(ids), ids)])
+    assert written(name, [(header_of(ids), np.asfortranarray(ids.astype(dtype)))]) == expected
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_recordings_of_one_tokenizer_alone_share_a_file(name):
+    (header, ids), *_ = some()
+    other = header_of(ids, fingerprint="cd" * 32)
+    with pytest.raises(ValueError, match="of one tokenizer"):
+        written(name, [(header, ids), (other, ids)])
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS.keys() - set(MANY)))
+def test_others_hold_one_recording(name):
+    with pytest.raises(ValueError, match="holds one recording"):
+        written(name, some()[:2])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (np.zeros((2, 2), np.int32), "are not"),
+        (np.zeros(3, np.int32), "are not"),
+        (np.full((1, 3), 64, np.int32), "must be below 64"),
+        (np.full((1, 3), -1, np.int32), "must be below 64"),
+    ],
+)
+def test_ids_that_do_not_fit_are_refused(name, ids, reason):
+    writer = FORMATS[name].writer([FileThatFails()] * 2, Options())
+    with pytest.raises(ValueError, match="no recording was begun"):
+        writer.write(ids)
+    writer.begin(begun(HEADER))
+    with pytest.raises(ValueError, match=reason):
+        writer.write(ids)
+    writer.abandon()
+
+
+class FileThatFails:
+    """A file where only the beginning is written."""
+
+    closed = False
+
+    def write(self, data):
+        return len(data)
+
+    def flush(self): ...
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_length_that_is_not_so_is_refused(name):
+    writer = FORMATS[name].writer([FileThatFails()] * 2)
+    writer.begin(begun(HEADER))
+    writer.write(IDS[:2])
+    with pytest.raises(ValueError, match="2 columns were written, not 3"):
+        writer.end(HEADER)
+    with pytest.raises(ValueError, match="to its end"):
+        writer.close()
+    writer.abandon()
+
+
+def test_nothing_at_all_is_no_file():
+    for kind in FORMATS.values():
+        with pytest.raises(ValueError, match="no recording"):
+            kind.writer([FileThatFails()] * 2).close()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_memory_does_not_grow_with_a_recording(name, monkeypatch, tmp_path):
+    """Three times the columns, and the same peak."""
+    piece = np.repeat(random_ids(128), 8, axis=0)
+    monkeypatch.setattr(parquet, "GROUP_IDS", 3 * 4096)
+
+    def peak(pieces):
+        header = header_of(np.tile(piece, (pieces, 1)))
+        with (tmp_path / "a").open("wb") as first, (tmp_path / "b").open("wb") as second:
+            writer = FORMATS[name].writer([first, second])
+            tracemalloc.start()
+            writer.begin(begun(header))
+            for _ in range(pieces):
+                writer.write(piece)
+            writer.end(header)
+            writer.close()
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    peak(8)
+    assert peak(24) - peak(8) < 16 * piece.size
+
+
+def test_megatron_counts_in_int32(monkeypatch):
+    monkeypatch.setattr(megatron, "MAX_LENGTH", 9)
+    with pytest.raises(UserError, match="too long for Megatron"):
+        written("megatron", [(HEADER, IDS)])
+
+
+def test_an_empty_recording_is_a_document_of_its_end():
+    data, index = written("megatron", some((0, 2)))
+    assert data[:2] == struct.pack("<H", EOS)
+    assert struct.unpack_from("<QQ2i", index, 18) == (2, 3, 1, 7)

@@ -1,0 +1,256 @@
+"""ulmo convert: files of tokens become a corpus, or labels."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.formats.streams import header_of, random_ids, save
+from ulmo import cli
+from ulmo.config import UserError
+from ulmo.formats import FORMATS
+from ulmo.formats.header import header_json, read_headers
+from ulmo.formats.publish import output_paths
+from ulmo.formats.read import read_tokens
+from ulmo.formats.writer import Options
+from ulmo.pipelines.convert import convert, list_sources
+
+MANY = [name for name, kind in FORMATS.items() if kind.many]
+
+
+def tokenized(path, *, columns=5, seed=0, **values):
+    """A file of tokens, as ulmo-tokenize writes them; its path."""
+    ids = random_ids(columns, seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.name.removesuffix(".tokens.npy") + ".wav"
+    return save(path, "npy", [(header_of(ids, recording=name, **values), ids)])
+
+
+@pytest.fixture
+def field(tmp_path):
+    """Four recordings below a folder, one of them longer than a block."""
+    folder = tmp_path / "field"
+    for seed, name in enumerate(["b", "a/y", "a/x", "Z"]):
+        columns = 9000 if name == "a/x" else seed
+        tokenized(folder / f"{name}.tokens.npy", columns=columns, seed=seed)
+    (folder / "notes.txt").write_text("rain")
+    (folder / ".b.tokens.npy.77.tmp").write_bytes(b"half")
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.ulmo, ["convert", *(str(argument) for argument in arguments)])
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def stored(path):
+    return [(header.recording, ids.tolist()) for header, ids in read_tokens(path)]
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_folder_becomes_one_corpus(name, field, tmp_path):
+    out = tmp_path / "new" / f"corpus{FORMATS[name].suffixes[-1]}"
+    told = []
+    results = convert([field], out, name, done=told.append)
+    assert told == results
+    assert [result.source.name[0] for result in results] == ["Z", "x", "y", "b"]
+    assert {result.output for result in results} == {out}
+    expected = [("Z.wav", 3), ("x.wav", 9000), ("y.wav", 1), ("b.wav", 0)]
+    assert [(recording, len(ids)) for recording, ids in stored(out)] == expected
+    ids = np.load(field / "a" / "x.tokens.npy")
+    np.testing.assert_array_equal(list(read_tokens(out))[1].ids, ids)
+    assert output_paths(out, name).vocabulary.exists() == FORMATS[name].vocabulary
+
+
+def test_files_keep_the_order_in_which_they_were_given(field, tmp_path):
+    out = tmp_path / "corpus.tokens.csv"
+    files = [field / "b.tokens.npy", field / "Z.tokens.npy"]
+    results = convert([*files, field, files[0]], out, "csv", done=lambda result: None)
+    assert [result.source.name[0] for result in results] == ["b", "Z", "x", "y"]
+
+
+@pytest.mark.parametrize("name", ["raven", "audacity", "npy"])
+def test_labels_are_a_file_for_each_recording(name, field, tmp_path):
+    suffix = FORMATS[name].suffixes[0]
+    out = tmp_path / "labels"
+    results = convert([field], out, name, done=lambda result: None)
+    expected = [
+        f"{stem}{end}" for stem in ("Z", "a/x", "a/y", "b") for end in (suffix, ".tokens.json")
+    ]
+    assert names(out) == sorted(expected)
+    assert [result.output for result in results][1] == out / f"a/x{suffix}"
+    for path in out.rglob("*.json"):
+        assert path.read_bytes() == (field / path.relative_to(out)).read_bytes()
+
+
+def test_labels_may_lie_beside_the_tokens(field):
+    before = {path: path.read_bytes() for path in field.rglob("*.*")}
+    convert([field], field, "audacity", done=lambda result: None)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(names(field)) == len(before) + 4
+
+
+def test_ids_and_min_columns_choose_the_runs(tmp_path):
+    ids = np.array([[3], [3], [4], [3], [5], [5]], np.int32)
+    path = save(tmp_path / "x.tokens.npy", "npy", [(header_of(ids), ids)])
+    result = run(
+        path, "--format", "audacity", "--out", tmp_path, "--ids", "3,5", "--min-columns", 2
+    )
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "x.tokens.labels.txt").read_text().splitlines()[::2]
+    assert [line.split("\t")[2] for line in lines] == ["c3", "c5"]
+
+
+def test_the_command_tells_what_it_did(field, tmp_path):
+    out = tmp_path / "corpus.tokens.bin"
+    result = run(field, "--format", "megatron", "--out", out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[1] == f"{field}/a/x.tokens.npy: 9000 x 3 tokens -> {out}"
+    made = {"corpus.tokens.bin", "corpus.tokens.idx", "corpus.tokens.json"}
+    assert set(names(tmp_path)) > {*made, "corpus.tokens.vocabulary.json"}
+
+
+def damage(path, how):
+    header = path.with_suffix(".json")
+    match how:
+        case "no header":
+            header.unlink()
+        case "no json":
+            header.write_text("{")
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-4])
+        case "pickle":
+            np.save(path, np.array([{}], object), allow_pickle=True)
+        case "other ids":
+            ids = np.load(path)
+            ids[0, 0] = 64
+            path.write_bytes(path.read_bytes()[: -ids.nbytes] + ids.tobytes())
+        case "other length":
+            (known,) = read_headers(header)
+            header.write_bytes(header_json([known.ended(columns=1, frames=1, unknown=0)]))
+        case "other bands":
+            values = json.loads(header.read_bytes())
+            header.write_text(json.dumps({**values, "edges_hz": [0, 1, 2], "unknown": 0}))
+        case "corpus":
+            (known,) = read_headers(header)
+            header.write_bytes(header_json([known, known]))
+
+
+DAMAGES = [
+    "no header",
+    "no json",
+    "cut",
+    "pickle",
+    "other ids",
+    "other length",
+    "other bands",
+    "corpus",
+]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["bin", "raven"])
+def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
+    bad = field / "a" / "x.tokens.npy"
+    damage(bad, how)
+    out = tmp_path / ("corpus.tokens.bin" if name == "bin" else "labels")
+    result = run(field, "--format", name, "--out", out)
+    assert result.exit_code == cli.SOME_REFUSED, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{bad}: refused: ")
+    assert len(result.stdout.splitlines()) == 3
+    if name == "bin":
+        assert [recording for recording, _ in stored(out)] == ["Z.wav", "y.wav", "b.wav"]
+    else:
+        assert not (out / "a" / "x.tokens.selections.txt").exists()
+
+
+def test_nothing_good_is_no_corpus(tmp_path):
+    path = tokenized(tmp_path / "x.tokens.npy")
+    damage(path, "cut")
+    result = run(path, "--format", "bin", "--out", tmp_path / "c" / "corpus.tokens.bin")
+    assert result.exit_code == cli.SOME_REFUSED
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Status 2, one line on stderr that fits, and nothing written."""
+
+    def check(message, *arguments):
+        before = names(tmp_path)
+        with pytest.raises(UserError, match=message) as caught:
+            raise UserError((result := run(*arguments)).stderr.rstrip("\n"))
+        assert result.exit_code == cli.WRONG_USAGE
+        assert "\n" not in str(caught.value)
+        assert result.stdout == ""
+        assert names(tmp_path) == before
+
+    return check
+
+
+def test_tokens_of_two_tokenizers_are_never_mixed(tmp_path, refused):
+    tokenized(tmp_path / "a.tokens.npy")
+    tokenized(tmp_path / "b.tokens.npy", fingerprint="cd" * 32)
+    for name, out in (("bin", "c.tokens.bin"), ("raven", "labels")):
+        message = r"a\.tokens\.npy and .*b\.tokens\.npy .*\(abababab and cdcdcdcd\): convert them"
+        refused(message, tmp_path, "--format", name, "--out", tmp_path / out)
+    tokenized(tmp_path / "b.tokens.npy", sample_rate=8000)
+    refused("another grid", tmp_path, "--format", "bin", "--out", tmp_path / "c.tokens.bin")
+
+
+def test_wrong_usage(field, tmp_path, refused):
+    corpus = ("--format", "bin", "--out", tmp_path / "corpus.tokens.bin")
+    (tmp_path / "empty").mkdir()
+    refused(r"holds no \*\.tokens\.npy", tmp_path / "empty", *corpus)
+    refused("is neither a folder nor", tmp_path / "none.tokens.npy", *corpus)
+    refused("is neither a folder nor", field / "notes.txt", *corpus)
+    refused("end it with .tokens.bin", field, "--format", "bin", "--out", tmp_path / "corpus")
+    refused("and bin has none", field, *corpus, "--ids", "3")
+    refused("and bin has none", field, *corpus, "--min-columns", "2")
+    labels = ("--format", "raven", "--out", tmp_path / "labels")
+    refused(
+        "--ids 64 is no id of this tokenizer: they are 0 to 63", field, *labels, "--ids", "3,64"
+    )
+    result = run(field, *labels, "--ids", "3,x")
+    assert result.exit_code == cli.WRONG_USAGE
+    assert "is not whole numbers with commas" in result.stderr
+    (tmp_path / "file").touch()
+    below = ("--format", "raven", "--out", tmp_path / "file" / "labels")
+    refused("cannot make the folder", field, *below)
+
+
+def test_inputs_are_not_overwritten(tmp_path, refused):
+    tokenized(tmp_path / "x.tokens.npy")
+    tokenized(tmp_path / "y.tokens.npy")
+    out = tmp_path / "x.tokens.bin"
+    refused(r"overwrite .*x\.tokens\.json", tmp_path, "--format", "bin", "--out", out)
+    result = run(tmp_path / "x.tokens.npy", "--format", "bin", "--out", out)
+    assert result.exit_code == 0
+    assert len(stored(out)) == len(stored(tmp_path / "x.tokens.npy")) == 1
+
+
+def test_files_that_would_meet_are_refused(tmp_path, refused):
+    for place in ("a", "b"):
+        tokenized(tmp_path / place / "x.tokens.npy")
+    out = ("--format", "raven", "--out", tmp_path / "labels")
+    refused("several files would become", tmp_path / "a", tmp_path / "b", *out)
+
+
+def test_each_file_is_taken_once(field):
+    sources = list_sources([field, field / "a", field / "a" / "x.tokens.npy"])
+    assert [source.below.as_posix() for source in sources] == [
+        "Z.tokens.npy",
+        "a/x.tokens.npy",
+        "a/y.tokens.npy",
+        "b.tokens.npy",
+    ]
+
+
+def test_labels_are_not_asked_of_a_corpus():
+    with pytest.raises(UserError, match="choose runs to label"):
+        convert([], None, "npy", options=Options(frozenset({1})), done=None)
