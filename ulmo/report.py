@@ -46,7 +46,9 @@ class Progress:
     def open(self, total: int, **options: Any) -> None:
         """Show the bar; a pipe or a file gets a line now and then in place of each tick."""
         interval = 0.2 if sys.stderr.isatty() else 30.0
-        self.bar = tqdm(total=total, mininterval=interval, dynamic_ncols=True, **options)
+        self.bar = tqdm(
+            total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
+        )
 
 
 class PrepProgress(Progress):
@@ -68,6 +70,7 @@ class TokenizeProgress(Progress):
     def begin(self, total: int) -> Callable[[int, int], None]:
         """Show the bar, unless it is all over in a second; what is returned moves it."""
         self.open(total, desc="tokenizing", unit="B", unit_scale=True, delay=1)
+        self._printed = self.bar.last_print_t
         begun = time.monotonic()
         heard = 0
 
@@ -81,9 +84,13 @@ class TokenizeProgress(Progress):
         return advance
 
     def line(self, text: str, *, error: bool = False) -> None:
-        """Write a line above the bar."""
-        if self.bar is not None:
-            self.bar.clear()
+        """Write a line above the bar, or in a file or a pipe below it."""
+        if self.bar is not None and self.bar.last_print_t > self._printed:
+            if sys.stderr.isatty():
+                self.bar.clear()
+            else:
+                print(file=sys.stderr)
+                self._printed = self.bar.last_print_t
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
