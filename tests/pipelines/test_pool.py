@@ -34,6 +34,10 @@ def meet(paths):
     made.touch()
 
 
+def is_deaf(_):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def sleep(path):
     """What would be waited for in vain."""
     path.touch()
@@ -97,6 +101,13 @@ def test_jobs_are_handed_out_as_they_are_needed():
         next(results)
         assert next(jobs) < 10
         results.close()
+
+
+def test_workers_do_not_hear_the_terminal():
+    """Ctrl-C is for the process that can say what it means."""
+    with Pool(2, lambda *_: None) as pool:
+        assert list(pool.map(is_deaf, range(4))) == [True] * 4
+    assert not is_deaf(None)
 
 
 def test_an_error_ends_the_workers_at_once(tmp_path):

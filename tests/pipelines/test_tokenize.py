@@ -150,8 +150,9 @@ class TestBadRecordings:
         write_channel = tokenize_job._write
 
         def write_and_remove(*arguments):
+            ended = write_channel(*arguments)
             path.unlink()
-            return write_channel(*arguments)
+            return ended
 
         kept = shutil.copy(path, tmp_path / "kept.wav")
         monkeypatch.setattr(tokenize_job, "_write", write_and_remove)

@@ -172,13 +172,13 @@ class TestKilled:
         command += ["--tokenizer", tokenizer.maker[0], "--workers", str(workers)]
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
         until = time.monotonic() + 60
-        while not list(out.glob("*.tmp")) + list(out.glob(".*.tmp")) and (time.monotonic() < until):
+        while not list(out.glob(".*.npy.*.tmp")) and time.monotonic() < until:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert errors.decode().strip() == ("ulmo: interrupted: run the same command again to go on")
-        assert [path.name for path in hidden(out)] == [JOURNAL]
+        assert names(out) == [JOURNAL]
 
 
 def lines_of(path):
@@ -264,6 +264,7 @@ class TestChanged:
         "how",
         [
             {"channels": "0"},
+            {"channels": "each"},
             {"file_format": "csv"},
             {"clock": ClockSettings(timezone="+01:00")},
             {"file_format": "raven", "options": Options(frozenset([1]))},
