@@ -88,6 +88,18 @@ print_config_option = click.option(
 )
 
 
+ids_option = click.option(
+    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
+)
+min_columns_option = click.option(
+    "--min-columns",
+    type=click.IntRange(1),
+    default=1,
+    help="Label no shorter runs.  [raven, audacity; default: 1]",
+)
+AGAIN = "interrupted: run the same command again to go on"
+
+
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__)
 def ulmo() -> None:
@@ -140,7 +152,7 @@ def prep(
                 progress=progress.begin,
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted: run the same command again to go on") from None
+        raise KeyboardInterrupt(AGAIN) from None
     click.echo(prep_summary(summary))
     sys.exit(SOME_REFUSED if summary.refused else 0)
 
@@ -281,10 +293,8 @@ def inspect_(bundle: Path, as_json: bool) -> None:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--timeline", is_flag=True, help="One file of all, with <gap> where none was made.")
 @settings_options(ClockSettings)
-@click.option(
-    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
-)
-@click.option("--min-columns", type=click.IntRange(1), default=1, help="Label no shorter runs.")
+@ids_option
+@min_columns_option
 @guarded
 def tokenize(
     sources: tuple[Path, ...],
@@ -320,6 +330,8 @@ def tokenize(
         clock=clock,
         **flags,
     )
+    if timeline and out is None:
+        raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
     joined = None
     with TokenizeProgress() as progress:
@@ -329,18 +341,19 @@ def tokenize(
                 progress.line(tokenized_line(result), error=not result.outputs)
 
         listener = pipeline.Listener(progress.begin, done)
-        if timeline:
-            if out is None:
-                raise UserError("--timeline makes one file of all: name it with --out")
-            results, joined = pipeline.tokenize_timeline(
-                loaded, sources, how, out=out, workers=workers, listener=listener
-            )
-        else:
-            results = pipeline.tokenize_files(
-                loaded, sources, how, out=out, workers=workers, listener=listener
-            )
+        try:
+            if timeline and out:
+                results, joined = pipeline.tokenize_timeline(
+                    loaded, sources, how, out=out, workers=workers, listener=listener
+                )
+            else:
+                results = pipeline.tokenize_files(
+                    loaded, sources, how, out=out, workers=workers, listener=listener
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(AGAIN) from None
     if many:
-        click.echo(tokenize_summary(results, None if timeline else out))
+        click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
     if joined:
         click.echo(timeline_line(joined))
     sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
@@ -368,15 +381,8 @@ def _one_output(out: Path | None, out_dir: Path | None, file_format: str) -> Pat
     metavar="PATH",
     help="The corpus to write; of npy, raven and audacity, a folder for a file each.",
 )
-@click.option(
-    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
-)
-@click.option(
-    "--min-columns",
-    type=click.IntRange(1),
-    default=1,
-    help="Label no shorter runs.  [raven, audacity; default: 1]",
-)
+@ids_option
+@min_columns_option
 @guarded
 def convert(
     tokens: tuple[Path, ...],

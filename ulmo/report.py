@@ -1,6 +1,7 @@
 """What the commands show a person: progress on stderr, summaries on stdout."""
 
 import math
+import os
 import sys
 import time
 from collections import Counter
@@ -45,7 +46,9 @@ class Progress:
     def open(self, total: int, **options: Any) -> None:
         """Show the bar; a pipe or a file gets a line now and then in place of each tick."""
         interval = 0.2 if sys.stderr.isatty() else 30.0
-        self.bar = tqdm(total=total, mininterval=interval, dynamic_ncols=True, **options)
+        self.bar = tqdm(
+            total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
+        )
 
 
 class PrepProgress(Progress):
@@ -67,6 +70,7 @@ class TokenizeProgress(Progress):
     def begin(self, total: int) -> Callable[[int, int], None]:
         """Show the bar, unless it is all over in a second; what is returned moves it."""
         self.open(total, desc="tokenizing", unit="B", unit_scale=True, delay=1)
+        self._printed = self.bar.last_print_t
         begun = time.monotonic()
         heard = 0
 
@@ -80,9 +84,13 @@ class TokenizeProgress(Progress):
         return advance
 
     def line(self, text: str, *, error: bool = False) -> None:
-        """Write a line above the bar."""
-        if self.bar is not None:
-            self.bar.clear()
+        """Write a line above the bar, or in a file or a pipe below it."""
+        if self.bar is not None and self.bar.last_print_t > self._printed:
+            if sys.stderr.isatty():
+                self.bar.clear()
+            else:
+                print(file=sys.stderr)
+                self._printed = self.bar.last_print_t
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
@@ -212,13 +220,14 @@ def shown_lines(shown: "Shown") -> str:
 
 def tokenized_line(result: "Tokenized") -> str:
     """One line a recording."""
+    source = _text(result.source)
     if not result.outputs:
-        return f"{result.source}: refused: {result.verdict.reason} ({result.detail})"
-    outputs = ", ".join(str(path) for path in result.outputs)
+        return f"{source}: refused: {result.verdict.reason} ({result.detail})"
+    outputs = ", ".join(_text(path) for path in result.outputs)
     notes = [f"{result.verdict.status}: {result.detail}"] if result.detail else []
     notes += ["was there already"] if result.reused else []
     return (
-        f"{result.source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
+        f"{source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
         f" -> {outputs}" + "".join(f" [{note}]" for note in notes)
     )
 
@@ -236,7 +245,7 @@ def tokenize_summary(results: "Sequence[Tokenized]", out: Path | None) -> str:
         f"tokens      {tokens}",
     ]
     if out is not None:
-        lines.append(f"output      {out}, with recordings.parquet over all")
+        lines.append(f"output      {_text(out)}, with recordings.parquet over all")
     return "\n".join(lines)
 
 
@@ -244,15 +253,21 @@ def timeline_line(timeline: "Timeline") -> str:
     """What a timeline came to."""
     return (
         f"{timeline.recordings} recordings, {timeline.gaps} gaps of {timeline.gap_seconds:.1f} s "
-        f"in all -> {timeline.columns} x {timeline.bands} tokens -> {timeline.output}"
+        f"in all -> {timeline.columns} x {timeline.bands} tokens -> {_text(timeline.output)}"
     )
 
 
 def converted_line(result: "Converted") -> str:
     """One line a file of tokens."""
     if result.refusal is not None:
-        return f"{result.source}: refused: {result.refusal}"
-    return f"{result.source}: {result.columns} x {result.bands} tokens -> {result.output}"
+        return f"{_text(result.source)}: refused: {result.refusal}"
+    output = _text(result.output or Path())
+    return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
+
+
+def _text(path: Path) -> str:
+    r"""A path as every terminal takes it; bytes that are no UTF-8 as \xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _in_db(error: float) -> str:

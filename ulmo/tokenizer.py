@@ -49,6 +49,7 @@ class Tokenizer:
 
     def __init__(self, bundle: Bundle, *, threads: int = 0, device: Device = "cpu") -> None:
         self._bundle = bundle
+        self._asked_threads = threads
         self._threads = threads or os.cpu_count() or 1
         self._device: Device = device
         self._session = open_session(bundle.encoder, device=device)
@@ -71,8 +72,16 @@ class Tokenizer:
 
     @property
     def maker(self) -> tuple[Path, str, int, Device]:
-        """Folder and fingerprint of the bundle, threads and device: enough to open it again."""
-        return self._bundle.folder, self.manifest.fingerprint, self._threads, self._device
+        """Folder and fingerprint of the bundle, threads and device: enough to open it again.
+
+        Threads are as they were asked for: 0 leaves them to who opens it.
+        """
+        return self._bundle.folder, self.manifest.fingerprint, self._asked_threads, self._device
+
+    @property
+    def hears_twice(self) -> bool:
+        """True where a recording is read to its end before its first token is made."""
+        return self.manifest.prep.normalization == "recording"
 
     @property
     def latency_seconds(self) -> float:
@@ -129,7 +138,7 @@ class Tokenizer:
         Tokens. `latency_seconds` says how much sound must follow. UserError for a normalisation
         that must hear the recording's end first.
         """
-        if self.manifest.prep.normalization == "recording":
+        if self.hears_twice:
             raise UserError(
                 "this tokenizer normalises by the whole recording, which has no end yet: "
                 "use encode, or a tokenizer of normalization corpus"
@@ -145,8 +154,7 @@ class Tokenizer:
 
         `eager`: each column as soon as it is certain, not with its whole window.
         """
-        if not 1 <= batch_size <= MAX_BATCH:
-            raise UserError(f"batch_size must be from 1 to {MAX_BATCH}, not {batch_size}")
+        check_batch_size(batch_size)
         model = self.manifest.model
         levels = normalized_levels(
             source,
@@ -297,6 +305,12 @@ class Tokenizer:
 
         graph = decoder_graph(self.manifest.model, self._bundle.weights())
         return open_session(graph.to_bytes(), device=self._device)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """UserError for a batch that is not from 1 to 1024 windows."""
+    if not 1 <= batch_size <= MAX_BATCH:
+        raise UserError(f"batch_size must be from 1 to {MAX_BATCH}, not {batch_size}")
 
 
 class _Counter:

@@ -1,264 +1,450 @@
-import io
+import json
+import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from ulmo.config import PrepSettings, UserError
-from ulmo.pipelines.tokenize import plan_outputs, tokenize_files
+from tests.pipelines.recordings import NON_UTF8, by_path, contents, noise, rows_of, write
+from tests.pipelines.tokenizing import hidden, names, tokenize
+from tests.small_tokenizers import RATE, sound
+from ulmo.config import ClockSettings, JobError, UserError
+from ulmo.formats import FORMATS
+from ulmo.formats.header import read_header
+from ulmo.formats.publish import output_paths
+from ulmo.formats.read import READERS, read_tokens
+from ulmo.formats.writer import Options, Writer
+from ulmo.pipelines import tokenize_job
+from ulmo.pipelines.tokenize import Listener
+from ulmo.pipelines.tokenize_report import SCHEMA
+from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
-RATE = 2000
-PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=RATE, hop_length=20)
-PLAN = {"frequency_stride": 8, "time_stride": 4}
+READ = [name for name, kind in FORMATS.items() if f".{kind.suffixes[-1].split('.')[-1]}" in READERS]
+"""Formats that can be read back."""
 
 
-@pytest.fixture(scope="module")
-def tokenizer(make_bundle, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundle") / "tokenizer"
-    return load_tokenizer(make_bundle(folder, PREP, **PLAN), threads=1)
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_of):
+    return tokenizer_of()
 
 
-def record(path, *, channels=1, seconds=2.0, seed=0, **options):
-    """A recording of noise bursts; it is returned as its path."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * RATE)) / RATE
-    samples = rng.normal(0, 0.1, (len(time), channels)) * np.sin(5 * time)[:, None] ** 2
+def record(path, seconds=2.0, channels=1, **options):
+    """A recording whose channels differ; it is returned as its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    mono = sound(round(seconds * RATE))
+    samples = np.stack([np.roll(mono, 700 * channel) for channel in range(channels)], axis=1)
     soundfile.write(path, samples, RATE, **options)
     return path
 
 
-def saved(ids):
-    file = io.BytesIO()
-    np.save(file, ids)
-    return file.getvalue()
+def ids_in(output, file_format):
+    """What is read back of one recording's output."""
+    path = output_paths(output, file_format).files[-1]
+    (stored,) = read_tokens(path)
+    return stored.ids
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+class TestThePromise:
+    """encode, stream, files by one worker or several, each format read back: the same ids."""
+
+    def test_of_one_recording(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav", seconds=12.34)
+        tokens = tokenizer.encode(path)
+        (result,) = tokenize(tokenizer, path)
+        assert result.outputs == [tmp_path / "x.tokens.npy"]
+        np.testing.assert_array_equal(np.load(result.outputs[0]), tokens.ids)
+        assert tokens.ids.shape == (-(-1234 // 4), 4)
+        assert len(np.unique(tokens.ids)) > 2
+        assert (result.verdict.status, result.detail) == ("ok", None)
+        assert (result.seconds, result.columns, result.bands) == (12.34, 309, 4)
+        assert (result.frames, result.samples, result.channels) == (24680, 24680, 1)
+        assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy", "x.wav"]
+        samples, _ = soundfile.read(path, dtype="float32")
+        parts = tokenizer.stream(np.array_split(samples, 50), sample_rate=RATE)
+        np.testing.assert_array_equal(np.concatenate([part.ids for part in parts]), tokens.ids)
+
+    @pytest.mark.parametrize("file_format", READ)
+    def test_of_each_format(self, file_format, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav", seconds=9.87, channels=2)
+        (mixed,) = tokenize(tokenizer, path, file_format=file_format, batch_size=3)
+        expected = tokenizer.encode(path).ids
+        np.testing.assert_array_equal(ids_in(mixed.outputs[0], file_format), expected)
+        (each,) = tokenize(tokenizer, path, file_format=file_format, channels="each")
+        assert len(each.outputs) == 2
+        for channel, output in enumerate(each.outputs):
+            expected = tokenizer.encode(path, channel=channel).ids
+            np.testing.assert_array_equal(ids_in(output, file_format), expected)
+            assert read_header(output_paths(output, file_format).header).channel == channel
+
+    def test_with_any_number_of_workers(self, tokenizer, audio, tmp_path):
+        outs = [tmp_path / f"out{workers}" for workers in (1, 2, 3)]
+        for workers, out in enumerate(outs, 1):
+            results = tokenize(tokenizer, audio, out=out, workers=workers)
+            listed = [row["path"].replace("\\xe9", "\udce9") for row in rows_of(out)]
+            assert [result.source for result in results] == [audio / path for path in listed]
+            assert hidden(out) == []
+        for other in outs[1:]:
+            assert contents(other) == contents(outs[0])
+        for result in results:
+            np.testing.assert_array_equal(
+                read_npy(result.outputs[0]), tokenizer.encode(result.source).ids
+            )
+        assert len(results) == 8
 
 
-def tokenize(tokenizer, files, **options):
-    told = []
-    results = tokenize_files(tokenizer, files, done=told.append, **options)
-    assert told == results
-    return results
+FAULTS = {
+    "x/empty.wav": ("refused", "empty_file"),
+    "x/header.wav": ("refused", "no_samples"),
+    "x/nowhere.wav": ("refused", "unreadable"),
+    "x/loop.wav": ("refused", "unreadable"),
+    "x/short.wav": ("refused", "too_short"),
+    "x/text.wav": ("refused", "not_audio"),
+    "x/crashed.wav": ("repaired", "header_sizes"),
+    "x/nan.wav": ("repaired", "non_finite"),
+    "x/truncated.wav": ("partial", "truncated"),
+    "x/zeros.wav": ("ok", None),
+}
 
 
-class TestPlan:
-    @pytest.fixture
-    def make(self, tmp_path):
-        def make(*relative):
-            paths = [tmp_path / name for name in relative]
-            for path in paths:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
-            return paths
-
-        return make
-
-    def plan(self, files, out, root):
-        targets = plan_outputs(files, out)
-        assert list(targets) == list(dict.fromkeys(files))
-        return [target.relative_to(root).as_posix() for target in targets.values()]
-
-    @pytest.mark.parametrize(
-        ("files", "targets"),
-        [
-            (["x.wav"], ["x.tokens.npy"]),
-            (["a/x.wav", "b/x.wav"], ["a/x.tokens.npy", "b/x.tokens.npy"]),
-            (["x.y.wav", "noext"], ["x.y.tokens.npy", "noext.tokens.npy"]),
-            (["x.wav", "x.flac"], ["x.wav.tokens.npy", "x.flac.tokens.npy"]),
-            (
-                ["x.wav", "y.wav", "x.flac", "x.ogg"],
-                ["x.wav.tokens.npy", "y.tokens.npy", "x.flac.tokens.npy", "x.ogg.tokens.npy"],
-            ),
-            (["x.wav", "x.wav"], ["x.tokens.npy"]),
-        ],
-    )
-    def test_beside_each_recording(self, files, targets, make, tmp_path):
-        assert self.plan(make(*files), None, tmp_path) == targets
-
-    @pytest.mark.parametrize(
-        ("files", "targets"),
-        [
-            (["a/x.wav", "b/y.wav"], ["x.tokens.npy", "y.tokens.npy"]),
-            (["a/x.wav", "b/x.flac"], ["x.wav.tokens.npy", "x.flac.tokens.npy"]),
-        ],
-    )
-    def test_into_one_folder(self, files, targets, make, tmp_path):
-        out = tmp_path / "new" / "folder"
-        assert self.plan(make(*files), out, out) == targets
-        assert not out.exists()
-
-    def test_to_one_file(self, make, tmp_path):
-        out = tmp_path / "new" / "y.npy"
-        assert self.plan(make("x.wav"), out, tmp_path) == ["new/y.npy"]
-        with pytest.raises(UserError, match=r"y\.npy is one file, but 2 recordings were given"):
-            plan_outputs(make("x.wav", "z.wav"), out)
-
-    @pytest.mark.parametrize(
-        ("files", "clash"),
-        [
-            (["a/x.wav", "b/x.wav"], "x.wav.tokens.npy"),
-            (["x.wav", "x.flac", "x.wav.wav"], "x.wav.tokens.npy"),
-        ],
-    )
-    def test_two_recordings_that_would_be_one_are_refused(self, files, clash, make, tmp_path):
+class TestBadRecordings:
+    def test_each_is_a_row_and_the_rest_go_on(self, tokenizer, damaged, tmp_path):
+        (damaged / "x" / "loop.wav").symlink_to(damaged / "x" / "loop.wav")
         out = tmp_path / "out"
-        with pytest.raises(UserError, match=f"{clash}: tokenize them apart"):
-            plan_outputs(make(*files), out)
-        assert not out.exists()
+        results = tokenize(tokenizer, damaged, out=out, workers=2)
+        rows = by_path(out)
+        found = {path: (row["status"], row["reason"]) for path, row in rows.items()}
+        sound_ones = dict.fromkeys(rows.keys() - FAULTS.keys(), ("ok", None))
+        assert found == {**FAULTS, **sound_ones}
+        assert len(rows) == len(results) == 18
+        for row, result in zip(rows_of(out), results, strict=True):
+            refused = row["status"] == "refused"
+            assert (result.outputs == [] == row["outputs"]) is refused
+            assert bool(row["detail"]) is (row["status"] != "ok")
+            assert (row["columns"] == 0) is refused
+        told = sorted(name for row in rows_of(out) for name in row["outputs"])
+        found = sorted(path for path in contents(out) if path.endswith(".npy"))
+        assert told == [path.replace("\udce9", "\\xe9") for path in found]
+        assert hidden(out) == []
 
-    def test_what_is_not_a_file_is_refused(self, make, tmp_path):
-        make("a/x.wav")
-        for path in (tmp_path / "missing.wav", tmp_path / "a"):
-            with pytest.raises(UserError, match="is not a file"):
-                plan_outputs([*make("x.wav"), path], None)
+    def test_one_that_vanishes_meanwhile(self, tokenizer, tmp_path):
+        paths = [record(tmp_path / "in" / name) for name in ("a.wav", "b.wav", "c.wav")]
+        changes = {paths[1]: paths[1].unlink, paths[2]: lambda: paths[2].write_text("new")}
 
-    def test_a_folder_that_cannot_be_made_is_refused(self, make, tmp_path, tokenizer):
-        with pytest.raises(UserError, match=r"cannot make the folder .*: set --out"):
-            tokenize(tokenizer, make("x.wav", "file"), out=tmp_path / "file")
+        def begin(_):
+            for change in changes.values():
+                change()
+            return lambda *_: None
+
+        listener = Listener(begin, lambda _: None)
+        results = tokenize(tokenizer, *paths, out=tmp_path / "out", listener=listener)
+        assert [result.verdict.reason for result in results] == [None, "unreadable", "not_audio"]
+        assert names(tmp_path / "out") == ["a.tokens.json", "a.tokens.npy", "recordings.parquet"]
+
+    def test_one_that_vanishes_between_its_channels_leaves_nothing(
+        self, tokenizer, tmp_path, monkeypatch
+    ):
+        path = record(tmp_path / "in" / "x.wav", channels=2)
+        write_channel = tokenize_job._write
+
+        def write_and_remove(*arguments):
+            ended = write_channel(*arguments)
+            path.unlink()
+            return ended
+
+        kept = shutil.copy(path, tmp_path / "kept.wav")
+        monkeypatch.setattr(tokenize_job, "_write", write_and_remove)
+        (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
+        assert (result.verdict.reason, result.outputs) == ("unreadable", [])
+        assert names(tmp_path / "out") == ["recordings.parquet"]
+        monkeypatch.undo()
+        shutil.copy(kept, path)
+        (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
+        assert len(result.outputs) == 2
+
+    def test_a_refused_file_leaves_what_was_there(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav")
+        tokenize(tokenizer, path)
+        before = contents(tmp_path)
+        path.write_bytes(b"")
+        tokenize(tokenizer, path)
+        assert contents(tmp_path) == {**before, "x.wav": b""}
+
+    def test_one_that_fails_at_its_first_frame_is_refused(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.flac")
+        content = path.read_bytes()
+        first = content.index(b"\xff\xf8", 42)
+        path.write_bytes(content[:first] + bytes(len(content) - first))
+        (result,) = tokenize(tokenizer, path)
+        assert (result.verdict.status, result.verdict.reason) == ("refused", "decode_error")
+        assert names(tmp_path) == ["x.flac"]
+
+    def test_a_partial_recording_is_noted(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav")
+        path.write_bytes(path.read_bytes()[:-2000])
+        (result,) = tokenize(tokenizer, path)
+        assert result.detail == "the file ends 1000 frames before its header says"
+        assert (result.seconds, result.columns) == (1.5, 38)  # 3000 samples, 150 frames
+        assert (result.frames, result.frames_missing) == (3000, 1000)
+
+    def test_a_recording_shorter_than_a_frame_is_a_column(self, tokenizer, tmp_path):
+        (result,) = tokenize(tokenizer, record(tmp_path / "x.wav", seconds=1 / RATE))
+        assert (result.verdict.status, result.columns) == ("ok", 1)
+        assert read_npy(result.outputs[0]).shape == (1, 4)
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_a_full_disk_is_no_fault_of_a_recording(self, workers, tokenizer, tmp_path):
+        """Here a folder stands where a file of ids should be."""
+        paths = [record(tmp_path / "in" / name) for name in ("a.wav", "b.wav", "c.wav")]
+        blocked = tmp_path / "out" / "b.tokens.npy"
+        blocked.mkdir(parents=True)
+        with pytest.raises(OSError, match=r"b\.tokens\.npy"):
+            tokenize(tokenizer, *paths, out=tmp_path / "out", workers=workers)
+        blocked.rmdir()
+        tokenize(tokenizer, *paths, out=tmp_path / "out")
+        tokenize(tokenizer, *paths, out=tmp_path / "fresh")
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+    def test_a_write_that_fails_leaves_nothing(self, tokenizer, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        path = record(tmp_path / "in" / "x.wav")
+        monkeypatch.setattr("ulmo.formats.npy.Npy._write", full)
+        for out in (None, tmp_path / "out"):
+            with pytest.raises(OSError, match="No space left"):
+                tokenize(tokenizer, path, out=out)
+        assert names(path.parent) == ["x.wav"]
+        assert [path.name for path in hidden(tmp_path)] == [".tokenize.jsonl"]
 
 
-def test_output_is_np_save_of_the_ids(tokenizer, tmp_path):
-    path = record(tmp_path / "x.wav", seconds=12.34)
-    (result,) = tokenize(tokenizer, [path])
-    target = tmp_path / "x.tokens.npy"
-    ids = tokenizer.encode(path).ids
-    assert target.read_bytes() == saved(ids)
-    assert ids.shape == (-(-1234 // 4), 4)
-    assert ids.dtype == np.int32
-    assert 0 <= ids.min() <= ids.max() < tokenizer.vocabulary.size
-    assert len(np.unique(ids)) > 2
-    assert (result.source, result.outputs) == (path, [target])
-    assert (result.verdict.status, result.detail) == ("ok", None)
-    assert (result.seconds, result.columns, result.bands) == (12.34, 309, 4)
-    assert names(tmp_path) == ["x.tokens.npy", "x.wav"]
+class TestChannels:
+    def test_each_has_its_own_file(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav", channels=3)
+        (result,) = tokenize(tokenizer, path, channels="each")
+        assert result.outputs == [tmp_path / f"x.ch{i}.tokens.npy" for i in range(3)]
+        ids = [read_npy(output) for output in result.outputs]
+        for channel, found in enumerate(ids):
+            np.testing.assert_array_equal(found, tokenizer.encode(path, channel=channel).ids)
+        assert not np.array_equal(ids[0], ids[1])
+
+    def test_each_of_one_file_that_is_named(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav", channels=2)
+        tokenize(tokenizer, path, channels="each", out=tmp_path / "out" / "y.npy")
+        assert names(tmp_path / "out") == ["y.ch0.json", "y.ch0.npy", "y.ch1.json", "y.ch1.npy"]
+
+    def test_each_of_a_mono_file_is_the_file(self, tokenizer, tmp_path):
+        tokenize(tokenizer, record(tmp_path / "x.wav"), channels="each")
+        assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy", "x.wav"]
+
+    @pytest.mark.parametrize(("channels", "channel"), [("mix", None), ("1", 1)])
+    def test_one_stream_has_one_file(self, channels, channel, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav", channels=2)
+        (result,) = tokenize(tokenizer, path, channels=channels)
+        assert result.outputs == [tmp_path / "x.tokens.npy"]
+        expected = tokenizer.encode(path, channel=channel).ids
+        np.testing.assert_array_equal(read_npy(result.outputs[0]), expected)
+        assert read_header(tmp_path / "x.tokens.json").channel == channel
+
+    def test_one_that_is_not_there_is_refused(self, tokenizer, tmp_path):
+        files = [record(tmp_path / "mono.wav"), record(tmp_path / "stereo.wav", channels=2)]
+        first, second = tokenize(tokenizer, *files, channels="1")
+        assert (first.verdict.status, first.verdict.reason) == ("refused", "no_channel")
+        assert second.outputs == [tmp_path / "stereo.tokens.npy"]
 
 
-def test_a_bad_file_is_refused_and_the_rest_go_on(tokenizer, tmp_path):
-    files = [tmp_path / name for name in ("a.wav", "empty.wav", "text.wav", "b.flac")]
-    record(files[0], seed=1)
-    files[1].touch()
-    files[2].write_text("no sound")
-    record(files[3], seed=2)
-    results = tokenize(tokenizer, files, out=tmp_path / "out")
-    assert [result.source for result in results] == files
-    assert [(result.verdict.status, result.verdict.reason) for result in results] == [
-        ("ok", None),
-        ("refused", "empty_file"),
-        ("refused", "not_audio"),
-        ("ok", None),
-    ]
-    for result in results[1:3]:
-        assert (result.outputs, result.columns, result.seconds) == ([], 0, 0)
-        assert result.detail
-    assert names(tmp_path / "out") == ["a.tokens.npy", "b.tokens.npy"]
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"channels": "left"}, "channels must be mix, each or a number from 0"),
+        ({"channels": "-1"}, "channels must be mix, each or a number from 0"),
+        ({"channels": "1.5"}, "channels must be mix, each or a number from 0"),
+        ({"channels": "each "}, "channels must be mix, each or a number from 0"),
+        ({"channels": "٣"}, "channels must be mix, each or a number from 0"),
+        ({"batch_size": 0}, "batch_size must be from 1 to 1024"),
+        ({"batch_size": 1025}, "batch_size must be from 1 to 1024"),
+        ({"clock": ClockSettings(timestamp_pattern="%H")}, "has no date"),
+        ({"clock": ClockSettings(timezone="Mars")}, "Mars"),
+        ({"options": Options(frozenset([3]))}, "npy has none"),
+        ({"file_format": "raven", "options": Options(frozenset([64]))}, "they are 0 to 63"),
+        ({"file_format": "audacity", "options": Options(None, 0)}, "must be at least 1"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_opened(how, words, tokenizer, tmp_path):
+    """Not even the first recording, which would be refused, is looked at."""
+    (tmp_path / "x.wav").write_bytes(b"")
+    with pytest.raises(UserError, match=words):
+        tokenize(tokenizer, tmp_path / "x.wav", out=tmp_path / "out", **how)
+    assert names(tmp_path) == ["x.wav"]
 
 
-def test_a_refused_file_leaves_what_was_there(tokenizer, tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(tokenizer, tmp_path):
+    (tmp_path / "file").touch()
     path = record(tmp_path / "x.wav")
-    tokenize(tokenizer, [path])
-    before = (tmp_path / "x.tokens.npy").read_bytes()
-    path.write_bytes(b"")
-    tokenize(tokenizer, [path])
-    assert (tmp_path / "x.tokens.npy").read_bytes() == before
-    assert names(tmp_path) == ["x.tokens.npy", "x.wav"]
+    with pytest.raises(UserError, match=r"cannot make the folder .*: set --out"):
+        tokenize(tokenizer, path, out=tmp_path / "file")
 
 
-def test_a_file_that_fails_at_its_first_frame_is_refused(tokenizer, tmp_path):
-    path = record(tmp_path / "x.flac")
-    content = path.read_bytes()
-    first = content.index(b"\xff\xf8", 42)
-    path.write_bytes(content[:first] + bytes(len(content) - first))
-    (result,) = tokenize(tokenizer, [path])
-    assert (result.verdict.status, result.verdict.reason) == ("refused", "decode_error")
-    assert names(tmp_path) == ["x.flac"]
+class TestHeaders:
+    def test_name_and_time_are_those_below_the_folder(self, tokenizer, tmp_path):
+        folder, out = tmp_path / "in", tmp_path / "out"
+        record(folder / "a" / "S_20230501_020304.wav", seconds=3.21)
+        clock = ClockSettings(timezone="+02:00")
+        tokenize(tokenizer, folder, out=out, clock=clock)
+        header = json.loads((out / "a" / "S_20230501_020304.tokens.json").read_text())
+        assert header.pop("edges_hz")[0] >= 0
+        assert header == {
+            "schema_version": 1,
+            "fingerprint": tokenizer.manifest.fingerprint,
+            "sample_rate": 2000,
+            "hop": 80,
+            "frame_hop": 20,
+            "codebook_size": 16,
+            "recording": "a/S_20230501_020304.wav",
+            "channel": None,
+            "start": 0,
+            "start_utc": "2023-05-01T00:03:04.000000Z",
+            "columns": 81,  # 321 frames
+            "frames": 321,
+            "unknown": 0,
+            "segments": [],
+        }
+        (row,) = rows_of(out)
+        assert row["start_utc"].isoformat() == "2023-05-01T00:03:04+00:00"
+        assert (row["start_source"], row["path"]) == ("name", "a/S_20230501_020304.wav")
+
+    def test_a_file_is_named_as_it_was_given(self, tokenizer, tmp_path, monkeypatch):
+        record(tmp_path / "a" / "x.wav")
+        monkeypatch.chdir(tmp_path)
+        (result,) = tokenize(tokenizer, *[path.relative_to(tmp_path) for path in [tmp_path / "a"]])
+        assert read_header(tmp_path / "a" / "x.tokens.json").recording == "x.wav"
+        assert result.source.as_posix() == "a/x.wav"
+        tokenize(tokenizer, result.source)
+        assert read_header(tmp_path / "a" / "x.tokens.json").recording == "a/x.wav"
+
+    @pytest.mark.parametrize(
+        ("pattern", "source", "time"),
+        [(None, None, None), ("R%y%m%d-%H", "pattern", "2023-05-01T02:00:00.000000Z")],
+    )
+    def test_a_pattern_tells_the_time(self, pattern, source, time, tokenizer, tmp_path):
+        path = record(tmp_path / "R230501-02.wav")
+        clock = ClockSettings(timestamp_pattern=pattern)
+        (result,) = tokenize(tokenizer, path, clock=clock)
+        header = json.loads((tmp_path / "R230501-02.tokens.json").read_text())
+        assert header["start_utc"] == time
+        assert (result.start and result.start.source) == source
 
 
-def test_each_channel_has_its_own_file(tokenizer, tmp_path):
-    path = record(tmp_path / "x.wav", channels=3)
-    (result,) = tokenize(tokenizer, [path], channels="each")
-    targets = [tmp_path / f"x.ch{i}.tokens.npy" for i in range(3)]
-    assert result.outputs == targets
-    for channel, target in enumerate(targets):
-        np.testing.assert_array_equal(read_npy(target), tokenizer.encode(path, channel=channel).ids)
-    assert names(tmp_path) == [*(target.name for target in targets), "x.wav"]
+class TestReport:
+    def test_its_rows_say_what_became_of_each(self, tokenizer, tmp_path):
+        folder, out = tmp_path / "in", tmp_path / "out"
+        path = record(folder / "x.wav", seconds=3.21, channels=2)
+        write(folder / NON_UTF8, noise(500, 3), 500)
+        tokenize(tokenizer, folder, out=out, channels="each")
+        assert pq.read_schema(out / "recordings.parquet").equals(SCHEMA)
+        second, first = rows_of(out) if rows_of(out)[1]["path"] == "x.wav" else rows_of(out)[::-1]
+        assert len(first.pop("key")) == 64
+        assert first.pop("ends_crc32c")
+        assert first == {
+            "path": "x.wav",
+            "bytes": path.stat().st_size,
+            "status": "ok",
+            "reason": None,
+            "detail": None,
+            "sample_rate": RATE,
+            "channels": 2,
+            "frames": 6420,
+            "frames_missing": 0,
+            "duration_s": 3.21,
+            "start_utc": None,
+            "start_source": None,
+            "columns": 81,
+            "bands": 4,
+            "samples": 6420,
+            "unknown": 0,
+            "outputs": ["x.ch0.tokens.npy", "x.ch1.tokens.npy"],
+        }
+        assert (second["path"], second["outputs"]) == ("caf\\xe9.wav", ["caf\\xe9.tokens.npy"])
+        assert (second["sample_rate"], second["frames"], second["samples"]) == (500, 500, 2000)
+
+    def test_ids_that_are_unknown_are_counted_over_all_channels(
+        self, tokenizer, tmp_path, monkeypatch
+    ):
+        columns = type(tokenizer).columns
+
+        def some_unknown(self, source, **options):
+            for part in columns(self, source, **options):
+                part.ids[0, 0] = self.vocabulary.unk
+                yield part
+
+        monkeypatch.setattr(type(tokenizer), "columns", some_unknown)
+        path = record(tmp_path / "x.wav", channels=3)
+        (result,) = tokenize(tokenizer, path, channels="each")
+        headers = [read_header(output.with_suffix(".json")) for output in result.outputs]
+        assert sum(header.unknown for header in headers) == result.unknown
+        assert headers[0].unknown > 0
+
+    def test_there_is_none_beside_recordings_and_one_file(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav")
+        tokenize(tokenizer, tmp_path)
+        tokenize(tokenizer, path, out=tmp_path / "y.npy")
+        assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy", "x.wav", "y.json", "y.npy"]
 
 
-def test_each_channel_of_one_file_that_is_named(tokenizer, tmp_path):
-    path = record(tmp_path / "x.wav", channels=2)
-    tokenize(tokenizer, [path], channels="each", out=tmp_path / "out" / "y.npy")
-    assert names(tmp_path / "out") == ["y.ch0.npy", "y.ch1.npy"]
+class TestProgress:
+    @pytest.mark.parametrize("mode", ["corpus", "recording", "tile"])
+    @pytest.mark.parametrize("channels", ["mix", "each"])
+    def test_it_moves_within_a_recording_and_ends_with_it(
+        self, mode, channels, tokenizer_of, tmp_path
+    ):
+        path = record(tmp_path / "x.wav", seconds=3.5 * BLOCK_FRAMES / RATE, channels=2)
+        (tmp_path / "bad.wav").write_text("no sound")
+        told, begun = [], []
+
+        def begin(size):
+            begun.append(size)
+            return lambda *done: told.append(done)
+
+        tokenize(
+            tokenizer_of(mode=mode),
+            *(path, tmp_path / "bad.wav"),
+            channels=channels,
+            listener=Listener(begin, lambda _: told.append((0, 0))),
+        )
+        sizes, milliseconds = zip(*told, strict=True)
+        assert begun == [sum(sizes)] == [path.stat().st_size + 8]
+        assert sum(milliseconds) == int(3500 * BLOCK_FRAMES / RATE)
+        within = told[: told.index((0, 0))]
+        assert len(within) >= 4
+        assert max(size for size, _ in within) < path.stat().st_size / 2
+
+    @pytest.mark.parametrize("channels", ["mix", "each"])
+    def test_columns_are_written_as_they_come(self, channels, tokenizer, tmp_path, monkeypatch):
+        """Memory does not hold a recording's tokens."""
+        sizes = []
+        write_ids = Writer.write
+
+        def watched(self, ids):
+            sizes.append(len(ids))
+            write_ids(self, ids)
+
+        monkeypatch.setattr(Writer, "write", watched)
+        (result,) = tokenize(
+            tokenizer, record(tmp_path / "x.wav", 200, channels=2), channels=channels
+        )
+        assert sum(sizes) == result.columns * len(result.outputs) == 5000 * len(result.outputs)
+        assert max(sizes) <= 64
 
 
-def test_each_channel_of_a_mono_file_is_the_file(tokenizer, tmp_path):
-    tokenize(tokenizer, [record(tmp_path / "x.wav")], channels="each")
-    assert names(tmp_path) == ["x.tokens.npy", "x.wav"]
-
-
-@pytest.mark.parametrize(("channels", "channel"), [("mix", None), (None, None), ("1", 1)])
-def test_one_stream_of_channels_has_one_file(channels, channel, tokenizer, tmp_path):
-    path = record(tmp_path / "x.wav", channels=2)
-    tokenize(tokenizer, [path], channels=channels)
-    assert names(tmp_path) == ["x.tokens.npy", "x.wav"]
-    expected = tokenizer.encode(path, channel=channel).ids
-    np.testing.assert_array_equal(read_npy(tmp_path / "x.tokens.npy"), expected)
-
-
-def test_channels_are_by_default_those_of_the_training(make_bundle, tmp_path):
-    prep = PREP.model_copy(update={"channels": "each"})
-    tokenizer = load_tokenizer(make_bundle(tmp_path / "tokenizer", prep, **PLAN))
-    path = record(tmp_path / "audio" / "x.wav", channels=2)
-    tokenize(tokenizer, [path], out=tmp_path / "out")
-    assert names(tmp_path / "out") == ["x.ch0.tokens.npy", "x.ch1.tokens.npy"]
-
-
-def test_a_channel_that_is_not_there_is_refused(tokenizer, tmp_path):
-    files = [record(tmp_path / "mono.wav"), record(tmp_path / "stereo.wav", channels=2)]
-    first, second = tokenize(tokenizer, files, channels="1")
-    assert (first.verdict.status, first.verdict.reason) == ("refused", "no_channel")
-    assert second.outputs == [tmp_path / "stereo.tokens.npy"]
-
-
-@pytest.mark.parametrize("channels", ["left", "-1", "1.5", "each "])
-def test_channels_that_are_none_are_the_users_mistake(channels, tokenizer, tmp_path):
-    with pytest.raises(UserError, match="channels must be mix, each or a number from 0"):
-        tokenize(tokenizer, [record(tmp_path / "x.wav")], channels=channels)
-
-
-def test_a_partial_recording_is_noted(tokenizer, tmp_path):
-    path = record(tmp_path / "x.wav")
-    path.write_bytes(path.read_bytes()[:-2000])
-    (result,) = tokenize(tokenizer, [path])
-    assert (result.verdict.status, result.verdict.reason) == ("partial", "truncated")
-    assert result.detail == "the file ends 1000 frames before its header says"
-    assert (result.seconds, result.columns) == (1.5, 38)  # 3000 samples, 150 frames
-    assert read_npy(result.outputs[0]).shape == (38, 4)
-
-
-def test_a_recording_shorter_than_a_frame_is_a_column(tokenizer, tmp_path):
-    path = record(tmp_path / "x.wav", seconds=1 / RATE)
-    (result,) = tokenize(tokenizer, [path])
-    assert (result.verdict.status, result.columns) == ("ok", 1)
-    assert read_npy(result.outputs[0]).shape == (1, 4)
-
-
-def test_memory_does_not_hold_the_recording(tokenizer, tmp_path, monkeypatch):
-    """Columns are written as they come, not gathered."""
-    sizes = []
-    columns = type(tokenizer).columns
-
-    def watched(self, source):
-        for part in columns(self, source):
-            sizes.append(len(part.ids))
-            yield part
-
-    monkeypatch.setattr(type(tokenizer), "columns", watched)
-    path = record(tmp_path / "x.wav", seconds=20)
-    (result,) = tokenize(tokenizer, [path])
-    assert sum(sizes) == result.columns == 500
-    assert max(sizes) <= 64
+def test_a_tokenizer_that_is_replaced_meanwhile_is_told(make_bundle, tokenizer, tmp_path):
+    folder = tmp_path / "tokenizer"
+    make_bundle(folder, tokenizer.manifest.prep, seed=1)
+    old = load_tokenizer(folder, threads=1)
+    shutil.rmtree(folder)
+    make_bundle(folder, tokenizer.manifest.prep, seed=2)
+    paths = [record(tmp_path / name) for name in ("a.wav", "b.wav")]
+    with pytest.raises(JobError, match="was replaced meanwhile: run the same command again"):
+        tokenize(old, *paths, workers=2)
+    assert names(tmp_path) == ["a.wav", "b.wav", "tokenizer"]

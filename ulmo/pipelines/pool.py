@@ -1,10 +1,15 @@
 """Jobs in this process or in several, and how far they have come."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from multiprocessing import get_context
+from threading import Thread
+from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -18,6 +23,8 @@ Progress = Callable[[int, int], None]
 """Called with the bytes of input, and the milliseconds of sound, that were done meanwhile."""
 
 POLL_SECONDS = 0.2
+AHEAD = 3
+"""Jobs for each worker, the running one among them, that are handed out at a time."""
 
 
 def _silent(size: int, milliseconds: int) -> None: ...
@@ -32,10 +39,11 @@ def progressed(size: int, milliseconds: int = 0) -> None:
 
 
 class Pool:
-    """Runs jobs in order of their results; a worker is a process with one computing thread.
+    """Runs jobs; a worker is a process with one computing thread.
 
     With one worker the jobs run here. Processes are spawned: forking one that runs threads can
-    hang. JobError if a worker is killed.
+    hang. JobError if a worker is killed. Where the block ends by an exception, and where this
+    process is killed, the workers end at once, in the middle of their jobs.
     """
 
     def __init__(self, workers: int, advance: Progress) -> None:
@@ -55,13 +63,23 @@ class Pool:
         context = get_context("spawn")
         self._done = context.Array("q", 2)
         self._seen = (0, 0)
+        life, self._life = context.Pipe(duplex=False)
+        self._stack.enter_context(self._life)
+        self._stack.enter_context(life)
         self._executor = ProcessPoolExecutor(
-            self._workers, context, initializer=_begin_worker, initargs=(self._done,)
+            self._workers, context, initializer=_begin_worker, initargs=(self._done, life)
         )
         self._stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and self._executor is not None:
+            self._life.close()
         self._stack.close()
 
     def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
@@ -69,32 +87,64 @@ class Pool:
         if self._executor is None:
             yield from map(function, jobs)
             return
-        futures = [self._executor.submit(function, job) for job in jobs]
-        try:
+        with _naming_kills():
+            futures = [self._submit(function, job) for job in jobs]
             for future in futures:
-                self._wait_for(future)
+                while not self._wait([future]):
+                    pass
                 yield future.result()
-        except BrokenProcessPool:
-            raise JobError(
-                "a worker was killed, perhaps for want of memory: "
-                "run the same command with fewer --workers to go on"
-            ) from None
 
-    def _wait_for(self, future: Future[Any]) -> None:
-        while True:
-            finished = wait([future], POLL_SECONDS).done
-            with self._done.get_lock():
-                done = (self._done[0], self._done[1])
-            if done != self._seen:
-                self._advance(done[0] - self._seen[0], done[1] - self._seen[1])
-                self._seen = done
-            if finished:
-                return
+    def each(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Jobs and their results as they end: none waits for a longer one before it."""
+        if self._executor is None:
+            yield from ((job, function(job)) for job in jobs)
+            return
+        left = iter(jobs)
+        running: dict[Future[R], T] = {}
+        with _naming_kills():
+            while True:
+                for job in islice(left, AHEAD * self._workers - len(running)):
+                    running[self._submit(function, job)] = job
+                if not running:
+                    return
+                for future in self._wait(running):
+                    yield running.pop(future), future.result()
+
+    def _submit(self, function: Callable[[T], R], job: T) -> Future[R]:
+        """Begin a job; a process that is started for it does not hear the terminal's Ctrl-C."""
+        assert self._executor is not None
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._executor.submit(function, job)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _wait(self, futures: Collection[Future[R]]) -> set[Future[R]]:
+        """Those that ended within a moment; what they told meanwhile is passed on."""
+        ended = wait(futures, POLL_SECONDS, FIRST_COMPLETED).done
+        with self._done.get_lock():
+            done = (self._done[0], self._done[1])
+        if done != self._seen:
+            self._advance(done[0] - self._seen[0], done[1] - self._seen[1])
+            self._seen = done
+        return ended
 
 
-def _begin_worker(done: Any) -> None:
+@contextmanager
+def _naming_kills() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise JobError(
+            "a worker was killed, perhaps for want of memory: "
+            "run the same command with fewer --workers to go on"
+        ) from None
+
+
+def _begin_worker(done: Any, life: Any) -> None:
     keep_freed_memory()
     threadpool_limits(1)
+    Thread(target=_end_with, args=(life,), daemon=True).start()
 
     def add(size: int, milliseconds: int) -> None:
         with done.get_lock():
@@ -102,6 +152,12 @@ def _begin_worker(done: Any) -> None:
             done[1] += milliseconds
 
     _set_report(add)
+
+
+def _end_with(life: Any) -> None:
+    """End this process when nobody holds the other end of a pipe any more."""
+    life.poll(None)
+    os._exit(1)
 
 
 def _set_report(report: Progress) -> None:

@@ -1,6 +1,7 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,11 @@ from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import STEM, publish_tokens
 from ulmo.formats.writer import Ids, Options
 from ulmo.pipelines.inputs import portable
-from ulmo.pipelines.timeline import Recorded, gap_columns, lay_out, total_columns
-from ulmo.pipelines.tokenize_job import Tokenized
+from ulmo.pipelines.timeline import Recorded, Segment, gap_columns, lay_out, total_columns
+from ulmo.pipelines.tokenize_job import How, Tokenized
+from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
+from ulmo.preprocessing.clock import Clock
+from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
 
 GAP_PIECE = 4096
@@ -34,36 +38,48 @@ class Timeline(NamedTuple):
     bands: int
 
 
+def survey(tokenizer: Tokenizer, how: How, sources: Sequence[Path]) -> None:
+    """UserError where recordings are no one timeline, by their headers, before hours of work.
+
+    A recording that is refused is left out; where one does not say how long it is, only their
+    beginnings are looked at.
+    """
+    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    clock = Clock.of(how.clock)
+    found = []
+    for source in sources:
+        with suppress(RefusedError), open_recording(source) as recording:
+            channel_list(how.channels, recording.channels)
+            samples = recording.frames * prep.sample_rate // recording.sample_rate
+            columns = -(-samples // (prep.hop_length * model.time_stride))
+            found.append(Recorded(source, clock.start(source), samples, columns))
+    if not all(recorded.samples for recorded in found):
+        found = [recorded._replace(samples=0, columns=0) for recorded in found]
+    hop = Fraction(prep.hop_length * model.time_stride, prep.sample_rate)
+    segments = lay_out(found, sample_rate=prep.sample_rate, hop=hop)
+    if all(segment.columns for segment in segments):
+        _refuse_long_gaps(segments, hop)
+
+
 def write_timeline(
-    parts: Sequence[Tokenized], names: Sequence[Path], out: Path, file_format: str, options: Options
+    parts: Sequence[Tokenized], out: Path, file_format: str, options: Options
 ) -> Timeline:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
     Raises UserError where a time is not known, where recordings overlap, and for a gap of more
     than a week.
     """
-    headers = {
-        name: read_header(part.outputs[0].with_suffix(".json"))
-        for name, part in zip(names, parts, strict=True)
-    }
-    files = {name: part.outputs[0] for name, part in zip(names, parts, strict=True)}
-    grid = headers[names[0]]
+    files = {part.source: part.outputs[0] for part in parts}
+    headers = {source: read_header(path.with_suffix(".json")) for source, path in files.items()}
+    grid = headers[parts[0].source]
     hop = Fraction(grid.hop, grid.sample_rate)
     segments = lay_out(
-        [
-            Recorded(name, part.start, part.samples, part.columns)
-            for name, part in zip(names, parts, strict=True)
-        ],
+        [Recorded(part.source, part.start, part.samples, part.columns) for part in parts],
         sample_rate=grid.sample_rate,
         hop=hop,
     )
+    _refuse_long_gaps(segments, hop)
     gaps = gap_columns(segments)
-    for segment, gap in zip(segments, gaps, strict=True):
-        if gap * hop > MAX_GAP_SECONDS:
-            raise UserError(
-                f"{segment.recording} begins {float(gap * hop) / 86400:.1f} days after the "
-                "recording before it ends: tokenize the two deployments apart"
-            )
     total = total_columns(segments)
     last = headers[segments[-1].recording]
     begun = TokensHeader(
@@ -72,7 +88,7 @@ def write_timeline(
         start_utc=segments[0].start_utc,
         segments=tuple(
             header.Segment(
-                recording=portable(segment.recording),
+                recording=headers[segment.recording].recording,
                 column=segment.column,
                 columns=segment.columns,
                 start_utc=segment.start_utc,
@@ -102,6 +118,15 @@ def write_timeline(
         columns=total,
         bands=grid.bands,
     )
+
+
+def _refuse_long_gaps(segments: Sequence[Segment], hop: Fraction) -> None:
+    for segment, gap in zip(segments, gap_columns(segments), strict=True):
+        if gap * hop > MAX_GAP_SECONDS:
+            raise UserError(
+                f"{segment.recording} begins {float(gap * hop) / 86400:.1f} days after the "
+                "recording before it ends: tokenize the two deployments apart"
+            )
 
 
 def _gap(columns: int, grid: TokensHeader) -> Iterator[Ids]:

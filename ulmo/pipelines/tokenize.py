@@ -6,18 +6,19 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.publish import STEM, check_options
+from ulmo.formats.publish import check_options
 from ulmo.formats.writer import PLAIN
 from ulmo.pipelines.folders import make_folder
 from ulmo.pipelines.pool import Pool, Progress
-from ulmo.pipelines.timeline_file import Timeline, write_timeline
+from ulmo.pipelines.timeline_file import Timeline, survey, write_timeline
 from ulmo.pipelines.tokenize_job import (
     How,
     Maker,
@@ -26,9 +27,16 @@ from ulmo.pipelines.tokenize_job import (
     tokenize_recording,
     tokenize_with,
 )
-from ulmo.pipelines.tokenize_plan import Planned, is_file_name, plan_outputs
+from ulmo.pipelines.tokenize_plan import (
+    Planned,
+    is_file_name,
+    plan_outputs,
+    plan_parts,
+    remove_leftovers,
+)
+from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.tokenizer import Tokenizer
+from ulmo.tokenizer import Tokenizer, check_batch_size
 
 FILES_PER_WORKER = 4
 """Recordings for which another worker is worth its start, unless workers are asked for."""
@@ -59,13 +67,10 @@ def tokenize_files(
     None writes beside each. In a folder `out` there is a table of all recordings as well, and what
     it tells of an earlier run is not done again.
     """
-    Clock.of(how.clock)
-    check_options(how.options, how.file_format, tokenizer.vocabulary.size)
-    plan = plan_outputs(sources, out, how.file_format)
-    for folder in {planned.target.parent for planned in plan}:
-        make_folder(folder)
+    _check(tokenizer, how)
+    plan = plan_outputs(sources, out, how.file_format, how.channels)
     if out is None or is_file_name(out, how.file_format):
-        return list(_tokenize(tokenizer, how, plan, workers, listener))
+        return _tokenize_apart(tokenizer, how, plan, workers, listener)
     return _tokenize_folder(tokenizer, how, plan, out, workers, listener)
 
 
@@ -81,8 +86,10 @@ def tokenize_timeline(
     """Write the tokens of consecutive recordings to one file, with `<gap>` where there are none.
 
     Each recording is tokenized by itself, in a hidden folder beside `out`, which a job that was
-    killed finds again. Refused recordings are gaps; where all are, nothing is written.
+    killed finds again. Refused recordings are gaps; where all are, nothing is written. UserError
+    before any is tokenized where one has no time, or where they overlap.
     """
+    _check(tokenizer, how)
     if how.channels == "each":
         raise UserError("a timeline has one channel: set --channels to mix, or to a number")
     if not is_file_name(out, how.file_format):
@@ -90,20 +97,36 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[how.file_format].suffixes[0]}"
         )
-    parts = out.with_name(f".{out.name.partition(STEM)[0]}.parts")
     alone = how._replace(file_format="npy", options=PLAIN)
-    check_options(how.options, how.file_format, tokenizer.vocabulary.size)
-    results = tokenize_files(
-        tokenizer, sources, alone, out=parts, workers=workers, listener=listener
-    )
+    parts = out.with_name(f".{out.name}.parts")
+    plan = plan_parts(sources, parts)
+    survey(tokenizer, alone, [planned.source for planned in plan])
+    results = _tokenize_folder(tokenizer, alone, plan, parts, workers, listener)
     good = [result for result in results if result.outputs]
-    timeline = None
-    if good:
-        timeline = write_timeline(
-            good, [result.source for result in good], out, how.file_format, how.options
-        )
+    timeline = write_timeline(good, out, how.file_format, how.options) if good else None
     shutil.rmtree(parts, ignore_errors=True)
+    remove_leftovers([Planned(out, out, out)], how.file_format)
     return results, timeline
+
+
+def _check(tokenizer: Tokenizer, how: How) -> None:
+    """UserError for what cannot be, before any recording is opened."""
+    Clock.of(how.clock)
+    check_channels(how.channels)
+    check_batch_size(how.batch_size)
+    check_options(how.options, how.file_format, tokenizer.vocabulary.size)
+
+
+def _tokenize_apart(
+    tokenizer: Tokenizer,
+    how: How,
+    plan: Sequence[Planned],
+    workers: int | None,
+    listener: Listener,
+) -> list[Tokenized]:
+    with _folders(plan, how.file_format):
+        made = dict(_tokenize(tokenizer, how, plan, workers, listener))
+    return [made[planned] for planned in plan]
 
 
 def _tokenize_folder(
@@ -115,21 +138,31 @@ def _tokenize_folder(
     listener: Listener,
 ) -> list[Tokenized]:
     """The same with a report, which is also how a killed job goes on."""
-    from ulmo.pipelines.tokenize_report import Report, make_job
+    from ulmo.pipelines.tokenize_report import Report
 
-    jobs = [make_job(planned, tokenizer.manifest.fingerprint, how) for planned in plan]
-    with Report(out) as report:
-        earlier = {job.planned: result for job in jobs if (result := report.done(job))}
-        left = [job for job in jobs if job.planned not in earlier]
-        for result in earlier.values():
+    with (
+        _folders(plan, how.file_format),
+        Report(out, tokenizer.manifest.fingerprint, how, plan) as report,
+        closing(_tokenize(tokenizer, how, report.left, workers, listener)) as fresh,
+    ):
+        made = dict(report.earlier)
+        for result in made.values():
             listener.done(result)
-        fresh = _tokenize(tokenizer, how, [job.planned for job in left], workers, listener)
-        made = {}
-        for job, result in zip(left, fresh, strict=True):
-            report.add(job, result)
-            made[job.planned] = result
-        report.close(jobs)
-    return [earlier.get(planned) or made[planned] for planned in plan]
+        for planned, result in fresh:
+            report.add(planned, result)
+            made[planned] = result
+    return [made[planned] for planned in plan]
+
+
+@contextmanager
+def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
+    """Folders for the outputs; in the end they hold nothing that is not complete."""
+    for folder in {planned.target.parent for planned in plan}:
+        make_folder(folder)
+    try:
+        yield
+    finally:
+        remove_leftovers(plan, file_format)
 
 
 def _tokenize(
@@ -138,7 +171,8 @@ def _tokenize(
     plan: Sequence[Planned],
     workers: int | None,
     listener: Listener,
-) -> Iterator[Tokenized]:
+) -> Generator[tuple[Planned, Tokenized], None, None]:
+    """Each recording as it ends; the order is that of the plan in one process alone."""
     cores = os.cpu_count() or 1
     if workers is None:
         workers = min(cores, len(plan) // FILES_PER_WORKER)
@@ -151,6 +185,6 @@ def _tokenize(
         job = partial(tokenize_with, maker, how)
     size = sum(size_of(planned.source) for planned in plan)
     with Pool(workers, listener.begin(size)) as pool:
-        for result in pool.map(job, plan):
+        for planned, result in pool.each(job, plan):
             listener.done(result)
-            yield result
+            yield planned, result

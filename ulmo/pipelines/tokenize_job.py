@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ulmo.bundle import read_bundle
 from ulmo.config import ClockSettings, JobError
 from ulmo.formats.header import TokensHeader
-from ulmo.formats.publish import publish_tokens
+from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options
 from ulmo.pipelines.inputs import portable
-from ulmo.pipelines.tokenize_plan import Planned, channel_path
+from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.pipelines.way import Way
 from ulmo.preprocessing.audio import (
     Recording,
@@ -70,6 +70,7 @@ class Tokenized(NamedTuple):
     samples: int = 0
     """The same at the tokenizer's rate."""
     unknown: int = 0
+    """Ids that are `<unk>`, in all outputs."""
     start: Start | None = None
     reused: bool = False
     """True where it was tokenized already."""
@@ -93,17 +94,18 @@ def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Toke
     way = Way(size_of(planned.source))
     start = Clock.of(how.clock).start(planned.source)
     outputs: list[Path] = []
+    unknown = 0
     try:
         with open_recording(planned.source) as recording:
             chosen = channel_list(how.channels, recording.channels)
-            way.follow(recording, len(chosen))
-            for channel in chosen:
-                path = planned.target
-                path = path if len(chosen) == 1 else channel_path(path, channel)
+            way.follow(recording, len(chosen) * (1 + tokenizer.hears_twice))
+            for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                 header = _header(tokenizer, planned.name, channel, start)
                 ended = _write(tokenizer, how, recording, header, path)
+                unknown += ended.header.unknown
                 outputs.append(path)
     except RefusedError as refusal:
+        _remove(outputs, how.file_format)
         bands = tokenizer.manifest.model.bands
         verdict = Verdict("refused", refusal.reason)
         return Tokenized(planned.source, [], verdict, refusal.detail, 0.0, 0, bands, start=start)
@@ -122,7 +124,7 @@ def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Toke
         frames=recording.frames_read,
         frames_missing=recording.frames_missing,
         samples=ended.samples,
-        unknown=ended.header.unknown,
+        unknown=unknown,
         start=start,
     )
 
@@ -156,6 +158,14 @@ def _write(
         header = header.ended(columns=writer.columns, frames=frames, unknown=unknown)
         writer.end(header)
     return _Ended(header, samples)
+
+
+def _remove(outputs: list[Path], file_format: str) -> None:
+    """Of a recording that failed at a later channel, nothing stays."""
+    for output in outputs:
+        paths = output_paths(output, file_format)
+        for path in (paths.header, *paths.files):
+            path.unlink(missing_ok=True)
 
 
 def _header(

@@ -1,16 +1,21 @@
 """Which recordings become which files of tokens."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import STEM, output_paths
+from ulmo.preprocessing.atomic import remove_temporaries
 from ulmo.preprocessing.audio import find_recordings
 
 CHANNEL = ".ch"
+OF_CHANNEL = re.compile(rf"{re.escape(CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
+FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
 
 
 class Planned(NamedTuple):
@@ -23,13 +28,18 @@ class Planned(NamedTuple):
     """The first file of the output; x.ch1.tokens.npy for channel 1 of several."""
 
 
-def plan_outputs(sources: Sequence[Path], out: Path | None, file_format: str) -> list[Planned]:
+def plan_outputs(
+    sources: Sequence[Path], out: Path | None, file_format: str, channels: str = "mix"
+) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
     `out` is a folder, which mirrors the folders of the sources, or for one recording the file
     to write; None writes beside each recording. Where x.wav and x.flac would meet, both keep their
-    full names (x.wav.tokens.npy). UserError where two recordings would still be one file.
+    full names (x.wav.tokens.npy). UserError where two recordings would still be one file, and for
+    a new folder that is named as a file of another format.
     """
+    if out is not None and out.suffix in FILE_SUFFIXES and not out.is_dir():
+        output_paths(out, file_format)
     found = _find(sources, out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
@@ -46,11 +56,25 @@ def plan_outputs(sources: Sequence[Path], out: Path | None, file_format: str) ->
         for target, each in zip(short, found, strict=True)
     ]
     clash = [target for target, count in Counter(targets).items() if count > 1]
+    if channels == "each":
+        clash += _channels_of_others(targets)
     if clash:
         raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
     return [
         Planned(each.source, each.name, target) for each, target in zip(found, targets, strict=True)
     ]
+
+
+def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
+    """Where the npy files of a timeline's recordings lie until they are joined.
+
+    A folder for each source: two cards of one recorder have files of one name.
+    """
+    plan: dict[Path, Planned] = {}
+    for number, source in enumerate(sources):
+        for planned in plan_outputs([source], folder / str(number), "npy"):
+            plan.setdefault(planned.source, planned)
+    return list(plan.values())
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
@@ -64,13 +88,48 @@ def is_file_name(out: Path, file_format: str) -> bool:
     return True
 
 
-def channel_path(target: Path, channel: int | None) -> Path:
-    """x.tokens.npy of channel 1 is x.ch1.tokens.npy; x.npy, given with --out, is x.ch1.npy."""
-    stem, dot, ending = target.name.partition(f"{STEM}.")
+def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
+    """One stream has the target itself; of several, each has a file that names its channel.
+
+    x.tokens.npy of channel 1 is x.ch1.tokens.npy; x.npy, given with --out, is x.ch1.npy.
+    """
+    if len(channels) == 1:
+        return [target]
+    stem, dot, ending = target.name.rpartition(f"{STEM}.")
     if not dot:
-        stem, ending = target.stem, target.suffix.removeprefix(".")
-        dot = "."
-    return target.with_name(f"{stem}{CHANNEL}{channel}{dot}{ending}")
+        stem, dot, ending = target.stem, "", target.suffix
+    return [target.with_name(f"{stem}{CHANNEL}{channel}{dot}{ending}") for channel in channels]
+
+
+def remove_leftovers(plan: Iterable[Planned], file_format: str) -> None:
+    """Remove what killed jobs left, hidden, of the files of these recordings and of no others."""
+    ours: dict[Path, set[str]] = {}
+    for planned in plan:
+        outputs = output_paths(planned.target, file_format)
+        names = {path.name for path in (*outputs.files, outputs.header)}
+        ours.setdefault(planned.target.parent, set()).update(names)
+    for folder, names in ours.items():
+        remove_temporaries(folder, partial(_is_of, names))
+
+
+def _is_of(names: Container[str], name: str) -> bool:
+    """True of a name, and of a channel's."""
+    return name in names or _of_all(name) in names
+
+
+def _of_all(name: str) -> str:
+    """x.tokens.npy of x.ch1.tokens.npy."""
+    return OF_CHANNEL.sub("", name)
+
+
+def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
+    """Where x.ch1.wav may meet channel 1 of x.wav."""
+    wholes = [path.with_name(_of_all(path.name)) for path in targets]
+    return [
+        path
+        for path, whole in zip(targets, wholes, strict=True)
+        if whole != path and whole in set(targets)
+    ]
 
 
 class _Found(NamedTuple):

@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from types import TracebackType
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from ulmo.config import Settings, UserError, fingerprint
+from ulmo.formats.header import read_header
+from ulmo.formats.publish import output_paths
 from ulmo.pipelines.inputs import input_file, portable
 from ulmo.pipelines.tokenize_job import How, Tokenized
-from ulmo.pipelines.tokenize_plan import Planned
-from ulmo.preprocessing.audio import Verdict
+from ulmo.pipelines.tokenize_plan import Planned, stream_paths
+from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
+from ulmo.preprocessing.audio import MAX_CHANNELS, Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
 from ulmo.preprocessing.store import write_table
 
@@ -40,33 +45,37 @@ SCHEMA = pa.schema(
         ("columns", pa.int64()),  # of tokens, of one channel
         ("bands", pa.int32()),
         ("samples", pa.int64()),  # at the tokenizer's rate
-        ("unknown", pa.int64()),  # ids that are <unk>
+        ("unknown", pa.int64()),  # ids that are <unk>, in all outputs
         ("outputs", pa.list_(pa.string())),  # below the folder of this table
         ("key", pa.string()),  # hash over the recording, the tokenizer and the settings
     ]
 )
 
 
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Small = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
 class Row(Settings):
     """A row of the table, and a line of the journal; nothing else is believed."""
 
     path: str
-    bytes: int
-    ends_crc32c: int
+    bytes: Count
+    ends_crc32c: Annotated[int, Field(ge=0, lt=1 << 32)]
     status: Literal["ok", "repaired", "partial", "refused"]
     reason: str | None
     detail: str | None
-    sample_rate: int | None
-    channels: int | None
-    frames: int
-    frames_missing: int
-    duration_s: float
-    start_utc: int | None
+    sample_rate: Small | None
+    channels: Annotated[int, Field(ge=0, le=MAX_CHANNELS)] | None
+    frames: Count
+    frames_missing: Count
+    duration_s: Annotated[float, Field(ge=0)]
+    start_utc: Annotated[int, Field(ge=0, le=1 << 52)] | None
     start_source: str | None
-    columns: int
-    bands: int
-    samples: int
-    unknown: int
+    columns: Count
+    bands: Small
+    samples: Count
+    unknown: Count
     outputs: list[str]
     key: str
 
@@ -80,61 +89,121 @@ class Job(NamedTuple):
     key: str
 
 
-def make_job(planned: Planned, tokenizer: str, how: How) -> Job:
-    """`tokenizer` is its fingerprint."""
-    file = input_file(planned.source.parent, Path(planned.source.name))
-    settings = [
-        *(how.file_format, how.channels, how.clock.model_dump(mode="json")),
-        [sorted(how.options.ids) if how.options.ids is not None else None],
-        how.options.min_columns,
-    ]
-    facts = [portable(planned.name), planned.target.name, file.size, file.mtime_ns, file.ends]
-    return Job(planned, file.size, file.ends, fingerprint([tokenizer, settings, facts]))
-
-
 class Report:
-    """The rows of an output folder: those of an earlier run, and those that come in.
+    """The rows of an output folder: those of an earlier run that still hold, and new ones.
 
     A row is appended to the journal as soon as its tokens are on the disk. A killed job finds it
-    there; a job that ends turns the journal into a table in the order of the plan.
+    there; a job that ends turns the journal into a table in the order of the plan. Before any
+    output is written again, the rows of what it was go: whatever is killed and whatever settings
+    come after, a row that is found is true.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tokenizer: str, how: How, plan: Sequence[Planned]) -> None:
+        """`tokenizer` is its fingerprint."""
         self._folder = folder
-        self._known = {**_table_rows(folder / REPORT), **_journal_rows(folder / JOURNAL)}
-        self._rows: dict[str, Row] = {}
+        self._tokenizer = tokenizer
+        self._how = how
+        self._jobs = {planned: self._job(planned) for planned in plan}
+        table = _table_rows(folder / REPORT)
+        known = {**table, **_journal_rows(folder / JOURNAL)}
+        self._rows: dict[Planned, Row] = {}
+        self.earlier: dict[Planned, Tokenized] = {}
+        """What an earlier run made."""
+        for planned, job in self._jobs.items():
+            row = known.get(job.key)
+            if row is not None and (result := self._result(job, row)):
+                self._rows[planned] = row
+                self.earlier[planned] = result
+        self.left = [planned for planned in plan if planned not in self.earlier]
+        """Recordings of which nothing is known, or which were refused."""
+        keys = [job.key for job in self._jobs.values()]
+        self._is_told = not self.left and list(table) == keys
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._journal = (self._folder / JOURNAL).open("a", encoding="utf-8")
+        if not self._is_told:
+            with publish(self._folder / JOURNAL) as file:
+                file.writelines(map(_line, self._rows.values()))
+            (self._folder / REPORT).unlink(missing_ok=True)
+            sync_folder(self._folder)
+            self._journal = self._stack.enter_context((self._folder / JOURNAL).open("ab"))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._journal.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if kind is not None:
+                return
+            if not self._is_told:
+                rows = (self._rows[planned].model_dump() for planned in self._jobs)
+                write_table(self._folder / REPORT, rows, SCHEMA)
+            (self._folder / JOURNAL).unlink(missing_ok=True)
+            remove_temporaries(self._folder, lambda name: name in (REPORT, JOURNAL))
 
-    def done(self, job: Job) -> Tokenized | None:
-        """What became of a recording in an earlier run, if all of it is still there."""
-        row = self._known.get(job.key)
-        if row is None or row.status == "refused":
-            return None
-        result = _result(job, row)
-        if not all(path.is_file() for path in result.outputs):
-            return None
-        self._rows[job.key] = row
-        return result
-
-    def add(self, job: Job, result: Tokenized) -> None:
+    def add(self, planned: Planned, result: Tokenized) -> None:
         """Note what became of a recording."""
-        row = _row(job, result, self._folder)
-        self._rows[job.key] = row
-        self._journal.write(row.model_dump_json() + "\n")
+        row = _row(self._jobs[planned], result, self._folder)
+        self._rows[planned] = row
+        self._journal.write(_line(row))
         self._journal.flush()
 
-    def close(self, jobs: Sequence[Job]) -> None:
-        """Publish the table."""
-        write_table(
-            self._folder / REPORT, (self._rows[job.key].model_dump() for job in jobs), SCHEMA
+    def _job(self, planned: Planned) -> Job:
+        file = input_file(planned.source.parent, Path(planned.source.name))
+        how = self._how
+        settings = [
+            *(how.file_format, how.channels, how.clock.model_dump(mode="json")),
+            [sorted(how.options.ids) if how.options.ids is not None else None],
+            how.options.min_columns,
+        ]
+        places = [portable(planned.name), portable(planned.target.relative_to(self._folder))]
+        facts = [*places, file.size, file.mtime_ns, file.ends]
+        key = fingerprint([self._tokenizer, settings, facts])
+        return Job(planned, file.size, file.ends, key)
+
+    def _result(self, job: Job, row: Row) -> Tokenized | None:
+        """What a row says, if all that it speaks of is there; of names, only the plan's count."""
+        if row.status == "refused" or not row.channels:
+            return None
+        several = self._how.channels == "each"
+        outputs = stream_paths(job.planned.target, range(row.channels) if several else [None])
+        if not all(map(self._is_there, outputs)):
+            return None
+        start = None
+        if row.start_utc is not None and row.start_source is not None:
+            start = Start(EPOCH + timedelta(microseconds=row.start_utc), row.start_source)
+        return Tokenized(
+            source=job.planned.source,
+            outputs=outputs,
+            verdict=Verdict(row.status, row.reason),
+            detail=row.detail,
+            seconds=row.duration_s,
+            columns=row.columns,
+            bands=row.bands,
+            sample_rate=row.sample_rate,
+            channels=row.channels,
+            frames=row.frames,
+            frames_missing=row.frames_missing,
+            samples=row.samples,
+            unknown=row.unknown,
+            start=start,
+            reused=True,
         )
-        (self._folder / JOURNAL).unlink(missing_ok=True)
+
+    def _is_there(self, output: Path) -> bool:
+        paths = output_paths(output, self._how.file_format)
+        try:
+            header = read_header(paths.header)
+        except (UserError, OSError):
+            return False
+        return header.fingerprint == self._tokenizer and all(path.is_file() for path in paths.files)
+
+
+def _line(row: Row) -> bytes:
+    return row.model_dump_json().encode() + b"\n"
 
 
 def _row(job: Job, result: Tokenized, folder: Path) -> Row:
@@ -161,34 +230,11 @@ def _row(job: Job, result: Tokenized, folder: Path) -> Row:
     )
 
 
-def _result(job: Job, row: Row) -> Tokenized:
-    """What a row says; of its outputs the names alone are taken, the folder is the plan's."""
-    start = None
-    if row.start_utc is not None and row.start_source is not None:
-        start = Start(EPOCH + timedelta(microseconds=row.start_utc), row.start_source)
-    return Tokenized(
-        source=job.planned.source,
-        outputs=[job.planned.target.with_name(Path(name).name) for name in row.outputs],
-        verdict=Verdict(row.status, row.reason),
-        detail=row.detail,
-        seconds=row.duration_s,
-        columns=row.columns,
-        bands=row.bands,
-        sample_rate=row.sample_rate,
-        channels=row.channels,
-        frames=row.frames,
-        frames_missing=row.frames_missing,
-        samples=row.samples,
-        unknown=row.unknown,
-        start=start,
-        reused=True,
-    )
-
-
 def _table_rows(path: Path) -> dict[str, Row]:
     """Rows of an earlier run, by their keys; none of a table that cannot be read."""
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (OSError, pa.ArrowException):
         return {}
     if not table.schema.equals(SCHEMA):

@@ -1,10 +1,13 @@
 """Files that are there whole, or not at all."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -28,6 +31,14 @@ def publish(path: Path) -> Iterator[BinaryIO]:
 def is_temporary(path: Path) -> bool:
     """True of what a killed `publish` left."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Remove what a killed `publish` left in a folder, of the files whose names are ours."""
+    for path in folder.iterdir():
+        match = TEMPORARY.fullmatch(path.name)
+        if match and is_ours(match["name"]):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -28,6 +28,9 @@ MAX_AMPLITUDE = 1e6
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
 
+SYSTEM_ERROR = 2
+"""libsndfile's code for what the system, not the file, is to blame for."""
+
 Samples: TypeAlias = NDArray[np.float32]
 Status = Literal["ok", "repaired", "partial", "refused"]
 
@@ -206,7 +209,8 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except soundfile.LibsndfileError as error:
-        raise RefusedError("not_audio", str(error.error_string)) from None
+        reason = "unreadable" if error.code == SYSTEM_ERROR else "not_audio"
+        raise RefusedError(reason, str(error.error_string)) from None
     except OSError as error:
         raise RefusedError("unreadable", error.strerror or str(error)) from None
 
@@ -261,18 +265,23 @@ class _Tail(io.RawIOBase):
         return self._raw.readinto(buffer)
 
 
+def check_channels(channels: str) -> None:
+    """UserError for what is neither `mix` nor `each` nor a number from 0."""
+    if not (channels in ("mix", "each") or (channels.isascii() and channels.isdecimal())):
+        raise UserError(f"channels must be mix, each or a number from 0, not {channels}")
+
+
 def channel_list(channels: str, available: int) -> list[int | None]:
     """Which streams a recording gives: None is the mean of all channels.
 
     `channels` is `mix`, `each` or a number from 0; a number that is not there is refused.
     Anything else is a UserError.
     """
+    check_channels(channels)
     if channels == "mix":
         return [None]
     if channels == "each":
         return list(range(available))
-    if not channels.isdecimal():
-        raise UserError(f"channels must be mix, each or a number from 0, not {channels}")
     if int(channels) >= available:
         raise RefusedError("no_channel", f"channel {channels} of {available} (0 is the first)")
     return [int(channels)]

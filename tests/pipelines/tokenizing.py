@@ -1,0 +1,36 @@
+"""Calls and settings that the tests of ulmo-tokenize share."""
+
+from ulmo.pipelines.tokenize import Listener, tokenize_files, tokenize_timeline
+from ulmo.pipelines.tokenize_job import How
+
+
+def quiet(told=None):
+    """Nobody listens, or a list that takes what is done."""
+    return Listener(lambda size: lambda *_: None, (told if told is not None else []).append)
+
+
+def tokenize(tokenizer, *sources, out=None, workers=1, listener=None, **how):
+    """Results in the order of the plan; each was told once."""
+    told = []
+    results = tokenize_files(
+        tokenizer, sources, How(**how), out=out, workers=workers, listener=listener or quiet(told)
+    )
+    if listener is None:
+        assert sorted(told, key=str) == sorted(results, key=str)
+    return results
+
+
+def join(tokenizer, *sources, out, workers=1, **how):
+    """Results of each recording, and the timeline."""
+    return tokenize_timeline(
+        tokenizer, sources, How(**how), out=out, workers=workers, listener=quiet()
+    )
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def hidden(folder):
+    """What lies there and is not shown."""
+    return [path for path in folder.rglob("*") if path.name.startswith(".")]
