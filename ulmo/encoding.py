@@ -24,8 +24,9 @@ Ids = NDArray[np.int32]
 WINDOW_COLUMNS = 36
 """Token columns that are encoded or decoded at once: 5.8 s at the defaults.
 
-Clips of 5 and 10 s, of which many corpora are made, then take one window and two. More columns would
-let live sound wait for the computing of a longer window; fewer would be wasted on the halo of four.
+Clips of 5 and 10 s, of which many corpora are made, then take one window and two. More columns
+would let live sound wait for the computing of a longer window; fewer would be wasted on the halo
+of four.
 """
 
 
