@@ -44,7 +44,7 @@ def joined(parts, expected):
 def check_stream(tokenizer, samples, blocks, rate=RATE):
     expected = tokenizer.encode(samples, sample_rate=rate)
     parts = list(tokenizer.stream(blocks, sample_rate=rate, start_utc=WHEN))
-    if not len(samples):
+    if not len(expected.ids):  # of a few samples, none may be left at a lower rate
         assert parts == []
         return
     ids, distances, seconds, frames = joined(parts, expected)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
+    from ulmo.formats.read import read_tokens
     from ulmo.preprocessing import preprocess
     from ulmo.preprocessing.audio import RefusedError
     from ulmo.tokenizer import Tokenizer, load_tokenizer
@@ -20,6 +21,7 @@ _HOME = {
     "Tokenizer": "ulmo.tokenizer",
     "load_tokenizer": "ulmo.tokenizer",
     "Tokens": "ulmo.tokens",
+    "read_tokens": "ulmo.formats.read",
     "preprocess": "ulmo.preprocessing",
     "RefusedError": "ulmo.preprocessing.audio",
     "UserError": "ulmo.config",
@@ -39,6 +41,7 @@ __all__ = [
     "__version__",
     "load_tokenizer",
     "preprocess",
+    "read_tokens",
 ]
 
 
