@@ -24,6 +24,11 @@ CONSTANTS = {
 """Of the modes that learn them from the corpus."""
 
 
+def pytest_collection_modifyitems(items):
+    """Those that train for minutes come first, so that no worker is left alone with them."""
+    items.sort(key=lambda item: item.path.name != "test_train.py")
+
+
 @pytest.fixture(scope="session")
 def tiny_tiles(tmp_path_factory):
     """data_samples as tiles of 32 x 32: 8 kHz, 8 ms a frame."""
