@@ -318,10 +318,11 @@ def tokenize(
     from ulmo.formats.writer import Options
     from ulmo.pipelines import tokenize as pipeline
     from ulmo.pipelines.tokenize_job import How
+    from ulmo.pipelines.tokenize_plan import choose_output
     from ulmo.report import TokenizeProgress, timeline_line, tokenize_summary, tokenized_line
     from ulmo.tokenizer import load_tokenizer
 
-    out = _one_output(out, out_dir, flags["file_format"])
+    out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(given(flags, ClockSettings))
     loaded = load_tokenizer(tokenizer, threads=threads, device=device)
     how = How(
@@ -357,18 +358,6 @@ def tokenize(
     if joined:
         click.echo(timeline_line(joined))
     sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
-
-
-def _one_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:
-    if out_dir is None:
-        return out
-    from ulmo.pipelines.tokenize_plan import is_file_name
-
-    if out is not None:
-        raise UserError("--out and --out-dir are two outputs: give one")
-    if is_file_name(out_dir, file_format):
-        raise UserError(f"--out-dir {out_dir} is named as a file: use --out, or another name")
-    return out_dir
 
 
 @ulmo.command(context_settings=CONTEXT)

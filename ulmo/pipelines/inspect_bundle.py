@@ -135,8 +135,9 @@ def inspect_bundle(folder: Path) -> BundleFacts:
 
 def as_json(facts: BundleFacts) -> dict[str, Any]:
     """Facts as JSON takes them: a table for each part, and tokenizer.json as it stands."""
-    values: dict[str, Any] = _plain(facts._replace(manifest=None))  # type: ignore[arg-type]
-    return {**values, "manifest": facts.manifest.model_dump(mode="json")}
+    tables = facts._asdict()
+    manifest = tables.pop("manifest").model_dump(mode="json")
+    return {**{name: _plain(table) for name, table in tables.items()}, "manifest": manifest}
 
 
 def describe_codebook(codebook: NDArray[np.float32]) -> CodebookFacts:

@@ -77,6 +77,17 @@ def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
     return list(plan.values())
 
 
+def choose_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:
+    """The one output of `--out` and `--out-dir`; UserError where they are two, or unfit."""
+    if out_dir is None:
+        return out
+    if out is not None:
+        raise UserError("--out and --out-dir are two outputs: give one")
+    if is_file_name(out_dir, file_format):
+        raise UserError(f"--out-dir {out_dir} is named as a file: use --out, or another name")
+    return out_dir
+
+
 def is_file_name(out: Path, file_format: str) -> bool:
     """True of a path that ends as files of the format do."""
     if out.is_dir():

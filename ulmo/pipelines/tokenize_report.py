@@ -21,7 +21,7 @@ from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
 from ulmo.preprocessing.audio import MAX_CHANNELS, Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
-from ulmo.preprocessing.store import write_table
+from ulmo.preprocessing.store import RECORDING_FIELDS, write_table
 
 REPORT = "recordings.parquet"
 JOURNAL = ".tokenize.jsonl"
@@ -29,17 +29,7 @@ MAX_LINE = 1 << 20
 
 SCHEMA = pa.schema(
     [
-        ("path", pa.string()),  # as given, or below the folder that was given
-        ("bytes", pa.int64()),
-        ("ends_crc32c", pa.uint32()),  # CRC-32C of its first and last 4096 bytes
-        ("status", pa.string()),  # ok, repaired, partial, refused
-        ("reason", pa.string()),  # a stable code; null when ok
-        ("detail", pa.string()),  # the same for people
-        ("sample_rate", pa.int32()),
-        ("channels", pa.int32()),
-        ("frames", pa.int64()),  # read
-        ("frames_missing", pa.int64()),  # declared, and not there
-        ("duration_s", pa.float64()),
+        *RECORDING_FIELDS,  # path: as given, or below the folder that was given
         ("start_utc", pa.timestamp("us", tz="UTC")),
         ("start_source", pa.string()),
         ("columns", pa.int64()),  # of tokens, of one channel

@@ -55,19 +55,23 @@ TILES_SCHEMA = pa.schema(
         ("crc32c", pa.uint32()),  # of the tile's bytes
     ]
 )
+RECORDING_FIELDS = [
+    ("path", pa.string()),
+    ("bytes", pa.int64()),
+    ("ends_crc32c", pa.uint32()),  # CRC-32C of its first and last 4096 bytes
+    ("status", pa.string()),  # ok, repaired, partial, refused
+    ("reason", pa.string()),  # a stable code; null when ok
+    ("detail", pa.string()),  # the same for people
+    ("sample_rate", pa.int32()),
+    ("channels", pa.int32()),
+    ("frames", pa.int64()),  # read
+    ("frames_missing", pa.int64()),  # declared, and not there
+    ("duration_s", pa.float64()),
+]
+"""What every table of recordings begins with."""
 RECORDINGS_SCHEMA = pa.schema(
     [
-        ("path", pa.string()),
-        ("bytes", pa.int64()),
-        ("ends_crc32c", pa.uint32()),  # CRC-32C of its first and last 4096 bytes
-        ("status", pa.string()),  # ok, repaired, partial, refused
-        ("reason", pa.string()),  # a stable code; null when ok
-        ("detail", pa.string()),  # the same for people
-        ("sample_rate", pa.int32()),
-        ("channels", pa.int32()),
-        ("frames", pa.int64()),  # read
-        ("frames_missing", pa.int64()),  # declared, and not there
-        ("duration_s", pa.float64()),
+        *RECORDING_FIELDS,
         ("bandwidth_hz", pa.float64()),  # of what the tiles show: half the lower of the two rates
         ("peak_db", pa.float64()),  # largest sample re full scale; null for digital silence
         ("tiles", pa.int32()),
