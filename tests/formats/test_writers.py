@@ -61,29 +61,6 @@ GOLDEN = {
         + bytes.fromhex("0100000000000000 08 0100000000000000 0200000000000000")
         + bytes.fromhex("0a000000 0000000000000000 0000000000000000 0100000000000000"),
     ],
-    "audacity": ((".tokens.labels.txt",), False),
-}
-
-
-GOLDEN = {
-    "jsonl": [
-        b'{"recording":"a \\"b\\", c.wav","channel":1,"start_utc":"2026-03-01T23:59:59.999999Z",'
-        b'"start_s":0.0,"hop_s":0.16,"bands":3,"ids":[0,1,2,0,16,2,3,16,63],'
-        b'"unk_rate":0.2222222222222222,"fingerprint":"' + PRINT.encode() + b'"}\n'
-    ],
-    "csv": [
-        b"recording,channel,start_utc,start_s,fingerprint,id_0,id_1,id_2\r\n"
-        b'"a ""b"", c.wav",1,2026-03-01T23:59:59.999999Z,0.0,' + PRINT.encode() + b",0,1,2\r\n"
-        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.159999Z,0.16,' + PRINT.encode() + b",0,16,2\r\n"
-        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.319999Z,0.32,' + PRINT.encode() + b",3,16,63\r\n"
-    ],
-    "bin": [bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300")],
-    "megatron": [
-        bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300"),
-        b"MMIDIDX\0\0"
-        + bytes.fromhex("0100000000000000 08 0100000000000000 0200000000000000")
-        + bytes.fromhex("0a000000 0000000000000000 0000000000000000 0100000000000000"),
-    ],
     "raven": [
         b"Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
         b"\tToken\tBegin UTC\n"
