@@ -6,6 +6,7 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 
 import hashlib
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -137,7 +138,18 @@ class ClockSettings(Settings):
     """Zone of times that name none: an IANA name, or an offset such as +02:00."""
 
 
+USERS = {
+    "distance": ("ema", "gradient", "kmeans"),
+    "gradient": ("ema", "gradient", "residual"),
+    "fsq_levels": ("fsq",),
+    "stage_sizes": ("residual",),
+}
+"""Settings of the model that not every quantizer has a use for, and those that have."""
+
 Stride = Annotated[int, Field(ge=1, le=512)]
+Factorisation = Annotated[
+    tuple[Annotated[int, Field(ge=2, le=65_472)], ...], Field(min_length=1, max_length=16)
+]
 
 
 class ModelSettings(Settings):
@@ -157,6 +169,16 @@ class ModelSettings(Settings):
     """Decay of the codebook's moving averages (van den Oord et al. 2017, appendix A.1)."""
     commitment_cost: Annotated[float, Field(ge=0, le=100)] = 0.25
     """beta of van den Oord et al. 2017, equation 3."""
+    quantizer: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "ema"
+    """How latents become codes."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """Of `ema`, `gradient` and `kmeans`. `cosine`: latents and codes have norm 1."""
+    gradient: Literal["straight_through", "rotation"] = "straight_through"
+    """How it passes a codebook: copied (van den Oord et al.), or rotated (Fifty et al. 2024)."""
+    fsq_levels: Factorisation | None = None
+    """Of `fsq`: values of each dimension; their product is CB. If left out: (8, 8, 8) for 512."""
+    stage_sizes: Factorisation | None = None
+    """Of `residual`: codes of each stage; their product is CB. If left out: (32, 16) for 512."""
     width: Annotated[int, Field(ge=2, le=2048)] = 128
     """Channels inside; the layer at full resolution has half of them."""
     frequency_stride: Stride = 16
@@ -169,7 +191,44 @@ class ModelSettings(Settings):
         for name in ("frequency_stride", "time_stride"):
             if getattr(self, name) > self.tile_size:
                 raise ValueError(f"{name} must be at most tile_size {self.tile_size}")
+        for name, users in USERS.items():
+            if self.quantizer not in users and name in self._told:
+                raise ValueError(f"{name} is of {' and '.join(users)}: leave it out")
+        for name in ("fsq_levels", "stage_sizes"):
+            sizes = getattr(self, name)
+            if sizes is not None and math.prod(sizes) != self.codebook_size:
+                raise ValueError(f"the product of {name} must be codebook_size")
+        if self.quantizer == "fsq" and self.embedding_dim != len(self.levels):
+            raise ValueError(
+                f"fsq has a dimension for each of its levels {self.levels}: set embedding_dim "
+                f"to {len(self.levels)}"
+            )
         return self
+
+    @property
+    def _told(self) -> set[str]:
+        """Settings that differ from their defaults."""
+        fields = type(self).model_fields
+        return {name for name in fields if getattr(self, name) != fields[name].default}
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Of `fsq`: values of each dimension, about 8 (Mentzer et al. 2023, section 4.1)."""
+        return self.fsq_levels or spread_factors(self.codebook_size, 8)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Codes of each stage: one stage with all of them, but for `residual`."""
+        if self.quantizer != "residual":
+            return (self.codebook_size,)
+        return self.stage_sizes or spread_factors(self.codebook_size, 32)
+
+    @property
+    def latent_norm(self) -> Literal["layer", "unit", "none"]:
+        """What holds latents where their codes are; `fsq` bounds them itself."""
+        if self.quantizer == "fsq":
+            return "none"
+        return "unit" if self.distance == "cosine" else "layer"
 
     @property
     def encoder_strides(self) -> tuple[tuple[int, int], ...]:
@@ -268,6 +327,21 @@ def spread_stride(total: int, layers: int) -> tuple[int, ...]:
     while len(factors) > layers or (len(factors) > 1 and factors[-1] < 4):
         factors = sorted([factors[0] * factors[1], *factors[2:]])
     return (*reversed(factors), *(1,) * (layers - len(factors)))
+
+
+def spread_factors(total: int, most: int) -> tuple[int, ...]:
+    """Factors of a total, the largest first, merged for as long as the product is at most `most`.
+
+    >>> spread_factors(512, 8), spread_factors(512, 32), spread_factors(1000, 8)
+    ((8, 8, 8), (32, 16), (8, 5, 5, 5))
+    """
+    merged: list[int] = []
+    for factor in _prime_factors(total):
+        if merged and merged[-1] * factor <= most:
+            merged[-1] *= factor
+        else:
+            merged.append(factor)
+    return tuple(sorted(merged, reverse=True))
 
 
 def _prime_factors(number: int) -> list[int]:
