@@ -169,10 +169,10 @@ class ModelSettings(Settings):
     """Decay of the codebook's moving averages (van den Oord et al. 2017, appendix A.1)."""
     commitment_cost: Annotated[float, Field(ge=0, le=100)] = 0.25
     """beta of van den Oord et al. 2017, equation 3."""
-    quantizer: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "ema"
+    quantizer: Literal["ema", "fsq", "gradient", "kmeans", "residual"] = "ema"
     """How latents become codes."""
     distance: Literal["euclidean", "cosine"] = "euclidean"
-    """Of `ema`, `gradient` and `kmeans`. `cosine`: latents and codes have norm 1."""
+    """Of `ema`, `gradient` and `kmeans`. `cosine`: latents and codes lie on a sphere."""
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     """How it passes a codebook: copied (van den Oord et al.), or rotated (Fifty et al. 2024)."""
     fsq_levels: Factorisation | None = None
@@ -224,11 +224,11 @@ class ModelSettings(Settings):
         return self.stage_sizes or spread_factors(self.codebook_size, 32)
 
     @property
-    def latent_norm(self) -> Literal["layer", "unit", "none"]:
+    def latent_norm(self) -> Literal["layer", "sphere", "none"]:
         """What holds latents where their codes are; `fsq` bounds them itself."""
         if self.quantizer == "fsq":
             return "none"
-        return "unit" if self.distance == "cosine" else "layer"
+        return "sphere" if self.distance == "cosine" else "layer"
 
     @property
     def encoder_strides(self) -> tuple[tuple[int, int], ...]:
@@ -288,6 +288,10 @@ class TrainSettings(Settings):
     """Stop cleanly after so much time in training steps, whatever the epoch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Of Adam."""
+    objective: Literal["reconstruction", "denoising"] = "reconstruction"
+    """What the encoder is shown: tiles as they are, or damaged ones (`denoising`)."""
+    silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """How much a silent token counts in the codebook. 0.1: silence is most of a field recording."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the recordings (never of the tiles) held out."""
     patience: Annotated[int, Field(ge=1)] = 5
@@ -353,6 +357,11 @@ def _prime_factors(number: int) -> list[int]:
             number //= divisor
         divisor += 1
     return factors
+
+
+def stage_names(stages: int) -> list[str]:
+    """What the codebook of each stage is called among a model's weights."""
+    return ["codebook"] if stages == 1 else [f"codebook_{index}" for index in range(stages)]
 
 
 def kernel_size(stride: int) -> int:

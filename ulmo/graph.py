@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import ModelSettings, same_padding
+from ulmo.config import ModelSettings, same_padding, stage_names
 from ulmo.onnx_model import FLOAT, INT32, OnnxModel, Option, Tensor, node_bytes
-from ulmo.weights import Weights, blank_weights, check_weights
+from ulmo.weights import Weights, blank_weights, check_weights, codebook_of, stages_of
 
-NORM_EPSILON = 1e-5
-"""Of `ulmo.models.encoder`, which this file may not import."""
+NORM_EPSILON, SPHERE_EPSILON = 1e-5, 1e-12
+"""Of `ulmo.models.encoder` and `ulmo.models.sphere`, which this file may not import."""
 
 
 def encoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
@@ -40,9 +40,8 @@ def encoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
         missing = 0
     features = graph.convolution(features, "encoder.project", (1, 1))
     latents = graph.node("Transpose", features, perm=[0, 3, 2, 1])
-    ones = graph.constant("ones", np.ones(settings.embedding_dim, "<f4"))
-    latents = graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)
-    _nearest(graph, latents, weights["codebook"])
+    latents = _normalized(graph, latents, settings)
+    _quantized(graph, latents, stages_of(settings, weights))
     return OnnxModel(
         "ulmo-encoder",
         graph.nodes,
@@ -63,7 +62,7 @@ def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
     """
     check_weights(settings, weights)
     graph = _Graph(weights)
-    codebook = graph.constant("codebook", weights["codebook"])
+    codebook = graph.constant("codebook", codebook_of(settings, weights))
     latents = graph.node("Gather", codebook, "ids", axis=0)
     features = graph.node("Transpose", latents, perm=[0, 3, 2, 1])
     *inner, cell = settings.decoder_strides
@@ -109,8 +108,9 @@ class _Graph:
         return self.tensor(Tensor(name, values.shape, values.dtype.str, lambda: values))
 
     def tensor(self, tensor: Tensor) -> str:
-        """Add a constant tensor whose values are made later; returns its name."""
-        self.tensors.append(tensor)
+        """Add a constant tensor, once, whose values are made later; returns its name."""
+        if tensor.name not in (known.name for known in self.tensors):
+            self.tensors.append(tensor)
         return tensor.name
 
     def convolution(
@@ -142,21 +142,48 @@ class _Graph:
         )
 
 
-def _nearest(graph: _Graph, latents: str, codebook: NDArray[np.float32]) -> None:
-    """Ids by the argmin of |code|^2 - 2 latent.code; distances from the differences."""
-    size, dimensions = codebook.shape
-    scaled = graph.tensor(
-        Tensor("codebook.scaled", (dimensions, size), "<f4", lambda: -2 * codebook.T)
-    )
-    norms = graph.tensor(Tensor("codebook.norms", (size,), "<f4", lambda: _norms(codebook)))
-    scores = graph.node("Add", graph.node("MatMul", latents, scaled), norms)
-    ids = graph.node("ArgMin", scores, axis=-1, keepdims=0)
-    codes = graph.node("Gather", graph.constant("codebook", codebook), ids, axis=0)
-    difference = graph.node("Sub", latents, codes)
+def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
+    """Latents where the codes are: see `ulmo.models`' LATENT_NORMS, and its fsq."""
+    if settings.latent_norm == "layer":
+        ones = graph.constant("ones", np.ones(settings.embedding_dim, "<f4"))
+        return graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)
+    if settings.latent_norm == "sphere":
+        squares = graph.node("Mul", latents, latents)
+        axis = graph.constant("last_axis", np.array([-1], "<i8"))
+        mean = graph.node("ReduceMean", squares, axis, keepdims=1)
+        epsilon = graph.constant("epsilon", np.array(SPHERE_EPSILON, "<f4"))
+        return graph.node("Div", latents, graph.node("Sqrt", graph.node("Add", mean, epsilon)))
+    reach = np.array([count / (count - 1) for count in settings.levels], "<f4")
+    return graph.node("Mul", graph.node("Tanh", latents), graph.constant("reach", reach))
+
+
+def _quantized(graph: _Graph, latents: str, stages: list[NDArray[np.float32]]) -> None:
+    """Ids by the nearest code of each stage; distances from what the last one leaves."""
+    ids = ""
+    for name, codebook in zip(stage_names(len(stages)), stages, strict=True):
+        chosen = _nearest(graph, latents, name, codebook)
+        codes = graph.node("Gather", graph.constant(name, codebook), chosen, axis=0)
+        latents = graph.node("Sub", latents, codes)
+        if ids:
+            size = graph.constant(f"{name}.size", np.array(len(codebook), "<i8"))
+            ids = graph.node("Add", graph.node("Mul", ids, size), chosen)
+        else:
+            ids = chosen
     axis = graph.constant("last_axis", np.array([-1], "<i8"))
-    square = graph.node("Mul", difference, difference)
+    square = graph.node("Mul", latents, latents)
     graph.node("ReduceSum", square, axis, output="distances", keepdims=0)
     graph.node("Cast", ids, output="ids", to=INT32)
+
+
+def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float32]) -> str:
+    """The argmin of |code|^2 - 2 latent.code, int64."""
+    size, dimensions = codebook.shape
+    scaled = graph.tensor(
+        Tensor(f"{name}.scaled", (dimensions, size), "<f4", lambda: -2 * codebook.T)
+    )
+    norms = graph.tensor(Tensor(f"{name}.norms", (size,), "<f4", lambda: _norms(codebook)))
+    scores = graph.node("Add", graph.node("MatMul", latents, scaled), norms)
+    return graph.node("ArgMin", scores, axis=-1, keepdims=0)
 
 
 def _norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -119,7 +119,7 @@ def _type(annotation: Any, table: Callable[[], list[str]] | None) -> Any:
         return Lazy(table)
     if get_origin(annotation) is Literal:
         return click.Choice([str(choice) for choice in get_args(annotation)])
-    if get_origin(_bare(annotation)) is tuple or get_origin(annotation) is tuple:
+    if any(get_origin(_bare(part)) is tuple for part in (annotation, *get_args(annotation))):
         return Numbers()
     for kind in (bool, int, float):
         if kind in (annotation, *map(_bare, get_args(annotation))):

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import ModelSettings, kernel_size
+from ulmo.config import ModelSettings, kernel_size, stage_names
 
 Weights = Mapping[str, NDArray[np.float32]]
 Shapes = dict[str, tuple[int, ...]]
@@ -38,7 +38,8 @@ def weight_shapes(settings: ModelSettings) -> Shapes:
     ):
         _add_layer(shapes, f"encoder.conv_{index}", (*_kernel(strides), *ends))
     _add_layer(shapes, "encoder.project", (1, 1, width, size))
-    shapes["codebook"] = (settings.codebook_size, size)
+    for name, codes in zip(stage_names(len(settings.stages)), settings.stages, strict=True):
+        shapes[name] = (codes, size)
     *inner, cell = settings.decoder_strides
     source = size
     for index, strides in enumerate(inner):
@@ -47,6 +48,19 @@ def weight_shapes(settings: ModelSettings) -> Shapes:
         source = width
     _add_layer(shapes, f"decoder.layer_{len(inner)}", (3, 3, source, cell[0] * cell[1]))
     return shapes
+
+
+def stages_of(settings: ModelSettings, weights: Weights) -> list[NDArray[np.float32]]:
+    """The codebook of each stage, (codes, EMB)."""
+    return [weights[name] for name in stage_names(len(settings.stages))]
+
+
+def codebook_of(settings: ModelSettings, weights: Weights) -> NDArray[np.float32]:
+    """All codes, (CB, EMB): the sums of one code of each stage, the first changing slowest."""
+    first, *others = stages_of(settings, weights)
+    for stage in others:
+        first = (first[:, None] + stage).reshape(-1, settings.embedding_dim)
+    return first
 
 
 def encoder_channels(settings: ModelSettings) -> tuple[int, ...]:

@@ -6,8 +6,24 @@ import keras
 from keras import ops
 
 from ulmo.config import kernel_size, spread_stride
+from ulmo.models.sphere import on_sphere
 
 NORM_EPSILON = 1e-5
+
+
+def layer_norm(vectors: Any) -> Any:
+    """Vectors (..., EMB) with mean 0 and variance 1 over the last axis."""
+    centred = vectors - ops.mean(vectors, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+    return centred * ops.rsqrt(variance + NORM_EPSILON)
+
+
+def unchanged(vectors: Any) -> Any:
+    """The vectors themselves."""
+    return vectors
+
+
+LATENT_NORMS = {"layer": layer_norm, "sphere": on_sphere, "none": unchanged}
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
@@ -22,7 +38,8 @@ class Encoder(keras.layers.Layer):
     The last step is a layer normalisation over the channels of each token (Ba et al. 2016),
     without scale or offset, in float32. It holds every latent at norm sqrt(EMB), so a distance
     to a code means the same all through training and the encoder cannot run away from its
-    codebook; it takes no statistics over time, which would break the chunks.
+    codebook; it takes no statistics over time, which would break the chunks. `latent_norm` may
+    also be "sphere", the same without taking the mean off, or "none".
 
     With the defaults: 224 x 224 -> 56 x 56 x 64 -> 28 x 28 x 128 -> 14 x 14 x 128
     -> 14 x 14 x 128 -> 14 x 14 x 32.
@@ -37,6 +54,7 @@ class Encoder(keras.layers.Layer):
         frequency_stride: int = 16,
         time_stride: int = 16,
         width: int = 128,
+        latent_norm: str = "layer",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -47,6 +65,7 @@ class Encoder(keras.layers.Layer):
         self.frequency_stride = frequency_stride
         self.time_stride = time_stride
         self.width = width
+        self.latent_norm = latent_norm
         self.seed = seed
         self.convs = [self._conv(index) for index in range(encoder_layers)]
         self.project = keras.layers.Conv2D(
@@ -55,9 +74,6 @@ class Encoder(keras.layers.Layer):
             kernel_initializer=keras.initializers.GlorotUniform(seed + encoder_layers),
             dtype=self.dtype_policy,
             name="project",
-        )
-        self.normalize = keras.layers.LayerNormalization(
-            axis=-1, epsilon=NORM_EPSILON, center=False, scale=False, dtype="float32"
         )
 
     def _conv(self, index: int) -> Any:
@@ -81,7 +97,7 @@ class Encoder(keras.layers.Layer):
     def build(self, tiles_shape: tuple[int | None, ...]) -> None:
         """Create the weights, from (B, M, frames, 1)."""
         shape = (tiles_shape[0], self.tile_size + -self.tile_size % self.frequency_stride, None, 1)
-        for layer in (*self.convs, self.project, self.normalize):
+        for layer in (*self.convs, self.project):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
@@ -93,7 +109,8 @@ class Encoder(keras.layers.Layer):
         features = features[:, :, : columns * self.time_stride]
         for conv in self.convs:
             features = conv(features)
-        latents = self.normalize(self.project(features))  # (B, bands, columns, EMB)
+        projected = ops.cast(self.project(features), "float32")
+        latents = LATENT_NORMS[self.latent_norm](projected)  # (B, bands, columns, EMB)
         return ops.transpose(latents, (0, 2, 1, 3))
 
     def get_config(self) -> dict[str, Any]:
@@ -106,5 +123,6 @@ class Encoder(keras.layers.Layer):
             "frequency_stride": self.frequency_stride,
             "time_stride": self.time_stride,
             "width": self.width,
+            "latent_norm": self.latent_norm,
             "seed": self.seed,
         }

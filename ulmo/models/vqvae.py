@@ -1,6 +1,7 @@
 """The VQ-VAE: encoder | quantizer | decoder, its losses, and its weights by name."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 import keras
@@ -9,10 +10,11 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from ulmo.config import ModelSettings
+from ulmo.config import ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
 from ulmo.models.encoder import Encoder
-from ulmo.models.quantizers.ema import VectorQuantizerEMA
+from ulmo.models.objectives.reconstruction import Reconstruction
+from ulmo.models.quantizers import QUANTIZERS
 
 
 class VQVAEOutput(NamedTuple):
@@ -44,7 +46,9 @@ class VQVAE(keras.Model):
     loss is equation 3 there, with means in place of sums and the codebook's term replaced by
     moving averages: the mean squared error over the valid frames of the batch, plus
     `commitment_cost` times the commitment. 0.25: beta of that paper, which found 0.1 to 2.0
-    to work alike.
+    to work alike. Where the codebook learns by gradient, its term is added as it stands there.
+
+    `objective`, one of OBJECTIVES, may damage what the encoder is shown in training.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class VQVAE(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.objective: Any = Reconstruction()
         self.encoder = encoder
         self.quantizer = quantizer
         self.decoder = decoder
@@ -71,12 +76,20 @@ class VQVAE(keras.Model):
             if not part.built:
                 part.build(shape)
 
-    def call(self, x: Any, valid_frames: Any = None, training: bool = False) -> VQVAEOutput:
+    def call(
+        self,
+        x: Any,
+        valid_frames: Any = None,
+        token_weights: Any = None,
+        training: bool = False,
+    ) -> VQVAEOutput:
         """Encode, quantise and decode tiles (B, M, frames, 1).
 
         `valid_frames` (B,) int32: frames from here on are padding. They are set to zero, as
         what lies behind a recording's end is when it is tokenised whole, and a token weighs
         with the share of its frames that are valid. None: every frame is valid.
+        `token_weights` (B, columns, bands): how much a token weighs besides, as silence may weigh
+        less; it rules the quantizer, not the reconstruction. None: 1.
         ValueError if the decoder's output has not the shape of x.
         """
         frames = ops.shape(x)[2]
@@ -84,6 +97,8 @@ class VQVAE(keras.Model):
             x = ops.where(_valid_cells(valid_frames, frames), x, 0)
         latents = self.encoder(x)
         weights = self._token_weights(latents, frames if valid_frames is None else valid_frames)
+        if token_weights is not None:
+            weights = weights * ops.cast(token_weights, "float32")
         quantized = self.quantizer(latents, weights=weights, training=training)
         reconstruction = self.decoder(quantized.quantized, frames=frames)
         _same_shape(x, reconstruction)
@@ -109,7 +124,8 @@ class VQVAE(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of the optimizer and of the codebook; scalars of this batch.
 
-        `data` is x, or (x, valid_frames). Under float16 the optimizer scales the loss.
+        `data` is x, (x, valid_frames) or (x, valid_frames, token_weights). Under
+        float16 the optimizer scales the loss.
         """
         with tf.GradientTape() as tape:
             losses = self._measure(data, training=True)
@@ -123,9 +139,12 @@ class VQVAE(keras.Model):
         return self._measure(data, training=False)
 
     def _measure(self, data: Any, training: bool) -> dict[str, Any]:
-        x, valid_frames, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, valid_frames, token_weights = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.convert_to_tensor(x, "float32")
-        output = self(x, valid_frames=valid_frames, training=training)
+        shown = self.objective.shown(x, self.optimizer.iterations) if training else x
+        output = self(
+            shown, valid_frames=valid_frames, token_weights=token_weights, training=training
+        )
         error = output.reconstruction - x
         if valid_frames is None:
             reconstruction = ops.mean(ops.square(error))
@@ -134,8 +153,11 @@ class VQVAE(keras.Model):
             squares = ops.square(ops.where(valid, error, 0))
             columns = ops.sum(ops.cast(valid, "float32"))
             reconstruction = ops.divide_no_nan(ops.sum(squares), columns * ops.shape(x)[1])
+        total = reconstruction + self.commitment_cost * output.commitment
+        if self.quantizer.learns_by_gradient:
+            total = total + output.codebook
         return {
-            "total": reconstruction + self.commitment_cost * output.commitment,
+            "total": total,
             "reconstruction": reconstruction,
             "commitment": output.commitment,
             "codebook": output.codebook,
@@ -174,13 +196,13 @@ def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
         "width": settings.width,
     }
     model = VQVAE(
-        Encoder(encoder_layers=settings.encoder_layers, seed=encoder_seed, **shared),
-        VectorQuantizerEMA(
-            codebook_size=settings.codebook_size,
-            embedding_dim=settings.embedding_dim,
-            ema_coeff=settings.ema_coeff,
-            seed=quantizer_seed,
+        Encoder(
+            encoder_layers=settings.encoder_layers,
+            latent_norm=settings.latent_norm,
+            seed=encoder_seed,
+            **shared,
         ),
+        QUANTIZERS[settings.quantizer].of(settings, quantizer_seed),
         Decoder(decoder_layers=settings.decoder_layers, seed=decoder_seed, **shared),
         commitment_cost=settings.commitment_cost,
     )
@@ -192,7 +214,8 @@ def weights_of(model: VQVAE) -> dict[str, NDArray[np.float32]]:
     """All weights of encoder, codebook and decoder, float32, by stable names.
 
     Names: `encoder.conv_0.kernel` (height, width, in, out), `encoder.conv_0.bias`, ...,
-    `encoder.project.kernel`, `codebook` (CB, EMB), `decoder.layer_0.kernel`, ...; a
+    `encoder.project.kernel`, `codebook` (CB, EMB), or `codebook_0`, ... where there are
+    stages, `decoder.layer_0.kernel`, ...; a
     transposed convolution's kernel is (height, width, out, in), as in Keras.
     """
     return {
@@ -212,17 +235,30 @@ def set_weights_of(model: VQVAE, weights: dict[str, NDArray[np.float32]]) -> Non
     if unknown := sorted(weights.keys() - variables.keys()):
         raise ValueError(f"weights are unknown: {', '.join(unknown)}")
     for name, variable in variables.items():
-        if weights[name].shape != variable.shape:
+        if weights[name].shape != tuple(variable.shape):
             raise ValueError(f"{name} has shape {weights[name].shape}, not {variable.shape}")
-    for name, variable in variables.items():
+    model.quantizer.load([weights[name] for name, _ in _stages(model)])
+    for name, variable in chain(*_layers(model)):
         variable.assign(weights[name])
-    model.quantizer.start(weights["codebook"], np.ones(len(weights["codebook"])))
 
 
 def _variables(model: VQVAE) -> Iterator[tuple[str, Any]]:
-    yield from _layer_variables("encoder", [*model.encoder.convs, model.encoder.project])
-    yield "codebook", model.quantizer.codebook
-    yield from _layer_variables("decoder", model.decoder.blocks)
+    encoder, decoder = _layers(model)
+    yield from (*encoder, *_stages(model), *decoder)
+
+
+def _stages(model: VQVAE) -> Iterator[tuple[str, Any]]:
+    stages = model.quantizer.stages
+    yield from zip(stage_names(len(stages)), stages, strict=True)
+
+
+def _layers(model: VQVAE) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """Those of the encoder, and those of the decoder."""
+    encoder = [*model.encoder.convs, model.encoder.project]
+    return (
+        list(_layer_variables("encoder", encoder)),
+        list(_layer_variables("decoder", model.decoder.blocks)),
+    )
 
 
 def _layer_variables(prefix: str, layers: list[Any]) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.manifest import BundleManifest
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
-from ulmo.weights import encoder_channels, weight_shapes
+from ulmo.weights import codebook_of, encoder_channels, weight_shapes
 
 COMPARED_CODES = 4096
 """Codes whose nearest neighbour is sought, at most: 1 s."""
@@ -128,7 +128,7 @@ def inspect_bundle(folder: Path) -> BundleFacts:
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),
-        codebook=describe_codebook(bundle.weights()["codebook"]),
+        codebook=describe_codebook(codebook_of(bundle.manifest.model, bundle.weights())),
         files=_files(bundle),
     )
 

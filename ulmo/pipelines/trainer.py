@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
-from ulmo.models.quantizers.ema import kmeans_start
+from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
@@ -105,7 +105,8 @@ class Trainer:
     def begin(self) -> None:
         """Go back to the latest checkpoint, or else start the codebook and write the first."""
         if self._checkpoints.latest_checkpoint is None:
-            self._start_codebook()
+            if self.model.quantizer.starts_from_latents:
+                self._start_codebook()
             self._checkpoints.save(checkpoint_number=0)
         else:
             self._checkpoints.restore_or_initialize()
@@ -117,6 +118,8 @@ class Trainer:
         end: End | None = self._end()
         while end is None:
             end = self._epoch(log) or self._end()
+            if end == "max_minutes":
+                self._judge(self.validate())
             self._save(log)
         if end != "interrupt" and self._best.latest_checkpoint is not None:
             checkpoint = tf.train.Checkpoint(model=self.model)
@@ -125,6 +128,8 @@ class Trainer:
 
     def validate(self) -> Metrics | None:
         """The figures on the held-out recordings; None where none are held out."""
+        if self.model.quantizer.follows_latents:
+            self._start_codebook()
         if not len(self.split.validation):
             return None
         parts = tallies(
@@ -183,8 +188,11 @@ class Trainer:
         began = time.monotonic()
         step = int(self.state.step)
         last = self.settings.epochs * self.steps_per_epoch
-        self.model.quantizer.revive.assign(step < REVIVAL_SHARE * last)
-        data = (tf.constant(self.store.read(rows)), tf.constant(self.store.valid_frames[rows]))
+        self.model.quantizer.allow_revival(step < REVIVAL_SHARE * last)
+        tiles = self.store.read(rows)
+        sound = self.loudness.sound(tiles, rows)
+        weights = np.where(sound, 1, self.settings.silence_weight).astype(np.float32)
+        data = tuple(map(tf.constant, (tiles, self.store.valid_frames[rows], weights)))
         losses = {name: float(value) for name, value in self._train_step(data).items()}
         if not np.isfinite(losses["total"]):
             raise UserError(
@@ -204,15 +212,18 @@ class Trainer:
         metrics = self.validate()
         if metrics is not None:
             row |= _validation_row(metrics)
-            self._judge(metrics.reconstruction)
+        self._judge(metrics)
         self.state.sums.assign(np.zeros(len(LOSSES)))
         self.state.epoch.assign_add(1)
         log.epoch(row, self.picture())
         self._reporter.epoch(row)
 
-    def _judge(self, reconstruction: float) -> None:
-        if reconstruction < float(self.state.best):
-            self.state.best.assign(reconstruction)
+    def _judge(self, metrics: Metrics | None) -> None:
+        """Keep the model if it is the best so far."""
+        if metrics is None:
+            return
+        if metrics.reconstruction < float(self.state.best):
+            self.state.best.assign(metrics.reconstruction)
             self.state.stale.assign(0)
             self._best.save(checkpoint_number=int(self.state.step))
         else:
@@ -225,7 +236,7 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def _start_codebook(self) -> None:
-        """k-means on the latents of some training tiles, silence thinned."""
+        """Begin the codebook from the latents of some training tiles, silence thinned."""
         order = shuffled(self.split.train, seed=self.settings.seed, epoch=START_EPOCH)
         rng = np.random.default_rng([self.settings.seed, 2])
         stride = self.model_settings.time_stride
@@ -238,13 +249,7 @@ class Trainer:
             inside = np.arange(latents.shape[1]) * stride < valid[:, None]
             pooled.append(latents[kept & inside[:, :, None]])
         tokens = self.settings.batch_size * self.model_settings.columns * self.model_settings.bands
-        centroids, counts = kmeans_start(
-            np.concatenate(pooled),
-            self.model_settings.codebook_size,
-            self.settings.seed,
-            tokens_per_batch=tokens,
-        )
-        self.model.quantizer.start(centroids, counts)
+        self.model.quantizer.begin(np.concatenate(pooled), tokens)
 
 
 def use_threads(threads: int) -> None:
@@ -281,6 +286,7 @@ def _build(model_settings: ModelSettings, settings: TrainSettings) -> VQVAE:
         model = build_vqvae(model_settings, settings.seed)
     finally:
         keras.config.set_dtype_policy(before)
+    model.objective = OBJECTIVES[settings.objective]()
     model.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
     model.optimizer.build(model.trainable_variables)
     return model

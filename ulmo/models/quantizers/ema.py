@@ -4,13 +4,26 @@ van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), section 3 and app
 Razavi, van den Oord and Vinyals 2019 (arXiv:1906.00446), section 3.1.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings
+from ulmo.models.centroids import kmeans_start
+from ulmo.models.gradients import GRADIENTS
+from ulmo.models.quantizers.base import (
+    Array,
+    Quantized,
+    Quantizer,
+    mean_distance,
+    nearest,
+    ones_unless,
+    use_of,
+)
+from ulmo.models.sphere import on_sphere
 
 RAMP = 10.0
 """The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
@@ -18,31 +31,10 @@ RAMP = 10.0
 The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
 behind, and all but a few codes lose every token (measured: docs/log.md).
 """
-JITTER = 1e-3
-"""Of the vectors' standard deviation: what sets copies of one vector apart in the codebook."""
-
-
-class Quantized(NamedTuple):
-    """What a quantizer makes of latents (B, columns, bands, EMB)."""
-
-    ids: Any
-    """(B, columns, bands) int32, the nearest code; of equally near ones the lowest id."""
-    quantized: Any
-    """(B, columns, bands, EMB): the codes; the gradient goes to the latents as it is."""
-    distances: Any
-    """(B, columns, bands): squared Euclidean distance to the chosen code, never negative."""
-    commitment: Any
-    """Scalar: weighted mean squared difference of latents and codes, gradient to the latents."""
-    codebook: Any
-    """Scalar: the same value without gradient. A metric: the averages move the codebook."""
-    perplexity: Any
-    """Scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB."""
-    usage: Any
-    """Scalar: share of the codes that this batch uses, 0 to 1."""
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
-class VectorQuantizerEMA(keras.layers.Layer):
+class VectorQuantizerEMA(Quantizer):
     """Nearest code of a codebook (CB, EMB); float32 always, under mixed precision too.
 
     A training step assigns and looks up with the old codebook, then moves the averages N_i and
@@ -52,9 +44,14 @@ class VectorQuantizerEMA(keras.layers.Layer):
     `ema_coeff` = 0.99: gamma of that paper, found to work well there; a memory of 100 batches.
     `epsilon` = 1e-5: Laplace smoothing of the counts, as in DeepMind's sonnet `nets/vqvae.py`.
     `dead_below` = 0.1: a code is dead when its count is under a tenth of the mean count.
+    `distance` = "cosine": codes are kept on the sphere of radius sqrt(EMB) on which the encoder
+    puts its latents, so that the nearest code is the one of the largest cosine.
+    `gradient`: one of GRADIENTS.
     `seed` rules the initial codebook and, with the step counter, each draw of new codes, so
     that a resumed run draws what the uninterrupted one would have drawn.
     """
+
+    starts_from_latents = True
 
     def __init__(
         self,
@@ -64,22 +61,36 @@ class VectorQuantizerEMA(keras.layers.Layer):
         ema_coeff: float = 0.99,
         epsilon: float = 1e-5,
         dead_below: float = 0.1,
+        distance: str = "euclidean",
+        gradient: str = "straight_through",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
-        self.codebook_size = codebook_size
-        self.embedding_dim = embedding_dim
+        super().__init__(codebook_size=codebook_size, embedding_dim=embedding_dim, **kwargs)
         self.ema_coeff = ema_coeff
         self.epsilon = epsilon
         self.dead_below = dead_below
+        self.distance = distance
+        self.gradient = gradient
         self.seed = seed
+
+    @classmethod
+    def of(cls, settings: ModelSettings, seed: int) -> Self:
+        """The quantizer of the settings."""
+        return cls(
+            codebook_size=settings.codebook_size,
+            embedding_dim=settings.embedding_dim,
+            ema_coeff=settings.ema_coeff,
+            distance=settings.distance,
+            gradient=settings.gradient,
+            seed=seed,
+        )
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
         """Create the state; codes are drawn from N(0, 1), the scale of normalised latents."""
         book = (self.codebook_size, self.embedding_dim)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
-        self.codebook = self._state("codebook", book, normal)
+        self._codebook = self._state("codebook", book, normal)
         self.ema_count = self._state("ema_count", book[:1], "ones")
         self.ema_sum = self._state("ema_sum", book, normal)
         self.step = self._state("step", (), "zeros", dtype="int32")
@@ -92,17 +103,37 @@ class VectorQuantizerEMA(keras.layers.Layer):
             name=name, shape=shape, initializer=initializer, dtype=dtype, trainable=False
         )
 
-    def start(self, vectors: Any, counts: Any) -> None:
-        """Set the codebook (CB, EMB) and its counts (CB,), with sum = count x vector."""
-        vectors, counts = np.asarray(vectors, np.float32), np.asarray(counts, np.float32)
-        sums = vectors * counts[:, None]
-        self.codebook.assign(vectors)
-        self.ema_count.assign(counts)
-        self.ema_sum.assign(sums)
+    @property
+    def codebook(self) -> Any:
+        """All codes, (CB, EMB)."""
+        return self._codebook
 
-    def embed(self, ids: Any) -> Any:
-        """Codes (..., EMB) of ids (...)."""
-        return ops.take(self.codebook, ids, axis=0)
+    def start(self, vectors: Array, counts: Array) -> None:
+        """Set the codebook (CB, EMB) and its counts (CB,), with sum = count x vector."""
+        vectors = np.asarray(self._placed(np.asarray(vectors, np.float32)))
+        counts = np.asarray(counts, np.float32)
+        self._codebook.assign(vectors)
+        self.ema_count.assign(counts)
+        self.ema_sum.assign(vectors * counts[:, None])
+
+    def begin(self, latents: Array, tokens_per_batch: float) -> None:
+        """Start from the k-means centroids of latents (n, EMB)."""
+        self.start(
+            *kmeans_start(latents, self.codebook_size, self.seed, tokens_per_batch=tokens_per_batch)
+        )
+
+    def load(self, stages: list[Array]) -> None:
+        """Set the codebook, each code with a count of 1."""
+        (vectors,) = stages
+        self.start(vectors, np.ones(len(vectors), np.float32))
+
+    def allow_revival(self, allowed: bool) -> None:
+        """Whether dead codes may be replaced in the next steps."""
+        self.revive.assign(allowed)
+
+    def _placed(self, codes: Any) -> Any:
+        """Where codes may lie."""
+        return on_sphere(codes) if self.distance == "cosine" else codes
 
     def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
         """Quantise latents (B, columns, bands, EMB).
@@ -110,33 +141,23 @@ class VectorQuantizerEMA(keras.layers.Layer):
         `weights` (B, columns, bands), at least 0: how much a token counts in the losses, the
         averages, perplexity, usage and revival. None: 1 each; padding is given 0.
         """
-        ids = self._nearest(latents)
+        ids = nearest(latents, self._codebook)
         codes = ops.stop_gradient(self.embed(ids))
         distances = ops.sum(ops.square(latents - codes), axis=-1)
-        weights = ops.ones_like(distances) if weights is None else ops.cast(weights, "float32")
-        counts = ops.segment_sum(
-            ops.reshape(weights, (-1,)), ops.reshape(ids, (-1,)), self.codebook_size
-        )
-        total = ops.sum(counts)
-        commitment = ops.divide_no_nan(ops.sum(distances * weights), total * self.embedding_dim)
-        shares = ops.divide_no_nan(counts, total)
+        weights = ones_unless(weights, distances)
+        use = use_of(ids, weights, self.codebook_size)
+        commitment = mean_distance(distances, weights, use, self.embedding_dim)
         if training:
-            self._update(ops.stop_gradient(latents), ids, weights, counts)
+            self._update(ops.stop_gradient(latents), ids, weights, use.counts)
         return Quantized(
             ids=ids,
-            quantized=latents + ops.stop_gradient(codes - latents),
+            quantized=GRADIENTS[self.gradient](latents, codes),
             distances=distances,
             commitment=commitment,
             codebook=ops.stop_gradient(commitment),
-            perplexity=ops.exp(-ops.sum(tf.math.xlogy(shares, shares))),
-            usage=ops.mean(ops.cast(counts > 0, "float32")),
+            perplexity=use.perplexity,
+            usage=use.usage,
         )
-
-    def _nearest(self, latents: Any) -> Any:
-        """Ids (B, columns, bands): argmin of |code|^2 - 2 latent.code, the rest being constant."""
-        norms = ops.sum(ops.square(self.codebook), axis=-1)
-        scores = norms - 2.0 * ops.matmul(latents, ops.transpose(self.codebook))
-        return tf.argmin(scores, axis=-1, output_type=tf.int32)
 
     def _update(self, latents: Any, ids: Any, weights: Any, counts: Any) -> None:
         """One step of the averages (appendix A.1), then of the codebook, then revival.
@@ -155,12 +176,12 @@ class VectorQuantizerEMA(keras.layers.Layer):
         total = self.ema_sum * decay + sums * (1.0 - decay)
         everything = ops.sum(count)
         smoothed = (count + self.epsilon) / (everything + self.codebook_size * self.epsilon)
-        codebook = total / (smoothed * everything)[:, None]
+        codebook = self._placed(total / (smoothed * everything)[:, None])
 
         chosen, replaced = self._replacements(count, vectors, weights)
         count = ops.where(replaced, ops.mean(count), count)
         replaced = replaced[:, None]
-        self.codebook.assign(ops.where(replaced, chosen, codebook))
+        self._codebook.assign(ops.where(replaced, chosen, codebook))
         self.ema_count.assign(count)
         self.ema_sum.assign(ops.where(replaced, chosen * count[:, None], total))
         self.step.assign_add(1)
@@ -187,57 +208,10 @@ class VectorQuantizerEMA(keras.layers.Layer):
         """The constructor's arguments."""
         return {
             **super().get_config(),
-            "codebook_size": self.codebook_size,
-            "embedding_dim": self.embedding_dim,
             "ema_coeff": self.ema_coeff,
             "epsilon": self.epsilon,
             "dead_below": self.dead_below,
+            "distance": self.distance,
+            "gradient": self.gradient,
             "seed": self.seed,
         }
-
-
-def kmeans_start(
-    vectors: NDArray[np.float32], codebook_size: int, seed: int = 0, *, tokens_per_batch: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centroids (CB, EMB) and counts (CB,) for `VectorQuantizerEMA.start`, from (n, EMB).
-
-    k-means++ and Lloyd's iterations, in float32 on one thread: sums over threads come in no
-    fixed order. The counts are cluster sizes scaled to `tokens_per_batch`, the sum that the
-    moving averages will have, so that the first batches weigh as much as later ones. Where
-    there are fewer distinct vectors than codes, every one becomes a code, and the other codes
-    are copies a hair apart that share their count. ValueError if there is no vector.
-    """
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    if vectors.ndim != 2 or len(vectors) == 0:
-        raise ValueError(f"k-means needs vectors (n, EMB) with n at least 1, not {vectors.shape}")
-    distinct, sizes = np.unique(vectors, axis=0, return_counts=True)
-    if len(distinct) <= codebook_size:
-        centroids, counts = _copies(distinct, sizes, codebook_size, seed)
-    else:
-        centroids, counts = _clusters(vectors, codebook_size, seed)
-    return centroids, (counts * (tokens_per_batch / counts.sum())).astype(np.float32)
-
-
-def _clusters(
-    vectors: NDArray[np.float32], codebook_size: int, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """k-means centroids and cluster sizes, an empty cluster counting as one vector."""
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        kmeans = KMeans(codebook_size, n_init=1, random_state=seed).fit(vectors)
-    sizes = np.bincount(kmeans.labels_, minlength=codebook_size)
-    return kmeans.cluster_centers_, np.maximum(sizes, 1).astype(np.float64)
-
-
-def _copies(
-    distinct: NDArray[np.float32], sizes: NDArray[np.intp], codebook_size: int, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Every distinct vector, then jittered copies in turn; copies share their vector's count."""
-    source = np.arange(codebook_size) % len(distinct)
-    scale = JITTER * (float(distinct.std()) or 1.0)
-    noise = np.random.default_rng(seed).normal(0, scale, (codebook_size, distinct.shape[1]))
-    noise[: len(distinct)] = 0
-    counts = sizes[source] / np.bincount(source)[source]
-    return (distinct[source] + noise).astype(np.float32), counts

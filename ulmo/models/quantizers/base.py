@@ -1,0 +1,129 @@
+"""What every quantizer is: latents in, ids and codes out."""
+
+from typing import Any, NamedTuple, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from ulmo.config import ModelSettings
+
+Array = NDArray[np.float32]
+
+
+class Quantized(NamedTuple):
+    """What a quantizer makes of latents (B, columns, bands, EMB)."""
+
+    ids: Any
+    """(B, columns, bands) int32, the nearest code; of equally near ones the lowest id."""
+    quantized: Any
+    """(B, columns, bands, EMB): what the decoder is given; its gradient reaches the latents."""
+    distances: Any
+    """(B, columns, bands): squared Euclidean distance to the chosen code, never negative."""
+    commitment: Any
+    """Scalar: weighted mean squared difference of latents and codes, gradient to the latents."""
+    codebook: Any
+    """Scalar: the same value; its gradient, if any, reaches the codes alone."""
+    perplexity: Any
+    """Scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB."""
+    usage: Any
+    """Scalar: share of the codes that this batch uses, 0 to 1."""
+
+
+class Use(NamedTuple):
+    """How a batch uses the codes."""
+
+    counts: Any
+    """(CB,) sum of the weights of each code's tokens."""
+    total: Any
+    perplexity: Any
+    usage: Any
+
+
+class Quantizer(keras.layers.Layer):
+    """A codebook (CB, EMB) and the choice of a code for each latent; float32 always.
+
+    A subclass says in `call` what becomes of latents, and gives `codebook` and `stages`. What a
+    trainer asks of it is told by three class attributes and three methods.
+    """
+
+    starts_from_latents = False
+    """`begin` is called before the first step, with latents of the untrained encoder."""
+    follows_latents = False
+    """`begin` is called again whenever the model is judged, with latents of the encoder."""
+    learns_by_gradient = False
+    """The loss of `Quantized.codebook` is minimised along with the others."""
+
+    def __init__(self, *, codebook_size: int = 512, embedding_dim: int = 32, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.codebook_size = codebook_size
+        self.embedding_dim = embedding_dim
+
+    @classmethod
+    def of(cls, settings: ModelSettings, seed: int) -> Self:
+        """The quantizer of the settings."""
+        raise NotImplementedError
+
+    @property
+    def stages(self) -> list[Any]:
+        """The codebook of each stage, (codes, EMB); their sums are the codes."""
+        return [self.codebook]
+
+    @property
+    def codebook(self) -> Any:
+        """All codes, (CB, EMB)."""
+        raise NotImplementedError
+
+    def begin(self, latents: Array, tokens_per_batch: float) -> None:
+        """Begin anew from latents (n, EMB), of which a batch has so many; if that is its way."""
+
+    def load(self, stages: list[Array]) -> None:
+        """Set the codebook of each stage, and begin all averages anew."""
+        raise NotImplementedError
+
+    def allow_revival(self, allowed: bool) -> None:
+        """Whether dead codes may be replaced in the next steps."""
+
+    def embed(self, ids: Any) -> Any:
+        """Codes (..., EMB) of ids (...)."""
+        return ops.take(self.codebook, ids, axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "codebook_size": self.codebook_size,
+            "embedding_dim": self.embedding_dim,
+        }
+
+
+def nearest(latents: Any, codebook: Any) -> Any:
+    """Ids (...) of latents (..., EMB): argmin of |code|^2 - 2 latent.code, the rest constant."""
+    norms = ops.sum(ops.square(codebook), axis=-1)
+    scores = norms - 2.0 * ops.matmul(latents, ops.transpose(codebook))
+    return tf.argmin(scores, axis=-1, output_type=tf.int32)
+
+
+def ones_unless(weights: Any, tokens: Any) -> Any:
+    """Weights of tokens as float32: 1 each where none are given."""
+    return ops.ones_like(tokens) if weights is None else ops.cast(weights, "float32")
+
+
+def use_of(ids: Any, weights: Any, codebook_size: int) -> Use:
+    """Counts by a segment sum: it takes half the time of a matrix of ones and zeros."""
+    counts = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(ids, (-1,)), codebook_size)
+    total = ops.sum(counts)
+    shares = ops.divide_no_nan(counts, total)
+    return Use(
+        counts=counts,
+        total=total,
+        perplexity=ops.exp(-ops.sum(tf.math.xlogy(shares, shares))),
+        usage=ops.mean(ops.cast(counts > 0, "float32")),
+    )
+
+
+def mean_distance(distances: Any, weights: Any, use: Use, embedding_dim: int) -> Any:
+    """Scalar: weighted mean over tokens and dimensions."""
+    return ops.divide_no_nan(ops.sum(distances * weights), use.total * embedding_dim)

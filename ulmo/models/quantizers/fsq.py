@@ -1,0 +1,97 @@
+"""Finite scalar quantization: a grid in place of a learned codebook (Mentzer et al. 2023).
+
+arXiv:2309.15505. There is nothing to collapse: codes are the points of a grid, and the encoder
+learns to spread its latents over them.
+"""
+
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from ulmo.config import ModelSettings
+from ulmo.models.gradients import straight_through
+from ulmo.models.quantizers.base import (
+    Array,
+    Quantized,
+    Quantizer,
+    mean_distance,
+    nearest,
+    ones_unless,
+    use_of,
+)
+
+
+@keras.saving.register_keras_serializable(package="ulmo")
+class FiniteScalarQuantizer(Quantizer):
+    """Latents of one dimension a level, bounded and rounded to a grid of CB codes.
+
+    A dimension z with L values becomes b = L / (L - 1) tanh(z), and then the nearest of L values
+    that are evenly spread from -1 to 1: each has an equal share of tanh's range. (The paper
+    shifts the grid of an even L so that one value is 0; here it lies evenly about 0.) An id counts
+    the grid points, the first dimension slowest. `levels` = (8, 8, 8): 512 codes, and about 8
+    values a dimension, as section 4.1 there advises.
+
+    There is no codebook loss and no commitment: the distance is a metric.
+    """
+
+    def __init__(self, *, levels: tuple[int, ...] = (8, 8, 8), **kwargs: Any) -> None:
+        levels = tuple(levels)
+        sizes = {"codebook_size": int(np.prod(levels)), "embedding_dim": len(levels)}
+        super().__init__(**{**kwargs, **sizes})
+        self.levels = levels
+
+    @classmethod
+    def of(cls, settings: ModelSettings, seed: int) -> Self:
+        """The quantizer of the settings; the seed has nothing to rule."""
+        return cls(levels=settings.levels)
+
+    def build(self, latents_shape: tuple[int | None, ...]) -> None:
+        """The grid is a constant."""
+        self._grid = ops.convert_to_tensor(grid(self.levels))
+        self._reach = ops.convert_to_tensor([n / (n - 1) for n in self.levels], "float32")
+
+    @property
+    def codebook(self) -> Any:
+        """All codes, (CB, EMB)."""
+        return self._grid
+
+    def load(self, stages: list[Array]) -> None:
+        """Check that a stored codebook is the grid; ValueError if it is not."""
+        (codebook,) = stages
+        if not np.array_equal(codebook, grid(self.levels)):
+            raise ValueError(f"the codebook is not the grid of levels {self.levels}")
+
+    def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
+        """Quantise latents (B, columns, bands, levels); `weights` as for `ema`."""
+        bounded = ops.tanh(latents) * self._reach
+        ids = nearest(bounded, self._grid)
+        codes = self.embed(ids)
+        distances = ops.stop_gradient(ops.sum(ops.square(bounded - codes), axis=-1))
+        weights = ones_unless(weights, distances)
+        use = use_of(ids, weights, self.codebook_size)
+        distance = mean_distance(distances, weights, use, self.embedding_dim)
+        return Quantized(
+            ids=ids,
+            quantized=straight_through(bounded, codes),
+            distances=distances,
+            commitment=ops.zeros_like(distance),
+            codebook=distance,
+            perplexity=use.perplexity,
+            usage=use.usage,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = super().get_config()
+        for name in ("codebook_size", "embedding_dim"):
+            del config[name]
+        return {**config, "levels": self.levels}
+
+
+def grid(levels: tuple[int, ...]) -> Array:
+    """All points (CB, len(levels)), float32, each value from -1 to 1; the first slowest."""
+    values = [np.linspace(-1, 1, count, dtype=np.float32) for count in levels]
+    points = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
+    return points.reshape(-1, len(levels))

@@ -1,0 +1,108 @@
+"""Vector quantisation whose codebook is learned by gradient: the usual first try.
+
+van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), equation 3, in the form of the
+keras.io example "Vector-Quantized Variational Autoencoders": a baseline, kept as it is there.
+"""
+
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from ulmo.config import ModelSettings
+from ulmo.models.gradients import GRADIENTS
+from ulmo.models.quantizers.base import (
+    Array,
+    Quantized,
+    Quantizer,
+    mean_distance,
+    nearest,
+    ones_unless,
+    use_of,
+)
+from ulmo.models.sphere import on_sphere
+
+SPREAD = 0.05
+"""Codes begin between -SPREAD and SPREAD, as in that example: Keras's uniform initializer."""
+
+
+@keras.saving.register_keras_serializable(package="ulmo")
+class VectorQuantizerGradient(Quantizer):
+    """Nearest code of a trainable codebook; `Quantized.codebook` draws codes to their latents.
+
+    It has no k-means start, no averages and no revival: what that costs is in docs/tokenizers.md.
+    """
+
+    learns_by_gradient = True
+
+    def __init__(
+        self,
+        *,
+        codebook_size: int = 512,
+        embedding_dim: int = 32,
+        distance: str = "euclidean",
+        gradient: str = "straight_through",
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(codebook_size=codebook_size, embedding_dim=embedding_dim, **kwargs)
+        self.distance = distance
+        self.gradient = gradient
+        self.seed = seed
+
+    @classmethod
+    def of(cls, settings: ModelSettings, seed: int) -> Self:
+        """The quantizer of the settings."""
+        return cls(
+            codebook_size=settings.codebook_size,
+            embedding_dim=settings.embedding_dim,
+            distance=settings.distance,
+            gradient=settings.gradient,
+            seed=seed,
+        )
+
+    def build(self, latents_shape: tuple[int | None, ...]) -> None:
+        """Create the codebook."""
+        self._free = self.add_weight(
+            name="codebook",
+            shape=(self.codebook_size, self.embedding_dim),
+            initializer=keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=self.seed),
+        )
+
+    @property
+    def codebook(self) -> Any:
+        """All codes, (CB, EMB)."""
+        return on_sphere(self._free) if self.distance == "cosine" else self._free
+
+    def load(self, stages: list[Array]) -> None:
+        """Set the codebook."""
+        (codebook,) = stages
+        self._free.assign(codebook)
+
+    def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
+        """Quantise latents (B, columns, bands, EMB); `weights` as for `ema`."""
+        ids = nearest(latents, self.codebook)
+        codes = self.embed(ids)
+        fixed = ops.stop_gradient(codes)
+        distances = ops.sum(ops.square(latents - fixed), axis=-1)
+        drawn = ops.sum(ops.square(ops.stop_gradient(latents) - codes), axis=-1)
+        weights = ones_unless(weights, distances)
+        use = use_of(ids, weights, self.codebook_size)
+        return Quantized(
+            ids=ids,
+            quantized=GRADIENTS[self.gradient](latents, fixed),
+            distances=distances,
+            commitment=mean_distance(distances, weights, use, self.embedding_dim),
+            codebook=mean_distance(drawn, weights, use, self.embedding_dim),
+            perplexity=use.perplexity,
+            usage=use.usage,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "distance": self.distance,
+            "gradient": self.gradient,
+            "seed": self.seed,
+        }

@@ -1,0 +1,107 @@
+"""k-means on the latents of an encoder that was trained without a codebook.
+
+The baseline that everyone starts from; with an encoder that was trained to undo noise and
+masking (objectives/denoising.py), the labels of a denoising autoencoder.
+"""
+
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from ulmo.config import ModelSettings
+from ulmo.models.centroids import kmeans_start
+from ulmo.models.gradients import straight_through
+from ulmo.models.quantizers.base import (
+    Array,
+    Quantized,
+    Quantizer,
+    mean_distance,
+    nearest,
+    ones_unless,
+    use_of,
+)
+from ulmo.models.sphere import on_sphere
+
+
+@keras.saving.register_keras_serializable(package="ulmo")
+class VectorQuantizerKMeans(Quantizer):
+    """Latents pass as they are in training, and become their nearest centroid after it.
+
+    scikit-learn's k-means is fitted whenever the model is judged. The commitment loss is zero:
+    nothing draws latents to centroids that will not be there at the next epoch.
+    """
+
+    starts_from_latents = True
+    follows_latents = True
+
+    def __init__(
+        self,
+        *,
+        codebook_size: int = 512,
+        embedding_dim: int = 32,
+        distance: str = "euclidean",
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(codebook_size=codebook_size, embedding_dim=embedding_dim, **kwargs)
+        self.distance = distance
+        self.seed = seed
+
+    @classmethod
+    def of(cls, settings: ModelSettings, seed: int) -> Self:
+        """The quantizer of the settings."""
+        return cls(
+            codebook_size=settings.codebook_size,
+            embedding_dim=settings.embedding_dim,
+            distance=settings.distance,
+            seed=seed,
+        )
+
+    def build(self, latents_shape: tuple[int | None, ...]) -> None:
+        """Create the codebook."""
+        self._codebook = self.add_weight(
+            name="codebook",
+            shape=(self.codebook_size, self.embedding_dim),
+            initializer=keras.initializers.RandomNormal(stddev=1.0, seed=self.seed),
+            trainable=False,
+        )
+
+    @property
+    def codebook(self) -> Any:
+        """All codes, (CB, EMB)."""
+        return self._codebook
+
+    def begin(self, latents: Array, tokens_per_batch: float) -> None:
+        """Set the codebook to the k-means centroids of latents (n, EMB)."""
+        centroids, _ = kmeans_start(
+            latents, self.codebook_size, self.seed, tokens_per_batch=tokens_per_batch
+        )
+        self._codebook.assign(on_sphere(centroids) if self.distance == "cosine" else centroids)
+
+    def load(self, stages: list[Array]) -> None:
+        """Set the codebook."""
+        (codebook,) = stages
+        self._codebook.assign(codebook)
+
+    def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
+        """Quantise latents (B, columns, bands, EMB); `weights` as for `ema`."""
+        ids = nearest(latents, self._codebook)
+        codes = ops.stop_gradient(self.embed(ids))
+        distances = ops.stop_gradient(ops.sum(ops.square(latents - codes), axis=-1))
+        weights = ones_unless(weights, distances)
+        use = use_of(ids, weights, self.codebook_size)
+        distance = mean_distance(distances, weights, use, self.embedding_dim)
+        return Quantized(
+            ids=ids,
+            quantized=latents if training else straight_through(latents, codes),
+            distances=distances,
+            commitment=ops.zeros_like(distance),
+            codebook=distance,
+            perplexity=use.perplexity,
+            usage=use.usage,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "distance": self.distance, "seed": self.seed}
