@@ -149,8 +149,7 @@ def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
         return graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)
     if settings.latent_norm == "sphere":
         squares = graph.node("Mul", latents, latents)
-        axis = graph.constant("last_axis", np.array([-1], "<i8"))
-        mean = graph.node("ReduceMean", squares, axis, keepdims=1)
+        mean = graph.node("ReduceMean", squares, axes=[-1], keepdims=1)
         epsilon = graph.constant("epsilon", np.array(SPHERE_EPSILON, "<f4"))
         return graph.node("Div", latents, graph.node("Sqrt", graph.node("Add", mean, epsilon)))
     reach = np.array([count / (count - 1) for count in settings.levels], "<f4")

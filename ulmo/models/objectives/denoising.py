@@ -16,7 +16,7 @@ class Denoising(NamedTuple):
     Tiles are decibels that were normalised to mean 0 and spread 1, so noise is added as powers
     add: the louder one of sound and noise is heard, to within 3 dB (the max approximation of
     Nadas et al. 1989). Its level is one number a tile, evenly drawn from `quietest` to `loudest`
-    spreads about the mean: below most silence to over most sound. Its own spread, `ripple` = 0.4, is
+    spreads about the mean: below most silence to over most sound. Its own spread, `ripple`, is
     that of the power of noise (5.6 dB) at the 14 dB that a spread of field recordings has.
     `masked` = 0.15: longest share of the frames, and of the bins, that one mask hides, as in
     SpecAugment (Park et al. 2019); what is hidden is 0, the mean.
