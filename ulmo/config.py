@@ -69,8 +69,8 @@ class PrepSettings(Settings):
     """Levels of `dwt` and `wpt`. If left out: 7 for `dwt`; the fewest with M packets for `wpt`."""
     floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
     """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
-    normalization: Literal["corpus", "recording", "tile", "pcen"] = "corpus"
-    """What levels are normalised by: mean and spread of corpus, recording or tile; or PCEN."""
+    normalization: Literal["corpus", "recording", "tile", "pcen", "level"] = "corpus"
+    """Mean and spread of corpus, recording or tile; of PCEN; of levels re a followed one."""
     pcen_gain: Annotated[float, Field(ge=0, le=1)] = 0.98
     """alpha of Wang et al. (2017): how far the running mean is divided out."""
     pcen_bias: Annotated[float, Field(ge=0, le=1e6)] = 2.0
@@ -79,6 +79,12 @@ class PrepSettings(Settings):
     """r of Wang et al. (2017): the exponent that compresses what is left."""
     pcen_time_constant: Annotated[float, Field(gt=0, le=3600)] = 0.4
     """Seconds of the running mean."""
+    level_release_db: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    """Decibels a second by which the followed level falls. 2: hardly within a word or a call."""
+    level_range_db: Annotated[float, Field(ge=20, le=160)] = 80.0
+    """Power so far under the followed level is cut off. 80: as floor_db under sound of -20."""
+    level_least_db: Annotated[float, Field(ge=-140, le=0)] = -70.0
+    """Lowest followed level (dB re a full-scale sine). -70: a recorder's own noise stays faint."""
     overlap: Annotated[int, Field(ge=0)] = 0
     """Frames that consecutive tiles share."""
     channels: Annotated[str, Field(pattern=r"^(mix|each|\d{1,4})$")] = "mix"
@@ -93,7 +99,7 @@ class PrepSettings(Settings):
     @property
     def learns_constants(self) -> bool:
         """True where mean and spread are learned from the corpus before any tile is made."""
-        return self.normalization in ("corpus", "pcen")
+        return self.normalization in ("corpus", "pcen", "level")
 
     @property
     def tile_hop(self) -> int:

@@ -40,6 +40,7 @@ NORMALIZATION_WORDS = {
     "recording": "mean and spread of each recording",
     "tile": "mean and spread of each tile",
     "pcen": "per-channel energy normalisation",
+    "level": "decibels re a followed level",
 }
 
 Rows = list[tuple[str, str]]
@@ -91,7 +92,7 @@ def _front_end(facts: "BundleFacts") -> Rows:
             "tile",
             f"{front.bins} bins x {front.tile_frames} frames: {_number(front.tile_s)} s",
         ),
-        ("levels", f"clipped at {_number(prep.floor_db)} dB re a full-scale sine"),
+        ("levels", _levels(prep)),
         ("normalised", _normalization(facts.manifest)),
     ]
 
@@ -107,6 +108,12 @@ def _channels(channels: str) -> str:
     return words.get(channels, f"channel {channels}")
 
 
+def _levels(prep: "PrepSettings") -> str:
+    if prep.normalization == "level":
+        return f"clipped {_number(prep.level_range_db)} dB under the followed level"
+    return f"clipped at {_number(prep.floor_db)} dB re a full-scale sine"
+
+
 def _normalization(manifest: "BundleManifest") -> str:
     prep = manifest.prep
     words = NORMALIZATION_WORDS[prep.normalization]
@@ -114,6 +121,11 @@ def _normalization(manifest: "BundleManifest") -> str:
         words += (
             f" (gain {prep.pcen_gain:g}, bias {prep.pcen_bias:g}, power {prep.pcen_power:g}, "
             f"{prep.pcen_time_constant:g} s)"
+        )
+    if prep.normalization == "level":
+        words += (
+            f" (falling {prep.level_release_db:g} dB a second, at least {prep.level_least_db:g} dB "
+            "re a full-scale sine)"
         )
     constants = manifest.normalization
     if constants is None:

@@ -24,7 +24,7 @@ class BundleManifest(Settings):
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
     prep: PrepSettings
     normalization: Normalization | None
-    """The constants of `corpus` and `pcen`; None for the modes that measure the recording."""
+    """The constants of `corpus`, `pcen` and `level`; None where the recording is measured."""
     model: ModelSettings
     vocabulary_size: int
     special_tokens: dict[Short, int]

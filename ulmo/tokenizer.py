@@ -208,7 +208,8 @@ class Tokenizer:
 
         Phases are not in tokens: they are guessed (ulmo.preprocessing.inverse). Only `stft` and
         `mel` can be inverted, and only levels that were normalised by known constants: the
-        bundle's own, or `normalization` where a recording or a tile had its own.
+        bundle's own, or `normalization` where a recording or a tile had its own. Of a followed
+        level (mode `level`) the tokens know nothing: it sounds as if it had been constant.
         """
         from ulmo.preprocessing.inverse import invert
 

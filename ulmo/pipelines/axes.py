@@ -1,4 +1,4 @@
-"""What all pictures share: hertz on an axis of bins, and PNG bytes that do not change."""
+"""What all pictures share: hertz on an axis, the unit of levels, PNG bytes that do not change."""
 
 from io import BytesIO
 from typing import Any
@@ -8,10 +8,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ulmo.config import PrepSettings
+
 TICKS_HZ = (1, 2, 5)
 """Decades are marked at these multiples, as on any logarithmic axis."""
 TICK_SPACE = 1 / 28
 """Of the axis that a mark keeps free above it: its label's height, about."""
+
+UNITS = {"pcen": "PCEN", "level": "dB re followed level"}
+
+
+def level_unit(settings: PrepSettings) -> str:
+    """What a colour bar of levels counts."""
+    return UNITS.get(settings.normalization, "dB re full scale")
 
 
 def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings
 from ulmo.evaluation.silence import is_sound, patch_levels
+from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.store import TileStore
 
 Array = NDArray[np.float32]
@@ -62,7 +63,8 @@ class Loudness:
     def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
         """True for each token (n, columns, bands) of tiles (n, M, M, 1) that is not silent.
 
-        PCEN has lost the levels that silence is told by: all of its tokens count as sound.
+        PCEN has lost the levels that silence is told by: all of its tokens count as sound. In the
+        mode `level` they are those re the followed level.
         """
         model = self._model
         if not self._store.in_decibels:
@@ -73,7 +75,7 @@ class Loudness:
             columns=model.columns,
             strides=(model.frequency_stride, model.time_stride),
         )
-        return is_sound(patches, self._peaks[rows], self._store.manifest.settings.floor_db)
+        return is_sound(patches, self._peaks[rows], quiet_level(self._store.manifest.settings))
 
     def _levels(self, tiles: Array, rows: Indices) -> Array:
         store = self._store

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ulmo.pipelines.axes import mark_hertz, to_png
+from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.pipelines.csvlog import read_log
 from ulmo.pipelines.data import Indices
 from ulmo.pipelines.measure import Model
@@ -44,9 +44,7 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes
             axis.set_title(f"{store.recordings[row]}: {kind}", fontsize=8)
             axis.set_xlabel("time (s)")
             mark_hertz(axis, frequencies)
-        figure.colorbar(
-            image, ax=grid[i], label="dB re full scale" if store.in_decibels else "PCEN"
-        )
+        figure.colorbar(image, ax=grid[i], label=level_unit(settings))
     return to_png(figure)
 
 

@@ -1,4 +1,4 @@
-"""The constants of the normalisations `corpus` and `pcen`, learned before any tile is made."""
+"""The constants of the modes `corpus`, `pcen` and `level`, learned before any tile is made."""
 
 from collections.abc import Sequence
 from itertools import product

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
-from ulmo.pipelines.axes import mark_hertz, to_png
+from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.audio import (
     Recording,
@@ -126,8 +126,7 @@ def draw(panels: Sequence[Panel], settings: PrepSettings, *, title: str, start: 
         mark_hertz(axis, panel.frontend.frequencies)
         axis.set_title(_caption(panel, settings), fontsize=9, loc="left")
         _mark_tiles(axis, panel, settings, start)
-        unit = "PCEN" if settings.normalization == "pcen" else "dB re full scale"
-        figure.colorbar(image, ax=axis, label=unit, pad=0.01)
+        figure.colorbar(image, ax=axis, label=level_unit(settings), pad=0.01)
     axes[-1].set_xlabel("time (s)")
     figure.suptitle(title, fontsize=10)
     return to_png(figure)

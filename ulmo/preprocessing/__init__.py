@@ -28,7 +28,8 @@ def preprocess(
 
     `source` is a file, or samples (n,) with full scale 1 and their `sample_rate` in hertz. Of a
     file with several channels the mean is taken. Without settings the defaults hold, normalised
-    by the recording itself; the modes `corpus` and `pcen` need their constants as `normalization`.
+    by the recording itself; the modes `corpus`, `pcen` and `level` need their constants as
+    `normalization`.
 
     Raises RefusedError for a file that cannot be read, UserError for settings that cannot be met.
     """

@@ -3,7 +3,8 @@
     normalised levels -> power -> |STFT| -> Griffin-Lim -> samples
 
 What a tile has lost stays lost: phases are guessed, power under `floor_db` is none, what M mel
-bands add up is spread over their bins as evenly as they allow.
+bands add up is spread over their bins as evenly as they allow. In the mode `level`, a recording
+sounds as if its followed level had been HEARD_DB throughout.
 """
 
 import numpy as np
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
-from ulmo.preprocessing.normalize import Normalization, to_power
+from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
 
 Array = NDArray[np.float32]
+
+HEARD_DB = -20.0
+"""Re a full-scale sine: the alignment level of SMPTE RP 155, so that peaks are not cut off."""
 
 
 def invert(
@@ -32,7 +36,9 @@ def invert(
     if not length:
         return np.empty(0, np.float32)
     levels = known.undo(plane)
-    power = np.where(levels > settings.floor_db, to_power(levels), np.float32(0))
+    power = np.where(levels > quiet_level(settings), to_power(levels), np.float32(0))
+    if settings.normalization == "level":
+        power *= np.float32(10 ** (HEARD_DB / 10))
     magnitudes, win_length, n_fft = MAGNITUDES[settings.frontend](power, settings)
     gain = np.float32(win_length / 4)  # of a full-scale sine: half the sum of a Hann window
     samples: Array = librosa.griffinlim(

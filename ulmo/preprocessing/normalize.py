@@ -31,7 +31,10 @@ PCEN_EPS = 1e-6
 
 
 class Normalization(Settings):
-    """A level becomes (level - offset) / scale; both in dB re a full-scale sine, or in PCEN."""
+    """A level becomes (level - offset) / scale; both in dB re a full-scale sine, or in PCEN.
+
+    In the mode `level` they are in dB re the level that was followed.
+    """
 
     offset: Annotated[float, Field(ge=-MAX_LEVEL, le=MAX_LEVEL)]
     scale: Annotated[float, Field(ge=1e-6, le=MAX_LEVEL)]
@@ -120,6 +123,8 @@ def pcen(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[Array]:
 
 def quiet_level(settings: PrepSettings) -> float:
     """The level of lasting silence: what fills a tile behind the end of its recording."""
+    if settings.normalization == "level":
+        return -settings.level_range_db
     if settings.normalization != "pcen":
         return settings.floor_db
     energy = np.array(PCEN_SCALE * 10 ** (settings.floor_db / 10))

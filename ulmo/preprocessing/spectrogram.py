@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.follow import followed
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
 from ulmo.preprocessing.normalize import Moments, Normalization, pcen, quiet_level, to_db
 from ulmo.preprocessing.tiles import Tile, cut_tiles
@@ -37,11 +38,14 @@ def levels(
 ) -> Iterator[Array]:
     """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN.
 
+    In the mode `level` they are decibels re the level that is followed from the first block on.
     `ready` is for live sound: see `stream_power`.
     """
     power = stream_power(frontend, samples, ready=ready)
     if settings.normalization == "pcen":
         return pcen(power, settings)
+    if settings.normalization == "level":
+        return followed(power, settings)
     return (to_db(block, settings.floor_db) for block in power)
 
 
@@ -50,8 +54,8 @@ def normalized_tiles(
 ) -> Iterator[NormalizedTile]:
     """Tiles of one channel, normalised as the settings say.
 
-    `corpus` are the constants of the modes `corpus` and `pcen`. The mode `recording` reads the
-    source twice.
+    `corpus` are the constants of the modes `corpus`, `pcen` and `level`. The mode `recording`
+    reads the source twice.
     """
     own = settings.normalization == "tile"
     constants = None if own else _constants(source, frontend, settings, corpus)

@@ -91,7 +91,7 @@ class Manifest(Settings):
     plan: Annotated[str, Field(max_length=64)]
     """Hash over the list of input files; another list is another job."""
     normalization: Normalization | None = None
-    """The constants of the modes `corpus` and `pcen`."""
+    """The constants of the modes `corpus`, `pcen` and `level`."""
     complete: bool = False
     recordings: int = 0
     tiles: int = 0

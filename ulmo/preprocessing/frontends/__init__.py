@@ -30,6 +30,8 @@ SETTINGS: dict[str, frozenset[str]] = {
     "wpt": frozenset({"wavelet", "wavelet_level"}),
 }
 """The settings that not every front end has, and those that do."""
+MODES = ("pcen", "level")
+"""Normalisations with settings of their own, whose names begin with theirs."""
 
 __all__ = [
     "FRONTENDS",
@@ -61,12 +63,11 @@ def check_used(settings: PrepSettings) -> None:
                 f"{', '.join(sorted(own))}): leave it out, or set frontend to {' or '.join(users)}"
             )
     for name in PrepSettings.model_fields:
-        if (
-            name.startswith("pcen_")
-            and settings.normalization != "pcen"
-            and _is_given(settings, name)
-        ):
-            raise UserError(f"{name} is of use to pcen alone: set normalization to pcen")
+        mode = name.split("_")[0]
+        if mode in MODES and mode != settings.normalization and _is_given(settings, name):
+            raise UserError(f"{name} is of use to {mode} alone: set normalization to {mode}")
+    if settings.normalization == "level" and _is_given(settings, "floor_db"):
+        raise UserError("level has no use for floor_db: leave it out, or set level_range_db")
 
 
 def _is_given(settings: PrepSettings, name: str) -> bool:
