@@ -20,6 +20,7 @@ SAMPLES = Path(__file__).parent.parent / "data_samples"
 CONSTANTS = {
     "corpus": Normalization(offset=-45.5, scale=17.25),
     "pcen": Normalization(offset=0.375, scale=0.5),
+    "level": Normalization(offset=-40.5, scale=15.75),
 }
 """Of the modes that learn them from the corpus."""
 

@@ -161,7 +161,7 @@ def test_help_names_each_setting_of_a_view_and_its_default():
         "[default: 0.8,1,1.25]",
         "--window-factors X,Y,...",
         "--pcen-time-constant FLOAT",
-        "corpus|recording|tile|pcen",
+        "corpus|recording|tile|pcen|level",
     ):
         assert words in shown
 

@@ -40,11 +40,14 @@ BOUNDS = {
         "floor_db": ((-300.0, -20.0), (-300.1, -19.9)),
         "overlap": ((0, 223), (-1,)),
         "frontend": (("mel", "another_1"), ("", "Mel", "../mel", "mel\n")),
-        "normalization": (("corpus", "recording", "tile", "pcen"), ("", "none")),
+        "normalization": (("corpus", "recording", "tile", "pcen", "level"), ("", "none")),
         "pcen_gain": ((0.0, 1.0), (-0.1, 1.1)),
         "pcen_bias": ((0.0, 1e6), (-0.1, 1.1e6)),
         "pcen_power": ((1e-6, 1.0), (0.0, 1.1)),
         "pcen_time_constant": ((1e-6, 3600.0), (0.0, 3600.1)),
+        "level_release_db": ((1e-6, 1000.0), (0.0, 1000.1)),
+        "level_range_db": ((20.0, 160.0), (19.9, 160.1)),
+        "level_least_db": ((-140.0, 0.0), (-140.1, 0.1)),
         "wavelet": (
             ("haar", "sym8", "coif17", "bior2.2"),
             ("", "Sym8", "8", "db12345", "../sym8", "sym8\n"),
@@ -212,7 +215,8 @@ def test_the_file_has_a_table_for_each_group():
 
 
 @pytest.mark.parametrize(
-    ("mode", "learned"), [("corpus", True), ("pcen", True), ("recording", False), ("tile", False)]
+    ("mode", "learned"),
+    [("corpus", True), ("pcen", True), ("level", True), ("recording", False), ("tile", False)],
 )
 def test_which_modes_learn_constants_from_the_corpus(mode, learned):
     assert PrepSettings(normalization=mode).learns_constants is learned

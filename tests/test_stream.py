@@ -13,7 +13,7 @@ from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
 from ulmo.preprocessing.frontends import FRONTENDS
 
-LIVE_MODES = ("corpus", "tile", "pcen")
+LIVE_MODES = ("corpus", "tile", "pcen", "level")
 WHEN = datetime(2026, 11, 24, 16, 15, tzinfo=UTC)
 
 

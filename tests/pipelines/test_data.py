@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracles import sound_tokens
-from ulmo.config import ModelSettings
+from ulmo.config import ModelSettings, PrepSettings
 from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.pipelines.data import Loudness, batches, shuffled, split_by_recording
 
@@ -21,7 +21,7 @@ class Store(NamedTuple):
     offsets_db: np.ndarray = np.zeros(0, np.float32)
     peaks_db: np.ndarray = np.zeros(0, np.float32)
     tiles: np.ndarray = np.zeros(0, np.float32)
-    manifest = SimpleNamespace(settings=SimpleNamespace(floor_db=-80))
+    manifest = SimpleNamespace(settings=PrepSettings(floor_db=-80))
     in_decibels: bool = True
     others: tuple[int, ...] = ()
 

@@ -117,7 +117,9 @@ def test_every_kind_is_shown_on_80_columns(frontend, mode, make_bundle, tmp_path
     assert max(map(len, lines[1:])) <= 80
     assert text.isprintable() or set(filter(lambda c: not c.isprintable(), text)) == {"\n"}
     assert f"{frontend}: {FRONTEND_WORDS[frontend]}" in text
-    assert ("scale 17.25 dB" in text, "scale 0.5" in text) == (mode == "corpus", mode == "pcen")
+    scales = [words for words in ("17.25 dB", "0.5", "15.75 dB") if f"scale {words}\n" in text]
+    assert scales == {"corpus": ["17.25 dB"], "pcen": ["0.5"], "level": ["15.75 dB"]}.get(mode, [])
+    assert ("clipped 80 dB under the followed level" in text) is (mode == "level")
     low = build_frontend(prep).frequencies[0]
     assert f"centred on {low:.0f} Hz" in text or f"centred on {low:.3g} Hz" in text
     assert ("fmin 200" in text) is ("fmin" in OPTIONS[frontend])

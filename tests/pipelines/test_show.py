@@ -91,9 +91,13 @@ def test_some_seconds_of_it(recording, tmp_path, figures):
     assert axis.get_xlim() == pytest.approx((0.5 - 0.004, 0.5 + 0.252))
 
 
-def test_pcen_is_drawn_as_pcen(recording, tmp_path, figures):
-    show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"normalization": "pcen"}))
-    assert [axis.get_ylabel() for axis in figures[0].axes] == ["frequency (Hz)", "PCEN"]
+@pytest.mark.parametrize(
+    ("mode", "unit"),
+    [("tile", "dB re full scale"), ("pcen", "PCEN"), ("level", "dB re followed level")],
+)
+def test_the_colour_bar_tells_the_unit(recording, tmp_path, figures, mode, unit):
+    show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"normalization": mode}))
+    assert [axis.get_ylabel() for axis in figures[0].axes] == ["frequency (Hz)", unit]
 
 
 def test_the_picture_is_a_png_and_always_the_same(recording, tmp_path):

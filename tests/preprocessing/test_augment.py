@@ -340,7 +340,7 @@ class TestStarts:
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
-@pytest.mark.parametrize("mode", ["tile", "pcen"])
+@pytest.mark.parametrize("mode", ["tile", "pcen", "level"])
 def test_every_front_end_makes_finite_views(frontend, mode):
     settings = settings_of(frontend).model_copy(update={"normalization": mode})
     check_views(settings, DEFAULT)

@@ -321,3 +321,10 @@ class TestSettingsOfOthers:
         with pytest.raises(UserError, match=r"^pcen_gain is of use to pcen alone"):
             check_used(PrepSettings(pcen_gain=0.5))
         check_used(PrepSettings(pcen_gain=0.5, normalization="pcen"))
+
+    def test_a_followed_levels_settings_need_it_and_it_needs_no_floor(self):
+        with pytest.raises(UserError, match=r"^level_range_db is of use to level alone"):
+            check_used(PrepSettings(level_range_db=60, normalization="pcen"))
+        check_used(PrepSettings(level_range_db=60, normalization="level"))
+        with pytest.raises(UserError, match=r"^level has no use for floor_db: .*level_range_db"):
+            check_used(PrepSettings(floor_db=-90, normalization="level"))

@@ -4,7 +4,7 @@ import pytest
 from tests.preprocessing.signals import noise
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.inverse import invert
+from ulmo.preprocessing.inverse import HEARD_DB, invert
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_levels
 
@@ -59,6 +59,19 @@ def test_loudness_is_kept(case):
     found = invert(plane_of(samples, made), made, CONSTANTS)
     ratio = np.sqrt(np.mean(found**2) / np.mean(samples**2))
     assert 20 * abs(np.log10(ratio)) < 1
+
+
+@pytest.mark.parametrize("gain", [0.05, 1.0])
+def test_a_followed_level_is_heard_at_one_loudness(gain):
+    """20 dB under a full-scale sine, whatever it was; the tone is as loud as that at its onsets."""
+    made = settings_of("mel").model_copy(update={"normalization": "level"})
+    plane = plane_of(np.float32(gain) * song(), made)
+    found = invert(plane, made, CONSTANTS)
+    loudest = max(np.mean(part**2) for part in np.split(found, 100))
+    assert 10 * np.log10(2 * loudest) == pytest.approx(HEARD_DB, abs=1.5)
+    again = plane_of(found, made)
+    loud = plane > plane.max() - 30 / CONSTANTS.scale
+    assert np.median(np.abs(again - plane)[loud]) * CONSTANTS.scale < 1
 
 
 def test_silence_stays_silence():

@@ -13,7 +13,8 @@ from ulmo.preprocessing.spectrogram import (
 from ulmo.preprocessing.tiles import Tile, join_tiles
 
 SIZE, HOP, FRAMES = 16, 20, 45
-MODES = ("corpus", "recording", "tile", "pcen")
+MODES = ("corpus", "recording", "tile", "pcen", "level")
+LEARNED = ("corpus", "pcen", "level")
 IN_DECIBELS = ("corpus", "recording", "tile")
 CORPUS = Normalization(offset=-50, scale=12.5)
 NOISE = np.random.default_rng(0).normal(0, 0.1, FRAMES * HOP - 3).astype(np.float32)
@@ -26,7 +27,7 @@ def settings_of(mode, **values):
 
 
 def corpus_of(mode):
-    return CORPUS if mode in ("corpus", "pcen") else None
+    return CORPUS if mode in LEARNED else None
 
 
 def source(*cuts, samples=NOISE):
@@ -80,7 +81,7 @@ def test_undone_the_tiles_are_the_levels(mode, overlap):
     np.testing.assert_allclose(last.values[:, last.valid_frames :], -100, atol=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["corpus", "pcen"])
+@pytest.mark.parametrize("mode", LEARNED)
 def test_the_constants_of_the_corpus_are_taken_as_they_are(mode):
     assert {t.normalization for t in tiles_of(mode)} == {CORPUS}
 
@@ -144,9 +145,9 @@ def test_of_no_samples_there_are_no_tiles(mode):
 
 @pytest.mark.parametrize("make", [normalized_tiles, normalized_levels])
 def test_the_modes_keep_to_their_own_constants(make):
-    """`corpus` and `pcen` cannot do without; what the others are given is without effect."""
+    """Those that learn them cannot do without; what the others are given is without effect."""
     frontend = build_frontend(settings_of("corpus"))
-    for mode in ("corpus", "pcen"):
+    for mode in LEARNED:
         with pytest.raises(UserError, match=f"normalization '{mode}' .*normalization="):
             list(make(source(), frontend, settings_of(mode), None))
     for mode in ("recording", "tile"):

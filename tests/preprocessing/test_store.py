@@ -87,6 +87,7 @@ class TestGolden:
             *("frontend", "sample_rate", "tile_size", "hop_length", "n_fft", "win_length"),
             *("fmin", "fmax", "bins_per_octave", "wavelet", "wavelet_level", "floor_db"),
             *("normalization", "pcen_gain", "pcen_bias", "pcen_power", "pcen_time_constant"),
+            *("level_release_db", "level_range_db", "level_least_db"),
             *("overlap", "channels"),
         ]
         assert list(values["augment"]) == [

@@ -35,8 +35,8 @@ def followed(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[Array]
 def follow(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[tuple[Array, Levels]]:
     """Each block (M, n) of power, and L (n,) in dB re a full-scale sine.
 
-    The fall of L is taken out before a running maximum, and put back after it. What is carried
-    from block to block is that maximum alone: float64, so that after a year it knows 1e-6 dB.
+    The fall of L is taken out before a running maximum, and put back after it. That maximum is all
+    that is carried from block to block; after a year, float64 still knows it to 1e-8 dB.
     """
     release = settings.level_release_db * settings.hop_length / settings.sample_rate
     least = 10 ** (settings.level_least_db / 10)

@@ -1,0 +1,282 @@
+import math
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+import ulmo
+from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.pipelines.data import Loudness
+from ulmo.pipelines.prep import prepare
+from ulmo.preprocessing.follow import follow, followed
+from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
+from ulmo.preprocessing.normalize import Normalization, quiet_level
+from ulmo.preprocessing.spectrogram import levels
+from ulmo.preprocessing.store import TileStore
+from ulmo.tokenizer import load_tokenizer
+
+SETTINGS = PrepSettings(
+    frontend="stft", tile_size=32, sample_rate=8000, hop_length=64, normalization="level"
+)
+BINS, FRAMES = 9, 300
+PARAMETERS = {
+    "default": {},
+    "slow": {"level_release_db": 0.01},
+    "fast": {"level_release_db": 1000.0},
+    "narrow": {"level_range_db": 20.0},
+    "wide": {"level_range_db": 160.0, "level_least_db": -140.0},
+    "never followed": {"level_least_db": 0.0},
+}
+
+
+def noise_power():
+    """Steady, then 40 dB quieter, then loud again."""
+    power = np.random.default_rng(0).exponential(1e-4, (BINS, FRAMES))
+    power[:, 100:200] *= 1e-4
+    return power.astype(np.float32)
+
+
+def clicks_power():
+    """Digital silence but for a few frames."""
+    power = np.zeros((BINS, FRAMES), np.float32)
+    power[:, [0, 40, 41, 200]] = 1e-3
+    power[4, 100] = 4.0
+    return power
+
+
+def fading_power():
+    """200 dB down, in all."""
+    fade = 10 ** (-20 * np.arange(FRAMES) / FRAMES)
+    return (np.arange(1, BINS + 1)[:, None] * fade).astype(np.float32)
+
+
+POWERS = {"noise": noise_power, "clicks": clicks_power, "fading": fading_power}
+
+
+def settings_of(**values):
+    return SETTINGS.model_copy(update=values)
+
+
+def followed_of(power, settings=SETTINGS, cuts=()):
+    """Decibels of power (M, frames) that comes in blocks."""
+    return np.concatenate(list(followed(np.split(power, sorted(cuts), axis=1), settings)), axis=1)
+
+
+def by_hand(power, settings):
+    """The definition, frame by frame and cell by cell: values (M, frames), and L of each frame."""
+    fall = settings.level_release_db * settings.hop_length / settings.sample_rate
+    values, followed_levels = np.empty(power.shape), []
+    for frame in range(power.shape[1]):
+        cells = [float(cell) for cell in power[:, frame]]
+        total = math.fsum(cells)
+        level = 10 * math.log10(total) if total else -math.inf
+        level = max(level, settings.level_least_db)
+        if followed_levels:
+            level = max(level, followed_levels[-1] - fall)
+        followed_levels.append(level)
+        for row, cell in enumerate(cells):
+            own = 10 * math.log10(cell) - level if cell else -math.inf
+            values[row, frame] = max(own, -settings.level_range_db)
+    return values, followed_levels
+
+
+@pytest.mark.parametrize("values", PARAMETERS.values(), ids=PARAMETERS)
+@pytest.mark.parametrize("make", POWERS.values(), ids=POWERS)
+def test_it_is_the_definition(make, values):
+    """1e-4 dB: a logarithm of float32 knows 2e-5 at -160 dB."""
+    settings = settings_of(**values)
+    power = make()
+    expected, levels_followed = by_hand(power, settings)
+    found = followed_of(power, settings)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    (pair,) = follow([power], settings)
+    np.testing.assert_allclose(pair[1], levels_followed, atol=1e-9)
+    np.testing.assert_array_equal(power, make())
+
+
+@pytest.mark.parametrize("make", POWERS.values(), ids=POWERS)
+@given(cuts=st.lists(st.integers(0, FRAMES), max_size=12))
+def test_how_the_frames_come_changes_no_bit(make, cuts):
+    """Blocks of no frames and of one among them."""
+    power = make()
+    np.testing.assert_array_equal(followed_of(power, cuts=cuts), followed_of(power))
+
+
+def test_frames_one_by_one_have_the_same_bits():
+    power = noise_power()
+    found = followed_of(power, cuts=range(1, FRAMES))
+    np.testing.assert_array_equal(found, followed_of(power))
+
+
+def test_how_a_block_lies_in_memory_changes_no_bit():
+    power = np.random.default_rng(0).exponential(1e-4, (1000, 7)).astype(np.float32)
+    columns = list(followed([np.asfortranarray(power)], SETTINGS))
+    np.testing.assert_array_equal(columns[0], followed_of(power))
+
+
+@given(gain_db=st.floats(-60, 60))
+@examples(max_examples=50)
+def test_gain_falls_away(gain_db):
+    """1e-5 dB: a power of float32 is known to 3e-7 dB, and so is the gain."""
+    settings = settings_of(level_least_db=-140.0)
+    power = noise_power()
+    louder = (power.astype(np.float64) * 10 ** (gain_db / 10)).astype(np.float32)
+    found = followed_of(louder, settings)
+    np.testing.assert_allclose(found, followed_of(power, settings), atol=2e-5)
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@pytest.mark.parametrize("gain", [0.5, 0.05, 3.0])
+def test_gain_of_samples_falls_away(frontend, gain):
+    """Of every front end; a cell that cancels out is known less well than the frame's loudest."""
+    settings = settings_of(frontend=frontend, level_range_db=60.0)
+    if frontend in ("dwt", "wpt"):
+        settings = settings.model_copy(update={"wavelet": "db4"})
+    samples = np.random.default_rng(0).normal(0, 0.1, 6000).astype(np.float32)
+    one, other = (
+        np.concatenate(list(levels([s], build_frontend(settings), settings)), axis=1)
+        for s in (samples, np.float32(gain) * samples)
+    )
+    assert one.std() > 1
+    np.testing.assert_allclose(one, other, atol=0.02)
+
+
+def test_after_a_click_the_level_falls_as_told():
+    power = np.full((1, 500), 1e-9, np.float32)
+    power[0, 100] = 1e-3
+    (pair,) = follow([power], settings_of(level_release_db=25.0, level_least_db=-100.0))
+    level = pair[1]
+    fall = 25 * 64 / 8000
+    assert level[:100] == pytest.approx(-90)
+    assert level[100:400] == pytest.approx(-30 - fall * np.arange(300))
+    assert level[-1] == pytest.approx(-90)
+
+
+def test_no_frame_is_over_0_db_and_the_first_is_at_it():
+    found = followed_of(fading_power())
+    total = (10 ** (found.astype(np.float64) / 10)).sum(axis=0)
+    assert 10 * np.log10(total[0]) == pytest.approx(0, abs=1e-5)
+    assert (10 * np.log10(total) < 1e-5).all()
+
+
+def test_what_is_under_the_least_level_is_not_blown_up():
+    power = np.full((BINS, 50), 1e-11, np.float32)
+    assert followed_of(power) == pytest.approx(-110 + 70, abs=1e-4)
+
+
+@pytest.mark.parametrize("range_db", [20.0, 80.0, 160.0])
+def test_digital_silence_is_one_finite_value_and_fills_the_tiles(range_db):
+    settings = settings_of(level_range_db=range_db)
+    found = followed_of(np.zeros((BINS, FRAMES), np.float32), settings)
+    assert (found == np.float32(quiet_level(settings))).all()
+    assert quiet_level(settings) == -range_db
+
+
+class TestTiles:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def audio(tmp_path_factory):
+        folder = tmp_path_factory.mktemp("level")
+        rng = np.random.default_rng(0)
+        for name, samples, loudness in (("a", 9000, 0.1), ("b", 20_000, 0.01), ("c", 5000, 0.0)):
+            sound = rng.normal(0, loudness, samples)
+            sound[samples // 2 :] *= 1e-4
+            soundfile.write(folder / f"{name}.wav", sound, 8000, subtype="FLOAT")
+        return folder
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def store(audio, tmp_path_factory):
+        out = tmp_path_factory.mktemp("tiles") / "out"
+        prepare(audio, out, SETTINGS)
+        return TileStore(out)
+
+    def test_levels_are_told_in_db_and_undone_they_are_the_levels(self, audio, store):
+        """1e-4 dB: normalised and back in float32."""
+        assert store.in_decibels
+        samples, _ = soundfile.read(audio / "b.wav", dtype="float32")
+        expected = np.concatenate(list(levels([samples], build_frontend(SETTINGS), SETTINGS)), 1)
+        rows = np.flatnonzero(store.recordings == "b.wav")
+        constants = store.manifest.normalization
+        assert {store.normalization(row) for row in rows} == {constants}
+        undone = constants.undo(np.concatenate(store.read(rows)[..., 0], axis=1))
+        frames = expected.shape[1]
+        assert frames < undone.shape[1]
+        np.testing.assert_allclose(undone[:, :frames], expected, atol=1e-4)
+        np.testing.assert_allclose(undone[:, frames:], -80, atol=1e-4)
+        assert store.peaks_db[rows].max() == pytest.approx(expected.max(), abs=1e-4)
+
+    def test_silence_is_silent_and_what_the_level_follows_is_sound(self, store):
+        """c.wav is digital silence; a.wav falls by 80 dB, and the level by 1 until its end."""
+        model = ModelSettings(tile_size=32, frequency_stride=8, time_stride=4)
+        rows = np.flatnonzero(store.valid_frames == SETTINGS.tile_size)
+        sound = Loudness(store, model).sound(store.read(rows), rows).mean(axis=(1, 2))
+        assert (sound[store.recordings[rows] == "c.wav"] == 0).all()
+        of_a = sound[store.recordings[rows] == "a.wav"]
+        assert (of_a[0], of_a[-1]) == (1, 0)
+
+    def test_of_a_level_that_falls_at_once_what_is_quiet_is_sound(self, audio, tmp_path):
+        prepare(audio, tmp_path / "out", settings_of(level_release_db=1000.0, level_least_db=-140))
+        store = TileStore(tmp_path / "out")
+        model = ModelSettings(tile_size=32, frequency_stride=8, time_stride=4)
+        rows = np.flatnonzero((store.recordings == "a.wav") & (store.valid_frames == 32))
+        assert Loudness(store, model).sound(store.read(rows), rows)[-1].all()
+
+
+def test_preprocess_needs_constants():
+    samples = np.random.default_rng(0).normal(0, 0.1, 5000)
+    with pytest.raises(UserError, match="normalization 'level' needs its constants"):
+        ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS)
+    constants = Normalization(offset=-30, scale=15)
+    tiles = ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS, normalization=constants)
+    blocks = levels([samples.astype(np.float32)], build_frontend(SETTINGS), SETTINGS)
+    expected = (np.concatenate(list(blocks), axis=1)[:, :32] + 30) / 15
+    np.testing.assert_allclose(tiles[0, ..., 0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(make_bundle, tmp_path_factory):
+    return load_tokenizer(make_bundle(tmp_path_factory.mktemp("x") / "bundle", SETTINGS), threads=1)
+
+
+def swelling():
+    """Noise that rises by 40 dB and falls again, 8.75 s of it."""
+    time = np.arange(70_001) / 70_001
+    rng = np.random.default_rng(0)
+    return (rng.normal(0, 0.1, 70_001) * 10 ** (-2 * np.abs(2 * time - 1))).astype(np.float32)
+
+
+@pytest.mark.parametrize("length", [1, 64, 8191])
+def test_tokens_do_not_depend_on_how_the_samples_come(length, tokenizer):
+    samples = swelling()[: 3000 if length == 1 else None]
+    whole = tokenizer.encode(samples, sample_rate=8000)
+    blocks = np.split(samples, range(length, len(samples), length))
+    columns = list(tokenizer.columns(lambda: iter(blocks)))
+    np.testing.assert_array_equal(np.concatenate([part.ids for part in columns]), whole.ids)
+    live = list(tokenizer.stream(blocks, sample_rate=8000))
+    np.testing.assert_array_equal(np.concatenate([part.ids for part in live]), whole.ids)
+    np.testing.assert_array_equal(
+        np.concatenate([part.distances for part in live]), whole.distances
+    )
+    assert len(np.unique(whole.ids)) > 1
+
+
+@pytest.mark.parametrize("gain_db", [-6, 6])
+def test_gain_hardly_changes_a_token(gain_db, tokenizer):
+    """What is left is rounding: of these weights no decision is closer than that."""
+    samples = swelling()
+    louder = samples * np.float32(10 ** (gain_db / 20))
+    one, other = (tokenizer.encode(s, sample_rate=8000).ids for s in (samples, louder))
+    assert (one != other).mean() < 0.001
+    assert len(np.unique(one)) > 4
+
+
+def test_without_following_gain_changes_tokens(tokenizer_of):
+    """The check itself: the same of the mode `corpus`."""
+    tokenizer = tokenizer_of("stft", "corpus")
+    one, other = (tokenizer.encode(s, sample_rate=2000).ids for s in (swelling(), 2 * swelling()))
+    assert (one != other).mean() > 0.05
