@@ -43,15 +43,16 @@ ROOMS = {
     "options": BASE,
     "report": BASE,
     "inspect_report": BASE,
+    "eval_report": {*BASE, "report"},
     "cli": {*BASE, "options", ""},
     "__main__": {"cli"},
     "": set(),
 }
 """Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
 LATER = {"config", "pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
-LATER |= {"formats", "inspect_report", "card", "manifest"}
+LATER |= {"formats", "inspect_report", "eval_report", "card", "manifest"}
 """What the command line and ulmo/__init__.py import inside functions, or for types alone."""
-MAY_BE_LATE = {"cli", "options", "report", "inspect_report", ""}
+MAY_BE_LATE = {"cli", "options", "report", "inspect_report", "eval_report", ""}
 FRAMEWORKS = {"tensorflow", "keras"}
 KERAS_ROOMS = {"models", "pipelines"}
 

@@ -236,27 +236,59 @@ def show(
 
 
 @ulmo.command("eval", context_settings=CONTEXT)
-@click.argument("run_dir", type=PATH)
-@click.argument("tiles_dir", type=PATH)
+@click.argument("run_or_bundle", type=PATH)
+@click.argument("tiles_dir", type=PATH, required=False)
 @click.option(
     "--part",
     type=click.Choice(["auto", "validation", "train", "all"]),
     default="auto",
-    help="Recordings to measure; auto: the held-out ones of the run's own tiles, all of others.",
+    help="Tiles to measure; auto: the held-out ones of the run's own tiles, all of others.",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=16, show_default=True)
+@click.option("--audio", type=PATH, metavar="AUDIO_DIR", help="Labelled recordings to measure.")
+@click.option("--labels", type=PATH, metavar="CSV", help="Columns file, label.  [folders' names]")
+@click.option(
+    "--speaker-column", metavar="NAME", help="Of CSV; NAME:KEY for KEY=... in it.  [speaker]"
+)
+@click.option("--max-items", type=click.IntRange(2, 100_000), default=400, show_default=True)
+@click.option("--max-seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(0), default=0, help="0: as many as cores.")
-@click.option("--json", "report", type=PATH, help="Where the JSON goes.  [RUN_DIR/eval.json]")
-@click.option("--batches", is_flag=True, help="A row for each batch, too.")
+@click.option("--json", "report", type=PATH, help="Where the JSON goes.  [eval.json in the run]")
+@click.option("--batches", is_flag=True, help="A row for each batch of tiles, too.")
 @guarded
-def evaluate(run_dir: Path, tiles_dir: Path, batches: bool, **options: Any) -> None:
-    """Measure a run's tokenizer on tiles: reconstruction, commitment, codebook."""
-    from ulmo.pipelines.evaluate import evaluate as measure
-    from ulmo.report import BatchProgress, evaluation_table
+def evaluate(
+    run_or_bundle: Path,
+    tiles_dir: Path | None,
+    audio: Path | None,
+    labels: Path | None,
+    speaker_column: str | None,
+    max_items: int,
+    max_seconds: float,
+    seed: int,
+    batches: bool,
+    **options: Any,
+) -> None:
+    """Measure a tokenizer, of a run or a bundle, and write eval.json and pictures.
 
-    with BatchProgress() as progress:
-        evaluation = measure(run_dir, tiles_dir, progress=progress.update, **options)
+    On the tiles in TILES_DIR: reconstruction, commitment, codebook. On the recordings below
+    AUDIO_DIR: ABX, robustness, rates, codebook.
+    """
+    from ulmo.eval_report import EvalProgress, evaluation_table
+    from ulmo.pipelines.evaluate import evaluate as measure
+    from ulmo.pipelines.evaluate_audio import AudioPlan
+
+    if audio is None and (labels or speaker_column):
+        raise UserError("--labels and --speaker-column are of recordings: name them with --audio")
+    plan = None
+    if audio is not None:
+        plan = AudioPlan(audio, labels, speaker_column, max_items, max_seconds, seed)
+    with EvalProgress() as progress:
+        evaluation = measure(
+            run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options
+        )
     click.echo(evaluation_table(evaluation, batches=batches))
+    sys.exit(SOME_REFUSED if evaluation.audio and evaluation.audio.refused else 0)
 
 
 @ulmo.command("inspect", context_settings=CONTEXT)

@@ -15,7 +15,6 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.convert import Converted
-    from ulmo.pipelines.evaluate import Evaluation
     from ulmo.pipelines.prep import PrepSummary
     from ulmo.pipelines.show import Shown
     from ulmo.pipelines.timeline_file import Timeline
@@ -94,16 +93,6 @@ class TokenizeProgress(Progress):
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-class BatchProgress(Progress):
-    """Batches that are measured."""
-
-    def update(self, done: int, total: int) -> None:
-        """So many of so many are done."""
-        if self.bar is None:
-            self.open(total, desc="measuring", unit="batch")
-        self.bar.update(done - self.bar.n)
-
-
 class TrainProgress(Progress):
     """Steps with their losses, and a line an epoch."""
 
@@ -180,33 +169,6 @@ def train_summary(summary: "TrainSummary") -> str:
     return "\n".join(lines)
 
 
-def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
-    """The figures as a table: all tokens beside non-silent ones; with a row for each batch."""
-    total = evaluation.total
-    lines = [
-        f"{total.tiles} tiles ({evaluation.part}), {total.tokens} tokens, "
-        f"{total.sound_tokens} of them not silent",
-        "",
-        f"{'reconstruction':<28}{'MSE':>10}{'dB²':>10}",
-        f"{'  all':<28}{total.reconstruction:>10.4f}{_or_dash(total.reconstruction_db):>10}",
-        f"{'  non-silent':<28}{'':>10}{_or_dash(total.sound_reconstruction_db):>10}",
-        f"{'  best constant tile':<28}{total.baseline_tile:>10.4f}",
-        f"{'  best mean per bin':<28}{total.baseline_bands:>10.4f}",
-        f"{'  best constant value':<28}{total.baseline_constant:>10.4f}",
-        f"{'commitment':<28}{total.commitment:>10.4f}",
-        "",
-        f"{'codebook':<28}{'all':>10}{'non-silent':>12}",
-    ]
-    kinds = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
-    for name, kind in kinds.items():
-        value, sound = getattr(total.codebook, name), getattr(total.sound_codebook, name)
-        lines.append(f"{'  ' + name:<28}{value:>10{kind}}{sound:>12{kind}}")
-    if batches:
-        lines += ["", *_batch_rows(evaluation.batches)]
-    lines += ["", f"written to  {evaluation.report}"]
-    return "\n".join(lines)
-
-
 def shown_lines(shown: "Shown") -> str:
     """What was drawn, and what of it the settings leave out."""
     lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
@@ -275,10 +237,6 @@ def _in_db(error: float) -> str:
     return "" if math.isnan(error) else f" ({error:.1f} dB²)"
 
 
-def _or_dash(error: float) -> str:
-    return "-" if math.isnan(error) else f"{error:.2f}"
-
-
 def _figures(metrics: "Metrics") -> list[str]:
     return [
         f"reconstruction {metrics.reconstruction:.4f}{_in_db(metrics.reconstruction_db)}; "
@@ -288,16 +246,3 @@ def _figures(metrics: "Metrics") -> list[str]:
         f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
         f"{metrics.sound_codebook.entropy:.3f}",
     ]
-
-
-def _batch_rows(batches: "list[Metrics]") -> list[str]:
-    names = ("batch", "tiles", "MSE", "dB²", "commitment", "usage", "entropy", "perplexity")
-    rows = ["".join(f"{name:>12}" for name in names)]
-    for number, metrics in enumerate(batches, 1):
-        book = metrics.codebook
-        rows.append(
-            f"{number:>12}{metrics.tiles:>12}{metrics.reconstruction:>12.4f}"
-            f"{_or_dash(metrics.reconstruction_db):>12}{metrics.commitment:>12.4f}"
-            f"{book.usage:>12.1%}{book.entropy:>12.4f}{book.perplexity:>12.1f}"
-        )
-    return rows

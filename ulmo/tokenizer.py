@@ -38,6 +38,7 @@ from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.session import Device, open_session
 from ulmo.tokens import Tokens, band_edges
 from ulmo.vocabulary import Vocabulary
+from ulmo.weights import codebook_of
 
 MAX_BATCH = 1024
 T = TypeVar("T")
@@ -64,6 +65,11 @@ class Tokenizer:
     def vocabulary(self) -> Vocabulary:
         """What each id means."""
         return Vocabulary(self.manifest.model.codebook_size)
+
+    @property
+    def codebook(self) -> Array:
+        """Vectors of the codes, (CB, EMB), float32."""
+        return codebook_of(self.manifest.model, self._bundle.weights())
 
     @property
     def edges_hz(self) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from ulmo.card import Card
 from ulmo.config import UserError
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
 from ulmo.pipelines.data import split_by_recording
-from ulmo.pipelines.evaluate import as_model
+from ulmo.pipelines.evaluate_tiles import as_model
 from ulmo.pipelines.export import ExportError, check_rows, export
 from ulmo.pipelines.run import read_run
 from ulmo.pipelines.train import RunInterrupt, train

@@ -1,148 +1,97 @@
-"""ulmo eval: a run's tokenizer, measured on prepared tiles, through ONNX Runtime alone."""
+"""ulmo eval: a tokenizer, measured on prepared tiles, on labelled recordings, or on both.
 
-from collections.abc import Callable
+Through ONNX Runtime alone. What comes of it is a JSON file, and pictures beside it.
+"""
+
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ulmo.bundle import read_bundle
+from ulmo.bundle import MANIFEST, read_bundle
 from ulmo.config import UserError
-from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.data import Indices, Loudness, split_by_recording
-from ulmo.pipelines.measure import Model, Passed, tallies
-from ulmo.pipelines.run import read_run
-from ulmo.preprocessing.store import TileStore, write_json
+from ulmo.pipelines.evaluate_audio import AudioEvaluation, AudioPlan, Progress, evaluate_audio
+from ulmo.pipelines.evaluate_json import as_json
+from ulmo.pipelines.evaluate_pictures import draw_codes, draw_usage
+from ulmo.pipelines.evaluate_tiles import Part, TilesEvaluation, evaluate_tiles
+from ulmo.preprocessing.atomic import publish
+from ulmo.preprocessing.store import write_json
 from ulmo.tokenizer import Tokenizer
 
-Part = Literal["auto", "validation", "train", "all"]
+REPORT = "eval.json"
 
 
 class Evaluation(NamedTuple):
-    """The figures of each batch, and of all."""
+    """What was measured; None what was not asked for."""
 
-    part: str
-    """What was measured: `validation`, `train` or `all`."""
     fingerprint: str
     """The tokenizer's."""
-    batches: list[Metrics]
-    total: Metrics
+    tiles: TilesEvaluation | None
+    audio: AudioEvaluation | None
     report: Path
     """The JSON file with all of it."""
+    pictures: dict[str, Path]
+    """`usage`, the use of each code, and `codes`, each code decoded."""
 
 
 def evaluate(
-    run_dir: Path,
-    tiles_dir: Path,
+    run_or_bundle: Path,
+    tiles_dir: Path | None = None,
     *,
+    audio: AudioPlan | None = None,
     part: Part = "auto",
     batch_size: int = 16,
     threads: int = 0,
     report: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure RUN_DIR/tokenizer on tiles, and write eval.json into the run (or to `report`).
+    """Measure a run's tokenizer, or a bundle, and write `report` and its pictures.
 
-    `part` takes the run's held-out recordings, its training recordings, or all; `auto` takes
-    the held-out ones of the tiles that the run was trained on, and all of any other tiles.
-    `progress` is told batches done, and all. Raises UserError where run and tiles do not fit.
+    On tiles: reconstruction, commitment, codebook. On `audio`: ABX, robustness, rates, codebook.
+    The report is eval.json in the run, or beside the bundle, unless it is named. `part` takes the
+    held-out recordings of the run's own tiles, its training recordings, or all; `auto` takes the
+    held-out ones of the tiles that the run was trained on, and all of any other tiles, or where
+    there is no run. `progress` is told what is done, how many of it, and all. Raises UserError
+    where tokenizer, tiles and recordings do not fit.
     """
-    tokenizer = Tokenizer(read_bundle(run_dir / "tokenizer"), threads=threads)
-    report = report or run_dir / "eval.json"
+    if tiles_dir is None and audio is None:
+        raise UserError("nothing to measure on: name TILES_DIR, or recordings with --audio")
+    bundle = run_or_bundle if (run_or_bundle / MANIFEST).is_file() else run_or_bundle / "tokenizer"
+    tokenizer = Tokenizer(read_bundle(bundle), threads=threads)
+    report = report or bundle.parent / REPORT
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")
-    store = TileStore(tiles_dir)
-    _check(tokenizer, store, tiles_dir)
-    constants = tokenizer.manifest.normalization
-    if constants is not None and constants != store.manifest.normalization:
-        store.renormalize(constants)
-    part, indices = _choose(run_dir, store, part)
-    settings = tokenizer.manifest.model
-    loudness = Loudness(store, settings)
-    batches: list[Metrics] = []
-    total: Tally | None = None
-    for tally in tallies(
-        as_model(tokenizer), store, indices, loudness, settings, batch_size=batch_size
-    ):
-        batches.append(tally.metrics())
-        total = tally if total is None else total + tally
-        if progress:
-            progress(len(batches), -(-len(indices) // batch_size))
-    if total is None:
-        raise UserError(f"{tiles_dir} has no tiles to measure ({part})")
+    on_tiles = on_audio = None
+    if tiles_dir is not None:
+        on_tiles = evaluate_tiles(
+            tokenizer, tiles_dir, bundle.parent, part, batch_size=batch_size, progress=progress
+        )
+    if audio is not None:
+        on_audio = evaluate_audio(tokenizer, audio, progress)
     evaluation = Evaluation(
-        part=part,
         fingerprint=tokenizer.manifest.fingerprint,
-        batches=batches,
-        total=total.metrics(),
+        tiles=on_tiles,
+        audio=on_audio,
         report=report,
+        pictures=_draw(tokenizer, on_tiles, on_audio, report),
     )
-    write_json(evaluation.report, _as_json(evaluation, tiles_dir))
+    write_json(report, as_json(evaluation))
     return evaluation
 
 
-def as_model(tokenizer: Tokenizer) -> Model:
-    """A tokenizer as a function of tiles: encode, quantise, decode."""
-
-    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> Passed:
-        ids, distances = tokenizer.encode_tiles(tiles, valid_frames)
-        decoded = tokenizer.decode_ids(ids)[:, :, : tiles.shape[2]]
-        return Passed(decoded, ids, distances)
-
-    return forward
-
-
-def _check(tokenizer: Tokenizer, store: TileStore, tiles_dir: Path) -> None:
-    """Tiles of other settings would be measured against a front end that never made them."""
-    wanted, given = tokenizer.manifest.prep, store.manifest.settings
-    differing = [
-        f"{name} {getattr(given, name)!r}, not {value!r}"
-        for name, value in wanted
-        if name not in ("overlap", "channels") and value != getattr(given, name)
-    ]
-    if differing:
-        raise UserError(
-            f"{tiles_dir} was prepared otherwise than the run's tiles ({'; '.join(differing)})"
-        )
-
-
-def _choose(run_dir: Path, store: TileStore, part: Part) -> tuple[Part, Indices]:
-    everything = np.flatnonzero(store.views == 0)
-    if part == "all":
-        return part, everything
-    run = read_run(run_dir)
-    same = run.tiles_fingerprint == store.manifest.fingerprint
-    if not same and part == "auto":
-        return "all", everything
-    if not same:
-        raise UserError("the run was trained on other tiles: only --part all can be measured")
-    split = split_by_recording(store, run.train.validation_fraction, run.train.seed)
-    if part == "auto":
-        part = "validation" if len(split.validation) else "all"
-    train = np.intersect1d(split.train, everything)
-    parts = {"validation": split.validation, "train": train, "all": everything}
-    return part, parts[part]
-
-
-def _as_json(evaluation: Evaluation, tiles_dir: Path) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "tokenizer": evaluation.fingerprint,
-        "tiles": str(tiles_dir.resolve()),
-        "part": evaluation.part,
-        "total": metrics_json(evaluation.total),
-        "batches": [metrics_json(metrics) for metrics in evaluation.batches],
-    }
-
-
-def metrics_json(metrics: Metrics) -> dict[str, Any]:
-    """Metrics as a plain dictionary; what could not be measured is null."""
-    values = metrics._asdict()
-    for name in ("codebook", "sound_codebook"):
-        values[name] = {key: _finite(value) for key, value in values[name]._asdict().items()}
-    return {name: _finite(value) for name, value in values.items()}
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _draw(
+    tokenizer: Tokenizer,
+    tiles: TilesEvaluation | None,
+    audio: AudioEvaluation | None,
+    report: Path,
+) -> dict[str, Path]:
+    counted = {}
+    if tiles:
+        counted["tiles"] = tiles.counts, tiles.sound_counts
+    if audio:
+        counted["recordings"] = audio.tokens.counts, audio.tokens.sound_counts
+    counts, _ = next(iter(counted.values()))
+    contents = {"usage": draw_usage(counted), "codes": draw_codes(tokenizer, counts)}
+    pictures = {name: report.with_name(f"{report.stem}-{name}.png") for name in contents}
+    for name, content in contents.items():
+        with publish(pictures[name]) as file:
+            file.write(content)
+    return pictures

@@ -26,6 +26,29 @@ Model = Callable[[Array, NDArray[np.int32]], Passed]
 """Tiles (n, M, M, 1) and their valid frames (n,), through encoder, codebook and decoder."""
 
 
+def measured(
+    model: Model,
+    store: TileStore,
+    indices: Indices,
+    loudness: Loudness,
+    *,
+    batch_size: int,
+) -> Iterator[Batch]:
+    """Batches of tiles, and what the model made of them."""
+    for rows in batches(indices, batch_size):
+        tiles, valid = store.read(rows), store.valid_frames[rows]
+        passed = model(tiles, valid)
+        yield Batch(
+            tiles=tiles,
+            reconstructions=passed.reconstructions,
+            ids=passed.ids,
+            distances=passed.distances,
+            valid_frames=valid,
+            scales_db=store.scales_db[rows],
+            sound=loudness.sound(tiles, rows),
+        )
+
+
 def tallies(
     model: Model,
     store: TileStore,
@@ -36,16 +59,5 @@ def tallies(
     batch_size: int,
 ) -> Iterator[Tally]:
     """One tally a batch."""
-    for rows in batches(indices, batch_size):
-        tiles, valid = store.read(rows), store.valid_frames[rows]
-        passed = model(tiles, valid)
-        batch = Batch(
-            tiles=tiles,
-            reconstructions=passed.reconstructions,
-            ids=passed.ids,
-            distances=passed.distances,
-            valid_frames=valid,
-            scales_db=store.scales_db[rows],
-            sound=loudness.sound(tiles, rows),
-        )
+    for batch in measured(model, store, indices, loudness, batch_size=batch_size):
         yield Tally.of(batch, settings)

@@ -13,6 +13,8 @@ from ulmo.weights import check_size
 MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
 """Settings that a resumed run may be given anew: they rule its end, not its way."""
 
+RUN_MANIFEST = "train.json"
+
 
 class RunManifest(Settings):
     """train.json."""
@@ -28,7 +30,7 @@ class RunManifest(Settings):
 
 def read_run(run_dir: Path) -> RunManifest:
     """train.json of a run, strictly checked."""
-    path = run_dir / "train.json"
+    path = run_dir / RUN_MANIFEST
     if not path.is_file():
         raise UserError(f"{run_dir} holds no run: make one with ulmo-train TILES_DIR {run_dir}")
     return read_json(path, RunManifest, newest=1, remedy="train again, into a new folder")
@@ -67,7 +69,7 @@ def claim_run(
         )
     for folder in ("checkpoints", "pictures", "tensorboard"):
         (run_dir / folder).mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / "train.json", manifest.model_dump(mode="json"))
+    write_json(run_dir / RUN_MANIFEST, manifest.model_dump(mode="json"))
     return manifest
 
 

@@ -1,0 +1,168 @@
+"""ABX discriminability: whether two of a kind are nearer to each other than to a third of another.
+
+Schatz et al. 2013, "Evaluating speech features with the minimal-pair ABX task"; Schatz 2016, "ABX-
+discriminability measures and applications"; computed as fastabx does, whose figures these are.
+
+For labels a != b, the error of a cell is the mean over all A != X of label a and B of label b of
+
+    1 where d(A, X) > d(B, X), 1/2 where they are equal, else 0
+
+Chance is 1/2. Within speakers, A, B and X are of one speaker; across, A and B are of one and X is
+of another one. The error is the mean over ordered pairs of labels of the mean over a pair's cells.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.evaluation.distances import Floats, Item
+from ulmo.evaluation.dtw import distance_matrix
+
+Indices = NDArray[np.int64]
+
+
+class Score(NamedTuple):
+    """The error over some cells."""
+
+    error: float
+    """From 0 to 1, chance 1/2; NaN where there is no cell."""
+    cells: int
+    triples: int
+
+
+class Abx(NamedTuple):
+    """ABX errors; None for what is not asked: `any` with speakers, the others without."""
+
+    any: Score | None
+    """A, B and X of whatever speaker."""
+    within: Score | None
+    across: Score | None
+    items: int
+    """Items that were compared."""
+
+
+class _Cell(NamedTuple):
+    pair: tuple[str, str]
+    """Labels of A and X, and of B."""
+    a: Indices
+    b: Indices
+    x: Indices
+
+
+def abx(
+    items: Sequence[Item],
+    labels: Sequence[str],
+    speakers: Sequence[str] | None = None,
+    *,
+    distance: str,
+    max_items: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Abx:
+    """ABX error of items (frames, ...) by their labels, within and across speakers if given.
+
+    `distance` is a name in FRAME_DISTANCES: `identical` for ids (frames, bands), `cosine` or
+    `euclidean` for vectors. With `max_items`, so many are drawn, as evenly as can be from each
+    label of each speaker. `progress` is told pairs of items done, and all. ValueError for an item
+    without frames, and for labels or speakers of another number.
+    """
+    kept = subsample(labels, speakers, max_items=max_items, seed=seed)
+    matrix = distance_matrix([items[index] for index in kept], distance, progress=progress)
+    return abx_of_distances(
+        matrix,
+        [labels[index] for index in kept],
+        None if speakers is None else [speakers[index] for index in kept],
+    )
+
+
+def abx_of_distances(
+    distances: Floats, labels: Sequence[str], speakers: Sequence[str] | None = None
+) -> Abx:
+    """The same from distances (n, n) of X in a row from A or B in a column."""
+    if not len(distances) == len(labels) == len(labels if speakers is None else speakers):
+        raise ValueError("each item needs one label, and one speaker if there are any")
+    groups = _groups(labels, [""] * len(labels) if speakers is None else speakers)
+    within = _score(distances, _within(groups))
+    if speakers is None:
+        return Abx(any=within, within=None, across=None, items=len(labels))
+    across = _score(distances, _across(groups))
+    return Abx(any=None, within=within, across=across, items=len(labels))
+
+
+def subsample(
+    labels: Sequence[str],
+    speakers: Sequence[str] | None = None,
+    *,
+    max_items: int | None = None,
+    seed: int = 0,
+) -> list[int]:
+    """Indices of at most so many items, in order: one of each label and speaker, one more..."""
+    count = len(labels)
+    if max_items is None or count <= max_items:
+        return list(range(count))
+    order = np.random.default_rng(seed).permutation(count)
+    seen: dict[tuple[str, str], int] = {}
+    turns = np.empty(count, np.int64)
+    for place, index in enumerate(order):
+        group = (labels[index], "" if speakers is None else speakers[index])
+        turns[place] = seen[group] = seen.get(group, -1) + 1
+    return sorted(order[np.argsort(turns, kind="stable")[:max_items]].tolist())
+
+
+Groups = dict[str, dict[str, Indices]]
+"""Items of each label of each speaker."""
+
+
+def _groups(labels: Sequence[str], speakers: Sequence[str]) -> Groups:
+    found: dict[str, dict[str, list[int]]] = {}
+    for index, (label, speaker) in enumerate(zip(labels, speakers, strict=True)):
+        found.setdefault(speaker, {}).setdefault(label, []).append(index)
+    return {
+        speaker: {label: np.array(indices) for label, indices in by_label.items()}
+        for speaker, by_label in found.items()
+    }
+
+
+def _within(groups: Groups) -> Iterator[_Cell]:
+    for by_label in groups.values():
+        for a, items in by_label.items():
+            for b, others in by_label.items():
+                if a != b and len(items) > 1:
+                    yield _Cell((a, b), items, others, items)
+
+
+def _across(groups: Groups) -> Iterator[_Cell]:
+    for speaker, by_label in groups.items():
+        for a, items in by_label.items():
+            for b, others in by_label.items():
+                if a == b:
+                    continue
+                for other, of_other in groups.items():
+                    if other != speaker and a in of_other:
+                        yield _Cell((a, b), items, others, of_other[a])
+
+
+def _score(distances: Floats, cells: Iterator[_Cell]) -> Score:
+    errors: dict[tuple[str, str], list[float]] = {}
+    count = triples = 0
+    for cell in cells:
+        total, size = _errors(distances, cell)
+        errors.setdefault(cell.pair, []).append(total / size)
+        count, triples = count + 1, triples + size
+    pairs = [float(np.mean(of_pair)) for of_pair in errors.values()]
+    return Score(float(np.mean(pairs)) if pairs else float("nan"), count, triples)
+
+
+def _errors(distances: Floats, cell: _Cell) -> tuple[float, int]:
+    """Errors, ties half, and triples of a cell: B nearer than A, counted in sorted distances."""
+    total = size = 0
+    for x in cell.x:
+        to_a = distances[x, cell.a[cell.a != x]]
+        to_b = np.sort(distances[x, cell.b])
+        nearer = np.searchsorted(to_b, to_a, "left").sum()
+        no_further = np.searchsorted(to_b, to_a, "right").sum()
+        total += int(nearer + no_further)
+        size += len(to_a) * len(to_b)
+    return total / 2, size

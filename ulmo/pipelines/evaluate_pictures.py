@@ -1,0 +1,150 @@
+"""Pictures of a codebook: how often each code is used, and what each code stands for."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ulmo.pipelines.axes import to_png
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.tokenizer import Tokenizer
+
+Array = NDArray[np.float32]
+Counts = NDArray[np.int64]
+
+MAX_CODES = 1024
+"""Codes that are shown, the most used first: more would be too small to be seen."""
+BATCH = 64
+"""Codes that are decoded at once."""
+
+
+def draw_usage(measured: dict[str, tuple[Counts, Counts]]) -> bytes:
+    """PNG: the share of each code, sorted, of all tokens and of non-silent ones.
+
+    `measured` holds counts (CB,) of both, by what they were counted on.
+    """
+    figure = Figure(figsize=(6 * len(measured), 4), layout="constrained")
+    axes = figure.subplots(1, len(measured), squeeze=False)[0]
+    for axis, (name, kinds) in zip(axes, measured.items(), strict=True):
+        for counts, kind in zip(kinds, ("all tokens", "non-silent tokens"), strict=True):
+            shares = np.sort(counts)[::-1] / max(counts.sum(), 1)
+            used = int((counts > 0).sum())
+            axis.step(
+                np.arange(1, used + 1),
+                shares[:used],
+                where="mid",
+                label=f"{kind}: {used} of {len(counts)} codes",
+            )
+        axis.axhline(1 / len(counts), color="grey", ls="--", lw=1, label="all used alike")
+        axis.set(
+            title=f"codes of {name}",
+            xlabel="codes, the most used first",
+            ylabel="share of tokens",
+            yscale="log",
+            xlim=(0, len(counts) + 1),
+        )
+        axis.legend()
+        axis.grid(alpha=0.3)
+    return to_png(figure)
+
+
+def draw_codes(tokenizer: Tokenizer, counts: Counts) -> bytes:
+    """PNG: the patch of each code, the most used first, by its use in `counts` (CB,).
+
+    A patch is the middle of a grid of nothing but its code, decoded. The most used one is drawn
+    large, with seconds and hertz: those of the middle band. The others have the same scale.
+    """
+    order = np.argsort(-counts, kind="stable")[:MAX_CODES]
+    patches = decoded_codes(tokenizer, order)
+    low, high = np.percentile(patches, [1, 99])
+    height, width = patches.shape[1:]
+    across = max(round(np.sqrt(1.6 * len(patches) * height / width)), 1)
+    down = -(-len(patches) // across)
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 3))
+    left.pcolormesh(
+        _seconds(tokenizer, width),
+        np.arange(height + 1),
+        patches[0],
+        vmin=low,
+        vmax=high,
+        cmap="magma",
+    )
+    left.set_box_aspect(min(height / width, 2.5))
+    left.set(title=f"code {order[0]}, the most used", xlabel="time (s)")
+    _mark_bins(left, _middle_frequencies(tokenizer))
+    image = right.imshow(
+        _mosaic(patches, across, down),
+        origin="lower",
+        vmin=low,
+        vmax=high,
+        cmap="magma",
+        aspect="auto",
+        interpolation="nearest",
+    )
+    right.set(
+        title=f"{len(patches)} of {len(counts)} codes, by use from the upper left, row by row",
+        xticks=[],
+        yticks=[],
+    )
+    figure.colorbar(image, ax=right, label=_unit(tokenizer))
+    return to_png(figure)
+
+
+def decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> Array:
+    """Levels (n, bins, frames) of the middle patch of grids of one code each."""
+    model = tokenizer.manifest.model
+    before, after = model.decoder_time_context
+    band, column = (model.bands - 1) // 2, before
+    bins = slice(band * model.frequency_stride, (band + 1) * model.frequency_stride)
+    frames = slice(column * model.time_stride, (column + 1) * model.time_stride)
+    patches = []
+    for start in range(0, len(codes), BATCH):
+        ids = codes[start : start + BATCH].astype(np.int32)
+        shape = (len(ids), before + 1 + after, model.bands)
+        decoded = tokenizer.decode_ids(np.broadcast_to(ids[:, None, None], shape))
+        patches.append(decoded[:, bins, frames, 0])
+    values: Array = np.concatenate(patches)
+    constants = tokenizer.manifest.normalization
+    return values if constants is None else constants.undo(values)
+
+
+def _unit(tokenizer: Tokenizer) -> str:
+    manifest = tokenizer.manifest
+    if manifest.normalization is None:
+        return "normalised level"
+    return "PCEN" if manifest.prep.normalization == "pcen" else "dB re full scale"
+
+
+def _mosaic(patches: Array, across: int, down: int) -> Array:
+    """Patches (n, bins, frames) row by row from above, with a line of nothing between them."""
+    height, width = patches.shape[1:]
+    mosaic = np.full((down * (height + 1) + 1, across * (width + 1) + 1), np.nan, np.float32)
+    for number, patch in enumerate(patches):
+        row, column = divmod(number, across)
+        bottom = (down - 1 - row) * (height + 1) + 1
+        left = column * (width + 1) + 1
+        mosaic[bottom : bottom + height, left : left + width] = patch
+    return mosaic
+
+
+def _seconds(tokenizer: Tokenizer, frames: int) -> NDArray[np.float64]:
+    """Edges of frames, each around its centre."""
+    prep = tokenizer.manifest.prep
+    edges: NDArray[np.float64] = (np.arange(frames + 1) - 0.5) * prep.hop_length / prep.sample_rate
+    return edges
+
+
+def _mark_bins(axis: Any, frequencies: NDArray[np.float64]) -> None:
+    """Hertz of a few bins: a band is too narrow to hold round frequencies."""
+    bins = np.unique(np.linspace(0, len(frequencies) - 1, 5).round().astype(int))
+    axis.set_yticks(bins + 0.5, [f"{hertz:.0f}" for hertz in frequencies[bins]])
+    axis.set_ylabel("frequency (Hz)")
+
+
+def _middle_frequencies(tokenizer: Tokenizer) -> NDArray[np.float64]:
+    model = tokenizer.manifest.model
+    first = (model.bands - 1) // 2 * model.frequency_stride
+    frequencies = build_frontend(tokenizer.manifest.prep).frequencies
+    return frequencies[first : first + model.frequency_stride]

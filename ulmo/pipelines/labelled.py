@@ -1,0 +1,181 @@
+"""Recordings with labels, from a CSV file or from the names of folders."""
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.config import UserError
+from ulmo.preprocessing.audio import RefusedError, find_recordings, read_mono
+
+Array = NDArray[np.float32]
+
+SPEAKER = "speaker"
+"""Column of the speakers, unless another one is named."""
+
+
+class Labelled(NamedTuple):
+    """A recording or a part of one, and what it is."""
+
+    path: Path  # below the folder
+    label: str
+    speaker: str | None
+    start_s: float = 0.0
+    end_s: float | None = None
+    """None: to the recording's end."""
+
+
+class Sound(NamedTuple):
+    """The samples of a labelled recording, mono."""
+
+    samples: Array  # (n,)
+    label: str
+    speaker: str | None
+
+
+class Refused(NamedTuple):
+    """A recording that cannot be read, and why."""
+
+    path: Path
+    reason: str
+    detail: str
+
+
+class Sounds(NamedTuple):
+    """What was read, and what could not be."""
+
+    sounds: list[Sound]
+    refused: list[Refused]
+
+    @property
+    def labels(self) -> list[str]:
+        """Of each sound."""
+        return [sound.label for sound in self.sounds]
+
+    @property
+    def speakers(self) -> list[str] | None:
+        """Of each sound; None where no speaker is told."""
+        if any(sound.speaker is None for sound in self.sounds):
+            return None
+        return [sound.speaker or "" for sound in self.sounds]
+
+
+def find_labelled(
+    folder: Path, labels: Path | None = None, speaker_column: str | None = None
+) -> list[Labelled]:
+    """Labelled recordings below a folder; the folder that each lies in is its label.
+
+    `labels` is a CSV file with the columns `file` (below the folder) and `label`, and if there are
+    `start` and `end` (seconds; empty for a whole recording) and the speakers' `speaker_column`,
+    `speaker` if none is named. `extra:speaker` takes `speaker=NAME` out of a column `extra` of
+    NAME=VALUE, with semicolons between. Raises UserError for what cannot be read so.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    if labels is not None:
+        return _read_csv(folder, labels, speaker_column)
+    if speaker_column is not None:
+        raise UserError("--speaker-column names a column of the file given with --labels")
+    found = find_recordings(folder)
+    if not found:
+        raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others)")
+    return [Labelled(path, path.parent.as_posix(), None) for path in found]
+
+
+def read_sounds(
+    folder: Path,
+    labelled: Sequence[Labelled],
+    *,
+    sample_rate: int,
+    max_seconds: float,
+    channel: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Sounds:
+    """Samples at a rate, of each at most the first seconds; what cannot be read is told."""
+    sounds, refused = [], []
+    for number, item in enumerate(labelled):
+        end = item.start_s + max_seconds
+        end = end if item.end_s is None else min(end, item.end_s)
+        first, last = round(item.start_s * sample_rate), round(end * sample_rate)
+        try:
+            blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
+            samples = _part(blocks, first, last)
+            if not len(samples):
+                raise RefusedError("too_short", "there is less sound than a sample")
+        except RefusedError as refusal:
+            refused.append(Refused(item.path, refusal.reason, refusal.detail))
+        else:
+            sounds.append(Sound(samples, item.label, item.speaker))
+        if progress:
+            progress(number + 1)
+    return Sounds(sounds, refused)
+
+
+def _part(blocks: Iterable[Array], first: int, last: int) -> Array:
+    """Samples `first` to `last`; no block behind them is read."""
+    kept, place = [np.empty(0, np.float32)], 0
+    for block in blocks:
+        kept.append(block[max(first - place, 0) : max(last - place, 0)])
+        place += len(block)
+        if place >= last:
+            break
+    return np.concatenate(kept)
+
+
+def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[Labelled]:
+    try:
+        with labels.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{labels}: cannot be read as CSV: {error}") from None
+    column, _, key = (speaker_column or SPEAKER).partition(":")
+    wanted = ["file", "label", *([column] if speaker_column else [])]
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise UserError(
+            f"{labels} has no column {missing[0]!r}: it has {', '.join(columns) or 'none'}"
+        )
+    if not rows:
+        raise UserError(f"{labels} names no recording")
+    spoken = column in columns
+    found = []
+    for line, row in enumerate(rows, 2):
+        if None in row.values() or not row["file"]:
+            raise UserError(f"{labels}: line {line} has too few columns, or no file")
+        if not (folder / row["file"]).exists():
+            raise UserError(
+                f"{labels}: line {line}: there is no {folder / row['file']}: "
+                "its files are looked for below AUDIO_DIR"
+            )
+        times = [_seconds(row.get(name), labels, line) for name in ("start", "end")]
+        speaker = _value(row[column], key) if spoken else None
+        if speaker_column and not speaker:
+            raise UserError(f"{labels}: line {line} has no speaker in {speaker_column!r}")
+        found.append(Labelled(Path(row["file"]), row["label"], speaker, times[0] or 0.0, times[1]))
+    return found
+
+
+def _seconds(text: str | None, labels: Path, line: int) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UserError(f"{labels}: line {line}: {text!r} is no time in seconds")
+    return seconds
+
+
+def _value(text: str, key: str) -> str:
+    """The text itself, or what stands behind KEY= in it."""
+    if not key:
+        return text
+    pairs = (pair.partition("=") for pair in text.split(";"))
+    return next(chain((value for name, _, value in pairs if name.strip() == key), [""]))
