@@ -11,6 +11,7 @@ from ulmo.bundle import build_bundle, write_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings
 from ulmo.preprocessing.normalize import Normalization
+from ulmo.unk import UNK_QUANTILES
 from ulmo.weights import weight_shapes
 
 
@@ -44,6 +45,7 @@ def write_tokenizer(folder: Path) -> Path:
             name: rng.normal(0, math.sqrt(2 / math.prod(shape[:-1])), shape).astype(np.float32)
             for name, shape in weight_shapes(model).items()
         },
+        thresholds=np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32),
         card=Card(notes="Trained on nothing."),
     )
     write_bundle(folder, built)

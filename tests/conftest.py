@@ -11,6 +11,7 @@ from ulmo.config import ModelSettings, PrepSettings
 from ulmo.pipelines.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.tokenizer import load_tokenizer
+from ulmo.unk import UNK_QUANTILES
 from ulmo.weights import weight_shapes
 
 hypothesis.settings.register_profile("ulmo", deadline=None)  # the cores may be shared
@@ -59,6 +60,7 @@ def make_bundle():
             "normalization": CONSTANTS.get(prep.normalization),
             "model": model,
             "weights": weights,
+            "thresholds": np.cumsum(rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32),
             "card": Card(notes="Trained on nothing."),
         }
         write_bundle(folder, build_bundle(**{**values, **(contents or {})}))

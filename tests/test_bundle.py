@@ -69,6 +69,7 @@ def golden_parts():
         "normalization": Normalization(offset=-60.1, scale=0.1 + 0.2),
         "model": model,
         "weights": weights,
+        "thresholds": np.arange(16, dtype=np.float32).reshape(4, 4) / 64,
         "card": CARD,
     }
 
@@ -95,6 +96,7 @@ def test_round_trip(tmp_path):
     assert list(read) == list(weight_shapes(parts["model"]))
     for name, values in parts["weights"].items():
         np.testing.assert_array_equal(read[name], values)
+    np.testing.assert_array_equal(bundle.thresholds(), parts["thresholds"])
 
 
 def test_a_corrected_card_is_the_same_tokenizer_and_nothing_else_is():
@@ -110,6 +112,7 @@ def test_a_corrected_card_is_the_same_tokenizer_and_nothing_else_is():
         {"normalization": Normalization(offset=-60.1, scale=0.3)},
         {"model": parts["model"].model_copy(update={"ema_coeff": 0.9})},
         {"weights": {**parts["weights"], "codebook": codebook}},
+        {"thresholds": parts["thresholds"] + 1},
     ):
         assert build_bundle(**{**parts, **changed}).manifest.fingerprint != first.fingerprint
 
@@ -266,7 +269,7 @@ def test_an_encoder_of_other_weights_is_refused(folder, make_bundle, tmp_path):
 def test_weights_that_are_not_finite_are_neither_written_nor_read(number, folder):
     content = (folder / WEIGHTS).read_bytes()
     replace(folder, WEIGHTS, content[:-4] + np.float32(number).tobytes())
-    refused(folder, "encoder.project.kernel is not finite")
+    refused(folder, "unk.thresholds is not finite")
     parts = golden_parts()
     parts["weights"]["codebook"][1, 1] = number
     with pytest.raises(ValueError, match="codebook is not finite"):

@@ -411,6 +411,7 @@ class TestTokenize:
             (("--timeline", "--out", "y.npy", "--channels", "each"), ("has one channel",)),
             (("--workers", "0"), ("--workers",)),
             (("--batch-size", "0"), ("--batch-size",)),
+            (("--unk-quantile", "0.5"), ("must be one of 0.9, 0.95, 0.99, 0.999, not 0.5",)),
         ],
     )
     def test_wrong_usage(self, options, words, bundle, field, tmp_path, monkeypatch):
@@ -419,7 +420,6 @@ class TestTokenize:
         assert [path.name for path in tmp_path.iterdir()] == ["field"]
 
     def test_what_is_not_there(self, bundle, field, tmp_path):
-        assert_refused(run(cli.tokenize, field), "no tokenizer ships with this version yet")
         assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is no tokenizer")
         missing = run(cli.tokenize, tmp_path / "none.wav", *bundle)
         assert_refused(missing, "none.wav is neither a file nor a folder")

@@ -18,7 +18,7 @@ from ulmo.config import PrepSettings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
-READERS = {"card", "weights", "onnx_model", "graph", "plain_file", "manifest"}
+READERS = {"card", "unk", "weights", "onnx_model", "graph", "plain_file", "manifest"}
 RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
 BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {
@@ -26,7 +26,8 @@ ROOMS = {
     "vocabulary": set(),
     "tokens": set(),
     "card": {"config"},
-    "weights": {"config"},
+    "unk": {"config"},
+    "weights": {"config", "unk"},
     "onnx_model": set(),
     "graph": {"config", "weights", "onnx_model"},
     "plain_file": {"config"},

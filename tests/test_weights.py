@@ -3,7 +3,17 @@ import pytest
 import safetensors.numpy
 
 from ulmo.config import ModelSettings
-from ulmo.weights import blank_weights, pack_weights, unpack_weights, weight_shapes, weights_size
+from ulmo.weights import (
+    THRESHOLDS,
+    blank_weights,
+    pack_weights,
+    unpack_thresholds,
+    unpack_weights,
+    weight_shapes,
+    weights_size,
+)
+
+LEVELS = np.arange(48, dtype=np.float32).reshape(12, 4)
 
 PLANS = [
     {},
@@ -26,19 +36,22 @@ def random_weights(settings):
 def test_the_file_is_what_safetensors_writes_and_reads(plan):
     settings = settings_of(plan)
     weights = random_weights(settings)
-    packed = pack_weights(settings, weights)
-    assert (packed == safetensors.numpy.save(weights)) is True
+    packed = pack_weights(settings, weights, LEVELS)
+    tensors = {**weights, THRESHOLDS: LEVELS}
+    assert (packed == safetensors.numpy.save(tensors)) is True
     assert len(packed) == weights_size(settings)
-    for read in (safetensors.numpy.load(packed), unpack_weights(settings, packed)):
-        assert read.keys() == weights.keys()
-        for name, values in weights.items():
+    ours = {**unpack_weights(settings, packed), THRESHOLDS: unpack_thresholds(settings, packed)}
+    assert unpack_weights(settings, packed).keys() == weights.keys()
+    for read in (safetensors.numpy.load(packed), ours):
+        assert read.keys() == tensors.keys()
+        for name, values in tensors.items():
             np.testing.assert_array_equal(read[name], values)
             assert read[name].dtype == np.float32
 
 
 def test_what_is_read_cannot_be_written_to():
     settings = settings_of({})
-    read = unpack_weights(settings, pack_weights(settings, random_weights(settings)))
+    read = unpack_weights(settings, pack_weights(settings, random_weights(settings), LEVELS))
     with pytest.raises(ValueError, match="read-only"):
         read["codebook"][0, 0] = 1
 
@@ -56,10 +69,39 @@ def test_other_weights_are_not_written(change, text):
     settings = settings_of({})
     weights = random_weights(settings)
     with pytest.raises(ValueError, match=text):
-        pack_weights(settings, {**weights, **change})
+        pack_weights(settings, {**weights, **change}, LEVELS)
     del weights["encoder.project.bias"]
     with pytest.raises(ValueError, match=r"weights are missing: encoder\.project\.bias"):
-        pack_weights(settings, weights)
+        pack_weights(settings, weights, LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        ((3, 0), -0.5, "a threshold of <unk> is negative"),
+        ((11, 2), 44.5, "the thresholds of <unk> fall from one level to the next"),
+        ((0, 3), np.inf, r"unk\.thresholds is not finite"),
+        ((0, 1), np.nan, r"unk\.thresholds is not finite"),
+    ],
+)
+def test_thresholds_that_are_none_are_neither_written_nor_read(place, value, text):
+    settings = settings_of({})
+    weights, changed = random_weights(settings), LEVELS.copy()
+    changed[place] = value
+    packed = pack_weights(settings, weights, LEVELS)
+    assert packed.count(LEVELS.tobytes()) == 1
+    with pytest.raises(ValueError, match=text):
+        pack_weights(settings, weights, changed)
+    damaged = packed.replace(LEVELS.tobytes(), changed.tobytes())
+    for unpack in (unpack_weights, unpack_thresholds):
+        with pytest.raises(ValueError, match=text):
+            unpack(settings, damaged)
+
+
+def test_thresholds_of_another_codebook_are_not_written():
+    settings = settings_of({})
+    with pytest.raises(ValueError, match=r"unk\.thresholds has shape \(11, 4\), not \(12, 4\)"):
+        pack_weights(settings, random_weights(settings), LEVELS[1:])
 
 
 def test_blank_weights_take_no_memory():

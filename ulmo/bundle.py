@@ -1,7 +1,7 @@
 """The tokenizer bundle: a folder of JSON, safetensors and ONNX, and no code.
 
 tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the others
-model.safetensors    all weights
+model.safetensors    all weights, and the thresholds of <unk>
 encoder.onnx         (batch, M, frames, 1) -> ids and distances
 
 Nothing is believed of it. The settings are strict JSON of bounded size; from them follow the
@@ -21,6 +21,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings, UserError, parse_json
 from ulmo.graph import encoder_graph, encoder_size
@@ -28,9 +31,16 @@ from ulmo.manifest import ENCODER, SCHEMA_VERSION, WEIGHTS, BundleManifest, buil
 from ulmo.plain_file import check_length, read_bounded, read_hashed
 from ulmo.preprocessing.atomic import publish, sync_folder
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.weights import Weights, pack_weights, unpack_weights, weights_size
+from ulmo.weights import (
+    Weights,
+    pack_weights,
+    unpack_thresholds,
+    unpack_weights,
+    weights_size,
+)
 
 __all__ = [
+    "DEFAULT",
     "ENCODER",
     "MANIFEST",
     "WEIGHTS",
@@ -43,6 +53,8 @@ __all__ = [
 ]
 
 MANIFEST = "tokenizer.json"
+DEFAULT = Path(__file__).with_name("default_tokenizer")
+"""The tokenizer that ships with ulmo, made by recipes/default.toml."""
 MAX_MANIFEST_BYTES = 1 << 16
 """A manifest has 3 kB; its card may be long, its lists may not."""
 MAX_ENTRIES = 100
@@ -66,6 +78,10 @@ class Bundle(NamedTuple):
         """All weights by name; they may not be written to."""
         return unpack_weights(self.manifest.model, self.packed)
 
+    def thresholds(self) -> NDArray[np.float32]:
+        """Squared distances (CB, levels of UNK_QUANTILES); what is further is `<unk>`."""
+        return unpack_thresholds(self.manifest.model, self.packed)
+
 
 class BuiltBundle(NamedTuple):
     """A bundle that is not yet written: its manifest, and its files by name."""
@@ -84,14 +100,15 @@ def build_bundle(
     normalization: Normalization | None,
     model: ModelSettings,
     weights: Weights,
+    thresholds: NDArray[np.float32],
     card: Card,
 ) -> BuiltBundle:
     """A bundle of a model's parts; the same parts give the same bytes.
 
-    ValueError for weights that are not the model's, or not finite.
+    ValueError for weights or thresholds that are not the model's, or not finite.
     """
     files = {
-        WEIGHTS: pack_weights(model, weights),
+        WEIGHTS: pack_weights(model, weights, thresholds),
         ENCODER: encoder_graph(model, weights).to_bytes(),
     }
     hashes = {name: sha256(data).hexdigest() for name, data in files.items()}

@@ -292,13 +292,14 @@ def evaluate(
 
 
 @ulmo.command("inspect", context_settings=CONTEXT)
-@click.argument("bundle", type=PATH)
+@click.argument("bundle", type=PATH, required=False)
 @click.option("--json", "as_json", is_flag=True, help="The same, and all settings, as JSON.")
 @guarded
-def inspect_(bundle: Path, as_json: bool) -> None:
+def inspect_(bundle: Path | None, as_json: bool) -> None:
     """Show what a tokenizer is: front end, model, tokens, codebook, card, files.
 
-    BUNDLE is a folder such as RUN_DIR/tokenizer. One that is damaged is refused, with the reason.
+    BUNDLE is a folder such as RUN_DIR/tokenizer; without it, the one that ships with ulmo. One that
+    is damaged is refused, with the reason.
     """
     from ulmo.inspect_report import inspection
     from ulmo.pipelines import inspect_bundle
@@ -314,11 +315,23 @@ def inspect_(bundle: Path, as_json: bool) -> None:
 @ulmo.command(context_settings=CONTEXT)
 @click.version_option(__version__)
 @click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILE|FOLDER...")
-@click.option("--tokenizer", type=PATH, metavar="BUNDLE", help="As in RUN_DIR/tokenizer.")
+@click.option(
+    "--tokenizer",
+    type=PATH,
+    metavar="BUNDLE",
+    help="As in RUN_DIR/tokenizer.  [default: the one that ships with ulmo]",
+)
 @click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")
 @click.option("--out-dir", type=PATH, help="Folder, which mirrors the folders of FOLDER.")
 @click.option("--format", "file_format", type=Lazy(_formats), default="npy", show_default=True)
 @click.option("--channels", help="mix, each or N from 0.  [default: as the tokenizer was trained]")
+@click.option(
+    "--unk-quantile",
+    type=float,
+    metavar="Q",
+    help="Make <unk> of what is further from its code than this share in training: "
+    "0.9, 0.95, 0.99 or 0.999.  [default: no <unk>]",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Of a process; 0: all cores.")
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=1, help="Windows at once.")
@@ -334,6 +347,7 @@ def tokenize(
     out: Path | None,
     out_dir: Path | None,
     channels: str | None,
+    unk_quantile: float | None,
     workers: int | None,
     threads: int,
     device: Literal["cpu", "cuda"],
@@ -356,7 +370,7 @@ def tokenize(
 
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(given(flags, ClockSettings))
-    loaded = load_tokenizer(tokenizer, threads=threads, device=device)
+    loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
     how = How(
         options=Options(ids, min_columns),
         channels=channels or loaded.manifest.prep.channels,

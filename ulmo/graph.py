@@ -55,14 +55,16 @@ def encoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
 
 
 def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
-    """Ids (batch, columns, bands) int32, each below CB -> tiles (batch, M, frames, 1) float32.
+    """Ids (batch, columns, bands) int32, each up to CB -> tiles (batch, M, frames, 1) float32.
 
-    frames = columns x time_stride; batch and columns are free. Equal input gives equal bytes.
+    frames = columns x time_stride; batch and columns are free. CB is `<unk>`, whose code is lost:
+    its latent is zeros, the mean of all that a latent can be. Equal input gives equal bytes.
     ValueError if a weight is missing or has the wrong shape.
     """
     check_weights(settings, weights)
     graph = _Graph(weights)
-    codebook = graph.constant("codebook", codebook_of(settings, weights))
+    codes = np.pad(codebook_of(settings, weights), ((0, 1), (0, 0)))
+    codebook = graph.constant("codebook", codes)
     latents = graph.node("Gather", codebook, "ids", axis=0)
     features = graph.node("Transpose", latents, perm=[0, 3, 2, 1])
     *inner, cell = settings.decoder_strides

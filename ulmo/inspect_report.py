@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from ulmo.card import Card, Corpus
     from ulmo.config import PrepSettings
     from ulmo.manifest import BundleManifest
-    from ulmo.pipelines.inspect_bundle import BundleFacts, FileFacts, Layer, Spread
+    from ulmo.pipelines.inspect_bundle import BundleFacts, FileFacts, Layer, Spread, UnkLevel
 
 WIDTH = 80
 LABEL = 12
@@ -204,7 +204,12 @@ def _codebook(facts: "BundleFacts") -> Rows:
         ("norms", f"{_spread(book.norm)}; a latent's is {book.latent_norm:.4g}"),
         ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),
         ("duplicates", duplicates if book.duplicates else "none"),
+        ("<unk>", f"beyond a squared distance of {_unk(book.unk)} (median code)"),
     ]
+
+
+def _unk(levels: "list[UnkLevel]") -> str:
+    return ", ".join(f"{level.median:.3g}{GLUE}at{GLUE}{level.quantile:g}" for level in levels)
 
 
 def _spread(spread: "Spread") -> str:

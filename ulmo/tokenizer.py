@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle import Bundle, BundleManifest, read_bundle
+from ulmo.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
 from ulmo.config import UserError
 from ulmo.encoding import WINDOW_COLUMNS, Array, Columns, Ids, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
@@ -37,6 +37,7 @@ from ulmo.preprocessing.spectrogram import Source, normalized_levels
 from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.session import Device, open_session
 from ulmo.tokens import Tokens, band_edges
+from ulmo.unk import level_of, mark_unknown
 from ulmo.vocabulary import Vocabulary
 from ulmo.weights import codebook_of
 
@@ -48,8 +49,19 @@ R = TypeVar("R")
 class Tokenizer:
     """Turns recordings into tokens, and tokens into tiles and sound."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0, device: Device = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 0,
+        device: Device = "cpu",
+        unk_quantile: float | None = None,
+    ) -> None:
         self._bundle = bundle
+        self._unk_quantile = unk_quantile
+        self._thresholds: Array | None = None
+        if unk_quantile is not None:
+            self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
         self._asked_threads = threads
         self._threads = threads or os.cpu_count() or 1
         self._device: Device = device
@@ -72,17 +84,23 @@ class Tokenizer:
         return codebook_of(self.manifest.model, self._bundle.weights())
 
     @property
+    def unk_quantile(self) -> float | None:
+        """The level of `<unk>`; None: every vector has the id of its nearest code."""
+        return self._unk_quantile
+
+    @property
     def edges_hz(self) -> NDArray[np.float64]:
         """Hertz, (bands + 1,): band b of the tokens lies between edges b and b + 1."""
         return band_edges(self._frontend.frequencies, self.manifest.model.frequency_stride)
 
     @property
-    def maker(self) -> tuple[Path, str, int, Device]:
-        """Folder and fingerprint of the bundle, threads and device: enough to open it again.
+    def maker(self) -> tuple[Path, str, int, Device, float | None]:
+        """Folder and fingerprint of the bundle, threads, device, level of `<unk>`: all it takes.
 
         Threads are as they were asked for: 0 leaves them to who opens it.
         """
-        return self._bundle.folder, self.manifest.fingerprint, self._asked_threads, self._device
+        identity = (self._bundle.folder, self.manifest.fingerprint)
+        return *identity, self._asked_threads, self._device, self._unk_quantile
 
     @property
     def hears_twice(self) -> bool:
@@ -200,10 +218,13 @@ class Tokenizer:
         return np.array(tiles, np.float32).reshape(-1, size, size, 1)
 
     def decode_ids(self, ids: Ids) -> Array:
-        """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands)."""
-        size = self.manifest.model.codebook_size
-        if ids.size and not (ids.min() >= 0 and ids.max() < size):
-            raise UserError(f"only the ids 0 to {size - 1} stand for sound")
+        """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands).
+
+        The code of an `<unk>` is lost: what is decoded in its place is a latent of zeros.
+        """
+        unk = self.vocabulary.unk
+        if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
+            raise UserError(f"only the ids 0 to {unk - 1}, and <unk> ({unk}), stand for sound")
         decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
         return decoded
 
@@ -236,7 +257,10 @@ class Tokenizer:
         return self._executor.map(function, arguments)
 
     def _run(self, tiles: Array) -> Columns:
-        return Columns(*self._session.run(["ids", "distances"], {"tiles": tiles}))
+        ids, distances = self._session.run(["ids", "distances"], {"tiles": tiles})
+        if self._thresholds is not None:
+            ids = mark_unknown(ids, distances, self._thresholds, self.vocabulary.unk)
+        return Columns(ids, distances)
 
     def _parts(
         self,
@@ -284,6 +308,7 @@ class Tokenizer:
             start=first * hop,
             start_utc=start_utc,
             fingerprint=self.manifest.fingerprint,
+            unk_quantile=self._unk_quantile,
         )
 
     def _plane(self, tokens: Tokens) -> Array:
@@ -335,15 +360,18 @@ class _Counter:
 
 
 def load_tokenizer(
-    path: str | Path | None = None, *, threads: int = 0, device: Device = "cpu"
+    path: str | Path | None = None,
+    *,
+    threads: int = 0,
+    device: Device = "cpu",
+    unk_quantile: float | None = None,
 ) -> Tokenizer:
-    """The tokenizer of a bundle folder. `threads` 0: as many as there are cores.
+    """The tokenizer of a bundle folder; without one, that which ships with ulmo.
 
-    `device` is `cpu`, or `cuda` where the installed ONNX Runtime has it. Raises UserError where
-    the bundle is missing, damaged or not to be trusted.
+    `threads` 0: as many as there are cores. `device` is `cpu`, or `cuda` where the installed
+    ONNX Runtime has it. `unk_quantile`, one of 0.9, 0.95, 0.99 and 0.999, makes `<unk>` of what
+    lies further from its code than that share of the code's training vectors; None makes none.
+    Raises UserError where the bundle is missing, damaged or not to be trusted.
     """
-    if path is None:
-        raise UserError(
-            "no tokenizer ships with this version yet: name one, such as RUN_DIR/tokenizer"
-        )
-    return Tokenizer(read_bundle(Path(path)), threads=threads, device=device)
+    bundle = read_bundle(DEFAULT if path is None else Path(path))
+    return Tokenizer(bundle, threads=threads, device=device, unk_quantile=unk_quantile)

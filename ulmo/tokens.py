@@ -42,6 +42,8 @@ class Tokens:
     """Time of the recording's first sample, with its zone; None where nothing tells it."""
     fingerprint: str = ""
     """The tokenizer's: SHA-256 over its settings and weights, in hexadecimal."""
+    unk_quantile: float | None = None
+    """What lies further from its code than this share in training is `<unk>`; None: nothing is."""
 
     @property
     def seconds(self) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """All weights of a model: their names, their shapes, and the one file that may hold them.
 
+Beside the weights the file holds the thresholds of `<unk>`, `unk.thresholds` (CB, levels).
+
 A safetensors file of ours follows from the settings to the last byte, but for the numbers
 themselves: it is the expected header, then each tensor in the order of the names. So nothing in
 a file is parsed that a stranger wrote; it is compared. The header is what the safetensors
@@ -15,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings, kernel_size, stage_names
+from ulmo.unk import UNK_QUANTILES, check_thresholds
 
 Weights = Mapping[str, NDArray[np.float32]]
 Shapes = dict[str, tuple[int, ...]]
+THRESHOLDS = "unk.thresholds"
 
 MAX_WEIGHTS_BYTES = 1 << 27
 """Of all weights together: 60 times the default model, and hashed in under a second."""
@@ -63,6 +67,12 @@ def codebook_of(settings: ModelSettings, weights: Weights) -> NDArray[np.float32
     return first
 
 
+def tensor_shapes(settings: ModelSettings) -> Shapes:
+    """Name and shape of every tensor of model.safetensors: the weights, and the thresholds."""
+    thresholds = (settings.codebook_size, len(UNK_QUANTILES))
+    return {**weight_shapes(settings), THRESHOLDS: thresholds}
+
+
 def encoder_channels(settings: ModelSettings) -> tuple[int, ...]:
     """Channels before the encoder's first layer and after each: (1, 64, 128, 128, 128)."""
     first = settings.width // 2 if settings.encoder_layers > 1 else settings.width
@@ -76,7 +86,7 @@ def count_bytes(shapes: Shapes) -> int:
 
 def check_size(settings: ModelSettings) -> None:
     """Raise ValueError, with a remedy, for a model that no bundle may ask anybody to run."""
-    if (size := count_bytes(weight_shapes(settings))) > MAX_WEIGHTS_BYTES:
+    if (size := count_bytes(tensor_shapes(settings))) > MAX_WEIGHTS_BYTES:
         raise ValueError(
             f"the model has {size >> 20} MiB of weights, over the limit of "
             f"{MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
@@ -116,42 +126,62 @@ def blank_weights(settings: ModelSettings) -> Weights:
 
 def weights_size(settings: ModelSettings) -> int:
     """Bytes of model.safetensors."""
-    shapes = weight_shapes(settings)
+    shapes = tensor_shapes(settings)
     return len(_header(shapes)) + count_bytes(shapes)
 
 
-def pack_weights(settings: ModelSettings, weights: Weights) -> bytes:
-    """model.safetensors; ValueError for weights that are not the model's, or not finite."""
+def pack_weights(
+    settings: ModelSettings, weights: Weights, thresholds: NDArray[np.float32]
+) -> bytes:
+    """model.safetensors; ValueError for weights that are not the model's, or not finite.
+
+    So for thresholds (CB, levels) that are none.
+    """
     check_weights(settings, weights)
-    _check_finite(weights)
-    shapes = weight_shapes(settings)
-    tensors = (np.asarray(weights[name], "<f4").tobytes() for name in sorted(shapes))
-    return b"".join([_header(shapes), *tensors])
+    shapes = tensor_shapes(settings)
+    if thresholds.shape != shapes[THRESHOLDS]:
+        raise ValueError(f"{THRESHOLDS} has shape {thresholds.shape}, not {shapes[THRESHOLDS]}")
+    tensors = {**weights, THRESHOLDS: thresholds}
+    _check_values(tensors)
+    packed = (np.asarray(tensors[name], "<f4").tobytes() for name in sorted(shapes))
+    return b"".join([_header(shapes), *packed])
 
 
 def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:
     """The weights in a file of the size that `weights_size` says, without a copy.
 
-    ValueError where another tensor, name, shape or type is announced, or one is not finite.
+    ValueError where another tensor, name, shape or type is announced, where a number is not
+    finite, and where thresholds are none.
     """
-    shapes = weight_shapes(settings)
+    tensors = _unpack(settings, data)
+    return {name: tensors[name] for name in weight_shapes(settings)}
+
+
+def unpack_thresholds(settings: ModelSettings, data: bytes) -> NDArray[np.float32]:
+    """The thresholds of `<unk>` (CB, levels) in such a file; ValueError as above."""
+    return _unpack(settings, data)[THRESHOLDS]
+
+
+def _unpack(settings: ModelSettings, data: bytes) -> Weights:
+    shapes = tensor_shapes(settings)
     header = _header(shapes)
     if not data.startswith(header):
         raise ValueError("its header is not the one that the settings give")
-    weights = {}
+    tensors = {}
     start = len(header)
     for name in sorted(shapes):
         count = math.prod(shapes[name])
-        weights[name] = np.frombuffer(data, "<f4", count, start).reshape(shapes[name])
+        tensors[name] = np.frombuffer(data, "<f4", count, start).reshape(shapes[name])
         start += 4 * count
-    _check_finite(weights)
-    return {name: weights[name] for name in shapes}
+    _check_values(tensors)
+    return tensors
 
 
-def _check_finite(weights: Weights) -> None:
-    for name, values in weights.items():
+def _check_values(tensors: Weights) -> None:
+    for name, values in tensors.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} is not finite")
+    check_thresholds(tensors[THRESHOLDS])
 
 
 def _header(shapes: Shapes) -> bytes:

@@ -37,6 +37,7 @@ GOLDEN = """\
     8010.25
   ],
   "codebook_size": 16,
+  "unk_quantile": 0.99,
   "recording": "x.wav",
   "channel": null,
   "start": 0,
@@ -59,7 +60,7 @@ GOLDEN = """\
 def golden_header():
     time = datetime(2026, 3, 1, 5, 30, 0, 250_000, timezone(timedelta(hours=1)))
     segments = (Segment(recording="y.wav", column=1, columns=1),)
-    return TokensHeader(**VALUES, start_utc=time, segments=segments)
+    return TokensHeader(**VALUES, unk_quantile=0.99, start_utc=time, segments=segments)
 
 
 def write(tmp_path, content):

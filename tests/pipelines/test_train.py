@@ -165,6 +165,7 @@ def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
         bundle.manifest.model,
         store,
         np.arange(3),
+        split_by_recording(store, 0.1, SETTINGS["seed"]).train,
         bundle.manifest.card,
     )
     assert len(seen) == 6
@@ -221,6 +222,7 @@ def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
             weights,
             tokenizer.manifest.model,
             TileStore(tiny_tiles),
+            np.arange(4),
             np.arange(4),
             Card(),
         )

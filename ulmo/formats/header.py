@@ -59,6 +59,8 @@ class Grid(Settings):
     ]
     """Band b lies between edges b and b + 1."""
     codebook_size: Annotated[int, Field(ge=2, le=65_472)]
+    unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """What lies further from its code than this share in training is `<unk>`; None: nothing is."""
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:

@@ -1,6 +1,7 @@
 """A trained model becomes a bundle, and the bundle is proved against the model."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from ulmo.bundle import build_bundle, write_bundle
 from ulmo.card import Card
 from ulmo.config import JobError, ModelSettings
+from ulmo.evaluation.unk import unk_thresholds
 from ulmo.pipelines.data import Indices, batches
 from ulmo.pipelines.measure import Model
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
+from ulmo.unk import UNK_QUANTILES
 
 TIE = 3e-6
 """Of a squared distance, for each dimension of the embedding.
@@ -25,6 +28,8 @@ CHECK_TILES = 64
 SHORT_TILES = 16
 """More of those with the fewest frames of sound."""
 CHECK_BATCH = 16
+UNK_TILES = 2000
+"""Tiles whose vectors tell the thresholds of `<unk>`: 765 for each of 512 codes, in seconds."""
 
 Tiles = NDArray[np.float32]
 Frames = NDArray[np.int32]
@@ -49,25 +54,29 @@ def export(
     settings: ModelSettings,
     store: TileStore,
     rows: Indices,
+    training: Indices,
     card: Card,
 ) -> Agreement:
     """Build the bundle, compare its tokens with the model's, and write it.
 
     Compared are CHECK_TILES of the rows, evenly spread, those with the least sound in them, and
     made ones of pure silence. Raises ExportError, and writes nothing, if any token differs that
-    is not a tie, or a weight is not finite.
+    is not a tie, or a weight is not finite. The thresholds of `<unk>` are those of the tokenizer's
+    own distances on the `training` rows.
     """
+    build = partial(
+        build_bundle,
+        prep=store.manifest.settings,
+        normalization=store.manifest.normalization,
+        model=settings,
+        weights=weights,
+        card=card,
+    )
+    none = np.zeros((settings.codebook_size, len(UNK_QUANTILES)), np.float32)
     try:
-        built = build_bundle(
-            prep=store.manifest.settings,
-            normalization=store.manifest.normalization,
-            model=settings,
-            weights=weights,
-            card=card,
-        )
+        tokenizer = Tokenizer(build(thresholds=none).at(folder))
     except ValueError as error:
         raise ExportError(f"{folder}: {error}") from None
-    tokenizer = Tokenizer(built.at(folder))
     tokens = differing = wrong = 0
     for tiles, valid in _check_tiles(store, rows):
         expected = model(tiles, valid)
@@ -79,15 +88,34 @@ def export(
         wrong += int((differs & far).sum())
     if wrong:
         raise ExportError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
-    write_bundle(folder, built)
+    write_bundle(folder, build(thresholds=measure_thresholds(tokenizer, store, training)))
     return Agreement(tokens, differing)
+
+
+def measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> Tiles:
+    """Thresholds of `<unk>` (CB, levels), from at most UNK_TILES of the rows, evenly spread."""
+    model = tokenizer.manifest.model
+    ids, distances = [], []
+    for part in batches(_spread(rows, UNK_TILES), CHECK_BATCH):
+        valid = store.valid_frames[part]
+        columns = tokenizer.encode_tiles(store.read(part), valid)
+        inside = np.arange(model.columns) * model.time_stride < valid[:, None]
+        ids.append(columns.ids[inside].ravel())
+        distances.append(columns.distances[inside].ravel())
+    return unk_thresholds(
+        np.concatenate(ids), np.concatenate(distances), model.codebook_size, UNK_QUANTILES
+    )
 
 
 def check_rows(store: TileStore, rows: Indices) -> Indices:
     """Rows to compare: spread over all of them, and those with the fewest frames of sound."""
-    spread = np.linspace(0, len(rows) - 1, min(len(rows), CHECK_TILES)).astype(np.int64)
     shortest = np.argsort(store.valid_frames[rows], kind="stable")[:SHORT_TILES]
-    return rows[np.union1d(spread, shortest)]
+    return np.union1d(_spread(rows, CHECK_TILES), rows[shortest])
+
+
+def _spread(rows: Indices, most: int) -> Indices:
+    """At most so many of the rows, evenly spread over them."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
 def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[Tiles, Frames]]:

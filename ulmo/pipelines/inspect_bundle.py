@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle import ENCODER, MANIFEST, WEIGHTS, Bundle, read_bundle
+from ulmo.bundle import DEFAULT, ENCODER, MANIFEST, WEIGHTS, Bundle, read_bundle
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.manifest import BundleManifest
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
+from ulmo.unk import UNK_QUANTILES
 from ulmo.weights import codebook_of, encoder_channels, weight_shapes
 
 COMPARED_CODES = 4096
@@ -79,6 +80,14 @@ class Spread(NamedTuple):
     most: float
 
 
+class UnkLevel(NamedTuple):
+    """The thresholds of `<unk>` at a level."""
+
+    quantile: float
+    median: float
+    """Squared distance, of the middle code."""
+
+
 class CodebookFacts(NamedTuple):
     """What the codes' vectors tell; a latent's norm is the root of its dimensions."""
 
@@ -91,6 +100,7 @@ class CodebookFacts(NamedTuple):
     """Codes of which that was found."""
     duplicates: int
     """Codes whose vector another one has, which comes before: they are never chosen."""
+    unk: list[UnkLevel]
 
 
 class FileFacts(NamedTuple):
@@ -114,8 +124,9 @@ class BundleFacts(NamedTuple):
     files: list[FileFacts]
 
 
-def inspect_bundle(folder: Path) -> BundleFacts:
-    """Read and describe a bundle; UserError where it is refused."""
+def inspect_bundle(folder: Path | None = None) -> BundleFacts:
+    """Read and describe a bundle, or the one that ships; UserError where it is refused."""
+    folder = folder or DEFAULT
     bundle = read_bundle(folder)
     prep, model = bundle.manifest.prep, bundle.manifest.model
     try:
@@ -128,7 +139,7 @@ def inspect_bundle(folder: Path) -> BundleFacts:
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),
-        codebook=describe_codebook(codebook_of(bundle.manifest.model, bundle.weights())),
+        codebook=describe_codebook(codebook_of(model, bundle.weights()), bundle.thresholds()),
         files=_files(bundle),
     )
 
@@ -140,8 +151,10 @@ def as_json(facts: BundleFacts) -> dict[str, Any]:
     return {**{name: _plain(table) for name, table in tables.items()}, "manifest": manifest}
 
 
-def describe_codebook(codebook: NDArray[np.float32]) -> CodebookFacts:
-    """Statistics of codes (CB, EMB)."""
+def describe_codebook(
+    codebook: NDArray[np.float32], thresholds: NDArray[np.float32]
+) -> CodebookFacts:
+    """Statistics of codes (CB, EMB) and of their thresholds (CB, levels)."""
     size, dimensions = codebook.shape
     rows = np.linspace(0, size - 1, min(size, COMPARED_CODES)).astype(np.int64)
     return CodebookFacts(
@@ -151,6 +164,10 @@ def describe_codebook(codebook: NDArray[np.float32]) -> CodebookFacts:
         nearest=_spread(_nearest(codebook, rows)),
         compared=len(rows),
         duplicates=size - len(np.unique(codebook + np.float32(0), axis=0)),
+        unk=[
+            UnkLevel(quantile, float(np.median(column)))
+            for quantile, column in zip(UNK_QUANTILES, thresholds.T, strict=True)
+        ],
     )
 
 

@@ -142,7 +142,7 @@ def _tokenize_folder(
 
     with (
         _folders(plan, how.file_format),
-        Report(out, tokenizer.manifest.fingerprint, how, plan) as report,
+        Report(out, Maker(*tokenizer.maker), how, plan) as report,
         closing(_tokenize(tokenizer, how, report.left, workers, listener)) as fresh,
     ):
         made = dict(report.earlier)
@@ -180,8 +180,8 @@ def _tokenize(
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, how)
     else:
-        folder, fingerprint, threads, device = tokenizer.maker
-        maker = Maker(folder, fingerprint, threads or max(cores // workers, 1), device)
+        maker = Maker(*tokenizer.maker)
+        maker = maker._replace(threads=maker.threads or max(cores // workers, 1))
         job = partial(tokenize_with, maker, how)
     size = sum(size_of(planned.source) for planned in plan)
     with Pool(workers, listener.begin(size)) as pool:

@@ -49,6 +49,7 @@ class Maker(NamedTuple):
     fingerprint: str
     threads: int
     device: Device
+    unk_quantile: float | None
 
 
 class Tokenized(NamedTuple):
@@ -86,7 +87,9 @@ def _open(maker: Maker) -> Tokenizer:
     bundle = read_bundle(maker.folder)
     if bundle.manifest.fingerprint != maker.fingerprint:
         raise JobError(f"{maker.folder} was replaced meanwhile: run the same command again")
-    return Tokenizer(bundle, threads=maker.threads, device=maker.device)
+    return Tokenizer(
+        bundle, threads=maker.threads, device=maker.device, unk_quantile=maker.unk_quantile
+    )
 
 
 def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Tokenized:
@@ -179,6 +182,7 @@ def _header(
         frame_hop=prep.hop_length,
         edges_hz=tuple(tokenizer.edges_hz.tolist()),
         codebook_size=model.codebook_size,
+        unk_quantile=tokenizer.unk_quantile,
         recording=portable(name),
         channel=channel,
         start_utc=start.utc if start else None,

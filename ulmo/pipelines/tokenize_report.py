@@ -16,7 +16,7 @@ from ulmo.config import Settings, UserError, fingerprint
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths
 from ulmo.pipelines.inputs import input_file, portable
-from ulmo.pipelines.tokenize_job import How, Tokenized
+from ulmo.pipelines.tokenize_job import How, Maker, Tokenized
 from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
 from ulmo.preprocessing.audio import MAX_CHANNELS, Verdict
@@ -88,10 +88,9 @@ class Report:
     come after, a row that is found is true.
     """
 
-    def __init__(self, folder: Path, tokenizer: str, how: How, plan: Sequence[Planned]) -> None:
-        """`tokenizer` is its fingerprint."""
+    def __init__(self, folder: Path, maker: Maker, how: How, plan: Sequence[Planned]) -> None:
         self._folder = folder
-        self._tokenizer = tokenizer
+        self._tokenizer = (maker.fingerprint, maker.unk_quantile)
         self._how = how
         self._jobs = {planned: self._job(planned) for planned in plan}
         table = _table_rows(folder / REPORT)
@@ -151,7 +150,7 @@ class Report:
         ]
         places = [portable(planned.name), portable(planned.target.relative_to(self._folder))]
         facts = [*places, file.size, file.mtime_ns, file.ends]
-        key = fingerprint([self._tokenizer, settings, facts])
+        key = fingerprint([*self._tokenizer, settings, facts])
         return Job(planned, file.size, file.ends, key)
 
     def _result(self, job: Job, row: Row) -> Tokenized | None:
@@ -189,7 +188,8 @@ class Report:
             header = read_header(paths.header)
         except (UserError, OSError):
             return False
-        return header.fingerprint == self._tokenizer and all(path.is_file() for path in paths.files)
+        made_by = (header.fingerprint, header.unk_quantile)
+        return made_by == self._tokenizer and all(path.is_file() for path in paths.files)
 
 
 def _line(row: Row) -> bytes:

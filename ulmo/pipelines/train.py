@@ -144,6 +144,7 @@ def _export(trainer: "Trainer", run_dir: Path, card: Card) -> Agreement:
         trainer.model_settings,
         trainer.store,
         rows,
+        trainer.split.train,
         card,
     )
 

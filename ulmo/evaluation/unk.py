@@ -1,0 +1,54 @@
+"""`<unk>`: how far the vectors of each code lie, and how many are further."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.vocabulary import Vocabulary
+
+
+def unk_thresholds(
+    ids: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    codebook_size: int,
+    levels: Sequence[float],
+) -> NDArray[np.float32]:
+    """Thresholds (CB, levels) on the distance, from the vectors (n,) that chose each code.
+
+    At a level q (0 < q <= 1) it is the smallest of the code's own distances that is exceeded by a
+    share of at most 1 - q of them: order statistics, nothing interpolated, and q as it is written
+    in decimals. A code without vectors has that of all vectors together. ValueError without any.
+    """
+    if not ids.size:
+        raise ValueError("there are no vectors to take thresholds from")
+    order = np.lexsort((distances, ids))
+    ranked = distances[order]  # by code, the nearest first
+    counts = np.bincount(ids, minlength=codebook_size)
+    used = counts > 0
+    before = np.cumsum(counts) - counts
+    nearest = np.sort(distances)
+    thresholds = np.empty((codebook_size, len(levels)), np.float32)
+    for column, level in enumerate(levels):
+        thresholds[:, column] = nearest[_rank(np.array([len(ids)]), level)]
+        thresholds[used, column] = ranked[before[used] + _rank(counts[used], level)]
+    return thresholds
+
+
+def rate_of_unk(ids: NDArray[np.int32], codebook_size: int) -> float:
+    """Share of `<unk>` among codes and `<unk>`; NaN without any. Other special tokens are left out.
+
+    >>> rate_of_unk(np.array([[0, 1], [2, 2]], np.int32), codebook_size=2)
+    0.5
+    """
+    unknown = int((ids == Vocabulary(codebook_size).unk).sum())
+    codes = int((ids < codebook_size).sum())
+    return unknown / (codes + unknown) if codes + unknown else float("nan")
+
+
+def _rank(counts: NDArray[np.int64], level: float) -> NDArray[np.int64]:
+    """Index, among so many in rising order, of the first with a share `level` up to it."""
+    share = Fraction(str(level))
+    ranks: NDArray[np.int64] = -(-counts * share.numerator // share.denominator) - 1
+    return ranks
