@@ -60,7 +60,9 @@ def make_bundle():
             "normalization": CONSTANTS.get(prep.normalization),
             "model": model,
             "weights": weights,
-            "thresholds": np.cumsum(rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32),
+            "thresholds": np.cumsum(
+                rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32
+            ),
             "card": Card(notes="Trained on nothing."),
         }
         write_bundle(folder, build_bundle(**{**values, **(contents or {})}))

@@ -316,7 +316,7 @@ def test_tiles_by_themselves_are_encoded_as_recordings_of_their_length(plan, tok
         np.testing.assert_array_equal(ids, run(bundle_of(tokenizer).encoder, padded)[0])
 
 
-@pytest.mark.parametrize("wrong", [-1, 16, 17, 2**31 - 1])
+@pytest.mark.parametrize("wrong", [-1, 17, 2**31 - 1])
 def test_ids_that_are_no_codes_cannot_be_decoded(wrong, tokenizer_of):
     ids = np.zeros((1, 5, 4), np.int32)
     assert tokenizer_of().decode_ids(ids).shape == (1, 32, 20, 1)

@@ -85,7 +85,11 @@ def test_the_codebook_beside_loops(chunk, monkeypatch):
     codebook = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     codebook[7], codebook[9], codebook[20] = codebook[3], codebook[3], codebook[4]
     codebook[4, 0], codebook[20, 0] = 0.0, -0.0
-    facts = describe_codebook(codebook)
+    thresholds = np.random.default_rng(1).random((40, 4)).astype(np.float32)
+    facts = describe_codebook(codebook, thresholds)
+    assert [level.quantile for level in facts.unk] == [0.9, 0.95, 0.99, 0.999]
+    for level, column in zip(facts.unk, thresholds.T.tolist(), strict=True):
+        assert level.median == pytest.approx(sum(sorted(column)[19:21]) / 2)
     nearest = [
         min(math.dist(code, other) for j, other in enumerate(codebook.tolist()) if j != i)
         for i, code in enumerate(codebook.tolist())
@@ -100,7 +104,7 @@ def test_the_codebook_beside_loops(chunk, monkeypatch):
 def test_a_large_codebook_is_compared_in_part(monkeypatch):
     monkeypatch.setattr(module, "COMPARED_CODES", 10)
     codebook = np.arange(100, dtype=np.float32)[:, None] ** 2
-    facts = describe_codebook(codebook)
+    facts = describe_codebook(codebook, np.zeros((100, 4), np.float32))
     assert facts.compared == 10
     assert (facts.nearest.least, facts.nearest.most) == (1, 99**2 - 98**2)
 
