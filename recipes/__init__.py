@@ -1,0 +1,1 @@
+"""How tokenizers that ship were trained: settings, corpora, and the command that reads both."""

@@ -1,0 +1,86 @@
+"""A recipe: settings, the corpora with their licences, and what must not be trained on."""
+
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ulmo.card import Text
+from ulmo.config import Config, Settings, UserError
+from ulmo.preprocessing.audio import find_recordings
+
+Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Source(Settings):
+    """A corpus to train on."""
+
+    name: Text
+    folder: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
+    """Below AUDIO_ROOT."""
+    licence: Text
+    """SPDX identifiers."""
+    url: Text
+    without: tuple[Pattern, ...] = ()
+    """Recordings below the folder that are not free, as patterns of fnmatch."""
+
+
+class Holdout(Settings):
+    """Recordings that no figure is honest without."""
+
+    recordings: tuple[Pattern, ...] = ()
+    """Patterns of fnmatch over FOLDER/PATH, as in `fsdd/*_theo_*`."""
+
+
+class Recipe(Config):
+    """What a recipe's TOML file may hold."""
+
+    corpora: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
+    holdout: Holdout = Holdout()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe, checked; UserError with one line."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as TOML: {error}") from None
+    try:
+        return Recipe.read(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def choose_recordings(recipe: Recipe, root: Path) -> list[Path]:
+    """Recordings to train on, FOLDER/PATH below the root.
+
+    UserError for a corpus that is not there, and for a pattern that no recording has: it would
+    hold out nothing, and nobody would know.
+    """
+    chosen = []
+    held_out: set[str] = set()
+    for corpus in recipe.corpora:
+        folder = root / corpus.folder
+        names = [path.as_posix() for path in find_recordings(folder)] if folder.is_dir() else []
+        if not names:
+            raise UserError(f"there are no recordings of {corpus.name} below {folder}")
+        barred = _matched(corpus.without, names, corpus.folder)
+        names = [f"{corpus.folder}/{name}" for name in names if name not in barred]
+        held_out |= {name for name in names if _matches(name, recipe.holdout.recordings)}
+        chosen += names
+    _matched(recipe.holdout.recordings, list(held_out), "holdout")
+    return [Path(name) for name in chosen if name not in held_out]
+
+
+def _matched(patterns: tuple[str, ...], names: list[str], where: str) -> set[str]:
+    """Names that a pattern has; UserError where one has none."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(f"{where}: the pattern {pattern!r} leaves out no recording")
+    return {name for name in names if _matches(name, patterns)}
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,120 @@
+"""Corpora that a recipe names become a tokenizer whose card names them.
+
+AUDIO_ROOT/FOLDER/... -> WORK_DIR/links -> WORK_DIR/tiles -> WORK_DIR/run -> the bundle
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+
+from recipes.recipe import Recipe, choose_recordings, read_recipe
+from ulmo.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
+from ulmo.card import Card, Corpus
+from ulmo.cli import SOME_REFUSED, guarded
+from ulmo.config import ModelSettings, UserError
+from ulmo.graph import encoder_size
+from ulmo.pipelines.cards import describe_corpus
+from ulmo.pipelines.data import split_by_recording
+from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.run import read_run
+from ulmo.pipelines.train import train
+from ulmo.preprocessing.store import TileStore
+from ulmo.report import PrepProgress, TrainProgress, prep_summary, train_summary
+from ulmo.weights import weights_size
+
+MAX_BYTES = 6_000_000
+"""Of a bundle that ships in the package."""
+PATH = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("recipe_file", type=PATH, metavar="RECIPE.toml")
+@click.argument("audio_root", type=PATH)
+@click.argument("work_dir", type=PATH)
+@click.option("--bundle", type=PATH, default=DEFAULT, help="[default: ulmo/default_tokenizer]")
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count, help="[default: cores]")
+@guarded
+def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, workers: int) -> None:
+    """Train RECIPE.toml on the corpora below AUDIO_ROOT, and write the bundle.
+
+    Run it again to go on after an interruption.
+    """
+    recipe = read_recipe(recipe_file)
+    check_bytes(recipe.model)
+    link_recordings(choose_recordings(recipe, audio_root), audio_root, work_dir / "links")
+    tiles, run = work_dir / "tiles", work_dir / "run"
+    with PrepProgress() as bar:
+        prepared = prepare(
+            work_dir / "links",
+            tiles,
+            recipe.prep,
+            augment=recipe.augment,
+            clock=recipe.clock,
+            workers=workers,
+            progress=bar.begin,
+        )
+    click.echo(prep_summary(prepared))
+    begun = (run / "train.json").exists()
+    settings = recipe.model.model_dump(), recipe.train.model_dump()
+    with TrainProgress() as reporter:
+        trained = train(tiles, run, *settings, reporter, resume=begun)
+    click.echo(train_summary(trained))
+    publish(run, tiles, recipe, bundle)
+    size = sum(path.stat().st_size for path in bundle.iterdir())
+    click.echo(f"bundle      {bundle} ({size:,} bytes): ulmo inspect {bundle}")
+    sys.exit(SOME_REFUSED if prepared.refused else 0)
+
+
+def check_bytes(model: ModelSettings) -> None:
+    """UserError for a model whose bundle would be too large to ship."""
+    size = weights_size(model) + encoder_size(model)
+    if size > MAX_BYTES:
+        raise UserError(f"its bundle would have {size:,} bytes, over {MAX_BYTES:,}: set less width")
+
+
+def link_recordings(recordings: list[Path], root: Path, folder: Path) -> None:
+    """Links to the recordings, and no others, in a folder that mirrors the root."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            path.unlink()
+    for recording in recordings:
+        link = folder / recording
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to((root / recording).resolve())
+
+
+def publish(run: Path, tiles: Path, recipe: Recipe, folder: Path) -> None:
+    """Write the run's bundle to a folder, its card naming the corpora and their licences."""
+    bundle = read_bundle(run / "tokenizer")
+    manifest = bundle.manifest
+    built = build_bundle(
+        prep=manifest.prep,
+        normalization=manifest.normalization,
+        model=manifest.model,
+        weights=bundle.weights(),
+        thresholds=bundle.thresholds(),
+        card=name_corpora(manifest.card, run, tiles, recipe),
+    )
+    write_bundle(folder, built)
+
+
+def name_corpora(card: Card, run: Path, tiles: Path, recipe: Recipe) -> Card:
+    """The card of a run with a row for each corpus, of what was trained on alone."""
+    settings, store = read_run(run).train, TileStore(tiles)
+    rows = split_by_recording(store, settings.validation_fraction, settings.seed).train
+    corpora: list[Corpus] = []
+    for source in recipe.corpora:
+        own = rows[np.char.startswith(store.recordings[rows], f"{source.folder}/")]
+        told = {"name": source.name, "licence": source.licence}
+        corpora.append(describe_corpus(store, own).model_copy(update=told))
+    places = "; ".join(f"{source.name}: {source.url}" for source in recipe.corpora)
+    held_out = ", ".join(recipe.holdout.recordings) or "none"
+    notes = f"Sources: {places}. Held out by the recipe: {held_out}."
+    return Card(**{**dict(card), "corpora": tuple(corpora), "notes": notes})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Recipes: what they name, what they leave out, and a small one from recordings to a bundle."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from recipes.recipe import Recipe, choose_recordings, read_recipe
+from recipes.train import check_bytes, link_recordings, main
+from tests.bundles import contents
+from tests.conftest import SAMPLES
+from tests.small_tokenizers import sound
+from tests.test_default_tokenizer import FREE
+from ulmo.bundle import read_bundle
+from ulmo.config import ModelSettings, UserError
+from ulmo.preprocessing.store import TileStore
+
+DEFAULT = Path(__file__).parents[1] / "recipes" / "default.toml"
+ALLOWED = {"fsdd", "esc10", "asterisk", "fly_song", "maad_forest", "opensoundscape"}
+"""Folders of the corpora that a shipped model may be trained on."""
+SMALL = """
+[prep]
+frontend = "stft"
+tile_size = 32
+sample_rate = 8000
+hop_length = 64
+
+[model]
+tile_size = 32
+encoder_layers = 2
+decoder_layers = 2
+embedding_dim = 4
+codebook_size = 16
+width = 8
+frequency_stride = 8
+time_stride = 4
+
+[train]
+epochs = 1
+batch_size = 8
+validation_fraction = 0.3
+
+[[corpora]]
+name = "Made sounds"
+folder = "made"
+licence = "CC0-1.0"
+url = "https://example.org/made"
+without = ["*click*"]
+
+[[corpora]]
+name = "Chirps"
+folder = "chirps"
+licence = "MIT"
+url = "https://example.org/chirps"
+
+[holdout]
+recordings = ["chirps/*_b_*", "made/near_silence.wav"]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two corpora: some of data_samples, and six chirps of two speakers."""
+    root = tmp_path_factory.mktemp("audio")
+    (root / "made").mkdir()
+    for path in SAMPLES.glob("*.wav"):
+        (root / "made" / path.name).symlink_to(path)
+    (root / "chirps").mkdir()
+    for number in range(6):
+        name = f"chirp_{'ab'[number % 2]}_{number}.wav"
+        soundfile.write(root / "chirps" / name, sound(4000 + 500 * number), 8000)
+    return root
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+CHOSEN = [
+    "made/harmonic_calls.wav",
+    "made/noise_bursts.wav",
+    "made/whistles.wav",
+    "chirps/chirp_a_0.wav",
+    "chirps/chirp_a_2.wav",
+    "chirps/chirp_a_4.wav",
+]
+
+
+def test_the_default_is_small_and_of_free_corpora():
+    recipe = read_recipe(DEFAULT)
+    check_bytes(recipe.model)
+    assert recipe.prep.tile_size == recipe.model.tile_size
+    assert {corpus.folder for corpus in recipe.corpora} <= ALLOWED
+    for corpus in recipe.corpora:
+        assert FREE.fullmatch(corpus.licence), corpus.licence
+        assert corpus.url.startswith("https://")
+    assert recipe.holdout.recordings
+
+
+def test_what_is_not_free_or_held_out_is_left_out(recipe, root):
+    chosen = choose_recordings(read_recipe(recipe), root)
+    assert [path.as_posix() for path in chosen] == CHOSEN
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("*click*", "*clack*"), r"made: the pattern '\*clack\*' leaves out no recording"),
+        (("chirps/*_b_*", "*_c_*"), r"holdout: the pattern '\*_c_\*' leaves out no recording"),
+        (('folder = "chirps"', 'folder = "trills"'), "no recordings of Chirps below .*trills"),
+        (('folder = "chirps"', 'folder = "../x"'), "corpora.1.folder = '../x'"),
+        (("[holdout]", "[held_out]"), "unknown setting 'held_out'"),
+        (("width = 8", "width = "), "cannot be read as TOML"),
+    ],
+)
+def test_mistakes_are_one_line(change, line, recipe, root):
+    recipe.write_text(SMALL.replace(*change))
+    with pytest.raises(UserError, match=line):
+        choose_recordings(read_recipe(recipe), root)
+
+
+def test_a_recipe_has_corpora():
+    with pytest.raises(UserError, match="'corpora' is missing"):
+        Recipe.read({})
+
+
+def test_a_bundle_too_large_to_ship_is_refused_before_it_is_trained():
+    with pytest.raises(UserError, match=r"6,9\d\d,\d\d\d bytes, over 6,000,000: set less width"):
+        check_bytes(ModelSettings())
+
+
+def test_links_mirror_the_root_and_old_ones_go(root, tmp_path):
+    folder = tmp_path / "links"
+    link_recordings([Path("made/whistles.wav"), Path("chirps/chirp_b_1.wav")], root, folder)
+    (folder / "made" / "notes.txt").write_text("mine")
+    link_recordings([Path("made/whistles.wav")], root, folder)
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    assert sorted(files) == ["made/notes.txt", "made/whistles.wav"]
+    target = folder / "made" / "whistles.wav"
+    assert target.resolve() == (SAMPLES / "whistles.wav").resolve()
+
+
+def test_from_recordings_to_a_bundle_and_again(recipe, root, tmp_path):
+    command = [str(path) for path in (recipe, root, tmp_path / "work")]
+    command += ["--bundle", str(tmp_path / "bundle"), "--workers", "1"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    store = TileStore(tmp_path / "work" / "tiles")
+    assert sorted(set(store.recordings.tolist())) == sorted(CHOSEN)
+    bundle, own = read_bundle(tmp_path / "bundle"), tmp_path / "work" / "run" / "tokenizer"
+    assert bundle.manifest.fingerprint == read_bundle(own).manifest.fingerprint
+    card = bundle.manifest.card
+    assert [(corpus.name, corpus.licence) for corpus in card.corpora] == [
+        *(("Made sounds", "CC0-1.0"), ("Chirps", "MIT"))
+    ]
+    assert sum(corpus.recordings for corpus in card.corpora) == 4  # of 6, 30 % for validation
+    assert "Chirps: https://example.org/chirps" in card.notes
+    assert "chirps/*_b_*" in card.notes
+    before = contents(tmp_path / "bundle")
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 0, again.output
+    assert contents(tmp_path / "bundle") == before
