@@ -3,8 +3,13 @@
 import json
 from hashlib import sha256
 
-from ulmo.bundle import read_bundle
-from ulmo.config import UserError
+import safetensors.numpy
+
+from ulmo.bundle import build_bundle, read_bundle, write_bundle
+from ulmo.card import Card
+from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.weights import THRESHOLDS
 
 MANIFEST, WEIGHTS, ENCODER = FILES = ("tokenizer.json", "model.safetensors", "encoder.onnx")
 
@@ -46,3 +51,20 @@ def refusal(folder):
         line = str(error)
     assert line is None or (line.isprintable() and len(line) < 1500)
     return line
+
+
+def seal_again(folder):
+    """Write a bundle of ours anew, with the defaults of settings that came after it."""
+    values = json.loads((folder / MANIFEST).read_text())
+    weights = safetensors.numpy.load_file(folder / WEIGHTS)
+    thresholds = weights.pop(THRESHOLDS)
+    constants = values["normalization"]
+    built = build_bundle(
+        prep=PrepSettings(**values["prep"]),
+        normalization=Normalization(**constants) if constants else None,
+        model=ModelSettings(**values["model"]),
+        weights=weights,
+        thresholds=thresholds,
+        card=Card(**values["card"]),
+    )
+    write_bundle(folder, built)

@@ -77,7 +77,9 @@ def test_what_it_decodes_is_nearer_to_the_sound_than_a_constant(tokenizer):
 
 def test_the_command_takes_it(tokenizer, tmp_path):
     path = tmp_path / "x.wav"
-    path.write_bytes(wav_bytes((np.sin(np.arange(32_000)) * 9000).astype("<i2").tobytes()))
+    path.write_bytes(
+        wav_bytes((np.sin(np.arange(32_000)) * 9000).astype("<i2").tobytes(), sample_rate=16_000)
+    )
     done = CliRunner().invoke(cli.tokenize, [str(path)])
     assert done.exit_code == 0, done.output
     np.testing.assert_array_equal(np.load(tmp_path / "x.tokens.npy"), tokenizer.encode(path).ids)

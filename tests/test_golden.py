@@ -6,23 +6,16 @@ distance, where rounding moves 1e-5), so that every processor tells the same.
 To make them anew, after a change of the schema version: python -m tests.test_golden
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
-from ulmo.bundle import MANIFEST, WEIGHTS, build_bundle, read_bundle, write_bundle
-from ulmo.card import Card
-from ulmo.config import ModelSettings, PrepSettings
-from ulmo.evaluation.unk import unk_thresholds
+from tests.bundles import seal_again
+from ulmo.bundle import read_bundle
 from ulmo.manifest import SCHEMA_VERSION
-from ulmo.preprocessing.normalize import Normalization
-from ulmo.tokenizer import Tokenizer, load_tokenizer
+from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
-from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import weight_shapes
 
 ROOT = Path(__file__).parent
 SAMPLES = ROOT.parent / "data_samples"
@@ -55,31 +48,7 @@ def test_the_golden_ids_are_worth_comparing():
     assert len(np.unique(ids)) == 64
 
 
-def seal_again():
-    """The bundle in the present schema: its settings with new defaults, its weights, thresholds."""
-    values = json.loads((BUNDLE / MANIFEST).read_text())
-    tensors = safetensors.numpy.load_file(BUNDLE / WEIGHTS)
-    model = ModelSettings(**values["model"])
-    parts = {
-        "prep": PrepSettings(**values["prep"]),
-        "normalization": Normalization(**values["normalization"]),
-        "model": model,
-        "weights": {name: tensors[name] for name in weight_shapes(model)},
-        "card": Card(**values["card"]),
-    }
-    none = np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32)
-    tokenizer = Tokenizer(build_bundle(**parts, thresholds=none).at(BUNDLE), threads=1)
-    made = [tokenizer.encode(SAMPLES / recording) for recording in RECORDINGS]
-    thresholds = unk_thresholds(
-        np.concatenate([tokens.ids.ravel() for tokens in made]),
-        np.concatenate([tokens.distances.ravel() for tokens in made]),
-        model.codebook_size,
-        UNK_QUANTILES,
-    )
-    write_bundle(BUNDLE, build_bundle(**parts, thresholds=thresholds))
-
-
 if __name__ == "__main__":
-    seal_again()
+    seal_again(BUNDLE)
     for recording in RECORDINGS:
         np.save(golden(recording), load_tokenizer(BUNDLE).encode(SAMPLES / recording).ids)

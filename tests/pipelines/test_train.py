@@ -121,6 +121,26 @@ def test_the_bundle_gives_the_models_tokens(run):
     assert tokenizer.manifest.model.codebook_size == 16
 
 
+def test_the_thresholds_of_unk_are_those_of_the_training_tiles(run, tiny_tiles):
+    folder, _ = run
+    tokenizer, store = load_tokenizer(folder / "tokenizer"), TileStore(tiny_tiles)
+    thresholds = read_bundle(folder / "tokenizer").thresholds()
+    near = {code: [] for code in range(16)}
+    for row in split_by_recording(store, 0.1, SETTINGS["seed"]).train:
+        valid = store.valid_frames[[row]]
+        ids, distances = tokenizer.encode_tiles(store.read([row]), valid)
+        for column in range(-(-int(valid[0]) // 4)):
+            for code, distance in zip(ids[0, column], distances[0, column], strict=True):
+                near[code].append(distance)
+    assert sum(map(len, near.values())) > 1000
+    for level, percent in enumerate((10, 5, 1, 0.1)):
+        for code, distances in near.items():
+            beyond = sum(d > thresholds[code, level] for d in distances)
+            at_or_beyond = sum(d >= thresholds[code, level] - 2e-5 for d in distances)
+            assert beyond <= percent / 100 * len(distances)
+            assert not distances or at_or_beyond > percent / 100 * len(distances)
+
+
 def test_the_card_says_what_was_done(run, tiny_tiles):
     folder, summary = run
     card = read_bundle(folder / "tokenizer").manifest.card

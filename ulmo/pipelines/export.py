@@ -93,7 +93,11 @@ def export(
 
 
 def measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> Tiles:
-    """Thresholds of `<unk>` (CB, levels), from at most UNK_TILES of the rows, evenly spread."""
+    """Thresholds of `<unk>` (CB, levels), from at most UNK_TILES of the rows, evenly spread.
+
+    A tie's width lies over them: the vectors of digital silence are all one, and no other
+    processor's rounding may put them beyond their own distance.
+    """
     model = tokenizer.manifest.model
     ids, distances = [], []
     for part in batches(_spread(rows, UNK_TILES), CHECK_BATCH):
@@ -102,9 +106,10 @@ def measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) ->
         inside = np.arange(model.columns) * model.time_stride < valid[:, None]
         ids.append(columns.ids[inside].ravel())
         distances.append(columns.distances[inside].ravel())
-    return unk_thresholds(
+    exact = unk_thresholds(
         np.concatenate(ids), np.concatenate(distances), model.codebook_size, UNK_QUANTILES
     )
+    return exact + np.float32(TIE * model.embedding_dim)
 
 
 def check_rows(store: TileStore, rows: Indices) -> Indices:
