@@ -261,6 +261,35 @@ def test_eval_prints_a_table_and_writes_json(trained, tiny_tiles, tmp_path):
     assert_refused(run(cli.evaluate, tmp_path, tiny_tiles), "is no tokenizer")
 
 
+def test_eval_measures_labelled_recordings(trained, tmp_path):
+    for label, hertz in (("low", 200), ("high", 900)):
+        (tmp_path / "audio" / label).mkdir(parents=True)
+        for number in range(2):
+            samples = np.sin(2 * np.pi * hertz / 8000 * np.arange(4000 + 500 * number))
+            soundfile.write(tmp_path / "audio" / label / f"{number}.wav", samples, 8000)
+    options = ("--audio", tmp_path / "audio", "--json", tmp_path / "x.json")
+    result = run(cli.evaluate, trained / "tokenizer", *options, "--max-items", 4, "--seed", 1)
+    assert result.exit_code == 0, result.output
+    for word in ("ABX error", "gain up 6db", "entropy-coded", "perplexity"):
+        assert word in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "audio",
+        "x.json",
+        "x-usage.png",
+        "x-codes.png",
+    }
+    (tmp_path / "audio" / "low" / "y.wav").write_text("no sound")
+    refused = run(cli.evaluate, trained, *options)
+    assert refused.exit_code == 3
+    assert "refused     low/y.wav" in refused.stdout
+
+
+def test_eval_needs_something_to_measure_on(trained, tmp_path):
+    assert_refused(run(cli.evaluate, trained), "nothing to measure on: name TILES_DIR")
+    result = run(cli.evaluate, trained, tmp_path, "--labels", tmp_path / "x.csv")
+    assert_refused(result, "name them with --audio")
+
+
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
     return ("--tokenizer", tokenizer_of().maker[0])

@@ -119,7 +119,8 @@ def _type(annotation: Any, table: Callable[[], list[str]] | None) -> Any:
         return Lazy(table)
     if get_origin(annotation) is Literal:
         return click.Choice([str(choice) for choice in get_args(annotation)])
-    if any(get_origin(_bare(part)) is tuple for part in (annotation, *get_args(annotation))):
+    inside = (annotation, *get_args(annotation))
+    if tuple in (get_origin(kind) for part in inside for kind in (part, _bare(part))):
         return Numbers()
     for kind in (bool, int, float):
         if kind in (annotation, *map(_bare, get_args(annotation))):

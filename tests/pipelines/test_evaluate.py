@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -14,7 +15,8 @@ from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
 from ulmo.graph import decoder_graph
 from ulmo.pipelines.data import split_by_recording
-from ulmo.pipelines.evaluate import evaluate, metrics_json
+from ulmo.pipelines.evaluate import evaluate
+from ulmo.pipelines.evaluate_json import metrics_json
 from ulmo.pipelines.run import RunManifest
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TILES_SCHEMA, TileStore, write_json, write_table
@@ -115,23 +117,23 @@ def held_out(store):
 def test_the_total_is_that_of_loops(run_dir, store, held_out):
     told = []
     done = evaluate(
-        run_dir, store.folder, batch_size=13, progress=lambda *counts: told.append(counts)
+        run_dir, store.folder, batch_size=13, progress=lambda *told_now: told.append(told_now)
     )
     assert (store.valid_frames[held_out] < 32).any()
-    assert 0 < done.total.sound_tokens < done.total.tokens
-    assert (done.part, done.total.tiles) == ("validation", len(held_out))
-    assert_same_figures(metrics_json(done.total), expected_figures(run_dir, store, held_out))
+    assert 0 < done.tiles.total.sound_tokens < done.tiles.total.tokens
+    assert (done.tiles.part, done.tiles.total.tiles) == ("validation", len(held_out))
+    assert_same_figures(metrics_json(done.tiles.total), expected_figures(run_dir, store, held_out))
     batches = -(-len(held_out) // 13)
-    assert told == [(i + 1, batches) for i in range(batches)]
-    assert [metrics.tiles for metrics in done.batches[:-1]] == [13] * (batches - 1)
+    assert told == [("tiles", i + 1, batches) for i in range(batches)]
+    assert [metrics.tiles for metrics in done.tiles.batches[:-1]] == [13] * (batches - 1)
 
 
 def test_a_recordings_peak_is_of_all_its_tiles(run_dir, store, held_out):
     done = evaluate(run_dir, store.folder, batch_size=len(held_out) - 1)
     expected = expected_figures(run_dir, store, held_out)
-    first = metrics_json(done.batches[0])
+    first = metrics_json(done.tiles.batches[0])
     assert first["tiles"] == expected["tiles"] - 1
-    parts = [metrics_json(metrics) for metrics in done.batches]
+    parts = [metrics_json(metrics) for metrics in done.tiles.batches]
     for name in ("tokens", "sound_tokens"):
         assert sum(part[name] for part in parts) == expected[name]
 
@@ -140,19 +142,38 @@ def test_the_json_says_all(run_dir, store):
     done = evaluate(run_dir, store.folder, batch_size=16)
     assert done.report == run_dir / "eval.json"
     values = json.loads(done.report.read_text())
-    assert list(values) == ["schema_version", "tokenizer", "tiles", "part", "total", "batches"]
-    assert values["schema_version"] == 1
+    assert list(values) == ["schema_version", "tokenizer", "tiles", "audio", "pictures"]
+    assert values["schema_version"] == 2
     assert values["tokenizer"] == read_bundle(run_dir / "tokenizer").manifest.fingerprint
     assert values["tokenizer"] == done.fingerprint
-    assert values["tiles"] == str(store.folder.resolve())
-    assert values["part"] == "validation"
-    assert values["total"] == metrics_json(done.total)
-    assert values["batches"] == [metrics_json(metrics) for metrics in done.batches]
+    assert values["audio"] is None
+    tiles = values["tiles"]
+    assert list(tiles) == ["folder", "part", "total", "reconstruction", "batches"]
+    assert tiles["folder"] == str(store.folder.resolve())
+    assert tiles["part"] == "validation"
+    assert tiles["total"] == metrics_json(done.tiles.total)
+    assert tiles["batches"] == [metrics_json(metrics) for metrics in done.tiles.batches]
+
+
+def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
+    """Bands of 12, 12 and 8 bins; the mean square is no less than the square of the mean."""
+    done = evaluate(run_dir, store.folder, part="all")
+    total = done.tiles.total
+    values = json.loads(done.report.read_text())["tiles"]["reconstruction"]
+    assert len(values["edges_hz"]) == len(values["band_errors"]) + 1 == 4
+    for name, expected in (
+        ("band_errors", total.reconstruction),
+        ("band_errors_db", total.reconstruction_db),
+    ):
+        assert np.average(values[name], weights=[12, 12, 8]) == pytest.approx(expected, rel=1e-9)
+    assert 0 < values["log_spectral_distance"] <= math.sqrt(total.reconstruction_db)
+    assert values["frames"] == store.valid_frames.sum()
+    assert 0 < values["sound_frames"] < values["frames"]
 
 
 def test_batches_of_any_size_give_the_same_total(run_dir, store):
     totals = [
-        metrics_json(evaluate(run_dir, store.folder, part="all", batch_size=size).total)
+        metrics_json(evaluate(run_dir, store.folder, part="all", batch_size=size).tiles.total)
         for size in (1, 7, 4096)
     ]
     for total in totals[1:]:
@@ -163,7 +184,7 @@ def test_batches_of_any_size_give_the_same_total(run_dir, store):
 def test_the_report_may_go_elsewhere(run_dir, store, tmp_path):
     report = tmp_path / "report.json"
     assert evaluate(run_dir, store.folder, report=report).report == report
-    assert json.loads(report.read_text())["part"] == "validation"
+    assert json.loads(report.read_text())["tiles"]["part"] == "validation"
     assert not (run_dir / "eval.json").exists()
 
 
@@ -175,20 +196,20 @@ def test_parts_of_the_runs_own_tiles(asked, measured, run_dir, store):
     split = split_by_recording(store, FRACTION, SEED)
     sizes = {"validation": len(split.validation), "train": len(split.train), "all": len(store)}
     done = evaluate(run_dir, store.folder, part=asked)
-    assert (done.part, done.total.tiles) == (measured, sizes[measured])
+    assert (done.tiles.part, done.tiles.total.tiles) == (measured, sizes[measured])
 
 
 def test_without_held_out_recordings_all_are_measured(run_dir, store):
     write_run(run_dir, store, fraction=0)
-    assert evaluate(run_dir, store.folder).part == "all"
+    assert evaluate(run_dir, store.folder).tiles.part == "all"
     with pytest.raises(UserError, match=r"has no tiles to measure \(validation\)"):
         evaluate(run_dir, store.folder, part="validation")
 
 
 def test_of_other_tiles_only_all_can_be_measured(run_dir, store):
     write_run(run_dir, store, fingerprint="0" * 64)
-    assert evaluate(run_dir, store.folder).part == "all"
-    assert evaluate(run_dir, store.folder, part="all").total.tiles == len(store)
+    assert evaluate(run_dir, store.folder).tiles.part == "all"
+    assert evaluate(run_dir, store.folder, part="all").tiles.total.tiles == len(store)
     for part in ("validation", "train"):
         with pytest.raises(UserError, match="trained on other tiles: only --part all"):
             evaluate(run_dir, store.folder, part=part)
@@ -213,7 +234,7 @@ def test_tiles_of_other_settings_are_refused(change, text, store, make_bundle, t
 def test_overlap_and_channels_may_differ(store, make_bundle, tmp_path):
     values = {**store.manifest.settings.model_dump(), "overlap": 5, "channels": "each"}
     make_bundle(tmp_path / "run" / "tokenizer", PrepSettings(**values))
-    assert evaluate(tmp_path / "run", store.folder, part="all").total.tiles == len(store)
+    assert evaluate(tmp_path / "run", store.folder, part="all").tiles.total.tiles == len(store)
 
 
 def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
@@ -229,8 +250,8 @@ def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
         frequency_stride=STRIDES[0],
         time_stride=STRIDES[1],
     )
-    found = evaluate(folder, store.folder, part="all").total
-    before = evaluate(run_dir, store.folder, part="all").total
+    found = evaluate(folder, store.folder, part="all").tiles.total
+    before = evaluate(run_dir, store.folder, part="all").tiles.total
     scale = store.manifest.normalization.scale / other.scale
     for name in ("baseline_constant", "baseline_bands", "baseline_tile"):
         assert getattr(found, name) == pytest.approx(scale**2 * getattr(before, name), rel=1e-4)
@@ -246,8 +267,21 @@ def test_a_run_that_is_none_is_refused(run_dir, store, tmp_path):
         evaluate(run_dir, tmp_path)
     (run_dir / "train.json").unlink()
     with pytest.raises(UserError, match="holds no run"):
-        evaluate(run_dir, store.folder)
-    assert evaluate(run_dir, store.folder, part="all").total.tiles == len(store)
+        evaluate(run_dir, store.folder, part="validation")
+    with pytest.raises(UserError, match="nothing to measure on"):
+        evaluate(run_dir)
+
+
+def test_a_bundle_may_be_named_alone(run_dir, store, monkeypatch):
+    """Its run is read where it lies in one; the report lies beside it, never in it."""
+    bundle = run_dir / "tokenizer"
+    monkeypatch.chdir(bundle)
+    done = evaluate(Path(), store.folder)
+    assert (done.tiles.part, done.report) == ("validation", run_dir / "eval.json")
+    (run_dir / "train.json").unlink()
+    done = evaluate(bundle, store.folder)
+    assert (done.tiles.part, done.tiles.total.tiles) == ("all", len(store))
+    assert read_bundle(bundle).manifest.fingerprint == done.fingerprint
 
 
 @pytest.mark.parametrize("content", [b"", b"[" * 10_000, b"[]", b"{}", b'{"schema_version": 2}'])

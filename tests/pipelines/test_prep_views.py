@@ -292,8 +292,10 @@ def test_a_run_trains_on_every_view_and_is_measured_on_the_tiles(audio, tmp_path
     assert np.isnan(summary.validation.reconstruction_db)
     assert summary.agreement.differing == 0
     done = evaluate(run, tiles)
-    assert (done.part, done.total.tiles) == ("validation", len(split.validation))
-    assert done.total.reconstruction == pytest.approx(summary.validation.reconstruction, rel=1e-4)
-    every = evaluate(run, tiles, part="all").total.tiles
+    assert (done.tiles.part, done.tiles.total.tiles) == ("validation", len(split.validation))
+    assert done.tiles.total.reconstruction == pytest.approx(
+        summary.validation.reconstruction, rel=1e-4
+    )
+    every = evaluate(run, tiles, part="all").tiles.total.tiles
     assert every == (store.views == 0).sum()
-    assert evaluate(run, tiles, part="train").total.tiles == every - len(split.validation)
+    assert evaluate(run, tiles, part="train").tiles.total.tiles == every - len(split.validation)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.eval_report import evaluation_table
 from ulmo.pipelines.data import Loudness
 from ulmo.pipelines.evaluate import evaluate
 from ulmo.pipelines.prep import prepare
@@ -17,7 +18,6 @@ from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import PCEN_EPS, Normalization, pcen, quiet_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.store import TileStore
-from ulmo.report import evaluation_table
 from ulmo.tokenizer import load_tokenizer
 
 SETTINGS = PrepSettings(
@@ -226,7 +226,7 @@ class TestTiles:
 
     def test_no_figure_in_db_is_told(self, store, run_dir):
         done = evaluate(run_dir, store.folder, part="all")
-        total = json.loads(done.report.read_text())["total"]
+        total = json.loads(done.report.read_text())["tiles"]["total"]
         null = {name for name, value in total.items() if value is None}
         assert null == {"reconstruction_db", "sound_reconstruction_db"}
         assert total["tokens"] == total["sound_tokens"] > 0
@@ -248,7 +248,7 @@ class TestTiles:
         for name, constants in (("same", ours), ("half", half)):
             folder = tmp_path / name / "tokenizer"
             make_bundle(folder, SETTINGS, contents={"normalization": constants})
-            totals.append(evaluate(folder.parent, store.folder, part="all").total)
+            totals.append(evaluate(folder.parent, store.folder, part="all").tiles.total)
         same, other = totals
         assert other.baseline_tile == pytest.approx(4 * same.baseline_tile, rel=1e-4)
         assert np.isnan(other.reconstruction_db)

@@ -54,15 +54,17 @@ def evaluate(
     """
     if tiles_dir is None and audio is None:
         raise UserError("nothing to measure on: name TILES_DIR, or recordings with --audio")
-    bundle = run_or_bundle if (run_or_bundle / MANIFEST).is_file() else run_or_bundle / "tokenizer"
+    bundle, run_dir = run_or_bundle / "tokenizer", run_or_bundle
+    if (run_or_bundle / MANIFEST).is_file():
+        bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
     tokenizer = Tokenizer(read_bundle(bundle), threads=threads)
-    report = report or bundle.parent / REPORT
+    report = report or run_dir / REPORT
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")
     on_tiles = on_audio = None
     if tiles_dir is not None:
         on_tiles = evaluate_tiles(
-            tokenizer, tiles_dir, bundle.parent, part, batch_size=batch_size, progress=progress
+            tokenizer, tiles_dir, run_dir, part, batch_size=batch_size, progress=progress
         )
     if audio is not None:
         on_audio = evaluate_audio(tokenizer, audio, progress)

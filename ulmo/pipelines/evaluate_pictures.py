@@ -15,6 +15,8 @@ Counts = NDArray[np.int64]
 
 MAX_CODES = 1024
 """Codes that are shown, the most used first: more would be too small to be seen."""
+UNITS = {"corpus": "dB re full scale", "pcen": "PCEN"}
+"""What levels are in where the bundle knows what they were normalised by."""
 BATCH = 64
 """Codes that are decoded at once."""
 
@@ -52,27 +54,28 @@ def draw_usage(measured: dict[str, tuple[Counts, Counts]]) -> bytes:
 def draw_codes(tokenizer: Tokenizer, counts: Counts) -> bytes:
     """PNG: the patch of each code, the most used first, by its use in `counts` (CB,).
 
-    A patch is the middle of a grid of nothing but its code, decoded. The most used one is drawn
-    large, with seconds and hertz: those of the middle band. The others have the same scale.
+    A patch is the middle of a grid of nothing but its code, decoded. That of the greatest
+    spread is drawn large, with seconds and hertz: those of the middle band. All have one scale.
     """
     order = np.argsort(-counts, kind="stable")[:MAX_CODES]
     patches = decoded_codes(tokenizer, order)
     low, high = np.percentile(patches, [1, 99])
     height, width = patches.shape[1:]
-    across = max(round(np.sqrt(1.6 * len(patches) * height / width)), 1)
+    example = int(np.argmax(patches.std(axis=(1, 2))))
+    across = min(max(round(np.sqrt(len(patches) * height / width)), 1), len(patches))
     down = -(-len(patches) // across)
     figure = Figure(figsize=(13, 8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
     left.pcolormesh(
         _seconds(tokenizer, width),
         np.arange(height + 1),
-        patches[0],
+        patches[example],
         vmin=low,
         vmax=high,
         cmap="magma",
     )
     left.set_box_aspect(min(height / width, 2.5))
-    left.set(title=f"code {order[0]}, the most used", xlabel="time (s)")
+    left.set(title=f"code {order[example]}", xlabel="time (s)")
     _mark_bins(left, _middle_frequencies(tokenizer))
     image = right.imshow(
         _mosaic(patches, across, down),
@@ -107,14 +110,13 @@ def decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> Array:
         patches.append(decoded[:, bins, frames, 0])
     values: Array = np.concatenate(patches)
     constants = tokenizer.manifest.normalization
-    return values if constants is None else constants.undo(values)
+    if constants is None or tokenizer.manifest.prep.normalization not in UNITS:
+        return values
+    return constants.undo(values)
 
 
 def _unit(tokenizer: Tokenizer) -> str:
-    manifest = tokenizer.manifest
-    if manifest.normalization is None:
-        return "normalised level"
-    return "PCEN" if manifest.prep.normalization == "pcen" else "dB re full scale"
+    return UNITS.get(tokenizer.manifest.prep.normalization, "normalised level")
 
 
 def _mosaic(patches: Array, across: int, down: int) -> Array:

@@ -46,7 +46,7 @@ def _noise(ratio_db: float) -> Change:
     def change(
         samples: Array, columns: Columns, encoder: Encoder, rng: np.random.Generator
     ) -> Changed:
-        power = float(np.mean(samples.astype(np.float64) ** 2))
+        power = float((samples.astype(np.float64) ** 2).sum()) / max(len(samples), 1)
         level = np.sqrt(power * 10 ** (-ratio_db / 10))
         noise = rng.standard_normal(len(samples)) * level
         return Changed((samples + noise).astype(np.float32), columns)

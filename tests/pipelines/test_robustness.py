@@ -1,0 +1,176 @@
+"""Changed recordings: what is changed, and which column is at which time then."""
+
+import numpy as np
+import pytest
+
+from tests.small_tokenizers import HOP, RATE, sound
+from ulmo.evaluation.robustness import Agreement
+from ulmo.pipelines.encoders import Encoder, encoder_of, everything, spectrogram
+from ulmo.pipelines.robustness import CHANGES, robustness, shift_columns
+from ulmo.preprocessing.frontends import build_frontend
+
+SECONDS = 3
+
+
+def encoder(encode, **values):
+    settings = {"sample_rate": 1000, "hop": 10, "codebook_size": 8, "tile_samples": 200}
+    return Encoder(encode, **{**settings, **values})
+
+
+def loudness(samples):
+    """Whether a column is louder than 0.1 (1 or 0)."""
+    columns = samples[: len(samples) // 10 * 10].reshape(-1, 10)
+    return (np.abs(columns).max(axis=1, keepdims=True) > 0.1).astype(np.int32)
+
+
+def changed(name, samples, of=None):
+    columns = np.arange(len(samples) // 10)
+    rng = np.random.default_rng(0)
+    return CHANGES[name](samples, columns, of or encoder(loudness), rng)
+
+
+def tone(length, hertz=50.0):
+    return np.sin(2 * np.pi * hertz * np.arange(length) / 1000).astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("gain_up_6db", 1.9953), ("gain_down_6db", 0.50119)])
+def test_gain(name, factor):
+    samples, columns = changed(name, tone(1000))
+    np.testing.assert_allclose(samples, tone(1000) * factor, rtol=1e-4)
+    np.testing.assert_array_equal(columns, np.arange(100))
+
+
+@pytest.mark.parametrize(("name", "ratio"), [("noise_20db", 20), ("noise_10db", 10)])
+def test_noise_lies_so_far_under_the_recording(name, ratio):
+    samples, columns = changed(name, tone(100_000))
+    noise = samples - tone(100_000)
+    found = 10 * np.log10(np.mean(tone(100_000) ** 2) / np.mean(noise**2))
+    assert found == pytest.approx(ratio, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(noise)[1:50_001]).reshape(10, -1) ** 2
+    np.testing.assert_allclose(spectrum.mean(axis=1), spectrum.mean(), rtol=0.1)  # white
+    np.testing.assert_array_equal(columns, np.arange(10_000))
+
+
+def test_silence_stays_silence_under_noise():
+    assert not changed("noise_10db", np.zeros(500, np.float32)).samples.any()
+
+
+@pytest.mark.parametrize(
+    ("tile", "hop", "columns"), [(200, 10, 10), (230, 10, 12), (200, 30, 3), (20, 30, 1)]
+)
+def test_half_a_tile_is_a_whole_number_of_columns(tile, hop, columns):
+    of = encoder(loudness, tile_samples=tile, hop=hop)
+    assert shift_columns(of) == columns
+    samples, places = changed("shift_half_tile", tone(500), of)
+    assert len(samples) == 500 + columns * hop
+    assert not samples[: columns * hop].any()
+    np.testing.assert_array_equal(places, np.arange(50) + columns)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("rate_up_10", 1.1), ("rate_down_10", 0.9)])
+def test_a_rate_moves_pitch_and_time(name, factor):
+    """A tone of 50 Hz from 0.6 s on: lower by the factor, and later."""
+    samples = tone(2000)
+    samples[:600] = 0
+    found, places = changed(name, samples)
+    assert len(found) == pytest.approx(2000 * factor, abs=1)
+    assert np.flatnonzero(np.abs(found) > 0.2)[0] == pytest.approx(600 * factor, abs=5)
+    spectrum = np.abs(np.fft.rfft(found))
+    peak = np.argmax(spectrum) * 1000 / len(found)
+    assert peak == pytest.approx(50 / factor, rel=0.02)
+    middles = (np.arange(200) + 0.5) * factor
+    assert np.abs(places + 0.5 - middles).max() <= 0.5 + 1e-9
+
+
+def test_what_is_counted():
+    """Loudness is not changed by a shift; by the rate only where sound begins."""
+    samples = tone(1000, 101)
+    samples[:500] = 0
+    none = np.zeros(0, np.float32)
+
+    def late(samples, ids):
+        return np.arange(len(ids))[:, None] >= 50
+
+    of = encoder(loudness, sound=late)
+    told = []
+    found = robustness(of, [samples, none], progress=told.append)
+    assert list(found) == list(CHANGES)
+    assert told == [1, 2]
+    assert found["gain_up_6db"] == Agreement(100, 100, 50, 50)
+    assert found["shift_half_tile"] == Agreement(100, 100, 50, 50)
+    assert found["rate_up_10"].tokens == 100
+    assert found["rate_up_10"].equal >= 98
+
+
+def test_an_encoder_that_hears_the_level_alone():
+    """Of columns of ones, thresholded at 0.6: a gain of -6 dB changes all, one of +6 dB none."""
+
+    def threshold(samples):
+        return (samples[::10, None] > 0.6).astype(np.int32)
+
+    found = robustness(encoder(threshold), [np.ones(500, np.float32)])
+    assert (found["gain_up_6db"].share, found["gain_down_6db"].share) == (1, 0)
+
+
+def test_noise_is_ruled_by_the_seed_and_differs_between_recordings():
+    heard = []
+
+    def encode(samples):
+        heard.append(samples)
+        return loudness(samples)
+
+    def noises(seed):
+        heard.clear()
+        robustness(encoder(encode), [tone(300)] * 2, seed=seed)
+        at = 1 + list(CHANGES).index("noise_10db")
+        return heard[at], heard[at + 1 + len(CHANGES)]
+
+    first, second = noises(0)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(noises(0)[0], first)
+    assert not np.array_equal(noises(1)[0], first)
+
+
+@pytest.mark.parametrize("plan", ["divides", "ragged"])
+def test_a_tokenizer_as_an_encoder(plan, tokenizer_of):
+    tokenizer = tokenizer_of(plan=plan)
+    samples = sound(SECONDS * RATE)
+    of = encoder_of(tokenizer)
+    ids = of.encode(samples)
+    np.testing.assert_array_equal(ids, tokenizer.encode(samples, sample_rate=RATE).ids)
+    model, prep = tokenizer.manifest.model, tokenizer.manifest.prep
+    assert (of.sample_rate, of.hop) == (RATE, HOP * model.time_stride)
+    assert of.tile_samples == HOP * prep.tile_size
+    plane = spectrogram(tokenizer, build_frontend(prep), samples)
+    assert plane.shape == (SECONDS * RATE // HOP, prep.tile_size)
+    assert of.sound(samples, ids).shape == ids.shape
+
+
+def test_a_shift_changes_only_what_sees_the_edges(tokenizer_of):
+    """The encoder is convolutional: columns further from the ends than it sees are the same."""
+    tokenizer = tokenizer_of(plan="divides")
+    of = encoder_of(tokenizer)
+    samples = sound(20 * RATE)
+    before, after = tokenizer.manifest.model.time_context
+    stride = tokenizer.manifest.model.time_stride
+    inner = -(-before // stride) + -(-after // stride) + 2
+    found = robustness(of, [samples])["shift_half_tile"]
+    assert (found.tokens - found.equal) <= inner * tokenizer.manifest.model.bands
+    assert found.equal > 0.9 * found.tokens
+
+
+def test_silence_is_told_by_the_level_under_a_token(tokenizer_of):
+    of = encoder_of(tokenizer_of(plan="divides"))
+    samples = sound(4 * RATE)
+    samples[2 * RATE :] = 0
+    heard = of.sound(samples, of.encode(samples))
+    half = len(heard) // 2
+    assert heard[: half - 2].mean() > 0.5
+    assert not heard[half + 2 :].any()
+
+
+def test_pcen_tells_no_silence(tokenizer_of):
+    of = encoder_of(tokenizer_of(mode="pcen", plan="divides"))
+    samples = np.zeros(RATE, np.float32)
+    assert of.sound(samples, of.encode(samples)).all()
+    assert everything(samples, np.zeros((3, 2), np.int32)).shape == (3, 2)
