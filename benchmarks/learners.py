@@ -87,11 +87,11 @@ def _train(learner: Learner, order: Iterator[NDArray[np.int64]], seconds: float)
     begun = time.perf_counter()
     learner.start()
     used, steps = time.perf_counter() - begun, 0
-    while used < seconds:
+    while not curve or used < seconds:
         begun = time.perf_counter()
         learner.step(next(order))
         used, steps = used + time.perf_counter() - begun, steps + 1
-        if used >= seconds * (len(curve) + 1) / MEASURES:
+        if used >= min(seconds, seconds * (len(curve) + 1) / MEASURES):
             curve.append(Point(used, learner.error(), steps))
     return curve
 
