@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .peers
+AUDIO ?= data_samples
 PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -25,8 +26,9 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.frontends
 	$(BIN)/python -m benchmarks.prep
 	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON)
+	$(BIN)/python -m benchmarks.train $(AUDIO) --peers-python $(PEERS_PYTHON)
 
-# What benchmarks.tokenize is measured against, in a place of its own. moshi and snac come without
+# What benchmarks.tokenize and benchmarks.train are measured against, in a place of its own. moshi and snac come without
 # what they ask for: Mimi needs little of it, and an older torch, NumPy and huggingface-hub.
 peers: $(PEERS)/.installed
 
@@ -35,6 +37,7 @@ $(PEERS)/.installed: Makefile
 	$(PEERS)/bin/python -m pip install --quiet torch==2.13.0
 	$(PEERS)/bin/python -m pip install --quiet transformers==5.24.0 soundfile einops sentencepiece
 	$(PEERS)/bin/python -m pip install --quiet --no-deps moshi==0.2.13 snac==1.2.1
+	$(PEERS)/bin/python -m pip install --quiet vector-quantize-pytorch==1.32.0
 	@touch $@
 
 $(STAMP): pyproject.toml

@@ -3,9 +3,7 @@
 tiles -> split by recording -> k-means start -> epochs of batches -> bundle and pictures
 """
 
-import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.cards import build_card
 from ulmo.pipelines.export import Agreement, export
+from ulmo.pipelines.loading import loading_tensorflow
 from ulmo.pipelines.pictures import draw_losses
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.run import RunManifest, claim_run
@@ -72,7 +71,7 @@ def _run(
     store: TileStore, run_dir: Path, manifest: RunManifest, reporter: Reporter
 ) -> TrainSummary:
     reporter.note("loading TensorFlow ...")
-    with _quiet():
+    with loading_tensorflow():
         from ulmo.pipelines.runlog import RunLog
         from ulmo.pipelines.trainer import Trainer, use_threads
     use_threads(manifest.train.threads)
@@ -97,22 +96,6 @@ def _run(
         validation=validation,
         agreement=agreement,
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the file descriptor of stderr: TensorFlow's libraries log there when loaded."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

@@ -1,0 +1,226 @@
+"""Training beside PyTorch: tiles a second, and the time to the peer's final error.
+
+    python -m benchmarks.train AUDIO_DIR --peers-python .peers/bin/python [--only speed,error]
+
+A run of both parts rewrites docs/benchmarks.md; one of some only shows them.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.learners import BATCH, MEASURES, THREADS, Point, Process
+from benchmarks.report import machine, publish, table
+from ulmo.config import PrepSettings, TrainSettings
+from ulmo.pipelines.data import Indices, Split, split_by_recording
+from ulmo.pipelines.prep import prepare
+from ulmo.preprocessing.store import TileStore
+
+VALIDATION_TILES = 256
+"""At most, evenly spread."""
+PAUSE = 2.0
+"""Seconds before each turn, in which the threads of the last one stop spinning."""
+SPEED_TARGET, TIME_TARGET = "1.5x", "0.5"
+
+
+class Way(NamedTuple):
+    """How to train: which module, told what."""
+
+    title: str
+    module: str
+    arguments: tuple[str, ...]
+
+
+WAYS = {
+    "ulmo": Way("**ulmo**", "benchmarks.train_ulmo", ()),
+    "ulmo bf16": Way("ulmo, bf16", "benchmarks.train_ulmo", ("--bf16",)),
+    "usual": Way("PyTorch, all strides 2", "benchmarks.train_peer", ("usual",)),
+    "usual bf16": Way("the same, bf16", "benchmarks.train_peer", ("usual", "--bf16")),
+    "plan": Way("PyTorch, ulmo's plan", "benchmarks.train_peer", ("ulmo",)),
+    "plan bf16": Way("the same, bf16", "benchmarks.train_peer", ("ulmo", "--bf16")),
+}
+PEERS = ("usual", "plan")
+"""Whose final error ulmo has to reach."""
+
+
+class Material(NamedTuple):
+    """What all train on."""
+
+    tiles: Path
+    """Prepared tiles, which ulmo reads."""
+    data: Path
+    """The same as plain arrays, which the peer maps, and the rows of the validation tiles."""
+    split: Split
+
+    def start(self, name: str, python: str) -> Process:
+        """A way's process."""
+        way = WAYS[name]
+        if way.module.endswith("ulmo"):
+            return Process(sys.executable, way.module, (self.tiles, self.data, *way.arguments))
+        return Process(python, way.module, (self.data, *way.arguments))
+
+
+def make_material(tiles: Path, data: Path) -> Material:
+    """Split as ulmo-train does, and write the tiles as arrays."""
+    store, settings = TileStore(tiles), TrainSettings()
+    split = split_by_recording(store, settings.validation_fraction, settings.seed)
+    count = min(VALIDATION_TILES, len(split.validation))
+    chosen = split.validation[np.linspace(0, len(split.validation) - 1, count).astype(int)]
+    np.save(data / "rows.npy", chosen)
+    for name, rows in (("train", split.train), ("validation", chosen)):
+        _write_tiles(data / f"{name}.npy", store, rows)
+        np.save(data / f"{name}_valid.npy", store.valid_frames[rows])
+    return Material(tiles, data, Split(split.train, chosen))
+
+
+def _write_tiles(path: Path, store: TileStore, rows: Indices) -> None:
+    shape = (len(rows), store.tile_size, store.tile_size, 1)
+    tiles = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(rows), BATCH):
+        tiles[start : start + BATCH] = store.read(rows[start : start + BATCH])
+    tiles.flush()
+
+
+def measure_speed(material: Material, options: argparse.Namespace) -> str:
+    """Tiles a second of every way, in turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in options.ways}
+    with ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(material.start(name, options.peers_python))
+            for name in options.ways
+        }
+        for _ in range(options.turns):
+            for name, process in processes.items():
+                time.sleep(PAUSE)
+                speeds[name].append(process.tiles_per_second(options.steps))
+    typical = {name: median(found) for name, found in speeds.items()}
+    rows = [
+        [
+            WAYS[name].title,
+            f"{typical[name]:.1f}",
+            f"{min(found):.1f} to {max(found):.1f}",
+            "" if name == "ulmo" else f"**{typical['ulmo'] / typical[name]:.2f}x**",
+            SPEED_TARGET if name == "usual" else "",
+        ]
+        for name, found in speeds.items()
+    ]
+    header = ["training", "tiles/s", "turns", "ulmo : it", "asked"]
+    return (
+        f"**Speed.** Batches of {BATCH} tiles of {PrepSettings().tile_size}: reading, forward, "
+        f"backward, Adam and codebook. Medians of {options.turns} turns of {options.steps} steps, "
+        "each way a process of its own.\n\n" + table(header, rows)
+    )
+
+
+def measure_error(material: Material, options: argparse.Namespace) -> str:
+    """Seconds of training to a validation error, each way after the other."""
+    curves: dict[str, list[Point]] = {}
+    for name in ("ulmo", *(peer for peer in PEERS if peer in options.ways)):
+        time.sleep(PAUSE)
+        with material.start(name, options.peers_python) as process:
+            curves[name] = process.train(options.seconds)
+    ours = curves.pop("ulmo")
+    rows = [["**ulmo**", *_ends(ours), "", "", ""]]
+    for name, curve in curves.items():
+        best = min(curve, key=lambda point: point.error)
+        reached = reaches(ours, best.error)
+        cells = [f"{reached:.0f} s", f"**{reached / best.seconds:.2f}**"] if reached else ["-", "-"]
+        asked = TIME_TARGET if name == "usual" else ""
+        rows.append([WAYS[name].title, *_ends(curve), *cells, asked])
+    header = [
+        *("training", "steps", "error at a quarter", "at half", "at the end", "its lowest"),
+        *("ulmo reaches that after", "of its time", "asked"),
+    ]
+    split = material.split
+    return (
+        f"**Error.** {len(split.train)} tiles to train on, {len(split.validation)} of other "
+        f"recordings to measure (mean squared error, normalised units, cells of valid frames), "
+        f"{options.seconds:g} s of training each, float32, measured {MEASURES} times; k-means and "
+        "the building of graphs count as training, validation does not.\n\n" + table(header, rows)
+    )
+
+
+def reaches(curve: Sequence[Point], error: float) -> float | None:
+    """Seconds to the first point that is as good; None where there is none."""
+    return next((point.seconds for point in curve if point.error <= error), None)
+
+
+def _ends(curve: Sequence[Point]) -> list[str]:
+    """Steps, and the error at a quarter, half, end, and the lowest."""
+    places = (len(curve) // 4 - 1, len(curve) // 2 - 1, -1)
+    lowest = min(point.error for point in curve)
+    return [
+        str(curve[-1].steps),
+        *(f"{curve[place].error:.4f}" for place in places),
+        f"{lowest:.4f}",
+    ]
+
+
+Part = Callable[[Material, argparse.Namespace], str]
+PARTS: dict[str, Part] = {"speed": measure_speed, "error": measure_error}
+
+
+def names_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads names between commas, and keeps the order of those known."""
+
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        if not set(names) <= set(known):
+            raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(known)}")
+        return [name for name in known if name in names]
+
+    return read
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("audio", type=Path, help="Recordings, or a folder of ulmo-prep's.")
+    parser.add_argument(
+        "--only", type=names_of(list(PARTS)), default=list(PARTS), help="Parts, with commas."
+    )
+    parser.add_argument(
+        "--ways", type=names_of(list(WAYS)), default=list(WAYS), help="Of training, with commas."
+    )
+    parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers.")
+    parser.add_argument("--steps", type=int, default=20, help="Of a turn.")
+    parser.add_argument("--turns", type=int, default=5, help="Of speed.")
+    parser.add_argument("--seconds", type=float, default=240, help="Of training, for the error.")
+    parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
+    options = parser.parse_args()
+    if "ulmo" not in options.ways:
+        parser.error("--ways must name ulmo, which all are compared with")
+    found = [
+        f"{machine('ulmo', 'tensorflow', 'keras')} {os.cpu_count()} cores, {THREADS} threads for "
+        "each."
+    ]
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        tiles = options.audio
+        if not (tiles / "prep.json").exists():
+            tiles = Path(folder) / "tiles"
+            prepare(options.audio, tiles, PrepSettings())
+        material = make_material(tiles.resolve(), Path(folder).resolve())
+        if peers := [name for name in options.ways if WAYS[name].module.endswith("peer")]:
+            with material.start(peers[0], options.peers_python) as process:
+                versions = ", ".join(f"{name} {its}" for name, its in process.versions.items())
+            found[0] += f" The peer's Python: {versions}; channels_last, fused Adam."
+        for name in options.only:
+            found.append(PARTS[name](material, options))
+            print(found[-1], end="\n\n", flush=True)
+    if options.only == list(PARTS) and options.ways == list(WAYS):
+        publish("ulmo-train", "\n\n".join(found))
+
+
+if __name__ == "__main__":
+    main()
