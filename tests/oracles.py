@@ -55,6 +55,17 @@ def ema_step(
     return Averages(codebook, count, total)
 
 
+def rotated(latent: Array, code: Array) -> Array:
+    """The matrix that turns a latent into a code, by two reflections (Householder 1958)."""
+    direction, target = latent / np.linalg.norm(latent), code / np.linalg.norm(code)
+
+    def mirror(normal: Array) -> Array:
+        return np.eye(len(normal)) - 2 * np.outer(normal, normal) / (normal @ normal)
+
+    turn = mirror(target) @ mirror(direction + target)
+    return turn * np.linalg.norm(code) / np.linalg.norm(latent)
+
+
 def perplexity(ids: list[int], weights: list[float]) -> float:
     """2 to the entropy in bits of weighted ids."""
     everything = math.fsum(weights)

@@ -16,6 +16,7 @@ from ulmo.config import (
     canonical_json,
     fingerprint,
     read_toml,
+    spread_factors,
     to_toml,
 )
 
@@ -78,6 +79,11 @@ BOUNDS = {
         "decoder_layers": ((1, 8), (0, 9)),
         "ema_coeff": ((0.0, 0.9999), (1.0, 1.5, -0.01)),
         "commitment_cost": ((0.0, 100.0), (-0.1, 100.1)),
+        "quantizer": (("ema", "gradient", "kmeans", "residual"), ("", "EMA", "vq")),
+        "distance": (("euclidean", "cosine"), ("", "manhattan")),
+        "gradient": (("straight_through", "rotation"), ("", "copy")),
+        "fsq_levels": (((8, 8, 8), (2, 2, 128), None), ((), (2,) * 17)),
+        "stage_sizes": (((32, 16), (2,) * 9, (512,), None), ((), (2,) * 17)),
         "width": ((2, 2048), (1, 2049)),
         "frequency_stride": ((1, 512), (0, 513)),
         "time_stride": ((1, 512), (0, 513)),
@@ -86,6 +92,8 @@ BOUNDS = {
         "batch_size": ((1, 4096), (0, 4097)),
         "epochs": ((1, 1_000_000), (0, 1_000_001)),
         "max_minutes": ((1e-6, None), (0.0, -1.0)),
+        "objective": (("reconstruction", "denoising"), ("", "simclr")),
+        "silence_weight": ((0.0, 1.0), (-0.1, 1.1)),
         "learning_rate": ((1e-12, 1.0), (0.0, 1.1)),
         "validation_fraction": ((0.0, 0.9), (-0.1, 0.91)),
         "patience": ((1,), (0,)),
@@ -99,6 +107,8 @@ BESIDE = {
     (ModelSettings, "tile_size"): {"frequency_stride": 1, "time_stride": 1},
     (ModelSettings, "frequency_stride"): {"tile_size": 2048},
     (ModelSettings, "time_stride"): {"tile_size": 2048},
+    (ModelSettings, "fsq_levels"): {"quantizer": "fsq", "embedding_dim": 3},
+    (ModelSettings, "stage_sizes"): {"quantizer": "residual"},
 }
 """What must be set with a value at its bound, for the two to fit."""
 
@@ -138,6 +148,40 @@ def test_every_setting_is_bounded_here(settings):
 def test_a_value_at_its_bound_is_taken(settings, name, value):
     read = settings.read({name: value, **BESIDE.get((settings, name), {})})
     assert getattr(read, name) == value
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"quantizer": "fsq"}, "set embedding_dim to 3"),
+        ({"quantizer": "fsq", "fsq_levels": (8, 8)}, "product of fsq_levels must be codebook_size"),
+        ({"quantizer": "residual", "stage_sizes": (2,)}, "product of stage_sizes must be"),
+        ({"quantizer": "fsq", "distance": "cosine"}, "distance is of ema and gradient and kmeans"),
+        ({"stage_sizes": (32, 16)}, "stage_sizes is of residual: leave it out"),
+        ({"quantizer": "kmeans", "gradient": "rotation"}, "gradient is of ema and gradient"),
+        ({"quantizer": "fsq", "fsq_levels": (8, 1)}, "fsq_levels.1 = 1: "),
+    ],
+)
+def test_settings_of_quantizers_that_do_not_fit(values, words):
+    assert words in complaint(ModelSettings, values)
+
+
+@pytest.mark.parametrize("total", [2, 7, 24, 512, 1000, 65_472])
+@pytest.mark.parametrize("most", [2, 8, 32])
+def test_factors_are_those_of_the_total(total, most):
+    factors = spread_factors(total, most)
+    assert math.prod(factors) == total
+    assert sorted(factors, reverse=True) == list(factors)
+    for factor in factors:
+        assert factor <= most or all(factor % divisor for divisor in range(2, factor))
+
+
+def test_quantizers_of_the_default_codebook():
+    fsq = ModelSettings(quantizer="fsq", embedding_dim=3)
+    assert (fsq.levels, fsq.stages, fsq.latent_norm) == ((8, 8, 8), (512,), "none")
+    assert ModelSettings(quantizer="residual").stages == (32, 16)
+    assert ModelSettings(distance="cosine").latent_norm == "sphere"
+    assert ModelSettings().latent_norm == "layer"
 
 
 @pytest.mark.parametrize(("settings", "name", "value"), cases(1))

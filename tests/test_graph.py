@@ -17,11 +17,15 @@ PLANS = [
     {"tile_size": 128, "decoder_layers": 2, "frequency_stride": 32, "time_stride": 8},
     {"tile_size": 65, "encoder_layers": 2, "frequency_stride": 5, "time_stride": 21},
     {"tile_size": 33, "frequency_stride": 1, "time_stride": 16},
+    {"tile_size": 32, "quantizer": "fsq", "embedding_dim": 2, "fsq_levels": (8, 8)},
+    {"tile_size": 32, "quantizer": "residual", "stage_sizes": (2, 8, 4)},
+    {"tile_size": 32, "quantizer": "gradient", "distance": "cosine"},
+    {"tile_size": 32, "quantizer": "kmeans"},
 ]
 
 
 def settings_of(plan):
-    return ModelSettings(**SMALL, **plan)
+    return ModelSettings(**{**SMALL, **plan})
 
 
 def model_of(settings):
