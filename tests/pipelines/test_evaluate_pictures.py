@@ -82,7 +82,15 @@ def test_no_more_codes_than_can_be_seen(tokenizer_of, figures, monkeypatch):
     assert figures[0].axes[1].get_title().startswith("5 of 16 codes")
 
 
-@pytest.mark.parametrize(("mode", "unit"), [("recording", "normalised level"), ("pcen", "PCEN")])
+@pytest.mark.parametrize(
+    ("mode", "unit"),
+    [
+        ("recording", "normalised level"),
+        ("tile", "normalised level"),
+        ("pcen", "PCEN"),
+        ("level", "dB re followed level"),
+    ],
+)
 def test_units(mode, unit, tokenizer_of, figures):
     draw_codes(tokenizer_of(mode=mode, plan="divides"), np.arange(16))
     assert figures[0].axes[2].get_ylabel() == unit

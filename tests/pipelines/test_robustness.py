@@ -159,18 +159,22 @@ def test_a_shift_changes_only_what_sees_the_edges(tokenizer_of):
     assert found.equal > 0.9 * found.tokens
 
 
-def test_silence_is_told_by_the_level_under_a_token(tokenizer_of):
-    of = encoder_of(tokenizer_of(plan="divides"))
+@pytest.mark.parametrize("mode", ["corpus", "recording", "tile", "pcen", "level"])
+def test_silence_is_told_by_the_level_under_a_token(mode, tokenizer_of):
+    """In dB re full scale, whatever the tokenizer is normalised by."""
+    of = encoder_of(tokenizer_of(mode=mode, plan="divides"))
     samples = sound(4 * RATE)
     samples[2 * RATE :] = 0
     heard = of.sound(samples, of.encode(samples))
     half = len(heard) // 2
     assert heard[: half - 2].mean() > 0.5
     assert not heard[half + 2 :].any()
+    reference = encoder_of(tokenizer_of(plan="divides"))
+    np.testing.assert_array_equal(heard, reference.sound(samples, of.encode(samples)))
 
 
-def test_pcen_tells_no_silence(tokenizer_of):
-    of = encoder_of(tokenizer_of(mode="pcen", plan="divides"))
-    samples = np.zeros(RATE, np.float32)
-    assert of.sound(samples, of.encode(samples)).all()
-    assert everything(samples, np.zeros((3, 2), np.int32)).shape == (3, 2)
+def test_a_baseline_without_levels_has_no_silence():
+    assert (
+        everything(np.zeros(9, np.float32), np.zeros((3, 2), np.int32)).tolist()
+        == [[True, True]] * 3
+    )

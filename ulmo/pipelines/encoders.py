@@ -36,17 +36,22 @@ class Encoder(NamedTuple):
 
 
 def encoder_of(tokenizer: Tokenizer) -> Encoder:
-    """A tokenizer as an Encoder, which tells sound from silence by the level under each token."""
+    """A tokenizer as an Encoder, which tells sound from silence by the level under each token.
+
+    That is the level in dB re full scale, whatever the tokenizer itself is normalised by: so the
+    same tokens are silent for each.
+    """
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
-    frontend = build_frontend(prep)
+    frontend, in_decibels = (
+        build_frontend(prep),
+        prep.model_copy(update={"normalization": "corpus"}),
+    )
 
     def encode(samples: Array) -> Ids:
         return tokenizer.encode(samples, sample_rate=prep.sample_rate).ids
 
     def sound(samples: Array, ids: Ids) -> Mask:
-        if prep.normalization == "pcen":
-            return everything(samples, ids)
-        plane = _joined(levels([samples], frontend, prep), prep.tile_size)
+        plane = _joined(levels([samples], frontend, in_decibels), prep.tile_size)
         patches = patch_levels(
             plane[None],
             bands=model.bands,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ulmo.pipelines.axes import to_png
+from ulmo.pipelines.axes import level_unit, to_png
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
@@ -15,8 +15,6 @@ Counts = NDArray[np.int64]
 
 MAX_CODES = 1024
 """Codes that are shown, the most used first: more would be too small to be seen."""
-UNITS = {"corpus": "dB re full scale", "pcen": "PCEN"}
-"""What levels are in where the bundle knows what they were normalised by."""
 BATCH = 64
 """Codes that are decoded at once."""
 
@@ -110,13 +108,12 @@ def decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> Array:
         patches.append(decoded[:, bins, frames, 0])
     values: Array = np.concatenate(patches)
     constants = tokenizer.manifest.normalization
-    if constants is None or tokenizer.manifest.prep.normalization not in UNITS:
-        return values
-    return constants.undo(values)
+    return values if constants is None else constants.undo(values)
 
 
 def _unit(tokenizer: Tokenizer) -> str:
-    return UNITS.get(tokenizer.manifest.prep.normalization, "normalised level")
+    manifest = tokenizer.manifest
+    return "normalised level" if manifest.normalization is None else level_unit(manifest.prep)
 
 
 def _mosaic(patches: Array, across: int, down: int) -> Array:
