@@ -1,4 +1,4 @@
-"""What every benchmark says of its machine, and how its table gets into docs/benchmarks.md."""
+"""What every benchmark says of its machine, and how its table gets into a page of docs."""
 
 import platform
 import re
@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
@@ -46,11 +47,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def publish(name: str, text: str) -> None:
-    """Show the text, and put it between the page's marks of that name."""
+def publish(name: str, text: str, path: Path = PAGE) -> None:
+    """Show the text, and put it between a page's marks of that name."""
     print(text, flush=True)
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = PAGE.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
     before, rest = page.split(begin, 1)
     after = rest.split(end, 1)[1]
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

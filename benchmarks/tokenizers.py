@@ -1,0 +1,351 @@
+"""Tokenizers beside each other: equal tiles, equal minutes of training, held-out recordings.
+
+    python -m benchmarks.tokenizers AUDIO_ROOT OUT [--minutes 3] [--only ROW,...] [--quantizer ema]
+
+AUDIO_ROOT has the corpora of recipes/default.toml. A row is a file in OUT/rows: one that is there
+is not trained again. A run of all rows rewrites docs/tokenizers.md; `--table` does so with those
+that are there.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.material import sound
+from benchmarks.report import ROOT, machine, publish, table
+from benchmarks.tokenizer_baselines import Mfcc, Patches
+from benchmarks.tokenizer_rows import ROWS, SAME
+from benchmarks.train import names_of
+from recipes.recipe import Holdout, choose_recordings, read_recipe
+from recipes.train import link_recordings
+from ulmo.config import ModelSettings, PrepSettings
+from ulmo.evaluation.abx import subsample
+from ulmo.evaluation.robustness import Agreement
+from ulmo.evaluation.tally import Metrics, Tally
+from ulmo.pipelines.data import Loudness
+from ulmo.pipelines.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate_audio import EncoderFigures, measure_encoder
+from ulmo.pipelines.evaluate_tiles import as_model
+from ulmo.pipelines.labelled import Sounds, find_labelled, read_sounds
+from ulmo.pipelines.measure import Model, tallies
+from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.train import train
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.store import TileStore, write_json
+from ulmo.tokenizer import load_tokenizer
+
+PAGE = ROOT / "docs" / "tokenizers.md"
+RECIPE = ROOT / "recipes" / "default.toml"
+HELD_OUT = 10
+"""Of the recordings that the recipe leaves, each whose name's CRC-32 divides by this."""
+MAX_ITEMS, MAX_SECONDS = 400, 5.0
+"""Of ABX and robustness: recordings, and of each."""
+ENCODED_SECONDS = 60
+"""Of the sound whose encoding is timed, in 5 calls."""
+ABX_SETS = {"fsdd": "extra:speaker", "esc10": None}
+"""Corpora with labels, and where labels.csv has the speaker."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Something takes a while."""
+
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins."""
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done."""
+
+
+def divide(root: Path, out: Path) -> None:
+    """Link the recordings to train on, and those held out, and write the labels of those."""
+    recipe = read_recipe(RECIPE)
+    everything = set(
+        choose_recordings(recipe.model_copy(update={"holdout": type(recipe.holdout)()}), root)
+    )
+    left = choose_recordings(recipe, root)
+    training = [path for path in left if zlib.crc32(str(path).encode()) % HELD_OUT]
+    held = sorted(everything - set(training))
+    link_recordings(training, root, out / "links" / "train")
+    link_recordings(held, root, out / "links" / "held")
+    by_recipe = everything - set(left)
+    for corpus in ABX_SETS:
+        _write_labels(root / corpus / "labels.csv", corpus, by_recipe, out / f"{corpus}.csv")
+
+
+def _write_labels(labels: Path, corpus: str, kept: set[Path], target: Path) -> None:
+    """The rows of labels.csv whose recordings the recipe holds out."""
+    with labels.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if Path(corpus) / row["file"] in kept]
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames or ())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def tiles_for(out: Path, frontend: str, part: str) -> Path:
+    """Tiles of one part, made where they are not there yet."""
+    folder = out / "tiles" / frontend / part
+    settings = PrepSettings(frontend=frontend)
+    prepare(out / "links" / part, folder, settings, workers=os.cpu_count() or 1)
+    return folder
+
+
+def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
+    """Held-out recordings with labels, drawn evenly."""
+    found = find_labelled(root / corpus, out / f"{corpus}.csv", ABX_SETS[corpus])
+    kept = subsample(
+        [item.label for item in found],
+        [item.speaker or "" for item in found],
+        max_items=MAX_ITEMS,
+        seed=0,
+    )
+    chosen = [found[index] for index in kept]
+    return read_sounds(root / corpus, chosen, sample_rate=sample_rate, max_seconds=MAX_SECONDS)
+
+
+def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -> dict[str, Any]:
+    """Train a row, and measure it."""
+    row = ROWS[name]
+    encoder, figures = BUILDERS[row.kind](name, root, out, minutes, quantizer)
+    audio = {
+        corpus: measure_encoder(encoder, sounds_of(root, out, corpus, encoder.sample_rate))
+        for corpus in ABX_SETS
+    }
+    return {"name": name, "minutes": minutes, **figures, **_on_audio(audio), **_speed(encoder)}
+
+
+def _build_ulmo(
+    name: str, root: Path, out: Path, minutes: float, quantizer: str
+) -> tuple[Encoder, dict[str, Any]]:
+    row, run = ROWS[name], out / "runs" / name
+    tiles, held = (tiles_for(out, row.frontend, part) for part in ("train", "held"))
+    model = row.model if row.group == "quantizer" else {**best_model(quantizer), **row.model}
+    settings = {**row.train, "max_minutes": minutes, "epochs": 10_000, "patience": 10_000}
+    resume = (run / "train.json").exists()
+    trained = train(tiles, run, model, settings, Silent(), resume=resume)
+    tokenizer = load_tokenizer(run / "tokenizer")
+    metrics = on_tiles(
+        as_model(tokenizer), held, tokenizer.manifest.model, tokenizer.manifest.normalization
+    )
+    told = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
+    return encoder_of(tokenizer), {**told, **_on_tiles(metrics)}
+
+
+def _build_patches(
+    name: str, root: Path, out: Path, minutes: float, quantizer: str
+) -> tuple[Encoder, dict[str, Any]]:
+    tiles, held = (tiles_for(out, "mel", part) for part in ("train", "held"))
+    patches = Patches(tiles, 60 * minutes)
+    constants = patches.store.manifest.normalization
+    metrics = on_tiles(patches.forward(), held, patches.model, constants)
+    return patches.encoder(out / "runs" / name), _on_tiles(metrics)
+
+
+def _build_mfcc(
+    name: str, root: Path, out: Path, minutes: float, quantizer: str
+) -> tuple[Encoder, dict[str, Any]]:
+    recordings = sorted((out / "links" / "train" / "fsdd").rglob("*.wav"))
+    return Mfcc(recordings, 60 * minutes).encoder(), {}
+
+
+BUILDERS = {"ulmo": _build_ulmo, "patches": _build_patches, "mfcc": _build_mfcc}
+
+
+def best_model(quantizer: str) -> dict[str, Any]:
+    """Model settings of the row whose quantizer the front ends and grids have."""
+    return ROWS[quantizer].model
+
+
+def on_tiles(
+    model: Model, folder: Path, settings: ModelSettings, constants: Normalization | None
+) -> Metrics:
+    """The figures on all held-out tiles."""
+    store = TileStore(folder)
+    if constants is not None:
+        store.renormalize(constants)
+    indices, loudness = np.flatnonzero(store.views == 0), Loudness(store, settings)
+    found: Sequence[Tally] = list(tallies(model, store, indices, loudness, settings, batch_size=16))
+    return reduce(add, found).metrics()
+
+
+def _on_tiles(metrics: Metrics) -> dict[str, Any]:
+    return {
+        "tokens": metrics.tokens,
+        "sound_tokens": metrics.sound_tokens,
+        "reconstruction": metrics.reconstruction,
+        "reconstruction_db": metrics.reconstruction_db,
+        "sound_reconstruction_db": metrics.sound_reconstruction_db,
+        "usage": metrics.codebook.usage,
+        "sound_usage": metrics.sound_codebook.usage,
+        "sound_entropy": metrics.sound_codebook.entropy,
+        "sound_top1": metrics.sound_codebook.top1,
+    }
+
+
+def _on_audio(found: dict[str, EncoderFigures]) -> dict[str, Any]:
+    speech, scenes = found["fsdd"], found["esc10"]
+    assert speech.abx.within
+    assert speech.abx.across
+    assert scenes.abx.any
+    changed = {
+        name: _unequal([figures.robustness[name] for figures in found.values()])
+        for name in speech.robustness
+    }
+    return {
+        "abx_within": speech.abx.within.error,
+        "abx_across": speech.abx.across.error,
+        "abx_esc10": scenes.abx.any.error,
+        "abx_items": [speech.abx.items, scenes.abx.items],
+        "unequal": changed,
+        "tokens_per_second": scenes.rate.tokens_per_second,
+        "bits_per_second": scenes.rate.bits_per_second,
+        "entropy_bits_per_second": scenes.rate.entropy_bits_per_second,
+    }
+
+
+def _unequal(found: Sequence[Agreement]) -> list[float]:
+    """Share of unequal tokens, of all and of those that are not silent."""
+    total = reduce(add, found)
+    return [1 - total.share, 1 - total.sound_share]
+
+
+def _speed(encoder: Encoder) -> dict[str, float]:
+    """Samples to ids, times real time."""
+    rng = np.random.default_rng(0)
+    samples = sound(ENCODED_SECONDS, encoder.sample_rate, rng=rng).astype(np.float32)
+    encoder.encode(samples)
+    begun = time.perf_counter()
+    for _ in range(5):
+        encoder.encode(samples)
+    return {"times_real_time": 5 * ENCODED_SECONDS / (time.perf_counter() - begun)}
+
+
+HEADER = [
+    *("tokenizer", "MSE", "dB², all", "non-silent", "usage", "entropy", "top-1"),
+    *("ABX within", "across", "ESC-10", "± 6 dB", "noise 20 dB", "10 dB"),
+    *("bits/s", "entropy-coded", "tiles/s", "tokens/s of encoding"),
+]
+
+
+def cells(title: str, row: dict[str, Any]) -> list[str]:
+    """One line of the table; a dash where a tokenizer has no such figure."""
+
+    def number(name: str, form: str) -> str:
+        return format(row[name], form) if name in row else "-"
+
+    unequal = row["unequal"]
+    gain = (unequal["gain_up_6db"][0] + unequal["gain_down_6db"][0]) / 2
+    return [
+        title,
+        number("reconstruction", ".4f"),
+        number("reconstruction_db", ".1f"),
+        number("sound_reconstruction_db", ".1f"),
+        number("sound_usage", ".1%"),
+        number("sound_entropy", ".3f"),
+        number("sound_top1", ".1%"),
+        *(f"{100 * row[name]:.1f}" for name in ("abx_within", "abx_across", "abx_esc10")),
+        f"{gain:.1%}",
+        *(f"{unequal[name][0]:.1%}" for name in ("noise_20db", "noise_10db")),
+        number("bits_per_second", ".0f"),
+        number("entropy_bits_per_second", ".0f"),
+        number("tiles_per_second", ".0f"),
+        f"{row['tokens_per_second'] * row['times_real_time']:.3g}",
+    ]
+
+
+def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
+    """A table for the quantizers, one for the front ends, one for the grids."""
+    parts = [f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores."]
+    some = next(iter(rows.values()))
+    speech, scenes = some["abx_items"]
+    parts.append(
+        f"{some['minutes']:g} minutes of training each. Reconstruction and codebook on all held-out"
+        f" recordings, usage, entropy and top-1 of non-silent tokens; ABX errors in % of {speech} "
+        f"digits of two speakers never heard and of {scenes} clips of ESC-10; unequal tokens of "
+        "these after gain and white noise. Entropy-coded: order zero, on ESC-10."
+    )
+    titles = {
+        "quantizer": "Quantizers, mel, 16 x 16",
+        "front end": f"Front ends, {quantizer}, 16 x 16",
+        "grid": f"Grids, {quantizer}, mel",
+    }
+    for group, title in titles.items():
+        found = [
+            cells(row.title, rows[name])
+            for name, row in ROWS.items()
+            if row.group == group and name in rows
+        ]
+        if found:
+            parts.append(f"**{title}.**\n\n{table(HEADER, found)}")
+    return "\n\n".join(parts)
+
+
+def read_rows(out: Path) -> dict[str, dict[str, Any]]:
+    """Those that are finished."""
+    paths = {name: out / "rows" / f"{name}.json" for name in ROWS}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+
+
+def run_rows(options: argparse.Namespace) -> None:
+    """Make the rows that are missing, each in a process of its own."""
+    (options.out / "rows").mkdir(parents=True, exist_ok=True)
+    divide(options.audio_root, options.out)
+    context = multiprocessing.get_context("spawn")
+    for name in options.only:
+        target = options.out / "rows" / f"{name}.json"
+        twin = options.out / "rows" / f"{SAME.get(name)}.json"
+        if target.exists():
+            continue
+        if options.quantizer == "ema" and twin.exists():
+            shutil.copyfile(twin, target)
+            continue
+        told = (name, options.audio_root, options.out, options.minutes, options.quantizer)
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            row = pool.submit(make_row, *told).result()
+        write_json(target, row)
+        print(" | ".join(cells(name, row)), flush=True)
+
+
+def main() -> None:
+    """Train, measure, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("audio_root", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=3, help="Of training, each row.")
+    parser.add_argument(
+        "--only", type=names_of(list(ROWS)), default=list(ROWS), help="Rows, with commas."
+    )
+    parser.add_argument("--quantizer", default="ema", help="Row of the best: front ends, grids.")
+    parser.add_argument("--table", action="store_true", help="Write the table of what is there.")
+    options = parser.parse_args()
+    if not options.table:
+        run_rows(options)
+    rows = read_rows(options.out)
+    if options.table or rows.keys() == ROWS.keys():
+        publish("tokenizers", as_tables(rows, options.quantizer), PAGE)
+
+
+if __name__ == "__main__":
+    main()
