@@ -94,6 +94,7 @@ BOUNDS = {
         "max_minutes": ((1e-6, None), (0.0, -1.0)),
         "objective": (("reconstruction", "denoising"), ("", "simclr")),
         "silence_weight": ((0.0, 1.0), (-0.1, 1.1)),
+        "final_learning_rate": ((0.0, 1.0), (-0.1, 1.1)),
         "learning_rate": ((1e-12, 1.0), (0.0, 1.1)),
         "validation_fraction": ((0.0, 0.9), (-0.1, 0.91)),
         "patience": ((1,), (0,)),

@@ -293,7 +293,9 @@ class TrainSettings(Settings):
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     """Stop cleanly after so much time in training steps, whatever the epoch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Of Adam."""
+    """Of Adam, at the beginning."""
+    final_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-5
+    """The same at the end: it falls along half a cosine (Loshchilov and Hutter 2017)."""
     objective: Literal["reconstruction", "denoising"] = "reconstruction"
     """What the encoder is shown: tiles as they are, or damaged ones (`denoising`)."""
     silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1

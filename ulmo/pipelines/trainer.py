@@ -4,6 +4,7 @@ All that decides how it goes on is in `State` or in the model, and both are in e
 a run that was stopped and resumed does what the run that was never stopped does.
 """
 
+import math
 import time
 from functools import reduce
 from operator import add
@@ -187,8 +188,7 @@ class Trainer:
     def _batch(self, rows: Indices, log: RunLog) -> None:
         began = time.monotonic()
         step = int(self.state.step)
-        last = self.settings.epochs * self.steps_per_epoch
-        self.model.quantizer.allow_revival(step < REVIVAL_SHARE * last)
+        self._follow_plan()
         tiles = self.store.read(rows)
         sound = self.loudness.sound(tiles, rows)
         weights = np.where(sound, 1, self.settings.silence_weight).astype(np.float32)
@@ -204,6 +204,21 @@ class Trainer:
         self.state.seconds.assign_add(time.monotonic() - began)
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
         self._reporter.batch(losses)
+
+    def _follow_plan(self) -> None:
+        """Set what changes in the course of training: the learning rate, and revival."""
+        progress = self._progress()
+        first, last = self.settings.learning_rate, self.settings.final_learning_rate
+        rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
+        self.model.optimizer.learning_rate.assign(rate)
+        self.model.quantizer.allow_revival(progress < REVIVAL_SHARE)
+
+    def _progress(self) -> float:
+        """Share of the steps, or of the minutes if they end first, that is over: from 0 to 1."""
+        share = int(self.state.step) / (self.settings.epochs * self.steps_per_epoch)
+        if self.settings.max_minutes is not None:
+            share = max(share, float(self.state.seconds) / (60 * self.settings.max_minutes))
+        return min(share, 1.0)
 
     def _close_epoch(self, log: RunLog) -> None:
         means = np.asarray(self.state.sums) / self.steps_per_epoch
