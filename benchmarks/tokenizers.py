@@ -78,9 +78,8 @@ class Silent:
 def divide(root: Path, out: Path) -> None:
     """Link the recordings to train on, and those held out, and write the labels of those."""
     recipe = read_recipe(RECIPE)
-    everything = set(
-        choose_recordings(recipe.model_copy(update={"holdout": type(recipe.holdout)()}), root)
-    )
+    without_holdout = recipe.model_copy(update={"holdout": Holdout()})
+    everything = set(choose_recordings(without_holdout, root))
     left = choose_recordings(recipe, root)
     training = [path for path in left if zlib.crc32(str(path).encode()) % HELD_OUT]
     held = sorted(everything - set(training))
