@@ -5,6 +5,10 @@ from typing import Any, Literal, NamedTuple
 FRONTENDS = ("stft", "mel", "cqt", "cwt", "dwt", "wpt")
 GRIDS = ((16, 16), (32, 8), (56, 4), (112, 2), (224, 1))
 """Bins and frames of a token: 87.5 tokens a second, the last three 100."""
+MODEL: dict[str, Any] = {"width": 64}
+TRAIN: dict[str, Any] = {"batch_size": 8, "threads": 1}
+"""What all rows have: a small model and small batches get furthest in minutes. One thread each, so
+that two processes can make half of the rows each."""
 
 
 class Row(NamedTuple):

@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.material import sound
 from benchmarks.report import ROOT, machine, publish, table
 from benchmarks.tokenizer_baselines import Mfcc, Patches
-from benchmarks.tokenizer_rows import ROWS, SAME
+from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from benchmarks.train import names_of
 from recipes.recipe import Holdout, choose_recordings, read_recipe
 from recipes.train import link_recordings
@@ -139,7 +139,8 @@ def _build_ulmo(
     row, run = ROWS[name], out / "runs" / name
     tiles, held = (tiles_for(out, row.frontend, part) for part in ("train", "held"))
     model = row.model if row.group == "quantizer" else {**best_model(quantizer), **row.model}
-    settings = {**row.train, "max_minutes": minutes, "epochs": 10_000, "patience": 10_000}
+    model = {**MODEL, **model}
+    settings = {**TRAIN, **row.train, "max_minutes": minutes, "epochs": 10_000, "patience": 10_000}
     resume = (run / "train.json").exists()
     trained = train(tiles, run, model, settings, Silent(), resume=resume)
     tokenizer = load_tokenizer(run / "tokenizer")

@@ -69,7 +69,7 @@ class PrepSettings(Settings):
     """Levels of `dwt` and `wpt`. If left out: 7 for `dwt`; the fewest with M packets for `wpt`."""
     floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
     """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
-    normalization: Literal["corpus", "recording", "tile", "pcen", "level"] = "corpus"
+    normalization: Literal["corpus", "recording", "tile", "pcen", "level"] = "level"
     """Mean and spread of corpus, recording or tile; of PCEN; of levels re a followed one."""
     pcen_gain: Annotated[float, Field(ge=0, le=1)] = 0.98
     """alpha of Wang et al. (2017): how far the running mean is divided out."""

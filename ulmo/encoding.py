@@ -112,10 +112,10 @@ class _Windows:
     def __init__(self, model: ModelSettings) -> None:
         self._stride = model.time_stride
         self._after_frames = model.time_context[1]
-        before, after = (-(-frames // self._stride) for frames in model.time_context)
-        self._before = before
+        context = (-(-frames // self._stride) for frames in model.time_context)
+        self._before, self._after = context
         self._width = WINDOW_COLUMNS
-        self._length = (before + self._width + after) * self._stride
+        self._length = (self._before + self._width + self._after) * self._stride
         self._held = np.empty((model.tile_size, 0), np.float32)
         self._first = 0  # frame that `held` begins with
         self.given = 0
@@ -158,10 +158,10 @@ class _Windows:
         return _Work(tiles, kept)
 
     def take_end(self) -> _Work:
-        """The last columns, whose view is cut off by the recording's end."""
+        """The last columns, which see zeros behind the recording's end, as in a tile."""
         start = max(self.given - self._before, 0)
-        frames = (self.columns - start) * self._stride
-        kept = slice(self.given - start, None)
+        frames = (self.columns + self._after - start) * self._stride
+        kept = slice(self.given - start, self.columns - start)
         self.given = self.columns
         return _Work(self._tile(start * self._stride, frames)[None], [kept])
 
