@@ -59,10 +59,12 @@ class Ulmo:
         self._trainer.begin()
 
     def step(self, rows: NDArray[np.int64]) -> None:
-        """What the trainer does for a batch, but for the logs."""
+        """What the trainer does for a batch, but for the logs; the learning rate stays."""
         chosen = self._trainer.split.train[rows]
         x, valid = self._store.read(chosen), self._store.valid_frames[chosen]
-        losses = self._step((self._tensor(x), self._tensor(valid)))
+        sound = self._trainer.loudness.sound(x, chosen)
+        weights = np.where(sound, 1, self._trainer.settings.silence_weight).astype(np.float32)
+        losses = self._step(tuple(map(self._tensor, (x, valid, weights))))
         float(losses["total"])
 
     def error(self) -> float:
