@@ -130,7 +130,8 @@ def _mfcc(samples: Array) -> Array:
     """13 coefficients, their first and their second differences, (frames, 39)."""
     import librosa
 
-    static = librosa.feature.mfcc(y=samples, sr=RATE, n_mfcc=13, n_fft=400, hop_length=HOP)
+    options = {"n_mfcc": 13, "n_fft": 400, "hop_length": HOP, "n_mels": 40}
+    static = librosa.feature.mfcc(y=samples, sr=RATE, **options)
     width = min(9, (static.shape[1] - 1) // 2 * 2 + 1)  # librosa wants odd, and no more than frames
     if width < 3:
         return np.pad(static, ((0, 26), (0, 0))).T.astype(np.float32)

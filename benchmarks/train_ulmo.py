@@ -39,8 +39,6 @@ class Ulmo:
 
     def __init__(self, tiles: Path, data: Path, folder: Path, *, bf16: bool) -> None:
         with loading_tensorflow():
-            import tensorflow as tf
-
             from ulmo.pipelines.trainer import Trainer, use_threads
 
         use_threads(THREADS)
@@ -49,8 +47,6 @@ class Ulmo:
             batch_size=BATCH, learning_rate=LEARNING_RATE, threads=THREADS, mixed_precision=bf16
         )
         self._trainer = Trainer(self._store, folder, ModelSettings(), settings, Silent())
-        self._step = tf.function(self._trainer.model.train_step, reduce_retracing=True)
-        self._tensor = tf.constant
         self._rows = np.load(data / "rows.npy")
         self.tiles = len(self._trainer.split.train)
 
@@ -60,12 +56,7 @@ class Ulmo:
 
     def step(self, rows: NDArray[np.int64]) -> None:
         """What the trainer does for a batch, but for the logs; the learning rate stays."""
-        chosen = self._trainer.split.train[rows]
-        x, valid = self._store.read(chosen), self._store.valid_frames[chosen]
-        sound = self._trainer.loudness.sound(x, chosen)
-        weights = np.where(sound, 1, self._trainer.settings.silence_weight).astype(np.float32)
-        losses = self._step(tuple(map(self._tensor, (x, valid, weights))))
-        float(losses["total"])
+        self._trainer.take_step(self._trainer.split.train[rows])
 
     def error(self) -> float:
         """The mean squared error on the validation tiles."""

@@ -46,7 +46,8 @@ def evaluate(
     """Measure a run's tokenizer, or a bundle, and write `report` and its pictures.
 
     On tiles: reconstruction, commitment, codebook. On `audio`: ABX, robustness, rates, codebook.
-    The report is eval.json in the run, or beside the bundle, unless it is named. `part` takes the
+    The report is eval.json in the run, or of a bundle without one in the working folder, unless
+    it is named. `part` takes the
     held-out recordings of the run's own tiles, its training recordings, or all; `auto` takes the
     held-out ones of the tiles that the run was trained on, and all of any other tiles, or where
     there is no run. `progress` is told what is done, how many of it, and all. Raises UserError
@@ -58,7 +59,8 @@ def evaluate(
     if (run_or_bundle / MANIFEST).is_file():
         bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
     tokenizer = Tokenizer(read_bundle(bundle), threads=threads)
-    report = report or run_dir / REPORT
+    if report is None:
+        report = (run_dir if (run_dir / "train.json").is_file() else Path.cwd()) / REPORT
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")
     on_tiles = on_audio = None

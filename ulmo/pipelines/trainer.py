@@ -143,6 +143,14 @@ class Trainer:
         )
         return reduce(add, parts).metrics()
 
+    def take_step(self, rows: Indices) -> dict[str, float]:
+        """Train on some rows of the tiles, and return the losses."""
+        tiles = self.store.read(rows)
+        sound = self.loudness.sound(tiles, rows)
+        weights = np.where(sound, 1, self.settings.silence_weight).astype(np.float32)
+        data = tuple(map(tf.constant, (tiles, self.store.valid_frames[rows], weights)))
+        return {name: float(value) for name, value in self._train_step(data).items()}
+
     def forward(self) -> Model:
         """The model as it stands, in float32, as a function of arrays."""
         if self._exact is not self.model:
@@ -189,11 +197,7 @@ class Trainer:
         began = time.monotonic()
         step = int(self.state.step)
         self._follow_plan()
-        tiles = self.store.read(rows)
-        sound = self.loudness.sound(tiles, rows)
-        weights = np.where(sound, 1, self.settings.silence_weight).astype(np.float32)
-        data = tuple(map(tf.constant, (tiles, self.store.valid_frames[rows], weights)))
-        losses = {name: float(value) for name, value in self._train_step(data).items()}
+        losses = self.take_step(rows)
         if not np.isfinite(losses["total"]):
             raise UserError(
                 f"the loss is not finite at step {step}: begin a new run with a learning_rate "
