@@ -48,12 +48,13 @@ def put(values, path, value):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"schema_version": 2}, "newer ulmo .*2.*upgrade"),
+        ({"schema_version": 3}, "newer ulmo .*3.*upgrade"),
+        ({"schema_version": 1}, "older ulmo .*1.*train again"),
         ({"schema_version": 10**50}, r"newer ulmo \(schema 1000.*\): upgrade"),
         ({"schema_version": 0}, "schema_version = 0"),
-        ({"schema_version": "1"}, "schema_version = '1'"),
+        ({"schema_version": "2"}, "schema_version = '2'"),
         ({"schema_version": True}, "schema_version = True"),
-        ({"schema_version": 1.0}, "schema_version = 1.0"),
+        ({"schema_version": 2.0}, "schema_version = 2.0"),
         ({"extra": 1}, "unknown setting 'extra'"),
         ({"model/extra": 1}, "unknown setting 'model.extra'"),
         ({"a\x1b[2J\nb": 1}, r"unknown setting 'a\\x1b\[2J\\nb'"),

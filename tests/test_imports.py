@@ -262,7 +262,7 @@ def test_inspecting_is_light(make_bundle, tmp_path):
     prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
     bundle = make_bundle(tmp_path / "tokenizer", prep)
     output = run(entry_point("ulmo"), "inspect", bundle)
-    assert output.startswith(f"{bundle}\n  schema        1\n  fingerprint   ")
+    assert output.startswith(f"{bundle}\n  schema        2\n  fingerprint   ")
 
 
 def test_reading_a_bundle_needs_neither_onnx_nor_safetensors(make_bundle, tmp_path):

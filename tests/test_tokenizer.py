@@ -53,12 +53,14 @@ def normalized(values, mode):
 
 
 def at_once(tokenizer, samples):
-    """Ids and distances of the encoder that is given the whole spectrogram."""
+    """Ids and distances of the encoder that is given the whole spectrogram, zeros behind it."""
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     blocks = list(levels([samples], build_frontend(prep), prep))
     values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
-    padded = np.pad(values, ((0, 0), (0, -values.shape[1] % model.time_stride)))
-    return run(bundle_of(tokenizer).encoder, padded[None, :, :, None])
+    columns, stride = -(-values.shape[1] // model.time_stride), model.time_stride
+    padded = np.pad(values, ((0, 0), (0, (columns + 40) * stride - values.shape[1])))
+    found = run(bundle_of(tokenizer).encoder, padded[None, :, :, None])
+    return [values[:columns] for values in found]
 
 
 def run(graph, values):
@@ -314,6 +316,23 @@ def test_tiles_by_themselves_are_encoded_as_recordings_of_their_length(plan, tok
         padded = np.zeros((1, size, model.columns * model.time_stride, 1), np.float32)
         padded[0, :, :frames] = tile[:, :frames]
         np.testing.assert_array_equal(ids, run(bundle_of(tokenizer).encoder, padded)[0])
+
+
+@pytest.mark.parametrize("plan", ["default", "ragged", "full rate"])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6])
+def test_a_short_recording_has_the_ids_of_its_tile(plan, share, tokenizer_of):
+    tokenizer = tokenizer_of(plan=plan)
+    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    samples = sound(round(share * prep.tile_size) * HOP)
+    found = tokenizer.encode(samples, sample_rate=RATE)
+    blocks = list(levels([samples], build_frontend(prep), prep))
+    values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
+    tile = np.full((1, prep.tile_size, prep.tile_size, 1), 9, np.float32)
+    tile[0, :, : found.frames, 0] = values
+    alone = tokenizer.encode_tiles(tile, np.array([found.frames], np.int32))
+    after = -(-model.time_context[1] // model.time_stride)
+    assert len(found.ids) + after <= model.columns
+    np.testing.assert_array_equal(found.ids, alone.ids[0, : len(found.ids)])
 
 
 @pytest.mark.parametrize("wrong", [-1, 17, 2**31 - 1])

@@ -196,7 +196,14 @@ def _check_names(folder: Path) -> None:
 
 def _read_manifest(path: Path) -> BundleManifest:
     content = read_bounded(path, MAX_MANIFEST_BYTES, remedy=REMEDY)
-    manifest = parse_json(content, path, BundleManifest, newest=SCHEMA_VERSION, remedy=REMEDY)
+    manifest = parse_json(
+        content,
+        path,
+        BundleManifest,
+        newest=SCHEMA_VERSION,
+        oldest=SCHEMA_VERSION,
+        remedy=REMEDY,
+    )
     if json.loads(content) != manifest.model_dump(mode="json"):
         raise UserError(f"{path} is damaged (it leaves settings out): {REMEDY}")
     return manifest

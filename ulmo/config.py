@@ -145,6 +145,8 @@ class ClockSettings(Settings):
 
 
 USERS = {
+    "ema_coeff": ("ema", "residual"),
+    "commitment_cost": ("ema", "gradient", "residual"),
     "distance": ("ema", "gradient", "kmeans"),
     "gradient": ("ema", "gradient", "residual"),
     "fsq_levels": ("fsq",),
@@ -204,6 +206,10 @@ class ModelSettings(Settings):
             sizes = getattr(self, name)
             if sizes is not None and math.prod(sizes) != self.codebook_size:
                 raise ValueError(f"the product of {name} must be codebook_size")
+        if self.quantizer == "fsq" and len(self.levels) < 2:
+            raise ValueError(
+                "fsq needs two levels or more: set fsq_levels, or another codebook_size"
+            )
         if self.quantizer == "fsq" and self.embedding_dim != len(self.levels):
             raise ValueError(
                 f"fsq has a dimension for each of its levels {self.levels}: set embedding_dim "
@@ -421,8 +427,13 @@ def read_json(
     return parse_json(path.read_bytes(), path, settings, newest=newest, remedy=remedy)
 
 
-def parse_json(content: bytes, path: Path, settings: type[S], *, newest: int, remedy: str) -> S:
-    """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type."""
+def parse_json(
+    content: bytes, path: Path, settings: type[S], *, newest: int, remedy: str, oldest: int = 1
+) -> S:
+    """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type.
+
+    A version from 1 to before `oldest` is one that this ulmo no longer reads.
+    """
     try:
         values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
         text = json.dumps(values)
@@ -433,6 +444,8 @@ def parse_json(content: bytes, path: Path, settings: type[S], *, newest: int, re
         raise UserError(
             f"{path} was written by a newer ulmo (schema {_clipped(version)}): upgrade ulmo"
         )
+    if type(version) is int and 1 <= version < oldest:
+        raise UserError(f"{path} was written by an older ulmo (schema {version}): train again")
     try:
         return settings.model_validate_json(text, strict=True)
     except ValidationError as error:

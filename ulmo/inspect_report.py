@@ -201,7 +201,7 @@ def _codebook(facts: "BundleFacts") -> Rows:
     duplicates = f"{book.duplicates} codes are copies of others: they are never chosen"
     return [
         ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
-        ("norms", f"{_spread(book.norm)}; a latent's is {book.latent_norm:.4g}"),
+        ("norms", _spread(book.norm) + _norm_of_latents(book.latent_norm)),
         ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),
         ("duplicates", duplicates if book.duplicates else "none"),
         ("<unk>", f"beyond a squared distance of {_unk(book.unk)} (median code)"),
@@ -293,3 +293,7 @@ def _percent(share: float | None) -> str:
 
 def _or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
+
+
+def _norm_of_latents(norm: float | None) -> str:
+    return "" if norm is None else f"; a latent's is {norm:.4g}"

@@ -10,7 +10,8 @@ from ulmo.preprocessing.normalize import Normalization
 from ulmo.vocabulary import Vocabulary
 from ulmo.weights import check_size
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had no thresholds of `<unk>`, and ended a recording without zeros behind it."""
 WEIGHTS, ENCODER = "model.safetensors", "encoder.onnx"
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=64)]
@@ -21,7 +22,7 @@ ABOUT_PEOPLE = frozenset({"fingerprint", "card", "card_hash"})
 class BundleManifest(Settings):
     """tokenizer.json."""
 
-    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     prep: PrepSettings
     normalization: Normalization | None
     """The constants of `corpus`, `pcen` and `level`; None where the recording is measured."""

@@ -13,7 +13,7 @@ from ulmo import inspect_report
 from ulmo.bundle import read_bundle
 from ulmo.card import Card, Corpus
 from ulmo.cli import ulmo
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.inspect_report import FRONTEND_WORDS, NORMALIZATION_WORDS, OPTIONS, inspection
 from ulmo.pipelines import inspect_bundle as module
 from ulmo.pipelines.inspect_bundle import as_json, describe_codebook, inspect_bundle
@@ -86,7 +86,7 @@ def test_the_codebook_beside_loops(chunk, monkeypatch):
     codebook[7], codebook[9], codebook[20] = codebook[3], codebook[3], codebook[4]
     codebook[4, 0], codebook[20, 0] = 0.0, -0.0
     thresholds = np.random.default_rng(1).random((40, 4)).astype(np.float32)
-    facts = describe_codebook(codebook, thresholds)
+    facts = describe_codebook(ModelSettings(), codebook, thresholds)
     assert [level.quantile for level in facts.unk] == [0.9, 0.95, 0.99, 0.999]
     for level, column in zip(facts.unk, thresholds.T.tolist(), strict=True):
         assert level.median == pytest.approx(sum(sorted(column)[19:21]) / 2)

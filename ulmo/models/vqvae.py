@@ -31,7 +31,7 @@ class VQVAEOutput(NamedTuple):
     commitment: Any
     """Scalar loss."""
     codebook: Any
-    """Scalar: the commitment again, a metric."""
+    """Scalar: a loss where the codebook learns by gradient, else a metric."""
     perplexity: Any
     """Scalar, of this batch."""
     usage: Any
@@ -48,7 +48,8 @@ class VQVAE(keras.Model):
     `commitment_cost` times the commitment. 0.25: beta of that paper, which found 0.1 to 2.0
     to work alike. Where the codebook learns by gradient, its term is added as it stands there.
 
-    `objective`, one of OBJECTIVES, may damage what the encoder is shown in training.
+    `objective`, of OBJECTIVES, may damage what the encoder is shown in training; it is no part
+    of what is saved. None: the encoder is shown the tiles.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class VQVAE(keras.Model):
         quantizer: Any,
         decoder: Any,
         commitment_cost: float = 0.25,
+        objective: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.objective: Any = Reconstruction()
+        self.objective = objective or Reconstruction()
         self.encoder = encoder
         self.quantizer = quantizer
         self.decoder = decoder
@@ -184,7 +186,7 @@ class VQVAE(keras.Model):
         return cls(**{**config, **parts})
 
 
-def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
+def build_vqvae(settings: ModelSettings, seed: int = 0, objective: Any = None) -> VQVAE:
     """The model of the settings, with weights that depend on the seed alone."""
     seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
     encoder_seed, quantizer_seed, decoder_seed = (int(number) for number in seeds)
@@ -205,6 +207,7 @@ def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
         QUANTIZERS[settings.quantizer].of(settings, quantizer_seed),
         Decoder(decoder_layers=settings.decoder_layers, seed=decoder_seed, **shared),
         commitment_cost=settings.commitment_cost,
+        objective=objective,
     )
     model.build((None, settings.tile_size, None, 1))
     return model

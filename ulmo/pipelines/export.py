@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 from ulmo.bundle import build_bundle, write_bundle
 from ulmo.card import Card
 from ulmo.config import JobError, ModelSettings
+from ulmo.encoding import Columns
 from ulmo.evaluation.unk import unk_thresholds
 from ulmo.pipelines.data import Indices, batches
-from ulmo.pipelines.measure import Model
+from ulmo.pipelines.measure import Model, Passed
+from ulmo.pipelines.ties import TIE, is_tie
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
 from ulmo.unk import UNK_QUANTILES
+from ulmo.weights import stages_of
 
-TIE = 3e-6
-"""Of a squared distance, for each dimension of the embedding.
-
-What float32 sums in another order may differ by: 1e-4 at 32 dimensions (1e-6 was seen).
-"""
 CHECK_TILES = 64
 SHORT_TILES = 16
 """More of those with the fewest frames of sound."""
@@ -81,15 +79,25 @@ def export(
     for tiles, valid in _check_tiles(store, rows):
         expected = model(tiles, valid)
         got = tokenizer.encode_tiles(tiles, valid)
-        differs = expected.ids != got.ids
-        far = np.abs(expected.distances - got.distances) >= TIE * settings.embedding_dim
-        tokens += differs.size
-        differing += int(differs.sum())
-        wrong += int((differs & far).sum())
+        tokens += got.ids.size
+        differing += int((expected.ids != got.ids).sum())
+        wrong += _count_wrong(expected, got, stages_of(settings, weights))
     if wrong:
         raise ExportError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
     write_bundle(folder, build(thresholds=measure_thresholds(tokenizer, store, training)))
     return Agreement(tokens, differing)
+
+
+def _count_wrong(expected: Passed, got: Columns, stages: list[Tiles]) -> int:
+    """Tokens that differ, and are no ties. One stage's ties are told by their distances."""
+    differs = expected.ids != got.ids
+    if len(stages) == 1:
+        far = np.abs(expected.distances - got.distances) >= TIE * stages[0].shape[1]
+        return int((differs & far).sum())
+    if expected.latents is None:
+        return int(differs.sum())
+    pairs = zip(expected.latents[differs], expected.ids[differs], got.ids[differs], strict=True)
+    return sum(not is_tie(latent, stages, one, other) for latent, one, other in pairs)
 
 
 def measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> Tiles:

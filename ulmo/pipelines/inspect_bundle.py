@@ -89,10 +89,10 @@ class UnkLevel(NamedTuple):
 
 
 class CodebookFacts(NamedTuple):
-    """What the codes' vectors tell; a latent's norm is the root of its dimensions."""
+    """What the codes' vectors tell; a latent's norm, if it has one, is the root of them."""
 
     size: int
-    latent_norm: float
+    latent_norm: float | None
     norm: Spread
     nearest: Spread
     """Euclidean distance from a code to its nearest neighbour."""
@@ -139,7 +139,9 @@ def inspect_bundle(folder: Path | None = None) -> BundleFacts:
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),
-        codebook=describe_codebook(codebook_of(model, bundle.weights()), bundle.thresholds()),
+        codebook=describe_codebook(
+            model, codebook_of(model, bundle.weights()), bundle.thresholds()
+        ),
         files=_files(bundle),
     )
 
@@ -152,14 +154,14 @@ def as_json(facts: BundleFacts) -> dict[str, Any]:
 
 
 def describe_codebook(
-    codebook: NDArray[np.float32], thresholds: NDArray[np.float32]
+    model: ModelSettings, codebook: NDArray[np.float32], thresholds: NDArray[np.float32]
 ) -> CodebookFacts:
     """Statistics of codes (CB, EMB) and of their thresholds (CB, levels)."""
     size, dimensions = codebook.shape
     rows = np.linspace(0, size - 1, min(size, COMPARED_CODES)).astype(np.int64)
     return CodebookFacts(
         size=size,
-        latent_norm=math.sqrt(dimensions),
+        latent_norm=None if model.latent_norm == "none" else math.sqrt(dimensions),
         norm=_spread(np.linalg.norm(codebook.astype(np.float64), axis=1)),
         nearest=_spread(_nearest(codebook, rows)),
         compared=len(rows),

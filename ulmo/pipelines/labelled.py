@@ -154,7 +154,7 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
                 "its files are looked for below AUDIO_DIR"
             )
         times = [_seconds(row.get(name), labels, line) for name in ("start", "end")]
-        speaker = _value(row[column], key) if spoken else None
+        speaker = (_value(row[column], key) if spoken else None) or None
         if speaker_column and not speaker:
             raise UserError(f"{labels}: line {line} has no speaker in {speaker_column!r}")
         found.append(Labelled(Path(row["file"]), row["label"], speaker, times[0] or 0.0, times[1]))

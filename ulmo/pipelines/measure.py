@@ -20,6 +20,7 @@ class Passed(NamedTuple):
     reconstructions: Array  # (n, M, M, 1)
     ids: NDArray[np.int32]  # (n, columns, bands)
     distances: Array  # (n, columns, bands)
+    latents: Array | None = None  # (n, columns, bands, EMB), where the model tells them
 
 
 Model = Callable[[Array, NDArray[np.int32]], Passed]

@@ -11,7 +11,8 @@ from ulmo.preprocessing.store import TileStore, write_json
 from ulmo.weights import check_size
 
 MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
-"""Settings that a resumed run may be given anew: they rule its end, not its way."""
+"""Settings that a resumed run may be given anew: they rule its end, and by how far
+that is the learning rate and the end of revival."""
 
 RUN_MANIFEST = "train.json"
 

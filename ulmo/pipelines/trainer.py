@@ -32,8 +32,6 @@ START_TILES = 256
 """Tiles whose latents start the codebook: 50 000 vectors at the defaults."""
 START_EPOCH = 2**31 - 1
 """The shuffle that chooses them is no epoch's."""
-SILENT_SHARE = 0.1
-"""Of the silent latents so many are kept for that: silence would fill the codebook."""
 REVIVAL_SHARE = 0.9
 """Dead codes are revived in the first nine tenths of training; then the codebook settles."""
 
@@ -212,7 +210,8 @@ class Trainer:
     def _follow_plan(self) -> None:
         """Set what changes in the course of training: the learning rate, and revival."""
         progress = self._progress()
-        first, last = self.settings.learning_rate, self.settings.final_learning_rate
+        first = self.settings.learning_rate
+        last = min(self.settings.final_learning_rate, first)
         rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
         self.model.optimizer.learning_rate.assign(rate)
         self.model.quantizer.allow_revival(progress < REVIVAL_SHARE)
@@ -264,11 +263,13 @@ class Trainer:
             tiles, valid = self.store.read(rows), self.store.valid_frames[rows]
             latents = np.asarray(self.model(tiles, valid_frames=valid).latents)
             sound = self.loudness.sound(tiles, rows)
-            kept = sound | (rng.random(sound.shape) < SILENT_SHARE)
+            kept = sound | (rng.random(sound.shape) < self.settings.silence_weight)
             inside = np.arange(latents.shape[1]) * stride < valid[:, None]
             pooled.append(latents[kept & inside[:, :, None]])
         tokens = self.settings.batch_size * self.model_settings.columns * self.model_settings.bands
-        self.model.quantizer.begin(np.concatenate(pooled), tokens)
+        latents = np.concatenate(pooled)
+        if len(latents):
+            self.model.quantizer.begin(latents, tokens)
 
 
 def use_threads(threads: int) -> None:
@@ -291,7 +292,7 @@ def as_function(model: VQVAE) -> Model:
 
     def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> Passed:
         output = graph(tf.constant(tiles), tf.constant(valid_frames))
-        parts = (output.reconstruction, output.ids, output.distances)
+        parts = (output.reconstruction, output.ids, output.distances, output.latents)
         return Passed(*(np.asarray(part) for part in parts))
 
     return forward
@@ -302,10 +303,10 @@ def _build(model_settings: ModelSettings, settings: TrainSettings) -> VQVAE:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        model = build_vqvae(model_settings, settings.seed)
+        objective = OBJECTIVES[settings.objective]()
+        model = build_vqvae(model_settings, settings.seed, objective)
     finally:
         keras.config.set_dtype_policy(before)
-    model.objective = OBJECTIVES[settings.objective]()
     model.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
     model.optimizer.build(model.trainable_variables)
     return model

@@ -23,9 +23,10 @@ class Quantized(NamedTuple):
     distances: Any
     """(B, columns, bands): squared Euclidean distance to the chosen code, never negative."""
     commitment: Any
-    """Scalar: weighted mean squared difference of latents and codes, gradient to the latents."""
+    """Scalar: weighted mean squared difference of latents and codes, gradient to the latents;
+    0 where there is no such loss."""
     codebook: Any
-    """Scalar: the same value; its gradient, if any, reaches the codes alone."""
+    """Scalar: the mean squared difference again; its gradient, if any, reaches the codes alone."""
     perplexity: Any
     """Scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB."""
     usage: Any

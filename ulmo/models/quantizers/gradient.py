@@ -1,7 +1,8 @@
 """Vector quantisation whose codebook is learned by gradient: the usual first try.
 
 van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), equation 3, in the form of the
-keras.io example "Vector-Quantized Variational Autoencoders": a baseline, kept as it is there.
+keras.io example "Vector-Quantized Variational Autoencoders": a baseline. The codebook, its start
+and its loss are as there; latents are normalised first, as for every other quantizer here.
 """
 
 from typing import Any, Self
