@@ -8,6 +8,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -55,3 +56,19 @@ def publish(name: str, text: str, path: Path = PAGE) -> None:
     before, rest = page.split(begin, 1)
     after = rest.split(end, 1)[1]
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Something takes a while."""
+
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins."""
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done."""

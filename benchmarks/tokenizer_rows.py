@@ -8,7 +8,7 @@ GRIDS = ((16, 16), (32, 8), (56, 4), (112, 2), (224, 1))
 MODEL: dict[str, Any] = {"width": 64}
 TRAIN: dict[str, Any] = {"batch_size": 8, "threads": 1}
 """What all rows have: a small model and small batches get furthest in minutes. One thread each, so
-that two processes can make half of the rows each."""
+that two processes, each with an OUT of its own, can make half of the rows each."""
 
 
 class Row(NamedTuple):

@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.material import sound
-from benchmarks.report import ROOT, machine, publish, table
+from benchmarks.report import ROOT, Silent, machine, publish, table
 from benchmarks.tokenizer_baselines import Mfcc, Patches
 from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from benchmarks.train import names_of
 from recipes.recipe import Holdout, choose_recordings, read_recipe
 from recipes.train import link_recordings
-from ulmo.config import ModelSettings, PrepSettings
+from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.evaluation.abx import subsample
 from ulmo.evaluation.robustness import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
@@ -55,24 +55,10 @@ MAX_ITEMS, MAX_SECONDS = 400, 5.0
 """Of ABX and robustness: recordings, and of each."""
 ENCODED_SECONDS = 60
 """Of the sound whose encoding is timed, in 5 calls."""
+TRAINED = [name for name, row in ROWS.items() if (row.group, row.kind) == ("quantizer", "ulmo")]
+"""Rows whose quantizer front ends and grids may have."""
 ABX_SETS = {"fsdd": "extra:speaker", "esc10": None}
 """Corpora with labels, and where labels.csv has the speaker."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def note(self, text: str) -> None:
-        """Something takes a while."""
-
-    def begin(self, steps: int, done: int) -> None:
-        """Training begins."""
-
-    def batch(self, losses: dict[str, float]) -> None:
-        """A step is done."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done."""
 
 
 def divide(root: Path, out: Path) -> None:
@@ -138,9 +124,9 @@ def _build_ulmo(
 ) -> tuple[Encoder, dict[str, Any]]:
     row, run = ROWS[name], out / "runs" / name
     tiles, held = (tiles_for(out, row.frontend, part) for part in ("train", "held"))
-    model = row.model if row.group == "quantizer" else {**best_model(quantizer), **row.model}
-    model = {**MODEL, **model}
-    settings = {**TRAIN, **row.train, "max_minutes": minutes, "epochs": 10_000, "patience": 10_000}
+    best = ROWS[name if row.group == "quantizer" else quantizer]
+    model = {**MODEL, **best.model, **row.model}
+    settings = {**TRAIN, **best.train, "max_minutes": minutes, "epochs": 10_000, "patience": 10_000}
     resume = (run / "train.json").exists()
     trained = train(tiles, run, model, settings, Silent(), resume=resume)
     tokenizer = load_tokenizer(run / "tokenizer")
@@ -169,11 +155,6 @@ def _build_mfcc(
 
 
 BUILDERS = {"ulmo": _build_ulmo, "patches": _build_patches, "mfcc": _build_mfcc}
-
-
-def best_model(quantizer: str) -> dict[str, Any]:
-    """Model settings of the row whose quantizer the front ends and grids have."""
-    return ROWS[quantizer].model
 
 
 def on_tiles(
@@ -277,6 +258,8 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
     """A table for the quantizers, one for the front ends, one for the grids."""
     parts = [f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores."]
     some = next(iter(rows.values()))
+    if len({row["minutes"] for row in rows.values()}) > 1:
+        raise UserError("the rows were trained for different minutes: remove some of OUT/rows")
     speech, scenes = some["abx_items"]
     parts.append(
         f"{some['minutes']:g} minutes of training each. Reconstruction and codebook on all held-out"
@@ -337,7 +320,7 @@ def main() -> None:
     parser.add_argument(
         "--only", type=names_of(list(ROWS)), default=list(ROWS), help="Rows, with commas."
     )
-    parser.add_argument("--quantizer", default="ema", help="Row of the best: front ends, grids.")
+    parser.add_argument("--quantizer", default="ema", choices=TRAINED, help="Of the other rows.")
     parser.add_argument("--table", action="store_true", help="Write the table of what is there.")
     options = parser.parse_args()
     if not options.table:

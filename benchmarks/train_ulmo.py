@@ -7,31 +7,15 @@ import argparse
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.learners import BATCH, LEARNING_RATE, THREADS, serve
+from benchmarks.report import Silent
 from ulmo.config import ModelSettings, TrainSettings
 from ulmo.pipelines.loading import loading_tensorflow
 from ulmo.preprocessing.store import TileStore
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def note(self, text: str) -> None:
-        """Something takes a while."""
-
-    def begin(self, steps: int, done: int) -> None:
-        """Training begins."""
-
-    def batch(self, losses: dict[str, float]) -> None:
-        """A step is done."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done."""
 
 
 class Ulmo:

@@ -77,13 +77,14 @@ def check_bytes(model: ModelSettings) -> None:
 
 def link_recordings(recordings: list[Path], root: Path, folder: Path) -> None:
     """Links to the recordings, and no others, in a folder that mirrors the root."""
-    for path in folder.rglob("*"):
-        if path.is_symlink():
+    wanted = {folder / recording: (root / recording).resolve() for recording in recordings}
+    for path in list(folder.rglob("*")):
+        if path.is_symlink() and path.readlink() != wanted.get(path):
             path.unlink()
-    for recording in recordings:
-        link = folder / recording
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to((root / recording).resolve())
+    for link, target in wanted.items():
+        if not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target)
 
 
 def publish(run: Path, tiles: Path, recipe: Recipe, folder: Path) -> None:

@@ -16,7 +16,7 @@ import ulmo
 from tests.conftest import SAMPLES
 from ulmo.bundle import read_bundle
 from ulmo.card import Card
-from ulmo.config import UserError
+from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
 from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate_tiles import as_model
@@ -103,6 +103,67 @@ def test_it_learns(run):
     last = float(read_csv(folder / "losses.csv")[-1]["total"])
     assert last < 0.7 * first
     assert summary.validation.reconstruction == pytest.approx(min(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ({"quantizer": "residual", "distance": "euclidean"}, {}),
+        ({"quantizer": "fsq", "embedding_dim": 2}, {}),
+        ({"quantizer": "gradient", "distance": "cosine"}, {"silence_weight": 1}),
+        ({"quantizer": "kmeans"}, {"objective": "denoising", "max_minutes": 0.001}),
+    ],
+    ids=lambda values: "-".join(map(str, values.values())),
+)
+def test_every_quantizer_trains_and_gives_a_bundle(model, settings, tiny_tiles, tmp_path):
+    done = train(
+        tiny_tiles,
+        tmp_path / "run",
+        {**MODEL, **model},
+        {**SETTINGS, "epochs": 1, **settings},
+        Silent(),
+    )
+    losses = read_csv(tmp_path / "run" / "losses.csv")
+    assert np.isfinite([float(row["total"]) for row in losses]).all()
+    parts = float(losses[0]["reconstruction"]) + 0.25 * float(losses[0]["commitment"])
+    drawn = float(losses[0]["codebook"]) if model["quantizer"] == "gradient" else 0
+    assert float(losses[0]["total"]) == pytest.approx(parts + drawn, rel=1e-4)
+    assert (done.end, done.agreement.tokens > 300) == (
+        "max_minutes" if "max_minutes" in settings else "epochs",
+        True,
+    )
+    tokenizer = load_tokenizer(tmp_path / "run" / "tokenizer")
+    store = TileStore(tiny_tiles)
+    ids = tokenizer.encode_tiles(store.read([0]), store.valid_frames[[0]]).ids
+    assert tokenizer.decode_ids(ids).shape[:2] == (1, store.tile_size)
+    if model["quantizer"] == "kmeans":
+        assert done.validation.codebook.usage > 0.3
+
+
+def test_the_settings_reach_the_model(tiny_tiles, tmp_path):
+    from ulmo.models.objectives import Denoising
+    from ulmo.pipelines.trainer import Trainer
+
+    settings = TrainSettings(objective="denoising", learning_rate=1e-3, epochs=1, batch_size=8)
+    store = TileStore(tiny_tiles)
+    model = ModelSettings(tile_size=store.tile_size, **MODEL)
+    trainer = Trainer(store, tmp_path, model, settings, Silent())
+    trainer.begin()
+    assert isinstance(trainer.model.objective, Denoising)
+    rates = []
+    for _ in range(trainer.steps_per_epoch):
+        trainer._batch(trainer.split.train[:8], Nowhere())
+        rates.append(float(trainer.model.optimizer.learning_rate))
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 5e-4
+
+
+class Nowhere:
+    """A log of nothing."""
+
+    def batch(self, row):
+        pass
 
 
 def test_an_epoch_is_the_mean_of_its_batches(run):

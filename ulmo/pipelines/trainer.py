@@ -4,7 +4,6 @@ All that decides how it goes on is in `State` or in the model, and both are in e
 a run that was stopped and resumed does what the run that was never stopped does.
 """
 
-import math
 import time
 from functools import reduce
 from operator import add
@@ -24,6 +23,7 @@ from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
 from ulmo.pipelines.measure import Model, Passed, tallies
 from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
+from ulmo.pipelines.plan import plan
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.runlog import RunLog
 from ulmo.preprocessing.store import TileStore
@@ -32,8 +32,6 @@ START_TILES = 256
 """Tiles whose latents start the codebook: 50 000 vectors at the defaults."""
 START_EPOCH = 2**31 - 1
 """The shuffle that chooses them is no epoch's."""
-REVIVAL_SHARE = 0.9
-"""Dead codes are revived in the first nine tenths of training; then the codebook settles."""
 
 
 class State(NamedTuple):
@@ -208,20 +206,14 @@ class Trainer:
         self._reporter.batch(losses)
 
     def _follow_plan(self) -> None:
-        """Set what changes in the course of training: the learning rate, and revival."""
-        progress = self._progress()
-        first = self.settings.learning_rate
-        last = min(self.settings.final_learning_rate, first)
-        rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
-        self.model.optimizer.learning_rate.assign(rate)
-        self.model.quantizer.allow_revival(progress < REVIVAL_SHARE)
-
-    def _progress(self) -> float:
-        """Share of the steps, or of the minutes if they end first, that is over: from 0 to 1."""
-        share = int(self.state.step) / (self.settings.epochs * self.steps_per_epoch)
-        if self.settings.max_minutes is not None:
-            share = max(share, float(self.state.seconds) / (60 * self.settings.max_minutes))
-        return min(share, 1.0)
+        now = plan(
+            self.settings,
+            steps=int(self.state.step),
+            all_steps=self.settings.epochs * self.steps_per_epoch,
+            seconds=float(self.state.seconds),
+        )
+        self.model.optimizer.learning_rate.assign(now.learning_rate)
+        self.model.quantizer.allow_revival(now.revives)
 
     def _close_epoch(self, log: RunLog) -> None:
         means = np.asarray(self.state.sums) / self.steps_per_epoch
