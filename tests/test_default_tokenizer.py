@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import ulmo
+from recipes.recipe import read_recipe
 from tests.conftest import SAMPLES
 from tests.oracles import wav_bytes
 from ulmo import cli
@@ -46,6 +47,13 @@ def test_its_card_names_every_corpus_and_its_licence():
         assert corpus.recordings > 0
         assert corpus.hours > 0
         assert FREE.fullmatch(corpus.licence), corpus.licence
+
+
+def test_it_is_the_recipes():
+    recipe, manifest = read_recipe(ROOT / "recipes" / "default.toml"), read_bundle(DEFAULT).manifest
+    assert (manifest.prep, manifest.model) == (recipe.prep, recipe.model)
+    named = [(corpus.name, corpus.licence) for corpus in recipe.corpora]
+    assert [(corpus.name, corpus.licence) for corpus in manifest.card.corpora] == named
 
 
 def test_its_thresholds_rise():
