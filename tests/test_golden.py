@@ -45,7 +45,7 @@ def test_ids_of_the_samples(recording, tokenizer):
 def test_the_golden_ids_are_worth_comparing():
     ids = np.concatenate([read_npy(golden(recording)).ravel() for recording in RECORDINGS])
     assert len(ids) > 1000
-    assert len(np.unique(ids)) == 64
+    assert len(np.unique(ids)) > 60
 
 
 if __name__ == "__main__":

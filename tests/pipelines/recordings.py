@@ -17,7 +17,8 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.preprocessing.tiles import Tile, join_tiles
 
 RATE, SIZE, HOP = 4000, 32, 64
-TINY = PrepSettings(frontend="stft", tile_size=SIZE, sample_rate=RATE, hop_length=HOP)
+PLAN = {"frontend": "stft", "tile_size": SIZE, "sample_rate": RATE, "hop_length": HOP}
+TINY = PrepSettings(**PLAN, normalization="corpus")
 NON_UTF8 = os.fsdecode(b"caf\xe9.wav")
 
 

@@ -221,7 +221,7 @@ def test_of_other_tiles_only_all_can_be_measured(run_dir, store):
         ({"hop_length": 32}, "hop_length 64, not 32"),
         ({"sample_rate": 4000, "floor_db": -90}, r"sample_rate 8000.*; floor_db -100\.0"),
         ({"frontend": "mel"}, "frontend 'stft', not 'mel'"),
-        ({"normalization": "tile"}, "normalization 'corpus', not 'tile'"),
+        ({"normalization": "tile"}, "normalization 'level', not 'tile'"),
     ],
 )
 def test_tiles_of_other_settings_are_refused(change, text, store, make_bundle, tmp_path):
@@ -273,13 +273,15 @@ def test_a_run_that_is_none_is_refused(run_dir, store, tmp_path):
 
 
 def test_a_bundle_may_be_named_alone(run_dir, store, monkeypatch):
-    """Its run is read where it lies in one; the report lies beside it, never in it."""
+    """Its run is read where it lies in one; the report lies in it, or else where one works."""
     bundle = run_dir / "tokenizer"
     monkeypatch.chdir(bundle)
     done = evaluate(Path(), store.folder)
     assert (done.tiles.part, done.report) == ("validation", run_dir / "eval.json")
     (run_dir / "train.json").unlink()
+    monkeypatch.chdir(run_dir.parent)
     done = evaluate(bundle, store.folder)
+    assert done.report == run_dir.parent / "eval.json"
     assert (done.tiles.part, done.tiles.total.tiles) == ("all", len(store))
     assert read_bundle(bundle).manifest.fingerprint == done.fingerprint
 

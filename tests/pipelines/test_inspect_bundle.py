@@ -104,7 +104,7 @@ def test_the_codebook_beside_loops(chunk, monkeypatch):
 def test_a_large_codebook_is_compared_in_part(monkeypatch):
     monkeypatch.setattr(module, "COMPARED_CODES", 10)
     codebook = np.arange(100, dtype=np.float32)[:, None] ** 2
-    facts = describe_codebook(codebook, np.zeros((100, 4), np.float32))
+    facts = describe_codebook(ModelSettings(), codebook, np.zeros((100, 4), np.float32))
     assert facts.compared == 10
     assert (facts.nearest.least, facts.nearest.most) == (1, 99**2 - 98**2)
 

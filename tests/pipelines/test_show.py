@@ -16,7 +16,7 @@ from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 
 RATE = 8000
-TINY = PrepSettings(tile_size=32, sample_rate=RATE, hop_length=64)
+TINY = PrepSettings(normalization="corpus", tile_size=32, sample_rate=RATE, hop_length=64)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

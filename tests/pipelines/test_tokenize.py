@@ -309,6 +309,7 @@ class TestHeaders:
             "columns": 81,  # 321 frames
             "frames": 321,
             "unknown": 0,
+            "unk_quantile": None,
             "segments": [],
         }
         (row,) = rows_of(out)

@@ -20,7 +20,8 @@ CASES = {
 
 
 def settings_of(case):
-    return PrepSettings(sample_rate=RATE, hop_length=64, tile_size=128, **CASES[case])
+    plan = {"sample_rate": RATE, "hop_length": 64, "tile_size": 128, "normalization": "corpus"}
+    return PrepSettings(**plan, **CASES[case])
 
 
 def plane_of(samples, made):
