@@ -56,11 +56,12 @@ def evaluate(
     if tiles_dir is None and audio is None:
         raise UserError("nothing to measure on: name TILES_DIR, or recordings with --audio")
     bundle, run_dir = run_or_bundle / "tokenizer", run_or_bundle
+    reports = run_dir
     if (run_or_bundle / MANIFEST).is_file():
         bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
+        reports = run_dir if (run_dir / "train.json").is_file() else Path.cwd()
     tokenizer = Tokenizer(read_bundle(bundle), threads=threads)
-    if report is None:
-        report = (run_dir if (run_dir / "train.json").is_file() else Path.cwd()) / REPORT
+    report = report or reports / REPORT
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")
     on_tiles = on_audio = None
