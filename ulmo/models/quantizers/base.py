@@ -109,7 +109,7 @@ def nearest(latents: Any, codebook: Any) -> Any:
 
 def ones_unless(weights: Any, tokens: Any) -> Any:
     """Weights of tokens as float32: 1 each where none are given."""
-    return ops.ones_like(tokens) if weights is None else ops.cast(weights, "float32")
+    return ops.cast(ops.ones_like(tokens) if weights is None else weights, "float32")
 
 
 def use_of(ids: Any, weights: Any, codebook_size: int) -> Use:
@@ -125,6 +125,26 @@ def use_of(ids: Any, weights: Any, codebook_size: int) -> Use:
     )
 
 
-def mean_distance(distances: Any, weights: Any, use: Use, embedding_dim: int) -> Any:
-    """Scalar: weighted mean over tokens and dimensions."""
-    return ops.divide_no_nan(ops.sum(distances * weights), use.total * embedding_dim)
+def gather(latents: Any, ids: Any, codes: Any, *, passed: Any, weights: Any, use: Use) -> Quantized:
+    """What became of latents (..., EMB) whose codes these are; `passed` goes to the decoder."""
+    distances = ops.sum(ops.square(latents - ops.stop_gradient(codes)), axis=-1)
+    drawn = ops.sum(ops.square(ops.stop_gradient(latents) - codes), axis=-1)
+    dimensions = use.total * ops.shape(latents)[-1]
+    return Quantized(
+        ids=ids,
+        quantized=passed,
+        distances=distances,
+        commitment=ops.divide_no_nan(ops.sum(distances * weights), dimensions),
+        codebook=ops.divide_no_nan(ops.sum(drawn * weights), dimensions),
+        perplexity=use.perplexity,
+        usage=use.usage,
+    )
+
+
+def without_commitment(quantized: Quantized) -> Quantized:
+    """The same, where nothing draws latents to their codes."""
+    return quantized._replace(
+        distances=ops.stop_gradient(quantized.distances),
+        commitment=ops.zeros_like(quantized.commitment),
+        codebook=ops.stop_gradient(quantized.codebook),
+    )

@@ -18,7 +18,7 @@ from ulmo.models.quantizers.base import (
     Array,
     Quantized,
     Quantizer,
-    mean_distance,
+    gather,
     nearest,
     ones_unless,
     use_of,
@@ -143,21 +143,12 @@ class VectorQuantizerEMA(Quantizer):
         """
         ids = nearest(latents, self._codebook)
         codes = ops.stop_gradient(self.embed(ids))
-        distances = ops.sum(ops.square(latents - codes), axis=-1)
-        weights = ones_unless(weights, distances)
+        weights = ones_unless(weights, ids)
         use = use_of(ids, weights, self.codebook_size)
-        commitment = mean_distance(distances, weights, use, self.embedding_dim)
         if training:
             self._update(ops.stop_gradient(latents), ids, weights, use.counts)
-        return Quantized(
-            ids=ids,
-            quantized=GRADIENTS[self.gradient](latents, codes),
-            distances=distances,
-            commitment=commitment,
-            codebook=ops.stop_gradient(commitment),
-            perplexity=use.perplexity,
-            usage=use.usage,
-        )
+        passed = GRADIENTS[self.gradient](latents, codes)
+        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
 
     def _update(self, latents: Any, ids: Any, weights: Any, counts: Any) -> None:
         """One step of the averages (appendix A.1), then of the codebook, then revival.

@@ -16,10 +16,11 @@ from ulmo.models.quantizers.base import (
     Array,
     Quantized,
     Quantizer,
-    mean_distance,
+    gather,
     nearest,
     ones_unless,
     use_of,
+    without_commitment,
 )
 
 
@@ -68,19 +69,11 @@ class FiniteScalarQuantizer(Quantizer):
         bounded = ops.tanh(latents) * self._reach
         ids = nearest(bounded, self._grid)
         codes = self.embed(ids)
-        distances = ops.stop_gradient(ops.sum(ops.square(bounded - codes), axis=-1))
-        weights = ones_unless(weights, distances)
+        weights = ones_unless(weights, ids)
         use = use_of(ids, weights, self.codebook_size)
-        distance = mean_distance(distances, weights, use, self.embedding_dim)
-        return Quantized(
-            ids=ids,
-            quantized=straight_through(bounded, codes),
-            distances=distances,
-            commitment=ops.zeros_like(distance),
-            codebook=distance,
-            perplexity=use.perplexity,
-            usage=use.usage,
-        )
+        passed = straight_through(bounded, codes)
+        found = gather(bounded, ids, codes, passed=passed, weights=weights, use=use)
+        return without_commitment(found)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -16,7 +16,7 @@ from ulmo.models.quantizers.base import (
     Array,
     Quantized,
     Quantizer,
-    mean_distance,
+    gather,
     nearest,
     ones_unless,
     use_of,
@@ -84,20 +84,10 @@ class VectorQuantizerGradient(Quantizer):
         """Quantise latents (B, columns, bands, EMB); `weights` as for `ema`."""
         ids = nearest(latents, self.codebook)
         codes = self.embed(ids)
-        fixed = ops.stop_gradient(codes)
-        distances = ops.sum(ops.square(latents - fixed), axis=-1)
-        drawn = ops.sum(ops.square(ops.stop_gradient(latents) - codes), axis=-1)
-        weights = ones_unless(weights, distances)
+        weights = ones_unless(weights, ids)
         use = use_of(ids, weights, self.codebook_size)
-        return Quantized(
-            ids=ids,
-            quantized=GRADIENTS[self.gradient](latents, fixed),
-            distances=distances,
-            commitment=mean_distance(distances, weights, use, self.embedding_dim),
-            codebook=mean_distance(drawn, weights, use, self.embedding_dim),
-            perplexity=use.perplexity,
-            usage=use.usage,
-        )
+        passed = GRADIENTS[self.gradient](latents, ops.stop_gradient(codes))
+        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -16,10 +16,11 @@ from ulmo.models.quantizers.base import (
     Array,
     Quantized,
     Quantizer,
-    mean_distance,
+    gather,
     nearest,
     ones_unless,
     use_of,
+    without_commitment,
 )
 from ulmo.models.sphere import on_sphere
 
@@ -88,19 +89,11 @@ class VectorQuantizerKMeans(Quantizer):
         """Quantise latents (B, columns, bands, EMB); `weights` as for `ema`."""
         ids = nearest(latents, self._codebook)
         codes = ops.stop_gradient(self.embed(ids))
-        distances = ops.stop_gradient(ops.sum(ops.square(latents - codes), axis=-1))
-        weights = ones_unless(weights, distances)
+        weights = ones_unless(weights, ids)
         use = use_of(ids, weights, self.codebook_size)
-        distance = mean_distance(distances, weights, use, self.embedding_dim)
-        return Quantized(
-            ids=ids,
-            quantized=latents if training else straight_through(latents, codes),
-            distances=distances,
-            commitment=ops.zeros_like(distance),
-            codebook=distance,
-            perplexity=use.perplexity,
-            usage=use.usage,
-        )
+        passed = latents if training else straight_through(latents, codes)
+        found = gather(latents, ids, codes, passed=passed, weights=weights, use=use)
+        return without_commitment(found)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

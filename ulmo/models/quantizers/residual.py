@@ -15,7 +15,7 @@ from ulmo.models.quantizers.base import (
     Array,
     Quantized,
     Quantizer,
-    mean_distance,
+    gather,
     ones_unless,
     use_of,
 )
@@ -116,19 +116,10 @@ class ResidualQuantizer(Quantizer):
             left = left - stage.quantized
             ids = ids * quantizer.codebook_size + stage.ids
         codes = ops.stop_gradient(latents) - left
-        distances = ops.sum(ops.square(latents - codes), axis=-1)
-        weights = ones_unless(weights, distances)
+        weights = ones_unless(weights, ids)
         use = use_of(ids, weights, self.codebook_size)
-        commitment = mean_distance(distances, weights, use, self.embedding_dim)
-        return Quantized(
-            ids=ids,
-            quantized=GRADIENTS[self.gradient](latents, codes),
-            distances=distances,
-            commitment=commitment,
-            codebook=ops.stop_gradient(commitment),
-            perplexity=use.perplexity,
-            usage=use.usage,
-        )
+        passed = GRADIENTS[self.gradient](latents, codes)
+        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
