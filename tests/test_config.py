@@ -79,6 +79,7 @@ BOUNDS = {
         "decoder_layers": ((1, 8), (0, 9)),
         "ema_coeff": ((0.0, 0.9999), (1.0, 1.5, -0.01)),
         "commitment_cost": ((0.0, 100.0), (-0.1, 100.1)),
+        "balance": ((0.0, 10.0), (-0.1, 10.1)),
         "quantizer": (("ema", "gradient", "kmeans", "residual"), ("", "EMA", "vq")),
         "distance": (("euclidean", "cosine"), ("", "manhattan")),
         "gradient": (("straight_through", "rotation"), ("", "copy")),

@@ -147,6 +147,7 @@ class ClockSettings(Settings):
 USERS = {
     "ema_coeff": ("ema", "residual"),
     "commitment_cost": ("ema", "gradient", "residual"),
+    "balance": ("ema",),
     "distance": ("ema", "gradient", "kmeans"),
     "gradient": ("ema", "gradient", "residual"),
     "fsq_levels": ("fsq",),
@@ -175,6 +176,8 @@ class ModelSettings(Settings):
     """D: layers of the decoder."""
     ema_coeff: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the codebook's moving averages (van den Oord et al. 2017, appendix A.1)."""
+    balance: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Of `ema`: how much, in training, a code in much use is handicapped (Ahalt et al. 1990)."""
     commitment_cost: Annotated[float, Field(ge=0, le=100)] = 0.25
     """beta of van den Oord et al. 2017, equation 3."""
     quantizer: Literal["ema", "fsq", "gradient", "kmeans", "residual"] = "ema"

@@ -45,12 +45,11 @@ def weight_shapes(settings: ModelSettings) -> Shapes:
     for name, codes in zip(stage_names(len(settings.stages)), settings.stages, strict=True):
         shapes[name] = (codes, size)
     *inner, cell = settings.decoder_strides
-    source = size
-    for index, strides in enumerate(inner):
-        ends = (source, width) if strides == (1, 1) else (width, source)
-        _add_layer(shapes, f"decoder.layer_{index}", (*_kernel(strides), *ends), width)
-        source = width
-    _add_layer(shapes, f"decoder.layer_{len(inner)}", (3, 3, source, cell[0] * cell[1]))
+    channels = decoder_channels(settings)
+    for index, (strides, ends) in enumerate(zip(inner, pairwise(channels), strict=True)):
+        name, kernel = f"decoder.layer_{index}", _kernel(strides)
+        _add_layer(shapes, name, (*kernel, *(ends if strides == (1, 1) else ends[::-1])), ends[1])
+    _add_layer(shapes, f"decoder.layer_{len(inner)}", (3, 3, channels[-1], cell[0] * cell[1]))
     return shapes
 
 
@@ -77,6 +76,13 @@ def encoder_channels(settings: ModelSettings) -> tuple[int, ...]:
     """Channels before the encoder's first layer and after each: (1, 64, 128, 128, 128)."""
     first = settings.width // 2 if settings.encoder_layers > 1 else settings.width
     return (1, first, *(settings.width,) * (settings.encoder_layers - 1))
+
+
+def decoder_channels(settings: ModelSettings) -> tuple[int, ...]:
+    """Channels before the decoder's first layer and after each but the last: (32, 128, 128, 64)."""
+    inner = (settings.width,) * (settings.decoder_layers - 2)
+    last = (settings.width // 2,) if settings.decoder_layers > 1 else ()
+    return (settings.embedding_dim, *inner, *last)
 
 
 def count_bytes(shapes: Shapes) -> int:

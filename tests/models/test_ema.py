@@ -273,3 +273,60 @@ def test_config_round_trip_and_float32_under_mixed_precision():
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert isinstance(twin, VectorQuantizerEMA)
     assert twin.get_config() == layer.get_config()
+
+
+def handicapped(latents, weights, codebook, counts, balance, dead_below):
+    """Ids of latents (n, DIM), one after the other, in float64."""
+    squares = ((latents[:, None].astype(float) - codebook) ** 2).sum(axis=2)
+    mean = (squares.min(axis=1) * weights).sum() / weights.sum()
+    shares = np.maximum(counts / counts.mean(), dead_below)
+    return (squares + balance * mean * np.log(shares)).argmin(axis=1)
+
+
+@pytest.mark.parametrize("balance", [0.1, 0.5, 2])
+def test_codes_in_much_use_are_handicapped_in_training_alone(balance):
+    layer = quantizer_of(balance=balance)
+    rng = np.random.default_rng(3)
+    counts = rng.gamma(0.5, 20, SIZE).astype(np.float32)
+    counts[0] = 0
+    codebook = layer.codebook.numpy()
+    layer.start(codebook, counts)
+    latents, weights = random_latents(2, 20, 3, DIM), rng.choice([0, 0.25, 1], (2, 20, 3))
+    expected = handicapped(
+        latents.reshape(-1, DIM), weights.ravel(), codebook, counts, balance, layer.dead_below
+    )
+    plain = quantizer_of()
+    plain.start(codebook, counts)
+    np.testing.assert_array_equal(layer(latents).ids, plain(latents).ids)
+    found = layer(latents, weights=weights, training=True).ids.numpy()
+    np.testing.assert_array_equal(found.ravel(), expected)
+    assert (found != plain(latents).ids.numpy()).mean() > 0.02
+
+
+def test_balance_evens_the_use_of_the_nearest_codes():
+    """Tokens that lie dense in one place and thin over a wide one."""
+
+    def entropy_after(balance):
+        rng = np.random.default_rng(0)
+
+        def batch():
+            scale = np.where(rng.random((8, 32, 1, 1)) < 0.3, 3, 0.3)
+            return (scale * rng.normal(size=(8, 32, 1, DIM))).astype(np.float32)
+
+        layer = quantizer_of(revive=False, balance=balance)
+        layer.begin(np.concatenate([batch().reshape(-1, DIM) for _ in range(8)]), 256)
+        for _ in range(150):
+            layer(batch(), training=True)
+        counts = np.bincount(
+            np.concatenate([layer(batch()).ids.numpy().ravel() for _ in range(8)]), minlength=SIZE
+        )
+        shares = counts[counts > 0] / counts.sum()
+        return -(shares * np.log(shares)).sum() / np.log(SIZE)
+
+    assert entropy_after(0.5) > entropy_after(0) + 0.1
+
+
+def test_balance_with_padding_alone_stays_finite():
+    layer = quantizer_of(balance=0.5)
+    layer(random_latents(1, 4, 4, DIM), weights=np.zeros((1, 4, 4)), training=True)
+    assert np.isfinite(layer.codebook.numpy()).all()

@@ -243,8 +243,8 @@ def test_names_and_layouts_of_the_weights():
     assert shapes["encoder.conv_0.kernel"] == (8, 8, 1, 4)
     assert shapes["encoder.project.kernel"] == (1, 1, 8, 4)
     assert shapes["codebook"] == (16, 4)
-    assert shapes["decoder.layer_2.kernel"] == (4, 4, 8, 8)
-    assert shapes["decoder.layer_3.kernel"] == (3, 3, 8, 16)
+    assert shapes["decoder.layer_2.kernel"] == (4, 4, 4, 8)
+    assert shapes["decoder.layer_3.kernel"] == (3, 3, 4, 16)
 
 
 @pytest.mark.parametrize(

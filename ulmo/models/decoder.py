@@ -16,8 +16,9 @@ class Decoder(keras.layers.Layer):
     layer works at low resolution: it emits frequency x time channels for each cell and lays
     them out as cells (sub-pixel convolution, Shi et al. 2016, equation 4), as feature maps at
     full resolution are what training time is spent on (shared facts: 61 against 31 tiles/s).
+    What that layer reads has half the channels, as what the encoder's first layer writes.
 
-    With the defaults: 14 x 14 x 32 -> 14 x 14 x 128 -> 28 x 28 x 128 -> 56 x 56 x 128
+    With the defaults: 14 x 14 x 32 -> 14 x 14 x 128 -> 28 x 28 x 128 -> 56 x 56 x 64
     -> 56 x 56 x 16 -> 224 x 224.
     """
 
@@ -52,9 +53,10 @@ class Decoder(keras.layers.Layer):
     def _block(self, index: int, strides: tuple[int, int]) -> Any:
         """One upsampling layer; a plain convolution where there is nothing to upsample."""
         upsamples = strides != (1, 1)
+        last_inner = index == self.decoder_layers - 2
         layer = keras.layers.Conv2DTranspose if upsamples else keras.layers.Conv2D
         return layer(
-            self.width,
+            self.width // 2 if last_inner else self.width,
             kernel_size=(kernel_size(strides[0]), kernel_size(strides[1])),
             strides=strides,
             padding="same",

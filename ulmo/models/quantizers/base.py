@@ -100,11 +100,20 @@ class Quantizer(keras.layers.Layer):
         }
 
 
-def nearest(latents: Any, codebook: Any) -> Any:
-    """Ids (...) of latents (..., EMB): argmin of |code|^2 - 2 latent.code, the rest constant."""
+def scores_of(latents: Any, codebook: Any) -> Any:
+    """(..., CB): |code|^2 - 2 latent.code, the squared distance less |latent|^2."""
     norms = ops.sum(ops.square(codebook), axis=-1)
-    scores = norms - 2.0 * ops.matmul(latents, ops.transpose(codebook))
+    return norms - 2.0 * ops.matmul(latents, ops.transpose(codebook))
+
+
+def lowest(scores: Any) -> Any:
+    """Ids (...) int32 of the lowest of scores (..., CB)."""
     return tf.argmin(scores, axis=-1, output_type=tf.int32)
+
+
+def nearest(latents: Any, codebook: Any) -> Any:
+    """Ids (...) of the codes nearest to latents (..., EMB)."""
+    return lowest(scores_of(latents, codebook))
 
 
 def ones_unless(weights: Any, tokens: Any) -> Any:

@@ -19,8 +19,10 @@ from ulmo.models.quantizers.base import (
     Quantized,
     Quantizer,
     gather,
+    lowest,
     nearest,
     ones_unless,
+    scores_of,
     use_of,
 )
 from ulmo.models.sphere import on_sphere
@@ -44,6 +46,10 @@ class VectorQuantizerEMA(Quantizer):
     `ema_coeff` = 0.99: gamma of that paper, found to work well there; a memory of 100 batches.
     `epsilon` = 1e-5: Laplace smoothing of the counts, as in DeepMind's sonnet `nets/vqvae.py`.
     `dead_below` = 0.1: a code is dead when its count is under a tenth of the mean count.
+    `balance` = 0: how much a code that is used often is handicapped in training steps
+    (frequency-sensitive competitive learning, Ahalt et al. 1990, Neural Networks 3): a squared
+    distance counts as more by `balance` x the mean distance x log(count / mean count). Codes then
+    move to where the tokens are; what is not training takes the nearest code, as ever.
     `distance` = "cosine": codes are kept on the sphere of radius sqrt(EMB) on which the encoder
     puts its latents, so that the nearest code is the one of the largest cosine.
     `gradient`: one of GRADIENTS.
@@ -61,6 +67,7 @@ class VectorQuantizerEMA(Quantizer):
         ema_coeff: float = 0.99,
         epsilon: float = 1e-5,
         dead_below: float = 0.1,
+        balance: float = 0.0,
         distance: str = "euclidean",
         gradient: str = "straight_through",
         seed: int = 0,
@@ -70,6 +77,7 @@ class VectorQuantizerEMA(Quantizer):
         self.ema_coeff = ema_coeff
         self.epsilon = epsilon
         self.dead_below = dead_below
+        self.balance = balance
         self.distance = distance
         self.gradient = gradient
         self.seed = seed
@@ -81,6 +89,7 @@ class VectorQuantizerEMA(Quantizer):
             codebook_size=settings.codebook_size,
             embedding_dim=settings.embedding_dim,
             ema_coeff=settings.ema_coeff,
+            balance=settings.balance,
             distance=settings.distance,
             gradient=settings.gradient,
             seed=seed,
@@ -141,14 +150,28 @@ class VectorQuantizerEMA(Quantizer):
         `weights` (B, columns, bands), at least 0: how much a token counts in the losses, the
         averages, perplexity, usage and revival. None: 1 each; padding is given 0.
         """
-        ids = nearest(latents, self._codebook)
+        weights = ones_unless(weights, latents[..., 0])
+        if training and self.balance:
+            ids = self._fair(ops.stop_gradient(latents), weights)
+        else:
+            ids = nearest(latents, self._codebook)
         codes = ops.stop_gradient(self.embed(ids))
-        weights = ones_unless(weights, ids)
         use = use_of(ids, weights, self.codebook_size)
         if training:
             self._update(ops.stop_gradient(latents), ids, weights, use.counts)
         passed = GRADIENTS[self.gradient](latents, codes)
         return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
+
+    def _fair(self, latents: Any, weights: Any) -> Any:
+        """Ids of the codes that are nearest after the handicap of those in much use.
+
+        A code under `dead_below` has the advantage of one that is just there.
+        """
+        scores = scores_of(latents, self._codebook)
+        distances = ops.min(scores, axis=-1) + ops.sum(ops.square(latents), axis=-1)
+        mean = ops.divide_no_nan(ops.sum(distances * weights), ops.sum(weights))
+        use = ops.maximum(self.ema_count / ops.mean(self.ema_count), self.dead_below)
+        return lowest(scores + self.balance * mean * ops.log(use))
 
     def _update(self, latents: Any, ids: Any, weights: Any, counts: Any) -> None:
         """One step of the averages (appendix A.1), then of the codebook, then revival.
@@ -202,6 +225,7 @@ class VectorQuantizerEMA(Quantizer):
             "ema_coeff": self.ema_coeff,
             "epsilon": self.epsilon,
             "dead_below": self.dead_below,
+            "balance": self.balance,
             "distance": self.distance,
             "gradient": self.gradient,
             "seed": self.seed,
