@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from ulmo.preprocessing.audio import (
     MAX_AMPLITUDE,
     RefusedError,
     channel_list,
-    find_recordings,
     open_recording,
     pick_channel,
     read_channel,
@@ -407,56 +405,3 @@ class TestResample:
 
     def test_nothing_stays_nothing(self):
         assert sum(len(block) for block in resample([], 44100, RATE)) == 0
-
-
-class TestFind:
-    def make(self, folder, *names):
-        for name in names:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-
-    def found(self, folder, **options):
-        return [path.as_posix() for path in find_recordings(folder, **options)]
-
-    def test_by_suffix_in_the_order_of_their_bytes(self, tmp_path):
-        self.make(
-            tmp_path, "b.wav", "a/z.flac", "a.WAV", "a/b/c.Mp3", "B.ogg", "a/ä.wav", "Z/x.aif"
-        )
-        self.make(tmp_path, "a.txt", "wav", ".wav", "a/x.wav.bak", "a/y.npy")
-        assert self.found(tmp_path) == [
-            *("B.ogg", "Z/x.aif", "a.WAV", "a/b/c.Mp3", "a/z.flac", "a/ä.wav", "b.wav")
-        ]
-
-    def test_odd_names(self, tmp_path):
-        odd = [os.fsdecode(name) for name in (b"caf\xe9.wav", b" .wav", b"a\nb.wav", b"-x.wav")]
-        self.make(tmp_path, *odd)
-        assert sorted(map(os.fsencode, self.found(tmp_path))) == sorted(map(os.fsencode, odd))
-
-    def test_a_name_that_is_no_text_can_be_opened(self, tmp_path):
-        path = write(tmp_path / os.fsdecode(b"caf\xe9.wav"), plain_wav())
-        assert read(path)[1].verdict == ("ok", None)
-
-    def test_links(self, tmp_path):
-        self.make(tmp_path, "in/a.wav", "elsewhere/b.wav")
-        (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-        (tmp_path / "in" / "folder.wav").symlink_to(tmp_path / "elsewhere")
-        (tmp_path / "in" / "file.wav").symlink_to(tmp_path / "elsewhere" / "b.wav")
-        (tmp_path / "in" / "nowhere.wav").symlink_to(tmp_path / "none")
-        (tmp_path / "in" / "self.wav").symlink_to(tmp_path / "in" / "self.wav")
-        assert self.found(tmp_path / "in") == ["a.wav", "file.wav", "nowhere.wav", "self.wav"]
-        assert refusal(tmp_path / "in" / "self.wav") == "unreadable"
-
-    def test_pipes_and_folders_are_none(self, tmp_path):
-        self.make(tmp_path, "folder.wav/a.wav")
-        os.mkfifo(tmp_path / "pipe.wav")
-        (tmp_path / "link.wav").symlink_to(tmp_path / "pipe.wav")
-        assert self.found(tmp_path) == ["folder.wav/a.wav"]
-
-    def test_a_folder_is_left_out(self, tmp_path):
-        self.make(tmp_path, "a.wav", "out/b.wav", "out/tiles/c.wav", "x/out/d.wav")
-        assert self.found(tmp_path, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]
-        assert self.found(tmp_path, skip=tmp_path / "x" / ".." / "out") == ["a.wav", "x/out/d.wav"]
-        assert len(self.found(tmp_path, skip=tmp_path / "none")) == 4
-        roundabout = tmp_path / "x" / ".."
-        assert self.found(roundabout, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]

@@ -170,7 +170,10 @@ def test_what_the_sizes_say(declared, physical, missing, oversized, unfinished):
         (1, 32, "PCM_32"),
         (3, 32, "FLOAT"),
         (3, 64, "DOUBLE"),
-        (1, 12, None),
+        (1, 12, "PCM_16"),
+        (1, 40, None),
+        (6, 8, "ALAW"),
+        (7, 8, "ULAW"),
         (3, 16, None),
         (0x31, 0, None),  # GSM 6.10
     ],
