@@ -120,8 +120,7 @@ def plan_jobs(
             augment=manifest.augment,
             clock=manifest.clock,
             normalization=manifest.normalization,
-            paths=tuple(file.path for file in group),
-            sizes=tuple(file.size for file in group),
+            files=tuple(group),
         )
         for index, group in enumerate(groups)
     ]
@@ -172,16 +171,19 @@ def _changes(
 
 
 def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
-    """Recordings may be added to an output; those that it was made of must still be there."""
+    """Recordings may be added to an output; those that it was made of must still be there.
+
+    A refused one may be mended, or go: nothing was made of it.
+    """
     here = {portable(file.path): (file.size, file.ends) for file in files}
     try:
         columns = pq.read_table(
-            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c"]
+            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c", "status"]
         ).to_pydict()
     except (OSError, pa.ArrowException):
         return
-    for path, size, ends in zip(*columns.values(), strict=True):
-        if here.get(path) != (size, ends):
+    for path, size, ends, status in zip(*columns.values(), strict=True):
+        if status != "refused" and here.get(path) != (size, ends):
             raise UserError(
                 f"{out_dir} was made of other recordings ({path} is gone, or another now): "
                 "choose a new folder"

@@ -4,7 +4,8 @@ While the disk takes what one job has made, the next one is computed.
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings
-from ulmo.pipelines.inputs import portable
+from ulmo.pipelines.inputs import InputFile, portable
 from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
 from ulmo.pipelines.prep_writer import Disk, TileWriter
@@ -47,22 +48,50 @@ def run_jobs(jobs: Sequence[Job]) -> None:
                 run_job(job, disk)
 
 
+class _ChangedError(Exception):
+    """A recording was written to while it was read: the tiles that it gave are of no use."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 def run_job(job: Job, disk: Disk) -> None:
-    """Prepare a job's recordings."""
+    """Prepare a job's recordings; all anew where one changes meanwhile, and for the first time."""
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
+    changes: Counter[Path] = Counter()
+    while True:
+        ways: list[Way] = []
+        restless = {path for path, times in changes.items() if times > 1}
+        try:
+            return _try_job(job, disk, restless, ways)
+        except _ChangedError as change:
+            changes[change.path] += 1
+            for way in ways:
+                way.undo()
+
+
+def _try_job(job: Job, disk: Disk, restless: Container[Path], ways: list[Way]) -> None:
+    """Prepare a job's recordings, but for those that are known to change."""
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.clock)
     recordings = []
     with ExitStack() as opened:
         rows = opened.enter_context(table_file(job.rows_path, TILES_SCHEMA))
         writer = TileWriter(job, rows, disk)
-        for path, size in zip(job.paths, job.sizes, strict=True):
+        for file in job.files:
+            path = file.path
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            way = Way(size)
+            way = Way(file.size)
+            ways.append(way)
             try:
-                row = _prepare_recording(job, path, frontend, tiles, way)
+                if path in restless:
+                    raise RefusedError("changed", "it changed while it was read, twice: try later")
+                row = _prepare_recording(job, file, frontend, tiles, way)
             except RefusedError as refusal:
+                if refusal.reason == "changed" and path not in restless:
+                    raise _ChangedError(path) from None
                 row = _refused(refusal)
             way.end()
             if start is not None:
@@ -90,9 +119,14 @@ class _Counted:
         self.count += 1
 
 
-def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted, way: Way) -> Row:
+def _prepare_recording(
+    job: Job, file: InputFile, frontend: FrontEnd, tiles: _Counted, way: Way
+) -> Row:
     """Write one recording's tiles and their views; its own row is returned."""
+    path = file.path
     with open_recording(job.audio_dir / path) as recording:
+        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
+            raise RefusedError("changed", "it is another than when the job was planned")
         channels = channel_list(job.settings.channels, recording.channels)
     passes = len(channels) * (2 if job.settings.normalization == "recording" else 1)
     for channel in channels:
@@ -102,7 +136,12 @@ def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted
         for view in range(1, job.augment.views):
             _write_view(job, path, channel, view, plain, tiles)
     if not tiles.count:
-        raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
+        raise RefusedError(
+            "too_short",
+            f"{recording.frames_read} samples are less than a frame",
+            declared=recording.frames_declared,
+            missing=recording.frames_promised,
+        )
     return _row(recording, job.settings)
 
 
@@ -181,8 +220,10 @@ def _row(recording: Recording, settings: PrepSettings) -> Row:
         "sample_rate": recording.sample_rate,
         "channels": recording.channels,
         "frames": recording.frames_read,
+        "frames_declared": recording.frames_declared,
         "frames_missing": recording.frames_missing,
         "duration_s": recording.frames_read / recording.sample_rate,
+        "flags": list(recording.flags),
         "bandwidth_hz": min(recording.sample_rate, settings.sample_rate) / 2,
         "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
     }
@@ -194,5 +235,7 @@ def _refused(refusal: RefusedError) -> Row:
         "reason": refusal.reason,
         "detail": refusal.detail,
         "frames": 0,
-        "frames_missing": 0,
+        "frames_declared": refusal.declared,
+        "frames_missing": refusal.missing,
+        "flags": [],
     }

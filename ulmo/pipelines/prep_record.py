@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, canonical_json
+from ulmo.pipelines.inputs import InputFile
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
@@ -46,14 +47,12 @@ class Job:
     augment: AugmentSettings
     clock: ClockSettings
     normalization: Normalization | None
-    paths: tuple[Path, ...]
-    sizes: tuple[int, ...]
-    """Bytes of each file."""
+    files: tuple[InputFile, ...]
 
     @property
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(self.sizes)
+        return sum(file.size for file in self.files)
 
     @property
     def record_path(self) -> Path:

@@ -58,8 +58,10 @@ class Row(Settings):
     sample_rate: Small | None
     channels: Annotated[int, Field(ge=0, le=MAX_CHANNELS)] | None
     frames: Count
+    frames_declared: Count | None
     frames_missing: Count
     duration_s: Annotated[float, Field(ge=0)]
+    flags: list[str]
     start_utc: Annotated[int, Field(ge=0, le=1 << 52)] | None
     start_source: str | None
     columns: Count
@@ -175,7 +177,9 @@ class Report:
             sample_rate=row.sample_rate,
             channels=row.channels,
             frames=row.frames,
+            frames_declared=row.frames_declared,
             frames_missing=row.frames_missing,
+            flags=tuple(row.flags),
             samples=row.samples,
             unknown=row.unknown,
             start=start,
@@ -207,8 +211,10 @@ def _row(job: Job, result: Tokenized, folder: Path) -> Row:
         sample_rate=result.sample_rate,
         channels=result.channels,
         frames=result.frames,
+        frames_declared=result.frames_declared,
         frames_missing=result.frames_missing,
         duration_s=result.seconds,
+        flags=list(result.flags),
         start_utc=result.start.microseconds if result.start else None,
         start_source=result.start.source if result.start else None,
         columns=result.columns,

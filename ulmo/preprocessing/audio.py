@@ -59,6 +59,10 @@ class Recording:
         self.sample_rate: int = sound.samplerate
         self.channels: int = sound.channels
         self.frames: int = sound.frames if sound.frames < UNKNOWN_FRAMES else 0
+        self.kind = plan.kind
+        """wav, flac, ogg, ...: see kinds.MAGIC."""
+        self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns
+        """Of the file: bytes, and when it was last written to."""
         self.frames_declared = plan.declared if plan.kind == "wav" else self._declared()
         """Frames by the header, true or not; None where it does not say."""
         self._begin()

@@ -15,6 +15,8 @@ OGG_PAGE = 65_307
 LAST_PAGE = 4
 """Bit of an Ogg page's header type: the stream ends here."""
 UNKNOWN = 0xFFFFFFFF
+MOST = 1 << 48
+"""What no disk holds."""
 
 
 def declared_frames(file: BinaryIO, kind: str) -> int | None:
@@ -49,7 +51,8 @@ def _caf(file: BinaryIO) -> int | None:
         if name == b"desc":
             frame = struct.unpack(">II", file.read(32)[16:24].ljust(8, b"\0"))
         elif name == b"data":
-            return (length - 4) // frame[0] * frame[1] if length > 4 and frame[0] else None
+            frames = (length - 4) // frame[0] * frame[1] if length > 4 and frame[0] else 0
+            return frames if 0 < frames < MOST else None
         if length < 0:
             break
         position += 12 + length
@@ -82,7 +85,7 @@ def _w64(file: BinaryIO) -> int | None:
             tag, frame = struct.unpack("<H10xH2x", fmt)
             frame = frame if tag not in (2, 0x11, 0x31) else 0
         elif head[:4] == b"data":
-            return (length - 24) // frame if frame and 24 < length < 1 << 48 else None
+            return (length - 24) // frame if frame and 24 < length < MOST else None
         position += max(length + 7 & ~7, 24)
     return None
 

@@ -24,25 +24,11 @@ HEAD_BYTES = 32
 WAV_CODINGS = frozenset({1, 3, 6, 7, 2, 0x11, 0x31})
 """Format tags of WAV that are read: PCM, float, A-law, mu-law, MS ADPCM, IMA ADPCM, GSM 6.10."""
 SUBTYPES = frozenset(
-    [
-        "PCM_S8",
-        "PCM_U8",
-        "PCM_16",
-        "PCM_24",
-        "PCM_32",
-        "FLOAT",
-        "DOUBLE",
-        "ALAW",
-        "ULAW",
-        "MS_ADPCM",
-        "IMA_ADPCM",
-        "GSM610",
-        "VORBIS",
-        "OPUS",
-        "MPEG_LAYER_I",
-        "MPEG_LAYER_II",
-        "MPEG_LAYER_III",
-    ]
+    (
+        *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"),
+        *("MS_ADPCM", "IMA_ADPCM", "GSM610", "VORBIS", "OPUS"),
+        *("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"),
+    )
 )
 """How samples may be coded in any kind, by libsndfile's names."""
 

@@ -22,7 +22,7 @@ from ulmo.preprocessing.riff import WavLayout, layout_of
 
 MAX_CHANNELS = 1024
 RATES = range(100, 4_000_001)
-UNKNOWN_FRAMES = 1 << 62
+UNKNOWN_FRAMES = 1 << 53
 """libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
 NUL_TAIL = 512
 """Bytes of NULs, a sector of a disk, from which on they are a place that was never written to."""
