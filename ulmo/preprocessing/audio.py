@@ -63,15 +63,24 @@ class Recording:
         """wav, flac, ogg, ...: see kinds.MAGIC."""
         self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns
         """Of the file: bytes, and when it was last written to."""
-        self.frames_declared = plan.declared if plan.kind == "wav" else self._declared()
+        self.frames_declared = plan.declared
         """Frames by the header, true or not; None where it does not say."""
-        self._begin()
+        if plan.frames is not None:
+            self.frames = min(self.frames, plan.frames)
+        self._cause = plan.cause
         self._not_there = plan.missing
-        if plan.kind != "wav" and plan.declared:
-            self._not_there = max(plan.declared - self.frames, 0)
+        if not plan.by_layout:
+            self._compare()
+        self._begin()
 
-    def _declared(self) -> int | None:
-        return self._plan.declared or self.frames or None
+    def _compare(self) -> None:
+        """What libsndfile sees of a file, beside what its header declares."""
+        declared = self.frames_declared = self.frames_declared or self.frames or None
+        self._not_there = max((declared or 0) - self.frames, 0)
+        if not self.frames or (declared is not None and declared < self.frames):
+            self._cause = self._cause or "header_sizes"
+        elif self._not_there:
+            self._cause = self._cause or "truncated"
 
     def _begin(self) -> None:
         self.frames_read = 0
@@ -102,15 +111,10 @@ class Recording:
     @property
     def verdict(self) -> Verdict:
         """`partial` outweighs `repaired`, and the header what the samples are like."""
-        cause = self._plan.cause
         if self._broken:
             return Verdict("partial", "decode_error")
-        if cause is None and self._not_there:
-            return Verdict("partial", "truncated")
-        if cause is not None:
-            return Verdict("partial" if cause in PARTIAL else "repaired", cause)
-        if not self.frames:
-            return Verdict("repaired", "header_sizes")
+        if self._cause is not None:
+            return Verdict("partial" if self._cause in PARTIAL else "repaired", self._cause)
         if self.non_finite:
             return Verdict("repaired", "non_finite")
         return Verdict("ok")

@@ -14,6 +14,8 @@ OGG_PAGE = 65_307
 """Bytes of the longest Ogg page."""
 LAST_PAGE = 4
 """Bit of an Ogg page's header type: the stream ends here."""
+IMA4_FRAMES = 64
+"""Frames of a packet of Apple's IMA ADPCM, which are what its AIFF-C files count."""
 UNKNOWN = 0xFFFFFFFF
 MOST = 1 << 48
 """What no disk holds."""
@@ -33,7 +35,8 @@ def _aiff(file: BinaryIO) -> int | None:
         if len(head) < 14:
             break
         if head[:4] == b"COMM":
-            return int.from_bytes(head[10:14], "big") or None
+            packed = file.read(16)[12:] == b"ima4"
+            return int.from_bytes(head[10:14], "big") * (IMA4_FRAMES if packed else 1) or None
         length = int.from_bytes(head[4:8], "big")
         position += 8 + length + length % 2
     return None
@@ -53,7 +56,7 @@ def _caf(file: BinaryIO) -> int | None:
         elif name == b"data":
             frames = (length - 4) // frame[0] * frame[1] if length > 4 and frame[0] else 0
             return frames if 0 < frames < MOST else None
-        if length < 0:
+        if not 0 <= length < MOST:
             break
         position += 12 + length
     return None
@@ -86,6 +89,8 @@ def _w64(file: BinaryIO) -> int | None:
             frame = frame if tag not in (2, 0x11, 0x31) else 0
         elif head[:4] == b"data":
             return (length - 24) // frame if frame and 24 < length < MOST else None
+        if length >= MOST:
+            break
         position += max(length + 7 & ~7, 24)
     return None
 

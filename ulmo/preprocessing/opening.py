@@ -51,6 +51,10 @@ class Plan(NamedTuple):
     """Frames by the header; None where it does not say."""
     missing: int = 0
     """Frames that the header promises, or that the file holds, and that are not read."""
+    frames: int | None = None
+    """Frames in whole blocks of coded samples; None of other samples."""
+    by_layout: bool = False
+    """True where the header and the file's length tell the frames, and libsndfile agrees."""
     cause: str | None = None
     """Reason code of what is wrong with the header; None where nothing is."""
     detail: str | None = None
@@ -136,15 +140,15 @@ def _plan_wav(file: BinaryIO, signature: Signature) -> Plan:
     if layout is None:
         raise RefusedError("bad_header", "a WAV file without a format and data that follow it")
     held = _held_bytes(layout)
+    wrong = layout.unfinished or layout.oversized or bool(layout.searched and layout.bytes_missing)
     declared = None if layout.unknown else layout.frames_in(layout.declared_bytes)
-    promised = layout.frames_in(held + layout.bytes_missing + layout.more_bytes)
+    promised = layout.frames_in(held + (0 if wrong else layout.bytes_missing + layout.more_bytes))
     facts: _Facts = {"declared": declared, "missing": promised}
     if layout.format_tag not in WAV_CODINGS:
         detail = f"the samples are coded as format {layout.format_tag:#06x}, which is not read"
         raise RefusedError("unsupported_coding", detail)
     check_shape(layout.sample_rate, layout.channels, **facts)
     plan = Plan(signature, "wav", None, declared)
-    wrong = layout.unfinished or layout.oversized or layout.searched
     if layout.subtype is None:
         return _plan_blocks(layout, plan, wrong=wrong)
     frames = layout.frames_in(held)
@@ -154,7 +158,7 @@ def _plan_wav(file: BinaryIO, signature: Signature) -> Plan:
         detail = "nothing but NULs follows the header" if held else "a header but no samples"
         raise RefusedError("no_samples", detail, **facts)
     bare = Bare(layout.data_offset, frames * layout.frame_bytes, layout)
-    plan = plan._replace(missing=promised - frames)
+    plan = plan._replace(missing=promised - frames, by_layout=True)
     if wrong:
         detail = "the sizes in the header are wrong: read by the file's length"
         if plan.missing:
@@ -177,11 +181,13 @@ def _plan_blocks(layout: WavLayout, plan: Plan, *, wrong: bool) -> Plan:
     if wrong:
         detail = "the sizes in the header are wrong, and coded samples cannot be read without them"
         raise RefusedError("lost_sizes", detail, declared=plan.declared)
-    if layout.bytes_missing:
-        missing = layout.frames_in(layout.bytes_missing + layout.block_align - 1)
-        detail = f"the file ends {missing} frames before its header says"
-        return plan._replace(missing=missing, cause="truncated", detail=detail)
-    return plan
+    if not layout.block_samples:
+        raise RefusedError("bad_header", "coded samples, and no word on how many are in a block")
+    frames = layout.frames_in(min(layout.declared_bytes, layout.physical_bytes))
+    if not frames:
+        missing = plan.declared or 0
+        raise RefusedError("no_samples", "no block of samples", declared=missing, missing=missing)
+    return plan._replace(frames=frames)
 
 
 def _mended(plan: Plan, bare: Bare) -> Plan:
