@@ -26,7 +26,7 @@ from tqdm import tqdm
 from tests.fuzz.mutants import mutant
 from tests.fuzz.seeds import all_seeds
 from ulmo.pipelines.inputs import input_file
-from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.audio import Recording, RefusedError, open_recording
 from ulmo.preprocessing.clock import recording_start
 
 BATCH = 20_000
@@ -50,17 +50,26 @@ def read(path: Path) -> str:
                 assert block.shape[1] == recording.channels, "a channel was lost"
                 if recording.frames_read > MOST_FRAMES:
                     return "long"
-    except RefusedError as refusal:
-        assert refusal.detail and refusal.missing >= 0, "a refusal without a reason"
-        return f"refused {refusal.reason}"
+    except RefusedError as error:
+        refusal = error
+    else:
+        return check_read(recording, size)
+    assert refusal.detail, "a refusal without a reason"
+    assert refusal.missing >= 0, "less than no frames are missing"
+    return f"refused {refusal.reason}"
+
+
+def check_read(recording: Recording, size: int) -> str:
+    """The verdict on a recording of so many bytes that was read to its end."""
     status, reason = recording.verdict
     assert (status == "ok") == (reason is None) == (recording.detail is None), "no reason"
-    assert recording.frames_read > 0 and recording.frames_missing >= 0, "no frames"
+    assert recording.frames_read > 0, "no frames"
+    assert recording.frames_missing >= 0, "less than no frames are missing"
     both, declared = recording.frames_read + recording.frames_missing, recording.frames_declared
     if reason == "header_sizes":
-        assert recording.kind != "wav" or both <= size, "more than the file holds"
+        assert both <= size or recording.kind != "wav", "more than the file holds"
     elif reason == "more_data":
-        assert declared is not None and declared < both, "another chunk of nothing"
+        assert (declared or 0) < both, "another chunk of nothing"
     elif declared is not None:
         assert both == declared, f"{both} frames read and missing, {declared} declared"
     if status != "partial" and reason != "header_sizes":

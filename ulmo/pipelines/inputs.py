@@ -48,5 +48,13 @@ def input_file(audio_dir: Path, path: Path) -> InputFile:
 
 
 def portable(path: Path) -> str:
-    """A path as text that every file format takes; bytes that are no UTF-8 as \\xNN."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    r"""A path as text that every file format takes, and no other path has.
+
+    Bytes that are no UTF-8 are \xNN. In such a path, and in one that has `\x` in it anyway, a
+    backslash is two.
+    """
+    name = os.fsencode(path.as_posix())
+    text = name.decode("utf-8", "backslashreplace")
+    if r"\x" not in text:
+        return text
+    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

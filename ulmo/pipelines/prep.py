@@ -90,8 +90,7 @@ def prepare(
         together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
         for _ in pool.map(run_jobs, _batched(jobs, together)):
             pass
-    known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
-    complete = merge(out_dir, manifest, jobs, known)
+    complete = merge(out_dir, manifest, jobs)
     write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
     _tidy(out_dir)
     return _summary(out_dir, reused=False)

@@ -5,7 +5,7 @@ While the disk takes what one job has made, the next one is computed.
 
 import math
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings
-from ulmo.pipelines.inputs import InputFile, portable
+from ulmo.pipelines.inputs import InputFile, input_file, portable
 from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
 from ulmo.pipelines.prep_writer import Disk, TileWriter
@@ -62,41 +62,42 @@ def run_job(job: Job, disk: Disk) -> None:
     changes: Counter[Path] = Counter()
     while True:
         ways: list[Way] = []
-        restless = {path for path, times in changes.items() if times > 1}
         try:
-            return _try_job(job, disk, restless, ways)
+            return _try_job(job, disk, changes, ways)
         except _ChangedError as change:
             changes[change.path] += 1
             for way in ways:
                 way.undo()
 
 
-def _try_job(job: Job, disk: Disk, restless: Container[Path], ways: list[Way]) -> None:
-    """Prepare a job's recordings, but for those that are known to change."""
+def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[Way]) -> None:
+    """Prepare a job's recordings, but for those that have changed twice."""
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.clock)
     recordings = []
     with ExitStack() as opened:
         rows = opened.enter_context(table_file(job.rows_path, TILES_SCHEMA))
         writer = TileWriter(job, rows, disk)
-        for file in job.files:
-            path = file.path
+        for planned in job.files:
+            path = planned.path
+            file = input_file(job.audio_dir, path) if changes[path] else planned
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            way = Way(file.size)
+            way = Way(planned.size)
             ways.append(way)
             try:
-                if path in restless:
+                if changes[path] > 1:
                     raise RefusedError("changed", "it changed while it was read, twice: try later")
                 row = _prepare_recording(job, file, frontend, tiles, way)
             except RefusedError as refusal:
-                if refusal.reason == "changed" and path not in restless:
+                if refusal.reason == "changed" and changes[path] < 2:
                     raise _ChangedError(path) from None
                 row = _refused(refusal)
             way.end()
             if start is not None:
                 row |= {"start_utc": start.microseconds, "start_source": start.source}
-            recordings.append({"path": portable(path), "tiles": tiles.count, **row})
+            facts = {"path": portable(path), "bytes": file.size, "ends_crc32c": file.ends}
+            recordings.append({**facts, "tiles": tiles.count, **row})
         writer.flush()
         disk.do(opened.pop_all().close)
     record = JobRecord(key=job.key, shards=writer.shards, recordings=recordings)

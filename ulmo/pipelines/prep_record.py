@@ -99,13 +99,10 @@ class JobRecord(BaseModel):
         return record.key == job.key and all(path.is_file() for path in (job.rows_path, *shards))
 
 
-def merge(
-    out_dir: Path, manifest: Manifest, jobs: Sequence[Job], columns: Iterator[Row]
-) -> Manifest:
+def merge(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> Manifest:
     """Both manifests of all jobs; prep.json as it is once they are published.
 
-    `columns` gives what the plan knows of each recording, in order. Shards that no job has
-    written are an earlier plan's, and removed.
+    Shards that no job has written are an earlier plan's, and removed.
     """
     recordings = tiles = 0
     shards = set()
@@ -117,7 +114,7 @@ def merge(
         for job in jobs:
             record = JobRecord.read(job)
             for row in record.recordings:
-                recording_rows.add({**row, **next(columns)})
+                recording_rows.add(row)
             recordings += len(record.recordings)
             shards |= {job.shard_path(number).name for number in range(record.shards)}
             with pq.ParquetFile(job.rows_path) as part:

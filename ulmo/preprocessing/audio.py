@@ -209,7 +209,13 @@ def open_recording(path: Path) -> Iterator[Recording]:
     with ExitStack() as stack:
         with refusing():
             plan = examine(path)
-            recording = Recording(lambda: stack.enter_context(open_sound(path, plan)), plan)
+        try:
+            with refusing():
+                recording = Recording(lambda: stack.enter_context(open_sound(path, plan)), plan)
+        except RefusedError as refusal:
+            if refusal.declared is None:
+                refusal.declared, refusal.missing = plan.declared, plan.declared or 0
+            raise
         try:
             yield recording
         except RefusedError as refusal:
