@@ -405,3 +405,52 @@ class TestResample:
 
     def test_nothing_stays_nothing(self):
         assert sum(len(block) for block in resample([], 44100, RATE)) == 0
+
+
+class TestOver4GiB:
+    """Sparse files: nothing of them is read but what is asked for."""
+
+    BYTES = (1 << 32) + 4_000_000
+
+    def write(self, path, data_size, after=b""):
+        header = plain_wav(NOISE[:0], data_size=data_size)
+        with path.open("wb") as file:
+            file.write(header)
+            file.seek(44 + self.BYTES - 2000)
+            file.write(pcm(NOISE[:1000], 16)[0] + after)
+        return path
+
+    @pytest.mark.parametrize("after", [b"", LIST])
+    def test_a_size_that_ran_over_is_read_to_the_last_frame(self, tmp_path, after):
+        path = self.write(tmp_path / "x.wav", self.BYTES - (1 << 32), after)
+        with open_recording(path) as recording:
+            last = np.concatenate(list(recording.blocks(recording.frames - 1000, 1000)))
+            assert recording.frames == self.BYTES // 2
+            assert recording.verdict == ("repaired", "header_sizes")
+            assert recording.frames_missing == 0
+            assert recording.frames_declared == 2_000_000
+        np.testing.assert_array_equal(last[:, 0], pcm(NOISE[:1000], 16)[1])
+
+    @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+    def test_a_crashed_recorder(self, tmp_path, size):
+        with open_recording(self.write(tmp_path / "x.wav", size)) as recording:
+            assert recording.frames == self.BYTES // 2
+
+
+class TestBounds:
+    def test_a_block_of_many_channels_is_no_larger_than_one_of_few(self, tmp_path):
+        data = bytes(2 * 1024 * 2000)
+        path = write(tmp_path / "x.wav", wav_bytes(data, sample_rate=RATE, channels=1024))
+        with open_recording(path) as recording:
+            shapes = [block.shape for block in recording.blocks()]
+        assert shapes == [(1024, 1024), (976, 1024)]
+
+    @pytest.mark.parametrize("size", [0x7FFFFFF0, 0xFFFFFFFF, 1 << 47])
+    def test_nothing_is_allocated_from_a_header(self, tmp_path, size):
+        resource = pytest.importorskip("resource")
+        path = write(tmp_path / "x.wav", plain_wav(data_size=min(size, 0xFFFFFFFF)))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        samples, recording = read(path)
+        assert len(samples) == 1000
+        assert recording.frames_read + recording.frames_missing >= 1000
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000

@@ -68,14 +68,8 @@ class WavLayout(NamedTuple):
     searched: bool = False
     """True where a chunk before the data was longer than the file."""
     byte_order: Literal["little", "big"] = "little"
-
-    @property
-    def wrapped_bytes(self) -> int:
-        """The size of a plain RIFF over 4 GiB, whose 32 bits ran over; 0 of any other file."""
-        times = (self.physical_bytes - self.declared_bytes) // WRAP
-        wrapped = self.declared_bytes + times * WRAP
-        ends = self.physical_bytes - wrapped
-        return wrapped if self.declared_bytes > HEADER_BYTES and times and ends < 2 else 0
+    wrapped_bytes: int = 0
+    """The true size of the data of a plain RIFF over 4 GiB, whose 32 bits ran over; else 0."""
 
     @property
     def unfinished(self) -> bool:
@@ -216,7 +210,18 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
         more_bytes=more if follows else 0,
         searched=searched,
         byte_order=order,
+        wrapped_bytes=_wrapped(file, data, size, order),
     )
+
+
+def _wrapped(file: BinaryIO, data: Chunk, size: int, order: Literal["little", "big"]) -> int:
+    """The size that has run over, if the file or another chunk begins where it ends; else 0."""
+    times = (size - data.start - data.length) // WRAP
+    if times < 1 or data.length <= HEADER_BYTES:
+        return 0
+    wrapped = data.length + times * WRAP
+    end = data.start + wrapped + wrapped % 2
+    return wrapped if end >= size or _is_chunk(file, end, size, order) else 0
 
 
 def _search(file: BinaryIO, start: int, size: int, name: bytes) -> int | None:
