@@ -79,13 +79,17 @@ def check_read(recording: Recording, size: int) -> str:
 
 
 def read_batch(state: "RawArray", folder: Path, numbers: range, seed: int) -> None:
-    """Read mutants; what was found, and how long the slowest took, goes to a file."""
+    """Read mutants; what was found goes to one file at once, the sums to another in the end."""
     seeds = all_seeds()
     before = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (before + (256 << 20), resource.RLIM_INFINITY))
     verdicts: Counter[str] = Counter()
-    findings: list[tuple[int, str]] = []
     slowest = (0.0, -1)
+
+    def found(index: int, text: str) -> None:
+        with (folder / "findings.jsonl").open("a") as file:
+            file.write(json.dumps([index, text]) + "\n")
+
     path = folder / f"mutant-{os.getpid()}.wav"
     for index in numbers:
         state[0] = index
@@ -94,15 +98,15 @@ def read_batch(state: "RawArray", folder: Path, numbers: range, seed: int) -> No
         try:
             verdicts[read(path)] += 1
         except (Exception, AssertionError):
-            findings.append((index, traceback.format_exc(limit=-3)))
+            found(index, traceback.format_exc(limit=-3))
         took = time.process_time() - begun
         slowest = max(slowest, (took, index))
         if took > MOST_SECONDS:
-            findings.append((index, f"took {1000 * took:.0f} ms"))
+            found(index, f"took {1000 * took:.0f} ms")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if peak > MOST_MIB:
-        findings.append((numbers[0], f"{peak:.0f} MiB in the batch that begins here"))
-    told = {"verdicts": verdicts, "findings": findings, "slowest": slowest, "peak": peak}
+        found(numbers[0], f"{peak:.0f} MiB in the batch that begins here")
+    told = {"verdicts": verdicts, "slowest": slowest, "peak": peak}
     (folder / f"{numbers[0]}.json").write_text(json.dumps(told))
     path.unlink()
 
@@ -165,9 +169,12 @@ def main() -> int:
             time.sleep(0.05)
             waiting += crew.look()
             bar.update(options.count - sum(map(len, waiting)) - crew_left(crew) - bar.n)
+        told = Path(name) / "findings.jsonl"
+        findings = crew.findings
+        if told.exists():
+            findings += [(at, text) for at, text in map(json.loads, told.read_text().splitlines())]
         reports = [json.loads(path.read_text()) for path in sorted(Path(name).glob("*.json"))]
     seconds = time.monotonic() - begun
-    findings = crew.findings + [(i, text) for one in reports for i, text in one["findings"]]
     verdicts: Counter[str] = sum((Counter(one["verdicts"]) for one in reports), Counter())
     slowest, which = max(one["slowest"] for one in reports)
     print(

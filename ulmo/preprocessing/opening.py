@@ -152,7 +152,7 @@ def _plan_wav(file: BinaryIO, signature: Signature) -> Plan:
     if layout.subtype is None:
         return _plan_blocks(layout, plan, wrong=wrong)
     frames = layout.frames_in(held)
-    if wrong:
+    if wrong and not layout.wrapped_bytes:
         frames = layout.frames_in(_without_nuls(file, layout.data_offset, held))
     if not frames:
         detail = "nothing but NULs follows the header" if held else "a header but no samples"
