@@ -1,15 +1,16 @@
 """What mutants are made of: small files of every kind that is read, and of some that are not."""
 
 import io
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 import soundfile
 
 from tests.oracles import chunk, wav_bytes
 
 MALFORMED = Path(__file__).parents[3] / "shared" / "malformed"
+SCIPY = Path(scipy.io.__file__).parent / "tests" / "data"
 MOST = 1 << 13
 KINDS = [
     ("WAV", "PCM_U8"),
@@ -49,9 +50,10 @@ def own_seeds() -> list[bytes]:
 
 def all_seeds() -> list[bytes]:
     """Ours, SciPy's where it ships them, and those of ../shared/malformed where it is there."""
-    spec = find_spec("scipy.io")
-    folders = [MALFORMED]
-    if spec is not None and spec.origin is not None:
-        folders.append(Path(spec.origin).parent / "tests" / "data")
-    paths = sorted(path for folder in folders for path in folder.rglob("*.wav") if path.is_file())
+    paths = [
+        path
+        for folder in (MALFORMED, SCIPY)
+        for path in sorted(folder.rglob("*.wav"))
+        if path.is_file()
+    ]
     return own_seeds() + [path.read_bytes()[:MOST] for path in paths]

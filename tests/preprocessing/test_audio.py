@@ -85,6 +85,18 @@ class TestFormats:
         samples, _ = read(write(tmp_path / "x.wav", content))
         np.testing.assert_array_equal(samples[:, 0], NOISE)
 
+    @pytest.mark.parametrize("above", [0, 8])
+    def test_24_bits_in_four_bytes(self, tmp_path, above):
+        """In the lower three, as arecord writes S24_LE, or in the upper three."""
+        _, expected = pcm(NOISE[:600], 24)
+        numbers = (expected.astype(np.float64) * (1 << 23)).astype("<i4") << above
+        content = bytearray(wav_bytes(numbers.tobytes(), sample_rate=RATE, bits=24))
+        content[32] = 4  # block_align
+        samples, recording = read(write(tmp_path / "x.wav", bytes(content)))
+        np.testing.assert_array_equal(samples[:, 0], expected)
+        assert recording.verdict == ("ok", None)
+        assert (recording.frames_read, recording.frames_declared) == (600, 600)
+
     @pytest.mark.parametrize(
         ("suffix", "subtype", "bits"),
         [

@@ -49,6 +49,8 @@ class PrepSummary(NamedTuple):
     """Path, reason code and detail of each."""
     reused: bool
     """True where everything was there already."""
+    untimed: int
+    """Recordings whose names the user's --timestamp-pattern does not fit; 0 without one."""
 
 
 def prepare(
@@ -77,7 +79,7 @@ def prepare(
     manifest = _claim(out_dir, settings, augment, clock, files)
     if manifest.complete and _is_whole(out_dir):
         _tidy(out_dir)
-        return _summary(out_dir, reused=True)
+        return _summary(out_dir, clock, reused=True)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
         folder.mkdir(exist_ok=True)
     advance = progress(sum(file.size for file in files)) if progress else _silent
@@ -93,7 +95,7 @@ def prepare(
     complete = merge(out_dir, manifest, jobs)
     write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
     _tidy(out_dir)
-    return _summary(out_dir, reused=False)
+    return _summary(out_dir, clock, reused=False)
 
 
 def plan_jobs(
@@ -212,7 +214,7 @@ def _tidy(out_dir: Path) -> None:
             path.unlink()
 
 
-def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
+def _summary(out_dir: Path, clock: ClockSettings, *, reused: bool) -> PrepSummary:
     rows = pq.read_table(out_dir / "recordings.parquet")
     refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
     statuses = pc.value_counts(rows["status"]).to_pylist()
@@ -224,6 +226,9 @@ def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
         statuses={count["values"]: count["counts"] for count in statuses},
         refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
         reused=reused,
+        untimed=pc.sum(pc.not_equal(pc.fill_null(rows["start_source"], ""), "pattern")).as_py()
+        if clock.timestamp_pattern
+        else 0,
     )
 
 

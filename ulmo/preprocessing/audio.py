@@ -67,6 +67,7 @@ class Recording:
         """Frames by the header, true or not; None where it does not say."""
         if plan.frames is not None:
             self.frames = min(self.frames, plan.frames)
+        self._gain = plan.bare.gain if plan.bare is not None else 1
         self._cause = plan.cause
         self._not_there = plan.missing
         if not plan.by_layout:
@@ -151,6 +152,8 @@ class Recording:
         while left > 0:
             wanted = min(length, left)
             block = _read(sound, wanted)
+            if self._gain != 1:
+                block *= np.float32(self._gain)
             left -= len(block)
             self.frames_read += len(block)
             if self.heard:

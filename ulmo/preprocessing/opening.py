@@ -26,7 +26,7 @@ UNKNOWN_FRAMES = 1 << 53
 """libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
 NUL_TAIL = 512
 """Bytes of NULs, a sector of a disk, from which on they are a place that was never written to."""
-NUL_BLOCK = 1 << 20
+NUL_BLOCK = LOOKED_AT = 1 << 20
 SYSTEM_ERROR = 2
 """libsndfile's code for what the system, not the file, is to blame for."""
 
@@ -38,6 +38,8 @@ class Bare(NamedTuple):
     size: int
     """Bytes, a multiple of a frame's."""
     layout: WavLayout
+    gain: int = 1
+    """256 where samples of 32 bits have nothing but a sign in their highest 8."""
 
 
 class Plan(NamedTuple):
@@ -157,7 +159,8 @@ def _plan_wav(file: BinaryIO, signature: Signature) -> Plan:
     if not frames:
         detail = "nothing but NULs follows the header" if held else "a header but no samples"
         raise RefusedError("no_samples", detail, **facts)
-    bare = Bare(layout.data_offset, frames * layout.frame_bytes, layout)
+    size = frames * layout.frame_bytes
+    bare = Bare(layout.data_offset, size, layout, _gain(file, layout, size))
     plan = plan._replace(missing=promised - frames, by_layout=True)
     if wrong:
         detail = "the sizes in the header are wrong: read by the file's length"
@@ -170,6 +173,8 @@ def _plan_wav(file: BinaryIO, signature: Signature) -> Plan:
     elif plan.missing:
         detail = f"{plan.missing} frames lie in another chunk of data, and are not read"
         plan = plan._replace(cause="more_data", detail=detail)
+    if layout.is_wide:
+        return plan._replace(bare=bare)
     return plan if _agrees(file, layout, frames) else _mended(plan, bare)
 
 
@@ -214,6 +219,19 @@ def _agrees(file: BinaryIO, layout: WavLayout, frames: int) -> bool:
     except soundfile.LibsndfileError:
         return False
     return bool(seen == (frames, layout.channels, layout.sample_rate, layout.subtype))
+
+
+def _gain(file: BinaryIO, layout: WavLayout, size: int) -> int:
+    """Of 24 bits in four bytes: 256 where the lowest byte is used, as in the upper three it is not.
+
+    libsndfile guesses, and takes sound of few samples for another's.
+    """
+    if not layout.is_wide:
+        return 1
+    file.seek(layout.data_offset)
+    start = file.read(min(size, LOOKED_AT))
+    lowest = start[::4] if layout.byte_order == "little" else start[3::4]
+    return 256 if any(lowest) else 1
 
 
 def _without_nuls(file: BinaryIO, offset: int, size: int) -> int:

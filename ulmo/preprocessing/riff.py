@@ -98,10 +98,15 @@ class WavLayout(NamedTuple):
         return self.declared_bytes > self.physical_bytes and not self.bytes_missing
 
     @property
+    def is_wide(self) -> bool:
+        """True of 24 bits in four bytes: arecord's S24_LE has them in the lower three."""
+        pcm = self.format_tag == PCM and self.bits == 24
+        return pcm and 0 < self.block_align == 4 * self.channels
+
+    @property
     def sample_bytes(self) -> int:
-        """Bytes of one sample; 24 bits may lie in four."""
-        wide = self.bits == 24 and self.block_align == 4 * self.channels
-        return 4 if wide else -(-self.bits // 8)
+        """Bytes of one sample."""
+        return 4 if self.is_wide else -(-self.bits // 8)
 
     @property
     def frame_bytes(self) -> int:
