@@ -139,6 +139,12 @@ def prep_summary(summary: "PrepSummary") -> str:
     if hidden:
         rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
         lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    if summary.rewritten:
+        lines.append(
+            f"rewritten   {len(summary.rewritten)} recordings since (such as "
+            f"{_shown(summary.rewritten[0])}): if in more than their time, delete the folder "
+            "and prepare it again"
+        )
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
     lines.append(f"output      {summary.out_dir}")
     if summary.tiles:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,3 +66,9 @@ def test_the_order_is_that_of_the_table():
 def test_it_does_not_matter_where_the_blocks_are_cut(cuts, values):
     samples = np.array(values, np.float32).reshape(20, 2)
     assert flags(samples, [cut // 2 for cut in cuts]) == flags(samples)
+
+
+def test_the_page_has_every_flag():
+    page = (Path(__file__).parents[2] / "docs" / "preparing.md").read_text()
+    for flag, meaning in FLAGS.items():
+        assert f"| `{flag}` | {meaning} |" in page

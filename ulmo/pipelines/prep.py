@@ -51,6 +51,8 @@ class PrepSummary(NamedTuple):
     """True where everything was there already."""
     untimed: int
     """Recordings whose names the user's --timestamp-pattern does not fit; 0 without one."""
+    rewritten: tuple[str, ...] = ()
+    """Recordings that were written to after the output was complete, at neither end."""
 
 
 def prepare(
@@ -79,7 +81,9 @@ def prepare(
     manifest = _claim(out_dir, settings, augment, clock, files)
     if manifest.complete and _is_whole(out_dir):
         _tidy(out_dir)
-        return _summary(out_dir, clock, reused=True)
+        done = (out_dir / "prep.json").stat().st_mtime_ns
+        newer = tuple(portable(file.path) for file in files if file.mtime_ns > done)
+        return _summary(out_dir, clock, reused=True)._replace(rewritten=newer)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
         folder.mkdir(exist_ok=True)
     advance = progress(sum(file.size for file in files)) if progress else _silent
