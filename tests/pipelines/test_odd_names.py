@@ -10,6 +10,7 @@ import pytest
 from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
+from tests.preprocessing.test_find import locked
 from ulmo.pipelines.inputs import portable
 from ulmo.pipelines.prep import prepare
 
@@ -92,6 +93,25 @@ def test_loops_pipes_and_dead_links_are_rows_and_nobody_waits(tmp_path):
         "nowhere.wav": ("refused", "unreadable"),
         "pipe.wav": ("refused", "unreadable"),
         "twice.wav": ("ok", None),
+    }
+
+
+@pytest.mark.parametrize("command", ["prep", "tokenize"])
+def test_a_folder_that_cannot_be_looked_into_is_a_row(command, tmp_path, monkeypatch, tokenizer_of):
+    folder, out = tmp_path / "audio", tmp_path / "out"
+    for name in ("in/x.wav", "in.wav", "y.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(wav())
+    locked(folder / "in", monkeypatch)
+    if command == "prep":
+        prepare(folder, out, TINY)
+    else:
+        tokenize(tokenizer_of(), folder, out=out)
+    found = {row["path"]: (row["status"], row["reason"]) for row in rows_of(out)}
+    assert found == {
+        "in": ("refused", "unreadable"),
+        "in.wav": ("ok", None),
+        "y.wav": ("ok", None),
     }
 
 

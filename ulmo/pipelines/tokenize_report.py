@@ -19,8 +19,9 @@ from ulmo.pipelines.inputs import input_file, portable
 from ulmo.pipelines.tokenize_job import How, Maker, Tokenized
 from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
-from ulmo.preprocessing.audio import MAX_CHANNELS, Verdict
+from ulmo.preprocessing.audio import Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
+from ulmo.preprocessing.opening import MAX_CHANNELS
 from ulmo.preprocessing.store import RECORDING_FIELDS, write_table
 
 REPORT = "recordings.parquet"

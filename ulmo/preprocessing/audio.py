@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from ulmo.config import UserError
 from ulmo.preprocessing.opening import (
-    MAX_CHANNELS as MAX_CHANNELS,
-)
-from ulmo.preprocessing.opening import (
     RATES,
     UNKNOWN_FRAMES,
     Opened,
