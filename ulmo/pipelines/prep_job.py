@@ -5,8 +5,8 @@ While the disk takes what one job has made, the next one is computed.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,18 +124,18 @@ def _prepare_recording(
     job: Job, file: InputFile, frontend: FrontEnd, tiles: _Counted, way: Way
 ) -> Row:
     """Write one recording's tiles and their views; its own row is returned."""
-    path = file.path
-    with open_recording(job.audio_dir / path) as recording:
-        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
-            raise RefusedError("changed", "it is another than when the job was planned")
-        channels = channel_list(job.settings.channels, recording.channels)
-    passes = len(channels) * (2 if job.settings.normalization == "recording" else 1)
-    for channel in channels:
-        with open_recording(job.audio_dir / path) as recording:
+    with _open(job, file) as recording:
+        first, *others = channel_list(job.settings.channels, recording.channels)
+        twice = job.settings.normalization == "recording"
+        passes = (1 + len(others)) * (2 if twice else 1)
+        way.follow(recording, passes)
+        plain = _write_tiles(job, recording, first, frontend, tiles)
+    _write_views(job, file, first, plain, tiles)
+    for channel in others:
+        with _open(job, file) as recording:
             way.follow(recording, passes)
             plain = _write_tiles(job, recording, channel, frontend, tiles)
-        for view in range(1, job.augment.views):
-            _write_view(job, path, channel, view, plain, tiles)
+        _write_views(job, file, channel, plain, tiles)
     if not tiles.count:
         raise RefusedError(
             "too_short",
@@ -144,6 +144,15 @@ def _prepare_recording(
             missing=recording.frames_promised,
         )
     return _row(recording, job.settings)
+
+
+@contextmanager
+def _open(job: Job, file: InputFile) -> Iterator[Recording]:
+    """Open a recording, unless it is another by now than the one that its row will tell of."""
+    with open_recording(job.audio_dir / file.path) as recording:
+        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
+            raise RefusedError("changed", "it is another than when the job was planned")
+        yield recording
 
 
 class Plain(NamedTuple):
@@ -181,14 +190,22 @@ def _write_tiles(
     return Plain(starts, constants, meter.level)
 
 
+def _write_views(
+    job: Job, file: InputFile, channel: int | None, plain: Plain, tiles: _Counted
+) -> None:
+    """Write all views of a channel but the tiles themselves."""
+    for view in range(1, job.augment.views):
+        _write_view(job, file, channel, view, plain, tiles)
+
+
 def _write_view(
-    job: Job, path: Path, channel: int | None, view: int, plain: Plain, tiles: _Counted
+    job: Job, file: InputFile, channel: int | None, view: int, plain: Plain, tiles: _Counted
 ) -> None:
     """Write one view of each tile of a channel."""
     settings, augment = job.settings, job.augment
-    rng = generator(augment, portable(path), 0 if channel is None else channel + 1, view)
+    rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
     drawn = draw_view(settings, augment, rng)
-    with open_recording(job.audio_dir / path) as recording:
+    with _open(job, file) as recording:
         seen = view_tiles(
             partial(read_channel, recording, channel),
             drawn,

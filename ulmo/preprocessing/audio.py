@@ -40,8 +40,8 @@ Samples: TypeAlias = NDArray[np.float32]
 class Recording:
     """An open recording: its true sizes, and its samples in blocks.
 
-    The file is opened anew for each run of `blocks`: a decoder that has failed is of no more
-    use. `frames` is 0 where the header does not say. `verdict`, `detail`, `frames_read`,
+    The file is opened anew for each run of `blocks` but the first: a decoder that has failed is of
+    no more use. `frames` is 0 where the header does not say. `verdict`, `detail`, `frames_read`,
     `frames_missing`, `flags` and `peak` speak of the last run of `blocks`, and are final once
     that has run out.
     """
@@ -51,11 +51,12 @@ class Recording:
         self._plan = plan
         self.heard: Callable[[int], None] | None = None
         """Called with the frames of each block as it is read."""
-        sound = open_anew().sound
-        check_opened(sound, plan)
-        self.sample_rate: int = sound.samplerate
-        self.channels: int = sound.channels
-        self.frames: int = sound.frames if sound.frames < UNKNOWN_FRAMES else 0
+        self._opened: Opened | None = None
+        shape = plan.shape
+        if shape is None:
+            self._opened = open_anew()
+            shape = check_opened(self._opened.sound, plan)
+        self.sample_rate, self.channels, self.frames = shape
         self.kind = plan.kind
         """wav, flac, ogg, ...: see kinds.MAGIC."""
         self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns
@@ -67,7 +68,7 @@ class Recording:
         self._gain = plan.bare.gain if plan.bare is not None else 1
         self._cause = plan.cause
         self._not_there = plan.missing
-        if not plan.by_layout:
+        if plan.shape is None:
             self._compare()
         self._begin()
 
@@ -140,7 +141,8 @@ class Recording:
         """
         self._begin()
         with refusing():
-            file, sound = self._open()
+            file, sound = self._opened or self._open()
+            self._opened = None
             if start:
                 sound.seek(start)
         expected = frames is None and self.frames > 0

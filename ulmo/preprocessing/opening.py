@@ -42,6 +42,14 @@ class Bare(NamedTuple):
     """256 where samples of 32 bits have nothing but a sign in their highest 8."""
 
 
+class Shape(NamedTuple):
+    """Of the samples that are read."""
+
+    sample_rate: int
+    channels: int
+    frames: int
+
+
 class Plan(NamedTuple):
     """How a file is to be read, and what its header promises."""
 
@@ -55,8 +63,8 @@ class Plan(NamedTuple):
     """Frames that the header promises, or that the file holds, and that are not read."""
     frames: int | None = None
     """Frames in whole blocks of coded samples; None of other samples."""
-    by_layout: bool = False
-    """True where the header and the file's length tell the frames, and libsndfile agrees."""
+    shape: Shape | None = None
+    """Of samples of a fixed width, which header and length tell; else libsndfile does."""
     cause: str | None = None
     """Reason code of what is wrong with the header; None where nothing is."""
     detail: str | None = None
@@ -161,7 +169,8 @@ def _plan_wav(file: BinaryIO, signature: Signature) -> Plan:
         raise RefusedError("no_samples", detail, **facts)
     size = frames * layout.frame_bytes
     bare = Bare(layout.data_offset, size, layout, _gain(file, layout, size))
-    plan = plan._replace(missing=promised - frames, by_layout=True)
+    shape = Shape(layout.sample_rate, layout.channels, frames)
+    plan = plan._replace(missing=promised - frames, shape=shape)
     if wrong:
         detail = "the sizes in the header are wrong: read by the file's length"
         if plan.missing:
@@ -261,17 +270,18 @@ def check_shape(
         raise RefusedError("bad_channels", f"{channels} channels are not supported", **known)
 
 
-def check_opened(sound: soundfile.SoundFile, plan: Plan) -> None:
-    """RefusedError for what libsndfile has opened, but which is not to be read."""
+def check_opened(sound: soundfile.SoundFile, plan: Plan) -> Shape:
+    """What libsndfile has opened; RefusedError where it is not to be read. 0 frames: not known."""
     frames = sound.frames if sound.frames < UNKNOWN_FRAMES else 0
     missing = max(plan.declared or 0, frames)
     check_shape(sound.samplerate, sound.channels, declared=plan.declared, missing=missing)
-    if sound.subtype not in SUBTYPES and plan.bare is None:
+    if sound.subtype not in SUBTYPES:
         detail = f"samples of the kind {sound.subtype} are not read"
         raise RefusedError("unsupported_coding", detail, declared=plan.declared, missing=missing)
     if sound.frames <= 0:
         detail = "the file has a header but no samples"
         raise RefusedError("no_samples", detail, declared=plan.declared, missing=missing)
+    return Shape(sound.samplerate, sound.channels, frames)
 
 
 class _Stretch(io.RawIOBase):
