@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("preprocessing/audio.py", "preprocessing/opening.py", "pipelines/prep_job.py")
+SOURCES = [f"preprocessing/{name}.py" for name in ("audio", "opening", "plan", "wav")]
+SOURCES += ["pipelines/prep_job.py", "pipelines/tokenize_job.py"]
 
 
 def reasons():

@@ -21,7 +21,7 @@ from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
 from ulmo.preprocessing.audio import Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
-from ulmo.preprocessing.opening import MAX_CHANNELS
+from ulmo.preprocessing.plan import MAX_CHANNELS
 from ulmo.preprocessing.store import RECORDING_FIELDS, write_table
 
 REPORT = "recordings.parquet"

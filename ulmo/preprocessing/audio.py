@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from ulmo.config import UserError
 from ulmo.preprocessing.opening import (
-    RATES,
     UNKNOWN_FRAMES,
     Opened,
-    Plan,
     check_opened,
     check_same,
     examine,
     open_sound,
     refusing,
 )
+from ulmo.preprocessing.plan import RATES, Plan
 from ulmo.preprocessing.quality import Quality
 from ulmo.preprocessing.refusal import RefusedError as RefusedError
 from ulmo.preprocessing.refusal import Verdict as Verdict
