@@ -47,7 +47,7 @@ def faulty(path):
     if kind == 2:
         time.sleep(1000)
     if kind == 3:
-        end = time.process_time() + 0.4
+        end = time.process_time() + 0.1
         while time.process_time() < end:
             pass
     if kind == 4:
@@ -61,7 +61,8 @@ def mutant(seeds, seed, index):
 def reader_index():
     return count[0]
 
-reader.HANG_SECONDS = 3
+reader.HANG_SECONDS, reader.MOST_SECONDS = 5, 0.05
+reader.all_seeds = list
 reader.read, reader.mutant = faulty, mutant
 sys.argv = ["reader", "--count", "6"]
 sys.exit(reader.main())
@@ -76,7 +77,7 @@ def test_the_harness_finds_a_crash_an_exception_a_hang_a_slow_one_and_a_hungry_o
         (0, "the reader died or hung: -6"),
         (1, r"(.*\n)+ValueError: an error of the reader's own"),
         (2, "the reader died or hung: -9"),
-        (3, "took 4"),
+        (3, "took 1"),
         (4, r"(.*\n)+MemoryError"),
     ):
         assert re.search(rf"^mutant {number}: {text}", done.stderr, re.MULTILINE), done.stderr

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.oracles import wav_bytes
+from ulmo.preprocessing.audio import open_recording
 from ulmo.preprocessing.containers import HEADERS, declared_frames, ogg_has_end
 from ulmo.preprocessing.kinds import kind_of, mpeg_frame_bytes
 
@@ -41,10 +42,16 @@ def test_each_kind_is_told(kind):
         assert kind_of(io.BytesIO(b"\0" + content)) is None
 
 
-def test_an_mp3_behind_its_tag():
+@pytest.mark.parametrize("kind", ["mp3", "flac"])
+def test_sound_behind_a_tag(kind, tmp_path):
     tag = b"ID3\x04\0\0" + bytes([0, 0, 2, 1]) + bytes(257)
-    assert kind_of(io.BytesIO(tag + written(*KINDS["mp3"]))) == "mp3"
+    content = tag + written(*KINDS[kind])
+    assert kind_of(io.BytesIO(content)) == kind
     assert kind_of(io.BytesIO(tag + b"no sound")) is None
+    (tmp_path / "x").write_bytes(content)
+    with open_recording(tmp_path / "x") as recording:
+        assert sum(map(len, recording.blocks())) == recording.frames_declared >= 8000
+        assert recording.verdict == ("ok", None)
 
 
 @pytest.mark.parametrize(

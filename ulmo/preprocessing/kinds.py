@@ -48,7 +48,7 @@ def kind_of(file: BinaryIO) -> str | None:
     """wav, w64, flac, ogg, aiff, caf, au or mp3; None for anything else.
 
     MPEG audio has no magic bytes but eleven bits: two frames in a row must be there, behind an
-    ID3 tag if there is one.
+    ID3 tag if there is one; FLAC may have such a tag, too.
     """
     file.seek(0)
     head = file.read(HEAD_BYTES)
@@ -57,7 +57,10 @@ def kind_of(file: BinaryIO) -> str | None:
             return kind
     start = _behind_id3(head)
     file.seek(start)
-    length = mpeg_frame_bytes(file.read(4))
+    first_bytes = file.read(4)
+    if first_bytes == b"fLaC":
+        return "flac"
+    length = mpeg_frame_bytes(first_bytes)
     file.seek(start + length)
     return "mp3" if length and mpeg_frame_bytes(file.read(4)) else None
 
