@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .peers
 AUDIO ?= data_samples
+FUZZ ?= 1000000
 PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint bench peers clean
+.PHONY: demo test lint bench fuzz peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -27,6 +28,10 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.prep
 	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON)
 	$(BIN)/python -m benchmarks.train $(AUDIO) --peers-python $(PEERS_PYTHON)
+
+# So many mutants through the reader of recordings; the bounded run is one of the tests.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.reader --count $(FUZZ) --workers 2
 
 # What benchmarks.tokenize and benchmarks.train are measured against, in a place of its own. moshi and snac come without
 # what they ask for: Mimi needs little of it, and an older torch, NumPy and huggingface-hub.

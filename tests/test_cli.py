@@ -411,6 +411,26 @@ class TestTokenize:
         assert result.exit_code == cli.SOME_REFUSED
         assert "one.wav: refused: too_short" in result.stderr
 
+    def test_a_pattern_that_fits_no_name_is_told_once(self, bundle, tmp_path):
+        for name in ("x230501.wav", "y.wav", "z.wav"):
+            soundfile.write(tmp_path / name, sound(RATE), RATE)
+        pattern = ("--timestamp-pattern", "x%y%m%d")
+        line = "clock       2 of 3 names do not fit --timestamp-pattern: header or usual name tells"
+        result = run(cli.tokenize, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
+        assert (result.exit_code, result.stderr.count(line)) == (0, 1)
+        fits = run(cli.tokenize, tmp_path / "x230501.wav", *bundle, *pattern)
+        assert "clock" not in fits.stdout + fits.stderr
+        prepared = run(cli.prep, tmp_path, tmp_path / "tiles", *TINY, *pattern)
+        assert prepared.stdout.count(line) == 1
+        assert "clock" not in run(cli.prep, tmp_path, tmp_path / "plain", *TINY).stdout
+
+    def test_a_name_of_two_lines_is_told_on_one(self, bundle, tmp_path):
+        (tmp_path / "a\nb\x1b[31m.wav").write_bytes(b"")
+        prepared = run(cli.prep, tmp_path, tmp_path / "tiles", *TINY)
+        assert r"refused     a\nb\x1b[31m.wav: empty_file" in prepared.stdout
+        result = run(cli.tokenize, tmp_path / "a\nb\x1b[31m.wav", *bundle)
+        assert r"a\nb\x1b[31m.wav: refused: empty_file" in result.stderr
+
     def test_a_name_that_is_no_utf8_is_told(self, bundle, tmp_path):
         path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.wav"))
         with path.open("wb") as file:

@@ -365,7 +365,13 @@ def tokenize(
     from ulmo.pipelines import tokenize as pipeline
     from ulmo.pipelines.tokenize_job import How
     from ulmo.pipelines.tokenize_plan import choose_output
-    from ulmo.report import TokenizeProgress, timeline_line, tokenize_summary, tokenized_line
+    from ulmo.report import (
+        TokenizeProgress,
+        timeline_line,
+        tokenize_summary,
+        tokenized_line,
+        untimed_line,
+    )
     from ulmo.tokenizer import load_tokenizer
 
     out = choose_output(out, out_dir, flags["file_format"])
@@ -403,6 +409,9 @@ def tokenize(
         click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
     if joined:
         click.echo(timeline_line(joined))
+    untimed = sum(not result.start or result.start.source != "pattern" for result in results)
+    if clock.timestamp_pattern and untimed:
+        click.echo(untimed_line(untimed, len(results)), err=True)
     sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
 
 

@@ -418,20 +418,43 @@ S = TypeVar("S", bound=Settings)
 
 
 def read_json(
-    path: Path, settings: type[S], *, newest: int, remedy: str, most: int | None = None
+    path: Path,
+    settings: type[S],
+    *,
+    newest: int,
+    remedy: str,
+    most: int | None = None,
+    oldest: int = 1,
+    outdated: str = "train again",
 ) -> S:
     """What a JSON file of ours says, and believe nothing of it.
 
-    `newest` is the schema version that this ulmo knows, `remedy` what to do about a damaged file,
-    `most` how many bytes it may have, if not MAX_JSON_BYTES. Raises UserError with one line.
+    `newest` is the schema version that this ulmo knows, `oldest` the first that it still reads,
+    `remedy` what to do about a damaged file, `outdated` about one that is older, `most` how many
+    bytes it may have, if not MAX_JSON_BYTES. Raises UserError with one line.
     """
     if path.stat().st_size > (most or MAX_JSON_BYTES):
         raise UserError(f"{path} is too large to be ours")
-    return parse_json(path.read_bytes(), path, settings, newest=newest, remedy=remedy)
+    return parse_json(
+        path.read_bytes(),
+        path,
+        settings,
+        newest=newest,
+        oldest=oldest,
+        remedy=remedy,
+        outdated=outdated,
+    )
 
 
 def parse_json(
-    content: bytes, path: Path, settings: type[S], *, newest: int, remedy: str, oldest: int = 1
+    content: bytes,
+    path: Path,
+    settings: type[S],
+    *,
+    newest: int,
+    remedy: str,
+    oldest: int = 1,
+    outdated: str = "train again",
 ) -> S:
     """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type.
 
@@ -448,7 +471,7 @@ def parse_json(
             f"{path} was written by a newer ulmo (schema {_clipped(version)}): upgrade ulmo"
         )
     if type(version) is int and 1 <= version < oldest:
-        raise UserError(f"{path} was written by an older ulmo (schema {version}): train again")
+        raise UserError(f"{path} was written by an older ulmo (schema {version}): {outdated}")
     try:
         return settings.model_validate_json(text, strict=True)
     except ValidationError as error:

@@ -134,15 +134,30 @@ def prep_summary(summary: "PrepSummary") -> str:
     lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
     lines.append(f"tiles       {summary.tiles}")
     for path, reason, detail in summary.refused[:SHOWN_REFUSALS]:
-        lines.append(f"refused     {path}: {reason} ({detail})")
+        lines.append(f"refused     {_shown(path)}: {reason} ({detail})")
     hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
     if hidden:
         rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
         lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    if summary.rewritten:
+        lines.append(
+            f"rewritten   {len(summary.rewritten)} recordings since (such as "
+            f"{_shown(summary.rewritten[0])}): if in more than their time, delete the folder "
+            "and prepare it again"
+        )
+    lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
     lines.append(f"output      {summary.out_dir}")
     if summary.tiles:
         lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")
     return "\n".join(lines)
+
+
+def untimed_line(untimed: int, recordings: int) -> str:
+    """Names that the user's pattern does not fit: once, in place of silence."""
+    return (
+        f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
+        "header or usual name tells when they began, if anything does"
+    )
 
 
 def train_summary(summary: "TrainSummary") -> str:
@@ -229,7 +244,12 @@ def converted_line(result: "Converted") -> str:
 
 def _text(path: Path) -> str:
     r"""A path as every terminal takes it; bytes that are no UTF-8 as \xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _shown(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def _shown(text: str) -> str:
+    r"""A text on one line: what moves the cursor as \n, \x1b, ..."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _in_db(error: float) -> str:

@@ -192,9 +192,9 @@ class TestPlan:
             monkeypatch.setattr(prep, "JOB_FILES", files)
             monkeypatch.setattr(prep, "JOB_BYTES", size)
             planned = self.plan(audio)
-            assert [path for job in planned for path in job.paths] == names
+            assert [path for job in planned for path in (file.path for file in job.files)] == names
             assert [job.index for job in planned] == list(range(jobs))
-            assert max(len(job.paths) for job in planned) <= files
+            assert max(len(job.files) for job in planned) <= files
 
     def test_a_jobs_key_tells_what_decides_over_its_shards(self, audio, small_jobs):
         first, *rest = self.plan(audio)

@@ -18,6 +18,7 @@ from tests.pipelines.recordings import (
 from ulmo.config import JobError, UserError
 from ulmo.pipelines import prep, prep_job
 from ulmo.pipelines.prep import prepare
+from ulmo.report import prep_summary
 
 
 def die(_):
@@ -204,6 +205,17 @@ class TestAgain:
         again = prepare(audio, out, TINY)
         assert again == first._replace(reused=True)
         assert {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))} == before
+
+    def test_a_recording_that_was_written_to_since_is_told(self, audio, tmp_path):
+        """Neither its size nor its ends say so: it may have been copied, or edited."""
+        out = tmp_path / "out"
+        assert prepare(audio, out, TINY).rewritten == ()
+        assert prepare(audio, out, TINY).rewritten == ()
+        later = (out / "prep.json").stat().st_mtime_ns + 1
+        os.utime(audio / "c.wav", ns=(later, later))
+        summary = prepare(audio, out, TINY)
+        assert (summary.reused, summary.rewritten) == (True, ("c.wav",))
+        assert "rewritten   1 recordings since (such as c.wav)" in prep_summary(summary)
 
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]

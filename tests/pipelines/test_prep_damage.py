@@ -24,7 +24,7 @@ def test_each_file_has_its_status_and_the_rest_is_done(damaged, tmp_path):
         "x/header.wav": ("refused", "no_samples", 0, 0, 0),
         "x/nan.wav": ("repaired", "non_finite", 2000, 0, 1),
         "x/nowhere.wav": ("refused", "unreadable", 0, 0, 0),
-        "x/short.wav": ("refused", "too_short", 0, 0, 0),
+        "x/short.wav": ("refused", "too_short", 0, 1, 0),
         "x/text.wav": ("refused", "not_audio", 0, 0, 0),
         "x/truncated.wav": ("partial", "truncated", 1500, 500, 1),
         "x/zeros.wav": ("ok", None, 2000, 0, 1),

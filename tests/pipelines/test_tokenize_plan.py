@@ -172,7 +172,7 @@ class TestFolders:
         (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
         os.mkfifo(tmp_path / "in" / "pipe.wav")
         plan = plan_outputs([tmp_path / "in"], tmp_path / "out", "npy")
-        assert names_of(plan) == ["folder.wav/x.wav", "loop.wav", "none.wav"]
+        assert names_of(plan) == ["folder.wav/x.wav", "loop.wav", "none.wav", "pipe.wav"]
 
     def test_a_folder_without_recordings_is_refused(self, make, tmp_path):
         make("in/notes.txt")

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from ulmo.preprocessing.audio import (
     MAX_AMPLITUDE,
     RefusedError,
     channel_list,
-    find_recordings,
     open_recording,
     pick_channel,
     read_channel,
@@ -86,6 +84,18 @@ class TestFormats:
         content = wav_bytes(NOISE.astype(kind).tobytes(), sample_rate=RATE, bits=bits, tag=3)
         samples, _ = read(write(tmp_path / "x.wav", content))
         np.testing.assert_array_equal(samples[:, 0], NOISE)
+
+    @pytest.mark.parametrize("above", [0, 8])
+    def test_24_bits_in_four_bytes(self, tmp_path, above):
+        """In the lower three, as arecord writes S24_LE, or in the upper three."""
+        _, expected = pcm(NOISE[:600], 24)
+        numbers = (expected.astype(np.float64) * (1 << 23)).astype("<i4") << above
+        content = bytearray(wav_bytes(numbers.tobytes(), sample_rate=RATE, bits=24))
+        content[32] = 4  # block_align
+        samples, recording = read(write(tmp_path / "x.wav", bytes(content)))
+        np.testing.assert_array_equal(samples[:, 0], expected)
+        assert recording.verdict == ("ok", None)
+        assert (recording.frames_read, recording.frames_declared) == (600, 600)
 
     @pytest.mark.parametrize(
         ("suffix", "subtype", "bits"),
@@ -409,54 +419,50 @@ class TestResample:
         assert sum(len(block) for block in resample([], 44100, RATE)) == 0
 
 
-class TestFind:
-    def make(self, folder, *names):
-        for name in names:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+class TestOver4GiB:
+    """Sparse files: nothing of them is read but what is asked for."""
 
-    def found(self, folder, **options):
-        return [path.as_posix() for path in find_recordings(folder, **options)]
+    BYTES = (1 << 32) + 4_000_000
 
-    def test_by_suffix_in_the_order_of_their_bytes(self, tmp_path):
-        self.make(
-            tmp_path, "b.wav", "a/z.flac", "a.WAV", "a/b/c.Mp3", "B.ogg", "a/ä.wav", "Z/x.aif"
-        )
-        self.make(tmp_path, "a.txt", "wav", ".wav", "a/x.wav.bak", "a/y.npy")
-        assert self.found(tmp_path) == [
-            *("B.ogg", "Z/x.aif", "a.WAV", "a/b/c.Mp3", "a/z.flac", "a/ä.wav", "b.wav")
-        ]
+    def write(self, path, data_size, after=b""):
+        header = plain_wav(NOISE[:0], data_size=data_size)
+        with path.open("wb") as file:
+            file.write(header)
+            file.seek(44 + self.BYTES - 2000)
+            file.write(pcm(NOISE[:1000], 16)[0] + after)
+        return path
 
-    def test_odd_names(self, tmp_path):
-        odd = [os.fsdecode(name) for name in (b"caf\xe9.wav", b" .wav", b"a\nb.wav", b"-x.wav")]
-        self.make(tmp_path, *odd)
-        assert sorted(map(os.fsencode, self.found(tmp_path))) == sorted(map(os.fsencode, odd))
+    @pytest.mark.parametrize("after", [b"", LIST])
+    def test_a_size_that_ran_over_is_read_to_the_last_frame(self, tmp_path, after):
+        path = self.write(tmp_path / "x.wav", self.BYTES - (1 << 32), after)
+        with open_recording(path) as recording:
+            last = np.concatenate(list(recording.blocks(recording.frames - 1000, 1000)))
+            assert recording.frames == self.BYTES // 2
+            assert recording.verdict == ("repaired", "header_sizes")
+            assert recording.frames_missing == 0
+            assert recording.frames_declared == 2_000_000
+        np.testing.assert_array_equal(last[:, 0], pcm(NOISE[:1000], 16)[1])
 
-    def test_a_name_that_is_no_text_can_be_opened(self, tmp_path):
-        path = write(tmp_path / os.fsdecode(b"caf\xe9.wav"), plain_wav())
-        assert read(path)[1].verdict == ("ok", None)
+    @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+    def test_a_crashed_recorder(self, tmp_path, size):
+        with open_recording(self.write(tmp_path / "x.wav", size)) as recording:
+            assert recording.frames == self.BYTES // 2
 
-    def test_links(self, tmp_path):
-        self.make(tmp_path, "in/a.wav", "elsewhere/b.wav")
-        (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-        (tmp_path / "in" / "folder.wav").symlink_to(tmp_path / "elsewhere")
-        (tmp_path / "in" / "file.wav").symlink_to(tmp_path / "elsewhere" / "b.wav")
-        (tmp_path / "in" / "nowhere.wav").symlink_to(tmp_path / "none")
-        (tmp_path / "in" / "self.wav").symlink_to(tmp_path / "in" / "self.wav")
-        assert self.found(tmp_path / "in") == ["a.wav", "file.wav", "nowhere.wav", "self.wav"]
-        assert refusal(tmp_path / "in" / "self.wav") == "unreadable"
 
-    def test_pipes_and_folders_are_none(self, tmp_path):
-        self.make(tmp_path, "folder.wav/a.wav")
-        os.mkfifo(tmp_path / "pipe.wav")
-        (tmp_path / "link.wav").symlink_to(tmp_path / "pipe.wav")
-        assert self.found(tmp_path) == ["folder.wav/a.wav"]
+class TestBounds:
+    def test_a_block_of_many_channels_is_no_larger_than_one_of_few(self, tmp_path):
+        data = bytes(2 * 1024 * 2000)
+        path = write(tmp_path / "x.wav", wav_bytes(data, sample_rate=RATE, channels=1024))
+        with open_recording(path) as recording:
+            shapes = [block.shape for block in recording.blocks()]
+        assert shapes == [(1024, 1024), (976, 1024)]
 
-    def test_a_folder_is_left_out(self, tmp_path):
-        self.make(tmp_path, "a.wav", "out/b.wav", "out/tiles/c.wav", "x/out/d.wav")
-        assert self.found(tmp_path, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]
-        assert self.found(tmp_path, skip=tmp_path / "x" / ".." / "out") == ["a.wav", "x/out/d.wav"]
-        assert len(self.found(tmp_path, skip=tmp_path / "none")) == 4
-        roundabout = tmp_path / "x" / ".."
-        assert self.found(roundabout, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]
+    @pytest.mark.parametrize("size", [0x7FFFFFF0, 0xFFFFFFFF, 1 << 47])
+    def test_nothing_is_allocated_from_a_header(self, tmp_path, size):
+        resource = pytest.importorskip("resource")
+        path = write(tmp_path / "x.wav", plain_wav(data_size=min(size, 0xFFFFFFFF)))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        samples, recording = read(path)
+        assert len(samples) == 1000
+        assert recording.frames_read + recording.frames_missing >= 1000
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000

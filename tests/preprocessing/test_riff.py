@@ -35,10 +35,10 @@ def layout(**changes):
     return WavLayout(**{**plain, **changes})
 
 
-def rf64_bytes(data, declared):
+def rf64_bytes(data, declared, rate=RATE):
     """An RF64 file (EBU Tech 3306): the data's size is in ds64."""
     sizes = chunk(b"ds64", struct.pack("<QQQI", 72 + len(data), declared, 0, 0))
-    fmt = fmt_chunk(sample_rate=RATE)
+    fmt = fmt_chunk(sample_rate=rate)
     return b"RF64\xff\xff\xff\xffWAVE" + sizes + fmt + chunk(b"data", data, size=0xFFFFFFFF)
 
 
@@ -170,7 +170,10 @@ def test_what_the_sizes_say(declared, physical, missing, oversized, unfinished):
         (1, 32, "PCM_32"),
         (3, 32, "FLOAT"),
         (3, 64, "DOUBLE"),
-        (1, 12, None),
+        (1, 12, "PCM_16"),
+        (1, 40, None),
+        (6, 8, "ALAW"),
+        (7, 8, "ULAW"),
         (3, 16, None),
         (0x31, 0, None),  # GSM 6.10
     ],

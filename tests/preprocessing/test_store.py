@@ -78,7 +78,7 @@ class TestGolden:
 
     def test_prep_json(self):
         values = manifest_of().model_dump(mode="json")
-        assert values["schema_version"] == 1
+        assert values["schema_version"] == 2
         assert list(values) == [
             *("schema_version", "settings", "augment", "clock", "plan", "normalization"),
             *("complete", "recordings", "tiles", "fingerprint"),
@@ -131,8 +131,10 @@ class TestGolden:
             ("sample_rate", "int32"),
             ("channels", "int32"),
             ("frames", "int64"),
+            ("frames_declared", "int64"),
             ("frames_missing", "int64"),
             ("duration_s", "double"),
+            ("flags", "list<element: string>"),
             ("bandwidth_hz", "double"),
             ("peak_db", "double"),
             ("tiles", "int32"),
@@ -243,8 +245,9 @@ def other_columns(folder):
 
 FIRST = "tiles/000000-0000.npy"
 WRONG_FOLDERS = {
-    "newer": (change(schema_version=2), "newer ulmo .*upgrade"),
-    "older": (change(schema_version=0), "damaged"),
+    "newer": (change(schema_version=3), "newer ulmo .*upgrade"),
+    "older": (change(schema_version=1), "older ulmo .*prepare the tiles again"),
+    "no version": (change(schema_version=0), "damaged"),
     "unfinished": (change(complete=False), "unfinished: run the same ulmo-prep"),
     "unknown key": (change(colour="red"), "colour"),
     "other count": (change(tiles=4), "disagree"),

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import google_crc32c
 
 from ulmo.config import UserError
-from ulmo.preprocessing.audio import find_recordings
+from ulmo.preprocessing.files import open_file, signature_of
+from ulmo.preprocessing.find import find_recordings
 
 END_BYTES = 4096
 """Bytes at either end of a file by which it is known again."""
@@ -36,16 +37,24 @@ def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:
 def input_file(audio_dir: Path, path: Path) -> InputFile:
     """A recording, by its path below a folder; one that cannot be read has nothing."""
     try:
-        status = (audio_dir / path).stat()
-        with (audio_dir / path).open("rb") as file:
+        with open_file(audio_dir / path) as file:
+            found = signature_of(file)
             ends = file.read(END_BYTES)
-            file.seek(max(status.st_size - END_BYTES, 0))
+            file.seek(max(found.size - END_BYTES, 0))
             ends += file.read(END_BYTES)
     except OSError:
         return InputFile(path, 0, 0, 0)
-    return InputFile(path, status.st_size, status.st_mtime_ns, int(google_crc32c.value(ends)))
+    return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)))
 
 
 def portable(path: Path) -> str:
-    """A path as text that every file format takes; bytes that are no UTF-8 as \\xNN."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    r"""A path as text that every file format takes, and no other path has.
+
+    Bytes that are no UTF-8 are \xNN. In such a path, and in one that has `\x` in it anyway, a
+    backslash is two.
+    """
+    name = os.fsencode(path.as_posix())
+    text = name.decode("utf-8", "backslashreplace")
+    if r"\x" not in text:
+        return text
+    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

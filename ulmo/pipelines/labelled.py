@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import UserError
-from ulmo.preprocessing.audio import RefusedError, find_recordings, read_mono
+from ulmo.preprocessing.audio import RefusedError, read_mono
+from ulmo.preprocessing.find import find_recordings
 
 Array = NDArray[np.float32]
 

@@ -49,6 +49,10 @@ class PrepSummary(NamedTuple):
     """Path, reason code and detail of each."""
     reused: bool
     """True where everything was there already."""
+    untimed: int
+    """Recordings whose names the user's --timestamp-pattern does not fit; 0 without one."""
+    rewritten: tuple[str, ...] = ()
+    """Recordings that were written to after the output was complete, at neither end."""
 
 
 def prepare(
@@ -77,7 +81,9 @@ def prepare(
     manifest = _claim(out_dir, settings, augment, clock, files)
     if manifest.complete and _is_whole(out_dir):
         _tidy(out_dir)
-        return _summary(out_dir, reused=True)
+        done = (out_dir / "prep.json").stat().st_mtime_ns
+        newer = tuple(portable(file.path) for file in files if file.mtime_ns > done)
+        return _summary(out_dir, clock, reused=True)._replace(rewritten=newer)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
         folder.mkdir(exist_ok=True)
     advance = progress(sum(file.size for file in files)) if progress else _silent
@@ -90,11 +96,10 @@ def prepare(
         together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
         for _ in pool.map(run_jobs, _batched(jobs, together)):
             pass
-    known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
-    complete = merge(out_dir, manifest, jobs, known)
+    complete = merge(out_dir, manifest, jobs)
     write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
     _tidy(out_dir)
-    return _summary(out_dir, reused=False)
+    return _summary(out_dir, clock, reused=False)
 
 
 def plan_jobs(
@@ -120,8 +125,7 @@ def plan_jobs(
             augment=manifest.augment,
             clock=manifest.clock,
             normalization=manifest.normalization,
-            paths=tuple(file.path for file in group),
-            sizes=tuple(file.size for file in group),
+            files=tuple(group),
         )
         for index, group in enumerate(groups)
     ]
@@ -172,16 +176,19 @@ def _changes(
 
 
 def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
-    """Recordings may be added to an output; those that it was made of must still be there."""
+    """Recordings may be added to an output; those that it was made of must still be there.
+
+    A refused one may be mended, or go: nothing was made of it.
+    """
     here = {portable(file.path): (file.size, file.ends) for file in files}
     try:
         columns = pq.read_table(
-            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c"]
+            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c", "status"]
         ).to_pydict()
     except (OSError, pa.ArrowException):
         return
-    for path, size, ends in zip(*columns.values(), strict=True):
-        if here.get(path) != (size, ends):
+    for path, size, ends, status in zip(*columns.values(), strict=True):
+        if status != "refused" and here.get(path) != (size, ends):
             raise UserError(
                 f"{out_dir} was made of other recordings ({path} is gone, or another now): "
                 "choose a new folder"
@@ -211,7 +218,7 @@ def _tidy(out_dir: Path) -> None:
             path.unlink()
 
 
-def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
+def _summary(out_dir: Path, clock: ClockSettings, *, reused: bool) -> PrepSummary:
     rows = pq.read_table(out_dir / "recordings.parquet")
     refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
     statuses = pc.value_counts(rows["status"]).to_pylist()
@@ -223,6 +230,9 @@ def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
         statuses={count["values"]: count["counts"] for count in statuses},
         refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
         reused=reused,
+        untimed=pc.sum(pc.not_equal(pc.fill_null(rows["start_source"], ""), "pattern")).as_py()
+        if clock.timestamp_pattern
+        else 0,
     )
 
 

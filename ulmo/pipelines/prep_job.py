@@ -4,8 +4,9 @@ While the disk takes what one job has made, the next one is computed.
 """
 
 import math
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings
-from ulmo.pipelines.inputs import portable
+from ulmo.pipelines.inputs import InputFile, input_file, portable
 from ulmo.pipelines.pool import progressed
 from ulmo.pipelines.prep_record import Job, JobRecord, Row, table_file
 from ulmo.pipelines.prep_writer import Disk, TileWriter
@@ -47,27 +48,56 @@ def run_jobs(jobs: Sequence[Job]) -> None:
                 run_job(job, disk)
 
 
+class _ChangedError(Exception):
+    """A recording was written to while it was read: the tiles that it gave are of no use."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 def run_job(job: Job, disk: Disk) -> None:
-    """Prepare a job's recordings."""
+    """Prepare a job's recordings; all anew where one changes meanwhile, and for the first time."""
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
+    changes: Counter[Path] = Counter()
+    while True:
+        ways: list[Way] = []
+        try:
+            return _try_job(job, disk, changes, ways)
+        except _ChangedError as change:
+            changes[change.path] += 1
+            for way in ways:
+                way.undo()
+
+
+def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[Way]) -> None:
+    """Prepare a job's recordings, but for those that have changed twice."""
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.clock)
     recordings = []
     with ExitStack() as opened:
         rows = opened.enter_context(table_file(job.rows_path, TILES_SCHEMA))
         writer = TileWriter(job, rows, disk)
-        for path, size in zip(job.paths, job.sizes, strict=True):
+        for planned in job.files:
+            path = planned.path
+            file = input_file(job.audio_dir, path) if changes[path] else planned
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            way = Way(size)
+            way = Way(planned.size)
+            ways.append(way)
             try:
-                row = _prepare_recording(job, path, frontend, tiles, way)
+                if changes[path] > 1:
+                    raise RefusedError("changed", "it changed while it was read, twice: try later")
+                row = _prepare_recording(job, file, frontend, tiles, way)
             except RefusedError as refusal:
+                if refusal.reason == "changed" and changes[path] < 2:
+                    raise _ChangedError(path) from None
                 row = _refused(refusal)
             way.end()
             if start is not None:
                 row |= {"start_utc": start.microseconds, "start_source": start.source}
-            recordings.append({"path": portable(path), "tiles": tiles.count, **row})
+            facts = {"path": portable(path), "bytes": file.size, "ends_crc32c": file.ends}
+            recordings.append({**facts, "tiles": tiles.count, **row})
         writer.flush()
         disk.do(opened.pop_all().close)
     record = JobRecord(key=job.key, shards=writer.shards, recordings=recordings)
@@ -90,20 +120,39 @@ class _Counted:
         self.count += 1
 
 
-def _prepare_recording(job: Job, path: Path, frontend: FrontEnd, tiles: _Counted, way: Way) -> Row:
+def _prepare_recording(
+    job: Job, file: InputFile, frontend: FrontEnd, tiles: _Counted, way: Way
+) -> Row:
     """Write one recording's tiles and their views; its own row is returned."""
-    with open_recording(job.audio_dir / path) as recording:
-        channels = channel_list(job.settings.channels, recording.channels)
-    passes = len(channels) * (2 if job.settings.normalization == "recording" else 1)
-    for channel in channels:
-        with open_recording(job.audio_dir / path) as recording:
+    with _open(job, file) as recording:
+        first, *others = channel_list(job.settings.channels, recording.channels)
+        twice = job.settings.normalization == "recording"
+        passes = (1 + len(others)) * (2 if twice else 1)
+        way.follow(recording, passes)
+        plain = _write_tiles(job, recording, first, frontend, tiles)
+    _write_views(job, file, first, plain, tiles)
+    for channel in others:
+        with _open(job, file) as recording:
             way.follow(recording, passes)
             plain = _write_tiles(job, recording, channel, frontend, tiles)
-        for view in range(1, job.augment.views):
-            _write_view(job, path, channel, view, plain, tiles)
+        _write_views(job, file, channel, plain, tiles)
     if not tiles.count:
-        raise RefusedError("too_short", f"{recording.frames_read} samples are less than a frame")
+        raise RefusedError(
+            "too_short",
+            f"{recording.frames_read} samples are less than a frame",
+            declared=recording.frames_declared,
+            missing=recording.frames_promised,
+        )
     return _row(recording, job.settings)
+
+
+@contextmanager
+def _open(job: Job, file: InputFile) -> Iterator[Recording]:
+    """Open a recording, unless it is another by now than the one that its row will tell of."""
+    with open_recording(job.audio_dir / file.path) as recording:
+        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
+            raise RefusedError("changed", "it is another than when the job was planned")
+        yield recording
 
 
 class Plain(NamedTuple):
@@ -141,14 +190,22 @@ def _write_tiles(
     return Plain(starts, constants, meter.level)
 
 
+def _write_views(
+    job: Job, file: InputFile, channel: int | None, plain: Plain, tiles: _Counted
+) -> None:
+    """Write all views of a channel but the tiles themselves."""
+    for view in range(1, job.augment.views):
+        _write_view(job, file, channel, view, plain, tiles)
+
+
 def _write_view(
-    job: Job, path: Path, channel: int | None, view: int, plain: Plain, tiles: _Counted
+    job: Job, file: InputFile, channel: int | None, view: int, plain: Plain, tiles: _Counted
 ) -> None:
     """Write one view of each tile of a channel."""
     settings, augment = job.settings, job.augment
-    rng = generator(augment, portable(path), 0 if channel is None else channel + 1, view)
+    rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
     drawn = draw_view(settings, augment, rng)
-    with open_recording(job.audio_dir / path) as recording:
+    with _open(job, file) as recording:
         seen = view_tiles(
             partial(read_channel, recording, channel),
             drawn,
@@ -181,8 +238,10 @@ def _row(recording: Recording, settings: PrepSettings) -> Row:
         "sample_rate": recording.sample_rate,
         "channels": recording.channels,
         "frames": recording.frames_read,
+        "frames_declared": recording.frames_declared,
         "frames_missing": recording.frames_missing,
         "duration_s": recording.frames_read / recording.sample_rate,
+        "flags": list(recording.flags),
         "bandwidth_hz": min(recording.sample_rate, settings.sample_rate) / 2,
         "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
     }
@@ -194,5 +253,7 @@ def _refused(refusal: RefusedError) -> Row:
         "reason": refusal.reason,
         "detail": refusal.detail,
         "frames": 0,
-        "frames_missing": 0,
+        "frames_declared": refusal.declared,
+        "frames_missing": refusal.missing,
+        "flags": [],
     }

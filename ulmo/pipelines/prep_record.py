@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, canonical_json
+from ulmo.pipelines.inputs import InputFile
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
@@ -46,14 +47,12 @@ class Job:
     augment: AugmentSettings
     clock: ClockSettings
     normalization: Normalization | None
-    paths: tuple[Path, ...]
-    sizes: tuple[int, ...]
-    """Bytes of each file."""
+    files: tuple[InputFile, ...]
 
     @property
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(self.sizes)
+        return sum(file.size for file in self.files)
 
     @property
     def record_path(self) -> Path:
@@ -100,13 +99,10 @@ class JobRecord(BaseModel):
         return record.key == job.key and all(path.is_file() for path in (job.rows_path, *shards))
 
 
-def merge(
-    out_dir: Path, manifest: Manifest, jobs: Sequence[Job], columns: Iterator[Row]
-) -> Manifest:
+def merge(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> Manifest:
     """Both manifests of all jobs; prep.json as it is once they are published.
 
-    `columns` gives what the plan knows of each recording, in order. Shards that no job has
-    written are an earlier plan's, and removed.
+    Shards that no job has written are an earlier plan's, and removed.
     """
     recordings = tiles = 0
     shards = set()
@@ -118,7 +114,7 @@ def merge(
         for job in jobs:
             record = JobRecord.read(job)
             for row in record.recordings:
-                recording_rows.add({**row, **next(columns)})
+                recording_rows.add(row)
             recordings += len(record.recordings)
             shards |= {job.shard_path(number).name for number in range(record.shards)}
             with pq.ParquetFile(job.rows_path) as part:

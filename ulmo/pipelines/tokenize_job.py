@@ -67,7 +67,11 @@ class Tokenized(NamedTuple):
     channels: int | None = None
     frames: int = 0
     """Samples of each channel that were read, at its own rate."""
+    frames_declared: int | None = None
+    """By the header, true or not; None where it does not say."""
     frames_missing: int = 0
+    flags: tuple[str, ...] = ()
+    """What is odd about the samples."""
     samples: int = 0
     """The same at the tokenizer's rate."""
     unknown: int = 0
@@ -93,8 +97,22 @@ def _open(maker: Maker) -> Tokenizer:
 
 
 def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Tokenized:
-    """Write the tokens of a recording, a file for each channel; one that is refused has none."""
+    """Write the tokens of a recording, a file for each channel; one that is refused has none.
+
+    One that changes while it is read is read once more.
+    """
     way = Way(size_of(planned.source))
+    try:
+        result = _tokenize_once(tokenizer, how, planned, way)
+        if result.verdict.reason == "changed":
+            way.undo()
+            return _tokenize_once(tokenizer, how, planned, way)
+        return result
+    finally:
+        way.end()
+
+
+def _tokenize_once(tokenizer: Tokenizer, how: How, planned: Planned, way: Way) -> Tokenized:
     start = Clock.of(how.clock).start(planned.source)
     outputs: list[Path] = []
     unknown = 0
@@ -111,9 +129,12 @@ def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Toke
         _remove(outputs, how.file_format)
         bands = tokenizer.manifest.model.bands
         verdict = Verdict("refused", refusal.reason)
-        return Tokenized(planned.source, [], verdict, refusal.detail, 0.0, 0, bands, start=start)
-    finally:
-        way.end()
+        return Tokenized(
+            *(planned.source, [], verdict, refusal.detail, 0.0, 0, bands),
+            frames_declared=refusal.declared,
+            frames_missing=refusal.missing,
+            start=start,
+        )
     return Tokenized(
         source=planned.source,
         outputs=outputs,
@@ -125,7 +146,9 @@ def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Toke
         sample_rate=recording.sample_rate,
         channels=recording.channels,
         frames=recording.frames_read,
+        frames_declared=recording.frames_declared,
         frames_missing=recording.frames_missing,
+        flags=recording.flags,
         samples=ended.samples,
         unknown=unknown,
         start=start,

@@ -11,7 +11,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import STEM, output_paths
 from ulmo.preprocessing.atomic import remove_temporaries
-from ulmo.preprocessing.audio import find_recordings
+from ulmo.preprocessing.find import find_recordings
 
 CHANNEL = ".ch"
 OF_CHANNEL = re.compile(rf"{re.escape(CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")

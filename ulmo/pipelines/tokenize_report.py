@@ -19,8 +19,9 @@ from ulmo.pipelines.inputs import input_file, portable
 from ulmo.pipelines.tokenize_job import How, Maker, Tokenized
 from ulmo.pipelines.tokenize_plan import Planned, stream_paths
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
-from ulmo.preprocessing.audio import MAX_CHANNELS, Verdict
+from ulmo.preprocessing.audio import Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
+from ulmo.preprocessing.plan import MAX_CHANNELS
 from ulmo.preprocessing.store import RECORDING_FIELDS, write_table
 
 REPORT = "recordings.parquet"
@@ -58,8 +59,10 @@ class Row(Settings):
     sample_rate: Small | None
     channels: Annotated[int, Field(ge=0, le=MAX_CHANNELS)] | None
     frames: Count
+    frames_declared: Count | None
     frames_missing: Count
     duration_s: Annotated[float, Field(ge=0)]
+    flags: list[str]
     start_utc: Annotated[int, Field(ge=0, le=1 << 52)] | None
     start_source: str | None
     columns: Count
@@ -175,7 +178,9 @@ class Report:
             sample_rate=row.sample_rate,
             channels=row.channels,
             frames=row.frames,
+            frames_declared=row.frames_declared,
             frames_missing=row.frames_missing,
+            flags=tuple(row.flags),
             samples=row.samples,
             unknown=row.unknown,
             start=start,
@@ -207,8 +212,10 @@ def _row(job: Job, result: Tokenized, folder: Path) -> Row:
         sample_rate=result.sample_rate,
         channels=result.channels,
         frames=result.frames,
+        frames_declared=result.frames_declared,
         frames_missing=result.frames_missing,
         duration_s=result.seconds,
+        flags=list(result.flags),
         start_utc=result.start.microseconds if result.start else None,
         start_source=result.start.source if result.start else None,
         columns=result.columns,

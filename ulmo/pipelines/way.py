@@ -27,6 +27,11 @@ class Way:
         """It is done, however far it came."""
         self._tell(self._size, self._milliseconds)
 
+    def undo(self) -> None:
+        """What was told was in vain."""
+        self._frames = 0
+        self._tell(0, 0)
+
     def _tell(self, size: int, milliseconds: int) -> None:
         if (size, milliseconds) != (self._bytes, self._milliseconds):
             progressed(size - self._bytes, milliseconds - self._milliseconds)

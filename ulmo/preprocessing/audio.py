@@ -1,13 +1,11 @@
-"""Recordings: find, open, repair, choose channels, resample, all in bounded blocks."""
+"""Recordings: open, repair, choose channels, resample, all in bounded blocks."""
 
-import io
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
@@ -15,91 +13,108 @@ import soxr
 from numpy.typing import NDArray
 
 from ulmo.config import UserError
-from ulmo.preprocessing.riff import WavLayout, read_layout
-
-SUFFIXES = frozenset(
-    ".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .caf .au".split()  # noqa: SIM905
+from ulmo.preprocessing.opening import (
+    UNKNOWN_FRAMES,
+    Opened,
+    check_opened,
+    check_same,
+    examine,
+    open_sound,
+    refusing,
 )
+from ulmo.preprocessing.plan import RATES, Plan
+from ulmo.preprocessing.quality import Quality
+from ulmo.preprocessing.refusal import RefusedError as RefusedError
+from ulmo.preprocessing.refusal import Verdict as Verdict
+
 BLOCK_FRAMES = 1 << 16
-MAX_CHANNELS = 1024
-RATES = range(100, 4_000_001)
+BLOCK_SAMPLES = 1 << 20
+"""Of many channels a block has fewer frames, so that all of them are so many samples at most."""
 MAX_AMPLITUDE = 1e6
 """Samples beyond this (120 dB over full scale) are taken for damage, as NaN and Inf are."""
-UNKNOWN_FRAMES = 1 << 62
-"""libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
-
-SYSTEM_ERROR = 2
-"""libsndfile's code for what the system, not the file, is to blame for."""
 
 Samples: TypeAlias = NDArray[np.float32]
-Status = Literal["ok", "repaired", "partial", "refused"]
-
-
-class RefusedError(Exception):
-    """A recording that cannot be used: a stable reason code, and a line for people."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class Verdict(NamedTuple):
-    """What became of a recording: a status, and unless it is `ok` a stable reason code."""
-
-    status: Status
-    reason: str | None = None
 
 
 class Recording:
     """An open recording: its true sizes, and its samples in blocks.
 
-    `open_file` opens it anew: a decoder that has failed is of no more use. `frames` is 0 where
-    the header does not say. `verdict`, `detail`, `frames_read`, `frames_missing` and `peak` speak
-    of the last run of `blocks`, and are final once that has run out.
+    The file is opened anew for each run of `blocks` but the first: a decoder that has failed is of
+    no more use. `frames` is 0 where the header does not say. `verdict`, `detail`, `frames_read`,
+    `frames_missing`, `flags` and `peak` speak of the last run of `blocks`, and are final once
+    that has run out.
     """
 
-    def __init__(
-        self, open_file: Callable[[], soundfile.SoundFile], layout: WavLayout | None
-    ) -> None:
-        self._open = open_file
+    def __init__(self, open_anew: Callable[[], Opened], plan: Plan) -> None:
+        self._open = open_anew
+        self._plan = plan
         self.heard: Callable[[int], None] | None = None
         """Called with the frames of each block as it is read."""
-        file = open_file()
-        _check(file)
-        self.sample_rate: int = file.samplerate
-        self.channels: int = file.channels
-        self.frames: int = file.frames if file.frames < UNKNOWN_FRAMES else 0
+        self._opened: Opened | None = None
+        shape = plan.shape
+        if shape is None:
+            self._opened = open_anew()
+            shape = check_opened(self._opened.sound, plan)
+        self.sample_rate, self.channels, self.frames = shape
+        self.kind = plan.kind
+        """wav, flac, ogg, ...: see kinds.MAGIC."""
+        self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns
+        """Of the file: bytes, and when it was last written to."""
+        self.frames_declared = plan.declared
+        """Frames by the header, true or not; None where it does not say."""
+        if plan.frames is not None:
+            self.frames = min(self.frames, plan.frames)
+        self._gain = plan.bare.gain if plan.bare is not None else 1
+        self._cause = plan.cause
+        self._not_there = plan.missing
+        if plan.shape is None:
+            self._compare()
         self._begin()
-        self._header_missing = 0
-        if layout is not None and layout.subtype is not None:
-            self._header_missing = -(-layout.bytes_missing // max(layout.block_align, 1))
-        self._repaired = not self.frames or bool(
-            layout and (layout.oversized or _is_headless(layout))
-        )
+
+    def _compare(self) -> None:
+        """What libsndfile sees of a file, beside what its header declares."""
+        declared = self.frames_declared = self.frames_declared or self.frames or None
+        self._not_there = max((declared or 0) - self.frames, 0)
+        if not self.frames or (declared is not None and declared < self.frames):
+            self._cause = self._cause or "header_sizes"
+        elif self._not_there:
+            self._cause = self._cause or "truncated"
 
     def _begin(self) -> None:
         self.frames_read = 0
         self.non_finite = 0
         self.peak = 0.0
+        self._quality = Quality(self.channels)
         self._broken = False
 
     @property
     def frames_missing(self) -> int:
-        """Frames that the header or the decoder promised and that could not be read."""
-        return self._header_missing + (self.frames - self.frames_read if self._broken else 0)
+        """Frames that the header, the file's length or the decoder promised, and that are not read.
+
+        What was read and what is missing are together what the file declares, or where its
+        sizes are wrong (`header_sizes`) what it physically holds.
+        """
+        return self._not_there + (self.frames - self.frames_read if self._broken else 0)
+
+    @property
+    def frames_promised(self) -> int:
+        """What was read and what is missing, as far as it can be told before reading."""
+        return self._not_there + self.frames
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is odd about the samples: names of quality.FLAGS."""
+        return self._quality.flags(self.non_finite)
 
     @property
     def verdict(self) -> Verdict:
-        """`partial` outweighs `repaired`."""
+        """`partial` outweighs `repaired`, and the header what the samples are like."""
         if self._broken:
             return Verdict("partial", "decode_error")
-        if self._header_missing:
-            return Verdict("partial", "truncated")
+        if self._cause is not None:
+            return Verdict("partial" if self._cause in PARTIAL else "repaired", self._cause)
         if self.non_finite:
             return Verdict("repaired", "non_finite")
-        if self._repaired:
-            return Verdict("repaired", "header_sizes")
         return Verdict("ok")
 
     @property
@@ -108,30 +123,35 @@ class Recording:
         match self.verdict.reason:
             case "decode_error":
                 return f"the decoder failed after {self.frames_read} of {self.frames} frames"
-            case "truncated":
-                return f"the file ends {self.frames_missing} frames before its header says"
             case "non_finite":
                 return f"{self.non_finite} samples were no numbers, or huge: set to 0"
-            case "header_sizes":
-                return "the sizes in the header are wrong: read by the file's length"
-        return None
+            case "truncated" if self._plan.detail is None:
+                return f"the file ends {self.frames_missing} frames before its header says"
+            case "header_sizes" if self._plan.detail is None:
+                return "the header does not say how long the sound is: all of it was read"
+        return self._plan.detail
 
     def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
         """Samples as float32 blocks (n, channels), full scale 1, every one finite.
 
         A decoder that fails in the middle ends the iteration, and makes the verdict `partial`;
-        one that fails at the first frame is a RefusedError.
+        one that fails at the first frame is a RefusedError, as is a file that has changed since
+        it was opened.
         """
         self._begin()
-        with _refusing():
-            file = self._open()
+        with refusing():
+            file, sound = self._opened or self._open()
+            self._opened = None
             if start:
-                file.seek(start)
+                sound.seek(start)
         expected = frames is None and self.frames > 0
         left = (self.frames or UNKNOWN_FRAMES) if frames is None else frames
+        length = max(min(BLOCK_FRAMES, BLOCK_SAMPLES // self.channels), 1)
         while left > 0:
-            wanted = min(BLOCK_FRAMES, left)
-            block = _read(file, wanted)
+            wanted = min(length, left)
+            block = _read(sound, wanted)
+            if self._gain != 1:
+                block *= np.float32(self._gain)
             left -= len(block)
             self.frames_read += len(block)
             if self.heard:
@@ -139,19 +159,24 @@ class Recording:
             self._broken = expected and len(block) < wanted
             if len(block):
                 yield self._clean(block)
-            if frames is None and not self.frames_read:
-                raise RefusedError("decode_error", "the decoder failed at the first frame")
             if len(block) < wanted:
-                return
+                break
+        check_same(file, self._plan)
+        if frames is None and not self.frames_read:
+            raise RefusedError("decode_error", "the decoder failed at the first frame")
 
     def _clean(self, block: Samples) -> Samples:
-        peak = float(np.abs(block).max())
+        with np.errstate(invalid="ignore"):
+            peak = float(max(block.max(), -block.min()))
         if not peak <= MAX_AMPLITUDE:
             block, bad = repair(block)
             self.non_finite += bad
-            peak = float(np.abs(block).max())
-        self.peak = max(self.peak, peak)
+        self.peak = max(self.peak, self._quality.add(block))
         return block
+
+
+PARTIAL = frozenset({"truncated", "more_data"})
+"""What is wrong with a header that sound was lost by."""
 
 
 def _read(file: soundfile.SoundFile, frames: int) -> Samples:
@@ -178,14 +203,26 @@ def repair(samples: Samples) -> tuple[Samples, int]:
 
 @contextmanager
 def open_recording(path: Path) -> Iterator[Recording]:
-    """Open a sound file of any kind that libsndfile reads; raise RefusedError with a reason."""
+    """Open a sound file of any kind that is read; raise RefusedError with a reason.
+
+    A refusal of the one who reads tells what the file declares, too.
+    """
     with ExitStack() as stack:
-        with _refusing():
-            if path.stat().st_size == 0:
-                raise RefusedError("empty_file", "the file has no bytes")
-            layout = read_layout(path)
-            recording = Recording(lambda: stack.enter_context(_sound_file(path, layout)), layout)
-        yield recording
+        with refusing():
+            plan = examine(path)
+        try:
+            with refusing():
+                recording = Recording(lambda: stack.enter_context(open_sound(path, plan)), plan)
+        except RefusedError as refusal:
+            if refusal.declared is None:
+                refusal.declared, refusal.missing = plan.declared, plan.declared or 0
+            raise
+        try:
+            yield recording
+        except RefusedError as refusal:
+            refusal.declared = recording.frames_declared
+            refusal.missing = recording.frames_promised
+            raise
 
 
 @contextmanager
@@ -201,68 +238,6 @@ def open_stream(file: BinaryIO) -> Iterator[Recording]:
             shutil.copyfileobj(file, copy)
         with open_recording(path) as recording:
             yield recording
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what goes wrong in opening a file into a RefusedError."""
-    try:
-        yield
-    except soundfile.LibsndfileError as error:
-        reason = "unreadable" if error.code == SYSTEM_ERROR else "not_audio"
-        raise RefusedError(reason, str(error.error_string)) from None
-    except OSError as error:
-        raise RefusedError("unreadable", error.strerror or str(error)) from None
-
-
-@contextmanager
-def _sound_file(path: Path, layout: WavLayout | None) -> Iterator[soundfile.SoundFile]:
-    if layout is None or not _is_headless(layout):
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            yield file
-        return
-    raw_format = {
-        "format": "RAW",
-        "subtype": layout.subtype,
-        "endian": "LITTLE",
-        "samplerate": layout.sample_rate,
-        "channels": layout.channels,
-    }
-    with path.open("rb") as raw, soundfile.SoundFile(_Tail(raw, layout), **raw_format) as file:
-        yield file
-
-
-def _is_headless(layout: WavLayout) -> bool:
-    """True where the samples must be read without regard to their header's size."""
-    return layout.unfinished and layout.subtype is not None
-
-
-def _check(file: soundfile.SoundFile) -> None:
-    if file.samplerate not in RATES:
-        raise RefusedError("bad_rate", f"a sample rate of {file.samplerate} Hz is not supported")
-    if not 1 <= file.channels <= MAX_CHANNELS:
-        raise RefusedError("bad_channels", f"{file.channels} channels are not supported")
-    if file.frames <= 0:
-        raise RefusedError("no_samples", "the file has a header but no samples")
-
-
-class _Tail(io.RawIOBase):
-    """What follows a header that is wrong, as a file of samples without a header."""
-
-    def __init__(self, file: io.BufferedReader, layout: WavLayout) -> None:
-        self._raw = file
-        self._offset = layout.data_offset
-        file.seek(self._offset)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = self._offset if whence == os.SEEK_SET else 0
-        return self._raw.seek(base + offset, whence) - self._offset
-
-    def tell(self) -> int:
-        return self._raw.tell() - self._offset
-
-    def readinto(self, buffer: Any) -> int:
-        return self._raw.readinto(buffer)
 
 
 def check_channels(channels: str) -> None:
@@ -370,22 +345,3 @@ def _as_samples(block: NDArray[Any]) -> Samples:
         raise UserError(f"samples must be floats or signed integers, not {values.dtype}")
     with np.errstate(over="ignore"):
         return repair(values.astype(np.float32, copy=False))[0]
-
-
-def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:
-    """Sound files below a folder by their suffix, relative to it, in the order of their bytes.
-
-    Links to folders are not followed, so that no loop can trap the search; links to files are,
-    and one that leads nowhere is a recording that cannot be read. Pipes and devices are none.
-    `skip` names a folder that is left out, such as the output's own.
-    """
-    found = []
-    skipped = skip.resolve() if skip else None
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        folders[:] = [name for name in folders if (here / name).resolve() != skipped]
-        for name in files:
-            path = here / name
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
-                found.append(path.relative_to(folder))
-    return sorted(found, key=lambda path: os.fsencode(path.as_posix()))

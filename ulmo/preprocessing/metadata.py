@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ulmo.preprocessing.files import open_file, signature_of
 from ulmo.preprocessing.riff import read_chunks, walk_chunks
 
 MAX_BYTES = 1 << 16
@@ -39,8 +40,8 @@ class Metadata(NamedTuple):
 
 def read_metadata(path: Path) -> Metadata:
     """What the header says; of a broken one, what can be read. OSError where the file cannot."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_file(path) as file:
+        size = signature_of(file).size
         kind = file.read(4)
         file.seek(0)
         if kind == b"fLaC":

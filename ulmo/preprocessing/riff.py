@@ -8,9 +8,13 @@ says nothing. This parser believes only the file's physical size.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
+
+from ulmo.preprocessing.files import open_file, signature_of
 
 MAX_CHUNKS = 1000
+SEARCH_BYTES = 1 << 16
+"""Behind a chunk that is longer than the file, the data is looked for in so many bytes."""
 UNKNOWN_SIZES = (
     range(0x7FFFF000, 0x80000001),
     range(0xFFFFF000, 0x100000000),
@@ -20,7 +24,26 @@ UNKNOWN_SIZES = (
 0xFFFFFFFF (FFmpeg), ..., and of RF64 what no disk holds."""
 HEADER_BYTES = 44
 """Length of the plain header, which some writers count among the data."""
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+WRAP = 1 << 32
+"""What a size of 32 bits is short by, once for each time that it ran over."""
+PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+ORDERS: dict[bytes, Literal["little", "big"]] = {
+    b"RIFF": "little",
+    b"RF64": "little",
+    b"RIFX": "big",
+}
+FIXED: dict[tuple[int, int], str] = {
+    # format tag, bytes a sample
+    (PCM, 1): "PCM_U8",
+    (PCM, 2): "PCM_16",
+    (PCM, 3): "PCM_24",
+    (PCM, 4): "PCM_32",
+    (FLOAT, 4): "FLOAT",
+    (FLOAT, 8): "DOUBLE",
+    (ALAW, 1): "ALAW",
+    (MULAW, 1): "ULAW",
+}
+"""soundfile's names for samples of a fixed width."""
 
 
 class WavLayout(NamedTuple):
@@ -30,7 +53,7 @@ class WavLayout(NamedTuple):
     channels: int
     sample_rate: int
     block_align: int
-    """Bytes of one sample frame."""
+    """Bytes of one sample frame, or of one block of coded samples."""
     bits: int
     data_offset: int
     declared_bytes: int
@@ -38,6 +61,15 @@ class WavLayout(NamedTuple):
     """Bytes from data_offset to the end of the file."""
     chunk_follows: bool
     """True where the declared end of the data is the beginning of another chunk."""
+    block_samples: int = 0
+    """Samples of each channel in a block of coded ones; 0 where the header does not say."""
+    more_bytes: int = 0
+    """Bytes in further data chunks."""
+    searched: bool = False
+    """True where a chunk before the data was longer than the file."""
+    byte_order: Literal["little", "big"] = "little"
+    wrapped_bytes: int = 0
+    """The true size of the data of a plain RIFF over 4 GiB, whose 32 bits ran over; else 0."""
 
     @property
     def unfinished(self) -> bool:
@@ -45,16 +77,20 @@ class WavLayout(NamedTuple):
 
         Also true of a plain RIFF over 4 GiB, whose 32-bit size has wrapped.
         """
-        hidden = self.physical_bytes - self.declared_bytes
-        lost = self.declared_bytes <= HEADER_BYTES or self.physical_bytes >= 1 << 32
+        hidden = self.physical_bytes - self.declared_bytes - self.declared_bytes % 2
+        lost = self.declared_bytes <= HEADER_BYTES or self.physical_bytes >= WRAP
         return lost and not self.chunk_follows and hidden >= max(self.block_align, 1)
 
     @property
     def bytes_missing(self) -> int:
         """Bytes of sound that the header promises and the file lacks; 0 for a size unknown."""
         missing = self.declared_bytes - self.physical_bytes
-        unknown = any(self.declared_bytes in sizes for sizes in UNKNOWN_SIZES)
-        return 0 if unknown or missing == HEADER_BYTES else max(missing, 0)
+        return 0 if self.unknown or missing == HEADER_BYTES else max(missing, 0)
+
+    @property
+    def unknown(self) -> bool:
+        """True of a size that stands for none."""
+        return any(self.declared_bytes in sizes for sizes in UNKNOWN_SIZES)
 
     @property
     def oversized(self) -> bool:
@@ -62,13 +98,31 @@ class WavLayout(NamedTuple):
         return self.declared_bytes > self.physical_bytes and not self.bytes_missing
 
     @property
+    def is_wide(self) -> bool:
+        """True of 24 bits in four bytes: arecord's S24_LE has them in the lower three."""
+        pcm = self.format_tag == PCM and self.bits == 24
+        return pcm and 0 < self.block_align == 4 * self.channels
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample."""
+        return 4 if self.is_wide else -(-self.bits // 8)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel, whatever block_align says; at least 1."""
+        return max(self.sample_bytes * self.channels, 1)
+
+    @property
     def subtype(self) -> str | None:
-        """The name that soundfile has for the samples; None where they are coded."""
-        if self.format_tag == FLOAT:
-            return {32: "FLOAT", 64: "DOUBLE"}.get(self.bits)
-        if self.format_tag == PCM:
-            return {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"}.get(self.bits)
-        return None
+        """The name that soundfile has for the samples; None where they are coded in blocks."""
+        return FIXED.get((self.format_tag, self.sample_bytes))
+
+    def frames_in(self, size: int) -> int:
+        """Frames in so many bytes of data."""
+        if self.subtype is None:
+            return size // max(self.block_align, 1) * self.block_samples
+        return size // self.frame_bytes
 
 
 class Chunk(NamedTuple):
@@ -82,13 +136,15 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(file: BinaryIO, size: int) -> Iterator[Chunk]:
-    """Chunks of a RIFF or RF64 WAVE file of so many bytes; none of any other file."""
+    """Chunks of a RIFF, RIFX or RF64 WAVE file of so many bytes; none of any other file."""
     head = file.read(12)
-    if len(head) == 12 and head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
-        yield from walk_chunks(file, 12, size)
+    if len(head) == 12 and head[:4] in ORDERS and head[8:] == b"WAVE":
+        yield from walk_chunks(file, 12, size, ORDERS[head[:4]])
 
 
-def walk_chunks(file: BinaryIO, position: int, end: int) -> Iterator[Chunk]:
+def walk_chunks(
+    file: BinaryIO, position: int, end: int, order: Literal["little", "big"] = "little"
+) -> Iterator[Chunk]:
     """Chunks from a position on, by their headers alone: what a chunk holds is not read.
 
     The file stands at a chunk's contents when it is given. Of a chunk of odd length, some
@@ -100,7 +156,7 @@ def walk_chunks(file: BinaryIO, position: int, end: int) -> Iterator[Chunk]:
             return
         file.seek(position)
         header = file.read(8)
-        name, length = header[:4], int.from_bytes(header[4:], "little")
+        name, length = header[:4], int.from_bytes(header[4:], order)
         start = position + 8
         if name == b"ds64" and length >= 16:
             large_data = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
@@ -110,41 +166,103 @@ def walk_chunks(file: BinaryIO, position: int, end: int) -> Iterator[Chunk]:
         yield Chunk(name, start, length)
         position = start + length
         if length % 2 and (
-            _is_chunk(file, position + 1, end) or not _is_chunk(file, position, end)
+            _is_chunk(file, position + 1, end, order) or not _is_chunk(file, position, end, order)
         ):
             position += 1
 
 
 def read_layout(path: Path) -> WavLayout | None:
-    """Layout of a RIFF or RF64 WAVE file; None for any other file, or without fmt and data."""
-    size = path.stat().st_size
-    fmt: tuple[int, int, int, int, int] | None = None
-    with path.open("rb") as file:
-        for name, start, length in read_chunks(file, size):
-            if name == b"fmt " and length >= 16:
-                fmt = _format(file.read(min(length, 40)))
-            elif name == b"data":
+    """Layout of a RIFF, RIFX or RF64 WAVE file; None for any other, or without fmt and data."""
+    with open_file(path) as file:
+        return layout_of(file, signature_of(file).size)
+
+
+def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
+    """The same of an open file of so many bytes."""
+    file.seek(0)
+    order = ORDERS.get(file.read(4), "little")
+    file.seek(0)
+    fmt: _Format | None = None
+    data: Chunk | None = None
+    searched = False
+    more = 0
+    walks = [read_chunks(file, size)]
+    while walks:
+        for chunk in walks.pop():
+            if chunk.name == b"fmt " and chunk.length >= 16 and fmt is None:
+                fmt = _format(file.read(min(chunk.length, 40)), order)
+            elif chunk.name == b"data" and data is None:
+                data = chunk
                 if fmt is None:
                     return None
-                follows = _is_chunk(file, start + length + length % 2, size)
-                return WavLayout(*fmt, start, length, size - start, follows)
-    return None
+            elif chunk.name == b"data":
+                more += min(chunk.length, size - chunk.start)
+            if data is None and chunk.start + chunk.length > size and not searched:
+                searched = True
+                place = _search(file, chunk.start, size, b"data" if fmt else b"fmt ")
+                walks = [] if place is None else [walk_chunks(file, place, size, order)]
+                break
+    if fmt is None or data is None:
+        return None
+    follows = _is_chunk(file, data.start + data.length + data.length % 2, size, order)
+    return WavLayout(
+        *fmt[:5],
+        data_offset=data.start,
+        declared_bytes=data.length,
+        physical_bytes=size - data.start,
+        chunk_follows=follows,
+        block_samples=fmt.block_samples,
+        more_bytes=more if follows else 0,
+        searched=searched,
+        byte_order=order,
+        wrapped_bytes=_wrapped(file, data, size, order),
+    )
 
 
-def _is_chunk(file: BinaryIO, position: int, size: int) -> bool:
+def _wrapped(file: BinaryIO, data: Chunk, size: int, order: Literal["little", "big"]) -> int:
+    """The size that has run over, if the file or another chunk begins where it ends; else 0."""
+    times = (size - data.start - data.length) // WRAP
+    if times < 1 or data.length <= HEADER_BYTES:
+        return 0
+    wrapped = data.length + times * WRAP
+    end = data.start + wrapped + wrapped % 2
+    return wrapped if end >= size or _is_chunk(file, end, size, order) else 0
+
+
+def _search(file: BinaryIO, start: int, size: int, name: bytes) -> int | None:
+    """Where a chunk of some name begins, behind the header of one that is longer than the file."""
+    file.seek(start)
+    place = file.read(min(SEARCH_BYTES, size - start)).find(name)
+    return None if place < 0 else start + place
+
+
+def _is_chunk(
+    file: BinaryIO, position: int, size: int, order: Literal["little", "big"] = "little"
+) -> bool:
     """True where a printable name and a length that fits lie at a position."""
     if position + 8 > size:
         return False
     file.seek(position)
     header = file.read(8)
-    fits = position + 8 + int.from_bytes(header[4:], "little") <= size
+    fits = position + 8 + int.from_bytes(header[4:], order) <= size
     return fits and all(32 <= letter < 127 for letter in header[:4])
 
 
-def _format(chunk: bytes) -> tuple[int, int, int, int, int] | None:
+class _Format(NamedTuple):
+    tag: int
+    channels: int
+    rate: int
+    align: int
+    bits: int
+    block_samples: int
+
+
+def _format(chunk: bytes, order: Literal["little", "big"]) -> _Format | None:
     if len(chunk) < 16:
         return None
-    tag, channels, rate, _, align, bits = struct.unpack("<HHIIHH", chunk[:16])
-    if tag == EXTENSIBLE and len(chunk) >= 26:
-        tag = int.from_bytes(chunk[24:26], "little")
-    return tag, channels, rate, align, bits
+    sign = "<" if order == "little" else ">"
+    tag, channels, rate, _, align, bits = struct.unpack(f"{sign}HHIIHH", chunk[:16])
+    samples = int.from_bytes(chunk[18:20], order) if len(chunk) >= 20 else 0
+    if tag == EXTENSIBLE and len(chunk) >= 28:
+        tag, samples = int.from_bytes(chunk[24:28], order), 0
+    return _Format(tag, channels, rate, align, bits, samples)

@@ -26,7 +26,8 @@ from ulmo.preprocessing.normalize import Normalization
 
 Array = NDArray[np.float32]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
+"""1 had neither flags nor declared frames in recordings.parquet."""
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10
 """Rows of a table that are held as Python objects, at most."""
@@ -65,8 +66,10 @@ RECORDING_FIELDS = [
     ("sample_rate", pa.int32()),
     ("channels", pa.int32()),
     ("frames", pa.int64()),  # read
-    ("frames_missing", pa.int64()),  # declared, and not there
+    ("frames_declared", pa.int64()),  # by the header, true or not; null where it does not say
+    ("frames_missing", pa.int64()),  # declared, or where sizes are wrong held, and not read
     ("duration_s", pa.float64()),
+    ("flags", pa.list_(pa.string())),  # what is odd about the samples: quality.FLAGS
 ]
 """What every table of recordings begins with."""
 RECORDINGS_SCHEMA = pa.schema(
@@ -84,7 +87,7 @@ RECORDINGS_SCHEMA = pa.schema(
 class Manifest(Settings):
     """prep.json."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     settings: PrepSettings
     augment: AugmentSettings = AugmentSettings()
     clock: ClockSettings = ClockSettings()
@@ -187,7 +190,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / "prep.json"
     if not path.is_file():
         return None
-    return read_json(path, Manifest, newest=SCHEMA_VERSION, remedy=AGAIN)
+    versions = {"newest": SCHEMA_VERSION, "oldest": SCHEMA_VERSION}
+    return read_json(path, Manifest, **versions, remedy=AGAIN, outdated=AGAIN)
 
 
 class TileStore:

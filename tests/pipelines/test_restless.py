@@ -1,0 +1,164 @@
+"""Recordings that are written to while they are read."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pipelines.faults import PCM, wav
+from tests.pipelines.recordings import TINY, by_path, contents, rows_of
+from tests.pipelines.tokenizing import tokenize
+from ulmo.config import UserError
+from ulmo.pipelines.prep import prepare
+from ulmo.preprocessing import audio
+from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.store import TileStore
+
+OTHER = (np.arange(3000) % 80 * 300).astype("<i2").tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / name).write_bytes(wav(PCM[ord(name[0]) :]))
+    return folder
+
+
+def append(path):
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def rewrite(path):
+    """Other samples in the middle; size and time as they were."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(3000)
+        file.write(b"other sound")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace(path):
+    other = path.with_suffix(".new")
+    other.write_bytes(wav(OTHER))
+    other.replace(path)
+
+
+def touch(path):
+    os.utime(path, ns=(1, 1))
+
+
+CHANGES = {"append": append, "rewrite": rewrite, "replace": replace, "touch": touch}
+
+
+def disturb(monkeypatch, path, change, times):
+    """Change a file after its first block has been read, so many times."""
+    read = audio._read
+    left = [times]
+
+    def disturbed(sound, frames):
+        block = read(sound, frames)
+        if left[0] and path.exists() and sound.frames and is_open(path):
+            left[0] -= 1
+            change(path)
+        return block
+
+    monkeypatch.setattr(audio, "_read", disturbed)
+    return left
+
+
+def is_open(path):
+    """True where this process has the file open."""
+    inode = path.stat().st_ino
+    descriptors = [int(link.name) for link in Path("/proc/self/fd").iterdir()]
+    return any(inode == _inode(descriptor) for descriptor in descriptors)
+
+
+def _inode(descriptor):
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return None
+
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_reader_refuses_what_has_changed(folder, monkeypatch, change):
+    disturb(monkeypatch, folder / "b.wav", CHANGES[change], 1)
+    with pytest.raises(RefusedError, match="changed"), open_recording(folder / "b.wav") as found:
+        list(found.blocks())
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_prepared_again_where_it_changes_once(folder, tmp_path, monkeypatch, change):
+    """The tiles are those of what the file is in the end, and so is its row."""
+    settings = TINY.model_copy(update={"normalization": "recording"})
+    with monkeypatch.context() as patch:
+        left = disturb(patch, folder / "b.wav", CHANGES[change], 1)
+        summary = prepare(folder, tmp_path / "out", settings)
+    assert left == [0]
+    assert summary.statuses.get("refused", 0) == 0
+    prepare(folder, tmp_path / "fresh", settings)
+    found, fresh = contents(tmp_path / "out"), contents(tmp_path / "fresh")
+    assert [name for name in fresh if found[name] != fresh[name]] in ([], ["prep.json"])
+    assert TileStore(tmp_path / "out").manifest.fingerprint is not None
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "fresh")
+
+
+def test_refused_where_it_changes_twice_and_the_rest_is_done(folder, tmp_path, monkeypatch):
+    settings = TINY.model_copy(update={"normalization": "tile"})
+    planned = sum(path.stat().st_size for path in folder.iterdir())
+    told = []
+    with monkeypatch.context() as patch:
+        disturb(patch, folder / "b.wav", append, -1)
+        prepare(folder, tmp_path / "out", settings, progress=lambda total: told.append)
+    rows = by_path(tmp_path / "out")
+    assert [(row["status"], row["reason"]) for row in rows.values()] == [
+        *(("ok", None), ("refused", "changed"), ("ok", None))
+    ]
+    assert set(TileStore(tmp_path / "out").recordings) == {"a.wav", "c.wav"}
+    assert min(told) < 0, "what was read in vain is not told as done"
+    assert sum(told) == planned
+    later = prepare(folder, tmp_path / "out", settings)
+    assert (later.reused, later.statuses) == (False, {"ok": 3})
+
+
+def test_tokens_of_a_restless_recording(folder, tmp_path, monkeypatch, tokenizer_of):
+    for times, status in ((1, "ok"), (2, "refused")):
+        out = tmp_path / f"out{times}"
+        with monkeypatch.context() as patch:
+            disturb(patch, folder / "b.wav", touch_anew(), times)
+            tokenize(tokenizer_of(), folder, out=out)
+        rows = by_path(out)
+        assert [row["status"] for row in rows.values()] == ["ok", status, "ok"]
+        assert (out / "b.tokens.npy").exists() == (status == "ok")
+    assert rows["b.wav"]["reason"] == "changed"
+
+
+def touch_anew():
+    """Another time at each call."""
+    count = [0]
+
+    def change(path):
+        count[0] += 1
+        os.utime(path, ns=(count[0], count[0]))
+
+    return change
+
+
+def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
+    """Nothing of the output was made of it."""
+    (folder / "bad.wav").write_bytes(b"")
+    (folder / "worse.wav").write_bytes(b"no sound at all")
+    assert prepare(folder, tmp_path / "out", TINY).statuses == {"ok": 3, "refused": 2}
+    (folder / "bad.wav").write_bytes(wav(OTHER))
+    (folder / "worse.wav").unlink()
+    assert prepare(folder, tmp_path / "out", TINY).statuses == {"ok": 4}
+    (folder / "a.wav").unlink()
+    with pytest.raises(UserError, match="made of other recordings"):
+        prepare(folder, tmp_path / "out", TINY)
