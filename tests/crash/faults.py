@@ -1,4 +1,4 @@
-"""A process of its own that is killed, or whose disk is full, at the n-th call that changes a folder.
+"""A process that is killed, or whose disk is full, at the n-th call that changes a folder.
 
 fault.c says how. It needs a C compiler, and Linux on a processor that it knows.
 """

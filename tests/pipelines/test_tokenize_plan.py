@@ -256,6 +256,6 @@ def test_what_a_kill_left_of_ours_is_removed_and_nothing_else(make, tmp_path):
         *("x.tokens.bin", ".x.tokens.bin", ".x.tokens.bin.tmp", "a/.x.tokens.bin.17.tmp"),
     )
     targets = (tmp_path / "x.tokens.bin", tmp_path / "a" / "y.tokens.bin")
-    remove_leftovers([Planned(path, path, path) for path in targets], "megatron")
+    remove_leftovers(targets, "megatron")
     assert [path for path in ours if path.exists()] == []
     assert [path for path in others if not path.exists()] == []

@@ -1,13 +1,13 @@
 """Tokens files and what lies beside them, there whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import header_json
+from ulmo.formats.header import TokensHeader, header_json, read_headers
 from ulmo.formats.runs import RunWriter
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.formats.writer import PLAIN, Options, Writer
@@ -51,7 +51,8 @@ def publish_tokens(
 ) -> Iterator[Writer]:
     """A writer whose files appear when the block ends, and never if it fails.
 
-    The header of older ones goes before the first of them is replaced. With `corpus`, the vocabulary is written beside formats that models are trained on.
+    The header of older ones goes before the first of them is replaced. With `corpus`, the
+    vocabulary is written beside formats that models are trained on.
     """
     from ulmo.preprocessing.atomic import publish, publish_together, remove
 
@@ -59,7 +60,7 @@ def publish_tokens(
     kind = FORMATS[file_format]
 
     def unseal() -> None:
-        if not _holds(outputs.header, header_json(writer.headers)):
+        if not _is_of(outputs.header, writer.headers):
             remove(outputs.header)
 
     with publish_together(outputs.files, unseal) as files:
@@ -77,11 +78,11 @@ def publish_tokens(
         file.write(header_json(writer.headers))
 
 
-def _holds(path: Path, content: bytes) -> bool:
-    """True of the header of the same recording in another format: it stays throughout."""
+def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
+    """True of the header of the same recordings in another format: it stays throughout."""
     try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except OSError:
+        return read_headers(path) == tuple(headers)
+    except (UserError, OSError):
         return False
 
 

@@ -23,7 +23,7 @@ def publish(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def publish_together(
     paths: Sequence[Path], before_moves: Callable[[], None] | None = None
-) -> Iterator[list[BinaryIO]]:
+) -> Iterator[Sequence[BinaryIO]]:
     """The same of several files: none is moved before all are complete and on the disk.
 
     Between the moves a kill leaves some old and some new: `before_moves` is called when the first
