@@ -8,7 +8,6 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import output_paths
 from ulmo.pipelines.tokenize_plan import (
-    Planned,
     is_file_name,
     plan_outputs,
     plan_parts,
