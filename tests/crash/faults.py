@@ -96,6 +96,7 @@ class Faults:
     def _child(self, function, folder, errors):
         status = 99
         try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(errors.fileno(), 2)
             if folder is not None:
                 assert self._library.install(ctypes.byref(self._plan)) == 0

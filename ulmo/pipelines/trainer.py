@@ -19,7 +19,6 @@ from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.checkpoints import Checkpoints
 from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
 from ulmo.pipelines.measure import Model, Passed, tallies
@@ -27,6 +26,7 @@ from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
 from ulmo.pipelines.plan import plan
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.runlog import RunLog
+from ulmo.pipelines.saved import Checkpoints
 from ulmo.preprocessing.store import TileStore
 
 START_TILES = 256
@@ -106,8 +106,8 @@ class Trainer:
         for checkpoints in (self._checkpoints, self._best):
             checkpoints.tidy()
         if self._checkpoints.numbers:
-            for number in self._checkpoints.restore():
-                self._reporter.note(f"checkpoint {number} is damaged: going on from an older one")
+            for path in self._checkpoints.restore():
+                self._reporter.note(f"{path} is damaged: going on from the checkpoint before")
         else:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()
