@@ -4,6 +4,7 @@ fault.c says how. It needs a C compiler, and Linux on a processor that it knows.
 """
 
 import ctypes
+import gc
 import mmap
 import os
 import shutil
@@ -77,8 +78,10 @@ class Faults:
         plan.count, plan.at, plan.mode, plan.error, plan.log = 0, at, mode, error, log
         plan.folder = os.fsencode(folder or "")
         with tempfile.TemporaryFile() as errors:
+            gc.freeze()
             child = os.fork()
             if child == 0:
+                gc.disable()  # so that fewer pages are copied
                 self._child(function, folder, errors)
             _, status = os.waitpid(child, 0)
             errors.seek(0)
