@@ -21,6 +21,7 @@ from ulmo.pipelines.checkpoint_files import (
     remove_others,
     write_digests,
 )
+from ulmo.pipelines.tf_errors import writing
 from ulmo.preprocessing.atomic import sync_folder
 
 NEW = ".new"
@@ -46,7 +47,8 @@ class Checkpoints:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         number = max(self.numbers, default=0) + 1
-        self._tracked.write(str(new / f"{PREFIX}-{number}"))
+        with writing(new):
+            self._tracked.write(str(new / f"{PREFIX}-{number}"))
         write_digests(new, number)
         parts = files_of(new, number)
         for part in parts:
