@@ -2,6 +2,7 @@
 
     python -m tests.crash.campaign kill 500
     python -m tests.crash.campaign full 100
+    python -m tests.crash.campaign kill 500 1/2    the second half of them
 
 After each: nothing that is there under its own name is half or another than it should be; the same
 command again ends well, with the very files of an undisturbed run and nothing besides; and no more
@@ -37,16 +38,16 @@ class Point(NamedTuple):
 class Campaign:
     """Jobs, what each writes undisturbed, and the points at which each can be disturbed."""
 
-    def __init__(self, folder):
-        self._folder = folder
+    def __init__(self, folder, make_jobs, work):
         self._out = folder / "out"
-        self._work = Work()
+        self._work = work
         self._faults = Faults()
-        self.jobs = make_inputs(folder / "in")
+        self.jobs = make_jobs(folder / "in")
         self._expected, self._units, self.calls = [], [], []
         for job in self.jobs:
             before = self._work.done
             self.calls.append(self._listed(job))
+            check_order(self.calls[-1])
             self._units.append(self._work.done - before)
             self._expected.append(contents(self._out))
 
@@ -164,20 +165,44 @@ def spread(points, count):
     return [points[index % len(points)] for index in range(count)]
 
 
-def run(what, count, seed=0):
+def check_order(calls):
+    """No power cut undoes half of what was done: data, then name, then what speaks of them.
+
+    A file is on the disk before it is moved, and so is each move before a file is moved that says
+    that others are complete (JSON, and the tables).
+    """
+    unsynced, moved = set(), set()
+    for call in calls:
+        if call.what == "write":
+            unsynced.add(call.path)
+        elif call.what == "fsync":
+            unsynced.discard(call.path)
+            moved = {path for path in moved if path.parent != call.path}
+        elif call.what == "rename":
+            assert call.before not in unsynced, f"{call.before} is moved before it is on the disk"
+            if call.path.suffix in (".json", ".parquet"):
+                assert not moved, (
+                    f"{call.path} is moved before the moves of {moved} are on the disk"
+                )
+            moved.add(call.path)
+    assert not moved, f"the moves of {moved} are not synced"
+
+
+def run(what, count, part=0, parts=1):
     """A campaign; its figures. AssertionError, with the point, at the first that goes wrong."""
-    random.seed(seed)
+    random.seed(part)
     began = time.monotonic()
     base = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=base) as folder:
-        campaign = Campaign(Path(folder))
+        campaign = Campaign(Path(folder), make_inputs, Work())
         ready = time.monotonic() - began
         points = campaign.points([KILL, TEAR] if what == "kill" else [FAIL])
         done, twice = Counter(), Counter()
-        for index, point in enumerate(spread(points, count)):
+        for index, point in list(enumerate(spread(points, count)))[part::parts]:
             job = campaign.jobs[point.job].name
             try:
                 if what == "kill":
+                    # Once each was alone, the runs after it are killed as well.
                     twice[campaign.kill(point, again=2 * (index >= len(points)))] += 1
                 else:
                     campaign.fill(point)
@@ -195,5 +220,10 @@ def run(what, count, seed=0):
     }
 
 
+def main(what, count, part="0/1"):
+    """Run a campaign, and print its figures as JSON."""
+    print(json.dumps(run(what, int(count), *map(int, part.split("/"))), indent=2))
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1], int(sys.argv[2]), *map(int, sys.argv[3:4])), indent=2))
+    main(*sys.argv[1:])

@@ -104,9 +104,12 @@ static int concerns(const struct call *call, const long *a, char *name, size_t s
     return strncmp(name, plan->folder, strlen(plan->folder)) == 0;
 }
 
-static void tell(const struct call *call, const char *name) {
-    char line[8300];
-    int length = snprintf(line, sizeof(line), "%s\t%s\n", call->name, name);
+/* A line a call; of a rename, what it was before comes third (a path of its own, as ours are). */
+static void tell(const struct call *call, const long *a, const char *name) {
+    char line[16500];
+    int moves = call->name[0] == 'r' && call->name[1] == 'e';
+    const char *before = moves ? (const char *)a[call->path - (call->at >= 0 ? 2 : 1)] : "";
+    int length = snprintf(line, sizeof(line), "%s\t%s\t%s\n", call->name, name, before);
     long write_line[5] = {plan->log, (long)line, length};
     CALL(SYS_write, write_line);
 }
@@ -121,7 +124,7 @@ static long faulty(const struct call *call, long *a) {
     if (concerns(call, a, name, sizeof(name))) {
         long number = __atomic_add_fetch(&plan->count, 1, __ATOMIC_SEQ_CST);
         if (plan->log >= 0)
-            tell(call, name);
+            tell(call, a, name);
         int writes = call->nr == SYS_write || call->nr == SYS_pwrite64;
         if (plan->mode == TEAR && number == plan->at && writes && a[2] > 1) {
             a[2] /= 2;

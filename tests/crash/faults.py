@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 SOURCE = Path(__file__).with_name("fault.c")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
-CAN_RUN = COMPILER is not None and sys.platform == "linux"
-WHY_NOT = "needs a C compiler and Linux"
+WHY_NOT = "needs a C compiler, and Linux with seccomp"
 COUNT, KILL, TEAR, FAIL = range(4)
 KILLED = -signal.SIGKILL
 
@@ -53,6 +52,8 @@ class Call(NamedTuple):
 
     what: str
     path: Path
+    before: Path
+    """What it was called before a rename."""
 
 
 def build(folder):
@@ -93,8 +94,8 @@ class Faults:
             outcome = self.run(function, folder, log=log.fileno())
             assert outcome.status == 0, outcome.told.decode()
             log.seek(0)
-            pairs = (line.split(b"\t") for line in log.read().splitlines())
-            return [Call(what.decode(), Path(os.fsdecode(path))) for what, path in pairs]
+            lines = (os.fsdecode(line).split("\t") for line in log.read().splitlines())
+            return [Call(what, Path(path), Path(before)) for what, path, before in lines]
 
     def _child(self, function, folder, errors):
         status = 99
@@ -111,3 +112,13 @@ class Faults:
         finally:
             sys.stderr.flush()
             os._exit(status)
+
+
+def can_run():
+    """True where processes can be disturbed in this way."""
+    if COMPILER is None or sys.platform != "linux":
+        return False
+    try:
+        return Faults().run(lambda: 0, "/nowhere").status == 0
+    except (OSError, subprocess.CalledProcessError):
+        return False
