@@ -19,7 +19,7 @@ from typing import NamedTuple
 SOURCE = Path(__file__).with_name("fault.c")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 WHY_NOT = "needs a C compiler, and Linux with seccomp"
-COUNT, KILL, TEAR, FAIL = range(4)
+COUNT, KILL, TEAR, FAIL, READ = range(5)
 KILLED = -signal.SIGKILL
 
 
@@ -74,7 +74,10 @@ class Faults:
         self._plan = Plan.from_buffer(self._shared)
 
     def run(self, function, folder=None, *, at=0, mode=COUNT, error=0, log=-1):
-        """Run a function; with a folder, count what changes it, and let call `at` go wrong."""
+        """Run a function; with a folder, count what changes it, and let call `at` go wrong.
+
+        With READ, count what reads it.
+        """
         plan = self._plan
         plan.count, plan.at, plan.mode, plan.error, plan.log = 0, at, mode, error, log
         plan.folder = os.fsencode(folder or "")

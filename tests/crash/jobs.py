@@ -49,7 +49,7 @@ class Job(NamedTuple):
 
 
 class Work:
-    """Counts units of work in all processes that are forked after it was made; this one is spent."""
+    """Counts units of work in the processes that are forked after it was made, for good."""
 
     def __init__(self):
         self._shared = mmap.mmap(-1, 8)

@@ -12,7 +12,7 @@ from tests.crash.faults import WHY_NOT, can_run
 
 pytestmark = pytest.mark.skipif(not can_run(), reason=WHY_NOT)
 ROOT = Path(__file__).parents[2]
-KILLS, FULL_DISKS, SAVES = 500, 50, 76
+KILLS, FULL_DISKS, SAVES, BAD_READS = 500, 50, 76, 30
 
 
 def campaign(module, *arguments):
@@ -46,3 +46,11 @@ def test_kills_in_a_save():
     assert figures["lost"] == 0
     assert figures["kills"] == SAVES >= 2 * figures["points"]
     assert figures["saved all the same"] > 0
+
+
+def test_reads_that_fail():
+    """A bad sector is a recording's fault: its row says so, and the others are done."""
+    figures = campaign("reads", BAD_READS)
+    assert figures["points"] == BAD_READS
+    assert sum(figures["statuses"].values()) == BAD_READS * figures["recordings"]
+    assert {"refused", "ok"} <= set(figures["statuses"])

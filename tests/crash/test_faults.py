@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.crash.campaign import Campaign, Point, check_order
-from tests.crash.faults import FAIL, KILL, KILLED, TEAR, WHY_NOT, Call, Faults, can_run
+from tests.crash.faults import FAIL, KILL, KILLED, READ, TEAR, WHY_NOT, Call, Faults, can_run
 from tests.crash.jobs import Job
 from ulmo.preprocessing.atomic import publish
 
@@ -58,6 +58,17 @@ def test_a_full_disk_is_an_error_of_python(faults, tmp_path):
     outcome = faults.run(work, tmp_path, at=2, mode=FAIL, error=errno.ENOSPC)
     assert outcome.status == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_fails_once(faults, tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 1000)
+
+    def work():
+        with pytest.raises(OSError, match="Input/output error"):
+            (tmp_path / "a").read_bytes()
+        return len((tmp_path / "a").read_bytes()) != 1000
+
+    assert faults.run(work, tmp_path, at=1, mode=READ, error=errno.EIO).status == 0
 
 
 def test_threads_and_libraries_are_seen_and_other_folders_are_not(faults, tmp_path):

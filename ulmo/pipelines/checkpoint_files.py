@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ulmo.config import Settings, UserError, read_json
-from ulmo.preprocessing.store import write_json
+from ulmo.config import Settings, UserError, fingerprint, read_json
+from ulmo.preprocessing.atomic import publish
 
 PREFIX = "ckpt"
 INDEX = re.compile(rf"{PREFIX}-(\d{{1,18}})\.index")
@@ -31,6 +31,12 @@ class Digests(Settings):
     schema_version: Literal[1] = 1
     files: Annotated[dict[Name, str], Field(min_length=2, max_length=64)]
     """SHA-256 of each file, in hexadecimal."""
+    fingerprint: str
+    """Hash over them."""
+
+    def to_bytes(self) -> bytes:
+        """The file, to the last byte."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 def numbers(folder: Path) -> list[int]:
@@ -48,7 +54,8 @@ def files_of(folder: Path, number: int) -> list[Path]:
 def write_digests(folder: Path, number: int) -> None:
     """Write ckpt-7.json beside the files of a checkpoint."""
     files = {path.name: _hash(path) for path in files_of(folder, number)}
-    write_json(digests_path(folder, number), Digests(files=files).model_dump(mode="json"))
+    with publish(digests_path(folder, number)) as file:
+        file.write(Digests(files=files, fingerprint=fingerprint(files)).to_bytes())
 
 
 def digests_path(folder: Path, number: int) -> Path:
@@ -59,13 +66,15 @@ def digests_path(folder: Path, number: int) -> Path:
 def damaged_files(folder: Path, number: int) -> list[Path]:
     """Files of a checkpoint that are missing, or not what its hashes say; none where it is whole.
 
-    Where the hashes themselves cannot be read, they are what is damaged. A newer ulmo's are a
-    UserError.
+    Where the hashes themselves are not as they were written, they are what is damaged.
     """
     path = digests_path(folder, number)
     try:
         digests = read_json(path, Digests, newest=1, remedy=AGAIN)
+        changed = path.read_bytes() != digests.to_bytes()
     except (UserError, OSError):
+        return [path]
+    if changed or digests.fingerprint != fingerprint(digests.files):
         return [path]
     return [folder / name for name, value in digests.files.items() if _hash(folder / name) != value]
 
