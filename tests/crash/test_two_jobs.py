@@ -5,7 +5,6 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import SAMPLES
 from tests.pipelines.recordings import PLAN, contents, noise, write
 from ulmo import cli
 from ulmo.config import PrepSettings
@@ -139,9 +138,3 @@ def test_a_run_that_was_killed_before_it_began_is_begun(tiny_tiles, tmp_path):
     for name in (LOCK, ".train.json.77.tmp"):
         (out / name).touch()
     assert plan_run(out, tiny_tiles, store, {}, {}, resume=False).train.epochs > 0
-
-
-def test_samples_may_be_prepared_where_they_lie_beside_a_lock(tmp_path):
-    """The lock is no part of what is promised."""
-    assert run("prep", SAMPLES, tmp_path / "out", *FLAGS).exit_code == 0
-    assert [path.name for path in (tmp_path / "out").iterdir() if path.name[0] == "."] == []
