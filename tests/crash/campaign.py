@@ -2,7 +2,7 @@
 
     python -m tests.crash.campaign kill 500
     python -m tests.crash.campaign full 100
-    python -m tests.crash.campaign kill 500 1/2    the second half of them
+    python -m tests.crash.campaign kill 500 1/2    every second of them
 
 After each: nothing that is there under its own name is half or another than it should be; the same
 command again ends well, with the very files of an undisturbed run and nothing besides; and no more
