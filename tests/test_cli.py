@@ -1,5 +1,6 @@
 """The commands as a user meets them: output, exit status, one line for a mistake."""
 
+import errno
 import fcntl
 import json
 import os
@@ -403,7 +404,24 @@ class TestTokenize:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
+            "t.tokens.npy.recordings.parquet",
         ]
+        again = run(cli.tokenize, field, *options)
+        assert (again.exit_code, again.stderr) == (result.exit_code, result.stderr)
+        assert "; 3 were there already" in again.stdout
+        assert again.stdout.splitlines()[1:] == result.stdout.splitlines()[1:]
+
+    def test_a_full_disk_is_one_line(self, bundle, field, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out", "--workers", 1)
+        assert result.exit_code == cli.FAILED
+        assert result.stderr == (
+            "ulmo: [Errno 28] No space left on device: make room, and run the same command again "
+            "to go on\n"
+        )
 
     def test_what_is_shorter_than_a_sample_is_refused(self, bundle, tmp_path):
         soundfile.write(tmp_path / "one.wav", [0.5], 96000)

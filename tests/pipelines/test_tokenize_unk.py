@@ -114,21 +114,22 @@ def test_a_timeline_gives_the_same(tokenizer, tmp_path):
     assert header.unknown == (ids == 64).sum() == sum(result.unknown for result in results)
 
 
-def test_another_level_is_done_again_and_the_same_is_not(folder, tmp_path):
-    def result_of(level):
+def test_a_folder_has_one_level(folder, tmp_path):
+    def result_of(level, out):
         chosen = load_tokenizer(folder, threads=1, unk_quantile=level)
-        (result,) = tokenize(chosen, FOREIGN[0], out=tmp_path / "out")
+        (tmp_path / out).mkdir(exist_ok=True)
+        (result,) = tokenize(chosen, FOREIGN[0], out=tmp_path / out)
         header = read_header(result.outputs[0].with_suffix(".json"))
         return result.reused, header.unk_quantile, result.unknown
 
-    (tmp_path / "out").mkdir()
-    plain = result_of(None)
-    assert plain == (False, None, 0)
-    first = result_of(LEVEL)
+    assert result_of(None, "plain") == (False, None, 0)
+    first = result_of(LEVEL, "out")
     assert first[:2] == (False, LEVEL)
-    assert result_of(LEVEL) == (True, LEVEL, first[2])
-    assert result_of(0.999)[:2] == (False, 0.999)
-    assert result_of(None) == plain
+    assert result_of(LEVEL, "out") == (True, LEVEL, first[2])
+    for level, out in ((0.999, "out"), (None, "out"), (LEVEL, "plain")):
+        with pytest.raises(UserError, match=r"unk_quantile .* there, .* here"):
+            result_of(level, out)
+    assert result_of(LEVEL, "out") == (True, LEVEL, first[2])
 
 
 def test_tokens_of_two_levels_do_not_go_into_one_corpus(folder, tokenizer, tmp_path):

@@ -99,7 +99,7 @@ def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[Way]) -> N
             facts = {"path": portable(path), "bytes": file.size, "ends_crc32c": file.ends}
             recordings.append({**facts, "tiles": tiles.count, **row})
         writer.flush()
-        disk.do(opened.pop_all().close)
+        disk.close(opened.pop_all())
     record = JobRecord(key=job.key, shards=writer.shards, recordings=recordings)
     disk.do(record.write, job)
 

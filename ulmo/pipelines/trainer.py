@@ -26,6 +26,7 @@ from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
 from ulmo.pipelines.plan import plan
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.runlog import RunLog
+from ulmo.pipelines.saved import Checkpoints
 from ulmo.preprocessing.store import TileStore
 
 START_TILES = 256
@@ -86,13 +87,14 @@ class Trainer:
         self._reporter = reporter
         self._train_step = tf.function(self.model.train_step, reduce_retracing=True)
         self._saved_at = time.monotonic()
-        tracked = tf.train.Checkpoint(
-            model=self.model, optimizer=self.model.optimizer, **self.state._asdict()
+        self._checkpoints = Checkpoints(
+            folder,
+            keep=2,
+            model=self.model,
+            optimizer=self.model.optimizer,
+            **self.state._asdict(),
         )
-        self._checkpoints = tf.train.CheckpointManager(tracked, str(folder), max_to_keep=2)
-        self._best = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=self.model), str(folder / "best"), max_to_keep=1
-        )
+        self._best = Checkpoints(folder / "best", keep=1, model=self.model)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -101,12 +103,15 @@ class Trainer:
 
     def begin(self) -> None:
         """Go back to the latest checkpoint, or else start the codebook and write the first."""
-        if self._checkpoints.latest_checkpoint is None:
+        for checkpoints in (self._checkpoints, self._best):
+            checkpoints.tidy()
+        if self._checkpoints.numbers:
+            for path in self._checkpoints.restore():
+                self._reporter.note(f"{path} is damaged: going on from the checkpoint before")
+        else:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()
-            self._checkpoints.save(checkpoint_number=0)
-        else:
-            self._checkpoints.restore_or_initialize()
+            self._checkpoints.save()
 
     def run(self, log: RunLog) -> End:
         """Train to the end, and say which end it was; the model is then the best epoch's."""
@@ -118,9 +123,8 @@ class Trainer:
             if end == "max_minutes":
                 self._judge(self.validate())
             self._save(log)
-        if end != "interrupt" and self._best.latest_checkpoint is not None:
-            checkpoint = tf.train.Checkpoint(model=self.model)
-            checkpoint.restore(self._best.latest_checkpoint).expect_partial()
+        if end != "interrupt" and self._best.numbers:
+            self._best.restore()
         return end
 
     def validate(self) -> Metrics | None:
@@ -235,14 +239,14 @@ class Trainer:
         if metrics.reconstruction < float(self.state.best):
             self.state.best.assign(metrics.reconstruction)
             self.state.stale.assign(0)
-            self._best.save(checkpoint_number=int(self.state.step))
+            self._best.save()
         else:
             self.state.stale.assign_add(1)
 
     def _save(self, log: RunLog) -> None:
         """Write a checkpoint; the logs first, so that they are never behind it."""
         log.flush()
-        self._checkpoints.save(checkpoint_number=int(self.state.step))
+        self._checkpoints.save()
         self._saved_at = time.monotonic()
 
     def _start_codebook(self) -> None:
