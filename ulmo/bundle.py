@@ -113,7 +113,7 @@ def build_bundle(
     }
     hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
     manifest = build_manifest(prep, normalization, model, hashes, card)
-    files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    files[MANIFEST] = manifest_text(manifest)
     return BuiltBundle(manifest, files)
 
 
@@ -206,7 +206,15 @@ def _read_manifest(path: Path) -> BundleManifest:
     )
     if json.loads(content) != manifest.model_dump(mode="json"):
         raise UserError(f"{path} is damaged (it leaves settings out): {REMEDY}")
+    if content != manifest_text(manifest):
+        raise UserError(f"{path} is damaged (it is not written as ulmo writes it): {REMEDY}")
     return manifest
+
+
+def manifest_text(manifest: BundleManifest) -> bytes:
+    """tokenizer.json, to the last byte."""
+    values = manifest.model_dump(mode="json")
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _check_contents(bundle: Bundle) -> None:

@@ -7,6 +7,7 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 import hashlib
 import json
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -411,34 +412,56 @@ def to_toml(tables: dict[str, Settings]) -> str:
 
 MAX_JSON_BYTES = 1 << 20
 """Of a JSON file of ours, at most."""
+SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')
+SEAL_BYTES = 85
+"""How a sealed file ends: SHA-256 of all the bytes before."""
 S = TypeVar("S", bound=Settings)
 
 
 def read_json(
-    path: Path, settings: type[S], *, newest: int, remedy: str, most: int | None = None
+    path: Path,
+    settings: type[S],
+    *,
+    newest: int,
+    remedy: str,
+    most: int | None = None,
+    sealed: bool = False,
 ) -> S:
     """What a JSON file of ours says, and believe nothing of it.
 
     `newest` is the schema version that this ulmo knows, `remedy` what to do about a damaged file,
-    `most` how many bytes it may have, if not MAX_JSON_BYTES. Raises UserError with one line.
+    `most` how many bytes it may have, if not MAX_JSON_BYTES; a `sealed` file ends with its
+    checksum. Raises UserError with one line.
     """
-    if path.stat().st_size > (most or MAX_JSON_BYTES):
+    content = read_most(path, most or MAX_JSON_BYTES)
+    return parse_json(content, path, settings, newest=newest, remedy=remedy, sealed=sealed)
+
+
+def read_most(path: Path, most: int) -> bytes:
+    """All of a file of at most so many bytes; UserError where it has more."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:
         raise UserError(f"{path} is too large to be ours")
-    return parse_json(path.read_bytes(), path, settings, newest=newest, remedy=remedy)
+    return content
 
 
 def parse_json(
-    content: bytes, path: Path, settings: type[S], *, newest: int, remedy: str, oldest: int = 1
+    content: bytes,
+    path: Path,
+    settings: type[S],
+    *,
+    newest: int,
+    remedy: str,
+    oldest: int = 1,
+    sealed: bool = False,
 ) -> S:
     """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type.
 
     A version from 1 to before `oldest` is one that this ulmo no longer reads.
     """
-    try:
-        values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
-        text = json.dumps(values)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON: {remedy}") from None
+    values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
         raise UserError(
@@ -446,10 +469,38 @@ def parse_json(
         )
     if type(version) is int and 1 <= version < oldest:
         raise UserError(f"{path} was written by an older ulmo (schema {version}): train again")
+    if sealed:
+        if not is_sealed(content):
+            raise UserError(f"{path} is damaged (its checksum does not fit): {remedy}")
+        del values["checksum"]
+        text = json.dumps(values)
     try:
         return settings.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError(f"{path} is damaged ({_complaint(error)}): {remedy}") from None
+
+
+def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
+    """The values of JSON, and their text as pydantic may read it."""
+    try:
+        values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        return values, json.dumps(values)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON: {remedy}") from None
+
+
+def seal(text: str) -> bytes:
+    """JSON of a table, indented by 2, with a checksum over all its bytes as the last key."""
+    head = text.removesuffix("\n}").encode()
+    digest = hashlib.sha256(head).hexdigest()
+    return head + f',\n  "checksum": "{digest}"\n}}\n'.encode()
+
+
+def is_sealed(content: bytes) -> bool:
+    """True unless a byte of a sealed file was changed, added or lost."""
+    found = SEAL.fullmatch(content, max(len(content) - SEAL_BYTES, 0))
+    digest = hashlib.sha256(content[:-SEAL_BYTES]).hexdigest()
+    return found is not None and found["hash"].decode() == digest
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import pytest
 from tests.formats.streams import begun, save, some
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import header_json, read_header
+from ulmo.formats.header import read_header, read_stored
 from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.read import read_tokens
 from ulmo.formats.vocabulary import vocabulary_json
 
 
@@ -98,9 +99,23 @@ def test_the_same_tokens_give_the_same_files(tmp_path):
 def test_a_header_replaces_an_older_one_last(tmp_path, monkeypatch):
     """A kill before the header leaves the old one, and reading tells that they disagree."""
     path = save(tmp_path / "x.tokens.bin", "bin", some((5,)))
+    old = (tmp_path / "x.tokens.json").read_bytes()
     monkeypatch.setattr("ulmo.formats.publish.header_json", None)
     with pytest.raises(TypeError):
         save(path, "bin", some((6,)))
     assert np.fromfile(path, np.uint16).size == 6 * 3 + 1
-    old = header_json([some((5,))[0][0]])
     assert (tmp_path / "x.tokens.json").read_bytes() == old
+
+
+def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
+    for name in ("npy", "csv", "megatron", "raven"):
+        save(tmp_path / f"x{FORMATS[name].suffixes[0]}", name, some((5,)))
+    known = read_stored(tmp_path / "x.tokens.json").hashes
+    assert sorted(known) == [".bin", ".csv", ".idx", ".npy", ".selections.txt"]
+    for ending in (".npy", ".csv", ".idx", ".bin"):
+        ((header, _),) = read_tokens(tmp_path / f"x.tokens{ending}")
+        assert header == some((5,))[0][0]
+    save(tmp_path / "x.tokens.csv", "csv", some((6,)))
+    assert list(read_stored(tmp_path / "x.tokens.json").hashes) == [".csv"]
+    with pytest.raises(UserError, match="its header does not speak of it"):
+        list(read_tokens(tmp_path / "x.tokens.npy"))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
+from tests.sealed import reseal
 from ulmo.bundle import read_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, TrainSettings, UserError
@@ -368,9 +370,8 @@ def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_pat
         train(tiny_tiles, folder, {"codebook_size": 32}, {"seed": 2}, Silent(), resume=True)
     other = tmp_path / "run"
     other.mkdir()
-    manifest = json.loads((folder / "train.json").read_text())
-    manifest["tiles_fingerprint"] = "0" * 64
-    (other / "train.json").write_text(json.dumps(manifest))
+    shutil.copyfile(folder / "train.json", other / "train.json")
+    reseal(other / "train.json", tiles_fingerprint="0" * 64)
     with pytest.raises(UserError, match="trained on other tiles"):
         train(tiny_tiles, other, {}, {}, Silent(), resume=True)
 

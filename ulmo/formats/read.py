@@ -11,7 +11,14 @@ import numpy as np
 
 from ulmo.config import UserError
 from ulmo.formats.csv import field_names, row_fields
-from ulmo.formats.header import AGAIN, TokensHeader, read_headers, utc_text
+from ulmo.formats.header import (
+    AGAIN,
+    TokensHeader,
+    check_hash,
+    header_path,
+    read_stored,
+    utc_text,
+)
 from ulmo.formats.jsonl import row_start
 from ulmo.formats.megatron import MAX_LENGTH, index_bytes
 from ulmo.formats.parquet import rows_schema
@@ -39,8 +46,10 @@ def read_tokens(path: Path) -> Iterator[StoredTokens]:
         raise UserError(f"{path} cannot be read back: only {', '.join(READERS)} can")
     if not path.is_file():
         raise UserError(f"{path} is not a file")
-    headers = read_headers(path.with_suffix(".json"))
+    stored = read_stored(header_path(path))
+    headers = stored.headers
     try:
+        check_hash(path, stored)
         for header, ids in zip(headers, READERS[path.suffix](path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
     except (ValueError, RecursionError, csv.Error) as error:
@@ -86,6 +95,7 @@ def _read_megatron(path: Path, headers: Headers) -> Iterator[Ids]:
     data = path.with_suffix(".bin")
     if not data.is_file():
         raise UserError(f"{data} is missing, which holds the ids of {path.name}")
+    check_hash(data, read_stored(header_path(data)))
     yield from _read_flat(data, headers)
 
 

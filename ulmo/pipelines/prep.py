@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -20,13 +19,14 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError,
 from ulmo.pipelines.inputs import InputFile, list_inputs, portable
 from ulmo.pipelines.pool import Pool
 from ulmo.pipelines.prep_job import run_jobs
+from ulmo.pipelines.prep_mend import check_mended, jobs_of, lost_shards
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
-from ulmo.preprocessing.store import Manifest, read_manifest, write_json
+from ulmo.preprocessing.store import Manifest, read_manifest, read_manifest_table, write_sealed
 
 JOB_FILES = 64
 JOB_BYTES = 8 << 20
@@ -75,7 +75,8 @@ def prepare(
         check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
     manifest = _claim(out_dir, settings, augment, clock, files)
-    if manifest.complete and _is_whole(out_dir):
+    lost = lost_shards(out_dir, manifest) if manifest.complete else None
+    if lost is not None and not lost:
         _tidy(out_dir)
         return _summary(out_dir, reused=True)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
@@ -85,14 +86,20 @@ def prepare(
         if settings.learns_constants and manifest.normalization is None:
             constants = corpus_constants(pool, [audio_dir / file.path for file in files], settings)
             manifest = manifest.model_copy(update={"normalization": constants})
-            write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
+            write_sealed(out_dir / "prep.json", manifest)
         jobs = plan_jobs(audio_dir, out_dir, manifest, files)
+        if lost:
+            jobs = jobs_of(jobs, lost)
         together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
         for _ in pool.map(run_jobs, _batched(jobs, together)):
             pass
+    if lost:
+        check_mended(out_dir, manifest, jobs)
+        _tidy(out_dir)
+        return _summary(out_dir, reused=False)
     known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
     complete = merge(out_dir, manifest, jobs, known)
-    write_json(out_dir / "prep.json", complete.model_dump(mode="json"))
+    write_sealed(out_dir / "prep.json", complete)
     _tidy(out_dir)
     return _summary(out_dir, reused=False)
 
@@ -145,13 +152,13 @@ def _claim(
     elif present.plan == plan:
         return present
     elif present.complete:
-        _refuse_others(out_dir, files)
+        _refuse_others(out_dir, present, files)
     manifest = Manifest(settings=settings, augment=augment, clock=clock, plan=plan)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out_dir}: {error.strerror}") from None
-    write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
+    write_sealed(out_dir / "prep.json", manifest)
     return manifest
 
 
@@ -171,16 +178,15 @@ def _changes(
     )
 
 
-def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
+def _refuse_others(out_dir: Path, present: Manifest, files: Sequence[InputFile]) -> None:
     """Recordings may be added to an output; those that it was made of must still be there."""
     here = {portable(file.path): (file.size, file.ends) for file in files}
     try:
-        columns = pq.read_table(
-            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c"]
-        ).to_pydict()
-    except (OSError, pa.ArrowException):
+        table = read_manifest_table(out_dir, present, "recordings.parquet")
+    except UserError:
         return
-    for path, size, ends in zip(*columns.values(), strict=True):
+    columns = (table[name].to_pylist() for name in ("path", "bytes", "ends_crc32c"))
+    for path, size, ends in zip(*columns, strict=True):
         if here.get(path) != (size, ends):
             raise UserError(
                 f"{out_dir} was made of other recordings ({path} is gone, or another now): "
@@ -191,16 +197,6 @@ def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
 def _is_free(folder: Path) -> bool:
     """True of an empty folder; what an interrupted first write left does not count."""
     return folder.is_dir() and all(is_temporary(path) for path in folder.iterdir())
-
-
-def _is_whole(out_dir: Path) -> bool:
-    """True where the manifests of a complete output can be read, and no shard is missing."""
-    try:
-        pq.read_table(out_dir / "recordings.parquet")
-        shards = pq.read_table(out_dir / "tiles.parquet", columns=["shard"])["shard"]
-    except (OSError, pa.ArrowException, KeyError):
-        return False
-    return all((out_dir / "tiles" / name).is_file() for name in shards.unique().to_pylist())
 
 
 def _tidy(out_dir: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError, read_json
-from ulmo.preprocessing.store import TileStore, write_json
+from ulmo.preprocessing.store import TileStore, write_sealed
 from ulmo.weights import check_size
 
 MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
@@ -34,7 +34,9 @@ def read_run(run_dir: Path) -> RunManifest:
     path = run_dir / RUN_MANIFEST
     if not path.is_file():
         raise UserError(f"{run_dir} holds no run: make one with ulmo-train TILES_DIR {run_dir}")
-    return read_json(path, RunManifest, newest=1, remedy="train again, into a new folder")
+    return read_json(
+        path, RunManifest, newest=1, remedy="train again, into a new folder", sealed=True
+    )
 
 
 def claim_run(
@@ -70,7 +72,7 @@ def claim_run(
         )
     for folder in ("checkpoints", "pictures", "tensorboard"):
         (run_dir / folder).mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / RUN_MANIFEST, manifest.model_dump(mode="json"))
+    write_sealed(run_dir / RUN_MANIFEST, manifest)
     return manifest
 
 

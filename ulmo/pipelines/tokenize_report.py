@@ -12,20 +12,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from ulmo.config import Settings, UserError, fingerprint
+from ulmo.config import Settings, UserError, fingerprint, read_json
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths
 from ulmo.pipelines.inputs import input_file, portable
 from ulmo.pipelines.tokenize_job import How, Maker, Tokenized
 from ulmo.pipelines.tokenize_plan import Planned, stream_paths
+from ulmo.plain_file import file_hash
 from ulmo.preprocessing.atomic import publish, remove_temporaries, sync_folder
 from ulmo.preprocessing.audio import MAX_CHANNELS, Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
-from ulmo.preprocessing.store import RECORDING_FIELDS, write_table
+from ulmo.preprocessing.store import RECORDING_FIELDS, write_sealed, write_table
 
 REPORT = "recordings.parquet"
+DIGEST = "recordings.json"
+"""Beside the table; written once it is there."""
 JOURNAL = ".tokenize.jsonl"
 MAX_LINE = 1 << 20
+AGAIN = "delete it and run the same ulmo-tokenize again"
 
 SCHEMA = pa.schema(
     [
@@ -70,6 +74,14 @@ class Row(Settings):
     key: str
 
 
+class Digest(Settings):
+    """recordings.json."""
+
+    schema_version: Literal[1] = 1
+    table: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of recordings.parquet."""
+
+
 class Job(NamedTuple):
     """A recording to tokenize, and what it is known again by."""
 
@@ -93,7 +105,7 @@ class Report:
         self._tokenizer = (maker.fingerprint, maker.unk_quantile)
         self._how = how
         self._jobs = {planned: self._job(planned) for planned in plan}
-        table = _table_rows(folder / REPORT)
+        table = _known_rows(folder)
         known = {**table, **_journal_rows(folder / JOURNAL)}
         self._rows: dict[Planned, Row] = {}
         self.earlier: dict[Planned, Tokenized] = {}
@@ -130,8 +142,10 @@ class Report:
             if not self._is_told:
                 rows = (self._rows[planned].model_dump() for planned in self._jobs)
                 write_table(self._folder / REPORT, rows, SCHEMA)
+                digest = Digest(table=file_hash(self._folder / REPORT) or "")
+                write_sealed(self._folder / DIGEST, digest)
             (self._folder / JOURNAL).unlink(missing_ok=True)
-            remove_temporaries(self._folder, lambda name: name in (REPORT, JOURNAL))
+            remove_temporaries(self._folder, lambda name: name in (REPORT, DIGEST, JOURNAL))
 
     def add(self, planned: Planned, result: Tokenized) -> None:
         """Note what became of a recording."""
@@ -220,18 +234,30 @@ def _row(job: Job, result: Tokenized, folder: Path) -> Row:
     )
 
 
-def _table_rows(path: Path) -> dict[str, Row]:
-    """Rows of an earlier run, by their keys; none of a table that cannot be read."""
+def read_report(folder: Path) -> list[Row]:
+    """The rows of a finished output folder; UserError where its table is damaged."""
+    path = folder / REPORT
+    digest = read_json(folder / DIGEST, Digest, newest=1, remedy=AGAIN, sealed=True)
+    if file_hash(path) != digest.table:
+        raise UserError(f"{path} is not the file that {DIGEST} speaks of: {AGAIN}")
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
-    except (OSError, pa.ArrowException):
-        return {}
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read ({error}): {AGAIN}") from None
     if not table.schema.equals(SCHEMA):
-        return {}
+        raise UserError(f"{path} has other columns than this ulmo writes: {AGAIN}")
     place = SCHEMA.get_field_index("start_utc")
     table = table.set_column(place, "start_utc", table["start_utc"].cast(pa.int64()))
-    return _by_key(table.to_pylist())
+    return [Row.read(values) for values in table.to_pylist()]
+
+
+def _known_rows(folder: Path) -> dict[str, Row]:
+    """Rows of an earlier run, by their keys; none of a table that cannot be read."""
+    try:
+        return {row.key: row for row in read_report(folder)}
+    except (OSError, UserError):
+        return {}
 
 
 def _journal_rows(path: Path) -> dict[str, Row]:
