@@ -292,7 +292,7 @@ class TestAgain:
         with monkeypatch.context() as patch:
             moves = kill_at_move(patch, lambda _: False)
             join(tokenizer, field, out=tmp_path / "fresh" / f"t{suffix}", **how)
-        assert len(moves) == 1 + 3 * 2 + 1 + len(FORMATS[file_format].suffixes) + 1
+        assert len(moves) == 1 + 3 * 2 + 2 + len(FORMATS[file_format].suffixes) + 1
         for number in range(len(moves)):
             out = tmp_path / str(number) / f"t{suffix}"
             with monkeypatch.context() as patch:

@@ -125,7 +125,8 @@ class Report:
         if not self._is_told:
             with publish(self._folder / JOURNAL) as file:
                 file.writelines(map(_line, self._rows.values()))
-            (self._folder / REPORT).unlink(missing_ok=True)
+            for name in (REPORT, DIGEST):
+                (self._folder / name).unlink(missing_ok=True)
             sync_folder(self._folder)
             self._journal = self._stack.enter_context((self._folder / JOURNAL).open("ab"))
         return self

@@ -91,6 +91,13 @@ SCHEMAS: dict[TableName, pa.Schema] = {
     "tiles.parquet": TILES_SCHEMA,
     "recordings.parquet": RECORDINGS_SCHEMA,
 }
+NEVER_NULL: dict[TableName, tuple[str, ...]] = {
+    "tiles.parquet": (
+        *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
+        *("valid_frames", "crc32c"),
+    ),
+    "recordings.parquet": ("path", "bytes", "ends_crc32c", "status", "tiles"),
+}
 
 
 class Manifest(Settings):
@@ -239,6 +246,8 @@ def read_manifest_table(folder: Path, manifest: Manifest, name: TableName) -> pa
         raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
     if not table.schema.equals(schema):
         raise UserError(f"{path} has other columns than this ulmo writes: {AGAIN}")
+    if missing := [column for column in NEVER_NULL[name] if table[column].null_count]:
+        raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table
 
 
