@@ -20,6 +20,10 @@ class UserError(Exception):
     """A mistake that the user can put right: its text is one line, and says how."""
 
 
+class NewerError(UserError):
+    """A file that a newer ulmo wrote."""
+
+
 class JobError(Exception):
     """A job that failed without a mistake of the user's: its text is one line."""
 
@@ -464,7 +468,7 @@ def parse_json(
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
-        raise UserError(
+        raise NewerError(
             f"{path} was written by a newer ulmo (schema {_clipped(version)}): upgrade ulmo"
         )
     if type(version) is int and 1 <= version < oldest:

@@ -9,7 +9,7 @@ import pytest
 from tests.formats.streams import begun, save, some
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import read_header, read_stored
+from ulmo.formats.header import header_json, read_header, read_stored
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.read import read_tokens
 from ulmo.formats.vocabulary import vocabulary_json
@@ -96,15 +96,39 @@ def test_the_same_tokens_give_the_same_files(tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-def test_a_header_replaces_an_older_one_last(tmp_path, monkeypatch):
-    """A kill before the header leaves the old one, and reading tells that they disagree."""
+def test_a_header_goes_before_the_files_that_it_speaks_of(tmp_path, monkeypatch):
+    """A kill before the new one is there leaves none: new tokens never lie beside an old header."""
     path = save(tmp_path / "x.tokens.bin", "bin", some((5,)))
-    old = (tmp_path / "x.tokens.json").read_bytes()
-    monkeypatch.setattr("ulmo.formats.publish.header_json", None)
-    with pytest.raises(TypeError):
+    (tmp_path / "x.tokens.json").write_bytes(header_json([some((7,))[0][0]]))
+    replace = Path.replace
+
+    def move(source, target):
+        if target.suffix == ".json":
+            raise InterruptedError
+        replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", move)
+    with pytest.raises(InterruptedError):
         save(path, "bin", some((6,)))
     assert np.fromfile(path, np.uint16).size == 6 * 3 + 1
-    assert (tmp_path / "x.tokens.json").read_bytes() == old
+    assert names(tmp_path) == ["x.tokens.bin"]
+
+
+def test_a_header_of_two_formats_stays_throughout(tmp_path, monkeypatch):
+    """x.tokens.npy is not left without one while x.tokens.csv is written."""
+    save(tmp_path / "x.tokens.npy", "npy", some((5,)))
+    monkeypatch.setattr(Path, "replace", lambda source, target: (_ for _ in ()).throw(OSError))
+    with pytest.raises(OSError, match=r"^$"):
+        save(tmp_path / "x.tokens.csv", "csv", some((5,)))
+    assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy"]
+
+
+def test_what_fails_leaves_the_old_files(tmp_path):
+    path = save(tmp_path / "x.tokens.bin", "megatron", some((5,)))
+    before = {each: each.read_bytes() for each in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="to its end"), publish_tokens(path, "megatron") as writer:
+        writer.begin(begun(some((6,))[0][0]))
+    assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):

@@ -55,6 +55,9 @@ def joined(out):
     return stored.header, stored.ids
 
 
+TABLES = ["recordings.json", "recordings.parquet"]
+
+
 class TestJoined:
     def test_each_part_is_its_recording_alone_and_stands_at_its_time(
         self, tokenizer, field, tmp_path
@@ -89,7 +92,13 @@ class TestJoined:
             field / "S_20230501_000010_000.wav",
             field / "card2" / "S_20230501_000025_010.wav",
         ]
-        assert names(tmp_path) == ["field", "t.tokens.json", "t.tokens.npy"]
+        assert names(tmp_path) == [
+            "field",
+            "t.tokens.json",
+            "t.tokens.npy",
+            "t.tokens.npy.recordings.json",
+            "t.tokens.npy.recordings.parquet",
+        ]
 
     def test_the_order_is_that_of_the_times(self, tokenizer, tmp_path):
         paths = [
@@ -240,7 +249,12 @@ class TestNoTimeline:
                 path.unlink()
         results, _ = join(tokenizer, field, out=tmp_path / "t.npy")
         assert all(result.reused for result in results)
-        assert names(tmp_path) == ["field", "t.json", "t.npy"]
+        assert names(tmp_path) == [
+            "field",
+            "t.json",
+            "t.npy",
+            *(f"t.npy.{name}" for name in TABLES),
+        ]
 
     @pytest.mark.parametrize(
         ("out", "how", "words"),
@@ -292,7 +306,7 @@ class TestAgain:
         with monkeypatch.context() as patch:
             moves = kill_at_move(patch, lambda _: False)
             join(tokenizer, field, out=tmp_path / "fresh" / f"t{suffix}", **how)
-        assert len(moves) == 1 + 3 * 2 + 2 + len(FORMATS[file_format].suffixes) + 1
+        assert len(moves) == 1 + 3 * 2 + 2 + len(FORMATS[file_format].suffixes) + 3
         for number in range(len(moves)):
             out = tmp_path / str(number) / f"t{suffix}"
             with monkeypatch.context() as patch:
@@ -324,3 +338,66 @@ class TestAgain:
         record(field, 40, 2)
         join(tokenizer, field, out=tmp_path / "t.npy")
         assert len(joined(tmp_path / "t.npy")[0].segments) == 4
+
+    def stats(self, folder):
+        times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+        return contents(folder), times
+
+    def test_a_finished_one_is_left_as_it_is(self, tokenizer, field, tmp_path, monkeypatch):
+        (field / "b.wav").write_text("dear diary")
+        first, timeline = join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        before, called = self.stats(tmp_path / "out"), []
+        monkeypatch.setattr(
+            pipeline, "tokenize_recording", counting(called, pipeline.tokenize_recording)
+        )
+        again, same = join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        assert called == []
+        assert same == timeline
+        assert self.stats(tmp_path / "out") == before
+        assert [result.verdict for result in again] == [result.verdict for result in first]
+        assert [len(result.outputs) for result in again] == [1, 1, 0, 1]
+        assert all(result.reused for result in again)
+
+    @pytest.mark.parametrize("lost", ["t.npy", "t.json", "t.npy.recordings.parquet"])
+    def test_what_is_missing_is_made_again(self, lost, tokenizer, field, tmp_path):
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        before = contents(tmp_path / "out")
+        (tmp_path / "out" / lost).unlink()
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        assert contents(tmp_path / "out") == before
+
+    def test_other_settings_and_tokenizers_are_refused(
+        self, tokenizer, tokenizer_of, field, tmp_path
+    ):
+        out = tmp_path / "out" / "t.npy"
+        join(tokenizer, field, out=out)
+        before = self.stats(tmp_path / "out")
+        with pytest.raises(UserError, match=r"t\.npy was made with other settings .clock"):
+            join(tokenizer, field, out=out, clock=ClockSettings(timezone="+01:00"))
+        with pytest.raises(UserError, match=r"t\.npy was made with other settings .tokenizer"):
+            join(tokenizer_of("mel"), field, out=out)
+        assert self.stats(tmp_path / "out") == before
+        (tmp_path / "out" / "t.npy.recordings.parquet").unlink()
+        with pytest.raises(UserError, match="another tokenizer"):
+            join(tokenizer_of("mel"), field, out=out)
+
+    def test_a_newer_ulmo_is_refused(self, tokenizer, field, tmp_path):
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        path = tmp_path / "out" / "t.json"
+        text = path.read_text()
+        path.write_text(text.replace('"schema_version": ', '"schema_version": 9'))
+        before = self.stats(tmp_path / "out")
+        with pytest.raises(UserError, match="newer ulmo"):
+            join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        assert self.stats(tmp_path / "out") == before
+
+    def test_parts_of_other_settings_are_made_again(self, tokenizer, field, tmp_path, monkeypatch):
+        """Whoever corrects --timezone after a kill need not know of a hidden folder."""
+        how = {"clock": ClockSettings(timezone="+01:00")}
+        with monkeypatch.context() as patch:
+            kill_at_move(patch, self.doomed(4))
+            with pytest.raises(Killed):
+                join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy", **how)
+        join(tokenizer, field, out=tmp_path / "fresh" / "t.npy", **how)
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")

@@ -17,7 +17,7 @@ from ulmo.formats.read import READERS, read_tokens
 from ulmo.formats.writer import Options, Writer
 from ulmo.pipelines import tokenize_job
 from ulmo.pipelines.tokenize import Listener
-from ulmo.pipelines.tokenize_report import SCHEMA
+from ulmo.pipelines.tokenize_rows import SCHEMA
 from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy

@@ -8,7 +8,6 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import output_paths
 from ulmo.pipelines.tokenize_plan import (
-    Planned,
     is_file_name,
     plan_outputs,
     plan_parts,
@@ -256,6 +255,6 @@ def test_what_a_kill_left_of_ours_is_removed_and_nothing_else(make, tmp_path):
         *("x.tokens.bin", ".x.tokens.bin", ".x.tokens.bin.tmp", "a/.x.tokens.bin.17.tmp"),
     )
     targets = (tmp_path / "x.tokens.bin", tmp_path / "a" / "y.tokens.bin")
-    remove_leftovers([Planned(path, path, path) for path in targets], "megatron")
+    remove_leftovers(targets, "megatron")
     assert [path for path in ours if path.exists()] == []
     assert [path for path in others if not path.exists()] == []

@@ -1,13 +1,13 @@
 """Tokens files and what lies beside them, there whole or not at all."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
+from ulmo.formats.header import Hashes, TokensHeader, header_json, read_headers, read_stored
 from ulmo.formats.runs import RunWriter
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.formats.writer import PLAIN, Options, Writer
@@ -52,14 +52,19 @@ def publish_tokens(
 ) -> Iterator[Writer]:
     """A writer whose files appear when the block ends, and never if it fails.
 
-    With `corpus`, the vocabulary is written beside formats that models are trained on.
+    The header of older ones goes before the first of them is replaced. With `corpus`, the
+    vocabulary is written beside formats that models are trained on.
     """
-    from ulmo.preprocessing.atomic import publish
+    from ulmo.preprocessing.atomic import publish, publish_together, remove
 
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
-    with ExitStack() as stack:
-        files = [stack.enter_context(publish(each)) for each in outputs.files]
+
+    def unseal() -> None:
+        if not _is_of(outputs.header, writer.headers):
+            remove(outputs.header)
+
+    with publish_together(outputs.files, unseal) as files:
         writer = kind.writer(files, options)
         try:
             yield writer
@@ -70,10 +75,10 @@ def publish_tokens(
     if corpus and kind.vocabulary:
         with publish(outputs.vocabulary) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
+    known = _known_hashes(outputs.header, writer.headers)
     hashes = {
         each.name.removeprefix(outputs.header.stem): file_hash(each) or "" for each in outputs.files
     }
-    known = _known_hashes(outputs.header, writer.headers)
     with publish(outputs.header) as file:
         file.write(header_json(writer.headers, {**known, **hashes}))
 
@@ -85,6 +90,14 @@ def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
     except (UserError, OSError):
         return {}
     return stored.hashes if stored.headers == tuple(headers) else {}
+
+
+def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
+    """True of the header of the same recordings in another format: it stays throughout."""
+    try:
+        return read_headers(path) == tuple(headers)
+    except (UserError, OSError):
+        return False
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:

@@ -85,7 +85,9 @@ def checkpoint_files(folder: Path) -> list[Path]:
     found = []
     for place in (folder, folder / BEST):
         if place.is_dir():
-            found += [p for p in sorted(place.iterdir()) if p.name == STATE or NAME.fullmatch(p.name)]
+            found += [
+                p for p in sorted(place.iterdir()) if p.name == STATE or NAME.fullmatch(p.name)
+            ]
     return found
 
 
@@ -160,7 +162,7 @@ def _is_newer(folder: Path, name: str, digests: Digests) -> bool:
 
 
 def _state(names: list[str]) -> str:
-    """TensorFlow's file of the same name, which is text: CheckpointState of checkpoint_state.proto."""
+    """TensorFlow's file of that name, as text (its checkpoint_state.proto)."""
     lines = [f'model_checkpoint_path: "{names[-1]}"']
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
     lines += ["all_model_checkpoint_timestamps: 0.0" for _ in names]

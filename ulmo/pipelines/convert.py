@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
+from ulmo.formats.header import TokensHeader, check_hash, header_path, read_headers, read_stored
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.pipelines.folders import make_folder
+from ulmo.pipelines.lock import LOCK, lock_path, locked
+from ulmo.pipelines.tokenize_plan import remove_leftovers
 from ulmo.tokens import read_npy_blocks
 
 SUFFIX = ".tokens.npy"
@@ -80,22 +82,32 @@ def convert(
 def _to_corpus(
     sources: Sequence[Checked], out: Path, file_format: str, options: Options
 ) -> Iterator[tuple[Path, TokensHeader, Path]]:
-    _refuse_overwriting(output_paths(out, file_format), sources)
+    outputs = output_paths(out, file_format)
+    _refuse_overwriting(outputs, sources)
+    _refuse_others(outputs, sources[0].header)
     make_folder(out.parent)
-    with publish_tokens(out, file_format, options, corpus=True) as writer:
-        for source in sources:
-            _copy(source, writer)
-            yield source.path, source.header, out
+    with locked(lock_path(out), out):
+        with publish_tokens(out, file_format, options, corpus=True) as writer:
+            for source in sources:
+                _copy(source, writer)
+                yield source.path, source.header, out
+        remove_leftovers([out], file_format)
 
 
 def _to_folder(
     sources: Sequence[Checked], folder: Path, file_format: str, options: Options
 ) -> Iterator[tuple[Path, TokensHeader, Path]]:
-    for source, target in _plan(folder, sources, file_format):
-        make_folder(target.parent)
-        with publish_tokens(target, file_format, options) as writer:
-            _copy(source, writer)
-        yield source.path, source.header, target
+    plan = _plan(folder, sources, file_format)
+    for source, target in plan:
+        _refuse_others(output_paths(target, file_format), source.header)
+    make_folder(folder)
+    with locked(folder / LOCK, folder):
+        for source, target in plan:
+            make_folder(target.parent)
+            with publish_tokens(target, file_format, options) as writer:
+                _copy(source, writer)
+            yield source.path, source.header, target
+        remove_leftovers((target for _, target in plan), file_format)
 
 
 def list_sources(paths: Iterable[Path]) -> list[Source]:
@@ -162,6 +174,18 @@ def _refuse_overwriting(outputs: Outputs, sources: Sequence[Checked]) -> None:
         for path in (source.path, source.path.with_suffix(".json")):
             if path.resolve() in taken:
                 raise UserError(f"--out would overwrite {path}: choose another name")
+
+
+def _refuse_others(outputs: Outputs, header: TokensHeader) -> None:
+    """What a newer ulmo wrote, and the tokens of another tokenizer, are not written over."""
+    if not outputs.header.exists():
+        return
+    there = read_headers(outputs.header)[0]
+    if there.grid != header.grid:
+        raise UserError(
+            f"{outputs.files[0]} has tokens of another tokenizer ({there.fingerprint[:8]} there, "
+            f"{header.fingerprint[:8]} here): choose another --out, or delete it"
+        )
 
 
 def _plan(folder: Path, sources: Sequence[Checked], file_format: str) -> list[tuple[Checked, Path]]:

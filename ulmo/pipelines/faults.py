@@ -1,5 +1,6 @@
 """What verifying finds, and what mending does about it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,15 +28,8 @@ class Findings(NamedTuple):
     faults: list[Fault]
 
 
-class Mending(NamedTuple):
-    """What a repair may use beside the folder itself."""
-
-    audio: Path | None
-    workers: int
-
-
 Check = Callable[[Path], Findings]
-Mend = Callable[[Path, list[Fault], Mending], list[str]]
+Mend = Callable[[Path, list[Fault]], list[str]]
 """Does what it can, and says what it did, a line each."""
 
 
@@ -48,3 +42,11 @@ def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
     """Files that a kill left, which nothing reads."""
     detail = "a job that was killed left it; nothing reads it"
     return [Fault(below(path, folder), "left_over", detail, "delete it") for path in paths]
+
+
+def remove_any(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -4,13 +4,20 @@ import os
 from pathlib import Path
 
 from ulmo.config import UserError
+from ulmo.preprocessing.atomic import sync_folder
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it; UserError where nothing can be written there."""
+def make_folder(folder: Path, remedy: str = "set --out") -> None:
+    """Make a folder, and those above it, that a power cut does not take away again.
+
+    UserError, which ends with the remedy, where nothing can be written there.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}: set --out") from None
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}: {remedy}") from None
+    for each in made:
+        sync_folder(each.parent)
     if not os.access(folder, os.W_OK):
-        raise UserError(f"cannot write to {folder}: set --out")
+        raise UserError(f"cannot write to {folder}: {remedy}")

@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, fingerprint
+from ulmo.pipelines.folders import make_folder
 from ulmo.pipelines.inputs import InputFile, list_inputs, portable
+from ulmo.pipelines.lock import LOCK, locked
 from ulmo.pipelines.pool import Pool
 from ulmo.pipelines.prep_job import run_jobs
 from ulmo.pipelines.prep_mend import check_mended, jobs_of, lost_shards
@@ -35,6 +37,9 @@ TOGETHER = 8
 """Jobs that a worker does in a row, at most: only after the last it waits for the disk."""
 SHARES = 4
 """Rows of jobs for each worker, at least, so that none is idle at the end."""
+
+Begin = Callable[[int], Callable[[int], None]]
+"""Given the total in bytes, it gives what is called with the bytes that were done meanwhile."""
 
 
 class PrepSummary(NamedTuple):
@@ -59,7 +64,7 @@ def prepare(
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
     workers: int = 1,
-    progress: Callable[[int], Callable[[int], None]] | None = None,
+    progress: Begin | None = None,
 ) -> PrepSummary:
     """Prepare every recording below a folder; `progress` is given the total in bytes first.
 
@@ -74,19 +79,40 @@ def prepare(
     if augment.views > 1:
         check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
-    manifest = _claim(out_dir, settings, augment, clock, files)
-    lost = lost_shards(out_dir, manifest) if manifest.complete else None
-    if lost is not None and not lost:
-        _tidy(out_dir)
+    manifest = _wanted(out_dir, settings, augment, clock, files)
+    if manifest.complete and lost_shards(out_dir, manifest) == set() and not _leftovers(out_dir):
         return _summary(out_dir, reused=True)
+    make_folder(out_dir, "choose another")
+    with locked(out_dir / LOCK, out_dir):
+        manifest = _wanted(out_dir, settings, augment, clock, files)
+        lost = lost_shards(out_dir, manifest) if manifest.complete else None
+        if lost is None or lost:
+            _make(audio_dir, out_dir, manifest, files, workers, progress or _deaf, lost or set())
+        _tidy(out_dir)
+    return _summary(out_dir, reused=lost == set())
+
+
+def _make(
+    audio_dir: Path,
+    out_dir: Path,
+    manifest: Manifest,
+    files: Sequence[InputFile],
+    workers: int,
+    progress: Begin,
+    lost: set[str],
+) -> None:
+    """Do what is left to do, with the output locked; of a complete one, the lost shards alone."""
+    if manifest != read_manifest(out_dir):
+        _write(out_dir, manifest)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
         folder.mkdir(exist_ok=True)
-    advance = progress(sum(file.size for file in files)) if progress else _silent
+    advance = progress(sum(file.size for file in files))
     with Pool(min(workers, len(files)), lambda size, _: advance(size)) as pool:
-        if settings.learns_constants and manifest.normalization is None:
-            constants = corpus_constants(pool, [audio_dir / file.path for file in files], settings)
+        if manifest.settings.learns_constants and manifest.normalization is None:
+            paths = [audio_dir / file.path for file in files]
+            constants = corpus_constants(pool, paths, manifest.settings)
             manifest = manifest.model_copy(update={"normalization": constants})
-            write_sealed(out_dir / "prep.json", manifest)
+            _write(out_dir, manifest)
         jobs = plan_jobs(audio_dir, out_dir, manifest, files)
         if lost:
             jobs = jobs_of(jobs, lost)
@@ -95,13 +121,9 @@ def prepare(
             pass
     if lost:
         check_mended(out_dir, manifest, jobs)
-        _tidy(out_dir)
-        return _summary(out_dir, reused=False)
+        return
     known = ({"bytes": file.size, "ends_crc32c": file.ends} for file in files)
-    complete = merge(out_dir, manifest, jobs, known)
-    write_sealed(out_dir / "prep.json", complete)
-    _tidy(out_dir)
-    return _summary(out_dir, reused=False)
+    _write(out_dir, merge(out_dir, manifest, jobs, known))
 
 
 def plan_jobs(
@@ -134,14 +156,17 @@ def plan_jobs(
     ]
 
 
-def _claim(
+def _wanted(
     out_dir: Path,
     settings: PrepSettings,
     augment: AugmentSettings,
     clock: ClockSettings,
     files: Sequence[InputFile],
 ) -> Manifest:
-    """The manifest of an output that is ours to begin, to go on with, or to add to."""
+    """The manifest of an output that is ours to begin, to go on with, or to add to.
+
+    It is the one that is there, or one to write.
+    """
     plan = fingerprint([[portable(file.path), file.size, file.ends] for file in files])
     present = read_manifest(out_dir) if out_dir.exists() else None
     if present is None:
@@ -153,13 +178,11 @@ def _claim(
         return present
     elif present.complete:
         _refuse_others(out_dir, present, files)
-    manifest = Manifest(settings=settings, augment=augment, clock=clock, plan=plan)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {out_dir}: {error.strerror}") from None
+    return Manifest(settings=settings, augment=augment, clock=clock, plan=plan)
+
+
+def _write(out_dir: Path, manifest: Manifest) -> None:
     write_sealed(out_dir / "prep.json", manifest)
-    return manifest
 
 
 def _changes(
@@ -196,15 +219,23 @@ def _refuse_others(out_dir: Path, present: Manifest, files: Sequence[InputFile])
 
 def _is_free(folder: Path) -> bool:
     """True of an empty folder; what an interrupted first write left does not count."""
-    return folder.is_dir() and all(is_temporary(path) for path in folder.iterdir())
+    return folder.is_dir() and all(
+        is_temporary(path) or path.name == LOCK for path in folder.iterdir()
+    )
+
+
+def _leftovers(out_dir: Path) -> list[Path]:
+    """What is of no use once all is there, and what a kill may have left."""
+    inside = (*out_dir.iterdir(), *(out_dir / "tiles").glob("*"))
+    return [path for path in inside if is_temporary(path) or path.name in (FINISHED, LOCK)]
 
 
 def _tidy(out_dir: Path) -> None:
-    """Remove what is of no use once all is there, and what a kill may have left."""
+    """Remove leftovers, except the lock, which is held."""
     shutil.rmtree(out_dir / FINISHED, ignore_errors=True)
-    for path in (*out_dir.iterdir(), *(out_dir / "tiles").iterdir()):
-        if is_temporary(path):
-            path.unlink()
+    for path in _leftovers(out_dir):
+        if path.name not in (FINISHED, LOCK):
+            path.unlink(missing_ok=True)
 
 
 def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
@@ -223,6 +254,10 @@ def _summary(out_dir: Path, *, reused: bool) -> PrepSummary:
 
 
 def _silent(_: int) -> None: ...
+
+
+def _deaf(_: int) -> Callable[[int], None]:
+    return _silent
 
 
 def _batched(jobs: Sequence[Job], size: int) -> list[Sequence[Job]]:

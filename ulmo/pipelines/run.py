@@ -1,5 +1,6 @@
 """train.json: what a run is made with, and who may go on with it."""
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError, read_json
+from ulmo.pipelines.lock import LOCK
+from ulmo.preprocessing.atomic import is_temporary, sync_folder
 from ulmo.preprocessing.store import TileStore, write_sealed
 from ulmo.weights import check_size
 
@@ -15,6 +18,10 @@ MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes
 that is the learning rate and the end of revival."""
 
 RUN_MANIFEST = "train.json"
+FOLDERS = ("checkpoints", "pictures", "tensorboard")
+BEST = Path("checkpoints", "best")
+TEMPORARY_CHECKPOINT = re.compile(r"\.tempstate\d+|\.tmp[0-9a-f]+$")
+"""What TensorFlow calls the parts of a checkpoint before they are whole."""
 
 
 class RunManifest(Settings):
@@ -39,7 +46,7 @@ def read_run(run_dir: Path) -> RunManifest:
     )
 
 
-def claim_run(
+def plan_run(
     run_dir: Path,
     tiles_dir: Path,
     store: TileStore,
@@ -48,32 +55,51 @@ def claim_run(
     *,
     resume: bool,
 ) -> RunManifest:
-    """The settings of a new run, written down; or those of the run that is to go on."""
+    """The settings of a new run, or those of the run that is to go on; nothing is touched."""
     if resume:
         manifest = _resumed(read_run(run_dir), model, settings)
         if manifest.tiles_fingerprint != store.manifest.fingerprint:
             raise UserError(f"{run_dir} was trained on other tiles than those of {tiles_dir}")
-    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        return manifest
+    if run_dir.exists() and not _is_free(run_dir):
         raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
-    else:
-        wanted = ModelSettings.read({"tile_size": store.tile_size, **model})
-        if wanted.tile_size != store.tile_size:
-            raise UserError(
-                f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {wanted.tile_size}: "
-                f"leave it out, or prepare with -M {wanted.tile_size}"
-            )
-        _check_size(wanted)
-        manifest = RunManifest(
-            model=wanted,
-            train=TrainSettings.read(settings),
-            tiles=str(tiles_dir.resolve()),
-            tiles_fingerprint=store.manifest.fingerprint or "",
-            versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
+    wanted = ModelSettings.read({"tile_size": store.tile_size, **model})
+    if wanted.tile_size != store.tile_size:
+        raise UserError(
+            f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {wanted.tile_size}: "
+            f"leave it out, or prepare with -M {wanted.tile_size}"
         )
-    for folder in ("checkpoints", "pictures", "tensorboard"):
-        (run_dir / folder).mkdir(parents=True, exist_ok=True)
+    _check_size(wanted)
+    return RunManifest(
+        model=wanted,
+        train=TrainSettings.read(settings),
+        tiles=str(tiles_dir.resolve()),
+        tiles_fingerprint=store.manifest.fingerprint or "",
+        versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
+    )
+
+
+def begin_run(run_dir: Path, manifest: RunManifest) -> None:
+    """Write the settings down: from now on the run is there, to be gone on with."""
     write_sealed(run_dir / RUN_MANIFEST, manifest)
-    return manifest
+    for name in FOLDERS:
+        (run_dir / name).mkdir(exist_ok=True)
+    sync_folder(run_dir)
+
+
+def tidy_run(run_dir: Path) -> None:
+    """Remove what a killed run left half written."""
+    for folder in (run_dir, *(run_dir / name for name in FOLDERS), run_dir / BEST):
+        for path in folder.glob("*"):
+            if is_temporary(path) or TEMPORARY_CHECKPOINT.search(path.name):
+                path.unlink()
+
+
+def _is_free(run_dir: Path) -> bool:
+    """True of an empty folder; what is left of a run that had not begun does not count."""
+    return run_dir.is_dir() and all(
+        is_temporary(path) or path.name == LOCK for path in run_dir.iterdir()
+    )
 
 
 def _check_size(model: ModelSettings) -> None:

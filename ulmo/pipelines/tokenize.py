@@ -5,20 +5,20 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 import os
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import check_options
 from ulmo.formats.writer import PLAIN
 from ulmo.pipelines.folders import make_folder
+from ulmo.pipelines.lock import LOCK, lock_path, locked
 from ulmo.pipelines.pool import Pool, Progress
-from ulmo.pipelines.timeline_file import Timeline, survey, write_timeline
+from ulmo.pipelines.timeline_file import Timeline, survey
 from ulmo.pipelines.tokenize_job import (
     How,
     Maker,
@@ -30,6 +30,7 @@ from ulmo.pipelines.tokenize_job import (
 from ulmo.pipelines.tokenize_plan import (
     Planned,
     is_file_name,
+    parts_folder,
     plan_outputs,
     plan_parts,
     remove_leftovers,
@@ -37,6 +38,10 @@ from ulmo.pipelines.tokenize_plan import (
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
 from ulmo.tokenizer import Tokenizer, check_batch_size
+
+if TYPE_CHECKING:
+    from ulmo.pipelines.tokenize_joined import Joined
+    from ulmo.pipelines.tokenize_report import Report
 
 FILES_PER_WORKER = 4
 """Recordings for which another worker is worth its start, unless workers are asked for."""
@@ -67,11 +72,21 @@ def tokenize_files(
     None writes beside each. In a folder `out` there is a table of all recordings as well, and what
     it tells of an earlier run is not done again.
     """
+    from ulmo.pipelines.tokenize_report import Report, identify
+
     _check(tokenizer, how)
     plan = plan_outputs(sources, out, how.file_format, how.channels)
     if out is None or is_file_name(out, how.file_format):
         return _tokenize_apart(tokenizer, how, plan, workers, listener)
-    return _tokenize_folder(tokenizer, how, plan, out, workers, listener)
+    maker = Maker(*tokenizer.maker)
+    jobs = identify(out, maker, how, plan)
+    report = Report(out, maker, how, jobs)
+    if report.is_finished:
+        return _tell(report, listener)
+    make_folder(out)
+    with locked(out / LOCK, out):
+        report = Report(out, maker, how, jobs)
+        return _tokenize_reported(tokenizer, how, plan, report, workers, listener)
 
 
 def tokenize_timeline(
@@ -86,9 +101,13 @@ def tokenize_timeline(
     """Write the tokens of consecutive recordings to one file, with `<gap>` where there are none.
 
     Each recording is tokenized by itself, in a hidden folder beside `out`, which a job that was
-    killed finds again. Refused recordings are gaps; where all are, nothing is written. UserError
+    killed finds again. Refused recordings are gaps; where all are, nothing is written. A table of
+    all lies beside `out`, and where it tells of the same recordings nothing is done. UserError
     before any is tokenized where one has no time, or where they overlap.
     """
+    from ulmo.pipelines.tokenize_joined import Joined
+    from ulmo.pipelines.tokenize_report import identify
+
     _check(tokenizer, how)
     if how.channels == "each":
         raise UserError("a timeline has one channel: set --channels to mix, or to a number")
@@ -98,14 +117,24 @@ def tokenize_timeline(
             f"set --out to NAME{FORMATS[how.file_format].suffixes[0]}"
         )
     alone = how._replace(file_format="npy", options=PLAIN)
-    parts = out.with_name(f".{out.name}.parts")
+    maker = Maker(*tokenizer.maker)
+    parts = parts_folder(out)
     plan = plan_parts(sources, parts)
+    jobs = identify(parts, maker, alone, plan)
+    joined = Joined(out, maker, how, jobs)
+    if joined.is_finished:
+        return _tell(joined, listener), joined.timeline
     survey(tokenizer, alone, [planned.source for planned in plan])
-    results = _tokenize_folder(tokenizer, alone, plan, parts, workers, listener)
-    good = [result for result in results if result.outputs]
-    timeline = write_timeline(good, out, how.file_format, how.options) if good else None
-    shutil.rmtree(parts, ignore_errors=True)
-    remove_leftovers([Planned(out, out, out)], how.file_format)
+    make_folder(out.parent)
+    with locked(lock_path(out), out):
+        joined = Joined(out, maker, how, jobs)
+        if joined.is_told:
+            results, timeline = _tell(joined, listener), joined.timeline
+        else:
+            report = joined.parts(alone)
+            results = _tokenize_reported(tokenizer, alone, plan, report, workers, listener)
+            timeline = joined.write(results, report.rows)
+        joined.tidy()
     return results, timeline
 
 
@@ -129,20 +158,18 @@ def _tokenize_apart(
     return [made[planned] for planned in plan]
 
 
-def _tokenize_folder(
+def _tokenize_reported(
     tokenizer: Tokenizer,
     how: How,
     plan: Sequence[Planned],
-    out: Path,
+    report: "Report",
     workers: int | None,
     listener: Listener,
 ) -> list[Tokenized]:
     """The same with a report, which is also how a killed job goes on."""
-    from ulmo.pipelines.tokenize_report import Report
-
     with (
         _folders(plan, how.file_format),
-        Report(out, Maker(*tokenizer.maker), how, plan) as report,
+        report,
         closing(_tokenize(tokenizer, how, report.left, workers, listener)) as fresh,
     ):
         made = dict(report.earlier)
@@ -154,6 +181,15 @@ def _tokenize_folder(
     return [made[planned] for planned in plan]
 
 
+def _tell(report: "Report | Joined", listener: Listener) -> list[Tokenized]:
+    """What an earlier run made is all there is."""
+    listener.begin(0)
+    results = list(report.earlier.values())
+    for result in results:
+        listener.done(result)
+    return results
+
+
 @contextmanager
 def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
     """Folders for the outputs; in the end they hold nothing that is not complete."""
@@ -162,7 +198,7 @@ def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
     try:
         yield
     finally:
-        remove_leftovers(plan, file_format)
+        remove_leftovers((planned.target for planned in plan), file_format)
 
 
 def _tokenize(

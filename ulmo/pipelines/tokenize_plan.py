@@ -65,6 +65,11 @@ def plan_outputs(
     ]
 
 
+def parts_folder(out: Path) -> Path:
+    """Hidden beside a timeline: the npy files of its recordings, until they are joined."""
+    return out.with_name(f".{out.name}.parts")
+
+
 def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
     """Where the npy files of a timeline's recordings lie until they are joined.
 
@@ -112,13 +117,13 @@ def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
     return [target.with_name(f"{stem}{CHANNEL}{channel}{dot}{ending}") for channel in channels]
 
 
-def remove_leftovers(plan: Iterable[Planned], file_format: str) -> None:
-    """Remove what killed jobs left, hidden, of the files of these recordings and of no others."""
+def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
+    """Remove what killed jobs left, hidden, of the files of these outputs and of no others."""
     ours: dict[Path, set[str]] = {}
-    for planned in plan:
-        outputs = output_paths(planned.target, file_format)
-        names = {path.name for path in (*outputs.files, outputs.header)}
-        ours.setdefault(planned.target.parent, set()).update(names)
+    for target in targets:
+        outputs = output_paths(target, file_format)
+        names = {path.name for path in (*outputs.files, outputs.header, outputs.vocabulary)}
+        ours.setdefault(target.parent, set()).update(names)
     for folder, names in ours.items():
         remove_temporaries(folder, partial(_is_of, names))
 

@@ -6,6 +6,7 @@ tiles -> split by recording -> k-means start -> epochs of batches -> bundle and 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,10 +15,12 @@ from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.cards import build_card
 from ulmo.pipelines.export import Agreement, export
+from ulmo.pipelines.folders import make_folder
 from ulmo.pipelines.loading import loading_tensorflow
+from ulmo.pipelines.lock import LOCK, locked
 from ulmo.pipelines.pictures import draw_losses
 from ulmo.pipelines.reporter import End, Reporter
-from ulmo.pipelines.run import RunManifest, claim_run
+from ulmo.pipelines.run import RunManifest, begin_run, plan_run, tidy_run
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.store import TileStore
 
@@ -57,9 +60,15 @@ def train(
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
-    manifest = claim_run(run_dir, tiles_dir, store, model, settings, resume=resume)
+    plan = partial(plan_run, run_dir, tiles_dir, store, model, settings, resume=resume)
+    plan()
+    make_folder(run_dir, "choose another")
     try:
-        return _run(store, run_dir, manifest, reporter)
+        with locked(run_dir / LOCK, run_dir):
+            manifest = plan()
+            begin_run(run_dir, manifest)
+            tidy_run(run_dir)
+            return _run(store, run_dir, manifest, reporter)
     except KeyboardInterrupt as interrupt:
         saved = str(interrupt) or "interrupted"
         raise RunInterrupt(

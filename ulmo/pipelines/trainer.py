@@ -19,6 +19,7 @@ from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.checkpoints import check_digests, write_digests
 from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
 from ulmo.pipelines.measure import Model, Passed, tallies
@@ -89,6 +90,7 @@ class Trainer:
         tracked = tf.train.Checkpoint(
             model=self.model, optimizer=self.model.optimizer, **self.state._asdict()
         )
+        self._folder = folder
         self._checkpoints = tf.train.CheckpointManager(tracked, str(folder), max_to_keep=2)
         self._best = tf.train.CheckpointManager(
             tf.train.Checkpoint(model=self.model), str(folder / "best"), max_to_keep=1
@@ -100,11 +102,15 @@ class Trainer:
         return -(-len(self.split.train) // self.settings.batch_size)
 
     def begin(self) -> None:
-        """Go back to the latest checkpoint, or else start the codebook and write the first."""
+        """Go back to the latest checkpoint, or else start the codebook and write the first.
+
+        UserError where a checkpoint is damaged that may be gone back to.
+        """
+        check_digests(self._folder)
         if self._checkpoints.latest_checkpoint is None:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()
-            self._checkpoints.save(checkpoint_number=0)
+            write_digests(self._folder, self._checkpoints.save(checkpoint_number=0))
         else:
             self._checkpoints.restore_or_initialize()
 
@@ -235,14 +241,16 @@ class Trainer:
         if metrics.reconstruction < float(self.state.best):
             self.state.best.assign(metrics.reconstruction)
             self.state.stale.assign(0)
-            self._best.save(checkpoint_number=int(self.state.step))
+            saved = self._best.save(checkpoint_number=int(self.state.step))
+            write_digests(self._folder, saved)
         else:
             self.state.stale.assign_add(1)
 
     def _save(self, log: RunLog) -> None:
         """Write a checkpoint; the logs first, so that they are never behind it."""
         log.flush()
-        self._checkpoints.save(checkpoint_number=int(self.state.step))
+        saved = self._checkpoints.save(checkpoint_number=int(self.state.step))
+        write_digests(self._folder, saved)
         self._saved_at = time.monotonic()
 
     def _start_codebook(self) -> None:

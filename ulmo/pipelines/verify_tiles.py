@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ulmo.config import UserError
-from ulmo.pipelines.faults import Fault, Findings, Mending, left_overs
+from ulmo.pipelines.faults import Fault, Findings, What, left_overs, remove_any
 from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.prep_record import FINISHED
 from ulmo.preprocessing.atomic import is_temporary
@@ -55,11 +54,11 @@ def check_tiles(folder: Path) -> Findings:
         detail = "the job that makes these tiles has not ended"
         return Findings({}, [Fault("prep.json", "unfinished", detail, again)])
     tables: Tables = {}
-    for name in SCHEMAS:
+    for table in SCHEMAS:
         try:
-            tables[name] = read_manifest_table(folder, manifest, name)
+            tables[table] = read_manifest_table(folder, manifest, table)
         except (UserError, OSError) as error:
-            faults.append(Fault(name, "damaged", str(error), PREPARE))
+            faults.append(Fault(table, "damaged", str(error), PREPARE))
     counts = {"recordings": manifest.recordings, "tiles": manifest.tiles}
     if len(tables) < len(SCHEMAS):
         return Findings(counts, faults)
@@ -74,36 +73,32 @@ def check_tiles(folder: Path) -> Findings:
     return Findings({**counts, "shards": len(shards)}, faults)
 
 
-def mend_tiles(folder: Path, faults: list[Fault], how: Mending) -> list[str]:
-    """Remove what is damaged or left over; with the recordings at hand, prepare it again.
-
-    Only what the manifests speak of can be prepared again: without prep.json nothing is done.
-    """
+def mend_tiles(folder: Path, faults: list[Fault]) -> list[str]:
+    """Remove what is damaged or left over; the same ulmo-prep then prepares it again."""
     done = []
     for name in dict.fromkeys(fault.path for fault in faults if _is_removable(fault)):
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_any(folder / name)
         done.append(f"removed {name}")
+    return done
+
+
+def prepare_again(folder: Path, audio: Path, workers: int) -> list[str]:
+    """Prepare what is missing, with the settings of prep.json; without it nothing is done."""
     try:
         manifest = read_manifest(folder)
     except UserError:
-        return done
-    wanting = any(fault.what not in ("orphan", "left_over") for fault in faults)
-    if manifest is not None and how.audio is not None and wanting:
-        summary = prepare(
-            how.audio,
-            folder,
-            manifest.settings,
-            augment=manifest.augment,
-            clock=manifest.clock,
-            workers=how.workers,
-        )
-        if not summary.reused:
-            done.append(f"prepared again what was missing, from {how.audio}")
-    return done
+        return []
+    if manifest is None:
+        return []
+    summary = prepare(
+        audio,
+        folder,
+        manifest.settings,
+        augment=manifest.augment,
+        clock=manifest.clock,
+        workers=workers,
+    )
+    return [] if summary.reused else [f"prepared again what was missing, from {audio}"]
 
 
 def _is_removable(fault: Fault) -> bool:
@@ -122,7 +117,9 @@ def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
     """Files below tiles/ that no row names."""
     for path in sorted((folder / "tiles").glob("*")):
         if path.name not in named and not is_temporary(path):
-            yield Fault(f"tiles/{path.name}", "orphan", "no row of tiles.parquet names it", "delete it")
+            yield Fault(
+                f"tiles/{path.name}", "orphan", "no row of tiles.parquet names it", "delete it"
+            )
 
 
 def _places(tiles: pa.Table) -> dict[str, list[_Place]]:
@@ -151,13 +148,15 @@ def _check_shard(
         return
     if sorted(place.row for place in places) != list(range(len(shard))):
         rows = Counter(place.row for place in places)
-        what = "duplicate" if max(rows.values()) > 1 else "disagrees"
+        what: What = "duplicate" if max(rows.values()) > 1 else "disagrees"
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
         yield Fault(path, what, detail, PREPARE)
         return
     wrong = [place.row for place in places if checksum(shard[place.row]) != place.crc32c]
     if wrong:
-        detail = f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"
+        detail = (
+            f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"
+        )
         yield Fault(path, "damaged", detail, PREPARE)
 
 

@@ -15,14 +15,12 @@ from ulmo.formats.publish import STEM
 from ulmo.formats.read import READERS, read_tokens
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.formats.writer import Ids
-from ulmo.pipelines.faults import Fault, Findings, Mending, below, left_overs
+from ulmo.pipelines.faults import Fault, Findings, below, left_overs
 from ulmo.pipelines.inputs import portable
-from ulmo.pipelines.tokenize_report import DIGEST, JOURNAL, REPORT, Row, read_report
+from ulmo.pipelines.tokenize_rows import JOURNAL, REPORT, Row, checked_rows, digest_path
 from ulmo.preprocessing.atomic import TEMPORARY
 
-ENDINGS = {
-    suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes
-}
+ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 VOCABULARY = ".vocabulary.json"
 AGAIN = "run the same ulmo-tokenize or ulmo convert again"
 
@@ -39,6 +37,13 @@ class Output(NamedTuple):
         return self.header.stem
 
 
+def holds_tokens(folder: Path) -> bool:
+    """True of a folder with tokens, or with what a job that makes some has left, below it."""
+    files = list(_files(folder))
+    names = {path.name for path in files}
+    return bool(names & {REPORT, JOURNAL}) or any(True for _ in _outputs(files))
+
+
 def check_tokens(place: Path) -> Findings:
     """A tokens file with its header, or all that lie below a folder."""
     if not place.is_dir():
@@ -48,12 +53,12 @@ def check_tokens(place: Path) -> Findings:
     findings = _check_outputs(place, outputs)
     temporary = [path for path in files if TEMPORARY.fullmatch(path.name)]
     faults = [*findings.faults, *left_overs(place, temporary), *_unfinished(place, files)]
-    if (place / REPORT).exists() or (place / DIGEST).exists():
-        faults += _check_report(place, outputs)
+    for table in (path for path in files if _is_table(path)):
+        faults += _check_table(place, table, outputs)
     return Findings(findings.counts, faults)
 
 
-def mend_tokens(place: Path, faults: list[Fault], how: Mending) -> list[str]:
+def mend_tokens(place: Path, faults: list[Fault]) -> list[str]:
     """Remove what is damaged, with the header beside it: the same command then makes it again."""
     folder = place if place.is_dir() else place.parent
     removable = [fault.path for fault in faults if fault.what in ("damaged", "left_over")]
@@ -61,8 +66,8 @@ def mend_tokens(place: Path, faults: list[Fault], how: Mending) -> list[str]:
     for name in dict.fromkeys(removable):
         path = folder / name
         doomed = {path, path.with_suffix(".json")}
-        if path.name in (REPORT, DIGEST):
-            doomed = {folder / REPORT, folder / DIGEST}
+        if _is_table(path):
+            doomed = {path, digest_path(path)}
         for each in sorted(doomed):
             if each.is_file():
                 each.unlink()
@@ -81,7 +86,7 @@ def _outputs(files: Iterable[Path]) -> Iterator[Output]:
     """Headers and tokens files, told by their names: what has the stem of a header is beside it."""
     groups: dict[Path, list[Path]] = {}
     for path in files:
-        stem, ending = _split(path.name)
+        stem = _stem(path.name)
         if stem and not path.name.startswith("."):
             groups.setdefault(path.with_name(f"{stem}.json"), []).append(path)
     for header, found in groups.items():
@@ -98,16 +103,16 @@ def _is_ours(header: Path) -> bool:
     return b'"fingerprint"' in start and b'"edges_hz"' in start
 
 
-def _split(name: str) -> tuple[str, str]:
-    """x.tokens and .npy of x.tokens.npy; nothing of what is no file of tokens."""
+def _stem(name: str) -> str:
+    """x.tokens of x.tokens.npy; nothing of what is no file of tokens."""
     for ending in sorted({*ENDINGS, VOCABULARY, ".json"}, key=len, reverse=True):
-        if name.endswith(ending) and name not in (ending, DIGEST, REPORT):
-            return name.removesuffix(ending), ending
-    return "", ""
+        if name.endswith(ending) and name != ending:
+            return name.removesuffix(ending)
+    return ""
 
 
 def _output_of(path: Path) -> Output:
-    stem, _ = _split(path.name)
+    stem = _stem(path.name)
     if not stem:
         raise UserError(f"{path} is no file of tokens: they end with {', '.join(sorted(ENDINGS))}")
     header = path.with_name(f"{stem}.json")
@@ -198,13 +203,23 @@ def _unfinished(folder: Path, files: list[Path]) -> Iterator[Fault]:
             yield Fault(below(path, folder), "unfinished", "the job has not ended", again)
 
 
-def _check_report(folder: Path, outputs: list[Output]) -> Iterator[Fault]:
-    """Each row has its outputs, with as many columns as it says; each output has one row."""
+def _is_table(path: Path) -> bool:
+    """True of recordings.parquet, and of x.tokens.npy.recordings.parquet beside a timeline."""
+    return path.name == REPORT or path.name.endswith(f".{REPORT}")
+
+
+def _check_table(folder: Path, table: Path, outputs: list[Output]) -> Iterator[Fault]:
     try:
-        rows = read_report(folder)
+        rows = checked_rows(table)
     except (UserError, OSError) as error:
-        yield Fault(REPORT, "damaged", str(error), AGAIN)
+        yield Fault(below(table, folder), "damaged", str(error), AGAIN)
         return
+    if table == folder / REPORT:
+        yield from _check_rows(folder, rows, outputs)
+
+
+def _check_rows(folder: Path, rows: list[Row], outputs: list[Output]) -> Iterator[Fault]:
+    """Each row has its outputs, with as many columns as it says; each output has one row."""
     named = Counter(name for row in rows for name in row.outputs)
     for name, count in named.items():
         if count > 1:
@@ -240,4 +255,3 @@ def _check_row(folder: Path, row: Row, found: dict[str, Path]) -> Iterator[Fault
     if row.outputs and unknown != row.unknown:
         detail = f"{row.path}: {row.unknown} ids are <unk> there, {unknown} in its outputs"
         yield Fault(REPORT, "disagrees", detail, AGAIN)
-

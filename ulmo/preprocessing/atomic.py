@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,16 +16,42 @@ def publish(path: Path) -> Iterator[BinaryIO]:
 
     Nobody ever sees a part of it: not after an error, a kill or a power cut.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with publish_together([path]) as (file,):
+        yield file
+
+
+@contextmanager
+def publish_together(
+    paths: Sequence[Path], before_moves: Callable[[], None] | None = None
+) -> Iterator[Sequence[BinaryIO]]:
+    """The same of several files: none is moved before all are complete and on the disk.
+
+    Between the moves a kill leaves some old and some new: `before_moves` is called when the first
+    is about to be moved, to remove what says that they belong together.
+    """
+    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
+    with ExitStack() as cleaning:
+        for temporary in temporaries:
+            cleaning.callback(temporary.unlink, missing_ok=True)
+        with ExitStack() as opened:
+            files = [opened.enter_context(temporary.open("wb")) for temporary in temporaries]
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        if before_moves is not None:
+            before_moves()
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
+    for folder in {path.parent for path in paths}:
+        sync_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, so that no power cut brings it back."""
+    if path.exists():
+        path.unlink()
+        sync_folder(path.parent)
 
 
 def is_temporary(path: Path) -> bool:

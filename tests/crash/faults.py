@@ -1,0 +1,109 @@
+"""A process that is killed, or whose disk is full, at the n-th call that changes a folder.
+
+fault.c says how. It needs a C compiler, and Linux on a processor that it knows.
+"""
+
+import ctypes
+import mmap
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).with_name("fault.c")
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+CAN_RUN = COMPILER is not None and sys.platform == "linux"
+WHY_NOT = "needs a C compiler and Linux"
+COUNT, KILL, TEAR, FAIL = range(4)
+KILLED = -signal.SIGKILL
+
+
+class Plan(ctypes.Structure):
+    """Shared with the process that it happens to."""
+
+    _fields_ = (
+        ("count", ctypes.c_long),
+        ("at", ctypes.c_long),
+        ("mode", ctypes.c_long),
+        ("error", ctypes.c_long),
+        ("log", ctypes.c_long),
+        ("folder", ctypes.c_char * 4000),
+    )
+
+
+class Outcome(NamedTuple):
+    """What became of a process."""
+
+    status: int
+    """Its exit status; the negative signal that ended it."""
+    calls: int
+    """Calls that changed the folder."""
+    told: bytes
+    """Its stderr."""
+
+
+class Call(NamedTuple):
+    """One call that changes a folder, or a file in it."""
+
+    what: str
+    path: Path
+
+
+def build(folder):
+    """Compile fault.c into a folder."""
+    library = folder / "fault.so"
+    command = [COMPILER, "-O2", "-shared", "-fPIC", "-o", library, SOURCE]
+    subprocess.run(command, check=True, capture_output=True)
+    return ctypes.CDLL(str(library))
+
+
+class Faults:
+    """Runs functions in processes that are forked from this one."""
+
+    def __init__(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self._library = build(Path(folder))
+        self._shared = mmap.mmap(-1, ctypes.sizeof(Plan))
+        self._plan = Plan.from_buffer(self._shared)
+
+    def run(self, function, folder=None, *, at=0, mode=COUNT, error=0, log=-1):
+        """Run a function; with a folder, count what changes it, and let call `at` go wrong."""
+        plan = self._plan
+        plan.count, plan.at, plan.mode, plan.error, plan.log = 0, at, mode, error, log
+        plan.folder = os.fsencode(folder or "")
+        with tempfile.TemporaryFile() as errors:
+            child = os.fork()
+            if child == 0:
+                self._child(function, folder, errors)
+            _, status = os.waitpid(child, 0)
+            errors.seek(0)
+            return Outcome(os.waitstatus_to_exitcode(status), plan.count, errors.read())
+
+    def calls(self, function, folder):
+        """Run a function undisturbed, and list its calls."""
+        with tempfile.TemporaryFile() as log:
+            outcome = self.run(function, folder, log=log.fileno())
+            assert outcome.status == 0, outcome.told.decode()
+            log.seek(0)
+            pairs = (line.split(b"\t") for line in log.read().splitlines())
+            return [Call(what.decode(), Path(os.fsdecode(path))) for what, path in pairs]
+
+    def _child(self, function, folder, errors):
+        status = 99
+        try:
+            os.dup2(errors.fileno(), 2)
+            if folder is not None:
+                assert self._library.install(ctypes.byref(self._plan)) == 0
+            status = function() or 0
+        except SystemExit as ended:
+            status = ended.code or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
