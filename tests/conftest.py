@@ -49,7 +49,7 @@ def make_bundle():
 
     def make(folder, prep, *, seed=0, contents=None, **plan):
         small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
-        model = ModelSettings(**small, **plan)
+        model = ModelSettings(**{**small, **plan})
         rng = np.random.default_rng(seed)
         weights = {
             name: rng.normal(0, 0.3, shape).astype(np.float32)

@@ -258,9 +258,12 @@ def header_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def check_hash(path: Path, stored: Stored) -> None:
-    """ValueError unless a file beside a header is the one that it speaks of, to the last byte."""
-    ending = path.name.removeprefix(header_path(path).stem)
+def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
+    """ValueError unless a file beside a header is the one that it speaks of, to the last byte.
+
+    `ending` is that of its name, if it is more than what follows the last dot.
+    """
+    ending = ending or path.suffix
     if ending not in stored.hashes:
         raise ValueError("its header does not speak of it")
     if file_hash(path) != stored.hashes[ending]:

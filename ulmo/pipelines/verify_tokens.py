@@ -154,7 +154,7 @@ def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault
             yield Fault(below(path, folder), "missing", detail, AGAIN)
             continue
         try:
-            check_hash(path, stored)
+            check_hash(path, stored, ending)
             if path.suffix in READERS and not _is_half(path, there):
                 yield from _check_ids(folder, path)
         except (UserError, ValueError, OSError) as error:
