@@ -18,7 +18,16 @@ from ulmo.config import PrepSettings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
-READERS = {"card", "unk", "weights", "onnx_model", "graph", "plain_file", "manifest"}
+READERS = {
+    "card",
+    "parquet_guard",
+    "unk",
+    "weights",
+    "onnx_model",
+    "graph",
+    "plain_file",
+    "manifest",
+}
 RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
 BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {
@@ -32,8 +41,9 @@ ROOMS = {
     "graph": {"config", "weights", "onnx_model"},
     "plain_file": {"config"},
     "manifest": {*BASE, "card", "weights", "preprocessing"},
-    "preprocessing": {*BASE, "plain_file"},
-    "formats": {*BASE, "plain_file", "preprocessing"},
+    "parquet_guard": set(),
+    "preprocessing": {*BASE, "parquet_guard", "plain_file"},
+    "formats": {*BASE, "parquet_guard", "plain_file", "preprocessing"},
     "models": BASE,
     "evaluation": BASE,
     "bundle": BELOW,

@@ -28,6 +28,12 @@ class JobError(Exception):
     """A job that failed without a mistake of the user's: its text is one line."""
 
 
+def one_line(error: Exception) -> str:
+    """The first line of what an error of another library says."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class Settings(BaseModel):
     """Frozen, and closed: an unknown key, a NaN or a value out of bounds is refused."""
 
@@ -396,10 +402,12 @@ def same_padding(stride: int) -> tuple[int, int]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Tables of a settings file, checked for unknown keys and bad values, defaults left out."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_most(path, MAX_TOML_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as TOML: {error}") from None
+        raise UserError(f"{path}: cannot be read as TOML: {one_line(error)}") from None
     try:
         Config.read(values)
     except UserError as error:
@@ -416,6 +424,8 @@ def to_toml(tables: dict[str, Settings]) -> str:
 
 MAX_JSON_BYTES = 1 << 20
 """Of a JSON file of ours, at most."""
+MAX_TOML_BYTES = 1 << 16
+FREE_BRACKETS = 256
 SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')
 SEAL_BYTES = 85
 """How a sealed file ends: SHA-256 of all the bytes before."""
@@ -485,7 +495,12 @@ def parse_json(
 
 
 def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
-    """The values of JSON, and their text as pydantic may read it."""
+    """The values of JSON, and their text as pydantic may read it.
+
+    A file of ours has more text than brackets; of brackets alone, a megabyte takes a hundred.
+    """
+    if content.count(b"{") + content.count(b"[") > FREE_BRACKETS + len(content) // 32:
+        raise UserError(f"{path} is not JSON of ours: {remedy}")
     try:
         values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
         return values, json.dumps(values)

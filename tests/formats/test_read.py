@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -196,7 +197,7 @@ def test_a_row_that_unpacks_to_gigabytes_is_refused_unread(tmp_path, monkeypatch
     table_with(path, lambda values: values["ids"].__setitem__(0, [0] * (1 << 21)))
     assert path.stat().st_size < 1 << 14
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
-    assert "longer than ours" in refused(path)
+    assert re.search("more values than rows|unpacks to more|longer than ours", refused(path))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from ulmo.config import UserError
+from ulmo.config import UserError, one_line
 from ulmo.formats.csv import field_names, row_fields
 from ulmo.formats.header import (
     AGAIN,
@@ -53,8 +53,7 @@ def read_tokens(path: Path) -> Iterator[StoredTokens]:
         for header, ids in zip(headers, READERS[path.suffix](path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
     except (ValueError, RecursionError, csv.Error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}): {AGAIN}") from None
+        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
 
 
 def _checked(header: TokensHeader, ids: Ids) -> Ids:
@@ -138,12 +137,15 @@ def _read_parquet(path: Path, headers: Headers) -> Iterator[Ids]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from ulmo.parquet_guard import check_pages
+
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             expected = rows_schema(headers[0].grid)
             found = file.schema_arrow
             if not found.equals(expected) or found.metadata != expected.metadata:
                 raise ValueError("it has other columns, or another tokenizer's tokens")
+            check_pages(path, file, ROW_COLUMNS * headers[0].bands)
             yield from _from_rows(_parquet_rows(file, headers[0].bands), headers)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(error) from None

@@ -20,9 +20,11 @@ from ulmo.config import (
     Settings,
     UserError,
     canonical_json,
+    one_line,
     parse_json,
     read_json,
 )
+from ulmo.parquet_guard import read_guarded
 from ulmo.pipelines.tokenize_job import How, Maker
 from ulmo.plain_file import file_hash
 from ulmo.preprocessing.atomic import publish, remove
@@ -143,12 +145,9 @@ def checked_rows(path: Path) -> list[Row]:
     if file_hash(path) != digest.table:
         raise UserError(f"{path} is not the file that its digest speaks of: {AGAIN}")
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read ({error}): {AGAIN}") from None
-    if not table.schema.equals(SCHEMA):
-        raise UserError(f"{path} has other columns than this ulmo writes: {AGAIN}")
+        table = read_guarded(path, SCHEMA)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): {AGAIN}") from None
     place = SCHEMA.get_field_index("start_utc")
     table = table.set_column(place, "start_utc", table["start_utc"].cast(pa.int64()))
     return [Row.read(values) for values in table.to_pylist()]

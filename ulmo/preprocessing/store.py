@@ -21,9 +21,11 @@ from ulmo.config import (
     Settings,
     UserError,
     canonical_json,
+    one_line,
     read_json,
     seal,
 )
+from ulmo.parquet_guard import read_guarded
 from ulmo.plain_file import file_hash, open_plain
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
@@ -241,11 +243,9 @@ def read_manifest_table(folder: Path, manifest: Manifest, name: TableName) -> pa
             f"{path} is damaged (it is not the file that prep.json speaks of): {DELETE}"
         )
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
-    if not table.schema.equals(schema):
-        raise UserError(f"{path} has other columns than this ulmo writes: {AGAIN}")
+        table = read_guarded(path, schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): {AGAIN}") from None
     if missing := [column for column in NEVER_NULL[name] if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table
