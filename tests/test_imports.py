@@ -18,16 +18,8 @@ from ulmo.config import PrepSettings
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
-READERS = {
-    "card",
-    "parquet_guard",
-    "unk",
-    "weights",
-    "onnx_model",
-    "graph",
-    "plain_file",
-    "manifest",
-}
+READERS = {"card", "unk", "weights", "onnx_model", "graph", "plain_file", "manifest"}
+READERS |= {"parquet_guard"}
 RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
 BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {

@@ -20,6 +20,8 @@ SCHEMA_VERSION = 2
 MAX_CORPUS_BYTES = 1 << 28
 """Of a corpus' header, at most: about a million recordings."""
 AGAIN = "write the tokens again"
+FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
+"""Of a file in any format, at most: a row of CSV names a recording, a label of one id its time."""
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -265,6 +267,11 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     ending = ending or path.suffix
     if ending not in stored.hashes:
         raise ValueError("its header does not speak of it")
+    columns = sum(header.columns for header in stored.headers)
+    ids = sum(header.columns * header.bands for header in stored.headers)
+    most = FREE_BYTES + BYTES_PER_ID * ids + BYTES_PER_COLUMN * columns
+    if path.is_file() and path.stat().st_size > most:
+        raise ValueError("it is longer than what its header speaks of")
     if file_hash(path) != stored.hashes[ending]:
         raise ValueError("its checksum is not the one in its header")
 

@@ -23,6 +23,7 @@ from ulmo.preprocessing.store import write_sealed
 
 DIGESTS = "digests.json"
 STATE = "checkpoint"
+MAX_STATE_BYTES = 1 << 16
 BEST = "best"
 AGAIN = "go back to the checkpoint before with ulmo verify RUN_DIR --repair"
 LATEST = re.compile(r'^model_checkpoint_path: "([^"\n]{1,255})"$', re.MULTILINE)
@@ -76,7 +77,7 @@ def damaged_files(folder: Path) -> list[str]:
     digests = read_digests(folder)
     if digests is None:
         return []
-    wrong = [name for name, value in digests.files.items() if file_hash(folder / name) != value]
+    wrong = [name for name, value in digests.files.items() if _hash(folder / name) != value]
     return [name for name in wrong if not _is_newer(folder, name, digests)]
 
 
@@ -94,7 +95,8 @@ def checkpoint_files(folder: Path) -> list[Path]:
 def latest(folder: Path) -> str | None:
     """What TensorFlow's state names as the latest checkpoint, ckpt-N."""
     try:
-        text = (folder / STATE).read_bytes()[: 1 << 16].decode()
+        with (folder / STATE).open("rb") as file:
+            text = file.read(MAX_STATE_BYTES).decode()
     except (OSError, ValueError):
         return None
     found = LATEST.search(text)
@@ -148,6 +150,13 @@ def note_again(folder: Path, names: Iterable[str]) -> None:
 def prefix_of(name: str) -> str:
     """ckpt-N of ckpt-N.index."""
     return name.rpartition(".")[0] if NAME.search(name) else name
+
+
+def _hash(path: Path) -> str | None:
+    """That of a file; none of a state that is longer than any is."""
+    if path.name == STATE and path.is_file() and path.stat().st_size > MAX_STATE_BYTES:
+        return None
+    return file_hash(path)
 
 
 def _is_newer(folder: Path, name: str, digests: Digests) -> bool:

@@ -1,7 +1,6 @@
 """Verifying tiles: tables, shards and recordings must tell one story; mending them."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ulmo.pipelines.prep_record import FINISHED
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.store import (
     SCHEMAS,
+    SHARD,
     Manifest,
     checksum,
     fingerprint_head,
@@ -25,7 +25,6 @@ from ulmo.preprocessing.store import (
     read_manifest_table,
 )
 
-SHARD = re.compile(r"\d{6,}-\d{4,}\.npy")
 PREPARE = "ulmo verify DIR --repair --audio AUDIO_DIR prepares it again"
 NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 

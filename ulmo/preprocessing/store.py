@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, Self
@@ -38,6 +39,8 @@ SCHEMA_VERSION = 2
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10
 """Rows of a table that are held as Python objects, at most."""
+SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")
+"""Name of a shard: the number of its job, and its own."""
 SHARD_TILES = 256
 SHARD_HEADER = 128
 SHARD_BYTES = 64 << 20
@@ -269,6 +272,9 @@ class TileStore:
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)
         self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
+        for name in self.table["shard"].unique().to_pylist():
+            if not SHARD.fullmatch(name):
+                raise UserError(f"{folder}: tiles.parquet names the shard {name[:60]!r}: {AGAIN}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
         self._constants: Normalization | None = None
