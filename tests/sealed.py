@@ -40,7 +40,10 @@ def seal_tokens(path, values=None):
     hashes = {
         ending: file_hash(each)
         for ending, each in endings.items()
-        if each.name.startswith(header.stem) and ending != ".json" and each.is_file()
+        if each.name.startswith(header.stem)
+        and ending != ".json"
+        and each.is_file()
+        and "recordings" not in ending
     }
     values = values or json.loads(header.read_bytes())
     write_sealed_values(header, {**values, "hashes": hashes})

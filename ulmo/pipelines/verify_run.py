@@ -138,7 +138,10 @@ def _check_steps(rows: Iterator[list[str]], columns: tuple[str, ...]) -> None:
 
 
 def _temporaries(folder: Path) -> list[Path]:
+    """Half-written files, and what a kill left while the bundle was written."""
     places = (folder, folder / "checkpoints", folder / "checkpoints" / BEST, folder / "pictures")
-    return sorted(
-        path for place in places if place.is_dir() for path in place.iterdir() if is_temporary(path)
-    )
+    found = [p for place in places if place.is_dir() for p in place.iterdir() if is_temporary(p)]
+    beside = [folder / f".{BUNDLE}.new"]
+    if (folder / BUNDLE).is_dir():
+        beside.append(folder / f".{BUNDLE}.old")
+    return sorted([*found, *(path for path in beside if path.exists())])

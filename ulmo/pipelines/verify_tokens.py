@@ -233,7 +233,7 @@ def _check_rows(folder: Path, rows: list[Row], outputs: list[Output]) -> Iterato
         yield from _check_row(folder, row, found)
     headers = {found[name] for name in named if name in found}
     for output in outputs:
-        if output.header not in headers and output.header.exists():
+        if output.files and output.header not in headers and output.header.exists():
             detail = f"no row of {REPORT} names it"
             yield Fault(below(output.header, folder), "orphan", detail, "delete it, or leave it")
 
