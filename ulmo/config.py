@@ -29,9 +29,10 @@ class JobError(Exception):
 
 
 def one_line(error: Exception) -> str:
-    """The first line of what an error of another library says."""
+    """What an error of another library says, in one short line that a terminal may be shown."""
     lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    text = lines[0][:300] if lines else type(error).__name__
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Settings(BaseModel):
@@ -561,8 +562,12 @@ def _phrase(item: Any) -> str:
         return f"{_clipped(name)} is missing"
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    shown = name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else _clipped(name)
-    return f"{shown} = {_clipped(item['input'])}: {item['msg'].lower()}"
+    return f"{plain(name)} = {_clipped(item['input'])}: {item['msg'].lower()}"
+
+
+def plain(text: str) -> str:
+    """Text of a stranger's for a line of ours: as it is, or as Python writes it, and short."""
+    return text if text.isprintable() and len(text) <= SHOWN_CHARACTERS else _clipped(text)
 
 
 def _clipped(value: Any) -> str:

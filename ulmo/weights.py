@@ -10,7 +10,7 @@ package writes (tests/test_weights.py), and any reader of safetensors opens the 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -145,6 +145,14 @@ def pack_weights(
     _check_values(tensors)
     packed = (np.asarray(tensors[name], "<f4").tobytes() for name in sorted(shapes))
     return b"".join([_header(shapes), *packed])
+
+
+def is_finite(blocks: Iterable[bytes]) -> bool:
+    """True where a file of weights in blocks of whole float32 holds no NaN and no infinity.
+
+    Its header counts as numbers too: text is none that is not finite.
+    """
+    return all(np.isfinite(np.frombuffer(block, "<f4")).all() for block in blocks)
 
 
 def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:

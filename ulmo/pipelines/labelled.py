@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import UserError, one_line
+from ulmo.config import UserError, one_line, plain
 from ulmo.preprocessing.audio import RefusedError, find_recordings, read_mono
 
 Array = NDArray[np.float32]
@@ -147,9 +147,8 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
     wanted = ["file", "label", *([column] if speaker_column else [])]
     missing = [name for name in wanted if name not in columns]
     if missing:
-        raise UserError(
-            f"{labels} has no column {missing[0]!r}: it has {', '.join(columns) or 'none'}"
-        )
+        there = ", ".join(map(plain, columns[:8])) or "none"
+        raise UserError(f"{labels} has no column {missing[0]!r}: it has {there}")
     if not rows:
         raise UserError(f"{labels} names no recording")
     spoken = column in columns
@@ -158,10 +157,10 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
         if None in row.values() or not row["file"]:
             raise UserError(f"{labels}: line {line} has too few columns, or no file")
         if not _is_below(row["file"]):
-            raise UserError(f"{labels}: line {line}: {row['file']!r} is not below AUDIO_DIR")
+            raise UserError(f"{labels}: line {line}: {plain(row['file'])} is not below AUDIO_DIR")
         if not (folder / row["file"]).exists():
             raise UserError(
-                f"{labels}: line {line}: there is no {folder / row['file']}: "
+                f"{labels}: line {line}: there is no {folder / plain(row['file'])}: "
                 "its files are looked for below AUDIO_DIR"
             )
         times = [_seconds(row.get(name), labels, line) for name in ("start", "end")]
@@ -185,7 +184,7 @@ def _seconds(text: str | None, labels: Path, line: int) -> float | None:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise UserError(f"{labels}: line {line}: {text!r} is no time in seconds")
+        raise UserError(f"{labels}: line {line}: {plain(text)} is no time in seconds")
     return seconds
 
 
