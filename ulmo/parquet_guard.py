@@ -49,6 +49,7 @@ def read_guarded(path: Path, schema: pa.Schema) -> pa.Table:
     with pq.ParquetFile(path, read_dictionary=[places[name] for name in texts]) as file:
         check_pages(path, file, VALUES_PER_ROW)
         table = file.read(use_threads=False)
+    table.validate(full=True)  # that texts are UTF-8, and indices inside their dictionaries
     left = _most_bytes(path)
     for name in texts:
         left -= sum(_text_bytes(chunk) for chunk in table[name].chunks)
