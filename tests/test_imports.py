@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
 READERS = {"card", "unk", "weights", "onnx_model", "graph", "plain_file", "manifest"}
-READERS |= {"parquet_guard"}
+READERS |= {"parquet_guard", "large_bundle"}
 RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
 BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {
@@ -32,6 +32,7 @@ ROOMS = {
     "onnx_model": set(),
     "graph": {"config", "weights", "onnx_model"},
     "plain_file": {"config"},
+    "large_bundle": {"config", "graph", "plain_file", "unk", "weights"},
     "manifest": {*BASE, "card", "weights", "preprocessing"},
     "parquet_guard": set(),
     "preprocessing": {*BASE, "parquet_guard", "plain_file"},

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings, UserError, parse_json
 from ulmo.graph import encoder_graph, encoder_size
+from ulmo.large_bundle import LARGE, check_large
 from ulmo.manifest import ENCODER, SCHEMA_VERSION, WEIGHTS, BundleManifest, build_manifest
-from ulmo.plain_file import check_length, read_blocks, read_bounded, read_hashed
+from ulmo.plain_file import check_length, read_bounded, read_hashed
 from ulmo.preprocessing.atomic import publish, sync_folder
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.weights import (
     Weights,
-    is_finite,
     pack_weights,
     unpack_thresholds,
     unpack_weights,
@@ -58,8 +58,6 @@ DEFAULT = Path(__file__).with_name("default_tokenizer")
 """The tokenizer that ships with ulmo, made by recipes/default.toml."""
 MAX_MANIFEST_BYTES = 1 << 16
 """A manifest has 3 kB; its card may be long, its lists may not."""
-LARGE = 8 << 20
-"""Bytes of weights from which on they are looked at in blocks, before they are read at once."""
 MAX_ENTRIES = 100
 """Of the folder, hidden ones too."""
 REMEDY = "copy the bundle again, from where it was whole"
@@ -156,8 +154,11 @@ def read_bundle(folder: Path) -> Bundle:
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     for name, size in sizes.items():
         check_length(folder / name, size, remedy=REMEDY)
-    if sizes[WEIGHTS] > LARGE and not is_finite(read_blocks(folder / WEIGHTS, remedy=REMEDY)):
-        raise UserError(f"{folder / WEIGHTS} does not fit its settings (not finite): {REMEDY}")
+    if sizes[WEIGHTS] > LARGE:
+        try:
+            check_large(manifest.model, folder / WEIGHTS, folder / ENCODER, remedy=REMEDY)
+        except ValueError as error:
+            raise UserError(f"{folder} does not fit its settings ({error}): {REMEDY}") from None
     files = {
         name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
         for name, size in sizes.items()

@@ -66,13 +66,6 @@ def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
     return content
 
 
-def read_blocks(path: Path, *, remedy: str) -> Iterator[bytes]:
-    """A plain file in blocks of BLOCK bytes, the last one shorter."""
-    with open_plain(path, remedy=remedy) as file:
-        while block := file.read(BLOCK):
-            yield block
-
-
 def _expect(path: Path, file: BinaryIO, size: int, remedy: str) -> None:
     found = os.fstat(file.fileno()).st_size
     if found != size:

@@ -10,7 +10,7 @@ package writes (tests/test_weights.py), and any reader of safetensors opens the 
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -147,12 +147,19 @@ def pack_weights(
     return b"".join([_header(shapes), *packed])
 
 
-def is_finite(blocks: Iterable[bytes]) -> bool:
-    """True where a file of weights in blocks of whole float32 holds no NaN and no infinity.
+def weights_header(settings: ModelSettings) -> bytes:
+    """What model.safetensors begins with."""
+    return _header(tensor_shapes(settings))
 
-    Its header counts as numbers too: text is none that is not finite.
-    """
-    return all(np.isfinite(np.frombuffer(block, "<f4")).all() for block in blocks)
+
+def tensor_places(settings: ModelSettings) -> dict[str, int]:
+    """The first byte of each tensor in model.safetensors."""
+    shapes = tensor_shapes(settings)
+    places, place = {}, len(_header(shapes))
+    for name in sorted(shapes):
+        places[name] = place
+        place += 4 * math.prod(shapes[name])
+    return places
 
 
 def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:
