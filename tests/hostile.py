@@ -15,9 +15,13 @@ import pyarrow.parquet as pq
 
 from tests.bundles import ENCODER, MANIFEST, WEIGHTS, replace, rewrite
 from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
-from ulmo.config import seal
+from ulmo.bundle import build_bundle, write_bundle
+from ulmo.card import Card
+from ulmo.config import ModelSettings, PrepSettings, seal
 from ulmo.pipelines.tokenize_rows import SCHEMA
 from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
+from ulmo.unk import UNK_QUANTILES
+from ulmo.weights import weight_shapes
 
 GIB = 1 << 30
 DEEP = b"[" * 60_000
@@ -132,7 +136,36 @@ def beside(name, content=b""):
     return lambda folder, bait: (folder / name).write_bytes(content)
 
 
+def large(name, place, width=800):
+    """A large model of zeros, all hashes fitting, but for four bytes of a file: NaN."""
+
+    def make(folder, bait):
+        prep = PrepSettings(tile_size=32, normalization="tile")
+        plan = {"frequency_stride": 4, "time_stride": 4, "encoder_layers": 3, "decoder_layers": 3}
+        model = ModelSettings(tile_size=32, width=width, **plan)
+        weights = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
+        thresholds = np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32)
+        built = build_bundle(
+            prep=prep,
+            normalization=None,
+            model=model,
+            weights=weights,
+            thresholds=thresholds,
+            card=Card(),
+        )
+        write_bundle(folder, built)
+        with (folder / name).open("r+b") as file:
+            file.seek(place)
+            file.write(b"\0\0\xc0\x7f")
+        digest = sha256((folder / name).read_bytes()).hexdigest()
+        rewrite(folder, lambda values: values["hashes"].update({name: digest}))
+
+    return make
+
+
 BUNDLES = {
+    "a large model that is NaN": large(WEIGHTS, 9_000_000),
+    "a large model with another encoder": large(ENCODER, 9_000_000),
     "weights are a link outside": lambda f, bait: link(f / WEIGHTS, bait / "secret"),
     "manifest is a link outside": lambda f, bait: link(f / MANIFEST, bait / "secret"),
     "encoder is /dev/zero": lambda f, bait: link(f / ENCODER, "/dev/zero"),
