@@ -9,7 +9,7 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint fuzz-parsers audit bench peers clean
+.PHONY: demo test lint crash fuzz-parsers audit bench peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -32,6 +32,15 @@ fuzz-parsers: $(STAMP)
 audit: $(STAMP)
 	@$(BIN)/python -m pip install --quiet 'pip-audit>=2.7'
 	@$(BIN)/python -m tests.audit
+
+# Kills at every call that writes, until there were so many; full disks; kills in ulmo-train. An hour or so.
+CRASH ?= 5000
+crash: $(STAMP)
+	$(BIN)/python -m tests.crash.campaign kill $(CRASH)
+	$(BIN)/python -m tests.crash.campaign full 1000
+	$(BIN)/python -m tests.crash.training saves 200
+	$(BIN)/python -m tests.crash.training kill 100
+	$(BIN)/python -m tests.crash.training full 50
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.frontends

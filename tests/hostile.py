@@ -17,7 +17,7 @@ from tests.bundles import ENCODER, MANIFEST, WEIGHTS, replace, rewrite
 from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
 from ulmo.bundle import build_bundle, write_bundle
 from ulmo.card import Card
-from ulmo.config import ModelSettings, PrepSettings, seal
+from ulmo.config import ModelSettings, PrepSettings, fingerprint, seal
 from ulmo.pipelines.tokenize_rows import SCHEMA
 from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
 from ulmo.unk import UNK_QUANTILES
@@ -423,9 +423,11 @@ def in_run(name, content):
 
 
 def digest_outside(folder, bait):
-    path = folder / "checkpoints" / "digests.json"
-    files = json.loads(path.read_text())["files"]
-    reseal(path, files={**files, "../../outside/secret": sha256(b"secret").hexdigest()})
+    path = folder / "checkpoints" / "ckpt-5.json"
+    digest = sha256(b"secret").hexdigest()
+    files = {**json.loads(path.read_text())["files"], "../../outside/secret": digest}
+    values = {"schema_version": 1, "files": files, "fingerprint": fingerprint(files)}
+    path.write_text(json.dumps(values, indent=2) + "\n")
 
 
 RUNS = {
@@ -433,10 +435,8 @@ RUNS = {
     "a train.json with a key twice": in_run("train.json", b'{"tiles": "a", "tiles": "b"}'),
     "a train.json of 1 TB": lambda f, bait: sparse(f / "train.json", 1024 * GIB),
     "digests of files outside": digest_outside,
-    "a state of 2 GB": lambda f, bait: sparse(f / "checkpoints" / "checkpoint", 2 * GIB),
-    "a state that names files outside": in_run(
-        "checkpoints/checkpoint", b'model_checkpoint_path: "../../outside/secret"\n'
-    ),
+    "digests of 2 GB": lambda f, bait: sparse(f / "checkpoints" / "ckpt-5.json", 2 * GIB),
+    "deep digests": in_run("checkpoints/ckpt-5.json", DEEP),
     "a checkpoint that is a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.index"),
     "a checkpoint that is a link outside": lambda f, bait: link(
         f / "checkpoints" / "ckpt-5.index", "/dev/zero"

@@ -22,7 +22,7 @@ from ulmo.bundle import read_bundle
 from ulmo.config import UserError, read_toml
 from ulmo.formats.header import read_headers
 from ulmo.formats.read import read_tokens
-from ulmo.pipelines.checkpoints import check_digests
+from ulmo.pipelines.checkpoint_files import damaged_files, numbers
 from ulmo.pipelines.labelled import find_labelled
 from ulmo.pipelines.run import read_run
 from ulmo.pipelines.tokenize_rows import checked_rows
@@ -46,7 +46,9 @@ def read_tiles(path):
 def read_checkpoints(path):
     """What a run looks at before it goes back to a checkpoint."""
     read_run(path)
-    check_digests(path / "checkpoints")
+    for number in numbers(path / "checkpoints"):
+        if damaged := damaged_files(path / "checkpoints", number):
+            raise UserError(f"{damaged[0]} is damaged")
 
 
 READERS = {

@@ -8,7 +8,7 @@ import soundfile
 from tests.formats.streams import header_of, random_ids, save
 from ulmo.config import ModelSettings, PrepSettings, TrainSettings
 from ulmo.formats import FORMATS
-from ulmo.pipelines.checkpoints import write_digests
+from ulmo.pipelines.checkpoint_files import write_digests
 from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS
 from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.run import RunManifest
@@ -58,24 +58,20 @@ def make_run(folder, make_bundle):
         versions={"ulmo": "0.1.0"},
     )
     write_sealed(folder / "train.json", manifest)
-    for place, step in ((checkpoints, 3), (checkpoints, 5), (checkpoints / "best", 5)):
-        save_checkpoint(checkpoints, place, step)
+    for place, number in ((checkpoints, 3), (checkpoints, 5), (checkpoints / "best", 5)):
+        save_checkpoint(place, number)
     (folder / "losses.csv").write_text(log_of(BATCH_COLUMNS, 5))
     (folder / "epochs.csv").write_text(log_of(EPOCH_COLUMNS, 1))
     make_bundle(folder / "tokenizer", PREP, **SMALL)
     return folder
 
 
-def save_checkpoint(checkpoints, place, step):
-    """What TensorFlow leaves, as far as names go, and the digests."""
-    rng = np.random.default_rng(step)
+def save_checkpoint(place, number):
+    """What a save leaves, as far as names go, and its hashes."""
+    rng = np.random.default_rng(number)
     for ending, size in (("index", 60), ("data-00000-of-00001", 90)):
-        (place / f"ckpt-{step}.{ending}").write_bytes(rng.bytes(size))
-    names = sorted({path.stem.partition(".")[0] for path in place.glob("ckpt-*")})
-    lines = [f'model_checkpoint_path: "ckpt-{step}"']
-    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
-    (place / "checkpoint").write_text("\n".join(lines) + "\n")
-    write_digests(checkpoints, str(place / f"ckpt-{step}"))
+        (place / f"ckpt-{number}.{ending}").write_bytes(rng.bytes(size))
+    write_digests(place, number)
 
 
 def log_of(columns, rows):

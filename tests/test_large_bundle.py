@@ -49,7 +49,7 @@ def test_every_changed_byte_of_the_encoder_is_seen(folder):
         changed = bytearray(content)
         changed[place] ^= 1
         (folder / ENCODER).write_bytes(changed)
-        with pytest.raises(ValueError, match="of the encoder is another|the .* is another"):
+        with pytest.raises(ValueError, match="is another"):
             check(folder, settings)
 
 

@@ -4,6 +4,7 @@ Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 fai
 130 interrupted. Errors are one line on stderr.
 """
 
+import errno
 import functools
 import json
 import os
@@ -32,6 +33,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
 
+MAKE_ROOM = ": make room, and run the same command again to go on"
+
 PATH = click.Path(path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -50,8 +53,11 @@ def guarded(command: F) -> F:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(FAILED)
-        except (JobError, OSError) as error:
+        except JobError as error:
             _fail(str(error), FAILED)
+        except OSError as error:
+            room = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            _fail(f"{error}{MAKE_ROOM if room else ''}", FAILED)
 
     return cast(F, run)
 

@@ -2,7 +2,7 @@
 
    A seccomp filter traps those calls, whoever makes them: Python, Arrow, TensorFlow or libc itself.
    The handler counts the ones that concern the folder, and lets one be the last (KILL, TEAR) or
-   fail (FAIL). Its own calls carry a cookie as their sixth argument, and pass. */
+   fail (FAIL). READ is of calls that read, in place of those that change. Its own calls carry a cookie as their sixth argument, and pass. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -37,13 +37,13 @@ static const int REGISTERS[5] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8};
 #error "no registers are known for this processor"
 #endif
 
-enum { COUNT, KILL, TEAR, FAIL };
+enum { COUNT, KILL, TEAR, FAIL, READ };
 
 struct plan {
     long count;  /* calls so far */
     long at;     /* the call that it happens at, from 1 */
     long mode;
-    long error;  /* of FAIL, at this call and at all that write after it */
+    long error;  /* of FAIL, at this call and all that write after it; of READ, at this one alone */
     long log;    /* file descriptor for a line a call; -1: none */
     char folder[4000];
 };
@@ -51,8 +51,9 @@ struct plan {
 static struct plan *plan;
 
 /* Where the folder or the file of each call stands: a path, a path below a descriptor, or a
-   descriptor. `makes` tells calls that need room on the disk. */
+   descriptor. `makes` tells calls that need room on the disk; of those that read it is -1. */
 static const struct call { int nr; const char *name; int path, at, descriptor, makes; } CALLS[] = {
+    {SYS_read, "read", -1, -1, 0, -1},      {SYS_pread64, "read", -1, -1, 0, -1},
 #ifdef SYS_open
     {SYS_open, "open", 0, -1, -1, 1},       {SYS_creat, "open", 0, -1, -1, 1},
     {SYS_rename, "rename", 1, -1, -1, 1},   {SYS_unlink, "unlink", 0, -1, -1, 0},
@@ -104,9 +105,12 @@ static int concerns(const struct call *call, const long *a, char *name, size_t s
     return strncmp(name, plan->folder, strlen(plan->folder)) == 0;
 }
 
-static void tell(const struct call *call, const char *name) {
-    char line[8300];
-    int length = snprintf(line, sizeof(line), "%s\t%s\n", call->name, name);
+/* A line a call; of a rename, what it was before comes third (a path of its own, as ours are). */
+static void tell(const struct call *call, const long *a, const char *name) {
+    char line[16500];
+    int moves = strcmp(call->name, "rename") == 0;
+    const char *before = moves ? (const char *)a[call->path - (call->at >= 0 ? 2 : 1)] : "";
+    int length = snprintf(line, sizeof(line), "%s\t%s\t%s\n", call->name, name, before);
     long write_line[5] = {plan->log, (long)line, length};
     CALL(SYS_write, write_line);
 }
@@ -121,7 +125,7 @@ static long faulty(const struct call *call, long *a) {
     if (concerns(call, a, name, sizeof(name))) {
         long number = __atomic_add_fetch(&plan->count, 1, __ATOMIC_SEQ_CST);
         if (plan->log >= 0)
-            tell(call, name);
+            tell(call, a, name);
         int writes = call->nr == SYS_write || call->nr == SYS_pwrite64;
         if (plan->mode == TEAR && number == plan->at && writes && a[2] > 1) {
             a[2] /= 2;
@@ -130,6 +134,8 @@ static long faulty(const struct call *call, long *a) {
         if ((plan->mode == KILL || plan->mode == TEAR) && number >= plan->at)
             die();
         if (plan->mode == FAIL && number >= plan->at && call->makes)
+            return -plan->error;
+        if (plan->mode == READ && number == plan->at)
             return -plan->error;
     }
     long result = CALL(call->nr, a);
@@ -163,6 +169,8 @@ int install(struct plan *chosen) {
     ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
     ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
     for (size_t i = 0; i < LENGTH(CALLS); i++) {
+        if ((CALLS[i].makes < 0) != (chosen->mode == READ))
+            continue;
         ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CALLS[i].nr, 0, 1));
         ADD(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP));
     }

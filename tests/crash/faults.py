@@ -4,6 +4,7 @@ fault.c says how. It needs a C compiler, and Linux on a processor that it knows.
 """
 
 import ctypes
+import gc
 import mmap
 import os
 import shutil
@@ -17,9 +18,8 @@ from typing import NamedTuple
 
 SOURCE = Path(__file__).with_name("fault.c")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
-CAN_RUN = COMPILER is not None and sys.platform == "linux"
-WHY_NOT = "needs a C compiler and Linux"
-COUNT, KILL, TEAR, FAIL = range(4)
+WHY_NOT = "needs a C compiler, and Linux with seccomp"
+COUNT, KILL, TEAR, FAIL, READ = range(5)
 KILLED = -signal.SIGKILL
 
 
@@ -52,6 +52,8 @@ class Call(NamedTuple):
 
     what: str
     path: Path
+    before: Path
+    """What it was called before a rename."""
 
 
 def build(folder):
@@ -72,13 +74,18 @@ class Faults:
         self._plan = Plan.from_buffer(self._shared)
 
     def run(self, function, folder=None, *, at=0, mode=COUNT, error=0, log=-1):
-        """Run a function; with a folder, count what changes it, and let call `at` go wrong."""
+        """Run a function; with a folder, count what changes it, and let call `at` go wrong.
+
+        With READ, count what reads it.
+        """
         plan = self._plan
         plan.count, plan.at, plan.mode, plan.error, plan.log = 0, at, mode, error, log
         plan.folder = os.fsencode(folder or "")
         with tempfile.TemporaryFile() as errors:
+            gc.freeze()
             child = os.fork()
             if child == 0:
+                gc.disable()  # so that fewer pages are copied
                 self._child(function, folder, errors)
             _, status = os.waitpid(child, 0)
             errors.seek(0)
@@ -90,12 +97,13 @@ class Faults:
             outcome = self.run(function, folder, log=log.fileno())
             assert outcome.status == 0, outcome.told.decode()
             log.seek(0)
-            pairs = (line.split(b"\t") for line in log.read().splitlines())
-            return [Call(what.decode(), Path(os.fsdecode(path))) for what, path in pairs]
+            lines = (os.fsdecode(line).split("\t") for line in log.read().splitlines())
+            return [Call(what, Path(path), Path(before)) for what, path, before in lines]
 
     def _child(self, function, folder, errors):
         status = 99
         try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(errors.fileno(), 2)
             if folder is not None:
                 assert self._library.install(ctypes.byref(self._plan)) == 0
@@ -107,3 +115,13 @@ class Faults:
         finally:
             sys.stderr.flush()
             os._exit(status)
+
+
+def can_run():
+    """True where processes can be disturbed in this way."""
+    if COMPILER is None or sys.platform != "linux":
+        return False
+    try:
+        return Faults().run(lambda: 0, "/nowhere").status == 0
+    except (OSError, subprocess.CalledProcessError):
+        return False

@@ -99,7 +99,7 @@ def targets(folder: Path, make_bundle: Callable[..., Path]) -> dict[str, Target]
         for each in (path, path.with_suffix(".json")):
             found[f"tokens {name} {each.suffix}"] = _tokens(path, each)
     run = make_run(folder / "run", make_bundle)
-    for name in ("train.json", "checkpoints/digests.json", "checkpoints/checkpoint"):
+    for name in ("train.json", "checkpoints/ckpt-5.json"):
         found[f"run {name}"] = _target("run", run, run / name, _reseal(run / name))
     toml = folder / "x.toml"
     toml.write_text(to_toml({"prep": PREP}))

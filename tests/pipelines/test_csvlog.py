@@ -17,7 +17,7 @@ def path(tmp_path):
 
 
 def write(path, rows, *, last_step=0, columns=COLUMNS):
-    log = CsvLog(path, columns, last_step=last_step)
+    log = CsvLog(path, columns, last=last_step)
     for values in rows:
         log.write(values)
     log.close()
@@ -76,7 +76,7 @@ def test_a_log_without_rows_begins_anew(content, path):
 
 
 def test_rows_are_there_after_a_flush(path):
-    log = CsvLog(path, COLUMNS, last_step=0)
+    log = CsvLog(path, COLUMNS, last=0)
     log.write(row(1))
     log.flush()
     assert read_log(path)["loss"] == [1]

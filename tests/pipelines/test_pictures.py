@@ -117,11 +117,11 @@ def logs(tmp_path):
 
     def write(*, validation):
         batches, epochs = (tmp_path / name for name in ("losses.csv", "epochs.csv"))
-        log = CsvLog(batches, BATCH_COLUMNS, last_step=0)
+        log = CsvLog(batches, BATCH_COLUMNS, last=0)
         for step in range(1, 9):
             log.write({"step": step, "epoch": 0, **dict.fromkeys(BATCH_COLUMNS[2:], 1 / step)})
         log.close()
-        log = CsvLog(epochs, EPOCH_COLUMNS, last_step=0)
+        log = CsvLog(epochs, EPOCH_COLUMNS, last=0)
         names = [name for name in EPOCH_COLUMNS[2:] if validation or name.startswith("train")]
         for epoch in range(2):
             log.write({"epoch": epoch, "step": 4 * epoch + 4, **dict.fromkeys(names, 0.5)})

@@ -26,7 +26,7 @@ def epoch_row(epoch):
 
 
 def train(run_dir, steps, *, last_step):
-    log = RunLog(run_dir, last_step=last_step)
+    log = RunLog(run_dir, steps=last_step, epochs=last_step // 2)
     for step in steps:
         log.batch(batch_row(step))
         if step % 2 == 0:
@@ -80,7 +80,7 @@ def test_tensorboard_shows_the_pictures(run_dir):
 
 
 def test_figures_without_validation_are_left_empty(tmp_path):
-    log = RunLog(tmp_path, last_step=0)
+    log = RunLog(tmp_path, steps=0, epochs=0)
     log.epoch({"epoch": 0, "step": 2, "train_total": 0.5, "val_reconstruction": None}, PICTURE)
     log.close()
     empty = "," * (len(EPOCH_COLUMNS) - 3)
@@ -93,3 +93,13 @@ def test_a_resumed_run_goes_on_from_its_checkpoint(run_dir, tmp_path):
     train(tmp_path, [2, 3, 4], last_step=1)
     for name in ("losses.csv", "epochs.csv"):
         assert (tmp_path / name).read_bytes() == (run_dir / name).read_bytes()
+
+
+def test_an_epoch_that_was_not_closed_in_the_checkpoint_is_not_told_twice(tmp_path):
+    """A kill after its row and before its checkpoint: the one before has all of its steps."""
+    train(tmp_path, [1, 2, 3, 4], last_step=0)
+    log = RunLog(tmp_path, steps=4, epochs=1)
+    log.epoch(epoch_row(1), PICTURE)
+    log.close()
+    assert [row["epoch"] for row in rows(tmp_path / "epochs.csv")] == [0, 1]
+    assert [row["step"] for row in rows(tmp_path / "losses.csv")] == [1, 2, 3, 4]

@@ -20,7 +20,7 @@ from ulmo.bundle import read_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
-from ulmo.pipelines.checkpoints import latest
+from ulmo.pipelines.checkpoint_files import numbers
 from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate_tiles import as_model
 from ulmo.pipelines.export import ExportError, check_rows, export
@@ -448,23 +448,20 @@ def test_a_run_that_was_stopped_ends_as_if_never_stopped(
     assert contents(folder) == undisturbed
 
 
-def test_a_damaged_checkpoint_is_refused_and_the_run_goes_back_to_the_one_before(
-    run, tiny_tiles, tmp_path
-):
+def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(run, tiny_tiles, tmp_path):
     folder = shutil.copytree(run[0], tmp_path / "run")
     checkpoints = folder / "checkpoints"
     assert verify(folder).faults == []
-    before = latest(checkpoints)
-    path = checkpoints / f"{before}.data-00000-of-00001"
+    before, latest = numbers(checkpoints)
+    path = checkpoints / f"ckpt-{latest}.data-00000-of-00001"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is damaged or missing: go back to the checkpoint before"):
-        train(tiny_tiles, folder, {}, {}, Silent(), resume=True)
+    (fault,) = verify(folder).faults
+    assert (fault.path, fault.what) == (f"checkpoints/{path.name}", "damaged")
     result = verify(folder, repair=True)
     assert result.faults == []
-    assert result.mended == [f"checkpoints: went back to {latest(checkpoints)}"]
-    assert latest(checkpoints) != before
+    assert result.mended == [f"checkpoints: went back to ckpt-{before}"]
     summary = train(tiny_tiles, folder, {}, {}, Silent(), resume=True)
-    assert (summary.end, latest(checkpoints)) == ("epochs", before)
+    assert (summary.end, numbers(checkpoints)) == ("epochs", [before, latest])
     assert verify(folder).faults == []

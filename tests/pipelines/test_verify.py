@@ -9,14 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from tests.outputs import PREP, SMALL, make_audio, make_run, make_tiles, make_tokens
-from tests.outputs import save_checkpoint as checkpoint
 from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, tokenize
 from tests.sealed import reseal, seal_tables, seal_tokens
 from tests.small_tokenizers import RATE
 from ulmo.cli import ulmo
 from ulmo.config import UserError
-from ulmo.pipelines.checkpoints import check_digests, latest, write_digests
+from ulmo.pipelines.checkpoint_files import numbers
 from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.verify import KINDS, kind_of, verify
 from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
@@ -336,8 +335,8 @@ class TestRuns:
                 {("checkpoints/ckpt-5.index", "missing")},
             ),
             (
-                lambda f: flip(f / "checkpoints" / "digests.json"),
-                {("checkpoints/digests.json", "damaged")},
+                lambda f: flip(f / "checkpoints" / "ckpt-5.json"),
+                {("checkpoints/ckpt-5.json", "damaged")},
             ),
             (
                 lambda f: flip(f / "tokenizer" / "encoder.onnx"),
@@ -360,47 +359,32 @@ class TestRuns:
     def test_a_repair_goes_back_to_the_checkpoint_before(self, run):
         folder = run / "checkpoints"
         flip(folder / "ckpt-5.data-00000-of-00001")
-        with pytest.raises(UserError, match="ulmo verify RUN_DIR --repair"):
-            check_digests(folder)
         result = verify(run, repair=True)
         assert result.faults == []
         assert result.mended == ["checkpoints: went back to ckpt-3"]
-        assert latest(folder) == "ckpt-3"
+        assert numbers(folder) == [3]
         assert not list(folder.glob("ckpt-5*"))
-        assert latest(folder / "best") == "ckpt-5"
-        check_digests(folder)
+        assert numbers(folder / "best") == [5]
 
     def test_the_best_epochs_weights_may_be_lost(self, run):
         flip(run / "checkpoints" / "best" / "ckpt-5.index")
         result = verify(run, repair=True)
         assert result.faults == []
-        assert result.mended == ["checkpoints/best: none is whole, removed"]
-        assert latest(run / "checkpoints") == "ckpt-5"
+        assert result.mended == ["checkpoints/best: none is whole, all removed"]
+        assert numbers(run / "checkpoints") == [3, 5]
+
+    def test_where_no_checkpoint_is_whole(self, run):
+        for path in (run / "checkpoints").glob("*.json"):
+            flip(path)
+        result = verify(run, repair=True)
+        assert [(fault.path, fault.what) for fault in result.faults] == [("checkpoints", "missing")]
+        assert "train again" in result.faults[0].remedy
 
     def test_left_overs_are_removed(self, run):
         (run / ".tokenizer.new").mkdir()
         (run / ".train.json.3.tmp").touch()
         assert verify(run, repair=True).faults == []
         assert not (run / ".tokenizer.new").exists()
-
-    def test_a_kill_between_a_checkpoint_and_its_digest_is_no_damage(self, run):
-        folder = run / "checkpoints"
-        digests = (folder / "digests.json").read_bytes()
-        checkpoint(folder, folder, 8)
-        (folder / "digests.json").write_bytes(digests)
-        for path in folder.glob("ckpt-3*"):
-            path.unlink()  # TensorFlow keeps two
-        check_digests(folder)
-        assert verify(run).faults == []
-        write_digests(folder, str(folder / "ckpt-8"))
-        check_digests(folder)
-
-    def test_what_changed_since_is_not_noted_as_whole(self, run):
-        folder = run / "checkpoints"
-        flip(folder / "ckpt-5.index")
-        checkpoint(folder, folder, 8)
-        with pytest.raises(UserError, match=r"ckpt-5\.index"):
-            check_digests(folder)
 
 
 class TestBundles:

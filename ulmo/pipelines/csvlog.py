@@ -18,10 +18,15 @@ EPOCH_COLUMNS = (
 
 
 class CsvLog:
-    """Rows appended to a CSV file; a resumed run first drops what came after its checkpoint."""
+    """Rows appended to a CSV file; a resumed run first drops what came after its checkpoint.
 
-    def __init__(self, path: Path, columns: tuple[str, ...], *, last_step: int) -> None:
-        rows = [row for row in _rows(path) if int(row["step"]) <= last_step]
+    That is all whose step, or what else `counted` names, is beyond `last`.
+    """
+
+    def __init__(
+        self, path: Path, columns: tuple[str, ...], *, last: int, counted: str = "step"
+    ) -> None:
+        rows = [row for row in _rows(path) if int(row[counted]) <= last]
         with publish(path) as file:
             lines = [columns, *([row[name] for name in columns] for row in rows)]
             file.write("".join(",".join(line) + "\n" for line in lines).encode())

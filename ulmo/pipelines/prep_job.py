@@ -69,7 +69,7 @@ def run_job(job: Job, disk: Disk) -> None:
                 row |= {"start_utc": start.microseconds, "start_source": start.source}
             recordings.append({"path": portable(path), "tiles": tiles.count, **row})
         writer.flush()
-        disk.do(opened.pop_all().close)
+        disk.close(opened.pop_all())
     record = JobRecord(key=job.key, shards=writer.shards, recordings=recordings)
     disk.do(record.write, job)
 

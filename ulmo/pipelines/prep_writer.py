@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,10 @@ from ulmo.preprocessing.spectrogram import NormalizedTile
 from ulmo.preprocessing.store import TableWriter, checksum, tiles_per_shard, write_shard
 
 Array = NDArray[np.float32]
+
+
+class _GivenUpError(Exception):
+    """What is thrown into the writing of a file that is no longer wanted."""
 
 
 class Disk:
@@ -28,12 +33,16 @@ class Disk:
         self._pending: deque[Future[None]] = deque()
         self._shard: Future[None] | None = None
         self._failed = False
+        self._opened: list[ExitStack] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._thread.shutdown(cancel_futures=kind is not None)
+        for opened in self._opened:
+            with suppress(_GivenUpError), opened:
+                raise _GivenUpError
         if kind is None:
             while self._pending:
                 self._pending.popleft().result()
@@ -43,6 +52,15 @@ class Disk:
         while self._pending and self._pending[0].done():
             self._pending.popleft().result()
         self._pending.append(self._thread.submit(self._write, write, *arguments))
+
+    def close(self, opened: ExitStack) -> None:
+        """Have files published, of which nothing stays if it does not come to that."""
+        self._opened.append(opened)
+        self.do(self._close, opened)
+
+    def _close(self, opened: ExitStack) -> None:
+        self._opened.remove(opened)
+        opened.close()
 
     def _write(self, write: Callable[..., None], *arguments: Any) -> None:
         if self._failed:

@@ -1,6 +1,5 @@
 """train.json: what a run is made with, and who may go on with it."""
 
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,9 +18,6 @@ that is the learning rate and the end of revival."""
 
 RUN_MANIFEST = "train.json"
 FOLDERS = ("checkpoints", "pictures", "tensorboard")
-BEST = Path("checkpoints", "best")
-TEMPORARY_CHECKPOINT = re.compile(r"\.tempstate\d+|\.tmp[0-9a-f]+$")
-"""What TensorFlow calls the parts of a checkpoint before they are whole."""
 
 
 class RunManifest(Settings):
@@ -89,9 +85,9 @@ def begin_run(run_dir: Path, manifest: RunManifest) -> None:
 
 def tidy_run(run_dir: Path) -> None:
     """Remove what a killed run left half written."""
-    for folder in (run_dir, *(run_dir / name for name in FOLDERS), run_dir / BEST):
-        for path in folder.glob("*"):
-            if is_temporary(path) or TEMPORARY_CHECKPOINT.search(path.name):
+    for folder in (run_dir, run_dir / "pictures"):
+        for path in folder.iterdir():
+            if is_temporary(path):
                 path.unlink()
 
 

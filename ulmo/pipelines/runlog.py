@@ -7,15 +7,23 @@ from typing import Any
 import tensorflow as tf
 
 from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, CsvLog
+from ulmo.pipelines.tf_errors import writing
 
 
 class RunLog:
-    """The three logs of one run."""
+    """The three logs of one run, of which so many steps are done, and so many epochs closed.
 
-    def __init__(self, run_dir: Path, *, last_step: int) -> None:
-        self._batches = CsvLog(run_dir / "losses.csv", BATCH_COLUMNS, last_step=last_step)
-        self._epochs = CsvLog(run_dir / "epochs.csv", EPOCH_COLUMNS, last_step=last_step)
-        self._events = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+    An epoch is closed after its last step: a checkpoint between the two is of an open one.
+    """
+
+    def __init__(self, run_dir: Path, *, steps: int, epochs: int) -> None:
+        self._batches = CsvLog(run_dir / "losses.csv", BATCH_COLUMNS, last=steps)
+        self._epochs = CsvLog(
+            run_dir / "epochs.csv", EPOCH_COLUMNS, last=epochs - 1, counted="epoch"
+        )
+        self._folder = run_dir / "tensorboard"
+        with writing(self._folder):
+            self._events = tf.summary.create_file_writer(str(self._folder))
 
     def batch(self, row: Mapping[str, float | int]) -> None:
         """A batch's losses."""
@@ -26,7 +34,7 @@ class RunLog:
         """An epoch's figures, and its picture (PNG) for TensorBoard."""
         self._epochs.write(row)
         self._scalars("epoch", row)
-        with self._events.as_default(step=int(row["step"])):
+        with writing(self._folder), self._events.as_default(step=int(row["step"])):
             tf.summary.image("reconstructions", tf.image.decode_png(picture, 3)[None])
         self.flush()
 
@@ -34,16 +42,18 @@ class RunLog:
         """Bring everything to the disk's files."""
         self._batches.flush()
         self._epochs.flush()
-        self._events.flush()
+        with writing(self._folder):
+            self._events.flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._batches.close()
         self._epochs.close()
-        self._events.close()
+        with writing(self._folder):
+            self._events.close()
 
     def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
-        with self._events.as_default(step=int(row["step"])):
+        with writing(self._folder), self._events.as_default(step=int(row["step"])):
             for name, value in row.items():
                 if name not in ("step", "epoch") and value is not None:
                     tf.summary.scalar(f"{group}/{name}", value)

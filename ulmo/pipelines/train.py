@@ -86,8 +86,7 @@ def _run(
     use_threads(manifest.train.threads)
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
     trainer.begin()
-    first = int(trainer.state.step)
-    log = RunLog(run_dir, last_step=first)
+    log = RunLog(run_dir, steps=int(trainer.state.step), epochs=int(trainer.state.epoch))
     with _noticing_interrupt(trainer):
         end = trainer.run(log)
     log.close()

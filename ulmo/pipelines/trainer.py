@@ -19,7 +19,6 @@ from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.checkpoints import check_digests, write_digests
 from ulmo.pipelines.csvlog import LOSSES
 from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
 from ulmo.pipelines.measure import Model, Passed, tallies
@@ -27,6 +26,7 @@ from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
 from ulmo.pipelines.plan import plan
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.runlog import RunLog
+from ulmo.pipelines.saved import Checkpoints
 from ulmo.preprocessing.store import TileStore
 
 START_TILES = 256
@@ -87,14 +87,14 @@ class Trainer:
         self._reporter = reporter
         self._train_step = tf.function(self.model.train_step, reduce_retracing=True)
         self._saved_at = time.monotonic()
-        tracked = tf.train.Checkpoint(
-            model=self.model, optimizer=self.model.optimizer, **self.state._asdict()
+        self._checkpoints = Checkpoints(
+            folder,
+            keep=2,
+            model=self.model,
+            optimizer=self.model.optimizer,
+            **self.state._asdict(),
         )
-        self._folder = folder
-        self._checkpoints = tf.train.CheckpointManager(tracked, str(folder), max_to_keep=2)
-        self._best = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=self.model), str(folder / "best"), max_to_keep=1
-        )
+        self._best = Checkpoints(folder / "best", keep=1, model=self.model)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -102,17 +102,16 @@ class Trainer:
         return -(-len(self.split.train) // self.settings.batch_size)
 
     def begin(self) -> None:
-        """Go back to the latest checkpoint, or else start the codebook and write the first.
-
-        UserError where a checkpoint is damaged that may be gone back to.
-        """
-        check_digests(self._folder)
-        if self._checkpoints.latest_checkpoint is None:
+        """Go back to the latest checkpoint, or else start the codebook and write the first."""
+        for checkpoints in (self._checkpoints, self._best):
+            checkpoints.tidy()
+        if self._checkpoints.numbers:
+            for path in self._checkpoints.restore():
+                self._reporter.note(f"{path} is damaged: going on from the checkpoint before")
+        else:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()
-            write_digests(self._folder, self._checkpoints.save(checkpoint_number=0))
-        else:
-            self._checkpoints.restore_or_initialize()
+            self._checkpoints.save()
 
     def run(self, log: RunLog) -> End:
         """Train to the end, and say which end it was; the model is then the best epoch's."""
@@ -124,9 +123,8 @@ class Trainer:
             if end == "max_minutes":
                 self._judge(self.validate())
             self._save(log)
-        if end != "interrupt" and self._best.latest_checkpoint is not None:
-            checkpoint = tf.train.Checkpoint(model=self.model)
-            checkpoint.restore(self._best.latest_checkpoint).expect_partial()
+        if end != "interrupt" and self._best.numbers:
+            self._best.restore()
         return end
 
     def validate(self) -> Metrics | None:
@@ -241,16 +239,14 @@ class Trainer:
         if metrics.reconstruction < float(self.state.best):
             self.state.best.assign(metrics.reconstruction)
             self.state.stale.assign(0)
-            saved = self._best.save(checkpoint_number=int(self.state.step))
-            write_digests(self._folder, saved)
+            self._best.save()
         else:
             self.state.stale.assign_add(1)
 
     def _save(self, log: RunLog) -> None:
         """Write a checkpoint; the logs first, so that they are never behind it."""
         log.flush()
-        saved = self._checkpoints.save(checkpoint_number=int(self.state.step))
-        write_digests(self._folder, saved)
+        self._checkpoints.save()
         self._saved_at = time.monotonic()
 
     def _start_codebook(self) -> None:

@@ -6,19 +6,9 @@ from pathlib import Path
 
 from ulmo.bundle import MANIFEST, read_bundle
 from ulmo.config import UserError
-from ulmo.pipelines.checkpoints import (
-    BEST,
-    DIGESTS,
-    STATE,
-    checkpoint_files,
-    damaged_files,
-    fall_back,
-    latest,
-    note_again,
-    read_digests,
-)
+from ulmo.pipelines.checkpoint_files import OURS, damaged_files, numbers, remove_others
 from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS
-from ulmo.pipelines.faults import Fault, Findings, left_overs, remove_any
+from ulmo.pipelines.faults import Fault, Findings, What, below, left_overs, remove_any
 from ulmo.pipelines.run import RUN_MANIFEST, read_run
 from ulmo.preprocessing.atomic import is_temporary
 
@@ -26,7 +16,7 @@ COPY = "copy the bundle again, from where it was whole"
 RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
 TRAIN = "train again, into a new folder"
 FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
-BUNDLE = "tokenizer"
+BUNDLE, BEST = "tokenizer", "best"
 LOGS = {"losses.csv": BATCH_COLUMNS, "epochs.csv": EPOCH_COLUMNS}
 
 
@@ -52,11 +42,10 @@ def check_run(folder: Path) -> Findings:
         read_run(folder)
     except (UserError, OSError) as error:
         faults.append(Fault(RUN_MANIFEST, "damaged", str(error), TRAIN))
-    checkpoints = folder / "checkpoints"
-    faults += _check_checkpoints(checkpoints)
+    faults += _check_checkpoints(folder)
     for name, columns in LOGS.items():
         faults += _check_log(folder, name, columns)
-    counts = {"checkpoint files": len(checkpoint_files(checkpoints))}
+    counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
     if (folder / BUNDLE).is_dir():
         found = check_bundle(folder / BUNDLE)
         counts["bundles"] = 1
@@ -76,39 +65,42 @@ def mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         if fault.what == "left_over":
             remove_any(folder / fault.path)
             done.append(f"removed {fault.path}")
-    checkpoints = folder / "checkpoints"
-    try:
-        damaged = damaged_files(checkpoints)
-    except UserError:
-        (checkpoints / DIGESTS).unlink()
-        return [*done, f"removed checkpoints/{DIGESTS}: TensorFlow's own checksums are left"]
-    for place in (checkpoints, checkpoints / BEST):
-        hit = [name for name in damaged if (checkpoints / name).parent == place]
-        if not hit:
+    for place in _places(folder):
+        known, whole = _numbers(place), _whole(place)
+        if known == whole:
             continue
-        kept = fall_back(place)
-        state = (place / STATE).relative_to(checkpoints).as_posix()
-        note_again(checkpoints, [state])
+        remove_others(place, whole)
         where = place.relative_to(folder).as_posix()
-        done.append(f"{where}: went back to {kept}" if kept else f"{where}: none is whole, removed")
+        left = f"went back to ckpt-{whole[-1]}" if whole else "none is whole, all removed"
+        done.append(f"{where}: {left}")
     return done
 
 
+def _places(folder: Path) -> tuple[Path, Path]:
+    """Where the checkpoints of a run lie: the latest two, and the best epoch's."""
+    return folder / "checkpoints", folder / "checkpoints" / BEST
+
+
+def _numbers(place: Path) -> list[int]:
+    """Of all checkpoints of which a file is there."""
+    matches = (OURS.fullmatch(path.name) for path in place.glob("*"))
+    return sorted({int(match[1]) for match in matches if match})
+
+
+def _whole(place: Path) -> list[int]:
+    return [number for number in numbers(place) if not damaged_files(place, number)]
+
+
 def _check_checkpoints(folder: Path) -> Iterator[Fault]:
-    try:
-        damaged = damaged_files(folder)
-        digests = read_digests(folder)
-    except (UserError, OSError) as error:
-        remedy = "ulmo verify RUN_DIR --repair removes it"
-        yield Fault(f"checkpoints/{DIGESTS}", "damaged", str(error), remedy)
-        return
-    for name in damaged:
-        there = (folder / name).exists()
-        detail = "it is not as it was written" if there else "it was written, and is gone"
-        yield Fault(f"checkpoints/{name}", "damaged" if there else "missing", detail, FALL_BACK)
-    if latest(folder) is None and not damaged:
-        detail = "no checkpoint was written yet" if digests is None else "its state is unreadable"
-        yield Fault(f"checkpoints/{STATE}", "missing", detail, TRAIN)
+    """Every file of every checkpoint; a run that has begun has one."""
+    for place in _places(folder):
+        for number in _numbers(place):
+            for path in damaged_files(place, number):
+                what: What = "damaged" if path.exists() else "missing"
+                detail = f"checkpoint {number} is not as it was written"
+                yield Fault(below(path, folder), what, detail, FALL_BACK)
+    if not numbers(folder / "checkpoints"):
+        yield Fault("checkpoints", "missing", "there is no checkpoint to go back to", TRAIN)
 
 
 def _check_log(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Fault]:
@@ -139,7 +131,7 @@ def _check_steps(rows: Iterator[list[str]], columns: tuple[str, ...]) -> None:
 
 def _temporaries(folder: Path) -> list[Path]:
     """Half-written files, and what a kill left while the bundle was written."""
-    places = (folder, folder / "checkpoints", folder / "checkpoints" / BEST, folder / "pictures")
+    places = (folder, *_places(folder), folder / "pictures")
     found = [p for place in places if place.is_dir() for p in place.iterdir() if is_temporary(p)]
     beside = [folder / f".{BUNDLE}.new"]
     if (folder / BUNDLE).is_dir():

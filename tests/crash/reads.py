@@ -1,0 +1,62 @@
+"""A read of a recording that fails (EIO), at every read of a small ulmo-prep and ulmo-tokenize.
+
+python -m tests.crash.reads 30
+"""
+
+import errno
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from tests.crash.campaign import MEMORY, said, spread
+from tests.crash.faults import READ, Faults
+from tests.crash.jobs import PREP, make_bundle
+from tests.pipelines.recordings import by_path, noise, write
+from ulmo import cli
+
+
+def run(count):
+    """Fail so many reads; what became of the recordings in all of the runs."""
+    statuses, worst = Counter(), 0
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        folder = Path(name)
+        audio, out = folder / "audio", folder / "out"
+        for seed, recording in enumerate(["a.wav", "b.wav", "c.wav"]):
+            write(audio / recording, noise(9000, seed))
+        bundle = make_bundle(folder / "bundle")
+        faults = Faults()
+        commands = [
+            ["prep", audio, out, *PREP],
+            ["tokenize", audio, "--out-dir", out, "--tokenizer", bundle, "--workers", "1"],
+        ]
+        reads = [faults.run(partial(_main, c), audio, mode=READ).calls for c in commands]
+        points = [(number, at) for number, most in enumerate(reads) for at in range(1, most + 1)]
+        for number, at in spread(points, count):
+            shutil.rmtree(out, ignore_errors=True)
+            job = commands[number]
+            outcome = faults.run(partial(_main, job), audio, at=at, mode=READ, error=errno.EIO)
+            point = f"{job[0]}, read {at}: {said(outcome)}"
+            assert outcome.status in (0, 3), point
+            assert not any("Traceback" in line for line in said(outcome)), point
+            rows = by_path(out)
+            assert sorted(rows) == ["a.wav", "b.wav", "c.wav"], point
+            bad = [row for row in rows.values() if row["status"] != "ok"]
+            assert all(row["reason"] for row in bad), point
+            read = [row for row in rows.values() if row["status"] != "refused"]
+            assert {row["frames"] + row["frames_missing"] for row in read} == {9000}, point
+            worst = max(worst, len(bad))
+            statuses.update(row["status"] for row in rows.values())
+    assert worst == 1, "one read is one recording's"
+    return {"points": count, "of": len(points), "recordings": 3, "statuses": dict(statuses)}
+
+
+def _main(arguments):
+    cli.ulmo.main([str(argument) for argument in arguments])
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(int(sys.argv[1]))))

@@ -1,0 +1,147 @@
+"""Two jobs on one output, and outputs of other settings: one line, status 2, nothing touched."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import SAMPLES
+from tests.pipelines.recordings import PLAN, contents, noise, write
+from ulmo import cli
+from ulmo.config import PrepSettings
+from ulmo.pipelines.lock import LOCK, lock_path, locked
+from ulmo.pipelines.run import RunManifest, plan_run
+from ulmo.preprocessing.store import TileStore
+
+FLAGS = ["--frontend", "stft", "-M", "32", "--sample-rate", "4000", "--hop-length", "64"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.ulmo, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def bundle(make_bundle, tmp_path):
+    settings = PrepSettings(**PLAN, normalization="tile")
+    return make_bundle(tmp_path / "bundle", settings)
+
+
+@pytest.fixture
+def audio(tmp_path):
+    write(tmp_path / "audio" / "R_20230501_000000.wav", noise(4000, 1))
+    write(tmp_path / "audio" / "R_20230501_000002.wav", noise(4000, 2))
+    return tmp_path / "audio"
+
+
+@pytest.fixture
+def commands(audio, bundle, tiny_tiles, tmp_path):
+    """Each command on an output, and where the lock of that output lies."""
+    out, tokens = tmp_path / "out", tmp_path / "tokens"
+    assert run("tokenize", audio, "--out-dir", tokens, "--tokenizer", bundle).exit_code == 0
+    folder = out / LOCK
+    return {
+        "prep": (["prep", audio, out, *FLAGS], folder),
+        "train": (["train", tiny_tiles, out, "--epochs", "1"], folder),
+        "tokenize": (["tokenize", audio, "--out-dir", out, "--tokenizer", bundle], folder),
+        "timeline": (
+            ["tokenize", audio, "--timeline", "--out", out / "t.npy", "--tokenizer", bundle],
+            lock_path(out / "t.npy"),
+        ),
+        "convert": (
+            ["convert", tokens, "--format", "bin", "--out", out / "c.bin"],
+            lock_path(out / "c.bin"),
+        ),
+        "labels": (["convert", tokens, "--format", "raven", "--out", out], folder),
+    }
+
+
+def stats(folder):
+    """Bytes and times of all that is there."""
+    times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    return contents(folder), times
+
+
+@pytest.mark.parametrize("name", ["prep", "train", "tokenize", "timeline", "convert", "labels"])
+def test_the_second_job_says_so_and_ends(name, commands):
+    arguments, path = commands[name]
+    path.parent.mkdir()
+    with locked(path, path.parent):
+        before = stats(path.parent)
+        second = run(*arguments)
+        assert stats(path.parent) == before
+    assert second.exit_code == 2
+    assert second.stderr.startswith("ulmo: ")
+    assert second.stderr.count("\n") == 1
+    assert "is being written by another job (process " in second.stderr
+
+
+@pytest.mark.parametrize("name", ["prep", "tokenize", "timeline", "convert", "labels"])
+def test_what_a_killed_job_left_is_no_lock(name, commands):
+    arguments, path = commands[name]
+    path.parent.mkdir()
+    path.write_text("{}")
+    assert run(*arguments).exit_code == 0
+    assert not path.exists()
+
+
+def refused(*arguments, words):
+    done = run(*arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert words in done.stderr
+
+
+def test_tokens_of_another_tokenizer_are_not_converted_over(commands, make_bundle, audio, tmp_path):
+    settings = PrepSettings(**PLAN, normalization="tile")
+    other = make_bundle(tmp_path / "other", settings, seed=1)
+    run("tokenize", audio, "--out-dir", tmp_path / "theirs", "--tokenizer", other)
+    for name in ("convert", "labels"):
+        (_, _, *more), _ = commands[name]
+        assert run("convert", tmp_path / "theirs", *more).exit_code == 0
+        before = stats(tmp_path / "out")
+        refused("convert", tmp_path / "tokens", *more, words="has tokens of another tokenizer (")
+        assert stats(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("prep", "prep.json"), ("convert", "c.json"), ("timeline", "t.json")]
+)
+def test_a_newer_version_is_not_touched(name, file, commands, tmp_path):
+    arguments, path = commands[name]
+    assert run(*arguments).exit_code == 0
+    values = json.loads((path.parent / file).read_text())
+    (path.parent / file).write_text(json.dumps({**values, "schema_version": 99}))
+    before = stats(path.parent)
+    refused(*arguments, words="was written by a newer ulmo")
+    assert stats(path.parent) == before
+
+
+def test_a_run_of_other_settings_or_of_a_newer_version_is_not_touched(tiny_tiles, tmp_path):
+    out, store = tmp_path / "run", TileStore(tiny_tiles)
+    out.mkdir()
+    manifest = plan_run(out, tiny_tiles, store, {}, {}, resume=False)
+    assert isinstance(manifest, RunManifest)
+    path = out / "train.json"
+    path.write_text(manifest.model_dump_json())
+    before = stats(out)
+    refused("train", tiny_tiles, out, words="exists: go on with --resume, or choose a new folder")
+    refused("train", tiny_tiles, out, "--resume", "--CB", "64", words="leave out codebook_size")
+    assert stats(out) == before
+    path.write_text(json.dumps({**manifest.model_dump(mode="json"), "schema_version": 2}))
+    before = stats(out)
+    refused("train", tiny_tiles, out, "--resume", words="was written by a newer ulmo")
+    assert stats(out) == before
+
+
+def test_a_run_that_was_killed_before_it_began_is_begun(tiny_tiles, tmp_path):
+    """Neither --resume nor a new folder is asked for."""
+    out, store = tmp_path / "run", TileStore(tiny_tiles)
+    out.mkdir()
+    for name in (LOCK, ".train.json.77.tmp"):
+        (out / name).touch()
+    assert plan_run(out, tiny_tiles, store, {}, {}, resume=False).train.epochs > 0
+
+
+def test_samples_may_be_prepared_where_they_lie_beside_a_lock(tmp_path):
+    """The lock is no part of what is promised."""
+    assert run("prep", SAMPLES, tmp_path / "out", *FLAGS).exit_code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.name[0] == "."] == []
