@@ -1,9 +1,10 @@
 """How much a Parquet file unpacks to, before it is unpacked: a stranger may have made it.
 
 The footer's own totals are not what a reader allocates by: it goes by the header of each page. So
-these are read here, by a small parser of Thrift's compact protocol that believes no length beyond
-the file's end. What is bounded: rows, values and unpacked bytes, each by the size of the file; and
-the text of a column, whose dictionary may hold one long value that a million rows point at.
+these, and the footer that finds them, are read here, by a small parser of Thrift's compact protocol
+that believes no length beyond the file's end. What is bounded: rows, values and unpacked bytes,
+each by the size of the file; and the text of a column, whose dictionary may hold one long value
+that a million rows point at.
 
 Format: https://github.com/apache/parquet-format (PageHeader in parquet.thrift) and
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
@@ -26,8 +27,30 @@ MAX_DEPTH = 8
 VALUES_PER_ROW = 64
 """Of lists of texts."""
 MAX_ROW_GROUP = 1 << 20
-VARINTS = (4, 5, 6)
-"""Types i16, i32 and i64."""
+MAX_FOOTER = 32 << 20
+DICTIONARY = 7
+ENCODING = {5: 2, DICTIONARY: 2, 8: 4}
+"""Headers of pages in PageHeader, and the field of each that tells the encoding."""
+ENCODINGS = frozenset({0, 2, 3, 8})
+"""Plain, by dictionary, and runs: texts by their prefixes could unpack to anything."""
+VARINTS, LIST, STRUCT = (4, 5, 6), 9, 12
+"""Types of Thrift: i16, i32 and i64; list; struct."""
+
+
+class Column(NamedTuple):
+    """A column in a group of rows."""
+
+    start: int
+    """Where its first page begins."""
+    packed: int
+    """Bytes of all its pages."""
+
+
+class RowGroup(NamedTuple):
+    """A group of rows."""
+
+    rows: int
+    columns: list[Column]
 
 
 class Page(NamedTuple):
@@ -38,16 +61,17 @@ class Page(NamedTuple):
     unpacked: int
     packed: int
     values: int
+    dictionary: bool
 
 
 def read_guarded(path: Path, schema: pa.Schema) -> pa.Table:
     """A small table; ValueError for another schema, or for what unpacks to too much."""
-    places = {field.name: _text_place(field) for field in schema}
-    texts = [name for name, place in places.items() if place]
+    texts = [field.name for field in schema if field.type == pa.string()]
+    lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
     if not pq.read_schema(path).equals(schema):
         raise ValueError("it has other columns than this ulmo writes")
-    with pq.ParquetFile(path, read_dictionary=[places[name] for name in texts]) as file:
-        check_pages(path, file, VALUES_PER_ROW)
+    check_pages(path, VALUES_PER_ROW, without_dictionary=lists)
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         table = file.read(use_threads=False)
     table.validate(full=True)  # that texts are UTF-8, and indices inside their dictionaries
     left = _most_bytes(path)
@@ -58,63 +82,141 @@ def read_guarded(path: Path, schema: pa.Schema) -> pa.Table:
     return table.cast(schema)
 
 
-def check_pages(path: Path, file: pq.ParquetFile, values_per_row: int = 1) -> None:
-    """ValueError where a file has more rows, values or unpacked bytes than so small a one may."""
-    metadata = file.metadata
-    if metadata.num_rows > ROWS_PER_BYTE * path.stat().st_size + FREE_ROWS:
-        raise ValueError(f"it promises {metadata.num_rows} rows")
-    left = _most_bytes(path)
+def is_text_list(kind: pa.DataType) -> bool:
+    """True of a column of lists of texts: written without a dictionary, and read with none."""
+    return bool(kind == pa.list_(pa.string()))
+
+
+def check_pages(
+    path: Path, values_per_row: int = 1, *, without_dictionary: frozenset[int] = frozenset()
+) -> None:
+    """ValueError where a file has more rows, values or unpacked bytes than so small a one may.
+
+    Columns `without_dictionary`, by their places, may have none: their texts are then no longer
+    than their pages.
+    """
+    size = path.stat().st_size
+    left_rows, left = ROWS_PER_BYTE * size + FREE_ROWS, _most_bytes(path)
     with path.open("rb") as raw:
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            if not 0 <= group.num_rows <= MAX_ROW_GROUP:
-                raise ValueError("a group of rows is longer than ours")
-            for column in range(group.num_columns):
+        for group in row_groups(_footer(raw, size)):
+            left_rows -= group.rows
+            if left_rows < 0 or group.rows > MAX_ROW_GROUP:
+                raise ValueError("it promises more rows than it may have")
+            for place, column in enumerate(group.columns):
                 values = 0
-                for page in _pages(raw, path.stat().st_size, group.column(column)):
+                for page in _pages(raw, size, column):
+                    if page.dictionary and place in without_dictionary:
+                        raise ValueError("its lists of texts have a dictionary")
                     left -= page.unpacked
                     values += page.values
                     if left < 0:
                         raise ValueError("it unpacks to more than it may hold")
-                if values > 2 * (values_per_row * group.num_rows + FREE_ROWS):
+                if values > 2 * (values_per_row * group.rows + FREE_ROWS):
                     raise ValueError("a column has more values than rows")
+
+
+def row_groups(footer: bytes) -> Iterator[RowGroup]:
+    """The groups of rows that a footer (FileMetaData) tells of; ValueError where it is none.
+
+    Not by pyarrow: its `RowGroupMetaData.column` ends the process, by an exception that nothing
+    catches, where statistics of a column have another length than its type asks for.
+    """
+    reader = _Reader(footer)
+    for field, kind in reader.fields():
+        if field == 4 and kind == LIST:
+            for _ in range(reader.list_of(STRUCT)):
+                yield _row_group(reader)
+        else:
+            reader.skip(kind, 0)
+
+
+def _row_group(reader: "_Reader") -> RowGroup:
+    columns: list[Column] = []
+    rows = -1
+    for field, kind in reader.fields():
+        if field == 1 and kind == LIST:
+            columns = [_column(reader) for _ in range(reader.list_of(STRUCT))]
+        elif field == 3 and kind in VARINTS:
+            rows = reader.zigzag()
+        else:
+            reader.skip(kind, 0)
+    if rows < 0:
+        raise ValueError("a group of rows has no length")
+    return RowGroup(rows, columns)
+
+
+def _column(reader: "_Reader") -> Column:
+    """Of ColumnChunk the numbers of its ColumnMetaData: packed size, and where its pages begin."""
+    found: dict[int, int] = {}
+    for field, kind in reader.fields():
+        if field == 3 and kind == STRUCT:
+            for inner, inner_kind in reader.fields():
+                if inner_kind in VARINTS:
+                    found[inner] = reader.zigzag()
+                else:
+                    reader.skip(inner_kind, 0)
+        else:
+            reader.skip(kind, 0)
+    starts = [found[place] for place in (9, 11) if place in found]
+    if not starts or 7 not in found:
+        raise ValueError("a column has no pages")
+    return Column(min(starts), found[7])
+
+
+def _footer(raw: BinaryIO, size: int) -> bytes:
+    raw.seek(max(0, size - 8))
+    tail = raw.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or length > min(size - 8, MAX_FOOTER):
+        raise ValueError("its footer is cut, or longer than any")
+    raw.seek(size - 8 - length)
+    return raw.read(length)
 
 
 def parse_page(data: bytes) -> Page:
     """The header of a page; ValueError where it is none."""
     reader = _Reader(data)
-    fields = reader.struct(0)
-    values = [fields.get((place, 1), 0) for place in (5, 7, 8)]
-    unpacked, packed = fields.get((2,), -1), fields.get((3,), -1)
-    if min(unpacked, packed, *values) < 0:
+    sizes = {2: -1, 3: -1}
+    values, dictionary = 0, False
+    for field, kind in reader.fields():
+        if field in sizes and kind in VARINTS:
+            sizes[field] = reader.zigzag()
+        elif field in ENCODING and kind == STRUCT:
+            numbers = _numbers(reader)
+            if numbers.get(ENCODING[field]) not in ENCODINGS:
+                raise ValueError("it is encoded as none of ours is")
+            values, dictionary = numbers.get(1, -1), field == DICTIONARY
+        else:
+            reader.skip(kind, 0)
+    if min(*sizes.values(), values) < 0:
         raise ValueError("a page has no size")
-    return Page(reader.place, unpacked, packed, max(values))
+    return Page(reader.place, sizes[2], sizes[3], values, dictionary)
+
+
+def _numbers(reader: "_Reader") -> dict[int, int]:
+    """The numbers of a struct, by their fields."""
+    found = {}
+    for field, kind in reader.fields():
+        if kind in VARINTS:
+            found[field] = reader.zigzag()
+        else:
+            reader.skip(kind, 0)
+    return found
 
 
 def _most_bytes(path: Path) -> int:
     return BYTES_PER_BYTE * path.stat().st_size + FREE_BYTES
 
 
-def _text_place(field: pa.Field) -> str:
-    """Where Parquet keeps the texts of a column; nothing for columns without."""
-    if field.type == pa.string():
-        return str(field.name)
-    return f"{field.name}.list.element" if field.type == pa.list_(pa.string()) else ""
-
-
 def _text_bytes(chunk: Any) -> int:
     """Bytes of a column's texts, each counted as often as it occurs."""
-    if pa.types.is_list(chunk.type):
-        chunk = chunk.flatten()
     lengths = pc.binary_length(chunk.dictionary)
     return int(pc.sum(pc.cast(lengths.take(chunk.indices), pa.int64())).as_py() or 0)
 
 
-def _pages(raw: BinaryIO, size: int, column: Any) -> Iterator[Page]:
+def _pages(raw: BinaryIO, size: int, column: Column) -> Iterator[Page]:
     """The pages of a column in a group of rows."""
-    starts = [column.data_page_offset, column.dictionary_page_offset]
-    place = min(start for start in starts if start is not None)
-    end = place + column.total_compressed_size
+    place, end = column.start, column.start + column.packed
     if not 0 < place <= end <= size:
         raise ValueError("a column lies outside the file")
     while place < end:
@@ -125,46 +227,65 @@ def _pages(raw: BinaryIO, size: int, column: Any) -> Iterator[Page]:
 
 
 class _Reader:
-    """Thrift's compact protocol, as far as page headers need it."""
+    """Thrift's compact protocol: numbers and structs are read, the rest is skipped."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.place = 0
 
-    def struct(self, depth: int) -> dict[tuple[int, ...], int]:
-        """Numbers of a struct by their field, and of structs in it by both fields."""
-        found: dict[tuple[int, ...], int] = {}
-        if depth > MAX_DEPTH:
-            raise ValueError("a page's header is too deep")
+    def fields(self) -> Iterator[tuple[int, int]]:
+        """Number and type of each field of a struct; whoever asks reads or skips its value."""
         field = 0
         while kind := self._byte():
-            field = field + (kind >> 4) if kind >> 4 else self._zigzag()
-            match kind & 15:
-                case 1 | 2:
-                    pass
-                case 3:
-                    self._byte()
-                case number if number in VARINTS:
-                    found[(field,)] = self._zigzag()
-                case 7:
-                    self._skip(8)
-                case 8:
-                    self._skip(self._varint())
-                case 12:
-                    inner = self.struct(depth + 1)
-                    found |= {(field, *path): value for path, value in inner.items()}
-                case _:
-                    raise ValueError("a page's header holds what none of ours does")
-        return found
+            field = field + (kind >> 4) if kind >> 4 else self.zigzag()
+            yield field, kind & 15
+
+    def zigzag(self) -> int:
+        """A number of type i16, i32 or i64."""
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def list_of(self, kind: int) -> int:
+        """Begin a list of a type; its length, which its bytes bound."""
+        head = self._byte()
+        count = head >> 4 if head >> 4 < 15 else self._varint()
+        if (count and head & 15 != kind) or count > len(self._data) - self.place:
+            raise ValueError("a list is longer than the file")
+        return count
+
+    def skip(self, kind: int, depth: int) -> None:
+        """Pass over a value."""
+        if depth > MAX_DEPTH:
+            raise ValueError("it is too deep")
+        match kind:
+            case 1 | 2:
+                pass
+            case 3:
+                self._forward(1)
+            case number if number in VARINTS:
+                self._varint()
+            case 7:
+                self._forward(8)
+            case 8:
+                self._forward(self._varint())
+            case 9 | 10:
+                inner = self._data[self.place] & 15 if self.place < len(self._data) else 0
+                for _ in range(self.list_of(inner)):
+                    self.skip(3 if inner in (1, 2) else inner, depth + 1)
+            case 12:
+                for _, inner in self.fields():
+                    self.skip(inner, depth + 1)
+            case _:
+                raise ValueError("it holds what none of ours does")
 
     def _byte(self) -> int:
-        self._skip(1)
+        self._forward(1)
         return self._data[self.place - 1]
 
-    def _skip(self, count: int) -> None:
+    def _forward(self, count: int) -> None:
         self.place += count
         if self.place > len(self._data):
-            raise ValueError("a page's header is cut")
+            raise ValueError("it is cut")
 
     def _varint(self) -> int:
         value = shift = 0
@@ -174,8 +295,4 @@ class _Reader:
             if byte < 0x80:
                 return value
             shift += 7
-        raise ValueError("a number in a page's header is too long")
-
-    def _zigzag(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
+        raise ValueError("a number is too long")

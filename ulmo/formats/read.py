@@ -145,18 +145,13 @@ def _read_parquet(path: Path, headers: Headers) -> Iterator[Ids]:
             found = file.schema_arrow
             if not found.equals(expected) or found.metadata != expected.metadata:
                 raise ValueError("it has other columns, or another tokenizer's tokens")
-            check_pages(path, file, ROW_COLUMNS * headers[0].bands)
-            yield from _from_rows(_parquet_rows(file, headers[0].bands), headers)
+            check_pages(path, ROW_COLUMNS * headers[0].bands)
+            yield from _from_rows(_parquet_rows(file), headers)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(error) from None
 
 
-def _parquet_rows(file: Any, bands: int) -> Iterator[dict[str, Any]]:
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        ids = file.schema_arrow.get_field_index("ids")
-        if group.column(ids).num_values > group.num_rows * ROW_COLUMNS * bands:
-            raise ValueError("a row is longer than ours")
+def _parquet_rows(file: Any) -> Iterator[dict[str, Any]]:
     for batch in file.iter_batches(batch_size=8):
         for row in range(len(batch)):
             values = {name: batch[name][row] for name in batch.schema.names}

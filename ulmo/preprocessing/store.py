@@ -26,7 +26,7 @@ from ulmo.config import (
     read_json,
     seal,
 )
-from ulmo.parquet_guard import read_guarded
+from ulmo.parquet_guard import is_text_list, read_guarded
 from ulmo.plain_file import file_hash, open_plain
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
@@ -176,7 +176,8 @@ class TableWriter:
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        plain = [field.name for field in schema if not is_text_list(field.type)]
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=plain)
         self._rows: list[dict[str, Any]] = []
         self._pending = schema.empty_table()
 
