@@ -322,6 +322,7 @@ class TestTokenize:
             "cut.tokens.npy",
             "nan.tokens.json",
             "nan.tokens.npy",
+            "recordings.json",
             "recordings.parquet",
             "zero.tokens.json",
             "zero.tokens.npy",
@@ -403,6 +404,8 @@ class TestTokenize:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
+            "t.tokens.npy.recordings.json",
+            "t.tokens.npy.recordings.parquet",
         ]
 
     def test_what_is_shorter_than_a_sample_is_refused(self, bundle, tmp_path):
