@@ -436,6 +436,7 @@ RUNS = {
     "a train.json of 1 TB": lambda f, bait: sparse(f / "train.json", 1024 * GIB),
     "digests of files outside": digest_outside,
     "digests of 2 GB": lambda f, bait: sparse(f / "checkpoints" / "ckpt-5.json", 2 * GIB),
+    "digests that are a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.json"),
     "deep digests": in_run("checkpoints/ckpt-5.json", DEEP),
     "a checkpoint that is a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.index"),
     "a checkpoint that is a link outside": lambda f, bait: link(

@@ -453,7 +453,9 @@ def read_json(
 
 
 def read_most(path: Path, most: int) -> bytes:
-    """All of a file of at most so many bytes; UserError where it has more."""
+    """All of a file of at most so many bytes; UserError where it has more, or is a pipe."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no plain file")
     with path.open("rb") as file:
         size = path.stat().st_size
         content = b"" if size > most else file.read(most + 1)
