@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.parsers import SLOW, Target, fuzz, mutate, targets
 from ulmo.config import UserError
 
-COUNT = 2500
+COUNT = 1000
 NOISE = 5
 """Times that a mutant may take longer in a test: the cores are shared."""
 
