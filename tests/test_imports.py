@@ -269,6 +269,12 @@ def test_inspecting_is_light(make_bundle, tmp_path):
     assert output.startswith(f"{bundle}\n  schema        2\n  fingerprint   ")
 
 
+def test_verifying_is_light(make_bundle, tiny_tiles, tmp_path):
+    prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
+    for place in (make_bundle(tmp_path / "tokenizer", prep), tiny_tiles):
+        assert run(entry_point("ulmo"), "verify", place).endswith("\n  all is well\n")
+
+
 def test_reading_a_bundle_needs_neither_onnx_nor_safetensors(make_bundle, tmp_path):
     bundle = make_bundle(tmp_path / "tokenizer", PrepSettings(tile_size=32))
     run(
