@@ -10,7 +10,7 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint crash bench fuzz peers clean
+.PHONY: demo test lint crash bench fuzz fuzz-parsers audit peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -22,6 +22,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# So many mutants through every parser but that of recordings, and each byte of each small file changed and cut off.
+MUTANTS ?= 100000
+fuzz-parsers: $(STAMP)
+	$(BIN)/python -m tests.fuzz.parsers --count $(MUTANTS)
+	ULMO_EVERY_BYTE=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/test_every_byte.py
+
+# Known holes of the packages that are installed, as pypi.org lists them; another index may have no such list, and it says so.
+audit: $(STAMP)
+	@$(BIN)/python -m pip install --quiet 'pip-audit>=2.7'
+	@$(BIN)/python -m tests.audit
 
 # Kills at every call that writes, until there were so many; full disks; kills in ulmo-train. An hour or so.
 CRASH ?= 5000

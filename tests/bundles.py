@@ -33,7 +33,8 @@ def rewrite(folder, change, seal=sealed):
     """Change the values of a manifest."""
     values = json.loads((folder / MANIFEST).read_text())
     change(values)
-    (folder / MANIFEST).write_text(json.dumps(seal(values)))
+    text = json.dumps(seal(values), indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def replace(folder, name, content):

@@ -40,35 +40,36 @@ def tiny_tiles(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def make_bundle():
-    """A function that writes a bundle of random weights, and returns its folder.
+def write_small_bundle(folder, prep, *, seed=0, contents=None, **plan):
+    """Write a bundle of random weights; its folder.
 
     `contents` replace what build_bundle is given; other options are the model's.
     """
+    small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
+    model = ModelSettings(**{**small, **plan})
+    rng = np.random.default_rng(seed)
+    weights = {
+        name: rng.normal(0, 0.3, shape).astype(np.float32)
+        for name, shape in weight_shapes(model).items()
+    }
+    values = {
+        "prep": prep,
+        "normalization": CONSTANTS.get(prep.normalization),
+        "model": model,
+        "weights": weights,
+        "thresholds": np.cumsum(
+            rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32
+        ),
+        "card": Card(notes="Trained on nothing."),
+    }
+    write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
+    return folder
 
-    def make(folder, prep, *, seed=0, contents=None, **plan):
-        small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
-        model = ModelSettings(**small, **plan)
-        rng = np.random.default_rng(seed)
-        weights = {
-            name: rng.normal(0, 0.3, shape).astype(np.float32)
-            for name, shape in weight_shapes(model).items()
-        }
-        values = {
-            "prep": prep,
-            "normalization": CONSTANTS.get(prep.normalization),
-            "model": model,
-            "weights": weights,
-            "thresholds": np.cumsum(
-                rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32
-            ),
-            "card": Card(notes="Trained on nothing."),
-        }
-        write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
-        return folder
 
-    return make
+@pytest.fixture(scope="session")
+def make_bundle():
+    """A function that writes a bundle of random weights, and returns its folder."""
+    return write_small_bundle
 
 
 @pytest.fixture(scope="session")

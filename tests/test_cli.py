@@ -323,6 +323,7 @@ class TestTokenize:
             "cut.tokens.npy",
             "nan.tokens.json",
             "nan.tokens.npy",
+            "recordings.json",
             "recordings.parquet",
             "zero.tokens.json",
             "zero.tokens.npy",
@@ -404,6 +405,7 @@ class TestTokenize:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
+            "t.tokens.npy.recordings.json",
             "t.tokens.npy.recordings.parquet",
         ]
         again = run(cli.tokenize, field, *options)

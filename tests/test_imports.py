@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
 READERS = {"card", "unk", "weights", "onnx_model", "graph", "plain_file", "manifest"}
+READERS |= {"parquet_guard", "large_bundle"}
 RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
 BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {
@@ -31,9 +32,11 @@ ROOMS = {
     "onnx_model": set(),
     "graph": {"config", "weights", "onnx_model"},
     "plain_file": {"config"},
+    "large_bundle": {"config", "graph", "plain_file", "unk", "weights"},
     "manifest": {*BASE, "card", "weights", "preprocessing"},
-    "preprocessing": BASE,
-    "formats": {*BASE, "preprocessing"},
+    "parquet_guard": set(),
+    "preprocessing": {*BASE, "parquet_guard", "plain_file"},
+    "formats": {*BASE, "parquet_guard", "plain_file", "preprocessing"},
     "models": BASE,
     "evaluation": BASE,
     "bundle": BELOW,
@@ -45,15 +48,16 @@ ROOMS = {
     "report": BASE,
     "inspect_report": BASE,
     "eval_report": {*BASE, "report"},
+    "verify_report": BASE,
     "cli": {*BASE, "options", ""},
     "__main__": {"cli"},
     "": set(),
 }
 """Each room, and those that it may import besides itself; "" is ulmo/__init__.py."""
 LATER = {"config", "pipelines", "preprocessing", "tokenizer", "evaluation", "report", "tokens"}
-LATER |= {"formats", "inspect_report", "eval_report", "card", "manifest"}
+LATER |= {"formats", "inspect_report", "eval_report", "verify_report", "card", "manifest"}
 """What the command line and ulmo/__init__.py import inside functions, or for types alone."""
-MAY_BE_LATE = {"cli", "options", "report", "inspect_report", "eval_report", ""}
+MAY_BE_LATE = {"cli", "options", "report", "inspect_report", "eval_report", "verify_report", ""}
 FRAMEWORKS = {"tensorflow", "keras"}
 KERAS_ROOMS = {"models", "pipelines"}
 
@@ -263,6 +267,12 @@ def test_inspecting_is_light(make_bundle, tmp_path):
     bundle = make_bundle(tmp_path / "tokenizer", prep)
     output = run(entry_point("ulmo"), "inspect", bundle)
     assert output.startswith(f"{bundle}\n  schema        2\n  fingerprint   ")
+
+
+def test_verifying_is_light(make_bundle, tiny_tiles, tmp_path):
+    prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
+    for place in (make_bundle(tmp_path / "tokenizer", prep), tiny_tiles):
+        assert run(entry_point("ulmo"), "verify", place).endswith("\n  all is well\n")
 
 
 def test_reading_a_bundle_needs_neither_onnx_nor_safetensors(make_bundle, tmp_path):

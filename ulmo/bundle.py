@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ulmo.card import Card
 from ulmo.config import ModelSettings, PrepSettings, UserError, parse_json
 from ulmo.graph import encoder_graph, encoder_size
+from ulmo.large_bundle import LARGE, check_large
 from ulmo.manifest import ENCODER, SCHEMA_VERSION, WEIGHTS, BundleManifest, build_manifest
 from ulmo.plain_file import check_length, read_bounded, read_hashed
 from ulmo.preprocessing.atomic import publish, sync_folder
@@ -113,7 +114,7 @@ def build_bundle(
     }
     hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
     manifest = build_manifest(prep, normalization, model, hashes, card)
-    files[MANIFEST] = (manifest.model_dump_json(indent=2) + "\n").encode()
+    files[MANIFEST] = manifest_text(manifest)
     return BuiltBundle(manifest, files)
 
 
@@ -153,6 +154,11 @@ def read_bundle(folder: Path) -> Bundle:
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     for name, size in sizes.items():
         check_length(folder / name, size, remedy=REMEDY)
+    if sizes[WEIGHTS] > LARGE:
+        try:
+            check_large(manifest.model, folder / WEIGHTS, folder / ENCODER, remedy=REMEDY)
+        except ValueError as error:
+            raise UserError(f"{folder} does not fit its settings ({error}): {REMEDY}") from None
     files = {
         name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
         for name, size in sizes.items()
@@ -206,7 +212,15 @@ def _read_manifest(path: Path) -> BundleManifest:
     )
     if json.loads(content) != manifest.model_dump(mode="json"):
         raise UserError(f"{path} is damaged (it leaves settings out): {REMEDY}")
+    if content != manifest_text(manifest):
+        raise UserError(f"{path} is damaged (it is not written as ulmo writes it): {REMEDY}")
     return manifest
+
+
+def manifest_text(manifest: BundleManifest) -> bytes:
+    """tokenizer.json, to the last byte."""
+    values = manifest.model_dump(mode="json")
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _check_contents(bundle: Bundle) -> None:

@@ -454,3 +454,28 @@ def convert(
         done=lambda result: click.echo(converted_line(result), err=result.refusal is not None),
     )
     sys.exit(SOME_REFUSED if any(result.refusal for result in results) else 0)
+
+
+@ulmo.command("verify", context_settings=CONTEXT)
+@click.argument("place", type=PATH, metavar="DIR|FILE")
+@click.option("--repair", is_flag=True, help="Remove or go back from what is damaged.")
+@click.option(
+    "--audio", type=PATH, metavar="AUDIO_DIR", help="With --repair: prepare lost tiles from it."
+)
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count, help="For --audio.")
+@click.option("--json", "as_json", is_flag=True, help="The same, and all faults, as JSON.")
+@guarded
+def verify_(place: Path, repair: bool, audio: Path | None, workers: int, as_json: bool) -> None:
+    """Check tiles, tokens, a run or a bundle: counts, checksums, orphans, gaps, duplicates.
+
+    The status is 3 where something is wrong.
+    """
+    from ulmo.pipelines.verify import verify
+    from ulmo.verify_report import verified_json, verified_lines
+
+    found = verify(place, repair=repair, audio=audio, workers=workers)
+    if as_json:
+        click.echo(json.dumps(verified_json(found), indent=2))
+    else:
+        click.echo(verified_lines(found))
+    sys.exit(SOME_REFUSED if found.faults else 0)

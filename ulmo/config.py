@@ -7,6 +7,7 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 import hashlib
 import json
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -25,6 +26,13 @@ class NewerError(UserError):
 
 class JobError(Exception):
     """A job that failed without a mistake of the user's: its text is one line."""
+
+
+def one_line(error: Exception) -> str:
+    """What an error of another library says, in one short line that a terminal may be shown."""
+    lines = str(error).splitlines()
+    text = lines[0][:300] if lines else type(error).__name__
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Settings(BaseModel):
@@ -398,10 +406,12 @@ def same_padding(stride: int) -> tuple[int, int]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Tables of a settings file, checked for unknown keys and bad values, defaults left out."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_most(path, MAX_TOML_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as TOML: {error}") from None
+        raise UserError(f"{path}: cannot be read as TOML: {one_line(error)}") from None
     try:
         Config.read(values)
     except UserError as error:
@@ -418,6 +428,11 @@ def to_toml(tables: dict[str, Settings]) -> str:
 
 MAX_JSON_BYTES = 1 << 20
 """Of a JSON file of ours, at most."""
+MAX_TOML_BYTES = 1 << 16
+FREE_BRACKETS = 256
+SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')
+SEAL_BYTES = 85
+"""How a sealed file ends: SHA-256 of all the bytes before."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -430,24 +445,38 @@ def read_json(
     most: int | None = None,
     oldest: int = 1,
     outdated: str = "train again",
+    sealed: bool = False,
 ) -> S:
     """What a JSON file of ours says, and believe nothing of it.
 
     `newest` is the schema version that this ulmo knows, `oldest` the first that it still reads,
     `remedy` what to do about a damaged file, `outdated` about one that is older, `most` how many
-    bytes it may have, if not MAX_JSON_BYTES. Raises UserError with one line.
+    bytes it may have, if not MAX_JSON_BYTES; a `sealed` file ends with its checksum. Raises
+    UserError with one line.
     """
-    if path.stat().st_size > (most or MAX_JSON_BYTES):
-        raise UserError(f"{path} is too large to be ours")
+    content = read_most(path, most or MAX_JSON_BYTES)
     return parse_json(
-        path.read_bytes(),
+        content,
         path,
         settings,
         newest=newest,
         oldest=oldest,
         remedy=remedy,
         outdated=outdated,
+        sealed=sealed,
     )
+
+
+def read_most(path: Path, most: int) -> bytes:
+    """All of a file of at most so many bytes; UserError where it has more, or is a pipe."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no plain file")
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:
+        raise UserError(f"{path} is too large to be ours")
+    return content
 
 
 def parse_json(
@@ -459,16 +488,13 @@ def parse_json(
     remedy: str,
     oldest: int = 1,
     outdated: str = "train again",
+    sealed: bool = False,
 ) -> S:
     """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type.
 
     A version from 1 to before `oldest` is one that this ulmo no longer reads.
     """
-    try:
-        values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
-        text = json.dumps(values)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON: {remedy}") from None
+    values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
         raise NewerError(
@@ -476,10 +502,43 @@ def parse_json(
         )
     if type(version) is int and 1 <= version < oldest:
         raise UserError(f"{path} was written by an older ulmo (schema {version}): {outdated}")
+    if sealed:
+        if not is_sealed(content):
+            raise UserError(f"{path} is damaged (its checksum does not fit): {remedy}")
+        del values["checksum"]
+        text = json.dumps(values)
     try:
         return settings.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError(f"{path} is damaged ({_complaint(error)}): {remedy}") from None
+
+
+def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
+    """The values of JSON, and their text as pydantic may read it.
+
+    A file of ours has more text than brackets; of brackets alone, a megabyte takes a hundred.
+    """
+    if content.count(b"{") + content.count(b"[") > FREE_BRACKETS + len(content) // 32:
+        raise UserError(f"{path} is not JSON of ours: {remedy}")
+    try:
+        values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        return values, json.dumps(values)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON: {remedy}") from None
+
+
+def seal(text: str) -> bytes:
+    """JSON of a table, indented by 2, with a checksum over all its bytes as the last key."""
+    head = text.removesuffix("\n}").encode()
+    digest = hashlib.sha256(head).hexdigest()
+    return head + f',\n  "checksum": "{digest}"\n}}\n'.encode()
+
+
+def is_sealed(content: bytes) -> bool:
+    """True unless a byte of a sealed file was changed, added or lost."""
+    found = SEAL.fullmatch(content, max(len(content) - SEAL_BYTES, 0))
+    digest = hashlib.sha256(content[:-SEAL_BYTES]).hexdigest()
+    return found is not None and found["hash"].decode() == digest
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -521,8 +580,12 @@ def _phrase(item: Any) -> str:
         return f"{_clipped(name)} is missing"
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    shown = name if name.isprintable() and len(name) <= SHOWN_CHARACTERS else _clipped(name)
-    return f"{shown} = {_clipped(item['input'])}: {item['msg'].lower()}"
+    return f"{plain(name)} = {_clipped(item['input'])}: {item['msg'].lower()}"
+
+
+def plain(text: str) -> str:
+    """Text of a stranger's for a line of ours: as it is, or as Python writes it, and short."""
+    return text if text.isprintable() and len(text) <= SHOWN_CHARACTERS else _clipped(text)
 
 
 def _clipped(value: Any) -> str:

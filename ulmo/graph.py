@@ -182,12 +182,12 @@ def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float3
     scaled = graph.tensor(
         Tensor(f"{name}.scaled", (dimensions, size), "<f4", lambda: -2 * codebook.T)
     )
-    norms = graph.tensor(Tensor(f"{name}.norms", (size,), "<f4", lambda: _norms(codebook)))
+    norms = graph.tensor(Tensor(f"{name}.norms", (size,), "<f4", lambda: squared_norms(codebook)))
     scores = graph.node("Add", graph.node("MatMul", latents, scaled), norms)
     return graph.node("ArgMin", scores, axis=-1, keepdims=0)
 
 
-def _norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
+def squared_norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared norms (CB,). Summed in one order, in float64: the same bits on every machine."""
     norms = np.zeros(len(codebook))
     for coordinates in codebook.T.astype(np.float64):

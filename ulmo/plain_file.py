@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,3 +75,11 @@ def _expect(path: Path, file: BinaryIO, size: int, remedy: str) -> None:
 def _read(file: BinaryIO, most: int) -> bytes:
     """Up to so many bytes, in one piece of memory no larger than the file."""
     return file.read(min(os.fstat(file.fileno()).st_size, most))
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file in hexadecimal, in constant memory; None where there is no plain file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -153,6 +153,21 @@ def pack_weights(
     return b"".join([_header(shapes), *packed])
 
 
+def weights_header(settings: ModelSettings) -> bytes:
+    """What model.safetensors begins with."""
+    return _header(tensor_shapes(settings))
+
+
+def tensor_places(settings: ModelSettings) -> dict[str, int]:
+    """The first byte of each tensor in model.safetensors."""
+    shapes = tensor_shapes(settings)
+    places, place = {}, len(_header(shapes))
+    for name in sorted(shapes):
+        places[name] = place
+        place += 4 * math.prod(shapes[name])
+    return places
+
+
 def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:
     """The weights in a file of the size that `weights_size` says, without a copy.
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.formats.streams import GRID, header_of, random_ids, some
+from tests.sealed import write_sealed_values
 from ulmo.config import UserError
 from ulmo.formats import header as header_module
 from ulmo.formats.header import (
@@ -25,8 +26,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VALUES = {**GRID, "recording": "x.wav", "columns": 2, "frames": 17, "unknown": 6}
 GOLDEN = """\
 {
-  "schema_version": 1,
-  "fingerprint": "%s",
+  "schema_version": 2,
+  "fingerprint": "FINGERPRINT",
   "sample_rate": 16000,
   "hop": 2560,
   "frame_hop": 160,
@@ -52,9 +53,13 @@ GOLDEN = """\
       "columns": 1,
       "start_utc": null
     }
-  ]
+  ],
+  "hashes": {
+    ".npy": "HASH"
+  },
+  "checksum": "615e919886d3b7585faab1e3e4eb6cf88b8b36762a6d1aaa06d2abf03d8da019"
 }
-""" % ("ab" * 32)
+""".replace("FINGERPRINT", "ab" * 32).replace("HASH", "cd" * 32)
 
 
 def golden_header():
@@ -65,12 +70,15 @@ def golden_header():
 
 def write(tmp_path, content):
     path = tmp_path / "x.tokens.json"
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        write_sealed_values(path, content)
     return path
 
 
 def test_golden_file(tmp_path):
-    assert header_json([golden_header()]).decode() == GOLDEN
+    assert header_json([golden_header()], {".npy": "cd" * 32}).decode() == GOLDEN
     path = write(tmp_path, GOLDEN.encode())
     assert read_header(path) == golden_header()
     assert read_headers(path) == (golden_header(),)
@@ -152,7 +160,7 @@ def test_no_time_is_no_time():
         {"start_utc": "2026-03-01T05:30:00Z", "start": 1 << 53, "sample_rate": 100},
         {"segments": [{"recording": "x"}]},
         {"other": 1},
-        {"schema_version": 2},
+        {"schema_version": 1},
     ],
 )
 def test_what_does_not_fit_is_refused(change, tmp_path):
@@ -206,9 +214,10 @@ def test_a_corpus_with_a_recording_that_does_not_fit_is_refused(tmp_path):
 def test_headers_pass_a_strict_reader():
     """Of JSON alone, without turning one type into another."""
     headers = [header for header, _ in some()]
-    assert TokensHeader.model_validate_json(GOLDEN, strict=True) == golden_header()
-    corpus = CorpusHeader.model_validate_json(header_json(headers), strict=True)
-    assert corpus.headers() == tuple(headers)
+    text = golden_header().model_dump_json()
+    assert TokensHeader.model_validate_json(text, strict=True) == golden_header()
+    text = CorpusHeader.of(headers).model_dump_json()
+    assert CorpusHeader.model_validate_json(text, strict=True).headers() == tuple(headers)
 
 
 def test_a_corpus_has_one_grid():

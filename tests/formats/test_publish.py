@@ -9,8 +9,9 @@ import pytest
 from tests.formats.streams import begun, save, some
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import header_json, read_header
+from ulmo.formats.header import header_json, read_header, read_stored
 from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.read import read_tokens
 from ulmo.formats.vocabulary import vocabulary_json
 
 
@@ -128,3 +129,17 @@ def test_what_fails_leaves_the_old_files(tmp_path):
     with pytest.raises(ValueError, match="to its end"), publish_tokens(path, "megatron") as writer:
         writer.begin(begun(some((6,))[0][0]))
     assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
+    for name in ("npy", "csv", "megatron", "raven"):
+        save(tmp_path / f"x{FORMATS[name].suffixes[0]}", name, some((5,)))
+    known = read_stored(tmp_path / "x.tokens.json").hashes
+    assert sorted(known) == [".bin", ".csv", ".idx", ".npy", ".selections.txt"]
+    for ending in (".npy", ".csv", ".idx", ".bin"):
+        ((header, _),) = read_tokens(tmp_path / f"x.tokens{ending}")
+        assert header == some((5,))[0][0]
+    save(tmp_path / "x.tokens.csv", "csv", some((6,)))
+    assert list(read_stored(tmp_path / "x.tokens.json").hashes) == [".csv"]
+    with pytest.raises(UserError, match="its header does not speak of it"):
+        list(read_tokens(tmp_path / "x.tokens.npy"))

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from tests.oracles import codebook_figures, reconstruction_figures, sound_tokens
+from tests.sealed import hashes_of
 from ulmo.bundle import read_bundle
 from ulmo.config import PrepSettings, TrainSettings, UserError
 from ulmo.evaluation.codebook import CodebookHealth
@@ -19,7 +20,7 @@ from ulmo.pipelines.evaluate import evaluate
 from ulmo.pipelines.evaluate_json import metrics_json
 from ulmo.pipelines.run import RunManifest
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.store import TILES_SCHEMA, TileStore, write_json, write_table
+from ulmo.preprocessing.store import TILES_SCHEMA, TileStore, write_sealed, write_table
 
 STRIDES = (12, 5)
 """Neither divides the tiles' 32 bins and frames."""
@@ -41,7 +42,7 @@ def write_run(folder, store, *, fraction=FRACTION, fingerprint=None):
         tiles_fingerprint=fingerprint or store.manifest.fingerprint,
         versions={},
     )
-    (folder / "train.json").write_text(manifest.model_dump_json())
+    write_sealed(folder / "train.json", manifest)
 
 
 @pytest.fixture(scope="module")
@@ -299,9 +300,9 @@ def test_a_damaged_run_is_refused_in_one_line(content, run_dir, store):
 def test_tiles_without_any_are_refused(run_dir, store, tmp_path):
     tiles = tmp_path / "tiles"
     tiles.mkdir()
-    empty = store.manifest.model_copy(update={"tiles": 0, "recordings": 0})
-    write_json(tiles / "prep.json", empty.model_dump(mode="json"))
     write_table(tiles / "tiles.parquet", [], TILES_SCHEMA)
+    changes = {"tiles": 0, "recordings": 0, "hashes": hashes_of(tiles)}
+    write_sealed(tiles / "prep.json", store.manifest.model_copy(update=changes))
     with pytest.raises(UserError, match=r"has no tiles to measure \(all\)"):
         evaluate(run_dir, tiles, part="all")
 

@@ -55,6 +55,9 @@ def joined(out):
     return stored.header, stored.ids
 
 
+TABLES = ["recordings.json", "recordings.parquet"]
+
+
 class TestJoined:
     def test_each_part_is_its_recording_alone_and_stands_at_its_time(
         self, tokenizer, field, tmp_path
@@ -93,6 +96,7 @@ class TestJoined:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
+            "t.tokens.npy.recordings.json",
             "t.tokens.npy.recordings.parquet",
         ]
 
@@ -245,7 +249,12 @@ class TestNoTimeline:
                 path.unlink()
         results, _ = join(tokenizer, field, out=tmp_path / "t.npy")
         assert all(result.reused for result in results)
-        assert names(tmp_path) == ["field", "t.json", "t.npy", "t.npy.recordings.parquet"]
+        assert names(tmp_path) == [
+            "field",
+            "t.json",
+            "t.npy",
+            *(f"t.npy.{name}" for name in TABLES),
+        ]
 
     @pytest.mark.parametrize(
         ("out", "how", "words"),
@@ -297,7 +306,7 @@ class TestAgain:
         with monkeypatch.context() as patch:
             moves = kill_at_move(patch, lambda _: False)
             join(tokenizer, field, out=tmp_path / "fresh" / f"t{suffix}", **how)
-        assert len(moves) == 1 + 3 * 2 + 1 + len(FORMATS[file_format].suffixes) + 2
+        assert len(moves) == 1 + 3 * 2 + 2 + len(FORMATS[file_format].suffixes) + 3
         for number in range(len(moves)):
             out = tmp_path / str(number) / f"t{suffix}"
             with monkeypatch.context() as patch:

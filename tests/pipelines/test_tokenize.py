@@ -22,6 +22,7 @@ from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
+REPORT = ["recordings.json", "recordings.parquet"]
 READ = [name for name, kind in FORMATS.items() if f".{kind.suffixes[-1].split('.')[-1]}" in READERS]
 """Formats that can be read back."""
 
@@ -141,7 +142,7 @@ class TestBadRecordings:
         listener = Listener(begin, lambda _: None)
         results = tokenize(tokenizer, *paths, out=tmp_path / "out", listener=listener)
         assert [result.verdict.reason for result in results] == [None, "unreadable", "not_audio"]
-        assert names(tmp_path / "out") == ["a.tokens.json", "a.tokens.npy", "recordings.parquet"]
+        assert names(tmp_path / "out") == ["a.tokens.json", "a.tokens.npy", *REPORT]
 
     def test_one_that_vanishes_between_its_channels_leaves_nothing(
         self, tokenizer, tmp_path, monkeypatch
@@ -158,7 +159,7 @@ class TestBadRecordings:
         monkeypatch.setattr(tokenize_job, "_write", write_and_remove)
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
         assert (result.verdict.reason, result.outputs) == ("unreadable", [])
-        assert names(tmp_path / "out") == ["recordings.parquet"]
+        assert names(tmp_path / "out") == REPORT
         monkeypatch.undo()
         shutil.copy(kept, path)
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
@@ -295,8 +296,9 @@ class TestHeaders:
         tokenize(tokenizer, folder, out=out, clock=clock)
         header = json.loads((out / "a" / "S_20230501_020304.tokens.json").read_text())
         assert header.pop("edges_hz")[0] >= 0
+        assert {header.pop("checksum"), *header.pop("hashes")} >= {".npy"}
         assert header == {
-            "schema_version": 1,
+            "schema_version": 2,
             "fingerprint": tokenizer.manifest.fingerprint,
             "sample_rate": 2000,
             "hop": 80,

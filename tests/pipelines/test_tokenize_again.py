@@ -96,7 +96,7 @@ class TestKilled:
                 kill_at_move(patch, doom(number))
                 with pytest.raises(Killed):
                     tokenize(tokenizer, field, out=out, **how)
-            assert not (out / "recordings.parquet").exists()
+            assert not (out / "recordings.json").exists()
             tokenize(tokenizer, field, out=out, **how)
             assert contents(out) == undisturbed
             assert hidden(out) == []

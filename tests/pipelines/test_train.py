@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,15 +15,18 @@ import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
+from tests.sealed import reseal
 from ulmo.bundle import read_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
+from ulmo.pipelines.checkpoint_files import numbers
 from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate_tiles import as_model
 from ulmo.pipelines.export import ExportError, check_rows, export
 from ulmo.pipelines.run import read_run
 from ulmo.pipelines.train import RunInterrupt, train
+from ulmo.pipelines.verify import verify
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
@@ -368,9 +372,8 @@ def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_pat
         train(tiny_tiles, folder, {"codebook_size": 32}, {"seed": 2}, Silent(), resume=True)
     other = tmp_path / "run"
     other.mkdir()
-    manifest = json.loads((folder / "train.json").read_text())
-    manifest["tiles_fingerprint"] = "0" * 64
-    (other / "train.json").write_text(json.dumps(manifest))
+    shutil.copyfile(folder / "train.json", other / "train.json")
+    reseal(other / "train.json", tiles_fingerprint="0" * 64)
     with pytest.raises(UserError, match="trained on other tiles"):
         train(tiny_tiles, other, {}, {}, Silent(), resume=True)
 
@@ -443,3 +446,22 @@ def test_a_run_that_was_stopped_ends_as_if_never_stopped(
         command(tiny_tiles, folder, "--resume"), check=True, capture_output=True, timeout=300
     )
     assert contents(folder) == undisturbed
+
+
+def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(run, tiny_tiles, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    checkpoints = folder / "checkpoints"
+    assert verify(folder).faults == []
+    before, latest = numbers(checkpoints)
+    path = checkpoints / f"ckpt-{latest}.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    (fault,) = verify(folder).faults
+    assert (fault.path, fault.what) == (f"checkpoints/{path.name}", "damaged")
+    result = verify(folder, repair=True)
+    assert result.faults == []
+    assert result.mended == [f"checkpoints: went back to ckpt-{before}"]
+    summary = train(tiny_tiles, folder, {}, {}, Silent(), resume=True)
+    assert (summary.end, numbers(checkpoints)) == ("epochs", [before, latest])
+    assert verify(folder).faults == []

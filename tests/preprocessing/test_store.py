@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracles import crc32c
+from tests.sealed import hashes_of, reseal, seal_tables
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.preprocessing import store
 from ulmo.preprocessing.normalize import Normalization
@@ -21,6 +22,7 @@ from ulmo.preprocessing.store import (
     read_manifest,
     tiles_per_shard,
     write_json,
+    write_sealed,
     write_shard,
     write_table,
 )
@@ -64,13 +66,8 @@ def folder(tmp_path):
     for name, tiles in SHARDS.items():
         write_shard(tmp_path / "tiles" / name, list(tiles))
     write_table(tmp_path / "tiles.parquet", tile_rows(), TILES_SCHEMA)
-    write_json(tmp_path / "prep.json", manifest_of().model_dump(mode="json"))
+    write_sealed(tmp_path / "prep.json", manifest_of(hashes=hashes_of(tmp_path)))
     return tmp_path
-
-
-def edit_json(folder, **changes):
-    path = folder / "prep.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 class TestGolden:
@@ -81,7 +78,7 @@ class TestGolden:
         assert values["schema_version"] == 2
         assert list(values) == [
             *("schema_version", "settings", "augment", "clock", "plan", "normalization"),
-            *("complete", "recordings", "tiles", "fingerprint"),
+            *("complete", "recordings", "tiles", "fingerprint", "hashes"),
         ]
         assert list(values["settings"]) == [
             *("frontend", "sample_rate", "tile_size", "hop_length", "n_fft", "win_length"),
@@ -196,7 +193,7 @@ def test_rows_one_by_one_or_many_at_once_give_the_same_bytes(tmp_path, monkeypat
 
 class TestManifest:
     def test_round_trip(self, folder):
-        assert read_manifest(folder) == manifest_of()
+        assert read_manifest(folder) == manifest_of(hashes=hashes_of(folder))
 
     def test_none_where_there_is_none(self, tmp_path):
         assert read_manifest(tmp_path) is None
@@ -226,7 +223,7 @@ def flip(name, place):
 
 def change(**changes):
     """A spoiler that changes prep.json."""
-    return lambda folder: edit_json(folder, **changes)
+    return lambda folder: reseal(folder / "prep.json", **changes)
 
 
 def change_rows(**changes):
@@ -235,12 +232,14 @@ def change_rows(**changes):
     def spoil(folder):
         rows = [{**row, **changes} for row in tile_rows()]
         write_table(folder / "tiles.parquet", rows, TILES_SCHEMA)
+        seal_tables(folder)
 
     return spoil
 
 
 def other_columns(folder):
     write_table(folder / "tiles.parquet", [], RECORDINGS_SCHEMA)
+    seal_tables(folder)
 
 
 FIRST = "tiles/000000-0000.npy"
@@ -262,18 +261,18 @@ WRONG_FOLDERS = {
     "other table": (other_columns, "columns"),
 }
 WRONG_TILES = {
-    "missing": (lambda folder: (folder / FIRST).unlink(), "cannot be read"),
+    "missing": (lambda folder: (folder / FIRST).unlink(), "is missing"),
     "empty": (replace(FIRST, b""), "cannot be read"),
     "text": (replace(FIRST, b"a text, no array"), "cannot be read"),
     "zip": (replace(FIRST, b"PK\x03\x04" + bytes(100)), "cannot be read"),
     "pickle": (replace(FIRST, b"\x80\x04N."), "cannot be read"),
     "other shape": (
         lambda folder: write_shard(folder / FIRST, list(TILES[:, :4])),
-        r"float32 \(5, 4, 8, 1\)",
+        "no array of tiles of 8 x 8",
     ),
     "other type": (
         lambda folder: write_shard(folder / FIRST, list(TILES.astype(np.float64))),
-        "float64",
+        "no array of tiles of 8 x 8",
     ),
     "fewer tiles": (lambda folder: write_shard(folder / FIRST, list(TILES[:1])), "tile 2"),
     "a row before": (change_rows(row=-1), "tile -1"),
@@ -312,8 +311,9 @@ class TestTileStore:
         change_rows(norm_offset_db=None, norm_scale_db=None, peak_level_db=None)(folder)
         made_with = Normalization(offset=0.5, scale=2)
         pcen = SETTINGS.model_copy(update={"normalization": "pcen"})
-        manifest = manifest_of(settings=pcen, normalization=made_with)
-        write_json(folder / "prep.json", manifest.model_dump(mode="json"))
+        hashes = hashes_of(folder)
+        manifest = manifest_of(settings=pcen, normalization=made_with, hashes=hashes)
+        write_sealed(folder / "prep.json", manifest)
         store = TileStore(folder)
         assert not store.in_decibels
         assert store.normalization(2) == made_with
@@ -324,8 +324,9 @@ class TestTileStore:
     def test_tiles_can_be_given_as_other_constants_would_have_made_them(self, folder, mode):
         settings = SETTINGS.model_copy(update={"normalization": mode})
         made_with = Normalization(offset=-40, scale=2)
-        manifest = manifest_of(settings=settings, normalization=made_with)
-        write_json(folder / "prep.json", manifest.model_dump(mode="json"))
+        hashes = hashes_of(folder)
+        manifest = manifest_of(settings=settings, normalization=made_with, hashes=hashes)
+        write_sealed(folder / "prep.json", manifest)
         store = TileStore(folder)
         store.renormalize(Normalization(offset=-30, scale=8))
         expected = (TILES[3] * 2 - 40 + 30) / 8
@@ -359,7 +360,7 @@ class TestTileStore:
     def test_a_shards_name_cannot_lead_out_of_the_folder(self, folder):
         write_shard(folder / "outside.npy", list(TILES[:3]))
         change_rows(shard="../outside.npy")(folder)
-        with pytest.raises(UserError, match=r"tiles/outside\.npy cannot be read"):
+        with pytest.raises(UserError, match=r"names the shard '\.\./outside\.npy'"):
             TileStore(folder).read([0])
 
 

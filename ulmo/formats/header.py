@@ -4,25 +4,30 @@ x.tokens.parquet    the ids
 x.tokens.json       TokensHeader of one recording, or CorpusHeader of several
 """
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError, read_json
+from ulmo.config import Settings, UserError, read_json, read_most, seal
+from ulmo.plain_file import file_hash
 from ulmo.vocabulary import Vocabulary
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had no checksums."""
 MAX_CORPUS_BYTES = 1 << 28
 """Of a corpus' header, at most: about a million recordings."""
 AGAIN = "write the tokens again"
+FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
+"""Of a file in any format, at most: a row of CSV names a recording, a label of one id its time."""
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
+Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
+Hashes = dict[str, str]
 
 
 def utc_text(time: datetime) -> str:
@@ -44,7 +49,7 @@ Utc = Annotated[
 class Grid(Settings):
     """What all tokens of one tokenizer have in common."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     fingerprint: Hash
     """The tokenizer's: SHA-256 over its settings and weights."""
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)]
@@ -184,30 +189,91 @@ class CorpusHeader(Grid):
         return tuple(TokensHeader.read({**grid, **dict(stream)}) for stream in self.recordings)
 
 
-def header_json(headers: Sequence[TokensHeader]) -> bytes:
+class _Files(Settings):
+    """The files that lie beside a header."""
+
+    hashes: dict[Ending, Hash] = Field(default_factory=dict, max_length=16)
+    """SHA-256 of each, by the end of its name: .npy, .idx."""
+
+
+class _StoredHeader(_Files, TokensHeader):
+    """x.tokens.json of one recording."""
+
+
+class _StoredCorpus(_Files, CorpusHeader):
+    """x.tokens.json of several."""
+
+
+class Stored(NamedTuple):
+    """What x.tokens.json says."""
+
+    headers: tuple[TokensHeader, ...]
+    hashes: Hashes
+
+
+def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
     """The file that lies beside one recording's tokens, or beside those of several."""
     header = headers[0] if len(headers) == 1 else CorpusHeader.of(headers)
-    return (header.model_dump_json(indent=2) + "\n").encode()
+    kind = _StoredHeader if len(headers) == 1 else _StoredCorpus
+    return seal(kind(**dict(header), hashes=hashes or {}).model_dump_json(indent=2))
 
 
 def read_header(path: Path) -> TokensHeader:
     """x.tokens.json of one recording; UserError where it is missing, damaged or newer."""
-    _demand(path)
-    return read_json(path, TokensHeader, newest=SCHEMA_VERSION, remedy=AGAIN)
+    return _read_one(path).headers[0]
 
 
 def read_headers(path: Path) -> tuple[TokensHeader, ...]:
     """x.tokens.json of one recording or of a corpus; UserError as above."""
+    return read_stored(path).headers
+
+
+def read_stored(path: Path) -> Stored:
+    """The same, and the hashes of the files beside it."""
     _demand(path)
     if not _is_of_corpus(path):
-        return (read_header(path),)
+        return _read_one(path)
     corpus = read_json(
-        path, CorpusHeader, newest=SCHEMA_VERSION, remedy=AGAIN, most=MAX_CORPUS_BYTES
+        path,
+        _StoredCorpus,
+        newest=SCHEMA_VERSION,
+        remedy=AGAIN,
+        most=MAX_CORPUS_BYTES,
+        sealed=True,
     )
     try:
-        return corpus.headers()
+        return Stored(corpus.headers(), corpus.hashes)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
+
+
+def _read_one(path: Path) -> Stored:
+    _demand(path)
+    stored = read_json(path, _StoredHeader, newest=SCHEMA_VERSION, remedy=AGAIN, sealed=True)
+    header = TokensHeader(**{name: getattr(stored, name) for name in TokensHeader.model_fields})
+    return Stored((header,), stored.hashes)
+
+
+def header_path(path: Path) -> Path:
+    """Where the header of a tokens file lies."""
+    return path.with_suffix(".json")
+
+
+def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
+    """ValueError unless a file beside a header is the one that it speaks of, to the last byte.
+
+    `ending` is that of its name, if it is more than what follows the last dot.
+    """
+    ending = ending or path.suffix
+    if ending not in stored.hashes:
+        raise ValueError("its header does not speak of it")
+    columns = sum(header.columns for header in stored.headers)
+    ids = sum(header.columns * header.bands for header in stored.headers)
+    most = FREE_BYTES + BYTES_PER_ID * ids + BYTES_PER_COLUMN * columns
+    if path.is_file() and path.stat().st_size > most:
+        raise ValueError("it is longer than what its header speaks of")
+    if file_hash(path) != stored.hashes[ending]:
+        raise ValueError("its checksum is not the one in its header")
 
 
 def _demand(path: Path) -> None:
@@ -218,7 +284,4 @@ def _demand(path: Path) -> None:
 def _is_of_corpus(path: Path) -> bool:
     if path.stat().st_size > MAX_CORPUS_BYTES:
         return False
-    try:
-        return "recordings" in json.loads(path.read_bytes())
-    except (ValueError, RecursionError, TypeError):
-        return False
+    return b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import TokensHeader, header_json, read_headers
+from ulmo.formats.header import Hashes, TokensHeader, header_json, read_headers, read_stored
 from ulmo.formats.runs import RunWriter
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.formats.writer import PLAIN, Options, Writer
+from ulmo.plain_file import file_hash
 
 STEM = ".tokens"
 MOST_IDS = 1 << 16
@@ -74,8 +75,21 @@ def publish_tokens(
     if corpus and kind.vocabulary:
         with publish(outputs.vocabulary) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
+    known = _known_hashes(outputs.header, writer.headers)
+    hashes = {
+        each.name.removeprefix(outputs.header.stem): file_hash(each) or "" for each in outputs.files
+    }
     with publish(outputs.header) as file:
-        file.write(header_json(writer.headers))
+        file.write(header_json(writer.headers, {**known, **hashes}))
+
+
+def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
+    """What a header of the same tokens says already, of files of other formats."""
+    try:
+        stored = read_stored(header)
+    except (UserError, OSError):
+        return {}
+    return stored.hashes if stored.headers == tuple(headers) else {}
 
 
 def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:

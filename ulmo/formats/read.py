@@ -9,9 +9,16 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from ulmo.config import UserError
+from ulmo.config import UserError, one_line
 from ulmo.formats.csv import field_names, row_fields
-from ulmo.formats.header import AGAIN, TokensHeader, read_headers, utc_text
+from ulmo.formats.header import (
+    AGAIN,
+    TokensHeader,
+    check_hash,
+    header_path,
+    read_stored,
+    utc_text,
+)
 from ulmo.formats.jsonl import row_start
 from ulmo.formats.megatron import MAX_LENGTH, index_bytes
 from ulmo.formats.parquet import rows_schema
@@ -39,13 +46,14 @@ def read_tokens(path: Path) -> Iterator[StoredTokens]:
         raise UserError(f"{path} cannot be read back: only {', '.join(READERS)} can")
     if not path.is_file():
         raise UserError(f"{path} is not a file")
-    headers = read_headers(path.with_suffix(".json"))
+    stored = read_stored(header_path(path))
+    headers = stored.headers
     try:
+        check_hash(path, stored)
         for header, ids in zip(headers, READERS[path.suffix](path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
     except (ValueError, RecursionError, csv.Error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}): {AGAIN}") from None
+        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
 
 
 def _checked(header: TokensHeader, ids: Ids) -> Ids:
@@ -86,6 +94,7 @@ def _read_megatron(path: Path, headers: Headers) -> Iterator[Ids]:
     data = path.with_suffix(".bin")
     if not data.is_file():
         raise UserError(f"{data} is missing, which holds the ids of {path.name}")
+    check_hash(data, read_stored(header_path(data)))
     yield from _read_flat(data, headers)
 
 
@@ -128,23 +137,21 @@ def _read_parquet(path: Path, headers: Headers) -> Iterator[Ids]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from ulmo.parquet_guard import check_pages
+
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             expected = rows_schema(headers[0].grid)
             found = file.schema_arrow
             if not found.equals(expected) or found.metadata != expected.metadata:
                 raise ValueError("it has other columns, or another tokenizer's tokens")
-            yield from _from_rows(_parquet_rows(file, headers[0].bands), headers)
+            check_pages(path, ROW_COLUMNS * headers[0].bands)
+            yield from _from_rows(_parquet_rows(file), headers)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(error) from None
 
 
-def _parquet_rows(file: Any, bands: int) -> Iterator[dict[str, Any]]:
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        ids = file.schema_arrow.get_field_index("ids")
-        if group.column(ids).num_values > group.num_rows * ROW_COLUMNS * bands:
-            raise ValueError("a row is longer than ours")
+def _parquet_rows(file: Any) -> Iterator[dict[str, Any]]:
     for batch in file.iter_batches(batch_size=8):
         for row in range(len(batch)):
             values = {name: batch[name][row] for name in batch.schema.names}

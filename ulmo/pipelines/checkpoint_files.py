@@ -9,13 +9,13 @@ A checkpoint is there when its index is, and whole when all its files are what i
 """
 
 import re
-from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ulmo.config import Settings, UserError, fingerprint, read_json
+from ulmo.plain_file import file_hash
 from ulmo.preprocessing.atomic import publish
 
 PREFIX = "ckpt"
@@ -88,8 +88,8 @@ def remove_others(folder: Path, kept: list[int]) -> None:
 
 
 def _hash(path: Path) -> str:
+    """SHA-256 of a plain file, in hexadecimal; nothing of what is none: a pipe would never end."""
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return file_hash(path) or ""
     except OSError:
         return ""

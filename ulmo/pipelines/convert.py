@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import TokensHeader, read_header, read_headers
+from ulmo.formats.header import TokensHeader, check_hash, header_path, read_headers, read_stored
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.pipelines.folders import make_folder
@@ -129,7 +129,10 @@ def list_sources(paths: Iterable[Path]) -> list[Source]:
 
 def _checked_header(path: Path) -> TokensHeader:
     """The header beside a file of tokens, which holds what it says."""
-    header = read_header(path.with_suffix(".json"))
+    stored = read_stored(header_path(path))
+    header = stored.headers[0]
+    if len(stored.headers) > 1:
+        raise ValueError(f"{path} does not hold the ids that its header speaks of")
     columns = unknown = 0
     for ids in read_npy_blocks(path):
         if ids.shape[1] != header.bands or ids.min() < 0 or ids.max() >= header.vocabulary.size:
@@ -138,6 +141,7 @@ def _checked_header(path: Path) -> TokensHeader:
         unknown += int((ids == header.vocabulary.unk).sum())
     if (columns, unknown) != (header.columns, header.unknown):
         raise ValueError(f"{path} has {columns} columns, {unknown} ids unknown; its header differs")
+    check_hash(path, stored)
     return header
 
 

@@ -2,19 +2,22 @@
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import UserError
+from ulmo.config import UserError, one_line, plain
 from ulmo.preprocessing.audio import RefusedError, read_mono
 from ulmo.preprocessing.find import find_recordings
 
 Array = NDArray[np.float32]
 
+MAX_LABELS_BYTES = 16 << 20
+MAX_LABELS = 50_000
+"""Rows of a file of labels: 25 times ESC-50's."""
 SPEAKER = "speaker"
 """Column of the speakers, unless another one is named."""
 
@@ -128,20 +131,25 @@ def _part(blocks: Iterable[Array], first: int, last: int) -> Array:
 
 
 def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[Labelled]:
+    if labels.exists() and not labels.is_file():
+        raise UserError(f"{labels} is no file")
     try:
         with labels.open(encoding="utf-8-sig", newline="") as file:
+            if labels.stat().st_size > MAX_LABELS_BYTES:
+                raise ValueError(f"it has more than {MAX_LABELS_BYTES} bytes")
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or [])
-            rows = list(reader)
+            rows = list(islice(reader, MAX_LABELS + 1))
+            if len(rows) > MAX_LABELS:
+                raise ValueError(f"it has more than {MAX_LABELS} rows")
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{labels}: cannot be read as CSV: {error}") from None
+        raise UserError(f"{labels}: cannot be read as CSV: {one_line(error)}") from None
     column, _, key = (speaker_column or SPEAKER).partition(":")
     wanted = ["file", "label", *([column] if speaker_column else [])]
     missing = [name for name in wanted if name not in columns]
     if missing:
-        raise UserError(
-            f"{labels} has no column {missing[0]!r}: it has {', '.join(columns) or 'none'}"
-        )
+        there = ", ".join(map(plain, columns[:8])) or "none"
+        raise UserError(f"{labels} has no column {missing[0]!r}: it has {there}")
     if not rows:
         raise UserError(f"{labels} names no recording")
     spoken = column in columns
@@ -149,9 +157,11 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
     for line, row in enumerate(rows, 2):
         if None in row.values() or not row["file"]:
             raise UserError(f"{labels}: line {line} has too few columns, or no file")
+        if not _is_below(row["file"]):
+            raise UserError(f"{labels}: line {line}: {plain(row['file'])} is not below AUDIO_DIR")
         if not (folder / row["file"]).exists():
             raise UserError(
-                f"{labels}: line {line}: there is no {folder / row['file']}: "
+                f"{labels}: line {line}: there is no {folder / plain(row['file'])}: "
                 "its files are looked for below AUDIO_DIR"
             )
         times = [_seconds(row.get(name), labels, line) for name in ("start", "end")]
@@ -162,6 +172,11 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
     return found
 
 
+def _is_below(name: str) -> bool:
+    """True of a path that leads to no other folder."""
+    return not Path(name).is_absolute() and ".." not in Path(name).parts and "\0" not in name
+
+
 def _seconds(text: str | None, labels: Path, line: int) -> float | None:
     if not text:
         return None
@@ -170,7 +185,7 @@ def _seconds(text: str | None, labels: Path, line: int) -> float | None:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise UserError(f"{labels}: line {line}: {text!r} is no time in seconds")
+        raise UserError(f"{labels}: line {line}: {plain(text)} is no time in seconds")
     return seconds
 
 

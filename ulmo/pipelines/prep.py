@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -22,13 +21,14 @@ from ulmo.pipelines.inputs import InputFile, list_inputs, portable
 from ulmo.pipelines.lock import LOCK, locked
 from ulmo.pipelines.pool import Pool
 from ulmo.pipelines.prep_job import run_jobs
+from ulmo.pipelines.prep_mend import check_mended, jobs_of, lost_shards
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
-from ulmo.preprocessing.store import Manifest, read_manifest, write_json
+from ulmo.preprocessing.store import Manifest, read_manifest, read_manifest_table, write_sealed
 
 JOB_FILES = 64
 JOB_BYTES = 8 << 20
@@ -84,16 +84,18 @@ def prepare(
         check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
     manifest = _wanted(out_dir, settings, augment, clock, files)
-    if manifest.complete and _is_whole(out_dir) and not _leftovers(out_dir):
+    if manifest.complete and lost_shards(out_dir, manifest) == set() and not _leftovers(out_dir):
         return _reused(out_dir, clock, files)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
         manifest = _wanted(out_dir, settings, augment, clock, files)
-        reused = manifest.complete and _is_whole(out_dir)
-        if not reused:
-            _make(audio_dir, out_dir, manifest, files, workers, progress or _deaf)
+        lost = lost_shards(out_dir, manifest) if manifest.complete else None
+        if lost is None or lost:
+            _make(audio_dir, out_dir, manifest, files, workers, progress or _deaf, lost or set())
         _tidy(out_dir)
-    return _reused(out_dir, clock, files) if reused else _summary(out_dir, clock, reused=False)
+    if lost == set():
+        return _reused(out_dir, clock, files)
+    return _summary(out_dir, clock, reused=False)
 
 
 def _make(
@@ -103,8 +105,9 @@ def _make(
     files: Sequence[InputFile],
     workers: int,
     progress: Begin,
+    lost: set[str],
 ) -> None:
-    """Do what is left to do, with the output locked."""
+    """Do what is left to do, with the output locked; of a complete one, the lost shards alone."""
     if manifest != read_manifest(out_dir):
         _write(out_dir, manifest)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
@@ -117,9 +120,14 @@ def _make(
             manifest = manifest.model_copy(update={"normalization": constants})
             _write(out_dir, manifest)
         jobs = plan_jobs(audio_dir, out_dir, manifest, files)
+        if lost:
+            jobs = jobs_of(jobs, lost)
         together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
         for _ in pool.map(run_jobs, _batched(jobs, together)):
             pass
+    if lost:
+        check_mended(out_dir, manifest, jobs)
+        return
     _write(out_dir, merge(out_dir, manifest, jobs))
 
 
@@ -173,12 +181,12 @@ def _wanted(
     elif present.plan == plan:
         return present
     elif present.complete:
-        _refuse_others(out_dir, files)
+        _refuse_others(out_dir, present, files)
     return Manifest(settings=settings, augment=augment, clock=clock, plan=plan)
 
 
 def _write(out_dir: Path, manifest: Manifest) -> None:
-    write_json(out_dir / "prep.json", manifest.model_dump(mode="json"))
+    write_sealed(out_dir / "prep.json", manifest)
 
 
 def _changes(
@@ -197,19 +205,18 @@ def _changes(
     )
 
 
-def _refuse_others(out_dir: Path, files: Sequence[InputFile]) -> None:
+def _refuse_others(out_dir: Path, present: Manifest, files: Sequence[InputFile]) -> None:
     """Recordings may be added to an output; those that it was made of must still be there.
 
     A refused one may be mended, or go: nothing was made of it.
     """
     here = {portable(file.path): (file.size, file.ends) for file in files}
     try:
-        columns = pq.read_table(
-            out_dir / "recordings.parquet", columns=["path", "bytes", "ends_crc32c", "status"]
-        ).to_pydict()
-    except (OSError, pa.ArrowException):
+        table = read_manifest_table(out_dir, present, "recordings.parquet")
+    except UserError:
         return
-    for path, size, ends, status in zip(*columns.values(), strict=True):
+    columns = (table[name].to_pylist() for name in ("path", "bytes", "ends_crc32c", "status"))
+    for path, size, ends, status in zip(*columns, strict=True):
         if status != "refused" and here.get(path) != (size, ends):
             raise UserError(
                 f"{out_dir} was made of other recordings ({path} is gone, or another now): "
@@ -222,16 +229,6 @@ def _is_free(folder: Path) -> bool:
     return folder.is_dir() and all(
         is_temporary(path) or path.name == LOCK for path in folder.iterdir()
     )
-
-
-def _is_whole(out_dir: Path) -> bool:
-    """True where the manifests of a complete output can be read, and no shard is missing."""
-    try:
-        pq.read_table(out_dir / "recordings.parquet")
-        shards = pq.read_table(out_dir / "tiles.parquet", columns=["shard"])["shard"]
-    except (OSError, pa.ArrowException, KeyError):
-        return False
-    return all((out_dir / "tiles" / name).is_file() for name in shards.unique().to_pylist())
 
 
 def _leftovers(out_dir: Path) -> list[Path]:

@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, canonical_json
 from ulmo.pipelines.inputs import InputFile
+from ulmo.plain_file import file_hash
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
     BATCH_ROWS,
     RECORDINGS_SCHEMA,
+    SCHEMAS,
     TILES_SCHEMA,
     Manifest,
     TableWriter,
@@ -64,9 +66,14 @@ class Job:
         """Where the rows of its tiles lie."""
         return self.out_dir / FINISHED / f"{self.index:06d}.parquet"
 
+    @property
+    def prefix(self) -> str:
+        """How the names of its shards begin."""
+        return f"{self.index:06d}-"
+
     def shard_path(self, number: int) -> Path:
         """Where a shard of its tiles lies."""
-        return self.out_dir / "tiles" / f"{self.index:06d}-{number:04d}.npy"
+        return self.out_dir / "tiles" / f"{self.prefix}{number:04d}.npy"
 
 
 class JobRecord(BaseModel):
@@ -131,6 +138,7 @@ def merge(out_dir: Path, manifest: Manifest, jobs: Sequence[Job]) -> Manifest:
             "recordings": recordings,
             "tiles": tiles,
             "fingerprint": digest.hexdigest(),
+            "hashes": {name: file_hash(out_dir / name) for name in SCHEMAS},
         }
     )
 

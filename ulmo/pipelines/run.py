@@ -9,7 +9,7 @@ from pydantic import Field
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError, read_json
 from ulmo.pipelines.lock import LOCK
 from ulmo.preprocessing.atomic import is_temporary, sync_folder
-from ulmo.preprocessing.store import TileStore, write_json
+from ulmo.preprocessing.store import TileStore, write_sealed
 from ulmo.weights import check_size
 
 MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
@@ -37,7 +37,9 @@ def read_run(run_dir: Path) -> RunManifest:
     path = run_dir / RUN_MANIFEST
     if not path.is_file():
         raise UserError(f"{run_dir} holds no run: make one with ulmo-train TILES_DIR {run_dir}")
-    return read_json(path, RunManifest, newest=1, remedy="train again, into a new folder")
+    return read_json(
+        path, RunManifest, newest=1, remedy="train again, into a new folder", sealed=True
+    )
 
 
 def plan_run(
@@ -75,7 +77,7 @@ def plan_run(
 
 def begin_run(run_dir: Path, manifest: RunManifest) -> None:
     """Write the settings down: from now on the run is there, to be gone on with."""
-    write_json(run_dir / RUN_MANIFEST, manifest.model_dump(mode="json"))
+    write_sealed(run_dir / RUN_MANIFEST, manifest)
     for name in FOLDERS:
         (run_dir / name).mkdir(exist_ok=True)
     sync_folder(run_dir)

@@ -18,10 +18,12 @@ from ulmo.pipelines.tokenize_rows import (
     Made,
     OtherSettingsError,
     Row,
+    digest_path,
     publish_table,
     read_table,
+    remove_table,
 )
-from ulmo.preprocessing.atomic import TEMPORARY, remove, remove_temporaries
+from ulmo.preprocessing.atomic import TEMPORARY, remove_temporaries
 
 MAY_PASS = frozenset({"unreadable", "changed"})
 """Reasons for which a recording may be refused today, and read tomorrow as it is."""
@@ -83,7 +85,7 @@ class Joined:
     def write(self, results: Sequence[Tokenized], rows: Sequence[Row]) -> Timeline | None:
         """Join the parts, and write the table; None where all were refused."""
         good = [result for result in results if result.outputs]
-        remove(self.table)
+        remove_table(self.table)
         if not good:
             return None
         timeline = write_timeline(good, self._out, self._how.file_format, self._how.options)
@@ -100,7 +102,7 @@ class Joined:
         remove_temporaries(self._out.parent, self._is_ours)
 
     def _is_ours(self, name: str) -> bool:
-        ours = (*self._outputs.files, self._outputs.header, self.table)
+        ours = (*self._outputs.files, self._outputs.header, self.table, digest_path(self.table))
         return name in {path.name for path in ours}
 
     def _leftovers(self) -> bool:

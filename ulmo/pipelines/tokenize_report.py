@@ -19,13 +19,15 @@ from ulmo.pipelines.tokenize_rows import (
     REPORT,
     Made,
     Row,
+    digest_path,
     line_of,
     publish_journal,
     publish_table,
     read_journal,
     read_table,
+    remove_table,
 )
-from ulmo.preprocessing.atomic import is_temporary, remove, remove_temporaries
+from ulmo.preprocessing.atomic import is_temporary, remove_temporaries
 from ulmo.preprocessing.audio import Verdict
 from ulmo.preprocessing.clock import EPOCH, Start
 
@@ -106,7 +108,7 @@ class Report:
     def __enter__(self) -> Self:
         if not self._is_told:
             publish_journal(self._folder / JOURNAL, self._rows.values(), self._made)
-            remove(self._folder / REPORT)
+            remove_table(self._folder / REPORT)
             self._journal = self._stack.enter_context((self._folder / JOURNAL).open("ab"))
         return self
 
@@ -122,7 +124,8 @@ class Report:
             if not self._is_told:
                 publish_table(self._folder / REPORT, self.rows, self._made)
             (self._folder / JOURNAL).unlink(missing_ok=True)
-            remove_temporaries(self._folder, lambda name: name in (REPORT, JOURNAL))
+            names = (REPORT, digest_path(Path(REPORT)).name, JOURNAL)
+            remove_temporaries(self._folder, lambda name: name in names)
 
     def add(self, planned: Planned, result: Tokenized) -> None:
         """Note what became of a recording."""

@@ -14,14 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from ulmo.config import ClockSettings, NewerError, Settings, UserError, canonical_json, parse_json
+from ulmo.config import (
+    ClockSettings,
+    NewerError,
+    Settings,
+    UserError,
+    canonical_json,
+    one_line,
+    parse_json,
+    read_json,
+)
+from ulmo.parquet_guard import read_guarded
 from ulmo.pipelines.tokenize_job import How, Maker
-from ulmo.preprocessing.atomic import publish
+from ulmo.plain_file import file_hash
+from ulmo.preprocessing.atomic import publish, remove
 from ulmo.preprocessing.plan import MAX_CHANNELS
-from ulmo.preprocessing.store import RECORDING_FIELDS, write_table
+from ulmo.preprocessing.store import RECORDING_FIELDS, write_sealed, write_table
 
 REPORT = "recordings.parquet"
 JOURNAL = ".tokenize.jsonl"
+AGAIN = "delete it and run the same ulmo-tokenize again"
 MAX_LINE = 1 << 20
 MADE_WITH = b"ulmo"
 """Key of the settings among the metadata of a table."""
@@ -70,6 +82,14 @@ class Row(Settings):
     key: str
 
 
+class Digest(Settings):
+    """recordings.json: it tells whether the table beside it is whole."""
+
+    schema_version: Literal[1] = 1
+    table: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the table."""
+
+
 class OtherSettingsError(UserError):
     """An output was made with other settings than are given now."""
 
@@ -114,20 +134,43 @@ def read_table(path: Path, output: Path, made: Made) -> dict[str, Row]:
     try:
         with pq.ParquetFile(path) as file:
             _refuse_others(output, (file.schema_arrow.metadata or {}).get(MADE_WITH), made)
-            table = file.read()
-    except (OSError, pa.ArrowException):
+        return {row.key: row for row in checked_rows(path)}
+    except (NewerError, OtherSettingsError):
+        raise
+    except (OSError, pa.ArrowException, UserError):
         return {}
-    if not table.schema.equals(SCHEMA):
-        return {}
+
+
+def checked_rows(path: Path) -> list[Row]:
+    """Rows of a table; UserError unless it is the one that its digest speaks of."""
+    digest = read_json(digest_path(path), Digest, newest=1, remedy=AGAIN, sealed=True)
+    if file_hash(path) != digest.table:
+        raise UserError(f"{path} is not the file that its digest speaks of: {AGAIN}")
+    try:
+        table = read_guarded(path, SCHEMA)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): {AGAIN}") from None
     place = SCHEMA.get_field_index("start_utc")
     table = table.set_column(place, "start_utc", table["start_utc"].cast(pa.int64()))
-    return _by_key(table.to_pylist())
+    return [Row.read(values) for values in table.to_pylist()]
 
 
 def publish_table(path: Path, rows: Iterable[Row], made: Made) -> None:
-    """Write a table."""
+    """Write a table, then its digest."""
     schema = SCHEMA.with_metadata({MADE_WITH: made.to_bytes()})
     write_table(path, (row.model_dump() for row in rows), schema)
+    write_sealed(digest_path(path), Digest(table=file_hash(path) or ""))
+
+
+def remove_table(path: Path) -> None:
+    """Remove a table, if it is there, and its digest."""
+    remove(path)
+    remove(digest_path(path))
+
+
+def digest_path(path: Path) -> Path:
+    """recordings.json of recordings.parquet."""
+    return path.with_suffix(".json")
 
 
 def read_journal(path: Path, output: Path, made: Made) -> dict[str, Row]:

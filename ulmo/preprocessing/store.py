@@ -1,6 +1,9 @@
 """Tiles on disk: shards of .npy, two Parquet manifests, and prep.json over all."""
 
+import io
 import json
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, Self
@@ -19,19 +22,27 @@ from ulmo.config import (
     Settings,
     UserError,
     canonical_json,
+    one_line,
     read_json,
+    seal,
 )
+from ulmo.parquet_guard import is_text_list, read_guarded
+from ulmo.plain_file import file_hash, open_plain
 from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.normalize import Normalization
 
 Array = NDArray[np.float32]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 SCHEMA_VERSION: Literal[2] = 2
-"""1 had neither flags nor declared frames in recordings.parquet."""
+"""1 had neither checksums of the manifests, nor flags and declared frames of recordings."""
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10
 """Rows of a table that are held as Python objects, at most."""
+SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")
+"""Name of a shard: the number of its job, and its own."""
 SHARD_TILES = 256
+SHARD_HEADER = 128
 SHARD_BYTES = 64 << 20
 """A shard ends with the tile that reaches either: 256 tiles, 51 MB, at M = 224."""
 AGAIN = "delete the folder and prepare the tiles again"
@@ -82,6 +93,18 @@ RECORDINGS_SCHEMA = pa.schema(
         ("start_source", pa.string()),  # what tells it: pattern, guano, comment, bext, date, name
     ]
 )
+TableName = Literal["tiles.parquet", "recordings.parquet"]
+SCHEMAS: dict[TableName, pa.Schema] = {
+    "tiles.parquet": TILES_SCHEMA,
+    "recordings.parquet": RECORDINGS_SCHEMA,
+}
+NEVER_NULL: dict[TableName, tuple[str, ...]] = {
+    "tiles.parquet": (
+        *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
+        *("valid_frames", "crc32c"),
+    ),
+    "recordings.parquet": ("path", "bytes", "ends_crc32c", "status", "tiles"),
+}
 
 
 class Manifest(Settings):
@@ -100,12 +123,20 @@ class Manifest(Settings):
     tiles: int = 0
     fingerprint: Annotated[str, Field(max_length=64)] | None = None
     """Hash over settings, constants and every tile's checksum."""
+    hashes: dict[TableName, Hash] = Field(default_factory=dict)
+    """SHA-256 of the tables of a complete output."""
 
 
 def write_json(path: Path, value: Any) -> None:
     """Publish JSON that a person can read."""
     with publish(path) as file:
         file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_sealed(path: Path, settings: Settings) -> None:
+    """Publish a manifest as JSON, with its checksum as the last key."""
+    with publish(path) as file:
+        file.write(seal(json.dumps(settings.model_dump(mode="json"), indent=2, allow_nan=False)))
 
 
 def tiles_per_shard(tile_size: int) -> int:
@@ -115,15 +146,31 @@ def tiles_per_shard(tile_size: int) -> int:
 
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:
     """Publish tiles (M, M, 1) as one array (n, M, M, 1), C order, .npy version 1."""
-    header = {
-        "descr": np.lib.format.dtype_to_descr(tiles[0].dtype),
-        "fortran_order": False,
-        "shape": (len(tiles), *tiles[0].shape),
-    }
     with publish(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(shard_header(len(tiles), tiles[0].shape))
         for tile in tiles:
             file.write(np.ascontiguousarray(tile).data)
+
+
+def shard_header(count: int, shape: tuple[int, ...]) -> bytes:
+    """The first SHARD_HEADER bytes of a shard: those of .npy, version 1."""
+    file = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
+def open_shard(path: Path, tile_size: int) -> Array:
+    """A shard mapped into memory, (n, M, M, 1); ValueError unless it is one, to the last byte.
+
+    Nothing is parsed: from the file's length follows how it must begin.
+    """
+    shape = (tile_size, tile_size, 1)
+    with open_plain(path, remedy=DELETE) as file:
+        count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
+        if count < 1 or rest or file.read(SHARD_HEADER) != shard_header(count, shape):
+            raise ValueError(f"it is no array of tiles of {tile_size} x {tile_size}")
+        return np.memmap(file, "<f4", mode="r", offset=SHARD_HEADER, shape=(count, *shape))
 
 
 class TableWriter:
@@ -131,7 +178,8 @@ class TableWriter:
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        plain = [field.name for field in schema if not is_text_list(field.type)]
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=plain)
         self._rows: list[dict[str, Any]] = []
         self._pending = schema.empty_table()
 
@@ -191,7 +239,23 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     versions = {"newest": SCHEMA_VERSION, "oldest": SCHEMA_VERSION}
-    return read_json(path, Manifest, **versions, remedy=AGAIN, outdated=AGAIN)
+    return read_json(path, Manifest, **versions, remedy=AGAIN, outdated=AGAIN, sealed=True)
+
+
+def read_manifest_table(folder: Path, manifest: Manifest, name: TableName) -> pa.Table:
+    """tiles.parquet or recordings.parquet of a complete output; UserError where it is damaged."""
+    path, schema = folder / name, SCHEMAS[name]
+    if file_hash(path) != manifest.hashes.get(name):
+        raise UserError(
+            f"{path} is damaged (it is not the file that prep.json speaks of): {DELETE}"
+        )
+    try:
+        table = read_guarded(path, schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): {AGAIN}") from None
+    if missing := [column for column in NEVER_NULL[name] if table[column].null_count]:
+        raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
+    return table
 
 
 class TileStore:
@@ -205,13 +269,16 @@ class TileStore:
             raise UserError(f"{folder} is unfinished: run the same ulmo-prep again to complete it")
         self.folder = folder
         self.manifest = manifest
-        self.table = _read_table(folder / "tiles.parquet", TILES_SCHEMA)
+        self.table = read_manifest_table(folder, manifest, "tiles.parquet")
         self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
         self.views: NDArray[np.int32] = self.table["view"].to_numpy()
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)
         self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
+        for name in self.table["shard"].unique().to_pylist():
+            if not SHARD.fullmatch(name):
+                raise UserError(f"{folder}: tiles.parquet names the shard {name[:60]!r}: {AGAIN}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
         self._constants: Normalization | None = None
@@ -270,20 +337,8 @@ class TileStore:
         if name not in self._shards:
             path = self._path(name)
             try:
-                shard = np.lib.format.open_memmap(path, mode="r")
+                shard = open_shard(path, self.tile_size)
             except (OSError, ValueError) as error:
                 raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
-            if shard.shape[1:] != (self.tile_size, self.tile_size, 1) or shard.dtype != np.float32:
-                raise UserError(f"{path} holds {shard.dtype} {shard.shape}: {DELETE}")
             self._shards[name] = shard
         return self._shards[name]
-
-
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
-    if not table.schema.equals(schema):
-        raise UserError(f"{path} has other columns than this ulmo writes: {AGAIN}")
-    return table

@@ -1,0 +1,507 @@
+"""Bundles, tokens, tiles, runs, settings and labels that mean harm: one table of all."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.bundles import ENCODER, MANIFEST, WEIGHTS, replace, rewrite
+from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
+from ulmo.bundle import build_bundle, write_bundle
+from ulmo.card import Card
+from ulmo.config import ModelSettings, PrepSettings, fingerprint, seal
+from ulmo.pipelines.tokenize_rows import SCHEMA
+from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
+from ulmo.unk import UNK_QUANTILES
+from ulmo.weights import weight_shapes
+
+GIB = 1 << 30
+DEEP = b"[" * 60_000
+DEEP_TABLES = b'{"a":' * 10_000
+SHARD = "tiles/000000-0000.npy"
+
+
+class Attack(NamedTuple):
+    """One file that means harm."""
+
+    kind: str
+    """A key of READERS in hostile_child.py."""
+    make: object
+    """Given a good output of this kind, and a bait outside of it, spoils the output."""
+
+
+class Bomb:
+    """What a pickle would do."""
+
+    def __reduce__(self):
+        return os.system, ("touch /tmp/ulmo-was-here",)
+
+
+def sparse(path, size):
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def link(path, target):
+    path.unlink()
+    path.symlink_to(target)
+
+
+def object_array():
+    file = io.BytesIO()
+    np.save(file, np.array([Bomb()], object), allow_pickle=True)
+    return file.getvalue()
+
+
+def npy(header):
+    """A .npy file with a header of one's own."""
+    text = header.encode() + b" " * (118 - len(header)) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
+
+
+def zip_bomb():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", bytes(64 << 20))
+    return file.getvalue()
+
+
+def padded(content, size):
+    return content[:size] + bytes(max(0, size - len(content)))
+
+
+# Bundles
+
+
+def manifest(content):
+    return lambda folder, bait: (folder / MANIFEST).write_bytes(content)
+
+
+def setting(path, value):
+    """A manifest with another value, sealed."""
+
+    def change(values):
+        *tables, key = path.split("/")
+        for table in tables:
+            values = values[table]
+        values[key] = value
+
+    return lambda folder, bait: rewrite(folder, change)
+
+
+def bundle_file(name, change):
+    """A file of a bundle, other bytes of the same length, its hash in the manifest."""
+
+    def make(folder, bait):
+        content = (folder / name).read_bytes()
+        replace(folder, name, change(content))
+
+    return make
+
+
+def with_weight(name, value, every=1):
+    """Weights of which one tensor is made of a value."""
+
+    def change(content):
+        size = int.from_bytes(content[:8], "little")
+        first, last = json.loads(content[8 : 8 + size])[name]["data_offsets"]
+        values = np.frombuffer(content, "<f4", (last - first) // 4, 8 + size + first).copy()
+        values[::every] = value
+        return content[: 8 + size + first] + values.tobytes() + content[8 + size + last :]
+
+    return bundle_file(WEIGHTS, change)
+
+
+def other_metadata(content):
+    size = int.from_bytes(content[:8], "little")
+    text = content[8 : 8 + size].replace(b'"dtype":"F32"', b'"dtype":"I32"', 1)
+    return content[:8] + text + content[8 + size :]
+
+
+def beside(name, content=b""):
+    return lambda folder, bait: (folder / name).write_bytes(content)
+
+
+def large(name, place, width=800):
+    """A large model of zeros, all hashes fitting, but for four bytes of a file: NaN."""
+
+    def make(folder, bait):
+        prep = PrepSettings(tile_size=32, normalization="tile")
+        plan = {"frequency_stride": 4, "time_stride": 4, "encoder_layers": 3, "decoder_layers": 3}
+        model = ModelSettings(tile_size=32, width=width, **plan)
+        weights = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
+        thresholds = np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32)
+        built = build_bundle(
+            prep=prep,
+            normalization=None,
+            model=model,
+            weights=weights,
+            thresholds=thresholds,
+            card=Card(),
+        )
+        write_bundle(folder, built)
+        with (folder / name).open("r+b") as file:
+            file.seek(place)
+            file.write(b"\0\0\xc0\x7f")
+        digest = sha256((folder / name).read_bytes()).hexdigest()
+        rewrite(folder, lambda values: values["hashes"].update({name: digest}))
+
+    return make
+
+
+BUNDLES = {
+    "a large model that is NaN": large(WEIGHTS, 9_000_000),
+    "a large model with another encoder": large(ENCODER, 9_000_000),
+    "weights are a link outside": lambda f, bait: link(f / WEIGHTS, bait / "secret"),
+    "manifest is a link outside": lambda f, bait: link(f / MANIFEST, bait / "secret"),
+    "encoder is /dev/zero": lambda f, bait: link(f / ENCODER, "/dev/zero"),
+    "encoder is a pipe": lambda f, bait: fifo(f / ENCODER),
+    "manifest is a pipe": lambda f, bait: fifo(f / MANIFEST),
+    "a linked folder lies inside": lambda f, bait: (f / "data").symlink_to(bait),
+    "weights are a folder": lambda f, bait: ((f / WEIGHTS).unlink(), (f / WEIGHTS).mkdir()),
+    "code lies beside": beside("__init__.py", b"import os"),
+    "a Keras model lies beside": beside("model.keras", b"PK\3\4"),
+    "ONNX data lies beside": beside("encoder.onnx.data"),
+    "a name of two lines lies beside": beside("a\nb"),
+    "a thousand hidden files": lambda f, bait: [(f / f".{n}").touch() for n in range(1000)],
+    "hash of a file outside": lambda f, bait: rewrite(
+        f, lambda values: values["hashes"].update({"../../outside/secret": "0" * 64})
+    ),
+    "deep lists": manifest(DEEP),
+    "deep tables": manifest(DEEP_TABLES),
+    "many tables": manifest(b"[" + b"{}," * 20_000 + b"{}]"),
+    "many keys": manifest(b"{" + b",".join(b'"%d":0' % n for n in range(8000)) + b"}"),
+    "a key twice": manifest(b'{"schema_version": 2, "schema_version": 2}'),
+    "a number of 60,000 digits": manifest(b"1" * 60_000),
+    "a manifest of 2 GB": lambda f, bait: sparse(f / MANIFEST, 2 * GIB),
+    "weights of 2 GB": lambda f, bait: sparse(f / WEIGHTS, 2 * GIB),
+    "an encoder of 2 TB": lambda f, bait: sparse(f / ENCODER, 2048 * GIB),
+    "a newer schema": setting("schema_version", 10**30),
+    "a front end that is a path": setting("prep/frontend", "../../evil"),
+    "a wavelet that is code": setting("prep/wavelet", "__import__('os')"),
+    "NaN in the settings": setting("prep/floor_db", float("nan")),
+    "a model beyond all bounds": setting("model/width", 2048),
+    "a tile of 10^12 bins": setting("prep/tile_size", 10**12),
+    "a card that moves the cursor": setting("card/notes", "\x1b[2J\x1b]0;owned\x07"),
+    "weights are a pickle": bundle_file(WEIGHTS, lambda c: padded(pickle.dumps(Bomb()), len(c))),
+    "weights are a zip bomb": bundle_file(WEIGHTS, lambda c: padded(zip_bomb(), len(c))),
+    "weights of another type": bundle_file(WEIGHTS, other_metadata),
+    "weights with a huge header": bundle_file(WEIGHTS, lambda c: b"\xff" * 7 + b"\x7f" + c[8:]),
+    "weights are NaN": with_weight("decoder.layer_0.kernel", np.nan),
+    "codes are infinite": with_weight("codebook", np.inf),
+    "thresholds are negative": with_weight("unk.thresholds", -1.0),
+    "thresholds fall": with_weight("unk.thresholds", 0.0, every=2),
+    "an unknown operator": bundle_file(ENCODER, lambda c: c.replace(b"ArgMin", b"Python", 1)),
+    "another operator": bundle_file(ENCODER, lambda c: c.replace(b"ArgMin", b"ArgMax", 1)),
+    "external data in the encoder": bundle_file(
+        ENCODER, lambda c: padded(c[:-60] + b"\x6a\x10\x0a\x08location\x12\x04/etc", len(c))
+    ),
+    "another codebook in the encoder": bundle_file(ENCODER, lambda c: c[:-100] + bytes(100)),
+}
+
+# Tokens
+
+
+def token_file(content):
+    """The tokens themselves, and a header that speaks of them."""
+
+    def make(path, bait):
+        path.write_bytes(content)
+        seal_tokens(path)
+
+    return make
+
+
+def header_file(content):
+    return lambda path, bait: path.with_suffix(".json").write_bytes(content)
+
+
+def header_values(**changes):
+    """A header that is sealed, and speaks of the file that is there."""
+
+    def make(path, bait):
+        values = json.loads(path.with_suffix(".json").read_text())
+        seal_tokens(path, {**values, **changes})
+
+    return make
+
+
+def header_of_files_outside(path, bait):
+    header = path.with_suffix(".json")
+    hashes = {"/../../outside/secret": sha256(b"secret").hexdigest()}
+    write_sealed_values(header, {**json.loads(header.read_text()), "hashes": hashes})
+
+
+def other_schema(path, bait):
+    pq.write_table(pa.table({"ids": [[1, 2, 3]]}), path)
+    seal_tokens(path)
+
+
+def parquet_bomb(change):
+    """Our Parquet, one column of it unpacking to gigabytes."""
+
+    def make(path, bait):
+        schema, values = pq.read_schema(path), pq.read_table(path).to_pydict()
+        change(values)
+        table = pa.Table.from_pydict(values, schema=schema)
+        pq.write_table(table, path, compression="zstd")
+        seal_tokens(path)
+
+    return make
+
+
+def parquet_tail(path, bait):
+    """A footer that is as long as four gigabytes."""
+    path.write_bytes(path.read_bytes()[:-8] + b"\xff\xff\xff\xff" + b"PAR1")
+    seal_tokens(path)
+
+
+TOKENS = {
+    "npy": {
+        "an object array that unpickles": token_file(object_array()),
+        "a header that is evaluated": token_file(npy("{'descr': __import__('os').system('id')}")),
+        "a shape of 2^62": token_file(
+            npy(f"{{'descr': '<i4', 'fortran_order': False, 'shape': ({1 << 61}, 3), }}")
+        ),
+        "a header of npy 3": token_file(b"\x93NUMPY\x03\x00\xff\xff\xff\xff" + bytes(64)),
+        "a zip bomb in place of an array": token_file(zip_bomb()),
+        "tokens are a pipe": lambda path, bait: fifo(path),
+        "tokens of 40 GB": lambda path, bait: sparse(path, 40 * GIB),
+        "a header of 2 GB": lambda path, bait: sparse(path.with_suffix(".json"), 2 * GIB),
+        "a header that is a pipe": lambda path, bait: fifo(path.with_suffix(".json")),
+        "a header that is a device": lambda path, bait: link(
+            path.with_suffix(".json"), "/dev/zero"
+        ),
+        "a deep header": header_file(DEEP),
+        "a deep header of tables": header_file(DEEP_TABLES),
+        "a header of a million tables": header_file(b"[" + b"{}," * 300_000 + b"{}]"),
+        "a header of many keys": header_file(
+            b"{" + b",".join(b'"%06d":0' % n for n in range(90_000)) + b"}"
+        ),
+        "a header with a key twice": header_file(b'{"hop": 1, "hop": 2}'),
+        "a header of 2^53 columns": header_values(columns=1 << 53, frames=1 << 53),
+        "a header of 10^4000 columns": header_values(columns=10**4000),
+        "a header with a recording outside": header_of_files_outside,
+        "a header of a corpus of brackets": header_file(
+            seal('{\n  "recordings": [' + "[]," * 3_000_000 + "[]]\n}")
+        ),
+        "a header that names files outside": header_values(recording="../" * 2000),
+    },
+    "parquet": {
+        "other columns": other_schema,
+        "a row of millions of ids": parquet_bomb(
+            lambda values: values["ids"].__setitem__(0, [0] * (1 << 23))
+        ),
+        "a name of megabytes": parquet_bomb(
+            lambda values: values["recording"].__setitem__(0, "a" * (1 << 26))
+        ),
+        "a footer of 4 GB": parquet_tail,
+        "no Parquet": token_file(b"PAR1" + bytes(100) + b"PAR1"),
+    },
+    "jsonl": {
+        "a line of a gigabyte": lambda path, bait: sparse(path, GIB),
+        "a deep line": token_file(DEEP[:40_000] + b"\n"),
+        "ids of 10^4000": token_file(b'{"ids": [' + b"1" * 4000 + b"]}\n"),
+    },
+    "csv": {
+        "a field without end": token_file(b'"' + b"a" * 200_000),
+        "lines without end": lambda path, bait: sparse(path, GIB),
+    },
+    "megatron": {
+        "an index of 2^63 documents": token_file(b"MMIDIDX\0\0" + b"\x7f" * 200),
+        "an index that points outside": lambda path, bait: (
+            path.write_bytes(path.read_bytes()[:-24] + b"\xff" * 24),
+            seal_tokens(path),
+        ),
+    },
+}
+
+# Tiles
+
+
+def tile_rows(**changes):
+    """Every row of tiles.parquet changed, and all sealed."""
+
+    def make(folder, bait):
+        rows = pq.read_table(folder / "tiles.parquet").to_pylist()
+        write_table(folder / "tiles.parquet", [{**row, **changes} for row in rows], TILES_SCHEMA)
+        seal_tables(folder)
+
+    return make
+
+
+def tile_table(rows):
+    """Other rows in tiles.parquet, as many as prep.json says."""
+
+    def make(folder, bait):
+        made = rows()
+        write_table(folder / "tiles.parquet", made, TILES_SCHEMA)
+        reseal(folder / "prep.json", tiles=len(made))
+        seal_tables(folder)
+
+    return make
+
+
+def row(**values):
+    plain = {"shard": "000000-0000.npy", "row": 0, "recording": "a.wav", "tile": 0, "view": 0}
+    plain |= {"start_sample": 0, "start_s": 0.0, "valid_frames": 8, "crc32c": 0}
+    return {**plain, **values}
+
+
+def many_rows(folder, bait):
+    """Millions of rows in a few kilobytes, by dictionaries of one value."""
+    count = 3_000_000
+    arrays = {}
+    for field in TILES_SCHEMA:
+        value = row().get(field.name)
+        arrays[field.name] = pa.nulls(count, field.type)
+        if value is not None and not pa.types.is_string(field.type):
+            arrays[field.name] = pa.array(np.full(count, value), field.type)
+    table = pa.Table.from_pydict(arrays, schema=TILES_SCHEMA)
+    pq.write_table(table, folder / "tiles.parquet", compression="zstd", row_group_size=1 << 20)
+    reseal(folder / "prep.json", tiles=count)
+    seal_tables(folder)
+
+
+def prep(content):
+    return lambda folder, bait: (folder / "prep.json").write_bytes(content)
+
+
+TILES = {
+    "a shard outside, by ..": tile_rows(shard="../../outside/secret"),
+    "a shard outside, by its root": tile_rows(shard="/etc/passwd"),
+    "a shard without a name": tile_rows(shard=""),
+    "a shard whose name has NUL": tile_rows(shard="\0"),
+    "a row before the first": tile_rows(row=-1),
+    "a row of 2^31 - 1": tile_rows(row=2**31 - 1),
+    "a row that is missing": tile_rows(row=None),
+    "a text of megabytes": tile_table(lambda: [row(recording="a" * (1 << 26))]),
+    "a long text in each row": tile_table(lambda: [row(recording="a" * (1 << 18))] * 600),
+    "millions of rows": many_rows,
+    "other columns in the table": lambda folder, bait: (
+        write_table(folder / "tiles.parquet", [], RECORDINGS_SCHEMA),
+        seal_tables(folder),
+    ),
+    "a shard of 1 TB": lambda folder, bait: sparse(folder / SHARD, 1024 * GIB),
+    "a shard that unpickles": lambda folder, bait: (folder / SHARD).write_bytes(object_array()),
+    "a shard that is evaluated": lambda folder, bait: (folder / SHARD).write_bytes(
+        npy("{'descr': __import__('os').system('id')}")
+    ),
+    "a shard that is a pipe": lambda folder, bait: fifo(folder / SHARD),
+    "a shard that is a link outside": lambda folder, bait: link(folder / SHARD, bait / "secret"),
+    "a deep prep.json": prep(DEEP),
+    "a prep.json of many tables": prep(b"[" + b"{}," * 300_000 + b"{}]"),
+    "a prep.json of many keys": prep(
+        b"{" + b",".join(b'"%06d":0' % n for n in range(90_000)) + b"}"
+    ),
+    "a prep.json with a key twice": prep(b'{"plan": "a", "plan": "b"}'),
+    "a prep.json of a newer ulmo": lambda folder, bait: reseal(
+        folder / "prep.json", schema_version=99
+    ),
+    "10^30 tiles": lambda folder, bait: reseal(folder / "prep.json", tiles=10**30),
+}
+
+# Runs, tables, settings, labels
+
+
+def in_run(name, content):
+    return lambda folder, bait: (folder / name).write_bytes(content)
+
+
+def digest_outside(folder, bait):
+    path = folder / "checkpoints" / "ckpt-5.json"
+    digest = sha256(b"secret").hexdigest()
+    files = {**json.loads(path.read_text())["files"], "../../outside/secret": digest}
+    values = {"schema_version": 1, "files": files, "fingerprint": fingerprint(files)}
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+RUNS = {
+    "a deep train.json": in_run("train.json", DEEP),
+    "a train.json with a key twice": in_run("train.json", b'{"tiles": "a", "tiles": "b"}'),
+    "a train.json of 1 TB": lambda f, bait: sparse(f / "train.json", 1024 * GIB),
+    "digests of files outside": digest_outside,
+    "digests of 2 GB": lambda f, bait: sparse(f / "checkpoints" / "ckpt-5.json", 2 * GIB),
+    "digests that are a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.json"),
+    "deep digests": in_run("checkpoints/ckpt-5.json", DEEP),
+    "a checkpoint that is a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.index"),
+    "a checkpoint that is a link outside": lambda f, bait: link(
+        f / "checkpoints" / "ckpt-5.index", "/dev/zero"
+    ),
+}
+
+
+def toml(content):
+    return lambda path, bait: path.write_bytes(content)
+
+
+SETTINGS = {
+    "deep lists in TOML": toml(b"a = " + b"[" * 50_000),
+    "deep tables in TOML": toml(b"[" + b"a." * 20_000 + b"a]\n"),
+    "dotted keys in TOML": toml(
+        b"\n".join(b"%s.x%d = 1" % (b"a." * 30 + b"a", n) for n in range(900))
+    ),
+    "TOML of 2 GB": lambda path, bait: sparse(path, 2 * GIB),
+    "TOML that is a pipe": lambda path, bait: fifo(path),
+    "a long number in TOML": toml(b"a = " + b"1" * 60_000),
+    "a setting that is unknown": toml(b'[prep]\n"\\u001b[2J" = 1\n'),
+    "a batch of 10^18": toml(b"[train]\nbatch_size = 1000000000000000000\n"),
+}
+LABELS = {
+    "labels of files outside": toml(b"file,label\n../outside/secret,x\n"),
+    "labels of /etc": toml(b"file,label\n/etc/passwd,x\n"),
+    "labels with NUL": toml(b"file,label\na\0b,x\n"),
+    "labels without end": toml(b'file,label\n"' + b"a" * 1_000_000),
+    "labels of 2 GB": lambda path, bait: sparse(path, 2 * GIB),
+    "labels that are a pipe": lambda path, bait: fifo(path),
+    "a million labels": toml(b"file,label\n" + b"a.wav,x\n" * 1_000_000),
+}
+REPORTS = {
+    "outputs outside of a table of tokens": lambda path, bait: (
+        pq.write_table(pa.table({"outputs": [["../../outside"]]}), path),
+        seal_report(path),
+    ),
+    "a table of tokens with long lists": lambda path, bait: (
+        write_table(path, [{"outputs": ["a" * (1 << 26)] * 4}], SCHEMA),
+        seal_report(path),
+    ),
+}
+
+
+def seal_report(path):
+    digest = sha256(path.read_bytes()).hexdigest()
+    write_sealed_values(path.with_suffix(".json"), {"schema_version": 1, "table": digest})
+
+
+def attacks():
+    """Every attack by its name."""
+    found = {name: Attack("bundle", make) for name, make in BUNDLES.items()}
+    for file_format, table in TOKENS.items():
+        found |= {f"{name} ({file_format})": Attack(file_format, m) for name, m in table.items()}
+    found |= {name: Attack("tiles", make) for name, make in TILES.items()}
+    found |= {name: Attack("run", make) for name, make in RUNS.items()}
+    found |= {name: Attack("toml", make) for name, make in SETTINGS.items()}
+    found |= {name: Attack("labels", make) for name, make in LABELS.items()}
+    found |= {name: Attack("table", make) for name, make in REPORTS.items()}
+    return found
+
+
+def good_copy(goods, kind, place):
+    """A good output of a kind, to be spoilt; the path that is read."""
+    source, path = goods[kind]
+    shutil.copytree(source, place)
+    return place / path

@@ -1,0 +1,140 @@
+"""Reads what means harm, each in a child of a warm process that watches what the child does.
+
+A line of JSON in: kind, path, a good one of the kind, a watched folder. A line out: the refusal,
+seconds of the processor, megabytes that the child grew by, and what it did that no reader may do.
+The child reads the good one first: a fork maps no page of a library before it is used, and those
+are not what is measured.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime  # noqa: F401 - loaded before anything is measured
+import pyarrow.parquet  # noqa: F401
+
+from ulmo.bundle import read_bundle
+from ulmo.config import UserError, read_toml
+from ulmo.formats.header import read_headers
+from ulmo.formats.read import read_tokens
+from ulmo.pipelines.checkpoint_files import damaged_files, numbers
+from ulmo.pipelines.labelled import find_labelled
+from ulmo.pipelines.run import read_run
+from ulmo.pipelines.tokenize_rows import checked_rows
+from ulmo.pipelines.verify import verify
+from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
+
+FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork")
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
+CHANGES += ("os.chmod", "os.chown", "os.utime", "shutil.", "pickle.find_class", "ctypes.")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+SECONDS = 20
+
+
+def read_tiles(path):
+    """All of a folder of tiles."""
+    store = TileStore(path)
+    store.read(range(len(store)))
+    read_manifest_table(path, read_manifest(path), "recordings.parquet")
+
+
+def read_checkpoints(path):
+    """What a run looks at before it goes back to a checkpoint."""
+    read_run(path)
+    for number in numbers(path / "checkpoints"):
+        if damaged := damaged_files(path / "checkpoints", number):
+            raise UserError(f"{damaged[0]} is damaged")
+
+
+READERS = {
+    "bundle": read_bundle,
+    "tokens": lambda path: list(read_tokens(path)),
+    "header": read_headers,
+    "tiles": read_tiles,
+    "run": read_checkpoints,
+    "table": checked_rows,
+    "toml": read_toml,
+    "labels": lambda path: find_labelled(path.parent, path),
+}
+VERIFIED = {"bundle", "tokens", "tiles", "run"}
+"""Kinds that `ulmo verify` looks at too."""
+
+
+def watch(done, bait):
+    """Note what no reader may do: sockets, programs, changes, and files outside."""
+
+    def hook(event, arguments):
+        if event.startswith((*FORBIDDEN, *CHANGES)):
+            done.append(f"{event} {arguments!r}"[:200])
+        elif event == "open":
+            path, mode, flags = arguments
+            writes = any(c in (mode or "") for c in "wax+") or (flags or 0) & WRITING
+            if writes or (isinstance(path, str) and os.path.realpath(path).startswith(bait)):
+                done.append(f"open {path!r} {mode} {flags}"[:200])
+
+    sys.addaudithook(hook)
+
+
+def peak():
+    """Megabytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def attempt(kind, path, good, bait):
+    """What comes of reading."""
+    done = []
+    READERS[kind](good)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, began = peak(), time.process_time()
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    watch(done, bait)
+    refusal = crash = None
+    try:
+        READERS[kind](path)
+    except UserError as error:
+        refusal = str(error)
+    except BaseException as error:
+        crash = f"{type(error).__name__}: {error}"[:500]
+    faults = None
+    if kind in VERIFIED and crash is None:
+        try:
+            faults = len(verify(path).faults)
+        except UserError as error:
+            faults = str(error)
+        except BaseException as error:
+            crash = f"verify: {type(error).__name__}: {error}"[:500]
+    return {
+        "refusal": refusal,
+        "crash": crash,
+        "faults": faults,
+        "done": done,
+        "seconds": time.process_time() - began,
+        "megabytes": peak() - before,
+    }
+
+
+def in_child(kind, path, good, bait):
+    """The same in a fork; a child that dies says how."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), os.fdopen(writing, "w") as out:
+            json.dump(attempt(kind, Path(path), Path(good), bait), out)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        content = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return json.loads(content) if content else {"crash": f"ended with {status}"}
+
+
+if __name__ == "__main__":
+    np.zeros(1)
+    for line in sys.stdin:
+        print(json.dumps(in_child(*json.loads(line))), flush=True)

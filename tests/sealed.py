@@ -1,0 +1,50 @@
+"""Files of ours as a stranger may have made them: changed, and sealed again."""
+
+import json
+
+from ulmo.config import seal
+from ulmo.formats.header import header_path
+from ulmo.plain_file import file_hash
+from ulmo.preprocessing.store import SCHEMAS
+
+
+def write_sealed_values(path, values):
+    """Write a table of JSON with a checksum that fits it."""
+    rest = {name: value for name, value in values.items() if name != "checksum"}
+    path.write_bytes(seal(json.dumps(rest, indent=2)))
+
+
+def reseal(path, **changes):
+    """Change keys of a sealed file, and seal it again."""
+    write_sealed_values(path, {**json.loads(path.read_text()), **changes})
+
+
+def hashes_of(folder):
+    """Of the tables that lie there: what prep.json says of them."""
+    found = {name: file_hash(folder / name) for name in SCHEMAS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def seal_tables(folder):
+    """Let prep.json speak of the tables as they are."""
+    reseal(folder / "prep.json", hashes=hashes_of(folder))
+
+
+def seal_tokens(path, values=None):
+    """Write the header beside a tokens file for the files that lie there; the path.
+
+    `values` are the header's; else its own.
+    """
+    header = header_path(path)
+    endings = {each.name.removeprefix(header.stem): each for each in sorted(path.parent.iterdir())}
+    hashes = {
+        ending: file_hash(each)
+        for ending, each in endings.items()
+        if each.name.startswith(header.stem)
+        and ending != ".json"
+        and each.is_file()
+        and "recordings" not in ending
+    }
+    values = values or json.loads(header.read_bytes())
+    write_sealed_values(header, {**values, "hashes": hashes})
+    return path
