@@ -20,7 +20,7 @@ SOURCE = ROOT / "ulmo"
 BASE = {"config", "vocabulary", "tokens"}
 READERS = {"card", "unk", "weights", "onnx_model", "graph", "plain_file", "manifest"}
 READERS |= {"parquet_guard", "large_bundle"}
-RUNTIME = {"bundle", "session", "encoding", "tokenizer"}
+RUNTIME = {"bundle", "runtime", "session", "encoding", "tokenizer"}
 BELOW = {*BASE, *READERS, *RUNTIME, "preprocessing", "formats"}
 ROOMS = {
     "config": set(),
@@ -40,7 +40,8 @@ ROOMS = {
     "models": BASE,
     "evaluation": BASE,
     "bundle": BELOW,
-    "session": {"config"},
+    "runtime": set(),
+    "session": {"config", "runtime"},
     "encoding": {"config"},
     "tokenizer": BELOW,
     "pipelines": {*BELOW, "models", "evaluation"},

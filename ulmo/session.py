@@ -3,9 +3,8 @@
 import os
 from typing import Any, Literal
 
-import onnxruntime
-
 from ulmo.config import UserError
+from ulmo.runtime import onnxruntime
 
 Device = Literal["cpu", "cuda"]
 
