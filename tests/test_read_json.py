@@ -2,8 +2,7 @@
 
 import pytest
 
-from ulmo import config
-from ulmo.config import Settings, UserError, read_json
+from ulmo.config import Settings, UserError, read_json, strict_json
 
 
 class Card(Settings):
@@ -47,8 +46,8 @@ def test_what_is_not_is_refused_in_one_line(tmp_path, content, complaint):
 
 def test_what_is_too_large_is_not_even_opened(tmp_path, monkeypatch):
     content = b'{"name": "a"}'
-    monkeypatch.setattr(config, "MAX_JSON_BYTES", len(content))
+    monkeypatch.setattr(strict_json, "MAX_JSON_BYTES", len(content))
     assert read(tmp_path, content).name == "a"
-    monkeypatch.setattr(config, "MAX_JSON_BYTES", len(content) - 1)
+    monkeypatch.setattr(strict_json, "MAX_JSON_BYTES", len(content) - 1)
     with pytest.raises(UserError, match="too large to be ours"):
         read(tmp_path, content)

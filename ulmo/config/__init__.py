@@ -1,0 +1,61 @@
+"""Frozen, validated settings; TOML and JSON both ways.
+
+Every command is ruled by some of the groups here. A group lies as JSON beside what was
+made with it (prep.json, train.json, tokenizer.json), so that nothing has to be typed twice.
+"""
+
+from ulmo.config.base import Settings
+from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain
+from ulmo.config.model import USERS, ModelSettings
+from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
+from ulmo.config.strict_json import (
+    MAX_JSON_BYTES,
+    canonical_json,
+    fingerprint,
+    is_sealed,
+    parse_json,
+    read_json,
+    read_most,
+    seal,
+)
+from ulmo.config.strides import (
+    kernel_size,
+    same_padding,
+    spread_factors,
+    spread_stride,
+    stage_names,
+)
+from ulmo.config.toml import Config, read_toml, to_toml
+from ulmo.config.train import TrainSettings
+
+__all__ = [
+    "MAX_JSON_BYTES",
+    "USERS",
+    "AugmentSettings",
+    "ClockSettings",
+    "Config",
+    "JobError",
+    "ModelSettings",
+    "NewerError",
+    "PrepSettings",
+    "Settings",
+    "TileSize",
+    "TrainSettings",
+    "UserError",
+    "canonical_json",
+    "fingerprint",
+    "is_sealed",
+    "kernel_size",
+    "one_line",
+    "parse_json",
+    "plain",
+    "read_json",
+    "read_most",
+    "read_toml",
+    "same_padding",
+    "seal",
+    "spread_factors",
+    "spread_stride",
+    "stage_names",
+    "to_toml",
+]

@@ -1,0 +1,48 @@
+"""Settings files: TOML both ways."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ulmo.config.base import Settings
+from ulmo.config.errors import UserError, one_line
+from ulmo.config.model import ModelSettings
+from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings
+from ulmo.config.strict_json import read_most
+from ulmo.config.train import TrainSettings
+
+MAX_TOML_BYTES = 1 << 16
+
+
+class Config(Settings):
+    """What a TOML file may hold: any of the tables [prep], [augment], [clock], [model], [train]."""
+
+    prep: PrepSettings = PrepSettings()
+    augment: AugmentSettings = AugmentSettings()
+    clock: ClockSettings = ClockSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Tables of a settings file, checked for unknown keys and bad values, defaults left out."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: cannot be read as TOML: it is no file")
+    try:
+        values = tomllib.loads(read_most(path, MAX_TOML_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as TOML: {one_line(error)}") from None
+    try:
+        Config.read(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return values
+
+
+def to_toml(tables: dict[str, Settings]) -> str:
+    """Settings as TOML, a table each; None is written by leaving the key out."""
+    return tomli_w.dumps(
+        {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
+    )

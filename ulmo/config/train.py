@@ -1,0 +1,38 @@
+"""How the model is trained."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ulmo.config.base import Settings
+
+
+class TrainSettings(Settings):
+    """How the model is trained."""
+
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Tiles a step."""
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """Passes over the training tiles, at most."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Stop cleanly after so much time in training steps, whatever the epoch."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    """Of Adam, at the beginning."""
+    final_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-5
+    """The same at the end: it falls along half a cosine (Loshchilov and Hutter 2017)."""
+    objective: Literal["reconstruction", "denoising"] = "reconstruction"
+    """What the encoder is shown: tiles as they are, or damaged ones (`denoising`)."""
+    silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """How much a silent token counts in the codebook. 0.1: silence is most of a field recording."""
+    validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Share of the recordings (never of the tiles) held out."""
+    patience: Annotated[int, Field(ge=1)] = 5
+    """Epochs without a better validation reconstruction before training stops early."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """A checkpoint is written at each epoch's end, and inside an epoch after so long."""
+    mixed_precision: bool = False
+    """Compute in bfloat16, keep weights and codebook in float32."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Rules the split, the order, the first weights and the revived codes."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """0: as many as there are cores. With 1, the same seed and data give the same weights."""
