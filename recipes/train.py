@@ -13,8 +13,8 @@ import numpy as np
 from recipes.recipe import Recipe, choose_recordings, read_recipe
 from ulmo.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
 from ulmo.card import Card, Corpus
-from ulmo.cli import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
+from ulmo.exits import SOME_REFUSED, guarded
 from ulmo.graph import encoder_size
 from ulmo.pipelines.cards import describe_corpus
 from ulmo.pipelines.data import split_by_recording

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from tests.conftest import SAMPLES
 from tests.small_tokenizers import RATE, sound
-from ulmo import cli, report
+from ulmo import cli, exits, report
 from ulmo.config import AugmentSettings, Config, ModelSettings, PrepSettings, TrainSettings
 from ulmo.formats import FORMATS
 
@@ -35,7 +35,7 @@ def run(command, *arguments):
 
 def assert_refused(result, *words):
     """Status 2, and one line on stderr that has the words."""
-    assert result.exit_code == cli.WRONG_USAGE, result.output
+    assert result.exit_code == exits.WRONG_USAGE, result.output
     assert result.stdout == ""
     message = result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
@@ -71,7 +71,7 @@ def troubled(tmp_path):
 def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
     out = tmp_path / "tiles"
     result = run(cli.prep, troubled, out, *TINY, "--workers", 1)
-    assert result.exit_code == cli.SOME_REFUSED
+    assert result.exit_code == exits.SOME_REFUSED
     assert "recordings  7 (3 ok, 1 partial, 2 refused, 1 repaired)" in result.stdout
     assert "refused     empty.wav: empty_file (the file has no bytes)" in result.stdout
     assert "refused     text.wav: not_audio" in result.stdout
@@ -91,7 +91,7 @@ def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
         assert np.isfinite(np.load(shard)).all()
     again = run(cli.prep, troubled, out, *TINY)
     assert "prepared already" in again.stdout
-    assert again.exit_code == cli.SOME_REFUSED
+    assert again.exit_code == exits.SOME_REFUSED
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
 
 def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
     result = run(cli.prep, SAMPLES, tmp_path / "out", "--frontend", "wavelets")
-    assert result.exit_code == cli.WRONG_USAGE
+    assert result.exit_code == exits.WRONG_USAGE
     assert "'stft', 'mel', 'cqt'" in result.stderr
 
 
@@ -310,7 +310,7 @@ class TestTokenize:
         out = tmp_path / "tokens"
         files = [troubled / name for name in ("nan.wav", "cut.wav", "empty.wav", "zero.wav")]
         result = run(cli.tokenize, *files, *bundle, "--out", out)
-        assert result.exit_code == cli.SOME_REFUSED
+        assert result.exit_code == exits.SOME_REFUSED
         assert result.stderr == f"{files[2]}: refused: empty_file (the file has no bytes)\n"
         assert result.stdout.splitlines()[1] == (
             f"{files[1]}: 5.00 s -> 125 x 4 tokens -> {out}/cut.tokens.npy "
@@ -337,7 +337,7 @@ class TestTokenize:
         out = tmp_path / "tokens"
         options = (*bundle, "--out-dir", out, "--workers", workers)
         result = run(cli.tokenize, troubled, *options)
-        assert result.exit_code == cli.SOME_REFUSED
+        assert result.exit_code == exits.SOME_REFUSED
         assert sorted(line.split(": ")[0] for line in result.stderr.splitlines()) == [
             f"{troubled}/empty.wav",
             f"{troubled}/text.wav",
@@ -388,7 +388,7 @@ class TestTokenize:
         out = tmp_path / "t.tokens.npy"
         options = (*bundle, "--timeline", "--out", out, "--timezone", "+01:00", "--workers", 2)
         result = run(cli.tokenize, field, *options)
-        assert result.exit_code == cli.SOME_REFUSED
+        assert result.exit_code == exits.SOME_REFUSED
         assert result.stderr == f"{field}/empty.wav: refused: empty_file (the file has no bytes)\n"
         assert result.stdout.splitlines() == [
             "recordings  3 (2 ok, 1 refused), 0.00 hours",
@@ -419,7 +419,7 @@ class TestTokenize:
 
         monkeypatch.setattr(os, "fsync", full)
         result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out", "--workers", 1)
-        assert result.exit_code == cli.FAILED
+        assert result.exit_code == exits.FAILED
         assert result.stderr == (
             "ulmo: [Errno 28] No space left on device: make room, and run the same command again "
             "to go on\n"
@@ -428,7 +428,7 @@ class TestTokenize:
     def test_what_is_shorter_than_a_sample_is_refused(self, bundle, tmp_path):
         soundfile.write(tmp_path / "one.wav", [0.5], 96000)
         result = run(cli.tokenize, tmp_path / "one.wav", *bundle)
-        assert result.exit_code == cli.SOME_REFUSED
+        assert result.exit_code == exits.SOME_REFUSED
         assert "one.wav: refused: too_short" in result.stderr
 
     def test_a_pattern_that_fits_no_name_is_told_once(self, bundle, tmp_path):
@@ -498,8 +498,8 @@ class TestTokenize:
     def test_a_full_disk_and_an_interrupt_are_one_line(self, bundle, field, tmp_path, monkeypatch):
         interrupted = "interrupted: run the same command again to go on"
         for raised, status, words in (
-            (OSError(28, "No space left on device"), cli.FAILED, "No space left on device"),
-            (KeyboardInterrupt(), cli.INTERRUPTED, interrupted),
+            (OSError(28, "No space left on device"), exits.FAILED, "No space left on device"),
+            (KeyboardInterrupt(), exits.INTERRUPTED, interrupted),
         ):
 
             def fail(*_, raised=raised):
@@ -570,7 +570,7 @@ def test_an_interrupt_is_status_130_and_a_full_disk_1(monkeypatch, tmp_path):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    for raised, status in ((interrupted, cli.INTERRUPTED), (full, cli.FAILED)):
+    for raised, status in ((interrupted, exits.INTERRUPTED), (full, exits.FAILED)):
         monkeypatch.setattr("ulmo.pipelines.prep.prepare", raised)
         result = run(cli.prep, SAMPLES, tmp_path / "out")
         assert result.exit_code == status

@@ -1,17 +1,13 @@
 """Every command: parse, then one call.
 
-Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 failed;
-130 interrupted. Errors are one line on stderr.
+Exit status and errors: exits.py.
 """
 
-import errno
-import functools
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import click
 
@@ -19,90 +15,30 @@ from ulmo import __version__
 from ulmo.config import (
     AugmentSettings,
     ClockSettings,
-    JobError,
     ModelSettings,
     PrepSettings,
     TrainSettings,
     UserError,
-    read_toml,
     to_toml,
 )
-from ulmo.options import Lazy, WholeNumbers, given, settings_options
+from ulmo.exits import SOME_REFUSED, fail, guarded
+from ulmo.options import (
+    PATH,
+    Lazy,
+    config_option,
+    format_names,
+    frontend_names,
+    given,
+    ids_option,
+    merged,
+    min_columns_option,
+    print_config_option,
+    settings_options,
+)
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
-
-MAKE_ROOM = ": make room, and run the same command again to go on"
-
-PATH = click.Path(path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def guarded(command: F) -> F:
-    """Turn what can go wrong into one line on stderr and an exit status."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except UserError as error:
-            _fail(str(error), WRONG_USAGE)
-        except KeyboardInterrupt as interrupt:
-            _fail(str(interrupt) or "interrupted", INTERRUPTED)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(FAILED)
-        except JobError as error:
-            _fail(str(error), FAILED)
-        except OSError as error:
-            room = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            _fail(f"{error}{MAKE_ROOM if room else ''}", FAILED)
-
-    return cast(F, run)
-
-
-def _fail(message: str, status: int) -> None:
-    click.echo(f"ulmo: {message}", err=True)
-    sys.exit(status)
-
-
-def _frontends() -> list[str]:
-    from ulmo.preprocessing.frontends import FRONTENDS
-
-    return list(FRONTENDS)
-
-
-def _formats() -> list[str]:
-    from ulmo.formats import FORMATS
-
-    return list(FORMATS)
-
-
-def _merge(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, Any]:
-    """A table of the settings file, and over it what was given as flags."""
-    return {**(read_toml(config).get(table, {}) if config else {}), **flags}
-
-
-config_option = click.option(
-    "--config",
-    type=PATH,
-    help="TOML file with tables [prep], [augment], [clock], [model], [train].",
-)
-print_config_option = click.option(
-    "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
-)
-
-
-ids_option = click.option(
-    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
-)
-min_columns_option = click.option(
-    "--min-columns",
-    type=click.IntRange(1),
-    default=1,
-    help="Label no shorter runs.  [raven, audacity; default: 1]",
-)
 AGAIN = "interrupted: run the same command again to go on"
 
 
@@ -116,7 +52,7 @@ def ulmo() -> None:
 @click.version_option(__version__)
 @click.argument("audio_dir", type=PATH)
 @click.argument("out_dir", type=PATH)
-@settings_options(PrepSettings, {"frontend": _frontends})
+@settings_options(PrepSettings, {"frontend": frontend_names})
 @settings_options(AugmentSettings)
 @settings_options(ClockSettings)
 @click.option(
@@ -137,9 +73,9 @@ def prep(
 
     Run it again to go on after an interruption.
     """
-    settings = PrepSettings.read(_merge(config, "prep", given(flags, PrepSettings)))
-    augment = AugmentSettings.read(_merge(config, "augment", given(flags, AugmentSettings)))
-    clock = ClockSettings.read(_merge(config, "clock", given(flags, ClockSettings)))
+    settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
+    augment = AugmentSettings.read(merged(config, "augment", given(flags, AugmentSettings)))
+    clock = ClockSettings.read(merged(config, "clock", given(flags, ClockSettings)))
     if print_config:
         click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return
@@ -184,11 +120,11 @@ def train(
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
     from ulmo.preprocessing.store import read_manifest
 
-    model = _merge(config, "model", given(flags, ModelSettings))
+    model = merged(config, "model", given(flags, ModelSettings))
     manifest = read_manifest(tiles_dir)
     if manifest is not None and not resume:
         model.setdefault("tile_size", manifest.settings.tile_size)
-    settings = _merge(config, "train", given(flags, TrainSettings))
+    settings = merged(config, "train", given(flags, TrainSettings))
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
     if print_config:
         click.echo(to_toml(dict(checked)))
@@ -206,7 +142,7 @@ def train(
 @click.option(
     "--frontend",
     "frontends",
-    type=Lazy(lambda: ["all", *_frontends()]),
+    type=Lazy(lambda: ["all", *frontend_names()]),
     multiple=True,
     default=["all"],
     help="One panel each; may be given several times.  [default: all]",
@@ -231,13 +167,13 @@ def show(
     from ulmo.preprocessing.audio import RefusedError
     from ulmo.report import shown_lines
 
-    settings = PrepSettings.read(_merge(config, "prep", given(flags, PrepSettings)))
-    names = _frontends() if "all" in frontends else frontends
+    settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
+    names = frontend_names() if "all" in frontends else frontends
     picture = out or file.with_name(f"{file.name}.png")
     try:
         shown = draw(file, picture, names, settings, start=start, seconds=seconds)
     except RefusedError as refusal:
-        _fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
+        fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
     click.echo(shown_lines(shown))
 
 
@@ -329,7 +265,7 @@ def inspect_(bundle: Path | None, as_json: bool) -> None:
 )
 @click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")
 @click.option("--out-dir", type=PATH, help="Folder, which mirrors the folders of FOLDER.")
-@click.option("--format", "file_format", type=Lazy(_formats), default="npy", show_default=True)
+@click.option("--format", "file_format", type=Lazy(format_names), default="npy", show_default=True)
 @click.option("--channels", help="mix, each or N from 0.  [default: as the tokenizer was trained]")
 @click.option(
     "--unk-quantile",
@@ -423,7 +359,7 @@ def tokenize(
 
 @ulmo.command(context_settings=CONTEXT)
 @click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
-@click.option("--format", "file_format", type=Lazy(_formats), required=True)
+@click.option("--format", "file_format", type=Lazy(format_names), required=True)
 @click.option(
     "--out",
     type=PATH,

@@ -1,12 +1,13 @@
 """Command-line options made from settings: one for each field, told by its docstring."""
 
 from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
-from ulmo.config import Settings
+from ulmo.config import Settings, read_toml
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -135,3 +136,44 @@ def _shown(value: Any) -> str:
 def _bare(annotation: Any) -> Any:
     """The type inside Annotated."""
     return get_args(annotation)[0] if get_args(annotation) else annotation
+
+
+def frontend_names() -> list[str]:
+    """Names of the front ends."""
+    from ulmo.preprocessing.frontends import FRONTENDS
+
+    return list(FRONTENDS)
+
+
+def format_names() -> list[str]:
+    """Names of the formats of tokens."""
+    from ulmo.formats import FORMATS
+
+    return list(FORMATS)
+
+
+def merged(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, Any]:
+    """A table of the settings file, and over it what was given as flags."""
+    return {**(read_toml(config).get(table, {}) if config else {}), **flags}
+
+
+PATH = click.Path(path_type=Path)
+config_option = click.option(
+    "--config",
+    type=PATH,
+    help="TOML file with tables [prep], [augment], [clock], [model], [train].",
+)
+print_config_option = click.option(
+    "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
+)
+
+
+ids_option = click.option(
+    "--ids", type=WholeNumbers(), help="Label runs of these ids.  [raven, audacity; default: all]"
+)
+min_columns_option = click.option(
+    "--min-columns",
+    type=click.IntRange(1),
+    default=1,
+    help="Label no shorter runs.  [raven, audacity; default: 1]",
+)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.formats.streams import header_of, random_ids, save
 from tests.sealed import seal_tokens
-from ulmo import cli
+from ulmo import cli, exits
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_headers
@@ -166,7 +166,7 @@ def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
     damage(bad, how)
     out = tmp_path / ("corpus.tokens.bin" if name == "bin" else "labels")
     result = run(field, "--format", name, "--out", out)
-    assert result.exit_code == cli.SOME_REFUSED, result.output
+    assert result.exit_code == exits.SOME_REFUSED, result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"{bad}: refused: ")
     assert len(result.stdout.splitlines()) == 3
@@ -180,7 +180,7 @@ def test_nothing_good_is_no_corpus(tmp_path):
     path = tokenized(tmp_path / "x.tokens.npy")
     damage(path, "cut")
     result = run(path, "--format", "bin", "--out", tmp_path / "c" / "corpus.tokens.bin")
-    assert result.exit_code == cli.SOME_REFUSED
+    assert result.exit_code == exits.SOME_REFUSED
     assert not (tmp_path / "c").exists()
 
 
@@ -192,7 +192,7 @@ def refused(tmp_path):
         before = names(tmp_path)
         with pytest.raises(UserError, match=message) as caught:
             raise UserError((result := run(*arguments)).stderr.rstrip("\n"))
-        assert result.exit_code == cli.WRONG_USAGE
+        assert result.exit_code == exits.WRONG_USAGE
         assert "\n" not in str(caught.value)
         assert result.stdout == ""
         assert names(tmp_path) == before
@@ -224,7 +224,7 @@ def test_wrong_usage(field, tmp_path, refused):
         "--ids 64 is no id of this tokenizer: they are 0 to 63", field, *labels, "--ids", "3,64"
     )
     result = run(field, *labels, "--ids", "3,x")
-    assert result.exit_code == cli.WRONG_USAGE
+    assert result.exit_code == exits.WRONG_USAGE
     assert "is not whole numbers with commas" in result.stderr
     (tmp_path / "file").touch()
     below = ("--format", "raven", "--out", tmp_path / "file" / "labels")
