@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+import soundfile
 
 from tests.small_tokenizers import HOP, PLANS, RATE
 from ulmo.bundle import build_bundle, write_bundle
@@ -95,3 +97,19 @@ def tokenizer_of(make_bundle, tmp_path_factory):
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def troubled(tmp_path):
+    """A folder with two good recordings of one name, and five that are in trouble."""
+    folder = tmp_path / "field"
+    for place in ("a", "b"):
+        (folder / place).mkdir(parents=True)
+        shutil.copy(SAMPLES / "noise_bursts.wav", folder / place / "same.wav")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("dear diary")
+    whole = (SAMPLES / "click_train.wav").read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(folder / "zero.wav", np.zeros(8000), 8000)
+    soundfile.write(folder / "nan.wav", np.full(8000, np.nan), 8000, subtype="FLOAT")
+    return folder

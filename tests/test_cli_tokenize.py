@@ -1,0 +1,294 @@
+"""ulmo-tokenize as a user meets it: output, exit status, one line for a mistake."""
+
+import errno
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from tests.commands import TINY, assert_refused, run
+from tests.small_tokenizers import RATE, sound
+from ulmo import cli, exits, report
+from ulmo.formats import FORMATS
+
+
+@pytest.fixture(scope="session")
+def bundle(tokenizer_of):
+    return ("--tokenizer", tokenizer_of().maker[0])
+
+
+@pytest.fixture
+def field(tmp_path):
+    """Four seconds, a gap of six, and four seconds more in a folder."""
+    for path in ("S_20230501_000000.wav", "a/S_20230501_000010.wav"):
+        (tmp_path / "field" / path).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "field" / path, sound(4 * RATE), RATE)
+    return tmp_path / "field"
+
+
+class TestTokenize:
+    def test_a_line_for_each_recording(self, bundle, troubled, tmp_path):
+        out = tmp_path / "tokens"
+        files = [troubled / name for name in ("nan.wav", "cut.wav", "empty.wav", "zero.wav")]
+        result = run(cli.tokenize, *files, *bundle, "--out", out)
+        assert result.exit_code == exits.SOME_REFUSED
+        assert result.stderr == f"{files[2]}: refused: empty_file (the file has no bytes)\n"
+        assert result.stdout.splitlines()[1] == (
+            f"{files[1]}: 5.00 s -> 125 x 4 tokens -> {out}/cut.tokens.npy "
+            "[partial: the file ends 80011 frames before its header says]"
+        )
+        ids = np.load(out / "cut.tokens.npy")
+        assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
+        assert sorted(path.name for path in out.iterdir()) == [
+            "cut.tokens.json",
+            "cut.tokens.npy",
+            "nan.tokens.json",
+            "nan.tokens.npy",
+            "recordings.json",
+            "recordings.parquet",
+            "zero.tokens.json",
+            "zero.tokens.npy",
+        ]
+        again = run(cli.tokenize, *files[:2], *bundle, "--out-dir", out)
+        assert again.exit_code == 0
+        assert again.stdout.count("[was there already]") == 2
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_a_few_lines_for_a_folder(self, workers, bundle, troubled, tmp_path):
+        out = tmp_path / "tokens"
+        options = (*bundle, "--out-dir", out, "--workers", workers)
+        result = run(cli.tokenize, troubled, *options)
+        assert result.exit_code == exits.SOME_REFUSED
+        assert sorted(line.split(": ")[0] for line in result.stderr.splitlines()) == [
+            f"{troubled}/empty.wav",
+            f"{troubled}/text.wav",
+        ]
+        assert result.stdout.splitlines() == [
+            "recordings  7 (3 ok, 1 partial, 2 refused, 1 repaired), 0.00 hours",
+            f"tokens      {sum(path.stat().st_size // 4 - 32 for path in out.rglob('*.npy'))}",
+            f"output      {out}, with recordings.parquet over all",
+        ]
+        rows = pq.read_table(out / "recordings.parquet").to_pylist()
+        assert {row["path"]: row["reason"] for row in rows} == {
+            "a/same.wav": None,
+            "b/same.wav": None,
+            "cut.wav": "truncated",
+            "empty.wav": "empty_file",
+            "nan.wav": "non_finite",
+            "text.wav": "not_audio",
+            "zero.wav": None,
+        }
+        again = run(cli.tokenize, troubled, *options)
+        assert "; 5 were there already" in again.stdout
+
+    @pytest.mark.parametrize("file_format", FORMATS)
+    def test_one_file_in_each_format(self, file_format, bundle, field, tmp_path):
+        out = tmp_path / f"y{FORMATS[file_format].suffixes[0].removeprefix('.tokens')}"
+        options = (*bundle, "--out", out, "--format", file_format)
+        result = run(cli.tokenize, field / "S_20230501_000000.wav", *options)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.endswith(f" 4.00 s -> 100 x 4 tokens -> {out}\n")
+        made = sorted(path.name for path in tmp_path.iterdir() if path != field)
+        endings = [suffix.removeprefix(".tokens") for suffix in FORMATS[file_format].suffixes]
+        assert made == sorted(["y.json", *(f"y{ending}" for ending in endings)])
+
+    def test_a_folder_of_one_recording_may_become_one_file(self, bundle, field, tmp_path):
+        result = run(cli.tokenize, field / "a", *bundle, "--out", tmp_path / "y.npy")
+        assert result.exit_code == 0, result.stderr
+        assert "recordings.parquet" not in result.stdout
+
+    def test_labels_of_chosen_ids(self, bundle, field, tmp_path):
+        out = tmp_path / "y.selections.txt"
+        options = (*bundle, "--out", out, "--format", "raven", "--ids", "0,1", "--min-columns", 2)
+        assert run(cli.tokenize, field / "a", *options).exit_code == 0
+        tokens = {line.split("\t")[7] for line in out.read_text().splitlines()[1:]}
+        assert tokens <= {"c0", "c1"}
+
+    def test_a_timeline(self, bundle, field, tmp_path):
+        (field / "empty.wav").touch()
+        out = tmp_path / "t.tokens.npy"
+        options = (*bundle, "--timeline", "--out", out, "--timezone", "+01:00", "--workers", 2)
+        result = run(cli.tokenize, field, *options)
+        assert result.exit_code == exits.SOME_REFUSED
+        assert result.stderr == f"{field}/empty.wav: refused: empty_file (the file has no bytes)\n"
+        assert result.stdout.splitlines() == [
+            "recordings  3 (2 ok, 1 refused), 0.00 hours",
+            "tokens      800",
+            f"2 recordings, 1 gaps of 6.0 s in all -> 350 x 4 tokens -> {out}",
+        ]
+        header = json.loads((tmp_path / "t.tokens.json").read_text())
+        assert header["start_utc"] == "2023-04-30T23:00:00.000000Z"
+        assert [segment["recording"] for segment in header["segments"]] == [
+            "S_20230501_000000.wav",
+            "a/S_20230501_000010.wav",
+        ]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "field",
+            "t.tokens.json",
+            "t.tokens.npy",
+            "t.tokens.npy.recordings.json",
+            "t.tokens.npy.recordings.parquet",
+        ]
+        again = run(cli.tokenize, field, *options)
+        assert (again.exit_code, again.stderr) == (result.exit_code, result.stderr)
+        assert "; 3 were there already" in again.stdout
+        assert again.stdout.splitlines()[1:] == result.stdout.splitlines()[1:]
+
+    def test_a_full_disk_is_one_line(self, bundle, field, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out", "--workers", 1)
+        assert result.exit_code == exits.FAILED
+        assert result.stderr == (
+            "ulmo: [Errno 28] No space left on device: make room, and run the same command again "
+            "to go on\n"
+        )
+
+    def test_what_is_shorter_than_a_sample_is_refused(self, bundle, tmp_path):
+        soundfile.write(tmp_path / "one.wav", [0.5], 96000)
+        result = run(cli.tokenize, tmp_path / "one.wav", *bundle)
+        assert result.exit_code == exits.SOME_REFUSED
+        assert "one.wav: refused: too_short" in result.stderr
+
+    def test_a_pattern_that_fits_no_name_is_told_once(self, bundle, tmp_path):
+        for name in ("x230501.wav", "y.wav", "z.wav"):
+            soundfile.write(tmp_path / name, sound(RATE), RATE)
+        pattern = ("--timestamp-pattern", "x%y%m%d")
+        line = "clock       2 of 3 names do not fit --timestamp-pattern: header or usual name tells"
+        result = run(cli.tokenize, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
+        assert (result.exit_code, result.stderr.count(line)) == (0, 1)
+        fits = run(cli.tokenize, tmp_path / "x230501.wav", *bundle, *pattern)
+        assert "clock" not in fits.stdout + fits.stderr
+        prepared = run(cli.prep, tmp_path, tmp_path / "tiles", *TINY, *pattern)
+        assert prepared.stdout.count(line) == 1
+        assert "clock" not in run(cli.prep, tmp_path, tmp_path / "plain", *TINY).stdout
+
+    def test_a_name_of_two_lines_is_told_on_one(self, bundle, tmp_path):
+        (tmp_path / "a\nb\x1b[31m.wav").write_bytes(b"")
+        prepared = run(cli.prep, tmp_path, tmp_path / "tiles", *TINY)
+        assert r"refused     a\nb\x1b[31m.wav: empty_file" in prepared.stdout
+        result = run(cli.tokenize, tmp_path / "a\nb\x1b[31m.wav", *bundle)
+        assert r"a\nb\x1b[31m.wav: refused: empty_file" in result.stderr
+
+    def test_a_name_that_is_no_utf8_is_told(self, bundle, tmp_path):
+        path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.wav"))
+        with path.open("wb") as file:
+            soundfile.write(file, sound(RATE), RATE, format="WAV")
+        result = run(cli.tokenize, path, *bundle)
+        assert result.exit_code == 0
+        assert result.stdout == (
+            f"{tmp_path}/caf\\xe9.wav: 1.00 s -> 25 x 4 tokens -> {tmp_path}/caf\\xe9.tokens.npy\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--out", "x", "--out-dir", "y"), ("--out and --out-dir are two outputs",)),
+            (("--out-dir", "y.npy"), ("y.npy is named as a file: use --out",)),
+            (("--out", "y.npy"), ("y.npy is one file, but 2 recordings were given",)),
+            (("--out", "y.csv"), ("y.csv is no name for npy: end it with .tokens.npy",)),
+            (("--channels", "left"), ("channels must be mix, each or a number",)),
+            (("--ids", "1"), ("--ids and --min-columns choose runs to label, and npy has none",)),
+            (("--ids", "x", "--format", "raven"), ("'x' is not whole numbers",)),
+            (("--ids", "64", "--format", "raven"), ("they are 0 to 63",)),
+            (("--timestamp-pattern", "%H"), ("'%H': it has no date",)),
+            (("--timezone", "Mars"), ("timezone 'Mars' is not known",)),
+            (("--format", "xml"), ("'npy', 'parquet'",)),
+            (("--timeline",), ("--timeline makes one file of all: name it with --out",)),
+            (("--timeline", "--out-dir", "y"), ("set --out to NAME.tokens.npy",)),
+            (("--timeline", "--out", "y.npy", "--channels", "each"), ("has one channel",)),
+            (("--workers", "0"), ("--workers",)),
+            (("--batch-size", "0"), ("--batch-size",)),
+            (("--unk-quantile", "0.5"), ("must be one of 0.9, 0.95, 0.99, 0.999, not 0.5",)),
+        ],
+    )
+    def test_wrong_usage(self, options, words, bundle, field, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert_refused(run(cli.tokenize, field, *bundle, *options), *words)
+        assert [path.name for path in tmp_path.iterdir()] == ["field"]
+
+    def test_what_is_not_there(self, bundle, field, tmp_path):
+        assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is no tokenizer")
+        missing = run(cli.tokenize, tmp_path / "none.wav", *bundle)
+        assert_refused(missing, "none.wav is neither a file nor a folder")
+        (tmp_path / "empty").mkdir()
+        assert_refused(run(cli.tokenize, tmp_path / "empty", *bundle), "no recordings below")
+
+    def test_a_full_disk_and_an_interrupt_are_one_line(self, bundle, field, tmp_path, monkeypatch):
+        interrupted = "interrupted: run the same command again to go on"
+        for raised, status, words in (
+            (OSError(28, "No space left on device"), exits.FAILED, "No space left on device"),
+            (KeyboardInterrupt(), exits.INTERRUPTED, interrupted),
+        ):
+
+            def fail(*_, raised=raised):
+                raise raised
+
+            monkeypatch.setattr("ulmo.formats.npy.Npy._write", fail)
+            result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out")
+            assert result.exit_code == status
+            assert len(result.stderr.splitlines()) == 1
+            assert words in result.stderr
+        monkeypatch.undo()
+        result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out")
+        assert result.exit_code == 0
+
+
+def test_in_a_file_no_line_of_tokenizing_meets_the_bar(capsys, monkeypatch):
+    with report.TokenizeProgress() as progress:
+        progress.line("before", error=True)
+        advance = progress.begin(1000)
+        progress.line("not yet shown", error=True)
+        monkeypatch.setattr(progress.bar, "delay", 0)
+        monkeypatch.setattr(progress.bar, "mininterval", 0)
+        advance(500, 1000)
+        progress.line("first", error=True)
+        progress.line("second", error=True)
+    lines = capsys.readouterr().err.replace("\r", "\n").split("\n")
+    assert lines[:2] == ["before", "not yet shown"]
+    assert [line for line in lines[2:] if line and not line.startswith("tokenizing")] == [
+        "first",
+        "second",
+    ]
+
+
+def test_the_bar_of_tokenizing_fits_a_terminal(monkeypatch):
+    """80 columns wide; lines stand above it, on rows of their own."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(theirs, "w") as screen:
+        monkeypatch.setattr("sys.stderr", screen)
+        monkeypatch.setattr("sys.stdout", screen)
+        with report.TokenizeProgress() as progress:
+            advance = progress.begin(9_876_543_210)
+            advance(1_000_000_000, 1_000_000)
+            progress.bar.start_t -= 3  # its delay is over
+            for _ in range(3):
+                time.sleep(0.25)
+                advance(2_000_000_000, 100_000_000)
+            progress.line("x.wav: refused: empty_file", error=True)
+            time.sleep(0.25)
+            advance(2_000_000_000, 100_000_000)
+        screen.flush()
+        shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    drawn = [text for row in shown.split("\n") for text in row.rstrip("\r").split("\r")]
+    assert max(map(len, drawn)) <= 80
+    bars = [text for text in drawn if text.startswith("tokenizing")]
+    assert len(bars) >= 3
+    assert all(re.search(r"\d+ times real time\]$", bar.rstrip()) for bar in bars[1:])
+    assert "x.wav: refused: empty_file" in drawn
+    before = drawn[drawn.index("x.wav: refused: empty_file") - 1]
+    assert before.strip() == ""
