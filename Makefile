@@ -39,6 +39,7 @@ CRASH ?= 5000
 crash: $(STAMP)
 	$(BIN)/python -m tests.crash.campaign kill $(CRASH)
 	$(BIN)/python -m tests.crash.campaign full 1000
+	$(BIN)/python -m tests.crash.reads 420
 	$(BIN)/python -m tests.crash.training saves 200
 	$(BIN)/python -m tests.crash.training kill 100
 	$(BIN)/python -m tests.crash.training full 50

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ulmo.config import JobError, UserError
+from ulmo.config import JobError, UserError, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,5 +47,5 @@ def guarded(command: F) -> F:
 
 def fail(message: str, status: int) -> None:
     """End with a line on stderr."""
-    click.echo(f"ulmo: {message}", err=True)
+    click.echo(f"ulmo: {printable(message)}", err=True)
     sys.exit(status)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
+from ulmo.config import printable
+
 if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.convert import Converted
@@ -134,7 +136,7 @@ def prep_summary(summary: "PrepSummary") -> str:
     lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
     lines.append(f"tiles       {summary.tiles}")
     for path, reason, detail in summary.refused[:SHOWN_REFUSALS]:
-        lines.append(f"refused     {_shown(path)}: {reason} ({detail})")
+        lines.append(f"refused     {printable(path)}: {reason} ({detail})")
     hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
     if hidden:
         rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
@@ -142,7 +144,7 @@ def prep_summary(summary: "PrepSummary") -> str:
     if summary.rewritten:
         lines.append(
             f"rewritten   {len(summary.rewritten)} recordings since (such as "
-            f"{_shown(summary.rewritten[0])}): if in more than their time, delete the folder "
+            f"{printable(summary.rewritten[0])}): if in more than their time, delete the folder "
             "and prepare it again"
         )
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
@@ -244,12 +246,7 @@ def converted_line(result: "Converted") -> str:
 
 def _text(path: Path) -> str:
     r"""A path as every terminal takes it; bytes that are no UTF-8 as \xNN."""
-    return _shown(os.fsencode(path).decode("utf-8", "backslashreplace"))
-
-
-def _shown(text: str) -> str:
-    r"""A text on one line: what moves the cursor as \n, \x1b, ..."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def _in_db(error: float) -> str:

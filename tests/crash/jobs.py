@@ -150,10 +150,11 @@ def _tokenize(folder, bundle):
         ]
 
     def has_table(out):
-        return (out / "recordings.parquet").exists()
+        return all((out / f"recordings.{ending}").exists() for ending in ("parquet", "json"))
 
     def has_line_table(out):
-        return any(out.glob("t.*.recordings.parquet")) and (out / "t.tokens.json").exists()
+        named = ("t.*.recordings.parquet", "t.*.recordings.json", "t.tokens.json")
+        return all(any(out.glob(name)) for name in named)
 
     formats = ["megatron", "parquet", "bin", "csv", "jsonl", "raven", "audacity"]
     return [

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.pipelines.recordings import PLAN, contents, noise, write
+from tests.sealed import reseal, write_sealed_values
 from ulmo import cli
 from ulmo.config import PrepSettings
 from ulmo.pipelines.lock import LOCK, lock_path, locked
@@ -120,12 +121,12 @@ def test_a_run_of_other_settings_or_of_a_newer_version_is_not_touched(tiny_tiles
     manifest = plan_run(out, tiny_tiles, store, {}, {}, resume=False)
     assert isinstance(manifest, RunManifest)
     path = out / "train.json"
-    path.write_text(manifest.model_dump_json())
+    write_sealed_values(path, manifest.model_dump(mode="json"))
     before = stats(out)
     refused("train", tiny_tiles, out, words="exists: go on with --resume, or choose a new folder")
     refused("train", tiny_tiles, out, "--resume", "--CB", "64", words="leave out codebook_size")
     assert stats(out) == before
-    path.write_text(json.dumps({**manifest.model_dump(mode="json"), "schema_version": 2}))
+    reseal(path, schema_version=2)
     before = stats(out)
     refused("train", tiny_tiles, out, "--resume", words="was written by a newer ulmo")
     assert stats(out) == before

@@ -77,9 +77,9 @@ def test_start_and_end_may_be_empty(folder):
         ("file,label\n,a\n", None, "line 2 has too few columns, or no file"),
         ("file,label\nx.wav,a\n", "speaker", "has no column 'speaker'"),
         ("file,label,extra\nx.wav,a,take=0\n", "extra:speaker", "line 2 has no speaker in 'ext"),
-        ("file,label,start\nx.wav,a,soon\n", None, "line 2: 'soon' is no time in seconds"),
-        ("file,label,end\nx.wav,a,-1\n", None, "line 2: '-1' is no time in seconds"),
-        ("file,label,end\nx.wav,a,inf\n", None, "'inf' is no time in seconds"),
+        ("file,label,start\nx.wav,a,soon\n", None, "line 2: soon is no time in seconds"),
+        ("file,label,end\nx.wav,a,-1\n", None, "line 2: -1 is no time in seconds"),
+        ("file,label,end\nx.wav,a,inf\n", None, "inf is no time in seconds"),
         ("file,label\nx.wav," + "a" * 200_000, None, "cannot be read as CSV: field larger"),
     ],
 )

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import chunk, fmt_chunk, wav_bytes
-from ulmo.preprocessing.riff import WavLayout, read_chunks, read_layout
+from ulmo.preprocessing import riff
+from ulmo.preprocessing.riff import WavLayout, read_chunks
 
 RATE = 16000
 DATA = bytes(range(200))
@@ -16,7 +17,8 @@ JUNK = chunk(b"LIST", b"any")  # odd: a byte of padding follows
 def layout_of(tmp_path, content):
     path = tmp_path / "x.wav"
     path.write_bytes(content)
-    return read_layout(path)
+    with path.open("rb") as file:
+        return riff.layout_of(file, len(content))
 
 
 def layout(**changes):

@@ -5,7 +5,7 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 """
 
 from ulmo.config.base import Settings
-from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain
+from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
 from ulmo.config.model import USERS, ModelSettings
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
 from ulmo.config.strict_json import (
@@ -49,6 +49,7 @@ __all__ = [
     "one_line",
     "parse_json",
     "plain",
+    "printable",
     "read_json",
     "read_most",
     "read_toml",

@@ -25,6 +25,11 @@ def one_line(error: Exception) -> str:
     """What an error of another library says, in one short line that a terminal may be shown."""
     lines = str(error).splitlines()
     text = lines[0][:300] if lines else type(error).__name__
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    r"""A text on one line, without what a terminal obeys: \n, \x1b as Python writes them."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 

@@ -7,10 +7,7 @@ says nothing. This parser believes only the file's physical size.
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
-
-from ulmo.preprocessing.files import open_file, signature_of
 
 MAX_CHUNKS = 1000
 SEARCH_BYTES = 1 << 16
@@ -171,14 +168,11 @@ def walk_chunks(
             position += 1
 
 
-def read_layout(path: Path) -> WavLayout | None:
-    """Layout of a RIFF, RIFX or RF64 WAVE file; None for any other, or without fmt and data."""
-    with open_file(path) as file:
-        return layout_of(file, signature_of(file).size)
-
-
 def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
-    """The same of an open file of so many bytes."""
+    """Layout of a RIFF, RIFX or RF64 WAVE file of so many bytes.
+
+    None for any other, or without fmt and data.
+    """
     file.seek(0)
     order = ORDERS.get(file.read(4), "little")
     file.seek(0)
