@@ -77,6 +77,8 @@ def test_the_plan_is_that_of_the_graph(folder):
     assert model.parameters == sum(values.size for values in weights.values())
     assert math.prod(layer.stride[0] for layer in model.decoder) == 8
     assert math.prod(layer.stride[1] for layer in model.decoder) == 4
+    for index, layer in enumerate(model.decoder[:-1]):
+        assert layer.channels == len(weights[f"decoder.layer_{index}.bias"])
 
 
 @pytest.mark.parametrize("chunk", [512, 3])

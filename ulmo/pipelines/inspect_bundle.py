@@ -13,7 +13,7 @@ from ulmo.manifest import BundleManifest
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import codebook_of, encoder_channels, weight_shapes
+from ulmo.weights import codebook_of, decoder_channels, encoder_channels, weight_shapes
 
 COMPARED_CODES = 4096
 """Codes whose nearest neighbour is sought, at most: 1 s."""
@@ -195,7 +195,10 @@ def _model(prep: PrepSettings, model: ModelSettings) -> ModelFacts:
     before, after = model.time_context
     layers = zip(model.encoder_strides, encoder_channels(model)[1:], strict=True)
     *inner, last = model.decoder_strides
-    decoder = [Layer(stride, model.width) for stride in inner]
+    decoder = [
+        Layer(stride, channels)
+        for stride, channels in zip(inner, decoder_channels(model)[1:], strict=True)
+    ]
     return ModelFacts(
         encoder=[Layer(stride, channels) for stride, channels in layers],
         decoder=[*decoder, Layer(last, 1)],
