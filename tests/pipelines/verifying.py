@@ -1,5 +1,9 @@
 """What the tests of ulmo verify share: a flipped byte, other rows, and what is found."""
 
+import errno
+import io
+import os
+
 import pyarrow.parquet as pq
 from click.testing import CliRunner
 
@@ -33,3 +37,18 @@ def change_rows(folder, name, change):
     change(rows)
     write_table(folder / name, rows, schema)
     seal_tables(folder)
+
+
+def deny(monkeypatch, path, number=errno.EIO):
+    """Let no file of that name be opened: for root, too, whom no mode holds off."""
+
+    def guard(function):
+        def opened(name, *arguments, **options):
+            if not isinstance(name, int) and os.fspath(name) == str(path):
+                raise OSError(number, os.strerror(number), str(name))
+            return function(name, *arguments, **options)
+
+        return opened
+
+    monkeypatch.setattr(io, "open", guard(io.open))
+    monkeypatch.setattr(os, "open", guard(os.open))
