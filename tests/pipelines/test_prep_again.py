@@ -166,6 +166,22 @@ class TestSameBytes:
             prepare(audio, out, TINY)
         assert contents(out) == before
 
+    @pytest.mark.parametrize("damage", ["flip", "gone"])
+    @pytest.mark.parametrize("table", ["tiles.parquet", "recordings.parquet"])
+    def test_others_are_refused_without_a_table_too(self, audio, tmp_path, damage, table):
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        if damage == "gone":
+            (out / table).unlink()
+        else:
+            (out / table).write_bytes(b"x")
+        before = contents(out)
+        for name in ("c.wav", "d.wav"):
+            (audio / name).unlink()
+        with pytest.raises(UserError, match="made of other recordings"):
+            prepare(audio, out, TINY)
+        assert contents(out) == before
+
     def test_when_a_recording_is_added_after_a_kill(self, audio, tmp_path, monkeypatch, small_jobs):
         settings = TINY.model_copy(update={"normalization": "recording"})
         out = tmp_path / "out"

@@ -1,10 +1,14 @@
 """ulmo verify: how a kind is told, and what it says of a bundle."""
 
+import os
+import shutil
+
 import pytest
 
 from tests.outputs import PREP, SMALL, make_tokens
-from tests.pipelines.verifying import flip, run_command
+from tests.pipelines.verifying import SHARD, flip, run_command
 from ulmo.config import UserError
+from ulmo.pipelines.lock import LOCK, locked
 from ulmo.pipelines.verify import KINDS, kind_of, verify
 
 
@@ -37,9 +41,50 @@ class TestKinds:
             assert run_command(place)[0] == 2
 
     def test_audio_is_for_the_repair_of_tiles(self, tiles, audio, run):
-        for place, repair in ((tiles, False), (run, True)):
-            with pytest.raises(UserError, match="--audio is for --repair of tiles"):
-                verify(place, repair=repair, audio=audio)
+        with pytest.raises(UserError, match="--audio is for --repair: add --repair"):
+            verify(tiles, audio=audio)
+        with pytest.raises(UserError, match="--audio is for tiles: leave it out"):
+            verify(run, repair=True, audio=audio)
+
+    def test_a_part_of_an_output_is_told_its_folder(self, tiles, run):
+        for folder, name in (
+            (tiles, "prep.json"),
+            (tiles, "tiles.parquet"),
+            (tiles, "recordings.parquet"),
+            (tiles, SHARD),
+            (run, "train.json"),
+            (run, "checkpoints/ckpt-5.index"),
+            (run, "checkpoints/best/ckpt-5.json"),
+            (run / "tokenizer", "encoder.onnx"),
+        ):
+            status, output = run_command(folder / name)
+            assert (status, output.count("\n")) == (2, 1)
+            assert output.endswith(f"is a part of an output: name its folder, {folder}\n")
+
+    def test_what_cannot_be_looked_at_is_one_line(self, tiles, monkeypatch):
+        def denied(_):
+            raise PermissionError(13, "Permission denied", str(tiles / "tiles"))
+
+        monkeypatch.setitem(KINDS, "tiles", KINDS["tiles"]._replace(check=denied))
+        with pytest.raises(UserError, match=r"cannot be read .*let yourself read it"):
+            verify(tiles)
+
+    def test_a_job_that_runs_is_named(self, tiles):
+        (tiles / ".finished").mkdir()
+        with (
+            locked(tiles / LOCK, tiles),
+            pytest.raises(UserError, match=rf"another job \(process {os.getpid()},"),
+        ):
+            verify(tiles)
+        assert [fault.what for fault in verify(tiles).faults] == ["left_over"]
+
+    def test_what_there_is_to_do_names_the_folder(self, tiles, run):
+        flip(tiles / SHARD)
+        (fault,) = verify(tiles).faults
+        assert fault.remedy.startswith(f"ulmo verify {tiles} --repair --audio AUDIO_DIR ")
+        shutil.rmtree(run / "tokenizer")
+        (fault,) = verify(run).faults
+        assert fault.remedy.startswith(f"ulmo-train TILES_DIR {run} --resume ")
 
 
 class TestBundles:

@@ -86,9 +86,15 @@ def reading_error(error: BaseException) -> OSError | None:
     return None
 
 
-def fault_of(path: str, error: Exception, remedy: str) -> Fault:
-    """What reading a file came to: damaged, or where it could not be read at all, unreadable."""
+def fault_of(path: str, error: Exception, remedy: str, *said: str) -> Fault:
+    """What reading a file came to: damaged, or where it could not be read at all, unreadable.
+
+    `said` are remedies that the error may end with, which this one stands for.
+    """
     if denied := reading_error(error):
         detail = f"it cannot be read ({denied.strerror}): whether it is whole is not known"
         return Fault(path, "unreadable", detail, READ)
-    return Fault(path, "damaged", str(error), remedy)
+    detail = str(error)
+    for words in (remedy, *said):
+        detail = detail.removesuffix(f": {words}")
+    return Fault(path, "damaged", detail, remedy)
