@@ -222,6 +222,15 @@ class TestAgain:
         assert again == first._replace(reused=True)
         assert {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))} == before
 
+    def test_a_folder_with_the_name_of_a_left_over_is_removed(self, audio, tmp_path):
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        before = contents(out)
+        (out / ".x.7.tmp").mkdir()
+        prepare(audio, out, TINY)
+        assert contents(out) == before
+        assert not (out / ".x.7.tmp").exists()
+
     def test_a_recording_that_was_written_to_since_is_told(self, audio, tmp_path):
         """Neither its size nor its ends say so: it may have been copied, or edited."""
         out = tmp_path / "out"

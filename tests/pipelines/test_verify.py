@@ -87,6 +87,12 @@ class TestKinds:
         assert fault.remedy.startswith(f"ulmo-train TILES_DIR {run} --resume ")
 
 
+def test_help_says_what_repair_does_and_how_it_ends():
+    text = " ".join(run_command("--help")[1].split())
+    for words in ("tiles.parquet (tiles)", "DELETED", "Exit status: 0 all", "3 something", "next"):
+        assert words in text
+
+
 class TestBundles:
     def test_what_is_wrong_is_told_and_copied_again(self, make_bundle, tmp_path):
         folder = make_bundle(tmp_path / "t", PREP, **SMALL)
@@ -99,3 +105,5 @@ class TestBundles:
         assert status == 3
         assert "model.safetensors is not the file that the settings speak of" in output
         assert "to do       copy the bundle again" in output
+        assert output.count("copy the bundle again") == 1
+        assert "damaged     model.safetensors: " in output
