@@ -207,3 +207,12 @@ def test_where_nobody_holds_it(path):
     assert not path.exists()
     path.touch()
     refuse_held(path, Path("out"))
+
+
+def test_where_nothing_can_be_written_is_one_line(path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(UserError, match="let yourself write there"), locked(path, path):
+        pass

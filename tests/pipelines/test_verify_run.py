@@ -71,7 +71,8 @@ class TestRuns:
     def test_the_best_epochs_weights_may_be_lost(self, run):
         flip(run / "checkpoints" / "best" / "ckpt-5.index")
         result = verify(run, repair=True)
-        assert result.faults == []
+        assert found(run) == {("checkpoints/best", "missing")}
+        assert "goes on from the latest weights" in result.faults[0].remedy
         assert result.mended == ["checkpoints/best: none is whole, all removed"]
         assert numbers(run / "checkpoints") == [3, 5]
 

@@ -25,6 +25,7 @@ from ulmo.config import Settings, UserError
 LOCK = ".lock"
 """In a folder; beside an output that is a file: .NAME.lock."""
 NO_FLOCK = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 UNSIGNED_SECONDS = 60
 """After so long, a file without an owner is what a killed job left."""
 MAX_OWNER_BYTES = 4096
@@ -121,6 +122,11 @@ def _open(path: Path) -> tuple[int, bool]:
         if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
             raise UserError(f"{path} is in the way of the lock, and no file: remove it") from None
         return os.open(path, flags, 0o666), False
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
+        remedy = "let yourself write there (chmod, chown), then run the same again"
+        raise UserError(f"{path} cannot be made ({error.strerror}): {remedy}") from None
 
 
 def _lock(descriptor: int, is_new: bool, path: Path, what: Path) -> bool:

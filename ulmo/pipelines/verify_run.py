@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from ulmo.bundle import ENCODER, MANIFEST, WEIGHTS, read_bundle
 from ulmo.config import NewerError, UserError
 from ulmo.pipelines.checkpoint_files import (
@@ -15,7 +17,7 @@ from ulmo.pipelines.checkpoint_files import (
     numbers,
     remove_others,
 )
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS
+from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, read_log
 from ulmo.pipelines.faults import (
     READ,
     Fault,
@@ -36,6 +38,10 @@ TRAIN = "train again, into a new folder"
 LOST = (
     "nothing brings its rows back, the weights are not touched; "
     "ulmo-train TILES_DIR RUN_DIR --resume goes on with a new one"
+)
+GONE = (
+    "nothing brings them back: copy tokenizer/ of RUN_DIR, which has them where the run had ended; "
+    "ulmo-train TILES_DIR RUN_DIR --resume goes on from the latest weights"
 )
 FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
 BUNDLE, BEST = "tokenizer", "best"
@@ -78,7 +84,7 @@ def check_run(folder: Path) -> Findings:
         raise
     except (UserError, OSError) as error:
         faults.append(_manifest_fault(folder, error))
-    faults += _check_checkpoints(folder)
+    faults += [*_check_checkpoints(folder), *_check_best(folder)]
     for name, columns in LOGS.items():
         faults += _check_log(folder, name, columns)
     counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
@@ -152,6 +158,19 @@ def _check_checkpoints(folder: Path) -> Iterator[Fault]:
             yield from _check_checkpoint(folder, place, number)
     if not numbers(folder / "checkpoints"):
         yield Fault("checkpoints", "missing", "there is no checkpoint to go back to", TRAIN)
+
+
+def _check_best(folder: Path) -> Iterator[Fault]:
+    """Once an epoch was validated, the weights of the best one are there."""
+    log = folder / "epochs.csv"
+    if numbers(folder / "checkpoints" / BEST) or not log.is_file():
+        return
+    try:
+        validated = np.isfinite(read_log(log).get("val_reconstruction", [])).any()
+    except (OSError, ValueError, csv.Error):
+        return  # told already, of the log itself
+    if validated:
+        yield Fault(f"checkpoints/{BEST}", "missing", "the best epoch's weights are gone", GONE)
 
 
 def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]:
