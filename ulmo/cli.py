@@ -394,9 +394,16 @@ def convert(
 
 @ulmo.command("verify", context_settings=CONTEXT)
 @click.argument("place", type=PATH, metavar="DIR|FILE")
-@click.option("--repair", is_flag=True, help="Remove or go back from what is damaged.")
 @click.option(
-    "--audio", type=PATH, metavar="AUDIO_DIR", help="With --repair: prepare lost tiles from it."
+    "--repair",
+    is_flag=True,
+    help="Delete what is damaged, left over or an orphan, and go back to the checkpoint before.",
+)
+@click.option(
+    "--audio",
+    type=PATH,
+    metavar="AUDIO_DIR",
+    help="With --repair: the recordings that tiles were made of, to prepare the lost ones again.",
 )
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count, help="For --audio.")
 @click.option("--json", "as_json", is_flag=True, help="The same, and all faults, as JSON.")
@@ -404,7 +411,16 @@ def convert(
 def verify_(place: Path, repair: bool, audio: Path | None, workers: int, as_json: bool) -> None:
     """Check tiles, tokens, a run or a bundle: counts, checksums, orphans, gaps, duplicates.
 
-    The status is 3 where something is wrong.
+    What DIR is, is told by what lies in it: prep.json or tiles.parquet (tiles), train.json or
+    checkpoints/ (a run), tokenizer.json (a bundle), else tokens. FILE is a file of tokens.
+
+    Nothing is written without --repair. With it, what is damaged is DELETED, never what is whole,
+    what cannot be read, or what a newer ulmo wrote. Each "to do" line says what to run next: for
+    tiles the same with --repair --audio AUDIO_DIR, for tokens the same ulmo-tokenize or ulmo
+    convert, for a run ulmo-train with --resume.
+
+    Exit status: 0 all is well, or was put right; 3 something is wrong, and is named; 2 nothing
+    could be checked or done, and nothing was touched unless the line says so.
     """
     from ulmo.pipelines.verify import verify
     from ulmo.verify_report import verified_json, verified_lines

@@ -1,8 +1,11 @@
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
 
 from tests.oracles import wav_bytes
+from tests.outputs import make_run, make_tiles
 from tests.pipelines.recordings import NON_UTF8, RATE, noise, write
 from ulmo.pipelines import prep
 from ulmo.preprocessing import store as tile_store
@@ -48,3 +51,28 @@ def small_jobs(monkeypatch):
     """Jobs of two recordings, shards of three tiles: so that there are several of each."""
     monkeypatch.setattr(prep, "JOB_FILES", 2)
     monkeypatch.setattr(tile_store, "SHARD_TILES", 3)
+
+
+@pytest.fixture(scope="module")
+def made_tiles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiles")
+    make_tiles(folder / "tiles")
+    return folder
+
+
+@pytest.fixture
+def tiles(made_tiles, tmp_path):
+    """Five tiles of two recordings; the audio lies beside them, in `audio`."""
+    shutil.copytree(made_tiles, tmp_path / "x")
+    return tmp_path / "x" / "tiles"
+
+
+@pytest.fixture(scope="module")
+def made_run(tmp_path_factory, make_bundle):
+    return make_run(tmp_path_factory.mktemp("run") / "run", make_bundle)
+
+
+@pytest.fixture
+def run(made_run, tmp_path):
+    """A finished run whose checkpoints no TensorFlow ever saw."""
+    return shutil.copytree(made_run, tmp_path / "run")

@@ -15,7 +15,7 @@ import pytest
 from tests.outputs import PREP, SMALL, make_audio, make_run, make_tiles, make_tokens
 from tests.pipelines.tokenizing import tokenize
 from ulmo.bundle import read_bundle
-from ulmo.config import UserError
+from ulmo.config import NewerError, UserError
 from ulmo.formats.read import read_tokens
 from ulmo.pipelines.checkpoint_files import damaged_files
 from ulmo.pipelines.run import read_run
@@ -41,6 +41,14 @@ def damages(content):
         yield f"cut to {length}", content[:length]
 
 
+def is_told(place):
+    """A fault; or that a newer ulmo wrote it, where it is the version that was changed."""
+    try:
+        return bool(verify(place).faults)
+    except NewerError:
+        return True
+
+
 def assert_all_are_told(path, read, place):
     """`read` raises UserError for each damage of a file; `verify` of the place finds a fault."""
     content = path.read_bytes()
@@ -56,7 +64,7 @@ def assert_all_are_told(path, read, place):
                 silent.append(f"{what}, in one line")
         else:
             silent.append(what)
-        if number % STRIDE == 0 and not verify(place).faults:
+        if number % STRIDE == 0 and not is_told(place):
             silent.append(f"{what}, of verify")
     path.write_bytes(content)
     assert silent == [], silent[:9]

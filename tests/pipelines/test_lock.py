@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from ulmo.config import UserError
 from ulmo.pipelines import lock
-from ulmo.pipelines.lock import Owner, lock_path, locked
+from ulmo.pipelines.lock import Owner, lock_path, locked, refuse_held
 
 HOLDER = """
 import sys, time
@@ -86,7 +87,7 @@ class TestEither:
 
     def test_a_link_in_its_place_is_not_followed(self, path, tmp_path):
         path.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(OSError, match=r"\.lock"), locked(path, path):
+        with pytest.raises(UserError, match="in the way of the lock"), locked(path, path):
             pass
         assert not (tmp_path / "elsewhere").exists()
 
@@ -183,3 +184,35 @@ def test_workers_do_not_keep_it(path):
     finally:
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("none")])
+def test_what_is_no_file_is_in_the_way(path, make):
+    make(path)
+    with (
+        pytest.raises(UserError, match="is in the way of the lock, and no file: remove it"),
+        locked(path, Path("out")),
+    ):
+        pass
+
+
+def test_who_holds_it_is_told_and_nothing_is_made(path, holder):
+    with pytest.raises(UserError, match=rf"out is being written by .*process {holder.pid},"):
+        refuse_held(path, Path("out"))
+    assert path.exists()
+
+
+def test_where_nobody_holds_it(path):
+    refuse_held(path, Path("out"))
+    assert not path.exists()
+    path.touch()
+    refuse_held(path, Path("out"))
+
+
+def test_where_nothing_can_be_written_is_one_line(path, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(UserError, match="let yourself write there"), locked(path, path):
+        pass

@@ -166,6 +166,22 @@ class TestSameBytes:
             prepare(audio, out, TINY)
         assert contents(out) == before
 
+    @pytest.mark.parametrize("damage", ["flip", "gone"])
+    @pytest.mark.parametrize("table", ["tiles.parquet", "recordings.parquet"])
+    def test_others_are_refused_without_a_table_too(self, audio, tmp_path, damage, table):
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        if damage == "gone":
+            (out / table).unlink()
+        else:
+            (out / table).write_bytes(b"x")
+        before = contents(out)
+        for name in ("c.wav", "d.wav"):
+            (audio / name).unlink()
+        with pytest.raises(UserError, match="made of other recordings"):
+            prepare(audio, out, TINY)
+        assert contents(out) == before
+
     def test_when_a_recording_is_added_after_a_kill(self, audio, tmp_path, monkeypatch, small_jobs):
         settings = TINY.model_copy(update={"normalization": "recording"})
         out = tmp_path / "out"
@@ -205,6 +221,15 @@ class TestAgain:
         again = prepare(audio, out, TINY)
         assert again == first._replace(reused=True)
         assert {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))} == before
+
+    def test_a_folder_with_the_name_of_a_left_over_is_removed(self, audio, tmp_path):
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        before = contents(out)
+        (out / ".x.7.tmp").mkdir()
+        prepare(audio, out, TINY)
+        assert contents(out) == before
+        assert not (out / ".x.7.tmp").exists()
 
     def test_a_recording_that_was_written_to_since_is_told(self, audio, tmp_path):
         """Neither its size nor its ends say so: it may have been copied, or edited."""

@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+from tests.pipelines.verifying import deny
 from ulmo.config import UserError
 from ulmo.pipelines.checkpoint_files import damaged_files, numbers, remove_others
 from ulmo.pipelines.saved import Checkpoints
@@ -83,3 +84,11 @@ def test_what_others_put_there_stays(saved):
     remove_others(folder, [])
     assert names(folder) == ["ckpt-9.json.bak", "ckpt-notes.txt", "notes.txt"]
     assert numbers(folder) == []
+
+
+def test_one_that_cannot_be_read_is_not_passed_over(saved, monkeypatch):
+    """Going on from the one before would remove it."""
+    checkpoints, _, folder = saved
+    deny(monkeypatch, folder / "ckpt-3.index")
+    with pytest.raises(UserError, match=r"ckpt-3\.index cannot be read .*let yourself read it"):
+        checkpoints.restore()

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ulmo.config import Settings, UserError, fingerprint, read_json
+from ulmo.config import NewerError, Settings, UserError, fingerprint, read_json
+from ulmo.pipelines.faults import reading_error
 from ulmo.plain_file import file_hash
 from ulmo.preprocessing.atomic import publish
 
@@ -66,13 +67,18 @@ def digests_path(folder: Path, number: int) -> Path:
 def damaged_files(folder: Path, number: int) -> list[Path]:
     """Files of a checkpoint that are missing, or not what its hashes say; none where it is whole.
 
-    Where the hashes themselves are not as they were written, they are what is damaged.
+    Where the hashes themselves are not as they were written, they are what is damaged. Raises
+    NewerError where a newer ulmo wrote them, OSError where something cannot be read.
     """
     path = digests_path(folder, number)
     try:
         digests = read_json(path, Digests, newest=1, remedy=AGAIN)
         changed = path.read_bytes() != digests.to_bytes()
-    except (UserError, OSError):
+    except NewerError:
+        raise
+    except (UserError, OSError) as error:
+        if denied := reading_error(error):
+            raise denied from None
         return [path]
     if changed or digests.fingerprint != fingerprint(digests.files):
         return [path]
@@ -89,7 +95,4 @@ def remove_others(folder: Path, kept: list[int]) -> None:
 
 def _hash(path: Path) -> str:
     """SHA-256 of a plain file, in hexadecimal; nothing of what is none: a pipe would never end."""
-    try:
-        return file_hash(path) or ""
-    except OSError:
-        return ""
+    return file_hash(path) or ""

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from ulmo.config import Settings, UserError
 LOCK = ".lock"
 """In a folder; beside an output that is a file: .NAME.lock."""
 NO_FLOCK = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 UNSIGNED_SECONDS = 60
 """After so long, a file without an owner is what a killed job left."""
 MAX_OWNER_BYTES = 4096
@@ -80,6 +82,21 @@ def locked(path: Path, what: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_held(path: Path, what: Path) -> None:
+    """UserError where another job holds the lock file; nothing is made, and nothing changed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            raise _taken(what, _owner(descriptor), path) from None
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(path: Path, what: Path) -> int:
     """A descriptor of the locked file: one that was left there, or a new one.
 
@@ -102,7 +119,14 @@ def _open(path: Path) -> tuple[int, bool]:
     try:
         return os.open(path, flags | os.O_EXCL, 0o666), True
     except FileExistsError:
+        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise UserError(f"{path} is in the way of the lock, and no file: remove it") from None
         return os.open(path, flags, 0o666), False
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
+        remedy = "let yourself write there (chmod, chown), then run the same again"
+        raise UserError(f"{path} cannot be made ({error.strerror}): {remedy}") from None
 
 
 def _lock(descriptor: int, is_new: bool, path: Path, what: Path) -> bool:

@@ -16,19 +16,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, fingerprint
+from ulmo.pipelines.faults import remove_any
 from ulmo.pipelines.folders import make_folder
 from ulmo.pipelines.inputs import InputFile, list_inputs, portable
 from ulmo.pipelines.lock import LOCK, locked
 from ulmo.pipelines.pool import Pool
 from ulmo.pipelines.prep_job import run_jobs
-from ulmo.pipelines.prep_mend import check_mended, jobs_of, lost_shards
+from ulmo.pipelines.prep_mend import (
+    BESIDE,
+    begun_again,
+    jobs_of,
+    lost_shards,
+    refuse_others,
+    take_shards,
+    take_tables,
+    unreadable,
+)
 from ulmo.pipelines.prep_record import FINISHED, Job, merge
 from ulmo.pipelines.prep_statistics import corpus_constants
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
-from ulmo.preprocessing.store import Manifest, read_manifest, read_manifest_table, write_sealed
+from ulmo.preprocessing.store import Manifest, read_manifest, write_sealed
 
 JOB_FILES = 64
 JOB_BYTES = 8 << 20
@@ -37,6 +47,9 @@ TOGETHER = 8
 """Jobs that a worker does in a row, at most: only after the last it waits for the disk."""
 SHARES = 4
 """Rows of jobs for each worker, at least, so that none is idle at the end."""
+
+RECORDS = (FINISHED, BESIDE)
+"""Folders of an output that are of no use once all is there."""
 
 Begin = Callable[[int], Callable[[int], None]]
 """Given the total in bytes, it gives what is called with the bytes that were done meanwhile."""
@@ -90,24 +103,58 @@ def prepare(
     with locked(out_dir / LOCK, out_dir):
         manifest = _wanted(out_dir, settings, augment, clock, files)
         lost = lost_shards(out_dir, manifest) if manifest.complete else None
-        if lost is None or lost:
-            _make(audio_dir, out_dir, manifest, files, workers, progress or _deaf, lost or set())
+        source = _Source(audio_dir, files, workers, progress or _deaf)
+        if not manifest.complete:
+            _make(source, out_dir, manifest)
+        elif lost is None or lost:
+            _mend(source, out_dir, manifest, lost)
         _tidy(out_dir)
     if lost == set():
         return _reused(out_dir, clock, files)
     return _summary(out_dir, clock, reused=False)
 
 
-def _make(
-    audio_dir: Path,
-    out_dir: Path,
-    manifest: Manifest,
-    files: Sequence[InputFile],
-    workers: int,
-    progress: Begin,
-    lost: set[str],
-) -> None:
-    """Do what is left to do, with the output locked; of a complete one, the lost shards alone."""
+class _Source(NamedTuple):
+    """What tiles are made of, and how."""
+
+    audio_dir: Path
+    files: Sequence[InputFile]
+    workers: int
+    progress: Begin
+
+
+def _make(source: _Source, out_dir: Path, manifest: Manifest) -> Manifest:
+    """Do what is left to do, with the output locked."""
+    manifest, jobs = _run(source, out_dir, manifest)
+    manifest = merge(out_dir, manifest, jobs)
+    _write(out_dir, manifest)
+    return manifest
+
+
+def _mend(source: _Source, out_dir: Path, manifest: Manifest, lost: set[str] | None) -> None:
+    """Make again what a complete output has lost: some shards, or where it is None a table.
+
+    It is made beside, and moved to its place once it is what it was; else nothing is touched.
+    """
+    beside = out_dir / BESIDE
+    make_folder(beside)
+    begun = begun_again(manifest)
+    try:
+        if lost is None:
+            take_tables(beside, out_dir, manifest, _make(source, beside, begun))
+        else:
+            _, jobs = _run(source, beside, begun, lost)
+            take_shards(out_dir, manifest, jobs, lost)
+    except UserError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _run(
+    source: _Source, out_dir: Path, manifest: Manifest, lost: set[str] | None = None
+) -> tuple[Manifest, list[Job]]:
+    """Do all jobs, or those of the lost shards alone; the manifest has its constants then."""
+    audio_dir, files, workers, progress = source
     if manifest != read_manifest(out_dir):
         _write(out_dir, manifest)
     for folder in (out_dir / "tiles", out_dir / FINISHED):
@@ -125,10 +172,12 @@ def _make(
         together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
         for _ in pool.map(run_jobs, _batched(jobs, together)):
             pass
-    if lost:
-        check_mended(out_dir, manifest, jobs)
-        return
-    _write(out_dir, merge(out_dir, manifest, jobs))
+    return manifest, jobs
+
+
+def plan_of(files: Sequence[InputFile]) -> str:
+    """Hash over the list of recordings: of their names, sizes and ends."""
+    return fingerprint([[portable(file.path), file.size, file.ends] for file in files])
 
 
 def plan_jobs(
@@ -171,8 +220,8 @@ def _wanted(
 
     It is the one that is there, or one to write.
     """
-    plan = fingerprint([[portable(file.path), file.size, file.ends] for file in files])
-    present = read_manifest(out_dir) if out_dir.exists() else None
+    plan = plan_of(files)
+    present = _present(out_dir)
     if present is None:
         if out_dir.exists() and not _is_free(out_dir):
             raise UserError(f"{out_dir} exists and holds other things: choose a new folder")
@@ -181,8 +230,15 @@ def _wanted(
     elif present.plan == plan:
         return present
     elif present.complete:
-        _refuse_others(out_dir, present, files)
+        refuse_others(out_dir, present, files)
     return Manifest(settings=settings, augment=augment, clock=clock, plan=plan)
+
+
+def _present(out_dir: Path) -> Manifest | None:
+    try:
+        return read_manifest(out_dir) if out_dir.exists() else None
+    except OSError as error:
+        raise unreadable(out_dir / "prep.json", error) from None
 
 
 def _write(out_dir: Path, manifest: Manifest) -> None:
@@ -205,25 +261,6 @@ def _changes(
     )
 
 
-def _refuse_others(out_dir: Path, present: Manifest, files: Sequence[InputFile]) -> None:
-    """Recordings may be added to an output; those that it was made of must still be there.
-
-    A refused one may be mended, or go: nothing was made of it.
-    """
-    here = {portable(file.path): (file.size, file.ends) for file in files}
-    try:
-        table = read_manifest_table(out_dir, present, "recordings.parquet")
-    except UserError:
-        return
-    columns = (table[name].to_pylist() for name in ("path", "bytes", "ends_crc32c", "status"))
-    for path, size, ends, status in zip(*columns, strict=True):
-        if status != "refused" and here.get(path) != (size, ends):
-            raise UserError(
-                f"{out_dir} was made of other recordings ({path} is gone, or another now): "
-                "choose a new folder"
-            )
-
-
 def _is_free(folder: Path) -> bool:
     """True of an empty folder; what an interrupted first write left does not count."""
     return folder.is_dir() and all(
@@ -234,15 +271,16 @@ def _is_free(folder: Path) -> bool:
 def _leftovers(out_dir: Path) -> list[Path]:
     """What is of no use once all is there, and what a kill may have left."""
     inside = (*out_dir.iterdir(), *(out_dir / "tiles").glob("*"))
-    return [path for path in inside if is_temporary(path) or path.name in (FINISHED, LOCK)]
+    return [path for path in inside if is_temporary(path) or path.name in (*RECORDS, LOCK)]
 
 
 def _tidy(out_dir: Path) -> None:
     """Remove leftovers, except the lock, which is held."""
-    shutil.rmtree(out_dir / FINISHED, ignore_errors=True)
+    for name in RECORDS:
+        shutil.rmtree(out_dir / name, ignore_errors=True)
     for path in _leftovers(out_dir):
-        if path.name not in (FINISHED, LOCK):
-            path.unlink(missing_ok=True)
+        if path.name not in (*RECORDS, LOCK):
+            remove_any(path)
 
 
 def _reused(out_dir: Path, clock: ClockSettings, files: Sequence[InputFile]) -> PrepSummary:

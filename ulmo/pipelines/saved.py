@@ -61,17 +61,26 @@ class Checkpoints:
     def restore(self) -> list[Path]:
         """Read the latest that is whole; damaged files of those that were passed over.
 
-        UserError where there are some, and all are damaged.
+        UserError where there are some, and all are damaged; where one cannot be read, which may
+        be whole; and where a newer ulmo wrote it.
         """
         damaged: list[Path] = []
         for number in reversed(self.numbers):
-            wrong = damaged_files(self._folder, number)
+            wrong = self._damaged(number)
             if not wrong:
                 path = self._folder / f"{PREFIX}-{number}"
                 self._tracked.read(str(path)).assert_existing_objects_matched()
                 return damaged
             damaged += wrong
         raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
+
+    def _damaged(self, number: int) -> list[Path]:
+        try:
+            return damaged_files(self._folder, number)
+        except OSError as error:
+            path = error.filename or self._folder / f"{PREFIX}-{number}"
+            remedy = f"let yourself read it, or move {PREFIX}-{number}.* away to go on without"
+            raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
 
     def tidy(self) -> None:
         """Remove what is old, and what a killed `save` left."""

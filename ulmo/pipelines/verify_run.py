@@ -1,20 +1,48 @@
 """Verifying bundles, and runs: settings, logs, checkpoints and the bundle; mending them."""
 
 import csv
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ulmo.bundle import MANIFEST, read_bundle
-from ulmo.config import UserError
-from ulmo.pipelines.checkpoint_files import OURS, damaged_files, numbers, remove_others
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS
-from ulmo.pipelines.faults import Fault, Findings, What, below, left_overs, remove_any
+import numpy as np
+
+from ulmo.bundle import ENCODER, MANIFEST, WEIGHTS, read_bundle
+from ulmo.config import NewerError, UserError
+from ulmo.pipelines.checkpoint_files import (
+    OURS,
+    damaged_files,
+    digests_path,
+    numbers,
+    remove_others,
+)
+from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, read_log
+from ulmo.pipelines.faults import (
+    READ,
+    Fault,
+    Findings,
+    What,
+    below,
+    fault_of,
+    left_overs,
+    remove_any,
+)
 from ulmo.pipelines.run import RUN_MANIFEST, read_run
+from ulmo.plain_file import open_plain
 from ulmo.preprocessing.atomic import is_temporary
 
 COPY = "copy the bundle again, from where it was whole"
 RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
 TRAIN = "train again, into a new folder"
+LOST = (
+    "nothing brings its rows back, the weights are not touched; "
+    "ulmo-train TILES_DIR RUN_DIR --resume goes on with a new one"
+)
+GONE = (
+    "nothing brings them back: copy tokenizer/ of RUN_DIR, which has them where the run had ended; "
+    "ulmo-train TILES_DIR RUN_DIR --resume goes on from the latest weights"
+)
 FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
 BUNDLE, BEST = "tokenizer", "best"
 LOGS = {"losses.csv": BATCH_COLUMNS, "epochs.csv": EPOCH_COLUMNS}
@@ -24,10 +52,19 @@ def check_bundle(folder: Path) -> Findings:
     """A bundle: all that reading it checks, which is every byte."""
     try:
         bundle = read_bundle(folder)
+    except NewerError:
+        raise
     except (UserError, OSError) as error:
-        return Findings({}, [Fault(MANIFEST, "damaged", str(error), COPY)])
+        return Findings({}, [fault_of(_named(folder, error), error, COPY)])
     size = len(bundle.packed) + len(bundle.encoder)
     return Findings({"files": 3, "bytes": size}, [])
+
+
+def _named(folder: Path, error: Exception) -> str:
+    """The file of a bundle that an error speaks of first."""
+    places = {name: str(error).find(str(folder / name)) for name in (MANIFEST, WEIGHTS, ENCODER)}
+    told = {name: place for name, place in places.items() if place >= 0}
+    return min(told, key=lambda name: told[name]) if told else MANIFEST
 
 
 def mend_bundle(folder: Path, faults: list[Fault]) -> list[str]:
@@ -36,42 +73,56 @@ def mend_bundle(folder: Path, faults: list[Fault]) -> list[str]:
 
 
 def check_run(folder: Path) -> Findings:
-    """A run: train.json, logs, each file of its checkpoints, and its bundle."""
+    """A run: train.json, logs, each file of its checkpoints, and its bundle.
+
+    NewerError where a newer ulmo wrote one of them.
+    """
     faults = left_overs(folder, _temporaries(folder))
     try:
         read_run(folder)
+    except NewerError:
+        raise
     except (UserError, OSError) as error:
-        faults.append(Fault(RUN_MANIFEST, "damaged", str(error), TRAIN))
-    faults += _check_checkpoints(folder)
+        faults.append(_manifest_fault(folder, error))
+    faults += [*_check_checkpoints(folder), *_check_best(folder)]
     for name, columns in LOGS.items():
         faults += _check_log(folder, name, columns)
     counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
     if (folder / BUNDLE).is_dir():
         found = check_bundle(folder / BUNDLE)
         counts["bundles"] = 1
-        faults += [
-            fault._replace(path=f"{BUNDLE}/{fault.path}", remedy=RESUME) for fault in found.faults
-        ]
+        for fault in found.faults:
+            remedy = READ if fault.what == "unreadable" else RESUME
+            faults.append(fault._replace(path=f"{BUNDLE}/{fault.path}", remedy=remedy))
     else:
         detail = "the run has not ended, or its tokenizer was removed"
         faults.append(Fault(BUNDLE, "unfinished", detail, RESUME))
     return Findings(counts, faults)
 
 
+def _manifest_fault(folder: Path, error: Exception) -> Fault:
+    if os.path.lexists(folder / RUN_MANIFEST):
+        return fault_of(RUN_MANIFEST, error, TRAIN)
+    return Fault(RUN_MANIFEST, "missing", "nothing tells what the run was made with", TRAIN)
+
+
 def mend_run(folder: Path, faults: list[Fault]) -> list[str]:
-    """Go back to the checkpoint before one that is damaged, and remove what a kill left."""
+    """Go back to the checkpoint before one that is damaged, and remove what a kill left.
+
+    A checkpoint that cannot be read stays: it may be whole.
+    """
     done = []
     for fault in faults:
         if fault.what == "left_over":
             remove_any(folder / fault.path)
             done.append(f"removed {fault.path}")
     for place in _places(folder):
-        known, whole = _numbers(place), _whole(place)
-        if known == whole:
+        known, kept = _numbers(place), _kept(place)
+        if known == kept:
             continue
-        remove_others(place, whole)
+        remove_others(place, kept)
         where = place.relative_to(folder).as_posix()
-        left = f"went back to ckpt-{whole[-1]}" if whole else "none is whole, all removed"
+        left = f"went back to ckpt-{kept[-1]}" if kept else "none is whole, all removed"
         done.append(f"{where}: {left}")
     return done
 
@@ -82,40 +133,77 @@ def _places(folder: Path) -> tuple[Path, Path]:
 
 
 def _numbers(place: Path) -> list[int]:
-    """Of all checkpoints of which a file is there."""
-    matches = (OURS.fullmatch(path.name) for path in place.glob("*"))
+    """Of all checkpoints of which a file is there; OSError where that cannot be seen."""
+    paths = place.iterdir() if place.is_dir() else ()
+    matches = (OURS.fullmatch(path.name) for path in paths)
     return sorted({int(match[1]) for match in matches if match})
 
 
-def _whole(place: Path) -> list[int]:
-    return [number for number in numbers(place) if not damaged_files(place, number)]
+def _kept(place: Path) -> list[int]:
+    """Of those that are whole, and of those that cannot be read."""
+    return [number for number in _numbers(place) if _may_be_whole(place, number)]
+
+
+def _may_be_whole(place: Path, number: int) -> bool:
+    try:
+        return not damaged_files(place, number) and number in numbers(place)
+    except OSError:
+        return True
 
 
 def _check_checkpoints(folder: Path) -> Iterator[Fault]:
     """Every file of every checkpoint; a run that has begun has one."""
     for place in _places(folder):
         for number in _numbers(place):
-            for path in damaged_files(place, number):
-                what: What = "damaged" if path.exists() else "missing"
-                detail = f"checkpoint {number} is not as it was written"
-                yield Fault(below(path, folder), what, detail, FALL_BACK)
+            yield from _check_checkpoint(folder, place, number)
     if not numbers(folder / "checkpoints"):
         yield Fault("checkpoints", "missing", "there is no checkpoint to go back to", TRAIN)
 
 
-def _check_log(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Fault]:
-    """A log: whole rows of numbers, their steps rising. A kill may cut the last one."""
-    path = folder / name
-    if not path.is_file():
+def _check_best(folder: Path) -> Iterator[Fault]:
+    """Once an epoch was validated, the weights of the best one are there."""
+    log = folder / "epochs.csv"
+    if numbers(folder / "checkpoints" / BEST) or not log.is_file():
         return
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
+        validated = np.isfinite(read_log(log).get("val_reconstruction", [])).any()
+    except (OSError, ValueError, csv.Error):
+        return  # told already, of the log itself
+    if validated:
+        yield Fault(f"checkpoints/{BEST}", "missing", "the best epoch's weights are gone", GONE)
+
+
+def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]:
+    try:
+        damaged = damaged_files(place, number)
+    except OSError as error:
+        path = Path(error.filename or digests_path(place, number))
+        yield fault_of(below(path, folder), error, FALL_BACK)
+        return
+    for path in damaged:
+        what: What = "damaged" if path.exists() else "missing"
+        detail = f"checkpoint {number} is not as it was written"
+        yield Fault(below(path, folder), what, detail, FALL_BACK)
+
+
+def _check_log(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Fault]:
+    """A log: whole rows of numbers, their steps rising. A kill may cut the last one.
+
+    Only a run that has not gone on from its first checkpoint may be without.
+    """
+    path = folder / name
+    if not os.path.lexists(path):
+        if max(numbers(folder / "checkpoints"), default=0) > 1 or (folder / BUNDLE).is_dir():
+            yield Fault(name, "missing", "the run has written it, and it is gone", LOST)
+        return
+    try:
+        with open_plain(path, remedy=LOST) as file:
+            rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
             if tuple(next(rows, ())) != columns:
                 raise ValueError("its first line names other columns")
             _check_steps(rows, columns)
-    except (ValueError, csv.Error) as error:
-        yield Fault(name, "damaged", str(error), "its rows may be lost; the weights are not")
+    except (UserError, OSError, ValueError, csv.Error) as error:
+        yield fault_of(name, error, LOST)
 
 
 def _check_steps(rows: Iterator[list[str]], columns: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Verifying tiles: tables, shards and recordings must tell one story; mending them."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ulmo.config import UserError
-from ulmo.pipelines.faults import Fault, Findings, What, left_overs, remove_any
-from ulmo.pipelines.prep import prepare
-from ulmo.pipelines.prep_record import FINISHED
+from ulmo.config import NewerError, UserError
+from ulmo.pipelines.faults import Fault, Findings, What, fault_of, left_overs, remove_any
+from ulmo.pipelines.inputs import list_inputs
+from ulmo.pipelines.prep import RECORDS, plan_of, prepare
+from ulmo.pipelines.prep_mend import first_other, whole_table
 from ulmo.preprocessing.atomic import is_temporary
 from ulmo.preprocessing.store import (
+    AGAIN,
+    DELETE,
     SCHEMAS,
     SHARD,
     Manifest,
@@ -26,6 +30,7 @@ from ulmo.preprocessing.store import (
 )
 
 PREPARE = "ulmo verify DIR --repair --audio AUDIO_DIR prepares it again"
+GO_ON = "run the same ulmo-prep again, which goes on where it was"
 NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 
 Tables = dict[str, pa.Table]
@@ -39,33 +44,39 @@ class _Place(NamedTuple):
 
 
 def check_tiles(folder: Path) -> Findings:
-    """All that an output of ulmo-prep holds, each tile's checksum too."""
+    """All that an output of ulmo-prep holds, each tile's checksum too.
+
+    NewerError where a newer ulmo wrote it.
+    """
     faults = left_overs(folder, _temporaries(folder))
     try:
         manifest = read_manifest(folder)
-    except UserError as error:
-        return Findings({}, [*faults, Fault("prep.json", "damaged", str(error), NEW_FOLDER)])
+    except NewerError:
+        raise
+    except (UserError, OSError) as error:
+        return Findings({}, [*faults, fault_of("prep.json", error, NEW_FOLDER, AGAIN)])
     if manifest is None:
         detail = "there are tiles, and nothing that tells what they are"
         return Findings({}, [*faults, Fault("prep.json", "missing", detail, NEW_FOLDER)])
     if not manifest.complete:
-        again = "run the same ulmo-prep again, which goes on where it was"
         detail = "the job that makes these tiles has not ended"
-        return Findings({}, [Fault("prep.json", "unfinished", detail, again)])
+        return Findings({}, [Fault("prep.json", "unfinished", detail, GO_ON)])
     tables: Tables = {}
     for table in SCHEMAS:
         try:
             tables[table] = read_manifest_table(folder, manifest, table)
         except (UserError, OSError) as error:
-            faults.append(Fault(table, "damaged", str(error), PREPARE))
+            faults.append(_table_fault(folder, table, error))
     counts = {"recordings": manifest.recordings, "tiles": manifest.tiles}
-    if len(tables) < len(SCHEMAS):
-        return Findings(counts, faults)
-    tiles, recordings = (tables[name] for name in ("tiles.parquet", "recordings.parquet"))
+    tiles, recordings = (tables.get(name) for name in ("tiles.parquet", "recordings.parquet"))
+    if tiles is None:
+        return Findings(counts, [*faults, *_check_forms(folder, manifest)])
     shards = _places(tiles)
     faults += _orphans(folder, set(shards))
     for name, places in shards.items():
         faults += _check_shard(folder, manifest, name, places)
+    if recordings is None:
+        return Findings({**counts, "shards": len(shards)}, faults)
     faults += _check_counts(manifest, tiles, recordings)
     faults += _check_recordings(tiles, recordings)
     faults += _check_times(manifest, tiles)
@@ -73,7 +84,10 @@ def check_tiles(folder: Path) -> Findings:
 
 
 def mend_tiles(folder: Path, faults: list[Fault]) -> list[str]:
-    """Remove what is damaged or left over; the same ulmo-prep then prepares it again."""
+    """Remove shards that are damaged, and what is left over; ulmo-prep prepares them again.
+
+    A table stays until another is made; so does what cannot be read.
+    """
     done = []
     for name in dict.fromkeys(fault.path for fault in faults if _is_removable(fault)):
         remove_any(folder / name)
@@ -81,13 +95,34 @@ def mend_tiles(folder: Path, faults: list[Fault]) -> list[str]:
     return done
 
 
-def prepare_again(folder: Path, audio: Path, workers: int) -> list[str]:
-    """Prepare what is missing, with the settings of prep.json; without it nothing is done."""
-    try:
-        manifest = read_manifest(folder)
-    except UserError:
-        return []
-    if manifest is None:
+def check_audio(folder: Path, audio: Path) -> None:
+    """UserError unless a folder holds the very recordings that the tiles were made of.
+
+    Without prep.json nobody knows, and nothing is prepared either.
+    """
+    files = list_inputs(audio, folder)
+    manifest = _manifest(folder)
+    if manifest is None or plan_of(files) == manifest.plan:
+        return
+    more = len(files) - manifest.recordings
+    what = f"{more} more are there now" if more > 0 else "some are gone, or others now"
+    table = whole_table(folder, manifest, "recordings.parquet") if manifest.complete else None
+    if table is not None and (other := first_other(table, files)):
+        what = f"{other} is gone, or another now"
+    raise UserError(
+        f"{folder} was made of other recordings than those of {audio} ({what}): "
+        "name the folder that it was made of, as it was"
+    )
+
+
+def prepare_again(folder: Path, faults: list[Fault], audio: Path, workers: int) -> list[str]:
+    """Prepare what is missing, with the settings of prep.json; without it nothing is done.
+
+    Nor where something cannot be read, which may be what seems to be missing.
+    """
+    manifest = _manifest(folder)
+    wanted = any(fault.remedy in (PREPARE, GO_ON) for fault in faults)
+    if manifest is None or not wanted or any(fault.what == "unreadable" for fault in faults):
         return []
     summary = prepare(
         audio,
@@ -101,7 +136,34 @@ def prepare_again(folder: Path, audio: Path, workers: int) -> list[str]:
 
 
 def _is_removable(fault: Fault) -> bool:
-    return fault.path != "prep.json" and fault.what in ("damaged", "orphan", "left_over")
+    is_shard = fault.path.startswith("tiles/")
+    return fault.what in ("orphan", "left_over") or (
+        is_shard and fault.what in ("damaged", "disagrees")
+    )
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """prep.json; None where it is missing, damaged or unreadable, which is told already."""
+    try:
+        return read_manifest(folder)
+    except (UserError, OSError):
+        return None
+
+
+def _table_fault(folder: Path, name: str, error: Exception) -> Fault:
+    if os.path.lexists(folder / name):
+        return fault_of(name, error, PREPARE, AGAIN, DELETE)
+    return Fault(name, "missing", "prep.json speaks of it", PREPARE)
+
+
+def _check_forms(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    """Shards, of which no table tells the checksums: whether each is one."""
+    for path in sorted((folder / "tiles").glob("*.npy")):
+        if SHARD.fullmatch(path.name):
+            try:
+                open_shard(path, manifest.settings.tile_size)
+            except (UserError, OSError, ValueError) as error:
+                yield fault_of(f"tiles/{path.name}", error, PREPARE, DELETE)
 
 
 def _temporaries(folder: Path) -> list[Path]:
@@ -109,7 +171,7 @@ def _temporaries(folder: Path) -> list[Path]:
     inside = folder / "tiles"
     places = [*folder.iterdir(), *(inside.iterdir() if inside.is_dir() else [])]
     found = sorted(path for path in places if is_temporary(path))
-    return [*found, *(path for path in [folder / FINISHED] if path.exists())]
+    return [*found, *(path for name in RECORDS if (path := folder / name).exists())]
 
 
 def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
@@ -135,7 +197,7 @@ def _check_shard(
 ) -> Iterator[Fault]:
     path = f"tiles/{name}"
     if not SHARD.fullmatch(name or ""):
-        yield Fault("tiles.parquet", "damaged", f"{name!r} is no name of a shard", PREPARE)
+        yield Fault("tiles.parquet", "disagrees", f"{name!r} is no name of a shard", NEW_FOLDER)
         return
     if not (folder / path).exists():
         yield Fault(path, "missing", f"{len(places)} tiles should be in it", PREPARE)
@@ -143,13 +205,17 @@ def _check_shard(
     try:
         shard = open_shard(folder / path, manifest.settings.tile_size)
     except (UserError, OSError, ValueError) as error:
-        yield Fault(path, "damaged", str(error), PREPARE)
+        yield fault_of(path, error, PREPARE, DELETE)
         return
-    if sorted(place.row for place in places) != list(range(len(shard))):
-        rows = Counter(place.row for place in places)
+    rows = Counter(place.row for place in places)
+    if sorted(rows) != list(range(len(places))):
         what: What = "duplicate" if max(rows.values()) > 1 else "disagrees"
+        detail = f"its rows of {name} are not one for each tile"
+        yield Fault("tiles.parquet", what, detail, NEW_FOLDER)
+        return
+    if len(shard) != len(places):
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
-        yield Fault(path, what, detail, PREPARE)
+        yield Fault(path, "disagrees", detail, PREPARE)
         return
     wrong = [place.row for place in places if checksum(shard[place.row]) != place.crc32c]
     if wrong:
