@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 What = Literal[
-    "damaged", "missing", "orphan", "left_over", "gap", "duplicate", "disagrees", "unfinished"
+    "damaged",
+    "unreadable",
+    "missing",
+    "orphan",
+    "left_over",
+    "gap",
+    "duplicate",
+    "disagrees",
+    "unfinished",
 ]
 
 

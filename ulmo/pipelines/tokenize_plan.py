@@ -133,6 +133,11 @@ def _is_of(names: Container[str], name: str) -> bool:
     return name in names or _of_all(name) in names
 
 
+def is_channel_of(name: str, whole: str) -> bool:
+    """True of x.ch1.tokens.npy and x.tokens.npy."""
+    return name != whole and _of_all(name) == whole
+
+
 def _of_all(name: str) -> str:
     """x.tokens.npy of x.ch1.tokens.npy."""
     return OF_CHANNEL.sub("", name)
