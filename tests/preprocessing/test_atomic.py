@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -79,5 +80,9 @@ def test_what_a_living_process_writes_is_spared(tmp_path):
         assert not stale.exists()
         live.with_name(".x.0.tmp").touch()
         job.communicate(b"")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / f".z.{killed.pid}.tmp").touch()
     remove_temporaries(tmp_path, lambda name: True)
+    killed.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["x"]

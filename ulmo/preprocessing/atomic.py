@@ -84,6 +84,8 @@ def is_left(path: Path) -> bool:
         return False
     try:
         descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
+        return Path("/proc/self/fd").exists()
     except OSError:
         return False
     return not any(_is_open_as(descriptor, path) for descriptor in descriptors)
