@@ -142,7 +142,7 @@ CODED = {
         f"format {tag:#06x}": refused(wav(tag=tag), "unsupported_coding")
         for tag in (0, 0x40, 0x45, 0x50, 0x55, 0x161, 0x674F, 0xFFFF)
     },
-    "PCM of 64 bits": refused(wav(bits=64), "unsupported_coding"),
+    "PCM of 64 bits": refused(wav(bits=64), "unsupported_coding", LENGTH // 4, LENGTH // 4),
 }
 SAMPLES = {
     "NaN": Fault(spoilt({5: np.nan}), "repaired", "non_finite", flags=("nonfinite",)),

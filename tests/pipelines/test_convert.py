@@ -1,6 +1,7 @@
 """ulmo convert: files of tokens become a corpus, or labels."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.formats.streams import header_of, random_ids, save
+from tests.pipelines.recordings import contents
 from tests.sealed import seal_tokens
 from ulmo import cli, exits
 from ulmo.config import UserError
@@ -261,3 +263,43 @@ def test_each_file_is_taken_once(field):
 def test_labels_are_not_asked_of_a_corpus():
     with pytest.raises(UserError, match="choose runs to label"):
         convert([], None, "npy", options=Options(frozenset({1})), done=None)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_refused(field, tmp_path, monkeypatch):
+    look = os.scandir
+
+    def closed(path):
+        if os.fspath(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    results = convert([field], tmp_path / "x.csv", "csv", done=lambda _: None)
+    assert [result.source for result in results if result.refusal] == [field / "a"]
+    assert len(stored(tmp_path / "x.csv")) == 2
+    status = run(field, "--format", "csv", "--out", tmp_path / "x.csv").exit_code
+    assert status == exits.SOME_REFUSED
+    with pytest.raises(UserError, match="cannot be looked into"):
+        convert([field / "a"], tmp_path / "x.csv", "csv", done=lambda _: None)
+
+
+def test_parts_of_a_timeline_are_not_converted(field, tmp_path):
+    shutil.copytree(field / "a", field / ".t.tokens.npy.parts" / "0")
+    assert len(list_sources([field])) == 4
+
+
+def test_a_header_that_other_files_need_is_not_written_over(field, tmp_path):
+    before = contents(field)
+    with pytest.raises(UserError, match="is of other recordings"):
+        convert([field / "a"], field / "b.tokens.csv", "csv", done=lambda _: None)
+    other = tokenized(tmp_path / "b.tokens.npy", columns=7)
+    with pytest.raises(UserError, match="is of other recordings"):
+        convert([other], field, "raven", done=lambda _: None)
+    assert contents(field) == before
+
+
+def test_a_corpus_may_grow(field, tmp_path):
+    out = tmp_path / "x.csv"
+    convert([field / "a"], out, "csv", done=lambda _: None)
+    convert([field], out, "csv", done=lambda _: None)
+    assert len(stored(out)) == 4

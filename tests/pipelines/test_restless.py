@@ -1,6 +1,7 @@
 """Recordings that are written to while they are read."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
 from ulmo.config import UserError
+from ulmo.pipelines import tokenize_job
+from ulmo.pipelines import tokenize_report as report
+from ulmo.pipelines.inputs import input_file
 from ulmo.pipelines.prep import prepare
 from ulmo.preprocessing import audio
 from ulmo.preprocessing.audio import RefusedError, open_recording
@@ -162,3 +166,41 @@ def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
     (folder / "a.wav").unlink()
     with pytest.raises(UserError, match="made of other recordings"):
         prepare(folder, tmp_path / "out", TINY)
+
+
+def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer_of, tmp_path, monkeypatch):
+    """One that grows after the plan, and before it is read."""
+    planned = report.identify
+
+    def late(*args):
+        jobs = planned(*args)
+        (folder / "a.wav").write_bytes(wav(PCM + PCM))
+        return jobs
+
+    monkeypatch.setattr(report, "identify", late)
+    tokenize(tokenizer_of(), folder, out=tmp_path / "out")
+    row = by_path(tmp_path / "out")["a.wav"]
+    file = input_file(folder, Path("a.wav"))
+    assert (row["bytes"], row["ends_crc32c"]) == (file.size, file.ends)
+    assert row["frames"] == len(PCM)
+
+
+def test_a_name_that_leads_to_another_file_once_it_is_open(
+    folder, tokenizer_of, tmp_path, monkeypatch
+):
+    opened = tokenize_job.open_recording
+    left = [1]
+
+    @contextmanager
+    def late(path):
+        with opened(path) as recording:
+            if path.name == "a.wav" and left.pop() if left else False:
+                replace(path)
+            yield recording
+
+    monkeypatch.setattr(tokenize_job, "open_recording", late)
+    tokenize(tokenizer_of(), folder, out=tmp_path / "out")
+    row = by_path(tmp_path / "out")["a.wav"]
+    assert row["status"] == "ok"
+    assert row["bytes"] == (folder / "a.wav").stat().st_size
+    assert row["frames"] == len(OTHER) // 2

@@ -196,6 +196,14 @@ class TestRefusedRecordings:
         assert (timeline, results[0].verdict.reason) == (None, "empty_file")
         assert names(tmp_path) == [path.name]
 
+    def test_and_then_an_older_timeline_goes(self, tokenizer, field, tmp_path):
+        out = tmp_path / "out" / "t.tokens.npy"
+        join(tokenizer, field, out=out)
+        for path in field.rglob("*.wav"):
+            path.write_bytes(b"")
+        join(tokenizer, field, out=out)
+        assert names(out.parent) == []
+
     def test_one_that_breaks_off_is_followed_by_a_gap(self, tokenizer, field, tmp_path):
         path = field / "S_20230501_000010_000.wav"
         path.write_bytes(path.read_bytes()[: -2 * 3 * RATE])

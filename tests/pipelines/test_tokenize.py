@@ -8,6 +8,7 @@ import soundfile
 
 from tests.pipelines.recordings import NON_UTF8, by_path, contents, noise, rows_of, write
 from tests.pipelines.tokenizing import hidden, names, tokenize
+from tests.sealed import reseal
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
@@ -165,13 +166,30 @@ class TestBadRecordings:
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
         assert len(result.outputs) == 2
 
-    def test_a_refused_file_leaves_what_was_there(self, tokenizer, tmp_path):
-        path = record(tmp_path / "x.wav")
-        tokenize(tokenizer, path)
-        before = contents(tmp_path)
+    @pytest.mark.parametrize("folder", [None, "out"])
+    @pytest.mark.parametrize("channels", ["mix", "each"])
+    def test_a_recording_that_is_refused_now_keeps_no_old_tokens(
+        self, channels, folder, tokenizer, tmp_path
+    ):
+        path = record(tmp_path / "in" / "x.wav", channels=2)
+        other = record(tmp_path / "in" / "y.wav", channels=2)
+        out = folder and tmp_path / folder
+        tokenize(tokenizer, path, other, out=out, channels=channels)
+        there = out or path.parent
+        before = {name for name in contents(there) if name.startswith("y")}
         path.write_bytes(b"")
-        tokenize(tokenizer, path)
-        assert contents(tmp_path) == {**before, "x.wav": b""}
+        tokenize(tokenizer, path, other, out=out, channels=channels)
+        assert set(contents(there)) - {"x.wav", *REPORT} == before
+
+    def test_tokens_of_another_recording_stay_where_one_is_refused(self, tokenizer, tmp_path):
+        path = record(tmp_path / "x.wav")
+        tokenize(tokenizer, path, out=tmp_path / "x.tokens.npy")
+        header = tmp_path / "x.tokens.json"
+        reseal(header, recording="another.wav")
+        path.write_bytes(b"")
+        tokenize(tokenizer, path, out=tmp_path / "x.tokens.npy")
+        assert header.exists()
+        assert (tmp_path / "x.tokens.npy").exists()
 
     def test_one_that_fails_at_its_first_frame_is_refused(self, tokenizer, tmp_path):
         path = record(tmp_path / "x.flac")

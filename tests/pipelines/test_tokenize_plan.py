@@ -258,3 +258,17 @@ def test_what_a_kill_left_of_ours_is_removed_and_nothing_else(make, tmp_path):
     remove_leftovers(targets, "megatron")
     assert [path for path in ours if path.exists()] == []
     assert [path for path in others if not path.exists()] == []
+
+
+def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
+    path = tmp_path / "x" / "s.wav"
+    path.parent.mkdir()
+    path.touch()
+    again = tmp_path / "x" / ".." / "x" / "s.wav"
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    sources = [path, again, tmp_path / "link" / "s.wav", tmp_path / "x"]
+    assert [planned.source for planned in plan_outputs(sources, tmp_path / "out", "npy")] == [path]
+    assert [planned.source for planned in plan_parts(sources, tmp_path / "parts")] == [path]
+    other = tmp_path / "x" / "t.wav"
+    other.symlink_to(path)
+    assert len(plan_outputs([path, other], tmp_path / "out", "npy")) == 2

@@ -1,6 +1,10 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
-from ulmo.preprocessing.atomic import is_temporary, publish, sync_folder
+from ulmo.preprocessing.atomic import is_temporary, publish, remove_temporaries, sync_folder
 
 
 def write_and_raise(path, error):
@@ -57,3 +61,28 @@ def test_a_folder_is_needed(tmp_path):
         pass
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "none")
+
+
+def test_what_a_living_process_writes_is_spared(tmp_path):
+    """Another job beside this one, and what a killed one left whose number was given anew."""
+    code = (
+        "import sys; from pathlib import Path; from ulmo.preprocessing.atomic import publish\n"
+        "with publish(Path(sys.argv[1])): print('open', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "x")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        job.stdout.readline()
+        live = tmp_path / f".x.{job.pid}.tmp"
+        stale = tmp_path / f".y.{job.pid}.tmp"
+        stale.touch()
+        remove_temporaries(tmp_path, lambda name: True)
+        assert live.exists()
+        assert not stale.exists()
+        live.with_name(".x.0.tmp").touch()
+        job.communicate(b"")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / f".z.{killed.pid}.tmp").touch()
+    remove_temporaries(tmp_path, lambda name: True)
+    killed.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import TokensHeader, check_hash, header_path, read_headers, read_stored
+from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.pipelines.folders import make_folder
 from ulmo.pipelines.lock import LOCK, lock_path, locked
+from ulmo.pipelines.token_outputs import is_parts
 from ulmo.pipelines.tokenize_plan import remove_leftovers
 from ulmo.tokens import read_npy_blocks
 
@@ -84,7 +85,7 @@ def _to_corpus(
 ) -> Iterator[tuple[Path, TokensHeader, Path]]:
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
-    _refuse_others(outputs, sources[0].header)
+    _refuse_others(outputs, [source.header for source in sources])
     make_folder(out.parent)
     with locked(lock_path(out), out):
         with publish_tokens(out, file_format, options, corpus=True) as writer:
@@ -99,7 +100,7 @@ def _to_folder(
 ) -> Iterator[tuple[Path, TokensHeader, Path]]:
     plan = _plan(folder, sources, file_format)
     for source, target in plan:
-        _refuse_others(output_paths(target, file_format), source.header)
+        _refuse_others(output_paths(target, file_format), [source.header])
     make_folder(folder)
     with locked(folder / LOCK, folder):
         for source, target in plan:
@@ -115,7 +116,7 @@ def list_sources(paths: Iterable[Path]) -> list[Source]:
     found: dict[Path, Source] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(path.rglob(f"*{SUFFIX}"), key=lambda each: os.fsencode(each.as_posix()))
+            inside = _inside(path)
             if not inside:
                 raise UserError(f"{path} holds no *{SUFFIX}: make them with ulmo-tokenize")
             for each in inside:
@@ -127,8 +128,25 @@ def list_sources(paths: Iterable[Path]) -> list[Source]:
     return list(found.values())
 
 
+def _inside(folder: Path) -> list[Path]:
+    """Files of tokens below a folder, and folders that cannot be looked into: they are refused."""
+    closed: list[OSError] = []
+    found = []
+    for root, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = [name for name in folders if not is_parts(name)]
+        found += [Path(root) / name for name in names if name.endswith(SUFFIX)]
+    for error in closed:
+        place = Path(os.fsdecode(error.filename))
+        if place == folder:
+            raise UserError(f"{folder} cannot be looked into: {error.strerror}")
+        found.append(place)
+    return sorted(found, key=lambda each: os.fsencode(each.as_posix()))
+
+
 def _checked_header(path: Path) -> TokensHeader:
     """The header beside a file of tokens, which holds what it says."""
+    if path.is_dir():
+        raise UserError("the folder cannot be looked into")
     stored = read_stored(header_path(path))
     header = stored.headers[0]
     if len(stored.headers) > 1:
@@ -176,15 +194,27 @@ def _refuse_overwriting(outputs: Outputs, sources: Sequence[Checked]) -> None:
                 raise UserError(f"--out would overwrite {path}: choose another name")
 
 
-def _refuse_others(outputs: Outputs, header: TokensHeader) -> None:
-    """What a newer ulmo wrote, and the tokens of another tokenizer, are not written over."""
+def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
+    """What a newer ulmo wrote, and the tokens of another tokenizer, are not written over.
+
+    Nor is a header that files of other formats need, unless it is of the same recordings.
+    """
     if not outputs.header.exists():
         return
-    there = read_headers(outputs.header)[0]
+    header = headers[0]
+    stored = read_stored(outputs.header)
+    there = stored.headers[0]
     if there.grid != header.grid:
         raise UserError(
             f"{outputs.files[0]} has tokens of another tokenizer ({there.fingerprint[:8]} there, "
             f"{header.fingerprint[:8]} here): choose another --out, or delete it"
+        )
+    endings = {path.name.removeprefix(outputs.header.stem) for path in outputs.files}
+    others = sorted(stored.hashes.keys() - endings)
+    if others and stored.headers != tuple(headers):
+        raise UserError(
+            f"{outputs.header} is of other recordings, and of {outputs.header.stem}{others[0]} "
+            "beside it: choose another --out"
         )
 
 

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle import read_bundle
-from ulmo.config import ClockSettings, JobError
-from ulmo.formats.header import TokensHeader
+from ulmo.config import ClockSettings, JobError, UserError
+from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options
-from ulmo.pipelines.inputs import portable
-from ulmo.pipelines.tokenize_plan import Planned, stream_paths
+from ulmo.pipelines.inputs import InputFile, input_file, portable
+from ulmo.pipelines.tokenize_plan import Planned, is_channel_of, stream_paths
 from ulmo.pipelines.way import Way
+from ulmo.preprocessing.atomic import remove
 from ulmo.preprocessing.audio import (
     Recording,
     RefusedError,
@@ -79,6 +80,10 @@ class Tokenized(NamedTuple):
     start: Start | None = None
     reused: bool = False
     """True where it was tokenized already."""
+    size: int | None = None
+    """Bytes of the file that was read; None where it was refused."""
+    ends: int | None = None
+    """CRC-32C of its first and last bytes: see InputFile."""
 
 
 def tokenize_with(maker: Maker, how: How, planned: Planned) -> Tokenized:
@@ -118,6 +123,7 @@ def _tokenize_once(tokenizer: Tokenizer, how: How, planned: Planned, way: Way) -
     unknown = 0
     try:
         with open_recording(planned.source) as recording:
+            read = _input_file(planned.source, recording)
             chosen = channel_list(how.channels, recording.channels)
             way.follow(recording, len(chosen) * (1 + tokenizer.hears_twice))
             for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
@@ -127,6 +133,7 @@ def _tokenize_once(tokenizer: Tokenizer, how: How, planned: Planned, way: Way) -
                 outputs.append(path)
     except RefusedError as refusal:
         _remove(outputs, how.file_format)
+        _remove(_earlier(planned, how.file_format), how.file_format)
         bands = tokenizer.manifest.model.bands
         verdict = Verdict("refused", refusal.reason)
         return Tokenized(
@@ -152,7 +159,17 @@ def _tokenize_once(tokenizer: Tokenizer, how: How, planned: Planned, way: Way) -
         samples=ended.samples,
         unknown=unknown,
         start=start,
+        size=read.size,
+        ends=read.ends,
     )
+
+
+def _input_file(source: Path, recording: Recording) -> InputFile:
+    """The file that is being read; RefusedError, `changed`, where its name leads to another."""
+    file = input_file(source.parent, Path(source.name))
+    if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
+        raise RefusedError("changed", "the file was changed while it was read: try again later")
+    return file
 
 
 class _Ended(NamedTuple):
@@ -187,11 +204,32 @@ def _write(
 
 
 def _remove(outputs: list[Path], file_format: str) -> None:
-    """Of a recording that failed at a later channel, nothing stays."""
+    """Of a recording that is refused nothing stays; headers go first."""
     for output in outputs:
         paths = output_paths(output, file_format)
         for path in (paths.header, *paths.files):
-            path.unlink(missing_ok=True)
+            remove(path)
+
+
+def _earlier(planned: Planned, file_format: str) -> list[Path]:
+    """Outputs that an earlier job made of a recording, by their headers."""
+    target = planned.target
+    if not target.parent.is_dir():
+        return []
+    found = [
+        path
+        for path in target.parent.iterdir()
+        if path == target or is_channel_of(path.name, target.name)
+    ]
+    return [path for path in found if _is_of(path, planned, file_format)]
+
+
+def _is_of(output: Path, planned: Planned, file_format: str) -> bool:
+    try:
+        header = read_header(output_paths(output, file_format).header)
+    except (UserError, OSError):
+        return False
+    return header.recording == portable(planned.name)
 
 
 def _header(

@@ -23,7 +23,7 @@ from ulmo.pipelines.tokenize_rows import (
     read_table,
     remove_table,
 )
-from ulmo.preprocessing.atomic import TEMPORARY, remove_temporaries
+from ulmo.preprocessing.atomic import TEMPORARY, is_left, remove, remove_temporaries
 
 MAY_PASS = frozenset({"unreadable", "changed"})
 """Reasons for which a recording may be refused today, and read tomorrow as it is."""
@@ -83,10 +83,12 @@ class Joined:
             return Report(folder, self._maker, alone, self._jobs)
 
     def write(self, results: Sequence[Tokenized], rows: Sequence[Row]) -> Timeline | None:
-        """Join the parts, and write the table; None where all were refused."""
+        """Join the parts, and write the table; None where all were refused: an older one goes."""
         good = [result for result in results if result.outputs]
         remove_table(self.table)
         if not good:
+            for path in (self._outputs.header, *self._outputs.files):
+                remove(path)
             return None
         timeline = write_timeline(good, self._out, self._how.file_format, self._how.options)
         told_rows = (
@@ -106,7 +108,8 @@ class Joined:
         return name in {path.name for path in ours}
 
     def _leftovers(self) -> bool:
-        temporaries = (TEMPORARY.fullmatch(path.name) for path in self._out.parent.iterdir())
+        left = (path for path in self._out.parent.iterdir() if is_left(path))
+        temporaries = (TEMPORARY.fullmatch(path.name) for path in left)
         hidden = (parts_folder(self._out), lock_path(self._out))
         return any(match and self._is_ours(match["name"]) for match in temporaries) or any(
             path.exists() for path in hidden

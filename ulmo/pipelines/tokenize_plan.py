@@ -78,7 +78,7 @@ def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         for planned in plan_outputs([source], folder / str(number), "npy"):
-            plan.setdefault(planned.source, planned)
+            plan.setdefault(_place(planned.source), planned)
     return list(plan.values())
 
 
@@ -133,6 +133,11 @@ def _is_of(names: Container[str], name: str) -> bool:
     return name in names or _of_all(name) in names
 
 
+def is_channel_of(name: str, whole: str) -> bool:
+    """True of x.ch1.tokens.npy and x.tokens.npy."""
+    return name != whole and _of_all(name) == whole
+
+
 def _of_all(name: str) -> str:
     """x.tokens.npy of x.ch1.tokens.npy."""
     return OF_CHANNEL.sub("", name)
@@ -146,6 +151,11 @@ def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
         for path, whole in zip(targets, wholes, strict=True)
         if whole != path and whole in set(targets)
     ]
+
+
+def _place(source: Path) -> Path:
+    """One path for one name in one folder, however it was given; a link is a name of its own."""
+    return source.parent.resolve() / source.name
 
 
 class _Found(NamedTuple):
@@ -164,9 +174,10 @@ def _find(sources: Sequence[Path], out: Path | None) -> list[_Found]:
             if not inside:
                 raise UserError(f"no recordings below {source} (.wav, .flac, .ogg and others)")
             for path in inside:
-                found.setdefault(source / path, _Found(source / path, path, path.parent))
+                each = _Found(source / path, path, path.parent)
+                found.setdefault(_place(each.source), each)
         elif source.is_file():
-            found.setdefault(source, _Found(source, source, Path()))
+            found.setdefault(_place(source), _Found(source, source, Path()))
         else:
             raise UserError(f"{source} is neither a file nor a folder")
     return list(found.values())

@@ -140,19 +140,20 @@ class Report:
             return None
         several = self._how.channels == "each"
         outputs = stream_paths(job.planned.target, range(row.channels) if several else [None])
-        if not all(map(self._is_there, outputs)):
+        if not all(self._is_there(output, row) for output in outputs):
             return None
         return told(job.planned.source, outputs, row)
 
-    def _is_there(self, output: Path) -> bool:
+    def _is_there(self, output: Path, row: Row) -> bool:
+        """True where an output's files are there, and its header is of the row's recording."""
         paths = output_paths(output, self._how.file_format)
         try:
             header = read_header(paths.header)
         except (UserError, OSError):
             return False
-        made_by = (header.fingerprint, header.unk_quantile)
-        expected = (self._made.tokenizer, self._made.unk_quantile)
-        return made_by == expected and all(path.is_file() for path in paths.files)
+        found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
+        expected = (self._made.tokenizer, self._made.unk_quantile, row.path, row.columns)
+        return found == expected and all(path.is_file() for path in paths.files)
 
 
 def told(source: Path, outputs: list[Path], row: Row) -> Tokenized:
@@ -178,14 +179,16 @@ def told(source: Path, outputs: list[Path], row: Row) -> Tokenized:
         unknown=row.unknown,
         start=start,
         reused=True,
+        size=row.bytes,
+        ends=row.ends_crc32c,
     )
 
 
 def _row(job: Job, result: Tokenized, folder: Path) -> Row:
     return Row(
         path=portable(job.planned.name),
-        bytes=job.size,
-        ends_crc32c=job.ends,
+        bytes=job.size if result.size is None else result.size,
+        ends_crc32c=job.ends if result.ends is None else result.ends,
         status=result.verdict.status,
         reason=result.verdict.reason,
         detail=result.detail,

@@ -143,9 +143,16 @@ def read_table(path: Path, output: Path, made: Made) -> dict[str, Row]:
 
 def checked_rows(path: Path) -> list[Row]:
     """Rows of a table; UserError unless it is the one that its digest speaks of."""
+    if not digest_path(path).exists():
+        raise UserError(f"{digest_path(path).name} is missing, which tells whether it is whole")
     digest = read_json(digest_path(path), Digest, newest=1, remedy=AGAIN, sealed=True)
     if file_hash(path) != digest.table:
         raise UserError(f"{path} is not the file that its digest speaks of: {AGAIN}")
+    return read_rows(path)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of a table, whatever its digest says; UserError where it cannot be read."""
     try:
         table = read_guarded(path, SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -153,6 +160,70 @@ def checked_rows(path: Path) -> list[Row]:
     place = SCHEMA.get_field_index("start_utc")
     table = table.set_column(place, "start_utc", table["start_utc"].cast(pa.int64()))
     return [Row.read(values) for values in table.to_pylist()]
+
+
+def restore_digest(path: Path) -> bool:
+    """Write the digest of a table again where it was lost and the table can be read.
+
+    False where there is a digest of another table, or where the table cannot be read.
+    """
+    there = digest_path(path)
+    try:
+        read_json(there, Digest, newest=1, remedy=AGAIN, sealed=True)
+    except NewerError:
+        raise
+    except (UserError, FileNotFoundError):
+        pass
+    else:
+        return False
+    try:
+        read_rows(path)
+    except (UserError, OSError):
+        return False
+    write_sealed(there, Digest(table=file_hash(path) or ""))
+    return True
+
+
+def is_table(path: Path) -> bool:
+    """True of recordings.parquet, and of x.tokens.npy.recordings.parquet beside a timeline."""
+    return path.name == REPORT or path.name.endswith(f".{REPORT}")
+
+
+def is_our_table(path: Path) -> bool:
+    """True of a table with our settings among its metadata, or with a digest of ours beside it.
+
+    Of one that cannot be read too: nothing tells whose it is. NewerError where a newer ulmo wrote
+    it.
+    """
+    if not path.is_file():
+        return True
+    try:
+        with pq.ParquetFile(path) as file:
+            content = (file.schema_arrow.metadata or {}).get(MADE_WITH)
+    except (OSError, ValueError, pa.ArrowException):
+        return True
+    if content is None:
+        return is_digest(digest_path(path))
+    try:
+        parse_json(content, path, Made, newest=1, remedy=AGAIN)
+    except NewerError:
+        raise
+    except UserError:
+        pass
+    return True
+
+
+def is_digest(path: Path) -> bool:
+    """True of recordings.json as we write it; NewerError where a newer ulmo did."""
+    if not is_table(path.with_suffix(".parquet")) or path.suffix != ".json":
+        return False
+    try:
+        read_json(path, Digest, newest=1, remedy=AGAIN, sealed=True)
+    except NewerError:
+        raise
+    except (UserError, OSError):
+        return False
+    return True
 
 
 def publish_table(path: Path, rows: Iterable[Row], made: Made) -> None:

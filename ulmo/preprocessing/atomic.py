@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp", re.DOTALL)
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -39,10 +39,10 @@ def publish_together(
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
-        if before_moves is not None:
-            before_moves()
-        for temporary, path in zip(temporaries, paths, strict=True):
-            temporary.replace(path)
+            if before_moves is not None:
+                before_moves()
+            for temporary, path in zip(temporaries, paths, strict=True):
+                temporary.replace(path)
     for folder in {path.parent for path in paths}:
         sync_folder(folder)
 
@@ -63,8 +63,39 @@ def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
     """Remove what a killed `publish` left in a folder, of the files whose names are ours."""
     for path in folder.iterdir():
         match = TEMPORARY.fullmatch(path.name)
-        if match and is_ours(match["name"]):
+        if match and is_ours(match["name"]) and is_left(path):
             path.unlink(missing_ok=True)
+
+
+def is_left(path: Path) -> bool:
+    """False of a temporary file that a process of this machine is still writing.
+
+    It is open until it is moved. Where that cannot be told, a process that lives is believed.
+    """
+    match = TEMPORARY.fullmatch(path.name)
+    pid = int(match["pid"]) if match else 0
+    if not 0 < pid < 1 << 31:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
+        return Path("/proc/self/fd").exists()
+    except OSError:
+        return False
+    return not any(_is_open_as(descriptor, path) for descriptor in descriptors)
+
+
+def _is_open_as(descriptor: Path, path: Path) -> bool:
+    try:
+        return descriptor.samefile(path)
+    except OSError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -41,6 +41,8 @@ FIXED: dict[tuple[int, int], str] = {
     (MULAW, 1): "ULAW",
 }
 """soundfile's names for samples of a fixed width."""
+WIDTHS = frozenset(tag for tag, _ in FIXED)
+"""Codings of a fixed width, be it one that is read or not."""
 
 
 class WavLayout(NamedTuple):
@@ -116,7 +118,9 @@ class WavLayout(NamedTuple):
         return FIXED.get((self.format_tag, self.sample_bytes))
 
     def frames_in(self, size: int) -> int:
-        """Frames in so many bytes of data."""
+        """Frames in so many bytes of data; 0 where the header does not tell how large one is."""
+        if self.format_tag in WIDTHS:
+            return size // self.frame_bytes if self.bits else 0
         if self.subtype is None:
             return size // max(self.block_align, 1) * self.block_samples
         return size // self.frame_bytes

@@ -9,7 +9,7 @@ from ulmo.preprocessing.files import Signature
 from ulmo.preprocessing.kinds import WAV_CODINGS
 from ulmo.preprocessing.plan import Bare, Facts, Plan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
-from ulmo.preprocessing.riff import WavLayout, layout_of
+from ulmo.preprocessing.riff import WIDTHS, WavLayout, layout_of
 
 NUL_TAIL = 512
 """Bytes of NULs, a sector of a disk, from which on they are a place that was never written to."""
@@ -32,7 +32,7 @@ def plan_wav(file: BinaryIO, signature: Signature) -> Plan:
     check_shape(layout.sample_rate, layout.channels, **facts)
     plan = Plan(signature, "wav", None, declared)
     if layout.subtype is None:
-        return _plan_blocks(layout, plan, wrong=wrong)
+        return _plan_blocks(layout, plan, facts, wrong=wrong)
     frames = layout.frames_in(held)
     if wrong and not layout.wrapped_bytes:
         frames = layout.frames_in(_without_nuls(file, layout.data_offset, held))
@@ -59,11 +59,11 @@ def plan_wav(file: BinaryIO, signature: Signature) -> Plan:
     return plan if _agrees(file, layout, frames) else _mended(plan, bare)
 
 
-def _plan_blocks(layout: WavLayout, plan: Plan, *, wrong: bool) -> Plan:
+def _plan_blocks(layout: WavLayout, plan: Plan, facts: Facts, *, wrong: bool) -> Plan:
     """Of samples that are coded in blocks, which only libsndfile can tell the number of."""
-    if layout.format_tag in (1, 3, 6, 7):
+    if layout.format_tag in WIDTHS:
         detail = f"samples of {layout.bits} bits in format {layout.format_tag} are not read"
-        raise RefusedError("unsupported_coding", detail)
+        raise RefusedError("unsupported_coding", detail, **facts)
     if wrong:
         detail = "the sizes in the header are wrong, and coded samples cannot be read without them"
         raise RefusedError("lost_sizes", detail, declared=plan.declared)
