@@ -224,7 +224,7 @@ def test_the_to_do_of_a_flipped_byte_helps(tokens, tokenizer_of):
     before = contents(tokens)
     flip(tokens / "a.tokens.npy")
     (fault,) = verify(tokens).faults
-    assert "ulmo verify DIR --repair" in fault.remedy
+    assert f"ulmo verify {tokens} --repair" in fault.remedy
     assert repair(tokens)[0] == 3
     tokenize(tokenizer_of(), tokens.parent / "audio", out=tokens)
     assert contents(tokens) == before
