@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ulmo.config import printable
+
 if TYPE_CHECKING:
     from ulmo.pipelines.faults import Fault
     from ulmo.pipelines.verify import Verified
@@ -14,17 +16,17 @@ WORDS = {"left_over": "left over"}
 def verified_lines(found: "Verified") -> str:
     """What was checked, what was done, what is wrong, and what to do about it."""
     counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
-    lines = [f"{_plain(str(found.place))}: {found.kind}{': ' if counts else ''}{counts}"]
-    lines += [f"  repaired    {_plain(done)}" for done in found.mended]
+    lines = [f"{printable(str(found.place))}: {found.kind}{': ' if counts else ''}{counts}"]
+    lines += [f"  repaired    {printable(done)}" for done in found.mended]
     for fault in found.faults[:SHOWN_FAULTS]:
         word = WORDS.get(fault.what, fault.what)
-        lines.append(f"  {word:<11} {_plain(fault.path)}: {_plain(fault.detail)}")
+        lines.append(f"  {word:<11} {printable(fault.path)}: {printable(fault.detail)}")
     if hidden := found.faults[SHOWN_FAULTS:]:
         kinds = Counter(WORDS.get(fault.what, fault.what) for fault in hidden)
         rest = ", ".join(f"{count} {name}" for name, count in kinds.items())
         lines.append(f"  and {len(hidden)} more: {rest}; all of them with --json")
     for remedy in dict.fromkeys(fault.remedy for fault in found.faults):
-        lines.append(f"  to do       {_plain(remedy)}")
+        lines.append(f"  to do       {printable(remedy)}")
     if not found.faults:
         lines.append("  all is well")
     return "\n".join(lines)
@@ -44,8 +46,3 @@ def verified_json(found: "Verified") -> dict[str, Any]:
 
 def _table(fault: "Fault") -> dict[str, str]:
     return dict(fault._asdict())
-
-
-def _plain(text: str) -> str:
-    """In one line, and without what a terminal would obey."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
