@@ -1,167 +1,41 @@
 """Bundles, tokens, tiles, runs, settings and labels that mean harm: one table of all."""
 
-import io
 import json
-import os
 import pickle
 import shutil
-import zipfile
 from hashlib import sha256
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.bundles import ENCODER, MANIFEST, WEIGHTS, replace, rewrite
+from tests.bundles import ENCODER, MANIFEST, WEIGHTS, rewrite
+from tests.hostile_parts import (
+    DEEP,
+    DEEP_TABLES,
+    GIB,
+    SHARD,
+    Attack,
+    Bomb,
+    beside,
+    bundle_file,
+    fifo,
+    large,
+    link,
+    manifest,
+    npy,
+    object_array,
+    other_metadata,
+    padded,
+    setting,
+    sparse,
+    with_weight,
+    zip_bomb,
+)
 from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
-from ulmo.bundle import build_bundle, write_bundle
-from ulmo.card import Card
-from ulmo.config import ModelSettings, PrepSettings, fingerprint, seal
+from ulmo.config import fingerprint, seal
 from ulmo.pipelines.tokenize_rows import SCHEMA
 from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
-from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import weight_shapes
-
-GIB = 1 << 30
-DEEP = b"[" * 60_000
-DEEP_TABLES = b'{"a":' * 10_000
-SHARD = "tiles/000000-0000.npy"
-
-
-class Attack(NamedTuple):
-    """One file that means harm."""
-
-    kind: str
-    """A key of READERS in hostile_child.py."""
-    make: object
-    """Given a good output of this kind, and a bait outside of it, spoils the output."""
-
-
-class Bomb:
-    """What a pickle would do."""
-
-    def __reduce__(self):
-        return os.system, ("touch /tmp/ulmo-was-here",)
-
-
-def sparse(path, size):
-    path.unlink(missing_ok=True)
-    with path.open("wb") as file:
-        file.truncate(size)
-
-
-def fifo(path):
-    path.unlink()
-    os.mkfifo(path)
-
-
-def link(path, target):
-    path.unlink()
-    path.symlink_to(target)
-
-
-def object_array():
-    file = io.BytesIO()
-    np.save(file, np.array([Bomb()], object), allow_pickle=True)
-    return file.getvalue()
-
-
-def npy(header):
-    """A .npy file with a header of one's own."""
-    text = header.encode() + b" " * (118 - len(header)) + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
-
-
-def zip_bomb():
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x.npy", bytes(64 << 20))
-    return file.getvalue()
-
-
-def padded(content, size):
-    return content[:size] + bytes(max(0, size - len(content)))
-
-
-# Bundles
-
-
-def manifest(content):
-    return lambda folder, bait: (folder / MANIFEST).write_bytes(content)
-
-
-def setting(path, value):
-    """A manifest with another value, sealed."""
-
-    def change(values):
-        *tables, key = path.split("/")
-        for table in tables:
-            values = values[table]
-        values[key] = value
-
-    return lambda folder, bait: rewrite(folder, change)
-
-
-def bundle_file(name, change):
-    """A file of a bundle, other bytes of the same length, its hash in the manifest."""
-
-    def make(folder, bait):
-        content = (folder / name).read_bytes()
-        replace(folder, name, change(content))
-
-    return make
-
-
-def with_weight(name, value, every=1):
-    """Weights of which one tensor is made of a value."""
-
-    def change(content):
-        size = int.from_bytes(content[:8], "little")
-        first, last = json.loads(content[8 : 8 + size])[name]["data_offsets"]
-        values = np.frombuffer(content, "<f4", (last - first) // 4, 8 + size + first).copy()
-        values[::every] = value
-        return content[: 8 + size + first] + values.tobytes() + content[8 + size + last :]
-
-    return bundle_file(WEIGHTS, change)
-
-
-def other_metadata(content):
-    size = int.from_bytes(content[:8], "little")
-    text = content[8 : 8 + size].replace(b'"dtype":"F32"', b'"dtype":"I32"', 1)
-    return content[:8] + text + content[8 + size :]
-
-
-def beside(name, content=b""):
-    return lambda folder, bait: (folder / name).write_bytes(content)
-
-
-def large(name, place, width=800):
-    """A large model of zeros, all hashes fitting, but for four bytes of a file: NaN."""
-
-    def make(folder, bait):
-        prep = PrepSettings(tile_size=32, normalization="tile")
-        plan = {"frequency_stride": 4, "time_stride": 4, "encoder_layers": 3, "decoder_layers": 3}
-        model = ModelSettings(tile_size=32, width=width, **plan)
-        weights = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
-        thresholds = np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32)
-        built = build_bundle(
-            prep=prep,
-            normalization=None,
-            model=model,
-            weights=weights,
-            thresholds=thresholds,
-            card=Card(),
-        )
-        write_bundle(folder, built)
-        with (folder / name).open("r+b") as file:
-            file.seek(place)
-            file.write(b"\0\0\xc0\x7f")
-        digest = sha256((folder / name).read_bytes()).hexdigest()
-        rewrite(folder, lambda values: values["hashes"].update({name: digest}))
-
-    return make
-
 
 BUNDLES = {
     "a large model that is NaN": large(WEIGHTS, 9_000_000),
