@@ -1,6 +1,9 @@
-"""Objectives: what the encoder is shown, and the decoder is to give back; one file each."""
+"""Objectives: what the encoder learns from; one file each."""
 
-from ulmo.models.objectives.denoising import Denoising
-from ulmo.models.objectives.reconstruction import Reconstruction
+from ulmo.models.objectives.denoise import Denoise
+from ulmo.models.objectives.reconstruct import Reconstruct
 
-OBJECTIVES = {"reconstruction": Reconstruction, "denoising": Denoising}
+OBJECTIVES = {
+    "reconstruct": Reconstruct,
+    "denoise": Denoise,
+}
