@@ -70,6 +70,11 @@ class Encoded:
         """(B, columns, bands, EMB) of the tiles as they are."""
         return self.model.encode(self.batch.tiles, self.batch.valid_frames)
 
+    @property
+    def has_latents(self) -> bool:
+        """Whether they were asked for."""
+        return "latents" in self.__dict__
+
     @cached_property
     def weights(self) -> Any:
         """(B, columns, bands): `token_weights`, by the share of a token that is no padding."""
