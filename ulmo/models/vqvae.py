@@ -92,11 +92,14 @@ class VQVAE(keras.Model):
         latents = self.encode(x, valid_frames)
         return self._rest(x, latents, valid_frames, token_weights, training)
 
-    def encode(self, x: Any, valid_frames: Any = None) -> Any:
-        """Latents (B, columns, bands, EMB) of tiles; `valid_frames` as in `call`."""
+    def encode(self, x: Any, valid_frames: Any = None, encoder: Any = None) -> Any:
+        """Latents (B, columns, bands, EMB) of tiles; `valid_frames` as in `call`.
+
+        `encoder`: another than the model's own, of the same kind.
+        """
         if valid_frames is not None:
             x = ops.where(_valid_cells(valid_frames, ops.shape(x)[2]), x, 0)
-        return self.encoder(x)
+        return (encoder or self.encoder)(x)
 
     def _rest(
         self, x: Any, latents: Any, valid_frames: Any, token_weights: Any, training: bool
