@@ -1,9 +1,15 @@
 """Objectives: what the encoder learns from; one file each."""
 
 from ulmo.models.objectives.denoise import Denoise
+from ulmo.models.objectives.infill import Infill
+from ulmo.models.objectives.next_frame import NextFrame
 from ulmo.models.objectives.reconstruct import Reconstruct
+from ulmo.models.objectives.wav2vec2 import Wav2Vec2
 
 OBJECTIVES = {
     "reconstruct": Reconstruct,
     "denoise": Denoise,
+    "next_frame": NextFrame,
+    "infill": Infill,
+    "wav2vec2": Wav2Vec2,
 }
