@@ -119,10 +119,20 @@ def logs(tmp_path):
         batches, epochs = (tmp_path / name for name in ("losses.csv", "epochs.csv"))
         log = CsvLog(batches, batch_columns(["reconstruct"]), last=0)
         for step in range(1, 9):
-            log.write({"step": step, "epoch": 0, **dict.fromkeys(batch_columns(["reconstruct"])[2:], 1 / step)})
+            log.write(
+                {
+                    "step": step,
+                    "epoch": 0,
+                    **dict.fromkeys(batch_columns(["reconstruct"])[2:], 1 / step),
+                }
+            )
         log.close()
         log = CsvLog(epochs, epoch_columns(["reconstruct"]), last=0)
-        names = [name for name in epoch_columns(["reconstruct"])[2:] if validation or name.startswith("train")]
+        names = [
+            name
+            for name in epoch_columns(["reconstruct"])[2:]
+            if validation or name.startswith("train")
+        ]
         for epoch in range(2):
             log.write({"epoch": epoch, "step": 4 * epoch + 4, **dict.fromkeys(names, 0.5)})
         log.close()

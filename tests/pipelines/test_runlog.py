@@ -60,7 +60,11 @@ def run_dir(tmp_path_factory):
 
 
 def test_every_batch_and_epoch_is_a_row(run_dir):
-    assert (run_dir / "losses.csv").read_text().startswith(",".join(batch_columns(OBJECTIVES)) + "\n1,0,")
+    assert (
+        (run_dir / "losses.csv")
+        .read_text()
+        .startswith(",".join(batch_columns(OBJECTIVES)) + "\n1,0,")
+    )
     assert rows(run_dir / "losses.csv") == [batch_row(step) for step in (1, 2, 3, 4)]
     assert rows(run_dir / "epochs.csv") == [epoch_row(0), epoch_row(1)]
 
