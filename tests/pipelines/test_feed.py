@@ -100,7 +100,7 @@ def test_the_pace_follows_from_hop_and_rate(viewed):
 
 
 def test_tiles_without_views_are_refused(tiny_tiles):
-    with pytest.raises(UserError, match="has no views.*--views"):
+    with pytest.raises(UserError, match="prepare the tiles with --views 3"):
         feed_of(TileStore(tiny_tiles), ["views"])
 
 
@@ -126,7 +126,7 @@ def test_a_pair_is_one_tile_through_two_front_ends(tiny_tiles, other_frontends):
 
 def test_front_ends_that_do_not_fit_are_refused(tiny_tiles, other_frontends, tmp_path):
     store, mel = TileStore(tiny_tiles), other_frontends["mel"]
-    with pytest.raises(UserError, match="name tiles .* with --beside"):
+    with pytest.raises(UserError, match="name tiles of the same recordings"):
         feed_of(store, ["frontends"])
     with pytest.raises(UserError, match="mel is there twice"):
         feed_of(store, ["frontends"], beside=[mel, mel])
@@ -135,5 +135,5 @@ def test_front_ends_that_do_not_fit_are_refused(tiny_tiles, other_frontends, tmp
     with pytest.raises(UserError, match="another hop_length"):
         feed_of(store, ["frontends"], beside=[tmp_path / "hop"])
     prepare(SAMPLES / "speech", tmp_path / "few", PrepSettings(frontend="mel", **PREP))
-    with pytest.raises(UserError, match="has no tile 0 of .*: prepare the same recordings"):
+    with pytest.raises(UserError, match="has no tile 0 of "):
         feed_of(store, ["frontends"], beside=[tmp_path / "few"])

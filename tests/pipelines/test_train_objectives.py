@@ -110,7 +110,7 @@ def test_a_run_starts_from_the_encoder_of_another(tiles, tmp_path):
 
 def test_an_encoder_that_does_not_fit_is_refused(tiles, tmp_path):
     run(tiles, tmp_path / "first", "reconstruct", max_minutes=1e-4)
-    with pytest.raises(UserError, match="does not fit .width 8, not 10.: set the same"):
+    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
         run(tiles, tmp_path / "second", "infill", {"width": 10}, init=str(tmp_path / "first"))
     with pytest.raises(UserError, match="nowhere"):
         run(tiles, tmp_path / "third", "infill", init=str(tmp_path / "nowhere"))
