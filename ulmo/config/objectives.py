@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from ulmo.config.errors import clipped
+
 OBJECTIVE_NAMES = (
     *("reconstruct", "denoise", "next_frame", "infill"),
     *("simclr", "byol", "wav2vec2", "abx_choice"),
@@ -55,7 +57,10 @@ def _canonical(value: Any) -> Any:
     """The text in the one way that a manifest has it; what is no text is left to the type."""
     if not isinstance(value, str):
         return value
-    weights = parse_objectives(value)
+    try:
+        weights = parse_objectives(value)
+    except ValueError as error:
+        raise ValueError(f"objective = {clipped(value)}: {error}") from None
     if list(weights.values()) == [1.0]:
         return next(iter(weights))
     return ",".join(f"{name}={weight:g}" for name, weight in weights.items())

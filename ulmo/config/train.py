@@ -24,7 +24,7 @@ class TrainSettings(Settings):
     final_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-5
     """The same at the end: it falls along half a cosine (Loshchilov and Hutter 2017)."""
     objective: Objectives = "reconstruct"
-    """What the encoder learns from: a name, or several with weights, as reconstruct=1,simclr=0.5."""
+    """What the encoder learns from: NAME, or several as reconstruct=1,simclr=0.5."""
     init: Folder | None = None
     """RUN_DIR of a run, or a bundle, whose encoder this one starts from."""
     beside: tuple[Folder, ...] = Field(default=(), max_length=16)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from ulmo.bundle import read_bundle
 from ulmo.config import ModelSettings, UserError
 from ulmo.models.vqvae import VQVAE, set_weights_of, weights_of

@@ -1,6 +1,7 @@
 """How well objectives do their own tasks on held-out recordings."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from ulmo.models.objectives.base import Batch, Objective
 from ulmo.pipelines.data import Indices, batches
 from ulmo.pipelines.feed import Feed
 
+PAIR = re.compile(r"(\d+)_(\d+)")
+"""Two front ends by their numbers."""
 HELD_OUT = 1 << 40
 """Numbers of held-out batches begin here: what is drawn for them is drawn for no step."""
 
@@ -97,15 +100,14 @@ def described(tasks: OwnTasks, learner: Learner, frontends: list[str]) -> dict[s
 def _report(
     task: Objective, tally: NDArray[np.float32] | None, frontends: list[str]
 ) -> dict[str, Any]:
-    """What a task tells of pairs of front ends, told by numbers as 0_1, by their names."""
-    if tally is None:
-        return {}
-    pairs = {}
-    for numbers, value in task.report(tally).items():
-        first, second = (int(number) for number in numbers.split("_"))
-        if max(first, second) < len(frontends):
-            pairs[f"{frontends[first]} {frontends[second]}"] = _finite(value)
-    return {"pairs": pairs}
+    """What a task tells besides; of pairs of front ends, told by number as 0_1, by name."""
+    told: dict[str, Any] = {}
+    for name, value in ({} if tally is None else task.report(tally)).items():
+        if not (pair := PAIR.fullmatch(name)):
+            told[name] = _finite(value)
+        elif max(first := int(pair[1]), second := int(pair[2])) < len(frontends):
+            told.setdefault("pairs", {})[f"{frontends[first]} {frontends[second]}"] = _finite(value)
+    return told
 
 
 def _finite(value: float) -> float | None:

@@ -190,7 +190,8 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
 def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:
     """A log: whole rows of numbers, their steps rising. A kill may cut the last one.
 
-    Its columns follow from train.json; None where that cannot be read. Only a run that has not gone on from its first checkpoint may be without.
+    Its columns follow from train.json; None where that cannot be read. Only a run that has not
+    gone on from its first checkpoint may be without a log.
     """
     path = folder / name
     if not os.path.lexists(path):
