@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ulmo.pipelines import pictures
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, CsvLog
+from ulmo.pipelines.csvlog import CsvLog, batch_columns, epoch_columns
 from ulmo.pipelines.measure import Passed
 from ulmo.pipelines.pictures import (
     PICTURE_TILES,
@@ -117,12 +117,22 @@ def logs(tmp_path):
 
     def write(*, validation):
         batches, epochs = (tmp_path / name for name in ("losses.csv", "epochs.csv"))
-        log = CsvLog(batches, BATCH_COLUMNS, last=0)
+        log = CsvLog(batches, batch_columns(["reconstruct"]), last=0)
         for step in range(1, 9):
-            log.write({"step": step, "epoch": 0, **dict.fromkeys(BATCH_COLUMNS[2:], 1 / step)})
+            log.write(
+                {
+                    "step": step,
+                    "epoch": 0,
+                    **dict.fromkeys(batch_columns(["reconstruct"])[2:], 1 / step),
+                }
+            )
         log.close()
-        log = CsvLog(epochs, EPOCH_COLUMNS, last=0)
-        names = [name for name in EPOCH_COLUMNS[2:] if validation or name.startswith("train")]
+        log = CsvLog(epochs, epoch_columns(["reconstruct"]), last=0)
+        names = [
+            name
+            for name in epoch_columns(["reconstruct"])[2:]
+            if validation or name.startswith("train")
+        ]
         for epoch in range(2):
             log.write({"epoch": epoch, "step": 4 * epoch + 4, **dict.fromkeys(names, 0.5)})
         log.close()

@@ -7,14 +7,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ulmo.config import AUTOENCODED, SPREAD, loss_names
 from ulmo.models.collapse import spread_of
 from ulmo.models.objectives.base import Batch, Encoded, Objective
 from ulmo.models.vqvae import VQVAE
 
-AUTOENCODED = ("reconstruction", "commitment", "codebook", "perplexity", "usage")
-SPREAD = ("latent_variance", "pair_similarity")
-LOSSES = ("total", *AUTOENCODED, *SPREAD)
-"""What every step tells, whatever the objectives."""
 FOLLOWED = 4
 """A decoder that only follows learns from one tile in so many: it is no part of the task, and
 takes most of a step's time otherwise."""
@@ -48,8 +45,7 @@ class Learner(keras.Model):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the scalars of `train_step` and `test_step`, in order."""
-        parts = ("loss", "score", "chance")
-        return (*LOSSES, *(f"{name}_{part}" for name in self.tasks for part in parts))
+        return loss_names(self.tasks)
 
     @property
     def wants(self) -> frozenset[str]:

@@ -51,6 +51,9 @@ class Damage(NamedTuple):
         return ops.reshape(hidden, (batch, *(length if i == axis else 1 for i in (1, 2, 3))))
 
 
+DAMAGE = Damage()
+
+
 class Denoise(Objective):
     """The VQ-VAE on damaged tiles; out of training too, as that is its task."""
 
@@ -58,7 +61,7 @@ class Denoise(Objective):
     teaches_decoder = True
 
     def __init__(
-        self, settings: ModelSettings, seed: int = 0, damage: Damage = Damage(), **kwargs: Any
+        self, settings: ModelSettings, seed: int = 0, damage: Damage = DAMAGE, **kwargs: Any
     ) -> None:
         super().__init__(settings, seed, **kwargs)
         self.damage = damage
