@@ -201,6 +201,11 @@ def show(
 @click.option(
     "--speaker-column", metavar="NAME", help="Of CSV; NAME:KEY for KEY=... in it.  [speaker]"
 )
+@click.option(
+    "--source-column",
+    metavar="NAME",
+    help="Of CSV: what items have in common, such as the recording.  [each file is one]",
+)
 @click.option("--max-items", type=click.IntRange(2, 100_000), default=400, show_default=True)
 @click.option("--max-seconds", type=click.FloatRange(0.1, 600), default=5.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
@@ -214,6 +219,7 @@ def evaluate(
     audio: Path | None,
     labels: Path | None,
     speaker_column: str | None,
+    source_column: str | None,
     max_items: int,
     max_seconds: float,
     seed: int,
@@ -223,17 +229,21 @@ def evaluate(
     """Measure a tokenizer, of a run or a bundle, and write eval.json and pictures.
 
     On the tiles in TILES_DIR: reconstruction, commitment, codebook. On the recordings below
-    AUDIO_DIR: ABX, robustness, rates, codebook.
+    AUDIO_DIR: ABX, a linear probe and nearest neighbours, robustness, rates, codebook.
     """
     from ulmo.eval_report import EvalProgress, evaluation_table
     from ulmo.pipelines.evaluate import evaluate as measure
     from ulmo.pipelines.evaluate_audio import AudioPlan
 
-    if audio is None and (labels or speaker_column):
-        raise UserError("--labels and --speaker-column are of recordings: name them with --audio")
+    if audio is None and (labels or speaker_column or source_column):
+        raise UserError(
+            "--labels, --speaker-column and --source-column are of recordings: name them with "
+            "--audio"
+        )
     plan = None
     if audio is not None:
-        plan = AudioPlan(audio, labels, speaker_column, max_items, max_seconds, seed)
+        columns = speaker_column, max_items, max_seconds, seed, source_column
+        plan = AudioPlan(audio, labels, *columns)
     with EvalProgress() as progress:
         evaluation = measure(
             run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options

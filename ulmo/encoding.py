@@ -35,10 +35,11 @@ class Columns(NamedTuple):
 
     ids: Ids  # (n, band)
     distances: Array  # (n, band)
+    latents: Array | None = None  # (n, band, EMB), of a run that tells them
 
 
 Run = Callable[[Array], Columns]
-"""Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands)."""
+"""Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands), perhaps latents."""
 
 
 def ready_frames(model: ModelSettings) -> Callable[[int], int]:
@@ -88,7 +89,8 @@ def _columns(pending: _Pending, run: Run) -> Iterator[Columns]:
     work, future = pending
     encoded = future.result() if future else run(work.tiles)
     for index, kept in enumerate(work.kept):
-        yield Columns(encoded.ids[index, kept], encoded.distances[index, kept])
+        latents = None if encoded.latents is None else encoded.latents[index, kept]
+        yield Columns(encoded.ids[index, kept], encoded.distances[index, kept], latents)
 
 
 def _works(

@@ -8,6 +8,7 @@ from ulmo.report import Progress
 if TYPE_CHECKING:
     from ulmo.evaluation.abx import Abx, Score
     from ulmo.evaluation.codebook import CodebookHealth
+    from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.evaluate import Evaluation
     from ulmo.pipelines.evaluate_audio import AudioEvaluation
@@ -93,6 +94,7 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
         spectrogram += f", 1 of {audio.spectrogram_step}"
     rows = {
         "tokens, identical": tokens.abx,
+        "latents, cosine": audio.latents_abx,
         "codes, cosine": audio.codes_abx,
         spectrogram: audio.spectrogram_abx,
     }
@@ -102,7 +104,9 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
         "",
         *_abx(rows),
         "",
-        f"{'equal tokens':<28}{'all':>10}{'non-silent':>12}",
+        *_probes(audio),
+        "",
+        f"{'tokens kept':<28}{'all':>10}{'non-silent':>12}",
         *(
             f"{'  ' + name.replace('_', ' '):<28}{_share(found.share):>10}"
             f"{_share(found.sound_share):>12}"
@@ -126,6 +130,24 @@ def _abx(rows: "dict[str, Abx]") -> list[str]:
     for title, found in rows.items():
         scores: list[Score] = [getattr(found, name) for name in asked]
         lines.append(f"{'  ' + title:<28}" + "".join(f"{_share(s.error):>10}" for s in scores))
+    return lines
+
+
+def _probes(audio: "AudioEvaluation") -> list[str]:
+    """Accuracies; where there is none, why."""
+    folds = audio.tokens.folds
+    if folds.missing:
+        return [f"probes      nothing is measured: {folds.missing}"]
+    kinds: dict[str, Probes] = {
+        "latents, mean": audio.latents_probes,
+        "tokens, histogram": audio.tokens.probes,
+    }
+    title = f"right, of {audio.latents_probes.linear.items} by {folds.by}"
+    lines = [f"{title:<40}{'all':>10}{'spread':>10}{'chance':>10}"]
+    for name, of in kinds.items():
+        for how, found in (("linear probe", of.linear), ("nearest neighbours", of.neighbours)):
+            values = (found.accuracy, found.spread, found.chance)
+            lines.append(f"{f'  {how}, {name}':<40}" + "".join(f"{_share(v):>10}" for v in values))
     return lines
 
 

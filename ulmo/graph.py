@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings, same_padding, stage_names
-from ulmo.onnx_model import FLOAT, INT32, OnnxModel, Option, Tensor, node_bytes
+from ulmo.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
 from ulmo.weights import Weights, blank_weights, check_weights, codebook_of, stages_of
 
 NORM_EPSILON, SPHERE_EPSILON = 1e-5, 1e-12
 """Of `ulmo.models.encoder` and `ulmo.models.sphere`, which this file may not import."""
 
 
-def encoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
+def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = False) -> OnnxModel:
     """Tiles (batch, M, frames, 1) float32 -> ids int32 and distances float32.
 
     Both are (batch, columns, bands), columns = frames / time_stride. The batch and the frames
     are free, but the caller pads the frames with zeros to a multiple of the time stride. An
-    id is the nearest code, the lowest at ties; a distance is squared Euclidean. Equal input
-    gives equal bytes. ValueError if a weight is missing or has the wrong shape.
+    id is the nearest code, the lowest at ties; a distance is squared Euclidean. With `latents`,
+    a third output has them as the codes are normalised, (batch, columns, bands, EMB) float32: for
+    measuring, as a bundle's graph is without. Equal input gives equal bytes. ValueError if a
+    weight is missing or has the wrong shape.
     """
     check_weights(settings, weights)
     graph = _Graph(weights)
@@ -39,18 +41,20 @@ def encoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
         features = graph.node("Relu", features)
         missing = 0
     features = graph.convolution(features, "encoder.project", (1, 1))
-    latents = graph.node("Transpose", features, perm=[0, 3, 2, 1])
-    latents = _normalized(graph, latents, settings)
-    _quantized(graph, latents, stages_of(settings, weights))
+    vectors = graph.node("Transpose", features, perm=[0, 3, 2, 1])
+    vectors = _normalized(graph, vectors, settings)
+    grid = ("batch", "columns", settings.bands)
+    outputs: dict[str, tuple[int, Shape]] = {"ids": (INT32, grid), "distances": (FLOAT, grid)}
+    if latents:
+        graph.node("Identity", vectors, output="latents")
+        outputs["latents"] = (FLOAT, (*grid, settings.embedding_dim))
+    _quantized(graph, vectors, stages_of(settings, weights))
     return OnnxModel(
         "ulmo-encoder",
         graph.nodes,
         graph.tensors,
         inputs={"tiles": (FLOAT, ("batch", settings.tile_size, "frames", 1))},
-        outputs={
-            "ids": (INT32, ("batch", "columns", settings.bands)),
-            "distances": (FLOAT, ("batch", "columns", settings.bands)),
-        },
+        outputs=outputs,
     )
 
 

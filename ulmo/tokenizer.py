@@ -69,6 +69,11 @@ class Tokenizer:
         self._frontend = build_frontend(self.manifest.prep)
 
     @property
+    def bundle(self) -> Bundle:
+        """What it was made from."""
+        return self._bundle
+
+    @property
     def manifest(self) -> BundleManifest:
         """Everything that tokenizer.json says."""
         return self._bundle.manifest
@@ -209,7 +214,10 @@ class Tokenizer:
         padding = -tiles.shape[2] % self.manifest.model.time_stride
         padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
         parts = list(self._map(self._run, np.array_split(padded, min(self._threads, len(tiles)))))
-        return Columns(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+        return Columns(
+            ids=np.concatenate([part.ids for part in parts]),
+            distances=np.concatenate([part.distances for part in parts]),
+        )
 
     def decode(self, tokens: Tokens) -> Array:
         """Normalised tiles (n, M, M, 1) that the ids stand for; the last one is filled with 0."""

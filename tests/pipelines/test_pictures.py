@@ -143,15 +143,15 @@ def logs(tmp_path):
 
 def test_losses_are_a_png(logs):
     paths = logs(validation=True)
-    assert size_of(draw_losses(*paths)) == (1000, 400)
+    assert size_of(draw_losses(*paths)) == (1500, 400)
     assert draw_losses(*paths) == draw_losses(*paths)
 
 
 @pytest.mark.parametrize("validation", [True, False])
 def test_losses_have_a_curve_for_each_label(validation, logs, figures):
     draw_losses(*logs(validation=validation))
-    left, right = figures[0].axes
-    assert (left.get_xlabel(), right.get_xlabel()) == ("step", "step")
+    left, right, own = figures[0].axes
+    assert {axis.get_xlabel() for axis in (left, right, own)} == {"step"}
     assert left.get_ylabel() == "mean squared error, normalised units"
     assert right.get_ylabel() == "codebook perplexity (codes)"
     curves = {line.get_label(): line for axis in (left, right) for line in axis.lines}
@@ -165,5 +165,11 @@ def test_losses_have_a_curve_for_each_label(validation, logs, figures):
     line = curves["commitment, training"]
     assert list(line.get_xdata()) == list(range(1, 9))
     np.testing.assert_allclose(line.get_ydata(), 1 / np.arange(1, 9), rtol=1e-6)
+    assert own.get_ylabel() == "score of the own task (dashed: chance)"
+    score, chance, held_out_score = own.lines
+    np.testing.assert_allclose(score.get_ydata(), 1 / np.arange(1, 9), rtol=1e-6)
+    assert chance.get_linestyle() == "--"
     if validation:
         assert list(curves["all tokens, held out"].get_xdata()) == [4, 8]
+        assert list(held_out_score.get_xdata()) == [4, 8]
+        assert held_out_score.get_label() == "reconstruct, held out"

@@ -194,7 +194,7 @@ def test_the_thresholds_of_unk_are_those_of_the_training_tiles(run, tiny_tiles):
     near = {code: [] for code in range(16)}
     for row in split_by_recording(store, 0.1, SETTINGS["seed"]).train:
         valid = store.valid_frames[[row]]
-        ids, distances = tokenizer.encode_tiles(store.read([row]), valid)
+        ids, distances, _ = tokenizer.encode_tiles(store.read([row]), valid)
         for column in range(-(-int(valid[0]) // 4)):
             for code, distance in zip(ids[0, column], distances[0, column], strict=True):
                 near[code].append(distance)

@@ -1,7 +1,8 @@
-"""Tokens of labelled recordings, measured: ABX, robustness, rates, use of the codebook.
+"""Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook.
 
 `measure_encoder` measures whatever turns samples into ids; `evaluate_audio` measures a tokenizer,
-and beside its tokens the vectors of their codes and the spectrogram that it sees.
+and beside its tokens the latents they come from, the vectors of their codes and the spectrogram
+that it sees.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +16,14 @@ from ulmo.config import UserError
 from ulmo.evaluation.abx import Abx, abx, subsample
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
 from ulmo.evaluation.distances import Item
+from ulmo.evaluation.folds import Folds, split_folds
+from ulmo.evaluation.pooling import histograms, mean_latents
+from ulmo.evaluation.probe import Probes, probes
 from ulmo.evaluation.rate import Rate, rate
 from ulmo.evaluation.robustness import Agreement
 from ulmo.pipelines.encoders import Encoder, Ids, encoder_of, spectrogram
 from ulmo.pipelines.labelled import Refused, Sounds, find_labelled, read_sounds
+from ulmo.pipelines.latents import latents_of
 from ulmo.pipelines.robustness import robustness
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
@@ -43,6 +48,8 @@ class AudioPlan(NamedTuple):
     max_seconds: float = 5.0
     """Of each recording, from its beginning."""
     seed: int = 0
+    source_column: str | None = None
+    """Of what items have in common: they are not trained and tested on together."""
 
 
 class EncoderFigures(NamedTuple):
@@ -50,6 +57,10 @@ class EncoderFigures(NamedTuple):
 
     abx: Abx
     """Of the ids, by the distance `identical`."""
+    folds: Folds
+    """Of the recordings, for the probes."""
+    probes: Probes
+    """Of the histograms of the ids."""
     robustness: dict[str, Agreement]
     rate: Rate
     counts: NDArray[np.int64]  # (CB,)
@@ -78,6 +89,10 @@ class AudioEvaluation(NamedTuple):
     speakers: list[str] | None
     refused: list[Refused]
     tokens: EncoderFigures
+    latents_abx: Abx
+    """Of the latents, by the distance `cosine`."""
+    latents_probes: Probes
+    """Of their means over time."""
     codes_abx: Abx
     """Of the vectors of the codes, by the distance `cosine`."""
     spectrogram_abx: Abx
@@ -89,15 +104,17 @@ class AudioEvaluation(NamedTuple):
 def measure_encoder(
     encoder: Encoder, sounds: Sounds, *, seed: int = 0, progress: Progress | None = None
 ) -> EncoderFigures:
-    """ABX, robustness and rates of an encoder on sounds at its sample rate."""
-    grids, counts, sound_counts = [], [], []
+    """ABX, probes, robustness and rates of an encoder on sounds at its sample rate."""
+    grids, heard, counts, sound_counts = [], [], [], []
     for number, (samples, *_) in enumerate(sounds.sounds):
         ids = encoder.encode(samples)
         grids.append(ids)
+        heard.append(encoder.sound(samples, ids))
         counts.append(_counts(ids, encoder.codebook_size))
-        sound_counts.append(_counts(ids[encoder.sound(samples, ids)], encoder.codebook_size))
+        sound_counts.append(_counts(ids[heard[-1]], encoder.codebook_size))
         if progress:
             progress("tokens", number + 1, len(sounds.sounds))
+    folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
     changed = robustness(
         encoder,
         [sound.samples for sound in sounds.sounds],
@@ -106,6 +123,8 @@ def measure_encoder(
     )
     return EncoderFigures(
         abx=_abx(grids, sounds, "identical", progress, "ABX of tokens"),
+        folds=folds,
+        probes=probes(histograms(grids, heard, encoder.codebook_size), sounds.labels, folds),
         robustness=changed,
         rate=rate(
             grids,
@@ -127,6 +146,11 @@ def evaluate_audio(
     """
     sounds = _chosen_sounds(tokenizer, plan, progress)
     tokens = measure_encoder(encoder_of(tokenizer), sounds, seed=plan.seed, progress=progress)
+    latents, latents_from = [], latents_of(tokenizer)
+    for number, sound in enumerate(sounds.sounds):
+        latents.append(latents_from(sound.samples))
+        if progress:
+            progress("latents", number + 1, len(sounds.sounds))
     codes = _codes(tokenizer)
     frontend = build_frontend(tokenizer.manifest.prep)
     planes = [spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
@@ -140,6 +164,8 @@ def evaluate_audio(
         speakers=None if sounds.speakers is None else sorted(set(sounds.speakers)),
         refused=sounds.refused,
         tokens=tokens,
+        latents_abx=_abx(latents, sounds, "cosine", progress, "ABX of latents"),
+        latents_probes=probes(mean_latents(latents), sounds.labels, tokens.folds),
         codes_abx=_abx(
             [codes[ids] for ids in tokens.grids], sounds, "cosine", progress, "ABX of codes"
         ),
@@ -173,7 +199,7 @@ def mean_frames(plane: Array, step: int) -> Array:
 
 
 def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress | None) -> Sounds:
-    found = find_labelled(plan.folder, plan.labels, plan.speaker_column)
+    found = find_labelled(plan.folder, plan.labels, plan.speaker_column, plan.source_column)
     kept = subsample(
         [item.label for item in found],
         [item.speaker or "" for item in found],

@@ -83,9 +83,9 @@ def as_model(tokenizer: Tokenizer) -> Model:
     """A tokenizer as a function of tiles: encode, quantise, decode."""
 
     def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> Passed:
-        ids, distances = tokenizer.encode_tiles(tiles, valid_frames)
-        decoded = tokenizer.decode_ids(ids)[:, :, : tiles.shape[2]]
-        return Passed(decoded, ids, distances)
+        columns = tokenizer.encode_tiles(tiles, valid_frames)
+        decoded = tokenizer.decode_ids(columns.ids)[:, :, : tiles.shape[2]]
+        return Passed(decoded, columns.ids, columns.distances)
 
     return forward
 

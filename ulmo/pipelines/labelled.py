@@ -31,6 +31,8 @@ class Labelled(NamedTuple):
     start_s: float = 0.0
     end_s: float | None = None
     """None: to the recording's end."""
+    source: str | None = None
+    """What it has in common with others, if told: a field recording, of which it is one clip."""
 
 
 class Sound(NamedTuple):
@@ -39,6 +41,8 @@ class Sound(NamedTuple):
     samples: Array  # (n,)
     label: str
     speaker: str | None
+    source: str = ""
+    """What is told, else the path of its file."""
 
 
 class Refused(NamedTuple):
@@ -67,23 +71,35 @@ class Sounds(NamedTuple):
             return None
         return [sound.speaker or "" for sound in self.sounds]
 
+    @property
+    def sources(self) -> list[str]:
+        """Of each sound."""
+        return [sound.source for sound in self.sounds]
+
 
 def find_labelled(
-    folder: Path, labels: Path | None = None, speaker_column: str | None = None
+    folder: Path,
+    labels: Path | None = None,
+    speaker_column: str | None = None,
+    source_column: str | None = None,
 ) -> list[Labelled]:
     """Labelled recordings below a folder; the folder that each lies in is its label.
 
     `labels` is a CSV file with the columns `file` (below the folder) and `label`, and if there are
     `start` and `end` (seconds; empty for a whole recording) and the speakers' `speaker_column`,
     `speaker` if none is named. `extra:speaker` takes `speaker=NAME` out of a column `extra` of
-    NAME=VALUE, with semicolons between. Raises UserError for what cannot be read so.
+    NAME=VALUE, with semicolons between. `source_column`, only if named, is that of the sources.
+    Raises UserError for what cannot be read so.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     if labels is not None:
-        return _read_csv(folder, labels, speaker_column)
-    if speaker_column is not None:
-        raise UserError("--speaker-column names a column of the file given with --labels")
+        groups = [_Group("speaker", speaker_column or SPEAKER, speaker_column is not None)]
+        groups += [_Group("source", source_column, True)] if source_column else []
+        return _read_csv(folder, labels, groups)
+    for what, named in (("speaker", speaker_column), ("source", source_column)):
+        if named is not None:
+            raise UserError(f"--{what}-column names a column of the file given with --labels")
     found = find_recordings(folder)
     if not found:
         raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others)")
@@ -113,7 +129,8 @@ def read_sounds(
         except RefusedError as refusal:
             refused.append(Refused(item.path, refusal.reason, refusal.detail))
         else:
-            sounds.append(Sound(samples, item.label, item.speaker))
+            source = item.path.as_posix() if item.source is None else item.source
+            sounds.append(Sound(samples, item.label, item.speaker, source))
         if progress:
             progress(number + 1)
     return Sounds(sounds, refused)
@@ -130,7 +147,27 @@ def _part(blocks: Iterable[Array], first: int, last: int) -> Array:
     return np.concatenate(kept)
 
 
-def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[Labelled]:
+class _Group(NamedTuple):
+    """A column that says what items have in common."""
+
+    what: str
+    """`speaker` or `source`."""
+    named: str
+    """COLUMN, or COLUMN:KEY."""
+    asked: bool
+    """False: read where it is there."""
+
+    @property
+    def column(self) -> str:
+        """Its name in the file."""
+        return self.named.partition(":")[0]
+
+    def of(self, row: dict[str, str]) -> str | None:
+        """What a row says; None where it says nothing."""
+        return _value(row.get(self.column, ""), self.named.partition(":")[2]) or None
+
+
+def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[Labelled]:
     if labels.exists() and not labels.is_file():
         raise UserError(f"{labels} is no file")
     try:
@@ -144,15 +181,13 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
                 raise ValueError(f"it has more than {MAX_LABELS} rows")
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{labels}: cannot be read as CSV: {one_line(error)}") from None
-    column, _, key = (speaker_column or SPEAKER).partition(":")
-    wanted = ["file", "label", *([column] if speaker_column else [])]
+    wanted = ["file", "label", *(group.column for group in groups if group.asked)]
     missing = [name for name in wanted if name not in columns]
     if missing:
         there = ", ".join(map(plain, columns[:8])) or "none"
         raise UserError(f"{labels} has no column {missing[0]!r}: it has {there}")
     if not rows:
         raise UserError(f"{labels} names no recording")
-    spoken = column in columns
     found = []
     for line, row in enumerate(rows, 2):
         if None in row.values() or not row["file"]:
@@ -165,10 +200,12 @@ def _read_csv(folder: Path, labels: Path, speaker_column: str | None) -> list[La
                 "its files are looked for below AUDIO_DIR"
             )
         times = [_seconds(row.get(name), labels, line) for name in ("start", "end")]
-        speaker = (_value(row[column], key) if spoken else None) or None
-        if speaker_column and not speaker:
-            raise UserError(f"{labels}: line {line} has no speaker in {speaker_column!r}")
-        found.append(Labelled(Path(row["file"]), row["label"], speaker, times[0] or 0.0, times[1]))
+        told = {group.what: group.of(row) for group in groups}
+        for what, named, asked in groups:
+            if asked and not told[what]:
+                raise UserError(f"{labels}: line {line} has no {what} in {named!r}")
+        place = Path(row["file"]), row["label"], told["speaker"], times[0] or 0.0, times[1]
+        found.append(Labelled(*place, told.get("source")))
     return found
 
 

@@ -1,0 +1,124 @@
+"""The probes: what can be told apart is, what cannot stays at chance; neighbours are counted."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from ulmo.evaluation.folds import Fold, Folds, split_folds
+from ulmo.evaluation.probe import NEIGHBOURS, by_line, by_neighbours, probe, probes
+
+NAMES = ["ape", "bat", "cow"]
+
+
+def blobs(count, *, distance, seed=0, dimensions=8):
+    """Vectors about one centre a label, so far from each other, of four speakers each."""
+    rng = np.random.default_rng(seed)
+    labels = [NAMES[number % 3] for number in range(count)]
+    speakers = [f"S{number // 3 % 4}" for number in range(count)]
+    centres = distance * np.eye(dimensions)
+    vectors = [centres[NAMES.index(label)] + rng.normal(size=dimensions) for label in labels]
+    return np.array(vectors, np.float32), labels, speakers
+
+
+def folds_of(labels, speakers):
+    return split_folds(labels, [str(n) for n in range(len(labels))], speakers)
+
+
+def test_what_lies_apart_is_told_apart():
+    vectors, labels, speakers = blobs(120, distance=20)
+    found = probes(vectors, labels, folds_of(labels, speakers))
+    assert found.linear == found.neighbours == (1.0, 0.0, pytest.approx(1 / 3), 4, 120)
+
+
+def test_shuffled_labels_stay_at_chance():
+    vectors, labels, speakers = blobs(600, distance=20)
+    shuffled = np.random.default_rng(1).permutation(labels).tolist()
+    for found in probes(vectors, shuffled, folds_of(shuffled, speakers)):
+        assert abs(found.accuracy - 1 / 3) < 0.08  # 4 standard errors of 600 draws
+        assert found.spread > 0
+
+
+def test_lines_see_what_cosines_do_not():
+    """A label that is a small part of the vectors: standardised for the one, not for the other."""
+    vectors, labels, speakers = blobs(120, distance=20)
+    loud = np.random.default_rng(2).normal(0, 1e4, (120, 3)).astype(np.float32)
+    found = probes(np.hstack([vectors, loud]), labels, folds_of(labels, speakers))
+    assert found.linear.accuracy > 0.95
+    assert found.neighbours.accuracy < 0.6
+
+
+def test_figures_are_means_over_folds():
+    """A classifier that says `ape` is right by the share of apes, which the folds differ in."""
+    labels = ["ape", "ape", "bat", "ape", "bat", "bat", "bat", "bat"]
+    folds = [Fold(np.arange(4, 8), np.arange(4)), Fold(np.arange(4), np.arange(4, 8))]
+
+    def ape(train, told, test):
+        return np.array(["ape"] * len(test))
+
+    found = probe(np.zeros((8, 2), np.float32), labels, Folds(folds, "source", ""), ape)
+    spread = (2 * 0.375**2) ** 0.5
+    assert found == (0.375, pytest.approx(spread), (0.75 + 1) / 2, 2, 8)
+
+
+def test_the_answer_is_never_shown():
+    """Test vectors leave no trace in what is learned: not in the scale, not in the centre."""
+    vectors, labels, _ = blobs(60, distance=3)
+    told = np.array(labels)
+    for classify in (by_line, by_neighbours):
+        alone = classify(vectors[:40], told[:40], vectors[40:41])
+        outlier = np.full((1, 8), 1e6, np.float32)
+        with_other = classify(vectors[:40], told[:40], np.vstack([vectors[40:41], outlier]))
+        assert alone[0] == with_other[0]
+
+
+def slow_neighbours(train, labels, vector):
+    """By loops: sort by cosine, count the labels of the first few, the nearer where they tie."""
+    cosines = []
+    for other in train.astype(np.float64):
+        norms = np.sqrt((other**2).sum()) * np.sqrt((vector.astype(np.float64) ** 2).sum())
+        cosines.append(float((other * vector).sum() / norms))
+    nearest = sorted(range(len(train)), key=lambda n: -cosines[n])[:NEIGHBOURS]
+    votes = Counter(labels[n] for n in nearest)
+    nearness = {name: sum(cosines[n] for n in nearest if labels[n] == name) for name in votes}
+    return max(votes, key=lambda name: (votes[name], nearness[name]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neighbours_are_those_of_a_loop(seed):
+    vectors, labels, _ = blobs(90, distance=1.5, seed=seed)
+    found = by_neighbours(vectors[:45], np.array(labels[:45]), vectors[45:])
+    expected = [slow_neighbours(vectors[:45], labels[:45], vector) for vector in vectors[45:]]
+    assert found.tolist() == expected
+    assert len(set(expected)) == 3
+
+
+def test_the_nearer_of_two_labels_with_as_many_neighbours_wins():
+    """Two bats at 10 degrees, two apes at 20, and a cow."""
+    degrees = np.array([10, -10, 20, -20, 40])
+    train = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+    labels = np.array(["bat", "bat", "ape", "ape", "cow"])
+    assert by_neighbours(train, labels, np.array([[3.0, 0.0]]))[0] == "bat"
+
+
+def test_fewer_items_than_neighbours():
+    train = np.array([[1, 0], [0, 1], [0, 2]], np.float32)
+    labels = np.array(["ape", "bat", "bat"])
+    assert by_neighbours(train, labels, train[:1])[0] == "bat"
+
+
+def test_the_same_twice():
+    vectors, labels, speakers = blobs(90, distance=1)
+    first, second = (probes(vectors, labels, folds_of(labels, speakers)) for _ in range(2))
+    assert first == second
+
+
+def test_without_folds_nothing_is_measured():
+    found = probes(np.zeros((2, 3), np.float32), ["a", "b"], Folds([], "source", "why"))
+    assert np.isnan([found.linear.accuracy, found.linear.spread, found.neighbours.chance]).all()
+    assert (found.linear.folds, found.linear.items) == (0, 0)
+
+
+def test_each_vector_has_a_label():
+    with pytest.raises(ValueError, match="each vector needs one label"):
+        probe(np.zeros((2, 3), np.float32), ["a"], Folds([], "source", ""), by_line)
