@@ -26,8 +26,9 @@ class Wav2Vec2(Objective):
     by gradient, are added as in the VQ-VAE.
     Masks: spans of `frames` = 20 (0.2 s, 10 latents of 20 ms there), about `share` = 0.5 of the
     columns, as in section 4.2 there (49 %); a hidden column becomes a learned vector, all bands
-    of it, at first as long as a latent. The encoder is given whole tiles, as there: it looks some frames into a span from its
-    sides. The context network is convolutional, two-sided, and reaches over a span.
+    of it, at first as long as a latent. The encoder is given whole tiles, as there: it looks some
+    frames into a span from its sides. The context network is convolutional, two-sided, and
+    reaches over a span.
     Distractors: the codes of the same band of all other hidden columns of the tile. The paper
     draws 100 of some seconds; a tile has about 28 at 56 x 4. One of the same code as the target
     is none, as in the authors' fairseq.
