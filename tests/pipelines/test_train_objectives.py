@@ -2,16 +2,28 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.conftest import SAMPLES
 from ulmo.bundle import read_bundle
-from ulmo.config import OBJECTIVE_NAMES, AugmentSettings, PrepSettings, UserError
+from ulmo.config import (
+    OBJECTIVE_NAMES,
+    AugmentSettings,
+    ModelSettings,
+    PrepSettings,
+    TrainSettings,
+    UserError,
+)
+from ulmo.models import build_vqvae
+from ulmo.pipelines.init_encoder import init_encoder
 from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.train import train
+from ulmo.pipelines.trainer import Trainer
 from ulmo.pipelines.verify import verify
+from ulmo.preprocessing.store import TileStore
 from ulmo.report import train_summary
 from ulmo.tokenizer import load_tokenizer
 
@@ -64,79 +76,90 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def encoder_of(folder):
-    weights = read_bundle(folder).weights()
-    return {name: values for name, values in weights.items() if name.startswith("encoder.")}
+@pytest.fixture(scope="module")
+def together(tiles, tmp_path_factory):
+    """A run of all objectives at once: as many trainings would take minutes."""
+    folder = tmp_path_factory.mktemp("together") / "run"
+    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_NAMES))
 
 
-@pytest.mark.parametrize("name", [*OBJECTIVE_NAMES, "reconstruct=1,simclr=0.5"])
-def test_every_objective_ends_in_a_bundle_that_tokenizes(name, tiles, tmp_path):
-    summary = run(tiles, tmp_path / "run", name)
-    batches = rows_of(tmp_path / "run" / "losses.csv")
-    (epoch,) = rows_of(tmp_path / "run" / "epochs.csv")
-    told = json.loads((tmp_path / "run" / "objectives.json").read_text())
-    assert set(told) == set(summary.objectives)
+def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
+    folder, summary = together
+    batches = rows_of(folder / "losses.csv")
+    (epoch,) = rows_of(folder / "epochs.csv")
+    told = json.loads((folder / "objectives.json").read_text())
+    assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
         assert told[one]["mean"] == pytest.approx(float(epoch[f"val_{one}_score"]), rel=1e-4)
         assert told[one]["chance"] == pytest.approx(float(epoch[f"val_{one}_chance"]), abs=1e-6)
         assert f"own task    {one}: score " in train_summary(summary)
+    losses = [float(batches[0][f"{one}_loss"]) for one in summary.objectives]
+    assert float(batches[0]["total"]) == pytest.approx(0.5 * sum(losses), rel=1e-4)
     assert 0 < float(epoch["val_latent_variance"]) <= 1
-    tokens = load_tokenizer(tmp_path / "run" / "tokenizer").encode(SAMPLES / "whistles.wav")
+    tokens = load_tokenizer(folder / "tokenizer").encode(SAMPLES / "whistles.wav")
     assert tokens.ids.shape[1] == 2
-    assert verify(tmp_path / "run").faults == []
+    assert verify(folder).faults == []
 
 
-def test_pairs_of_front_ends_are_told_by_name(tiles, tmp_path):
-    run(tiles, tmp_path / "run", "abx_choice")
-    told = json.loads((tmp_path / "run" / "objectives.json").read_text())["abx_choice"]
+def test_pairs_of_front_ends_are_told_by_name(together):
+    told = json.loads((together[0] / "objectives.json").read_text())["abx_choice"]
     assert told["chance"] == 0.5
     assert set(told["pairs"]) == {"stft dwt", "dwt stft"}
     assert all(0 <= score <= 1 for score in told["pairs"].values())
 
 
-def test_a_run_starts_from_the_encoder_of_another(tiles, tmp_path):
-    run(tiles, tmp_path / "first", "reconstruct")
-    still = {"learning_rate": 1e-12, "max_minutes": 1e-4}
-    run(tiles, tmp_path / "second", "infill", init=str(tmp_path / "first"), **still)
-    run(tiles, tmp_path / "third", "infill", seed=2, **still)
-    first, second, third = (
-        encoder_of(tmp_path / name / "tokenizer") for name in ("first", "second", "third")
-    )
-    for name, values in first.items():
-        np.testing.assert_allclose(second[name], values, atol=1e-6)
-    assert any(abs(third[name] - values).max() > 0.01 for name, values in first.items())
+def trainer_of(tiles, folder, **settings):
+    store = TileStore(tiles / "stft")
+    model = ModelSettings(tile_size=store.tile_size, **MODEL)
+    return Trainer(store, folder, model, TrainSettings(**SETTINGS, **settings), Quiet())
 
 
-def test_an_encoder_that_does_not_fit_is_refused(tiles, tmp_path):
-    run(tiles, tmp_path / "first", "reconstruct", max_minutes=1e-4)
+def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
+    folder, _ = together
+    trained = read_bundle(folder / "tokenizer").weights()
+    fresh = trainer_of(tiles, tmp_path / "fresh", objective="infill").weights()
+    trainer = trainer_of(tiles, tmp_path / "run", objective="byol", init=str(folder))
+    for name, values in trainer.weights().items():
+        expected = trained if name.startswith("encoder.") else fresh
+        np.testing.assert_array_equal(values, expected[name])
+    assert not np.array_equal(trained["encoder.conv_0.kernel"], fresh["encoder.conv_0.kernel"])
+    target = [np.asarray(weight) for weight in trainer.learner.tasks["byol"].weights]
+    kernel = trained["encoder.conv_0.kernel"]
+    assert any(one.shape == kernel.shape and (one == kernel).all() for one in target)
+
+
+def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
+    wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
     with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
-        run(tiles, tmp_path / "second", "infill", {"width": 10}, init=str(tmp_path / "first"))
+        init_encoder(build_vqvae(wider), wider, together[0])
     with pytest.raises(UserError, match="nowhere"):
-        run(tiles, tmp_path / "third", "infill", init=str(tmp_path / "nowhere"))
+        init_encoder(build_vqvae(wider), wider, tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["byol", "reconstruct=1,next_frame=0.5"])
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(name, tiles, tmp_path):
-    once = {"threads": 1, "epochs": 2}
-    run(tiles, tmp_path / "whole", name, **once)
-    stopped = run(tiles, tmp_path / "parts", name, **{**once, "epochs": 1})
-    assert stopped.epochs == 1
-    train(tiles / "stft", tmp_path / "parts", {}, {"epochs": 2}, Quiet(), resume=True)
-    batches = [rows_of(tmp_path / part / "losses.csv") for part in ("whole", "parts")]
-    assert len(batches[0]) == len(batches[1])
-    assert batches[1][0] == batches[0][0]
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
+    """Heads, and the target network that no gradient moves, are in the checkpoint."""
+    whole = trainer_of(tiles, tmp_path / "run", objective="byol")
+    whole.begin()
+    for _ in range(2):
+        whole.take_step(whole.split.train[:8])
+    whole._save(SimpleNamespace(flush=lambda: None))
+    resumed = trainer_of(tiles, tmp_path / "run", objective="byol", init="gone")
+    resumed.begin()
+    losses = [trainer.take_step(whole.split.train[8:16]) for trainer in (whole, resumed)]
+    assert losses[0]["byol_loss"] == pytest.approx(losses[1]["byol_loss"], rel=1e-4)
+    for one, other in zip(whole.learner.variables, resumed.learner.variables, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-3)
 
 
-def test_a_collapsed_run_says_so(tiles, tmp_path):
-    summary = run(tiles, tmp_path / "run", "reconstruct", max_minutes=1e-4)
+def test_a_collapsed_run_says_so(together):
+    _, summary = together
     assert "COLLAPSED" not in train_summary(summary)
     means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
     collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
     assert "COLLAPSED   latents are nearly all one: variance 0.001" in train_summary(collapsed)
 
 
-def test_a_run_keeps_its_objective(tiles, tmp_path):
-    run(tiles, tmp_path / "run", "infill", max_minutes=1e-4)
+def test_a_run_keeps_its_objective(together, tiles):
     with pytest.raises(UserError, match="leave out objective"):
-        train(tiles / "stft", tmp_path / "run", {}, {"objective": "byol"}, Quiet(), resume=True)
+        train(tiles / "stft", together[0], {}, {"objective": "byol"}, Quiet(), resume=True)
