@@ -1,4 +1,4 @@
-"""The probes: what can be told apart is, what cannot stays at chance, and neighbours are counted."""
+"""The probes: what can be told apart is, what cannot stays at chance; neighbours by a loop."""
 
 from collections import Counter
 

@@ -14,7 +14,7 @@ from ulmo.pipelines.inputs import portable
 if TYPE_CHECKING:
     from ulmo.pipelines.evaluate import Evaluation
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 2
 
 
 def as_json(evaluation: "Evaluation") -> dict[str, Any]:
