@@ -28,7 +28,7 @@ def _rows() -> dict[str, Row]:
     quantizer, plain = "quantizer", {}
     fsq = {"quantizer": "fsq", "embedding_dim": 3, "fsq_levels": (8, 8, 8)}
     kmeans, gradient = {"quantizer": "kmeans"}, {"quantizer": "gradient"}
-    denoising = {"objective": "denoising"}
+    denoising = {"objective": "denoise"}
     rows = {
         "mfcc": Row("k-means, MFCC-39, 10 ms", quantizer, {}, {}, kind="mfcc"),
         "patches": Row("k-means, patches", quantizer, {}, {}, kind="patches"),

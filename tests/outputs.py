@@ -9,7 +9,7 @@ from tests.formats.streams import header_of, random_ids, save
 from ulmo.config import ModelSettings, PrepSettings, TrainSettings
 from ulmo.formats import FORMATS
 from ulmo.pipelines.checkpoint_files import write_digests
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS
+from ulmo.pipelines.csvlog import batch_columns, epoch_columns
 from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.run import RunManifest
 from ulmo.preprocessing.store import write_sealed
@@ -60,8 +60,8 @@ def make_run(folder, make_bundle):
     write_sealed(folder / "train.json", manifest)
     for place, number in ((checkpoints, 3), (checkpoints, 5), (checkpoints / "best", 5)):
         save_checkpoint(place, number)
-    (folder / "losses.csv").write_text(log_of(BATCH_COLUMNS, 5))
-    (folder / "epochs.csv").write_text(log_of(EPOCH_COLUMNS, 1))
+    (folder / "losses.csv").write_text(log_of(batch_columns(["reconstruct"]), 5))
+    (folder / "epochs.csv").write_text(log_of(epoch_columns(["reconstruct"]), 1))
     make_bundle(folder / "tokenizer", PREP, **SMALL)
     return folder
 

@@ -93,7 +93,12 @@ BOUNDS = {
         "batch_size": ((1, 4096), (0, 4097)),
         "epochs": ((1, 1_000_000), (0, 1_000_001)),
         "max_minutes": ((1e-6, None), (0.0, -1.0)),
-        "objective": (("reconstruction", "denoising"), ("", "simclr")),
+        "objective": (
+            ("reconstruct", "denoise", "reconstruct=1,simclr=0.5", "byol=2"),
+            ("", "simCLR", "byol=0", "byol=-1", "byol=nan", "byol,byol", "reconstruction"),
+        ),
+        "init": (("run", None), ("", "x" * 4097)),
+        "beside": (((), ("tiles",) * 16), (("tiles",) * 17,)),
         "silence_weight": ((0.0, 1.0), (-0.1, 1.1)),
         "final_learning_rate": ((0.0, 1.0), (-0.1, 1.1)),
         "learning_rate": ((1e-12, 1.0), (0.0, 1.1)),

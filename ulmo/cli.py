@@ -104,7 +104,14 @@ def prep(
 @click.argument("tiles_dir", type=PATH)
 @click.argument("run_dir", type=PATH)
 @settings_options(ModelSettings)
-@settings_options(TrainSettings)
+@settings_options(TrainSettings, without={"beside"})
+@click.option(
+    "--beside",
+    type=click.Path(),
+    multiple=True,
+    metavar="TILES_DIR",
+    help="Of abx_choice, once for each: the same recordings through another front end.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN_DIR.")
 @config_option
 @print_config_option
@@ -112,6 +119,7 @@ def prep(
 def train(
     tiles_dir: Path,
     run_dir: Path,
+    beside: tuple[str, ...],
     resume: bool,
     config: Path | None,
     print_config: bool,
@@ -124,7 +132,8 @@ def train(
     manifest = read_manifest(tiles_dir)
     if manifest is not None and not resume:
         model.setdefault("tile_size", manifest.settings.tile_size)
-    settings = merged(config, "train", given(flags, TrainSettings))
+    named = {"beside": beside} if beside else {}
+    settings = merged(config, "train", {**given(flags, TrainSettings), **named})
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
     if print_config:
         click.echo(to_toml(dict(checked)))

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,7 @@ from ulmo.config import printable
 if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.convert import Converted
+    from ulmo.pipelines.own_tasks import OwnTasks
     from ulmo.pipelines.prep import PrepSummary
     from ulmo.pipelines.show import Shown
     from ulmo.pipelines.timeline_file import Timeline
@@ -177,6 +178,8 @@ def train_summary(summary: "TrainSummary") -> str:
     ]
     if summary.validation is not None:
         lines += [f"held out    {line}" for line in _figures(summary.validation)]
+    if summary.own_tasks is not None:
+        lines += _own_tasks(summary.own_tasks, summary.objectives)
     lines += [
         f"tokenizer   {summary.run_dir / 'tokenizer'} "
         f"({equal} tokens are the model's, {agreement.differing} ties)",
@@ -263,3 +266,20 @@ def _figures(metrics: "Metrics") -> list[str]:
         f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
         f"{metrics.sound_codebook.entropy:.3f}",
     ]
+
+
+def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str]) -> list[str]:
+    """Scores on held-out recordings; and whether the encoder tells nothing apart."""
+    lines = []
+    for name in objectives:
+        mean, error, chance = tasks.score(name)
+        spread = "" if math.isnan(error) else f" +- {error:.3f}"
+        lines.append(f"own task    {name}: score {mean:.3f}{spread} held out, chance {chance:.3f}")
+    variance, similarity = tasks.spread
+    if tasks.spread.collapsed:
+        lines.append(
+            f"COLLAPSED   latents are nearly all one: variance {variance:.3f}, similarity of "
+            f"pairs {similarity:.3f}; these tokens tell little: train with another objective, "
+            "or add reconstruct"
+        )
+    return lines

@@ -1,4 +1,4 @@
-"""The probes: what can be told apart is, what cannot stays at chance; neighbours by a loop."""
+"""The probes: what can be told apart is, what cannot stays at chance; neighbours are counted."""
 
 from collections import Counter
 

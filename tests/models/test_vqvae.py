@@ -109,7 +109,7 @@ def test_losses_are_means_over_valid_frames():
 
 def test_a_token_weighs_with_its_valid_frames():
     model = build_vqvae(SMALL)
-    weights = model._token_weights(tf.zeros((3, 4, 2, 4)), np.array([32, 13, 0], np.int32))
+    weights = model.inside(tf.zeros((3, 4, 2, 4)), np.array([32, 13, 0], np.int32))
     assert weights.shape == (3, 4, 2)
     np.testing.assert_array_equal(weights[:, :, 1], [[1] * 4, [1, 0.625, 0, 0], [0] * 4])
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, CsvLog, read_log
+from ulmo.pipelines.csvlog import CsvLog, batch_columns, epoch_columns, read_log
 
 COLUMNS = ("step", "epoch", "loss", "usage")
 
@@ -25,14 +25,21 @@ def write(path, rows, *, last_step=0, columns=COLUMNS):
 
 
 def test_golden_columns():
-    losses = "total,reconstruction,commitment,codebook,perplexity,usage"
-    assert ",".join(BATCH_COLUMNS) == f"step,epoch,{losses}"
-    assert ",".join(EPOCH_COLUMNS) == (
+    losses = (
+        "total,reconstruction,commitment,codebook,perplexity,usage,latent_variance,pair_similarity,"
+        "reconstruct_loss,reconstruct_score,reconstruct_chance,byol_loss,byol_score,byol_chance"
+    )
+    objectives = ("reconstruct", "byol")
+    assert ",".join(batch_columns(objectives)) == f"step,epoch,{losses}"
+    assert ",".join(epoch_columns(objectives)) == (
         "epoch,step,"
         + ",".join(f"train_{name}" for name in losses.split(","))
+        + ",val_total,val_latent_variance,val_pair_similarity"
         + ",val_reconstruction,val_reconstruction_db,val_sound_reconstruction_db,val_commitment"
         + ",val_usage,val_entropy,val_perplexity"
         + ",val_sound_usage,val_sound_entropy,val_sound_perplexity"
+        + ",val_reconstruct_loss,val_reconstruct_score,val_reconstruct_chance,val_reconstruct_error"
+        + ",val_byol_loss,val_byol_score,val_byol_chance,val_byol_error"
     )
 
 

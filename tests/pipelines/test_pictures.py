@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ulmo.pipelines import pictures
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, CsvLog
+from ulmo.pipelines.csvlog import CsvLog, batch_columns, epoch_columns
 from ulmo.pipelines.measure import Passed
 from ulmo.pipelines.pictures import (
     PICTURE_TILES,
@@ -117,12 +117,22 @@ def logs(tmp_path):
 
     def write(*, validation):
         batches, epochs = (tmp_path / name for name in ("losses.csv", "epochs.csv"))
-        log = CsvLog(batches, BATCH_COLUMNS, last=0)
+        log = CsvLog(batches, batch_columns(["reconstruct"]), last=0)
         for step in range(1, 9):
-            log.write({"step": step, "epoch": 0, **dict.fromkeys(BATCH_COLUMNS[2:], 1 / step)})
+            log.write(
+                {
+                    "step": step,
+                    "epoch": 0,
+                    **dict.fromkeys(batch_columns(["reconstruct"])[2:], 1 / step),
+                }
+            )
         log.close()
-        log = CsvLog(epochs, EPOCH_COLUMNS, last=0)
-        names = [name for name in EPOCH_COLUMNS[2:] if validation or name.startswith("train")]
+        log = CsvLog(epochs, epoch_columns(["reconstruct"]), last=0)
+        names = [
+            name
+            for name in epoch_columns(["reconstruct"])[2:]
+            if validation or name.startswith("train")
+        ]
         for epoch in range(2):
             log.write({"epoch": epoch, "step": 4 * epoch + 4, **dict.fromkeys(names, 0.5)})
         log.close()
@@ -133,15 +143,15 @@ def logs(tmp_path):
 
 def test_losses_are_a_png(logs):
     paths = logs(validation=True)
-    assert size_of(draw_losses(*paths)) == (1000, 400)
+    assert size_of(draw_losses(*paths)) == (1500, 400)
     assert draw_losses(*paths) == draw_losses(*paths)
 
 
 @pytest.mark.parametrize("validation", [True, False])
 def test_losses_have_a_curve_for_each_label(validation, logs, figures):
     draw_losses(*logs(validation=validation))
-    left, right = figures[0].axes
-    assert (left.get_xlabel(), right.get_xlabel()) == ("step", "step")
+    left, right, own = figures[0].axes
+    assert {axis.get_xlabel() for axis in (left, right, own)} == {"step"}
     assert left.get_ylabel() == "mean squared error, normalised units"
     assert right.get_ylabel() == "codebook perplexity (codes)"
     curves = {line.get_label(): line for axis in (left, right) for line in axis.lines}
@@ -155,5 +165,11 @@ def test_losses_have_a_curve_for_each_label(validation, logs, figures):
     line = curves["commitment, training"]
     assert list(line.get_xdata()) == list(range(1, 9))
     np.testing.assert_allclose(line.get_ydata(), 1 / np.arange(1, 9), rtol=1e-6)
+    assert own.get_ylabel() == "score of the own task (dashed: chance)"
+    score, chance, held_out_score = own.lines
+    np.testing.assert_allclose(score.get_ydata(), 1 / np.arange(1, 9), rtol=1e-6)
+    assert chance.get_linestyle() == "--"
     if validation:
         assert list(curves["all tokens, held out"].get_xdata()) == [4, 8]
+        assert list(held_out_score.get_xdata()) == [4, 8]
+        assert held_out_score.get_label() == "reconstruct, held out"

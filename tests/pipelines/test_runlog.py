@@ -5,9 +5,12 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, LOSSES
+from ulmo.config import loss_names
+from ulmo.pipelines.csvlog import batch_columns, epoch_columns
 from ulmo.pipelines.runlog import RunLog
 
+OBJECTIVES = ("reconstruct", "simclr")
+EPOCH_COLUMNS = epoch_columns(OBJECTIVES)
 PIXELS = np.arange(45, dtype=np.uint8).reshape(3, 5, 3)
 PICTURE = tf.io.encode_png(PIXELS).numpy()
 
@@ -16,7 +19,7 @@ def batch_row(step):
     return {
         "step": step,
         "epoch": (step - 1) // 2,
-        **{name: step + i / 8 for i, name in enumerate(LOSSES)},
+        **{name: step + i / 8 for i, name in enumerate(loss_names(OBJECTIVES))},
     }
 
 
@@ -26,7 +29,7 @@ def epoch_row(epoch):
 
 
 def train(run_dir, steps, *, last_step):
-    log = RunLog(run_dir, steps=last_step, epochs=last_step // 2)
+    log = RunLog(run_dir, OBJECTIVES, steps=last_step, epochs=last_step // 2)
     for step in steps:
         log.batch(batch_row(step))
         if step % 2 == 0:
@@ -57,18 +60,23 @@ def run_dir(tmp_path_factory):
 
 
 def test_every_batch_and_epoch_is_a_row(run_dir):
-    assert (run_dir / "losses.csv").read_text().startswith(",".join(BATCH_COLUMNS) + "\n1,0,")
+    assert (
+        (run_dir / "losses.csv")
+        .read_text()
+        .startswith(",".join(batch_columns(OBJECTIVES)) + "\n1,0,")
+    )
     assert rows(run_dir / "losses.csv") == [batch_row(step) for step in (1, 2, 3, 4)]
     assert rows(run_dir / "epochs.csv") == [epoch_row(0), epoch_row(1)]
 
 
 def test_tensorboard_reads_every_figure(run_dir):
     found = events(run_dir)
-    expected = {f"batch/{name}" for name in LOSSES}
+    expected = {f"batch/{name}" for name in loss_names(OBJECTIVES)}
     expected |= {f"epoch/{name}" for name in EPOCH_COLUMNS if name not in ("epoch", "step")}
     assert set(found) == {*expected, "reconstructions"}
     assert found["batch/perplexity"] == {step: step + 0.5 for step in (1, 2, 3, 4)}
-    assert found["epoch/val_reconstruction"] == {2: 0.5, 4: 1.5}
+    part = EPOCH_COLUMNS.index("val_reconstruction") / 16
+    assert found["epoch/val_reconstruction"] == {2: part, 4: 1 + part}
 
 
 def test_tensorboard_shows_the_pictures(run_dir):
@@ -80,7 +88,7 @@ def test_tensorboard_shows_the_pictures(run_dir):
 
 
 def test_figures_without_validation_are_left_empty(tmp_path):
-    log = RunLog(tmp_path, steps=0, epochs=0)
+    log = RunLog(tmp_path, OBJECTIVES, steps=0, epochs=0)
     log.epoch({"epoch": 0, "step": 2, "train_total": 0.5, "val_reconstruction": None}, PICTURE)
     log.close()
     empty = "," * (len(EPOCH_COLUMNS) - 3)
@@ -98,7 +106,7 @@ def test_a_resumed_run_goes_on_from_its_checkpoint(run_dir, tmp_path):
 def test_an_epoch_that_was_not_closed_in_the_checkpoint_is_not_told_twice(tmp_path):
     """A kill after its row and before its checkpoint: the one before has all of its steps."""
     train(tmp_path, [1, 2, 3, 4], last_step=0)
-    log = RunLog(tmp_path, steps=4, epochs=1)
+    log = RunLog(tmp_path, OBJECTIVES, steps=4, epochs=1)
     log.epoch(epoch_row(1), PICTURE)
     log.close()
     assert [row["epoch"] for row in rows(tmp_path / "epochs.csv")] == [0, 1]

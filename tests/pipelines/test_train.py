@@ -115,7 +115,7 @@ def test_it_learns(run):
         ({"quantizer": "residual", "distance": "euclidean"}, {}),
         ({"quantizer": "fsq", "embedding_dim": 2}, {}),
         ({"quantizer": "gradient", "distance": "cosine"}, {"silence_weight": 1}),
-        ({"quantizer": "kmeans"}, {"objective": "denoising", "max_minutes": 0.001}),
+        ({"quantizer": "kmeans"}, {"objective": "denoise", "max_minutes": 0.001}),
     ],
     ids=lambda values: "-".join(map(str, values.values())),
 )
@@ -145,19 +145,20 @@ def test_every_quantizer_trains_and_gives_a_bundle(model, settings, tiny_tiles, 
 
 
 def test_the_settings_reach_the_model(tiny_tiles, tmp_path):
-    from ulmo.models.objectives import Denoising
+    from ulmo.models.objectives import OBJECTIVES
     from ulmo.pipelines.trainer import Trainer
 
-    settings = TrainSettings(objective="denoising", learning_rate=1e-3, epochs=1, batch_size=8)
+    settings = TrainSettings(objective="denoise", learning_rate=1e-3, epochs=1, batch_size=8)
     store = TileStore(tiny_tiles)
     model = ModelSettings(tile_size=store.tile_size, **MODEL)
     trainer = Trainer(store, tmp_path, model, settings, Silent())
     trainer.begin()
-    assert isinstance(trainer.model.objective, Denoising)
+    assert list(trainer.learner.tasks) == ["denoise"]
+    assert isinstance(trainer.learner.tasks["denoise"], OBJECTIVES["denoise"])
     rates = []
     for _ in range(trainer.steps_per_epoch):
         trainer._batch(trainer.split.train[:8], Nowhere())
-        rates.append(float(trainer.model.optimizer.learning_rate))
+        rates.append(float(trainer.learner.optimizer.learning_rate))
     assert rates[0] == pytest.approx(1e-3)
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 5e-4

@@ -7,6 +7,14 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
 from ulmo.config.model import USERS, ModelSettings
+from ulmo.config.objectives import (
+    AUTOENCODED,
+    OBJECTIVE_NAMES,
+    OWN,
+    SPREAD,
+    loss_names,
+    parse_objectives,
+)
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
 from ulmo.config.strict_json import (
     MAX_JSON_BYTES,
@@ -29,7 +37,11 @@ from ulmo.config.toml import Config, read_toml, to_toml
 from ulmo.config.train import TrainSettings
 
 __all__ = [
+    "AUTOENCODED",
     "MAX_JSON_BYTES",
+    "OBJECTIVE_NAMES",
+    "OWN",
+    "SPREAD",
     "USERS",
     "AugmentSettings",
     "ClockSettings",
@@ -46,8 +58,10 @@ __all__ = [
     "fingerprint",
     "is_sealed",
     "kernel_size",
+    "loss_names",
     "one_line",
     "parse_json",
+    "parse_objectives",
     "plain",
     "printable",
     "read_json",

@@ -1,10 +1,13 @@
 """How the model is trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from ulmo.config.base import Settings
+from ulmo.config.objectives import Objectives, parse_objectives
+
+Folder = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class TrainSettings(Settings):
@@ -20,8 +23,12 @@ class TrainSettings(Settings):
     """Of Adam, at the beginning."""
     final_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-5
     """The same at the end: it falls along half a cosine (Loshchilov and Hutter 2017)."""
-    objective: Literal["reconstruction", "denoising"] = "reconstruction"
-    """What the encoder is shown: tiles as they are, or damaged ones (`denoising`)."""
+    objective: Objectives = "reconstruct"
+    """What the encoder learns from: NAME, or several as reconstruct=1,simclr=0.5."""
+    init: Folder | None = None
+    """RUN_DIR of a run, or a bundle, whose encoder this one starts from."""
+    beside: tuple[Folder, ...] = Field(default=(), max_length=16)
+    """Of `abx_choice`: TILES_DIR of the same recordings through another front end."""
     silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
     """How much a silent token counts in the codebook. 0.1: silence is most of a field recording."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
@@ -36,3 +43,8 @@ class TrainSettings(Settings):
     """Rules the split, the order, the first weights and the revived codes."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as there are cores. With 1, the same seed and data give the same weights."""
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """Weights of the objectives by name."""
+        return parse_objectives(self.objective)

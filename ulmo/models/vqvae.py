@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ulmo.config import ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
 from ulmo.models.encoder import Encoder
-from ulmo.models.objectives.reconstruction import Reconstruction
 from ulmo.models.quantizers import QUANTIZERS
 
 
@@ -47,9 +46,7 @@ class VQVAE(keras.Model):
     moving averages: the mean squared error over the valid frames of the batch, plus
     `commitment_cost` times the commitment. 0.25: beta of that paper, which found 0.1 to 2.0
     to work alike. Where the codebook learns by gradient, its term is added as it stands there.
-
-    `objective`, of OBJECTIVES, may damage what the encoder is shown in training; it is no part
-    of what is saved. None: the encoder is shown the tiles.
+    Other objectives of the encoder: ulmo.models.objectives and ulmo.models.learner.
     """
 
     def __init__(
@@ -58,11 +55,9 @@ class VQVAE(keras.Model):
         quantizer: Any,
         decoder: Any,
         commitment_cost: float = 0.25,
-        objective: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.objective = objective or Reconstruction()
         self.encoder = encoder
         self.quantizer = quantizer
         self.decoder = decoder
@@ -94,11 +89,24 @@ class VQVAE(keras.Model):
         less; it rules the quantizer, not the reconstruction. None: 1.
         ValueError if the decoder's output has not the shape of x.
         """
-        frames = ops.shape(x)[2]
+        latents = self.encode(x, valid_frames)
+        return self._rest(x, latents, valid_frames, token_weights, training)
+
+    def encode(self, x: Any, valid_frames: Any = None, encoder: Any = None) -> Any:
+        """Latents (B, columns, bands, EMB) of tiles; `valid_frames` as in `call`.
+
+        `encoder`: another than the model's own, of the same kind.
+        """
         if valid_frames is not None:
-            x = ops.where(_valid_cells(valid_frames, frames), x, 0)
-        latents = self.encoder(x)
-        weights = self._token_weights(latents, frames if valid_frames is None else valid_frames)
+            x = ops.where(_valid_cells(valid_frames, ops.shape(x)[2]), x, 0)
+        return (encoder or self.encoder)(x)
+
+    def _rest(
+        self, x: Any, latents: Any, valid_frames: Any, token_weights: Any, training: bool
+    ) -> VQVAEOutput:
+        """What quantizer and decoder make of the latents of tiles."""
+        frames = ops.shape(x)[2]
+        weights = self.inside(latents, frames if valid_frames is None else valid_frames)
         if token_weights is not None:
             weights = weights * ops.cast(token_weights, "float32")
         quantized = self.quantizer(latents, weights=weights, training=training)
@@ -115,7 +123,7 @@ class VQVAE(keras.Model):
             usage=quantized.usage,
         )
 
-    def _token_weights(self, latents: Any, valid_frames: Any) -> Any:
+    def inside(self, latents: Any, valid_frames: Any) -> Any:
         """(B, columns, bands): share of a column's frames, padding too, that are valid."""
         stride = self.encoder.time_stride
         batch, columns, bands, _ = ops.shape(latents)
@@ -143,18 +151,18 @@ class VQVAE(keras.Model):
     def _measure(self, data: Any, training: bool) -> dict[str, Any]:
         x, valid_frames, token_weights = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.convert_to_tensor(x, "float32")
-        shown = self.objective.shown(x, self.optimizer.iterations) if training else x
-        output = self(
-            shown, valid_frames=valid_frames, token_weights=token_weights, training=training
-        )
-        error = output.reconstruction - x
-        if valid_frames is None:
-            reconstruction = ops.mean(ops.square(error))
-        else:
-            valid = _valid_cells(valid_frames, ops.shape(x)[2])
-            squares = ops.square(ops.where(valid, error, 0))
-            columns = ops.sum(ops.cast(valid, "float32"))
-            reconstruction = ops.divide_no_nan(ops.sum(squares), columns * ops.shape(x)[1])
+        latents = self.encode(x, valid_frames)
+        return self.autoencode(x, latents, valid_frames, token_weights, training=training)
+
+    def autoencode(
+        self, x: Any, latents: Any, valid_frames: Any, token_weights: Any, *, training: bool
+    ) -> dict[str, Any]:
+        """The losses, scalars, of tiles x whose latents, or those of damaged tiles, are given.
+
+        `training`: the codebook learns.
+        """
+        output = self._rest(x, latents, valid_frames, token_weights, training)
+        reconstruction = self.power(output.reconstruction - x, valid_frames)
         total = reconstruction + self.commitment_cost * output.commitment
         if self.quantizer.learns_by_gradient:
             total = total + output.codebook
@@ -166,6 +174,15 @@ class VQVAE(keras.Model):
             "perplexity": output.perplexity,
             "usage": output.usage,
         }
+
+    def power(self, x: Any, valid_frames: Any = None) -> Any:
+        """Mean square, scalar, of the valid cells of tiles (B, M, frames, 1)."""
+        if valid_frames is None:
+            return ops.mean(ops.square(x))
+        valid = _valid_cells(valid_frames, ops.shape(x)[2])
+        squares = ops.square(ops.where(valid, x, 0))
+        columns = ops.sum(ops.cast(valid, "float32"))
+        return ops.divide_no_nan(ops.sum(squares), columns * ops.shape(x)[1])
 
     def get_config(self) -> dict[str, Any]:
         """The parts, serialised, and the commitment cost."""
@@ -186,7 +203,7 @@ class VQVAE(keras.Model):
         return cls(**{**config, **parts})
 
 
-def build_vqvae(settings: ModelSettings, seed: int = 0, objective: Any = None) -> VQVAE:
+def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
     """The model of the settings, with weights that depend on the seed alone."""
     seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
     encoder_seed, quantizer_seed, decoder_seed = (int(number) for number in seeds)
@@ -207,7 +224,6 @@ def build_vqvae(settings: ModelSettings, seed: int = 0, objective: Any = None) -
         QUANTIZERS[settings.quantizer].of(settings, quantizer_seed),
         Decoder(decoder_layers=settings.decoder_layers, seed=decoder_seed, **shared),
         commitment_cost=settings.commitment_cost,
-        objective=objective,
     )
     model.build((None, settings.tile_size, None, 1))
     return model

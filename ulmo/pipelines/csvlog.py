@@ -1,20 +1,31 @@
 """losses.csv and epochs.csv: written as a run goes, cut back when it is resumed, read again."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ulmo.config import OWN, loss_names
 from ulmo.preprocessing.atomic import publish
 
-LOSSES = ("total", "reconstruction", "commitment", "codebook", "perplexity", "usage")
-BATCH_COLUMNS = ("step", "epoch", *LOSSES)
-EPOCH_COLUMNS = (
-    *("epoch", "step"),
-    *(f"train_{name}" for name in LOSSES),
+VALIDATION = (
+    *("val_total", "val_latent_variance", "val_pair_similarity"),
     *("val_reconstruction", "val_reconstruction_db", "val_sound_reconstruction_db"),
     *("val_commitment", "val_usage", "val_entropy", "val_perplexity"),
     *("val_sound_usage", "val_sound_entropy", "val_sound_perplexity"),
 )
+
+
+def batch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
+    """Columns of losses.csv."""
+    return ("step", "epoch", *loss_names(objectives))
+
+
+def epoch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
+    """Columns of epochs.csv; `val_NAME_error` is the standard error of `val_NAME_score`."""
+    names = tuple(objectives)
+    training = (f"train_{name}" for name in loss_names(names))
+    own = (f"val_{name}_{part}" for name in names for part in (*OWN, "error"))
+    return ("epoch", "step", *training, *VALIDATION, *own)
 
 
 class CsvLog:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
@@ -11,6 +12,8 @@ from ulmo.pipelines.data import Indices
 from ulmo.pipelines.measure import Model
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
+
+Log = dict[str, list[float]]
 
 PICTURE_TILES = 4
 
@@ -49,10 +52,11 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes
 
 
 def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
-    """PNG: the losses of each batch and epoch, and the codebook's perplexity."""
+    """PNG: the losses of each batch and epoch, the codebook's perplexity, and the scores of what
+    the encoder learns from."""
     batches, epochs = read_log(losses_csv), read_log(epochs_csv)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(15, 4), layout="constrained")
+    left, right, own = figure.subplots(1, 3)
     for name in ("reconstruction", "commitment"):
         left.plot(batches["step"], batches[name], label=f"{name}, training", lw=0.8)
     right.plot(batches["step"], batches["perplexity"], label="training batch", lw=0.8)
@@ -64,9 +68,22 @@ def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
     for name, (axis, label) in curves.items():
         if not np.isnan(epochs.get(name, np.nan)).all():
             axis.plot(epochs["step"], epochs[name], "o-", label=label)
+    _draw_scores(own, batches, epochs)
     left.set(xlabel="step", ylabel="mean squared error, normalised units", yscale="log")
     right.set(xlabel="step", ylabel="codebook perplexity (codes)")
-    for axis in (left, right):
+    for axis in (left, right, own):
         axis.legend()
         axis.grid(alpha=0.3)
     return to_png(figure)
+
+
+def _draw_scores(axis: Axes, batches: Log, epochs: Log) -> None:
+    """The score of each objective, and as a dashed line what chance would give."""
+    objectives = [name.removesuffix("_score") for name in batches if name.endswith("_score")]
+    for number, name in enumerate(objectives):
+        color = f"C{number}"
+        axis.plot(batches["step"], batches[f"{name}_score"], color=color, lw=0.8, alpha=0.5)
+        axis.plot(batches["step"], batches[f"{name}_chance"], color=color, lw=0.8, ls="--")
+        held_out = epochs.get(f"val_{name}_score", [])
+        axis.plot(epochs.get("step", []), held_out, "o-", color=color, label=f"{name}, held out")
+    axis.set(xlabel="step", ylabel="score of the own task (dashed: chance)")

@@ -14,6 +14,8 @@ class Plan(NamedTuple):
 
     learning_rate: float
     revives: bool
+    progress: float
+    """From 0 to 1."""
 
 
 def plan(settings: TrainSettings, *, steps: int, all_steps: int, seconds: float) -> Plan:
@@ -30,4 +32,4 @@ def plan(settings: TrainSettings, *, steps: int, all_steps: int, seconds: float)
     first = settings.learning_rate
     last = min(settings.final_learning_rate, first)
     rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
-    return Plan(rate, progress < REVIVAL_SHARE)
+    return Plan(rate, progress < REVIVAL_SHARE, progress)

@@ -17,18 +17,22 @@ MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes
 that is the learning rate and the end of revival."""
 
 RUN_MANIFEST = "train.json"
+AGAIN = "train again, into a new folder"
 FOLDERS = ("checkpoints", "pictures", "tensorboard")
 
 
 class RunManifest(Settings):
     """train.json."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    """1 had other names of objectives, and none that needed more than its own tiles."""
     model: ModelSettings
     train: TrainSettings
     tiles: str
     """Folder of the tiles."""
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    beside_fingerprints: tuple[str, ...] = ()
+    """Of the tiles in `train.beside`, in their order."""
     versions: dict[str, str]
 
 
@@ -38,7 +42,7 @@ def read_run(run_dir: Path) -> RunManifest:
     if not path.is_file():
         raise UserError(f"{run_dir} holds no run: make one with ulmo-train TILES_DIR {run_dir}")
     return read_json(
-        path, RunManifest, newest=1, remedy="train again, into a new folder", sealed=True
+        path, RunManifest, newest=2, oldest=2, remedy=AGAIN, outdated=AGAIN, sealed=True
     )
 
 
@@ -56,6 +60,8 @@ def plan_run(
         manifest = _resumed(read_run(run_dir), model, settings)
         if manifest.tiles_fingerprint != store.manifest.fingerprint:
             raise UserError(f"{run_dir} was trained on other tiles than those of {tiles_dir}")
+        if manifest.beside_fingerprints != _fingerprints(manifest.train):
+            raise UserError(f"{run_dir} was trained beside other tiles: prepare them as they were")
         return manifest
     if run_dir.exists() and not _is_free(run_dir):
         raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
@@ -66,11 +72,13 @@ def plan_run(
             f"leave it out, or prepare with -M {wanted.tile_size}"
         )
     _check_size(wanted)
+    wished = TrainSettings.read(settings)
     return RunManifest(
         model=wanted,
-        train=TrainSettings.read(settings),
+        train=wished,
         tiles=str(tiles_dir.resolve()),
         tiles_fingerprint=store.manifest.fingerprint or "",
+        beside_fingerprints=_fingerprints(wished),
         versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
     )
 
@@ -89,6 +97,12 @@ def tidy_run(run_dir: Path) -> None:
         for path in folder.iterdir():
             if is_temporary(path):
                 path.unlink()
+
+
+def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
+    """Of the tiles that are learned from beside those of TILES_DIR."""
+    stores = (TileStore(Path(folder)) for folder in settings.beside)
+    return tuple(store.manifest.fingerprint or "" for store in stores)
 
 
 def _is_free(run_dir: Path) -> bool:

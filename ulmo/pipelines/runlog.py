@@ -1,12 +1,12 @@
 """What a training run writes as it goes: losses.csv, epochs.csv and TensorBoard events."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, CsvLog
+from ulmo.pipelines.csvlog import CsvLog, batch_columns, epoch_columns
 from ulmo.pipelines.tf_errors import writing
 
 
@@ -16,10 +16,13 @@ class RunLog:
     An epoch is closed after its last step: a checkpoint between the two is of an open one.
     """
 
-    def __init__(self, run_dir: Path, *, steps: int, epochs: int) -> None:
-        self._batches = CsvLog(run_dir / "losses.csv", BATCH_COLUMNS, last=steps)
+    def __init__(
+        self, run_dir: Path, objectives: Iterable[str], *, steps: int, epochs: int
+    ) -> None:
+        names = tuple(objectives)
+        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
         self._epochs = CsvLog(
-            run_dir / "epochs.csv", EPOCH_COLUMNS, last=epochs - 1, counted="epoch"
+            run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
         )
         self._folder = run_dir / "tensorboard"
         with writing(self._folder):

@@ -22,9 +22,10 @@ from ulmo.pipelines.pictures import draw_losses
 from ulmo.pipelines.reporter import End, Reporter
 from ulmo.pipelines.run import RunManifest, begin_run, plan_run, tidy_run
 from ulmo.preprocessing.atomic import publish
-from ulmo.preprocessing.store import TileStore
+from ulmo.preprocessing.store import TileStore, write_json
 
 if TYPE_CHECKING:
+    from ulmo.pipelines.own_tasks import OwnTasks
     from ulmo.pipelines.trainer import Trainer
 
 
@@ -37,6 +38,9 @@ class TrainSummary(NamedTuple):
     end: End
     tiles_per_second: float
     validation: Metrics | None
+    objectives: dict[str, float]
+    own_tasks: "OwnTasks | None"
+    """None where no recordings are held out."""
     agreement: Agreement
 
 
@@ -81,12 +85,18 @@ def _run(
 ) -> TrainSummary:
     reporter.note("loading TensorFlow ...")
     with loading_tensorflow():
+        from ulmo.pipelines.own_tasks import described
         from ulmo.pipelines.runlog import RunLog
         from ulmo.pipelines.trainer import Trainer, use_threads
     use_threads(manifest.train.threads)
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
     trainer.begin()
-    log = RunLog(run_dir, steps=int(trainer.state.step), epochs=int(trainer.state.epoch))
+    log = RunLog(
+        run_dir,
+        manifest.train.objectives,
+        steps=int(trainer.state.step),
+        epochs=int(trainer.state.epoch),
+    )
     with _noticing_interrupt(trainer):
         end = trainer.run(log)
     log.close()
@@ -95,6 +105,9 @@ def _run(
     validation = trainer.validate()
     agreement = _export(trainer, run_dir, build_card(trainer, validation, manifest.versions))
     _draw(trainer, run_dir)
+    if trainer.own_tasks is not None:
+        told = described(trainer.own_tasks, trainer.learner, trainer.feed.frontends)
+        write_json(run_dir / "objectives.json", told)
     return TrainSummary(
         run_dir=run_dir,
         steps=int(trainer.state.step),
@@ -102,6 +115,8 @@ def _run(
         end=end,
         tiles_per_second=_speed(trainer),
         validation=validation,
+        objectives=manifest.train.objectives,
+        own_tasks=trainer.own_tasks,
         agreement=agreement,
     )
 

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
+from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.csvlog import LOSSES
-from ulmo.pipelines.data import Indices, Loudness, batches, shuffled, split_by_recording
+from ulmo.pipelines.checkpoint_files import numbers
+from ulmo.pipelines.data import Indices, Loudness, Split, batches, shuffled, split_by_recording
+from ulmo.pipelines.feed import Feed
+from ulmo.pipelines.init_encoder import init_encoder
 from ulmo.pipelines.measure import Model, Passed, tallies
+from ulmo.pipelines.own_tasks import OwnTasks, own_tasks
 from ulmo.pipelines.pictures import draw_reconstructions, spread_rows
 from ulmo.pipelines.plan import plan
 from ulmo.pipelines.reporter import End, Reporter
@@ -44,19 +48,19 @@ class State(NamedTuple):
     sums: tf.Variable
     """Losses of the epoch so far, added up."""
     best: tf.Variable
-    """Lowest validation reconstruction of an epoch."""
+    """Lowest validation reconstruction of an epoch; without one that teaches, lowest loss."""
     stale: tf.Variable
     """Epochs since then."""
     seconds: tf.Variable
     """Time spent in steps so far, in all sessions."""
 
     @classmethod
-    def new(cls) -> "State":
-        """The state before the first step."""
+    def new(cls, losses: int) -> "State":
+        """The state before the first step; a step has so many losses."""
         return cls(
             step=tf.Variable(0, dtype=tf.int64),
             epoch=tf.Variable(0, dtype=tf.int64),
-            sums=tf.Variable(tf.zeros(len(LOSSES), tf.float64)),
+            sums=tf.Variable(tf.zeros(losses, tf.float64)),
             best=tf.Variable(np.inf, dtype=tf.float64),
             stale=tf.Variable(0, dtype=tf.int64),
             seconds=tf.Variable(0.0, dtype=tf.float64),
@@ -78,23 +82,40 @@ class Trainer:
         self.settings = settings
         self.model_settings = model_settings
         self.interrupted = False
-        self.split = split_by_recording(store, settings.validation_fraction, settings.seed)
         self.loudness = Loudness(store, model_settings)
-        self.model = _build(model_settings, settings)
+        begun = bool(numbers(folder))
+        self.learner = _build(model_settings, settings, None if begun else settings.init)
+        self.model: VQVAE = self.learner.vqvae
+        self.feed = Feed(
+            store,
+            self.loudness,
+            wants=self.learner.wants,
+            beside=tuple(map(Path, settings.beside)),
+            silence_weight=settings.silence_weight,
+            seed=settings.seed,
+        )
+        split = split_by_recording(store, settings.validation_fraction, settings.seed)
+        self.split = Split(self.feed.rows(split.train), split.validation)
+        self.own_tasks: OwnTasks | None = None
         self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
         self._forward = as_function(self._exact)
-        self.state = State.new()
+        self.state = State.new(len(self.learner.names))
         self._reporter = reporter
-        self._train_step = tf.function(self.model.train_step, reduce_retracing=True)
+        self._train_step = tf.function(
+            self.learner.train_step, reduce_retracing=True, autograph=False
+        )
+        self._test_step = tf.function(
+            self.learner.test_step, reduce_retracing=True, autograph=False
+        )
         self._saved_at = time.monotonic()
         self._checkpoints = Checkpoints(
             folder,
             keep=2,
-            model=self.model,
-            optimizer=self.model.optimizer,
+            model=self.learner,
+            optimizer=self.learner.optimizer,
             **self.state._asdict(),
         )
-        self._best = Checkpoints(folder / "best", keep=1, model=self.model)
+        self._best = Checkpoints(folder / "best", keep=1, model=self.learner)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -133,23 +154,24 @@ class Trainer:
             self._start_codebook()
         if not len(self.split.validation):
             return None
+        size = self.settings.batch_size
+        self.own_tasks = own_tasks(
+            self._test_step, self.feed, self.split.validation, batch_size=size
+        )
         parts = tallies(
             self.forward(),
             self.store,
             self.split.validation,
             self.loudness,
             self.model_settings,
-            batch_size=self.settings.batch_size,
+            batch_size=size,
         )
         return reduce(add, parts).metrics()
 
     def take_step(self, rows: Indices) -> dict[str, float]:
         """Train on some rows of the tiles, and return the losses."""
-        tiles = self.store.read(rows)
-        sound = self.loudness.sound(tiles, rows)
-        weights = np.where(sound, 1, self.settings.silence_weight).astype(np.float32)
-        data = tuple(map(tf.constant, (tiles, self.store.valid_frames[rows], weights)))
-        return {name: float(value) for name, value in self._train_step(data).items()}
+        batch = self.feed.batch(rows, int(self.state.step))
+        return {name: float(value) for name, value in self._train_step(batch).items()}
 
     def forward(self) -> Model:
         """The model as it stands, in float32, as a function of arrays."""
@@ -204,7 +226,7 @@ class Trainer:
                 f"below {self.settings.learning_rate:g}"
             )
         self.state.step.assign_add(1)
-        self.state.sums.assign_add([losses[name] for name in LOSSES])
+        self.state.sums.assign_add([losses[name] for name in self.learner.names])
         self.state.seconds.assign_add(time.monotonic() - began)
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
         self._reporter.batch(losses)
@@ -216,28 +238,34 @@ class Trainer:
             all_steps=self.settings.epochs * self.steps_per_epoch,
             seconds=float(self.state.seconds),
         )
-        self.model.optimizer.learning_rate.assign(now.learning_rate)
+        self.learner.optimizer.learning_rate.assign(now.learning_rate)
+        self.learner.progress.assign(now.progress)
         self.model.quantizer.allow_revival(now.revives)
 
     def _close_epoch(self, log: RunLog) -> None:
         means = np.asarray(self.state.sums) / self.steps_per_epoch
         row: dict[str, Any] = {"epoch": int(self.state.epoch), "step": int(self.state.step)}
-        row |= {f"train_{name}": float(mean) for name, mean in zip(LOSSES, means, strict=True)}
+        names = self.learner.names
+        row |= {f"train_{name}": float(mean) for name, mean in zip(names, means, strict=True)}
         metrics = self.validate()
-        if metrics is not None:
-            row |= _validation_row(metrics)
+        if metrics is not None and self.own_tasks is not None:
+            row |= self.own_tasks.row(self.settings.objectives) | _validation_row(metrics)
         self._judge(metrics)
-        self.state.sums.assign(np.zeros(len(LOSSES)))
+        self.state.sums.assign(np.zeros(len(names)))
         self.state.epoch.assign_add(1)
         log.epoch(row, self.picture())
         self._reporter.epoch(row)
 
     def _judge(self, metrics: Metrics | None) -> None:
-        """Keep the model if it is the best so far."""
-        if metrics is None:
+        """Keep the model if it is the best so far: by its reconstruction of held-out tiles where
+        that shapes the encoder, else by the loss of its objectives."""
+        if metrics is None or self.own_tasks is None:
             return
-        if metrics.reconstruction < float(self.state.best):
-            self.state.best.assign(metrics.reconstruction)
+        judged = (
+            metrics.reconstruction if self.learner.autoencodes else self.own_tasks.means["total"]
+        )
+        if judged < float(self.state.best):
+            self.state.best.assign(judged)
             self.state.stale.assign(0)
             self._best.save()
         else:
@@ -257,7 +285,7 @@ class Trainer:
         pooled = []
         for rows in batches(order[:START_TILES], self.settings.batch_size):
             tiles, valid = self.store.read(rows), self.store.valid_frames[rows]
-            latents = np.asarray(self.model(tiles, valid_frames=valid).latents)
+            latents = np.asarray(self.model.encode(tiles, valid))
             sound = self.loudness.sound(tiles, rows)
             kept = sound | (rng.random(sound.shape) < self.settings.silence_weight)
             inside = np.arange(latents.shape[1]) * stride < valid[:, None]
@@ -294,18 +322,26 @@ def as_function(model: VQVAE) -> Model:
     return forward
 
 
-def _build(model_settings: ModelSettings, settings: TrainSettings) -> VQVAE:
+def _build(model_settings: ModelSettings, settings: TrainSettings, init: str | None) -> Learner:
     policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        objective = OBJECTIVES[settings.objective]()
-        model = build_vqvae(model_settings, settings.seed, objective)
+        model = build_vqvae(model_settings, settings.seed)
+        if init is not None:
+            init_encoder(model, model_settings, Path(init))
+        learner = Learner(
+            model,
+            {
+                name: (OBJECTIVES[name](model_settings, settings.seed), weight)
+                for name, weight in settings.objectives.items()
+            },
+        )
     finally:
         keras.config.set_dtype_policy(before)
-    model.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
-    model.optimizer.build(model.trainable_variables)
-    return model
+    learner.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
+    learner.optimizer.build(learner.trainable_variables)
+    return learner
 
 
 def _validation_row(metrics: Metrics) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ulmo.pipelines.checkpoint_files import (
     numbers,
     remove_others,
 )
-from ulmo.pipelines.csvlog import BATCH_COLUMNS, EPOCH_COLUMNS, read_log
+from ulmo.pipelines.csvlog import batch_columns, epoch_columns, read_log
 from ulmo.pipelines.faults import (
     READ,
     Fault,
@@ -45,7 +45,7 @@ GONE = (
 )
 FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
 BUNDLE, BEST = "tokenizer", "best"
-LOGS = {"losses.csv": BATCH_COLUMNS, "epochs.csv": EPOCH_COLUMNS}
+LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
 
 
 def check_bundle(folder: Path) -> Findings:
@@ -78,15 +78,16 @@ def check_run(folder: Path) -> Findings:
     NewerError where a newer ulmo wrote one of them.
     """
     faults = left_overs(folder, _temporaries(folder))
+    objectives: Iterable[str] | None = None
     try:
-        read_run(folder)
+        objectives = read_run(folder).train.objectives
     except NewerError:
         raise
     except (UserError, OSError) as error:
         faults.append(_manifest_fault(folder, error))
     faults += [*_check_checkpoints(folder), *_check_best(folder)]
     for name, columns in LOGS.items():
-        faults += _check_log(folder, name, columns)
+        faults += _check_log(folder, name, columns(objectives) if objectives else None)
     counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
     if (folder / BUNDLE).is_dir():
         found = check_bundle(folder / BUNDLE)
@@ -186,10 +187,11 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
         yield Fault(below(path, folder), what, detail, FALL_BACK)
 
 
-def _check_log(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Fault]:
+def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:
     """A log: whole rows of numbers, their steps rising. A kill may cut the last one.
 
-    Only a run that has not gone on from its first checkpoint may be without.
+    Its columns follow from train.json; None where that cannot be read. Only a run that has not
+    gone on from its first checkpoint may be without a log.
     """
     path = folder / name
     if not os.path.lexists(path):
@@ -199,9 +201,10 @@ def _check_log(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Fa
     try:
         with open_plain(path, remedy=LOST) as file:
             rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
-            if tuple(next(rows, ())) != columns:
+            names = tuple(next(rows, ()))
+            if names != (columns or names) or "step" not in names:
                 raise ValueError("its first line names other columns")
-            _check_steps(rows, columns)
+            _check_steps(rows, names)
     except (UserError, OSError, ValueError, csv.Error) as error:
         yield fault_of(name, error, LOST)
 

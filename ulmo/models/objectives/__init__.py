@@ -1,6 +1,21 @@
-"""Objectives: what the encoder is shown, and the decoder is to give back; one file each."""
+"""Objectives: what the encoder learns from; one file each."""
 
-from ulmo.models.objectives.denoising import Denoising
-from ulmo.models.objectives.reconstruction import Reconstruction
+from ulmo.models.objectives.abx_choice import ABXChoice
+from ulmo.models.objectives.byol import BYOL
+from ulmo.models.objectives.denoise import Denoise
+from ulmo.models.objectives.infill import Infill
+from ulmo.models.objectives.next_frame import NextFrame
+from ulmo.models.objectives.reconstruct import Reconstruct
+from ulmo.models.objectives.simclr import SimCLR
+from ulmo.models.objectives.wav2vec2 import Wav2Vec2
 
-OBJECTIVES = {"reconstruction": Reconstruction, "denoising": Denoising}
+OBJECTIVES = {
+    "reconstruct": Reconstruct,
+    "denoise": Denoise,
+    "next_frame": NextFrame,
+    "infill": Infill,
+    "simclr": SimCLR,
+    "byol": BYOL,
+    "wav2vec2": Wav2Vec2,
+    "abx_choice": ABXChoice,
+}

@@ -6,11 +6,15 @@ autoencoders"). Damage is noise and masks, drawn anew at each step.
 
 from typing import Any, NamedTuple
 
-import tensorflow as tf
 from keras import ops
 
+from ulmo.config import ModelSettings
+from ulmo.models.draws import Draws
+from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.reconstruct import decoded
 
-class Denoising(NamedTuple):
+
+class Damage(NamedTuple):
     """Adds noise to tiles, and masks stretches of frames and of bins.
 
     Tiles are decibels that were normalised to mean 0 and spread 1, so noise is added as powers
@@ -26,11 +30,9 @@ class Denoising(NamedTuple):
     loudest: float = 0.5
     ripple: float = 0.4
     masked: float = 0.15
-    seed: int = 0
 
-    def shown(self, tiles: Any, step: Any) -> Any:
-        """Tiles (B, M, frames, 1), damaged: a function of the seed, the step and the tiles."""
-        draws = _Draws(self.seed, step)
+    def __call__(self, tiles: Any, draws: Draws) -> Any:
+        """Tiles (B, M, frames, 1), damaged."""
         batch, bins, frames, _ = ops.shape(tiles)
         level = draws.uniform((batch, 1, 1, 1), self.quietest, self.loudest)
         noise = level + self.ripple * draws.normal((batch, bins, frames, 1))
@@ -39,30 +41,34 @@ class Denoising(NamedTuple):
             noisy = ops.where(self._hidden(draws, batch, axis, length), 0.0, noisy)
         return noisy
 
-    def _hidden(self, draws: "_Draws", batch: Any, axis: int, length: Any) -> Any:
+    def _hidden(self, draws: Draws, batch: Any, axis: int, length: Any) -> Any:
         """Where one axis of tiles is masked: one stretch of it a tile."""
         size = ops.cast(length, "float32")
         width = draws.uniform((batch, 1), 0, self.masked) * size
-        start = draws.uniform((batch, 1), 0, 1) * (size - width)
+        start = draws.uniform((batch, 1)) * (size - width)
         place = ops.cast(ops.arange(length), "float32")[None]
         hidden = ops.logical_and(place >= start, place < start + width)
         return ops.reshape(hidden, (batch, *(length if i == axis else 1 for i in (1, 2, 3))))
 
 
-class _Draws:
-    """Random numbers that a seed and a step decide, each draw its own."""
+DAMAGE = Damage()
 
-    def __init__(self, seed: int, step: Any) -> None:
-        self._seed = seed
-        self._step = ops.cast(step, "int32")
-        self._count = 0
 
-    def uniform(self, shape: tuple[Any, ...], least: float, most: float) -> Any:
-        return tf.random.stateless_uniform(shape, self._next(), least, most, alg="philox")
+class Denoise(Objective):
+    """The VQ-VAE on damaged tiles; out of training too, as that is its task."""
 
-    def normal(self, shape: tuple[Any, ...]) -> Any:
-        return tf.random.stateless_normal(shape, self._next(), alg="philox")
+    teaches_codebook = True
+    teaches_decoder = True
 
-    def _next(self) -> Any:
-        self._count += 1
-        return tf.stack([self._seed + 65_537 * self._count, self._step])
+    def __init__(
+        self, settings: ModelSettings, seed: int = 0, damage: Damage = DAMAGE, **kwargs: Any
+    ) -> None:
+        super().__init__(settings, seed, **kwargs)
+        self.damage = damage
+
+    def measure(self, encoded: Encoded) -> Outcome:
+        """The loss of the VQ-VAE, told against tiles that are whole."""
+        batch = encoded.batch
+        shown = self.damage(batch.tiles, Draws(self.seed, encoded.step))
+        latents = encoded.model.encode(shown, batch.valid_frames)
+        return decoded(encoded, latents, batch.valid_frames)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from ulmo.models.collapse import Spread, spread_of
+
+
+def slow_spread(latents, weights):
+    """Pair by pair."""
+    vectors, weights = latents.reshape(-1, latents.shape[-1]), weights.reshape(-1)
+    mean = sum(w * v for w, v in zip(weights, vectors, strict=True)) / weights.sum()
+    power = sum(w * (v @ v) for w, v in zip(weights, vectors, strict=True)) / weights.sum()
+    cosines, total = 0.0, 0.0
+    for i, one in enumerate(vectors):
+        for j, other in enumerate(vectors):
+            if i != j:
+                cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+                cosines += weights[i] * weights[j] * cosine
+                total += weights[i] * weights[j]
+    return 1 - mean @ mean / power, cosines / total
+
+
+def test_the_spread_is_that_of_all_pairs():
+    rng = np.random.default_rng(0)
+    latents = rng.normal(0.5, 1, (3, 4, 2, 5)).astype(np.float32)
+    weights = rng.random((3, 4, 2)).astype(np.float32)
+    weights[1] = 0
+    spread = spread_of(latents, weights)
+    variance, similarity = slow_spread(latents.astype(float), weights.astype(float))
+    assert float(spread.variance) == pytest.approx(variance, abs=1e-5)
+    assert float(spread.similarity) == pytest.approx(similarity, abs=1e-5)
+
+
+def test_latents_that_are_all_one_are_a_collapse():
+    rng = np.random.default_rng(1)
+    weights = np.ones((4, 8, 2), np.float32)
+    vector = rng.normal(size=6)
+    nearly = (vector + 0.01 * rng.normal(size=(4, 8, 2, 6))).astype(np.float32)
+    assert bool(spread_of(nearly, weights).collapsed)
+    apart = rng.normal(size=(4, 8, 2, 6)).astype(np.float32)
+    assert not bool(spread_of(apart, weights).collapsed)
+
+
+@pytest.mark.parametrize("spread", [Spread(0.01, 0.5), Spread(0.5, 0.99)])
+def test_either_figure_tells_a_collapse(spread):
+    assert spread.collapsed
+
+
+def test_nothing_to_compare_is_no_number_out_of_bounds():
+    spread = spread_of(np.ones((1, 2, 1, 3), np.float32), np.zeros((1, 2, 1), np.float32))
+    assert np.isfinite([float(spread.variance), float(spread.similarity)]).all()

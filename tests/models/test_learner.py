@@ -1,0 +1,151 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ulmo.config import ModelSettings, loss_names
+from ulmo.models import OBJECTIVES, build_vqvae, weights_of
+from ulmo.models.learner import FOLLOWED, Learner
+from ulmo.models.objectives.base import Batch, Objective, Outcome
+
+SETTINGS = ModelSettings(
+    tile_size=16,
+    encoder_layers=2,
+    decoder_layers=2,
+    embedding_dim=4,
+    codebook_size=8,
+    width=8,
+    frequency_stride=8,
+    time_stride=4,
+)
+
+
+class Nothing(Objective):
+    """Learns nothing, and is glad."""
+
+    def measure(self, encoded):
+        return Outcome(loss=tf.zeros(()), score=tf.ones(()), chance=tf.zeros(()))
+
+
+class Taught(Nothing):
+    teaches_codebook = True
+
+
+class Counting(Nothing):
+    """Remembers how far training was after each step."""
+
+    def begin(self, model):
+        self.seen = self.add_weight(name="seen", shape=(), initializer="zeros", trainable=False)
+
+    def after_step(self, model, progress):
+        self.seen.assign_add(progress)
+
+
+def batch_of(count=8, seed=0, weights=1.0):
+    rng = np.random.default_rng(seed)
+    return Batch(
+        tiles=tf.constant(rng.normal(size=(count, 16, 16, 1)).astype(np.float32)),
+        valid_frames=tf.constant(rng.integers(1, 17, count).astype(np.int32)),
+        token_weights=tf.fill((count, 4, 2), np.float32(weights)),
+        pace=tf.ones(count),
+    )
+
+
+def learner_of(settings=SETTINGS, **objectives):
+    model = build_vqvae(settings, seed=3)
+    made = {name: (kind(settings, 0), weight) for name, (kind, weight) in objectives.items()}
+    learner = Learner(model, made)
+    learner.compile(optimizer=keras.optimizers.Adam(1e-2))
+    learner.optimizer.build(learner.trainable_variables)
+    return learner
+
+
+def test_reconstruct_alone_is_the_vqvaes_own_training():
+    learner = learner_of(reconstruct=(OBJECTIVES["reconstruct"], 1.0))
+    model = build_vqvae(SETTINGS, seed=3)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    for step in range(3):
+        batch = batch_of(seed=step)
+        told = learner.train_step(batch)
+        expected = model.train_step((batch.tiles, batch.valid_frames, batch.token_weights))
+        for name, value in expected.items():
+            assert float(told[name]) == pytest.approx(float(value), rel=1e-6), name
+    for name, weights in weights_of(model).items():
+        np.testing.assert_array_equal(weights_of(learner.vqvae)[name], weights)
+
+
+def test_a_step_tells_what_the_logs_name():
+    learner = learner_of(
+        reconstruct=(OBJECTIVES["reconstruct"], 1.0), denoise=(OBJECTIVES["denoise"], 0.5)
+    )
+    told = learner.train_step(batch_of())
+    assert tuple(told) == learner.names == loss_names(["reconstruct", "denoise"])
+    losses = [float(told[f"{name}_loss"]) for name in ("reconstruct", "denoise")]
+    assert float(told["total"]) == pytest.approx(losses[0] + 0.5 * losses[1], rel=1e-6)
+    assert float(told["reconstruct_score"]) > float(told["reconstruct_chance"]) - 1
+
+
+def test_what_follows_learns_and_never_reaches_the_encoder():
+    learner = learner_of(nothing=(Nothing, 1.0))
+    before = weights_of(learner.vqvae)
+    told = [learner.train_step(batch_of(seed=step)) for step in range(40)]
+    after = weights_of(learner.vqvae)
+    for name, weights in before.items():
+        assert np.array_equal(weights, after[name]) is name.startswith("encoder."), name
+    assert float(told[-1]["reconstruction"]) < float(told[0]["reconstruction"])
+    assert float(told[0]["total"]) == 0
+
+
+def test_a_codebook_that_its_objective_teaches_does_not_follow():
+    learner = learner_of(nothing=(Taught, 1.0))
+    before = weights_of(learner.vqvae)
+    learner.train_step(batch_of())
+    after = weights_of(learner.vqvae)
+    np.testing.assert_array_equal(before["codebook"], after["codebook"])
+    assert not np.array_equal(before["decoder.layer_0.kernel"], after["decoder.layer_0.kernel"])
+
+
+def test_followed_is_one_tile_in_some():
+    learner, batch = learner_of(nothing=(Nothing, 1.0)), batch_of()
+    few = -(-len(batch.tiles) // FOLLOWED)
+    told, _ = learner.test_step(batch)
+    model = learner.vqvae
+    alone = model.autoencode(
+        batch.tiles[:few],
+        model.encode(batch.tiles[:few], batch.valid_frames[:few]),
+        batch.valid_frames[:few],
+        batch.token_weights[:few],
+        training=False,
+    )
+    assert float(told["reconstruction"]) == pytest.approx(float(alone["reconstruction"]), rel=1e-6)
+
+
+def test_measuring_changes_nothing():
+    learner = learner_of(reconstruct=(OBJECTIVES["reconstruct"], 1.0), counting=(Counting, 1.0))
+    before = [np.asarray(variable) for variable in learner.variables]
+    first, tallies = learner.test_step(batch_of(), 5)
+    again, _ = learner.test_step(batch_of(), 5)
+    assert {name: float(value) for name, value in first.items()} == {
+        name: float(value) for name, value in again.items()
+    }
+    assert tallies == {}
+    for variable, value in zip(learner.variables, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(variable), value)
+
+
+def test_objectives_hear_how_far_training_is():
+    learner = learner_of(counting=(Counting, 1.0))
+    for progress in (0.25, 0.5):
+        learner.progress.assign(progress)
+        learner.train_step(batch_of())
+    assert float(learner.tasks["counting"].seen) == 0.75
+
+
+def test_codes_that_learn_by_gradient_follow_too():
+    settings = SETTINGS.model_copy(update={"quantizer": "gradient"})
+    learner = learner_of(settings, nothing=(Nothing, 1.0))
+    before = weights_of(learner.vqvae)
+    learner.train_step(batch_of())
+    after = weights_of(learner.vqvae)
+    assert not np.array_equal(before["codebook"], after["codebook"])
+    np.testing.assert_array_equal(before["encoder.conv_0.kernel"], after["encoder.conv_0.kernel"])

@@ -1,0 +1,112 @@
+"""BYOL: one view of a moment predicts what a slower copy of the encoder makes of the other.
+
+Grill et al. 2020 (arXiv:2006.07733). There are no negatives: what keeps latents apart is that the
+copy, the target, is never trained, only moved a little towards what is trained, after each step.
+"""
+
+import math
+from typing import Any
+
+from keras import ops
+
+from ulmo.config import ModelSettings
+from ulmo.models.draws import Draws
+from ulmo.models.encoder import Encoder
+from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.contrast import choice, mean_of, unit
+from ulmo.models.objectives.moments import columns_of, far_apart, shared_moments
+from ulmo.models.objectives.projector import projector
+from ulmo.models.objectives.simclr import other_view
+from ulmo.models.objectives.views import BACKGROUND, Background
+from ulmo.models.vqvae import VQVAE
+
+
+class BYOL(Objective):
+    """Moments in two views, `Batch.tiles` and `Batch.other`, as SimCLR has them.
+
+    Online: encoder, projector, predictor. Target: copies of encoder and projector. The loss is
+    equation 2 there, made symmetric as in equation 3, and halved: 1 - cosine, each way.
+
+    `anchors`, `apart`, `hidden`, `outputs`, `background` as in SimCLR; the first two rule the score
+    alone. `momentum` = 0.99 at first: tau of section 3.3 there is 0.996 for 300 000 steps; ours
+    are some thousands.
+    """
+
+    wants = "views"
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        seed: int = 0,
+        *,
+        anchors: int = 256,
+        apart: float = 20.0,
+        momentum: float = 0.99,
+        hidden: int = 256,
+        outputs: int = 64,
+        background: Background = BACKGROUND,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(settings, seed, **kwargs)
+        self.anchors = anchors
+        self.apart = apart
+        self.momentum = momentum
+        self.hidden = hidden
+        self.outputs = outputs
+        self.background = background
+
+    def begin(self, model: VQVAE) -> None:
+        """Make the heads, and the target: what the online network is now."""
+        inputs = self.settings.bands * self.settings.embedding_dim
+        self.projector = projector(inputs, self.hidden, self.outputs, self.seed)
+        self.predictor = projector(self.outputs, self.hidden, self.outputs, self.seed + 2)
+        self.target_encoder = Encoder.from_config(model.encoder.get_config())
+        self.target_encoder.build((None, self.settings.tile_size, None, 1))
+        self.target_projector = projector(inputs, self.hidden, self.outputs, self.seed)
+        for target, online in self._copies(model):
+            target.trainable = False
+            target.set_weights(online.get_weights())
+
+    def measure(self, encoded: Encoded) -> Outcome:
+        """The score is that of choosing a moment among the target's by what was predicted."""
+        draws = Draws(self.seed, encoded.step)
+        model, batch, other = encoded.model, encoded.batch, other_view(encoded)
+        seen = self.background(other.tiles, draws)
+        latents = model.encode(seen, other.valid_frames)
+        moments = shared_moments(encoded, other, latents, self.anchors, draws)
+        negative = far_apart(moments, self.apart)
+        here, there = (moments.tile, moments.column), (moments.tile, moments.other_column)
+        predicted = [
+            self._predicted(encoded.latents, here),
+            self._predicted(latents, there),
+        ]
+        aimed = [
+            self._aimed(model.encode(seen, other.valid_frames, self.target_encoder), there),
+            self._aimed(model.encode(batch.tiles, batch.valid_frames, self.target_encoder), here),
+        ]
+        ways = list(zip(predicted, aimed, strict=True))
+        score, chance = choice(*ways[0], negative)
+        loss = sum(mean_of(1.0 - ops.sum(one * aim, axis=-1)) for one, aim in ways)
+        return Outcome(loss, score, chance)
+
+    def after_step(self, model: VQVAE, progress: Any) -> None:
+        """Move the target: tau target + (1 - tau) online, equation 1 there.
+
+        tau = 1 - (1 - momentum) (cos(pi progress) + 1) / 2: at the end the target stands still.
+        """
+        moved = (1.0 - self.momentum) * (ops.cos(math.pi * progress) + 1.0) / 2.0
+        for target, online in self._copies(model):
+            for old, new in zip(target.variables, online.variables, strict=True):
+                old.assign(old + moved * (ops.cast(new, old.dtype) - old))
+
+    def _copies(self, model: VQVAE) -> list[tuple[Any, Any]]:
+        """What is copied: (target, online)."""
+        return [(self.target_encoder, model.encoder), (self.target_projector, self.projector)]
+
+    def _predicted(self, latents: Any, place: tuple[Any, Any]) -> Any:
+        """(A, outputs) unit vectors of the online network."""
+        return unit(self.predictor(self.projector(columns_of(latents, *place))))
+
+    def _aimed(self, latents: Any, place: tuple[Any, Any]) -> Any:
+        """(A, outputs) unit vectors of the target, which no gradient passes."""
+        return ops.stop_gradient(unit(self.target_projector(columns_of(latents, *place))))

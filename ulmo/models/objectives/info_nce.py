@@ -1,0 +1,60 @@
+"""InfoNCE: to pick the right one among several, by cosine.
+
+van den Oord, Li and Vinyals 2018 (arXiv:1807.03748), equation 4.
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+TEMPERATURE = 0.1
+"""Of cosines; that of wav2vec 2.0 (Baevski et al. 2020, section 4.2)."""
+FAR = -1e9
+"""The logit of what is no candidate."""
+EPSILON = 1e-6
+"""Of a squared norm: bounds the gradient of a vector near 0."""
+
+
+class Choice(NamedTuple):
+    """Weighted means over all queries that have something to choose from; scalars."""
+
+    loss: Any
+    """Cross-entropy, nats."""
+    score: Any
+    """Share of the queries whose right one is closer than every other candidate."""
+    chance: Any
+    """That share for one who guesses: the mean of 1 / candidates."""
+
+
+def choose(
+    queries: Any, candidates: Any, allowed: Any, weights: Any, temperature: float = TEMPERATURE
+) -> Choice:
+    """Queries (..., n, D) against candidates (..., n, D), of which the i-th is right for the i-th.
+
+    `allowed` (..., n, n) bool: whether candidate j is one of those that query i chooses from; the
+    right one always is. `weights` (..., n): of the queries, at least 0. A query without any other
+    candidate counts nothing; where none is left, all is 0.
+    """
+    similar = ops.matmul(directions(queries), ops.swapaxes(directions(candidates), -1, -2))
+    similar = similar / temperature
+    own = ops.eye(ops.shape(similar)[-1], dtype="bool")
+    others = ops.logical_and(allowed, ops.logical_not(own))
+    right = ops.sum(ops.where(own, similar, 0.0), axis=-1)
+    rivals = ops.where(others, similar, FAR)
+    count = ops.sum(ops.cast(others, "float32"), axis=-1)
+    weights = ops.where(count > 0, weights, 0.0)
+
+    def mean(values: Any) -> Any:
+        return ops.divide_no_nan(ops.sum(values * weights), ops.sum(weights))
+
+    logits = ops.where(own, similar, rivals)
+    return Choice(
+        loss=mean(ops.logsumexp(logits, axis=-1) - right),
+        score=mean(ops.cast(right > ops.max(rivals, axis=-1), "float32")),
+        chance=mean(1.0 / (1.0 + count)),
+    )
+
+
+def directions(vectors: Any) -> Any:
+    """Vectors (..., D) at length 1; one of zeros stays."""
+    return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + EPSILON)

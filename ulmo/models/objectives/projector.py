@@ -1,0 +1,45 @@
+"""Heads of the contrastive objectives: a perceptron from a column's latents to a vector."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+EPSILON = 1e-5
+
+
+class Standardize(keras.layers.Layer):
+    """Vectors (n, D) with mean 0 and variance 1 over those of the batch; in and out of training.
+
+    Batch normalisation (Ioffe and Szegedy 2015) without scale, offset or moving averages: there
+    is no state that could differ between training and judging.
+    """
+
+    def call(self, vectors: Any) -> Any:
+        """Zeros of a single vector."""
+        count = ops.cast(ops.maximum(ops.shape(vectors)[0], 1), "float32")
+        centred = vectors - ops.sum(vectors, axis=0) / count
+        return centred * ops.rsqrt(ops.sum(ops.square(centred), axis=0) / count + EPSILON)
+
+
+def projector(inputs: int, hidden: int, outputs: int, seed: int) -> keras.Sequential:
+    """Dense, standardised, ReLU, Dense: (n, inputs) -> (n, outputs); float32, built.
+
+    As the heads of Grill et al. 2020, section 3.2.
+    """
+    layers = [
+        keras.layers.Dense(
+            hidden,
+            use_bias=False,
+            kernel_initializer=keras.initializers.HeNormal(seed),
+            dtype="float32",
+        ),
+        Standardize(dtype="float32"),
+        keras.layers.ReLU(dtype="float32"),
+        keras.layers.Dense(
+            outputs, kernel_initializer=keras.initializers.GlorotUniform(seed + 1), dtype="float32"
+        ),
+    ]
+    head = keras.Sequential(layers)
+    head.build((None, inputs))
+    return head

@@ -1,0 +1,40 @@
+"""The VQ-VAE itself: what is shown is to be given back.
+
+van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), equation 3.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from ulmo.models.objectives.base import Encoded, Objective, Outcome
+
+
+class Reconstruct(Objective):
+    """Encodes, quantises and decodes tiles. Its score is the share of their variance explained."""
+
+    teaches_codebook = True
+    teaches_decoder = True
+
+    def measure(self, encoded: Encoded) -> Outcome:
+        """The loss of the VQ-VAE; the chance is that of the constant 0, the mean of tiles."""
+        batch = encoded.batch
+        return decoded(encoded, encoded.latents, batch.valid_frames)
+
+
+def decoded(encoded: Encoded, latents: Any, valid_frames: Any) -> Outcome:
+    """What the rest of the VQ-VAE makes of latents of the batch's tiles, or of damaged ones."""
+    figures = encoded.model.autoencode(
+        encoded.batch.tiles,
+        latents,
+        valid_frames,
+        encoded.batch.token_weights,
+        training=encoded.training,
+    )
+    power = encoded.model.power(encoded.batch.tiles, valid_frames)
+    return Outcome(
+        loss=figures["total"],
+        score=1.0 - ops.divide_no_nan(figures["reconstruction"], power),
+        chance=ops.zeros(()),
+        figures=figures,
+    )

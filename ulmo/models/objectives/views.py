@@ -1,0 +1,36 @@
+"""What is done to a view in the batch, beside what ulmo-prep --views has drawn for it."""
+
+import math
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from ulmo.models.draws import Draws
+
+NEPERS = 14 * math.log(10) / 10
+"""Natural logarithms of power in one spread of tiles: 14 dB in field recordings."""
+
+
+class Background(NamedTuple):
+    """Mixes each tile with another of the batch, as powers add: log-mixup-exp.
+
+    Niizumi et al. 2021 (arXiv:2103.06695), section III-B: log((1 - r) exp(x) + r exp(y)), with r
+    evenly drawn for each tile up to 0.4, so that the background is always the fainter one, by
+    1.8 dB or more where both are equally loud. `least`: by 30 dB, so that no logarithm is of 0.
+    """
+
+    least: float = 0.001
+    most: float = 0.4
+
+    def __call__(self, tiles: Any, draws: Draws) -> Any:
+        """Tiles (B, M, frames, 1) with a background; a tile alone in its batch stays."""
+        batch = ops.shape(tiles)[0]
+        ratio = draws.uniform((batch, 1, 1, 1), self.least, self.most)
+        others = draws.uniform((), 1, ops.cast(batch, "float32"))
+        which = (ops.arange(batch) + ops.cast(ops.floor(others), "int32")) % batch
+        sound = NEPERS * tiles + ops.log(1.0 - ratio)
+        background = NEPERS * ops.take(tiles, which, axis=0) + ops.log(ratio)
+        return ops.logaddexp(sound, background) / NEPERS
+
+
+BACKGROUND = Background()

@@ -1,0 +1,132 @@
+"""wav2vec 2.0: masked latents, their quantised selves to be picked from the context.
+
+Baevski et al. 2020 (arXiv:2006.11477), equations 2 to 4.
+"""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from ulmo.config import ModelSettings
+from ulmo.models.draws import Draws
+from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
+from ulmo.models.objectives.info_nce import choose
+from ulmo.models.objectives.spans import spans
+from ulmo.models.vqvae import VQVAE
+
+
+class Wav2Vec2(Objective):
+    """Hides columns of latents; their codes are to be told from those of other hidden ones.
+
+    The codebook is the tokenizer's own quantizer, straight-through in place of the paper's Gumbel
+    softmax, so that it ends as the tokenizer's; its commitment, and its own term where it learns
+    by gradient, are added as in the VQ-VAE.
+    Masks: spans of `frames` = 20 (0.2 s, 10 latents of 20 ms there), about `share` = 0.5 of the
+    columns, as in section 4.2 there (49 %); a hidden column becomes a learned vector, all bands
+    of it, at first as long as a latent. The encoder is given whole tiles, as there: it looks some
+    frames into a span from its sides. The context network is convolutional, two-sided, and
+    reaches over a span.
+    Distractors: the codes of the same band of all other hidden columns of the tile. The paper
+    draws 100 of some seconds; a tile has about 28 at 56 x 4. One of the same code as the target
+    is none, as in the authors' fairseq.
+    Diversity (equation 4), times `diversity` = 0.1 as there: 1 - H / log CB, with H the entropy
+    of the mean soft assignment, softmax(-|latent - code|^2 / (EMB x `softness`)). It is taken
+    over `assigned` = 2048 tokens of the batch, drawn evenly and weighed: some for each code. With
+    `softness` = 0.1 about a tenth of a latent's squared norm more of distance is e times less.
+    """
+
+    teaches_codebook = True
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        seed: int = 0,
+        *,
+        frames: int = 20,
+        share: float = 0.5,
+        diversity: float = 0.1,
+        softness: float = 0.1,
+        assigned: int = 2048,
+        width: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(settings, seed, **kwargs)
+        self.span = -(-frames // settings.time_stride)
+        self.share = share
+        self.diversity = diversity
+        self.softness = softness
+        self.assigned = assigned
+        self.width = width
+
+    def begin(self, model: VQVAE) -> None:
+        """The vector of what is hidden, the context network, and the map to codes."""
+        settings = self.settings
+        token = (settings.bands, settings.embedding_dim)
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed + 102)
+        self.unseen = self.add_weight(name="unseen", shape=token, initializer=normal)
+        self.network = ColumnNetwork(
+            layers=layers_for(self.span, causal=False),
+            causal=False,
+            width=self.width,
+            seed=self.seed,
+        )
+        self.network.build((None, None, math.prod(token)))
+        self.to_codes = dense(math.prod(token), self.seed + 101)
+        self.to_codes.build((None, None, self.width))
+
+    def measure(self, encoded: Encoded) -> Outcome:
+        """InfoNCE of the codes, their diversity, and what the quantizer asks of latents."""
+        model, latents, weights = encoded.model, encoded.latents, encoded.weights
+        draws = Draws(self.seed, encoded.step)
+        hidden = self.hide(latents, draws)
+        codes = model.quantizer(latents, weights=weights, training=encoded.training)
+        guess = self.predict(latents, hidden)
+        choice = choose_codes(guess, codes.quantized, codes.ids, hidden, weights)
+        spread = self.concentration(latents, weights, model.quantizer.codebook, draws)
+        loss = choice.loss + self.diversity * spread
+        loss = loss + model.commitment_cost * codes.commitment
+        if model.quantizer.learns_by_gradient:
+            loss = loss + codes.codebook
+        return Outcome(loss=loss, score=choice.score, chance=choice.chance)
+
+    def hide(self, latents: Any, draws: Draws) -> Any:
+        """(B, columns) bool: the columns of latents that are hidden."""
+        batch, columns = ops.shape(latents)[:2]
+        return spans(draws, batch, columns, self.span, self.share)
+
+    def predict(self, latents: Any, hidden: Any) -> Any:
+        """Codes (B, columns, bands, EMB) from latents whose `hidden` (B, columns) none can see."""
+        shown = ops.where(hidden[:, :, None, None], self.unseen, latents)
+        return ops.reshape(self.to_codes(self.network(joined(shown))), ops.shape(latents))
+
+    def concentration(self, latents: Any, weights: Any, codebook: Any, draws: Draws) -> Any:
+        """Scalar, 0 to 1: 0 where the codes (CB, EMB) are in even use, 1 where a single one is."""
+        size, dimensions = ops.shape(codebook)
+        vectors = ops.reshape(latents, (-1, dimensions))
+        weights = ops.reshape(weights, (-1,))
+        tokens = ops.shape(weights)[0]
+        drawn = draws.uniform((self.assigned,), 0, ops.cast(tokens, "float32"))
+        drawn = ops.minimum(ops.cast(drawn, "int32"), tokens - 1)
+        vectors, weights = ops.take(vectors, drawn, axis=0), ops.take(weights, drawn)[:, None]
+        near = 2.0 * ops.matmul(vectors, ops.transpose(codebook))
+        near = near - ops.sum(ops.square(codebook), axis=-1)
+        shares = ops.softmax(near / (dimensions * self.softness), axis=-1)
+        mean = ops.divide_no_nan(ops.sum(shares * weights, axis=0), ops.sum(weights))
+        entropy = -ops.sum(mean * ops.log(mean + 1e-9))
+        return 1.0 - entropy / math.log(size)
+
+
+def choose_codes(guess: Any, codes: Any, ids: Any, hidden: Any, weights: Any) -> Any:
+    """The Choice of the codes of hidden columns among those of the same tile and band.
+
+    `guess` and `codes` (B, columns, bands, EMB), `ids` and `weights` (B, columns, bands),
+    `hidden` (B, columns).
+    """
+    ids = ops.transpose(ids, (0, 2, 1))  # (B, bands, columns)
+    weights = ops.transpose(weights * ops.cast(hidden, "float32")[..., None], (0, 2, 1))
+    distractor = ops.logical_and(weights[..., None, :] > 0, ids[..., None, :] != ids[..., :, None])
+    guess, codes = (ops.transpose(tokens, (0, 2, 1, 3)) for tokens in (guess, codes))
+    return choose(guess, codes, distractor, weights)
