@@ -96,13 +96,13 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     np.testing.assert_array_equal(tokens.sound_counts, np.bincount(heard, minlength=16))
 
     latents = [latents_of(tokenizer)(sound.samples) for sound in sounds.sounds]
-    assert found.latents_abx == abx(latents, labels, speakers, distance="cosine")
+    assert found.latents.abx == abx(latents, labels, speakers, distance="cosine")
     masks = [of.sound(s.samples, grid) for grid, s in zip(grids, sounds.sounds, strict=True)]
     folds = split_folds(labels, sounds.sources, speakers)
     assert [len(fold.test) for fold in folds.folds] == [4, 4]
     assert tokens.probes == probes(histograms(grids, masks, 16), labels, folds)
-    assert found.latents_probes == probes(mean_latents(latents), labels, folds)
-    assert found.latents_probes.linear.accuracy == 1  # low from high, whoever speaks
+    assert found.latents.probes == probes(mean_latents(latents), labels, folds)
+    assert found.latents.probes.linear.accuracy == 1  # low from high, whoever speaks
 
     codes = [tokenizer.codebook[grid] for grid in grids]
     assert found.codes_abx == abx(codes, labels, speakers, distance="cosine")
@@ -234,7 +234,7 @@ def test_the_json_has_names_that_stay(evaluation, plan):
         "across": tokens.abx.across._asdict(),
         "items": 8,
     }
-    (linear, neighbours), latents = tokens.probes, evaluation.audio.latents_probes
+    (linear, neighbours), latents = tokens.probes, evaluation.audio.latents.probes
     assert audio["probes"] == {
         "folds_by": "speaker",
         "missing": None,
@@ -262,10 +262,10 @@ def test_the_table_has_every_figure(evaluation):
     within, across = audio.tokens.abx.within, audio.tokens.abx.across
     assert rows["tokens,", "identical"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
     assert ("spectrogram,", "cosine") in rows
-    within, across = audio.latents_abx.within, audio.latents_abx.across
+    within, across = audio.latents.abx.within, audio.latents.abx.across
     assert rows["latents,", "cosine"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
     for how, number in (("linear probe", 0), ("nearest neighbours", 1)):
-        for what, of in (("latents", audio.latents_probes), ("tokens", audio.tokens.probes)):
+        for what, of in (("latents", audio.latents.probes), ("tokens", audio.tokens.probes)):
             (line,) = (line for line in text.splitlines() if f"{how}, {what}" in line)
             assert line.split()[-3:] == [f"{value:.1%}" for value in of[number][:3]]
     assert "right, of 8 by speaker" in text
