@@ -116,11 +116,15 @@ class Mfcc:
     def _scaled(self, vectors: Array) -> Array:
         return np.ascontiguousarray((vectors - self._mean) / self._spread, np.float32)
 
+    def vectors(self, samples: Array) -> Array:
+        """What is clustered, as latents of one band: (time, 1, 39)."""
+        return self._scaled(_mfcc(samples))[:, None]
+
     def encoder(self) -> Encoder:
         """Samples to ids (time, 1)."""
 
         def encode(samples: Array) -> NDArray[np.int32]:
-            ids: NDArray[np.int32] = self._kmeans.predict(self._scaled(_mfcc(samples)))
+            ids: NDArray[np.int32] = self._kmeans.predict(self.vectors(samples)[:, 0])
             return ids.astype(np.int32)[:, None]
 
         return Encoder(encode, RATE, HOP, CODES, tile_samples=224 * HOP)

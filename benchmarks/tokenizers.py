@@ -8,104 +8,46 @@ that are there.
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
 import os
 import shutil
 import time
-import zlib
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.heldout import (
+    ABX_SETS,
+    RECIPE,
+    divide,
+    on_tiles,
+    sounds_of,
+    tile_figures,
+    tiles_of,
+    unequal,
+)
 from benchmarks.material import sound
 from benchmarks.report import ROOT, Silent, machine, publish, table
 from benchmarks.tokenizer_baselines import Mfcc, Patches
 from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from benchmarks.train import names_of
-from recipes.recipe import Holdout, choose_recordings, read_recipe
-from recipes.train import link_recordings
-from ulmo.config import ModelSettings, PrepSettings, UserError
-from ulmo.evaluation.abx import subsample
-from ulmo.evaluation.robustness import Agreement
-from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.data import Loudness
+from recipes.recipe import read_recipe
+from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.encoders import Encoder, encoder_of
 from ulmo.pipelines.evaluate_audio import EncoderFigures, measure_encoder
 from ulmo.pipelines.evaluate_tiles import as_model
-from ulmo.pipelines.labelled import Sounds, find_labelled, read_sounds
-from ulmo.pipelines.measure import Model, tallies
-from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.train import train
-from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.store import TileStore, write_json
+from ulmo.preprocessing.store import write_json
 from ulmo.tokenizer import load_tokenizer
 
 PAGE = ROOT / "docs" / "tokenizers.md"
-RECIPE = ROOT / "recipes" / "default.toml"
-HELD_OUT = 10
-"""Of the recordings that the recipe leaves, each whose name's CRC-32 divides by this."""
-MAX_ITEMS, MAX_SECONDS = 400, 5.0
-"""Of ABX and robustness: recordings, and of each."""
 ENCODED_SECONDS = 60
 """Of the sound whose encoding is timed, in 5 calls."""
 TRAINED = [name for name, row in ROWS.items() if (row.group, row.kind) == ("quantizer", "ulmo")]
 """Rows whose quantizer front ends and grids may have."""
-ABX_SETS = {"fsdd": "extra:speaker", "esc10": None}
-"""Corpora with labels, and where labels.csv has the speaker."""
-
-
-def divide(root: Path, out: Path) -> None:
-    """Link the recordings to train on, and those held out, and write the labels of those."""
-    recipe = read_recipe(RECIPE)
-    without_holdout = recipe.model_copy(update={"holdout": Holdout()})
-    everything = set(choose_recordings(without_holdout, root))
-    left = choose_recordings(recipe, root)
-    training = [path for path in left if zlib.crc32(str(path).encode()) % HELD_OUT]
-    held = sorted(everything - set(training))
-    link_recordings(training, root, out / "links" / "train")
-    link_recordings(held, root, out / "links" / "held")
-    by_recipe = everything - set(left)
-    for corpus in ABX_SETS:
-        _write_labels(root / corpus / "labels.csv", corpus, by_recipe, out / f"{corpus}.csv")
-
-
-def _write_labels(labels: Path, corpus: str, kept: set[Path], target: Path) -> None:
-    """The rows of labels.csv whose recordings the recipe holds out."""
-    with labels.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = [row for row in reader if Path(corpus) / row["file"] in kept]
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, reader.fieldnames or ())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def tiles_for(out: Path, frontend: str, part: str) -> Path:
-    """Tiles of one part, made where they are not there yet."""
-    folder = out / "tiles" / frontend / part
-    settings = PrepSettings(frontend=frontend)
-    prepare(out / "links" / part, folder, settings, workers=os.cpu_count() or 1)
-    return folder
-
-
-def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
-    """Held-out recordings with labels, drawn evenly."""
-    found = find_labelled(root / corpus, out / f"{corpus}.csv", ABX_SETS[corpus])
-    kept = subsample(
-        [item.label for item in found],
-        [item.speaker or "" for item in found],
-        max_items=MAX_ITEMS,
-        seed=0,
-    )
-    chosen = [found[index] for index in kept]
-    return read_sounds(root / corpus, chosen, sample_rate=sample_rate, max_seconds=MAX_SECONDS)
 
 
 def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -> dict[str, Any]:
@@ -123,7 +65,8 @@ def _build_ulmo(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
 ) -> tuple[Encoder, dict[str, Any]]:
     row, run = ROWS[name], out / "runs" / name
-    tiles, held = (tiles_for(out, row.frontend, part) for part in ("train", "held"))
+    prep = PrepSettings(frontend=row.frontend)
+    tiles, held = (tiles_of(out, row.frontend, part, prep) for part in ("train", "held"))
     best = ROWS[name if row.group == "quantizer" else quantizer]
     model = {**MODEL, **best.model, **row.model}
     settings = {**TRAIN, **best.train, "max_minutes": minutes, "epochs": 10_000, "patience": 10_000}
@@ -134,17 +77,17 @@ def _build_ulmo(
         as_model(tokenizer), held, tokenizer.manifest.model, tokenizer.manifest.normalization
     )
     told = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
-    return encoder_of(tokenizer), {**told, **_on_tiles(metrics)}
+    return encoder_of(tokenizer), {**told, **tile_figures(metrics)}
 
 
 def _build_patches(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
 ) -> tuple[Encoder, dict[str, Any]]:
-    tiles, held = (tiles_for(out, "mel", part) for part in ("train", "held"))
+    tiles, held = (tiles_of(out, "mel", part, PrepSettings()) for part in ("train", "held"))
     patches = Patches(tiles, 60 * minutes)
     constants = patches.store.manifest.normalization
     metrics = on_tiles(patches.forward(), held, patches.model, constants)
-    return patches.encoder(out / "runs" / name), _on_tiles(metrics)
+    return patches.encoder(out / "runs" / name), tile_figures(metrics)
 
 
 def _build_mfcc(
@@ -157,39 +100,13 @@ def _build_mfcc(
 BUILDERS = {"ulmo": _build_ulmo, "patches": _build_patches, "mfcc": _build_mfcc}
 
 
-def on_tiles(
-    model: Model, folder: Path, settings: ModelSettings, constants: Normalization | None
-) -> Metrics:
-    """The figures on all held-out tiles."""
-    store = TileStore(folder)
-    if constants is not None:
-        store.renormalize(constants)
-    indices, loudness = np.flatnonzero(store.views == 0), Loudness(store, settings)
-    found: Sequence[Tally] = list(tallies(model, store, indices, loudness, settings, batch_size=16))
-    return reduce(add, found).metrics()
-
-
-def _on_tiles(metrics: Metrics) -> dict[str, Any]:
-    return {
-        "tokens": metrics.tokens,
-        "sound_tokens": metrics.sound_tokens,
-        "reconstruction": metrics.reconstruction,
-        "reconstruction_db": metrics.reconstruction_db,
-        "sound_reconstruction_db": metrics.sound_reconstruction_db,
-        "usage": metrics.codebook.usage,
-        "sound_usage": metrics.sound_codebook.usage,
-        "sound_entropy": metrics.sound_codebook.entropy,
-        "sound_top1": metrics.sound_codebook.top1,
-    }
-
-
 def _on_audio(found: dict[str, EncoderFigures]) -> dict[str, Any]:
     speech, scenes = found["fsdd"], found["esc10"]
     assert speech.abx.within
     assert speech.abx.across
     assert scenes.abx.any
     changed = {
-        name: _unequal([figures.robustness[name] for figures in found.values()])
+        name: unequal([figures.robustness[name] for figures in found.values()])
         for name in speech.robustness
     }
     return {
@@ -202,12 +119,6 @@ def _on_audio(found: dict[str, EncoderFigures]) -> dict[str, Any]:
         "bits_per_second": scenes.rate.bits_per_second,
         "entropy_bits_per_second": scenes.rate.entropy_bits_per_second,
     }
-
-
-def _unequal(found: Sequence[Agreement]) -> list[float]:
-    """Share of unequal tokens, of all and of those that are not silent."""
-    total = reduce(add, found)
-    return [1 - total.share, 1 - total.sound_share]
 
 
 def _speed(encoder: Encoder) -> dict[str, float]:
@@ -234,8 +145,8 @@ def cells(title: str, row: dict[str, Any]) -> list[str]:
     def number(name: str, form: str) -> str:
         return format(row[name], form) if name in row else "-"
 
-    unequal = row["unequal"]
-    gain = (unequal["gain_up_6db"][0] + unequal["gain_down_6db"][0]) / 2
+    changed = row["unequal"]
+    gain = (changed["gain_up_6db"][0] + changed["gain_down_6db"][0]) / 2
     return [
         title,
         number("reconstruction", ".4f"),
@@ -246,7 +157,7 @@ def cells(title: str, row: dict[str, Any]) -> list[str]:
         number("sound_top1", ".1%"),
         *(f"{100 * row[name]:.1f}" for name in ("abx_within", "abx_across", "abx_esc10")),
         f"{gain:.1%}",
-        *(f"{unequal[name][0]:.1%}" for name in ("noise_20db", "noise_10db")),
+        *(f"{changed[name][0]:.1%}" for name in ("noise_20db", "noise_10db")),
         number("bits_per_second", ".0f"),
         number("entropy_bits_per_second", ".0f"),
         number("tiles_per_second", ".0f"),
@@ -292,7 +203,7 @@ def read_rows(out: Path) -> dict[str, dict[str, Any]]:
 def run_rows(options: argparse.Namespace) -> None:
     """Make the rows that are missing, each in a process of its own."""
     (options.out / "rows").mkdir(parents=True, exist_ok=True)
-    divide(options.audio_root, options.out)
+    divide(read_recipe(RECIPE), options.audio_root, options.out)
     context = multiprocessing.get_context("spawn")
     for name in options.only:
         target = options.out / "rows" / f"{name}.json"

@@ -66,6 +66,23 @@ def test_encoder_agrees_with_keras(plan):
         assert_same_ids(ids, expected, model.quantizer.codebook.numpy())
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_latents_are_those_of_keras(plan):
+    """A third output, beside the same ids and distances."""
+    settings = settings_of(plan)
+    model = model_of(settings)
+    x = tiles(settings, 3)
+    *others, latents = run(encoder_graph(settings, weights_of(model), latents=True), x)
+    assert latents.shape == (2, 3, settings.bands, settings.embedding_dim)
+    expected = model(x).latents.numpy()
+    if settings.quantizer == "fsq":  # which bounds latents itself, by 8 levels each
+        expected = np.tanh(expected) * 8 / 7
+    np.testing.assert_allclose(latents, expected, atol=1e-3)
+    alone = run(encoder_graph(settings, weights_of(model)), x)
+    for found, expected in zip(others, alone, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def assert_same_ids(ids, expected, codebook):
     """Ids may differ only where the two nearest codes are as near, to the rounding of sums."""
     differ = ids != expected.ids.numpy()

@@ -94,7 +94,7 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
         spectrogram += f", 1 of {audio.spectrogram_step}"
     rows = {
         "tokens, identical": tokens.abx,
-        "latents, cosine": audio.latents_abx,
+        "latents, cosine": audio.latents.abx,
         "codes, cosine": audio.codes_abx,
         spectrogram: audio.spectrogram_abx,
     }
@@ -139,10 +139,10 @@ def _probes(audio: "AudioEvaluation") -> list[str]:
     if folds.missing:
         return [f"probes      nothing is measured: {folds.missing}"]
     kinds: dict[str, Probes] = {
-        "latents, mean": audio.latents_probes,
+        "latents, mean": audio.latents.probes,
         "tokens, histogram": audio.tokens.probes,
     }
-    title = f"right, of {audio.latents_probes.linear.items} by {folds.by}"
+    title = f"right, of {audio.latents.probes.linear.items} by {folds.by}"
     lines = [f"{title:<40}{'all':>10}{'spread':>10}{'chance':>10}"]
     for name, of in kinds.items():
         for how, found in (("linear probe", of.linear), ("nearest neighbours", of.neighbours)):

@@ -11,6 +11,9 @@ from ulmo.config import UserError
 from ulmo.eval_report import EvalProgress, evaluation_table
 from ulmo.evaluation.abx import abx
 from ulmo.evaluation.codebook import codebook_health
+from ulmo.evaluation.folds import split_folds
+from ulmo.evaluation.pooling import histograms, mean_latents
+from ulmo.evaluation.probe import probes
 from ulmo.evaluation.rate import rate
 from ulmo.pipelines import evaluate_audio as module
 from ulmo.pipelines.encoders import Encoder, encoder_of, spectrogram
@@ -23,6 +26,7 @@ from ulmo.pipelines.evaluate_audio import (
     spectrogram_step,
 )
 from ulmo.pipelines.labelled import Sound, Sounds, find_labelled, read_sounds
+from ulmo.pipelines.latents import latents_of
 from ulmo.pipelines.robustness import CHANGES, robustness
 from ulmo.preprocessing.frontends import build_frontend
 
@@ -91,6 +95,15 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     )
     np.testing.assert_array_equal(tokens.sound_counts, np.bincount(heard, minlength=16))
 
+    latents = [latents_of(tokenizer)(sound.samples) for sound in sounds.sounds]
+    assert found.latents.abx == abx(latents, labels, speakers, distance="cosine")
+    masks = [of.sound(s.samples, grid) for grid, s in zip(grids, sounds.sounds, strict=True)]
+    folds = split_folds(labels, sounds.sources, speakers)
+    assert [len(fold.test) for fold in folds.folds] == [4, 4]
+    assert tokens.probes == probes(histograms(grids, masks, 16), labels, folds)
+    assert found.latents.probes == probes(mean_latents(latents), labels, folds)
+    assert found.latents.probes.linear.accuracy == 1  # low from high, whoever speaks
+
     codes = [tokenizer.codebook[grid] for grid in grids]
     assert found.codes_abx == abx(codes, labels, speakers, distance="cosine")
     frontend = build_frontend(tokenizer.manifest.prep)
@@ -105,6 +118,17 @@ def test_folders_are_labels_and_there_are_no_speakers(tokenizer, folder):
     assert found.speakers is None
     assert found.tokens.abx.any.cells == 2
     assert found.tokens.abx.within is None
+    assert (found.tokens.folds.by, len(found.tokens.folds.folds)) == ("source", 5)
+
+
+def test_what_is_of_one_source_is_on_one_side(tokenizer, folder):
+    """The two takes of each source are never apart."""
+    found = evaluate_audio(
+        tokenizer, AudioPlan(folder, folder / "labels.csv", source_column="extra:speaker")
+    )
+    assert (found.speakers, found.tokens.folds.by) == (None, "source")
+    parities = [{item % 2 for item in fold.test} for fold in found.tokens.folds.folds]
+    assert sorted(map(tuple, parities)) == [(0,), (1,)]
 
 
 def test_what_is_left_out_is_ruled_by_the_plan(tokenizer, plan):
@@ -196,17 +220,26 @@ def test_the_json_has_names_that_stay(evaluation, plan):
         "codebook",
         "sound_codebook",
         "abx",
+        "probes",
         "robustness",
         "rate",
     ]
     assert audio["refused"][0]["path"] == "low/x.wav"
-    assert list(audio["abx"]) == ["tokens", "codes", "spectrogram", "spectrogram_step"]
+    names = ["tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
+    assert list(audio["abx"]) == names
     tokens = evaluation.audio.tokens
     assert audio["abx"]["tokens"] == {
         "any": None,
         "within": tokens.abx.within._asdict(),
         "across": tokens.abx.across._asdict(),
         "items": 8,
+    }
+    (linear, neighbours), latents = tokens.probes, evaluation.audio.latents.probes
+    assert audio["probes"] == {
+        "folds_by": "speaker",
+        "missing": None,
+        "latents": {"linear": latents[0]._asdict(), "neighbours": latents[1]._asdict()},
+        "histograms": {"linear": linear._asdict(), "neighbours": neighbours._asdict()},
     }
     assert list(audio["robustness"]) == list(CHANGES)
     gain = tokens.robustness["gain_up_6db"]
@@ -229,6 +262,13 @@ def test_the_table_has_every_figure(evaluation):
     within, across = audio.tokens.abx.within, audio.tokens.abx.across
     assert rows["tokens,", "identical"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
     assert ("spectrogram,", "cosine") in rows
+    within, across = audio.latents.abx.within, audio.latents.abx.across
+    assert rows["latents,", "cosine"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
+    for how, number in (("linear probe", 0), ("nearest neighbours", 1)):
+        for what, of in (("latents", audio.latents.probes), ("tokens", audio.tokens.probes)):
+            (line,) = (line for line in text.splitlines() if f"{how}, {what}" in line)
+            assert line.split()[-3:] == [f"{value:.1%}" for value in of[number][:3]]
+    assert "right, of 8 by speaker" in text
     for name, found in audio.tokens.robustness.items():
         shown = [f"{found.share:.1%}", f"{found.sound_share:.1%}"]
         assert rows[tuple(name.split("_"))] == shown
@@ -245,8 +285,12 @@ def test_without_cells_the_table_has_dashes(tokenizer, folder, tmp_path):
     text = evaluation_table(done, batches=False)
     (row,) = (line.split() for line in text.splitlines() if "identical" in line)
     assert row[-1] == "-"
-    score = json.loads(done.report.read_text())["audio"]["abx"]["tokens"]["any"]
-    assert score == {"error": None, "cells": 0, "triples": 0}
+    audio = json.loads(done.report.read_text())["audio"]
+    assert audio["abx"]["tokens"]["any"] == {"error": None, "cells": 0, "triples": 0}
+    assert "nothing is measured: fewer than two labels have items of two sources" in text
+    nothing = {"accuracy": None, "spread": None, "chance": None, "folds": 0, "items": 0}
+    assert audio["probes"]["latents"] == {"linear": nothing, "neighbours": nothing}
+    assert audio["probes"]["missing"] == "fewer than two labels have items of two sources"
 
 
 def test_bars_follow_each_other(capsys):

@@ -55,6 +55,28 @@ def test_columns_of_a_csv(text, column, speaker, folder):
     assert found == [Labelled(Path("x.wav"), "a b", speaker)]
 
 
+@pytest.mark.parametrize(
+    ("column", "sources"),
+    [
+        (None, ["x.wav", "x.wav", "birds/b.wav"]),
+        ("place", ["pond", "wood", "pond"]),
+        ("extra:tape", ["1", "2", "2"]),
+    ],
+)
+def test_sources_are_told_or_else_the_files(column, sources, folder):
+    rows = [
+        "file,label,place,extra,start,end",
+        "x.wav,a,pond,tape=1,0,0.5",
+        "x.wav,b,wood,tape=2,0.5,",
+        "birds/b.wav,a,pond,tape=2,,",
+    ]
+    path = labels(folder, "\n".join(rows))
+    found = find_labelled(folder, path, source_column=column)
+    read = read_sounds(folder, found, sample_rate=RATE, max_seconds=1)
+    assert read.sources == sources
+    assert read.speakers is None
+
+
 def test_start_and_end_may_be_empty(folder):
     path = labels(folder, "file,label,start,end\nx.wav,a,,\nx.wav,b,0.25,0.5\nx.wav,c,0.5,\n")
     found = find_labelled(folder, path)
@@ -97,8 +119,15 @@ def test_what_is_not_there_is_told(folder):
         find_labelled(folder / "empty")
     with pytest.raises(UserError, match="cannot be read as CSV"):
         find_labelled(folder, folder / "none.csv")
-    with pytest.raises(UserError, match="names a column of the file given with --labels"):
+    with pytest.raises(UserError, match="--speaker-column names a column of the file given with"):
         find_labelled(folder, None, "speaker")
+    with pytest.raises(UserError, match="--source-column names a column of the file given with"):
+        find_labelled(folder, None, source_column="place")
+    path = labels(folder, "file,label,place\nx.wav,a,\n")
+    with pytest.raises(UserError, match="line 2 has no source in 'place'"):
+        find_labelled(folder, path, source_column="place")
+    with pytest.raises(UserError, match="has no column 'tape'"):
+        find_labelled(folder, path, source_column="tape:1")
 
 
 def test_recordings_that_cannot_be_read_are_refused_one_by_one(folder):

@@ -24,9 +24,9 @@ def histograms(ids: Sequence[Ids], sound: Sequence[Mask], codebook_size: int) ->
     """Shares (n, bands * CB) of each code of each band among the sound tokens of a recording.
 
     `ids` and `sound`, True for tokens that are not silent, are (time, bands). Special tokens are
-    none. One histogram a band, one after another, which add up to 1 together: on digits and on
-    ESC-10 they told more than one over all bands (docs/evaluating.md). A recording without a
-    sound token has zeros.
+    none. One histogram a band, one after another, which add up to 1 together: of digits they told
+    more than one over all bands (docs/evaluating.md). A recording without a sound token has
+    zeros.
     """
     return np.array(
         [_histogram(grid, heard, codebook_size) for grid, heard in zip(ids, sound, strict=True)],

@@ -1,8 +1,8 @@
 """Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook.
 
-`measure_encoder` measures whatever turns samples into ids; `evaluate_audio` measures a tokenizer,
-and beside its tokens the latents they come from, the vectors of their codes and the spectrogram
-that it sees.
+`measure_encoder` measures whatever turns samples into ids, `measure_latents` what turns them into
+vectors; `evaluate_audio` measures a tokenizer, and beside its tokens the latents they come from,
+the vectors of their codes and the spectrogram that it sees.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,6 +79,17 @@ class EncoderFigures(NamedTuple):
         return codebook_health(self.sound_counts)
 
 
+class LatentFigures(NamedTuple):
+    """What vectors come to on some recordings."""
+
+    abx: Abx
+    """By the distance `cosine`."""
+    probes: Probes
+    """Of their means over time."""
+    latents: list[Array]
+    """Vectors (time, band, EMB) of each recording."""
+
+
 class AudioEvaluation(NamedTuple):
     """What a tokenizer comes to on labelled recordings."""
 
@@ -89,10 +100,7 @@ class AudioEvaluation(NamedTuple):
     speakers: list[str] | None
     refused: list[Refused]
     tokens: EncoderFigures
-    latents_abx: Abx
-    """Of the latents, by the distance `cosine`."""
-    latents_probes: Probes
-    """Of their means over time."""
+    latents: LatentFigures
     codes_abx: Abx
     """Of the vectors of the codes, by the distance `cosine`."""
     spectrogram_abx: Abx
@@ -137,6 +145,26 @@ def measure_encoder(
     )
 
 
+def measure_latents(
+    latents_of_samples: Callable[[Array], Array],
+    sounds: Sounds,
+    folds: Folds,
+    *,
+    progress: Progress | None = None,
+) -> LatentFigures:
+    """ABX and probes of what turns samples (n,) into vectors (time, band, EMB)."""
+    latents = []
+    for number, sound in enumerate(sounds.sounds):
+        latents.append(latents_of_samples(sound.samples))
+        if progress:
+            progress("latents", number + 1, len(sounds.sounds))
+    return LatentFigures(
+        abx=_abx(latents, sounds, "cosine", progress, "ABX of latents"),
+        probes=probes(mean_latents(latents), sounds.labels, folds),
+        latents=latents,
+    )
+
+
 def evaluate_audio(
     tokenizer: Tokenizer, plan: AudioPlan, progress: Progress | None = None
 ) -> AudioEvaluation:
@@ -146,11 +174,7 @@ def evaluate_audio(
     """
     sounds = _chosen_sounds(tokenizer, plan, progress)
     tokens = measure_encoder(encoder_of(tokenizer), sounds, seed=plan.seed, progress=progress)
-    latents, latents_from = [], latents_of(tokenizer)
-    for number, sound in enumerate(sounds.sounds):
-        latents.append(latents_from(sound.samples))
-        if progress:
-            progress("latents", number + 1, len(sounds.sounds))
+    latents = measure_latents(latents_of(tokenizer), sounds, tokens.folds, progress=progress)
     codes = _codes(tokenizer)
     frontend = build_frontend(tokenizer.manifest.prep)
     planes = [spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
@@ -164,8 +188,7 @@ def evaluate_audio(
         speakers=None if sounds.speakers is None else sorted(set(sounds.speakers)),
         refused=sounds.refused,
         tokens=tokens,
-        latents_abx=_abx(latents, sounds, "cosine", progress, "ABX of latents"),
-        latents_probes=probes(mean_latents(latents), sounds.labels, tokens.folds),
+        latents=latents,
         codes_abx=_abx(
             [codes[ids] for ids in tokens.grids], sounds, "cosine", progress, "ABX of codes"
         ),

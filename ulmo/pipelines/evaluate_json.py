@@ -14,7 +14,7 @@ from ulmo.pipelines.inputs import portable
 if TYPE_CHECKING:
     from ulmo.pipelines.evaluate import Evaluation
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 2
 
 
 def as_json(evaluation: "Evaluation") -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
         "sound_codebook": plain(tokens.sound_codebook),
         "abx": {
             "tokens": _abx(tokens.abx),
-            "latents": _abx(audio.latents_abx),
+            "latents": _abx(audio.latents.abx),
             "codes": _abx(audio.codes_abx),
             "spectrogram": _abx(audio.spectrogram_abx),
             "spectrogram_step": audio.spectrogram_step,
@@ -81,7 +81,7 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
         "probes": {
             "folds_by": tokens.folds.by,
             "missing": tokens.folds.missing or None,
-            "latents": plain(audio.latents_probes),
+            "latents": plain(audio.latents.probes),
             "histograms": plain(tokens.probes),
         },
         "robustness": {name: _agreement(found) for name, found in tokens.robustness.items()},

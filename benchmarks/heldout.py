@@ -1,0 +1,122 @@
+"""Recordings that no row of a table was trained on, and the figures on them.
+
+A tenth of what the recipe leaves, and of the corpora with labels what the recipe holds out.
+"""
+
+import csv
+import os
+import zlib
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.report import ROOT
+from recipes.recipe import Holdout, Recipe, choose_recordings
+from recipes.train import link_recordings
+from ulmo.config import AugmentSettings, ModelSettings, PrepSettings
+from ulmo.evaluation.abx import subsample
+from ulmo.evaluation.robustness import Agreement
+from ulmo.evaluation.tally import Metrics, Tally
+from ulmo.pipelines.data import Loudness
+from ulmo.pipelines.labelled import Sounds, find_labelled, read_sounds
+from ulmo.pipelines.measure import Model, tallies
+from ulmo.pipelines.prep import prepare
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.store import TileStore
+
+RECIPE = ROOT / "recipes" / "default.toml"
+HELD_OUT = 10
+"""Of the recordings that the recipe leaves, each whose name's CRC-32 divides by this."""
+MAX_ITEMS, MAX_SECONDS = 400, 5.0
+"""Of ABX, probes and robustness: recordings, and of each."""
+ABX_SETS = {"fsdd": "extra:speaker", "esc10": None}
+"""Corpora with labels, and where labels.csv has the speaker."""
+SOURCES = {"esc10": "extra:freesound"}
+"""Where labels.csv has what items have in common."""
+
+
+def divide(recipe: Recipe, root: Path, out: Path) -> None:
+    """Link the recordings to train on, and those held out, and write the labels of those."""
+    without_holdout = recipe.model_copy(update={"holdout": Holdout()})
+    everything = set(choose_recordings(without_holdout, root))
+    left = choose_recordings(recipe, root)
+    training = [path for path in left if zlib.crc32(str(path).encode()) % HELD_OUT]
+    held = sorted(everything - set(training))
+    link_recordings(training, root, out / "links" / "train")
+    link_recordings(held, root, out / "links" / "held")
+    by_recipe = everything - set(left)
+    for corpus in ABX_SETS:
+        _write_labels(root / corpus / "labels.csv", corpus, by_recipe, out / f"{corpus}.csv")
+
+
+def _write_labels(labels: Path, corpus: str, kept: set[Path], target: Path) -> None:
+    """The rows of labels.csv whose recordings the recipe holds out."""
+    with labels.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if Path(corpus) / row["file"] in kept]
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames or ())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def tiles_of(
+    out: Path, name: str, part: str, settings: PrepSettings, augment: AugmentSettings | None = None
+) -> Path:
+    """Tiles of the part `train` or `held`, made where they are not there yet."""
+    folder = out / "tiles" / name / part
+    links, workers = out / "links" / part, os.cpu_count() or 1
+    prepare(links, folder, settings, augment=augment, workers=workers)
+    return folder
+
+
+def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
+    """Held-out recordings with labels, drawn evenly."""
+    found = find_labelled(
+        root / corpus, out / f"{corpus}.csv", ABX_SETS[corpus], SOURCES.get(corpus)
+    )
+    kept = subsample(
+        [item.label for item in found],
+        [item.speaker or "" for item in found],
+        max_items=MAX_ITEMS,
+        seed=0,
+    )
+    chosen = [found[index] for index in kept]
+    return read_sounds(root / corpus, chosen, sample_rate=sample_rate, max_seconds=MAX_SECONDS)
+
+
+def on_tiles(
+    model: Model, folder: Path, settings: ModelSettings, constants: Normalization | None
+) -> Metrics:
+    """The figures on all held-out tiles."""
+    store = TileStore(folder)
+    if constants is not None:
+        store.renormalize(constants)
+    indices, loudness = np.flatnonzero(store.views == 0), Loudness(store, settings)
+    found: Sequence[Tally] = list(tallies(model, store, indices, loudness, settings, batch_size=16))
+    return reduce(add, found).metrics()
+
+
+def tile_figures(metrics: Metrics) -> dict[str, Any]:
+    """Those that tables show."""
+    return {
+        "tokens": metrics.tokens,
+        "sound_tokens": metrics.sound_tokens,
+        "reconstruction": metrics.reconstruction,
+        "reconstruction_db": metrics.reconstruction_db,
+        "sound_reconstruction_db": metrics.sound_reconstruction_db,
+        "usage": metrics.codebook.usage,
+        "sound_usage": metrics.sound_codebook.usage,
+        "sound_entropy": metrics.sound_codebook.entropy,
+        "sound_top1": metrics.sound_codebook.top1,
+    }
+
+
+def unequal(found: Sequence[Agreement]) -> list[float]:
+    """Share of unequal tokens, of all and of those that are not silent."""
+    total = reduce(add, found)
+    return [1 - total.share, 1 - total.sound_share]

@@ -1,0 +1,93 @@
+"""The figures of one row of the table of objectives: a flat dictionary of numbers."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.heldout import ABX_SETS, on_tiles, sounds_of, tile_figures
+from ulmo.evaluation.abx import Abx
+from ulmo.evaluation.probe import Probes
+from ulmo.evaluation.robustness import Agreement
+from ulmo.pipelines.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate_audio import measure_encoder, measure_latents
+from ulmo.pipelines.evaluate_tiles import as_model
+from ulmo.pipelines.labelled import Sounds
+from ulmo.pipelines.latents import latents_of
+from ulmo.tokenizer import Tokenizer
+
+Array = NDArray[np.float32]
+Figures = dict[str, float]
+
+
+def bundle_figures(tokenizer: Tokenizer, held: Path, root: Path, out: Path) -> Figures:
+    """Of a tokenizer, on held-out tiles and on held-out recordings with labels."""
+    manifest = tokenizer.manifest
+    metrics = on_tiles(as_model(tokenizer), held, manifest.model, manifest.normalization)
+    heard = audio_figures(encoder_of(tokenizer), latents_of(tokenizer), root, out)
+    return {**tile_figures(metrics), **heard}
+
+
+def audio_figures(
+    encoder: Encoder, vectors: Callable[[Array], Array], root: Path, out: Path
+) -> Figures:
+    """Of whatever turns samples into ids, and into vectors (time, band, EMB)."""
+    figures: Figures = {}
+    kept: list[dict[str, Agreement]] = []
+    directions: list[Array] = []
+    for corpus in ABX_SETS:
+        sounds = sounds_of(root, out, corpus, encoder.sample_rate)
+        tokens = measure_encoder(encoder, sounds)
+        latents = measure_latents(vectors, sounds, tokens.folds)
+        for what, found in (("tokens", tokens), ("latents", latents)):
+            figures |= _abx(f"{corpus}_{what}", found.abx)
+            figures |= _probes(f"{corpus}_{what}", found.probes)
+        kept.append(tokens.robustness)
+        directions += _non_silent(encoder, sounds, tokens.grids, latents.latents)
+    for name in kept[0]:
+        figures[f"kept_{name}"] = reduce(add, (changes[name] for changes in kept)).sound_share
+    return {**figures, **spread(np.concatenate(directions))}
+
+
+def spread(latents: Array) -> Figures:
+    """How far apart latents (n, EMB) are: the same two figures as of `ulmo.models.collapse`.
+
+    The share of their mean square that is no mean (1 about the origin, 0 where all are one), and
+    the mean cosine of all pairs.
+    """
+    vectors = latents.astype(np.float64)
+    mean, power = vectors.mean(axis=0), np.square(vectors).sum(axis=1).mean()
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    count = len(vectors)
+    resultant = float(np.square(unit.sum(axis=0)).sum())
+    return {
+        "latent_variance": float(1 - np.square(mean).sum() / power),
+        "pair_similarity": (resultant - count) / (count**2 - count),
+    }
+
+
+def _non_silent(
+    encoder: Encoder, sounds: Sounds, grids: Sequence[Any], latents: Sequence[Array]
+) -> list[Array]:
+    return [
+        vectors[encoder.sound(sound.samples, ids)]
+        for sound, ids, vectors in zip(sounds.sounds, grids, latents, strict=True)
+    ]
+
+
+def _abx(name: str, found: Abx) -> Figures:
+    scores = {"within": found.within, "across": found.across, "any": found.any}
+    return {f"{name}_{which}": score.error for which, score in scores.items() if score is not None}
+
+
+def _probes(name: str, found: Probes) -> Figures:
+    figures: Figures = {}
+    for how, probe in found._asdict().items():
+        told = {"": probe.accuracy, "_spread": probe.spread, "_chance": probe.chance}
+        figures |= {f"{name}_{how}{part}": value for part, value in told.items()}
+    return figures

@@ -1,0 +1,38 @@
+"""The rows of the table of objectives: what an encoder learns from, and the flags beside it."""
+
+from typing import Literal, NamedTuple
+
+UNTRAINED = (
+    *("--quantizer", "kmeans", "--balance", "0"),
+    *("--max-minutes", "1e-6", "--learning-rate", "1e-12", "--final-learning-rate", "0"),
+)
+"""One step so small that no weight moves: what is left of training is the codebook, k-means."""
+
+
+class Row(NamedTuple):
+    """One encoder."""
+
+    title: str
+    objective: str = ""
+    """As `ulmo-train --objective` takes it."""
+    flags: tuple[str, ...] = ()
+    """Of ulmo-train, over those that all rows have."""
+    kind: Literal["ulmo", "mfcc"] = "ulmo"
+
+
+ROWS = {
+    "mfcc": Row("k-means, MFCC-39, 10 ms", kind="mfcc"),
+    "untrained": Row("untrained encoder, k-means", "reconstruct", UNTRAINED),
+    "reconstruct": Row("reconstruct", "reconstruct"),
+    "denoise": Row("denoise", "denoise"),
+    "next_frame": Row("next_frame", "next_frame"),
+    "infill": Row("infill", "infill"),
+    "simclr": Row("simclr", "simclr"),
+    "byol": Row("byol", "byol"),
+    "wav2vec2": Row("wav2vec2", "wav2vec2"),
+    "abx_choice": Row("abx_choice", "abx_choice"),
+    "reconstruct-simclr": Row("reconstruct + simclr", "reconstruct=1,simclr=1"),
+    "reconstruct-abx_choice": Row("reconstruct + abx_choice", "reconstruct=1,abx_choice=1"),
+    "reconstruct-next_frame": Row("reconstruct + next_frame", "reconstruct=1,next_frame=1"),
+}
+"""Each objective alone, then combinations."""

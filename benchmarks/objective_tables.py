@@ -1,0 +1,152 @@
+"""The tables of objectives: a line for each row, by mean and standard deviation over seeds."""
+
+import math
+import os
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from benchmarks.objective_rows import ROWS
+from benchmarks.report import machine, table
+from ulmo.config import UserError
+
+Rows = dict[str, list[dict[str, Any]]]
+"""By name, one of each seed."""
+
+
+class Column(NamedTuple):
+    """A column of one figure, or of the mean of several."""
+
+    title: str
+    figures: tuple[str, ...]
+    scale: float = 1.0
+    digits: int = 1
+
+    def values(self, rows: Sequence[dict[str, Any]]) -> list[float]:
+        """Of each seed; none where a row has no such figure."""
+        found = [[row["figures"].get(name) for name in self.figures] for row in rows]
+        told = [[value for value in values if value is not None] for values in found]
+        return [self.scale * fmean(values) for values in told if len(values) == len(self.figures)]
+
+
+def _percent(title: str, *figures: str) -> Column:
+    return Column(title, figures, 100)
+
+
+ABX = [
+    Column("steps", ("steps",), digits=0),
+    _percent("ids, within", "fsdd_tokens_within"),
+    _percent("across", "fsdd_tokens_across"),
+    _percent("ESC-10", "esc10_tokens_any"),
+    _percent("latents, within", "fsdd_latents_within"),
+    _percent("across", "fsdd_latents_across"),
+    _percent("ESC-10", "esc10_latents_any"),
+]
+PROBES = [
+    _percent(f"{title}, {what}, {how}", f"{corpus}_{figure}_{classifier}")
+    for corpus, title in (("fsdd", "digits"), ("esc10", "ESC-10"))
+    for figure, what in (("latents", "latents"), ("tokens", "tokens"))
+    for classifier, how in (("linear", "linear"), ("neighbours", "k-NN"))
+]
+TOKENS = [
+    _percent("usage", "sound_usage"),
+    Column("entropy", ("sound_entropy",), digits=3),
+    Column("dB², all", ("reconstruction_db",)),
+    Column("non-silent", ("sound_reconstruction_db",)),
+    _percent("kept, rate ±10 %", "kept_rate_up_10", "kept_rate_down_10"),
+    _percent("±6 dB", "kept_gain_up_6db", "kept_gain_down_6db"),
+    _percent("noise 20 dB", "kept_noise_20db"),
+    _percent("10 dB", "kept_noise_10db"),
+    Column("variance", ("latent_variance",), digits=3),
+    Column("similarity", ("pair_similarity",), digits=3),
+]
+
+
+def as_tables(rows: Rows) -> str:
+    """All tables in Markdown. UserError for no rows, and for rows that cannot be compared."""
+    every = [row for of_name in rows.values() for row in of_name]
+    if not every:
+        raise UserError("OUT/rows has no rows to show")
+    if len({(row["minutes"], *row["flags"]) for row in every}) > 1:
+        raise UserError("the rows differ in minutes or flags: remove some of OUT/rows")
+    chances = {
+        corpus: _chance(every, f"{corpus}_latents_linear_chance") for corpus in ("fsdd", "esc10")
+    }
+    parts = [
+        f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores.",
+        f"{every[0]['minutes']:g} minutes of training each. Of several seeds: mean ± standard "
+        "deviation.",
+        f"**Own task on held-out recordings, and ABX errors in %.**\n\n{_own_and_abx(rows)}",
+        "**Right by a linear probe and by nearest neighbours, in %** (chance "
+        f"{chances['fsdd']} of digits, {chances['esc10']} of ESC-10).\n\n{_figures(rows, PROBES)}",
+        "**Tokens and latents of sound that is not silent**: codebook and reconstruction on "
+        f"held-out tiles, tokens kept in % under change.\n\n{_figures(rows, TOKENS)}",
+    ]
+    pairs = _pairs(rows)
+    return "\n\n".join([*parts, pairs] if pairs else parts)
+
+
+def shown(values: Sequence[float], digits: int) -> str:
+    """A mean, its standard deviation where there are several, or a dash."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return "-"
+    mean = f"{fmean(finite):.{digits}f}"
+    return f"{mean} ± {stdev(finite):.{digits}f}" if len(finite) > 1 else mean
+
+
+def own_task(rows: Sequence[dict[str, Any]]) -> str:
+    """Score of each objective beside chance; of one seed with its standard error over batches."""
+    cells = []
+    for name in rows[0]["own"]:
+        told = [row["own"][name] for row in rows]
+        scores = [one["mean"] for one in told if one["mean"] is not None]
+        text = shown(scores, 3)
+        error = told[0]["error"]
+        if len(scores) == 1 and error is not None:
+            text += f" ± {error:.3f}"
+        chance = shown([one["chance"] for one in told if one["chance"] is not None][:1], 3)
+        label = f"{name} " if len(rows[0]["own"]) > 1 else ""
+        cells.append(f"{label}{text} (chance {chance})")
+    return "; ".join(cells) or "-"
+
+
+def _own_and_abx(rows: Rows) -> str:
+    header = ["learned from", "own task", *(column.title for column in ABX)]
+    lines = [[_title(name, of), own_task(of), *_cells(of, ABX)] for name, of in rows.items()]
+    return table(header, lines)
+
+
+def _figures(rows: Rows, columns: Sequence[Column]) -> str:
+    header = ["learned from", *(column.title for column in columns)]
+    return table(header, [[_title(name, of), *_cells(of, columns)] for name, of in rows.items()])
+
+
+def _title(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    return ROWS[name].title + (f", {len(rows)} seeds" if len(rows) > 1 else "")
+
+
+def _cells(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> list[str]:
+    return [shown(column.values(rows), column.digits) for column in columns]
+
+
+def _chance(rows: Sequence[dict[str, Any]], name: str) -> str:
+    return shown([100 * row["figures"][name] for row in rows if name in row["figures"]][:1], 1)
+
+
+def _pairs(rows: Rows) -> str:
+    """How often the right moment is chosen, by pairs of front ends, of rows that tell it."""
+    told = {
+        name: [row["own"]["abx_choice"]["pairs"] for row in of]
+        for name, of in rows.items()
+        if of[0]["own"].get("abx_choice", {}).get("pairs")
+    }
+    if not told:
+        return ""
+    lines = []
+    for pair in next(iter(told.values()))[0]:
+        seeds = [[100 * one[pair] for one in of if one.get(pair)] for of in told.values()]
+        lines.append([pair, *(shown(values, 1) for values in seeds)])
+    header = ["X through, A and B through", *(ROWS[name].title for name in told)]
+    title = "**The right one of two moments chosen, in %, by front ends.**"
+    return f"{title}\n\n{table(header, lines)}"
