@@ -13,12 +13,13 @@ from keras import ops
 from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome, Side
-from ulmo.models.objectives.contrast import NEVER, TIE, mean_of, unit
+from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
 from ulmo.models.objectives.moments import (
     columns_at,
     columns_of,
     drawn,
     jittered,
+    mean_of,
     times_of,
     values_at,
 )
@@ -27,6 +28,8 @@ from ulmo.models.vqvae import VQVAE
 
 FRONTENDS = 6
 """STFT, mel, CQT, CWT, DWT and WPT, at most."""
+TIE = 1e-6
+"""Cosines that differ by less are equal."""
 
 
 class Triples(NamedTuple):
@@ -64,7 +67,7 @@ class ABXChoice(Objective):
         *,
         anchors: int = 256,
         others: int = 8,
-        temperature: float = 0.1,
+        temperature: float = TEMPERATURE,
         nearest: int = 8,
         farthest: int = 100,
         hidden: int = 256,
@@ -93,7 +96,7 @@ class ABXChoice(Objective):
         x, a, b = self._projected(latents, triples)
         right = ops.sum(x * a, axis=-1)
         wrong = ops.sum(x[:, None] * b, axis=-1)  # (A, K)
-        logits = ops.where(triples.there, wrong / self.temperature, NEVER)
+        logits = ops.where(triples.there, wrong / self.temperature, FAR)
         right_logit = right / self.temperature
         every_logit = ops.concatenate([right_logit[:, None], logits], axis=1)
         tally = tallied(
@@ -135,7 +138,7 @@ class ABXChoice(Objective):
         b = columns_of(latents[1], tile[:, None], others)
         count, width = ops.shape(x)
         every = ops.concatenate([x, a, ops.reshape(b, (-1, width))], axis=0)
-        vectors = unit(self.head(every))
+        vectors = directions(self.head(every))
         shape = (count, ops.shape(others)[1], self.outputs)
         return vectors[:count], vectors[count : 2 * count], ops.reshape(vectors[2 * count :], shape)
 
