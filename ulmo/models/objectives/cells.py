@@ -17,14 +17,18 @@ def cells_of(tiles: Any, time_stride: int) -> Any:
     return ops.reshape(turned, (batch, columns, time_stride, bins))
 
 
+def valid_cells(batch: Batch, time_stride: int) -> Any:
+    """(B, columns, time_stride, 1) float32: 1, and 0 in padding."""
+    count, columns, _ = ops.shape(batch.token_weights)
+    frames = ops.reshape(ops.arange(columns * time_stride), (1, columns, time_stride, 1))
+    return ops.cast(frames < ops.reshape(batch.valid_frames, (count, 1, 1, 1)), "float32")
+
+
 def cell_weights(batch: Batch, settings: ModelSettings) -> Any:
     """(B, columns, time_stride, M): that of each cell's token, and 0 in padding.
 
     So `silence_weight` rules here as it rules the codebook.
     """
-    tokens = ops.cast(batch.token_weights, "float32")
-    count, columns, _ = ops.shape(tokens)
-    bins = ops.repeat(tokens, settings.frequency_stride, axis=2)[:, :, None, : settings.tile_size]
-    frames = ops.reshape(ops.arange(columns * settings.time_stride), (1, columns, -1, 1))
-    valid = frames < ops.reshape(batch.valid_frames, (count, 1, 1, 1))
-    return bins * ops.cast(valid, "float32")
+    bands = ops.cast(batch.token_weights, "float32")
+    bins = ops.repeat(bands, settings.frequency_stride, axis=2)[:, :, None, : settings.tile_size]
+    return bins * valid_cells(batch, settings.time_stride)

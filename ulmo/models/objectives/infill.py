@@ -11,7 +11,7 @@ from keras import ops
 from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
-from ulmo.models.objectives.cells import cell_weights, cells_of
+from ulmo.models.objectives.cells import cell_weights, cells_of, valid_cells
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
 from ulmo.models.objectives.spans import spans
 from ulmo.models.vqvae import VQVAE
@@ -73,26 +73,30 @@ class Infill(Objective):
         return ops.logical_or(hidden_bins[:, :, None, None], hidden_frames[:, None, :, None])
 
     def measure(self, encoded: Encoded) -> Outcome:
-        """The mean squared error of hidden cells."""
+        """The mean squared error of hidden cells, and its share of the naive guess's."""
         batch, stride = encoded.batch, self.settings.time_stride
         hidden = self.hide(batch.tiles, Draws(self.seed, encoded.step))
+        cells, missing = (
+            cells_of(ops.cast(part, "float32"), stride) for part in (batch.tiles, hidden)
+        )
+        naive = naive_guess(cells, (1.0 - missing) * valid_cells(batch, stride))
+        weights = missing * cell_weights(batch, self.settings)
+        error = squared_error(self.guess(encoded, hidden), cells, weights)
+        share = ops.divide_no_nan(error, squared_error(naive, cells, weights))
+        return Outcome(loss=error, score=1.0 - share, chance=ops.zeros(()))
+
+    def guess(self, encoded: Encoded, hidden: Any) -> Any:
+        """Cells (B, columns, time_stride, M) from tiles whose `hidden` ones none can see."""
+        batch, settings = encoded.batch, self.settings
         shown = ops.where(hidden, 0.0, batch.tiles)
         latents = encoded.model.encode(shown, batch.valid_frames)
-        wanted = cells_of(batch.tiles, stride)
-        guess = ops.reshape(self.to_cells(self.network(joined(latents))), ops.shape(wanted))
-        missing = cells_of(ops.cast(hidden, "float32"), stride)
-        weights = cell_weights(batch, self.settings)
-        naive = naive_guess(wanted, (1.0 - missing) * ops.cast(weights > 0, "float32"))
-        weights = weights * missing
-        error, naive_error = (
-            ops.divide_no_nan(ops.sum(ops.square(wanted - one) * weights), ops.sum(weights))
-            for one in (guess, naive)
-        )
-        return Outcome(
-            loss=error,
-            score=1.0 - ops.divide_no_nan(error, naive_error),
-            chance=ops.zeros(()),
-        )
+        cells = self.to_cells(self.network(joined(latents)))
+        return ops.reshape(cells, (*ops.shape(cells)[:2], settings.time_stride, settings.tile_size))
+
+
+def squared_error(guess: Any, cells: Any, weights: Any) -> Any:
+    """Weighted mean over cells, scalar; 0 where none weighs anything."""
+    return ops.divide_no_nan(ops.sum(ops.square(guess - cells) * weights), ops.sum(weights))
 
 
 def naive_guess(cells: Any, seen: Any) -> Any:

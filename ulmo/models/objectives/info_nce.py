@@ -11,7 +11,8 @@ TEMPERATURE = 0.1
 """Of cosines; that of wav2vec 2.0 (Baevski et al. 2020, section 4.2)."""
 FAR = -1e9
 """The logit of what is no candidate."""
-EPSILON = 1e-12
+EPSILON = 1e-6
+"""Of a squared norm: bounds the gradient of a vector near 0."""
 
 
 class Choice(NamedTuple):

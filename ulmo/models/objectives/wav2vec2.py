@@ -6,6 +6,7 @@ Baevski et al. 2020 (arXiv:2006.11477), equations 2 to 4.
 import math
 from typing import Any
 
+import keras
 from keras import ops
 
 from ulmo.config import ModelSettings
@@ -25,8 +26,9 @@ class Wav2Vec2(Objective):
     by gradient, are added as in the VQ-VAE.
     Masks: spans of `frames` = 20 (0.2 s, 10 latents of 20 ms there), about `share` = 0.5 of the
     columns, as in section 4.2 there (49 %); a hidden column becomes a learned vector, all bands
-    of it. The encoder is given whole tiles, as there: it looks some frames into a span from its
-    sides. The context network is convolutional, two-sided, and reaches over a span.
+    of it, at first as long as a latent. The encoder is given whole tiles, as there: it looks some
+    frames into a span from its sides. The context network is convolutional, two-sided, and
+    reaches over a span.
     Distractors: the codes of the same band of all other hidden columns of the tile. The paper
     draws 100 of some seconds; a tile has about 28 at 56 x 4. One of the same code as the target
     is none, as in the authors' fairseq.
@@ -63,7 +65,8 @@ class Wav2Vec2(Objective):
         """The vector of what is hidden, the context network, and the map to codes."""
         settings = self.settings
         token = (settings.bands, settings.embedding_dim)
-        self.unseen = self.add_weight(name="unseen", shape=token, initializer="zeros")
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed + 102)
+        self.unseen = self.add_weight(name="unseen", shape=token, initializer=normal)
         self.network = ColumnNetwork(
             layers=layers_for(self.span, causal=False),
             causal=False,
@@ -78,8 +81,7 @@ class Wav2Vec2(Objective):
         """InfoNCE of the codes, their diversity, and what the quantizer asks of latents."""
         model, latents, weights = encoded.model, encoded.latents, encoded.weights
         draws = Draws(self.seed, encoded.step)
-        batch, columns = ops.shape(latents)[:2]
-        hidden = spans(draws, batch, columns, self.span, self.share)
+        hidden = self.hide(latents, draws)
         codes = model.quantizer(latents, weights=weights, training=encoded.training)
         guess = self.predict(latents, hidden)
         choice = choose_codes(guess, codes.quantized, codes.ids, hidden, weights)
@@ -89,6 +91,11 @@ class Wav2Vec2(Objective):
         if model.quantizer.learns_by_gradient:
             loss = loss + codes.codebook
         return Outcome(loss=loss, score=choice.score, chance=choice.chance)
+
+    def hide(self, latents: Any, draws: Draws) -> Any:
+        """(B, columns) bool: the columns of latents that are hidden."""
+        batch, columns = ops.shape(latents)[:2]
+        return spans(draws, batch, columns, self.span, self.share)
 
     def predict(self, latents: Any, hidden: Any) -> Any:
         """Codes (B, columns, bands, EMB) from latents whose `hidden` (B, columns) none can see."""

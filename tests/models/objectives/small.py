@@ -1,0 +1,81 @@
+"""Small models, batches and trainings for the tests of objectives."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ulmo.config import ModelSettings
+from ulmo.models import OBJECTIVES, build_vqvae
+from ulmo.models.learner import Learner
+from ulmo.models.objectives.base import Batch, Encoded
+
+SMALL = ModelSettings(
+    tile_size=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    width=16,
+    embedding_dim=8,
+    codebook_size=16,
+    frequency_stride=16,
+    time_stride=2,
+)
+"""16 columns of 2 bands; a column sees 3 frames before and after its own."""
+GRIDS = {
+    "one band": ModelSettings(
+        tile_size=16, width=4, embedding_dim=4, frequency_stride=16, time_stride=1
+    ),
+    "two columns": ModelSettings(
+        tile_size=16, width=4, embedding_dim=4, frequency_stride=4, time_stride=8
+    ),
+    "odd": ModelSettings(tile_size=19, width=4, embedding_dim=4, frequency_stride=5, time_stride=3),
+}
+
+
+def noise(*shape, seed=0):
+    """float32 of mean 0 and spread 1."""
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def batch_of(tiles, settings=SMALL, *, valid=None, weights=None):
+    """A Batch of tiles; all of it valid, and of weight 1, unless told."""
+    count, frames = len(tiles), tiles.shape[2]
+    columns = -(-frames // settings.time_stride)
+    if valid is None:
+        valid = np.full(count, frames)
+    if weights is None:
+        weights = np.ones((count, columns, settings.bands))
+    return Batch(
+        tiles=tf.constant(tiles, tf.float32),
+        valid_frames=tf.constant(valid, tf.int32),
+        token_weights=tf.constant(weights, tf.float32),
+        pace=tf.ones(count),
+    )
+
+
+def begun(name, settings=SMALL, **options):
+    """An objective with its heads, and the model that they were made for."""
+    model = build_vqvae(settings)
+    objective = OBJECTIVES[name](settings, **options)
+    objective.begin(model)
+    return objective, model
+
+
+def encoded_of(model, batch, step=0, *, training=False):
+    """What a model makes of a batch."""
+    return Encoded(model, batch, tf.constant(step), training)
+
+
+def trained(name, tiles_of, *, batches, settings=SMALL, rate=3e-3, **options):
+    """A Learner of one objective after some steps on `tiles_of(count, seed)`."""
+    learner = Learner(build_vqvae(settings), {name: (OBJECTIVES[name](settings, **options), 1.0)})
+    learner.optimizer = keras.optimizers.Adam(rate)
+    learner.optimizer.build(learner.trainable_variables)
+    step = tf.function(learner.train_step)
+    for seed in range(batches):
+        step(batch_of(tiles_of(16, seed), settings))
+    return learner
+
+
+def held_out(learner, tiles, settings=SMALL):
+    """The scalars and the tallies of tiles that were not trained on."""
+    return learner.test_step(batch_of(tiles, settings))
