@@ -13,12 +13,13 @@ from keras import ops
 from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome, Side
-from ulmo.models.objectives.contrast import NEVER, TIE, mean_of, unit
+from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
 from ulmo.models.objectives.moments import (
     columns_at,
     columns_of,
     drawn,
     jittered,
+    mean_of,
     times_of,
     values_at,
 )
@@ -27,6 +28,8 @@ from ulmo.models.vqvae import VQVAE
 
 FRONTENDS = 6
 """STFT, mel, CQT, CWT, DWT and WPT, at most."""
+TIE = 1e-6
+"""Cosines that differ by less are equal."""
 
 
 class Triples(NamedTuple):
@@ -64,7 +67,7 @@ class ABXChoice(Objective):
         *,
         anchors: int = 256,
         others: int = 8,
-        temperature: float = 0.1,
+        temperature: float = TEMPERATURE,
         nearest: int = 8,
         farthest: int = 100,
         hidden: int = 256,
@@ -91,21 +94,17 @@ class ABXChoice(Objective):
         latents = [encoded.model.encode(side.tiles, side.valid_frames) for side in (first, second)]
         triples = self.triples(encoded, latents[0])
         x, a, b = self._projected(latents, triples)
-        right = ops.sum(x * a, axis=-1)
-        wrong = ops.sum(x[:, None] * b, axis=-1)  # (A, K)
-        logits = ops.where(triples.there, wrong / self.temperature, NEVER)
-        right_logit = right / self.temperature
-        every_logit = ops.concatenate([right_logit[:, None], logits], axis=1)
+        chosen = choose_a(x, a, b, triples.there, self.temperature)
         tally = tallied(
             ops.take(first.frontend, triples.tile),
             ops.take(second.frontend, triples.tile),
-            right[:, None] - wrong,
+            chosen.lead,
             triples.there,
         )
         choices = ops.sum(tally[..., 1])
         share = ops.sum(tally[..., 0]) / ops.maximum(choices, 1.0)
         return Outcome(
-            loss=mean_of(ops.logsumexp(every_logit, axis=1) - right_logit),
+            loss=chosen.loss,
             score=ops.where(choices > 0, share, 0.5),
             chance=ops.full((), 0.5),
             tally=tally,
@@ -129,13 +128,13 @@ class ABXChoice(Objective):
         return Triples(tile, column, ranked.indices, ops.isfinite(ranked.values))
 
     def _projected(self, latents: list[Any], triples: Triples) -> tuple[Any, Any, Any]:
-        """Unit vectors of X and A, (A, outputs), and of the Bs, (A, K, outputs)."""
+        """Vectors of X and A, (A, outputs), and of the Bs, (A, K, outputs)."""
         tile, column, others, _ = triples
         x, a = (columns_of(one, tile, column) for one in latents)
         b = columns_of(latents[1], tile[:, None], others)
         count, width = ops.shape(x)
         every = ops.concatenate([x, a, ops.reshape(b, (-1, width))], axis=0)
-        vectors = unit(self.head(every))
+        vectors = self.head(every)
         shape = (count, ops.shape(others)[1], self.outputs)
         return vectors[:count], vectors[count : 2 * count], ops.reshape(vectors[2 * count :], shape)
 
@@ -153,6 +152,26 @@ class ABXChoice(Objective):
         right, choices = np.moveaxis(np.asarray(tally, np.float64), -1, 0)
         pairs = np.argwhere(choices > 0)
         return {f"{i}_{j}": float(right[i, j] / choices[i, j]) for i, j in pairs}
+
+
+class Chosen(NamedTuple):
+    """How A fared against its Bs."""
+
+    loss: Any
+    """Scalar; 0 of no Xs."""
+    lead: Any
+    """(A, K): by how much the cosine of X and A is the larger one."""
+
+
+def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
+    """Cross-entropy of choosing A for X, (A, D), among A and the Bs (A, K, D) that are `there`."""
+    x, a, b = (directions(vectors) for vectors in (x, a, b))
+    right = ops.sum(x * a, axis=-1, keepdims=True)
+    wrong = ops.sum(x[:, None] * b, axis=-1)
+    rivals = ops.where(there, wrong / temperature, FAR)
+    logits = ops.concatenate([right / temperature, rivals], axis=1)
+    loss = mean_of(ops.logsumexp(logits, axis=1) - logits[:, 0])
+    return Chosen(loss, right - wrong)
 
 
 def tallied(first: Any, second: Any, lead: Any, there: Any) -> Any:

@@ -13,10 +13,10 @@ from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.encoder import Encoder
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
-from ulmo.models.objectives.contrast import choice, mean_of, unit
-from ulmo.models.objectives.moments import columns_of, far_apart, shared_moments
+from ulmo.models.objectives.info_nce import directions
+from ulmo.models.objectives.moments import columns_of, far_apart, mean_of, shared_moments
 from ulmo.models.objectives.projector import projector
-from ulmo.models.objectives.simclr import other_view
+from ulmo.models.objectives.simclr import among_others, other_view
 from ulmo.models.objectives.views import BACKGROUND, Background
 from ulmo.models.vqvae import VQVAE
 
@@ -74,7 +74,6 @@ class BYOL(Objective):
         seen = self.background(other.tiles, draws)
         latents = model.encode(seen, other.valid_frames)
         moments = shared_moments(encoded, other, latents, self.anchors, draws)
-        negative = far_apart(moments, self.apart)
         here, there = (moments.tile, moments.column), (moments.tile, moments.other_column)
         predicted = [
             self._predicted(encoded.latents, here),
@@ -85,9 +84,8 @@ class BYOL(Objective):
             self._aimed(model.encode(batch.tiles, batch.valid_frames, self.target_encoder), here),
         ]
         ways = list(zip(predicted, aimed, strict=True))
-        score, chance = choice(*ways[0], negative)
-        loss = sum(mean_of(1.0 - ops.sum(one * aim, axis=-1)) for one, aim in ways)
-        return Outcome(loss, score, chance)
+        found = among_others(*ways[0], far_apart(moments, self.apart))
+        return Outcome(sum(regression(*way) for way in ways), found.score, found.chance)
 
     def after_step(self, model: VQVAE, progress: Any) -> None:
         """Move the target: tau target + (1 - tau) online, equation 1 there.
@@ -104,9 +102,14 @@ class BYOL(Objective):
         return [(self.target_encoder, model.encoder), (self.target_projector, self.projector)]
 
     def _predicted(self, latents: Any, place: tuple[Any, Any]) -> Any:
-        """(A, outputs) unit vectors of the online network."""
-        return unit(self.predictor(self.projector(columns_of(latents, *place))))
+        """(A, outputs) of the online network."""
+        return self.predictor(self.projector(columns_of(latents, *place)))
 
     def _aimed(self, latents: Any, place: tuple[Any, Any]) -> Any:
-        """(A, outputs) unit vectors of the target, which no gradient passes."""
-        return ops.stop_gradient(unit(self.target_projector(columns_of(latents, *place))))
+        """(A, outputs) of the target, which no gradient passes."""
+        return ops.stop_gradient(self.target_projector(columns_of(latents, *place)))
+
+
+def regression(predicted: Any, aimed: Any) -> Any:
+    """Scalar: half of equation 2 there, 1 - cosine, of vectors (A, D); 0 of none."""
+    return mean_of(1.0 - ops.sum(directions(predicted) * directions(aimed), axis=-1))

@@ -50,7 +50,7 @@ def choose(
     logits = ops.where(own, similar, rivals)
     return Choice(
         loss=mean(ops.logsumexp(logits, axis=-1) - right),
-        score=mean(ops.cast(right > ops.max(rivals, axis=-1), "float32")),
+        score=mean(ops.cast(right > ops.max(rivals, axis=-1, initial=FAR), "float32")),
         chance=mean(1.0 / (1.0 + count)),
     )
 

@@ -91,3 +91,8 @@ def far_apart(moments: Moments, least: float) -> Any:
     same = moments.tile[:, None] == moments.tile[None]
     distance = ops.absolute(moments.time[:, None] - moments.time[None])
     return ops.logical_or(ops.logical_not(same), distance >= least)
+
+
+def mean_of(values: Any) -> Any:
+    """Mean of values (A,); 0 of none."""
+    return ops.sum(values) / ops.cast(ops.maximum(ops.size(values), 1), "float32")

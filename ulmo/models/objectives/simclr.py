@@ -6,10 +6,12 @@ a token lasts tens of milliseconds and a tile two seconds: all bands of the colu
 
 from typing import Any
 
+from keras import ops
+
 from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome, Side
-from ulmo.models.objectives.contrast import choice, nt_xent, unit
+from ulmo.models.objectives.info_nce import TEMPERATURE, Choice, choose
 from ulmo.models.objectives.moments import columns_of, far_apart, shared_moments
 from ulmo.models.objectives.projector import projector
 from ulmo.models.objectives.views import BACKGROUND, Background
@@ -36,7 +38,7 @@ class SimCLR(Objective):
         seed: int = 0,
         *,
         anchors: int = 256,
-        temperature: float = 0.1,
+        temperature: float = TEMPERATURE,
         apart: float = 20.0,
         hidden: int = 256,
         outputs: int = 64,
@@ -65,12 +67,31 @@ class SimCLR(Objective):
         first = self._projected(encoded.latents, moments.tile, moments.column)
         second = self._projected(latents, moments.tile, moments.other_column)
         negative = far_apart(moments, self.apart)
-        score, chance = choice(first, second, negative)
-        return Outcome(nt_xent(first, second, negative, self.temperature), score, chance)
+        found = among_others(first, second, negative)
+        loss = nt_xent(first, second, negative, self.temperature)
+        return Outcome(loss, found.score, found.chance)
 
     def _projected(self, latents: Any, tile: Any, column: Any) -> Any:
-        """(A, outputs) unit vectors."""
-        return unit(self.head(columns_of(latents, tile, column)))
+        """(A, outputs)."""
+        return self.head(columns_of(latents, tile, column))
+
+
+def nt_xent(first: Any, second: Any, negative: Any, temperature: float) -> Any:
+    """Scalar loss: equation 1 there, over both directions.
+
+    `first` and `second` (A, D): those of one row belong together. `negative` (A, A) bool says which
+    moments differ, symmetric and False on its diagonal: a vector's candidates are its partner and,
+    of such moments, the vectors of both views.
+    """
+    queries = ops.concatenate([first, second], axis=0)
+    partners = ops.concatenate([second, first], axis=0)
+    allowed = ops.tile(negative, (2, 2))
+    return choose(queries, partners, allowed, ops.ones_like(queries[:, 0]), temperature).loss
+
+
+def among_others(first: Any, second: Any, negative: Any) -> Choice:
+    """For each vector of `first` (A, D) its partner is sought among the vectors of `second`."""
+    return choose(first, second, negative, ops.ones_like(first[:, 0]))
 
 
 def other_view(encoded: Encoded) -> Side:
