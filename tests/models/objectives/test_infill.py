@@ -108,7 +108,7 @@ def test_the_naive_guess():
 
 
 @pytest.mark.parametrize("settings", GRIDS.values(), ids=GRIDS)
-@pytest.mark.parametrize("valid", [[16], [1], [0], [16, 3, 0]])
+@pytest.mark.parametrize("valid", [[16], [0], [16, 3, 0]])
 def test_any_grid_and_any_padding_gives_numbers(settings, valid):
     objective, model = begun("infill", settings)
     batch = batch_of(noise(len(valid), *[settings.tile_size] * 2, 1), settings, valid=valid)
@@ -120,7 +120,7 @@ def test_any_grid_and_any_padding_gives_numbers(settings, valid):
 
 
 def test_glides_are_filled_in():
-    learner = trained("infill", glides, batches=150)
+    learner = trained("infill", glides, batches=60)
     losses, _ = held_out(learner, glides(48, 10_000))
     untrained, model = begun("infill")
     before = untrained.measure(encoded_of(model, batch_of(glides(48, 10_000))))
