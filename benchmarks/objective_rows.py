@@ -31,8 +31,10 @@ ROWS = {
     "byol": Row("byol", "byol"),
     "wav2vec2": Row("wav2vec2", "wav2vec2"),
     "abx_choice": Row("abx_choice", "abx_choice"),
+    "next_frame-simclr": Row("next_frame + simclr", "next_frame=1,simclr=1"),
     "reconstruct-simclr": Row("reconstruct + simclr", "reconstruct=1,simclr=1"),
-    "reconstruct-abx_choice": Row("reconstruct + abx_choice", "reconstruct=1,abx_choice=1"),
-    "reconstruct-next_frame": Row("reconstruct + next_frame", "reconstruct=1,next_frame=1"),
+    "reconstruct-next_frame-simclr": Row(
+        "reconstruct + next_frame + simclr", "reconstruct=1,next_frame=1,simclr=1"
+    ),
 }
 """Each objective alone, then combinations."""
