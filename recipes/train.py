@@ -22,7 +22,8 @@ from ulmo.pipelines.prep import prepare
 from ulmo.pipelines.run import read_run
 from ulmo.pipelines.train import train
 from ulmo.preprocessing.store import TileStore
-from ulmo.report import PrepProgress, TrainProgress, prep_summary, train_summary
+from ulmo.report import PrepProgress, prep_summary
+from ulmo.train_report import TrainProgress, train_summary
 from ulmo.weights import weights_size
 
 MAX_BYTES = 6_000_000

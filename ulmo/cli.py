@@ -139,7 +139,7 @@ def train(
         click.echo(to_toml(dict(checked)))
         return
     from ulmo.pipelines.train import train as run
-    from ulmo.report import TrainProgress, train_summary
+    from ulmo.train_report import TrainProgress, train_summary
 
     with TrainProgress() as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)

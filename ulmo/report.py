@@ -1,11 +1,10 @@
 """What the commands show a person: progress on stderr, summaries on stdout."""
 
-import math
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,14 +14,11 @@ from tqdm import tqdm
 from ulmo.config import printable
 
 if TYPE_CHECKING:
-    from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.convert import Converted
-    from ulmo.pipelines.own_tasks import OwnTasks
     from ulmo.pipelines.prep import PrepSummary
     from ulmo.pipelines.show import Shown
     from ulmo.pipelines.timeline_file import Timeline
     from ulmo.pipelines.tokenize_job import Tokenized
-    from ulmo.pipelines.train import TrainSummary
 
 SHOWN_REFUSALS = 10
 
@@ -96,38 +92,6 @@ class TokenizeProgress(Progress):
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-class TrainProgress(Progress):
-    """Steps with their losses, and a line an epoch."""
-
-    def note(self, text: str) -> None:
-        """Something takes a while."""
-        print(text, file=sys.stderr)
-
-    def begin(self, steps: int, done: int) -> None:
-        """Training begins, or goes on after so many steps."""
-        self.open(steps, initial=done, desc="training", unit="step")
-
-    def batch(self, losses: dict[str, float]) -> None:
-        """A step is done."""
-        self.bar.set_postfix_str(
-            f"reconstruction {losses['reconstruction']:.4f}, "
-            f"commitment {losses['commitment']:.3f}, perplexity {losses['perplexity']:.0f}",
-            refresh=False,
-        )
-        self.bar.update()
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is done and validated."""
-        line = f"epoch {row['epoch'] + 1}: reconstruction {row['train_reconstruction']:.4f}"
-        if "val_reconstruction" in row:
-            line += (
-                f", held out {row['val_reconstruction']:.4f}"
-                f"{_in_db(row['val_reconstruction_db'])}"
-                f", codes used {row['val_usage']:.0%}"
-            )
-        self.bar.write(line, file=sys.stderr)
-
-
 def prep_summary(summary: "PrepSummary") -> str:
     """A few lines: what was prepared, what was refused and why, what to do next."""
     lines = []
@@ -161,32 +125,6 @@ def untimed_line(untimed: int, recordings: int) -> str:
         f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
         "header or usual name tells when they began, if anything does"
     )
-
-
-def train_summary(summary: "TrainSummary") -> str:
-    """What the run came to, and what to do next."""
-    reasons = {
-        "epochs": "all epochs done",
-        "patience": "no better for `patience` epochs",
-        "max_minutes": "time is up",
-    }
-    agreement = summary.agreement
-    equal = agreement.tokens - agreement.differing
-    lines = [
-        f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
-        f"({reasons[summary.end]}), {summary.tiles_per_second:.0f} tiles/s"
-    ]
-    if summary.validation is not None:
-        lines += [f"held out    {line}" for line in _figures(summary.validation)]
-    if summary.own_tasks is not None:
-        lines += _own_tasks(summary.own_tasks, summary.objectives)
-    lines += [
-        f"tokenizer   {summary.run_dir / 'tokenizer'} "
-        f"({equal} tokens are the model's, {agreement.differing} ties)",
-        f"pictures    {summary.run_dir / 'pictures'}",
-        f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
-    ]
-    return "\n".join(lines)
 
 
 def shown_lines(shown: "Shown") -> str:
@@ -250,36 +188,3 @@ def converted_line(result: "Converted") -> str:
 def _text(path: Path) -> str:
     r"""A path as every terminal takes it; bytes that are no UTF-8 as \xNN."""
     return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
-
-
-def _in_db(error: float) -> str:
-    """An error in dB², where the tiles are levels."""
-    return "" if math.isnan(error) else f" ({error:.1f} dB²)"
-
-
-def _figures(metrics: "Metrics") -> list[str]:
-    return [
-        f"reconstruction {metrics.reconstruction:.4f}{_in_db(metrics.reconstruction_db)}; "
-        f"a constant tile at best {metrics.baseline_tile:.4f}, "
-        f"a mean per bin {metrics.baseline_bands:.4f}",
-        f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; "
-        f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
-        f"{metrics.sound_codebook.entropy:.3f}",
-    ]
-
-
-def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str]) -> list[str]:
-    """Scores on held-out recordings; and whether the encoder tells nothing apart."""
-    lines = []
-    for name in objectives:
-        mean, error, chance = tasks.score(name)
-        spread = "" if math.isnan(error) else f" +- {error:.3f}"
-        lines.append(f"own task    {name}: score {mean:.3f}{spread} held out, chance {chance:.3f}")
-    variance, similarity = tasks.spread
-    if tasks.spread.collapsed:
-        lines.append(
-            f"COLLAPSED   latents are nearly all one: variance {variance:.3f}, similarity of "
-            f"pairs {similarity:.3f}; these tokens tell little: train with another objective, "
-            "or add reconstruct"
-        )
-    return lines

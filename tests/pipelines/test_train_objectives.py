@@ -24,8 +24,8 @@ from ulmo.pipelines.train import train
 from ulmo.pipelines.trainer import Trainer
 from ulmo.pipelines.verify import verify
 from ulmo.preprocessing.store import TileStore
-from ulmo.report import train_summary
 from ulmo.tokenizer import load_tokenizer
+from ulmo.train_report import train_summary
 
 MODEL = {
     "encoder_layers": 2,
