@@ -113,7 +113,7 @@ def name_corpora(card: Card, run: Path, tiles: Path, recipe: Recipe) -> Card:
         corpora.append(describe_corpus(store, own).model_copy(update=told))
     places = "; ".join(f"{source.name}: {source.url}" for source in recipe.corpora)
     held_out = ", ".join(recipe.holdout.recordings) or "none"
-    notes = f"Sources: {places}. Held out by the recipe: {held_out}."
+    notes = f"{card.notes} Sources: {places}. Held out by the recipe: {held_out}."
     return Card(**{**dict(card), "corpora": tuple(corpora), "notes": notes})
 
 

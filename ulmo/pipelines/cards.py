@@ -34,6 +34,7 @@ def build_card(trainer: "Trainer", validation: Metrics | None, versions: dict[st
         versions=Versions(
             **{name: versions.get(name) or version(name) for name in Versions.model_fields}
         ),
+        notes=f"Its encoder learned from {trainer.settings.objective}.",
     )
 
 

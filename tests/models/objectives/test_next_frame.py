@@ -192,10 +192,10 @@ def test_the_loss_reaches_the_encoder_by_context_and_targets_and_not_the_rest():
 
 
 def test_a_climbing_tone_is_foretold():
-    learner = trained("next_frame", melody, batches=100, **STEPS, width=32)
+    learner = trained("next_frame", melody, batches=100, **STEPS, width=32, spectrogram=1.0)
     losses, tallies = held_out(learner, melody(32, 10_000))
     objective = learner.tasks["next_frame"]
-    untrained, model = begun("next_frame", **STEPS, width=32)
+    untrained, model = begun("next_frame", **STEPS, width=32, spectrogram=1.0)
     before = untrained.measure(encoded_of(model, batch_of(melody(32, 10_000))))
     assert losses["next_frame_score"] > 0.06 > 10 * losses["next_frame_chance"]
     assert losses["next_frame_loss"] < 0.8 * before.loss

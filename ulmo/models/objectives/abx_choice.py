@@ -1,5 +1,6 @@
-"""The choice task of the seed: which of two moments, through one front end, is the one heard
-through another? X through the first, A the same moment and B another one through the second.
+"""The choice task of the seed: which of two moments is the one heard through another front end?
+
+X is a moment through the first front end, A the same moment and B another through the second.
 
 The test that phoneticians call ABX (Schatz et al. 2013) as a task to learn from; a choice of one
 among several by their similarity is InfoNCE (van den Oord et al. 2018, arXiv:1807.03748).
@@ -53,7 +54,8 @@ class ABXChoice(Objective):
     same tile, so that neither speaker nor room tells it from A, and near in time: from `nearest`
     to `farthest` frames away, and never in X's own column. Silence is as rare among Bs as among Xs.
 
-    `anchors` = 256 Xs a batch, as in SimCLR. `others` = 8: a tile has no more that are as near.
+    `anchors` = 256 Xs a batch, as in SimCLR. `others` = 8 of about 50 that are as near,
+    so that a close one is mostly among them.
     `temperature` = 0.1 as in SimCLR. `nearest` = 8 frames, 80 ms, about a phone; `farthest` = 100,
     a second.
     """

@@ -49,8 +49,10 @@ class NextFrame(Objective):
     padding. `anchors` = 256 a batch: as many negatives; more cost time with their square, and
     tell little of a batch of some tiles. They are drawn by the weights of the first column ahead,
     so that silence is rarely one.
-    Frames: the mean absolute error of the cells of the same columns, times `spectrogram` = 1:
-    after a few steps both terms are of one size.
+    Frames: the mean absolute error of the cells of the same columns, times `spectrogram` = 0.1:
+    the maps learn, and the latents decide. (ABX error of the latents of spoken digits, within and
+    across speakers, after 150 steps of 16 tiles: at 0 8.9 and 20.0 %, at 1 9.7 and 20.8, at 4
+    11.3 and 23.8.)
     `steps` = 4 over `horizon` = 16 frames, evenly: 0.16 s beyond the lead, so that a phone's
     length is looked over, and no more can be foretold of most sounds. CPC takes 12 steps of 10 ms.
     Where a column is longer than a step, steps fall together: 16 x 16 has the one.
@@ -67,7 +69,7 @@ class NextFrame(Objective):
         steps: int = 4,
         horizon: int = 16,
         anchors: int = 256,
-        spectrogram: float = 1.0,
+        spectrogram: float = 0.1,
         width: int = 128,
         **kwargs: Any,
     ) -> None:

@@ -25,8 +25,9 @@ class SimCLR(Objective):
     for all objectives. Negatives are all other moments of the batch, those of the same tile too
     where they are `apart` frames away (of the tile itself) or more.
 
-    `anchors` = 256 moments a batch: as many as SimCLR's smallest batch; 8 a tile in batches of 32,
-    for which the head and the similarities cost a hundredth of the encoder. `temperature` = 0.1:
+    `anchors` = 256 moments a batch: as many as SimCLR's smallest batch; 8 a tile in batches of 32;
+    beside the encoder's, their cost cannot be measured, and with more of them come more pairs
+    that sound alike and yet count as different. `temperature` = 0.1:
     table 5 there. `apart` = 20: 200 ms, longer than most phones. `hidden`, `outputs`: the head.
     """
 
