@@ -82,8 +82,7 @@ def as_tables(rows: Rows) -> str:
         "**Tokens and latents of sound that is not silent**: codebook and reconstruction on "
         f"held-out tiles, tokens kept in % under change.\n\n{_figures(rows, TOKENS)}",
     ]
-    pairs = _pairs(rows)
-    return "\n\n".join([*parts, pairs] if pairs else parts)
+    return "\n\n".join([*parts, *_pairs(rows)])
 
 
 def shown(values: Sequence[float], digits: int) -> str:
@@ -134,19 +133,22 @@ def _chance(rows: Sequence[dict[str, Any]], name: str) -> str:
     return shown([100 * row["figures"][name] for row in rows if name in row["figures"]][:1], 1)
 
 
-def _pairs(rows: Rows) -> str:
-    """How often the right moment is chosen, by pairs of front ends, of rows that tell it."""
-    told = {
-        name: [row["own"]["abx_choice"]["pairs"] for row in of]
-        for name, of in rows.items()
-        if of[0]["own"].get("abx_choice", {}).get("pairs")
-    }
-    if not told:
-        return ""
-    lines = []
-    for pair in next(iter(told.values()))[0]:
-        seeds = [[100 * one[pair] for one in of if one.get(pair)] for of in told.values()]
-        lines.append([pair, *(shown(values, 1) for values in seeds)])
-    header = ["X through, A and B through", *(ROWS[name].title for name in told)]
-    title = "**The right one of two moments chosen, in %, by front ends.**"
-    return f"{title}\n\n{table(header, lines)}"
+def _pairs(rows: Rows) -> list[str]:
+    """How often the right moment is chosen: a table for each row that tells it, X down."""
+    tables = []
+    for name, of in rows.items():
+        told = [row["own"].get("abx_choice", {}).get("pairs", {}) for row in of]
+        names = list(dict.fromkeys(end for pairs in told for pair in pairs for end in pair.split()))
+        lines = [
+            [
+                first,
+                *(
+                    shown([100 * pairs[key] for pairs in told if pairs.get(key) is not None], 1)
+                    for key in (f"{first} {second}" for second in names)
+                ),
+            ]
+            for first in names
+        ]
+        title = f"**{ROWS[name].title}: the right one of two moments chosen, in %, X by rows.**"
+        tables += [f"{title}\n\n{table(['X', *names], lines)}"] if names else []
+    return tables

@@ -213,7 +213,8 @@ def test_seeds_are_averaged_and_pairs_shown():
     text = as_tables({"abx_choice": rows})
     assert "| abx_choice, 2 seeds | 0.700 ± 0.141 (chance 0.500) | 10 ± 0 |" in text
     assert "| 30.0 ± 0.0 |" in text  # kept, of the two rates
-    assert "| mel cqt | 80.0 ± 14.1 |" in text
+    assert "| X | mel | cqt |" in text
+    assert "| mel | - | 80.0 ± 14.1 |" in text
     assert own_task(rows[:1]) == "0.600 ± 0.010 (chance 0.500)"
 
 
