@@ -75,7 +75,7 @@ def make_row(name: str, row: Row, seed: int, work: Work) -> dict[str, Any]:
     return {
         **told,
         "figures": {"steps": _steps(run / "losses.csv"), **figures},
-        "own": json.loads((run / "objectives.json").read_text(encoding="utf-8")),
+        "own": json.loads((run / "objectives.json").read_text(encoding="utf-8"))["tasks"],
     }
 
 

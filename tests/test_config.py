@@ -116,6 +116,7 @@ BESIDE = {
     (ModelSettings, "time_stride"): {"tile_size": 2048},
     (ModelSettings, "fsq_levels"): {"quantizer": "fsq", "embedding_dim": 3},
     (ModelSettings, "stage_sizes"): {"quantizer": "residual"},
+    (TrainSettings, "beside"): {"objective": "abx_choice"},
 }
 """What must be set with a value at its bound, for the two to fit."""
 

@@ -63,8 +63,8 @@ def train_summary(summary: "TrainSummary") -> str:
     ]
     if summary.validation is not None:
         lines += [f"held out    {line}" for line in _figures(summary.validation)]
-    if summary.own_tasks is not None:
-        lines += _own_tasks(summary.own_tasks, summary.objectives)
+    where = "in training" if summary.validation is None else "held out"
+    lines += _own_tasks(summary.own_tasks, summary.objectives, where)
     lines += [
         f"tokenizer   {summary.run_dir / 'tokenizer'} "
         f"({equal} tokens are the model's, {agreement.differing} ties)",
@@ -84,13 +84,13 @@ def _scores(values: Mapping[str, float], prefix: str) -> str:
     return "".join(f", {name} {own[name]:.2f}" for name in own if name in OBJECTIVE_NAMES[1:])
 
 
-def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str]) -> list[str]:
-    """Scores on held-out recordings; and whether the encoder tells nothing apart."""
+def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list[str]:
+    """Scores; and whether the encoder tells nothing apart."""
     lines = []
     for name in objectives:
         mean, error, chance = tasks.score(name)
         spread = "" if math.isnan(error) else f" +- {error:.3f}"
-        lines.append(f"own task    {name}: score {mean:.3f}{spread} held out, chance {chance:.3f}")
+        lines.append(f"own task    {name}: score {mean:.3f}{spread} {where}, chance {chance:.3f}")
     variance, similarity = tasks.spread
     if tasks.spread.collapsed:
         lines.append(

@@ -5,7 +5,13 @@ from ulmo.models.collapse import Spread, spread_of
 
 
 def slow_spread(latents, weights):
-    """Pair by pair."""
+    """Pair by pair, band by band."""
+    bands = range(latents.shape[2])
+    each = [slow_spread_of_band(latents[:, :, [band]], weights[:, :, [band]]) for band in bands]
+    return np.mean(each, axis=0)
+
+
+def slow_spread_of_band(latents, weights):
     vectors, weights = latents.reshape(-1, latents.shape[-1]), weights.reshape(-1)
     mean = sum(w * v for w, v in zip(weights, vectors, strict=True)) / weights.sum()
     power = sum(w * (v @ v) for w, v in zip(weights, vectors, strict=True)) / weights.sum()
@@ -28,6 +34,14 @@ def test_the_spread_is_that_of_all_pairs():
     variance, similarity = slow_spread(latents.astype(float), weights.astype(float))
     assert float(spread.variance) == pytest.approx(variance, abs=1e-5)
     assert float(spread.similarity) == pytest.approx(similarity, abs=1e-5)
+
+
+def test_bands_that_differ_and_sounds_that_do_not_are_a_collapse():
+    rng = np.random.default_rng(2)
+    bands = np.broadcast_to(rng.normal(size=(1, 1, 4, 6)), (5, 8, 4, 6)).astype(np.float32)
+    spread = spread_of(bands, np.ones((5, 8, 4), np.float32))
+    assert float(spread.variance) == pytest.approx(0, abs=1e-5)
+    assert float(spread.similarity) == pytest.approx(1, abs=1e-5)
 
 
 def test_latents_that_are_all_one_are_a_collapse():

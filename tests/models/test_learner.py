@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from ulmo.config import ModelSettings, loss_names
-from ulmo.models import OBJECTIVES, build_vqvae, weights_of
+from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, weights_of
 from ulmo.models.learner import FOLLOWED, Learner
 from ulmo.models.objectives.base import Batch, Objective, Outcome
 
@@ -18,6 +18,12 @@ SETTINGS = ModelSettings(
     frequency_stride=8,
     time_stride=4,
 )
+
+
+OF_QUANTIZER = {
+    "fsq": {"embedding_dim": 3, "fsq_levels": (2, 2, 2)},
+    "residual": {"stage_sizes": (4, 2)},
+}
 
 
 class Nothing(Objective):
@@ -139,6 +145,38 @@ def test_objectives_hear_how_far_training_is():
         learner.progress.assign(progress)
         learner.train_step(batch_of())
     assert float(learner.tasks["counting"].seen) == 0.75
+
+
+def test_fitting_moves_codebook_and_decoder_alone():
+    learner = learner_of(infill=(OBJECTIVES["infill"], 1.0))
+    learner.train_step(batch_of())
+    before = weights_of(learner.vqvae)
+    heads = [np.asarray(weight) for weight in learner.tasks["infill"].weights]
+    told = learner.fit_step(batch_of(seed=1))
+    assert tuple(told) == learner.names
+    after = weights_of(learner.vqvae)
+    for name, weights in before.items():
+        assert np.array_equal(weights, after[name]) is name.startswith("encoder."), name
+    for weight, value in zip(learner.tasks["infill"].weights, heads, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), value)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_every_quantizer_follows(quantizer):
+    settings = SETTINGS.model_copy(
+        update={"quantizer": quantizer, **OF_QUANTIZER.get(quantizer, {})}
+    )
+    learner = learner_of(settings, infill=(OBJECTIVES["infill"], 1.0))
+    told = [learner.train_step(batch_of()), learner.fit_step(batch_of())]
+    assert np.isfinite([float(value) for losses in told for value in losses.values()]).all()
+
+
+def test_a_codebook_learns_once_a_step():
+    learner = learner_of(
+        reconstruct=(OBJECTIVES["reconstruct"], 1.0), denoise=(OBJECTIVES["denoise"], 1.0)
+    )
+    learner.train_step(batch_of())
+    assert int(learner.vqvae.quantizer.step) == 1
 
 
 def test_codes_that_learn_by_gradient_follow_too():

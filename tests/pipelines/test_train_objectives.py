@@ -38,6 +38,7 @@ MODEL = {
 }
 SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3, "seed": 1, "threads": 0}
 PREP = {"tile_size": 32, "sample_rate": 8000, "hop_length": 64}
+STFT = PrepSettings(frontend="stft", **PREP)
 VIEWS = AugmentSettings(views=2, hop_factors=(0.8, 1.0), window_factors=(1.0,))
 
 
@@ -87,7 +88,7 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     folder, summary = together
     batches = rows_of(folder / "losses.csv")
     (epoch,) = rows_of(folder / "epochs.csv")
-    told = json.loads((folder / "objectives.json").read_text())
+    told = json.loads((folder / "objectives.json").read_text())["tasks"]
     assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
@@ -103,7 +104,7 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
 
 
 def test_pairs_of_front_ends_are_told_by_name(together):
-    told = json.loads((together[0] / "objectives.json").read_text())["abx_choice"]
+    told = json.loads((together[0] / "objectives.json").read_text())["tasks"]["abx_choice"]
     assert told["chance"] == 0.5
     assert set(told["pairs"]) == {"stft dwt", "dwt stft"}
     assert all(0 <= score <= 1 for score in told["pairs"].values())
@@ -132,9 +133,12 @@ def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
 def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
     wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
     with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
-        init_encoder(build_vqvae(wider), wider, together[0])
+        init_encoder(build_vqvae(wider), wider, STFT, together[0])
     with pytest.raises(UserError, match="nowhere"):
-        init_encoder(build_vqvae(wider), wider, tmp_path / "nowhere")
+        init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
+    fits, mel = ModelSettings(tile_size=32, **MODEL), PrepSettings(frontend="mel", **PREP)
+    with pytest.raises(UserError, match=r"does not fit \(frontend stft, not mel\)"):
+        init_encoder(build_vqvae(fits), fits, mel, together[0])
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
@@ -143,13 +147,32 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
     whole.begin()
     for _ in range(2):
         whole.take_step(whole.split.train[:8])
+    target = whole.learner.tasks["byol"].target_encoder.variables[0]
+    assert np.abs(np.asarray(target) - whole.weights()["encoder.conv_0.kernel"]).max() > 1e-4
     whole._save(SimpleNamespace(flush=lambda: None))
     resumed = trainer_of(tiles, tmp_path / "run", objective="byol", init="gone")
     resumed.begin()
+    for one, other in zip(whole.learner.variables, resumed.learner.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
     losses = [trainer.take_step(whole.split.train[8:16]) for trainer in (whole, resumed)]
     assert losses[0]["byol_loss"] == pytest.approx(losses[1]["byol_loss"], rel=1e-4)
-    for one, other in zip(whole.learner.variables, resumed.learner.variables, strict=True):
-        np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "objective", "words"),
+    [
+        ({"quantizer": "fsq", "embedding_dim": 2}, "infill", "fsq has no codebook that could"),
+        ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 teaches the codebook step by step"),
+        ({"time_stride": 32}, "next_frame", "next_frame has nothing to predict: its first"),
+        ({"time_stride": 32}, "abx_choice", "abx_choice has no other moment"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_and_leaves_nothing(
+    model, objective, words, tiles, tmp_path
+):
+    with pytest.raises(UserError, match=words):
+        run(tiles, tmp_path / "run", objective, model)
+    assert not (tmp_path / "run" / "train.json").exists()
 
 
 def test_a_collapsed_run_says_so(together):

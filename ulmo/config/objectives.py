@@ -63,7 +63,7 @@ def _canonical(value: Any) -> Any:
         raise ValueError(f"objective = {clipped(value)}: {error}") from None
     if list(weights.values()) == [1.0]:
         return next(iter(weights))
-    return ",".join(f"{name}={weight:g}" for name, weight in weights.items())
+    return ",".join(f"{name}={repr(weight).removesuffix('.0')}" for name, weight in weights.items())
 
 
 Objectives = Annotated[str, BeforeValidator(_canonical)]

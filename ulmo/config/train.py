@@ -1,8 +1,8 @@
 """How the model is trained."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ulmo.config.base import Settings
 from ulmo.config.objectives import Objectives, parse_objectives
@@ -34,7 +34,8 @@ class TrainSettings(Settings):
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the recordings (never of the tiles) held out."""
     patience: Annotated[int, Field(ge=1)] = 5
-    """Epochs without a better validation reconstruction before training stops early."""
+    """Epochs without a better held-out reconstruction before training stops, if it learns by that
+    alone; else it goes on to its end."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     """A checkpoint is written at each epoch's end, and inside an epoch after so long."""
     mixed_precision: bool = False
@@ -43,6 +44,21 @@ class TrainSettings(Settings):
     """Rules the split, the order, the first weights and the revived codes."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """0: as many as there are cores. With 1, the same seed and data give the same weights."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.beside and "abx_choice" not in self.objectives:
+            raise ValueError("beside is of abx_choice: leave it out")
+        return self
+
+    @property
+    def autoencodes(self) -> bool:
+        """True where the encoder learns from nothing but reconstruction.
+
+        Then held-out reconstruction tells the best epoch; the losses of other tasks do not tell
+        how good tokens are (that of `byol` is lowest where all latents are one).
+        """
+        return self.objectives.keys() <= {"reconstruct", "denoise"}
 
     @property
     def objectives(self) -> dict[str, float]:

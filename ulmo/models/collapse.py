@@ -6,8 +6,7 @@ from keras import ops
 
 LEAST_VARIANCE = 0.05
 MOST_SIMILARITY = 0.95
-"""Beyond either a run is called collapsed. Latents of an untrained encoder have 0.3 and 0.7, those
-of a trained one 0.6 to 1 and 0 to 0.4 (docs/objectives.md)."""
+"""Beyond either a run is called collapsed; docs/objectives.md has those of trained encoders."""
 
 
 class Spread(NamedTuple):
@@ -16,7 +15,7 @@ class Spread(NamedTuple):
     variance: Any
     """Share of their mean square that is no mean: 1 about the origin, 0 where all are one."""
     similarity: Any
-    """Mean cosine of all pairs of different tokens, from -1 to 1."""
+    """Mean cosine of all pairs of different tokens of a band, from -1 to 1."""
 
     @property
     def collapsed(self) -> bool:
@@ -25,15 +24,24 @@ class Spread(NamedTuple):
 
 
 def spread_of(latents: Any, weights: Any) -> Spread:
-    """Spread of latents (..., EMB), each pair weighing by the weights (...) of both."""
-    vectors = ops.reshape(latents, (-1, ops.shape(latents)[-1]))
-    weights = ops.reshape(weights, (-1, 1))
-    total, squares = ops.sum(weights), ops.sum(ops.square(weights))
-    mean = ops.divide_no_nan(ops.sum(weights * vectors, axis=0), total)
-    power = ops.divide_no_nan(ops.sum(weights * ops.square(vectors)), total)
-    directions = ops.normalize(vectors, axis=-1)
-    resultant = ops.sum(ops.square(ops.sum(weights * directions, axis=0)))
+    """Spread of latents (B, columns, bands, EMB), a pair weighing by the weights of both.
+
+    `weights` (B, columns, bands). Each band is taken by itself, and the mean of the bands told: an
+    encoder that tells bands apart, and no sounds, is as collapsed as another.
+    """
+    weights = weights[..., None]
+    total, squares = _over_tokens(weights), _over_tokens(ops.square(weights))  # (bands, 1)
+    mean = ops.divide_no_nan(_over_tokens(weights * latents), total)  # (bands, EMB)
+    power = ops.divide_no_nan(_over_tokens(weights * ops.square(latents)), total)
+    resultant = ops.square(_over_tokens(weights * ops.normalize(latents, axis=-1)))
+    alike = ops.sum(resultant, axis=-1, keepdims=True) - squares
+    centre, whole = (ops.sum(part, axis=-1) for part in (ops.square(mean), power))
     return Spread(
-        variance=1.0 - ops.divide_no_nan(ops.sum(ops.square(mean)), power),
-        similarity=ops.divide_no_nan(resultant - squares, ops.square(total) - squares),
+        variance=ops.mean(1.0 - ops.divide_no_nan(centre, whole)),
+        similarity=ops.mean(ops.divide_no_nan(alike, ops.square(total) - squares)),
     )
+
+
+def _over_tokens(values: Any) -> Any:
+    """Sums (bands, n) over tiles and columns."""
+    return ops.sum(values, axis=(0, 1))

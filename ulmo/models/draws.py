@@ -5,6 +5,8 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
+MOST = 2**31 - 1
+
 
 class Draws:
     """Random numbers that a seed and a step decide, each draw its own; `philox` everywhere."""
@@ -25,4 +27,4 @@ class Draws:
 
     def _next(self) -> Any:
         self._count += 1
-        return tf.stack([self._seed + 65_537 * self._count, self._step])
+        return tf.stack([(self._seed + 65_537 * self._count) % MOST, self._step])

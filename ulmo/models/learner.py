@@ -13,16 +13,17 @@ from ulmo.models.objectives.base import Batch, Encoded, Objective
 from ulmo.models.vqvae import VQVAE
 
 FOLLOWED = 4
-"""A decoder that only follows learns from one tile in so many: it is no part of the task, and
-takes most of a step's time otherwise."""
+"""Codebook and decoder that only follow learn from one tile in so many: they are no part of the
+task, and would take most of a step's time."""
 
 
 class Learner(keras.Model):
     """Trains a VQ-VAE by objectives of weights above 0; the loss is their weighted sum.
 
     Where none of them teaches the codebook, or the decoder, these follow: they learn in the same
-    steps from latents, or codes, that no gradient passes, so that every run ends in a whole
-    tokenizer whose encoder only its objectives have shaped.
+    steps from latents, or codes, that no gradient passes. At the end of training `fit_step` fits
+    them to the encoder as it then stands. So every run ends in a whole tokenizer whose encoder
+    only its objectives have shaped.
 
     `progress`, from 0 to 1, is set by whoever knows how long training takes.
     """
@@ -53,26 +54,49 @@ class Learner(keras.Model):
         return frozenset(task.wants for task in self.tasks.values()) - {"tiles"}
 
     @property
-    def autoencodes(self) -> bool:
-        """True where reconstruction shapes the encoder."""
-        return any(task.teaches_decoder for task in self.tasks.values())
+    def follows(self) -> bool:
+        """True where the decoder learns of no objective, and has to be fitted at the end."""
+        return not any(task.teaches_decoder for task in self.tasks.values())
+
+    @property
+    def one_in(self) -> int:
+        """The codebook learns from one tile of a batch in so many."""
+        return 1 if self._teach_codebook else FOLLOWED
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """One step of the optimizer, the codebook and what follows; scalars of this batch."""
         with tf.GradientTape() as tape:
-            total, losses, _ = self._measure(batch, self.optimizer.iterations, training=True)
-            loss = self.optimizer.scale_loss(total)
-        variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self.optimizer.apply(gradients, variables)
+            minimised, losses, _ = self._measure(batch, self.optimizer.iterations, training=True)
+            loss = self.optimizer.scale_loss(minimised)
+        self._apply(tape, loss, self.trainable_variables)
         for task in self.tasks.values():
             task.after_step(self.vqvae, self.progress)
         return losses
+
+    def fit_step(self, batch: Batch) -> dict[str, Any]:
+        """One step of codebook and decoder alone, on all tiles; the encoder stays as it is.
+
+        A codebook that its objective taught stays too. Scalars as of `train_step`; objectives are
+        measured, and teach nothing.
+        """
+        encoded = Encoded(self.vqvae, batch, self.optimizer.iterations, training=True)
+        _, losses, _ = self._measure(batch, self.optimizer.iterations, training=False)
+        with tf.GradientTape() as tape:
+            latents = ops.stop_gradient(encoded.latents)
+            followed = self._follow(encoded, latents)
+            loss = self.optimizer.scale_loss(self._followed_loss(followed))
+        parts = (self.vqvae.quantizer, self.vqvae.decoder)
+        variables = [variable for part in parts for variable in part.trainable_variables]
+        self._apply(tape, loss, variables)
+        return {**losses, **{name: followed[name] for name in AUTOENCODED}}
 
     def test_step(self, batch: Batch, step: Any = 0) -> tuple[dict[str, Any], dict[str, Any]]:
         """The scalars of `train_step`, and the tallies of objectives; changes nothing."""
         _, losses, tallies = self._measure(batch, step, training=False)
         return losses, tallies
+
+    def _apply(self, tape: tf.GradientTape, loss: Any, variables: list[Any]) -> None:
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
 
     def _measure(
         self, batch: Batch, step: Any, training: bool
@@ -81,15 +105,14 @@ class Learner(keras.Model):
         encoded = Encoded(self.vqvae, batch, step, training)
         outcomes = {name: task.measure(encoded) for name, task in self.tasks.items()}
         total = sum(self.task_weights[name] * outcome.loss for name, outcome in outcomes.items())
-        some = _some(encoded)
+        latents = _some(encoded)
         told = [outcome.figures for outcome in outcomes.values() if outcome.figures is not None]
         minimised = total
         if not told:
-            told = [self._follow(encoded, *some)]
-            minimised = total + told[0]["total"]
+            told = [self._follow(encoded, latents)]
+            minimised = total + self._followed_loss(told[0])
         losses = {"total": total, **{name: told[0][name] for name in AUTOENCODED}}
-        latents, weights = some
-        losses |= zip(SPREAD, spread_of(latents, weights), strict=True)
+        losses |= zip(SPREAD, spread_of(latents, _weights(encoded, latents)), strict=True)
         for name, outcome in outcomes.items():
             losses[f"{name}_loss"] = outcome.loss
             losses[f"{name}_score"] = outcome.score
@@ -97,27 +120,39 @@ class Learner(keras.Model):
         tallies = {name: one.tally for name, one in outcomes.items() if one.tally is not None}
         return minimised, losses, tallies
 
-    def _follow(self, encoded: Encoded, latents: Any, _: Any) -> dict[str, Any]:
-        """Codebook and decoder learn from some latents as they are."""
+    def _follow(self, encoded: Encoded, latents: Any) -> dict[str, Any]:
+        """Codebook and decoder learn from the latents of the first tiles as they are."""
         batch, count = encoded.batch, ops.shape(latents)[0]
-        taught = any(task.teaches_codebook for task in self.tasks.values())
         return self.vqvae.autoencode(
             batch.tiles[:count],
             latents,
             batch.valid_frames[:count],
             batch.token_weights[:count],
-            training=encoded.training and not taught,
+            training=encoded.training and not self._teach_codebook,
         )
 
+    def _followed_loss(self, followed: dict[str, Any]) -> Any:
+        """Of what follows: a codebook that is taught does not learn by gradient here too."""
+        if self._teach_codebook and self.vqvae.quantizer.learns_by_gradient:
+            return followed["total"] - followed["codebook"]
+        return followed["total"]
 
-def _some(encoded: Encoded) -> tuple[Any, Any]:
-    """Latents, which no gradient passes, and their weights, of one tile in FOLLOWED."""
+    @property
+    def _teach_codebook(self) -> bool:
+        return any(task.teaches_codebook for task in self.tasks.values())
+
+
+def _some(encoded: Encoded) -> Any:
+    """Latents (n, columns, bands, EMB), which no gradient passes, of one tile in FOLLOWED."""
     batch, model = encoded.batch, encoded.model
     count = -(-ops.shape(batch.tiles)[0] // FOLLOWED)
-    valid = batch.valid_frames[:count]
     if encoded.has_latents:
-        latents = encoded.latents[:count]
-    else:
-        latents = model.encode(batch.tiles[:count], valid)
-    weights = model.inside(latents, valid) * ops.cast(batch.token_weights[:count], "float32")
-    return ops.stop_gradient(latents), weights
+        return ops.stop_gradient(encoded.latents[:count])
+    return ops.stop_gradient(model.encode(batch.tiles[:count], batch.valid_frames[:count]))
+
+
+def _weights(encoded: Encoded, latents: Any) -> Any:
+    """(n, columns, bands): those of the tokens of the first n tiles."""
+    batch, count = encoded.batch, ops.shape(latents)[0]
+    inside = encoded.model.inside(latents, batch.valid_frames[:count])
+    return inside * ops.cast(batch.token_weights[:count], "float32")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ulmo.bundle import read_bundle
-from ulmo.config import ModelSettings, UserError
+from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.models.vqvae import VQVAE, set_weights_of, weights_of
 
 SHAPING = (
@@ -11,21 +11,25 @@ SHAPING = (
     *("frequency_stride", "time_stride", "latent_norm"),
 )
 """Settings of the model that an encoder's weights fit, and no others."""
+SHOWING = ("frontend", "sample_rate", "hop_length", "normalization")
+"""Settings of the tiles of which an encoder has learned."""
 ENCODER = "encoder."
 
 
-def init_encoder(model: VQVAE, settings: ModelSettings, folder: Path) -> None:
+def init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, folder: Path) -> None:
     """Give a model the encoder of a run's bundle, or of a bundle; all else stays as it is.
 
-    UserError where there is none, it is damaged, or its settings are others.
+    UserError where there is none, it is damaged, or its settings are others: those of the model,
+    or of the tiles that it was made for.
     """
     inside = folder / "tokenizer"
     bundle = read_bundle(inside if inside.is_dir() else folder)
-    theirs = bundle.manifest.model
+    pairs = ((bundle.manifest.model, settings, SHAPING), (bundle.manifest.prep, prep, SHOWING))
     if differing := [
-        f"{name} {getattr(theirs, name)}, not {getattr(settings, name)}"
-        for name in SHAPING
-        if getattr(theirs, name) != getattr(settings, name)
+        f"{name} {getattr(theirs, name)}, not {getattr(ours, name)}"
+        for theirs, ours, names in pairs
+        for name in names
+        if getattr(theirs, name) != getattr(ours, name)
     ]:
         raise UserError(
             f"the encoder of {folder} does not fit ({'; '.join(differing)}): set the same, "

@@ -18,7 +18,8 @@ from ulmo.pipelines.feed import Feed
 PAIR = re.compile(r"(\d+)_(\d+)")
 """Two front ends by their numbers."""
 HELD_OUT = 1 << 40
-"""Numbers of held-out batches begin here: what is drawn for them is drawn for no step."""
+"""Numbers of held-out batches begin here, and their steps are below 0: what is drawn for them is
+drawn for no step of training."""
 
 Measure = Callable[[Batch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Learner.test_step."""
@@ -68,7 +69,7 @@ def own_tasks(measure: Measure, feed: Feed, rows: Indices, *, batch_size: int) -
     counts: list[int] = []
     tallies: dict[str, NDArray[np.float32]] = {}
     for number, part in enumerate(batches(rows, batch_size)):
-        losses, counted = measure(feed.batch(part, HELD_OUT + number), np.int32(number))
+        losses, counted = measure(feed.batch(part, HELD_OUT + number), np.int32(-1 - number))
         values.append({name: float(value) for name, value in losses.items()})
         counts.append(len(part))
         for name, tally in counted.items():
@@ -87,13 +88,16 @@ def own_tasks(measure: Measure, feed: Feed, rows: Indices, *, batch_size: int) -
 
 
 def described(tasks: OwnTasks, learner: Learner, frontends: list[str]) -> dict[str, Any]:
-    """objectives.json: a key an objective, its score and what it reports."""
+    """objectives.json: the spread of the latents, and of each task its score and its report."""
     return {
-        name: {
-            **{part: _finite(value) for part, value in tasks.score(name)._asdict().items()},
-            **_report(learner.tasks[name], tasks.tallies.get(name), frontends),
-        }
-        for name in learner.tasks
+        "latents": {name: _finite(tasks.means[name]) for name in SPREAD},
+        "tasks": {
+            name: {
+                **{part: _finite(value) for part, value in tasks.score(name)._asdict().items()},
+                **_report(learner.tasks[name], tasks.tallies.get(name), frontends),
+            }
+            for name in learner.tasks
+        },
     }
 
 

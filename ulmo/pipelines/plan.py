@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from ulmo.config import TrainSettings
 
+FIT_SHARE = 0.85
+"""Where codebook and decoder only follow the encoder, they alone learn in what is left then."""
 REVIVAL_SHARE = 0.9
 """Dead codes are revived in the first nine tenths of training; then the codebook settles."""
 
@@ -16,6 +18,11 @@ class Plan(NamedTuple):
     revives: bool
     progress: float
     """From 0 to 1."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether a codebook and a decoder that follow are now fitted to the encoder."""
+        return self.progress >= FIT_SHARE
 
 
 def plan(settings: TrainSettings, *, steps: int, all_steps: int, seconds: float) -> Plan:

@@ -72,7 +72,8 @@ def plan_run(
             f"leave it out, or prepare with -M {wanted.tile_size}"
         )
     _check_size(wanted)
-    wished = TrainSettings.read(settings)
+    wished = _resolved(TrainSettings.read(settings))
+    _check_codebook(wanted, wished)
     return RunManifest(
         model=wanted,
         train=wished,
@@ -99,6 +100,28 @@ def tidy_run(run_dir: Path) -> None:
                 path.unlink()
 
 
+def _resolved(settings: TrainSettings) -> TrainSettings:
+    """Settings whose folders are found from anywhere, as that of the tiles is."""
+    beside = tuple(str(Path(folder).resolve()) for folder in settings.beside)
+    init = settings.init and str(Path(settings.init).resolve())
+    return settings.model_copy(update={"beside": beside, "init": init})
+
+
+def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
+    """Refuse a quantizer that the objectives cannot teach, or fit to their latents."""
+    names = settings.objectives.keys()
+    if model.quantizer == "fsq" and not names & {"reconstruct", "denoise"}:
+        raise UserError(
+            "fsq has no codebook that could be fitted to latents: add reconstruct to the "
+            "objective, or choose another quantizer"
+        )
+    if model.quantizer in ("fsq", "kmeans") and "wav2vec2" in names:
+        raise UserError(
+            f"wav2vec2 teaches the codebook step by step, which {model.quantizer} does not learn "
+            "by: choose ema, residual or gradient"
+        )
+
+
 def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
     """Of the tiles that are learned from beside those of TILES_DIR."""
     stores = (TileStore(Path(folder)) for folder in settings.beside)
@@ -123,7 +146,7 @@ def _check_size(model: ModelSettings) -> None:
 def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:
     """The run's own settings, its end as newly wished; others must not differ."""
     wished_model = ModelSettings.read({**manifest.model.model_dump(), **model})
-    wished = TrainSettings.read({**manifest.train.model_dump(), **settings})
+    wished = _resolved(TrainSettings.read({**manifest.train.model_dump(), **settings}))
     differing = [name for name, value in wished_model if value != getattr(manifest.model, name)]
     differing += [
         name

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from ulmo.pipelines.trainer import Trainer
 
 
+OWN_TILES = 256
+"""Of training, that objectives are measured on where nothing is held out."""
+
+
 class TrainSummary(NamedTuple):
     """What a run came to."""
 
@@ -39,8 +43,8 @@ class TrainSummary(NamedTuple):
     tiles_per_second: float
     validation: Metrics | None
     objectives: dict[str, float]
-    own_tasks: "OwnTasks | None"
-    """None where no recordings are held out."""
+    own_tasks: "OwnTasks"
+    """On held-out recordings; where there are none, on some that were trained on."""
     agreement: Agreement
 
 
@@ -70,8 +74,6 @@ def train(
     try:
         with locked(run_dir / LOCK, run_dir):
             manifest = plan()
-            begin_run(run_dir, manifest)
-            tidy_run(run_dir)
             return _run(store, run_dir, manifest, reporter)
     except KeyboardInterrupt as interrupt:
         saved = str(interrupt) or "interrupted"
@@ -90,6 +92,8 @@ def _run(
         from ulmo.pipelines.trainer import Trainer, use_threads
     use_threads(manifest.train.threads)
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
+    begin_run(run_dir, manifest)
+    tidy_run(run_dir)
     trainer.begin()
     log = RunLog(
         run_dir,
@@ -105,9 +109,9 @@ def _run(
     validation = trainer.validate()
     agreement = _export(trainer, run_dir, build_card(trainer, validation, manifest.versions))
     _draw(trainer, run_dir)
-    if trainer.own_tasks is not None:
-        told = described(trainer.own_tasks, trainer.learner, trainer.feed.frontends)
-        write_json(run_dir / "objectives.json", told)
+    tasks = trainer.own_tasks or trainer.measure_tasks(trainer.split.train[:OWN_TILES])
+    told = described(tasks, trainer.learner, trainer.feed.frontends)
+    write_json(run_dir / "objectives.json", told)
     return TrainSummary(
         run_dir=run_dir,
         steps=int(trainer.state.step),
@@ -116,7 +120,7 @@ def _run(
         tiles_per_second=_speed(trainer),
         validation=validation,
         objectives=manifest.train.objectives,
-        own_tasks=trainer.own_tasks,
+        own_tasks=tasks,
         agreement=agreement,
     )
 

@@ -5,17 +5,19 @@ a run that was stopped and resumed does what the run that was never stopped does
 """
 
 import time
+from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ulmo.config import ModelSettings, TrainSettings, UserError
+from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
@@ -48,7 +50,7 @@ class State(NamedTuple):
     sums: tf.Variable
     """Losses of the epoch so far, added up."""
     best: tf.Variable
-    """Lowest validation reconstruction of an epoch; without one that teaches, lowest loss."""
+    """Lowest validation reconstruction of an epoch."""
     stale: tf.Variable
     """Epochs since then."""
     seconds: tf.Variable
@@ -84,7 +86,9 @@ class Trainer:
         self.interrupted = False
         self.loudness = Loudness(store, model_settings)
         begun = bool(numbers(folder))
-        self.learner = _build(model_settings, settings, None if begun else settings.init)
+        self.learner = _build(
+            model_settings, settings, store.manifest.settings, None if begun else settings.init
+        )
         self.model: VQVAE = self.learner.vqvae
         self.feed = Feed(
             store,
@@ -101,12 +105,10 @@ class Trainer:
         self._forward = as_function(self._exact)
         self.state = State.new(len(self.learner.names))
         self._reporter = reporter
-        self._train_step = tf.function(
-            self.learner.train_step, reduce_retracing=True, autograph=False
-        )
-        self._test_step = tf.function(
-            self.learner.test_step, reduce_retracing=True, autograph=False
-        )
+        self._fits = False
+        self._train_step = as_graph(self.learner.train_step)
+        self._fit_step = as_graph(self.learner.fit_step)
+        self._test_step = as_graph(self.learner.test_step)
         self._saved_at = time.monotonic()
         self._checkpoints = Checkpoints(
             folder,
@@ -135,13 +137,14 @@ class Trainer:
             self._checkpoints.save()
 
     def run(self, log: RunLog) -> End:
-        """Train to the end, and say which end it was; the model is then the best epoch's."""
+        """Train to the end, and say which end it was; the model is then the best epoch's, or the
+        last where the encoder learns from more than reconstruction."""
         self._reporter.begin(self.settings.epochs * self.steps_per_epoch, int(self.state.step))
         self._saved_at = time.monotonic()
         end: End | None = self._end()
         while end is None:
             end = self._epoch(log) or self._end()
-            if end == "max_minutes":
+            if end == "max_minutes" and self.settings.autoencodes:
                 self._judge(self.validate())
             self._save(log)
         if end != "interrupt" and self._best.numbers:
@@ -155,9 +158,7 @@ class Trainer:
         if not len(self.split.validation):
             return None
         size = self.settings.batch_size
-        self.own_tasks = own_tasks(
-            self._test_step, self.feed, self.split.validation, batch_size=size
-        )
+        self.own_tasks = self.measure_tasks(self.split.validation)
         parts = tallies(
             self.forward(),
             self.store,
@@ -168,10 +169,16 @@ class Trainer:
         )
         return reduce(add, parts).metrics()
 
+    def measure_tasks(self, rows: Indices) -> OwnTasks:
+        """How well the objectives do their own tasks on some rows."""
+        size = self.settings.batch_size
+        return own_tasks(self._test_step, self.feed, rows, batch_size=size)
+
     def take_step(self, rows: Indices) -> dict[str, float]:
         """Train on some rows of the tiles, and return the losses."""
         batch = self.feed.batch(rows, int(self.state.step))
-        return {name: float(value) for name, value in self._train_step(batch).items()}
+        step = self._fit_step if self._fits else self._train_step
+        return {name: float(value) for name, value in step(batch).items()}
 
     def forward(self) -> Model:
         """The model as it stands, in float32, as a function of arrays."""
@@ -220,7 +227,7 @@ class Trainer:
         step = int(self.state.step)
         self._follow_plan()
         losses = self.take_step(rows)
-        if not np.isfinite(losses["total"]):
+        if not np.isfinite([losses["total"], losses["reconstruction"]]).all():
             raise UserError(
                 f"the loss is not finite at step {step}: begin a new run with a learning_rate "
                 f"below {self.settings.learning_rate:g}"
@@ -240,6 +247,7 @@ class Trainer:
         )
         self.learner.optimizer.learning_rate.assign(now.learning_rate)
         self.learner.progress.assign(now.progress)
+        self._fits = self.learner.follows and now.fits
         self.model.quantizer.allow_revival(now.revives)
 
     def _close_epoch(self, log: RunLog) -> None:
@@ -257,15 +265,11 @@ class Trainer:
         self._reporter.epoch(row)
 
     def _judge(self, metrics: Metrics | None) -> None:
-        """Keep the model if it is the best so far: by its reconstruction of held-out tiles where
-        that shapes the encoder, else by the loss of its objectives."""
-        if metrics is None or self.own_tasks is None:
+        """Keep the model if it is the best so far, where its reconstruction tells that."""
+        if metrics is None or not self.settings.autoencodes:
             return
-        judged = (
-            metrics.reconstruction if self.learner.autoencodes else self.own_tasks.means["total"]
-        )
-        if judged < float(self.state.best):
-            self.state.best.assign(judged)
+        if metrics.reconstruction < float(self.state.best):
+            self.state.best.assign(metrics.reconstruction)
             self.state.stale.assign(0)
             self._best.save()
         else:
@@ -291,6 +295,7 @@ class Trainer:
             inside = np.arange(latents.shape[1]) * stride < valid[:, None]
             pooled.append(latents[kept & inside[:, :, None]])
         tokens = self.settings.batch_size * self.model_settings.columns * self.model_settings.bands
+        tokens //= self.learner.one_in
         latents = np.concatenate(pooled)
         if len(latents):
             self.model.quantizer.begin(latents, tokens)
@@ -310,6 +315,11 @@ def use_threads(threads: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def as_graph(step: Callable[..., Any]) -> Any:
+    """A step as a graph, traced once for all sizes of batches."""
+    return tf.function(step, reduce_retracing=True, autograph=False)
+
+
 def as_function(model: VQVAE) -> Model:
     """A Keras model as a function of arrays."""
     graph = tf.function(lambda x, valid: model(x, valid_frames=valid), reduce_retracing=True)
@@ -322,18 +332,20 @@ def as_function(model: VQVAE) -> Model:
     return forward
 
 
-def _build(model_settings: ModelSettings, settings: TrainSettings, init: str | None) -> Learner:
+def _build(
+    model_settings: ModelSettings, settings: TrainSettings, prep: PrepSettings, init: str | None
+) -> Learner:
     policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         model = build_vqvae(model_settings, settings.seed)
         if init is not None:
-            init_encoder(model, model_settings, Path(init))
+            init_encoder(model, model_settings, prep, Path(init))
         learner = Learner(
             model,
             {
-                name: (OBJECTIVES[name](model_settings, settings.seed), weight)
+                name: (OBJECTIVES[name](model_settings, _seed(settings.seed, name)), weight)
                 for name, weight in settings.objectives.items()
             },
         )
@@ -342,6 +354,12 @@ def _build(model_settings: ModelSettings, settings: TrainSettings, init: str | N
     learner.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
     learner.optimizer.build(learner.trainable_variables)
     return learner
+
+
+def _seed(seed: int, name: str) -> int:
+    """The seed of an objective: no two draw alike."""
+    words = [seed, crc32(name.encode())]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
 def _validation_row(metrics: Metrics) -> dict[str, float]:

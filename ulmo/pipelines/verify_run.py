@@ -3,13 +3,13 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ulmo.bundle import ENCODER, MANIFEST, WEIGHTS, read_bundle
-from ulmo.config import NewerError, UserError
+from ulmo.config import NewerError, TrainSettings, UserError
 from ulmo.pipelines.checkpoint_files import (
     OURS,
     damaged_files,
@@ -78,16 +78,18 @@ def check_run(folder: Path) -> Findings:
     NewerError where a newer ulmo wrote one of them.
     """
     faults = left_overs(folder, _temporaries(folder))
-    objectives: Iterable[str] | None = None
+    settings: TrainSettings | None = None
     try:
-        objectives = read_run(folder).train.objectives
+        settings = read_run(folder).train
     except NewerError:
         raise
     except (UserError, OSError) as error:
         faults.append(_manifest_fault(folder, error))
-    faults += [*_check_checkpoints(folder), *_check_best(folder)]
+    faults += _check_checkpoints(folder)
+    if settings is None or settings.autoencodes:
+        faults += _check_best(folder)
     for name, columns in LOGS.items():
-        faults += _check_log(folder, name, columns(objectives) if objectives else None)
+        faults += _check_log(folder, name, columns(settings.objectives) if settings else None)
     counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
     if (folder / BUNDLE).is_dir():
         found = check_bundle(folder / BUNDLE)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import ModelSettings, UserError
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome, Side
 from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
@@ -43,7 +43,7 @@ class Triples(NamedTuple):
     others: Any
     """(A, K) int32: columns of B."""
     there: Any
-    """(A, K) bool: False where a tile has fewer than K."""
+    """(A, K) bool: False where a tile has fewer than K, and the nearest B stands in their place."""
 
 
 class ABXChoice(Objective):
@@ -81,6 +81,11 @@ class ABXChoice(Objective):
         self.temperature = temperature
         self.others = others
         self.least = max(1, -(-nearest // settings.time_stride))
+        if self.least >= settings.columns:
+            raise UserError(
+                f"abx_choice has no other moment: a tile has {settings.columns} columns: set a "
+                "smaller time_stride"
+            )
         self.most = max(self.least, farthest // settings.time_stride)
         self.hidden = hidden
         self.outputs = outputs
@@ -127,7 +132,8 @@ class ABXChoice(Objective):
         tile, column = chosen // columns, chosen % columns
         beside = ops.where(ops.take(near, column, axis=0), ops.take(weights, tile, axis=0), 0.0)
         ranked = ops.top_k(jittered(beside, draws), ops.minimum(self.others, columns))
-        return Triples(tile, column, ranked.indices, ops.isfinite(ranked.values))
+        there = ops.isfinite(ranked.values)
+        return Triples(tile, column, ops.where(there, ranked.indices, ranked.indices[:, :1]), there)
 
     def _projected(self, latents: list[Any], triples: Triples) -> tuple[Any, Any, Any]:
         """Vectors of X and A, (A, outputs), and of the Bs, (A, K, outputs)."""

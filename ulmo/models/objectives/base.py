@@ -64,6 +64,12 @@ class Encoded:
         self.step = step
         """Scalar int: with an objective's seed, it rules what is drawn (`ulmo.models.draws`)."""
         self.training = training
+        self._taught = not training
+
+    def teach_codebook(self) -> bool:
+        """Whether the quantizer is to learn now: in training, from the first that asks alone."""
+        taught, self._taught = self._taught, True
+        return not taught
 
     @cached_property
     def latents(self) -> Any:

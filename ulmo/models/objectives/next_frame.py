@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import ModelSettings, UserError
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
 from ulmo.models.objectives.cells import cell_weights, cells_of
@@ -78,6 +78,11 @@ class NextFrame(Objective):
         self.lead = -(-settings.time_context[1] // stride)
         reached = {-(-horizon * (step + 1) // (steps * stride)) for step in range(steps)}
         self.ahead = tuple(self.lead + column for column in sorted(reached))
+        if self.ahead[0] >= settings.columns:
+            raise UserError(
+                f"next_frame has nothing to predict: its first target is {self.ahead[0]} columns "
+                f"ahead, and a tile has {settings.columns}: set a smaller time_stride"
+            )
         self.anchors = anchors
         self.spectrogram = spectrogram
         self.width = width

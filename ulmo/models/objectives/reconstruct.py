@@ -29,7 +29,7 @@ def decoded(encoded: Encoded, latents: Any, valid_frames: Any) -> Outcome:
         latents,
         valid_frames,
         encoded.batch.token_weights,
-        training=encoded.training,
+        training=encoded.teach_codebook(),
     )
     power = encoded.model.power(encoded.batch.tiles, valid_frames)
     return Outcome(

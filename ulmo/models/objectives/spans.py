@@ -13,7 +13,7 @@ def spans(draws: Draws, batch: Any, length: Any, span: int, share: float) -> Any
 
     As in wav2vec 2.0 (Baevski et al. 2020, section 3.1): any position may begin a span of
     `span` positions, and spans may overlap. Here a span may also begin before the first position,
-    so that every one is hidden equally often, and each row has one span at least.
+    so that those at the ends are hidden as often; besides, each row has one span at least.
     `share` from 0 to below 1.
     """
     places = length + span - 1

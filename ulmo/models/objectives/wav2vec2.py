@@ -82,7 +82,7 @@ class Wav2Vec2(Objective):
         model, latents, weights = encoded.model, encoded.latents, encoded.weights
         draws = Draws(self.seed, encoded.step)
         hidden = self.hide(latents, draws)
-        codes = model.quantizer(latents, weights=weights, training=encoded.training)
+        codes = model.quantizer(latents, weights=weights, training=encoded.teach_codebook())
         guess = self.predict(latents, hidden)
         choice = choose_codes(guess, codes.quantized, codes.ids, hidden, weights)
         spread = self.concentration(latents, weights, model.quantizer.codebook, draws)
