@@ -98,6 +98,11 @@ def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
         (("--time-stride", "40"), ("time_stride must be at most tile_size 32",)),
         (("--batch-size", "0"), ("batch_size = 0",)),
         (("--resume",), ("holds no run",)),
+        (("--objective", "juggle"), ("objective = 'juggle'", "no objective", "next_frame")),
+        (("--objective", "byol=0"), ("byol=0 is no weight",)),
+        (("--objective", "denoising"), ("denoising is now called denoise",)),
+        (("--beside", "tiles"), ("beside is of abx_choice: leave it out",)),
+        (("--objective", "wav2vec2", "--quantizer", "kmeans"), ("choose ema, residual or",)),
     ],
 )
 def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):
@@ -161,6 +166,32 @@ def test_train_takes_the_tile_size_from_the_tiles(tiny_tiles, tmp_path):
     path.write_text(printed.stdout)
     again = run(cli.train, tiny_tiles, tmp_path / "run", "--config", path, "--print-config")
     assert again.stdout == printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "objective", "more"),
+    [
+        (("--objective", "simclr"), "simclr", {}),
+        (("--objective", "byol=2"), "byol=2", {}),
+        (
+            ("--objective", "reconstruct=1, next_frame=0.1234567", "--init", "first"),
+            "reconstruct=1,next_frame=0.1234567",
+            {"init": "first"},
+        ),
+        (
+            ("--objective", "abx_choice", "--beside", "stft", "--beside", "cqt"),
+            "abx_choice",
+            {"beside": ["stft", "cqt"]},
+        ),
+    ],
+)
+def test_what_the_encoder_learns_from_is_written_down(flags, objective, more, tmp_path):
+    printed = run(cli.train, "x", "y", *flags, "--print-config")
+    told = tomllib.loads(printed.stdout)["train"]
+    assert (told["objective"], told | more) == (objective, told)
+    path = tmp_path / "settings.toml"
+    path.write_text(printed.stdout)
+    assert run(cli.train, "x", "y", "--config", path, "--print-config").stdout == printed.stdout
 
 
 def test_train_without_tiles_claims_no_folder(tmp_path):

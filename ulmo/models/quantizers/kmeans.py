@@ -1,7 +1,7 @@
 """k-means on the latents of an encoder that was trained without a codebook.
 
 The baseline that everyone starts from; with an encoder that was trained to undo noise and
-masking (objectives/denoising.py), the labels of a denoising autoencoder.
+masking (objectives/denoise.py), the labels of a denoising autoencoder.
 """
 
 from typing import Any, Self
