@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from ulmo.config import ModelSettings, loss_names
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, weights_of
+from ulmo.models.collapse import Spread
 from ulmo.models.learner import FOLLOWED, Learner
 from ulmo.models.objectives.base import Batch, Objective, Outcome
 
@@ -35,6 +36,15 @@ class Nothing(Objective):
 
 class Taught(Nothing):
     teaches_codebook = True
+
+
+class Sameness(Objective):
+    """Is the better done the more alike all latents are."""
+
+    def measure(self, encoded):
+        one = tf.constant([1.0, -1.0, 1.0, -1.0])
+        loss = tf.reduce_mean(tf.square(encoded.latents - one))
+        return Outcome(loss=loss, score=-loss, chance=tf.zeros(()))
 
 
 class Counting(Nothing):
@@ -169,6 +179,16 @@ def test_every_quantizer_follows(quantizer):
     learner = learner_of(settings, infill=(OBJECTIVES["infill"], 1.0))
     told = [learner.train_step(batch_of()), learner.fit_step(batch_of())]
     assert np.isfinite([float(value) for losses in told for value in losses.values()]).all()
+
+
+def test_a_collapse_is_noticed_where_it_happens():
+    learner = learner_of(sameness=(Sameness, 1.0))
+    spreads = []
+    for step in range(60):
+        told = learner.train_step(batch_of(seed=step))
+        spreads.append(Spread(float(told["latent_variance"]), float(told["pair_similarity"])))
+    assert not spreads[0].collapsed
+    assert spreads[-1].collapsed
 
 
 def test_a_codebook_learns_once_a_step():
