@@ -126,7 +126,7 @@ def test_a_run_of_other_settings_or_of_a_newer_version_is_not_touched(tiny_tiles
     refused("train", tiny_tiles, out, words="exists: go on with --resume, or choose a new folder")
     refused("train", tiny_tiles, out, "--resume", "--CB", "64", words="leave out codebook_size")
     assert stats(out) == before
-    reseal(path, schema_version=2)
+    reseal(path, schema_version=3)
     before = stats(out)
     refused("train", tiny_tiles, out, "--resume", words="was written by a newer ulmo")
     assert stats(out) == before

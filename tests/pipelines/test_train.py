@@ -19,7 +19,8 @@ from tests.sealed import reseal
 from ulmo.bundle import read_bundle
 from ulmo.card import Card
 from ulmo.config import ModelSettings, TrainSettings, UserError
-from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of
+from ulmo.models.learner import Learner
+from ulmo.models.vqvae import build_vqvae, set_weights_of
 from ulmo.pipelines.checkpoint_files import numbers
 from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate_tiles import as_model
@@ -380,9 +381,9 @@ def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_pat
 
 
 def test_a_loss_that_is_not_finite_is_said(tiny_tiles, tmp_path, monkeypatch):
-    real = VQVAE.train_step
+    real = Learner.train_step
     monkeypatch.setattr(
-        VQVAE,
+        Learner,
         "train_step",
         lambda self, data: {name: value * np.nan for name, value in real(self, data).items()},
     )
