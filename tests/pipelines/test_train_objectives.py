@@ -185,4 +185,4 @@ def test_a_collapsed_run_says_so(together):
 
 def test_a_run_keeps_its_objective(together, tiles):
     with pytest.raises(UserError, match="leave out objective"):
-        train(tiles / "stft", together[0], {}, {"objective": "byol"}, Quiet(), resume=True)
+        train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Quiet(), resume=True)

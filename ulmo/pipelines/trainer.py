@@ -114,6 +114,11 @@ class Trainer:
             folder,
             keep=2,
             model=self.learner,
+            heads=[
+                variable.value
+                for task in self.learner.tasks.values()
+                for variable in task.variables
+            ],
             optimizer=self.learner.optimizer,
             **self.state._asdict(),
         )
