@@ -29,7 +29,7 @@ def spread_of(latents: Any, weights: Any) -> Spread:
     `weights` (B, columns, bands). Each band is taken by itself, and the mean of the bands told: an
     encoder that tells bands apart, and no sounds, is as collapsed as another.
     """
-    weights = weights[..., None]
+    latents, weights = ops.cast(latents, "float64"), ops.cast(weights, "float64")[..., None]
     total, squares = _over_tokens(weights), _over_tokens(ops.square(weights))  # (bands, 1)
     mean = ops.divide_no_nan(_over_tokens(weights * latents), total)  # (bands, EMB)
     power = ops.divide_no_nan(_over_tokens(weights * ops.square(latents)), total)
@@ -37,9 +37,14 @@ def spread_of(latents: Any, weights: Any) -> Spread:
     alike = ops.sum(resultant, axis=-1, keepdims=True) - squares
     centre, whole = (ops.sum(part, axis=-1) for part in (ops.square(mean), power))
     return Spread(
-        variance=ops.mean(1.0 - ops.divide_no_nan(centre, whole)),
-        similarity=ops.mean(ops.divide_no_nan(alike, ops.square(total) - squares)),
+        variance=_told(1.0 - ops.divide_no_nan(centre, whole)),
+        similarity=_told(ops.divide_no_nan(alike, ops.square(total) - squares)),
     )
+
+
+def _told(bands: Any) -> Any:
+    """The mean, float32: sums in float64 are the same to its last digit in whatever order."""
+    return ops.cast(ops.mean(bands), "float32")
 
 
 def _over_tokens(values: Any) -> Any:
