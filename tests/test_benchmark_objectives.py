@@ -3,7 +3,6 @@
 import json
 import subprocess
 
-import click
 import numpy as np
 import pytest
 import soundfile
@@ -97,8 +96,7 @@ def work(root, tmp_path):
 
 def parsed(arguments):
     """The settings that ulmo-train makes of a command."""
-    with click.Context(train) as context:
-        train.parse_args(context, arguments)
+    context = train.make_context("train", arguments)
     names = [name for name in TrainSettings.model_fields if context.params.get(name) is not None]
     return TrainSettings.read({name: context.params[name] for name in names}), context.params
 

@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ulmo.config import AUTOENCODED, SPREAD, loss_names
+from ulmo.config import AUTOENCODED, OWN, SPREAD, loss_names
 from ulmo.models.collapse import spread_of
-from ulmo.models.objectives.base import Batch, Encoded, Objective
+from ulmo.models.objectives.base import Batch, Encoded, Objective, Outcome
 from ulmo.models.vqvae import VQVAE
 
 FOLLOWED = 4
@@ -61,17 +61,24 @@ class Learner(keras.Model):
     @property
     def one_in(self) -> int:
         """The codebook learns from one tile of a batch in so many."""
-        return 1 if self._teach_codebook else FOLLOWED
+        return 1 if self._codebook_is_taught else FOLLOWED
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         """One step of the optimizer, the codebook and what follows; scalars of this batch."""
+        encoded = Encoded(self.vqvae, batch, self.optimizer.iterations, training=True)
         with tf.GradientTape() as tape:
-            minimised, losses, _ = self._measure(batch, self.optimizer.iterations, training=True)
+            outcomes = self._outcomes(encoded)
+            minimised = self._total(outcomes)
+            latents = _some(encoded)
+            figures = _figures(outcomes)
+            if figures is None:
+                figures = self._follow(batch, latents, training=True)
+                minimised = minimised + self._followed_loss(figures)
             loss = self.optimizer.scale_loss(minimised)
         self._apply(tape, loss, self.trainable_variables)
         for task in self.tasks.values():
             task.after_step(self.vqvae, self.progress)
-        return losses
+        return self._told(encoded, outcomes, figures, latents)
 
     def fit_step(self, batch: Batch) -> dict[str, Any]:
         """One step of codebook and decoder alone, on all tiles; the encoder stays as it is.
@@ -79,67 +86,74 @@ class Learner(keras.Model):
         A codebook that its objective taught stays too. Scalars as of `train_step`; objectives are
         measured, and teach nothing.
         """
-        encoded = Encoded(self.vqvae, batch, self.optimizer.iterations, training=True)
-        _, losses, _ = self._measure(batch, self.optimizer.iterations, training=False)
+        encoded = Encoded(self.vqvae, batch, self.optimizer.iterations, training=False)
+        outcomes = self._outcomes(encoded)
+        latents = ops.stop_gradient(encoded.latents)
         with tf.GradientTape() as tape:
-            latents = ops.stop_gradient(encoded.latents)
-            followed = self._follow(encoded, latents)
-            loss = self.optimizer.scale_loss(self._followed_loss(followed))
+            figures = self._follow(batch, latents, training=True)
+            loss = self.optimizer.scale_loss(self._followed_loss(figures))
         parts = (self.vqvae.quantizer, self.vqvae.decoder)
-        variables = [variable for part in parts for variable in part.trainable_variables]
-        self._apply(tape, loss, variables)
-        return {**losses, **{name: followed[name] for name in AUTOENCODED}}
+        self._apply(tape, loss, [one for part in parts for one in part.trainable_variables])
+        return self._told(encoded, outcomes, figures, latents)
 
     def test_step(self, batch: Batch, step: Any = 0) -> tuple[dict[str, Any], dict[str, Any]]:
         """The scalars of `train_step`, and the tallies of objectives; changes nothing."""
-        _, losses, tallies = self._measure(batch, step, training=False)
-        return losses, tallies
+        encoded = Encoded(self.vqvae, batch, step, training=False)
+        outcomes, latents = self._outcomes(encoded), _some(encoded)
+        figures = _figures(outcomes) or self._follow(batch, latents, training=False)
+        tallies = {name: one.tally for name, one in outcomes.items() if one.tally is not None}
+        return self._told(encoded, outcomes, figures, latents), tallies
 
     def _apply(self, tape: tf.GradientTape, loss: Any, variables: list[Any]) -> None:
         self.optimizer.apply(tape.gradient(loss, variables), variables)
 
-    def _measure(
-        self, batch: Batch, step: Any, training: bool
-    ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """What is minimised, the scalars, and the tallies."""
-        encoded = Encoded(self.vqvae, batch, step, training)
-        outcomes = {name: task.measure(encoded) for name, task in self.tasks.items()}
-        total = sum(self.task_weights[name] * outcome.loss for name, outcome in outcomes.items())
-        latents = _some(encoded)
-        told = [outcome.figures for outcome in outcomes.values() if outcome.figures is not None]
-        minimised = total
-        if not told:
-            told = [self._follow(encoded, latents)]
-            minimised = total + self._followed_loss(told[0])
-        losses = {"total": total, **{name: told[0][name] for name in AUTOENCODED}}
+    def _outcomes(self, encoded: Encoded) -> dict[str, Outcome]:
+        return {name: task.measure(encoded) for name, task in self.tasks.items()}
+
+    def _total(self, outcomes: Mapping[str, Outcome]) -> Any:
+        """The weighted sum of the losses."""
+        return sum(self.task_weights[name] * outcome.loss for name, outcome in outcomes.items())
+
+    def _told(
+        self,
+        encoded: Encoded,
+        outcomes: Mapping[str, Outcome],
+        figures: Mapping[str, Any],
+        latents: Any,
+    ) -> dict[str, Any]:
+        """What is told, by name; `latents` are those of the first tiles."""
+        losses = {"total": self._total(outcomes), **{name: figures[name] for name in AUTOENCODED}}
         losses |= zip(SPREAD, spread_of(latents, _weights(encoded, latents)), strict=True)
         for name, outcome in outcomes.items():
-            losses[f"{name}_loss"] = outcome.loss
-            losses[f"{name}_score"] = outcome.score
-            losses[f"{name}_chance"] = outcome.chance
-        tallies = {name: one.tally for name, one in outcomes.items() if one.tally is not None}
-        return minimised, losses, tallies
+            losses |= {f"{name}_{part}": getattr(outcome, part) for part in OWN}
+        return losses
 
-    def _follow(self, encoded: Encoded, latents: Any) -> dict[str, Any]:
+    def _follow(self, batch: Batch, latents: Any, *, training: bool) -> dict[str, Any]:
         """Codebook and decoder learn from the latents of the first tiles as they are."""
-        batch, count = encoded.batch, ops.shape(latents)[0]
+        count = ops.shape(latents)[0]
         return self.vqvae.autoencode(
             batch.tiles[:count],
             latents,
             batch.valid_frames[:count],
             batch.token_weights[:count],
-            training=encoded.training and not self._teach_codebook,
+            training=training and not self._codebook_is_taught,
         )
 
-    def _followed_loss(self, followed: dict[str, Any]) -> Any:
+    def _followed_loss(self, followed: Mapping[str, Any]) -> Any:
         """Of what follows: a codebook that is taught does not learn by gradient here too."""
-        if self._teach_codebook and self.vqvae.quantizer.learns_by_gradient:
+        if self._codebook_is_taught and self.vqvae.quantizer.learns_by_gradient:
             return followed["total"] - followed["codebook"]
         return followed["total"]
 
     @property
-    def _teach_codebook(self) -> bool:
+    def _codebook_is_taught(self) -> bool:
         return any(task.teaches_codebook for task in self.tasks.values())
+
+
+def _figures(outcomes: Mapping[str, Outcome]) -> Mapping[str, Any] | None:
+    """Those of the first autoencoder among the objectives."""
+    told = (outcome.figures for outcome in outcomes.values() if outcome.figures is not None)
+    return next(told, None)
 
 
 def _some(encoded: Encoded) -> Any:

@@ -110,19 +110,15 @@ class Trainer:
         self._fit_step = as_graph(self.learner.fit_step)
         self._test_step = as_graph(self.learner.test_step)
         self._saved_at = time.monotonic()
+        variables = [variable.value for variable in self.learner.variables]
         self._checkpoints = Checkpoints(
             folder,
             keep=2,
-            model=self.learner,
-            heads=[
-                variable.value
-                for task in self.learner.tasks.values()
-                for variable in task.variables
-            ],
+            variables=variables,
             optimizer=self.learner.optimizer,
             **self.state._asdict(),
         )
-        self._best = Checkpoints(folder / "best", keep=1, model=self.learner)
+        self._best = Checkpoints(folder / "best", keep=1, variables=variables)
 
     @property
     def steps_per_epoch(self) -> int:

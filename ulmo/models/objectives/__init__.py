@@ -1,6 +1,7 @@
 """Objectives: what the encoder learns from; one file each."""
 
 from ulmo.models.objectives.abx_choice import ABXChoice
+from ulmo.models.objectives.base import Objective
 from ulmo.models.objectives.byol import BYOL
 from ulmo.models.objectives.denoise import Denoise
 from ulmo.models.objectives.infill import Infill
@@ -9,7 +10,7 @@ from ulmo.models.objectives.reconstruct import Reconstruct
 from ulmo.models.objectives.simclr import SimCLR
 from ulmo.models.objectives.wav2vec2 import Wav2Vec2
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, type[Objective]] = {
     "reconstruct": Reconstruct,
     "denoise": Denoise,
     "next_frame": NextFrame,

@@ -10,81 +10,52 @@ from typing import Any
 from keras import ops
 
 from ulmo.config import ModelSettings
-from ulmo.models.draws import Draws
 from ulmo.models.encoder import Encoder
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.base import Encoded, Outcome
 from ulmo.models.objectives.info_nce import directions
-from ulmo.models.objectives.moments import columns_of, far_apart, mean_of, shared_moments
+from ulmo.models.objectives.moments import far_apart, mean_of
 from ulmo.models.objectives.projector import projector
-from ulmo.models.objectives.simclr import among_others, other_view
-from ulmo.models.objectives.views import BACKGROUND, Background
+from ulmo.models.objectives.two_views import TwoViews, among_others
 from ulmo.models.vqvae import VQVAE
 
 
-class BYOL(Objective):
-    """Moments in two views, `Batch.tiles` and `Batch.other`, as SimCLR has them.
+class BYOL(TwoViews):
+    """Online: encoder, projector, predictor. Target: copies of encoder and projector.
 
-    Online: encoder, projector, predictor. Target: copies of encoder and projector. The loss is
-    equation 2 there, made symmetric as in equation 3, and halved: 1 - cosine, each way.
-
-    `anchors`, `apart`, `hidden`, `outputs`, `background` as in SimCLR; the first two rule the score
-    alone. `momentum` = 0.99 at first: tau of section 3.3 there is 0.996 for 300 000 steps; ours
-    are some thousands.
+    The loss is equation 2 there, made symmetric as in equation 3, and halved: 1 - cosine, each way.
+    `anchors` moments; `apart` rules the score alone. `momentum` = 0.99 at first: tau of section 3.3
+    there is 0.996 for 300 000 steps; ours are some thousands.
     """
 
-    wants = "views"
-
     def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        anchors: int = 256,
-        apart: float = 20.0,
-        momentum: float = 0.99,
-        hidden: int = 256,
-        outputs: int = 64,
-        background: Background = BACKGROUND,
-        **kwargs: Any,
+        self, settings: ModelSettings, seed: int = 0, *, momentum: float = 0.99, **kwargs: Any
     ) -> None:
         super().__init__(settings, seed, **kwargs)
-        self.anchors = anchors
-        self.apart = apart
         self.momentum = momentum
-        self.hidden = hidden
-        self.outputs = outputs
-        self.background = background
 
     def begin(self, model: VQVAE) -> None:
         """Make the heads, and the target: what the online network is now."""
-        inputs = self.settings.bands * self.settings.embedding_dim
-        self.projector = projector(inputs, self.hidden, self.outputs, self.seed)
+        self.projector = self.new_projector()
         self.predictor = projector(self.outputs, self.hidden, self.outputs, self.seed + 2)
         self.target_encoder = Encoder.from_config(model.encoder.get_config())
         self.target_encoder.build((None, self.settings.tile_size, None, 1))
-        self.target_projector = projector(inputs, self.hidden, self.outputs, self.seed)
+        self.target_projector = self.new_projector()
         for target, online in self._copies(model):
             target.trainable = False
             target.set_weights(online.get_weights())
 
     def measure(self, encoded: Encoded) -> Outcome:
         """The score is that of choosing a moment among the target's by what was predicted."""
-        draws = Draws(self.seed, encoded.step)
-        model, batch, other = encoded.model, encoded.batch, other_view(encoded)
-        seen = self.background(other.tiles, draws)
-        latents = model.encode(seen, other.valid_frames)
-        moments = shared_moments(encoded, other, latents, self.anchors, draws)
-        here, there = (moments.tile, moments.column), (moments.tile, moments.other_column)
-        predicted = [
-            self._predicted(encoded.latents, here),
-            self._predicted(latents, there),
+        model, batch, seen = encoded.model, encoded.batch, self.seen(encoded)
+        online = [seen.here(encoded.latents), seen.there(seen.latents)]
+        target = [
+            seen.there(model.encode(seen.tiles, seen.valid_frames, self.target_encoder)),
+            seen.here(model.encode(batch.tiles, batch.valid_frames, self.target_encoder)),
         ]
-        aimed = [
-            self._aimed(model.encode(seen, other.valid_frames, self.target_encoder), there),
-            self._aimed(model.encode(batch.tiles, batch.valid_frames, self.target_encoder), here),
-        ]
+        predicted = [self.predictor(self.projector(vectors)) for vectors in online]
+        aimed = [ops.stop_gradient(self.target_projector(vectors)) for vectors in target]
         ways = list(zip(predicted, aimed, strict=True))
-        found = among_others(*ways[0], far_apart(moments, self.apart))
+        found = among_others(*ways[0], far_apart(seen.moments, self.apart))
         return Outcome(sum(regression(*way) for way in ways), found.score, found.chance)
 
     def after_step(self, model: VQVAE, progress: Any) -> None:
@@ -100,14 +71,6 @@ class BYOL(Objective):
     def _copies(self, model: VQVAE) -> list[tuple[Any, Any]]:
         """What is copied: (target, online)."""
         return [(self.target_encoder, model.encoder), (self.target_projector, self.projector)]
-
-    def _predicted(self, latents: Any, place: tuple[Any, Any]) -> Any:
-        """(A, outputs) of the online network."""
-        return self.predictor(self.projector(columns_of(latents, *place)))
-
-    def _aimed(self, latents: Any, place: tuple[Any, Any]) -> Any:
-        """(A, outputs) of the target, which no gradient passes."""
-        return ops.stop_gradient(self.target_projector(columns_of(latents, *place)))
 
 
 def regression(predicted: Any, aimed: Any) -> Any:
