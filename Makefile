@@ -10,7 +10,7 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint crash bench fuzz fuzz-parsers audit peers clean
+.PHONY: demo test lint search crash bench fuzz fuzz-parsers audit peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -22,6 +22,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The tests of properties, by other inputs at each run and more of them: `make test` takes the same ones every time.
+search: $(STAMP)
+	$(BIN)/python -m pytest -n auto --no-cov -m hypothesis --hypothesis-profile=search
 
 # So many mutants through every parser but that of recordings, and each byte of each small file changed and cut off.
 MUTANTS ?= 100000

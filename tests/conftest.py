@@ -16,7 +16,8 @@ from ulmo.tokenizer import load_tokenizer
 from ulmo.unk import UNK_QUANTILES
 from ulmo.weights import weight_shapes
 
-hypothesis.settings.register_profile("ulmo", deadline=None)  # the cores may be shared
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True)  # shared cores
 hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
@@ -30,7 +31,7 @@ CONSTANTS = {
 
 def pytest_collection_modifyitems(items):
     """Those that train for minutes come first, so that no worker is left alone with them."""
-    items.sort(key=lambda item: item.path.name != "test_train.py")
+    items.sort(key=lambda item: not item.path.name.startswith("test_train"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from tests.pipelines.recordings import (
     rows_of,
     write,
 )
-from tests.pipelines.test_train import MODEL, Silent
+from tests.pipelines.training import MODEL, Silent
 from ulmo.config import AugmentSettings, UserError
 from ulmo.pipelines import prep, prep_writer
 from ulmo.pipelines.data import split_by_recording

@@ -1,13 +1,7 @@
 """Whole runs on tiny tiles: what they write, and that stopping them changes nothing."""
 
-import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +9,7 @@ import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
+from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal
 from ulmo.bundle import read_bundle
 from ulmo.card import Card
@@ -26,54 +21,10 @@ from ulmo.pipelines.data import split_by_recording
 from ulmo.pipelines.evaluate_tiles import as_model
 from ulmo.pipelines.export import ExportError, check_rows, export
 from ulmo.pipelines.run import read_run
-from ulmo.pipelines.train import RunInterrupt, train
+from ulmo.pipelines.train import train
 from ulmo.pipelines.verify import verify
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
-
-MODEL = {
-    "encoder_layers": 2,
-    "decoder_layers": 3,
-    "embedding_dim": 4,
-    "codebook_size": 16,
-    "width": 8,
-    "frequency_stride": 8,
-    "time_stride": 4,
-}
-SETTINGS = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "seed": 1}
-FLAGS = [
-    *("-E", "2", "-D", "3", "--EMB", "4", "--CB", "16", "--width", "8"),
-    *("--frequency-stride", "8", "--time-stride", "4"),
-    *("--batch-size", "8", "--learning-rate", "3e-3", "--seed", "1"),
-]
-
-
-class Silent:
-    """A reporter that keeps what it is told, and may be asked to interrupt."""
-
-    def __init__(self, interrupt_at=None):
-        self.steps = 0
-        self.rows = []
-        self._interrupt_at = interrupt_at
-
-    def note(self, text):
-        pass
-
-    def begin(self, steps, done):
-        self.steps = done
-
-    def batch(self, losses):
-        self.steps += 1
-        if self.steps == self._interrupt_at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def epoch(self, row):
-        self.rows.append(row)
-
-
-def read_csv(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -328,22 +279,6 @@ def test_a_finished_run_resumed_changes_nothing(run, tiny_tiles):
     assert (folder / "losses.csv").read_bytes() == log
 
 
-BUNDLE = ("tokenizer.json", "model.safetensors", "encoder.onnx")
-
-
-def test_ctrl_c_saves_and_says_how_to_go_on(tiny_tiles, tmp_path):
-    folder = tmp_path / "run"
-    with pytest.raises(RunInterrupt, match=r"saved at step 5: go on with .* --resume"):
-        train(tiny_tiles, folder, MODEL, SETTINGS, Silent(interrupt_at=5))
-    assert len(read_csv(folder / "losses.csv")) == 5
-    assert not (folder / "tokenizer").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    reporter = Silent()
-    summary = train(tiny_tiles, folder, {}, {}, reporter, resume=True)
-    assert reporter.steps == summary.steps
-    assert [row["epoch"] for row in reporter.rows] == [0, 1, 2]
-
-
 def test_patience_and_minutes_end_a_run(tiny_tiles, tmp_path):
     still = {**SETTINGS, "epochs": 50, "patience": 1, "learning_rate": 1e-12}
     assert train(tiny_tiles, tmp_path / "a", MODEL, still, Silent()).end == "patience"
@@ -391,63 +326,6 @@ def test_a_loss_that_is_not_finite_is_said(tiny_tiles, tmp_path, monkeypatch):
         UserError, match="not finite at step 0: begin a new run with a learning_rate"
     ):
         train(tiny_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
-
-
-def command(tiles, run_dir, *flags):
-    return [sys.executable, "-m", "ulmo", "train", str(tiles), str(run_dir), *flags]
-
-
-def on_one_thread(tiles, run_dir, *flags):
-    flags = (*FLAGS, "--epochs", "6", "--threads", "1", "--checkpoint-minutes", "1e-6", *flags)
-    return command(tiles, run_dir, *flags)
-
-
-def contents(run_dir):
-    names = [f"tokenizer/{name}" for name in BUNDLE]
-    return {name: (run_dir / name).read_bytes() for name in (*names, "losses.csv", "epochs.csv")}
-
-
-def lines(path):
-    return path.read_text().count("\n") if path.exists() else 0
-
-
-def stop_after(process, path, steps, how):
-    """Wait until so many steps are in the log, then send the signal."""
-    deadline = time.monotonic() + 120
-    while lines(path) <= steps and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(how)
-    return process.wait(60)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tiny_tiles, tmp_path_factory):
-    """A run on one thread from its start to its end."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run(on_one_thread(tiny_tiles, folder), check=True, capture_output=True)
-    return contents(folder)
-
-
-def test_same_seed_and_data_give_the_same_weights(undisturbed, tiny_tiles, tmp_path):
-    subprocess.run(on_one_thread(tiny_tiles, tmp_path / "run"), check=True, capture_output=True)
-    assert contents(tmp_path / "run") == undisturbed
-
-
-@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_was_stopped_ends_as_if_never_stopped(
-    undisturbed, tiny_tiles, tmp_path, how, status
-):
-    folder = tmp_path / "run"
-    process = subprocess.Popen(
-        on_one_thread(tiny_tiles, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert stop_after(process, folder / "losses.csv", 20, how) == status
-    process.communicate()
-    assert not (folder / "tokenizer").exists()
-    subprocess.run(
-        command(tiny_tiles, folder, "--resume"), check=True, capture_output=True, timeout=300
-    )
-    assert contents(folder) == undisturbed
 
 
 def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(run, tiny_tiles, tmp_path):

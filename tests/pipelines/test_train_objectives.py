@@ -1,6 +1,5 @@
 """Every objective by the command's own function: it ends in a bundle, and says how it did."""
 
-import csv
 import json
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SAMPLES
+from tests.pipelines.training import Silent, read_csv
 from ulmo.bundle import read_bundle
 from ulmo.config import (
     OBJECTIVE_NAMES,
@@ -42,20 +42,6 @@ STFT = PrepSettings(frontend="stft", **PREP)
 VIEWS = AugmentSettings(views=2, hop_factors=(0.8, 1.0), window_factors=(1.0,))
 
 
-class Quiet:
-    def note(self, text):
-        pass
-
-    def begin(self, steps, done):
-        pass
-
-    def batch(self, losses):
-        pass
-
-    def epoch(self, row):
-        pass
-
-
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
     """Tiles with views, and the same recordings through another front end."""
@@ -69,12 +55,7 @@ def run(tiles, folder, objective, model=None, **settings):
     settings = {**SETTINGS, "objective": objective, **settings}
     if "abx_choice" in objective:
         settings["beside"] = (str(tiles / "dwt"),)
-    return train(tiles / "stft", folder, {**MODEL, **(model or {})}, settings, Quiet())
-
-
-def rows_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return train(tiles / "stft", folder, {**MODEL, **(model or {})}, settings, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +67,8 @@ def together(tiles, tmp_path_factory):
 
 def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
     folder, summary = together
-    batches = rows_of(folder / "losses.csv")
-    (epoch,) = rows_of(folder / "epochs.csv")
+    batches = read_csv(folder / "losses.csv")
+    (epoch,) = read_csv(folder / "epochs.csv")
     told = json.loads((folder / "objectives.json").read_text())["tasks"]
     assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
     for one in summary.objectives:
@@ -113,7 +94,7 @@ def test_pairs_of_front_ends_are_told_by_name(together):
 def trainer_of(tiles, folder, **settings):
     store = TileStore(tiles / "stft")
     model = ModelSettings(tile_size=store.tile_size, **MODEL)
-    return Trainer(store, folder, model, TrainSettings(**SETTINGS, **settings), Quiet())
+    return Trainer(store, folder, model, TrainSettings(**SETTINGS, **settings), Silent())
 
 
 def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
@@ -185,4 +166,4 @@ def test_a_collapsed_run_says_so(together):
 
 def test_a_run_keeps_its_objective(together, tiles):
     with pytest.raises(UserError, match="leave out objective"):
-        train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Quiet(), resume=True)
+        train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Silent(), resume=True)

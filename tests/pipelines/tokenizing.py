@@ -1,7 +1,20 @@
 """Calls and settings that the tests of ulmo-tokenize share."""
 
+import numpy as np
+import soundfile
+
+from tests.small_tokenizers import RATE, sound
 from ulmo.pipelines.tokenize import Listener, tokenize_files, tokenize_timeline
 from ulmo.pipelines.tokenize_job import How
+
+
+def record(path, seconds=2.0, channels=1, **options):
+    """A recording whose channels differ; it is returned as its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mono = sound(round(seconds * RATE))
+    samples = np.stack([np.roll(mono, 700 * channel) for channel in range(channels)], axis=1)
+    soundfile.write(path, samples, RATE, **options)
+    return path
 
 
 def quiet(told=None):

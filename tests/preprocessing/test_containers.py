@@ -123,6 +123,8 @@ def test_the_end_of_an_ogg_stream():
     cut=st.integers(0, 200),
 )
 @example("aiff", wav_bytes(b"", sample_rate=8000), [], 200)
+@example("au", written(*KINDS["au"]), [(20, 1)], 24)  # a frame of more bytes than the data
+@example("w64", written(*KINDS["w64"]), [(77, 255)], 200)
 def test_no_header_raises(kind, head, changes, cut):
     content = bytearray(head)
     for place, value in changes:

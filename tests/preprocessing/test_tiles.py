@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.preprocessing.tiles import Tile, count_tiles, cut_tiles, join_tiles
+from ulmo.preprocessing.tiles import Tile, count_tiles, cut_tiles, cut_tiles_at, join_tiles
 
 FILL = -100.0
 
@@ -105,3 +105,51 @@ def test_tiles_do_not_change_when_the_block_does():
 def test_a_joined_tile_may_begin_anywhere():
     tiles = [Tile(spectrogram(3, 3), 0, 3), Tile(spectrogram(3, 3) + 2, 2, 2)]
     np.testing.assert_array_equal(join_tiles(tiles, overlap=1), spectrogram(3, 4))
+
+
+@st.composite
+def placed(draw):
+    """A spectrogram, where its tiles begin, and where its blocks are cut."""
+    size, frames = draw(st.integers(1, 9)), draw(st.integers(1, 60))
+    whole = np.arange(size * frames, dtype=np.float32).reshape(size, frames)
+    starts = sorted(draw(st.lists(st.integers(0, frames + 20), max_size=8)))
+    cuts = sorted(draw(st.lists(st.integers(0, frames), max_size=8)))
+    return whole, starts, cuts
+
+
+@given(placed())
+def test_tiles_that_begin_anywhere_are_slices(layout):
+    whole, starts, cuts = layout
+    size, frames = whole.shape
+    tiles = list(cut_tiles_at(np.split(whole, cuts, axis=1), starts, tile_size=size, fill=-1))
+    assert len(tiles) == len(starts)
+    for start, tile in zip(starts, tiles, strict=True):
+        begin = min(start, frames - 1)
+        expected = np.full((size, size), -1, np.float32)
+        part = whole[:, begin : begin + size]
+        expected[:, : part.shape[1]] = part
+        assert (tile.start_frame, tile.valid_frames) == (begin, part.shape[1])
+        assert (tile.values.dtype, tile.values.flags.c_contiguous) == (np.float32, True)
+        np.testing.assert_array_equal(tile.values, expected)
+
+
+def test_of_no_frames_there_are_no_tiles():
+    empty = np.empty((4, 0), np.float32)
+    for blocks in ([], [empty]):
+        assert list(cut_tiles_at(blocks, [0, 3], tile_size=4, fill=0)) == []
+
+
+def test_no_more_than_a_tile_and_a_block_is_held():
+    """The frames between two tiles are let go: the first of them before the last is read."""
+    seen = []
+
+    def blocks():
+        for index in range(1000):
+            seen.append(index)
+            yield np.full((4, 2), index, np.float32)
+
+    tiles = cut_tiles_at(blocks(), [0, 1000], tile_size=4, fill=0)
+    next(tiles)
+    assert seen == [0, 1]
+    np.testing.assert_array_equal(next(tiles).values[0], [500, 500, 501, 501])
+    assert len(seen) == 502

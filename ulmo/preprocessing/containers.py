@@ -22,7 +22,7 @@ MOST = 1 << 48
 
 
 def declared_frames(file: BinaryIO, kind: str) -> int | None:
-    """Frames by the header of a kind in HEADERS; None where it does not say."""
+    """Frames by the header of a kind in HEADERS, 1 or more; None where it does not say."""
     return HEADERS[kind](file) if kind in HEADERS else None
 
 
@@ -71,7 +71,7 @@ def _au(file: BinaryIO) -> int | None:
     order = ">" if head[:4] == b".snd" else "<"
     length, encoding, _, channels = struct.unpack(f"{order}4I", head[8:])
     frame = AU_BYTES.get(encoding, 0) * channels
-    return length // frame if frame and 0 < length < UNKNOWN else None
+    return length // frame or None if frame and length < UNKNOWN else None
 
 
 def _w64(file: BinaryIO) -> int | None:
@@ -88,7 +88,7 @@ def _w64(file: BinaryIO) -> int | None:
             tag, frame = struct.unpack("<H10xH2x", fmt)
             frame = frame if tag not in (2, 0x11, 0x31) else 0
         elif head[:4] == b"data":
-            return (length - 24) // frame if frame and 24 < length < MOST else None
+            return (length - 24) // frame or None if frame and 24 < length < MOST else None
         if length >= MOST:
             break
         position += max(length + 7 & ~7, 24)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ulmo.config import ModelSettings
+from tests.models.objectives.small import SMALL
 from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.models.objectives.base import Batch, Encoded, Side
 
@@ -40,16 +40,7 @@ def batch_of(settings, valid, *, seed=0):
 @pytest.mark.parametrize("strides", GRIDS, ids=str)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_and_gradients_are_finite_for_any_batch(name, strides):
-    settings = ModelSettings(
-        tile_size=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        embedding_dim=4,
-        codebook_size=8,
-        width=8,
-        frequency_stride=strides[0],
-        time_stride=strides[1],
-    )
+    settings = SMALL.model_copy(update={"frequency_stride": strides[0], "time_stride": strides[1]})
     model = build_vqvae(settings, seed=1)
     objective = OBJECTIVES[name](settings, 2)
     objective.begin(model)
@@ -68,14 +59,11 @@ def test_losses_and_gradients_are_finite_for_any_batch(name, strides):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_what_is_drawn_is_ruled_by_seed_and_step(name):
-    settings = ModelSettings(
-        tile_size=32, embedding_dim=4, codebook_size=8, width=8, frequency_stride=8, time_stride=2
-    )
-    model = build_vqvae(settings, seed=1)
-    batch = batch_of(settings, [32, 32])
+    model = build_vqvae(SMALL, seed=1)
+    batch = batch_of(SMALL, [32, 32])
 
     def loss(seed, step):
-        objective = OBJECTIVES[name](settings, seed)
+        objective = OBJECTIVES[name](SMALL, seed)
         objective.begin(model)
         return float(objective.measure(Encoded(model, batch, step, training=False)).loss)
 
