@@ -1,11 +1,13 @@
 """What holds for every objective: finite losses and gradients, whatever a batch holds."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.models.objectives.small import SMALL
 from ulmo.models import OBJECTIVES, build_vqvae
+from ulmo.models.learner import Learner
 from ulmo.models.objectives.base import Batch, Encoded, Side
 
 GRIDS = [(32, 2), (8, 4)]
@@ -55,6 +57,27 @@ def test_losses_and_gradients_are_finite_for_any_batch(name, strides):
         assert all(np.isfinite(tf.convert_to_tensor(one)).all() for one in gradients), valid
         if valid == [32, 0, 7]:
             assert max(float(tf.reduce_max(tf.abs(one))) for one in gradients) > 0
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_step_in_mixed_precision_is_finite_and_near_that_in_float32(name):
+    batch = batch_of(SMALL, [32, 0, 7])
+
+    def losses(policy):
+        keras.config.set_dtype_policy(policy)
+        try:
+            learner = Learner(build_vqvae(SMALL, seed=1), {name: (OBJECTIVES[name](SMALL, 2), 1.0)})
+            learner.optimizer = keras.optimizers.Adam(1e-3)
+            learner.optimizer.build(learner.trainable_variables)
+            told = learner.train_step(batch)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert all(np.isfinite(values.numpy()).all() for values in learner.variables)
+        return {loss: float(value) for loss, value in told.items()}
+
+    mixed, exact = losses("mixed_bfloat16"), losses("float32")
+    assert mixed[f"{name}_loss"] == pytest.approx(exact[f"{name}_loss"], rel=0.05)
+    assert all(np.isfinite(value) for value in mixed.values())
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
