@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.corpus_probe import corpus_probes
 from benchmarks.heldout import ABX_SETS, on_tiles, sounds_of, tile_figures
 from ulmo.evaluation.abx import Abx
 from ulmo.evaluation.probe import Probes
@@ -46,6 +47,8 @@ def audio_figures(
         for what, found in (("tokens", tokens), ("latents", latents)):
             figures |= _abx(f"{corpus}_{what}", found.abx)
             figures |= _probes(f"{corpus}_{what}", found.probes)
+        for what, of_all in corpus_probes(encoder, vectors, root, out, corpus).items():
+            figures |= _probes(f"{corpus}_all_{what}", of_all)
         kept.append(tokens.robustness)
         directions += _non_silent(encoder, sounds, tokens.grids, latents.latents)
     for name in kept[0]:

@@ -42,12 +42,18 @@ ABX = [
     _percent("across", "fsdd_latents_across"),
     _percent("ESC-10", "esc10_latents_any"),
 ]
-PROBES = [
-    _percent(f"{title}, {what}, {how}", f"{corpus}_{figure}_{classifier}")
-    for corpus, title in (("fsdd", "digits"), ("esc10", "ESC-10"))
-    for figure, what in (("latents", "latents"), ("tokens", "tokens"))
-    for classifier, how in (("linear", "linear"), ("neighbours", "k-NN"))
-]
+
+
+def _probes(learned: str) -> list[Column]:
+    return [
+        _percent(f"{title}, {what}, {how}", f"{corpus}{learned}_{what}_{classifier}")
+        for corpus, title in (("fsdd", "digits"), ("esc10", "ESC-10"))
+        for what in ("latents", "tokens")
+        for classifier, how in (("linear", "linear"), ("neighbours", "k-NN"))
+    ]
+
+
+PROBES, CORPUS_PROBES = _probes(""), _probes("_all")
 TOKENS = [
     _percent("usage", "sound_usage"),
     Column("entropy", ("sound_entropy",), digits=3),
@@ -78,7 +84,10 @@ def as_tables(rows: Rows) -> str:
         "deviation.",
         f"**Own task on held-out recordings, and ABX errors in %.**\n\n{_own_and_abx(rows)}",
         "**Right by a linear probe and by nearest neighbours, in %** (chance "
-        f"{chances['fsdd']} of digits, {chances['esc10']} of ESC-10).\n\n{_figures(rows, PROBES)}",
+        f"{chances['fsdd']} of digits, {chances['esc10']} of ESC-10), which learn from held-out "
+        f"recordings of other speakers or sources.\n\n{_figures(rows, PROBES)}",
+        "**The same, learned from all other speakers or sources of the corpus**, judged by all "
+        f"its held-out recordings.\n\n{_figures(rows, CORPUS_PROBES)}",
         "**Tokens and latents of sound that is not silent**: codebook and reconstruction on "
         f"held-out tiles, tokens kept in % under change.\n\n{_figures(rows, TOKENS)}",
     ]

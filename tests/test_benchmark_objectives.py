@@ -7,15 +7,27 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmarks import objectives
+from benchmarks import corpus_probe, objectives
+from benchmarks.corpus_probe import corpus_probes, judged_by
 from benchmarks.heldout import divide
 from benchmarks.objective_figures import spread
 from benchmarks.objective_rows import ROWS
-from benchmarks.objective_tables import ABX, PROBES, TOKENS, as_tables, own_task, shown
+from benchmarks.objective_tables import (
+    ABX,
+    CORPUS_PROBES,
+    PROBES,
+    TOKENS,
+    as_tables,
+    own_task,
+    shown,
+)
 from benchmarks.objectives import Work, read_rows, run_rows, train_command
 from recipes.recipe import read_recipe
 from ulmo.cli import train
 from ulmo.config import OBJECTIVE_NAMES, TrainSettings, UserError
+from ulmo.evaluation.folds import Fold, Folds
+from ulmo.evaluation.probe import probes
+from ulmo.pipelines.encoders import Encoder
 from ulmo.preprocessing.frontends import FRONTENDS
 
 RATE = 2000
@@ -159,10 +171,10 @@ def test_from_recordings_to_the_table(work):
     assert row["figures"]["steps"] == 1
     assert row["figures"]["fsdd_latents_linear_chance"] == 0.5
     assert list(row["own"]) == ["reconstruct"]
-    for column in (*ABX, *PROBES, *TOKENS):
+    for column in (*ABX, *PROBES, *CORPUS_PROBES, *TOKENS):
         assert column.values([row]), column.title
     lines = as_tables({"untrained": [row]}).splitlines()
-    assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 3
+    assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 4
     held = {line.split(",")[0] for line in (work.out / "fsdd.csv").read_text().splitlines()[1:]}
     assert len(held) == 16
     assert not any(path.name in held for path in (work.out / "links" / "train").rglob("*.wav"))
@@ -179,6 +191,37 @@ def test_the_parts_share_no_recording(work):
     )
     assert len(train_part | held) == 48
     assert not train_part & held
+
+
+def test_a_probe_of_a_corpus_learns_from_all_groups_but_the_one_that_is_judged(work, monkeypatch):
+    divide(work.recipe, work.root, work.out)
+    seen = []
+
+    def look(vectors, labels, folds):
+        seen.append(folds)
+        return probes(vectors, labels, folds)
+
+    def spectrum(samples):
+        return np.abs(np.fft.rfft(samples, 64))[None, :, None].astype(np.float32)
+
+    monkeypatch.setattr(corpus_probe, "probes", look)
+    encoder = Encoder(lambda samples: np.zeros((4, 2), np.int32), RATE, 10, 16, 160)
+    found = corpus_probes(encoder, spectrum, work.root, work.out, "fsdd")
+    assert found["latents"].linear[:2] == (1.0, 0.0)
+    assert found["tokens"].linear.accuracy == 0.5  # one code only
+    assert {probe.linear.items for probe in found.values()} == {16}
+    speakers = np.array(["abcd"[number // 2 % 4] for number in range(32)])
+    for fold, judged in zip(seen[0].folds, "cd", strict=True):
+        assert set(speakers[fold.test]) == {judged}
+        assert set(speakers[fold.train]) == set("abcd") - {judged}
+
+
+def test_folds_without_a_held_out_item_are_not_judged():
+    folds = Folds(
+        [Fold(np.array([2, 3]), np.array([0, 1])), Fold(np.arange(2), np.array([2, 3]))], "", ""
+    )
+    (fold,) = judged_by(folds, np.array([3])).folds
+    assert (list(fold.train), list(fold.test)) == ([0, 1], [3])
 
 
 @pytest.mark.parametrize(
