@@ -75,19 +75,16 @@ def as_tables(rows: Rows) -> str:
         raise UserError("OUT/rows has no rows to show")
     if len({(row["minutes"], *row["flags"]) for row in every}) > 1:
         raise UserError("the rows differ in minutes or flags: remove some of OUT/rows")
-    chances = {
-        corpus: _chance(every, f"{corpus}_latents_linear_chance") for corpus in ("fsdd", "esc10")
-    }
     parts = [
         f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores.",
         f"{every[0]['minutes']:g} minutes of training each. Of several seeds: mean ± standard "
         "deviation.",
         f"**Own task on held-out recordings, and ABX errors in %.**\n\n{_own_and_abx(rows)}",
-        "**Right by a linear probe and by nearest neighbours, in %** (chance "
-        f"{chances['fsdd']} of digits, {chances['esc10']} of ESC-10), which learn from held-out "
-        f"recordings of other speakers or sources.\n\n{_figures(rows, PROBES)}",
-        "**The same, learned from all other speakers or sources of the corpus**, judged by all "
-        f"its held-out recordings.\n\n{_figures(rows, CORPUS_PROBES)}",
+        f"**Right by a linear probe and by nearest neighbours, in %** ({_chances(every, '')}), "
+        "which learn from held-out recordings of other speakers or sources.\n\n"
+        f"{_figures(rows, PROBES)}",
+        f"**The same, learned from all other speakers or sources** ({_chances(every, '_all')}), "
+        f"judged by all held-out recordings.\n\n{_figures(rows, CORPUS_PROBES)}",
         "**Tokens and latents of sound that is not silent**: codebook and reconstruction on "
         f"held-out tiles, tokens kept in % under change.\n\n{_figures(rows, TOKENS)}",
     ]
@@ -138,7 +135,14 @@ def _cells(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> list[st
     return [shown(column.values(rows), column.digits) for column in columns]
 
 
-def _chance(rows: Sequence[dict[str, Any]], name: str) -> str:
+def _chances(rows: Sequence[dict[str, Any]], learned: str) -> str:
+    """Of both corpora; `learned` as of `_probes`."""
+    fsdd, esc10 = (_chance(rows, f"{corpus}{learned}") for corpus in ("fsdd", "esc10"))
+    return f"chance {fsdd} of digits, {esc10} of ESC-10"
+
+
+def _chance(rows: Sequence[dict[str, Any]], corpus: str) -> str:
+    name = f"{corpus}_latents_linear_chance"
     return shown([100 * row["figures"][name] for row in rows if name in row["figures"]][:1], 1)
 
 

@@ -174,6 +174,7 @@ def test_from_recordings_to_the_table(work):
     for column in (*ABX, *PROBES, *CORPUS_PROBES, *TOKENS):
         assert column.values([row]), column.title
     lines = as_tables({"untrained": [row]}).splitlines()
+    assert sum("chance 50.0 of digits, " in line for line in lines) == 2
     assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 4
     held = {line.split(",")[0] for line in (work.out / "fsdd.csv").read_text().splitlines()[1:]}
     assert len(held) == 16
