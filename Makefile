@@ -31,7 +31,7 @@ search: $(STAMP)
 MUTANTS ?= 100000
 fuzz-parsers: $(STAMP)
 	$(BIN)/python -m tests.fuzz.parsers --count $(MUTANTS)
-	ULMO_EVERY_BYTE=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/test_every_byte.py
+	ULMO_EVERY_BYTE=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/verify/test_every_byte.py
 
 # Known holes of the packages that are installed, as pypi.org lists them; another index may have no such list, and it says so.
 audit: $(STAMP)

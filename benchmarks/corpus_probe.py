@@ -16,8 +16,8 @@ from ulmo.config import UserError
 from ulmo.evaluation.folds import Fold, Folds, Indices, split_folds
 from ulmo.evaluation.pooling import histograms, mean_latents
 from ulmo.evaluation.probe import Probes, probes
-from ulmo.pipelines.encoders import Encoder
-from ulmo.pipelines.labelled import find_labelled, read_sounds
+from ulmo.pipelines.evaluate.encoders import Encoder
+from ulmo.pipelines.evaluate.labelled import find_labelled, read_sounds
 
 Array = NDArray[np.float32]
 

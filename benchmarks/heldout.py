@@ -21,10 +21,10 @@ from ulmo.config import AugmentSettings, ModelSettings, PrepSettings
 from ulmo.evaluation.abx import subsample
 from ulmo.evaluation.robustness import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.data import Loudness
-from ulmo.pipelines.labelled import Sounds, find_labelled, read_sounds
+from ulmo.pipelines.dataset import Loudness
+from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled, read_sounds
 from ulmo.pipelines.measure import Model, tallies
-from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TileStore
 

@@ -7,12 +7,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ulmo.bundle import build_bundle, write_bundle
-from ulmo.card import Card
+from ulmo.bundle.bundle import build_bundle, write_bundle
+from ulmo.bundle.card import Card
+from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import weight_shapes
 
 
 def sound(

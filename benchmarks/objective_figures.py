@@ -14,11 +14,11 @@ from benchmarks.heldout import ABX_SETS, on_tiles, sounds_of, tile_figures
 from ulmo.evaluation.abx import Abx
 from ulmo.evaluation.probe import Probes
 from ulmo.evaluation.robustness import Agreement
-from ulmo.pipelines.encoders import Encoder, encoder_of
-from ulmo.pipelines.evaluate_audio import measure_encoder, measure_latents
-from ulmo.pipelines.evaluate_tiles import as_model
-from ulmo.pipelines.labelled import Sounds
-from ulmo.pipelines.latents import latents_of
+from ulmo.pipelines.evaluate.audio import measure_encoder, measure_latents
+from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate.labelled import Sounds
+from ulmo.pipelines.evaluate.latents import latents_of
+from ulmo.pipelines.evaluate.tiles import as_model
 from ulmo.tokenizer import Tokenizer
 
 Array = NDArray[np.float32]

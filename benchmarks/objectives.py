@@ -31,7 +31,7 @@ from recipes.recipe import Recipe, read_recipe
 from ulmo.config import PrepSettings, UserError, to_toml
 from ulmo.config.objectives import parse_objectives
 from ulmo.preprocessing.frontends import FRONTENDS
-from ulmo.preprocessing.store import write_json
+from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
 
 PAGE = ROOT / "docs" / "objectives.md"

@@ -10,7 +10,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from benchmarks.material import write_tokenizer
 from ulmo.config import ModelSettings, UserError
-from ulmo.pipelines.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
 from ulmo.pipelines.measure import Model, Passed
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend

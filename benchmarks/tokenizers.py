@@ -36,11 +36,11 @@ from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from benchmarks.train import names_of
 from recipes.recipe import read_recipe
 from ulmo.config import PrepSettings, UserError
-from ulmo.pipelines.encoders import Encoder, encoder_of
-from ulmo.pipelines.evaluate_audio import EncoderFigures, measure_encoder
-from ulmo.pipelines.evaluate_tiles import as_model
-from ulmo.pipelines.train import train
-from ulmo.preprocessing.store import write_json
+from ulmo.pipelines.evaluate.audio import EncoderFigures, measure_encoder
+from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate.tiles import as_model
+from ulmo.pipelines.train.train import train
+from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
 
 PAGE = ROOT / "docs" / "tokenizers.md"

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.learners import BATCH, MEASURES, THREADS, Point, Process
 from benchmarks.report import machine, publish, table
 from ulmo.config import PrepSettings, TrainSettings
-from ulmo.pipelines.data import Indices, Split, split_by_recording
-from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.dataset import Indices, Split, split_by_recording
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TileStore
 
 VALIDATION_TILES = 256

@@ -11,20 +11,20 @@ import click
 import numpy as np
 
 from recipes.recipe import Recipe, choose_recordings, read_recipe
-from ulmo.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
-from ulmo.card import Card, Corpus
+from ulmo.bundle.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
+from ulmo.bundle.card import Card, Corpus
+from ulmo.bundle.graph import encoder_size
+from ulmo.bundle.weights import weights_size
 from ulmo.config import ModelSettings, UserError
 from ulmo.exits import SOME_REFUSED, guarded
-from ulmo.graph import encoder_size
-from ulmo.pipelines.cards import describe_corpus
-from ulmo.pipelines.data import split_by_recording
-from ulmo.pipelines.prep import prepare
-from ulmo.pipelines.run import read_run
-from ulmo.pipelines.train import train
+from ulmo.pipelines.dataset import split_by_recording
+from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.run_manifest import read_run
+from ulmo.pipelines.train.card import describe_corpus
+from ulmo.pipelines.train.train import train
 from ulmo.preprocessing.store import TileStore
-from ulmo.report import PrepProgress, prep_summary
-from ulmo.train_report import TrainProgress, train_summary
-from ulmo.weights import weights_size
+from ulmo.reports.prep import PrepProgress, prep_summary
+from ulmo.reports.train import TrainProgress, train_summary
 
 MAX_BYTES = 6_000_000
 """Of a bundle that ships in the package."""

@@ -5,11 +5,11 @@ from hashlib import sha256
 
 import safetensors.numpy
 
-from ulmo.bundle import build_bundle, read_bundle, write_bundle
-from ulmo.card import Card
+from ulmo.bundle.bundle import build_bundle, read_bundle, write_bundle
+from ulmo.bundle.card import Card
+from ulmo.bundle.weights import THRESHOLDS
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.weights import THRESHOLDS
 
 MANIFEST, WEIGHTS, ENCODER = FILES = ("tokenizer.json", "model.safetensors", "encoder.onnx")
 

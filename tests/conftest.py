@@ -7,14 +7,14 @@ import pytest
 import soundfile
 
 from tests.small_tokenizers import HOP, PLANS, RATE
-from ulmo.bundle import build_bundle, write_bundle
-from ulmo.card import Card
+from ulmo.bundle.bundle import build_bundle, write_bundle
+from ulmo.bundle.card import Card
+from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
-from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.tokenizer import load_tokenizer
-from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import weight_shapes
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True)  # shared cores

@@ -33,9 +33,10 @@ from tests.hostile_parts import (
     zip_bomb,
 )
 from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
-from ulmo.config import fingerprint, seal
-from ulmo.pipelines.tokenize_rows import SCHEMA
-from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
+from ulmo.pipelines.tokenize.rows import SCHEMA
+from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA
+from ulmo.storage.sealed import fingerprint, seal
+from ulmo.storage.tables import write_table
 
 BUNDLES = {
     "a large model that is NaN": large(WEIGHTS, 9_000_000),

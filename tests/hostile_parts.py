@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite
-from ulmo.bundle import build_bundle, write_bundle
-from ulmo.card import Card
+from ulmo.bundle.bundle import build_bundle, write_bundle
+from ulmo.bundle.card import Card
+from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
-from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import weight_shapes
 
 GIB = 1 << 30
 DEEP = b"[" * 60_000

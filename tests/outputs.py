@@ -8,11 +8,11 @@ import soundfile
 from tests.formats.streams import header_of, random_ids, save
 from ulmo.config import ModelSettings, PrepSettings, TrainSettings
 from ulmo.formats import FORMATS
-from ulmo.pipelines.checkpoint_files import write_digests
-from ulmo.pipelines.csvlog import batch_columns, epoch_columns
-from ulmo.pipelines.prep import prepare
-from ulmo.pipelines.run import RunManifest
-from ulmo.preprocessing.store import write_sealed
+from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.run_manifest import RunManifest
+from ulmo.storage.checkpoint_files import write_digests
+from ulmo.storage.csv_log import batch_columns, epoch_columns
+from ulmo.storage.sealed import write_sealed
 
 PREP = PrepSettings(
     frontend="stft", tile_size=8, sample_rate=1000, hop_length=16, normalization="tile"

@@ -2,10 +2,10 @@
 
 import json
 
-from ulmo.config import seal
 from ulmo.formats.header import header_path
-from ulmo.plain_file import file_hash
 from ulmo.preprocessing.store import SCHEMAS
+from ulmo.storage.plain_file import file_hash
+from ulmo.storage.sealed import seal
 
 
 def write_sealed_values(path, values):

@@ -27,7 +27,7 @@ from ulmo.cli import train
 from ulmo.config import OBJECTIVE_NAMES, TrainSettings, UserError
 from ulmo.evaluation.folds import Fold, Folds
 from ulmo.evaluation.probe import probes
-from ulmo.pipelines.encoders import Encoder
+from ulmo.pipelines.evaluate.encoders import Encoder
 from ulmo.preprocessing.frontends import FRONTENDS
 
 RATE = 2000

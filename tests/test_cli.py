@@ -286,7 +286,7 @@ def test_an_interrupt_is_status_130_and_a_full_disk_1(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     for raised, status in ((interrupted, exits.INTERRUPTED), (full, exits.FAILED)):
-        monkeypatch.setattr("ulmo.pipelines.prep.prepare", raised)
+        monkeypatch.setattr("ulmo.pipelines.prep.prep.prepare", raised)
         result = run(cli.prep, SAMPLES, tmp_path / "out")
         assert result.exit_code == status
         assert len(result.stderr.splitlines()) == 1

@@ -18,8 +18,9 @@ import soundfile
 
 from tests.commands import TINY, assert_refused, run
 from tests.small_tokenizers import RATE, sound
-from ulmo import cli, exits, report
+from ulmo import cli, exits
 from ulmo.formats import FORMATS
+from ulmo.reports import tokenize as tokenize_report
 
 
 @pytest.fixture(scope="session")
@@ -247,7 +248,7 @@ class TestTokenize:
 
 
 def test_in_a_file_no_line_of_tokenizing_meets_the_bar(capsys, monkeypatch):
-    with report.TokenizeProgress() as progress:
+    with tokenize_report.TokenizeProgress() as progress:
         progress.line("before", error=True)
         advance = progress.begin(1000)
         progress.line("not yet shown", error=True)
@@ -271,7 +272,7 @@ def test_the_bar_of_tokenizing_fits_a_terminal(monkeypatch):
     with os.fdopen(theirs, "w") as screen:
         monkeypatch.setattr("sys.stderr", screen)
         monkeypatch.setattr("sys.stdout", screen)
-        with report.TokenizeProgress() as progress:
+        with tokenize_report.TokenizeProgress() as progress:
             advance = progress.begin(9_876_543_210)
             advance(1_000_000_000, 1_000_000)
             progress.bar.start_t -= 3  # its delay is over

@@ -13,12 +13,11 @@ from ulmo.config import (
     PrepSettings,
     TrainSettings,
     UserError,
-    canonical_json,
-    fingerprint,
     read_toml,
     spread_factors,
     to_toml,
 )
+from ulmo.storage.sealed import canonical_json, fingerprint
 
 GROUPS = {
     "prep": PrepSettings,

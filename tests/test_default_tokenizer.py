@@ -13,8 +13,8 @@ from recipes.recipe import read_recipe
 from tests.conftest import SAMPLES
 from tests.oracles import wav_bytes
 from ulmo import cli
-from ulmo.bundle import DEFAULT, read_bundle
-from ulmo.unk import UNK_QUANTILES
+from ulmo.bundle.bundle import DEFAULT, read_bundle
+from ulmo.bundle.unk import UNK_QUANTILES
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 6_000_000

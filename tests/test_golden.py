@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.bundles import seal_again
-from ulmo.bundle import read_bundle
-from ulmo.manifest import SCHEMA_VERSION
+from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.manifest import SCHEMA_VERSION
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 

@@ -12,7 +12,7 @@ from tests.bundles import contents
 from tests.conftest import SAMPLES
 from tests.small_tokenizers import sound
 from tests.test_default_tokenizer import FREE
-from ulmo.bundle import read_bundle
+from ulmo.bundle.bundle import read_bundle
 from ulmo.config import ModelSettings, UserError
 from ulmo.preprocessing.store import TileStore
 

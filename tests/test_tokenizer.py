@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import ulmo.encoding
 import ulmo.tokenizer
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
+from ulmo.bundle.graph import decoder_graph
 from ulmo.config import UserError
-from ulmo.graph import decoder_graph
 from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.inverse import invert

@@ -79,8 +79,8 @@ def prep(
     if print_config:
         click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return
-    from ulmo.pipelines.prep import prepare
-    from ulmo.report import PrepProgress, prep_summary
+    from ulmo.pipelines.prep.prep import prepare
+    from ulmo.reports.prep import PrepProgress, prep_summary
 
     try:
         with PrepProgress() as progress:
@@ -138,8 +138,8 @@ def train(
     if print_config:
         click.echo(to_toml(dict(checked)))
         return
-    from ulmo.pipelines.train import train as run
-    from ulmo.train_report import TrainProgress, train_summary
+    from ulmo.pipelines.train.train import train as run
+    from ulmo.reports.train import TrainProgress, train_summary
 
     with TrainProgress() as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
@@ -174,7 +174,7 @@ def show(
     """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
     from ulmo.pipelines.show import show as draw
     from ulmo.preprocessing.audio import RefusedError
-    from ulmo.report import shown_lines
+    from ulmo.reports.prep import shown_lines
 
     settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
     names = frontend_names() if "all" in frontends else frontends
@@ -231,9 +231,9 @@ def evaluate(
     On the tiles in TILES_DIR: reconstruction, commitment, codebook. On the recordings below
     AUDIO_DIR: ABX, a linear probe and nearest neighbours, robustness, rates, codebook.
     """
-    from ulmo.eval_report import EvalProgress, evaluation_table
-    from ulmo.pipelines.evaluate import evaluate as measure
-    from ulmo.pipelines.evaluate_audio import AudioPlan
+    from ulmo.pipelines.evaluate.audio import AudioPlan
+    from ulmo.pipelines.evaluate.evaluate import evaluate as measure
+    from ulmo.reports.evaluate import EvalProgress, evaluation_table
 
     if audio is None and (labels or speaker_column or source_column):
         raise UserError(
@@ -262,8 +262,8 @@ def inspect_(bundle: Path | None, as_json: bool) -> None:
     BUNDLE is a folder such as RUN_DIR/tokenizer; without it, the one that ships with ulmo. One that
     is damaged is refused, with the reason.
     """
-    from ulmo.inspect_report import inspection
-    from ulmo.pipelines import inspect_bundle
+    from ulmo.pipelines import inspect as inspect_bundle
+    from ulmo.reports.inspect import inspection
 
     facts = inspect_bundle.inspect_bundle(bundle)
     if as_json:
@@ -323,15 +323,15 @@ def tokenize(
     interruption.
     """
     from ulmo.formats.writer import Options
-    from ulmo.pipelines import tokenize as pipeline
-    from ulmo.pipelines.tokenize_job import How
-    from ulmo.pipelines.tokenize_plan import choose_output
-    from ulmo.report import (
+    from ulmo.pipelines.tokenize import tokenize as pipeline
+    from ulmo.pipelines.tokenize.job import How
+    from ulmo.pipelines.tokenize.plan import choose_output
+    from ulmo.reports.prep import untimed_line
+    from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,
         tokenize_summary,
         tokenized_line,
-        untimed_line,
     )
     from ulmo.tokenizer import load_tokenizer
 
@@ -399,7 +399,7 @@ def convert(
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
     from ulmo.formats.writer import Options
     from ulmo.pipelines.convert import convert as run
-    from ulmo.report import converted_line
+    from ulmo.reports.tokenize import converted_line
 
     results = run(
         tokens,
@@ -441,8 +441,8 @@ def verify_(place: Path, repair: bool, audio: Path | None, workers: int, as_json
     Exit status: 0 all is well, or was put right; 3 something is wrong, and is named; 2 nothing
     could be checked or done, and nothing was touched unless the line says so.
     """
-    from ulmo.pipelines.verify import verify
-    from ulmo.verify_report import verified_json, verified_lines
+    from ulmo.pipelines.verify.verify import verify
+    from ulmo.reports.verify import verified_json, verified_lines
 
     found = verify(place, repair=repair, audio=audio, workers=workers)
     if as_json:

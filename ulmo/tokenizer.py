@@ -20,7 +20,10 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
+from ulmo.bundle.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
+from ulmo.bundle.session import Device, open_session
+from ulmo.bundle.unk import level_of, mark_unknown
+from ulmo.bundle.weights import codebook_of
 from ulmo.config import UserError
 from ulmo.encoding import WINDOW_COLUMNS, Array, Columns, Ids, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
@@ -35,11 +38,8 @@ from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import Source, normalized_levels
 from ulmo.preprocessing.tiles import cut_tiles
-from ulmo.session import Device, open_session
 from ulmo.tokens import Tokens, band_edges
-from ulmo.unk import level_of, mark_unknown
 from ulmo.vocabulary import Vocabulary
-from ulmo.weights import codebook_of
 
 MAX_BATCH = 1024
 T = TypeVar("T")
@@ -341,7 +341,7 @@ class Tokenizer:
 
     @cached_property
     def _decoder(self) -> Any:
-        from ulmo.graph import decoder_graph
+        from ulmo.bundle.graph import decoder_graph
 
         graph = decoder_graph(self.manifest.model, self._bundle.weights())
         return open_session(graph.to_bytes(), device=self._device)

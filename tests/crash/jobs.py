@@ -14,13 +14,16 @@ import numpy as np
 
 from tests.pipelines.recordings import HOP, RATE, SIZE, noise, write
 from ulmo import cli
-from ulmo.bundle import build_bundle, write_bundle
-from ulmo.card import Card
+from ulmo.bundle.bundle import build_bundle, write_bundle
+from ulmo.bundle.card import Card
+from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
-from ulmo.pipelines import pool, prep, prep_job, tokenize
+from ulmo.jobs import executor as pool
+from ulmo.pipelines.prep import job as prep_job
+from ulmo.pipelines.prep import prep
+from ulmo.pipelines.tokenize import tokenize
 from ulmo.preprocessing import store
-from ulmo.unk import UNK_QUANTILES
-from ulmo.weights import weight_shapes
 
 PREP = [
     *("--frontend", "stft", "-M", str(SIZE), "--sample-rate", str(RATE), "--hop-length", str(HOP)),

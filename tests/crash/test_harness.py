@@ -12,7 +12,7 @@ import pytest
 from tests.crash.campaign import Campaign, Point, check_order
 from tests.crash.faults import FAIL, KILL, KILLED, READ, TEAR, WHY_NOT, Call, Faults, can_run
 from tests.crash.jobs import Job
-from ulmo.preprocessing.atomic import publish
+from ulmo.storage.atomic import publish
 
 pytestmark = pytest.mark.skipif(not can_run(), reason=WHY_NOT)
 

@@ -24,8 +24,9 @@ from tests.hostile_child import READERS
 from tests.oracles import wav_bytes
 from tests.outputs import PREP, SMALL, make_run, make_tiles, make_tokens
 from tests.sealed import hashes_of, seal_tokens
-from ulmo.config import ClockSettings, UserError, seal, to_toml
+from ulmo.config import ClockSettings, UserError, to_toml
 from ulmo.preprocessing.clock import Clock
+from ulmo.storage.sealed import seal
 
 SLOW = 0.2
 NUMBERS = (

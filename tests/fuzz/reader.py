@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from tests.fuzz.mutants import mutant
 from tests.fuzz.seeds import all_seeds
-from ulmo.pipelines.inputs import input_file
+from ulmo.jobs.inputs import input_file
 from ulmo.preprocessing.audio import Recording, RefusedError, open_recording
 from ulmo.preprocessing.clock import recording_start
 

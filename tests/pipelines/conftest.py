@@ -7,7 +7,7 @@ import soundfile
 from tests.oracles import wav_bytes
 from tests.outputs import make_run, make_tiles
 from tests.pipelines.recordings import NON_UTF8, RATE, noise, write
-from ulmo.pipelines import prep
+from ulmo.pipelines.prep import prep
 from ulmo.preprocessing import store as tile_store
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from tests.small_tokenizers import HOP, RATE, sound
 from ulmo.evaluation.robustness import Agreement
-from ulmo.pipelines.encoders import Encoder, encoder_of, everything, spectrogram
-from ulmo.pipelines.robustness import CHANGES, robustness, shift_columns
+from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of, everything, spectrogram
+from ulmo.pipelines.evaluate.robustness import CHANGES, robustness, shift_columns
 from ulmo.preprocessing.frontends import build_frontend
 
 SECONDS = 3

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.test_find import locked
 from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
-from tests.preprocessing.test_find import locked
-from ulmo.pipelines.inputs import portable
-from ulmo.pipelines.prep import prepare
+from ulmo.jobs.inputs import portable
+from ulmo.pipelines.prep.prep import prepare
 
 ODD = [
     *(b"with spaces.wav", b"'quotes' and \"more\".wav", b"[brackets] (and) {braces}.wav"),

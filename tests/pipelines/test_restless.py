@@ -11,10 +11,10 @@ from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
 from ulmo.config import UserError
-from ulmo.pipelines import tokenize_job
-from ulmo.pipelines import tokenize_report as report
-from ulmo.pipelines.inputs import input_file
-from ulmo.pipelines.prep import prepare
+from ulmo.jobs.inputs import input_file
+from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.tokenize import job as tokenize_job
+from ulmo.pipelines.tokenize import report as report
 from ulmo.preprocessing import audio
 from ulmo.preprocessing.audio import RefusedError, open_recording
 from ulmo.preprocessing.store import TileStore

@@ -4,8 +4,8 @@ import numpy as np
 import soundfile
 
 from tests.small_tokenizers import RATE, sound
-from ulmo.pipelines.tokenize import Listener, tokenize_files, tokenize_timeline
-from ulmo.pipelines.tokenize_job import How
+from ulmo.pipelines.tokenize.job import How
+from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
 
 
 def record(path, seconds=2.0, channels=1, **options):

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from tests.sealed import seal_tables
 from ulmo.cli import ulmo
-from ulmo.pipelines.verify import verify
-from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA, write_table
+from ulmo.pipelines.verify.verify import verify
+from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA
+from ulmo.storage.tables import write_table
 
 SHARD = "tiles/000000-0000.npy"
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
-from ulmo.pipelines.data import Loudness
-from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.dataset import Loudness
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.follow import follow, followed
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import Normalization, quiet_level

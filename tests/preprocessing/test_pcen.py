@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
-from ulmo.eval_report import evaluation_table
-from ulmo.pipelines.data import Loudness
-from ulmo.pipelines.evaluate import evaluate
-from ulmo.pipelines.prep import prepare
+from ulmo.pipelines.dataset import Loudness
+from ulmo.pipelines.evaluate.evaluate import evaluate
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import PCEN_EPS, Normalization, pcen, quiet_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.store import TileStore
+from ulmo.reports.evaluate import evaluation_table
 from ulmo.tokenizer import load_tokenizer
 
 SETTINGS = PrepSettings(

@@ -15,17 +15,15 @@ from ulmo.preprocessing.store import (
     RECORDINGS_SCHEMA,
     TILES_SCHEMA,
     Manifest,
-    TableWriter,
     TileStore,
     checksum,
     fingerprint_head,
     read_manifest,
     tiles_per_shard,
-    write_json,
-    write_sealed,
     write_shard,
-    write_table,
 )
+from ulmo.storage.sealed import write_json, write_sealed
+from ulmo.storage.tables import TableWriter, write_table
 
 SIZE = 8
 TILES = np.random.default_rng(0).normal(size=(5, SIZE, SIZE, 1)).astype(np.float32)

@@ -16,16 +16,6 @@ from ulmo.config.objectives import (
     parse_objectives,
 )
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
-from ulmo.config.strict_json import (
-    MAX_JSON_BYTES,
-    canonical_json,
-    fingerprint,
-    is_sealed,
-    parse_json,
-    read_json,
-    read_most,
-    seal,
-)
 from ulmo.config.strides import (
     kernel_size,
     same_padding,
@@ -33,12 +23,11 @@ from ulmo.config.strides import (
     spread_stride,
     stage_names,
 )
-from ulmo.config.toml import Config, read_toml, to_toml
+from ulmo.config.toml import Config, read_most, read_toml, to_toml
 from ulmo.config.train import TrainSettings
 
 __all__ = [
     "AUTOENCODED",
-    "MAX_JSON_BYTES",
     "OBJECTIVE_NAMES",
     "OWN",
     "SPREAD",
@@ -54,21 +43,15 @@ __all__ = [
     "TileSize",
     "TrainSettings",
     "UserError",
-    "canonical_json",
-    "fingerprint",
-    "is_sealed",
     "kernel_size",
     "loss_names",
     "one_line",
-    "parse_json",
     "parse_objectives",
     "plain",
     "printable",
-    "read_json",
     "read_most",
     "read_toml",
     "same_padding",
-    "seal",
     "spread_factors",
     "spread_stride",
     "stage_names",

@@ -10,7 +10,6 @@ from ulmo.config.base import Settings
 from ulmo.config.errors import UserError, one_line
 from ulmo.config.model import ModelSettings
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings
-from ulmo.config.strict_json import read_most
 from ulmo.config.train import TrainSettings
 
 MAX_TOML_BYTES = 1 << 16
@@ -46,3 +45,15 @@ def to_toml(tables: dict[str, Settings]) -> str:
     return tomli_w.dumps(
         {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
     )
+
+
+def read_most(path: Path, most: int) -> bytes:
+    """All of a file of at most so many bytes; UserError where it has more, or is a pipe."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no plain file")
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:
+        raise UserError(f"{path} is too large to be ours")
+    return content

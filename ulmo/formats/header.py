@@ -11,8 +11,9 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError, read_json, read_most, seal
-from ulmo.plain_file import file_hash
+from ulmo.config import Settings, UserError, read_most
+from ulmo.storage.plain_file import file_hash
+from ulmo.storage.sealed import read_json, seal
 from ulmo.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 2

@@ -6,10 +6,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ulmo.config import canonical_json
 from ulmo.formats.header import Grid
 from ulmo.formats.rows import Row, RowWriter
 from ulmo.formats.writer import PLAIN, Options
+from ulmo.storage.sealed import canonical_json
 
 GROUP_IDS = 1 << 16
 GROUP_ROWS = 1 << 14

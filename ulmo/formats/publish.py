@@ -11,7 +11,7 @@ from ulmo.formats.header import Hashes, TokensHeader, header_json, read_headers,
 from ulmo.formats.runs import RunWriter
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.formats.writer import PLAIN, Options, Writer
-from ulmo.plain_file import file_hash
+from ulmo.storage.plain_file import file_hash
 
 STEM = ".tokens"
 MOST_IDS = 1 << 16
@@ -55,7 +55,7 @@ def publish_tokens(
     The header of older ones goes before the first of them is replaced. With `corpus`, the
     vocabulary is written beside formats that models are trained on.
     """
-    from ulmo.preprocessing.atomic import publish, publish_together, remove
+    from ulmo.storage.atomic import publish, publish_together, remove
 
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]

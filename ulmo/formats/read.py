@@ -137,7 +137,7 @@ def _read_parquet(path: Path, headers: Headers) -> Iterator[Ids]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ulmo.parquet_guard import check_pages
+    from ulmo.storage.parquet_guard import check_pages
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:

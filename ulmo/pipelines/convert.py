@@ -9,12 +9,11 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
+from ulmo.formats.outputs import is_parts, remove_leftovers
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options, Writer
-from ulmo.pipelines.folders import make_folder
-from ulmo.pipelines.lock import LOCK, lock_path, locked
-from ulmo.pipelines.token_outputs import is_parts
-from ulmo.pipelines.tokenize_plan import remove_leftovers
+from ulmo.storage.folders import make_folder
+from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokens import read_npy_blocks
 
 SUFFIX = ".tokens.npy"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import ModelSettings
 from ulmo.evaluation.tally import Batch, Tally
-from ulmo.pipelines.data import Indices, Loudness, batches
+from ulmo.pipelines.dataset import Indices, Loudness, batches
 from ulmo.preprocessing.store import TileStore
 
 Array = NDArray[np.float32]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
-from ulmo.preprocessing.atomic import publish
 from ulmo.preprocessing.audio import (
     Recording,
     RefusedError,
@@ -25,6 +24,7 @@ from ulmo.preprocessing.audio import (
 )
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.spectrogram import levels
+from ulmo.storage.atomic import publish
 
 Array = NDArray[np.float32]
 

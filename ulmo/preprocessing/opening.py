@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, NamedTuple
 import soundfile
 
 from ulmo.preprocessing.containers import declared_frames, ogg_has_end
-from ulmo.preprocessing.files import open_file, signature_of
 from ulmo.preprocessing.kinds import SUBTYPES, kind_of
 from ulmo.preprocessing.plan import Bare, Plan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.wav import plan_wav
+from ulmo.storage.open_file import open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53
 """libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""

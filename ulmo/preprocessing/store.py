@@ -1,44 +1,30 @@
 """Tiles on disk: shards of .npy, two Parquet manifests, and prep.json over all."""
 
 import io
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, Self
+from typing import Annotated, Literal
 
 import google_crc32c
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ulmo.config import (
-    AugmentSettings,
-    ClockSettings,
-    PrepSettings,
-    Settings,
-    UserError,
-    canonical_json,
-    one_line,
-    read_json,
-    seal,
-)
-from ulmo.parquet_guard import is_text_list, read_guarded
-from ulmo.plain_file import file_hash, open_plain
-from ulmo.preprocessing.atomic import publish
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, Settings, UserError, one_line
 from ulmo.preprocessing.normalize import Normalization
+from ulmo.storage.atomic import publish
+from ulmo.storage.parquet_guard import read_guarded
+from ulmo.storage.plain_file import file_hash, open_plain
+from ulmo.storage.sealed import canonical_json, read_json
 
 Array = NDArray[np.float32]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 SCHEMA_VERSION: Literal[2] = 2
 """1 had neither checksums of the manifests, nor flags and declared frames of recordings."""
-ROW_GROUP = 1 << 14
-BATCH_ROWS = 1 << 10
-"""Rows of a table that are held as Python objects, at most."""
 SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")
 """Name of a shard: the number of its job, and its own."""
 SHARD_TILES = 256
@@ -127,18 +113,6 @@ class Manifest(Settings):
     """SHA-256 of the tables of a complete output."""
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Publish JSON that a person can read."""
-    with publish(path) as file:
-        file.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
-
-
-def write_sealed(path: Path, settings: Settings) -> None:
-    """Publish a manifest as JSON, with its checksum as the last key."""
-    with publish(path) as file:
-        file.write(seal(json.dumps(settings.model_dump(mode="json"), indent=2, allow_nan=False)))
-
-
 def tiles_per_shard(tile_size: int) -> int:
     """Tiles of M x M float32 in a full shard."""
     return max(1, min(SHARD_TILES, SHARD_BYTES // (4 * tile_size * tile_size)))
@@ -171,55 +145,6 @@ def open_shard(path: Path, tile_size: int) -> Array:
         if count < 1 or rest or file.read(SHARD_HEADER) != shard_header(count, shape):
             raise ValueError(f"it is no array of tiles of {tile_size} x {tile_size}")
         return np.memmap(file, "<f4", mode="r", offset=SHARD_HEADER, shape=(count, *shape))
-
-
-class TableWriter:
-    """Rows to Parquet (zstd), in groups of ROW_GROUP; the same rows give the same bytes."""
-
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        self._schema = schema
-        plain = [field.name for field in schema if not is_text_list(field.type)]
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=plain)
-        self._rows: list[dict[str, Any]] = []
-        self._pending = schema.empty_table()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._convert()
-            if len(self._pending):
-                self._writer.write_table(self._pending.combine_chunks())
-        self._writer.close()
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Take a row; columns that it lacks are null."""
-        self._rows.append(row)
-        if len(self._rows) == BATCH_ROWS:
-            self._convert()
-
-    def add_table(self, table: pa.Table) -> None:
-        """Take many rows at once."""
-        self._convert()
-        self._append(table)
-
-    def _convert(self) -> None:
-        self._append(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows = []
-
-    def _append(self, table: pa.Table) -> None:
-        self._pending = pa.concat_tables([self._pending, table])
-        while len(self._pending) >= ROW_GROUP:
-            self._writer.write_table(self._pending.slice(0, ROW_GROUP).combine_chunks())
-            self._pending = self._pending.slice(ROW_GROUP)
-
-
-def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    """Publish rows as Parquet."""
-    with publish(path) as file, TableWriter(file, schema) as writer:
-        for row in rows:
-            writer.add(row)
 
 
 def checksum(tile: Array) -> int:

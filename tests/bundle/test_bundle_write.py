@@ -1,0 +1,150 @@
+"""Writing: killed or failing at any step, the old bundle or the new one is read, never half."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bundles import FILES, contents, refusal
+from ulmo.bundle import bundle as bundle_module
+from ulmo.bundle.bundle import read_bundle
+from ulmo.config import PrepSettings, UserError
+from ulmo.storage import atomic
+
+PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
+
+
+@pytest.fixture(scope="module")
+def bundles(make_bundle, tmp_path_factory):
+    """The old one and the new one."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return [make_bundle(folder / str(seed), PREP, seed=seed) for seed in (0, 1)]
+
+
+def fingerprint(folder):
+    return read_bundle(folder).manifest.fingerprint
+
+
+STEPS = [(Path, "rename"), (Path, "replace"), (Path, "mkdir"), (Path, "open"), (Path, "unlink")]
+STEPS += [(os, "fsync"), (os, "rmdir"), (os, "unlink")]
+
+
+@contextmanager
+def ending_before(step, end, monkeypatch):
+    """Call `end` in place of the step-th change of the disk; gives what was done."""
+    done = []
+
+    def wrap(original, name):
+        def counted(*args, **kwargs):
+            if len(done) == step:
+                end()
+            done.append(name)
+            return original(*args, **kwargs)
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        for owner, name in STEPS:
+            patch.setattr(owner, name, wrap(getattr(owner, name), name))
+        yield done
+
+
+class Stopped(BaseException):
+    """Not to be caught."""
+
+
+def stop():
+    raise Stopped
+
+
+def count_steps(bundles, folder, make_bundle, monkeypatch):
+    shutil.copytree(bundles[0], folder)
+    with ending_before(-1, stop, monkeypatch) as done:
+        make_bundle(folder, PREP, seed=1)
+    return len(done)
+
+
+def check_and_go_on(bundles, folder, make_bundle):
+    """Old or new is read; the next writing ends well, and leaves nothing beside."""
+    assert fingerprint(folder) in map(fingerprint, bundles)
+    make_bundle(folder, PREP, seed=1)
+    assert contents(folder) == contents(bundles[1])
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_an_error_at_any_step(bundles, tmp_path, make_bundle, monkeypatch):
+    steps = count_steps(bundles, tmp_path / "count" / "tokenizer", make_bundle, monkeypatch)
+    assert steps > 15
+    for step in range(steps):
+        folder = shutil.copytree(bundles[0], tmp_path / str(step) / "tokenizer")
+        with ending_before(step, stop, monkeypatch), pytest.raises(Stopped):
+            make_bundle(folder, PREP, seed=1)
+        check_and_go_on(bundles, folder, make_bundle)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_kill_at_any_step(bundles, tmp_path, make_bundle, monkeypatch):
+    steps = count_steps(bundles, tmp_path / "count" / "tokenizer", make_bundle, monkeypatch)
+    for step in range(steps):
+        folder = shutil.copytree(bundles[0], tmp_path / str(step) / "tokenizer")
+        process = os.fork()
+        if process == 0:
+            with ending_before(step, lambda: os._exit(9), monkeypatch):
+                make_bundle(folder, PREP, seed=1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+        check_and_go_on(bundles, folder, make_bundle)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk_leaves_the_old_bundle(name, bundles, tmp_path, make_bundle, monkeypatch):
+    folder = shutil.copytree(bundles[0], tmp_path / "tokenizer")
+
+    @contextmanager
+    def failing(path):
+        with atomic.publish(path) as file:
+            if path.name == name:
+                file.write(b"the beginning")
+                raise OSError("no space left")
+            yield file
+
+    monkeypatch.setattr(bundle_module, "publish", failing)
+    with pytest.raises(OSError, match="no space left"):
+        make_bundle(folder, PREP, seed=1)
+    monkeypatch.undo()
+    assert contents(folder) == contents(bundles[0])
+    check_and_go_on(bundles, folder, make_bundle)
+
+
+def test_a_bundle_takes_the_place_of_another(bundles, tmp_path, make_bundle):
+    folder = shutil.copytree(bundles[0], tmp_path / "tokenizer")
+    (folder / "left over").write_text("by someone")
+    check = make_bundle(folder, PREP, seed=1)
+    assert contents(check) == contents(bundles[1])
+
+
+def test_behind_a_link_the_folder_is_written_and_the_link_stays(bundles, tmp_path, make_bundle):
+    folder = shutil.copytree(bundles[0], tmp_path / "runs" / "7")
+    link = tmp_path / "latest"
+    link.symlink_to(folder)
+    make_bundle(link, PREP, seed=1)
+    assert link.is_symlink()
+    assert contents(folder) == contents(bundles[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "runs"]
+
+
+def test_a_file_in_its_place_is_kept(tmp_path, make_bundle):
+    (tmp_path / "tokenizer").write_text("mine")
+    with pytest.raises(UserError, match="tokenizer is a file: move it away"):
+        make_bundle(tmp_path / "tokenizer", PREP)
+    assert (tmp_path / "tokenizer").read_text() == "mine"
+
+
+def test_an_old_one_is_only_read_where_there_is_none(bundles, tmp_path):
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(bundles[0], tmp_path / ".tokenizer.old")
+    assert fingerprint(folder) == fingerprint(bundles[0])
+    folder.mkdir()
+    assert "is no tokenizer" in refusal(folder)

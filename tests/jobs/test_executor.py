@@ -1,0 +1,143 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ulmo.config import JobError, UserError
+from ulmo.jobs.executor import Pool, progressed
+
+
+def work(number):
+    """Square a number, and tell of it in two steps."""
+    progressed(number, 1000)
+    if number == 13:
+        raise UserError("unlucky")
+    progressed(1)
+    return number * number
+
+
+def die(number):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def meet(paths):
+    """Wait for a file, if one is named, and make another."""
+    awaited, made = paths
+    while awaited and not awaited.exists():
+        time.sleep(0.01)
+    made.touch()
+
+
+def is_deaf(_):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def sleep(path):
+    """What would be waited for in vain."""
+    path.touch()
+    if path.name == "2":
+        raise UserError("unlucky")
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+class TestPool:
+    def test_results_are_in_order_and_all_progress_is_told(self, workers):
+        told = []
+        with Pool(workers, lambda *done: told.append(done)) as pool:
+            assert list(pool.map(work, range(9))) == [number**2 for number in range(9)]
+            assert list(pool.map(work, [5])) == [25]
+        sizes, milliseconds = zip(*told, strict=True)
+        assert sum(sizes) == sum(range(9)) + 9 + 6
+        assert sum(milliseconds) == 10_000
+
+    def test_each_job_comes_with_its_result(self, workers):
+        told = []
+        with Pool(workers, lambda *done: told.append(done)) as pool:
+            results = dict(pool.each(work, iter(range(12))))
+            assert results == {number: number**2 for number in range(12)}
+            assert list(pool.each(work, [])) == []
+        assert [sum(done) for done in zip(*told, strict=True)] == [66 + 12, 12_000]
+
+    @pytest.mark.parametrize("way", [Pool.map, Pool.each])
+    def test_an_error_comes_through(self, way, workers):
+        with Pool(workers, lambda *_: None) as pool, pytest.raises(UserError, match="unlucky"):
+            list(way(pool, work, [1, 13, 2]))
+
+    def test_nothing_is_told_outside(self, workers):
+        told = []
+        with Pool(workers, lambda *done: told.append(done)):
+            pass
+        progressed(7)
+        assert told == []
+
+
+@pytest.mark.parametrize("way", [Pool.map, Pool.each])
+def test_a_killed_worker_is_told_in_one_line(way):
+    with Pool(2, lambda *_: None) as pool, pytest.raises(JobError, match="fewer --workers"):
+        list(way(pool, die, range(4)))
+
+
+def test_no_result_waits_for_a_longer_job_before_it(tmp_path):
+    first = (tmp_path / "9", tmp_path / "0")
+    others = [(None, tmp_path / str(number)) for number in range(1, 10)]
+    with Pool(2, lambda *_: None) as pool:
+        jobs = [job for job, _ in pool.each(meet, [first, *others])]
+    assert jobs[-1] == first
+    assert sorted(jobs[:-1], key=str) == others
+
+
+def test_jobs_are_handed_out_as_they_are_needed():
+    """A hundred thousand recordings are not pickled before the first is done."""
+    jobs = iter(range(1, 1000))
+    with Pool(2, lambda *_: None) as pool:
+        results = pool.each(work, jobs)
+        next(results)
+        assert next(jobs) < 10
+        results.close()
+
+
+def test_workers_do_not_hear_the_terminal():
+    """Ctrl-C is for the process that can say what it means."""
+    with Pool(2, lambda *_: None) as pool:
+        assert list(pool.map(is_deaf, range(4))) == [True] * 4
+    assert not is_deaf(None)
+
+
+def test_an_error_ends_the_workers_at_once(tmp_path):
+    """A recording that takes an hour is not waited for."""
+    begun = time.monotonic()
+    with pytest.raises(UserError, match="unlucky"), Pool(2, lambda *_: None) as pool:
+        list(pool.each(sleep, [tmp_path / "1", tmp_path / "2", tmp_path / "3"]))
+    assert time.monotonic() - begun < 60
+
+
+SCRIPT = """
+import pathlib, sys
+from tests.jobs.test_executor import Pool, sleep
+if __name__ == "__main__":
+    with Pool(2, lambda *_: None) as pool:
+        list(pool.each(sleep, map(pathlib.Path, sys.argv[1:])))
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    """Whoever holds the other end of stdout is seen: it ends with the last process alone."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    begun = [tmp_path / "1", tmp_path / "3"]
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", *begun],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    until = time.monotonic() + 60
+    while not all(path.exists() for path in begun) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    assert process.communicate(timeout=60) == (b"", None)

@@ -1,0 +1,303 @@
+"""ulmo eval on labelled recordings: what is measured is what the parts measure."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.small_tokenizers import HOP, RATE
+from ulmo.config import UserError
+from ulmo.evaluation.abx import abx
+from ulmo.evaluation.codebook import codebook_health
+from ulmo.evaluation.folds import split_folds
+from ulmo.evaluation.pooling import histograms, mean_latents
+from ulmo.evaluation.probe import probes
+from ulmo.evaluation.rate import rate
+from ulmo.pipelines.evaluate import audio as module
+from ulmo.pipelines.evaluate.audio import (
+    AudioPlan,
+    evaluate_audio,
+    mean_frames,
+    measure_encoder,
+    spectrogram_step,
+)
+from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of, spectrogram
+from ulmo.pipelines.evaluate.evaluate import evaluate
+from ulmo.pipelines.evaluate.labelled import Sound, Sounds, find_labelled, read_sounds
+from ulmo.pipelines.evaluate.latents import latents_of
+from ulmo.pipelines.evaluate.robustness import CHANGES, robustness
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.reports.evaluate import EvalProgress, evaluation_table
+
+TONES = {"low": 120, "high": 700}
+
+
+def recording(label, number):
+    """A tone in noise, of a length of its own, of one of two speakers, who differ in loudness."""
+    rng = np.random.default_rng([TONES[label], number])
+    time = np.arange(900 + 70 * number) / RATE
+    tone = (0.1 + 0.2 * (number % 2)) * np.sin(2 * np.pi * TONES[label] * time)
+    return tone + rng.normal(0, 0.01, len(time))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four recordings of either label, and a file that is no sound; with a CSV of speakers."""
+    folder = tmp_path_factory.mktemp("audio")
+    lines = ["file,label,extra"]
+    for label in TONES:
+        (folder / label).mkdir()
+        for number in range(4):
+            soundfile.write(folder / label / f"{number}.wav", recording(label, number), RATE)
+            lines.append(f"{label}/{number}.wav,{label},take={number};speaker=S{number % 2}")
+    (folder / "low" / "x.wav").write_text("no sound at all " * 9)
+    (folder / "labels.csv").write_text("\n".join([*lines, "low/x.wav,low,speaker=S0"]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(folder):
+    return AudioPlan(folder, folder / "labels.csv", "extra:speaker")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_of):
+    return tokenizer_of(plan="divides")
+
+
+def sounds_of(plan):
+    labelled = find_labelled(plan.folder, plan.labels, plan.speaker_column)
+    return read_sounds(plan.folder, labelled, sample_rate=RATE, max_seconds=plan.max_seconds)
+
+
+def test_figures_are_those_of_the_parts(tokenizer, plan):
+    found = evaluate_audio(tokenizer, plan)
+    sounds = sounds_of(plan)
+    labels, speakers = sounds.labels, sounds.speakers
+    assert (found.recordings, found.labels, found.speakers) == (8, ["high", "low"], ["S0", "S1"])
+    assert found.seconds == sum(len(sound.samples) for sound in sounds.sounds) / RATE
+    assert [refused.path.name for refused in found.refused] == ["x.wav"]
+
+    of = encoder_of(tokenizer)
+    grids = [of.encode(sound.samples) for sound in sounds.sounds]
+    tokens = found.tokens
+    assert tokens.abx == abx(grids, labels, speakers, distance="identical")
+    assert tokens.robustness == robustness(of, [sound.samples for sound in sounds.sounds])
+    model = tokenizer.manifest.model
+    per_second = model.bands * RATE / (HOP * model.time_stride)
+    assert tokens.rate == rate(grids, codebook_size=16, tokens_per_second=per_second)
+    counts = np.bincount(np.concatenate([grid.ravel() for grid in grids]), minlength=16)
+    np.testing.assert_array_equal(tokens.counts, counts)
+    assert tokens.codebook == codebook_health(counts)
+    heard = np.concatenate(
+        [grid[of.sound(s.samples, grid)] for grid, s in zip(grids, sounds.sounds, strict=True)]
+    )
+    np.testing.assert_array_equal(tokens.sound_counts, np.bincount(heard, minlength=16))
+
+    latents = [latents_of(tokenizer)(sound.samples) for sound in sounds.sounds]
+    assert found.latents.abx == abx(latents, labels, speakers, distance="cosine")
+    masks = [of.sound(s.samples, grid) for grid, s in zip(grids, sounds.sounds, strict=True)]
+    folds = split_folds(labels, sounds.sources, speakers)
+    assert [len(fold.test) for fold in folds.folds] == [4, 4]
+    assert tokens.probes == probes(histograms(grids, masks, 16), labels, folds)
+    assert found.latents.probes == probes(mean_latents(latents), labels, folds)
+    assert found.latents.probes.linear.accuracy == 1  # low from high, whoever speaks
+
+    codes = [tokenizer.codebook[grid] for grid in grids]
+    assert found.codes_abx == abx(codes, labels, speakers, distance="cosine")
+    frontend = build_frontend(tokenizer.manifest.prep)
+    planes = [spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
+    assert found.spectrogram_abx == abx(planes, labels, speakers, distance="cosine")
+    assert found.spectrogram_abx.within.error < 0.1  # low from high, by their spectra
+    assert found.spectrogram_step == 1
+
+
+def test_folders_are_labels_and_there_are_no_speakers(tokenizer, folder):
+    found = evaluate_audio(tokenizer, AudioPlan(folder))
+    assert found.speakers is None
+    assert found.tokens.abx.any.cells == 2
+    assert found.tokens.abx.within is None
+    assert (found.tokens.folds.by, len(found.tokens.folds.folds)) == ("source", 5)
+
+
+def test_what_is_of_one_source_is_on_one_side(tokenizer, folder):
+    """The two takes of each source are never apart."""
+    found = evaluate_audio(
+        tokenizer, AudioPlan(folder, folder / "labels.csv", source_column="extra:speaker")
+    )
+    assert (found.speakers, found.tokens.folds.by) == (None, "source")
+    parities = [{item % 2 for item in fold.test} for fold in found.tokens.folds.folds]
+    assert sorted(map(tuple, parities)) == [(0,), (1,)]
+
+
+def test_what_is_left_out_is_ruled_by_the_plan(tokenizer, plan):
+    short = evaluate_audio(tokenizer, plan._replace(max_items=4, max_seconds=0.25, seed=1))
+    assert short.recordings + len(short.refused) == 4
+    assert short.seconds == 0.25 * short.recordings
+
+
+def test_unknown_tokens_are_no_codes_and_have_no_vector(tokenizer, plan, monkeypatch):
+    """Where all is <unk>, nothing tells the labels apart, and no code was used."""
+    unk = tokenizer.vocabulary.unk
+
+    def encoder(tokenizer):
+        of = encoder_of(tokenizer)
+        return of._replace(encode=lambda samples: np.full_like(of.encode(samples), unk))
+
+    monkeypatch.setattr(module, "encoder_of", encoder)
+    found = evaluate_audio(tokenizer, plan)
+    assert found.tokens.counts.sum() == 0
+    assert found.tokens.abx.within.error == found.codes_abx.within.error == 0.5
+    assert found.tokens.rate.entropy_bits_per_second == 0
+
+
+def test_a_baseline_that_is_no_bundle():
+    """Any function of samples is measured: here of the sign of each second sample."""
+    of = Encoder(lambda s: (s[::2, None] > 0).astype(np.int32), 100, 2, 2, 20)
+    rng = np.random.default_rng(0)
+    sounds = [
+        Sound((rng.random(40) + shift).astype(np.float32), label, None)
+        for shift, label in ((0, "+"), (-1, "-"))
+        for _ in range(3)
+    ]
+    told = []
+    found = measure_encoder(of, Sounds(sounds, []), progress=lambda *now: told.append(now))
+    assert found.abx.any.error == 0
+    assert found.counts.tolist() == found.sound_counts.tolist() == [60, 60]
+    assert found.rate.bits_per_second == 50
+    assert list(found.robustness) == list(CHANGES)
+    assert list(dict.fromkeys(name for name, *_ in told)) == [
+        "tokens",
+        "robustness",
+        "ABX of tokens",
+    ]
+    assert ("ABX of tokens", 36, 36) in told
+
+
+def test_a_folder_without_sound_is_refused(tokenizer, tmp_path):
+    (tmp_path / "x.wav").write_text("no sound at all " * 9)
+    with pytest.raises(UserError, match=r"no recording can be read: x\.wav: "):
+        evaluate_audio(tokenizer, AudioPlan(tmp_path))
+
+
+def test_spectrograms_are_thinned_until_time_allows():
+    assert spectrogram_step([100, 50]) == 1
+    assert spectrogram_step([500] * 160) == 2
+    assert (160 * 250) ** 2 <= module.MAX_CELLS < (160 * 500) ** 2
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(1, [1, 2, 3, 7, 9]), (2, [1.5, 5, 9]), (4, [3.25, 9]), (9, [4.4])]
+)
+def test_means_of_frames(step, expected):
+    plane = np.array([[1], [2], [3], [7], [9]], np.float32) * np.array([1, 10], np.float32)
+    np.testing.assert_allclose(mean_frames(plane, step), np.outer(expected, [1, 10]), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def evaluation(tokenizer, plan, tmp_path_factory):
+    report = tmp_path_factory.mktemp("report") / "here.json"
+    return evaluate(tokenizer.maker[0], audio=plan, report=report)
+
+
+def test_the_json_has_names_that_stay(evaluation, plan):
+    values = json.loads(evaluation.report.read_text())
+    assert values["tiles"] is None
+    assert values["pictures"] == {"usage": "here-usage.png", "codes": "here-codes.png"}
+    audio = values["audio"]
+    assert list(audio) == [
+        "folder",
+        "labels_file",
+        "max_items",
+        "max_seconds",
+        "seed",
+        "recordings",
+        "seconds",
+        "labels",
+        "speakers",
+        "refused",
+        "codebook",
+        "sound_codebook",
+        "abx",
+        "probes",
+        "robustness",
+        "rate",
+    ]
+    assert audio["refused"][0]["path"] == "low/x.wav"
+    names = ["tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
+    assert list(audio["abx"]) == names
+    tokens = evaluation.audio.tokens
+    assert audio["abx"]["tokens"] == {
+        "any": None,
+        "within": tokens.abx.within._asdict(),
+        "across": tokens.abx.across._asdict(),
+        "items": 8,
+    }
+    (linear, neighbours), latents = tokens.probes, evaluation.audio.latents.probes
+    assert audio["probes"] == {
+        "folds_by": "speaker",
+        "missing": None,
+        "latents": {"linear": latents[0]._asdict(), "neighbours": latents[1]._asdict()},
+        "histograms": {"linear": linear._asdict(), "neighbours": neighbours._asdict()},
+    }
+    assert list(audio["robustness"]) == list(CHANGES)
+    gain = tokens.robustness["gain_up_6db"]
+    assert audio["robustness"]["gain_up_6db"] == {
+        **gain._asdict(),
+        "share": gain.share,
+        "sound_share": gain.sound_share,
+    }
+    assert audio["rate"] == tokens.rate._asdict()
+    assert audio["codebook"] == tokens.codebook._asdict()
+
+
+def test_the_table_has_every_figure(evaluation):
+    audio = evaluation.audio
+    text = evaluation_table(evaluation, batches=False)
+    assert "8 recordings" in text
+    assert "2 labels, 2 speakers" in text
+    assert "refused     low/x.wav: " in text
+    rows = {tuple(line.split()[:-2]): line.split()[-2:] for line in text.splitlines()}
+    within, across = audio.tokens.abx.within, audio.tokens.abx.across
+    assert rows["tokens,", "identical"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
+    assert ("spectrogram,", "cosine") in rows
+    within, across = audio.latents.abx.within, audio.latents.abx.across
+    assert rows["latents,", "cosine"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
+    for how, number in (("linear probe", 0), ("nearest neighbours", 1)):
+        for what, of in (("latents", audio.latents.probes), ("tokens", audio.tokens.probes)):
+            (line,) = (line for line in text.splitlines() if f"{how}, {what}" in line)
+            assert line.split()[-3:] == [f"{value:.1%}" for value in of[number][:3]]
+    assert "right, of 8 by speaker" in text
+    for name, found in audio.tokens.robustness.items():
+        shown = [f"{found.share:.1%}", f"{found.sound_share:.1%}"]
+        assert rows[tuple(name.split("_"))] == shown
+    health = audio.tokens.codebook, audio.tokens.sound_codebook
+    assert rows["usage",] == [f"{of.usage:.1%}" for of in health]
+    assert f"{audio.tokens.rate.bits_per_second:.1f}" in text
+    assert text.endswith("here.json, with here-usage.png, here-codes.png")
+
+
+def test_without_cells_the_table_has_dashes(tokenizer, folder, tmp_path):
+    done = evaluate(
+        tokenizer.maker[0], audio=AudioPlan(folder / "high"), report=tmp_path / "x.json"
+    )
+    text = evaluation_table(done, batches=False)
+    (row,) = (line.split() for line in text.splitlines() if "identical" in line)
+    assert row[-1] == "-"
+    audio = json.loads(done.report.read_text())["audio"]
+    assert audio["abx"]["tokens"]["any"] == {"error": None, "cells": 0, "triples": 0}
+    assert "nothing is measured: fewer than two labels have items of two sources" in text
+    nothing = {"accuracy": None, "spread": None, "chance": None, "folds": 0, "items": 0}
+    assert audio["probes"]["latents"] == {"linear": nothing, "neighbours": nothing}
+    assert audio["probes"]["missing"] == "fewer than two labels have items of two sources"
+
+
+def test_bars_follow_each_other(capsys):
+    with EvalProgress() as progress:
+        progress.update("reading", 1, 2)
+        first = progress.bar
+        progress.update("reading", 2, 2)
+        assert progress.bar is first
+        progress.update("robustness", 1, 1)
+        assert (progress.bar.desc, progress.bar.n) == ("robustness", 1)

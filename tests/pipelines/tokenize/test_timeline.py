@@ -1,0 +1,172 @@
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmo.config import UserError
+from ulmo.pipelines.tokenize.timeline import (
+    TOLERANCE,
+    Recorded,
+    Segment,
+    gap_columns,
+    lay_out,
+    total_columns,
+)
+from ulmo.preprocessing.clock import Start
+
+RATE = 16000
+HOP_LENGTH, STRIDE = 160, 16
+HOP = Fraction(HOP_LENGTH * STRIDE, RATE)
+"""160 ms."""
+BEGIN = datetime(2023, 1, 1, tzinfo=UTC)
+MICRO = timedelta(microseconds=1)
+
+
+def columns_of(samples):
+    """As the tokenizer counts them: frames of 160 samples, 16 to a column, both rounded up."""
+    frames = -(-samples // HOP_LENGTH)
+    return -(-frames // STRIDE)
+
+
+def recorded(name, second, seconds):
+    """A recording that begins and lasts so many seconds."""
+    samples = round(seconds * RATE)
+    start = Start(BEGIN + timedelta(microseconds=round(second * 1_000_000)), "name")
+    return Recorded(Path(name), start, samples, columns_of(samples))
+
+
+def laid(*recordings):
+    segments = lay_out(recordings, sample_rate=RATE, hop=HOP)
+    return [(str(s.recording), s.column, s.columns) for s in segments]
+
+
+def test_a_gap_is_as_long_as_recording_stopped():
+    first, second = recorded("a", 0, 8), recorded("b", 24, 16)
+    assert lay_out([second, first], sample_rate=RATE, hop=HOP) == [
+        Segment(Path("a"), 0, 50, BEGIN),
+        Segment(Path("b"), 150, 100, BEGIN + timedelta(seconds=24)),
+    ]
+    segments = lay_out([first, second], sample_rate=RATE, hop=HOP)
+    assert gap_columns(segments) == [0, 100]
+    assert total_columns(segments) == 250
+
+
+@pytest.mark.parametrize(
+    ("second", "column"),
+    [
+        ("8", 50),
+        ("8.079999", 50),  # less than half a column
+        ("8.08", 51),
+        ("8.239999", 51),
+        ("8.24", 52),
+        ("7.9", 50),  # a name of whole seconds
+        ("6", 50),
+        ("3608", 22550),
+    ],
+)
+def test_the_next_recording_stands_on_the_nearest_column(second, column):
+    assert laid(recorded("a", 0, 8), recorded("b", Fraction(second), 8)) == [
+        ("a", 0, 50),
+        ("b", column, 50),
+    ]
+
+
+def test_files_that_touch_give_way_only_when_they_would_be_late():
+    """Ten seconds are 62.5 columns, so each file is half a column longer than its time."""
+    segments = laid(*(recorded(f"{i:03}", 10 * i, 10) for i in range(100)))
+    late = [column * HOP - 10 * i for i, (_, column, _) in enumerate(segments)]
+    assert late[:4] == [0, Fraction("0.08"), Fraction("0.16"), Fraction("0.24")]
+    assert max(late) <= TOLERANCE
+    assert min(late) >= 0
+    assert [columns for _, _, columns in segments[:25]] == [63] * 25
+    assert {columns for _, _, columns in segments} == {62, 63}
+
+
+def test_a_sample_clock_that_runs_slow_does_not_add_up():
+    """20 ppm over a year of continuous hours, which is ten minutes."""
+    hours = [recorded(f"{i:05}", 3600 * i, 3600 * 1.00002) for i in range(24 * 365)]
+    segments = lay_out(hours, sample_rate=RATE, hop=HOP)
+    assert all(0 <= s.column * HOP - 3600 * i <= TOLERANCE for i, s in enumerate(segments))
+    assert gap_columns(segments) == [0] * len(hours)
+    assert min(s.columns for s in segments) >= columns_of(hours[0].samples) - 1
+
+
+@pytest.mark.parametrize(
+    "recordings",
+    [
+        [recorded("a.wav", 0, 10), recorded("b.wav", 7, 10)],
+        [recorded("a.wav", 0, 3600), recorded("c.wav", 3600, 60), recorded("b.wav", 30, 10)],
+        [recorded("a.wav", 0, 10), recorded("b.wav", 0, 10)],
+    ],
+)
+def test_recordings_that_overlap_are_refused(recordings):
+    with pytest.raises(UserError, match=r"b\.wav begins .* s before a\.wav ends: .*files apart"):
+        lay_out(recordings, sample_rate=RATE, hop=HOP)
+
+
+def test_no_recording_is_lost_among_those_of_one_second():
+    """Half a second each: within the tolerance two by two, and more sound than time."""
+    many = [recorded(f"{i}.wav", 0, 0.5) for i in range(4)]
+    assert laid(*many) == [(f"{i}.wav", 4 * i, 4) for i in range(4)]
+    with pytest.raises(UserError, match=r"4\.wav begins 0\.5 s before 3\.wav ends"):
+        lay_out([*many, recorded("4.wav", 0, 0.5)], sample_rate=RATE, hop=HOP)
+
+
+def test_a_recording_without_a_time_is_named():
+    with pytest.raises(UserError, match=r"^x/b\.wav: .*--timestamp-pattern %Y") as caught:
+        lay_out(
+            [recorded("a", 0, 1), Recorded(Path("x/b.wav"), None, 16000, 7)],
+            sample_rate=RATE,
+            hop=HOP,
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_no_timeline():
+    assert lay_out([], sample_rate=RATE, hop=HOP) == []
+    assert gap_columns([]) == []
+    assert total_columns([]) == 0
+
+
+@given(
+    sample_rate=st.sampled_from([8000, 16000, 22050, 44100, 256000]),
+    hop_samples=st.integers(1, 200_000),
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 10**6),  # samples beyond an hour's, or a short file's
+            st.booleans(),
+            st.integers(-2_000_000, 2_000_000) | st.integers(0, 40 * 86_400 * 10**6),
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+)
+def test_every_recording_is_near_its_true_time(sample_rate, hop_samples, steps):
+    """Files of an hour or a moment, over years; what follows an hour may begin 2 s too early."""
+    hop = Fraction(hop_samples, sample_rate)
+    recordings = []
+    moment = BEGIN
+    for number, (extra, hourly, pause) in enumerate(steps):
+        samples = extra + (3600 * sample_rate if hourly else 0)
+        columns = -(-samples // hop_samples)
+        start = Start(moment, "name")
+        recordings.append(Recorded(Path(f"{number:03}"), start, samples, columns))
+        end = moment + (samples * 10**6 // sample_rate + 1) * MICRO
+        moment = end + (pause if hourly else abs(pause)) * MICRO
+    segments = lay_out(recordings, sample_rate=sample_rate, hop=hop)
+    assert [segment.recording for segment in segments] == [r.path for r in recordings]
+    assert sum(s.columns for s in segments) + sum(gap_columns(segments)) == total_columns(segments)
+    assert all(gap >= 0 for gap in gap_columns(segments))
+    for before, here, segment in zip([None, *segments], recordings, segments, strict=False):
+        true = Fraction((segment.start_utc - BEGIN) // MICRO, 10**6)
+        late = segment.column * hop - true
+        touches = before is not None and segment.column == before.column + before.columns
+        assert -hop / 2 <= late <= (max(hop / 2, TOLERANCE) if touches else hop / 2)
+        assert 0 <= segment.columns <= here.columns
+    for segment, recording, following in zip(segments, recordings, segments[1:], strict=False):
+        length = Fraction((following.start_utc - segment.start_utc) // MICRO, 10**6)
+        shared = max(Fraction(recording.samples, sample_rate) - length, 0)
+        assert (recording.columns - segment.columns) * hop <= shared + 2 * hop

@@ -1,0 +1,410 @@
+"""ulmo-tokenize run again: after a kill, wherever it came, and after any change."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.oracles import wav_bytes
+from tests.pipelines.recordings import (
+    NON_UTF8,
+    RATE,
+    Killed,
+    contents,
+    counting,
+    kill_at_move,
+    noise,
+    write,
+)
+from tests.pipelines.tokenizing import hidden, names, tokenize
+from ulmo.config import ClockSettings, UserError
+from ulmo.formats.writer import Options
+from ulmo.pipelines.tokenize import tokenize as pipeline
+
+JOURNAL = ".tokenize.jsonl"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_of):
+    return tokenizer_of()
+
+
+@pytest.fixture
+def field(tmp_path):
+    """Three good recordings, one of them stereo and one of an odd name, and two that are not."""
+    folder = tmp_path / "field"
+    write(folder / "a.wav", noise(3000, 1))
+    write(folder / "b" / "stereo.wav", noise(3000, 2, channels=2))
+    write(folder / "b" / NON_UTF8, noise(3000, 3))
+    (folder / "b" / "empty.wav").write_bytes(b"")
+    cut = wav_bytes(bytes(4000), sample_rate=RATE)[:-1000]
+    (folder / "cut.wav").write_bytes(cut)
+    return folder
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the recordings that are truly tokenized."""
+    done = []
+    monkeypatch.setattr(pipeline, "tokenize_recording", counting(done, pipeline.tokenize_recording))
+    return lambda: [arguments[2].name.as_posix() for arguments in done]
+
+
+def stats(folder):
+    """Bytes and times of all that is there."""
+    times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    return contents(folder), times
+
+
+def doom(number):
+    """Which move it is that a kill comes before."""
+    left = [number]
+
+    def is_doomed(_):
+        left[0] -= 1
+        return left[0] < 0
+
+    return is_doomed
+
+
+class TestKilled:
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"channels": "each"},
+            {"file_format": "megatron"},
+            {"file_format": "parquet"},
+        ],
+    )
+    def test_at_the_move_of_each_file(self, how, tokenizer, field, tmp_path, monkeypatch):
+        """What comes out is the same to the last byte, and nothing hidden stays."""
+        with monkeypatch.context() as patch:
+            moves = kill_at_move(patch, lambda _: False)
+            tokenize(tokenizer, field, out=tmp_path / "undisturbed", **how)
+        undisturbed = contents(tmp_path / "undisturbed")
+        assert len(moves) == len(undisturbed) + 1  # the journal
+        for number in range(len(moves)):
+            out = tmp_path / f"out{number}"
+            with monkeypatch.context() as patch:
+                kill_at_move(patch, doom(number))
+                with pytest.raises(Killed):
+                    tokenize(tokenizer, field, out=out, **how)
+            assert not (out / "recordings.json").exists()
+            tokenize(tokenizer, field, out=out, **how)
+            assert contents(out) == undisturbed
+            assert hidden(out) == []
+
+    def test_what_was_done_is_not_done_again(self, tokenizer, field, tmp_path, monkeypatch, calls):
+        with monkeypatch.context() as patch:
+            kill_at_move(patch, lambda target: target.name == "cut.tokens.json")
+            with pytest.raises(Killed):
+                tokenize(tokenizer, field, out=tmp_path / "out")
+        assert len(calls()) == 5
+        results = tokenize(tokenizer, field, out=tmp_path / "out")
+        assert calls()[5:] == ["b/empty.wav", "cut.wav"]
+        assert [result.reused for result in results] == [True, True, False, True, False]
+        fresh = tokenize(tokenizer, field, out=tmp_path / "fresh")
+        assert [result._replace(reused=False, outputs=[]) for result in results] == [
+            result._replace(outputs=[]) for result in fresh
+        ]
+        assert [[path.name for path in result.outputs] for result in results] == [
+            [path.name for path in result.outputs] for result in fresh
+        ]
+
+    def test_and_killed_and_killed(self, tokenizer, field, tmp_path, monkeypatch):
+        for number in range(1, 20):
+            with monkeypatch.context() as patch:
+                kill_at_move(patch, doom(number))
+                try:
+                    tokenize(tokenizer, field, out=tmp_path / "out")
+                except Killed:
+                    continue
+                break
+        tokenize(tokenizer, field, out=tmp_path / "fresh")
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+    def test_for_good_in_the_middle_of_it(self, tokenizer, tmp_path):
+        """SIGKILL to a real command and its workers; they are gone, and the rest is done."""
+        for number in range(60):
+            write(tmp_path / "in" / f"{number:02d}.wav", noise(8000, number))
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "ulmo", "tokenize", tmp_path / "in", "--out-dir", out]
+        command += ["--tokenizer", tokenizer.maker[0], "--workers", "2"]
+        process = subprocess.Popen(command, start_new_session=True)
+        until = time.monotonic() + 60
+        while not lines_of(out / JOURNAL) > 3 and time.monotonic() < until:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done = lines_of(out / JOURNAL)
+        assert 3 < done < 60
+        results = tokenize(tokenizer, tmp_path / "in", out=out)
+        assert sum(result.reused for result in results) == done
+        tokenize(tokenizer, tmp_path / "in", out=tmp_path / "fresh")
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_by_ctrl_c(self, workers, tokenizer, tmp_path):
+        """All processes hear it; one line is said, and no process goes on with its recording."""
+        for number in range(3):
+            write(tmp_path / "in" / f"{number}.wav", noise(RATE * 3000, number))
+        out = tmp_path / "out"
+        command = [sys.executable, "-m", "ulmo", "tokenize", tmp_path / "in", "--out-dir", out]
+        command += ["--tokenizer", tokenizer.maker[0], "--workers", str(workers)]
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+        until = time.monotonic() + 60
+        while not list(out.glob(".*.npy.*.tmp")) and time.monotonic() < until:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert errors.decode().strip() == ("ulmo: interrupted: run the same command again to go on")
+        assert names(out) == [JOURNAL]
+
+
+def lines_of(path):
+    """Rows of a journal, whose first line has the settings."""
+    return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
+
+
+class TestChanged:
+    @pytest.fixture
+    def out(self, tokenizer, field, tmp_path, calls):
+        """An output that is complete."""
+        tokenize(tokenizer, field, out=tmp_path / "out")
+        assert calls() == ["a.wav", f"b/{NON_UTF8}", "b/empty.wav", "b/stereo.wav", "cut.wav"]
+        return tmp_path / "out"
+
+    @pytest.fixture
+    def again(self, tokenizer, field, out, calls):
+        """A function that runs the job again, and tells what was done again."""
+
+        def again(**how):
+            before = len(calls())
+            tokenize(tokenizer, field, out=out, **how)
+            return calls()[before:]
+
+        return again
+
+    def test_nothing_but_what_was_refused(self, out, again):
+        before = contents(out)
+        assert again() == ["b/empty.wav"]
+        assert contents(out) == before
+
+    def test_an_output_that_is_complete_is_not_touched(self, field, out, again):
+        (field / "b" / "empty.wav").unlink()
+        again()
+        before = stats(out)
+        assert again() == []
+        assert stats(out) == before
+
+    @pytest.mark.parametrize("lost", ["a.tokens.npy", "a.tokens.json"])
+    def test_an_output_that_is_lost(self, lost, out, again):
+        before = contents(out)
+        (out / lost).unlink()
+        assert again() == ["a.wav", "b/empty.wav"]
+        assert contents(out) == before
+
+    def test_one_file_of_two_that_is_lost(self, tokenizer, field, tmp_path, calls):
+        out = tmp_path / "out"
+        tokenize(tokenizer, field, out=out, file_format="megatron")
+        before = contents(out)
+        (out / "a.tokens.idx").unlink()
+        tokenize(tokenizer, field, out=out, file_format="megatron")
+        assert calls()[5:] == ["a.wav", "b/empty.wav"]
+        assert contents(out) == before
+
+    @pytest.mark.parametrize("change", ["size", "time", "ends", "repaired", "added", "gone"])
+    def test_a_recording(self, change, field, tokenizer, out, again, tmp_path):
+        path, expected = field / "a.wav", ["a.wav", "b/empty.wav"]
+        status = path.stat()
+        match change:
+            case "size":
+                write(path, noise(2000, 1))
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            case "time":
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+            case "ends":
+                content = bytearray(path.read_bytes())
+                content[-1] ^= 1
+                path.write_bytes(content)
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+            case "repaired":
+                shutil.copy(path, field / "b" / "empty.wav")
+                expected = ["b/empty.wav"]
+            case "added":
+                write(field / "b" / "c.wav", noise(2000, 4))
+                expected = ["b/c.wav", "b/empty.wav"]
+            case "gone":
+                path.unlink()
+                (out / "a.tokens.npy").unlink()
+                (out / "a.tokens.json").unlink()
+                expected = ["b/empty.wav"]
+        assert again() == expected
+        tokenize(tokenizer, field, out=tmp_path / "fresh")
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    @pytest.mark.parametrize(
+        ("how", "words"),
+        [
+            ({"channels": "0"}, "channels 'mix' there, '0' here"),
+            ({"channels": "each", "file_format": "csv"}, "file_format 'npy' there, 'csv' here, ch"),
+            ({"clock": ClockSettings(timezone="+01:00")}, "clock .*UTC.* there, .*01:00"),
+            (
+                {"file_format": "raven", "options": Options(frozenset([1]))},
+                r"ids None .* \[1\] here",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("killed", [False, True])
+    def test_other_settings_are_refused(self, how, words, killed, tokenizer, field, out, again):
+        if killed:
+            (out / "recordings.parquet").unlink()
+            again()  # writes the journal anew, from nothing
+        before = stats(out)
+        with pytest.raises(UserError, match=f"made with other settings .*{words}"):
+            again(**how)
+        assert stats(out) == before
+
+    def test_how_it_is_computed_is_no_setting(self, out, again):
+        assert again(batch_size=4) == ["b/empty.wav"]
+
+    def test_another_tokenizer_is_refused(self, tokenizer_of, field, out):
+        before = stats(out)
+        with pytest.raises(UserError, match=r"made with other settings .tokenizer '"):
+            tokenize(tokenizer_of("mel"), field, out=out)
+        assert stats(out) == before
+
+    def test_a_newer_ulmo_is_refused(self, field, out, again):
+        table = pq.read_table(out / "recordings.parquet")
+        made = json.loads(table.schema.metadata[b"ulmo"])
+        newer = json.dumps({**made, "schema_version": 2, "more": 1})
+        pq.write_table(table.replace_schema_metadata({"ulmo": newer}), out / "recordings.parquet")
+        before = stats(out)
+        with pytest.raises(UserError, match="written by a newer ulmo"):
+            again()
+        assert stats(out) == before
+
+    def test_an_output_that_another_tokenizer_wrote_over(self, tokenizer_of, field, out, again):
+        before = contents(out)
+        tokenize(tokenizer_of("mel"), field / "a.wav", out=out / "a.tokens.npy")
+        assert contents(out) != before
+        assert again() == ["a.wav", "b/empty.wav"]
+        assert contents(out) == before
+
+    def test_the_folder_may_be_moved(self, tokenizer, field, out, tmp_path, calls):
+        out.rename(tmp_path / "elsewhere")
+        before = len(calls())
+        tokenize(tokenizer, field, out=tmp_path / "elsewhere")
+        assert len(calls()) == before + 1
+
+
+class TestDamaged:
+    @pytest.fixture
+    def killed(self, tokenizer, field, tmp_path, monkeypatch):
+        """An output whose job was killed before its last move."""
+        with monkeypatch.context() as patch:
+            kill_at_move(patch, lambda target: target.name == "recordings.parquet")
+            with pytest.raises(Killed):
+                tokenize(tokenizer, field, out=tmp_path / "out")
+        assert lines_of(tmp_path / "out" / JOURNAL) == 5
+        return tmp_path / "out"
+
+    @pytest.fixture
+    def fresh(self, tokenizer, field, tmp_path):
+        tokenize(tokenizer, field, out=tmp_path / "fresh")
+        return contents(tmp_path / "fresh")
+
+    @pytest.mark.parametrize("cut", [1, 30, 700])
+    def test_a_journal_that_is_cut_short(self, cut, tokenizer, field, killed, fresh, calls):
+        journal = killed / JOURNAL
+        journal.write_bytes(journal.read_bytes()[:-cut])
+        tokenize(tokenizer, field, out=killed)
+        assert contents(killed) == fresh
+        assert "a.wav" not in calls()
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"{",
+            b"[]\n" * 9,
+            b"null\n",
+            b'{"key": 1}\n',
+            b"\xff\xfe",
+            b"[" * 100_000,
+            b"9" * 9999,
+        ],
+    )
+    def test_a_journal_that_is_none(self, content, tokenizer, field, killed, fresh):
+        (killed / JOURNAL).write_bytes(content)
+        tokenize(tokenizer, field, out=killed)
+        assert contents(killed) == fresh
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"start_utc": 10**30, "start_source": "name"},
+            {"start_utc": -(10**18), "start_source": "name"},
+            {"channels": 10**9},
+            {"channels": None},
+            {"columns": -1},
+            {"duration_s": 1e999},
+            {"outputs": [""]},
+            {"outputs": ["../../a.wav"]},
+            {"sample_rate": 1 << 40},
+            {"more": 1},
+            {"path": 1},
+        ],
+    )
+    def test_rows_that_are_not_believed(self, change, tokenizer, field, killed, fresh):
+        journal = killed / JOURNAL
+        rows = [{**json.loads(line), **change} for line in journal.read_text().splitlines()]
+        journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (killed / "a.tokens.npy").unlink()
+        tokenize(tokenizer, field, out=killed)
+        assert contents(killed).keys() == fresh.keys()
+        if "outputs" not in change:
+            assert contents(killed) == fresh
+
+    @pytest.mark.parametrize("kind", ["empty", "text", "other schema", "folder"])
+    def test_a_table_that_is_none_of_ours(self, kind, tokenizer, field, tmp_path, fresh):
+        out = tmp_path / "out"
+        tokenize(tokenizer, field, out=out)
+        table = out / "recordings.parquet"
+        match kind:
+            case "empty":
+                table.write_bytes(b"")
+            case "text":
+                table.write_text("dear diary")
+            case "other schema":
+                pq.write_table(pa.table({"key": ["x"], "path": ["a.wav"]}), table)
+            case "folder":
+                table.unlink()
+        tokenize(tokenizer, field, out=out)
+        assert contents(out) == fresh
+
+    def test_a_table_below_a_folder_that_looks_like_a_partition(
+        self, tokenizer, field, tmp_path, calls
+    ):
+        out = tmp_path / "site=3" / "out"
+        tokenize(tokenizer, field, out=out)
+        before = len(calls())
+        tokenize(tokenizer, field, out=out)
+        assert len(calls()) == before + 1
+
+
+def test_beside_recordings_a_killed_file_is_tidied_and_others_are_not(tokenizer, tmp_path):
+    write(tmp_path / "x.wav", noise(3000, 1))
+    for name in (".x.tokens.npy.77.tmp", ".y.tokens.npy.77.tmp", ".notes.tmp"):
+        (tmp_path / name).touch()
+    tokenize(tokenizer, tmp_path / "x.wav")
+    kept = [".notes.tmp", ".y.tokens.npy.77.tmp", "x.tokens.json", "x.tokens.npy", "x.wav"]
+    assert names(tmp_path) == kept

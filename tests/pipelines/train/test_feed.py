@@ -1,0 +1,139 @@
+"""Batches of tiles: their views, and pairs of front ends."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import SAMPLES
+from ulmo.config import AugmentSettings, ModelSettings, PrepSettings, UserError
+from ulmo.pipelines.dataset import Loudness
+from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.train.feed import Feed
+from ulmo.preprocessing.store import TileStore
+
+PREP = {"tile_size": 32, "sample_rate": 8000, "hop_length": 64}
+AUGMENT = AugmentSettings(views=3, hop_factors=(0.8, 1.0), window_factors=(1.0,))
+MODEL = ModelSettings(tile_size=32, frequency_stride=8, time_stride=4)
+
+
+@pytest.fixture(scope="module")
+def viewed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("viewed") / "tiles"
+    prepare(SAMPLES, folder, PrepSettings(frontend="stft", **PREP), augment=AUGMENT)
+    return TileStore(folder)
+
+
+@pytest.fixture(scope="module")
+def other_frontends(tmp_path_factory):
+    folders = {}
+    for frontend, more in {"mel": {}, "dwt": {"wavelet": "db2"}}.items():
+        folders[frontend] = tmp_path_factory.mktemp(frontend) / "tiles"
+        prepare(SAMPLES, folders[frontend], PrepSettings(frontend=frontend, **PREP, **more))
+    return folders
+
+
+def feed_of(store, wants=(), **options):
+    return Feed(store, Loudness(store, MODEL), wants=frozenset(wants), seed=5, **options)
+
+
+def key(store, row):
+    return store.recordings[row], store.table["tile"][int(row)].as_py()
+
+
+def find(store, tile):
+    """The row that holds a tile."""
+    (row,) = [row for row in range(len(store)) if np.array_equal(store.read([row])[0], tile)]
+    return row
+
+
+def test_without_wishes_a_batch_is_the_rows(viewed):
+    feed, rows = feed_of(viewed, silence_weight=0.25), np.array([4, 0, 7])
+    batch = feed.batch(rows, 0)
+    np.testing.assert_array_equal(batch.tiles, viewed.read(rows))
+    np.testing.assert_array_equal(batch.valid_frames, viewed.valid_frames[rows])
+    assert set(np.unique(batch.token_weights)) <= {0.25, 1.0}
+    assert (batch.other, batch.pair) == (None, None)
+    np.testing.assert_array_equal(feed.rows(rows), rows)
+
+
+def test_the_other_is_another_view_of_the_same_tile(viewed):
+    feed = feed_of(viewed, ["views"])
+    rows = feed.rows(np.arange(len(viewed)))
+    assert (viewed.views[rows] == 0).all()
+    assert len(rows) * 3 == len(viewed)
+    chosen = rows[[0, len(rows) // 2, -1]]
+    seen = set()
+    for number in range(6):
+        batch = feed.batch(chosen, number)
+        for place, row in enumerate(chosen):
+            first = find(viewed, np.asarray(batch.tiles[place]))
+            second = find(viewed, np.asarray(batch.other.tiles[place]))
+            assert key(viewed, first) == key(viewed, second) == key(viewed, row)
+            assert first != second
+            seen |= {(place, viewed.views[first]), (place, viewed.views[second])}
+    assert len(seen) == 9
+
+
+def test_what_is_drawn_is_ruled_by_the_number(viewed):
+    rows = np.flatnonzero(viewed.views == 0)[:8]
+    first, again, later = (
+        np.asarray(feed_of(viewed, ["views"]).batch(rows, number).tiles) for number in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, later)
+
+
+def test_the_pace_follows_from_hop_and_rate(viewed):
+    feed = feed_of(viewed)
+    for row in (0, 1, 2, 5):
+        told = viewed.table["augmentation"][row].as_py()
+        pace = 1.0
+        if told is not None:
+            view = json.loads(told)
+            pace = (view["hop_length"] / view["sample_rate"]) / (64 / 8000)
+        assert float(feed.batch(np.array([row]), 0).pace[0]) == pytest.approx(pace, rel=1e-6)
+    paces = np.asarray(feed.batch(np.arange(len(viewed)), 0).pace)
+    assert (paces[viewed.views == 0] == 1).all()
+    assert paces.min() < 0.9
+    assert paces.max() > 1.05
+
+
+def test_tiles_without_views_are_refused(tiny_tiles):
+    with pytest.raises(UserError, match="prepare the tiles with --views 3"):
+        feed_of(TileStore(tiny_tiles), ["views"])
+
+
+def test_a_pair_is_one_tile_through_two_front_ends(tiny_tiles, other_frontends):
+    store = TileStore(tiny_tiles)
+    stores = [store, *(TileStore(folder) for folder in other_frontends.values())]
+    feed = feed_of(store, ["frontends"], beside=list(other_frontends.values()))
+    assert feed.frontends == ["stft", "mel", "dwt"]
+    rows = np.array([0, 9, 3])
+    drawn = set()
+    for number in range(12):
+        first, second = feed.batch(rows, number).pair
+        for side in (first, second):
+            for place, row in enumerate(rows):
+                through = stores[int(side.frontend[place])]
+                found = find(through, np.asarray(side.tiles[place]))
+                assert key(through, found) == key(store, row)
+                assert int(side.valid_frames[place]) == through.valid_frames[found]
+        pairs = zip(np.asarray(first.frontend), np.asarray(second.frontend), strict=True)
+        drawn |= {(int(one), int(other)) for one, other in pairs}
+    assert drawn == {(i, j) for i in range(3) for j in range(3) if i != j}
+
+
+def test_front_ends_that_do_not_fit_are_refused(tiny_tiles, other_frontends, tmp_path):
+    store, mel = TileStore(tiny_tiles), other_frontends["mel"]
+    with pytest.raises(UserError, match="name tiles of the same recordings"):
+        feed_of(store, ["frontends"])
+    with pytest.raises(UserError, match="mel is there twice"):
+        feed_of(store, ["frontends"], beside=[mel, mel])
+    settings = PrepSettings(frontend="mel", tile_size=32, sample_rate=8000, hop_length=32)
+    prepare(SAMPLES, tmp_path / "hop", settings)
+    with pytest.raises(UserError, match="another hop_length"):
+        feed_of(store, ["frontends"], beside=[tmp_path / "hop"])
+    prepare(SAMPLES / "speech", tmp_path / "few", PrepSettings(frontend="mel", **PREP))
+    with pytest.raises(UserError, match="has no tile 0 of "):
+        feed_of(store, ["frontends"], beside=[tmp_path / "few"])

@@ -1,0 +1,113 @@
+import csv
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ulmo.config import loss_names
+from ulmo.pipelines.train.run_log import RunLog
+from ulmo.storage.csv_log import batch_columns, epoch_columns
+
+OBJECTIVES = ("reconstruct", "simclr")
+EPOCH_COLUMNS = epoch_columns(OBJECTIVES)
+PIXELS = np.arange(45, dtype=np.uint8).reshape(3, 5, 3)
+PICTURE = tf.io.encode_png(PIXELS).numpy()
+
+
+def batch_row(step):
+    return {
+        "step": step,
+        "epoch": (step - 1) // 2,
+        **{name: step + i / 8 for i, name in enumerate(loss_names(OBJECTIVES))},
+    }
+
+
+def epoch_row(epoch):
+    values = {name: epoch + i / 16 for i, name in enumerate(EPOCH_COLUMNS)}
+    return {**values, "epoch": epoch, "step": 2 * epoch + 2}
+
+
+def train(run_dir, steps, *, last_step):
+    log = RunLog(run_dir, OBJECTIVES, steps=last_step, epochs=last_step // 2)
+    for step in steps:
+        log.batch(batch_row(step))
+        if step % 2 == 0:
+            log.epoch(epoch_row(step // 2 - 1), PICTURE)
+    log.close()
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def events(run_dir):
+    """Steps and values of every tag that TensorBoard shows."""
+    accumulator = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {
+        tag: {event.step: tf.make_ndarray(event.tensor_proto) for event in accumulator.Tensors(tag)}
+        for tag in accumulator.Tags()["tensors"]
+    }
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    train(folder, [1, 2, 3, 4], last_step=0)
+    return folder
+
+
+def test_every_batch_and_epoch_is_a_row(run_dir):
+    assert (
+        (run_dir / "losses.csv")
+        .read_text()
+        .startswith(",".join(batch_columns(OBJECTIVES)) + "\n1,0,")
+    )
+    assert rows(run_dir / "losses.csv") == [batch_row(step) for step in (1, 2, 3, 4)]
+    assert rows(run_dir / "epochs.csv") == [epoch_row(0), epoch_row(1)]
+
+
+def test_tensorboard_reads_every_figure(run_dir):
+    found = events(run_dir)
+    expected = {f"batch/{name}" for name in loss_names(OBJECTIVES)}
+    expected |= {f"epoch/{name}" for name in EPOCH_COLUMNS if name not in ("epoch", "step")}
+    assert set(found) == {*expected, "reconstructions"}
+    assert found["batch/perplexity"] == {step: step + 0.5 for step in (1, 2, 3, 4)}
+    part = EPOCH_COLUMNS.index("val_reconstruction") / 16
+    assert found["epoch/val_reconstruction"] == {2: part, 4: 1 + part}
+
+
+def test_tensorboard_shows_the_pictures(run_dir):
+    pictures = events(run_dir)["reconstructions"]
+    assert list(pictures) == [2, 4]
+    width, height, content = pictures[4]
+    assert (int(width), int(height)) == (5, 3)
+    np.testing.assert_array_equal(tf.io.decode_png(content), PIXELS)
+
+
+def test_figures_without_validation_are_left_empty(tmp_path):
+    log = RunLog(tmp_path, OBJECTIVES, steps=0, epochs=0)
+    log.epoch({"epoch": 0, "step": 2, "train_total": 0.5, "val_reconstruction": None}, PICTURE)
+    log.close()
+    empty = "," * (len(EPOCH_COLUMNS) - 3)
+    assert (tmp_path / "epochs.csv").read_text().splitlines()[1] == f"0,2,0.5{empty}"
+    assert set(events(tmp_path)) == {"epoch/train_total", "reconstructions"}
+
+
+def test_a_resumed_run_goes_on_from_its_checkpoint(run_dir, tmp_path):
+    train(tmp_path, [1, 2, 3], last_step=0)
+    train(tmp_path, [2, 3, 4], last_step=1)
+    for name in ("losses.csv", "epochs.csv"):
+        assert (tmp_path / name).read_bytes() == (run_dir / name).read_bytes()
+
+
+def test_an_epoch_that_was_not_closed_in_the_checkpoint_is_not_told_twice(tmp_path):
+    """A kill after its row and before its checkpoint: the one before has all of its steps."""
+    train(tmp_path, [1, 2, 3, 4], last_step=0)
+    log = RunLog(tmp_path, OBJECTIVES, steps=4, epochs=1)
+    log.epoch(epoch_row(1), PICTURE)
+    log.close()
+    assert [row["epoch"] for row in rows(tmp_path / "epochs.csv")] == [0, 1]
+    assert [row["step"] for row in rows(tmp_path / "losses.csv")] == [1, 2, 3, 4]

@@ -1,0 +1,347 @@
+"""Whole runs on tiny tiles: what they write, and that stopping them changes nothing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+import ulmo
+from tests.conftest import SAMPLES
+from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
+from tests.sealed import reseal
+from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.card import Card
+from ulmo.config import ModelSettings, TrainSettings, UserError
+from ulmo.models.learner import Learner
+from ulmo.models.vqvae import build_vqvae, set_weights_of
+from ulmo.pipelines.dataset import split_by_recording
+from ulmo.pipelines.evaluate.tiles import as_model
+from ulmo.pipelines.run_manifest import read_run
+from ulmo.pipelines.train.export import ExportError, check_rows, export
+from ulmo.pipelines.train.train import train
+from ulmo.pipelines.verify.verify import verify
+from ulmo.preprocessing.store import TileStore
+from ulmo.storage.checkpoint_files import numbers
+from ulmo.tokenizer import load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def run(tiny_tiles, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return folder, train(tiny_tiles, folder, MODEL, SETTINGS, Silent())
+
+
+def test_a_run_writes_what_the_contract_names(run, tiny_tiles):
+    folder, summary = run
+    store = TileStore(tiny_tiles)
+    manifest = json.loads((folder / "train.json").read_text())
+    assert manifest["tiles_fingerprint"] == store.manifest.fingerprint
+    assert manifest["model"]["codebook_size"] == 16
+    assert manifest["train"]["seed"] == 1
+    assert set(manifest["versions"]) == {"ulmo", "tensorflow", "keras", "numpy"}
+    batches, epochs = read_csv(folder / "losses.csv"), read_csv(folder / "epochs.csv")
+    assert [int(row["step"]) for row in batches] == list(range(1, summary.steps + 1))
+    assert [int(row["epoch"]) for row in epochs] == [0, 1, 2]
+    assert summary.end == "epochs"
+    for name in ("reconstructions.png", "losses.png"):
+        assert (folder / "pictures" / name).read_bytes().startswith(b"\x89PNG")
+    assert any((folder / "tensorboard").iterdir())
+    assert any((folder / "checkpoints").glob("ckpt-*.index"))
+
+
+def test_it_learns(run):
+    folder, summary = run
+    losses = [float(row["val_reconstruction"]) for row in read_csv(folder / "epochs.csv")]
+    assert losses[-1] < losses[0]
+    first = float(read_csv(folder / "losses.csv")[0]["total"])
+    last = float(read_csv(folder / "losses.csv")[-1]["total"])
+    assert last < 0.7 * first
+    assert summary.validation.reconstruction == pytest.approx(min(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ({"quantizer": "residual", "distance": "euclidean"}, {}),
+        ({"quantizer": "fsq", "embedding_dim": 2}, {}),
+        ({"quantizer": "gradient", "distance": "cosine"}, {"silence_weight": 1}),
+        ({"quantizer": "kmeans"}, {"objective": "denoise", "max_minutes": 0.001}),
+    ],
+    ids=lambda values: "-".join(map(str, values.values())),
+)
+def test_every_quantizer_trains_and_gives_a_bundle(model, settings, tiny_tiles, tmp_path):
+    done = train(
+        tiny_tiles,
+        tmp_path / "run",
+        {**MODEL, **model},
+        {**SETTINGS, "epochs": 1, **settings},
+        Silent(),
+    )
+    losses = read_csv(tmp_path / "run" / "losses.csv")
+    assert np.isfinite([float(row["total"]) for row in losses]).all()
+    parts = float(losses[0]["reconstruction"]) + 0.25 * float(losses[0]["commitment"])
+    drawn = float(losses[0]["codebook"]) if model["quantizer"] == "gradient" else 0
+    assert float(losses[0]["total"]) == pytest.approx(parts + drawn, rel=1e-4)
+    assert (done.end, done.agreement.tokens > 300) == (
+        "max_minutes" if "max_minutes" in settings else "epochs",
+        True,
+    )
+    tokenizer = load_tokenizer(tmp_path / "run" / "tokenizer")
+    store = TileStore(tiny_tiles)
+    ids = tokenizer.encode_tiles(store.read([0]), store.valid_frames[[0]]).ids
+    assert tokenizer.decode_ids(ids).shape[:2] == (1, store.tile_size)
+    if model["quantizer"] == "kmeans":
+        assert done.validation.codebook.usage > 0.3
+
+
+def test_the_settings_reach_the_model(tiny_tiles, tmp_path):
+    from ulmo.models.objectives import OBJECTIVES
+    from ulmo.pipelines.train.trainer import Trainer
+
+    settings = TrainSettings(objective="denoise", learning_rate=1e-3, epochs=1, batch_size=8)
+    store = TileStore(tiny_tiles)
+    model = ModelSettings(tile_size=store.tile_size, **MODEL)
+    trainer = Trainer(store, tmp_path, model, settings, Silent())
+    trainer.begin()
+    assert list(trainer.learner.tasks) == ["denoise"]
+    assert isinstance(trainer.learner.tasks["denoise"], OBJECTIVES["denoise"])
+    rates = []
+    for _ in range(trainer.steps_per_epoch):
+        trainer._batch(trainer.split.train[:8], Nowhere())
+        rates.append(float(trainer.learner.optimizer.learning_rate))
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 5e-4
+
+
+class Nowhere:
+    """A log of nothing."""
+
+    def batch(self, row):
+        pass
+
+
+def test_an_epoch_is_the_mean_of_its_batches(run):
+    folder, _ = run
+    batches = read_csv(folder / "losses.csv")
+    for epoch in read_csv(folder / "epochs.csv"):
+        of_epoch = [float(row["commitment"]) for row in batches if row["epoch"] == epoch["epoch"]]
+        assert float(epoch["train_commitment"]) == pytest.approx(np.mean(of_epoch), rel=1e-5)
+
+
+def test_the_bundle_gives_the_models_tokens(run):
+    folder, summary = run
+    assert summary.agreement.tokens > 300
+    assert summary.agreement.differing == 0
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    assert tokenizer.manifest.model.codebook_size == 16
+
+
+def test_the_thresholds_of_unk_are_those_of_the_training_tiles(run, tiny_tiles):
+    folder, _ = run
+    tokenizer, store = load_tokenizer(folder / "tokenizer"), TileStore(tiny_tiles)
+    thresholds = read_bundle(folder / "tokenizer").thresholds()
+    near = {code: [] for code in range(16)}
+    for row in split_by_recording(store, 0.1, SETTINGS["seed"]).train:
+        valid = store.valid_frames[[row]]
+        ids, distances, _ = tokenizer.encode_tiles(store.read([row]), valid)
+        for column in range(-(-int(valid[0]) // 4)):
+            for code, distance in zip(ids[0, column], distances[0, column], strict=True):
+                near[code].append(distance)
+    assert sum(map(len, near.values())) > 1000
+    for level, percent in enumerate((10, 5, 1, 0.1)):
+        for code, distances in near.items():
+            beyond = sum(d > thresholds[code, level] for d in distances)
+            at_or_beyond = sum(d >= thresholds[code, level] - 2e-5 for d in distances)
+            assert beyond <= percent / 100 * len(distances)
+            assert not distances or at_or_beyond > percent / 100 * len(distances)
+
+
+def test_the_card_says_what_was_done(run, tiny_tiles):
+    folder, summary = run
+    card = read_bundle(folder / "tokenizer").manifest.card
+    manifest, store = read_run(folder), TileStore(tiny_tiles)
+    assert (card.training.steps, card.training.epochs) == (summary.steps, 3)
+    assert card.training.tiles_fingerprint == store.manifest.fingerprint
+    assert card.versions.model_dump().items() <= manifest.versions.items()
+    assert card.figures.reconstruction == pytest.approx(summary.validation.reconstruction, rel=1e-3)
+    assert card.figures.sound_tokens == summary.validation.sound_tokens
+    (corpus,) = card.corpora
+    split = split_by_recording(store, manifest.train.validation_fraction, manifest.train.seed)
+    names = set(store.recordings[split.train])
+    assert (corpus.recordings, card.training.tiles) == (len(names), len(split.train))
+    seconds = sum(soundfile.info(SAMPLES / name).duration for name in names)
+    assert corpus.hours * 3600 == pytest.approx(seconds, rel=1e-3)
+
+
+def test_checked_are_tiles_from_everywhere_and_the_shortest(tiny_tiles):
+    store = TileStore(tiny_tiles)
+    rows = np.flatnonzero(store.views == 0)
+    chosen = check_rows(store, rows)
+    assert set(chosen) <= set(rows)
+    assert len(set(chosen)) == len(chosen) >= min(len(rows), 64)
+    assert {rows[0], rows[-1]} <= set(chosen)
+    assert store.valid_frames[chosen].min() == store.valid_frames[rows].min()
+    np.testing.assert_array_equal(check_rows(store, rows[:5]), rows[:5])
+
+
+def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
+    folder, _ = run
+    tokenizer, seen = load_tokenizer(folder / "tokenizer"), []
+
+    def watching(tiles, valid):
+        seen.extend(zip(tiles, valid, strict=True))
+        return as_model(tokenizer)(tiles, valid)
+
+    bundle, store = read_bundle(folder / "tokenizer"), TileStore(tiny_tiles)
+    export(
+        tmp_path / "bundle",
+        watching,
+        bundle.weights(),
+        bundle.manifest.model,
+        store,
+        np.arange(3),
+        split_by_recording(store, 0.1, SETTINGS["seed"]).train,
+        bundle.manifest.card,
+    )
+    assert len(seen) == 6
+    assert {frames for _, frames in seen[3:]} == {1, 16, 32}
+    constants = bundle.manifest.normalization
+    quiet = (-store.manifest.settings.level_range_db - constants.offset) / constants.scale
+    for tile, _ in seen[3:]:
+        np.testing.assert_allclose(tile, quiet, rtol=1e-6)
+    for name in BUNDLE:
+        written = (tmp_path / "bundle" / name).read_bytes()
+        assert (written == (folder / "tokenizer" / name).read_bytes()) is True
+
+
+def test_a_model_too_large_for_a_bundle_is_refused_before_it_is_trained(tiny_tiles, tmp_path):
+    model = {**MODEL, "width": 2048, "encoder_layers": 8}
+    with pytest.raises(UserError, match="MiB of weights, over the limit of 128 MiB: set a smaller"):
+        train(tiny_tiles, tmp_path / "run", model, SETTINGS, Silent())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["whistles.wav", "speech/vowels.wav"])
+def test_a_whole_file_gives_the_tokens_of_the_keras_model(run, name):
+    folder, _ = run
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    tokens = tokenizer.encode(SAMPLES / name)
+    manifest = tokenizer.manifest
+    model = build_vqvae(manifest.model)
+    set_weights_of(model, read_bundle(folder / "tokenizer").weights())
+    tiles = ulmo.preprocess(
+        SAMPLES / name, settings=manifest.prep, normalization=manifest.normalization
+    )
+    whole = np.concatenate(list(tiles), axis=1)[None, :, : tokens.frames]
+    behind = np.zeros((1, len(tiles[0]), 40 * manifest.model.time_stride, 1), np.float32)
+    output = model.quantizer(model.encoder(np.concatenate([whole, behind], axis=2)))
+    columns = len(tokens.ids)
+    differs = output.ids.numpy()[0, :columns] != tokens.ids
+    ties = np.abs(output.distances.numpy()[0, :columns] - tokens.distances) < 1e-3
+    assert (differs & ~ties).sum() == 0
+    assert differs.mean() < 0.001
+
+
+def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
+    folder, _ = run
+    tokenizer = load_tokenizer(folder / "tokenizer")
+
+    def liar(tiles, valid):
+        honest = as_model(tokenizer)(tiles, valid)
+        return honest._replace(ids=(honest.ids + 1) % 16, distances=honest.distances + 1)
+
+    weights = read_bundle(folder / "tokenizer").weights()
+    with pytest.raises(ExportError, match="are not the model's"):
+        export(
+            tmp_path / "bundle",
+            liar,
+            weights,
+            tokenizer.manifest.model,
+            TileStore(tiny_tiles),
+            np.arange(4),
+            np.arange(4),
+            Card(),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_resumed_changes_nothing(run, tiny_tiles):
+    folder, _ = run
+    before = [(folder / "tokenizer" / name).read_bytes() for name in BUNDLE]
+    log = (folder / "losses.csv").read_bytes()
+    reporter = Silent()
+    train(tiny_tiles, folder, {}, {}, reporter, resume=True)
+    assert reporter.rows == []
+    assert [(folder / "tokenizer" / name).read_bytes() for name in BUNDLE] == before
+    assert (folder / "losses.csv").read_bytes() == log
+
+
+def test_patience_and_minutes_end_a_run(tiny_tiles, tmp_path):
+    still = {**SETTINGS, "epochs": 50, "patience": 1, "learning_rate": 1e-12}
+    assert train(tiny_tiles, tmp_path / "a", MODEL, still, Silent()).end == "patience"
+    short = {**SETTINGS, "epochs": 1000, "patience": 1000, "max_minutes": 0.01}
+    summary = train(tiny_tiles, tmp_path / "b", MODEL, short, Silent())
+    assert summary.end == "max_minutes"
+    assert 0 < summary.epochs < 1000 or summary.steps > 0
+    assert (tmp_path / "b" / "tokenizer" / "encoder.onnx").exists()
+
+
+def test_without_validation_there_is_none(tiny_tiles, tmp_path):
+    settings = {**SETTINGS, "epochs": 1, "validation_fraction": 0}
+    summary = train(tiny_tiles, tmp_path / "run", MODEL, settings, Silent())
+    assert summary.validation is None
+    assert read_csv(tmp_path / "run" / "epochs.csv")[0]["val_reconstruction"] == ""
+
+
+def test_mixed_precision_ends_in_a_bundle_in_float32(tiny_tiles, tmp_path):
+    settings = {**SETTINGS, "epochs": 1, "mixed_precision": True}
+    summary = train(tiny_tiles, tmp_path / "run", MODEL, settings, Silent())
+    assert summary.agreement.differing == 0
+    assert np.isfinite(summary.validation.reconstruction)
+
+
+def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_path):
+    folder, _ = run
+    with pytest.raises(UserError, match="keeps its settings: leave out codebook_size, seed"):
+        train(tiny_tiles, folder, {"codebook_size": 32}, {"seed": 2}, Silent(), resume=True)
+    other = tmp_path / "run"
+    other.mkdir()
+    shutil.copyfile(folder / "train.json", other / "train.json")
+    reseal(other / "train.json", tiles_fingerprint="0" * 64)
+    with pytest.raises(UserError, match="trained on other tiles"):
+        train(tiny_tiles, other, {}, {}, Silent(), resume=True)
+
+
+def test_a_loss_that_is_not_finite_is_said(tiny_tiles, tmp_path, monkeypatch):
+    real = Learner.train_step
+    monkeypatch.setattr(
+        Learner,
+        "train_step",
+        lambda self, data: {name: value * np.nan for name, value in real(self, data).items()},
+    )
+    with pytest.raises(
+        UserError, match="not finite at step 0: begin a new run with a learning_rate"
+    ):
+        train(tiny_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
+
+
+def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(run, tiny_tiles, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    checkpoints = folder / "checkpoints"
+    assert verify(folder).faults == []
+    before, latest = numbers(checkpoints)
+    path = checkpoints / f"ckpt-{latest}.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    (fault,) = verify(folder).faults
+    assert (fault.path, fault.what) == (f"checkpoints/{path.name}", "damaged")
+    result = verify(folder, repair=True)
+    assert result.faults == []
+    assert result.mended == [f"checkpoints: went back to ckpt-{before}"]
+    summary = train(tiny_tiles, folder, {}, {}, Silent(), resume=True)
+    assert (summary.end, numbers(checkpoints)) == ("epochs", [before, latest])
+    assert verify(folder).faults == []

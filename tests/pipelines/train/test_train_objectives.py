@@ -1,0 +1,169 @@
+"""Every objective by the command's own function: it ends in a bundle, and says how it did."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.conftest import SAMPLES
+from tests.pipelines.training import Silent, read_csv
+from ulmo.bundle.bundle import read_bundle
+from ulmo.config import (
+    OBJECTIVE_NAMES,
+    AugmentSettings,
+    ModelSettings,
+    PrepSettings,
+    TrainSettings,
+    UserError,
+)
+from ulmo.models import build_vqvae
+from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.train.init_encoder import init_encoder
+from ulmo.pipelines.train.train import train
+from ulmo.pipelines.train.trainer import Trainer
+from ulmo.pipelines.verify.verify import verify
+from ulmo.preprocessing.store import TileStore
+from ulmo.reports.train import train_summary
+from ulmo.tokenizer import load_tokenizer
+
+MODEL = {
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "embedding_dim": 4,
+    "codebook_size": 16,
+    "width": 8,
+    "frequency_stride": 16,
+    "time_stride": 4,
+}
+SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3, "seed": 1, "threads": 0}
+PREP = {"tile_size": 32, "sample_rate": 8000, "hop_length": 64}
+STFT = PrepSettings(frontend="stft", **PREP)
+VIEWS = AugmentSettings(views=2, hop_factors=(0.8, 1.0), window_factors=(1.0,))
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """Tiles with views, and the same recordings through another front end."""
+    place = tmp_path_factory.mktemp("objectives")
+    prepare(SAMPLES, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
+    prepare(SAMPLES, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
+    return place
+
+
+def run(tiles, folder, objective, model=None, **settings):
+    settings = {**SETTINGS, "objective": objective, **settings}
+    if "abx_choice" in objective:
+        settings["beside"] = (str(tiles / "dwt"),)
+    return train(tiles / "stft", folder, {**MODEL, **(model or {})}, settings, Silent())
+
+
+@pytest.fixture(scope="module")
+def together(tiles, tmp_path_factory):
+    """A run of all objectives at once: as many trainings would take minutes."""
+    folder = tmp_path_factory.mktemp("together") / "run"
+    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_NAMES))
+
+
+def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
+    folder, summary = together
+    batches = read_csv(folder / "losses.csv")
+    (epoch,) = read_csv(folder / "epochs.csv")
+    told = json.loads((folder / "objectives.json").read_text())["tasks"]
+    assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
+    for one in summary.objectives:
+        assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
+        assert told[one]["mean"] == pytest.approx(float(epoch[f"val_{one}_score"]), rel=1e-4)
+        assert told[one]["chance"] == pytest.approx(float(epoch[f"val_{one}_chance"]), abs=1e-6)
+        assert f"own task    {one}: score " in train_summary(summary)
+    losses = [float(batches[0][f"{one}_loss"]) for one in summary.objectives]
+    assert float(batches[0]["total"]) == pytest.approx(0.5 * sum(losses), rel=1e-4)
+    assert 0 < float(epoch["val_latent_variance"]) <= 1
+    tokens = load_tokenizer(folder / "tokenizer").encode(SAMPLES / "whistles.wav")
+    assert tokens.ids.shape[1] == 2
+    assert verify(folder).faults == []
+
+
+def test_pairs_of_front_ends_are_told_by_name(together):
+    told = json.loads((together[0] / "objectives.json").read_text())["tasks"]["abx_choice"]
+    assert told["chance"] == 0.5
+    assert set(told["pairs"]) == {"stft dwt", "dwt stft"}
+    assert all(0 <= score <= 1 for score in told["pairs"].values())
+
+
+def trainer_of(tiles, folder, **settings):
+    store = TileStore(tiles / "stft")
+    model = ModelSettings(tile_size=store.tile_size, **MODEL)
+    return Trainer(store, folder, model, TrainSettings(**SETTINGS, **settings), Silent())
+
+
+def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
+    folder, _ = together
+    trained = read_bundle(folder / "tokenizer").weights()
+    fresh = trainer_of(tiles, tmp_path / "fresh", objective="infill").weights()
+    trainer = trainer_of(tiles, tmp_path / "run", objective="byol", init=str(folder))
+    for name, values in trainer.weights().items():
+        expected = trained if name.startswith("encoder.") else fresh
+        np.testing.assert_array_equal(values, expected[name])
+    assert not np.array_equal(trained["encoder.conv_0.kernel"], fresh["encoder.conv_0.kernel"])
+    target = [np.asarray(weight) for weight in trainer.learner.tasks["byol"].weights]
+    kernel = trained["encoder.conv_0.kernel"]
+    assert any(one.shape == kernel.shape and (one == kernel).all() for one in target)
+
+
+def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
+    wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
+    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
+        init_encoder(build_vqvae(wider), wider, STFT, together[0])
+    with pytest.raises(UserError, match="nowhere"):
+        init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
+    fits, mel = ModelSettings(tile_size=32, **MODEL), PrepSettings(frontend="mel", **PREP)
+    with pytest.raises(UserError, match=r"does not fit \(frontend stft, not mel\)"):
+        init_encoder(build_vqvae(fits), fits, mel, together[0])
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
+    """Heads, and the target network that no gradient moves, are in the checkpoint."""
+    whole = trainer_of(tiles, tmp_path / "run", objective="byol")
+    whole.begin()
+    for _ in range(2):
+        whole.take_step(whole.split.train[:8])
+    target = whole.learner.tasks["byol"].target_encoder.variables[0]
+    assert np.abs(np.asarray(target) - whole.weights()["encoder.conv_0.kernel"]).max() > 1e-4
+    whole._save(SimpleNamespace(flush=lambda: None))
+    resumed = trainer_of(tiles, tmp_path / "run", objective="byol", init="gone")
+    resumed.begin()
+    for one, other in zip(whole.learner.variables, resumed.learner.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    losses = [trainer.take_step(whole.split.train[8:16]) for trainer in (whole, resumed)]
+    assert losses[0]["byol_loss"] == pytest.approx(losses[1]["byol_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "objective", "words"),
+    [
+        ({"quantizer": "fsq", "embedding_dim": 2}, "infill", "fsq has no codebook that could"),
+        ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 teaches the codebook step by step"),
+        ({"time_stride": 32}, "next_frame", "next_frame has nothing to predict: its first"),
+        ({"time_stride": 32}, "abx_choice", "abx_choice has no other moment"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused_and_leaves_nothing(
+    model, objective, words, tiles, tmp_path
+):
+    with pytest.raises(UserError, match=words):
+        run(tiles, tmp_path / "run", objective, model)
+    assert not (tmp_path / "run" / "train.json").exists()
+
+
+def test_a_collapsed_run_says_so(together):
+    _, summary = together
+    assert "COLLAPSED" not in train_summary(summary)
+    means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
+    collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
+    assert "COLLAPSED   latents are nearly all one: variance 0.001" in train_summary(collapsed)
+
+
+def test_a_run_keeps_its_objective(together, tiles):
+    with pytest.raises(UserError, match="leave out objective"):
+        train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Silent(), resume=True)

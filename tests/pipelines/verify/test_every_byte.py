@@ -1,0 +1,176 @@
+"""Every byte of every small file that ulmo writes: changed or cut off, it is told.
+
+On reading for each byte; by `ulmo verify` for some of them, which calls the same readers. Of files
+over LONG bytes a third is shown. With ULMO_EVERY_BYTE=1, as `make fuzz-parsers` sets it, two
+changes of each byte, every length, and all of it to `ulmo verify` as well.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.outputs import PREP, SMALL, make_audio, make_run, make_tiles, make_tokens
+from tests.pipelines.tokenizing import tokenize
+from ulmo.bundle.bundle import read_bundle
+from ulmo.config import NewerError, UserError
+from ulmo.formats.read import read_tokens
+from ulmo.pipelines.run_manifest import read_run
+from ulmo.pipelines.tokenize.rows import checked_rows
+from ulmo.pipelines.verify.verify import verify
+from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
+from ulmo.storage.checkpoint_files import damaged_files
+
+ALL = bool(os.environ.get("ULMO_EVERY_BYTE"))
+STRIDE = 1 if ALL else 97
+"""Of the changes, by how many those lie apart that `verify` is shown."""
+LONG = 2048
+"""Bytes from which on every third byte is changed, and every fiftieth length cut, unless ALL."""
+
+
+def damages(content):
+    """Each byte with one bit turned over and with all, and each shorter length."""
+    for place in range(0, len(content), 1 if ALL or len(content) < LONG else 3):
+        for mask in (1 << place % 8, 0xFF)[: 2 if ALL else 1]:
+            changed = bytearray(content)
+            changed[place] ^= mask
+            yield f"byte {place} ^ {mask}", bytes(changed)
+    for length in range(0, len(content), 1 if ALL or len(content) < LONG else 50):
+        yield f"cut to {length}", content[:length]
+
+
+def is_told(place):
+    """A fault; or that a newer ulmo wrote it, where it is the version that was changed."""
+    try:
+        return bool(verify(place).faults)
+    except NewerError:
+        return True
+
+
+def assert_all_are_told(path, read, place):
+    """`read` raises UserError for each damage of a file; `verify` of the place finds a fault."""
+    content = path.read_bytes()
+    read()
+    assert verify(place).faults == []
+    silent = []
+    for number, (what, changed) in enumerate(damages(content)):
+        path.write_bytes(changed)
+        try:
+            read()
+        except UserError as error:
+            if not str(error).isprintable():
+                silent.append(f"{what}, in one line")
+        else:
+            silent.append(what)
+        if number % STRIDE == 0 and not is_told(place):
+            silent.append(f"{what}, of verify")
+    path.write_bytes(content)
+    assert silent == [], silent[:9]
+    assert number >= len(content) // 3
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    """A folder in memory, where there is one: a disk takes a millisecond a file."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("memory")
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def tiles(memory):
+    return make_tiles(memory / "tiles" / "tiles")
+
+
+@pytest.fixture(scope="module")
+def run(memory, make_bundle):
+    return make_run(memory / "run", make_bundle)
+
+
+@pytest.fixture(scope="module")
+def bundle(memory, make_bundle):
+    return make_bundle(memory / "tokenizer", PREP, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def tokens(memory, tokenizer_of):
+    audio = make_audio(memory / "recordings", lengths=(900,))
+    tokenize(tokenizer_of(), audio, out=memory / "tokens")
+    return memory / "tokens"
+
+
+def test_a_shard(tiles):
+    def read():
+        store = TileStore(tiles)
+        store.read(range(len(store)))
+
+    assert_all_are_told(tiles / "tiles" / "000000-0000.npy", read, tiles)
+
+
+def test_prep_json(tiles):
+    assert_all_are_told(tiles / "prep.json", lambda: read_manifest(tiles), tiles)
+
+
+@pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet"])
+def test_a_table_of_tiles(name, tiles):
+    manifest = read_manifest(tiles)
+    assert_all_are_told(tiles / name, lambda: read_manifest_table(tiles, manifest, name), tiles)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors", "encoder.onnx"])
+def test_a_bundle(name, bundle):
+    assert_all_are_told(bundle / name, lambda: read_bundle(bundle), bundle)
+
+
+@pytest.mark.parametrize("name", ["npy", "parquet", "jsonl", "csv", "bin", "megatron"])
+def test_tokens_and_their_header(name, memory):
+    path = make_tokens(memory / name, name)
+    for each in sorted(path.parent.iterdir()):
+        assert_all_are_told(each, lambda: list(read_tokens(path)), path.parent)
+
+
+@pytest.mark.parametrize("name", ["raven", "audacity"])
+def test_labels(name, memory):
+    """Nothing reads them back: verify tells, for every byte."""
+    path = make_tokens(memory / name, name, columns=2)
+
+    def read():
+        if faults := verify(path).faults:
+            raise UserError(faults[0].detail)
+
+    assert_all_are_told(path, read, path.parent)
+
+
+@pytest.mark.parametrize("name", ["recordings.parquet", "recordings.json"])
+def test_the_table_of_tokens(name, tokens):
+    assert_all_are_told(tokens / name, lambda: checked_rows(tokens / "recordings.parquet"), tokens)
+
+
+def test_train_json(run):
+    assert_all_are_told(run / "train.json", lambda: read_run(run), run)
+
+
+@pytest.mark.parametrize(
+    "name", ["ckpt-5.index", "ckpt-5.data-00000-of-00001", "ckpt-5.json", "best/ckpt-5.json"]
+)
+def test_checkpoints(name, run):
+    path = run / "checkpoints" / name
+
+    def read():
+        if damaged := damaged_files(path.parent, 5):
+            raise UserError(str(damaged[0]))
+
+    assert_all_are_told(path, read, run)
+
+
+def test_the_test_itself(tmp_path, tiles):
+    """What is not read at all is not told."""
+    copy = shutil.copytree(tiles, tmp_path / "tiles")
+    (copy / "notes.txt").write_text("x")
+    with pytest.raises(AssertionError, match="byte 0"):
+        assert_all_are_told(copy / "notes.txt", lambda: None, copy)

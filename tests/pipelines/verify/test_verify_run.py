@@ -1,0 +1,136 @@
+"""ulmo verify of runs: what it finds, and what --repair does about it."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from tests.outputs import save_checkpoint
+from tests.pipelines.recordings import contents
+from tests.pipelines.verifying import deny, flip, found, run_command
+from ulmo.config import NewerError
+from ulmo.pipelines.verify.verify import verify
+from ulmo.storage.checkpoint_files import numbers
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+class TestRuns:
+    @pytest.mark.parametrize(
+        ("spoil", "expected"),
+        [
+            (lambda f: flip(f / "train.json"), {("train.json", "damaged")}),
+            (
+                lambda f: flip(f / "checkpoints" / "ckpt-5.index"),
+                {("checkpoints/ckpt-5.index", "damaged")},
+            ),
+            (
+                lambda f: (f / "checkpoints" / "ckpt-5.index").unlink(),
+                {("checkpoints/ckpt-5.index", "missing")},
+            ),
+            (
+                lambda f: flip(f / "checkpoints" / "ckpt-5.json"),
+                {("checkpoints/ckpt-5.json", "damaged")},
+            ),
+            (
+                lambda f: flip(f / "tokenizer" / "encoder.onnx"),
+                {("tokenizer/encoder.onnx", "damaged")},
+            ),
+            (lambda f: shutil.rmtree(f / "tokenizer"), {("tokenizer", "unfinished")}),
+            (lambda f: (f / ".tokenizer.new").mkdir(), {(".tokenizer.new", "left_over")}),
+            (lambda f: (f / "losses.csv").write_text("step\n"), {("losses.csv", "damaged")}),
+            (lambda f: (f / "losses.csv").unlink(), {("losses.csv", "missing")}),
+            (lambda f: (f / "epochs.csv").unlink(), {("epochs.csv", "missing")}),
+            (lambda f: pipe(f / "losses.csv"), {("losses.csv", "damaged")}),
+            (lambda f: (f / "train.json").unlink(), {("train.json", "missing")}),
+            (
+                lambda f: (f / "losses.csv").write_text((f / "losses.csv").read_text() * 2),
+                {("losses.csv", "damaged")},
+            ),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, spoil, expected, run):
+        assert verify(run).faults == []
+        spoil(run)
+        assert found(run) == expected
+
+    def test_a_repair_goes_back_to_the_checkpoint_before(self, run):
+        folder = run / "checkpoints"
+        flip(folder / "ckpt-5.data-00000-of-00001")
+        result = verify(run, repair=True)
+        assert result.faults == []
+        assert result.mended == ["checkpoints: went back to ckpt-3"]
+        assert numbers(folder) == [3]
+        assert not list(folder.glob("ckpt-5*"))
+        assert numbers(folder / "best") == [5]
+
+    def test_the_best_epochs_weights_may_be_lost(self, run):
+        flip(run / "checkpoints" / "best" / "ckpt-5.index")
+        result = verify(run, repair=True)
+        assert found(run) == {("checkpoints/best", "missing")}
+        assert "goes on from the latest weights" in result.faults[0].remedy
+        assert result.mended == ["checkpoints/best: none is whole, all removed"]
+        assert numbers(run / "checkpoints") == [3, 5]
+
+    def test_where_no_checkpoint_is_whole(self, run):
+        for path in (run / "checkpoints").glob("*.json"):
+            flip(path)
+        result = verify(run, repair=True)
+        assert [(fault.path, fault.what) for fault in result.faults] == [("checkpoints", "missing")]
+        assert "train again" in result.faults[0].remedy
+
+    def test_left_overs_are_removed(self, run):
+        (run / ".tokenizer.new").mkdir()
+        (run / ".train.json.3.tmp").touch()
+        assert verify(run, repair=True).faults == []
+        assert not (run / ".tokenizer.new").exists()
+
+    def test_a_run_that_has_just_begun_has_no_logs(self, run):
+        shutil.rmtree(run / "tokenizer")
+        for path in (run / "checkpoints").glob("ckpt-*"):
+            path.unlink()
+        save_checkpoint(run / "checkpoints", 1)
+        for name in ("losses.csv", "epochs.csv"):
+            (run / name).unlink()
+        assert found(run) == {("tokenizer", "unfinished")}
+
+    @pytest.mark.parametrize(
+        "name",
+        ["ckpt-5.json", "ckpt-5.index", "ckpt-5.data-00000-of-00001", "best/ckpt-5.index"],
+    )
+    def test_what_cannot_be_read_is_not_damaged_and_stays(self, name, run, monkeypatch):
+        before = contents(run)
+        deny(monkeypatch, run / "checkpoints" / name)
+        result = verify(run, repair=True)
+        assert [(fault.path, fault.what) for fault in result.faults] == [
+            (f"checkpoints/{name}", "unreadable")
+        ]
+        assert result.mended == []
+        monkeypatch.undo()
+        assert contents(run) == before
+        assert verify(run).faults == []
+
+    def test_a_damaged_one_goes_and_one_that_cannot_be_read_stays(self, run, monkeypatch):
+        flip(run / "checkpoints" / "ckpt-5.index")
+        deny(monkeypatch, run / "checkpoints" / "ckpt-3.index")
+        result = verify(run, repair=True)
+        assert {fault.what for fault in result.faults} == {"unreadable"}
+        assert numbers(run / "checkpoints") == [3]
+
+    @pytest.mark.parametrize(
+        "name", ["train.json", "checkpoints/ckpt-5.json", "tokenizer/tokenizer.json"]
+    )
+    def test_what_a_newer_ulmo_wrote_is_let_be(self, name, run):
+        path = run / name
+        text = path.read_text()
+        version = json.loads(text)["schema_version"]
+        path.write_text(text.replace(f'"schema_version": {version}', '"schema_version": 99'))
+        before = contents(run)
+        with pytest.raises(NewerError, match="upgrade ulmo"):
+            verify(run, repair=True)
+        status, output = run_command(run, "--repair")
+        assert (status, output.count("\n"), contents(run)) == (2, 1, before)

@@ -1,0 +1,102 @@
+import math
+
+import pytest
+
+from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns, read_log
+
+COLUMNS = ("step", "epoch", "loss", "usage")
+
+
+def row(step, **values):
+    return {"step": step, "epoch": step // 3, "loss": 1 / step, "usage": 0.5, **values}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "losses.csv"
+
+
+def write(path, rows, *, last_step=0, columns=COLUMNS):
+    log = CsvLog(path, columns, last=last_step)
+    for values in rows:
+        log.write(values)
+    log.close()
+    return path.read_bytes().decode()
+
+
+def test_golden_columns():
+    losses = (
+        "total,reconstruction,commitment,codebook,perplexity,usage,latent_variance,pair_similarity,"
+        "reconstruct_loss,reconstruct_score,reconstruct_chance,byol_loss,byol_score,byol_chance"
+    )
+    objectives = ("reconstruct", "byol")
+    assert ",".join(batch_columns(objectives)) == f"step,epoch,{losses}"
+    assert ",".join(epoch_columns(objectives)) == (
+        "epoch,step,"
+        + ",".join(f"train_{name}" for name in losses.split(","))
+        + ",val_total,val_latent_variance,val_pair_similarity"
+        + ",val_reconstruction,val_reconstruction_db,val_sound_reconstruction_db,val_commitment"
+        + ",val_usage,val_entropy,val_perplexity"
+        + ",val_sound_usage,val_sound_entropy,val_sound_perplexity"
+        + ",val_reconstruct_loss,val_reconstruct_score,val_reconstruct_chance,val_reconstruct_error"
+        + ",val_byol_loss,val_byol_score,val_byol_chance,val_byol_error"
+    )
+
+
+def test_golden_rows(path):
+    rows = [
+        row(3, loss=1 / 3, other=9),
+        {"step": 4, "epoch": 1, "loss": None},
+        row(12_345_678, loss=math.nan, usage=1e-9, epoch=123_456_789),
+    ]
+    assert write(path, rows) == (
+        "step,epoch,loss,usage\n3,1,0.3333333,0.5\n4,1,,\n12345678,123456789,nan,1e-09\n"
+    )
+
+
+@pytest.mark.parametrize("last_step", [0, 1, 4, 12_345_677, 12_345_678])
+def test_a_resumed_run_drops_what_came_after_its_checkpoint(last_step, path):
+    steps = [1, 2, 3, 4, 5, 12_345_678]
+    whole = write(path, map(row, steps)).splitlines()
+    kept = sum(step <= last_step for step in steps)
+    assert write(path, [row(last_step + 1)], last_step=last_step).splitlines() == [
+        *whole[: kept + 1],
+        write(path.with_name("other.csv"), [row(last_step + 1)]).splitlines()[1],
+    ]
+
+
+@pytest.mark.parametrize("cut", range(1, 14))
+def test_a_row_that_a_kill_cut_short_is_dropped(cut, path):
+    whole = write(path, map(row, (1, 2, 3)))
+    lines = whole.splitlines(keepends=True)
+    path.write_text(whole[:-cut])
+    assert cut <= len(lines[-1])
+    assert read_log(path)["step"] == [1, 2]
+    assert write(path, [row(4)], last_step=3) == "".join(lines[:-1]) + "4,1,0.25,0.5\n"
+
+
+@pytest.mark.parametrize("content", ["", "step,ep", "step,epoch,loss,usage\n"])
+def test_a_log_without_rows_begins_anew(content, path):
+    path.write_text(content)
+    assert read_log(path) == {}
+    assert write(path, [row(1)], last_step=5) == "step,epoch,loss,usage\n1,0,1,0.5\n"
+
+
+def test_rows_are_there_after_a_flush(path):
+    log = CsvLog(path, COLUMNS, last=0)
+    log.write(row(1))
+    log.flush()
+    assert read_log(path)["loss"] == [1]
+    log.close()
+
+
+def test_an_empty_cell_is_read_as_nan(path):
+    write(path, [row(1), row(2, loss=None)])
+    log = read_log(path)
+    assert list(log) == list(COLUMNS)
+    assert log["loss"][0] == 1
+    assert math.isnan(log["loss"][1])
+
+
+def test_no_file_is_no_rows(path):
+    assert read_log(path) == {}

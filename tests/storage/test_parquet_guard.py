@@ -1,0 +1,126 @@
+"""What a Parquet file unpacks to is told from footer and headers of pages, as pyarrow has it."""
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.formats.streams import save, some
+from ulmo.storage.parquet_guard import check_pages, parse_page, read_guarded, row_groups
+
+
+def footer_of(path):
+    content = path.read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    return content[-8 - length : -8]
+
+
+def table(rows=1000):
+    rng = np.random.default_rng(0)
+    return pa.table(
+        {
+            "n": pa.array(rng.integers(0, 9, rows)),
+            "t": pa.array([f"x{n % 7}" for n in range(rows)]),
+            "l": pa.array([["a", "b"], [], None] * (rows // 3) + [["c"]] * (rows % 3)),
+        },
+        schema=pa.schema([("n", pa.int64()), ("t", pa.string()), ("l", pa.list_(pa.string()))]),
+    )
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "none"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_footer_and_pages_are_those_that_pyarrow_sees(compression, version, tmp_path):
+    path = tmp_path / "x.parquet"
+    options = {"compression": compression, "data_page_version": version, "row_group_size": 300}
+    pq.write_table(table(), path, use_dictionary=["n", "t"], **options)
+    metadata = pq.ParquetFile(path).metadata
+    groups = list(row_groups(footer_of(path)))
+    assert [group.rows for group in groups] == [300, 300, 300, 100]
+    content = path.read_bytes()
+    for number, group in enumerate(groups):
+        for index, column in enumerate(group.columns):
+            known = metadata.row_group(number).column(index)
+            assert column.packed == known.total_compressed_size
+            place, unpacked, values = column.start, 0, 0
+            while place < column.start + column.packed:
+                page = parse_page(content[place : place + 8192])
+                unpacked += page.size + page.unpacked
+                values += page.values
+                place += page.size + page.packed
+            assert place == column.start + column.packed
+            assert unpacked == known.total_uncompressed_size
+            assert values >= known.num_values
+    check_pages(path)
+    assert read_guarded(path, table().schema).equals(table())
+
+
+def test_our_own_tokens_are_let_through(tmp_path):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", some((5, 0, 9000)))
+    check_pages(path, 3 * 4096)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"t": ["a" * (1 << 25)]},
+        {"t": ["a" * (1 << 18)] * 200},
+        {"l": [["a" * (1 << 18)] * 20] * 10},
+        {"l": [["a"] * (1 << 20)]},
+        {"n": [0] * 1_000_000},
+    ],
+)
+def test_what_unpacks_to_more_is_refused(values, tmp_path):
+    schema = pa.schema([field for field in table().schema if field.name in values])
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table(values, schema=schema), path, compression="zstd")
+    assert path.stat().st_size < 1 << 16
+    with pytest.raises(ValueError, match=r"unpacks? to more|more values|more rows|a dictionary"):
+        read_guarded(path, schema)
+    pq.write_table(pa.table(values, schema=schema), path, compression="zstd", use_dictionary=False)
+    with pytest.raises(ValueError, match=r"unpacks? to more|more values|more rows"):
+        read_guarded(path, schema)
+
+
+def test_texts_by_their_prefixes_are_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    encoding = {"use_dictionary": False, "column_encoding": {"t": "DELTA_BYTE_ARRAY"}}
+    texts = pa.table({"t": ["a" * (1 << 16)] * 2000})
+    pq.write_table(texts, path, compression="zstd", **encoding)
+    assert path.stat().st_size < 1 << 17
+    with pytest.raises(ValueError, match="encoded as none of ours"):
+        read_guarded(path, texts.schema)
+
+
+def test_text_that_is_no_utf_8_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"t": ["abcdefgh"]}), path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abcd\xff\xfegh"))
+    with pytest.raises(ValueError, match="UTF8"):
+        read_guarded(path, pa.schema([("t", pa.string())]))
+
+
+def test_mutants_of_a_footer_are_refused_or_read(tmp_path):
+    """Nothing but ValueError; pyarrow's own metadata end the process for some of these."""
+    path = tmp_path / "x.parquet"
+    pq.write_table(table(10), path)
+    footer, rng = footer_of(path), random.Random(0)
+    refused = 0
+    for _ in range(3000):
+        mutant = bytearray(footer)
+        for _ in range(rng.randint(1, 3)):
+            mutant[rng.randrange(len(mutant))] = rng.randrange(256)
+        try:
+            list(row_groups(bytes(mutant[: rng.choice((len(mutant), rng.randrange(len(mutant))))])))
+        except ValueError:
+            refused += 1
+    assert 1000 < refused < 3000
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x15", b"\x00", b"\xff" * 40, b"\x1c" * 40, b"\x19\xfc\xff\x7f"]
+)
+def test_what_is_no_page_is_refused(data):
+    with pytest.raises(ValueError, match=r"."):
+        parse_page(data)

@@ -1,0 +1,78 @@
+import os
+import threading
+from hashlib import sha256
+
+import pytest
+
+from ulmo.config import UserError
+from ulmo.storage import plain_file
+from ulmo.storage.plain_file import check_length, open_plain, read_bounded, read_hashed
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    return path
+
+
+def read(path, content=b"content"):
+    return read_hashed(path, len(content), sha256(content).hexdigest(), remedy="copy")
+
+
+def test_what_is_there_is_read(path):
+    assert read_bounded(path, 7, remedy="copy") == read(path) == b"content"
+    check_length(path, 7, remedy="copy")
+
+
+def test_large_files_are_read_whole(path, monkeypatch):
+    monkeypatch.setattr(plain_file, "BLOCK", 3)
+    content = os.urandom(100)
+    path.write_bytes(content)
+    assert read(path, content) == content
+
+
+def test_empty_files(path):
+    path.write_bytes(b"")
+    assert read_bounded(path, 0, remedy="copy") == read(path, b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("attempt", "text"),
+    [
+        (lambda path: read_bounded(path, 6, remedy="copy"), "is larger than 6 bytes: copy"),
+        (lambda path: check_length(path, 6, remedy="copy"), "has 7 bytes, not 6: copy"),
+        (lambda path: read(path, b"Content"), "is not the file .*: copy"),
+        (lambda path: read(path, b"conten"), "has 7 bytes, not 6: copy"),
+        (lambda path: read(path, b"content."), "has 7 bytes, not 8: copy"),
+        (lambda path: read(path.with_name("other")), "other is missing: copy"),
+        (lambda path: read(path / "below"), r"cannot be read \(Not a directory\): copy"),
+        (lambda path: read(path.parent), "is no plain file: copy"),
+    ],
+)
+def test_what_is_refused(attempt, text, path):
+    with pytest.raises(UserError, match=text):
+        attempt(path)
+
+
+def test_a_pipe_with_a_writer_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    timer = threading.Timer(60, os._exit, (1,))
+    timer.start()
+    with pytest.raises(UserError, match="no plain file"):
+        read(tmp_path / "pipe")
+    timer.cancel()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_takes_the_files_place_meanwhile_is_refused(kind, path, monkeypatch):
+    """Between the look and the opening."""
+    original, before = os.lstat, os.lstat(path)
+    other = path.rename(path.with_name("other"))
+    path.symlink_to(other) if kind == "link" else os.mkfifo(path)
+    monkeypatch.setattr(os, "lstat", lambda name: before if name == path else original(name))
+    with (
+        pytest.raises(UserError, match=r"cannot be read|no plain file"),
+        open_plain(path, remedy="copy"),
+    ):
+        pass

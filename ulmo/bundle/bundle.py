@@ -1,0 +1,242 @@
+"""The tokenizer bundle: a folder of JSON, safetensors and ONNX, and no code.
+
+tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the others
+model.safetensors    all weights, and the thresholds of <unk>
+encoder.onnx         (batch, M, frames, 1) -> ids and distances
+
+Nothing is believed of it. The settings are strict JSON of bounded size; from them follow the
+length of both other files and every byte of model.safetensors but the numbers; from settings
+and weights follows every byte of encoder.onnx, which is built again and compared. No byte of
+ONNX or safetensors is therefore parsed that this ulmo would not have written: external data,
+custom operators, subgraphs, other names or types cannot be in it. Building and comparing costs
+5 ms at the defaults; a list of what a graph may hold would cost as much, and could not tell that
+the encoder is the one of the weights. (The onnx package costs 0.2 s and 14 MB to import.)
+"""
+
+import json
+import os
+import re
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.bundle.card import Card
+from ulmo.bundle.graph import encoder_graph, encoder_size
+from ulmo.bundle.large_bundle import LARGE, check_large
+from ulmo.bundle.manifest import ENCODER, SCHEMA_VERSION, WEIGHTS, BundleManifest, build_manifest
+from ulmo.bundle.weights import (
+    Weights,
+    pack_weights,
+    unpack_thresholds,
+    unpack_weights,
+    weights_size,
+)
+from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.storage.atomic import publish, sync_folder
+from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
+from ulmo.storage.sealed import parse_json
+
+__all__ = [
+    "DEFAULT",
+    "ENCODER",
+    "MANIFEST",
+    "WEIGHTS",
+    "BuiltBundle",
+    "Bundle",
+    "BundleManifest",
+    "build_bundle",
+    "read_bundle",
+    "write_bundle",
+]
+
+MANIFEST = "tokenizer.json"
+DEFAULT = Path(__file__).with_name("default_tokenizer")
+"""The tokenizer that ships with ulmo, made by recipes/default.toml."""
+MAX_MANIFEST_BYTES = 1 << 16
+"""A manifest has 3 kB; its card may be long, its lists may not."""
+MAX_ENTRIES = 100
+"""Of the folder, hidden ones too."""
+REMEDY = "copy the bundle again, from where it was whole"
+DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
+"""What may lie beside the three files; names that begin with a dot may, too."""
+
+
+class Bundle(NamedTuple):
+    """A bundle that was read and checked."""
+
+    folder: Path
+    manifest: BundleManifest
+    encoder: bytes
+    """encoder.onnx."""
+    packed: bytes
+    """model.safetensors."""
+
+    def weights(self) -> Weights:
+        """All weights by name; they may not be written to."""
+        return unpack_weights(self.manifest.model, self.packed)
+
+    def thresholds(self) -> NDArray[np.float32]:
+        """Squared distances (CB, levels of UNK_QUANTILES); what is further is `<unk>`."""
+        return unpack_thresholds(self.manifest.model, self.packed)
+
+
+class BuiltBundle(NamedTuple):
+    """A bundle that is not yet written: its manifest, and its files by name."""
+
+    manifest: BundleManifest
+    files: dict[str, bytes]
+
+    def at(self, folder: Path) -> Bundle:
+        """As it will be read from a folder."""
+        return Bundle(folder, self.manifest, self.files[ENCODER], self.files[WEIGHTS])
+
+
+def build_bundle(
+    *,
+    prep: PrepSettings,
+    normalization: Normalization | None,
+    model: ModelSettings,
+    weights: Weights,
+    thresholds: NDArray[np.float32],
+    card: Card,
+) -> BuiltBundle:
+    """A bundle of a model's parts; the same parts give the same bytes.
+
+    ValueError for weights or thresholds that are not the model's, or not finite.
+    """
+    files = {
+        WEIGHTS: pack_weights(model, weights, thresholds),
+        ENCODER: encoder_graph(model, weights).to_bytes(),
+    }
+    hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
+    manifest = build_manifest(prep, normalization, model, hashes, card)
+    files[MANIFEST] = manifest_text(manifest)
+    return BuiltBundle(manifest, files)
+
+
+def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
+    """Write a bundle beside its place, then move it there; a kill leaves the new or the old one.
+
+    Between the two moves the old one lies in `.NAME.old`: there reading finds it, and the next
+    writing puts it back first.
+    """
+    folder = Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: move it away, or choose another folder")
+    new, old = folder.with_name(f".{folder.name}.new"), _old(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir(parents=True)
+    for name, data in bundle.files.items():
+        with publish(new / name) as file:
+            file.write(data)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle, and believe nothing of it; UserError says what is wrong, and what to do.
+
+    The folder may be a link, since the user named it; nothing inside may be one.
+    """
+    folder = _present(folder)
+    _check_names(folder)
+    manifest = _read_manifest(folder / MANIFEST)
+    sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
+    for name, size in sizes.items():
+        check_length(folder / name, size, remedy=REMEDY)
+    if sizes[WEIGHTS] > LARGE:
+        try:
+            check_large(manifest.model, folder / WEIGHTS, folder / ENCODER, remedy=REMEDY)
+        except ValueError as error:
+            raise UserError(f"{folder} does not fit its settings ({error}): {REMEDY}") from None
+    files = {
+        name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
+        for name, size in sizes.items()
+    }
+    bundle = Bundle(folder, manifest, files[ENCODER], files[WEIGHTS])
+    _check_contents(bundle)
+    return bundle
+
+
+def _present(folder: Path) -> Path:
+    """The folder; or the old one, where a kill came between the two moves of `write_bundle`."""
+    old = _old(Path(os.path.realpath(folder)))
+    if not folder.exists() and old.is_dir():
+        return old
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name the folder that holds {MANIFEST}")
+    if not (folder / MANIFEST).is_file():
+        place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder that has"
+        raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}; name {place}")
+    return folder
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _check_names(folder: Path) -> None:
+    """Refuse what does not belong there: whoever put it there may have meant it to be used."""
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            known = entry.name in (MANIFEST, WEIGHTS, ENCODER) or DOCUMENT.fullmatch(entry.name)
+            hidden = entry.name.startswith(".")
+            if not (known or hidden) or count >= MAX_ENTRIES:
+                raise UserError(f"{folder} holds {entry.name!r}, no part of it: move it away")
+            if entry.is_symlink():
+                raise UserError(
+                    f"{folder} holds the link {entry.name!r}: copy the bundle with its links "
+                    "followed (cp -RL)"
+                )
+
+
+def _read_manifest(path: Path) -> BundleManifest:
+    content = read_bounded(path, MAX_MANIFEST_BYTES, remedy=REMEDY)
+    manifest = parse_json(
+        content,
+        path,
+        BundleManifest,
+        newest=SCHEMA_VERSION,
+        oldest=SCHEMA_VERSION,
+        remedy=REMEDY,
+    )
+    if json.loads(content) != manifest.model_dump(mode="json"):
+        raise UserError(f"{path} is damaged (it leaves settings out): {REMEDY}")
+    if content != manifest_text(manifest):
+        raise UserError(f"{path} is damaged (it is not written as ulmo writes it): {REMEDY}")
+    return manifest
+
+
+def manifest_text(manifest: BundleManifest) -> bytes:
+    """tokenizer.json, to the last byte."""
+    values = manifest.model_dump(mode="json")
+    return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _check_contents(bundle: Bundle) -> None:
+    """The weights are the settings', and the encoder is theirs."""
+    path = bundle.folder / WEIGHTS
+    try:
+        weights = bundle.weights()
+    except ValueError as error:
+        raise UserError(f"{path} does not fit its settings ({error}): {REMEDY}") from None
+    start = 0
+    for piece in encoder_graph(bundle.manifest.model, weights).pieces():
+        end = start + piece.size
+        if bundle.encoder[start:end] != piece.content():
+            raise UserError(
+                f"{bundle.folder / ENCODER} is not the encoder that settings and weights give "
+                f"({piece.what} is another): {REMEDY}"
+            )
+        start = end

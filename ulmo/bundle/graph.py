@@ -1,0 +1,215 @@
+"""Encoder and decoder as ONNX, built by hand from the settings and the flat weights.
+
+No TensorFlow, no Keras, no onnx: a bundle's graph is a function of its settings and weights, and
+whoever reads the bundle builds it again and compares. Keras keeps channels last and kernels as
+(height, width, in, out); ONNX wants channels first and (out, in, height, width), or (in, out,
+height, width) for a transposed convolution.
+
+A change of the bytes is a new schema version of the bundle: tests/bundle/test_bundle.py holds them.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.bundle.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
+from ulmo.bundle.weights import Weights, blank_weights, check_weights, codebook_of, stages_of
+from ulmo.config import ModelSettings, same_padding, stage_names
+
+NORM_EPSILON, SPHERE_EPSILON = 1e-5, 1e-12
+"""Of `ulmo.models.encoder` and `ulmo.models.sphere`, which this file may not import."""
+
+
+def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = False) -> OnnxModel:
+    """Tiles (batch, M, frames, 1) float32 -> ids int32 and distances float32.
+
+    Both are (batch, columns, bands), columns = frames / time_stride. The batch and the frames
+    are free, but the caller pads the frames with zeros to a multiple of the time stride. An
+    id is the nearest code, the lowest at ties; a distance is squared Euclidean. With `latents`,
+    a third output has them as the codes are normalised, (batch, columns, bands, EMB) float32: for
+    measuring, as a bundle's graph is without. Equal input gives equal bytes. ValueError if a
+    weight is missing or has the wrong shape.
+    """
+    check_weights(settings, weights)
+    graph = _Graph(weights)
+    features = graph.node("Transpose", "tiles", perm=[0, 3, 1, 2])
+    missing = -settings.tile_size % settings.frequency_stride
+    for index, strides in enumerate(settings.encoder_strides):
+        name = f"encoder.conv_{index}"
+        features = graph.convolution(features, name, strides, missing_rows=missing)
+        features = graph.node("Relu", features)
+        missing = 0
+    features = graph.convolution(features, "encoder.project", (1, 1))
+    vectors = graph.node("Transpose", features, perm=[0, 3, 2, 1])
+    vectors = _normalized(graph, vectors, settings)
+    grid = ("batch", "columns", settings.bands)
+    outputs: dict[str, tuple[int, Shape]] = {"ids": (INT32, grid), "distances": (FLOAT, grid)}
+    if latents:
+        graph.node("Identity", vectors, output="latents")
+        outputs["latents"] = (FLOAT, (*grid, settings.embedding_dim))
+    _quantized(graph, vectors, stages_of(settings, weights))
+    return OnnxModel(
+        "ulmo-encoder",
+        graph.nodes,
+        graph.tensors,
+        inputs={"tiles": (FLOAT, ("batch", settings.tile_size, "frames", 1))},
+        outputs=outputs,
+    )
+
+
+def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
+    """Ids (batch, columns, bands) int32, each up to CB -> tiles (batch, M, frames, 1) float32.
+
+    frames = columns x time_stride; batch and columns are free. CB is `<unk>`, whose code is lost:
+    its latent is zeros, the mean of all that a latent can be. Equal input gives equal bytes.
+    ValueError if a weight is missing or has the wrong shape.
+    """
+    check_weights(settings, weights)
+    graph = _Graph(weights)
+    codes = np.pad(codebook_of(settings, weights), ((0, 1), (0, 0)))
+    codebook = graph.constant("codebook", codes)
+    latents = graph.node("Gather", codebook, "ids", axis=0)
+    features = graph.node("Transpose", latents, perm=[0, 3, 2, 1])
+    *inner, cell = settings.decoder_strides
+    for index, strides in enumerate(inner):
+        name = f"decoder.layer_{index}"
+        operator = "Conv" if strides == (1, 1) else "ConvTranspose"
+        features = graph.convolution(features, name, strides, operator)
+        features = graph.node("Relu", features)
+    features = graph.convolution(features, f"decoder.layer_{len(inner)}", (1, 1))
+    _rearrange(graph, features, settings, cell)
+    return OnnxModel(
+        "ulmo-decoder",
+        graph.nodes,
+        graph.tensors,
+        inputs={"ids": (INT32, ("batch", "columns", settings.bands))},
+        outputs={"tiles": (FLOAT, ("batch", settings.tile_size, "frames", 1))},
+    )
+
+
+def encoder_size(settings: ModelSettings) -> int:
+    """Bytes of encoder.onnx."""
+    return encoder_graph(settings, blank_weights(settings)).size
+
+
+class _Graph:
+    """Nodes and constants of one graph, in the order in which they are added."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self.nodes: list[tuple[str, bytes]] = []
+        self.tensors: list[Tensor] = []
+
+    def node(
+        self, operator: str, *inputs: str, output: str | None = None, **options: Option
+    ) -> str:
+        """Add an operator; returns the name of its output."""
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append((output, node_bytes(operator, inputs, output, options)))
+        return output
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Add a constant tensor; returns its name."""
+        return self.tensor(Tensor(name, values.shape, values.dtype.str, lambda: values))
+
+    def tensor(self, tensor: Tensor) -> str:
+        """Add a constant tensor, once, whose values are made later; returns its name."""
+        if tensor.name not in (known.name for known in self.tensors):
+            self.tensors.append(tensor)
+        return tensor.name
+
+    def convolution(
+        self,
+        features: str,
+        name: str,
+        strides: tuple[int, int],
+        operator: str = "Conv",
+        missing_rows: int = 0,
+    ) -> str:
+        """A layer padded as Keras's "same"; `missing_rows` more zeros above the highest bin.
+
+        One transposition serves both kinds of kernel, as Keras keeps that of a transposed
+        convolution as (height, width, out, in).
+        """
+        kernel = self._weights[f"{name}.kernel"].transpose(3, 2, 0, 1)
+        height, width = kernel.shape[2:]
+        rows, columns = (same_padding(stride) for stride in strides)
+        if (height, width) == (1, 1):
+            rows = columns = (0, 0)
+        return self.node(
+            operator,
+            features,
+            self.constant(f"{name}.kernel", kernel),
+            self.constant(f"{name}.bias", self._weights[f"{name}.bias"]),
+            kernel_shape=[height, width],
+            strides=strides,
+            pads=[rows[0], columns[0], rows[1] + missing_rows, columns[1]],
+        )
+
+
+def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
+    """Latents where the codes are: see `ulmo.models`' LATENT_NORMS, and its fsq."""
+    if settings.latent_norm == "layer":
+        ones = graph.constant("ones", np.ones(settings.embedding_dim, "<f4"))
+        return graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)
+    if settings.latent_norm == "sphere":
+        squares = graph.node("Mul", latents, latents)
+        mean = graph.node("ReduceMean", squares, axes=[-1], keepdims=1)
+        epsilon = graph.constant("epsilon", np.array(SPHERE_EPSILON, "<f4"))
+        return graph.node("Div", latents, graph.node("Sqrt", graph.node("Add", mean, epsilon)))
+    reach = np.array([count / (count - 1) for count in settings.levels], "<f4")
+    return graph.node("Mul", graph.node("Tanh", latents), graph.constant("reach", reach))
+
+
+def _quantized(graph: _Graph, latents: str, stages: list[NDArray[np.float32]]) -> None:
+    """Ids by the nearest code of each stage; distances from what the last one leaves."""
+    ids = ""
+    for name, codebook in zip(stage_names(len(stages)), stages, strict=True):
+        chosen = _nearest(graph, latents, name, codebook)
+        codes = graph.node("Gather", graph.constant(name, codebook), chosen, axis=0)
+        latents = graph.node("Sub", latents, codes)
+        if ids:
+            size = graph.constant(f"{name}.size", np.array(len(codebook), "<i8"))
+            ids = graph.node("Add", graph.node("Mul", ids, size), chosen)
+        else:
+            ids = chosen
+    axis = graph.constant("last_axis", np.array([-1], "<i8"))
+    square = graph.node("Mul", latents, latents)
+    graph.node("ReduceSum", square, axis, output="distances", keepdims=0)
+    graph.node("Cast", ids, output="ids", to=INT32)
+
+
+def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float32]) -> str:
+    """The argmin of |code|^2 - 2 latent.code, int64."""
+    size, dimensions = codebook.shape
+    scaled = graph.tensor(
+        Tensor(f"{name}.scaled", (dimensions, size), "<f4", lambda: -2 * codebook.T)
+    )
+    norms = graph.tensor(Tensor(f"{name}.norms", (size,), "<f4", lambda: squared_norms(codebook)))
+    scores = graph.node("Add", graph.node("MatMul", latents, scaled), norms)
+    return graph.node("ArgMin", scores, axis=-1, keepdims=0)
+
+
+def squared_norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared norms (CB,). Summed in one order, in float64: the same bits on every machine."""
+    norms = np.zeros(len(codebook))
+    for coordinates in codebook.T.astype(np.float64):
+        norms += coordinates * coordinates
+    return norms.astype(np.float32)
+
+
+def _rearrange(graph: _Graph, features: str, settings: ModelSettings, cell: Any) -> None:
+    """(batch, f * t, F, T) -> (batch, M, T * t, 1): the sub-pixel layer, cropped to M bins."""
+    rows, frames = cell
+    padded = settings.bands * settings.frequency_stride
+    shape = np.array([0, rows, frames, padded // rows, -1], "<i8")
+    cells = graph.node("Reshape", features, graph.constant("cells", shape))
+    cells = graph.node("Transpose", cells, perm=[0, 3, 1, 4, 2])
+    plane = graph.constant("plane", np.array([0, padded, -1, 1], "<i8"))
+    tiles = graph.node("Reshape", cells, plane)
+    start, stop, axis = (
+        graph.constant(name, np.array([value], "<i8"))
+        for name, value in (("start", 0), ("stop", settings.tile_size), ("axis", 1))
+    )
+    graph.node("Slice", tiles, start, stop, axis, output="tiles")

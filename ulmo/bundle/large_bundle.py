@@ -1,0 +1,157 @@
+"""The files of a large bundle, looked at in blocks before they are read at once.
+
+What is refused costs no memory then, however large the model is that a stranger announces: neither
+weights that are not finite, nor an encoder that is another than theirs, all hashes fitting.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.bundle.graph import encoder_graph, squared_norms
+from ulmo.bundle.unk import check_thresholds
+from ulmo.bundle.weights import (
+    THRESHOLDS,
+    blank_weights,
+    tensor_places,
+    tensor_shapes,
+    weights_header,
+)
+from ulmo.config import ModelSettings, stage_names
+from ulmo.storage.plain_file import open_plain
+
+Array = NDArray[np.float32]
+
+LARGE = 8 << 20
+"""Bytes of weights from which on a bundle is large."""
+BLOCK = 4 << 20
+"""Bytes that are held at a time; twice and thrice as many while they are compared."""
+
+
+class _Stored(NamedTuple):
+    """A tensor in model.safetensors."""
+
+    file: BinaryIO
+    place: int
+    shape: tuple[int, ...]
+
+    def rows(self, first: int, count: int) -> Array:
+        """Some rows (count, last axis) of the tensor as a matrix."""
+        length = self.shape[-1]
+        content = os.pread(self.file.fileno(), 4 * count * length, self.place + 4 * first * length)
+        if len(content) < 4 * count * length:
+            raise ValueError("model.safetensors is cut")
+        return np.frombuffer(content, "<f4").reshape(count, length)
+
+    def blocks(self) -> Iterator[Array]:
+        """All rows, in blocks."""
+        count = math.prod(self.shape[:-1])
+        step = max(1, BLOCK // (4 * self.shape[-1]))
+        for first in range(0, count, step):
+            yield self.rows(first, min(step, count - first))
+
+
+def check_large(settings: ModelSettings, weights: Path, encoder: Path, *, remedy: str) -> None:
+    """ValueError unless weights are finite and in their form, and the encoder is theirs.
+
+    Both files have the lengths that the settings give.
+    """
+    with open_plain(weights, remedy=remedy) as packed, open_plain(encoder, remedy=remedy) as graph:
+        header = weights_header(settings)
+        if os.pread(packed.fileno(), len(header), 0) != header:
+            raise ValueError("the header of the weights is not the one that the settings give")
+        shapes, places = tensor_shapes(settings), tensor_places(settings)
+        stored = {name: _Stored(packed, places[name], shape) for name, shape in shapes.items()}
+        for name, tensor in stored.items():
+            if not all(np.isfinite(block).all() for block in tensor.blocks()):
+                raise ValueError(f"{name} is not finite")
+        check_thresholds(np.concatenate(list(stored[THRESHOLDS].blocks())))
+        _check_encoder(settings, stored, graph)
+
+
+def _check_encoder(settings: ModelSettings, stored: dict[str, _Stored], graph: BinaryIO) -> None:
+    """Each piece of the graph is the one that settings and weights give."""
+    derived = _derived(settings, stored)
+    place = 0
+    for piece in encoder_graph(settings, blank_weights(settings)).pieces():
+        same = derived.get((piece.what, piece.size))
+        if same is not None:
+            fits = same(graph, place)
+        else:
+            fits = os.pread(graph.fileno(), piece.size, place) == piece.content()
+        if not fits:
+            raise ValueError(f"{piece.what} of the encoder is another")
+        place += piece.size
+
+
+Same = Callable[[BinaryIO, int], bool]
+"""Whether the bytes of a file from a place on are those of a constant."""
+
+
+def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[tuple[str, int], Same]:
+    """The constants of the graph that are made of weights, by their piece's name and size."""
+    found: dict[tuple[str, int], Same] = {}
+
+    def add(name: str, size: int, same: Same) -> None:
+        found[(f"constant {name}", 4 * size)] = same
+
+    for name, tensor in stored.items():
+        size = math.prod(tensor.shape)
+        if name.startswith("encoder.") and len(tensor.shape) == 4:
+            add(name, size, _transposed(tensor, 1))
+        elif name.startswith("encoder.") or name in stage_names(len(settings.stages)):
+            add(name, size, _as_it_is(tensor))
+    for name in stage_names(len(settings.stages)):
+        codes, dimensions = stored[name].shape
+        matrix = stored[name]._replace(shape=(1, 1, codes, dimensions))
+        add(f"{name}.scaled", codes * dimensions, _transposed(matrix, -2))
+        add(f"{name}.norms", codes, _norms(stored[name]))
+    return found
+
+
+def _as_it_is(tensor: _Stored) -> Same:
+    def same(graph: BinaryIO, place: int) -> bool:
+        return _in_order(graph, place, (block for block in tensor.blocks()))
+
+    return same
+
+
+def _norms(codebook: _Stored) -> Same:
+    def same(graph: BinaryIO, place: int) -> bool:
+        return _in_order(graph, place, (squared_norms(block) for block in codebook.blocks()))
+
+    return same
+
+
+def _in_order(graph: BinaryIO, place: int, blocks: Iterator[Array]) -> bool:
+    for block in blocks:
+        content = block.tobytes()
+        if os.pread(graph.fileno(), len(content), place) != content:
+            return False
+        place += len(content)
+    return True
+
+
+def _transposed(kernel: _Stored, factor: int) -> Same:
+    """(height, width, in, out), times a factor, as (out, in, height, width)."""
+    height, width, sources, targets = kernel.shape
+    cells = height * width
+    step = max(1, BLOCK // (4 * cells * targets))
+
+    def same(graph: BinaryIO, place: int) -> bool:
+        for first in range(0, sources, step):
+            count = min(step, sources - first)
+            block = np.stack([kernel.rows(cell * sources + first, count) for cell in range(cells)])
+            expected = np.ascontiguousarray((factor * block).transpose(2, 1, 0))
+            for target in range(targets):
+                start = place + 4 * cells * (target * sources + first)
+                if os.pread(graph.fileno(), 4 * cells * count, start) != expected[target].tobytes():
+                    return False
+        return True
+
+    return same

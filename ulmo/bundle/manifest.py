@@ -1,0 +1,86 @@
+"""tokenizer.json: what makes the ids, under one fingerprint, and the card, under another hash."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from ulmo.bundle.card import Card
+from ulmo.bundle.weights import check_size
+from ulmo.config import ModelSettings, PrepSettings, Settings
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.storage.sealed import fingerprint
+from ulmo.vocabulary import Vocabulary
+
+SCHEMA_VERSION = 2
+"""1 had no thresholds of `<unk>`, and ended a recording without zeros behind it."""
+WEIGHTS, ENCODER = "model.safetensors", "encoder.onnx"
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Short = Annotated[str, Field(max_length=64)]
+ABOUT_PEOPLE = frozenset({"fingerprint", "card", "card_hash"})
+"""What the fingerprint does not cover."""
+
+
+class BundleManifest(Settings):
+    """tokenizer.json."""
+
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
+    prep: PrepSettings
+    normalization: Normalization | None
+    """The constants of `corpus`, `pcen` and `level`; None where the recording is measured."""
+    model: ModelSettings
+    vocabulary_size: int
+    special_tokens: dict[Short, int]
+    hashes: dict[Short, Hash]
+    """SHA-256 of the other files."""
+    fingerprint: Hash
+    """SHA-256 over all the above, as canonical JSON: it goes into every file of tokens."""
+    card: Card
+    card_hash: Hash
+    """SHA-256 over the card, as canonical JSON."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        vocabulary = Vocabulary(self.model.codebook_size)
+        if (self.vocabulary_size, self.special_tokens) != (vocabulary.size, vocabulary.specials()):
+            raise ValueError("the vocabulary does not fit the codebook")
+        if self.prep.tile_size != self.model.tile_size:
+            raise ValueError("front end and model have different tile sizes")
+        if (self.normalization is None) == self.prep.learns_constants:
+            raise ValueError("the normalisation constants do not fit the mode")
+        if set(self.hashes) != {WEIGHTS, ENCODER}:
+            raise ValueError(f"hashes must be of {WEIGHTS} and {ENCODER}, and of nothing else")
+        check_size(self.model)
+        values = self.model_dump(mode="json")
+        if self.fingerprint != _identity(values):
+            raise ValueError("the fingerprint does not fit the contents")
+        if self.card_hash != fingerprint(values["card"]):
+            raise ValueError("card_hash does not fit the card")
+        return self
+
+
+def build_manifest(
+    prep: PrepSettings,
+    normalization: Normalization | None,
+    model: ModelSettings,
+    hashes: dict[str, str],
+    card: Card,
+) -> BundleManifest:
+    """The manifest of a model's parts, every setting written out."""
+    vocabulary = Vocabulary(model.codebook_size)
+    values: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "prep": prep.model_dump(mode="json"),
+        "normalization": normalization.model_dump(mode="json") if normalization else None,
+        "model": model.model_dump(mode="json"),
+        "vocabulary_size": vocabulary.size,
+        "special_tokens": vocabulary.specials(),
+        "hashes": hashes,
+        "card": card.model_dump(mode="json"),
+    }
+    hashed = {"fingerprint": _identity(values), "card_hash": fingerprint(values["card"])}
+    return BundleManifest.model_validate({**values, **hashed})
+
+
+def _identity(values: dict[str, Any]) -> str:
+    """Over what makes the ids: settings, constants, vocabulary, and the files' hashes."""
+    return fingerprint({name: value for name, value in values.items() if name not in ABOUT_PEOPLE})

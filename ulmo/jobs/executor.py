@@ -1,0 +1,165 @@
+"""Jobs in this process or in several, and how far they have come."""
+
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from multiprocessing import get_context
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from ulmo.config import JobError
+from ulmo.jobs.memory import keep_freed_memory
+
+T = TypeVar("T")
+R = TypeVar("R")
+Progress = Callable[[int, int], None]
+"""Called with the bytes of input, and the milliseconds of sound, that were done meanwhile."""
+
+POLL_SECONDS = 0.2
+AHEAD = 3
+"""Jobs for each worker, the running one among them, that are handed out at a time."""
+
+
+def _silent(size: int, milliseconds: int) -> None: ...
+
+
+_report: Progress = _silent
+
+
+def progressed(size: int, milliseconds: int = 0) -> None:
+    """Called by a job: so many more bytes of input, and so much sound, are done."""
+    _report(size, milliseconds)
+
+
+class Pool:
+    """Runs jobs; a worker is a process with one computing thread.
+
+    With one worker the jobs run here. Processes are spawned: forking one that runs threads can
+    hang. JobError if a worker is killed. Where the block ends by an exception, and where this
+    process is killed, the workers end at once, in the middle of their jobs.
+    """
+
+    def __init__(self, workers: int, advance: Progress) -> None:
+        self._workers = workers
+        self._advance = advance
+        self._stack = ExitStack()
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        global _report
+        if self._workers <= 1:
+            keep_freed_memory()
+            self._stack.enter_context(threadpool_limits(1))
+            before, _report = _report, self._advance
+            self._stack.callback(_set_report, before)
+            return self
+        context = get_context("spawn")
+        self._done = context.Array("q", 2)
+        self._seen = (0, 0)
+        life, self._life = context.Pipe(duplex=False)
+        self._stack.enter_context(self._life)
+        self._stack.enter_context(life)
+        self._executor = ProcessPoolExecutor(
+            self._workers, context, initializer=_begin_worker, initargs=(self._done, life)
+        )
+        self._stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and self._executor is not None:
+            self._life.close()
+        self._stack.close()
+
+    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+        """Results in the order of the jobs."""
+        if self._executor is None:
+            yield from map(function, jobs)
+            return
+        with _naming_kills():
+            futures = [self._submit(function, job) for job in jobs]
+            for future in futures:
+                while not self._wait([future]):
+                    pass
+                yield future.result()
+
+    def each(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Jobs and their results as they end: none waits for a longer one before it."""
+        if self._executor is None:
+            yield from ((job, function(job)) for job in jobs)
+            return
+        left = iter(jobs)
+        running: dict[Future[R], T] = {}
+        with _naming_kills():
+            while True:
+                for job in islice(left, AHEAD * self._workers - len(running)):
+                    running[self._submit(function, job)] = job
+                if not running:
+                    return
+                for future in self._wait(running):
+                    yield running.pop(future), future.result()
+
+    def _submit(self, function: Callable[[T], R], job: T) -> Future[R]:
+        """Begin a job; a process that is started for it does not hear the terminal's Ctrl-C."""
+        assert self._executor is not None
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self._executor.submit(function, job)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _wait(self, futures: Collection[Future[R]]) -> set[Future[R]]:
+        """Those that ended within a moment; what they told meanwhile is passed on."""
+        ended = wait(futures, POLL_SECONDS, FIRST_COMPLETED).done
+        with self._done.get_lock():
+            done = (self._done[0], self._done[1])
+        if done != self._seen:
+            self._advance(done[0] - self._seen[0], done[1] - self._seen[1])
+            self._seen = done
+        return ended
+
+
+@contextmanager
+def _naming_kills() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise JobError(
+            "a worker was killed, perhaps for want of memory: "
+            "run the same command with fewer --workers to go on"
+        ) from None
+
+
+def _begin_worker(done: Any, life: Any) -> None:
+    keep_freed_memory()
+    threadpool_limits(1)
+    Thread(target=_end_with, args=(life,), daemon=True).start()
+
+    def add(size: int, milliseconds: int) -> None:
+        with done.get_lock():
+            done[0] += size
+            done[1] += milliseconds
+
+    _set_report(add)
+
+
+def _end_with(life: Any) -> None:
+    """End this process when nobody holds the other end of a pipe any more."""
+    life.poll(None)
+    os._exit(1)
+
+
+def _set_report(report: Progress) -> None:
+    global _report
+    _report = report

@@ -1,0 +1,1 @@
+"""ulmo eval: how good a tokenizer is."""

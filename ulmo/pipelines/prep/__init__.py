@@ -1,0 +1,1 @@
+"""ulmo-prep: recordings to tiles."""

@@ -1,0 +1,72 @@
+"""The constants of the modes `corpus`, `pcen` and `level`, learned before any tile is made."""
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from ulmo.config import PrepSettings
+from ulmo.jobs.executor import Pool
+from ulmo.preprocessing.audio import (
+    Recording,
+    RefusedError,
+    channel_list,
+    open_recording,
+    pick_channel,
+    resample,
+)
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
+from ulmo.preprocessing.spectrogram import measure
+
+STRETCHES, RECORDING_STRETCHES = 256, 4
+"""Tile-long stretches to learn from, in all and of one recording at most."""
+
+
+class Sample(NamedTuple):
+    """A recording to learn the corpus constants from."""
+
+    path: Path
+    settings: PrepSettings
+    stretches: int
+    """Of a tile's length each."""
+
+
+def corpus_constants(pool: Pool, paths: Sequence[Path], settings: PrepSettings) -> Normalization:
+    """Mean and spread of stretches of recordings that are evenly spread over the list."""
+    step = max(1, len(paths) / STRETCHES)
+    chosen = [paths[int(i * step)] for i in range(int(len(paths) / step))]
+    each = min(max(STRETCHES // len(chosen), 1), RECORDING_STRETCHES)
+    samples = [Sample(path, settings, each) for path in chosen]
+    least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
+    return sum(pool.map(measure_stretches, samples), Moments()).normalization(least)
+
+
+def measure_stretches(sample: Sample) -> Moments:
+    """Moments of a few tile-long stretches, evenly spread, as far as they can be read."""
+    settings = sample.settings
+    frontend = build_frontend(settings)
+    moments = Moments()
+    try:
+        with open_recording(sample.path) as recording:
+            channels = channel_list(settings.channels, recording.channels)
+            length = _native_length(recording, settings)
+            room = max(recording.frames - length, 0)
+            for start, channel in product(_spread(room, sample.stretches), channels):
+                blocks = pick_channel(recording.blocks(start, length), channel)
+                samples = resample(blocks, recording.sample_rate, settings.sample_rate)
+                moments += measure(samples, frontend, settings)
+    except RefusedError:
+        pass
+    return moments
+
+
+def _spread(room: int, count: int) -> list[int]:
+    """So many places from 0 to room, ends included; the middle if it is one."""
+    places = [room // 2] if count == 1 else [room * i // (count - 1) for i in range(count)]
+    return sorted(set(places))
+
+
+def _native_length(recording: Recording, settings: PrepSettings) -> int:
+    tile = settings.tile_size * settings.hop_length
+    return -(-tile * recording.sample_rate // settings.sample_rate)

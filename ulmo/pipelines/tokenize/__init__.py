@@ -1,0 +1,1 @@
+"""ulmo-tokenize: recordings to tokens."""

@@ -1,0 +1,129 @@
+"""Which recordings become which files of tokens."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ulmo.config import UserError
+from ulmo.formats import FORMATS
+from ulmo.formats.outputs import is_file_name, whole_name
+from ulmo.formats.publish import output_paths
+from ulmo.jobs.find import find_recordings
+
+FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
+
+
+class Planned(NamedTuple):
+    """A recording, and where its tokens go."""
+
+    source: Path
+    name: Path
+    """The source as the user gave it, or below the folder that the user gave."""
+    target: Path
+    """The first file of the output; x.ch1.tokens.npy for channel 1 of several."""
+
+
+def plan_outputs(
+    sources: Sequence[Path], out: Path | None, file_format: str, channels: str = "mix"
+) -> list[Planned]:
+    """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
+
+    `out` is a folder, which mirrors the folders of the sources, or for one recording the file
+    to write; None writes beside each recording. Where x.wav and x.flac would meet, both keep their
+    full names (x.wav.tokens.npy). UserError where two recordings would still be one file, and for
+    a new folder that is named as a file of another format.
+    """
+    if out is not None and out.suffix in FILE_SUFFIXES and not out.is_dir():
+        output_paths(out, file_format)
+    found = _find(sources, out)
+    if out is not None and is_file_name(out, file_format):
+        if len(found) != 1:
+            raise UserError(f"--out {out} is one file, but {len(found)} recordings were given")
+        return [Planned(found[0].source, found[0].name, out)]
+    suffix = FORMATS[file_format].suffixes[0]
+    folders = [each.source.parent if out is None else out / each.below for each in found]
+    short = [
+        folder / (each.source.stem + suffix) for folder, each in zip(folders, found, strict=True)
+    ]
+    taken = Counter(short)
+    targets = [
+        target if taken[target] == 1 else target.with_name(each.source.name + suffix)
+        for target, each in zip(short, found, strict=True)
+    ]
+    clash = [target for target, count in Counter(targets).items() if count > 1]
+    if channels == "each":
+        clash += _channels_of_others(targets)
+    if clash:
+        raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
+    return [
+        Planned(each.source, each.name, target) for each, target in zip(found, targets, strict=True)
+    ]
+
+
+def parts_folder(out: Path) -> Path:
+    """Hidden beside a timeline: the npy files of its recordings, until they are joined."""
+    return out.with_name(f".{out.name}.parts")
+
+
+def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
+    """Where the npy files of a timeline's recordings lie until they are joined.
+
+    A folder for each source: two cards of one recorder have files of one name.
+    """
+    plan: dict[Path, Planned] = {}
+    for number, source in enumerate(sources):
+        for planned in plan_outputs([source], folder / str(number), "npy"):
+            plan.setdefault(_place(planned.source), planned)
+    return list(plan.values())
+
+
+def choose_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:
+    """The one output of `--out` and `--out-dir`; UserError where they are two, or unfit."""
+    if out_dir is None:
+        return out
+    if out is not None:
+        raise UserError("--out and --out-dir are two outputs: give one")
+    if is_file_name(out_dir, file_format):
+        raise UserError(f"--out-dir {out_dir} is named as a file: use --out, or another name")
+    return out_dir
+
+
+def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
+    """Where x.ch1.wav may meet channel 1 of x.wav."""
+    wholes = [path.with_name(whole_name(path.name)) for path in targets]
+    return [
+        path
+        for path, whole in zip(targets, wholes, strict=True)
+        if whole != path and whole in set(targets)
+    ]
+
+
+def _place(source: Path) -> Path:
+    """One path for one name in one folder, however it was given; a link is a name of its own."""
+    return source.parent.resolve() / source.name
+
+
+class _Found(NamedTuple):
+    source: Path
+    name: Path
+    below: Path
+    """Folders of the output that it goes to."""
+
+
+def _find(sources: Sequence[Path], out: Path | None) -> list[_Found]:
+    """Each recording once; of a folder, those with a sound file's suffix."""
+    found: dict[Path, _Found] = {}
+    for source in sources:
+        if source.is_dir():
+            inside = find_recordings(source, skip=out)
+            if not inside:
+                raise UserError(f"no recordings below {source} (.wav, .flac, .ogg and others)")
+            for path in inside:
+                each = _Found(source / path, path, path.parent)
+                found.setdefault(_place(each.source), each)
+        elif source.is_file():
+            found.setdefault(_place(source), _Found(source, source, Path()))
+        else:
+            raise UserError(f"{source} is neither a file nor a folder")
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""ulmo-train: tiles to a run with a tokenizer."""

@@ -1,0 +1,1 @@
+"""ulmo verify: whether an output is whole."""

@@ -1,0 +1,173 @@
+"""Verifying tokens: a file, or a folder of all formats, with its headers and its tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ulmo.config import NewerError, UserError, read_most
+from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
+from ulmo.formats.read import READERS, read_tokens
+from ulmo.formats.vocabulary import vocabulary_json
+from ulmo.formats.writer import Ids
+from ulmo.pipelines.tokenize.rows import JOURNAL, is_digest, is_table
+from ulmo.pipelines.verify.mend_tokens import mend_tokens
+from ulmo.pipelines.verify.outputs import (
+    VOCABULARY,
+    Below,
+    Output,
+    find_outputs,
+    look_below,
+    output_of,
+)
+from ulmo.pipelines.verify.token_tables import check_tables
+from ulmo.storage.atomic import TEMPORARY, is_left
+from ulmo.storage.faults import Fault, Findings, below, left_overs
+
+__all__ = ["check_tokens", "holds_tokens", "mend_tokens"]
+
+AGAIN = "run the same ulmo-tokenize or ulmo convert again"
+REPAIR = f"ulmo verify DIR --repair removes it; then {AGAIN}"
+READABLE = "make it readable, or copy it again, then run ulmo verify again"
+
+
+def holds_tokens(folder: Path) -> bool:
+    """True of a folder with tokens, or with what a job that makes some has left, below it."""
+    found = look_below(folder)
+    tables = (is_table(path) or is_digest(path) or path.name == JOURNAL for path in found.files)
+    return any(tables) or bool(found.parts) or any(True for _ in find_outputs(found.files))
+
+
+def check_tokens(place: Path) -> Findings:
+    """A tokens file with its header, or all that lie below a folder.
+
+    NewerError where a newer ulmo wrote any of it.
+    """
+    if not place.is_dir():
+        return _check_outputs(place.parent, [output_of(place)])
+    found = look_below(place)
+    outputs = list(find_outputs(found.files))
+    findings = _check_outputs(place, outputs)
+    temporary = [path for path in found.files if TEMPORARY.fullmatch(path.name) and is_left(path)]
+    faults = [
+        *findings.faults,
+        *left_overs(place, temporary),
+        *_unfinished(place, found),
+        *(Fault(below(path, place), "unreadable", why, READABLE) for path, why in found.closed),
+        *check_tables(place, found.files, outputs),
+    ]
+    told: set[tuple[str, str]] = set()
+    once = []
+    for fault in faults:
+        key = (fault.path, fault.what)
+        if fault.what != "missing" or key not in told:
+            once.append(fault)
+        told.add(key)
+    return Findings(findings.counts, once)
+
+
+def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
+    faults: list[Fault] = []
+    recordings = files = ids = 0
+    for output in outputs:
+        try:
+            stored = read_stored(output.header)
+        except NewerError:
+            raise
+        except UserError as error:
+            faults += _without_header(folder, output, str(error))
+            continue
+        except OSError as error:
+            faults.append(_unreadable(folder, output.header, error))
+            continue
+        recordings += len(stored.headers)
+        files += len(stored.hashes)
+        ids += sum(header.columns * header.bands for header in stored.headers)
+        faults += _check_files(folder, output, stored)
+    return Findings({"files": files, "recordings": recordings, "ids": ids}, faults)
+
+
+def _without_header(folder: Path, output: Output, reason: str) -> Iterator[Fault]:
+    if output.header.exists():
+        yield Fault(below(output.header, folder), "damaged", reason, REPAIR)
+    else:
+        for path in output.files:
+            detail = f"{output.header.name} is missing, which tells what it is"
+            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {AGAIN}")
+
+
+def _unreadable(folder: Path, path: Path, error: OSError) -> Fault:
+    return Fault(below(path, folder), "unreadable", error.strerror or str(error), READABLE)
+
+
+def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault]:
+    there = {path.name.removeprefix(output.stem): path for path in output.files}
+    for ending in sorted(stored.hashes):
+        path = output.header.with_name(output.stem + ending)
+        if ending not in there:
+            detail = f"{output.header.name} speaks of it"
+            yield Fault(below(path, folder), "missing", detail, AGAIN)
+            continue
+        try:
+            check_hash(path, stored, ending)
+            if path.suffix in READERS and not _is_half(path, there):
+                yield from _check_ids(folder, path)
+        except (UserError, ValueError) as error:
+            yield Fault(below(path, folder), "damaged", str(error), REPAIR)
+        except OSError as error:
+            yield _unreadable(folder, path, error)
+    for ending in sorted(there.keys() - stored.hashes.keys()):
+        path = there[ending]
+        if ending == VOCABULARY:
+            yield from _check_vocabulary(folder, path, stored.headers[0].codebook_size)
+        else:
+            detail = f"{output.header.name} does not speak of it"
+            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {AGAIN}")
+
+
+def _check_vocabulary(folder: Path, path: Path, codebook_size: int) -> Iterator[Fault]:
+    expected = vocabulary_json(codebook_size).encode()
+    try:
+        is_whole = read_most(path, len(expected)) == expected
+    except UserError:
+        is_whole = False
+    except OSError as error:
+        yield _unreadable(folder, path, error)
+        return
+    if not is_whole:
+        detail = "it is not the vocabulary of these tokens"
+        yield Fault(below(path, folder), "damaged", detail, REPAIR)
+
+
+def _is_half(path: Path, there: dict[str, Path]) -> bool:
+    """True of Megatron's .bin, which is read with its .idx."""
+    return path.suffix == ".bin" and ".idx" in there
+
+
+def _check_ids(folder: Path, path: Path) -> Iterator[Fault]:
+    """The ids are those that the header speaks of; a timeline is `<gap>` between its segments."""
+    for header, ids in read_tokens(path):
+        if header.segments and (column := _misplaced(header, ids)) is not None:
+            detail = f"column {column} is neither of a segment nor <gap>"
+            yield Fault(below(path, folder), "gap", detail, AGAIN)
+
+
+def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
+    """The first column where segments overlap, run out of the file, or leave no gap between."""
+    gap = header.vocabulary.special("<gap>")
+    place = 0
+    for segment in header.segments:
+        if segment.column < place or segment.column + segment.columns > len(ids):
+            return segment.column
+        between = np.flatnonzero((ids[place : segment.column] != gap).any(axis=1))
+        if len(between):
+            return place + int(between[0])
+        place = segment.column + segment.columns
+    return None if place == len(ids) else place
+
+
+def _unfinished(folder: Path, found: Below) -> Iterator[Fault]:
+    again = "run the same ulmo-tokenize again, which goes on where it was"
+    journals = (path for path in found.files if path.name == JOURNAL)
+    for path in (*journals, *found.parts):
+        yield Fault(below(path, folder), "unfinished", "the job has not ended", again)

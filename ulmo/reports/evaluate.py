@@ -1,0 +1,180 @@
+"""What `ulmo eval` shows a person: a bar for each thing that is measured, then tables."""
+
+import math
+from typing import TYPE_CHECKING
+
+from ulmo.reports.progress import Progress
+
+if TYPE_CHECKING:
+    from ulmo.evaluation.abx import Abx, Score
+    from ulmo.evaluation.codebook import CodebookHealth
+    from ulmo.evaluation.probe import Probes
+    from ulmo.evaluation.tally import Metrics
+    from ulmo.pipelines.evaluate.audio import AudioEvaluation
+    from ulmo.pipelines.evaluate.results import Evaluation
+    from ulmo.pipelines.evaluate.tiles import TilesEvaluation
+
+SHOWN_REFUSALS = 10
+BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
+
+
+class EvalProgress(Progress):
+    """One bar after another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = ""
+
+    def update(self, name: str, done: int, total: int) -> None:
+        """So many of so many are done of what has this name."""
+        if name != self.name:
+            if self.bar is not None:
+                self.bar.close()
+            self.name = name
+            self.open(total, desc=name, delay=1)
+        self.bar.update(done - self.bar.n)
+
+
+def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
+    """All figures as tables: all tokens beside non-silent ones; with a row for each batch."""
+    lines = []
+    if evaluation.tiles is not None:
+        lines += [*_tiles(evaluation.tiles, batches=batches), ""]
+    if evaluation.audio is not None:
+        lines += [*_audio(evaluation.audio), ""]
+    names = ", ".join(path.name for path in evaluation.pictures.values())
+    return "\n".join([*lines, f"written to  {evaluation.report}, with {names}"])
+
+
+def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
+    total, errors = tiles.total, tiles.reconstruction
+    lines = [
+        f"{total.tiles} tiles ({tiles.part}), {total.tokens} tokens, "
+        f"{total.sound_tokens} of them not silent",
+        "",
+        f"{'reconstruction':<28}{'MSE':>10}{'dB²':>10}{'LSD, dB':>10}",
+        f"{'  all':<28}{total.reconstruction:>10.4f}{_or_dash(total.reconstruction_db)}"
+        f"{_or_dash(errors.log_spectral_distance)}",
+        f"{'  non-silent':<28}{'':>10}{_or_dash(total.sound_reconstruction_db)}"
+        f"{_or_dash(errors.sound_log_spectral_distance)}",
+    ]
+    edges = zip(tiles.edges_hz[:-1], tiles.edges_hz[1:], strict=True)
+    bands = zip(edges, errors.band_errors, errors.band_errors_db, strict=True)
+    lines += [
+        f"  {f'{low:.0f} to {high:.0f} Hz':<26}{error:>10.4f}{_or_dash(error_db)}"
+        for (low, high), error, error_db in bands
+    ]
+    lines += [
+        f"{'  best constant tile':<28}{total.baseline_tile:>10.4f}",
+        f"{'  best mean per bin':<28}{total.baseline_bands:>10.4f}",
+        f"{'  best constant value':<28}{total.baseline_constant:>10.4f}",
+        f"{'commitment':<28}{total.commitment:>10.4f}",
+        "",
+        *_codebook(total.codebook, total.sound_codebook),
+    ]
+    return [*lines, "", *_batch_rows(tiles.batches)] if batches else lines
+
+
+def _audio(audio: "AudioEvaluation") -> list[str]:
+    tokens = audio.tokens
+    speakers = "" if audio.speakers is None else f", {len(audio.speakers)} speakers"
+    lines = [
+        f"{audio.recordings} recordings, {audio.seconds:.1f} s, "
+        f"{len(audio.labels)} labels{speakers}, {tokens.rate.tokens} tokens, "
+        f"{tokens.sound_counts.sum()} of them not silent",
+    ]
+    lines += [
+        f"refused     {path}: {reason} ({detail})"
+        for path, reason, detail in audio.refused[:SHOWN_REFUSALS]
+    ]
+    hidden = len(audio.refused) - SHOWN_REFUSALS
+    lines += [f"refused     and {hidden} more: see the report"] if hidden > 0 else []
+    spectrogram = "spectrogram, cosine"
+    if audio.spectrogram_step > 1:
+        spectrogram += f", 1 of {audio.spectrogram_step}"
+    rows = {
+        "tokens, identical": tokens.abx,
+        "latents, cosine": audio.latents.abx,
+        "codes, cosine": audio.codes_abx,
+        spectrogram: audio.spectrogram_abx,
+    }
+    rate = tokens.rate
+    return [
+        *lines,
+        "",
+        *_abx(rows),
+        "",
+        *_probes(audio),
+        "",
+        f"{'tokens kept':<28}{'all':>10}{'non-silent':>12}",
+        *(
+            f"{'  ' + name.replace('_', ' '):<28}{_share(found.share):>10}"
+            f"{_share(found.sound_share):>12}"
+            for name, found in tokens.robustness.items()
+        ),
+        "",
+        f"{'rate':<28}{'a second':>10}",
+        f"{'  tokens':<28}{rate.tokens_per_second:>10.1f}",
+        f"{'  bits':<28}{rate.bits_per_second:>10.1f}",
+        f"{'  bits, entropy-coded':<28}{_or_dash(rate.entropy_bits_per_second, 1)}",
+        f"{'  bits, given the last':<28}{_or_dash(rate.conditional_bits_per_second, 1)}",
+        "",
+        *_codebook(tokens.codebook, tokens.sound_codebook),
+    ]
+
+
+def _abx(rows: "dict[str, Abx]") -> list[str]:
+    names = {"any": "any", "within": "within", "across": "across"}
+    asked = [name for name in names if getattr(next(iter(rows.values())), name) is not None]
+    lines = [f"{'ABX error':<28}" + "".join(f"{names[name]:>10}" for name in asked)]
+    for title, found in rows.items():
+        scores: list[Score] = [getattr(found, name) for name in asked]
+        lines.append(f"{'  ' + title:<28}" + "".join(f"{_share(s.error):>10}" for s in scores))
+    return lines
+
+
+def _probes(audio: "AudioEvaluation") -> list[str]:
+    """Accuracies; where there is none, why."""
+    folds = audio.tokens.folds
+    if folds.missing:
+        return [f"probes      nothing is measured: {folds.missing}"]
+    kinds: dict[str, Probes] = {
+        "latents, mean": audio.latents.probes,
+        "tokens, histogram": audio.tokens.probes,
+    }
+    title = f"right, of {audio.latents.probes.linear.items} by {folds.by}"
+    lines = [f"{title:<40}{'all':>10}{'spread':>10}{'chance':>10}"]
+    for name, of in kinds.items():
+        for how, found in (("linear probe", of.linear), ("nearest neighbours", of.neighbours)):
+            values = (found.accuracy, found.spread, found.chance)
+            lines.append(f"{f'  {how}, {name}':<40}" + "".join(f"{_share(v):>10}" for v in values))
+    return lines
+
+
+def _codebook(all_tokens: "CodebookHealth", sound: "CodebookHealth") -> list[str]:
+    lines = [f"{'codebook':<28}{'all':>10}{'non-silent':>12}"]
+    for name, kind in BOOK.items():
+        values = getattr(all_tokens, name), getattr(sound, name)
+        lines.append(f"{'  ' + name:<28}{values[0]:>10{kind}}{values[1]:>12{kind}}")
+    return lines
+
+
+def _batch_rows(batches: "list[Metrics]") -> list[str]:
+    names = ("batch", "tiles", "MSE", "dB²", "commitment", "usage", "entropy", "perplexity")
+    rows = ["".join(f"{name:>12}" for name in names)]
+    for number, metrics in enumerate(batches, 1):
+        book = metrics.codebook
+        rows.append(
+            f"{number:>12}{metrics.tiles:>12}{metrics.reconstruction:>12.4f}"
+            f"{_or_dash(metrics.reconstruction_db):>12}{metrics.commitment:>12.4f}"
+            f"{book.usage:>12.1%}{book.entropy:>12.4f}{book.perplexity:>12.1f}"
+        )
+    return rows
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.1%}"
+
+
+def _or_dash(value: float, digits: int = 2) -> str:
+    return f"{'-' if math.isnan(value) else f'{value:.{digits}f}':>10}"

@@ -1,0 +1,299 @@
+"""A bundle in words: aligned sections for a terminal of 80 columns."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ulmo.bundle.card import Card, Corpus
+    from ulmo.bundle.manifest import BundleManifest
+    from ulmo.config import PrepSettings
+    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Spread, UnkLevel
+
+WIDTH = 80
+LABEL = 12
+"""Columns of the labels, indented by two: a fingerprint fits beside them."""
+FILE_LABEL = 18
+GLUE = "\N{NO-BREAK SPACE}"
+"""Stands for a space at which no line is broken."""
+SHOWN_EDGES = 16
+SHOWN_CORPORA = 8
+
+FRONTEND_WORDS = {
+    "stft": "short-time Fourier transform",
+    "mel": "mel filter bank",
+    "cqt": "constant-Q transform",
+    "cwt": "continuous wavelet transform",
+    "dwt": "discrete wavelet transform",
+    "wpt": "wavelet packet transform",
+}
+OPTIONS = {
+    "stft": ("n_fft", "win_length"),
+    "mel": ("n_fft", "win_length", "fmin", "fmax"),
+    "cqt": ("fmin", "bins_per_octave"),
+    "cwt": ("fmin", "fmax"),
+    "dwt": ("wavelet", "wavelet_level"),
+    "wpt": ("wavelet", "wavelet_level"),
+}
+"""Settings that a front end heeds."""
+NORMALIZATION_WORDS = {
+    "corpus": "mean and spread of the training corpus",
+    "recording": "mean and spread of each recording",
+    "tile": "mean and spread of each tile",
+    "pcen": "per-channel energy normalisation",
+    "level": "decibels re a followed level",
+}
+
+Rows = list[tuple[str, str]]
+
+
+def inspection(facts: "BundleFacts") -> str:
+    """All of a bundle, in about 50 lines."""
+    manifest = facts.manifest
+    sections = {
+        "Front end": _front_end(facts),
+        "Model": _model(facts),
+        "Tokens": _tokens(facts),
+        "Codebook": _codebook(facts),
+        "Card": _card(manifest.card),
+    }
+    lines = [facts.folder, *_row("schema", str(manifest.schema_version))]
+    lines += _row("fingerprint", manifest.fingerprint)
+    for title, rows in sections.items():
+        lines += ["", title]
+        for label, text in rows:
+            lines += _row(label, text)
+    lines += ["", "Files", *(_file(file) for file in facts.files)]
+    return "\n".join(lines)
+
+
+def _row(label: str, text: str) -> list[str]:
+    """A label and its text, wrapped beside it."""
+    first, rest = f"  {label:<{LABEL}}  ", " " * (LABEL + 4)
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
+    return [line.replace(GLUE, " ") for line in lines]
+
+
+def _front_end(facts: "BundleFacts") -> Rows:
+    front, prep = facts.front_end, facts.manifest.prep
+    low, high = front.centres_hz
+    before, after = front.reach_ms
+    return [
+        ("transform", f"{front.name}: {FRONTEND_WORDS[front.name]}{_options(prep)}"),
+        ("sound", f"{front.sample_rate_hz} Hz, {_channels(prep.channels)}"),
+        ("bins", f"{front.bins}, centred on {_hertz(low)} to {_hertz(high)}"),
+        (
+            "frames",
+            f"every {_number(front.frame_ms)} ms ({prep.hop_length} samples), each from "
+            f"{_number(before)} ms of sound before its centre and {_number(after)} ms after",
+        ),
+        (
+            "tile",
+            f"{front.bins} bins x {front.tile_frames} frames: {_number(front.tile_s)} s",
+        ),
+        ("levels", _levels(prep)),
+        ("normalised", _normalization(facts.manifest)),
+    ]
+
+
+def _options(prep: "PrepSettings") -> str:
+    given = {name: getattr(prep, name) for name in OPTIONS[prep.frontend]}
+    words = [f"{name} {value}" for name, value in given.items() if value is not None]
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _channels(channels: str) -> str:
+    words = {"mix": "the mean of all channels", "each": "each channel by itself"}
+    return words.get(channels, f"channel {channels}")
+
+
+def _levels(prep: "PrepSettings") -> str:
+    if prep.normalization == "level":
+        return f"clipped {_number(prep.level_range_db)} dB under the followed level"
+    return f"clipped at {_number(prep.floor_db)} dB re a full-scale sine"
+
+
+def _normalization(manifest: "BundleManifest") -> str:
+    prep = manifest.prep
+    words = NORMALIZATION_WORDS[prep.normalization]
+    if prep.normalization == "pcen":
+        words += (
+            f" (gain {prep.pcen_gain:g}, bias {prep.pcen_bias:g}, power {prep.pcen_power:g}, "
+            f"{prep.pcen_time_constant:g} s)"
+        )
+    if prep.normalization == "level":
+        words += (
+            f" (falling {prep.level_release_db:g} dB a second, at least {prep.level_least_db:g} dB "
+            "re a full-scale sine)"
+        )
+    constants = manifest.normalization
+    if constants is None:
+        return words
+    unit = "" if prep.normalization == "pcen" else " dB"
+    return (
+        f"{words}: (level - offset) / scale, offset {constants.offset:.4g}{unit}, "
+        f"scale {constants.scale:.4g}{unit}"
+    )
+
+
+def _model(facts: "BundleFacts") -> Rows:
+    model = facts.model
+    before, after = model.context_ms
+    own = facts.grid.column_ms
+    return [
+        ("encoder", _layers(model.encoder)),
+        ("decoder", _layers(model.decoder)),
+        ("embedding", f"{model.embedding_dim} dimensions"),
+        (
+            "sees",
+            f"{_number(model.receptive_field_ms)} ms for each token: {_number(before)} before, "
+            f"{_number(own)} of its own, {_number(after)} after",
+        ),
+        (
+            "parameters",
+            f"{model.parameters:,}, of which {model.encoder_parameters:,} in the encoder",
+        ),
+    ]
+
+
+def _layers(layers: "list[Layer]") -> str:
+    strides = ", ".join(f"{rows}x{columns}" for (rows, columns), _ in layers)
+    channels = ", ".join(str(channels) for _, channels in layers)
+    return f"strides {strides} (bins x frames); channels {channels}"
+
+
+def _tokens(facts: "BundleFacts") -> Rows:
+    grid, manifest = facts.grid, facts.manifest
+    specials = manifest.special_tokens.items()
+    codes = manifest.model.codebook_size
+    unused = manifest.vocabulary_size - codes - len(specials)
+    return [
+        (
+            "grid",
+            f"{grid.bands} bands every {_number(grid.column_ms)} ms; one token is "
+            f"{manifest.model.frequency_stride} bins x {manifest.model.time_stride} frames",
+        ),
+        (
+            "rate",
+            f"{_number(grid.tokens_per_second)} tokens/s, "
+            f"{_number(grid.bits_per_second)} bits/s ({_number(grid.bits_per_token)} bits a token)",
+        ),
+        ("band edges", _edges(grid.edges_hz)),
+        ("codes", f"0 to {codes - 1}"),
+        ("special", ", ".join(f"{token}{GLUE}{number}" for token, number in specials)),
+        ("vocabulary", f"{manifest.vocabulary_size}, the last {unused} unused"),
+    ]
+
+
+def _edges(edges: list[float]) -> str:
+    if len(edges) <= SHOWN_EDGES:
+        return f"{', '.join(_round(edge) for edge in edges)}{GLUE}Hz"
+    half = SHOWN_EDGES // 2
+    first, last = edges[:half], edges[-half:]
+    words = [*map(_round, first), "...", *map(_round, last)]
+    return f"{', '.join(words)}{GLUE}Hz"
+
+
+def _codebook(facts: "BundleFacts") -> Rows:
+    book = facts.codebook
+    some = "" if book.compared == book.size else f" (of {book.compared} codes)"
+    duplicates = f"{book.duplicates} codes are copies of others: they are never chosen"
+    return [
+        ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
+        ("norms", _spread(book.norm) + _norm_of_latents(book.latent_norm)),
+        ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),
+        ("duplicates", duplicates if book.duplicates else "none"),
+        ("<unk>", f"beyond a squared distance of {_unk(book.unk)} (median code)"),
+    ]
+
+
+def _unk(levels: "list[UnkLevel]") -> str:
+    return ", ".join(f"{level.median:.3g}{GLUE}at{GLUE}{level.quantile:g}" for level in levels)
+
+
+def _spread(spread: "Spread") -> str:
+    return f"{spread.least:.3g} to {spread.most:.3g}, median {spread.median:.3g}"
+
+
+def _card(card: "Card") -> Rows:
+    rows: Rows = [("trained on", _corpus(corpus)) for corpus in card.corpora[:SHOWN_CORPORA]]
+    if (hidden := len(card.corpora) - SHOWN_CORPORA) > 0:
+        rows.append(("", f"and {hidden} more corpora: --json shows them"))
+    if card.training is not None:
+        training = card.training
+        rows.append(
+            (
+                "training",
+                f"{training.steps} steps, {training.epochs} epochs, {training.tiles} tiles, "
+                f"seed {training.seed}",
+            )
+        )
+    if (figures := card.figures) is not None:
+        rows += [
+            ("held out", f"{figures.tokens} tokens, {figures.sound_tokens} of them not silent"),
+            (
+                "error",
+                f"MSE {_or_dash(figures.reconstruction)}; "
+                f"{_or_dash(figures.reconstruction_db)} dB², "
+                f"not silent {_or_dash(figures.sound_reconstruction_db)} dB²",
+            ),
+            (
+                "usage",
+                f"{_percent(figures.usage)}, not silent {_percent(figures.sound_usage)}",
+            ),
+            (
+                "entropy",
+                f"{_percent(figures.entropy)}, not silent {_percent(figures.sound_entropy)}, "
+                "of the most there can be",
+            ),
+        ]
+    if card.versions is not None:
+        versions = card.versions.model_dump()
+        rows.append(("made with", ", ".join(f"{name} {text}" for name, text in versions.items())))
+    if card.notes:
+        rows.append(("notes", textwrap.shorten(card.notes, 400, placeholder=" ...")))
+    return rows or [("", "empty")]
+
+
+def _corpus(corpus: "Corpus") -> str:
+    return (
+        f"{corpus.name or 'unnamed recordings'}: {corpus.recordings} recordings, "
+        f"{_duration(corpus.hours)}, licence {corpus.licence or 'not stated'}"
+    )
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.0f} seconds"
+
+
+def _file(file: "FileFacts") -> str:
+    digest = f"sha256 {file.sha256[:12]}..." if file.sha256 else ""
+    return f"  {file.name:<{FILE_LABEL}}{file.bytes:>14,} bytes  {digest}".rstrip()
+
+
+def _hertz(frequency: float) -> str:
+    return f"{_round(frequency)} Hz"
+
+
+def _round(frequency: float) -> str:
+    return f"{frequency:.0f}" if frequency >= 100 else f"{frequency:.3g}"
+
+
+def _number(value: float) -> str:
+    """Four digits, and no exponent where a person would write none."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _norm_of_latents(norm: float | None) -> str:
+    return "" if norm is None else f"; a latent's is {norm:.4g}"

@@ -1,0 +1,70 @@
+"""What `ulmo prep` and `ulmo show` print."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from ulmo.config import printable
+from ulmo.pipelines.prep.prep import PrepSummary
+from ulmo.pipelines.show import Shown
+from ulmo.reports.progress import Progress
+
+SHOWN_REFUSALS = 10
+
+
+class PrepProgress(Progress):
+    """Bytes of input that are prepared."""
+
+    def begin(self, total: int) -> Callable[[int], None]:
+        """Show the bar; what is returned moves it."""
+        self.open(total, desc="preparing", unit="B", unit_scale=True)
+
+        def advance(size: int) -> None:
+            self.bar.update(size)
+
+        return advance
+
+
+def prep_summary(summary: PrepSummary) -> str:
+    """A few lines: what was prepared, what was refused and why, what to do next."""
+    lines = []
+    if summary.reused:
+        lines.append("Everything was prepared already; nothing was done.")
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
+    lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
+    lines.append(f"tiles       {summary.tiles}")
+    for path, reason, detail in summary.refused[:SHOWN_REFUSALS]:
+        lines.append(f"refused     {printable(path)}: {reason} ({detail})")
+    hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
+    if hidden:
+        rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
+        lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    if summary.rewritten:
+        lines.append(
+            f"rewritten   {len(summary.rewritten)} recordings since (such as "
+            f"{printable(summary.rewritten[0])}): if in more than their time, delete the folder "
+            "and prepare it again"
+        )
+    lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
+    lines.append(f"output      {summary.out_dir}")
+    if summary.tiles:
+        lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")
+    return "\n".join(lines)
+
+
+def untimed_line(untimed: int, recordings: int) -> str:
+    """Names that the user's pattern does not fit: once, in place of silence."""
+    return (
+        f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
+        "header or usual name tells when they began, if anything does"
+    )
+
+
+def shown_lines(shown: Shown) -> str:
+    """What was drawn, and what of it the settings leave out."""
+    lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
+    if shown.bandwidth_hz < shown.sample_rate / 2:
+        lines.append(
+            f"its sample rate is {shown.sample_rate} Hz: "
+            f"--sample-rate {shown.sample_rate} shows all of it"
+        )
+    return "\n".join(lines)

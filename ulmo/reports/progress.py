@@ -1,0 +1,33 @@
+"""A bar on stderr."""
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar on stderr, which ends with the block that it is opened for."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def open(self, total: int, **options: Any) -> None:
+        """Show the bar; a pipe or a file gets a line now and then in place of each tick."""
+        interval = 0.2 if sys.stderr.isatty() else 30.0
+        self.bar = tqdm(
+            total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
+        )

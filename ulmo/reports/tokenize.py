@@ -1,0 +1,96 @@
+"""What `ulmo tokenize` and `ulmo convert` print."""
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ulmo.config import printable
+from ulmo.pipelines.convert import Converted
+from ulmo.pipelines.tokenize.job import Tokenized
+from ulmo.pipelines.tokenize.timeline_file import Timeline
+from ulmo.reports.progress import Progress
+
+
+class TokenizeProgress(Progress):
+    """Bytes of input that are tokenized, and how much faster than they sound."""
+
+    def begin(self, total: int) -> Callable[[int, int], None]:
+        """Show the bar, unless it is all over in a second; what is returned moves it."""
+        self.open(total, desc="tokenizing", unit="B", unit_scale=True, delay=1)
+        self._printed = self.bar.last_print_t
+        begun = time.monotonic()
+        heard = 0
+
+        def advance(size: int, milliseconds: int) -> None:
+            nonlocal heard
+            heard += milliseconds
+            speed = heard / 1000 / max(time.monotonic() - begun, 1e-3)
+            self.bar.set_postfix_str(f"{speed:.0f} times real time", refresh=False)
+            self.bar.update(size)
+
+        return advance
+
+    def line(self, text: str, *, error: bool = False) -> None:
+        """Write a line above the bar, or in a file or a pipe below it."""
+        if self.bar is not None and self.bar.last_print_t > self._printed:
+            if sys.stderr.isatty():
+                self.bar.clear()
+            else:
+                print(file=sys.stderr)
+                self._printed = self.bar.last_print_t
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def tokenized_line(result: Tokenized) -> str:
+    """One line a recording."""
+    source = _text(result.source)
+    if not result.outputs:
+        return f"{source}: refused: {result.verdict.reason} ({result.detail})"
+    outputs = ", ".join(_text(path) for path in result.outputs)
+    notes = [f"{result.verdict.status}: {result.detail}"] if result.detail else []
+    notes += ["was there already"] if result.reused else []
+    return (
+        f"{source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
+        f" -> {outputs}" + "".join(f" [{note}]" for note in notes)
+    )
+
+
+def tokenize_summary(results: Sequence[Tokenized], out: Path | None) -> str:
+    """What became of many recordings."""
+    counts = Counter(result.verdict.status for result in results)
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    reused = sum(result.reused for result in results)
+    hours = sum(result.seconds for result in results) / 3600
+    tokens = sum(result.columns * result.bands * len(result.outputs) for result in results)
+    lines = [
+        f"recordings  {len(results)} ({told}), {hours:.2f} hours"
+        + (f"; {reused} were there already" if reused else ""),
+        f"tokens      {tokens}",
+    ]
+    if out is not None:
+        lines.append(f"output      {_text(out)}, with recordings.parquet over all")
+    return "\n".join(lines)
+
+
+def timeline_line(timeline: Timeline) -> str:
+    """What a timeline came to."""
+    return (
+        f"{timeline.recordings} recordings, {timeline.gaps} gaps of {timeline.gap_seconds:.1f} s "
+        f"in all -> {timeline.columns} x {timeline.bands} tokens -> {_text(timeline.output)}"
+    )
+
+
+def converted_line(result: Converted) -> str:
+    """One line a file of tokens."""
+    if result.refusal is not None:
+        return f"{_text(result.source)}: refused: {result.refusal}"
+    output = _text(result.output or Path())
+    return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
+
+
+def _text(path: Path) -> str:
+    r"""A path as every terminal takes it; bytes that are no UTF-8 as \xNN."""
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))

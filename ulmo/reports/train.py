@@ -1,0 +1,117 @@
+"""What ulmo-train shows a person: steps, a line an epoch, what the run came to."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ulmo.config import OBJECTIVE_NAMES
+from ulmo.reports.progress import Progress
+
+if TYPE_CHECKING:
+    from ulmo.evaluation.tally import Metrics
+    from ulmo.pipelines.train.own_tasks import OwnTasks
+    from ulmo.pipelines.train.train import TrainSummary
+
+
+class TrainProgress(Progress):
+    """Steps with their losses, and a line an epoch."""
+
+    def note(self, text: str) -> None:
+        """Something takes a while."""
+        print(text, file=sys.stderr)
+
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins, or goes on after so many steps."""
+        self.open(steps, initial=done, desc="training", unit="step")
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+        self.bar.set_postfix_str(
+            f"reconstruction {losses['reconstruction']:.4f}, "
+            f"commitment {losses['commitment']:.3f}, perplexity {losses['perplexity']:.0f}"
+            + _scores(losses, ""),
+            refresh=False,
+        )
+        self.bar.update()
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done and validated."""
+        line = f"epoch {row['epoch'] + 1}: reconstruction {row['train_reconstruction']:.4f}"
+        if "val_reconstruction" in row:
+            line += (
+                f", held out {row['val_reconstruction']:.4f}"
+                f"{_in_db(row['val_reconstruction_db'])}"
+                f", codes used {row['val_usage']:.0%}"
+            )
+        line += _scores(row, "val_")
+        self.bar.write(line, file=sys.stderr)
+
+
+def train_summary(summary: "TrainSummary") -> str:
+    """What the run came to, and what to do next."""
+    reasons = {
+        "epochs": "all epochs done",
+        "patience": "no better for `patience` epochs",
+        "max_minutes": "time is up",
+    }
+    agreement = summary.agreement
+    equal = agreement.tokens - agreement.differing
+    lines = [
+        f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
+        f"({reasons[summary.end]}), {summary.tiles_per_second:.0f} tiles/s"
+    ]
+    if summary.validation is not None:
+        lines += [f"held out    {line}" for line in _figures(summary.validation)]
+    where = "in training" if summary.validation is None else "held out"
+    lines += _own_tasks(summary.own_tasks, summary.objectives, where)
+    lines += [
+        f"tokenizer   {summary.run_dir / 'tokenizer'} "
+        f"({equal} tokens are the model's, {agreement.differing} ties)",
+        f"pictures    {summary.run_dir / 'pictures'}",
+        f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
+    ]
+    return "\n".join(lines)
+
+
+def _scores(values: Mapping[str, float], prefix: str) -> str:
+    """Scores of own tasks; that of `reconstruct` says no more than its error."""
+    own = {
+        name.removeprefix(prefix).removesuffix("_score"): value
+        for name, value in values.items()
+        if name.startswith(prefix) and name.endswith("_score")
+    }
+    return "".join(f", {name} {own[name]:.2f}" for name in own if name in OBJECTIVE_NAMES[1:])
+
+
+def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list[str]:
+    """Scores; and whether the encoder tells nothing apart."""
+    lines = []
+    for name in objectives:
+        mean, error, chance = tasks.score(name)
+        spread = "" if math.isnan(error) else f" +- {error:.3f}"
+        lines.append(f"own task    {name}: score {mean:.3f}{spread} {where}, chance {chance:.3f}")
+    variance, similarity = tasks.spread
+    if tasks.spread.collapsed:
+        lines.append(
+            f"COLLAPSED   latents are nearly all one: variance {variance:.3f}, similarity of "
+            f"pairs {similarity:.3f}; these tokens tell little: train with another objective, "
+            "or add reconstruct"
+        )
+    return lines
+
+
+def _figures(metrics: "Metrics") -> list[str]:
+    return [
+        f"reconstruction {metrics.reconstruction:.4f}{_in_db(metrics.reconstruction_db)}; "
+        f"a constant tile at best {metrics.baseline_tile:.4f}, "
+        f"a mean per bin {metrics.baseline_bands:.4f}",
+        f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; "
+        f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
+        f"{metrics.sound_codebook.entropy:.3f}",
+    ]
+
+
+def _in_db(error: float) -> str:
+    """An error in dB², where the tiles are levels."""
+    return "" if math.isnan(error) else f" ({error:.1f} dB²)"

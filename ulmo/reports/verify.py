@@ -1,0 +1,48 @@
+"""What `ulmo verify` shows: a few lines for people, or JSON for programs."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ulmo.config import printable
+
+if TYPE_CHECKING:
+    from ulmo.pipelines.verify.verify import Verified
+    from ulmo.storage.faults import Fault
+
+SHOWN_FAULTS = 20
+WORDS = {"left_over": "left over"}
+
+
+def verified_lines(found: "Verified") -> str:
+    """What was checked, what was done, what is wrong, and what to do about it."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
+    lines = [f"{printable(str(found.place))}: {found.kind}{': ' if counts else ''}{counts}"]
+    lines += [f"  repaired    {printable(done)}" for done in found.mended]
+    for fault in found.faults[:SHOWN_FAULTS]:
+        word = WORDS.get(fault.what, fault.what)
+        lines.append(f"  {word:<11} {printable(fault.path)}: {printable(fault.detail)}")
+    if hidden := found.faults[SHOWN_FAULTS:]:
+        kinds = Counter(WORDS.get(fault.what, fault.what) for fault in hidden)
+        rest = ", ".join(f"{count} {name}" for name, count in kinds.items())
+        lines.append(f"  and {len(hidden)} more: {rest}; all of them with --json")
+    for remedy in dict.fromkeys(fault.remedy for fault in found.faults):
+        lines.append(f"  to do       {printable(remedy)}")
+    if not found.faults:
+        lines.append("  all is well")
+    return "\n".join(lines)
+
+
+def verified_json(found: "Verified") -> dict[str, Any]:
+    """The same with all faults."""
+    return {
+        "schema_version": 1,
+        "place": str(found.place),
+        "kind": found.kind,
+        "counts": found.counts,
+        "faults": [_table(fault) for fault in found.faults],
+        "repaired": found.mended,
+    }
+
+
+def _table(fault: "Fault") -> dict[str, str]:
+    return dict(fault._asdict())

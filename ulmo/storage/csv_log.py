@@ -1,0 +1,80 @@
+"""losses.csv and epochs.csv: written as a run goes, cut back when it is resumed, read again."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ulmo.config import OWN, loss_names
+from ulmo.storage.atomic import publish
+
+VALIDATION = (
+    *("val_total", "val_latent_variance", "val_pair_similarity"),
+    *("val_reconstruction", "val_reconstruction_db", "val_sound_reconstruction_db"),
+    *("val_commitment", "val_usage", "val_entropy", "val_perplexity"),
+    *("val_sound_usage", "val_sound_entropy", "val_sound_perplexity"),
+)
+
+
+def batch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
+    """Columns of losses.csv."""
+    return ("step", "epoch", *loss_names(objectives))
+
+
+def epoch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
+    """Columns of epochs.csv; `val_NAME_error` is the standard error of `val_NAME_score`."""
+    names = tuple(objectives)
+    training = (f"train_{name}" for name in loss_names(names))
+    own = (f"val_{name}_{part}" for name in names for part in (*OWN, "error"))
+    return ("epoch", "step", *training, *VALIDATION, *own)
+
+
+class CsvLog:
+    """Rows appended to a CSV file; a resumed run first drops what came after its checkpoint.
+
+    That is all whose step, or what else `counted` names, is beyond `last`.
+    """
+
+    def __init__(
+        self, path: Path, columns: tuple[str, ...], *, last: int, counted: str = "step"
+    ) -> None:
+        rows = [row for row in _rows(path) if int(row[counted]) <= last]
+        with publish(path) as file:
+            lines = [columns, *([row[name] for name in columns] for row in rows)]
+            file.write("".join(",".join(line) + "\n" for line in lines).encode())
+        self._columns = columns
+        self._file = path.open("a", newline="", encoding="utf-8")
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Append a row; a value that is missing or None is left empty."""
+        self._file.write(",".join(_cell(row.get(name)) for name in self._columns) + "\n")
+
+    def flush(self) -> None:
+        """Bring what was written to the file."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """Columns of a CSV log; an empty cell is NaN."""
+    rows = _rows(path)
+    names = rows[0] if rows else {}
+    return {name: [float(row[name] or "nan") for row in rows] for name in names}
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.7g}"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Whole rows; one that a kill cut short is not among them."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
+    complete = text[: text.rfind("\n") + 1]
+    return list(csv.DictReader(complete.splitlines()))
