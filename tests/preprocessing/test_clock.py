@@ -48,6 +48,11 @@ def wav(before=b"", after=b"", data=DATA, **options):
     return wav_bytes(data, sample_rate=RATE, before=before, after=after, **options)
 
 
+def test_the_facts_of_a_start_are_columns_of_its_row():
+    start = Start(datetime(1970, 1, 1, 0, 1, microsecond=5, tzinfo=UTC), "name")
+    assert start.facts() == {"start_utc": 60_000_005, "start_source": "name"}
+
+
 class TestGuano:
     @pytest.mark.parametrize(
         ("stamp", "expected"),

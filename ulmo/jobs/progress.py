@@ -9,7 +9,7 @@ from ulmo.jobs.executor import progressed
 class Recording(Protocol):
     """The part of an opened recording that progress needs: preprocessing.audio has the class."""
 
-    heard: Callable[[int], None] | None
+    on_frames: Callable[[int], None] | None
 
     @property
     def frames(self) -> int:
@@ -32,12 +32,12 @@ class Way:
         """Listen to one of so many passes over the recording."""
         total = max(recording.frames, 1) * passes
 
-        def heard(frames: int) -> None:
+        def on_frames(frames: int) -> None:
             self._frames += frames
             done = min(self._size * self._frames // total, self._size)
             self._tell(done, 1000 * self._frames // (recording.sample_rate * passes))
 
-        recording.heard = heard
+        recording.on_frames = on_frames
 
     def end(self) -> None:
         """It is done, however far it came."""

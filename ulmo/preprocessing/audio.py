@@ -48,8 +48,7 @@ class Recording:
     def __init__(self, open_anew: Callable[[], Opened], plan: Plan) -> None:
         self._open = open_anew
         self._plan = plan
-        self.heard: Callable[[int], None] | None = None
-        """Called with the frames of each block as it is read."""
+        self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
         self._opened: Opened | None = None
         shape = plan.shape
         if shape is None:
@@ -131,6 +130,22 @@ class Recording:
                 return "the header does not say how long the sound is: all of it was read"
         return self._plan.detail
 
+    def facts(self) -> dict[str, Any]:
+        """The columns of recordings.parquet that describe the reading; final after `blocks`."""
+        status, reason = self.verdict
+        return {
+            "status": status,
+            "reason": reason,
+            "detail": self.detail,
+            "sample_rate": self.sample_rate,
+            "channels": self.channels,
+            "frames": self.frames_read,
+            "frames_declared": self.frames_declared,
+            "frames_missing": self.frames_missing,
+            "duration_s": self.frames_read / self.sample_rate,
+            "flags": list(self.flags),
+        }
+
     def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
         """Samples as float32 blocks (n, channels), full scale 1, every one finite.
 
@@ -154,8 +169,8 @@ class Recording:
                 block *= np.float32(self._gain)
             left -= len(block)
             self.frames_read += len(block)
-            if self.heard:
-                self.heard(len(block))
+            if self.on_frames:
+                self.on_frames(len(block))
             self._broken = expected and len(block) < wanted
             if len(block):
                 yield self._clean(block)

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from ulmo.config import ClockSettings
 from ulmo.preprocessing.metadata import Broadcast, read_metadata
@@ -53,6 +53,10 @@ class Start(NamedTuple):
     def microseconds(self) -> int:
         """Since 1970."""
         return (self.utc - EPOCH) // timedelta(microseconds=1)
+
+    def facts(self) -> dict[str, Any]:
+        """The columns of recordings.parquet about the time."""
+        return {"start_utc": self.microseconds, "start_source": self.source}
 
 
 class Clock(NamedTuple):

@@ -1,6 +1,6 @@
 """What becomes of a recording: a status, and unless it is `ok` a stable reason code."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["ok", "repaired", "partial", "refused"]
 
@@ -27,3 +27,15 @@ class RefusedError(Exception):
         self.detail = detail
         self.declared = declared
         self.missing = missing
+
+    def facts(self) -> dict[str, Any]:
+        """The columns of recordings.parquet for a refused recording."""
+        return {
+            "status": "refused",
+            "reason": self.reason,
+            "detail": self.detail,
+            "frames": 0,
+            "frames_declared": self.declared,
+            "frames_missing": self.missing,
+            "flags": [],
+        }
