@@ -13,7 +13,8 @@ from pydantic import Field
 from ulmo.config import ClockSettings
 from ulmo.formats.writer import Options
 from ulmo.jobs.outcome import Tokenized
-from ulmo.storage.ledger import Hash, Ledger, LedgerFiles, Manifest
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
 TOKENS = "tokens"
 COMMAND = "tokenize"
@@ -22,7 +23,7 @@ AGAIN = "run the same ulmo-tokenize again"
 TokensLedger = Ledger["TokenizeManifest", Tokenized]
 
 
-class TokenizeManifest(Manifest):
+class TokenizeManifest(LedgerManifest):
     """tokenize.json: everything but the recording that decides about its tokens."""
 
     schema_version: Literal[1] = 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ulmo.config import printable
 from ulmo.pipelines.convert import Converted
-from ulmo.pipelines.tokenize.job import Tokenized
+from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.reports.progress import Progress
 
@@ -44,29 +44,32 @@ class TokenizeProgress(Progress):
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def tokenized_line(result: Tokenized) -> str:
-    """One line a recording."""
-    source = _text(result.source)
+def tokenized_line(result: Result) -> str:
+    """One line for a recording."""
+    source, outcome = _text(result.source), result.outcome
     if not result.outputs:
-        return f"{source}: refused: {result.verdict.reason} ({result.detail})"
+        return f"{source}: refused: {outcome.reason} ({outcome.detail})"
     outputs = ", ".join(_text(path) for path in result.outputs)
-    notes = [f"{result.verdict.status}: {result.detail}"] if result.detail else []
+    notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
     notes += ["was there already"] if result.reused else []
     return (
-        f"{source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
+        f"{source}: {outcome.duration_s:.2f} s -> {outcome.columns} x {outcome.bands} tokens"
         f" -> {outputs}" + "".join(f" [{note}]" for note in notes)
     )
 
 
-def tokenize_summary(results: Sequence[Tokenized], out: Path | None) -> str:
-    """What became of many recordings."""
-    counts = Counter(result.verdict.status for result in results)
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
+    """A few lines about many recordings."""
+    outcomes = [result.outcome for result in results]
+    counts = Counter(outcome.status for outcome in outcomes)
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     reused = sum(result.reused for result in results)
-    hours = sum(result.seconds for result in results) / 3600
-    tokens = sum(result.columns * result.bands * len(result.outputs) for result in results)
+    hours = sum(outcome.duration_s for outcome in outcomes) / 3600
+    tokens = sum(
+        result.outcome.columns * result.outcome.bands * len(result.outputs) for result in results
+    )
     lines = [
-        f"recordings  {len(results)} ({told}), {hours:.2f} hours"
+        f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
         + (f"; {reused} were there already" if reused else ""),
         f"tokens      {tokens}",
     ]

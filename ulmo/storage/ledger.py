@@ -14,70 +14,29 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Generic, NamedTuple, Self, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
+from ulmo.config.errors import complaint
 from ulmo.storage.atomic import TEMPORARY, publish, remove
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import file_hash
-from ulmo.storage.sealed import canonical_json, read_json, write_sealed
+from ulmo.storage.sealed import canonical_json, write_sealed
 from ulmo.storage.tables import publish_table, python_rows, read_table, schema_of
 
-TABLE = "recordings.parquet"
 MAX_LINE = 16 << 20  # bytes of a line of the journal
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-
-class Manifest(Settings):
-    """What is the same for all rows of a job. A command adds its settings in a subclass."""
-
-    schema_version: int
-    complete: bool = False
-    hashes: dict[str, Hash] = Field(default_factory=dict)  # SHA-256 of each table, by file name
-
-    @classmethod
-    def newest(cls) -> int:
-        """The schema version that this ulmo writes: the default of `schema_version`."""
-        version: int = cls.model_fields["schema_version"].default
-        return version
-
-    def deciding(self) -> dict[str, Any]:
-        """The settings by name; an output with others is another job's."""
-        return self.model_dump(mode="json", exclude=set(Manifest.model_fields))
-
-
-M = TypeVar("M", bound=Manifest)
+M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
 
 
 class OtherSettingsError(UserError):
     """An output was made with other settings than those given now."""
-
-
-class LedgerFiles(NamedTuple):
-    """Where the three files lie."""
-
-    manifest: Path
-    table: Path
-    journal: Path
-
-    @classmethod
-    def inside(cls, folder: Path, command: str) -> Self:
-        """Those of an output folder: prep.json for `prep`."""
-        return cls(folder / f"{command}.json", folder / TABLE, folder / f".{command}.jsonl")
-
-    @classmethod
-    def beside(cls, output: Path, command: str) -> Self:
-        """Those of an output that is one file: x.npy.tokenize.json for x.npy."""
-        return cls(
-            output.with_name(f"{output.name}.{command}.json"),
-            output.with_name(f"{output.name}.{TABLE}"),
-            output.with_name(f".{output.name}.{command}.jsonl"),
-        )
 
 
 class Ledger(Generic[M, R]):
@@ -97,17 +56,15 @@ class Ledger(Generic[M, R]):
         self._in_table: dict[str, tuple[int, int]] = {}  # first row and number of rows, by key
         self._in_journal: dict[str, int] = {}  # where a line begins, by key
         self._appended: BinaryIO | None = None
-        self._manifest: M | None = None
+        self._written: M | None = None  # the manifest on the disk
         if os.path.lexists(files.manifest):
-            versions = {"newest": manifest.newest(), "oldest": manifest.newest()}
-            self._manifest = read_json(
-                files.manifest, manifest, **versions, remedy=remedy, outdated=remedy, sealed=True
-            )
+            self._written = read_manifest_file(files.manifest, manifest, remedy)
+        self._manifest = self._written
 
     @property
     def is_new(self) -> bool:
-        """Whether there is no manifest yet."""
-        return self._manifest is None
+        """Whether there is no manifest on the disk."""
+        return self._written is None
 
     @property
     def manifest(self) -> M:
@@ -139,8 +96,7 @@ class Ledger(Generic[M, R]):
         if (place := self._in_journal.get(key)) is not None:
             return self._line(place)[1]
         if self._table is not None and key in self._in_table:
-            rows = python_rows(self._table.slice(*self._in_table[key]))
-            return [self._row_type.model_validate(row) for row in rows]
+            return self._rows_of(self._table.slice(*self._in_table[key]))
         return []
 
     def is_finished(self, keys: Iterable[str]) -> bool:
@@ -166,8 +122,11 @@ class Ledger(Generic[M, R]):
         self._in_journal, self._in_table, self._table = places, {}, None
         self.update(complete=False, hashes={})
         remove(self.files.table)
-        with self.files.journal.open("ab") as self._appended:
+        self._appended = self.files.journal.open("ab")
+        try:
             yield
+        finally:
+            self._close()
 
     def add(self, key: str, rows: Sequence[R]) -> None:
         """Note that a key is done, once all of its outputs are on the disk."""
@@ -176,12 +135,16 @@ class Ledger(Generic[M, R]):
         self._appended.write(_packed(key, rows))
         self._appended.flush()
 
+    def replace(self, manifest: M) -> None:
+        """Begin another job on the same output, such as one with more recordings."""
+        self._manifest = manifest
+
     def update(self, **values: Any) -> None:
-        """Change the manifest, on the disk too unless that says so already."""
-        there = None if self.is_new or not self.files.manifest.exists() else self._manifest
+        """Change the manifest, and write it unless the disk has it already."""
         self._manifest = self.manifest.model_copy(update=values)
-        if self._manifest != there:
+        if self._manifest != self._written:
             write_sealed(self.files.manifest, self._manifest)
+            self._written = self._manifest
 
     def finish(self, keys: Iterable[str], **values: Any) -> None:
         """Write the table, with the rows of `keys` in their order, and complete the manifest."""
@@ -191,6 +154,7 @@ class Ledger(Generic[M, R]):
                     table.add(row.model_dump())
         hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
         self.update(**values, hashes=hashes, complete=True)
+        self._close()
         remove(self.files.journal)
         self._in_journal = {}
         for path in filter(self._is_left_over, self.files.manifest.parent.iterdir()):
@@ -213,7 +177,7 @@ class Ledger(Generic[M, R]):
 
     def rows(self) -> list[R]:
         """The rows of a complete output. Raises UserError if its table is missing or damaged."""
-        return [self._row_type.model_validate(row) for row in python_rows(self.read_table())]
+        return self._rows_of(self.read_table())
 
     def check(self) -> list[Fault]:
         """What is wrong with the three files; an output that has them is described by them."""
@@ -230,6 +194,19 @@ class Ledger(Generic[M, R]):
         except (UserError, OSError) as error:
             return [*faults, fault_of(table, error, self._remedy)]
         return faults
+
+    def _close(self) -> None:
+        if self._appended is not None:
+            self._appended.close()
+            self._appended = None
+
+    def _rows_of(self, table: pa.Table) -> list[R]:
+        try:
+            return [self._row_type.model_validate(row) for row in python_rows(table)]
+        except ValidationError as error:
+            raise UserError(
+                f"{self.files.table} is damaged ({complaint(error)}): {self._remedy}"
+            ) from None
 
     def _is_left_over(self, path: Path) -> bool:
         """Whether a killed job left this half of one of the three files."""

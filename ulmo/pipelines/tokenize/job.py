@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ulmo.arrays import Array
 from ulmo.bundle.bundle import read_bundle
@@ -17,8 +17,13 @@ from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import Way
 from ulmo.pipelines.tokenize.plan import Planned
-from ulmo.preprocessing.audio import Recording, RefusedError, channel_list, open_recording
-from ulmo.preprocessing.audio import read_channel
+from ulmo.preprocessing.audio import (
+    Recording,
+    RefusedError,
+    channel_list,
+    open_recording,
+    read_channel,
+)
 from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.storage.atomic import remove
@@ -67,9 +72,7 @@ def _open(ref: TokenizerRef) -> Tokenizer:
     return Tokenizer(bundle, threads=ref.threads, device=ref.device, unk_quantile=ref.unk_quantile)
 
 
-def tokenize_recording(
-    tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned
-) -> Result:
+def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned) -> Result:
     """Write the tokens of a recording, a file for each channel; none if it is refused.
 
     A recording that changes while it is read is read once more.
@@ -120,7 +123,7 @@ def _tokenize_once(
 
 
 def _outcome(
-    planned: Planned, file: InputFile, start: Start | None, facts: dict[str, object]
+    planned: Planned, file: InputFile, start: Start | None, facts: dict[str, Any]
 ) -> Tokenized:
     return Tokenized(
         path=portable(planned.name),
