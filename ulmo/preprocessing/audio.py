@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import UserError
 from ulmo.preprocessing.opening import (
     UNKNOWN_FRAMES,
@@ -31,8 +32,6 @@ BLOCK_FRAMES = 1 << 16
 BLOCK_SAMPLES = 1 << 20  # at most, over all channels of a block
 MAX_AMPLITUDE = 1e6  # 120 dB over full scale: larger samples are damage, as NaN and Inf are
 PARTIAL = frozenset({"truncated", "more_data"})  # header faults that lose sound
-
-Samples: TypeAlias = NDArray[np.float32]
 
 
 class Recording:
@@ -142,7 +141,7 @@ class Recording:
             "flags": list(self.flags),
         }
 
-    def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
+    def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Array]:
         """Samples as float32 blocks (n, channels), full scale 1, all finite.
 
         Begins at frame `start` and reads `frames` (None: to the end). If the decoder fails, the
@@ -176,7 +175,7 @@ class Recording:
         if frames is None and not self.frames_read:
             raise RefusedError("decode_error", "the decoder failed at the first frame")
 
-    def _clean(self, block: Samples) -> Samples:
+    def _clean(self, block: Array) -> Array:
         with np.errstate(invalid="ignore"):
             peak = float(max(block.max(), -block.min()))
         if not peak <= MAX_AMPLITUDE:
@@ -186,7 +185,7 @@ class Recording:
         return block
 
 
-def _read(file: soundfile.SoundFile, frames: int) -> Samples:
+def _read(file: soundfile.SoundFile, frames: int) -> Array:
     """The next frames, or those before the one at which the decoder failed.
 
     soundfile does not report how far it came before an error, so NaN marks the frames that were
@@ -194,14 +193,14 @@ def _read(file: soundfile.SoundFile, frames: int) -> Samples:
     """
     block = np.full((frames, file.channels), np.nan, np.float32)
     try:
-        read: Samples = file.read(out=block)
+        read: Array = file.read(out=block)
     except soundfile.LibsndfileError:
         reached = np.flatnonzero(~np.isnan(block[:, 0]))
         return block[: reached[-1] + 1 if len(reached) else 0]
     return read
 
 
-def repair(samples: Samples) -> tuple[Samples, int]:
+def repair(samples: Array) -> tuple[Array, int]:
     """Set NaN, Inf and samples beyond MAX_AMPLITUDE to 0; return the samples and their number."""
     bad = ~(np.abs(samples) <= MAX_AMPLITUDE)
     count = int(bad.sum())
@@ -270,7 +269,7 @@ def channel_list(channels: str, available: int) -> list[int | None]:
     return [int(channels)]
 
 
-def pick_channel(blocks: Iterable[Samples], channel: int | None) -> Iterator[Samples]:
+def pick_channel(blocks: Iterable[Array], channel: int | None) -> Iterator[Array]:
     """Blocks (n,) of one channel, or of the mean of all (None), from blocks (n, channels)."""
     for block in blocks:
         if channel is None:
@@ -286,7 +285,7 @@ class Meter:
         self._squares = 0.0
         self._samples = 0
 
-    def of(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    def of(self, blocks: Iterable[Array]) -> Iterator[Array]:
         """Pass on blocks (n,) unchanged, and measure them."""
         for block in blocks:
             self._squares += float(np.vdot(block, block))
@@ -299,7 +298,7 @@ class Meter:
         return float(np.sqrt(self._squares / max(self._samples, 1)))
 
 
-def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
+def resample(blocks: Iterable[Array], rate: int, new_rate: int) -> Iterator[Array]:
     """Resample blocks (n,) from one rate in hertz to another, as a stream.
 
     soxr, quality HQ (20 bit). The result does not depend on where the blocks are cut.
@@ -313,27 +312,25 @@ def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Sa
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def read_channel(recording: Recording, channel: int | None, sample_rate: int) -> Iterator[Samples]:
+def read_channel(recording: Recording, channel: int | None, sample_rate: int) -> Iterator[Array]:
     """One channel of a whole recording, or the mean of all (None), resampled: blocks (n,)."""
     if channel is not None:
         channel_list(str(channel), recording.channels)
     return resample(pick_channel(recording.blocks(), channel), recording.sample_rate, sample_rate)
 
 
-def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> Iterator[Samples]:
+def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> Iterator[Array]:
     """Open a file and read one channel (None: the mean of all), resampled: blocks (n,)."""
     with open_recording(path) as recording:
         yield from read_channel(recording, channel, sample_rate)
 
 
-def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Samples]:
+def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Array]:
     """Repair a caller's samples (n,) as those of a file, and resample them: see read_blocks."""
     return read_blocks([samples], rate, new_rate)
 
 
-def read_blocks(
-    blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int
-) -> Iterator[Samples]:
+def read_blocks(blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int) -> Iterator[Array]:
     """Repair a caller's blocks (n,) of samples as those of a file, and resample them.
 
     Full scale is 1 for floats, and the type's own for integers (int16: 32 768). UserError for
@@ -344,7 +341,7 @@ def read_blocks(
     return resample(map(_as_samples, blocks), rate, new_rate)
 
 
-def _as_samples(block: NDArray[Any]) -> Samples:
+def _as_samples(block: NDArray[Any]) -> Array:
     values = np.asarray(block)
     if values.ndim != 1:
         raise UserError(f"samples must have the shape (n,), not {values.shape}")

@@ -8,13 +8,11 @@ sounds as if its tracked level had been ALIGNMENT_DB throughout.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
 from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
-
-Array = NDArray[np.float32]
 
 # The alignment level of SMPTE RP 155, re a full-scale sine: it leaves room for peaks.
 ALIGNMENT_DB = -20.0

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, Settings
-
-Array = NDArray[np.float32]
 
 # The least scale, in dB: it keeps digital silence finite, and no real sound is so flat.
 MIN_SCALE = 1.0

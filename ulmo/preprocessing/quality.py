@@ -1,9 +1,8 @@
 """Flags for what is unusual about a recording's samples; flagged samples are not changed."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ulmo.arrays import Array
 
 DC = 0.01  # of full scale: a channel whose mean is this far from 0 is flagged
 NEAR_FULL_SCALE = 0.99

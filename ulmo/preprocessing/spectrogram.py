@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
 from ulmo.preprocessing.normalize import (
@@ -18,7 +16,6 @@ from ulmo.preprocessing.normalize import (
 )
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
-Array = NDArray[np.float32]
 Ready = Callable[[int], int]
 # Returns a channel's samples from the start as blocks (n,) at the settings' rate, at each call.
 SampleSource = Callable[[], Iterable[Array]]
