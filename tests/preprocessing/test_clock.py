@@ -13,8 +13,7 @@ from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
 from ulmo.preprocessing import metadata
 from ulmo.preprocessing.clock import Clock, Start, recording_start
-from ulmo.preprocessing.timestamps import TimestampPattern
-from ulmo.preprocessing.zones import parse_timezone
+from ulmo.preprocessing.timestamps import TimestampPattern, parse_timezone
 
 RATE = 48000
 DATA = bytes(2000)

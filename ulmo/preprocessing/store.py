@@ -22,14 +22,21 @@ from ulmo.storage.plain_file import file_hash, open_plain
 from ulmo.storage.sealed import canonical_json
 from ulmo.storage.tables import read_table
 
+<<<<<<< HEAD
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
 BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
 SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")
 """Name of a shard: the number of its job, and its own."""
 SHARD_TILES = 256
+=======
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+SCHEMA_VERSION: Literal[2] = 2
+"""1 had neither checksums of the manifests, nor flags and declared frames of recordings."""
+SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")  # number of its job, number of the shard
+SHARD_TILES, SHARD_BYTES = 256, 64 << 20  # limits of a shard: at M = 224, 256 tiles in 51 MB
+>>>>>>> prepwords
 SHARD_HEADER = 128
-SHARD_BYTES = 64 << 20
-"""A shard ends with the tile that reaches either: 256 tiles, 51 MB, at M = 224."""
 AGAIN = "delete the folder and prepare the tiles again"
 DELETE = "delete it and run the same ulmo-prep again"
 
@@ -87,12 +94,12 @@ class TilesManifest(LedgerManifest):
 
 
 def tiles_per_shard(tile_size: int) -> int:
-    """Tiles of M x M float32 in a full shard."""
+    """Number of tiles of M x M float32 in a full shard."""
     return max(1, min(SHARD_TILES, SHARD_BYTES // (4 * tile_size * tile_size)))
 
 
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:
-    """Publish tiles (M, M, 1) as one array (n, M, M, 1), C order, .npy version 1."""
+    """Publish tiles (M, M, 1) as one array (n, M, M, 1): C order, .npy version 1."""
     with publish(path) as file:
         file.write(shard_header(len(tiles), tiles[0].shape))
         for tile in tiles:
@@ -100,7 +107,7 @@ def write_shard(path: Path, tiles: Sequence[Array]) -> None:
 
 
 def shard_header(count: int, shape: tuple[int, ...]) -> bytes:
-    """The first SHARD_HEADER bytes of a shard: those of .npy, version 1."""
+    """The first SHARD_HEADER bytes of a shard: the header of .npy, version 1."""
     file = io.BytesIO()
     header = {"descr": "<f4", "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(file, header)
@@ -108,15 +115,15 @@ def shard_header(count: int, shape: tuple[int, ...]) -> bytes:
 
 
 def open_shard(path: Path, tile_size: int) -> Array:
-    """A shard mapped into memory, (n, M, M, 1); ValueError unless it is one, to the last byte.
+    """Map a shard (n, M, M, 1) into memory; ValueError unless it has exactly this form.
 
-    Nothing is parsed: from the file's length follows how it must begin.
+    Nothing is parsed: the file's length determines its header.
     """
     shape = (tile_size, tile_size, 1)
     with open_plain(path, remedy=DELETE) as file:
         count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
         if count < 1 or rest or file.read(SHARD_HEADER) != shard_header(count, shape):
-            raise ValueError(f"it is no array of tiles of {tile_size} x {tile_size}")
+            raise ValueError(f"it is not an array of tiles of {tile_size} x {tile_size}")
         return np.memmap(file, "<f4", mode="r", offset=SHARD_HEADER, shape=(count, *shape))
 
 
@@ -149,7 +156,7 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
 
 
 class TileStore:
-    """Prepared tiles, read at random without loading them: memory-mapped shards."""
+    """Prepared tiles in memory-mapped shards: read any of them without loading the rest."""
 
     def __init__(self, folder: Path) -> None:
         manifest = read_manifest(folder)
@@ -181,30 +188,30 @@ class TileStore:
 
     @property
     def tile_size(self) -> int:
-        """M."""
+        """M, the number of bins and of frames of a tile."""
         return self.manifest.settings.tile_size
 
     def read(self, indices: Iterable[int]) -> Array:
-        """Tiles (n, M, M, 1) by their rows in tiles.parquet; UserError where one is damaged."""
+        """Read tiles (n, M, M, 1) by their rows in tiles.parquet; UserError if one is damaged."""
         return np.stack([self._tile(index) for index in indices])
 
     @property
     def in_decibels(self) -> bool:
-        """False where the tiles are PCEN, from which no level can be told."""
+        """Whether the tiles hold levels in dB. PCEN tiles hold none."""
         return self.manifest.settings.normalization != "pcen"
 
     def renormalize(self, constants: Normalization) -> None:
-        """From now on, give every tile as these constants would have made it."""
+        """From now on, return every tile as if normalised with these constants."""
         self._constants = constants
         if self.in_decibels:
             self.offsets_db = np.full_like(self.offsets_db, constants.offset)
             self.scales_db = np.full_like(self.scales_db, constants.scale)
 
     def normalization(self, index: int) -> Normalization:
-        """How one tile is normalised."""
-        return self._constants or self._made_with(index)
+        """How a tile is normalised, by its row."""
+        return self._constants or self._stored(index)
 
-    def _made_with(self, index: int) -> Normalization:
+    def _stored(self, index: int) -> Normalization:
         if not self.in_decibels and self.manifest.normalization is not None:
             return self.manifest.normalization
         row = self.table.slice(index, 1).to_pylist()[0]
@@ -214,10 +221,10 @@ class TileStore:
         name, row, expected = self._places[index]
         shard = self._shard(name)
         if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
-            raise UserError(f"{self._path(name)} is damaged at its tile {row}: {DELETE}")
+            raise UserError(f"{self._path(name)} is damaged in tile {row}: {DELETE}")
         tile: Array = shard[row]
         if self._constants is not None:
-            tile = self._constants.apply(self._made_with(index).undo(tile))
+            tile = self._constants.apply(self._stored(index).undo(tile))
         return tile
 
     def _path(self, shard: str) -> Path:
