@@ -18,11 +18,12 @@ from ulmo.config import PrepSettings
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
-BASE = {"config", "vocabulary", "tokens"}
+BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "tokenizer"}
 COMMANDS = {*TOKENIZING, "models", "evaluation", "formats", "jobs"}
 ROOMS = {
+    "arrays": set(),
     "config": set(),
     "vocabulary": set(),
     "tokens": set(),
@@ -33,7 +34,7 @@ ROOMS = {
     "formats": FILES,
     "jobs": {"config", "storage"},
     "bundle": {*FILES, "preprocessing"},
-    "encoding": {"config"},
+    "encoding": {"arrays", "config"},
     "tokenizer": TOKENIZING,
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},

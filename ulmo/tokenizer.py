@@ -20,12 +20,13 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Ids
 from ulmo.bundle.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
 from ulmo.bundle.session import Device, open_session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import UserError
-from ulmo.encoding import WINDOW_COLUMNS, Array, Columns, Ids, encode_columns, ready_frames
+from ulmo.encoding import WINDOW_COLUMNS, Columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,

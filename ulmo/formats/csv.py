@@ -5,8 +5,9 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from ulmo.arrays import Ids
 from ulmo.formats.header import TokensHeader, utc_text
-from ulmo.formats.writer import Ids, Writer
+from ulmo.formats.writer import Writer
 
 FIELDS = ("recording", "channel", "start_utc", "start_s", "fingerprint")
 """Before id_0 to id_{bands - 1}."""

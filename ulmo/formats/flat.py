@@ -1,6 +1,7 @@
 """Plain uint16, as trainers of the nanoGPT kind map it into memory: no header, no gaps."""
 
-from ulmo.formats.writer import Ids, Writer
+from ulmo.arrays import Ids
+from ulmo.formats.writer import Writer
 
 
 class Flat(Writer):

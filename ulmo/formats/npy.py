@@ -1,6 +1,7 @@
 """int32 (time, band) as numpy reads it."""
 
-from ulmo.formats.writer import Ids, Writer
+from ulmo.arrays import Ids
+from ulmo.formats.writer import Writer
 from ulmo.tokens import NpyWriter
 
 

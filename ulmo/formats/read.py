@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
+from ulmo.arrays import Ids
 from ulmo.config import UserError, one_line
 from ulmo.formats.csv import field_names, row_fields
 from ulmo.formats.header import (
@@ -23,7 +24,6 @@ from ulmo.formats.jsonl import row_start
 from ulmo.formats.megatron import MAX_LENGTH, index_bytes
 from ulmo.formats.parquet import rows_schema
 from ulmo.formats.rows import ROW_COLUMNS, Row
-from ulmo.formats.writer import Ids
 from ulmo.tokens import read_npy
 
 Headers = tuple[TokensHeader, ...]

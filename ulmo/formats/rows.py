@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Ids
 from ulmo.formats.header import TokensHeader
-from ulmo.formats.writer import PIECE, Ids, Writer
+from ulmo.formats.writer import PIECE, Writer
 
 ROW_COLUMNS = PIECE
 """Of tokens in a row, at most: 11 minutes at 160 ms."""

@@ -8,9 +8,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Ids
 from ulmo.formats.header import utc_text
 from ulmo.formats.vocabulary import token_text
-from ulmo.formats.writer import Ids, Writer
+from ulmo.formats.writer import Writer
 
 Places = NDArray[np.int64]
 

@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from typing import BinaryIO, ClassVar, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ulmo.arrays import Ids
 from ulmo.formats.header import TokensHeader
-
-Ids = NDArray[np.int32]
 
 PIECE = 4096
 """Columns that are looked at together, at most; and those of one row of a table."""

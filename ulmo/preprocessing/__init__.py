@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings
 from ulmo.preprocessing.audio import read_array, read_mono
 from ulmo.preprocessing.frontends import build_frontend
@@ -13,8 +13,6 @@ from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_tiles
 
 __all__ = ["preprocess"]
-
-Array = NDArray[np.float32]
 
 
 def preprocess(

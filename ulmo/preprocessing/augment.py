@@ -13,16 +13,14 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import AugmentSettings, PrepSettings, UserError
 from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile
 from ulmo.preprocessing.tiles import cut_tiles_at
-
-Array = NDArray[np.float32]
 
 WINDOWED = ("stft", "mel")
 """Front ends whose window can be chosen."""

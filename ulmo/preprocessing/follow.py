@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings
 from ulmo.preprocessing.normalize import to_db
 
-Array = NDArray[np.float32]
 Levels = NDArray[np.float64]
 
 

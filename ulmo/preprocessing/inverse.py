@@ -8,13 +8,11 @@ sounds as if its followed level had been HEARD_DB throughout.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
 from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
-
-Array = NDArray[np.float32]
 
 HEARD_DB = -20.0
 """Re a full-scale sine: the alignment level of SMPTE RP 155, so that peaks are not cut off."""

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, Settings
-
-Array = NDArray[np.float32]
 
 MIN_SCALE = 1.0
 """Digital silence has no spread: 1 dB keeps its tiles finite, and nothing real is so flat."""

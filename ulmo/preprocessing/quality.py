@@ -1,9 +1,8 @@
 """What is odd about the samples of a recording, told by flags: nothing is changed for them."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ulmo.arrays import Array
 
 DC = 0.01
 """Mean of a channel from which on it is off zero: 1 % of full scale."""

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.follow import followed
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
 from ulmo.preprocessing.normalize import Moments, Normalization, pcen, quiet_level, to_db
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
-Array = NDArray[np.float32]
 Ready = Callable[[int], int]
 Source = Callable[[], Iterable[Array]]
 """Gives the samples of a channel as blocks (n,) at the settings' rate, anew at each call."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ulmo.arrays import Array
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, Settings, UserError, one_line
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish
@@ -20,7 +21,6 @@ from ulmo.storage.parquet_guard import read_guarded
 from ulmo.storage.plain_file import file_hash, open_plain
 from ulmo.storage.sealed import canonical_json, read_json
 
-Array = NDArray[np.float32]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 SCHEMA_VERSION: Literal[2] = 2

@@ -11,9 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ulmo.config import PrepSettings
 from ulmo.jobs.executor import progressed
 from ulmo.jobs.inputs import InputFile, input_file, portable
@@ -34,8 +31,6 @@ from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, normalized_tiles
 from ulmo.preprocessing.store import TILES_SCHEMA
-
-Array = NDArray[np.float32]
 
 
 def run_jobs(jobs: Sequence[Job]) -> None:

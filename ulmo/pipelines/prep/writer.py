@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.pipelines.prep.record import Job
 from ulmo.preprocessing.spectrogram import NormalizedTile
 from ulmo.preprocessing.store import checksum, tiles_per_shard, write_shard
 from ulmo.storage.tables import TableWriter
-
-Array = NDArray[np.float32]
 
 
 class _GivenUpError(Exception):

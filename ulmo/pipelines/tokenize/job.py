@@ -5,9 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ulmo.arrays import Array
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.session import Device
 from ulmo.config import ClockSettings, JobError, UserError
@@ -30,8 +28,6 @@ from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.storage.atomic import remove
 from ulmo.tokenizer import Tokenizer
-
-Array = NDArray[np.float32]
 
 
 class How(NamedTuple):

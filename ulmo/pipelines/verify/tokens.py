@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
 from ulmo.formats.read import READERS, read_tokens
 from ulmo.formats.vocabulary import vocabulary_json
-from ulmo.formats.writer import Ids
 from ulmo.pipelines.tokenize.rows import JOURNAL, is_digest, is_table
 from ulmo.pipelines.verify.mend_tokens import mend_tokens
 from ulmo.pipelines.verify.outputs import (

@@ -1,8 +1,8 @@
 """Discrete wavelet transform: octave bands, each at its own time step."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import (
     STEP,
@@ -12,8 +12,6 @@ from ulmo.preprocessing.frontends.wavelet import (
     Wavelet,
     wavelet_bands,
 )
-
-Array = NDArray[np.float32]
 
 LEVEL = 7
 """By default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has."""

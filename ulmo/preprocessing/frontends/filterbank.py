@@ -6,11 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.fft import fast_length, rfft
 from ulmo.preprocessing.threads import one_thread
-
-Array = NDArray[np.float32]
 
 MAX_CELLS = 1 << 26
 """Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.stft import Windows, check_window
 from ulmo.preprocessing.threads import one_thread
 
-Array = NDArray[np.float32]
 Frequencies = NDArray[np.float64]
 Weights = NDArray[np.float64]
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.fft import power_spectra
 from ulmo.preprocessing.threads import one_thread
-
-Array = NDArray[np.float32]
 
 BLOCK_FRAMES = 256
 BLOCK_CELLS = 1 << 19

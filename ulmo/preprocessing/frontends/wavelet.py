@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.threads import one_thread
 
-Array = NDArray[np.float32]
 Taps = NDArray[np.float64]
 
 STEP = 32

@@ -5,12 +5,10 @@ from itertools import islice
 from math import ceil, log2
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
-
-Array = NDArray[np.float32]
 
 MAX_TAPS = 1 << 28
 """Of all packets' filters, at most: their delays take some seconds to find."""
