@@ -22,20 +22,10 @@ from ulmo.storage.plain_file import file_hash, open_plain
 from ulmo.storage.sealed import canonical_json
 from ulmo.storage.tables import read_table
 
-<<<<<<< HEAD
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
 BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
-SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")
-"""Name of a shard: the number of its job, and its own."""
-SHARD_TILES = 256
-=======
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-SCHEMA_VERSION: Literal[2] = 2
-"""1 had neither checksums of the manifests, nor flags and declared frames of recordings."""
 SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")  # number of its job, number of the shard
 SHARD_TILES, SHARD_BYTES = 256, 64 << 20  # limits of a shard: at M = 224, 256 tiles in 51 MB
->>>>>>> prepwords
 SHARD_HEADER = 128
 AGAIN = "delete the folder and prepare the tiles again"
 DELETE = "delete it and run the same ulmo-prep again"
