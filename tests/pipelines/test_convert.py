@@ -14,10 +14,10 @@ from tests.sealed import seal_tokens
 from ulmo import cli, exits
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import Options
 from ulmo.formats.header import header_json, read_headers
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_tokens
-from ulmo.formats.writer import Options
 from ulmo.pipelines.convert import convert, list_sources
 
 MANY = [name for name, kind in FORMATS.items() if kind.many]
