@@ -67,7 +67,7 @@ def test_a_folder_becomes_one_corpus(name, field, tmp_path):
     assert [(recording, len(ids)) for recording, ids in stored(out)] == expected
     ids = np.load(field / "a" / "x.tokens.npy")
     np.testing.assert_array_equal(list(read_tokens(out))[1].ids, ids)
-    assert output_paths(out, name).vocabulary.exists() == FORMATS[name].vocabulary
+    assert output_paths(out, name).vocabulary.exists() == FORMATS[name].trains
 
 
 def test_files_keep_the_order_in_which_they_were_given(field, tmp_path):
