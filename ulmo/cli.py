@@ -322,7 +322,7 @@ def tokenize(
     Of a FOLDER, all recordings below it; with a folder as output, run it again to go on after an
     interruption.
     """
-    from ulmo.formats.writer import Options
+    from ulmo.formats.base import Options
     from ulmo.pipelines.tokenize import tokenize as pipeline
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
@@ -397,7 +397,7 @@ def convert(
     min_columns: int,
 ) -> None:
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
-    from ulmo.formats.writer import Options
+    from ulmo.formats.base import Options
     from ulmo.pipelines.convert import convert as run
     from ulmo.reports.tokenize import converted_line
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ulmo.config import ClockSettings
-from ulmo.formats.writer import Options
+from ulmo.formats.base import Options
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest

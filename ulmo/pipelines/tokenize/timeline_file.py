@@ -13,10 +13,10 @@ import numpy as np
 from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError
 from ulmo.formats import header
+from ulmo.formats.base import Options
 from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import STEM, output_paths, publish_tokens
-from ulmo.formats.writer import Options
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.plan import Planned, parts_folder

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import (
     TokenizeManifest,
     TokensLedger,
@@ -23,7 +24,6 @@ from ulmo.formats.folder import (
 from ulmo.formats.header import read_header
 from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
 from ulmo.formats.publish import check_options, output_paths
-from ulmo.formats.writer import PLAIN
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.pipelines.tokenize.job import (
     Result,

@@ -9,7 +9,7 @@ from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
-from ulmo.formats.read import READERS, read_tokens
+from ulmo.formats.read import read_tokens, readers
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.pipelines.verify.outputs import (
     VOCABULARY,
@@ -124,7 +124,7 @@ def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault
             continue
         try:
             check_hash(path, stored, ending)
-            if path.suffix in READERS and not _is_half(path, there):
+            if path.suffix in readers() and not _is_half(path, there):
                 yield from _check_ids(folder, path)
         except (UserError, ValueError) as error:
             yield Fault(below(path, folder), "damaged", str(error), REPAIR)
