@@ -18,6 +18,7 @@ from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
 TOKENS = "tokens"
 COMMAND = "tokenize"
+MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"
 
 TokensLedger = Ledger["TokenizeManifest", Tokenized]
