@@ -151,9 +151,9 @@ def _opened(out_dir: Path, wanted: TilesManifest, files: Sequence[InputFile]) ->
 
 def _make(source: _Source, out_dir: Path, ledger: TilesLedger) -> None:
     """Do the jobs that are not done, then write the tables."""
+    ledger.update()  # first: a folder without prep.json is not ours
     for folder in (out_dir / "tiles", out_dir / ROWS):
         folder.mkdir(exist_ok=True)
-    ledger.update()
     advance = source.progress(sum(file.size for file in source.files))
     workers = min(source.workers, len(source.files))
     with Pool(workers, lambda size, _: advance(size)) as pool:
@@ -165,7 +165,8 @@ def _make(source: _Source, out_dir: Path, ledger: TilesLedger) -> None:
         jobs = plan_jobs(source.audio_dir, out_dir, ledger.manifest, source.files)
         done = {job.key for job in jobs if _is_done(ledger, job)}
         with ledger.writing(job.key for job in jobs if job.key in done):
-            advance(sum(job.size for job in jobs if job.key in done))
+            if done:
+                advance(sum(job.size for job in jobs if job.key in done))
             missing = [job for job in jobs if job.key not in done]
             for batch, found in pool.each(run_jobs, _batched(missing, workers)):
                 for job, rows in zip(batch, found, strict=True):
