@@ -222,7 +222,6 @@ class TestSameBytes:
         prepare(audio, tmp_path / "out", settings)
         assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
 
-
     def test_jobs_of_one_place_do_not_pass_for_those_of_another(
         self, tmp_path, monkeypatch, small_jobs
     ):
@@ -310,7 +309,9 @@ class TestAgain:
                     prepare(audio, out, TINY)
         before = contents(out)
         other = TINY.model_copy(update={"floor_db": -90.0, "overlap": 3})
-        with pytest.raises(UserError, match=r"floor_db there -100\.0, here -90\.0, overlap there 0"):
+        with pytest.raises(
+            UserError, match=r"floor_db there -100\.0, here -90\.0, overlap there 0"
+        ):
             prepare(audio, out, other)
         assert contents(out) == before
 

@@ -111,7 +111,9 @@ def test_another_clock_is_another_output(dated, tmp_path):
 def test_a_jobs_key_tells_the_clock(audio, tmp_path):
     files = list_inputs(audio, tmp_path)
     keys = {
-        plan_jobs(audio, tmp_path, TilesManifest(settings=TINY, clock=clock, plan="p"), files)[0].key
+        plan_jobs(audio, tmp_path, TilesManifest(settings=TINY, clock=clock, plan="p"), files)[
+            0
+        ].key
         for clock in (ClockSettings(), EAST, ClockSettings(timestamp_pattern="%Y%j"))
     }
     assert len(keys) == 3
