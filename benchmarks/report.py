@@ -1,9 +1,10 @@
-"""What every benchmark says of its machine, and how its table gets into a page of docs."""
+"""Describes the machine, times functions, and puts tables into a page of docs/."""
 
+import argparse
 import platform
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
-    """Median seconds of each function, called in turn so often, after a first call of each."""
+    """Median seconds of each function, called in turn `repeats` times after a first call."""
     for function in functions:
         function()
     times: list[list[float]] = [[] for _ in functions]
@@ -28,13 +29,13 @@ def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
 
 
 def machine(*packages: str) -> str:
-    """One line: day, processor, Python, and the versions of what was measured."""
+    """One line: date, processor, Python, and the versions of the measured packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return f"{date.today()}, {processor()}, Python {platform.python_version()}, {versions}."
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name, as far as the system gives it."""
     try:
         names = re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -49,13 +50,25 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def publish(name: str, text: str, path: Path = PAGE) -> None:
-    """Show the text, and put it between a page's marks of that name."""
+    """Print the text, and put it between the marks of that name in a page."""
     print(text, flush=True)
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = path.read_text(encoding="utf-8")
     before, rest = page.split(begin, 1)
     after = rest.split(end, 1)[1]
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """A parser of names between commas; it returns them in the order of `known`."""
+
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        if not set(names) <= set(known):
+            raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(known)}")
+        return [name for name in known if name in names]
+
+    return read
 
 
 class Silent:

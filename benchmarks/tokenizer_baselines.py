@@ -1,4 +1,4 @@
-"""k-means without a network: on patches of the tiles, and on MFCCs. What everyone starts from."""
+"""Baselines without a network: k-means on patches of the tiles, and on MFCCs."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,13 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
 CODES = 512
-BATCH = 4096
-"""Vectors of a step of scikit-learn's MiniBatchKMeans."""
+BATCH = 4096  # vectors in a step of scikit-learn's MiniBatchKMeans
 RATE, HOP = 16_000, 160
 SEED = 0
 
 
 def fit(vectors: Array, seconds: float) -> MiniBatchKMeans:
-    """k-means++, then steps on shuffled vectors (n, d) until the time is over."""
+    """k-means++, then steps on shuffled vectors (n, d) for some seconds."""
     begun, rng = time.monotonic(), np.random.default_rng(SEED)
     kmeans = MiniBatchKMeans(CODES, batch_size=BATCH, n_init=1, random_state=SEED)
     while True:
@@ -39,7 +38,7 @@ def fit(vectors: Array, seconds: float) -> MiniBatchKMeans:
 
 
 def patches_of(tiles: Array, model: ModelSettings) -> Array:
-    """(n, bins, frames, 1) to (n, columns, bands, stride * stride); zeros behind the last frame."""
+    """(n, bins, frames, 1) to (n, columns, bands, stride * stride); zeros after the last frame."""
     rows, frames = model.frequency_stride, model.time_stride
     missing = [(0, 0), (0, -tiles.shape[1] % rows), (0, -tiles.shape[2] % frames)]
     plane = np.pad(tiles[..., 0], missing)
@@ -49,7 +48,7 @@ def patches_of(tiles: Array, model: ModelSettings) -> Array:
 
 
 def tiles_of(patches: Array, model: ModelSettings) -> Array:
-    """The way back, (n, columns, bands, stride * stride) to (n, bins, frames, 1)."""
+    """Inverse of patches_of: (n, columns, bands, stride * stride) to (n, bins, frames, 1)."""
     rows, frames = model.frequency_stride, model.time_stride
     count, columns, bands, _ = patches.shape
     cells = patches.reshape(count, columns, bands, rows, frames).transpose(0, 2, 3, 1, 4)
@@ -66,19 +65,19 @@ class Patches:
         self._kmeans = fit(np.concatenate(kept), seconds)
 
     def _valid(self, index: int) -> Array:
-        """Patches (n, 256) of a tile that lie before its sound's end."""
+        """Patches (n, 256) of a tile up to the end of its sound."""
         columns = -(-int(self.store.valid_frames[index]) // self.model.time_stride)
         patches = patches_of(self.store.read([index]), self.model)[0, :columns]
         return patches.reshape(-1, patches.shape[-1])
 
     def nearest(self, patches: Array) -> NDArray[np.int32]:
-        """Ids (...) of patches (..., 256)."""
+        """Ids (...) of the centroids nearest to patches (..., 256)."""
         flat = np.ascontiguousarray(patches.reshape(-1, patches.shape[-1]), np.float32)
         ids: NDArray[np.int32] = self._kmeans.predict(flat).astype(np.int32)
         return ids.reshape(patches.shape[:-1])
 
     def forward(self) -> Model:
-        """Tiles to their centroids, and back."""
+        """The model that replaces each patch of a tile by its centroid."""
         centroids = self._kmeans.cluster_centers_.astype(np.float32)
 
         def forward(tiles: Array, valid_frames: NDArray[np.int32]) -> Passed:
@@ -93,7 +92,7 @@ class Patches:
         return forward
 
     def encoder(self, folder: Path) -> Encoder:
-        """Samples to ids; `folder` is free, for a tokenizer that tells sound from silence."""
+        """Samples to ids. A tokenizer that tells sound from silence is written to `folder`."""
         prep, constants = self.store.manifest.settings, self.store.manifest.normalization
         frontend = build_frontend(prep)
 
@@ -106,7 +105,7 @@ class Patches:
 
 
 class Mfcc:
-    """k-means on z-scored MFCC-39 at 10 ms, of recordings of the training speakers."""
+    """k-means on z-scored MFCC-39 every 10 ms, from recordings of the training speakers."""
 
     def __init__(self, recordings: Sequence[Path], seconds: float) -> None:
         vectors = np.concatenate([_mfcc(samples) for samples in _samples(recordings)])
@@ -117,7 +116,7 @@ class Mfcc:
         return np.ascontiguousarray((vectors - self._mean) / self._spread, np.float32)
 
     def vectors(self, samples: Array) -> Array:
-        """What is clustered, as latents of one band: (time, 1, 39)."""
+        """The clustered vectors as latents of one band: (time, 1, 39)."""
         return self._scaled(_mfcc(samples))[:, None]
 
     def encoder(self) -> Encoder:
@@ -136,7 +135,7 @@ def _mfcc(samples: Array) -> Array:
 
     options = {"n_mfcc": 13, "n_fft": 400, "hop_length": HOP, "n_mels": 40}
     static = librosa.feature.mfcc(y=samples, sr=RATE, **options)
-    width = min(9, (static.shape[1] - 1) // 2 * 2 + 1)  # librosa wants odd, and no more than frames
+    width = min(9, (static.shape[1] - 1) // 2 * 2 + 1)  # librosa: odd, at most the frames
     if width < 3:
         return np.pad(static, ((0, 26), (0, 0))).T.astype(np.float32)
     slopes = [librosa.feature.delta(static, width=width, order=order) for order in (1, 2)]
@@ -145,6 +144,6 @@ def _mfcc(samples: Array) -> Array:
 
 def _samples(recordings: Sequence[Path]) -> Iterator[Array]:
     if not recordings:
-        raise UserError("there is no recording of a training speaker")
+        raise UserError("there is no recording of a training speaker: give AUDIO_ROOT with fsdd")
     for path in recordings:
         yield np.concatenate(list(read_mono(path, sample_rate=RATE)))

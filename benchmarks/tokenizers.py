@@ -2,9 +2,9 @@
 
     python -m benchmarks.tokenizers AUDIO_ROOT OUT [--minutes 3] [--only ROW,...] [--quantizer ema]
 
-AUDIO_ROOT has the corpora of recipes/default.toml. A row is a file in OUT/rows: one that is there
-is not trained again. A run of all rows rewrites docs/tokenizers.md; `--table` does so with those
-that are there.
+AUDIO_ROOT has the corpora of recipes/default.toml. A row is a file in OUT/rows; if it exists, it is
+not trained again. A run of all rows rewrites docs/tokenizers.md; `--table` rewrites it with the
+rows that exist.
 """
 
 import argparse
@@ -30,10 +30,9 @@ from benchmarks.heldout import (
     unequal,
 )
 from benchmarks.material import sound
-from benchmarks.report import ROOT, Silent, machine, publish, table
+from benchmarks.report import ROOT, Silent, machine, names_of, publish, table
 from benchmarks.tokenizer_baselines import Mfcc, Patches
 from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
-from benchmarks.train import names_of
 from recipes.recipe import read_recipe
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.evaluate.audio import EncoderFigures, measure_encoder
@@ -44,10 +43,9 @@ from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
 
 PAGE = ROOT / "docs" / "tokenizers.md"
-ENCODED_SECONDS = 60
-"""Of the sound whose encoding is timed, in 5 calls."""
+ENCODED_SECONDS = 60  # of sound, encoded 5 times
+# Rows whose quantizer the front ends and grids may use.
 TRAINED = [name for name, row in ROWS.items() if (row.group, row.kind) == ("quantizer", "ulmo")]
-"""Rows whose quantizer front ends and grids may have."""
 
 
 def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -> dict[str, Any]:
@@ -76,8 +74,8 @@ def _build_ulmo(
     metrics = on_tiles(
         as_model(tokenizer), held, tokenizer.manifest.model, tokenizer.manifest.normalization
     )
-    told = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
-    return encoder_of(tokenizer), {**told, **tile_figures(metrics)}
+    speed = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
+    return encoder_of(tokenizer), {**speed, **tile_figures(metrics)}
 
 
 def _build_patches(
@@ -122,7 +120,7 @@ def _on_audio(found: dict[str, EncoderFigures]) -> dict[str, Any]:
 
 
 def _speed(encoder: Encoder) -> dict[str, float]:
-    """Samples to ids, times real time."""
+    """Speed from samples to ids, in times real time."""
     rng = np.random.default_rng(0)
     samples = sound(ENCODED_SECONDS, encoder.sample_rate, rng=rng).astype(np.float32)
     encoder.encode(samples)
@@ -140,7 +138,7 @@ HEADER = [
 
 
 def cells(title: str, row: dict[str, Any]) -> list[str]:
-    """One line of the table; a dash where a tokenizer has no such figure."""
+    """One line of the table, with a dash for a figure that a tokenizer does not have."""
 
     def number(name: str, form: str) -> str:
         return format(row[name], form) if name in row else "-"
@@ -166,7 +164,7 @@ def cells(title: str, row: dict[str, Any]) -> list[str]:
 
 
 def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
-    """A table for the quantizers, one for the front ends, one for the grids."""
+    """One table each for quantizers, front ends and grids."""
     parts = [f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores."]
     some = next(iter(rows.values()))
     if len({row["minutes"] for row in rows.values()}) > 1:
@@ -175,7 +173,7 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
     parts.append(
         f"{some['minutes']:g} minutes of training each. Reconstruction and codebook on all held-out"
         f" recordings, usage, entropy and top-1 of non-silent tokens; ABX errors in % of {speech} "
-        f"digits of two speakers never heard and of {scenes} clips of ESC-10; unequal tokens of "
+        f"digits of two unseen speakers and of {scenes} clips of ESC-10; unequal tokens of "
         "these after gain and white noise. Entropy-coded: order zero, on ESC-10."
     )
     titles = {
@@ -195,13 +193,13 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
 
 
 def read_rows(out: Path) -> dict[str, dict[str, Any]]:
-    """Those that are finished."""
+    """The finished rows."""
     paths = {name: out / "rows" / f"{name}.json" for name in ROWS}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def run_rows(options: argparse.Namespace) -> None:
-    """Make the rows that are missing, each in a process of its own."""
+    """Make the missing rows, each in its own process."""
     (options.out / "rows").mkdir(parents=True, exist_ok=True)
     divide(read_recipe(RECIPE), options.audio_root, options.out)
     context = multiprocessing.get_context("spawn")
@@ -213,9 +211,9 @@ def run_rows(options: argparse.Namespace) -> None:
         if options.quantizer == "ema" and twin.exists():
             shutil.copyfile(twin, target)
             continue
-        told = (name, options.audio_root, options.out, options.minutes, options.quantizer)
+        arguments = (name, options.audio_root, options.out, options.minutes, options.quantizer)
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            row = pool.submit(make_row, *told).result()
+            row = pool.submit(make_row, *arguments).result()
         write_json(target, row)
         print(" | ".join(cells(name, row)), flush=True)
 
@@ -227,12 +225,11 @@ def main() -> None:
     )
     parser.add_argument("audio_root", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=3, help="Of training, each row.")
-    parser.add_argument(
-        "--only", type=names_of(list(ROWS)), default=list(ROWS), help="Rows, with commas."
-    )
+    parser.add_argument("--minutes", type=float, default=3, help="Training time of each row.")
+    only = names_of(ROWS)
+    parser.add_argument("--only", type=only, default=list(ROWS), help="Comma-separated rows.")
     parser.add_argument("--quantizer", default="ema", choices=TRAINED, help="Of the other rows.")
-    parser.add_argument("--table", action="store_true", help="Write the table of what is there.")
+    parser.add_argument("--table", action="store_true", help="Write the table of existing rows.")
     options = parser.parse_args()
     if not options.table:
         run_rows(options)

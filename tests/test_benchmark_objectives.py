@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from benchmarks import corpus_probe, objectives
-from benchmarks.corpus_probe import corpus_probes, judged_by
+from benchmarks.corpus_probe import corpus_probes, folds_testing
 from benchmarks.heldout import divide
 from benchmarks.objective_figures import spread
 from benchmarks.objective_rows import ROWS
@@ -221,7 +221,7 @@ def test_folds_without_a_held_out_item_are_not_judged():
     folds = Folds(
         [Fold(np.array([2, 3]), np.array([0, 1])), Fold(np.arange(2), np.array([2, 3]))], "", ""
     )
-    (fold,) = judged_by(folds, np.array([3])).folds
+    (fold,) = folds_testing(folds, np.array([3])).folds
     assert (list(fold.train), list(fold.test)) == ([0, 1], [3])
 
 

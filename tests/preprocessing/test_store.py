@@ -9,7 +9,6 @@ import pytest
 from tests.oracles import crc32c
 from tests.sealed import hashes_of, reseal, seal_tables
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
-from ulmo.preprocessing import store
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
     RECORDINGS_SCHEMA,
@@ -22,6 +21,7 @@ from ulmo.preprocessing.store import (
     tiles_per_shard,
     write_shard,
 )
+from ulmo.storage import tables
 from ulmo.storage.sealed import write_json, write_sealed
 from ulmo.storage.tables import TableWriter, write_table
 
@@ -173,8 +173,8 @@ class TestGolden:
 @pytest.mark.parametrize("cuts", [(), (1, 2, 3), (0, 5, 5, 11), (9,)])
 def test_rows_one_by_one_or_many_at_once_give_the_same_bytes(tmp_path, monkeypatch, cuts):
     """Whatever is held of them, and wherever the groups of a table end."""
-    monkeypatch.setattr(store, "ROW_GROUP", 4)
-    monkeypatch.setattr(store, "BATCH_ROWS", 3)
+    monkeypatch.setattr(tables, "ROW_GROUP", 4)
+    monkeypatch.setattr(tables, "BATCH_ROWS", 3)
     rows = [{**row, "tile": i} for i, row in enumerate(3 * tile_rows())]
     write_table(tmp_path / "expected", rows, TILES_SCHEMA)
     with (tmp_path / "found").open("wb") as file, TableWriter(file, TILES_SCHEMA) as writer:
