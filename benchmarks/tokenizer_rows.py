@@ -2,7 +2,8 @@
 
 from typing import Any, Literal, NamedTuple
 
-FRONTENDS = ("stft", "mel", "cqt", "cwt", "dwt", "wpt")
+from ulmo.preprocessing.frontends import FRONTENDS
+
 # Bins and frames of a token: 87.5 tokens per second, 100 in the last three.
 GRIDS = ((16, 16), (32, 8), (56, 4), (112, 2), (224, 1))
 # Settings of all rows: a small model and small batches get furthest in minutes, and one thread

@@ -17,7 +17,7 @@ from ulmo.config import ModelSettings, PrepSettings
 from ulmo.preprocessing.normalize import Normalization
 
 PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
-GOLDEN = Path(__file__).parent / "golden" / "tokenizer.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizer.json"
 CARD = Card(
     corpora=(Corpus(name="Rain", licence="CC0-1.0", recordings=3, hours=0.25),),
     training=Training(steps=200, epochs=40, tiles=94, tiles_fingerprint="0" * 64, seed=4),

@@ -7,6 +7,7 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
 from ulmo.config.model import USERS, ModelSettings
+from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
     AUTOENCODED,
     OBJECTIVE_NAMES,
@@ -16,25 +17,22 @@ from ulmo.config.objectives import (
     parse_objectives,
 )
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
-from ulmo.config.strides import (
-    kernel_size,
-    same_padding,
-    spread_factors,
-    spread_stride,
-    stage_names,
-)
+from ulmo.config.strides import spread_factors, spread_stride, stage_names
 from ulmo.config.toml import Config, read_most, read_toml, to_toml
 from ulmo.config.train import TrainSettings
 
 __all__ = [
     "AUTOENCODED",
+    "NORM_EPSILON",
     "OBJECTIVE_NAMES",
     "OWN",
+    "SPHERE_EPSILON",
     "SPREAD",
     "USERS",
     "AugmentSettings",
     "ClockSettings",
     "Config",
+    "Convolution",
     "JobError",
     "ModelSettings",
     "NewerError",
@@ -43,7 +41,6 @@ __all__ = [
     "TileSize",
     "TrainSettings",
     "UserError",
-    "kernel_size",
     "loss_names",
     "one_line",
     "parse_objectives",
@@ -51,7 +48,6 @@ __all__ = [
     "printable",
     "read_most",
     "read_toml",
-    "same_padding",
     "spread_factors",
     "spread_stride",
     "stage_names",

@@ -1,11 +1,11 @@
-"""Tiles on disk: shards of .npy, two Parquet manifests, and prep.json over all."""
+"""Tiles on disk: shards of .npy, tiles.parquet with a row a tile, and prep.json over all."""
 
 import io
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import google_crc32c
 import numpy as np
@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, Settings, UserError, one_line
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish
-from ulmo.storage.parquet_guard import read_guarded
+from ulmo.storage.manifest import LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import file_hash, open_plain
-from ulmo.storage.sealed import canonical_json, read_json
+from ulmo.storage.sealed import canonical_json
+from ulmo.storage.tables import read_table
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-SCHEMA_VERSION: Literal[2] = 2
-"""1 had neither checksums of the manifests, nor flags and declared frames of recordings."""
+ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
+BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
 SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")  # number of its job, number of the shard
 SHARD_TILES, SHARD_BYTES = 256, 64 << 20  # limits of a shard: at M = 224, 256 tiles in 51 MB
 SHARD_HEADER = 128
@@ -50,64 +49,38 @@ TILES_SCHEMA = pa.schema(
         ("crc32c", pa.uint32()),  # of the tile's bytes
     ]
 )
-RECORDING_FIELDS = [
-    ("path", pa.string()),
-    ("bytes", pa.int64()),
-    ("ends_crc32c", pa.uint32()),  # CRC-32C of its first and last 4096 bytes
-    ("status", pa.string()),  # ok, repaired, partial, refused
-    ("reason", pa.string()),  # a stable code; null when ok
-    ("detail", pa.string()),  # the same for people
-    ("sample_rate", pa.int32()),
-    ("channels", pa.int32()),
-    ("frames", pa.int64()),  # read
-    ("frames_declared", pa.int64()),  # by the header, true or not; null where it does not say
-    ("frames_missing", pa.int64()),  # declared, or where sizes are wrong held, and not read
-    ("duration_s", pa.float64()),
-    ("flags", pa.list_(pa.string())),  # what is odd about the samples: quality.FLAGS
-]
-"""What every table of recordings begins with."""
-RECORDINGS_SCHEMA = pa.schema(
-    [
-        *RECORDING_FIELDS,
-        ("bandwidth_hz", pa.float64()),  # of what the tiles show: half the lower of the two rates
-        ("peak_db", pa.float64()),  # largest sample re full scale; null for digital silence
-        ("tiles", pa.int32()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),  # of the first sample; null: not known
-        ("start_source", pa.string()),  # what tells it: pattern, guano, comment, bext, date, name
-    ]
+NEVER_NULL = (
+    *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
+    *("valid_frames", "crc32c"),
 )
-TableName = Literal["tiles.parquet", "recordings.parquet"]
-SCHEMAS: dict[TableName, pa.Schema] = {
-    "tiles.parquet": TILES_SCHEMA,
-    "recordings.parquet": RECORDINGS_SCHEMA,
-}
-NEVER_NULL: dict[TableName, tuple[str, ...]] = {
-    "tiles.parquet": (
-        *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
-        *("valid_frames", "crc32c"),
-    ),
-    "recordings.parquet": ("path", "bytes", "ends_crc32c", "status", "tiles"),
-}
 
 
-class Manifest(Settings):
-    """prep.json."""
+class TilesManifest(LedgerManifest):
+    """prep.json: what is the same for all tiles of a folder."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = 3  # 2 had no keys in recordings.parquet
     settings: PrepSettings
     augment: AugmentSettings = AugmentSettings()
     clock: ClockSettings = ClockSettings()
-    plan: Annotated[str, Field(max_length=64)]
-    """Hash over the list of input files; another list is another job."""
-    normalization: Normalization | None = None
-    """The constants of the modes `corpus`, `pcen` and `level`."""
-    complete: bool = False
+    plan: Annotated[str, Field(max_length=64)]  # hash of the list of input files
+    normalization: Normalization | None = None  # constants of the modes corpus, pcen and level
     recordings: int = 0
     tiles: int = 0
-    fingerprint: Annotated[str, Field(max_length=64)] | None = None
-    """Hash over settings, constants and every tile's checksum."""
-    hashes: dict[TableName, Hash] = Field(default_factory=dict)
-    """SHA-256 of the tables of a complete output."""
+    fingerprint: Annotated[str, Field(max_length=64)] | None = None  # see fingerprint_head
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings by name; those of views count only if there are several views."""
+        augment = self.augment if self.augment.views > 1 else AugmentSettings()
+        return {
+            name: value
+            for group in (self.settings, self.clock, augment)
+            for name, value in group.model_dump().items()
+        }
+
+    def begun_again(self) -> Self:
+        """The manifest as it was before any tile was made; it keeps the constants."""
+        kept = {"settings", "augment", "clock", "plan", "normalization"}
+        return type(self)(**{name: getattr(self, name) for name in kept})
 
 
 def tiles_per_shard(tile_size: int) -> int:
@@ -149,33 +122,25 @@ def checksum(tile: Array) -> int:
     return int(google_crc32c.value(np.ascontiguousarray(tile).tobytes()))
 
 
-def fingerprint_head(manifest: Manifest) -> bytes:
+def fingerprint_head(manifest: TilesManifest) -> bytes:
     """What the fingerprint of tiles hashes before their checksums (uint32, little-endian)."""
     named = {"settings", "augment", "clock", "normalization"}
     return canonical_json(manifest.model_dump(mode="json", include=named)).encode()
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """prep.json of a folder, strictly checked; None where there is none."""
+def read_manifest(folder: Path) -> TilesManifest | None:
+    """prep.json of a folder, strictly checked; None if there is none."""
     path = folder / "prep.json"
-    if not path.is_file():
-        return None
-    versions = {"newest": SCHEMA_VERSION, "oldest": SCHEMA_VERSION}
-    return read_json(path, Manifest, **versions, remedy=AGAIN, outdated=AGAIN, sealed=True)
+    return read_manifest_file(path, TilesManifest, AGAIN) if path.is_file() else None
 
 
-def read_manifest_table(folder: Path, manifest: Manifest, name: TableName) -> pa.Table:
-    """tiles.parquet or recordings.parquet of a complete output; UserError where it is damaged."""
-    path, schema = folder / name, SCHEMAS[name]
-    if file_hash(path) != manifest.hashes.get(name):
-        raise UserError(
-            f"{path} is damaged (it is not the file that prep.json speaks of): {DELETE}"
-        )
-    try:
-        table = read_guarded(path, schema)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): {AGAIN}") from None
-    if missing := [column for column in NEVER_NULL[name] if table[column].null_count]:
+def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
+    """tiles.parquet of a complete output. Raises UserError if it is missing or damaged."""
+    path = folder / "tiles.parquet"
+    if file_hash(path) != manifest.hashes.get(path.name):
+        raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
+    table = read_table(path, TILES_SCHEMA, remedy=AGAIN)
+    if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table
 
@@ -191,7 +156,7 @@ class TileStore:
             raise UserError(f"{folder} is unfinished: run the same ulmo-prep again to complete it")
         self.folder = folder
         self.manifest = manifest
-        self.table = read_manifest_table(folder, manifest, "tiles.parquet")
+        self.table = read_tiles_table(folder, manifest)
         self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
         self.views: NDArray[np.int32] = self.table["view"].to_numpy()
