@@ -59,6 +59,12 @@ def publish(name: str, text: str, path: Path = PAGE) -> None:
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help begins with a module's docstring, line by line."""
+    kind = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=text, formatter_class=kind)
+
+
 def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
     """A parser of names between commas; it returns them in the order of `known`."""
 

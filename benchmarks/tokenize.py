@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.day import measure_day
 from benchmarks.material import write_tokenizer
 from benchmarks.peers import THREADS, check_peers
-from benchmarks.report import machine, names_of, publish
+from benchmarks.report import machine, names_of, parser_of, publish
 from benchmarks.speed import measure_speed
 from benchmarks.start import measure_start
 from benchmarks.stream import measure_stream
@@ -41,9 +41,7 @@ PARTS: dict[str, Part] = {
 
 def main() -> None:
     """Measure, and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     only = names_of(PARTS)
     parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
     parser.add_argument("--peers-python", default=sys.executable, help="The peers' Python.")

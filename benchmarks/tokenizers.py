@@ -30,7 +30,7 @@ from benchmarks.heldout import (
     unequal,
 )
 from benchmarks.material import sound
-from benchmarks.report import ROOT, Silent, machine, names_of, publish, table
+from benchmarks.report import ROOT, Silent, machine, names_of, parser_of, publish, table
 from benchmarks.tokenizer_baselines import Mfcc, Patches
 from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from recipes.recipe import read_recipe
@@ -220,9 +220,7 @@ def run_rows(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Train, measure, and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("audio_root", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=3, help="Training time of each row.")

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.learners import BATCH, MEASURES, THREADS, Point, Process
-from benchmarks.report import machine, names_of, publish, table
+from benchmarks.report import machine, names_of, parser_of, publish, table
 from ulmo.config import PrepSettings, TrainSettings
 from ulmo.pipelines.dataset import Indices, Split, split_by_recording
 from ulmo.pipelines.prep.prep import prepare
@@ -167,9 +167,7 @@ PARTS: dict[str, Part] = {"speed": measure_speed, "error": measure_error}
 
 def main() -> None:
     """Measure, and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("audio", type=Path, help="Recordings, or an output of ulmo-prep.")
     some, only = names_of(TRAININGS), names_of(PARTS)
     parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
