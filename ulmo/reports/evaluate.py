@@ -1,4 +1,4 @@
-"""What `ulmo eval` shows a person: a bar for each thing that is measured, then tables."""
+"""What `ulmo eval` prints: a progress bar for each measurement, then tables."""
 
 import math
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ulmo.reports.progress import Progress
 
 if TYPE_CHECKING:
-    from ulmo.evaluation.abx import Abx, Score
+    from ulmo.evaluation.abx import Abx, AbxScore
     from ulmo.evaluation.codebook import CodebookHealth
     from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ulmo.pipelines.evaluate.results import Evaluation
     from ulmo.pipelines.evaluate.tiles import TilesEvaluation
 
-SHOWN_REFUSALS = 10
-BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
+_SHOWN_REFUSALS = 10
+_BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
 
 
 class EvalProgress(Progress):
@@ -26,7 +26,7 @@ class EvalProgress(Progress):
         self.name = ""
 
     def update(self, name: str, done: int, total: int) -> None:
-        """So many of so many are done of what has this name."""
+        """Show that `done` of `total` parts of the measurement `name` are done."""
         if name != self.name:
             if self.bar is not None:
                 self.bar.close()
@@ -36,7 +36,7 @@ class EvalProgress(Progress):
 
 
 def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
-    """All figures as tables: all tokens beside non-silent ones; with a row for each batch."""
+    """All figures as tables, for all tokens and for non-silent ones; `batches`: a row for each."""
     lines = []
     if evaluation.tiles is not None:
         lines += [*_tiles(evaluation.tiles, batches=batches), ""]
@@ -85,9 +85,9 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
     ]
     lines += [
         f"refused     {path}: {reason} ({detail})"
-        for path, reason, detail in audio.refused[:SHOWN_REFUSALS]
+        for path, reason, detail in audio.refused[:_SHOWN_REFUSALS]
     ]
-    hidden = len(audio.refused) - SHOWN_REFUSALS
+    hidden = len(audio.refused) - _SHOWN_REFUSALS
     lines += [f"refused     and {hidden} more: see the report"] if hidden > 0 else []
     spectrogram = "spectrogram, cosine"
     if audio.spectrogram_step > 1:
@@ -124,36 +124,36 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
 
 
 def _abx(rows: "dict[str, Abx]") -> list[str]:
-    names = {"any": "any", "within": "within", "across": "across"}
-    asked = [name for name in names if getattr(next(iter(rows.values())), name) is not None]
-    lines = [f"{'ABX error':<28}" + "".join(f"{names[name]:>10}" for name in asked)]
+    first = next(iter(rows.values()))
+    given = [name for name in ("any", "within", "across") if getattr(first, name) is not None]
+    lines = [f"{'ABX error':<28}" + "".join(f"{name:>10}" for name in given)]
     for title, found in rows.items():
-        scores: list[Score] = [getattr(found, name) for name in asked]
+        scores: list[AbxScore] = [getattr(found, name) for name in given]
         lines.append(f"{'  ' + title:<28}" + "".join(f"{_share(s.error):>10}" for s in scores))
     return lines
 
 
 def _probes(audio: "AudioEvaluation") -> list[str]:
-    """Accuracies; where there is none, why."""
+    """Accuracies, or why there are none."""
     folds = audio.tokens.folds
     if folds.missing:
-        return [f"probes      nothing is measured: {folds.missing}"]
+        return [f"probes      not measured: {folds.missing}"]
     kinds: dict[str, Probes] = {
         "latents, mean": audio.latents.probes,
         "tokens, histogram": audio.tokens.probes,
     }
     title = f"right, of {audio.latents.probes.linear.items} by {folds.by}"
     lines = [f"{title:<40}{'all':>10}{'spread':>10}{'chance':>10}"]
-    for name, of in kinds.items():
-        for how, found in (("linear probe", of.linear), ("nearest neighbours", of.neighbours)):
+    for name, both in kinds.items():
+        for kind, found in (("linear probe", both.linear), ("nearest neighbours", both.neighbours)):
             values = (found.accuracy, found.spread, found.chance)
-            lines.append(f"{f'  {how}, {name}':<40}" + "".join(f"{_share(v):>10}" for v in values))
+            lines.append(f"{f'  {kind}, {name}':<40}" + "".join(f"{_share(v):>10}" for v in values))
     return lines
 
 
 def _codebook(all_tokens: "CodebookHealth", sound: "CodebookHealth") -> list[str]:
     lines = [f"{'codebook':<28}{'all':>10}{'non-silent':>12}"]
-    for name, kind in BOOK.items():
+    for name, kind in _BOOK.items():
         values = getattr(all_tokens, name), getattr(sound, name)
         lines.append(f"{'  ' + name:<28}{values[0]:>10{kind}}{values[1]:>12{kind}}")
     return lines
