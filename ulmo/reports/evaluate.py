@@ -1,12 +1,13 @@
 """What `ulmo eval` prints: a progress bar for each measurement, then tables."""
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ulmo.reports.progress import Progress
 
 if TYPE_CHECKING:
-    from ulmo.evaluation.abx import Abx, AbxScore
+    from ulmo.evaluation.abx import Abx
     from ulmo.evaluation.codebook import CodebookHealth
     from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
@@ -48,27 +49,25 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
 
 def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
     total, errors = tiles.total, tiles.reconstruction
+    lsd = _or_dash(errors.log_spectral_distance)
+    sound_lsd = _or_dash(errors.sound_log_spectral_distance)
+    edges = pairwise(tiles.edges_hz)
+    bands = zip(edges, errors.band_errors, errors.band_errors_db, strict=True)
     lines = [
         f"{total.tiles} tiles ({tiles.part}), {total.tokens} tokens, "
         f"{total.sound_tokens} of them not silent",
         "",
-        f"{'reconstruction':<28}{'MSE':>10}{'dB²':>10}{'LSD, dB':>10}",
-        f"{'  all':<28}{total.reconstruction:>10.4f}{_or_dash(total.reconstruction_db)}"
-        f"{_or_dash(errors.log_spectral_distance)}",
-        f"{'  non-silent':<28}{'':>10}{_or_dash(total.sound_reconstruction_db)}"
-        f"{_or_dash(errors.sound_log_spectral_distance)}",
-    ]
-    edges = zip(tiles.edges_hz[:-1], tiles.edges_hz[1:], strict=True)
-    bands = zip(edges, errors.band_errors, errors.band_errors_db, strict=True)
-    lines += [
-        f"  {f'{low:.0f} to {high:.0f} Hz':<26}{error:>10.4f}{_or_dash(error_db)}"
-        for (low, high), error, error_db in bands
-    ]
-    lines += [
-        f"{'  best constant tile':<28}{total.baseline_tile:>10.4f}",
-        f"{'  best mean per bin':<28}{total.baseline_bands:>10.4f}",
-        f"{'  best constant value':<28}{total.baseline_constant:>10.4f}",
-        f"{'commitment':<28}{total.commitment:>10.4f}",
+        _row("reconstruction", "MSE", "dB²", "LSD, dB"),
+        _row("  all", f"{total.reconstruction:.4f}", _or_dash(total.reconstruction_db), lsd),
+        _row("  non-silent", "", _or_dash(total.sound_reconstruction_db), sound_lsd),
+        *(
+            _row(f"  {low:.0f} to {high:.0f} Hz", f"{error:.4f}", _or_dash(error_db))
+            for (low, high), error, error_db in bands
+        ),
+        _row("  best constant tile", f"{total.baseline_tile:.4f}"),
+        _row("  best mean per bin", f"{total.baseline_bands:.4f}"),
+        _row("  best constant value", f"{total.baseline_constant:.4f}"),
+        _row("commitment", f"{total.commitment:.4f}"),
         "",
         *_codebook(total.codebook, total.sound_codebook),
     ]
@@ -113,11 +112,11 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
             for name, found in tokens.robustness.items()
         ),
         "",
-        f"{'rate':<28}{'a second':>10}",
-        f"{'  tokens':<28}{rate.tokens_per_second:>10.1f}",
-        f"{'  bits':<28}{rate.bits_per_second:>10.1f}",
-        f"{'  bits, entropy-coded':<28}{_or_dash(rate.entropy_bits_per_second, 1)}",
-        f"{'  bits, given the last':<28}{_or_dash(rate.conditional_bits_per_second, 1)}",
+        _row("rate", "a second"),
+        _row("  tokens", f"{rate.tokens_per_second:.1f}"),
+        _row("  bits", f"{rate.bits_per_second:.1f}"),
+        _row("  bits, entropy-coded", _or_dash(rate.entropy_bits_per_second, 1)),
+        _row("  bits, given the last", _or_dash(rate.conditional_bits_per_second, 1)),
         "",
         *_codebook(tokens.codebook, tokens.sound_codebook),
     ]
@@ -126,11 +125,13 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
 def _abx(rows: "dict[str, Abx]") -> list[str]:
     first = next(iter(rows.values()))
     given = [name for name in ("any", "within", "across") if getattr(first, name) is not None]
-    lines = [f"{'ABX error':<28}" + "".join(f"{name:>10}" for name in given)]
-    for title, found in rows.items():
-        scores: list[AbxScore] = [getattr(found, name) for name in given]
-        lines.append(f"{'  ' + title:<28}" + "".join(f"{_share(s.error):>10}" for s in scores))
-    return lines
+    return [
+        _row("ABX error", *given),
+        *(
+            _row(f"  {title}", *(_share(getattr(found, name).error) for name in given))
+            for title, found in rows.items()
+        ),
+    ]
 
 
 def _probes(audio: "AudioEvaluation") -> list[str]:
@@ -143,11 +144,11 @@ def _probes(audio: "AudioEvaluation") -> list[str]:
         "tokens, histogram": audio.tokens.probes,
     }
     title = f"right, of {audio.latents.probes.linear.items} by {folds.by}"
-    lines = [f"{title:<40}{'all':>10}{'spread':>10}{'chance':>10}"]
+    lines = [_row(title, "all", "spread", "chance", width=40)]
     for name, both in kinds.items():
         for kind, found in (("linear probe", both.linear), ("nearest neighbours", both.neighbours)):
-            values = (found.accuracy, found.spread, found.chance)
-            lines.append(f"{f'  {kind}, {name}':<40}" + "".join(f"{_share(v):>10}" for v in values))
+            values = map(_share, (found.accuracy, found.spread, found.chance))
+            lines.append(_row(f"  {kind}, {name}", *values, width=40))
     return lines
 
 
@@ -177,4 +178,8 @@ def _share(value: float) -> str:
 
 
 def _or_dash(value: float, digits: int = 2) -> str:
-    return f"{'-' if math.isnan(value) else f'{value:.{digits}f}':>10}"
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _row(title: str, *cells: str, width: int = 28) -> str:
+    return f"{title:<{width}}" + "".join(f"{cell:>10}" for cell in cells)
