@@ -230,7 +230,7 @@ def test_of_other_tiles_only_all_can_be_measured(run_dir, store):
 def test_tiles_of_other_settings_are_refused(change, text, store, make_bundle, tmp_path):
     prep = store.manifest.settings.model_copy(update=change)
     make_bundle(tmp_path / "run" / "tokenizer", prep)
-    with pytest.raises(UserError, match=f"was prepared otherwise than the run's tiles .*{text}"):
+    with pytest.raises(UserError, match=f"with other settings than the run's tiles .*{text}"):
         evaluate(tmp_path / "run", store.folder, part="all")
 
 

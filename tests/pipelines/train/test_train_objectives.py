@@ -113,7 +113,7 @@ def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
 
 def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
     wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
-    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
+    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): use the same"):
         _init_encoder(build_vqvae(wider), wider, STFT, together[0])
     with pytest.raises(UserError, match="nowhere"):
         _init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")

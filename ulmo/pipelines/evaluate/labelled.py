@@ -121,7 +121,7 @@ def read_sounds(
             blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
             samples = _part(blocks, first, last)
             if not len(samples):
-                raise RefusedError("too_short", "there is less sound than a sample")
+                raise RefusedError("too_short", "there are no samples between its start and end")
         except RefusedError as refusal:
             refused.append(Unreadable(item.path, refusal.reason, refusal.detail))
         else:

@@ -100,7 +100,8 @@ def _check_prepared_alike(tokenizer: Tokenizer, store: TileStore, tiles_dir: Pat
     ]
     if differing:
         raise UserError(
-            f"{tiles_dir} was prepared otherwise than the run's tiles ({'; '.join(differing)})"
+            f"{tiles_dir} was prepared with other settings than the run's tiles "
+            f"({'; '.join(differing)}): prepare it again with the same settings"
         )
 
 

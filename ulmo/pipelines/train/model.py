@@ -79,8 +79,8 @@ def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, fol
         if getattr(theirs, name) != getattr(ours, name)
     ]:
         raise UserError(
-            f"the encoder of {folder} does not fit ({'; '.join(differing)}): set the same, "
-            "or choose another --init"
+            f"the encoder of {folder} does not fit ({'; '.join(differing)}): use the same "
+            "settings, or choose another --init"
         )
     own, others = weights_of(model), bundle.weights()
     encoder = {name: others[name] for name in own if name.startswith("encoder.")}

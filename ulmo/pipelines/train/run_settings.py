@@ -47,7 +47,7 @@ def plan_run(
     if new_model.tile_size != store.tile_size:
         raise UserError(
             f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {new_model.tile_size}: "
-            f"leave it out, or prepare with -M {new_model.tile_size}"
+            f"leave tile_size out, or prepare the tiles with -M {new_model.tile_size}"
         )
     try:  # now, not after hours of training
         check_size(new_model)
