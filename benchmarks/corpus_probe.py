@@ -14,14 +14,13 @@ from benchmarks.heldout import ABX_SETS, MAX_SECONDS, SOURCES
 from ulmo.arrays import Array
 from ulmo.config import UserError
 from ulmo.evaluation.folds import Fold, Folds, Indices, split_folds
-from ulmo.evaluation.pooling import histograms, mean_latents
-from ulmo.evaluation.probe import Probes, probes
-from ulmo.pipelines.evaluate.encoders import Encoder
+from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
+from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.pipelines.evaluate.labelled import find_labelled, read_sounds
 
 
 def corpus_probes(
-    encoder: Encoder, vectors: Callable[[Array], Array], root: Path, out: Path, corpus: str
+    encoder: AudioEncoder, vectors: Callable[[Array], Array], root: Path, out: Path, corpus: str
 ) -> dict[str, Probes]:
     """Probes on the `latents` and on the `tokens` of a corpus; `divide` wrote what is held out.
 

@@ -19,11 +19,10 @@ from recipes.recipe import Holdout, Recipe, choose_recordings
 from recipes.train import link_recordings
 from ulmo.config import AugmentSettings, ModelSettings, PrepSettings
 from ulmo.evaluation.abx import subsample
-from ulmo.evaluation.robustness import Agreement
+from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.dataset import Loudness
+from ulmo.pipelines.dataset import Loudness, TileModel, tallies
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled, read_sounds
-from ulmo.pipelines.measure import Model, tallies
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TileStore
@@ -86,14 +85,14 @@ def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
 
 
 def on_tiles(
-    model: Model, folder: Path, settings: ModelSettings, constants: Normalization | None
+    model: TileModel, folder: Path, settings: ModelSettings, constants: Normalization | None
 ) -> Metrics:
     """The figures of a model on all held-out tiles."""
     store = TileStore(folder)
     if constants is not None:
         store.renormalize(constants)
     indices, loudness = np.flatnonzero(store.views == 0), Loudness(store, settings)
-    found: Sequence[Tally] = list(tallies(model, store, indices, loudness, settings, batch_size=16))
+    found: Sequence[Tally] = list(tallies(model, loudness, indices, batch_size=16))
     return reduce(add, found).metrics()
 
 

@@ -1,4 +1,4 @@
-"""Baselines without a network: k-means on patches of the tiles, and on MFCCs."""
+"""k-means without a network: on patches of the tiles, and on MFCCs. What everyone starts from."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 
 from benchmarks.material import write_tokenizer
-from ulmo.arrays import Array
 from ulmo.config import ModelSettings, UserError
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
-from ulmo.pipelines.measure import Model, Passed
+from ulmo.pipelines.dataset import ModelOutput, TileModel
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import normalized_levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
+Array = NDArray[np.float32]
 CODES = 512
-BATCH = 4096  # vectors in a step of scikit-learn's MiniBatchKMeans
+BATCH = 4096
+"""Vectors of a step of scikit-learn's MiniBatchKMeans."""
 RATE, HOP = 16_000, 160
 SEED = 0
 
 
 def fit(vectors: Array, seconds: float) -> MiniBatchKMeans:
-    """k-means++, then steps on shuffled vectors (n, d) for some seconds."""
+    """k-means++, then steps on shuffled vectors (n, d) until the time is over."""
     begun, rng = time.monotonic(), np.random.default_rng(SEED)
     kmeans = MiniBatchKMeans(CODES, batch_size=BATCH, n_init=1, random_state=SEED)
     while True:
@@ -38,7 +39,7 @@ def fit(vectors: Array, seconds: float) -> MiniBatchKMeans:
 
 
 def patches_of(tiles: Array, model: ModelSettings) -> Array:
-    """(n, bins, frames, 1) to (n, columns, bands, stride * stride); zeros after the last frame."""
+    """(n, bins, frames, 1) to (n, columns, bands, stride * stride); zeros behind the last frame."""
     rows, frames = model.frequency_stride, model.time_stride
     missing = [(0, 0), (0, -tiles.shape[1] % rows), (0, -tiles.shape[2] % frames)]
     plane = np.pad(tiles[..., 0], missing)
@@ -48,7 +49,7 @@ def patches_of(tiles: Array, model: ModelSettings) -> Array:
 
 
 def tiles_of(patches: Array, model: ModelSettings) -> Array:
-    """Inverse of patches_of: (n, columns, bands, stride * stride) to (n, bins, frames, 1)."""
+    """The way back, (n, columns, bands, stride * stride) to (n, bins, frames, 1)."""
     rows, frames = model.frequency_stride, model.time_stride
     count, columns, bands, _ = patches.shape
     cells = patches.reshape(count, columns, bands, rows, frames).transpose(0, 2, 3, 1, 4)
@@ -65,34 +66,34 @@ class Patches:
         self._kmeans = fit(np.concatenate(kept), seconds)
 
     def _valid(self, index: int) -> Array:
-        """Patches (n, 256) of a tile up to the end of its sound."""
+        """Patches (n, 256) of a tile that lie before its sound's end."""
         columns = -(-int(self.store.valid_frames[index]) // self.model.time_stride)
         patches = patches_of(self.store.read([index]), self.model)[0, :columns]
         return patches.reshape(-1, patches.shape[-1])
 
     def nearest(self, patches: Array) -> NDArray[np.int32]:
-        """Ids (...) of the centroids nearest to patches (..., 256)."""
+        """Ids (...) of patches (..., 256)."""
         flat = np.ascontiguousarray(patches.reshape(-1, patches.shape[-1]), np.float32)
         ids: NDArray[np.int32] = self._kmeans.predict(flat).astype(np.int32)
         return ids.reshape(patches.shape[:-1])
 
-    def forward(self) -> Model:
-        """The model that replaces each patch of a tile by its centroid."""
+    def forward(self) -> TileModel:
+        """Tiles to their centroids, and back."""
         centroids = self._kmeans.cluster_centers_.astype(np.float32)
 
-        def forward(tiles: Array, valid_frames: NDArray[np.int32]) -> Passed:
+        def forward(tiles: Array, valid_frames: NDArray[np.int32]) -> ModelOutput:
             frames = np.arange(tiles.shape[2])
             masked = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, 0)
             patches = patches_of(masked, self.model)
             ids = self.nearest(patches)
             distances = np.square(patches - centroids[ids]).sum(axis=-1)
             made = tiles_of(centroids[ids], self.model)
-            return Passed(made[:, : tiles.shape[1], : tiles.shape[2]], ids, distances)
+            return ModelOutput(made[:, : tiles.shape[1], : tiles.shape[2]], ids, distances)
 
         return forward
 
-    def encoder(self, folder: Path) -> Encoder:
-        """Samples to ids. A tokenizer that tells sound from silence is written to `folder`."""
+    def encoder(self, folder: Path) -> AudioEncoder:
+        """Samples to ids; `folder` is free, for a tokenizer that tells sound from silence."""
         prep, constants = self.store.manifest.settings, self.store.manifest.normalization
         frontend = build_frontend(prep)
 
@@ -105,7 +106,7 @@ class Patches:
 
 
 class Mfcc:
-    """k-means on z-scored MFCC-39 every 10 ms, from recordings of the training speakers."""
+    """k-means on z-scored MFCC-39 at 10 ms, of recordings of the training speakers."""
 
     def __init__(self, recordings: Sequence[Path], seconds: float) -> None:
         vectors = np.concatenate([_mfcc(samples) for samples in _samples(recordings)])
@@ -116,17 +117,17 @@ class Mfcc:
         return np.ascontiguousarray((vectors - self._mean) / self._spread, np.float32)
 
     def vectors(self, samples: Array) -> Array:
-        """The clustered vectors as latents of one band: (time, 1, 39)."""
+        """What is clustered, as latents of one band: (time, 1, 39)."""
         return self._scaled(_mfcc(samples))[:, None]
 
-    def encoder(self) -> Encoder:
+    def encoder(self) -> AudioEncoder:
         """Samples to ids (time, 1)."""
 
         def encode(samples: Array) -> NDArray[np.int32]:
             ids: NDArray[np.int32] = self._kmeans.predict(self.vectors(samples)[:, 0])
             return ids.astype(np.int32)[:, None]
 
-        return Encoder(encode, RATE, HOP, CODES, tile_samples=224 * HOP)
+        return AudioEncoder(encode, RATE, HOP, CODES, tile_samples=224 * HOP)
 
 
 def _mfcc(samples: Array) -> Array:
@@ -135,7 +136,7 @@ def _mfcc(samples: Array) -> Array:
 
     options = {"n_mfcc": 13, "n_fft": 400, "hop_length": HOP, "n_mels": 40}
     static = librosa.feature.mfcc(y=samples, sr=RATE, **options)
-    width = min(9, (static.shape[1] - 1) // 2 * 2 + 1)  # librosa: odd, at most the frames
+    width = min(9, (static.shape[1] - 1) // 2 * 2 + 1)  # librosa wants odd, and no more than frames
     if width < 3:
         return np.pad(static, ((0, 26), (0, 0))).T.astype(np.float32)
     slopes = [librosa.feature.delta(static, width=width, order=order) for order in (1, 2)]
@@ -144,6 +145,6 @@ def _mfcc(samples: Array) -> Array:
 
 def _samples(recordings: Sequence[Path]) -> Iterator[Array]:
     if not recordings:
-        raise UserError("there is no recording of a training speaker: give AUDIO_ROOT with fsdd")
+        raise UserError("there is no recording of a training speaker")
     for path in recordings:
         yield np.concatenate(list(read_mono(path, sample_rate=RATE)))

@@ -2,9 +2,9 @@
 
     python -m benchmarks.tokenizers AUDIO_ROOT OUT [--minutes 3] [--only ROW,...] [--quantizer ema]
 
-AUDIO_ROOT has the corpora of recipes/default.toml. A row is a file in OUT/rows; if it exists, it is
-not trained again. A run of all rows rewrites docs/tokenizers.md; `--table` rewrites it with the
-rows that exist.
+AUDIO_ROOT has the corpora of recipes/default.toml. A row is a file in OUT/rows: one that is there
+is not trained again. A run of all rows rewrites docs/tokenizers.md; `--table` does so with those
+that are there.
 """
 
 import argparse
@@ -30,22 +30,24 @@ from benchmarks.heldout import (
     unequal,
 )
 from benchmarks.material import sound
-from benchmarks.report import ROOT, Silent, machine, names_of, parser_of, publish, table
+from benchmarks.report import ROOT, Silent, machine, publish, table
 from benchmarks.tokenizer_baselines import Mfcc, Patches
 from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
+from benchmarks.train import names_of
 from recipes.recipe import read_recipe
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.evaluate.audio import EncoderFigures, measure_encoder
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of
 from ulmo.pipelines.evaluate.tiles import as_model
 from ulmo.pipelines.train.train import train
 from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
 
 PAGE = ROOT / "docs" / "tokenizers.md"
-ENCODED_SECONDS = 60  # of sound, encoded 5 times
-# Rows whose quantizer the front ends and grids may use.
+ENCODED_SECONDS = 60
+"""Of the sound whose encoding is timed, in 5 calls."""
 TRAINED = [name for name, row in ROWS.items() if (row.group, row.kind) == ("quantizer", "ulmo")]
+"""Rows whose quantizer front ends and grids may have."""
 
 
 def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -
 
 def _build_ulmo(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
-) -> tuple[Encoder, dict[str, Any]]:
+) -> tuple[AudioEncoder, dict[str, Any]]:
     row, run = ROWS[name], out / "runs" / name
     prep = PrepSettings(frontend=row.frontend)
     tiles, held = (tiles_of(out, row.frontend, part, prep) for part in ("train", "held"))
@@ -74,13 +76,13 @@ def _build_ulmo(
     metrics = on_tiles(
         as_model(tokenizer), held, tokenizer.manifest.model, tokenizer.manifest.normalization
     )
-    speed = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
-    return encoder_of(tokenizer), {**speed, **tile_figures(metrics)}
+    told = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
+    return encoder_of(tokenizer), {**told, **tile_figures(metrics)}
 
 
 def _build_patches(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
-) -> tuple[Encoder, dict[str, Any]]:
+) -> tuple[AudioEncoder, dict[str, Any]]:
     tiles, held = (tiles_of(out, "mel", part, PrepSettings()) for part in ("train", "held"))
     patches = Patches(tiles, 60 * minutes)
     constants = patches.store.manifest.normalization
@@ -90,7 +92,7 @@ def _build_patches(
 
 def _build_mfcc(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
-) -> tuple[Encoder, dict[str, Any]]:
+) -> tuple[AudioEncoder, dict[str, Any]]:
     recordings = sorted((out / "links" / "train" / "fsdd").rglob("*.wav"))
     return Mfcc(recordings, 60 * minutes).encoder(), {}
 
@@ -119,8 +121,8 @@ def _on_audio(found: dict[str, EncoderFigures]) -> dict[str, Any]:
     }
 
 
-def _speed(encoder: Encoder) -> dict[str, float]:
-    """Speed from samples to ids, in times real time."""
+def _speed(encoder: AudioEncoder) -> dict[str, float]:
+    """Samples to ids, times real time."""
     rng = np.random.default_rng(0)
     samples = sound(ENCODED_SECONDS, encoder.sample_rate, rng=rng).astype(np.float32)
     encoder.encode(samples)
@@ -138,7 +140,7 @@ HEADER = [
 
 
 def cells(title: str, row: dict[str, Any]) -> list[str]:
-    """One line of the table, with a dash for a figure that a tokenizer does not have."""
+    """One line of the table; a dash where a tokenizer has no such figure."""
 
     def number(name: str, form: str) -> str:
         return format(row[name], form) if name in row else "-"
@@ -164,7 +166,7 @@ def cells(title: str, row: dict[str, Any]) -> list[str]:
 
 
 def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
-    """One table each for quantizers, front ends and grids."""
+    """A table for the quantizers, one for the front ends, one for the grids."""
     parts = [f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores."]
     some = next(iter(rows.values()))
     if len({row["minutes"] for row in rows.values()}) > 1:
@@ -173,7 +175,7 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
     parts.append(
         f"{some['minutes']:g} minutes of training each. Reconstruction and codebook on all held-out"
         f" recordings, usage, entropy and top-1 of non-silent tokens; ABX errors in % of {speech} "
-        f"digits of two unseen speakers and of {scenes} clips of ESC-10; unequal tokens of "
+        f"digits of two speakers never heard and of {scenes} clips of ESC-10; unequal tokens of "
         "these after gain and white noise. Entropy-coded: order zero, on ESC-10."
     )
     titles = {
@@ -193,13 +195,13 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
 
 
 def read_rows(out: Path) -> dict[str, dict[str, Any]]:
-    """The finished rows."""
+    """Those that are finished."""
     paths = {name: out / "rows" / f"{name}.json" for name in ROWS}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def run_rows(options: argparse.Namespace) -> None:
-    """Make the missing rows, each in its own process."""
+    """Make the rows that are missing, each in a process of its own."""
     (options.out / "rows").mkdir(parents=True, exist_ok=True)
     divide(read_recipe(RECIPE), options.audio_root, options.out)
     context = multiprocessing.get_context("spawn")
@@ -211,23 +213,26 @@ def run_rows(options: argparse.Namespace) -> None:
         if options.quantizer == "ema" and twin.exists():
             shutil.copyfile(twin, target)
             continue
-        arguments = (name, options.audio_root, options.out, options.minutes, options.quantizer)
+        told = (name, options.audio_root, options.out, options.minutes, options.quantizer)
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            row = pool.submit(make_row, *arguments).result()
+            row = pool.submit(make_row, *told).result()
         write_json(target, row)
         print(" | ".join(cells(name, row)), flush=True)
 
 
 def main() -> None:
     """Train, measure, and write the table."""
-    parser = parser_of(__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("audio_root", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=3, help="Training time of each row.")
-    only = names_of(ROWS)
-    parser.add_argument("--only", type=only, default=list(ROWS), help="Comma-separated rows.")
+    parser.add_argument("--minutes", type=float, default=3, help="Of training, each row.")
+    parser.add_argument(
+        "--only", type=names_of(list(ROWS)), default=list(ROWS), help="Rows, with commas."
+    )
     parser.add_argument("--quantizer", default="ema", choices=TRAINED, help="Of the other rows.")
-    parser.add_argument("--table", action="store_true", help="Write the table of existing rows.")
+    parser.add_argument("--table", action="store_true", help="Write the table of what is there.")
     options = parser.parse_args()
     if not options.table:
         run_rows(options)

@@ -23,7 +23,8 @@ class Ulmo:
 
     def __init__(self, tiles: Path, data: Path, folder: Path, *, bf16: bool) -> None:
         with loading_tensorflow():
-            from ulmo.pipelines.train.trainer import Trainer, use_threads
+            from ulmo.pipelines.train.model import use_threads
+            from ulmo.pipelines.train.trainer import Trainer
 
         use_threads(THREADS)
         self._store = TileStore(tiles)

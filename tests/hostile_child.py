@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet  # noqa: F401
+from ulmo.pipelines.tokenize.rows import checked_rows
 
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError, read_toml
 from ulmo.formats.header import read_headers
 from ulmo.formats.read import read_tokens
 from ulmo.pipelines.evaluate.labelled import find_labelled
-from ulmo.pipelines.run_manifest import read_run
-from ulmo.pipelines.tokenize.rows import checked_rows
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
 from ulmo.storage.checkpoint_files import damaged_files, numbers
+from ulmo.storage.run_manifest import read_run
 
 FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")

@@ -27,7 +27,7 @@ from ulmo.cli import train
 from ulmo.config import OBJECTIVE_NAMES, TrainSettings, UserError
 from ulmo.evaluation.folds import Fold, Folds
 from ulmo.evaluation.probe import probes
-from ulmo.pipelines.evaluate.encoders import Encoder
+from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.preprocessing.frontends import FRONTENDS
 
 RATE = 2000
@@ -206,7 +206,7 @@ def test_a_probe_of_a_corpus_learns_from_all_groups_but_the_one_that_is_judged(w
         return np.abs(np.fft.rfft(samples, 64))[None, :, None].astype(np.float32)
 
     monkeypatch.setattr(corpus_probe, "probes", look)
-    encoder = Encoder(lambda samples: np.zeros((4, 2), np.int32), RATE, 10, 16, 160)
+    encoder = AudioEncoder(lambda samples: np.zeros((4, 2), np.int32), RATE, 10, 16, 160)
     found = corpus_probes(encoder, spectrum, work.root, work.out, "fsdd")
     assert found["latents"].linear[:2] == (1.0, 0.0)
     assert found["tokens"].linear.accuracy == 0.5  # one code only

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ulmo.config import ModelSettings
 from ulmo.evaluation.reconstruction import ReconstructionTally
-from ulmo.evaluation.tally import Batch
+from ulmo.evaluation.tally import MeasuredBatch
 
 
 def model_of(size, strides):
@@ -22,7 +22,7 @@ def batch_of(model, valid_frames, seed=0):
     for i, frames in enumerate(valid_frames):
         tiles[i, :, frames:] = made[i, :, frames:] = np.nan
     grid = (n, model.columns, model.bands)
-    return Batch(
+    return MeasuredBatch(
         tiles=tiles,
         reconstructions=made,
         ids=np.zeros(grid, np.int32),
@@ -81,7 +81,7 @@ def test_figures_are_those_of_loops(size, strides, valid, seed):
 def test_sums_add_up():
     model = model_of(9, (4, 3))
     batch = batch_of(model, [9, 5, 2])
-    parts = [Batch(*(field[rows] for field in batch)) for rows in (slice(2), slice(2, 3))]
+    parts = [MeasuredBatch(*(field[rows] for field in batch)) for rows in (slice(2), slice(2, 3))]
     first, second = (ReconstructionTally.of(part, model) for part in parts)
     whole = ReconstructionTally.of(batch, model).metrics()._asdict()
     for name, value in (first + second).metrics()._asdict().items():
