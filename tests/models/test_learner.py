@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ulmo.config import ModelSettings, loss_names
+from ulmo.config import ModelSettings, ObjectiveTraits, loss_names
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, weights_of
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import FOLLOWED, Learner
@@ -30,16 +30,20 @@ OF_QUANTIZER = {
 class Nothing(Objective):
     """Learns nothing, and is glad."""
 
+    traits = ObjectiveTraits("learns nothing")
+
     def measure(self, encoded):
         return Outcome(loss=tf.zeros(()), score=tf.ones(()), chance=tf.zeros(()))
 
 
 class Taught(Nothing):
-    teaches_codebook = True
+    traits = ObjectiveTraits("learns nothing", teaches_codebook=True)
 
 
 class Sameness(Objective):
     """Is the better done the more alike all latents are."""
+
+    traits = ObjectiveTraits("makes all latents equal")
 
     def measure(self, encoded):
         one = tf.constant([1.0, -1.0, 1.0, -1.0])

@@ -51,12 +51,12 @@ class Learner(keras.Model):
     @property
     def wants(self) -> frozenset[str]:
         """What a batch must hold beside tiles: `views`, `frontends`."""
-        return frozenset(task.wants for task in self.tasks.values()) - {"tiles"}
+        return frozenset(task.traits.wants for task in self.tasks.values()) - {"tiles"}
 
     @property
     def follows(self) -> bool:
         """True where the decoder learns of no objective, and has to be fitted at the end."""
-        return not any(task.teaches_decoder for task in self.tasks.values())
+        return not any(task.traits.teaches_decoder for task in self.tasks.values())
 
     @property
     def one_in(self) -> int:
@@ -147,7 +147,7 @@ class Learner(keras.Model):
 
     @property
     def _codebook_is_taught(self) -> bool:
-        return any(task.teaches_codebook for task in self.tasks.values())
+        return any(task.traits.teaches_codebook for task in self.tasks.values())
 
 
 def _figures(outcomes: Mapping[str, Outcome]) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from ulmo.config import ModelSettings, UserError
+from ulmo.config import MOST_BESIDE, OBJECTIVE_TRAITS, ModelSettings, UserError
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome, Side
 from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
@@ -27,8 +27,7 @@ from ulmo.models.objectives.moments import (
 from ulmo.models.objectives.projector import projector
 from ulmo.models.vqvae import VQVAE
 
-FRONTENDS = 6
-"""STFT, mel, CQT, CWT, DWT and WPT, at most."""
+SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
 TIE = 1e-6
 """Cosines that differ by less are equal."""
 
@@ -60,7 +59,7 @@ class ABXChoice(Objective):
     a second.
     """
 
-    wants = "frontends"
+    traits = OBJECTIVE_TRAITS["abx_choice"]
 
     def __init__(
         self,
@@ -183,15 +182,16 @@ def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
 
 
 def tallied(first: Any, second: Any, lead: Any, there: Any) -> Any:
-    """(6, 6, 2): right choices, and choices, by front ends; `lead` (A, K) of A before B.
+    """(SOURCES, SOURCES, 2): right choices and all choices, by the sources of X and of A and B.
 
-    Which ones they are is told by `first` and `second` (A,); `there` (A, K) says which count.
+    `first` and `second` (A,) are the numbers of the sources, below SOURCES. `lead` (A, K) is the
+    cosine of X and A minus that of X and B; `there` (A, K) marks the choices that count.
     """
     won = ops.cast(lead > TIE, "float32") + 0.5 * ops.cast(ops.absolute(lead) <= TIE, "float32")
     counted = ops.cast(there, "float32")
     rows = ops.stack([ops.sum(won * counted, axis=1), ops.sum(counted, axis=1)], axis=-1)
-    pairs = ops.one_hot(first * FRONTENDS + second, FRONTENDS**2, dtype="float32")
-    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (FRONTENDS, FRONTENDS, 2))
+    pairs = ops.one_hot(first * SOURCES + second, SOURCES**2, dtype="float32")
+    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (SOURCES, SOURCES, 2))
 
 
 def pair_of(encoded: Encoded) -> tuple[Side, Side]:

@@ -1,12 +1,12 @@
 """What every objective is: a batch of tiles in, a loss and the score of its own task out."""
 
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import ModelSettings, ObjectiveTraits
 from ulmo.models.vqvae import VQVAE
 
 
@@ -98,12 +98,8 @@ class Objective(keras.layers.Layer):
     is drawn is a function of the seed and of `encoded.step`.
     """
 
-    wants: ClassVar[Literal["tiles", "views", "frontends"]] = "tiles"
-    """What a batch must hold beside the tiles: `other`, or `pair`."""
-    teaches_codebook: ClassVar[bool] = False
-    """The model's quantizer learns here (it is called with training=True)."""
-    teaches_decoder: ClassVar[bool] = False
-    """The model's decoder learns here, and `Outcome.figures` are there."""
+    traits: ClassVar[ObjectiveTraits]  # its entry in `ulmo.config.OBJECTIVE_TRAITS`
+    draws: ClassVar[bool] = True  # whether its loss depends on random draws of the step
 
     def __init__(self, settings: ModelSettings, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

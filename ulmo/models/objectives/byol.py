@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.encoder import Encoder
 from ulmo.models.objectives.base import Encoded, Outcome
 from ulmo.models.objectives.info_nce import directions
@@ -26,6 +26,8 @@ class BYOL(TwoViews):
     `anchors` moments; `apart` rules the score alone. `momentum` = 0.99 at first: tau of section 3.3
     there is 0.996 for 300 000 steps; ours are some thousands.
     """
+
+    traits = OBJECTIVE_TRAITS["byol"]
 
     def __init__(
         self, settings: ModelSettings, seed: int = 0, *, momentum: float = 0.99, **kwargs: Any

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
 from ulmo.models.objectives.reconstruct import decoded
@@ -57,8 +57,7 @@ DAMAGE = Damage()
 class Denoise(Objective):
     """The VQ-VAE on damaged tiles; out of training too, as that is its task."""
 
-    teaches_codebook = True
-    teaches_decoder = True
+    traits = OBJECTIVE_TRAITS["denoise"]
 
     def __init__(
         self, settings: ModelSettings, seed: int = 0, damage: Damage = DAMAGE, **kwargs: Any

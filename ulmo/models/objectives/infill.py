@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
 from ulmo.models.objectives.cells import cell_weights, cells_of, valid_cells
@@ -32,6 +32,8 @@ class Infill(Objective):
     naive guess is the mean of what is seen of the same bin in the tile; of the same frame, where
     the bin is hidden all through; 0 where both are.
     """
+
+    traits = OBJECTIVE_TRAITS["infill"]
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from ulmo.config import ModelSettings, UserError
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings, UserError
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
 from ulmo.models.objectives.cells import cell_weights, cells_of
@@ -60,6 +60,8 @@ class NextFrame(Objective):
     Its score is that of the latents' choice. `report` tells of the frames: `spectrogram`, the
     share of the error of one who repeats the last frame seen that is overcome; 0 is chance.
     """
+
+    traits = OBJECTIVE_TRAITS["next_frame"]
 
     def __init__(
         self,

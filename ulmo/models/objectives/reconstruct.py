@@ -7,14 +7,15 @@ from typing import Any
 
 from keras import ops
 
+from ulmo.config import OBJECTIVE_TRAITS
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
 
 
 class Reconstruct(Objective):
     """Encodes, quantises and decodes tiles. Its score is the share of their variance explained."""
 
-    teaches_codebook = True
-    teaches_decoder = True
+    traits = OBJECTIVE_TRAITS["reconstruct"]
+    draws = False
 
     def measure(self, encoded: Encoded) -> Outcome:
         """The loss of the VQ-VAE; the chance is that of the constant 0, the mean of tiles."""

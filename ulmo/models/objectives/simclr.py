@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.objectives.base import Encoded, Outcome
 from ulmo.models.objectives.info_nce import TEMPERATURE, choose
 from ulmo.models.objectives.moments import far_apart
@@ -22,6 +22,8 @@ class SimCLR(TwoViews):
     Negatives are all other moments of the batch, those of the same tile too where they are
     `apart` frames away or more. `temperature` = 0.1: table 5 there.
     """
+
+    traits = OBJECTIVE_TRAITS["simclr"]
 
     def __init__(
         self,

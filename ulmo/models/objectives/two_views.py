@@ -46,8 +46,6 @@ class TwoViews(Objective):
     `outputs`: the head.
     """
 
-    wants = "views"
-
     def __init__(
         self,
         settings: ModelSettings,

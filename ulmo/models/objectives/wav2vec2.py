@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import Encoded, Objective, Outcome
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
@@ -38,7 +38,7 @@ class Wav2Vec2(Objective):
     `softness` = 0.1 about a tenth of a latent's squared norm more of distance is e times less.
     """
 
-    teaches_codebook = True
+    traits = OBJECTIVE_TRAITS["wav2vec2"]
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmo.bundle.weights import check_size
-from ulmo.config import ModelSettings, TrainSettings, UserError
+from ulmo.config import QUANTIZER_TRAITS, ModelSettings, TrainSettings, UserError
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import is_temporary, sync_folder
 from ulmo.storage.lock import LOCK
@@ -85,18 +85,20 @@ def _with_full_paths(settings: TrainSettings) -> TrainSettings:
 
 
 def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
-    """Refuse a quantizer that the objectives cannot train, and that cannot be fitted to latents."""
-    names = settings.objectives.keys()
-    if model.quantizer == "fsq" and not names & {"reconstruct", "denoise"}:
+    """Refuse a quantizer that the objectives cannot teach, or fit to their latents."""
+    codebook = QUANTIZER_TRAITS[model.quantizer].codebook
+    if codebook == "fixed" and not any(one.teaches_decoder for one in settings.traits):
         raise UserError(
-            "fsq has no codebook that could be fitted to latents: add reconstruct to the "
-            "objective, or choose another quantizer"
+            f"{model.quantizer} has no codebook that could be fitted to latents: add reconstruct "
+            "to the objective, or choose another quantizer"
         )
-    if model.quantizer in ("fsq", "kmeans") and "wav2vec2" in names:
-        raise UserError(
-            f"wav2vec2 trains the codebook step by step, which {model.quantizer} cannot do: "
-            "choose ema, residual or gradient"
-        )
+    for name, one in zip(settings.objectives, settings.traits, strict=True):
+        if codebook != "learned" and one.teaches_codebook and not one.teaches_decoder:
+            learned = [each for each, one in QUANTIZER_TRAITS.items() if one.codebook == "learned"]
+            raise UserError(
+                f"{name} trains the codebook in each step, and that of {model.quantizer} does not "
+                f"learn so: set quantizer to {' or '.join(learned)}"
+            )
 
 
 def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
