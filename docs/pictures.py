@@ -113,7 +113,7 @@ def draw_grid(axis: Any, places: Floats, tokens: ulmo.Tokens) -> None:
     axis.set_xlabel("time (s)")
     step_ms = 1000 * tokens.hop / tokens.sample_rate
     axis.set_title(
-        f"Tokens: a column every {step_ms:.0f} ms; in each band, similar codes have similar colours",
+        f"Tokens: a column every {step_ms:.0f} ms; in a band, similar codes have similar colours",
         loc="left",
     )
 
