@@ -1,6 +1,5 @@
 """What every benchmark says of its machine, and how its table gets into a page of docs."""
 
-import math
 import platform
 import re
 import textwrap
@@ -60,7 +59,7 @@ def table(
     """
     fits = COLUMNS - keys
     rest = len(header) - keys
-    count = math.ceil(rest / fits)
+    count = -(-rest // fits)
     parts = parts or [rest * (n + 1) // count - rest * n // count for n in range(count)]
     if sum(parts) != rest or max(parts) > fits:
         raise ValueError(f"{parts} do not divide {rest} columns into tables of {COLUMNS}")
@@ -89,8 +88,9 @@ def publish(name: str, text: str, path: Path = PAGE) -> None:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = path.read_text(encoding="utf-8")
     before, rest = page.split(begin, 1)
+    text = wrapped(text)
     after = rest.split(end, 1)[1]
-    path.write_text(f"{before}{begin}\n{wrapped(text)}\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 class Silent:
