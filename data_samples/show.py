@@ -1,6 +1,6 @@
 """Print the tokens of a recording of this folder, its known events marked.
 
-    python data_samples/show.py FILE.wav BUNDLE
+python data_samples/show.py FILE.wav BUNDLE
 """
 
 import csv

@@ -3,18 +3,15 @@
 import ast
 import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
+from docs import tests_page
 from tests.pipelines.faults import FAULTS
 from ulmo.cli import ulmo as cli
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "docs"))
-tests_page = importlib.import_module("tests_page")
-
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in (".", "docs", "data_samples", "recipes")
