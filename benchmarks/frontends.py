@@ -196,11 +196,11 @@ def measure(case: Case) -> list[str]:
     return [
         settings.frontend,
         f"{settings.sample_rate // 1000} kHz, hop {settings.hop_length}{window}",
-        case.peer,
         f"{SECONDS / mine:.0f}",
         f"{SECONDS / other:.0f}",
         f"**{other / mine:.1f}x**",
         f"{case.target:g}x" if case.target else "",
+        case.peer,
         apart,
     ]
 
@@ -214,12 +214,12 @@ def main() -> None:
         with threadpool_limits(1):
             rows.append(measure(case))
         print(" ".join(rows[-1]), flush=True)
-    header = ["front end", "settings", "peer", "ulmo", "peer's", "ratio", "asked", "difference"]
+    header = ["front end", "settings", "ulmo", "peer's", "ratio", "asked", "peer", "difference"]
     publish(
         "front ends",
         f"{machine('ulmo', 'librosa', 'PyWavelets', 'numpy', 'scipy')} One thread, {SECONDS} s of "
         "noise, M = 224; `ulmo` and `peer's` in times real time, medians of several turns.\n\n"
-        + table(header, rows),
+        + table(header, rows, keys=2, parts=(4, 2)),
     )
 
 

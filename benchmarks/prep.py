@@ -108,7 +108,8 @@ def main() -> None:
         "ulmo-prep",
         f"{machine('ulmo', 'librosa', 'soxr', 'numpy')} {options.minutes} recordings of a minute, "
         "16 bit; default settings; whole commands, start included, one computing thread a worker; "
-        f"times real time, medians of {options.turns} turns.\n\n" + table(header, rows),
+        f"times real time, medians of {options.turns} turns.\n\n"
+        + table(header, rows, parts=(5, 2)),
     )
 
 

@@ -3,6 +3,7 @@
 import argparse
 import platform
 import re
+import textwrap
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
@@ -13,6 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
+COLUMNS = 6  # the most that a table of docs has
+WIDTH = 120  # characters of a line of docs
 
 
 def side_by_side(*functions: Callable[[], object], repeats: int) -> list[float]:
@@ -43,10 +46,41 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    keys: int = 1,
+    parts: Sequence[int] | None = None,
+) -> str:
+    """A table in Markdown; a wide one becomes several of at most `COLUMNS` columns.
+
+    Each of them begins with the first `keys` columns; `parts` are the numbers of further columns
+    in each, by default evenly divided.
+    """
+    fits = COLUMNS - keys
+    rest = len(header) - keys
+    count = -(-rest // fits)
+    parts = parts or [rest * (n + 1) // count - rest * n // count for n in range(count)]
+    if sum(parts) != rest or max(parts) > fits:
+        raise ValueError(f"{parts} do not divide {rest} columns into tables of {COLUMNS}")
+    tables, first = [], keys
+    for part in parts:
+        lines = [
+            [*line[:keys], *line[first : first + part]]
+            for line in (header, ["---"] * len(header), *rows)
+        ]
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        first += part
+    return "\n\n".join(tables)
+
+
+def wrapped(text: str) -> str:
+    """The text with its paragraphs broken at `WIDTH`; tables stay as they are."""
+    return "\n".join(
+        line if line.startswith("|") else textwrap.fill(line, WIDTH, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
 
 
 def publish(name: str, text: str, path: Path = PAGE) -> None:
@@ -55,6 +89,7 @@ def publish(name: str, text: str, path: Path = PAGE) -> None:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = path.read_text(encoding="utf-8")
     before, rest = page.split(begin, 1)
+    text = wrapped(text)
     after = rest.split(end, 1)[1]
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 

@@ -66,5 +66,5 @@ def measure_speed(
         "at the default settings, the peers at 24 kHz, their own rate, under "
         f"torch.inference_mode. Random weights. In rotation, medians of {turns} turns (of ulmo "
         f"{CALLS} calls a turn); the ratio is to the first row. The peers' Python: {versions}.\n\n"
-        + table(header, rows)
+        + table(header, rows, keys=2, parts=(3, 2))
     )

@@ -137,6 +137,7 @@ HEADER = [
     *("ABX within", "across", "ESC-10", "± 6 dB", "noise 20 dB", "10 dB"),
     *("bits/s", "entropy-coded", "tiles/s", "tokens/s of encoding"),
 ]
+PARTS = (3, 3, 3, 3, 4)  # columns that a table shows beside the name
 
 
 def cells(title: str, row: dict[str, Any]) -> list[str]:
@@ -190,7 +191,7 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
             if row.group == group and name in rows
         ]
         if found:
-            parts.append(f"**{title}.**\n\n{table(HEADER, found)}")
+            parts.append(f"**{title}.**\n\n{table(HEADER, found, parts=PARTS)}")
     return "\n\n".join(parts)
 
 

@@ -142,7 +142,8 @@ def measure_error(material: Material, options: argparse.Namespace) -> str:
         f"**Error.** {len(split.train)} tiles to train on, {len(split.validation)} of other "
         f"recordings to measure (mean squared error, normalised units, cells of valid frames), "
         f"{options.seconds:g} s of training each, float32, measured {MEASURES} times; k-means and "
-        "the building of graphs count as training, validation does not.\n\n" + table(header, rows)
+        "the building of graphs count as training, validation does not.\n\n"
+        + table(header, rows, parts=(5, 3))
     )
 
 

@@ -16,6 +16,7 @@ from benchmarks.objective_tables import (
     ABX,
     CORPUS_PROBES,
     PROBES,
+    STEPS,
     TOKENS,
     as_tables,
     own_task,
@@ -171,11 +172,11 @@ def test_from_recordings_to_the_table(work):
     assert row["figures"]["steps"] == 1
     assert row["figures"]["fsdd_latents_linear_chance"] == 0.5
     assert list(row["own"]) == ["reconstruct"]
-    for column in (*ABX, *PROBES, *CORPUS_PROBES, *TOKENS):
+    for column in (STEPS, *ABX, *PROBES, *CORPUS_PROBES, *TOKENS):
         assert column.values([row]), column.title
     lines = as_tables({"untrained": [row]}).splitlines()
     assert sum("chance 50.0 of digits, " in line for line in lines) == 2
-    assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 4
+    assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 10
     held = {line.split(",")[0] for line in (work.out / "fsdd.csv").read_text().splitlines()[1:]}
     assert len(held) == 16
     assert not any(path.name in held for path in (work.out / "links" / "train").rglob("*.wav"))
@@ -253,11 +254,11 @@ def row_of(seed, score, *, pairs=None):
 def test_seeds_are_averaged_and_pairs_shown():
     rows = [row_of(0, 0.6, pairs={"mel cqt": 0.7}), row_of(1, 0.8, pairs={"mel cqt": 0.9})]
     text = as_tables({"abx_choice": rows})
-    assert "| abx_choice, 2 seeds | 0.700 ± 0.141 (chance 0.500) | 10 ± 0 |" in text
+    assert "| abx_choice, 2 seeds | abx_choice | 0.700 ± 0.141 | 0.500 | 10 ± 0 |" in text
     assert "| 30.0 ± 0.0 |" in text  # kept, of the two rates
     assert "| X | mel | cqt |" in text
     assert "| mel | - | 80.0 ± 14.1 |" in text
-    assert own_task(rows[:1]) == "0.600 ± 0.010 (chance 0.500)"
+    assert own_task(rows[:1]) == [["abx_choice", "0.600 ± 0.010", "0.500"]]
 
 
 def test_rows_that_cannot_be_compared_are_refused():
