@@ -18,7 +18,7 @@ from ulmo.preprocessing.kinds import SUBTYPES, kind_of
 from ulmo.preprocessing.plan import Bare, Plan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.wav import plan_wav
-from ulmo.storage.open_file import open_file, signature_of
+from ulmo.storage.plain_file import open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53
 """libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""

@@ -9,7 +9,7 @@ from ulmo.preprocessing.kinds import WAV_CODINGS
 from ulmo.preprocessing.plan import Bare, Facts, Plan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.riff import WIDTHS, WavLayout, layout_of
-from ulmo.storage.open_file import Signature
+from ulmo.storage.plain_file import Signature
 
 NUL_TAIL = 512
 """Bytes of NULs, a sector of a disk, from which on they are a place that was never written to."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings
 from ulmo.jobs.executor import progressed
 from ulmo.jobs.inputs import InputFile, input_file, portable
-from ulmo.jobs.progress import Way
+from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.record import Job, JobRecord, Row, table_file
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
@@ -61,7 +61,7 @@ def run_job(job: Job, disk: Disk) -> None:
     job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
     changes: Counter[Path] = Counter()
     while True:
-        ways: list[Way] = []
+        ways: list[ReadingProgress] = []
         try:
             return _try_job(job, disk, changes, ways)
         except _ChangedError as change:
@@ -70,7 +70,7 @@ def run_job(job: Job, disk: Disk) -> None:
                 way.undo()
 
 
-def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[Way]) -> None:
+def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[ReadingProgress]) -> None:
     """Prepare a job's recordings, but for those that have changed twice."""
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.clock)
@@ -83,7 +83,7 @@ def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[Way]) -> N
             file = input_file(job.audio_dir, path) if changes[path] else planned
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            way = Way(planned.size)
+            way = ReadingProgress(planned.size)
             ways.append(way)
             try:
                 if changes[path] > 1:
@@ -121,7 +121,7 @@ class _Counted:
 
 
 def _prepare_recording(
-    job: Job, file: InputFile, frontend: FrontEnd, tiles: _Counted, way: Way
+    job: Job, file: InputFile, frontend: FrontEnd, tiles: _Counted, way: ReadingProgress
 ) -> Row:
     """Write one recording's tiles and their views; its own row is returned."""
     with _open(job, file) as recording:

@@ -35,9 +35,8 @@ from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.store import Manifest, read_manifest
-from ulmo.storage.atomic import is_temporary
+from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import remove_any
-from ulmo.storage.folders import make_folder
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.sealed import fingerprint, write_sealed
 

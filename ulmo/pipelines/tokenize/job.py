@@ -16,7 +16,7 @@ from ulmo.formats.outputs import is_channel_of, stream_paths
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.writer import PLAIN, Options
 from ulmo.jobs.inputs import InputFile, input_file, portable
-from ulmo.jobs.progress import Way
+from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.preprocessing.audio import (
     Recording,
@@ -107,7 +107,7 @@ def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Toke
 
     One that changes while it is read is read once more.
     """
-    way = Way(size_of(planned.source))
+    way = ReadingProgress(size_of(planned.source))
     try:
         result = _tokenize_once(tokenizer, how, planned, way)
         if result.verdict.reason == "changed":
@@ -118,7 +118,9 @@ def tokenize_recording(tokenizer: Tokenizer, how: How, planned: Planned) -> Toke
         way.end()
 
 
-def _tokenize_once(tokenizer: Tokenizer, how: How, planned: Planned, way: Way) -> Tokenized:
+def _tokenize_once(
+    tokenizer: Tokenizer, how: How, planned: Planned, way: ReadingProgress
+) -> Tokenized:
     start = Clock.of(how.clock).start(planned.source)
     outputs: list[Path] = []
     unknown = 0

@@ -22,7 +22,7 @@ from ulmo.pipelines.tokenize.rows import (
     remove_table,
 )
 from ulmo.pipelines.tokenize.timeline_file import Timeline, write_timeline
-from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries
+from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries, short_name
 from ulmo.storage.lock import lock_path
 
 MAY_PASS = frozenset({"unreadable", "changed"})
@@ -105,15 +105,13 @@ class Joined:
 
     def _is_ours(self, name: str) -> bool:
         ours = (*self._outputs.files, self._outputs.header, self.table, digest_path(self.table))
-        return name in {path.name for path in ours}
+        return name in {short_name(path.name) for path in ours}
 
     def _leftovers(self) -> bool:
-        left = (path for path in self._out.parent.iterdir() if is_left(path))
-        temporaries = (TEMPORARY.fullmatch(path.name) for path in left)
+        beside = ((path, TEMPORARY.fullmatch(path.name)) for path in self._out.parent.iterdir())
+        ours = (path for path, match in beside if match and self._is_ours(match["name"]))
         hidden = (parts_folder(self._out), lock_path(self._out))
-        return any(match and self._is_ours(match["name"]) for match in temporaries) or any(
-            path.exists() for path in hidden
-        )
+        return any(map(is_left, ours)) or any(path.exists() for path in hidden)
 
     def _header(self) -> TokensHeader | None:
         """The header of a timeline whose files are all there; UserError for a newer one."""

@@ -9,7 +9,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.outputs import is_file_name, whole_name
 from ulmo.formats.publish import output_paths
-from ulmo.jobs.find import find_recordings
+from ulmo.jobs.inputs import find_recordings
 
 FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
 

@@ -29,7 +29,7 @@ from ulmo.pipelines.tokenize.plan import Planned, parts_folder, plan_outputs, pl
 from ulmo.pipelines.tokenize.timeline_file import Timeline, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size
 

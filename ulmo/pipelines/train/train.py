@@ -20,8 +20,7 @@ from ulmo.pipelines.train.loading import loading_tensorflow
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.reporter import End, Reporter
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import publish
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import make_folder, publish
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.sealed import write_json
 
