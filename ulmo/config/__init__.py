@@ -6,6 +6,7 @@ made with it (prep.json, train.json, tokenizer.json), so that nothing has to be 
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import USERS, ModelSettings
 from ulmo.config.objectives import (
     AUTOENCODED,
@@ -28,6 +29,7 @@ from ulmo.config.train import TrainSettings
 
 __all__ = [
     "AUTOENCODED",
+    "EXTRAS",
     "OBJECTIVE_NAMES",
     "OWN",
     "SPREAD",
@@ -45,6 +47,7 @@ __all__ = [
     "UserError",
     "kernel_size",
     "loss_names",
+    "not_installed",
     "one_line",
     "parse_objectives",
     "plain",

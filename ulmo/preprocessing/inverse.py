@@ -10,7 +10,7 @@ sounds as if its followed level had been HEARD_DB throughout.
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import PrepSettings, UserError, not_installed
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
 from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
 
@@ -29,9 +29,11 @@ def invert(
     time; 32 iterations are librosa's default. UserError for what has no inverse: front ends but
     `stft` and `mel`, PCEN, and levels whose constants are not known.
     """
-    import librosa
-
     known = _checked(settings, constants)
+    try:
+        import librosa
+    except ModuleNotFoundError:
+        raise not_installed("librosa") from None
     length = plane.shape[1] * settings.hop_length
     if not length:
         return np.empty(0, np.float32)

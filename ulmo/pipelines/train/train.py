@@ -16,7 +16,7 @@ from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.run_manifest import RunManifest, begin_run, plan_run, tidy_run
 from ulmo.pipelines.train.card import build_card
 from ulmo.pipelines.train.export import Agreement, export
-from ulmo.pipelines.train.loading import loading_tensorflow
+from ulmo.pipelines.train.loading import check_tensorflow, loading_tensorflow
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.reporter import End, Reporter
 from ulmo.preprocessing.store import TileStore
@@ -65,6 +65,7 @@ def train(
 
     Raises UserError for settings that cannot be met, RunInterrupt after Ctrl-C.
     """
+    check_tensorflow()
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
