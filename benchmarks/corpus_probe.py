@@ -9,17 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.heldout import ABX_SETS, MAX_SECONDS, SOURCES
+from ulmo.arrays import Array
 from ulmo.config import UserError
 from ulmo.evaluation.folds import Fold, Folds, Indices, split_folds
 from ulmo.evaluation.pooling import histograms, mean_latents
 from ulmo.evaluation.probe import Probes, probes
 from ulmo.pipelines.evaluate.encoders import Encoder
 from ulmo.pipelines.evaluate.labelled import find_labelled, read_sounds
-
-Array = NDArray[np.float32]
 
 
 def corpus_probes(

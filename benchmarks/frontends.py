@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.report import machine, publish, side_by_side, table
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings
 from ulmo.jobs.executor import keep_freed_memory
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend, count_frames, stream_power
 from ulmo.preprocessing.normalize import to_db
-
-Array = NDArray[np.float32]
 
 SECONDS = 60
 FLOOR_DB = -100.0

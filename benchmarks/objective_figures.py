@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.corpus_probe import corpus_probes
 from benchmarks.heldout import ABX_SETS, on_tiles, sounds_of, tile_figures
+from ulmo.arrays import Array
 from ulmo.evaluation.abx import Abx
 from ulmo.evaluation.probe import Probes
 from ulmo.evaluation.robustness import Agreement
@@ -21,7 +21,6 @@ from ulmo.pipelines.evaluate.latents import latents_of
 from ulmo.pipelines.evaluate.tiles import as_model
 from ulmo.tokenizer import Tokenizer
 
-Array = NDArray[np.float32]
 Figures = dict[str, float]
 
 

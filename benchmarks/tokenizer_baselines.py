@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 
 from benchmarks.material import write_tokenizer
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings, UserError
 from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
 from ulmo.pipelines.measure import Model, Passed
@@ -18,7 +19,6 @@ from ulmo.preprocessing.spectrogram import normalized_levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
-Array = NDArray[np.float32]
 CODES = 512
 BATCH = 4096
 """Vectors of a step of scikit-learn's MiniBatchKMeans."""

@@ -167,7 +167,7 @@ class TestTokenize:
         for name in ("x230501.wav", "y.wav", "z.wav"):
             soundfile.write(tmp_path / name, sound(RATE), RATE)
         pattern = ("--timestamp-pattern", "x%y%m%d")
-        line = "clock       2 of 3 names do not fit --timestamp-pattern: header or usual name tells"
+        line = "clock       2 of 3 names do not fit --timestamp-pattern: their times come"
         result = run(cli.tokenize, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
         assert (result.exit_code, result.stderr.count(line)) == (0, 1)
         fits = run(cli.tokenize, tmp_path / "x230501.wav", *bundle, *pattern)

@@ -14,12 +14,9 @@ from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Ids
 from ulmo.config import ModelSettings
-
-Array = NDArray[np.float32]
-Ids = NDArray[np.int32]
 
 WINDOW_COLUMNS = 30
 """Token columns that are encoded or decoded at once: 4.8 s at the defaults.

@@ -20,12 +20,13 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Ids
 from ulmo.bundle.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
 from ulmo.bundle.session import Device, open_session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import UserError
-from ulmo.encoding import WINDOW_COLUMNS, Array, Columns, Ids, encode_columns, ready_frames
+from ulmo.encoding import WINDOW_COLUMNS, Columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
@@ -36,7 +37,7 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.clock import recording_start
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.spectrogram import Source, normalized_levels
+from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
 from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.tokens import Tokens, band_edges
 from ulmo.vocabulary import Vocabulary
@@ -177,7 +178,7 @@ class Tokenizer:
         )
 
     def columns(
-        self, source: Source, *, batch_size: int = 1, eager: bool = False
+        self, source: SampleSource, *, batch_size: int = 1, eager: bool = False
     ) -> Iterator[Columns]:
         """Columns of tokens; `source` gives samples (n,) in blocks at the bundle's rate.
 
@@ -272,7 +273,7 @@ class Tokenizer:
 
     def _parts(
         self,
-        source: Source,
+        source: SampleSource,
         *,
         batch_size: int = 1,
         eager: bool = False,
@@ -290,7 +291,7 @@ class Tokenizer:
             first += len(part.ids)
 
     def _tokens(
-        self, source: Source, batch_size: int, *, start_utc: datetime | None = None
+        self, source: SampleSource, batch_size: int, *, start_utc: datetime | None = None
     ) -> Tokens:
         parts = list(self._parts(source, batch_size=batch_size, start_utc=start_utc))
         bands = self.manifest.model.bands
@@ -356,7 +357,7 @@ def check_batch_size(batch_size: int) -> None:
 class _Counter:
     """A source that counts the samples of its last run."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SampleSource) -> None:
         self._source = source
         self.samples = 0
 

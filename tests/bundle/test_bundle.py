@@ -17,7 +17,7 @@ from ulmo.config import ModelSettings, PrepSettings
 from ulmo.preprocessing.normalize import Normalization
 
 PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
-GOLDEN = Path(__file__).parent / "golden" / "tokenizer.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizer.json"
 CARD = Card(
     corpora=(Corpus(name="Rain", licence="CC0-1.0", recordings=3, hours=0.25),),
     training=Training(steps=200, epochs=40, tiles=94, tiles_fingerprint="0" * 64, seed=4),
@@ -139,7 +139,7 @@ def test_a_file_with_one_byte_changed_is_refused(name, place, folder):
     content = bytearray((folder / name).read_bytes())
     content[round(place * (len(content) - 1))] ^= 1
     (folder / name).write_bytes(content)
-    refused(folder, f"{name} is not the file that the settings speak of")
+    refused(folder, f"{name} is not the file that the settings name")
 
 
 def test_a_manifest_with_any_byte_changed_is_refused_or_means_the_same(folder):

@@ -210,7 +210,7 @@ def test_the_bounds_of_settings():
 SCRIPT = """
 import resource, sys, time
 from pathlib import Path
-from ulmo.bundle import read_bundle
+from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError
 
 def peak():

@@ -61,6 +61,36 @@ def refusal(path):
     return error.value.reason
 
 
+def test_the_facts_of_a_recording_are_columns_of_its_row(tmp_path):
+    cut = plain_wav(data_size=4000)
+    _, recording = read(write(tmp_path / "x.wav", cut))
+    assert recording.facts() == {
+        "status": "partial",
+        "reason": "truncated",
+        "detail": recording.detail,
+        "sample_rate": RATE,
+        "channels": 1,
+        "frames": 1000,
+        "frames_declared": 2000,
+        "frames_missing": 1000,
+        "duration_s": 1000 / RATE,
+        "flags": [],
+    }
+
+
+def test_the_facts_of_a_refusal_are_columns_of_its_row():
+    refused = RefusedError("no_samples", "a header but no samples", declared=7, missing=5)
+    assert refused.facts() == {
+        "status": "refused",
+        "reason": "no_samples",
+        "detail": "a header but no samples",
+        "frames": 0,
+        "frames_declared": 7,
+        "frames_missing": 5,
+        "flags": [],
+    }
+
+
 class TestFormats:
     @pytest.mark.parametrize("bits", [8, 16, 24, 32])
     @pytest.mark.parametrize("channels", [1, 3])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [f"preprocessing/{name}.py" for name in ("audio", "opening", "plan", "wav")]
-SOURCES += ["pipelines/prep_job.py", "pipelines/tokenize_job.py"]
+SOURCES += ["pipelines/prep/job.py", "pipelines/tokenize/job.py"]
 
 
 def reasons():

@@ -266,11 +266,11 @@ WRONG_TILES = {
     "pickle": (replace(FIRST, b"\x80\x04N."), "cannot be read"),
     "other shape": (
         lambda folder: write_shard(folder / FIRST, list(TILES[:, :4])),
-        "no array of tiles of 8 x 8",
+        "not an array of tiles of 8 x 8",
     ),
     "other type": (
         lambda folder: write_shard(folder / FIRST, list(TILES.astype(np.float64))),
-        "no array of tiles of 8 x 8",
+        "not an array of tiles of 8 x 8",
     ),
     "fewer tiles": (lambda folder: write_shard(folder / FIRST, list(TILES[:1])), "tile 2"),
     "a row before": (change_rows(row=-1), "tile -1"),

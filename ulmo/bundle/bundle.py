@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 MANIFEST = "tokenizer.json"
-DEFAULT = Path(__file__).with_name("default_tokenizer")
+DEFAULT = Path(__file__).parents[1] / "default_tokenizer"
 """The tokenizer that ships with ulmo, made by recipes/default.toml."""
 MAX_MANIFEST_BYTES = 1 << 16
 """A manifest has 3 kB; its card may be long, its lists may not."""

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from ulmo.bundle.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
 from ulmo.bundle.weights import Weights, blank_weights, check_weights, codebook_of, stages_of
-from ulmo.config import ModelSettings, same_padding, stage_names
-
-NORM_EPSILON, SPHERE_EPSILON = 1e-5, 1e-12
-"""Of `ulmo.models.encoder` and `ulmo.models.sphere`, which this file may not import."""
+from ulmo.config import NORM_EPSILON, SPHERE_EPSILON, Convolution, ModelSettings, stage_names
 
 
 def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = False) -> OnnxModel:
@@ -34,13 +31,10 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
     check_weights(settings, weights)
     graph = _Graph(weights)
     features = graph.node("Transpose", "tiles", perm=[0, 3, 1, 2])
-    missing = -settings.tile_size % settings.frequency_stride
-    for index, strides in enumerate(settings.encoder_strides):
-        name = f"encoder.conv_{index}"
-        features = graph.convolution(features, name, strides, missing_rows=missing)
-        features = graph.node("Relu", features)
-        missing = 0
-    features = graph.convolution(features, "encoder.project", (1, 1))
+    rows_added = -settings.tile_size % settings.frequency_stride
+    for layer in settings.encoder:
+        features = graph.layer(features, "encoder", layer, rows_added)
+        rows_added = 0
     vectors = graph.node("Transpose", features, perm=[0, 3, 2, 1])
     vectors = _normalized(graph, vectors, settings)
     grid = ("batch", "columns", settings.bands)
@@ -71,14 +65,9 @@ def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
     codebook = graph.constant("codebook", codes)
     latents = graph.node("Gather", codebook, "ids", axis=0)
     features = graph.node("Transpose", latents, perm=[0, 3, 2, 1])
-    *inner, cell = settings.decoder_strides
-    for index, strides in enumerate(inner):
-        name = f"decoder.layer_{index}"
-        operator = "Conv" if strides == (1, 1) else "ConvTranspose"
-        features = graph.convolution(features, name, strides, operator)
-        features = graph.node("Relu", features)
-    features = graph.convolution(features, f"decoder.layer_{len(inner)}", (1, 1))
-    _rearrange(graph, features, settings, cell)
+    for layer in settings.decoder:
+        features = graph.layer(features, "decoder", layer)
+    _rearrange(graph, features, settings)
     return OnnxModel(
         "ulmo-decoder",
         graph.nodes,
@@ -119,33 +108,24 @@ class _Graph:
             self.tensors.append(tensor)
         return tensor.name
 
-    def convolution(
-        self,
-        features: str,
-        name: str,
-        strides: tuple[int, int],
-        operator: str = "Conv",
-        missing_rows: int = 0,
-    ) -> str:
-        """A layer padded as Keras's "same"; `missing_rows` more zeros above the highest bin.
+    def layer(self, features: str, part: str, layer: Convolution, rows_added: int = 0) -> str:
+        """Add a layer of a part; `rows_added` more zeros lie above the highest bin.
 
-        One transposition serves both kinds of kernel, as Keras keeps that of a transposed
+        One transposition serves every kernel, because Keras keeps that of a transposed
         convolution as (height, width, out, in).
         """
-        kernel = self._weights[f"{name}.kernel"].transpose(3, 2, 0, 1)
-        height, width = kernel.shape[2:]
-        rows, columns = (same_padding(stride) for stride in strides)
-        if (height, width) == (1, 1):
-            rows = columns = (0, 0)
-        return self.node(
-            operator,
-            features,
-            self.constant(f"{name}.kernel", kernel),
-            self.constant(f"{name}.bias", self._weights[f"{name}.bias"]),
-            kernel_shape=[height, width],
-            strides=strides,
-            pads=[rows[0], columns[0], rows[1] + missing_rows, columns[1]],
-        )
+        names = []
+        for weight in layer.shapes:
+            name = f"{part}.{layer.name}.{weight}"
+            values = self._weights[name]
+            names.append(
+                self.constant(name, values.transpose(3, 2, 0, 1) if values.ndim == 4 else values)
+            )
+        options: dict[str, Any] = layer.onnx_options
+        top, left, bottom, right = options["pads"]
+        options["pads"] = [top, left, bottom + rows_added, right]
+        features = self.node(layer.onnx_operator, features, *names, **options)
+        return self.node("Relu", features) if layer.relu else features
 
 
 def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
@@ -199,9 +179,9 @@ def squared_norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
     return norms.astype(np.float32)
 
 
-def _rearrange(graph: _Graph, features: str, settings: ModelSettings, cell: Any) -> None:
+def _rearrange(graph: _Graph, features: str, settings: ModelSettings) -> None:
     """(batch, f * t, F, T) -> (batch, M, T * t, 1): the sub-pixel layer, cropped to M bins."""
-    rows, frames = cell
+    rows, frames = settings.decoder[-1].strides
     padded = settings.bands * settings.frequency_stride
     shape = np.array([0, rows, frames, padded // rows, -1], "<i8")
     cells = graph.node("Reshape", features, graph.constant("cells", shape))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.bundle.graph import encoder_graph, squared_norms
 from ulmo.bundle.unk import check_thresholds
 from ulmo.bundle.weights import (
@@ -24,8 +24,6 @@ from ulmo.bundle.weights import (
 )
 from ulmo.config import ModelSettings, stage_names
 from ulmo.storage.plain_file import open_plain
-
-Array = NDArray[np.float32]
 
 LARGE = 8 << 20
 """Bytes of weights from which on a bundle is large."""

@@ -10,14 +10,13 @@ package writes (tests/bundle/test_weights.py), and any reader of safetensors ope
 
 import json
 import math
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle.unk import UNK_QUANTILES, check_thresholds
-from ulmo.config import ModelSettings, kernel_size, stage_names
+from ulmo.config import Convolution, ModelSettings, stage_names
 
 Weights = Mapping[str, NDArray[np.float32]]
 Shapes = dict[str, tuple[int, ...]]
@@ -35,22 +34,20 @@ def weight_shapes(settings: ModelSettings) -> Shapes:
     >>> weight_shapes(ModelSettings())["encoder.conv_0.kernel"]
     (8, 8, 1, 64)
     """
-    shapes: Shapes = {}
-    width, size = settings.width, settings.embedding_dim
-    for index, (strides, ends) in enumerate(
-        zip(settings.encoder_strides, pairwise(encoder_channels(settings)), strict=True)
-    ):
-        _add_layer(shapes, f"encoder.conv_{index}", (*_kernel(strides), *ends))
-    _add_layer(shapes, "encoder.project", (1, 1, width, size))
-    for name, codes in zip(stage_names(len(settings.stages)), settings.stages, strict=True):
-        shapes[name] = (codes, size)
-    *inner, cell = settings.decoder_strides
-    channels = decoder_channels(settings)
-    for index, (strides, ends) in enumerate(zip(inner, pairwise(channels), strict=True)):
-        name, kernel = f"decoder.layer_{index}", _kernel(strides)
-        _add_layer(shapes, name, (*kernel, *(ends if strides == (1, 1) else ends[::-1])), ends[1])
-    _add_layer(shapes, f"decoder.layer_{len(inner)}", (3, 3, channels[-1], cell[0] * cell[1]))
-    return shapes
+    names = stage_names(len(settings.stages))
+    return {
+        **_layer_shapes("encoder", settings.encoder),
+        **{n: (s, settings.embedding_dim) for n, s in zip(names, settings.stages, strict=True)},
+        **_layer_shapes("decoder", settings.decoder),
+    }
+
+
+def _layer_shapes(part: str, layers: Iterable[Convolution]) -> Shapes:
+    return {
+        f"{part}.{layer.name}.{weight}": shape
+        for layer in layers
+        for weight, shape in layer.shapes.items()
+    }
 
 
 def stages_of(settings: ModelSettings, weights: Weights) -> list[NDArray[np.float32]]:
@@ -72,19 +69,6 @@ def tensor_shapes(settings: ModelSettings) -> Shapes:
     return {**weight_shapes(settings), THRESHOLDS: thresholds}
 
 
-def encoder_channels(settings: ModelSettings) -> tuple[int, ...]:
-    """Channels before the encoder's first layer and after each: (1, 64, 128, 128, 128)."""
-    first = settings.width // 2 if settings.encoder_layers > 1 else settings.width
-    return (1, first, *(settings.width,) * (settings.encoder_layers - 1))
-
-
-def decoder_channels(settings: ModelSettings) -> tuple[int, ...]:
-    """Channels before the decoder's first layer and after each but the last: (32, 128, 128, 64)."""
-    inner = (settings.width,) * (settings.decoder_layers - 2)
-    last = (settings.width // 2,) if settings.decoder_layers > 1 else ()
-    return (settings.embedding_dim, *inner, *last)
-
-
 def count_bytes(shapes: Shapes) -> int:
     """Bytes of so many float32."""
     return 4 * sum(math.prod(shape) for shape in shapes.values())
@@ -98,11 +82,9 @@ def check_size(settings: ModelSettings) -> None:
             f"{MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
         )
     cells, largest = settings.tile_size**2, 0
-    for (rows, columns), channels in zip(
-        settings.encoder_strides, encoder_channels(settings)[1:], strict=True
-    ):
-        cells = -(-cells // (rows * columns))
-        largest = max(largest, 4 * cells * channels)
+    for layer in settings.encoder:
+        cells = -(-cells // math.prod(layer.strides))
+        largest = max(largest, 4 * cells * layer.outputs)
     if largest > MAX_FEATURES_BYTES:
         raise ValueError(
             f"a tile takes {largest / 2**30:.1f} GiB inside the model, over the limit of "
@@ -215,13 +197,3 @@ def _header(shapes: Shapes) -> bytes:
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-def _kernel(strides: tuple[int, int]) -> tuple[int, int]:
-    return kernel_size(strides[0]), kernel_size(strides[1])
-
-
-def _add_layer(shapes: Shapes, name: str, kernel: tuple[int, ...], bias: int | None = None) -> None:
-    """A kernel and its bias; the bias is as long as the last axis unless told."""
-    shapes[f"{name}.kernel"] = kernel
-    shapes[f"{name}.bias"] = (kernel[-1] if bias is None else bias,)

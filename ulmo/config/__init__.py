@@ -8,6 +8,7 @@ from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
 from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import USERS, ModelSettings
+from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
     AUTOENCODED,
     OBJECTIVE_NAMES,
@@ -17,26 +18,23 @@ from ulmo.config.objectives import (
     parse_objectives,
 )
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
-from ulmo.config.strides import (
-    kernel_size,
-    same_padding,
-    spread_factors,
-    spread_stride,
-    stage_names,
-)
+from ulmo.config.strides import spread_factors, spread_stride, stage_names
 from ulmo.config.toml import Config, read_most, read_toml, to_toml
 from ulmo.config.train import TrainSettings
 
 __all__ = [
     "AUTOENCODED",
     "EXTRAS",
+    "NORM_EPSILON",
     "OBJECTIVE_NAMES",
     "OWN",
+    "SPHERE_EPSILON",
     "SPREAD",
     "USERS",
     "AugmentSettings",
     "ClockSettings",
     "Config",
+    "Convolution",
     "JobError",
     "ModelSettings",
     "NewerError",
@@ -45,7 +43,6 @@ __all__ = [
     "TileSize",
     "TrainSettings",
     "UserError",
-    "kernel_size",
     "loss_names",
     "not_installed",
     "one_line",
@@ -54,7 +51,6 @@ __all__ = [
     "printable",
     "read_most",
     "read_toml",
-    "same_padding",
     "spread_factors",
     "spread_stride",
     "stage_names",

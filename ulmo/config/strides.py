@@ -47,14 +47,3 @@ def _prime_factors(number: int) -> list[int]:
 def stage_names(stages: int) -> list[str]:
     """What the codebook of each stage is called among a model's weights."""
     return ["codebook"] if stages == 1 else [f"codebook_{index}" for index in range(stages)]
-
-
-def kernel_size(stride: int) -> int:
-    """Kernel of a layer: twice its stride, so that neighbours overlap by half; 3 for stride 1."""
-    return 2 * stride if stride > 1 else 3
-
-
-def same_padding(stride: int) -> tuple[int, int]:
-    """Zeros that a layer adds before and after an axis whose length its stride divides."""
-    excess = kernel_size(stride) - stride
-    return excess // 2, excess - excess // 2

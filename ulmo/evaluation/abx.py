@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Indices
 from ulmo.evaluation.distances import Floats, Item
 from ulmo.evaluation.dtw import distance_matrix
-
-Indices = NDArray[np.int64]
 
 
 class Score(NamedTuple):

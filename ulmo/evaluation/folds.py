@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
+from ulmo.arrays import Indices
+
 Names = NDArray[np.str_]
 
 STRATIFIED = 5

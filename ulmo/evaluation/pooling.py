@@ -5,9 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Ids = NDArray[np.int32]
-Mask = NDArray[np.bool_]
+from ulmo.arrays import Array, Ids, Mask
 
 
 def mean_latents(latents: Sequence[Array]) -> Array:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int32]
+from ulmo.arrays import Ids
 
 
 class Rate(NamedTuple):

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int32]
-Mask = NDArray[np.bool_]
+from ulmo.arrays import Ids, Mask
 
 NOWHERE = -1
 """A column that has none at its time in the changed recording."""

@@ -7,7 +7,7 @@ figures of a codebook are therefore given for all tokens and for non-silent ones
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ulmo.arrays import Array
 
 SILENCE_DB = 60.0
 """A patch is silent where its mean level lies this far under its recording's loudest cell.

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
 
-Array = NDArray[np.float32]
 Sums = NDArray[np.float64]
 
 

@@ -9,7 +9,7 @@ from ulmo.jobs.executor import progressed
 class Recording(Protocol):
     """What progress needs of an opened recording, a class of preprocessing.audio."""
 
-    heard: Callable[[int], None] | None
+    on_frames: Callable[[int], None] | None
 
     @property
     def frames(self) -> int:
@@ -32,12 +32,12 @@ class ReadingProgress:
         """Follow one of `passes` passes over the recording."""
         total = max(recording.frames, 1) * passes
 
-        def heard(frames: int) -> None:
+        def on_frames(frames: int) -> None:
             self._frames += frames
             done = min(self._size * self._frames // total, self._size)
             self._report(done, 1000 * self._frames // (recording.sample_rate * passes))
 
-        recording.heard = heard
+        recording.on_frames = on_frames
 
     def end(self) -> None:
         """Report the whole file as read, wherever reading ended."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from ulmo.config import ModelSettings, stage_names
+from ulmo.config import Convolution, ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
 from ulmo.models.encoder import Encoder
 from ulmo.models.quantizers import QUANTIZERS
@@ -65,10 +65,9 @@ class VQVAE(keras.Model):
 
     def build(self, x_shape: tuple[int | None, ...]) -> None:
         """Create the weights, from (B, M, frames, 1), of the parts that come without."""
-        encoder = self.encoder
-        bands = -(-encoder.tile_size // encoder.frequency_stride)
-        latents_shape = (x_shape[0], None, bands, encoder.embedding_dim)
-        shapes = {encoder: x_shape, self.quantizer: latents_shape, self.decoder: latents_shape}
+        settings = self.encoder.settings
+        latents_shape = (x_shape[0], None, settings.bands, settings.embedding_dim)
+        shapes = {self.encoder: x_shape, self.quantizer: latents_shape, self.decoder: latents_shape}
         for part, shape in shapes.items():
             if not part.built:
                 part.build(shape)
@@ -125,7 +124,7 @@ class VQVAE(keras.Model):
 
     def inside(self, latents: Any, valid_frames: Any) -> Any:
         """(B, columns, bands): share of a column's frames, padding too, that are valid."""
-        stride = self.encoder.time_stride
+        stride = self.encoder.settings.time_stride
         batch, columns, bands, _ = ops.shape(latents)
         left = ops.reshape(valid_frames, (-1, 1)) - ops.arange(columns) * stride
         weights = ops.clip(ops.cast(left, "float32") / stride, 0, 1)
@@ -207,22 +206,10 @@ def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
     """The model of the settings, with weights that depend on the seed alone."""
     seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
     encoder_seed, quantizer_seed, decoder_seed = (int(number) for number in seeds)
-    shared = {
-        "tile_size": settings.tile_size,
-        "embedding_dim": settings.embedding_dim,
-        "frequency_stride": settings.frequency_stride,
-        "time_stride": settings.time_stride,
-        "width": settings.width,
-    }
     model = VQVAE(
-        Encoder(
-            encoder_layers=settings.encoder_layers,
-            latent_norm=settings.latent_norm,
-            seed=encoder_seed,
-            **shared,
-        ),
+        Encoder(settings, seed=encoder_seed),
         QUANTIZERS[settings.quantizer].of(settings, quantizer_seed),
-        Decoder(decoder_layers=settings.decoder_layers, seed=decoder_seed, **shared),
+        Decoder(settings, seed=decoder_seed),
         commitment_cost=settings.commitment_cost,
     )
     model.build((None, settings.tile_size, None, 1))
@@ -273,17 +260,17 @@ def _stages(model: VQVAE) -> Iterator[tuple[str, Any]]:
 
 def _layers(model: VQVAE) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
     """Those of the encoder, and those of the decoder."""
-    encoder = [*model.encoder.convs, model.encoder.project]
+    encoder, decoder = model.encoder, model.decoder
     return (
-        list(_layer_variables("encoder", encoder)),
-        list(_layer_variables("decoder", model.decoder.blocks)),
+        list(_named("encoder", encoder.settings.encoder, encoder.stack)),
+        list(_named("decoder", decoder.settings.decoder, decoder.blocks)),
     )
 
 
-def _layer_variables(prefix: str, layers: list[Any]) -> Iterator[tuple[str, Any]]:
-    for layer in layers:
-        yield f"{prefix}.{layer.name}.kernel", layer.kernel
-        yield f"{prefix}.{layer.name}.bias", layer.bias
+def _named(part: str, records: list[Convolution], layers: list[Any]) -> Iterator[tuple[str, Any]]:
+    for record, layer in zip(records, layers, strict=True):
+        for weight in record.shapes:
+            yield f"{part}.{record.name}.{weight}", getattr(layer, weight)
 
 
 def _valid_cells(valid_frames: Any, frames: Any) -> Any:

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Indices
 from ulmo.config import ModelSettings
 from ulmo.evaluation.silence import is_sound, patch_levels
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.store import TileStore
-
-Array = NDArray[np.float32]
-Indices = NDArray[np.int64]
 
 
 class Split(NamedTuple):

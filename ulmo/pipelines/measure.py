@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Indices
 from ulmo.config import ModelSettings
 from ulmo.evaluation.tally import Batch, Tally
-from ulmo.pipelines.dataset import Indices, Loudness, batches
+from ulmo.pipelines.dataset import Loudness, batches
 from ulmo.preprocessing.store import TileStore
-
-Array = NDArray[np.float32]
 
 
 class Passed(NamedTuple):

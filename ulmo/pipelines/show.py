@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.preprocessing.audio import (
@@ -25,8 +25,6 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.storage.atomic import publish
-
-Array = NDArray[np.float32]
 
 MAX_COLUMNS = 2400
 """Of a panel: about two for each pixel. A longer recording shows several frames in each."""

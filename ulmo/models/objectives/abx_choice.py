@@ -149,7 +149,7 @@ class ABXChoice(Objective):
     def _weights(self, encoded: Encoded, latents: Any) -> Any:
         """(B, columns): the mean of the tokens of the batch's tiles then, of what both show."""
         model, batch, pair = encoded.model, encoded.batch, pair_of(encoded)
-        stride = model.encoder.time_stride
+        stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
         times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
         told = ops.mean(ops.cast(batch.token_weights, "float32"), axis=-1)

@@ -53,7 +53,7 @@ def shared_moments(
     among them, and a tile of padding has none. (Gumbel's trick: the largest of log weights with
     Gumbel noise added; Kool et al. 2019, arXiv:1903.06059.)
     """
-    stride = encoded.model.encoder.time_stride
+    stride = encoded.model.encoder.settings.time_stride
     weights = ops.mean(encoded.weights, axis=-1)  # (B, columns)
     columns = ops.shape(weights)[1]
     times = times_of(columns, encoded.batch.pace, stride)

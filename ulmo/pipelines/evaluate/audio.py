@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Ids
 from ulmo.config import UserError
 from ulmo.evaluation.abx import Abx, abx, subsample
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
@@ -21,14 +22,13 @@ from ulmo.evaluation.pooling import histograms, mean_latents
 from ulmo.evaluation.probe import Probes, probes
 from ulmo.evaluation.rate import Rate, rate
 from ulmo.evaluation.robustness import Agreement
-from ulmo.pipelines.evaluate.encoders import Encoder, Ids, encoder_of, spectrogram
+from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of, spectrogram
 from ulmo.pipelines.evaluate.labelled import Refused, Sounds, find_labelled, read_sounds
 from ulmo.pipelines.evaluate.latents import latents_of
 from ulmo.pipelines.evaluate.robustness import robustness
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
-Array = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Is told what is done, how many of it are done, and all."""
 

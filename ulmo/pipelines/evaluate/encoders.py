@@ -4,16 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array, Ids, Mask
 from ulmo.evaluation.silence import is_sound, patch_levels
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.spectrogram import levels, normalized_levels
 from ulmo.tokenizer import Tokenizer
-
-Array = NDArray[np.float32]
-Ids = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
 
 def everything(samples: Array, ids: Ids) -> Mask:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import UserError, one_line, plain
 from ulmo.jobs.inputs import find_recordings
 from ulmo.preprocessing.audio import RefusedError, read_mono
-
-Array = NDArray[np.float32]
 
 MAX_LABELS_BYTES = 16 << 20
 MAX_LABELS = 50_000

@@ -7,16 +7,14 @@ latents too, here in memory: no file of it is written, and no TensorFlow is need
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.bundle.graph import encoder_graph
 from ulmo.bundle.session import open_session
 from ulmo.encoding import Columns, encode_columns
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import normalized_levels
 from ulmo.tokenizer import Tokenizer
-
-Array = NDArray[np.float32]
 
 
 def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:

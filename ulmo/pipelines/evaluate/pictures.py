@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.pipelines.axes import level_unit, to_png
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
-Array = NDArray[np.float32]
 Counts = NDArray[np.int64]
 
 MAX_CODES = 1024

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.evaluation.robustness import Agreement, agreement
 from ulmo.pipelines.evaluate.encoders import Encoder
 from ulmo.preprocessing.audio import resample
 
-Array = NDArray[np.float32]
 Columns = NDArray[np.int64]
 
 

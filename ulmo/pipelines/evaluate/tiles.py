@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Indices
 from ulmo.config import UserError
 from ulmo.evaluation.reconstruction import Reconstruction, ReconstructionTally
 from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.dataset import Indices, Loudness, split_by_recording
+from ulmo.pipelines.dataset import Loudness, split_by_recording
 from ulmo.pipelines.evaluate.audio import Progress
 from ulmo.pipelines.measure import Model, Passed, measured
 from ulmo.pipelines.run_manifest import RUN_MANIFEST, read_run

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ulmo.arrays import Indices
 from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.evaluation.tally import Metrics
-from ulmo.pipelines.dataset import Indices
 from ulmo.preprocessing.store import TileStore
 
 if TYPE_CHECKING:

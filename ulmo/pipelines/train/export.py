@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Indices
 from ulmo.bundle.bundle import build_bundle, write_bundle
 from ulmo.bundle.card import Card
 from ulmo.bundle.unk import UNK_QUANTILES
@@ -15,7 +16,7 @@ from ulmo.bundle.weights import stages_of
 from ulmo.config import JobError, ModelSettings
 from ulmo.encoding import Columns
 from ulmo.evaluation.unk import unk_thresholds
-from ulmo.pipelines.dataset import Indices, batches
+from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.measure import Model, Passed
 from ulmo.pipelines.train.ties import TIE, is_tie
 from ulmo.preprocessing.normalize import Normalization, quiet_level

@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ulmo.arrays import Indices
 from ulmo.config import UserError
 from ulmo.models.objectives.base import Batch, Side
-from ulmo.pipelines.dataset import Indices, Loudness
+from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
 
 Floats = NDArray[np.float32]

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Indices
 from ulmo.config import OWN, SPREAD
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import Learner
 from ulmo.models.objectives.base import Batch, Objective
-from ulmo.pipelines.dataset import Indices, batches
+from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
 PAIR = re.compile(r"(\d+)_(\d+)")

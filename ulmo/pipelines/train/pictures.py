@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ulmo.arrays import Indices
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
-from ulmo.pipelines.dataset import Indices
 from ulmo.pipelines.measure import Model
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore

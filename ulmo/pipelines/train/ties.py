@@ -1,9 +1,8 @@
 """Whether two ids of one latent are a tie: equally near, up to what rounding does."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ulmo.arrays import Array
 
 TIE = 3e-6
 """Of a squared distance, for each dimension of the embedding.

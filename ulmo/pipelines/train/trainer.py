@@ -17,12 +17,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ulmo.arrays import Indices
 from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.dataset import Indices, Loudness, Split, batches, shuffled, split_by_recording
+from ulmo.pipelines.dataset import Loudness, Split, batches, shuffled, split_by_recording
 from ulmo.pipelines.measure import Model, Passed, tallies
 from ulmo.pipelines.train.checkpoints import Checkpoints
 from ulmo.pipelines.train.feed import Feed
