@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ulmo.bundle.card import Text
 from ulmo.config import Config, Settings, UserError
-from ulmo.jobs.find import find_recordings
+from ulmo.jobs.inputs import find_recordings
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 

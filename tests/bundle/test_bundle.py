@@ -139,7 +139,7 @@ def test_a_file_with_one_byte_changed_is_refused(name, place, folder):
     content = bytearray((folder / name).read_bytes())
     content[round(place * (len(content) - 1))] ^= 1
     (folder / name).write_bytes(content)
-    refused(folder, f"{name} is not the file that the settings speak of")
+    refused(folder, f"{name} is not the file that the settings name")
 
 
 def test_a_manifest_with_any_byte_changed_is_refused_or_means_the_same(folder):

@@ -6,6 +6,7 @@ it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
@@ -24,6 +25,7 @@ from ulmo.config.train import MOST_BESIDE, TrainSettings
 
 __all__ = [
     "AUTOENCODED",
+    "EXTRAS",
     "MOST_BESIDE",
     "NORM_EPSILON",
     "OBJECTIVE_TRAITS",
@@ -46,6 +48,7 @@ __all__ = [
     "TrainSettings",
     "UserError",
     "loss_names",
+    "not_installed",
     "one_line",
     "parse_objectives",
     "plain",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.riff import read_chunks, walk_chunks
-from ulmo.storage.open_file import open_file, signature_of
+from ulmo.storage.plain_file import open_file, signature_of
 
 MAX_BYTES = 1 << 16  # read of a chunk, and of a file's comments
 MAX_BLOCKS = 128  # metadata blocks of a FLAC file, or pages of an Ogg file, that are read

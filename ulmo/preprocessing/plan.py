@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.riff import WavLayout
-from ulmo.storage.open_file import Signature
+from ulmo.storage.plain_file import Signature
 
 MAX_CHANNELS = 1024
 RATES = range(100, 4_000_001)  # hertz

@@ -13,7 +13,7 @@ from ulmo.preprocessing.containers import WAV_CODINGS
 from ulmo.preprocessing.plan import RawSamples, ReadPlan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.riff import WIDTHS, WavLayout, layout_of
-from ulmo.storage.open_file import Signature
+from ulmo.storage.plain_file import Signature
 
 NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
 NUL_BLOCK = GAIN_BYTES = 1 << 20  # bytes looked at in one read

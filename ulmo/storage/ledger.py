@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
 from ulmo.config.errors import complaint
-from ulmo.storage.atomic import TEMPORARY, publish, remove
+from ulmo.storage.atomic import TEMPORARY, publish, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
@@ -211,7 +211,7 @@ class Ledger(Generic[M, R]):
     def _is_left_over(self, path: Path) -> bool:
         """Whether a killed job left this half of one of the three files."""
         match = TEMPORARY.fullmatch(path.name)
-        return match is not None and match["name"] in {each.name for each in self.files}
+        return match is not None and match["name"] in {short_name(each.name) for each in self.files}
 
     def _journal_lines(self) -> Iterator[tuple[str, int]]:
         """The key of each line, and where the line begins; a line cut short is left out."""

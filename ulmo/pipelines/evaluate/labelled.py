@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import UserError, one_line, plain
-from ulmo.jobs.find import find_recordings
+from ulmo.jobs.inputs import find_recordings
 from ulmo.preprocessing.audio import RefusedError, read_mono
 
 _Array = NDArray[np.float32]

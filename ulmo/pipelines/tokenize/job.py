@@ -15,7 +15,7 @@ from ulmo.formats.outputs import is_channel_of, stream_paths
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
-from ulmo.jobs.progress import Way
+from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.preprocessing.audio import (
     Recording,
@@ -77,7 +77,7 @@ def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: 
 
     A recording that changes while it is read is read once more.
     """
-    progress = Way(input_file(planned.source.parent, Path(planned.source.name)).size)
+    progress = ReadingProgress(input_file(planned.source.parent, Path(planned.source.name)).size)
     try:
         result = _tokenize_once(tokenizer, options, planned, progress)
         if result.outcome.reason == "changed":
@@ -89,7 +89,7 @@ def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: 
 
 
 def _tokenize_once(
-    tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: Way
+    tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: ReadingProgress
 ) -> Result:
     source = planned.source
     start = Clock.of(options.clock).start(source)

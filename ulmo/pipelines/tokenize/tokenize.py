@@ -42,8 +42,7 @@ from ulmo.pipelines.tokenize.plan import (
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.atomic import is_temporary
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.ledger import OtherSettingsError
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size

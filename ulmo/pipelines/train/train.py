@@ -14,13 +14,12 @@ from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.train.card import build_card
 from ulmo.pipelines.train.export import ExportCheck, export
-from ulmo.pipelines.train.loading import loading_tensorflow
+from ulmo.pipelines.train.loading import check_tensorflow, loading_tensorflow
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import begin_run, plan_run
 from ulmo.pipelines.train.schedule import End
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import publish
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import make_folder, publish
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import write_json
@@ -63,6 +62,7 @@ def train(
 
     Raises UserError for settings that cannot be met, RunInterrupt after Ctrl-C.
     """
+    check_tensorflow()
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
