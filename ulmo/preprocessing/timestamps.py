@@ -47,7 +47,7 @@ class NamePattern(NamedTuple):
 NAME_PATTERNS = (
     NamePattern(
         "ooi",
-        "Ocean Observatories Initiative hydrophones",
+        "hydrophones of the Ocean Observatories Initiative",
         rf"[A-Z\d]{{2}}-[A-Z\d]+-[A-Z\d]*-[A-Z]DH-{DASHED}T(?P<hour>\d\d):?(?P<minute>\d\d):?"
         rf"(?P<second>\d\d){FRACTION}",
         ("OO-HYEA2--YDH-2019-07-04T00:00:15.000015.flac",),
@@ -78,8 +78,7 @@ NAME_PATTERNS = (
     ),
     NamePattern(
         "date-time",
-        "AudioMoth, Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini; milliseconds at the end), "
-        "Ocean Sonics icListen",
+        "AudioMoth; Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini); Ocean Sonics icListen",
         rf"{DATE}[ _$-]{TIME}(?:{ZONE}|_(?P<fraction>\d{{3}}))?",
         (
             "20231124_161500.WAV",
@@ -122,7 +121,7 @@ NAME_PATTERNS = (
     ),
     NamePattern(
         "audiomoth-hex",
-        "AudioMoth until firmware 1.2.1: seconds since 1970, in capital hexadecimal digits",
+        "AudioMoth until firmware 1.2.1: seconds since 1970 in capital hexadecimal digits",
         r"\A(?=\d*[A-F])(?P<epoch>[0-9A-F]{8})(?=\.[^.]*\Z|\Z)",
         ("5E8A1B2C.WAV",),
         utc=True,
