@@ -133,7 +133,9 @@ def test_no_later_sound_changes_what_was_given(tokenizer_of):
 
 
 def test_a_recording_without_an_end_cannot_be_normalised_by_it(tokenizer_of):
-    with pytest.raises(UserError, match="use encode, or a tokenizer of normalization corpus"):
+    with pytest.raises(
+        UserError, match="use encode, or a tokenizer trained with normalization corpus"
+    ):
         tokenizer_of(mode="recording").stream([], sample_rate=RATE)
 
 

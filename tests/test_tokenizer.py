@@ -196,7 +196,7 @@ def test_an_open_file_that_is_no_sound_is_refused(tokenizer_of):
 
 
 def test_a_device_that_is_not_there_is_one_line(tokenizer_of):
-    with pytest.raises(UserError, match="has no cuda: set device to cpu"):
+    with pytest.raises(UserError, match="has no cuda here: set device to cpu"):
         load_tokenizer(bundle_of(tokenizer_of()).folder, device="cuda")
 
 
@@ -290,7 +290,7 @@ def test_nothing_gives_no_tokens_and_no_tiles(mode, tokenizer_of):
 def test_decode_gives_the_tiles_of_the_decoder_at_once(plan, tokenizer_of):
     tokenizer = tokenizer_of(plan=plan)
     model, size = tokenizer.manifest.model, tokenizer.manifest.prep.tile_size
-    graph = decoder_graph(model, bundle_of(tokenizer).weights()).SerializeToString()
+    graph = decoder_graph(model, bundle_of(tokenizer).weights()).to_bytes()
     for length in lengths(tokenizer):
         tokens = tokenizer.encode(sound(length), sample_rate=RATE)
         (plane,) = run(graph, tokens.ids[None])
@@ -341,7 +341,7 @@ def test_ids_that_are_no_codes_cannot_be_decoded(wrong, tokenizer_of):
     ids = np.zeros((1, 5, 4), np.int32)
     assert tokenizer_of().decode_ids(ids).shape == (1, 32, 20, 1)
     ids[0, 3, 2] = wrong
-    with pytest.raises(UserError, match=r"only the ids 0 to 15, and <unk> \(16\), stand"):
+    with pytest.raises(UserError, match=r"only ids 0 to 15 and <unk> \(16\) can be decoded"):
         tokenizer_of().decode_ids(ids)
 
 

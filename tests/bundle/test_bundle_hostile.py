@@ -105,7 +105,7 @@ def test_every_setting_must_stand_there(folder):
         del values["prep"]["hop_length"]
 
     rewrite(folder, leave_out, seal=lambda values: values)
-    assert "is damaged (it leaves settings out): copy" in refusal(folder)
+    assert "is damaged (settings are missing): copy" in refusal(folder)
 
 
 @pytest.mark.parametrize(

@@ -147,4 +147,4 @@ def test_an_old_one_is_only_read_where_there_is_none(bundles, tmp_path):
     shutil.copytree(bundles[0], tmp_path / ".tokenizer.old")
     assert fingerprint(folder) == fingerprint(bundles[0])
     folder.mkdir()
-    assert "is no tokenizer" in refusal(folder)
+    assert "is not a tokenizer" in refusal(folder)

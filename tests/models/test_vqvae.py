@@ -89,7 +89,7 @@ def test_parts_that_do_not_fit_are_refused_with_both_shapes():
         VectorQuantizerEMA(codebook_size=8, embedding_dim=4),
         Decoder(SMALL),
     )
-    with pytest.raises(ValueError, match=r"\(1, 32, 16, 1\) of tiles \(1, 32, 32, 1\)"):
+    with pytest.raises(ValueError, match=r"\(1, 32, 16, 1\) for tiles \(1, 32, 32, 1\)"):
         model(tiles(1))
 
 

@@ -122,7 +122,7 @@ def _tokenize_once(tokenizer: Tokenizer, how: How, planned: Planned, way: Way) -
         with open_recording(planned.source) as recording:
             read = _input_file(planned.source, recording)
             chosen = channel_list(how.channels, recording.channels)
-            way.follow(recording, len(chosen) * (1 + tokenizer.hears_twice))
+            way.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                 header = _header(tokenizer, planned.name, channel, start)
                 ended = _write(tokenizer, how, recording, header, path)

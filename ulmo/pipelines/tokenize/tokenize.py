@@ -72,7 +72,7 @@ def tokenize_files(
     plan = plan_outputs(sources, out, how.file_format, how.channels)
     if out is None or is_file_name(out, how.file_format):
         return _tokenize_apart(tokenizer, how, plan, workers, listener)
-    maker = Maker(*tokenizer.maker)
+    maker = Maker(*tokenizer.ref)
     jobs = identify(out, maker, how, plan)
     report = Report(out, maker, how, jobs)
     if report.is_finished:
@@ -111,7 +111,7 @@ def tokenize_timeline(
             f"set --out to NAME{FORMATS[how.file_format].suffixes[0]}"
         )
     alone = how._replace(file_format="npy", options=PLAIN)
-    maker = Maker(*tokenizer.maker)
+    maker = Maker(*tokenizer.ref)
     parts = parts_folder(out)
     plan = plan_parts(sources, parts)
     jobs = identify(parts, maker, alone, plan)
@@ -210,7 +210,7 @@ def _tokenize(
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, how)
     else:
-        maker = Maker(*tokenizer.maker)
+        maker = Maker(*tokenizer.ref)
         maker = maker._replace(threads=maker.threads or max(cores // workers, 1))
         job = partial(tokenize_with, maker, how)
     size = sum(size_of(planned.source) for planned in plan)
