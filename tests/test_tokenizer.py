@@ -1,4 +1,4 @@
-"""The promise: the ids of a recording in pieces are those of the recording at once."""
+"""A recording in pieces has the ids of the whole recording."""
 
 import io
 import subprocess
@@ -37,7 +37,7 @@ def bundle_of(tokenizer):
 
 
 def normalized(values, mode):
-    """A whole spectrogram in dB (M, frames), normalised as the mode says."""
+    """A whole spectrogram (M, frames), normalised in the given mode."""
     size = {"tile": len(values), "recording": values.shape[1]}.get(mode)
     if size is None:
         return (values - np.float32(-45.5)) / np.float32(17.25)
@@ -53,7 +53,7 @@ def normalized(values, mode):
 
 
 def at_once(tokenizer, samples):
-    """Ids and distances of the encoder that is given the whole spectrogram, zeros behind it."""
+    """Ids and distances of the encoder for the whole spectrogram, padded with zeros."""
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     blocks = list(levels([samples], build_frontend(prep), prep))
     values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
@@ -69,7 +69,7 @@ def run(graph, values):
 
 
 def lengths(tokenizer):
-    """Samples of recordings around a frame, a column, a window and several."""
+    """Lengths in samples near one frame, one column, one window and several windows."""
     stride = tokenizer.manifest.model.time_stride
     column, window = HOP * stride, HOP * stride * WINDOW
     around = (column, window, window + column, 2 * window, 5 * window + 7 * HOP)
@@ -126,7 +126,7 @@ def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
 
 
 def test_columns_come_before_the_recording_ends(tokenizer_of):
-    """A block of the front end is 256 frames, or 64 columns: 8 windows, the last without halo."""
+    """A block of the front end has 256 frames, or 64 columns: 8 windows, the last without halo."""
     given_out = []
 
     def source():
@@ -177,7 +177,7 @@ def test_a_file_gives_the_tokens_of_its_samples(channel, mode, stereo, tokenizer
 
 
 def test_an_open_file_gives_the_tokens_of_the_file(stereo, tokenizer_of):
-    """From where it stands; a pipe, which cannot seek, too."""
+    """From the current position; also a pipe, which cannot seek."""
     path, _ = stereo
     expected = tokenizer_of().encode(path, channel=1)
     with path.open("rb") as file:

@@ -44,7 +44,7 @@ def original(make_bundle, tmp_path_factory):
 
 @pytest.fixture
 def folder(original, tmp_path):
-    """A bundle of this test's own."""
+    """A copy of the bundle for one test."""
     return shutil.copytree(original, tmp_path / "tokenizer")
 
 
@@ -55,7 +55,7 @@ def refused(folder, text):
 
 
 def golden_parts():
-    """Parts whose every number is exact, on any machine and with any numpy."""
+    """Parts whose numbers are exact on any machine and with any numpy."""
     model = ModelSettings(
         **{"tile_size": 8, "width": 2, "codebook_size": 4, "embedding_dim": 3},
         **{"encoder_layers": 2, "decoder_layers": 1, "frequency_stride": 4, "time_stride": 2},
@@ -75,7 +75,7 @@ def golden_parts():
 
 
 def test_golden_manifest_and_with_it_the_hashes_of_all_files():
-    """Other bytes are a new schema version: encoder.onnx is compared with what it builds."""
+    """Other bytes need a new schema version, because a reader builds encoder.onnx and compares."""
     built = build_bundle(**golden_parts())
     assert built.files[MANIFEST] == GOLDEN.read_bytes()
     assert {name: built.manifest.hashes[name] for name in (WEIGHTS, ENCODER)} == {
@@ -284,7 +284,7 @@ def test_another_header_of_the_same_length_is_refused(folder):
 
 
 def test_weights_that_change_while_they_are_read_are_not_used(folder, monkeypatch):
-    """The bytes that are used are those that were hashed."""
+    """The bytes in use are those that were hashed."""
     check_length = bundle_module.check_length
 
     def changing(path, size, **options):

@@ -1,4 +1,4 @@
-"""Large bundles: looked at in blocks, and the same is refused as of small ones."""
+"""Large bundles are checked in blocks, and refused for the same reasons as small ones."""
 
 import shutil
 
@@ -23,7 +23,7 @@ PLANS = {
 
 @pytest.fixture(params=PLANS)
 def folder(request, make_bundle, tmp_path, monkeypatch):
-    """A bundle that counts as large, in blocks of few rows."""
+    """A small bundle that counts as large, checked in blocks of few rows."""
     monkeypatch.setattr(large_bundle, "BLOCK", 200)
     monkeypatch.setattr(bundle, "LARGE", 0)
     return make_bundle(tmp_path / "tokenizer", PREP, **PLANS[request.param])
@@ -54,7 +54,7 @@ def test_every_changed_byte_of_the_encoder_is_seen(folder):
 
 
 def test_every_tensor_is_looked_at(folder):
-    """One weight that is not finite, the last one of each tensor; decoder and thresholds too."""
+    """The last number of each tensor is not finite, including decoder and thresholds."""
     settings = settings_of(folder)
     content = (folder / WEIGHTS).read_bytes()
     for name, place in tensor_places(settings).items():
@@ -105,7 +105,7 @@ def test_blocks_of_any_size_see_the_same(make_bundle, tmp_path, monkeypatch):
 
 
 def test_names_of_constants_that_are_made_of_weights(make_bundle, tmp_path):
-    """All that the graph holds of weights is compared with them; the rest is as it always is."""
+    """Every constant that is made of weights is compared with them; the others are fixed."""
     folder = make_bundle(tmp_path / "tokenizer", PREP)
     read = bundle.read_bundle(folder)
     graph = encoder_graph(read.manifest.model, read.weights())

@@ -22,7 +22,7 @@ LOSSES = {"total", "reconstruction", "commitment", "codebook", "perplexity", "us
 
 
 def tiles(count, size=32, seed=0):
-    """Tiles with something to learn: a few smooth bands that come and go."""
+    """Tiles with something to learn: smooth bands that change over time."""
     rng = np.random.default_rng(seed)
     rows, frames = np.mgrid[:size, :size] / size
     pitch, rate = rng.uniform(0, 1, (2, count, 1, 1))

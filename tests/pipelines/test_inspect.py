@@ -184,7 +184,7 @@ def test_what_is_refused_is_one_line_and_status_2(folder, tmp_path, make_bundle)
         f"ulmo: {tmp_path} is not a tokenizer: it has no tokenizer.json; give a folder with one\n"
     )
     make_bundle(tmp_path / "tokenizer", PREP)
-    assert f"name {tmp_path / 'tokenizer'}\n" in show(tmp_path).stderr
+    assert f"give {tmp_path / 'tokenizer'}\n" in show(tmp_path).stderr
 
 
 @pytest.mark.parametrize(
