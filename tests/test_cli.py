@@ -249,7 +249,7 @@ def test_eval_prints_a_table_and_writes_json(trained, tiny_tiles, tmp_path):
         assert word in result.stdout
     assert report.exists()
     assert f"written to  {report}" in result.stdout
-    assert_refused(run(cli.evaluate, tmp_path, tiny_tiles), "is no tokenizer")
+    assert_refused(run(cli.evaluate, tmp_path, tiny_tiles), "is not a tokenizer")
 
 
 def test_eval_measures_labelled_recordings(trained, tmp_path):

@@ -79,7 +79,7 @@ def expected_figures(run_dir, store, rows):
     for i, frames in enumerate(valid):
         padded[i, :, :frames] = tiles[i, :, :frames]
     ids, distances = run(bundle.encoder, padded)
-    graph = decoder_graph(bundle.manifest.model, bundle.weights()).SerializeToString()
+    graph = decoder_graph(bundle.manifest.model, bundle.weights()).to_bytes()
     (made,) = run(graph, ids)
     sound = sound_tokens(
         np.concatenate([store.normalization(row).undo(store.read([row]))[..., 0] for row in rows]),
@@ -264,7 +264,7 @@ def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
 
 
 def test_a_run_that_is_none_is_refused(run_dir, store, tmp_path):
-    with pytest.raises(UserError, match="is no tokenizer"):
+    with pytest.raises(UserError, match="is not a tokenizer"):
         evaluate(tmp_path / "nowhere", store.folder)
     with pytest.raises(UserError, match="holds no tiles"):
         evaluate(run_dir, tmp_path)

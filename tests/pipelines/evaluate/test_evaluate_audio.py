@@ -195,7 +195,7 @@ def test_means_of_frames(step, expected):
 @pytest.fixture(scope="module")
 def evaluation(tokenizer, plan, tmp_path_factory):
     report = tmp_path_factory.mktemp("report") / "here.json"
-    return evaluate(tokenizer.maker[0], audio=plan, report=report)
+    return evaluate(tokenizer.ref.folder, audio=plan, report=report)
 
 
 def test_the_json_has_names_that_stay(evaluation, plan):
@@ -277,7 +277,7 @@ def test_the_table_has_every_figure(evaluation):
 
 def test_without_cells_the_table_has_dashes(tokenizer, folder, tmp_path):
     done = evaluate(
-        tokenizer.maker[0], audio=AudioPlan(folder / "high"), report=tmp_path / "x.json"
+        tokenizer.ref.folder, audio=AudioPlan(folder / "high"), report=tmp_path / "x.json"
     )
     text = evaluation_table(done, batches=False)
     (row,) = (line.split() for line in text.splitlines() if "identical" in line)

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.arrays import Array
-from ulmo.bundle.bundle import read_bundle
-from ulmo.bundle.session import Device
-from ulmo.config import ClockSettings, JobError, UserError
+from ulmo.config import ClockSettings, UserError
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.outputs import is_channel_of, stream_paths
@@ -27,7 +25,7 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.storage.atomic import remove
-from ulmo.tokenizer import Tokenizer
+from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 
 class TokenizeOptions(NamedTuple):
@@ -38,16 +36,6 @@ class TokenizeOptions(NamedTuple):
     channels: str = "mix"
     batch_size: int = 1
     clock: ClockSettings = ClockSettings()
-
-
-class TokenizerRef(NamedTuple):
-    """A tokenizer that another process can open."""
-
-    folder: Path
-    fingerprint: str
-    threads: int
-    device: Device
-    unk_quantile: float | None
 
 
 class Result(NamedTuple):
@@ -61,15 +49,12 @@ class Result(NamedTuple):
 
 def tokenize_with(ref: TokenizerRef, options: TokenizeOptions, planned: Planned) -> Result:
     """Tokenize a recording in a worker, which keeps its tokenizer between recordings."""
-    return tokenize_recording(_open(ref), options, planned)
+    return tokenize_recording(_opened(ref), options, planned)
 
 
 @lru_cache(maxsize=1)
-def _open(ref: TokenizerRef) -> Tokenizer:
-    bundle = read_bundle(ref.folder)
-    if bundle.manifest.fingerprint != ref.fingerprint:
-        raise JobError(f"{ref.folder} was replaced meanwhile: run the same command again")
-    return Tokenizer(bundle, threads=ref.threads, device=ref.device, unk_quantile=ref.unk_quantile)
+def _opened(ref: TokenizerRef) -> Tokenizer:
+    return ref.open()
 
 
 def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned) -> Result:
@@ -101,7 +86,7 @@ def _tokenize_once(
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
-            progress.follow(recording, len(chosen) * (1 + tokenizer.hears_twice))
+            progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                 header = _header(tokenizer, planned.name, channel, start)
                 written = _write(tokenizer, options, recording, header, path)

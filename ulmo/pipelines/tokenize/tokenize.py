@@ -28,7 +28,6 @@ from ulmo.jobs.executor import Pool, Progress
 from ulmo.pipelines.tokenize.job import (
     Result,
     TokenizeOptions,
-    TokenizerRef,
     tokenize_recording,
     tokenize_with,
 )
@@ -269,7 +268,7 @@ def _tokenize(
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, options)
     else:
-        ref = TokenizerRef(*tokenizer.maker)
+        ref = tokenizer.ref
         ref = ref._replace(threads=ref.threads or max(cores // workers, 1))
         job = partial(tokenize_with, ref, options)
     size = sum(_size_of(planned.source) for planned in plan)
