@@ -88,7 +88,7 @@ def write_timeline(
         recording=portable(Path(out.name.partition(STEM)[0])),
         start_utc=segments[0].start_utc,
         segments=tuple(
-            header.Segment(
+            header.RecordingSpan(
                 recording=headers[segment.recording].recording,
                 column=segment.column,
                 columns=segment.columns,
