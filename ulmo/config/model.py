@@ -1,7 +1,7 @@
 """The VQ-VAE's settings, and what follows from them."""
 
 import math
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -58,6 +58,17 @@ Factorisation = Annotated[
 
 class ModelSettings(Settings):
     """The VQ-VAE: the seed's symbols M, E, EMB, CB, D and the EMA coefficient, and more."""
+
+    groups: ClassVar = {
+        "Model": (
+            *("tile_size", "encoder_layers", "decoder_layers", "width"),
+            *("frequency_stride", "time_stride"),
+        ),
+        "Codebook": (
+            *("codebook_size", "embedding_dim", "quantizer", "distance", "gradient"),
+            *("commitment_cost", "ema_coeff", "balance", "fsq_levels", "stage_sizes"),
+        ),
+    }
 
     tile_size: TileSize = 224
     """M: bins and frames of a tile; must match the training tiles."""

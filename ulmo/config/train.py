@@ -1,6 +1,6 @@
 """How the model is trained."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,16 @@ MOST_BESIDE = 16  # folders of tiles beside the first
 
 class TrainSettings(Settings):
     """How the model is trained."""
+
+    groups: ClassVar = {
+        "Objectives": ("objective", "beside", "init"),
+        "Optimisation": (
+            *("batch_size", "epochs", "max_minutes", "patience", "validation_fraction"),
+            *("learning_rate", "final_learning_rate", "silence_weight"),
+            *("mixed_precision", "threads", "seed"),
+        ),
+        "Output": ("checkpoint_minutes",),
+    }
 
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     """Tiles per step."""

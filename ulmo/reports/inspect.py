@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ulmo.bundle.card import Card, Corpus
     from ulmo.bundle.manifest import BundleManifest
     from ulmo.config import PrepSettings
-    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Spread, UnkLevel
+    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Range, UnkLevel
 
 WIDTH = 80
 LABEL = 12
@@ -197,7 +197,7 @@ def _unk(levels: "list[UnkLevel]") -> str:
     return ", ".join(f"{level.median:.3g}{GLUE}at{GLUE}{level.quantile:g}" for level in levels)
 
 
-def _spread(spread: "Spread") -> str:
+def _spread(spread: "Range") -> str:
     return f"{spread.least:.3g} to {spread.most:.3g}, median {spread.median:.3g}"
 
 

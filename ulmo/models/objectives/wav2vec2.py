@@ -11,7 +11,7 @@ from keras import ops
 
 from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
 from ulmo.models.objectives.info_nce import choose
 from ulmo.models.objectives.spans import spans
@@ -77,7 +77,7 @@ class Wav2Vec2(Objective):
         self.to_codes = dense(math.prod(token), self.seed + 101)
         self.to_codes.build((None, None, self.width))
 
-    def measure(self, encoded: Encoded) -> Outcome:
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
         """InfoNCE of the codes, their diversity, and what the quantizer asks of latents."""
         model, latents, weights = encoded.model, encoded.latents, encoded.weights
         draws = Draws(self.seed, encoded.step)
@@ -90,7 +90,7 @@ class Wav2Vec2(Objective):
         loss = loss + model.commitment_cost * codes.commitment
         if model.quantizer.learns_by_gradient:
             loss = loss + codes.codebook
-        return Outcome(loss=loss, score=choice.score, chance=choice.chance)
+        return TaskResult(loss=loss, score=choice.score, chance=choice.chance)
 
     def hide(self, latents: Any, draws: Draws) -> Any:
         """(B, columns) bool: the columns of latents that are hidden."""

@@ -190,7 +190,7 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
         recording=portable(Path(out.name.partition(STEM)[0])),
         start_utc=segments[0].start_utc,
         segments=tuple(
-            header.Segment(
+            header.RecordingSpan(
                 recording=headers[segment.recording].recording,
                 column=segment.column,
                 columns=segment.columns,

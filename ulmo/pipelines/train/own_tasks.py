@@ -12,7 +12,7 @@ from ulmo.arrays import Indices
 from ulmo.config import OWN, SPREAD
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import Learner
-from ulmo.models.objectives.base import Batch, Objective
+from ulmo.models.objectives.base import Objective
 from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
@@ -59,7 +59,7 @@ class OwnTasks(NamedTuple):
 
 
 def own_tasks(
-    test_step: Callable[[Batch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    test_step: Callable[[TrainingBatch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]],
     feed: Feed,
     rows: Indices,
     *,
