@@ -1,10 +1,11 @@
-"""Sums over batches of tiles, from which all figures of a VQ-VAE follow.
+"""Sums over batches of tiles, from which all figures of a VQ-VAE on tiles follow.
 
-Tallies add up: one piece of code measures a batch, an epoch and a whole folder.
+Tallies add up: one piece of code measures a batch, an epoch and a whole folder. Figures are NaN if
+nothing was counted, and those in dB also without decibels, as with PCEN.
 """
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
 
-Totals = NDArray[np.float64]
+_Totals = NDArray[np.float64]
 
 
 class MeasuredBatch(NamedTuple):
@@ -46,18 +47,25 @@ class Metrics(NamedTuple):
     sound_codebook: CodebookHealth
 
 
+class Reconstruction(NamedTuple):
+    """Errors of reconstructions, band by band and frame by frame.
+
+    The log-spectral distance of two frames is the root of the mean over bins of their squared
+    difference in dB (Gray and Markel 1976, "Distance measures for speech processing", the L2 norm
+    of the log spectra); that of recordings is its mean over frames.
+    """
+
+    band_errors: list[float]  # mean squared errors in normalised units, the lowest band first
+    band_errors_db: list[float]  # mean squared errors in dB^2, the lowest band first
+    log_spectral_distance: float  # in dB, over all frames
+    sound_log_spectral_distance: float  # in dB, over frames in which some token is not silent
+    frames: int
+    sound_frames: int
+
+
 @dataclass
-class Sums:
-    """Sums that add up field by field."""
-
-    def __add__(self, other: Self) -> Self:
-        names = [field.name for field in fields(self)]
-        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in names})
-
-
-@dataclass
-class Tally(Sums):
-    """The sums behind Metrics."""
+class Tally:
+    """The sums behind Metrics and Reconstruction."""
 
     tiles: int
     squared: float
@@ -68,9 +76,16 @@ class Tally(Sums):
     dimensions: int  # of the latents of all tokens: tokens * EMB
     counts: NDArray[np.int64]  # (CB,)
     sound_counts: NDArray[np.int64]  # (CB,)
-    cells: Totals  # (M, M)
-    sums: Totals  # (M, M)
+    cells: _Totals  # (M, M)
+    sums: _Totals  # (M, M)
     squares: float
+    band_squared: _Totals  # (bands,)
+    band_squared_db: _Totals  # (bands,)
+    band_cells: _Totals  # (bands,)
+    spectral_distance: float
+    sound_spectral_distance: float
+    frames: int
+    sound_frames: int
 
     @classmethod
     def of(cls, batch: MeasuredBatch, model: ModelSettings) -> "Tally":
@@ -86,6 +101,9 @@ class Tally(Sums):
         sound = batch.sound & token_mask
         sound_mask = _on_cells(sound, model) & mask
         kept = np.where(mask, tiles, 0)
+        starts = np.arange(0, size, model.frequency_stride)  # the first bin of each band
+        spectral_distances = np.sqrt(error_db.mean(axis=1))  # (n, frames)
+        sound_frames = batch.sound.any(axis=2).repeat(model.time_stride, axis=1)[:, :size] & valid
         return cls(
             tiles=len(tiles),
             squared=float(error.sum()),
@@ -99,19 +117,30 @@ class Tally(Sums):
             cells=mask.sum(axis=0, dtype=np.float64),
             sums=kept.sum(axis=0),
             squares=float((kept**2).sum()),
+            band_squared=np.add.reduceat(error.sum(axis=(0, 2)), starts),
+            band_squared_db=np.add.reduceat(error_db.sum(axis=(0, 2)), starts),
+            band_cells=np.diff(starts, append=size) * float(valid.sum()),
+            spectral_distance=float(spectral_distances[valid].sum()),
+            sound_spectral_distance=float(spectral_distances[sound_frames].sum()),
+            frames=int(valid.sum()),
+            sound_frames=int(sound_frames.sum()),
         )
 
+    def __add__(self, other: "Tally") -> "Tally":
+        names = [field.name for field in fields(self)]
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
     def metrics(self) -> Metrics:
-        """All figures; NaN where nothing was counted."""
+        """The figures of a batch, an epoch or a folder."""
         cells = float(self.cells.sum())
         return Metrics(
             tiles=self.tiles,
             tokens=int(self.counts.sum()),
             sound_tokens=int(self.sound_counts.sum()),
-            reconstruction=ratio(self.squared, cells),
-            reconstruction_db=ratio(self.squared_db, cells),
-            sound_reconstruction_db=ratio(self.sound_squared_db, self.sound_cells),
-            commitment=ratio(self.distance, self.dimensions),
+            reconstruction=_ratio(self.squared, cells),
+            reconstruction_db=_ratio(self.squared_db, cells),
+            sound_reconstruction_db=_ratio(self.sound_squared_db, self.sound_cells),
+            commitment=_ratio(self.distance, self.dimensions),
             baseline_constant=self._unexplained(self.sums.sum(), self.cells.sum()),
             baseline_bands=self._unexplained(self.sums.sum(axis=1), self.cells.sum(axis=1)),
             baseline_tile=self._unexplained(self.sums, self.cells),
@@ -119,14 +148,25 @@ class Tally(Sums):
             sound_codebook=codebook_health(self.sound_counts),
         )
 
-    def _unexplained(self, sums: Totals, cells: Totals) -> float:
+    def reconstruction(self) -> Reconstruction:
+        """The errors of the reconstructions in detail."""
+        cells = self.band_cells.tolist()
+        return Reconstruction(
+            band_errors=list(map(_ratio, self.band_squared.tolist(), cells)),
+            band_errors_db=list(map(_ratio, self.band_squared_db.tolist(), cells)),
+            log_spectral_distance=_ratio(self.spectral_distance, self.frames),
+            sound_log_spectral_distance=_ratio(self.sound_spectral_distance, self.sound_frames),
+            frames=self.frames,
+            sound_frames=self.sound_frames,
+        )
+
+    def _unexplained(self, sums: _Totals, cells: _Totals) -> float:
         """Mean squared error if each group of cells is predicted by its mean."""
         explained = np.divide(sums**2, cells, out=np.zeros_like(sums), where=cells > 0).sum()
-        return ratio(max(self.squares - float(explained), 0.0), float(self.cells.sum()))
+        return _ratio(max(self.squares - float(explained), 0.0), float(self.cells.sum()))
 
 
-def ratio(total: float, count: float) -> float:
-    """A mean; NaN of nothing."""
+def _ratio(total: float, count: float) -> float:
     return total / count if count else float("nan")
 
 

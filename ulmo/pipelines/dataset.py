@@ -1,6 +1,6 @@
 """Tiles for training and evaluation: split by recording, in reproducible order, and measured.
 
-rows of tiles.parquet -> batches of tiles -> model -> MeasuredBatch -> Tally
+rows of tiles.parquet -> batches of tiles -> model -> Tally
 """
 
 from collections.abc import Callable, Iterator
@@ -95,15 +95,15 @@ class ModelOutput(NamedTuple):
 TileModel = Callable[[_Array, NDArray[np.int32]], ModelOutput]
 
 
-def measured_batches(
+def tallies(
     model: TileModel, loudness: Loudness, indices: Indices, *, batch_size: int
-) -> Iterator[MeasuredBatch]:
-    """Batches of tiles with the model's output for them, and which of their tokens are sound."""
+) -> Iterator[Tally]:
+    """A tally for each batch of tiles: the same figures in training and in `ulmo eval`."""
     store = loudness.store
     for rows in batches(indices, batch_size):
         tiles, valid = store.read(rows), store.valid_frames[rows]
         output = model(tiles, valid)
-        yield MeasuredBatch(
+        batch = MeasuredBatch(
             tiles=tiles,
             reconstructions=output.reconstructions,
             ids=output.ids,
@@ -112,11 +112,4 @@ def measured_batches(
             scales_db=store.scales_db[rows],
             sound=loudness.sound(tiles, rows),
         )
-
-
-def tallies(
-    model: TileModel, loudness: Loudness, indices: Indices, *, batch_size: int
-) -> Iterator[Tally]:
-    """One tally for each batch: the same figures in training and in `ulmo eval`."""
-    for batch in measured_batches(model, loudness, indices, batch_size=batch_size):
         yield Tally.of(batch, loudness.model)

@@ -62,17 +62,14 @@ def draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
     down = -(-len(patches) // across)
     figure = Figure(figsize=(13, 8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
-    left.pcolormesh(
-        _seconds(tokenizer, width),
-        np.arange(height + 1),
-        patches[example],
-        vmin=low,
-        vmax=high,
-        cmap="magma",
-    )
+    prep, constants = tokenizer.manifest.prep, tokenizer.manifest.normalization
+    hop_s = prep.hop_length / prep.sample_rate
+    seconds = (np.arange(width + 1) - 0.5) * hop_s  # a frame lies around its centre
+    bins = np.arange(height + 1)
+    left.pcolormesh(seconds, bins, patches[example], vmin=low, vmax=high, cmap="magma")
     left.set_box_aspect(min(height / width, 2.5))
     left.set(title=f"code {order[example]}", xlabel="time (s)")
-    _mark_bins(left, _middle_frequencies(tokenizer))
+    _mark_middle_band(left, tokenizer)
     image = right.imshow(
         _mosaic(patches, across, down),
         origin="lower",
@@ -87,7 +84,8 @@ def draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
         xticks=[],
         yticks=[],
     )
-    figure.colorbar(image, ax=right, label=_unit(tokenizer))
+    unit = "normalised level" if constants is None else level_unit(prep)
+    figure.colorbar(image, ax=right, label=unit)
     return to_png(figure)
 
 
@@ -109,11 +107,6 @@ def _decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> _Array:
     return values if constants is None else constants.undo(values)
 
 
-def _unit(tokenizer: Tokenizer) -> str:
-    manifest = tokenizer.manifest
-    return "normalised level" if manifest.normalization is None else level_unit(manifest.prep)
-
-
 def _mosaic(patches: _Array, across: int, down: int) -> _Array:
     """Patches (n, bins, frames) in rows from the top, separated by empty lines."""
     height, width = patches.shape[1:]
@@ -126,22 +119,12 @@ def _mosaic(patches: _Array, across: int, down: int) -> _Array:
     return mosaic
 
 
-def _seconds(tokenizer: Tokenizer, frames: int) -> NDArray[np.float64]:
-    """Edges of frames in seconds; a frame lies around its centre."""
-    prep = tokenizer.manifest.prep
-    edges: NDArray[np.float64] = (np.arange(frames + 1) - 0.5) * prep.hop_length / prep.sample_rate
-    return edges
-
-
-def _mark_bins(axis: Any, frequencies: NDArray[np.float64]) -> None:
+def _mark_middle_band(axis: Any, tokenizer: Tokenizer) -> None:
     """Label a few bins in hertz: a band is too narrow to contain round frequencies."""
-    bins = np.unique(np.linspace(0, len(frequencies) - 1, 5).round().astype(int))
-    axis.set_yticks(bins + 0.5, [f"{hertz:.0f}" for hertz in frequencies[bins]])
-    axis.set_ylabel("frequency (Hz)")
-
-
-def _middle_frequencies(tokenizer: Tokenizer) -> NDArray[np.float64]:
     model = tokenizer.manifest.model
     first = (model.bands - 1) // 2 * model.frequency_stride
     frequencies = build_frontend(tokenizer.manifest.prep).frequencies
-    return frequencies[first : first + model.frequency_stride]
+    frequencies = frequencies[first : first + model.frequency_stride]
+    bins = np.unique(np.linspace(0, len(frequencies) - 1, 5).round().astype(int))
+    axis.set_yticks(bins + 0.5, [f"{hertz:.0f}" for hertz in frequencies[bins]])
+    axis.set_ylabel("frequency (Hz)")

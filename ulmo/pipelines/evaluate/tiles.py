@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import UserError
-from ulmo.evaluation.reconstruction import Reconstruction, ReconstructionTally
-from ulmo.evaluation.tally import Metrics, Tally
+from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.pipelines.dataset import (
     Loudness,
     ModelOutput,
     TileModel,
-    measured_batches,
     split_by_recording,
+    tallies,
 )
 from ulmo.pipelines.evaluate.audio import Progress
 from ulmo.preprocessing.store import TileStore
@@ -54,25 +53,21 @@ def evaluate_tiles(
     if constants is not None and constants != store.manifest.normalization:
         store.renormalize(constants)
     part, rows = _choose(run_dir, store, part)
-    settings = tokenizer.manifest.model
-    loudness = Loudness(store, settings)
+    loudness = Loudness(store, tokenizer.manifest.model)
     found: list[Metrics] = []
     total: Tally | None = None
-    errors: ReconstructionTally | None = None
-    for batch in measured_batches(as_model(tokenizer), loudness, rows, batch_size=batch_size):
-        tally, error = Tally.of(batch, settings), ReconstructionTally.of(batch, settings)
+    for tally in tallies(as_model(tokenizer), loudness, rows, batch_size=batch_size):
         found.append(tally.metrics())
         total = tally if total is None else total + tally
-        errors = error if errors is None else errors + error
         progress("tiles", len(found), -(-len(rows) // batch_size))
-    if total is None or errors is None:
+    if total is None:
         raise UserError(f"{tiles_dir} has no tiles to measure ({part})")
     return TilesEvaluation(
         folder=tiles_dir,
         part=part,
         batches=found,
         total=total.metrics(),
-        reconstruction=errors.metrics(),
+        reconstruction=total.reconstruction(),
         edges_hz=tokenizer.edges_hz.tolist(),
         counts=total.counts,
         sound_counts=total.sound_counts,

@@ -12,7 +12,7 @@ from ulmo.arrays import Indices
 from ulmo.config import OWN, SPREAD
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import Learner
-from ulmo.models.objectives.base import Objective
+from ulmo.models.objectives.base import Objective, TrainingBatch
 from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
