@@ -3,11 +3,16 @@
 import ast
 import importlib
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from matplotlib.image import imread
 
-from docs import tests_page
+from benchmarks.report import table, wrapped
+from docs import pictures, tests_page
 from tests.pipelines.faults import FAULTS
 from ulmo.cli import ulmo as cli
 
@@ -142,3 +147,38 @@ def test_every_test_that_is_named_exists():
         text = tests_page.path_of(one.file).read_text(encoding="utf-8")
         for name in one.names:
             assert re.search(rf"^\s*(def|class) {name}\b", text, re.MULTILINE), one
+
+
+def test_the_first_output_of_the_readme_is_real(tmp_path, monkeypatch):
+    block = re.search(r"^\$ ulmo-tokenize (\S+)\n(.*?)\n", text_of("README.md"), re.MULTILINE)
+    (tmp_path / "data_samples").mkdir()
+    shutil.copy(ROOT / block[1], tmp_path / block[1])
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["tokenize", block[1]])
+    assert result.exit_code == 0
+    assert result.output.strip() == block[2]
+
+
+def test_the_picture_is_that_of_the_shipped_tokenizer(tmp_path):
+    """The same bytes each time; other versions of Matplotlib may draw letters differently."""
+    for name in ("one.png", "two.png"):
+        pictures.main(tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    drawn, kept = imread(tmp_path / "one.png"), imread(ROOT / "docs" / "tokens.png")
+    assert drawn.shape == kept.shape
+    assert np.abs(drawn - kept).mean() < 0.01
+
+
+def test_wide_tables_of_results_are_split():
+    header = [str(number) for number in range(9)]
+    assert [part.splitlines()[0] for part in table(header, []).split("\n\n")] == [
+        "| 0 | 1 | 2 | 3 | 4 |",
+        "| 0 | 5 | 6 | 7 | 8 |",
+    ]
+    first, second = table(header, [header], keys=2, parts=(4, 3)).split("\n\n")
+    assert first.splitlines()[2] == "| 0 | 1 | 2 | 3 | 4 | 5 |"
+    assert second.splitlines()[2] == "| 0 | 1 | 6 | 7 | 8 |"
+    with pytest.raises(ValueError, match="do not divide 8 columns"):
+        table(header, [], parts=(5, 4))
+    lines = wrapped(f"{'word ' * 50}\n\n| {'cell ' * 50}|").splitlines()
+    assert [len(line) > 120 for line in lines] == [False, False, False, False, True]
