@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.pairs import side_of
-from tests.models.objectives.small import SMALL, batch_of, encoded_of, noise
+from tests.models.objectives.small import SMALL, batch_of, encoded_of, noise, side_of
 from ulmo.models import build_vqvae
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.moments import (
