@@ -25,7 +25,7 @@ from ulmo.reports import tokenize as tokenize_report
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
-    return ("--tokenizer", tokenizer_of().maker[0])
+    return ("--tokenizer", tokenizer_of().ref.folder)
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ class TestTokenize:
         assert [path.name for path in tmp_path.iterdir()] == ["field"]
 
     def test_what_is_not_there(self, bundle, field, tmp_path):
-        assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is no tokenizer")
+        assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is not a tokenizer")
         missing = run(cli.tokenize, tmp_path / "none.wav", *bundle)
         assert_refused(missing, "none.wav is neither a file nor a folder")
         (tmp_path / "empty").mkdir()

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ulmo.config import ModelSettings, loss_names
+from ulmo.config import ModelSettings, ObjectiveTraits, loss_names
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, weights_of
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import FOLLOWED, Learner
-from ulmo.models.objectives.base import Batch, Objective, Outcome
+from ulmo.models.objectives.base import Objective, TaskResult, TrainingBatch
 
 SETTINGS = ModelSettings(
     tile_size=16,
@@ -30,21 +30,25 @@ OF_QUANTIZER = {
 class Nothing(Objective):
     """Learns nothing, and is glad."""
 
+    traits = ObjectiveTraits("learns nothing")
+
     def measure(self, encoded):
-        return Outcome(loss=tf.zeros(()), score=tf.ones(()), chance=tf.zeros(()))
+        return TaskResult(loss=tf.zeros(()), score=tf.ones(()), chance=tf.zeros(()))
 
 
 class Taught(Nothing):
-    teaches_codebook = True
+    traits = ObjectiveTraits("learns nothing", teaches_codebook=True)
 
 
 class Sameness(Objective):
     """Is the better done the more alike all latents are."""
 
+    traits = ObjectiveTraits("makes all latents equal")
+
     def measure(self, encoded):
         one = tf.constant([1.0, -1.0, 1.0, -1.0])
         loss = tf.reduce_mean(tf.square(encoded.latents - one))
-        return Outcome(loss=loss, score=-loss, chance=tf.zeros(()))
+        return TaskResult(loss=loss, score=-loss, chance=tf.zeros(()))
 
 
 class Counting(Nothing):
@@ -59,7 +63,7 @@ class Counting(Nothing):
 
 def batch_of(count=8, seed=0, weights=1.0):
     rng = np.random.default_rng(seed)
-    return Batch(
+    return TrainingBatch(
         tiles=tf.constant(rng.normal(size=(count, 16, 16, 1)).astype(np.float32)),
         valid_frames=tf.constant(rng.integers(1, 17, count).astype(np.int32)),
         token_weights=tf.fill((count, 4, 2), np.float32(weights)),
@@ -104,7 +108,8 @@ def test_a_step_tells_what_the_logs_name():
 def test_what_follows_learns_and_never_reaches_the_encoder():
     learner = learner_of(nothing=(Nothing, 1.0))
     before = weights_of(learner.vqvae)
-    told = [learner.train_step(batch_of(seed=step)) for step in range(40)]
+    step = tf.function(learner.train_step, autograph=False)
+    told = [step(batch_of(seed=seed)) for seed in range(40)]
     after = weights_of(learner.vqvae)
     for name, weights in before.items():
         assert np.array_equal(weights, after[name]) is name.startswith("encoder."), name
@@ -184,8 +189,9 @@ def test_every_quantizer_follows(quantizer):
 def test_a_collapse_is_noticed_where_it_happens():
     learner = learner_of(sameness=(Sameness, 1.0))
     spreads = []
-    for step in range(60):
-        told = learner.train_step(batch_of(seed=step))
+    step = tf.function(learner.train_step, autograph=False)
+    for seed in range(60):
+        told = step(batch_of(seed=seed))
         spreads.append(Spread(float(told["latent_variance"]), float(told["pair_similarity"])))
     assert not spreads[0].collapsed
     assert spreads[-1].collapsed

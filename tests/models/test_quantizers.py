@@ -1,7 +1,7 @@
 """The contract of every quantizer, and what is particular to each but `ema` (test_ema.py)."""
 
+from functools import partial
 from itertools import product
-from typing import get_args
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.oracles import nearest_code, rotated
-from ulmo.config import ModelSettings
+from ulmo.config import QUANTIZER_TRAITS, ModelSettings
 from ulmo.models import QUANTIZERS
 from ulmo.models.gradients import GRADIENTS
 from ulmo.models.quantizers.fsq import FiniteScalarQuantizer
@@ -49,7 +49,7 @@ def latents_of(layer, *shape, seed=1):
 
 
 def test_the_table_is_the_settings_choice():
-    assert list(QUANTIZERS) == list(get_args(ModelSettings.model_fields["quantizer"].annotation))
+    assert list(QUANTIZERS) == list(QUANTIZER_TRAITS)
     assert {plan["quantizer"] for plan in PLANS} == set(QUANTIZERS)
 
 
@@ -217,8 +217,9 @@ def test_dead_codes_are_revived_unless_it_is_forbidden(plan):
         layer = quantizer_of(plan)
         layer.allow_revival(allowed)
         latents = np.asarray(on_sphere(3 + 0.3 * latents_of(layer, 40, 5, 3)))
+        step = tf.function(partial(layer, training=True), autograph=False)
         for _ in range(60):
-            layer(latents, training=True)
+            step(latents)
         used.append(float(layer(latents).usage))
     assert used[0] < used[1]
 

@@ -22,7 +22,7 @@ LOSSES = {"total", "reconstruction", "commitment", "codebook", "perplexity", "us
 
 
 def tiles(count, size=32, seed=0):
-    """Tiles with something to learn: a few smooth bands that come and go."""
+    """Tiles with something to learn: smooth bands that change over time."""
     rng = np.random.default_rng(seed)
     rows, frames = np.mgrid[:size, :size] / size
     pitch, rate = rng.uniform(0, 1, (2, count, 1, 1))
@@ -89,7 +89,7 @@ def test_parts_that_do_not_fit_are_refused_with_both_shapes():
         VectorQuantizerEMA(codebook_size=8, embedding_dim=4),
         Decoder(SMALL),
     )
-    with pytest.raises(ValueError, match=r"\(1, 32, 16, 1\) of tiles \(1, 32, 32, 1\)"):
+    with pytest.raises(ValueError, match=r"\(1, 32, 16, 1\) for tiles \(1, 32, 32, 1\)"):
         model(tiles(1))
 
 

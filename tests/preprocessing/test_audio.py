@@ -322,7 +322,7 @@ class TestDamage:
         with pytest.raises(OSError, match="the disk is full"):
             fill_the_disk()
 
-    @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no ../shared/malformed")
+    @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
     def test_malformed_files_are_read_or_refused(self):
         files = [path for path in MALFORMED.rglob("*.wav") if path.is_file()]
         assert files

@@ -356,7 +356,7 @@ def test_a_hostile_text_costs_no_time(tmp_path, filling):
     assert datetime.now(UTC) - began < timedelta(seconds=2)
 
 
-@pytest.mark.skipif(not MALFORMED.is_dir(), reason="no ../shared/malformed")
+@pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
 def test_malformed_files_tell_no_time_but_one():
     """That one was exported by an editor, which says when."""
     starts = {path.name: recording_start(path) for path in MALFORMED.rglob("*.wav")}

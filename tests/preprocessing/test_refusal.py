@@ -21,6 +21,6 @@ def reasons():
 
 
 def test_every_reason_stands_on_the_page():
-    page = (ROOT / "docs" / "preparing.md").read_text()
+    page = (ROOT / "docs" / "recordings.md").read_text()
     assert len(reasons()) > 12
     assert [reason for reason in sorted(reasons()) if f"`{reason}`" not in page] == []

@@ -1,11 +1,11 @@
-"""Encoder and decoder as ONNX, built by hand from the settings and the flat weights.
+"""Encoder and decoder as ONNX graphs, built from the settings and the weights.
 
-No TensorFlow, no Keras, no onnx: a bundle's graph is a function of its settings and weights, and
-whoever reads the bundle builds it again and compares. Keras keeps channels last and kernels as
-(height, width, in, out); ONNX wants channels first and (out, in, height, width), or (in, out,
-height, width) for a transposed convolution.
+They are built without TensorFlow, Keras or onnx: the graph of a bundle is a function of its
+settings and weights, and whoever reads the bundle builds it again and compares. Keras keeps
+channels last and kernels as (height, width, in, out). ONNX wants channels first and
+(out, in, height, width), or (in, out, height, width) for a transposed convolution.
 
-A change of the bytes is a new schema version of the bundle: tests/bundle/test_bundle.py holds them.
+Other bytes need a new schema version of the bundle: tests/bundle/test_bundle.py holds them.
 """
 
 from typing import Any
@@ -21,12 +21,11 @@ from ulmo.config import NORM_EPSILON, SPHERE_EPSILON, Convolution, ModelSettings
 def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = False) -> OnnxModel:
     """Tiles (batch, M, frames, 1) float32 -> ids int32 and distances float32.
 
-    Both are (batch, columns, bands), columns = frames / time_stride. The batch and the frames
-    are free, but the caller pads the frames with zeros to a multiple of the time stride. An
-    id is the nearest code, the lowest at ties; a distance is squared Euclidean. With `latents`,
-    a third output has them as the codes are normalised, (batch, columns, bands, EMB) float32: for
-    measuring, as a bundle's graph is without. Equal input gives equal bytes. ValueError if a
-    weight is missing or has the wrong shape.
+    Both are (batch, columns, bands), columns = frames / time_stride. Batch and frames are free, but
+    the caller pads the frames with zeros to a multiple of the time stride. An id is the nearest
+    code, the lowest at ties; a distance is squared Euclidean. `latents` adds a third output, the
+    normalised latents (batch, columns, bands, EMB) float32, for measurements. Equal input gives
+    equal bytes. ValueError if a weight is missing or has the wrong shape.
     """
     check_weights(settings, weights)
     graph = _Graph(weights)
@@ -53,10 +52,10 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
 
 
 def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
-    """Ids (batch, columns, bands) int32, each up to CB -> tiles (batch, M, frames, 1) float32.
+    """Ids (batch, columns, bands) int32, from 0 to CB -> tiles (batch, M, frames, 1) float32.
 
-    frames = columns x time_stride; batch and columns are free. CB is `<unk>`, whose code is lost:
-    its latent is zeros, the mean of all that a latent can be. Equal input gives equal bytes.
+    frames = columns x time_stride; batch and columns are free. CB is `<unk>`, which has no code:
+    its latent is zeros, the mean of all possible latents. Equal input gives equal bytes.
     ValueError if a weight is missing or has the wrong shape.
     """
     check_weights(settings, weights)
@@ -83,7 +82,7 @@ def encoder_size(settings: ModelSettings) -> int:
 
 
 class _Graph:
-    """Nodes and constants of one graph, in the order in which they are added."""
+    """Nodes and constants of one graph, in the order of their addition."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -103,7 +102,7 @@ class _Graph:
         return self.tensor(Tensor(name, values.shape, values.dtype.str, lambda: values))
 
     def tensor(self, tensor: Tensor) -> str:
-        """Add a constant tensor, once, whose values are made later; returns its name."""
+        """Add a constant tensor, once; returns its name. Its values are computed when needed."""
         if tensor.name not in (known.name for known in self.tensors):
             self.tensors.append(tensor)
         return tensor.name
@@ -129,7 +128,7 @@ class _Graph:
 
 
 def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
-    """Latents where the codes are: see `ulmo.models`' LATENT_NORMS, and its fsq."""
+    """Latents normalised as the codes are: LATENT_NORMS and fsq of `ulmo.models`."""
     if settings.latent_norm == "layer":
         ones = graph.constant("ones", np.ones(settings.embedding_dim, "<f4"))
         return graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)
@@ -143,7 +142,7 @@ def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
 
 
 def _quantized(graph: _Graph, latents: str, stages: list[NDArray[np.float32]]) -> None:
-    """Ids by the nearest code of each stage; distances from what the last one leaves."""
+    """Ids from the nearest code of each stage; distances from the residual of the last stage."""
     ids = ""
     for name, codebook in zip(stage_names(len(stages)), stages, strict=True):
         chosen = _nearest(graph, latents, name, codebook)
@@ -172,7 +171,7 @@ def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float3
 
 
 def squared_norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared norms (CB,). Summed in one order, in float64: the same bits on every machine."""
+    """Squared norms (CB,), summed in one order in float64: the same bits on every machine."""
     norms = np.zeros(len(codebook))
     for coordinates in codebook.T.astype(np.float64):
         norms += coordinates * coordinates

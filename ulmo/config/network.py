@@ -128,8 +128,8 @@ def encoder_layers(strides: Sequence[Pair], width: int, embedding_dim: int) -> l
 def decoder_layers(strides: Sequence[Pair], width: int, embedding_dim: int) -> list[Convolution]:
     """Layers that upsample; the last one writes the cells of the tile.
 
-    The last layer works at low resolution, because feature maps at full resolution take most of
-    the training time (61 tiles a second against 31). It reads half of the channels.
+    The last layer works at low resolution, because feature maps at full resolution take most of the
+    training time. It reads half of the channels, as the encoder's first layer writes half.
     """
     layers: list[Convolution] = []
     *inner, (rows, frames) = strides

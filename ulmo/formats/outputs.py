@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ulmo.config import UserError
 from ulmo.formats.publish import STEM, output_paths
-from ulmo.storage.atomic import remove_temporaries
+from ulmo.storage.atomic import remove_temporaries, short_name
 
 CHANNEL = ".ch"
 OF_CHANNEL = re.compile(rf"{re.escape(CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
@@ -43,7 +43,8 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
-        names = {path.name for path in (*outputs.files, outputs.header, outputs.vocabulary)}
+        paths = (*outputs.files, outputs.header, outputs.vocabulary)
+        names = {short_name(path.name) for path in paths}
         ours.setdefault(target.parent, set()).update(names)
     for folder, names in ours.items():
         remove_temporaries(folder, partial(_is_of, names))

@@ -13,7 +13,7 @@ from ulmo.formats.folder import MANIFEST, TOKENS
 from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
 from ulmo.formats.outputs import is_parts, remove_leftovers
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokens import read_npy_blocks
 

@@ -6,6 +6,7 @@ without reporting an error, so the declared length is read here.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 MAGIC = (
@@ -106,39 +107,46 @@ def declared_frames(file: BinaryIO, kind: str) -> int | None:
     return HEADERS[kind](file) if kind in HEADERS else None
 
 
-def _aiff(file: BinaryIO) -> int | None:
-    """numSampleFrames in the COMM chunk."""
-    position = 12
+def _chunks(
+    file: BinaryIO, position: int, header: str, *, padding: int = 1, own: int = 0
+) -> Iterator[tuple[bytes, int]]:
+    """Name and length of each chunk; the file is at the chunk's contents.
+
+    `header` is the struct format of both, `own` the bytes of the header that the length includes.
+    """
+    size = struct.calcsize(header)
     for _ in range(MAX_CHUNKS):
         file.seek(position)
-        head = file.read(14)
-        if len(head) < 14:
-            break
-        if head[:4] == b"COMM":
-            packed = file.read(16)[12:] == b"ima4"
-            return int.from_bytes(head[10:14], "big") * (IMA4_FRAMES if packed else 1) or None
-        length = int.from_bytes(head[4:8], "big")
-        position += 8 + length + length % 2
+        head = file.read(size)
+        if len(head) < size:
+            return
+        name, length = struct.unpack(header, head)
+        length = max(length - own, 0) if own else length
+        yield name, length
+        if not 0 <= length < MAX_LENGTH:
+            return
+        position += size + length + -length % padding
+
+
+def _aiff(file: BinaryIO) -> int | None:
+    """numSampleFrames in the COMM chunk."""
+    for name, _ in _chunks(file, 12, ">4sI", padding=2):
+        if name == b"COMM":
+            content = file.read(22)
+            packet = IMA4_FRAMES if content[18:] == b"ima4" else 1
+            return int.from_bytes(content[2:6], "big") * packet or None if content[5:] else None
     return None
 
 
 def _caf(file: BinaryIO) -> int | None:
     """Packets that fit in the `data` chunk, times the frames per packet in `desc`."""
-    position, frame = 8, (0, 0)
-    for _ in range(MAX_CHUNKS):
-        file.seek(position)
-        head = file.read(12)
-        if len(head) < 12:
-            break
-        name, length = struct.unpack(">4sq", head)
+    frame = (0, 0)
+    for name, length in _chunks(file, 8, ">4sq"):
         if name == b"desc":
             frame = struct.unpack(">II", file.read(32)[16:24].ljust(8, b"\0"))
         elif name == b"data":
             frames = (length - 4) // frame[0] * frame[1] if length > 4 and frame[0] else 0
             return frames if 0 < frames < MAX_LENGTH else None
-        if not 0 <= length < MAX_LENGTH:
-            break
-        position += 12 + length
     return None
 
 
@@ -156,22 +164,13 @@ def _au(file: BinaryIO) -> int | None:
 
 def _w64(file: BinaryIO) -> int | None:
     """Length of the `data` chunk, divided by block_align in `fmt`; None for coded samples."""
-    position, frame = 40, 0
-    for _ in range(MAX_CHUNKS):
-        file.seek(position)
-        head = file.read(24)
-        if len(head) < 24:
-            break
-        length = int.from_bytes(head[16:], "little")
-        if head[:4] == b"fmt ":
-            fmt = file.read(16).ljust(16, b"\0")
-            tag, frame = struct.unpack("<H10xH2x", fmt)
+    frame = 0
+    for name, length in _chunks(file, 40, "<4s12xQ", padding=8, own=24):
+        if name == b"fmt ":
+            tag, frame = struct.unpack("<H10xH2x", file.read(16).ljust(16, b"\0"))
             frame = frame if tag not in (2, 0x11, 0x31) else 0
-        elif head[:4] == b"data":
-            return (length - 24) // frame or None if frame and 24 < length < MAX_LENGTH else None
-        if length >= MAX_LENGTH:
-            break
-        position += max(length + 7 & ~7, 24)
+        elif name == b"data":
+            return length // frame or None if frame and length < MAX_LENGTH - 24 else None
     return None
 
 

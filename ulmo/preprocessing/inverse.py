@@ -10,7 +10,7 @@ sounds as if its tracked level had been ALIGNMENT_DB throughout.
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import PrepSettings, UserError, not_installed
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
 from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
 
@@ -27,9 +27,11 @@ def invert(
     iterations are librosa's default. UserError for front ends other than `stft` and `mel`, for
     PCEN, and for levels without their constants.
     """
-    import librosa
-
     known = _checked(settings, constants)
+    try:
+        import librosa
+    except ModuleNotFoundError:
+        raise not_installed("librosa") from None
     length = plane.shape[1] * settings.hop_length
     if not length:
         return np.empty(0, np.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.riff import read_chunks, walk_chunks
-from ulmo.storage.open_file import open_file, signature_of
+from ulmo.storage.plain_file import open_file, signature_of
 
 MAX_BYTES = 1 << 16  # read of a chunk, and of a file's comments
 MAX_BLOCKS = 128  # metadata blocks of a FLAC file, or pages of an Ogg file, that are read
@@ -55,23 +55,18 @@ def _wav_metadata(file: BinaryIO, size: int) -> Metadata:
             found.setdefault(name, file.read(min(length, MAX_BYTES)))
         elif name == b"LIST":
             comments += _info_comments(file.read(min(length, MAX_BYTES)))
-    guano = found.get(b"guan")
-    bext = found.get(b"bext", b"")
-    rate = int.from_bytes(found.get(b"fmt ", b"")[4:8], "little")
-    return Metadata(
-        guano=None if guano is None else _text(guano),
-        comments=tuple(comments),
-        bext=_broadcast(bext, rate) if len(bext) >= 346 else None,
-    )
-
-
-def _broadcast(chunk: bytes, sample_rate: int) -> Broadcast:
-    """Bytes: description 256, originator 32, its reference 32, date 10, time 8, samples 8, ..."""
-    return Broadcast(
+    guano, chunk = found.get(b"guan"), found.get(b"bext", b"")
+    # Bytes of `bext`: description 256, originator 32, its reference 32, date 10, time 8, samples 8.
+    bext = Broadcast(
         date=_text(chunk[320:330]),
         time=_text(chunk[330:338]),
         reference=int.from_bytes(chunk[338:346], "little"),
-        sample_rate=sample_rate,
+        sample_rate=int.from_bytes(found.get(b"fmt ", b"")[4:8], "little"),
+    )
+    return Metadata(
+        guano=None if guano is None else _text(guano),
+        comments=tuple(comments),
+        bext=bext if len(chunk) >= 346 else None,
     )
 
 
@@ -85,10 +80,8 @@ def _info_comments(chunk: bytes) -> Iterator[str]:
 
 def _vorbis_metadata(comments: bytes) -> Metadata:
     pairs = dict(reversed(list(_vorbis_pairs(comments))))  # the first of each name
-    texts = (pairs.get(name) for name in ("COMMENT", "DESCRIPTION"))
-    return Metadata(
-        comments=tuple(text for text in texts if text is not None), date=pairs.get("DATE")
-    )
+    texts = tuple(pairs[name] for name in ("COMMENT", "DESCRIPTION") if name in pairs)
+    return Metadata(comments=texts, date=pairs.get("DATE"))
 
 
 def _vorbis_pairs(block: bytes) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from ulmo.preprocessing.containers import SUBTYPES, declared_frames, kind_of, og
 from ulmo.preprocessing.plan import RawSamples, ReadPlan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.wav import plan_wav
-from ulmo.storage.open_file import open_file, signature_of
+from ulmo.storage.plain_file import open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none (piped FLAC)
 SYSTEM_ERROR = 2  # libsndfile's code for an error of the operating system

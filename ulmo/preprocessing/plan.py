@@ -1,10 +1,10 @@
 """How to read a recording: what its header declares, and what the file holds."""
 
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.riff import WavLayout
-from ulmo.storage.open_file import Signature
+from ulmo.storage.plain_file import Signature
 
 MAX_CHANNELS = 1024
 RATES = range(100, 4_000_001)  # hertz
@@ -41,21 +41,15 @@ class ReadPlan(NamedTuple):
     detail: str | None = None
 
 
-class FrameCounts(TypedDict, total=False):
-    """What is known of a refused recording: see RefusedError."""
-
-    declared: int | None
-    missing: int
-
-
 def check_shape(
     sample_rate: int, channels: int, *, declared: int | None = None, missing: int = 0
 ) -> None:
     """Raise RefusedError for an unsupported sample rate or number of channels."""
-    counts: FrameCounts = {"declared": declared, "missing": missing}
     if sample_rate not in RATES:
         detail = f"a sample rate of {sample_rate} Hz is not supported"
-        raise RefusedError("bad_rate", detail, **counts)
-    if not 1 <= channels <= MAX_CHANNELS:
-        known: FrameCounts = counts if channels else {}
-        raise RefusedError("bad_channels", f"{channels} channels are not supported", **known)
+        raise RefusedError("bad_rate", detail, declared=declared, missing=missing)
+    if not channels:  # then the number of frames is unknown, too
+        raise RefusedError("bad_channels", "the header declares no channels")
+    if channels > MAX_CHANNELS:
+        detail = f"{channels} channels are not supported"
+        raise RefusedError("bad_channels", detail, declared=declared, missing=missing)

@@ -10,12 +10,13 @@ CLIPPED_RUN = 3  # equal samples in a row, at NEAR_FULL_SCALE or over, that are 
 
 # Every flag and its meaning, in the order in which flags are listed.
 FLAGS = {
-    "nonfinite": "samples were NaN, infinite or beyond 120 dB over full scale, and set to 0",
+    "nonfinite": "samples were NaN, infinite or more than 120 dB over full scale, "
+    "and were set to 0",
     "over_full_scale": "samples lie beyond +-1",
-    "clipped": "three equal samples or more in a row, at 0.99 of full scale or over",
+    "clipped": "three or more equal samples in a row, at 0.99 of full scale or above",
     "dc_offset": "the mean of a channel is 0.01 of full scale or more",
-    "dead_channel": "of several channels one has the same value throughout, and another not",
-    "silent": "every channel has the same value throughout",
+    "dead_channel": "one of several channels has one constant value, and another has not",
+    "silent": "every channel has one constant value",
 }
 
 

@@ -43,8 +43,8 @@ TILES_SCHEMA = pa.schema(
         ("augmentation", pa.string()),  # JSON: what the view was made with; null in view 0
         ("start_sample", pa.int64()),  # centre of the first frame, at the settings' sample_rate
         ("start_s", pa.float64()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),  # null where nothing tells it
-        ("valid_frames", pa.int32()),  # what follows is filling
+        ("start_utc", pa.timestamp("us", tz="UTC")),  # null if unknown
+        ("valid_frames", pa.int32()),  # the frames after them are filling
         ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset; null for PCEN
         ("norm_scale_db", pa.float64()),
         ("peak_level_db", pa.float64()),  # the loudest cell of the valid frames; null for PCEN
@@ -93,12 +93,12 @@ def tiles_per_shard(tile_size: int) -> int:
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:
     """Publish tiles (M, M, 1) as one array (n, M, M, 1): C order, .npy version 1."""
     with publish(path) as file:
-        file.write(shard_header(len(tiles), tiles[0].shape))
+        file.write(_shard_header(len(tiles), tiles[0].shape))
         for tile in tiles:
             file.write(np.ascontiguousarray(tile).data)
 
 
-def shard_header(count: int, shape: tuple[int, ...]) -> bytes:
+def _shard_header(count: int, shape: tuple[int, ...]) -> bytes:
     """The first SHARD_HEADER bytes of a shard: the header of .npy, version 1."""
     file = io.BytesIO()
     header = {"descr": "<f4", "fortran_order": False, "shape": (count, *shape)}
@@ -114,7 +114,7 @@ def open_shard(path: Path, tile_size: int) -> Array:
     shape = (tile_size, tile_size, 1)
     with open_plain(path, remedy=DELETE) as file:
         count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
-        if count < 1 or rest or file.read(SHARD_HEADER) != shard_header(count, shape):
+        if count < 1 or rest or file.read(SHARD_HEADER) != _shard_header(count, shape):
             raise ValueError(f"it is not an array of tiles of {tile_size} x {tile_size}")
         return np.memmap(file, "<f4", mode="r", offset=SHARD_HEADER, shape=(count, *shape))
 

@@ -47,7 +47,7 @@ class NamePattern(NamedTuple):
 NAME_PATTERNS = (
     NamePattern(
         "ooi",
-        "Ocean Observatories Initiative hydrophones",
+        "hydrophones of the Ocean Observatories Initiative",
         rf"[A-Z\d]{{2}}-[A-Z\d]+-[A-Z\d]*-[A-Z]DH-{DASHED}T(?P<hour>\d\d):?(?P<minute>\d\d):?"
         rf"(?P<second>\d\d){FRACTION}",
         ("OO-HYEA2--YDH-2019-07-04T00:00:15.000015.flac",),
@@ -78,8 +78,7 @@ NAME_PATTERNS = (
     ),
     NamePattern(
         "date-time",
-        "AudioMoth, Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini; milliseconds at the end), "
-        "Ocean Sonics icListen",
+        "AudioMoth; Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini); Ocean Sonics icListen",
         rf"{DATE}[ _$-]{TIME}(?:{ZONE}|_(?P<fraction>\d{{3}}))?",
         (
             "20231124_161500.WAV",
@@ -122,7 +121,7 @@ NAME_PATTERNS = (
     ),
     NamePattern(
         "audiomoth-hex",
-        "AudioMoth until firmware 1.2.1: seconds since 1970, in capital hexadecimal digits",
+        "AudioMoth until firmware 1.2.1: seconds since 1970 in capital hexadecimal digits",
         r"\A(?=\d*[A-F])(?P<epoch>[0-9A-F]{8})(?=\.[^.]*\Z|\Z)",
         ("5E8A1B2C.WAV",),
         utc=True,
@@ -219,7 +218,9 @@ def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
     if "epoch" in given:
         time = datetime.fromtimestamp(int(given["epoch"], 16), UTC)
         return time if FIRST_HEX <= time < LAST_HEX else None
-    year = int(given["year"]) if "year" in given else _full_year(int(given["year2"]))
+    year = int(given.get("year") or given["year2"])
+    if "year2" in given:  # as in POSIX: 69 to 99 are in the last century
+        year += 1900 if year >= 69 else 2000
     if year not in YEARS:
         return None
     try:
@@ -228,7 +229,7 @@ def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
             minute=int(given.get("minute", 0)),
             second=int(given.get("second", 0)),
             microsecond=int(given.get("fraction", "0")[:6].ljust(6, "0")),
-            tzinfo=parse_offset(given["zone"]) if "zone" in given else zone,
+            tzinfo=_parse_offset(given["zone"]) if "zone" in given else zone,
         )
         return local.astimezone(UTC)
     except ValueError:
@@ -246,15 +247,10 @@ def _date(year: int, given: Mapping[str, str]) -> datetime:
     return datetime(year, month, int(given["day"]))
 
 
-def _full_year(year: int) -> int:
-    """A year of two digits, as in POSIX: 69 to 99 are in the last century."""
-    return year + (1900 if year >= 69 else 2000)
-
-
 def parse_timezone(text: str) -> tzinfo:
     """A zone by its IANA name, or by an offset such as +02:00, -0330 or UTC+1; else UserError."""
     try:
-        return parse_offset(text)
+        return _parse_offset(text)
     except ValueError:
         pass
     try:
@@ -268,7 +264,7 @@ def parse_timezone(text: str) -> tzinfo:
     )
 
 
-def parse_offset(text: str) -> tzinfo:
+def _parse_offset(text: str) -> tzinfo:
     """The zone of an offset, of Z or of UTC; else ValueError."""
     if text in ("Z", "UTC"):
         return UTC

@@ -4,16 +4,16 @@ soundfile alone does not suffice: libsndfile believes the header, so it reads to
 crash of the recorder, and does not report what is missing after a cut. See riff.py.
 """
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 
 from ulmo.preprocessing.containers import WAV_CODINGS
-from ulmo.preprocessing.plan import FrameCounts, RawSamples, ReadPlan, Shape, check_shape
+from ulmo.preprocessing.plan import RawSamples, ReadPlan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.riff import WIDTHS, WavLayout, layout_of
-from ulmo.storage.open_file import Signature
+from ulmo.storage.plain_file import Signature
 
 NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
 NUL_BLOCK = GAIN_BYTES = 1 << 20  # bytes looked at in one read
@@ -28,7 +28,7 @@ def plan_wav(file: BinaryIO, signature: Signature) -> ReadPlan:
     wrong = layout.unfinished or layout.oversized or bool(layout.searched and layout.bytes_missing)
     declared = None if layout.unknown else layout.frames_in(layout.declared_bytes)
     expected = layout.frames_in(held + (0 if wrong else layout.bytes_missing + layout.more_bytes))
-    counts: FrameCounts = {"declared": declared, "missing": expected}
+    counts: dict[str, Any] = {"declared": declared, "missing": expected}
     if layout.format_tag not in WAV_CODINGS:
         detail = f"samples coded as format {layout.format_tag:#06x} are not supported"
         raise RefusedError("unsupported_coding", detail)
@@ -68,7 +68,7 @@ def plan_wav(file: BinaryIO, signature: Signature) -> ReadPlan:
 
 
 def _plan_blocks(
-    layout: WavLayout, plan: ReadPlan, counts: FrameCounts, *, wrong: bool
+    layout: WavLayout, plan: ReadPlan, counts: dict[str, Any], *, wrong: bool
 ) -> ReadPlan:
     """How to read samples that are coded in blocks, which only libsndfile can decode."""
     if layout.format_tag in WIDTHS:

@@ -3,13 +3,14 @@
 import textwrap
 from typing import TYPE_CHECKING
 
+from ulmo.config import QUANTIZER_TRAITS
 from ulmo.preprocessing.frontends import FRONTENDS
 
 if TYPE_CHECKING:
     from ulmo.bundle.card import Card, Corpus
     from ulmo.bundle.manifest import BundleManifest
     from ulmo.config import PrepSettings
-    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Spread, UnkLevel
+    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Range, UnkLevel
 
 WIDTH = 80
 LABEL = 12
@@ -181,10 +182,11 @@ def _edges(edges: list[float]) -> str:
 
 
 def _codebook(facts: "BundleFacts") -> Rows:
-    book = facts.codebook
+    book, quantizer = facts.codebook, facts.manifest.model.quantizer
     some = "" if book.compared == book.size else f" (of {book.compared} codes)"
     duplicates = f"{book.duplicates} codes are copies of others: they are never chosen"
     return [
+        ("quantizer", f"{quantizer}: {QUANTIZER_TRAITS[quantizer].words}"),
         ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
         ("norms", _spread(book.norm) + _norm_of_latents(book.latent_norm)),
         ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),
@@ -197,7 +199,7 @@ def _unk(levels: "list[UnkLevel]") -> str:
     return ", ".join(f"{level.median:.3g}{GLUE}at{GLUE}{level.quantile:g}" for level in levels)
 
 
-def _spread(spread: "Spread") -> str:
+def _spread(spread: "Range") -> str:
     return f"{spread.least:.3g} to {spread.most:.3g}, median {spread.median:.3g}"
 
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
 from ulmo.config.errors import complaint
-from ulmo.storage.atomic import TEMPORARY, remove
+from ulmo.storage.atomic import TEMPORARY, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
 from ulmo.storage.journal import Journal
@@ -217,7 +217,7 @@ class Ledger(Generic[M, R]):
 
     def _left_overs(self) -> list[Path]:
         """The journal, and the halves of the three files that killed jobs left."""
-        names = {each.name for each in self.files}
+        names = {short_name(each.name) for each in self.files}
         inside = self.files.manifest.parent.iterdir()
         temporary = [(path, TEMPORARY.fullmatch(path.name)) for path in inside]
         return [

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.pairs import compared, learned, notes
-from tests.models.objectives.small import begun, encoded_of, noise
-from ulmo.config import ModelSettings
+from tests.models.objectives.small import begun, compared, encoded_of, learned, noise, notes
+from tests.oracles import cosine
+from ulmo.config import MOST_BESIDE, ModelSettings
 from ulmo.models.objectives.abx_choice import choose_a, tallied
 
 
@@ -15,10 +15,6 @@ def triples(batch, step=0, **options):
     latents = model.encode(batch.pair[0].tiles, batch.pair[0].valid_frames)
     found = objective.triples(encoded_of(model, batch, step), latents)
     return objective, [np.asarray(part) for part in found]
-
-
-def cosine(a, b):
-    return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
 
 
 def test_b_is_near_in_time_another_column_and_no_padding():
@@ -86,17 +82,19 @@ def test_loss_is_what_a_slow_loop_says():
     assert float(one_b.loss) == pytest.approx(sum(logistic) / 5, rel=1e-5)
 
 
-def test_choices_are_counted_by_front_ends_and_a_tie_is_half_of_one():
-    first, second = tf.constant([0, 5, 0, 2]), tf.constant([1, 3, 1, 0])
+@pytest.mark.parametrize("last", [5, 6, 16])
+def test_choices_are_counted_by_front_ends_and_a_tie_is_half_of_one(last):
+    """16: the last of as many folders as --beside takes."""
+    first, second = tf.constant([0, last, 0, 2]), tf.constant([1, 3, 1, 0])
     lead = tf.constant([[0.5, -0.1], [0.0, 0.2], [0.3, 0.3], [-1.0, -1.0]])
     there = tf.constant([[True, True], [True, True], [True, False], [False, False]])
     tally = np.asarray(tallied(first, second, lead, there))
-    expected = np.zeros((6, 6, 2))
+    expected = np.zeros((1 + MOST_BESIDE, 1 + MOST_BESIDE, 2))
     expected[0, 1] = 2, 3
-    expected[5, 3] = 1.5, 2
+    expected[last, 3] = 1.5, 2
     np.testing.assert_array_equal(tally, expected)
     objective, _ = begun("abx_choice")
-    assert objective.report(tally) == {"0_1": pytest.approx(2 / 3), "5_3": 0.75}
+    assert objective.report(tally) == {"0_1": pytest.approx(2 / 3), f"{last}_3": 0.75}
 
 
 def test_an_encoder_that_hears_nothing_has_half_of_it_right():
@@ -109,7 +107,7 @@ def test_an_encoder_that_hears_nothing_has_half_of_it_right():
 
 def test_the_same_moment_is_chosen_through_another_front_end():
     learner, before, after, tallies = learned(
-        "abx_choice", steps=60, anchors=64, nearest=4, farthest=30
+        "abx_choice", notes, batches=60, anchors=64, nearest=4, farthest=30
     )
     assert float(before["abx_choice_score"]) < 0.7
     assert float(after["abx_choice_score"]) > 0.9

@@ -130,7 +130,7 @@ class TestKilled:
             write(tmp_path / "in" / f"{number:02d}.wav", noise(8000, number))
         out = tmp_path / "out"
         command = [sys.executable, "-m", "ulmo", "tokenize", tmp_path / "in", "--out-dir", out]
-        command += ["--tokenizer", tokenizer.maker[0], "--workers", "2"]
+        command += ["--tokenizer", tokenizer.ref.folder, "--workers", "2"]
         process = subprocess.Popen(command, start_new_session=True)
         until = time.monotonic() + 60
         while not lines_of(out / JOURNAL) > 3 and time.monotonic() < until:
@@ -151,7 +151,7 @@ class TestKilled:
             write(tmp_path / "in" / f"{number}.wav", noise(RATE * 3000, number))
         out = tmp_path / "out"
         command = [sys.executable, "-m", "ulmo", "tokenize", tmp_path / "in", "--out-dir", out]
-        command += ["--tokenizer", tokenizer.maker[0], "--workers", str(workers)]
+        command += ["--tokenizer", tokenizer.ref.folder, "--workers", str(workers)]
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
         until = time.monotonic() + 60
         while not list(out.glob("tokens/.*.npy.*.tmp")) and time.monotonic() < until:

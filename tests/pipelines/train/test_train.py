@@ -18,12 +18,12 @@ from ulmo.models.learner import Learner
 from ulmo.models.vqvae import build_vqvae, set_weights_of
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.tiles import as_model
-from ulmo.pipelines.run_manifest import read_run
-from ulmo.pipelines.train.export import ExportError, check_rows, export
+from ulmo.pipelines.train.export import ExportError, _check_rows, export
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers
+from ulmo.storage.run_manifest import read_run
 from ulmo.tokenizer import load_tokenizer
 
 
@@ -179,12 +179,12 @@ def test_the_card_says_what_was_done(run, tiny_tiles):
 def test_checked_are_tiles_from_everywhere_and_the_shortest(tiny_tiles):
     store = TileStore(tiny_tiles)
     rows = np.flatnonzero(store.views == 0)
-    chosen = check_rows(store, rows)
+    chosen = _check_rows(store, rows)
     assert set(chosen) <= set(rows)
     assert len(set(chosen)) == len(chosen) >= min(len(rows), 64)
     assert {rows[0], rows[-1]} <= set(chosen)
     assert store.valid_frames[chosen].min() == store.valid_frames[rows].min()
-    np.testing.assert_array_equal(check_rows(store, rows[:5]), rows[:5])
+    np.testing.assert_array_equal(_check_rows(store, rows[:5]), rows[:5])
 
 
 def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):

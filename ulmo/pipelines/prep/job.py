@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ulmo.config import PrepSettings
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Prepared
-from ulmo.jobs.progress import Way
+from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
     Meter,
@@ -96,7 +96,7 @@ def _run_job(job: PrepJob, disk: Disk) -> list[Prepared]:
     """Prepare a job's recordings; again from the beginning if one changes for the first time."""
     changes: Counter[Path] = Counter()
     while True:
-        progress: list[Way] = []
+        progress: list[ReadingProgress] = []
         try:
             return _try_job(job, disk, changes, progress)
         except _ChangedError as change:
@@ -106,7 +106,7 @@ def _run_job(job: PrepJob, disk: Disk) -> list[Prepared]:
 
 
 def _try_job(
-    job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[Way]
+    job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[ReadingProgress]
 ) -> list[Prepared]:
     """Prepare a job's recordings, but for those that have changed twice."""
     frontend = build_frontend(job.settings)
@@ -120,7 +120,7 @@ def _try_job(
             file = input_file(job.audio_dir, path) if changes[path] else planned
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            progress.append(Way(planned.size))
+            progress.append(ReadingProgress(planned.size))
             try:
                 if changes[path] > 1:
                     raise RefusedError("changed", "it changed while it was read, twice: try later")
@@ -162,7 +162,7 @@ class _Counted:
 
 
 def _prepare_recording(
-    job: PrepJob, file: InputFile, frontend: FrontEnd, tiles: _Counted, progress: Way
+    job: PrepJob, file: InputFile, frontend: FrontEnd, tiles: _Counted, progress: ReadingProgress
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns what its row says of it."""
     with _open(job, file) as recording:

@@ -44,9 +44,8 @@ from ulmo.preprocessing.store import (
     TilesManifest,
     fingerprint_head,
 )
-from ulmo.storage.atomic import is_temporary
+from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import remove_any
-from ulmo.storage.folders import make_folder
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.manifest import LedgerFiles

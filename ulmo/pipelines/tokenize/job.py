@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.arrays import Array
-from ulmo.bundle.bundle import read_bundle
-from ulmo.bundle.session import Device
-from ulmo.config import ClockSettings, JobError, UserError
+from ulmo.config import ClockSettings, UserError
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.outputs import is_channel_of, stream_paths
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
-from ulmo.jobs.progress import Way
+from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.preprocessing.audio import (
     Recording,
@@ -27,7 +25,7 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.storage.atomic import remove
-from ulmo.tokenizer import Tokenizer
+from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 
 class TokenizeOptions(NamedTuple):
@@ -38,16 +36,6 @@ class TokenizeOptions(NamedTuple):
     channels: str = "mix"
     batch_size: int = 1
     clock: ClockSettings = ClockSettings()
-
-
-class TokenizerRef(NamedTuple):
-    """A tokenizer that another process can open."""
-
-    folder: Path
-    fingerprint: str
-    threads: int
-    device: Device
-    unk_quantile: float | None
 
 
 class Result(NamedTuple):
@@ -61,15 +49,12 @@ class Result(NamedTuple):
 
 def tokenize_with(ref: TokenizerRef, options: TokenizeOptions, planned: Planned) -> Result:
     """Tokenize a recording in a worker, which keeps its tokenizer between recordings."""
-    return tokenize_recording(_open(ref), options, planned)
+    return tokenize_recording(_opened(ref), options, planned)
 
 
 @lru_cache(maxsize=1)
-def _open(ref: TokenizerRef) -> Tokenizer:
-    bundle = read_bundle(ref.folder)
-    if bundle.manifest.fingerprint != ref.fingerprint:
-        raise JobError(f"{ref.folder} was replaced meanwhile: run the same command again")
-    return Tokenizer(bundle, threads=ref.threads, device=ref.device, unk_quantile=ref.unk_quantile)
+def _opened(ref: TokenizerRef) -> Tokenizer:
+    return ref.open()
 
 
 def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned) -> Result:
@@ -77,7 +62,7 @@ def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: 
 
     A recording that changes while it is read is read once more.
     """
-    progress = Way(input_file(planned.source.parent, Path(planned.source.name)).size)
+    progress = ReadingProgress(input_file(planned.source.parent, Path(planned.source.name)).size)
     try:
         result = _tokenize_once(tokenizer, options, planned, progress)
         if result.outcome.reason == "changed":
@@ -89,7 +74,7 @@ def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: 
 
 
 def _tokenize_once(
-    tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: Way
+    tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: ReadingProgress
 ) -> Result:
     source = planned.source
     start = Clock.of(options.clock).start(source)
@@ -101,7 +86,7 @@ def _tokenize_once(
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
-            progress.follow(recording, len(chosen) * (1 + tokenizer.hears_twice))
+            progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                 header = _header(tokenizer, planned.name, channel, start)
                 written = _write(tokenizer, options, recording, header, path)

@@ -10,8 +10,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.folder import TOKENS, TokenizeManifest
 from ulmo.formats.outputs import PARTS, is_file_name, whole_name
 from ulmo.formats.publish import output_paths
-from ulmo.jobs.find import find_recordings
-from ulmo.jobs.inputs import input_file, portable
+from ulmo.jobs.inputs import find_recordings, input_file, portable
 from ulmo.storage.sealed import fingerprint
 
 FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}

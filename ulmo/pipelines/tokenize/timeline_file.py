@@ -29,7 +29,7 @@ from ulmo.pipelines.tokenize.timeline import (
 )
 from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.clock import EPOCH, Clock
-from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries
+from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries, short_name
 from ulmo.storage.lock import lock_path
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
@@ -117,7 +117,7 @@ class TimelineOutput:
 
     def _is_ours(self, name: str) -> bool:
         ours = (*self._outputs.files, self._outputs.header, *self._ledger.files)
-        return name in {path.name for path in ours}
+        return name in {short_name(path.name) for path in ours}
 
     def _header(self) -> TokensHeader | None:
         """The header of a timeline whose files are all there."""
@@ -192,7 +192,7 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
         recording=portable(Path(out.name.partition(STEM)[0])),
         start_utc=segments[0].start_utc,
         segments=tuple(
-            header.Segment(
+            header.RecordingSpan(
                 recording=headers[segment.recording].recording,
                 column=segment.column,
                 columns=segment.columns,

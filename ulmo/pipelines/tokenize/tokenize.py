@@ -27,7 +27,6 @@ from ulmo.jobs.executor import Pool, Progress
 from ulmo.pipelines.tokenize.job import (
     Result,
     TokenizeOptions,
-    TokenizerRef,
     tokenize_recording,
     tokenize_with,
 )
@@ -41,9 +40,8 @@ from ulmo.pipelines.tokenize.plan import (
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.atomic import is_temporary
+from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import remove_any
-from ulmo.storage.folders import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
@@ -271,7 +269,7 @@ def _tokenize(
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, options)
     else:
-        ref = TokenizerRef(*tokenizer.maker)
+        ref = tokenizer.ref
         ref = ref._replace(threads=ref.threads or max(cores // workers, 1))
         job = partial(tokenize_with, ref, options)
     size = sum(_size_of(planned.source) for planned in plan)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
-from ulmo.pipelines.run_manifest import RUN_MANIFEST
 from ulmo.pipelines.verify.run import check_bundle, check_run, mend_bundle, mend_run
 from ulmo.pipelines.verify.tiles import check_tiles, mend_tiles
 from ulmo.pipelines.verify.tokens import check_tokens, holds_tokens, mend_tokens
@@ -18,6 +17,7 @@ from ulmo.storage.checkpoint_files import OURS
 from ulmo.storage.faults import READ, Check, Fault, Findings, Mend
 from ulmo.storage.lock import LOCK, locked, refuse_held
 from ulmo.storage.manifest import TABLE
+from ulmo.storage.run_manifest import RUN_MANIFEST
 
 
 class Kind(NamedTuple):

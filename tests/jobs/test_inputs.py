@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ulmo.config import UserError
-from ulmo.jobs.find import find_recordings
+from ulmo.jobs.inputs import find_recordings
 from ulmo.preprocessing.audio import RefusedError, open_recording
 
 

@@ -1,18 +1,17 @@
-"""How many tokens stay what they were when a recording is changed."""
+"""How many tokens stay the same when a recording is changed."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Ids, Mask
+from ulmo.arrays import Ids
 
-NOWHERE = -1
-"""A column that has none at its time in the changed recording."""
+NOWHERE = -1  # a column of the original whose time the changed recording does not have
 
 
 class Agreement(NamedTuple):
-    """Counts of tokens, which add up over recordings."""
+    """Counts of compared tokens; they add up over recordings."""
 
     tokens: int = 0
     equal: int = 0
@@ -26,27 +25,29 @@ class Agreement(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of all tokens, those that are equal; NaN of none."""
+        """Share of equal tokens among all; NaN if there are none."""
         return self.equal / self.tokens if self.tokens else float("nan")
 
     @property
     def sound_share(self) -> float:
-        """The same of non-silent tokens."""
+        """Share of equal tokens among non-silent ones; NaN if there are none."""
         return self.sound_equal / self.sound_tokens if self.sound_tokens else float("nan")
 
 
-def agreement(ids: Ids, changed: Ids, columns: NDArray[np.int64], sound: Mask) -> Agreement:
+def agreement(
+    ids: Ids, changed: Ids, columns: NDArray[np.int64], sound: NDArray[np.bool_]
+) -> Agreement:
     """Agreement of ids (time, band) with those of the changed recording (its time, band).
 
-    Column n is compared with column `columns[n]` of the changed one, and left out where that is
-    NOWHERE or behind its end. `sound` (time, band) is True for tokens that are not silent.
+    Column n is compared with column `columns[n]` of the changed recording, and left out if that is
+    NOWHERE or beyond its end. `sound` (time, band) marks the tokens that are not silent.
     """
     kept = (columns != NOWHERE) & (columns < len(changed))
     equal = ids[kept] == changed[columns[kept]]
-    heard = sound[kept]
+    loud = sound[kept]
     return Agreement(
         tokens=equal.size,
         equal=int(equal.sum()),
-        sound_tokens=int(heard.sum()),
-        sound_equal=int((equal & heard).sum()),
+        sound_tokens=int(loud.sum()),
+        sound_equal=int((equal & loud).sum()),
     )

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.evaluation.robustness import NOWHERE, Agreement, agreement
+from ulmo.evaluation.agreement import NOWHERE, Agreement, agreement
 
 
 def test_known_grids():
