@@ -252,7 +252,7 @@ def test_files_that_would_meet_are_refused(tmp_path, refused):
 
 def test_each_file_is_taken_once(field):
     sources = list_sources([field, field / "a", field / "a" / "x.tokens.npy"])
-    assert [source.below.as_posix() for source in sources] == [
+    assert [below.as_posix() for below in sources.values()] == [
         "Z.tokens.npy",
         "a/x.tokens.npy",
         "a/y.tokens.npy",
