@@ -12,9 +12,9 @@ import ulmo
 from recipes.recipe import read_recipe
 from tests.conftest import SAMPLES
 from tests.oracles import wav_bytes
-from ulmo import cli
 from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.cli.main import ulmo
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 6_000_000
@@ -95,7 +95,7 @@ def test_the_command_takes_it(tokenizer, tmp_path):
 
 def test_inspect_shows_it():
     shown, named = (
-        CliRunner().invoke(cli.ulmo, ["inspect", *arguments]) for arguments in ([], [str(DEFAULT)])
+        CliRunner().invoke(ulmo, ["inspect", *arguments]) for arguments in ([], [str(DEFAULT)])
     )
     assert shown.exit_code == 0
     assert shown.stdout == named.stdout

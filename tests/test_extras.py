@@ -22,8 +22,8 @@ RUN = """
 import sys
 for name in sys.argv.pop(1).split():
     sys.modules[name] = None
-from ulmo import cli
-sys.exit(cli.ulmo())
+from ulmo.cli.main import ulmo
+sys.exit(ulmo())
 """
 RESYNTHESIZE = """
 import sys

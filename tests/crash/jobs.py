@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.pipelines.recordings import HOP, RATE, SIZE, noise, write
-from ulmo import cli
 from ulmo.bundle.bundle import build_bundle, write_bundle
 from ulmo.bundle.card import Card
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
+from ulmo.cli.main import ulmo
 from ulmo.config import ModelSettings, PrepSettings
 from ulmo.jobs import executor as pool
 from ulmo.pipelines.prep import job as prep_job
@@ -48,7 +48,7 @@ class Job(NamedTuple):
     def run(self, out):
         """Run the command in this process, which ends with its exit status."""
         store.SHARD_TILES, prep.JOB_FILES = self.shard_tiles, 2
-        cli.ulmo.main([str(argument) for argument in self.arguments(out)])
+        ulmo.main([str(argument) for argument in self.arguments(out)])
 
 
 class Work:
@@ -92,7 +92,7 @@ def make_inputs(folder):
 def run_quietly(arguments):
     """Run a command in this process, to its end."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        cli.ulmo.main([str(argument) for argument in arguments])
+        ulmo.main([str(argument) for argument in arguments])
 
 
 def make_bundle(folder):
