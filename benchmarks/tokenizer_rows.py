@@ -2,7 +2,8 @@
 
 from typing import Any, Literal, NamedTuple
 
-FRONTENDS = ("stft", "mel", "cqt", "cwt", "dwt", "wpt")
+from ulmo.preprocessing.frontends import FRONTENDS
+
 GRIDS = ((16, 16), (32, 8), (56, 4), (112, 2), (224, 1))
 """Bins and frames of a token: 87.5 tokens a second, the last three 100."""
 MODEL: dict[str, Any] = {"width": 64}

@@ -99,10 +99,13 @@ def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
         (("--batch-size", "0"), ("batch_size = 0",)),
         (("--resume",), ("holds no run",)),
         (("--objective", "juggle"), ("objective = 'juggle'", "no objective", "next_frame")),
-        (("--objective", "byol=0"), ("byol=0 is no weight",)),
+        (("--objective", "byol=0"), ("byol=0 is not a weight",)),
         (("--objective", "denoising"), ("denoising is now called denoise",)),
-        (("--beside", "tiles"), ("beside is of abx_choice: leave it out",)),
-        (("--objective", "wav2vec2", "--quantizer", "kmeans"), ("choose ema, residual or",)),
+        (("--beside", "tiles"), ("only abx_choice uses beside: leave it out",)),
+        (
+            ("--objective", "wav2vec2", "--quantizer", "kmeans"),
+            ("set quantizer to ema or",),
+        ),
     ],
 )
 def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):

@@ -25,9 +25,9 @@ from ulmo.exits import SOME_REFUSED, fail, guarded
 from ulmo.options import (
     PATH,
     Lazy,
+    all_formats,
+    all_frontends,
     config_option,
-    format_names,
-    frontend_names,
     given,
     ids_option,
     merged,
@@ -52,7 +52,7 @@ def ulmo() -> None:
 @click.version_option(__version__)
 @click.argument("audio_dir", type=PATH)
 @click.argument("out_dir", type=PATH)
-@settings_options(PrepSettings, {"frontend": frontend_names})
+@settings_options(PrepSettings)
 @settings_options(AugmentSettings)
 @settings_options(ClockSettings)
 @click.option(
@@ -151,7 +151,7 @@ def train(
 @click.option(
     "--frontend",
     "frontends",
-    type=Lazy(lambda: ["all", *frontend_names()]),
+    type=Lazy(all_frontends, ["all"]),
     multiple=True,
     default=["all"],
     help="One panel each; may be given several times.  [default: all]",
@@ -177,7 +177,7 @@ def show(
     from ulmo.reports.prep import shown_lines
 
     settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
-    names = frontend_names() if "all" in frontends else frontends
+    names = list(all_frontends()) if "all" in frontends else frontends
     picture = out or file.with_name(f"{file.name}.png")
     try:
         shown = draw(file, picture, names, settings, start=start, seconds=seconds)
@@ -284,7 +284,7 @@ def inspect_(bundle: Path | None, as_json: bool) -> None:
 )
 @click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")
 @click.option("--out-dir", type=PATH, help="Folder, which mirrors the folders of FOLDER.")
-@click.option("--format", "file_format", type=Lazy(format_names), default="npy", show_default=True)
+@click.option("--format", "file_format", type=Lazy(all_formats), default="npy", show_default=True)
 @click.option("--channels", help="mix, each or N from 0.  [default: as the tokenizer was trained]")
 @click.option(
     "--unk-quantile",
@@ -322,7 +322,7 @@ def tokenize(
     Of a FOLDER, all recordings below it; with a folder as output, run it again to go on after an
     interruption.
     """
-    from ulmo.formats.writer import Options
+    from ulmo.formats.base import Options
     from ulmo.pipelines.tokenize import tokenize as pipeline
     from ulmo.pipelines.tokenize.job import How
     from ulmo.pipelines.tokenize.plan import choose_output
@@ -378,7 +378,7 @@ def tokenize(
 
 @ulmo.command(context_settings=CONTEXT)
 @click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
-@click.option("--format", "file_format", type=Lazy(format_names), required=True)
+@click.option("--format", "file_format", type=Lazy(all_formats), required=True)
 @click.option(
     "--out",
     type=PATH,
@@ -397,7 +397,7 @@ def convert(
     min_columns: int,
 ) -> None:
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
-    from ulmo.formats.writer import Options
+    from ulmo.formats.base import Options
     from ulmo.pipelines.convert import convert as run
     from ulmo.reports.tokenize import converted_line
 

@@ -1,13 +1,18 @@
-"""int32 (time, band) as numpy reads it."""
+"""int32 (time, band), as numpy reads it."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 from ulmo.arrays import Ids
-from ulmo.formats.writer import Writer
-from ulmo.tokens import NpyWriter
+from ulmo.formats.base import Format, Headers
+from ulmo.tokens import NpyWriter, read_npy
 
 
-class Npy(Writer):
+class Npy(Format):
     """One recording, one array."""
 
+    words = "NumPy array, int32 (time, band), a file a recording"
+    suffixes = (".tokens.npy",)
     many = False
 
     def _begin(self) -> None:
@@ -18,3 +23,10 @@ class Npy(Writer):
 
     def _close(self) -> None:
         self._array.close()
+
+    @staticmethod
+    def read(path: Path, headers: Headers) -> Iterator[Ids]:
+        """The one array."""
+        if len(headers) != 1:
+            raise ValueError("its header is of several recordings")
+        yield read_npy(path)

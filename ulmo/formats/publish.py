@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import Hashes, TokensHeader, header_json, read_headers, read_stored
-from ulmo.formats.runs import RunWriter
+from ulmo.formats.runs import RunFormat
 from ulmo.formats.vocabulary import vocabulary_json
-from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.storage.plain_file import file_hash
 
 STEM = ".tokens"
@@ -49,7 +49,7 @@ def output_paths(path: Path, file_format: str) -> Outputs:
 @contextmanager
 def publish_tokens(
     path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
-) -> Iterator[Writer]:
+) -> Iterator[Format]:
     """A writer whose files appear when the block ends, and never if it fails.
 
     The header of older ones goes before the first of them is replaced. With `corpus`, the
@@ -65,14 +65,14 @@ def publish_tokens(
             remove(outputs.header)
 
     with publish_together(outputs.files, unseal) as files:
-        writer = kind.writer(files, options)
+        writer = kind(files, options)
         try:
             yield writer
             writer.close()
         except BaseException:
             writer.abandon()
             raise
-    if corpus and kind.vocabulary:
+    if corpus and kind.trains:
         with publish(outputs.vocabulary) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
     known = _known_hashes(outputs.header, writer.headers)
@@ -104,7 +104,7 @@ def check_options(options: Options, file_format: str, vocabulary: int | None = N
     """Refuse options that the format has no use for, and ids that are not in the vocabulary."""
     if options == PLAIN:
         return
-    if not issubclass(FORMATS[file_format].writer, RunWriter):
+    if not issubclass(FORMATS[file_format], RunFormat):
         raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
     if options.min_columns < 1:
         raise UserError("--min-columns must be at least 1")

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
 from ulmo.formats.outputs import is_parts, remove_leftovers
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
-from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.storage.folders import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokens import read_npy_blocks
@@ -162,7 +162,7 @@ def _checked_header(path: Path) -> TokensHeader:
     return header
 
 
-def _copy(source: Checked, writer: Writer) -> None:
+def _copy(source: Checked, writer: Format) -> None:
     writer.begin(source.header)
     for ids in read_npy_blocks(source.path):
         writer.write(ids)

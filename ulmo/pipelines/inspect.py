@@ -72,7 +72,7 @@ class GridFacts(NamedTuple):
     """Before entropy coding."""
 
 
-class Spread(NamedTuple):
+class Range(NamedTuple):
     """Of many numbers."""
 
     least: float
@@ -93,8 +93,8 @@ class CodebookFacts(NamedTuple):
 
     size: int
     latent_norm: float | None
-    norm: Spread
-    nearest: Spread
+    norm: Range
+    nearest: Range
     """Euclidean distance from a code to its nearest neighbour."""
     compared: int
     """Codes of which that was found."""
@@ -244,8 +244,8 @@ def _nearest(codebook: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[
     return nearest
 
 
-def _spread(values: NDArray[np.float64]) -> Spread:
-    return Spread(float(values.min()), float(np.median(values)), float(values.max()))
+def _spread(values: NDArray[np.float64]) -> Range:
+    return Range(float(values.min()), float(np.median(values)), float(values.max()))
 
 
 def _plain(value: Any) -> Any:

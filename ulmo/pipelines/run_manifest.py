@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ulmo.bundle.weights import check_size
-from ulmo.config import ModelSettings, Settings, TrainSettings, UserError
+from ulmo.config import QUANTIZER_TRAITS, ModelSettings, Settings, TrainSettings, UserError
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import is_temporary, sync_folder
 from ulmo.storage.lock import LOCK
@@ -110,17 +110,19 @@ def _resolved(settings: TrainSettings) -> TrainSettings:
 
 def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
     """Refuse a quantizer that the objectives cannot teach, or fit to their latents."""
-    names = settings.objectives.keys()
-    if model.quantizer == "fsq" and not names & {"reconstruct", "denoise"}:
+    codebook = QUANTIZER_TRAITS[model.quantizer].codebook
+    if codebook == "fixed" and not any(one.teaches_decoder for one in settings.traits):
         raise UserError(
-            "fsq has no codebook that could be fitted to latents: add reconstruct to the "
-            "objective, or choose another quantizer"
+            f"{model.quantizer} has no codebook that could be fitted to latents: add reconstruct "
+            "to the objective, or choose another quantizer"
         )
-    if model.quantizer in ("fsq", "kmeans") and "wav2vec2" in names:
-        raise UserError(
-            f"wav2vec2 teaches the codebook step by step, which {model.quantizer} does not learn "
-            "by: choose ema, residual or gradient"
-        )
+    for name, one in zip(settings.objectives, settings.traits, strict=True):
+        if codebook != "learned" and one.teaches_codebook and not one.teaches_decoder:
+            learned = [each for each, one in QUANTIZER_TRAITS.items() if one.codebook == "learned"]
+            raise UserError(
+                f"{name} trains the codebook in each step, and that of {model.quantizer} does not "
+                f"learn so: set quantizer to {' or '.join(learned)}"
+            )
 
 
 def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:

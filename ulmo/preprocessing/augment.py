@@ -17,13 +17,11 @@ import numpy as np
 from ulmo.arrays import Array
 from ulmo.config import AugmentSettings, PrepSettings, UserError
 from ulmo.preprocessing.audio import resample
-from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile
 from ulmo.preprocessing.tiles import cut_tiles_at
 
-WINDOWED = ("stft", "mel")
-"""Front ends whose window can be chosen."""
 NOISE_RANGE_DB = 40.0
 """Noise is drawn from so far below its highest level up to it, evenly in decibels."""
 
@@ -160,7 +158,7 @@ def positive_pair(
 def _lengths(settings: PrepSettings, hop: float, window: float) -> tuple[int, int | None]:
     """Hop and window of a view; 2M samples are the window of `stft` and `mel` by default."""
     hop_length = max(1, round(settings.hop_length * hop))
-    if settings.frontend not in WINDOWED:
+    if "win_length" not in FRONTENDS[settings.frontend].settings:
         return hop_length, None
     whole = settings.win_length or settings.n_fft or 2 * settings.tile_size
     return hop_length, max(2, round(whole * window))

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ulmo.config import OBJECTIVE_NAMES
 from ulmo.reports.progress import Progress
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _scores(values: Mapping[str, float], prefix: str) -> str:
         for name, value in values.items()
         if name.startswith(prefix) and name.endswith("_score")
     }
-    return "".join(f", {name} {own[name]:.2f}" for name in own if name in OBJECTIVE_NAMES[1:])
+    return "".join(f", {name} {own[name]:.2f}" for name in own if name != "reconstruct")
 
 
 def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list[str]:

@@ -41,7 +41,7 @@ def side_of(tiles, *, valid=None, pace=1.0, frontend=0):
 
 
 def compared(tiles, settings=SMALL, *, valid=None, weights=None):
-    """A Batch of tiles with their upside-down view, and as a pair of front ends 1 and 4."""
+    """A TrainingBatch of tiles with their upside-down view, and as a pair of front ends 1 and 4."""
     first = side_of(tiles, valid=valid, frontend=1)
     second = side_of(upside_down(tiles), valid=valid, frontend=4)
     batch = batch_of(tiles, settings, valid=valid, weights=weights)

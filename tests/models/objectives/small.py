@@ -7,7 +7,7 @@ import tensorflow as tf
 from ulmo.config import ModelSettings
 from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.models.learner import Learner
-from ulmo.models.objectives.base import Batch, Encoded
+from ulmo.models.objectives.base import EncodedBatch, TrainingBatch
 
 SMALL = ModelSettings(
     tile_size=32,
@@ -37,14 +37,14 @@ def noise(*shape, seed=0):
 
 
 def batch_of(tiles, settings=SMALL, *, valid=None, weights=None):
-    """A Batch of tiles; all of it valid, and of weight 1, unless told."""
+    """A TrainingBatch of tiles; all of it valid, and of weight 1, unless told."""
     count, frames = len(tiles), tiles.shape[2]
     columns = -(-frames // settings.time_stride)
     if valid is None:
         valid = np.full(count, frames)
     if weights is None:
         weights = np.ones((count, columns, settings.bands))
-    return Batch(
+    return TrainingBatch(
         tiles=tf.constant(tiles, tf.float32),
         valid_frames=tf.constant(valid, tf.int32),
         token_weights=tf.constant(weights, tf.float32),
@@ -62,7 +62,7 @@ def begun(name, settings=SMALL, **options):
 
 def encoded_of(model, batch, step=0, *, training=False):
     """What a model makes of a batch."""
-    return Encoded(model, batch, tf.constant(step), training)
+    return EncodedBatch(model, batch, tf.constant(step), training)
 
 
 def trained(name, tiles_of, *, batches, settings=SMALL, rate=3e-3, **options):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.models.objectives.pairs import compared, notes, unchanged
 from tests.models.objectives.small import GRIDS, SMALL, batch_of, begun, encoded_of, noise
-from ulmo.models.objectives.base import Encoded
+from ulmo.models.objectives.base import EncodedBatch
 
 TWO_SIDED = ("simclr", "byol", "abx_choice")
 
@@ -14,7 +14,7 @@ TWO_SIDED = ("simclr", "byol", "abx_choice")
 def gradients_of(objective, model, batch):
     """The outcome, and gradients by the encoder's and the objective's own variables."""
     with tf.GradientTape() as tape:
-        outcome = objective.measure(Encoded(model, batch, tf.constant(0), True))
+        outcome = objective.measure(EncodedBatch(model, batch, tf.constant(0), True))
     variables = model.encoder.trainable_variables + objective.trainable_variables
     return outcome, tape.gradient(outcome.loss, variables)
 

@@ -25,7 +25,7 @@ from tests.pipelines.recordings import (
 )
 from tests.pipelines.tokenizing import hidden, names, tokenize
 from ulmo.config import ClockSettings, UserError
-from ulmo.formats.writer import Options
+from ulmo.formats.base import Options
 from ulmo.pipelines.tokenize import tokenize as pipeline
 
 JOURNAL = ".tokenize.jsonl"

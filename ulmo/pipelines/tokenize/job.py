@@ -9,10 +9,10 @@ from ulmo.arrays import Array
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.session import Device
 from ulmo.config import ClockSettings, JobError, UserError
+from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.outputs import is_channel_of, stream_paths
 from ulmo.formats.publish import output_paths, publish_tokens
-from ulmo.formats.writer import PLAIN, Options
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.progress import Way
 from ulmo.pipelines.tokenize.plan import Planned

@@ -11,9 +11,9 @@ import numpy as np
 from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats import header
+from ulmo.formats.base import Options
 from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import STEM, publish_tokens
-from ulmo.formats.writer import Options
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import How, Tokenized
 from ulmo.pipelines.tokenize.timeline import Recorded, Segment, gap_columns, lay_out, total_columns
@@ -88,7 +88,7 @@ def write_timeline(
         recording=portable(Path(out.name.partition(STEM)[0])),
         start_utc=segments[0].start_utc,
         segments=tuple(
-            header.Segment(
+            header.RecordingSpan(
                 recording=headers[segment.recording].recording,
                 column=segment.column,
                 columns=segment.columns,

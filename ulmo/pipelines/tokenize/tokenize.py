@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import PLAIN
 from ulmo.formats.outputs import is_file_name, remove_leftovers
 from ulmo.formats.publish import check_options
-from ulmo.formats.writer import PLAIN
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.pipelines.tokenize.job import (
     How,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import UserError
-from ulmo.models.objectives.base import Batch, Side
+from ulmo.models.objectives.base import Side, TrainingBatch
 from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
 
@@ -61,7 +61,7 @@ class Feed:
         """What of some rows an epoch goes through: tiles once, where views are drawn for each."""
         return rows if self._views is None else rows[self._store.views[rows] == 0]
 
-    def batch(self, rows: Indices, number: int) -> Batch:
+    def batch(self, rows: Indices, number: int) -> TrainingBatch:
         """The batch of some rows; `number` is that of the step, or of what else is drawn for."""
         rng = np.random.default_rng([self._seed, 3, number])
         other = None
@@ -71,7 +71,7 @@ class Feed:
         tiles, valid = self._store.read(rows), self._store.valid_frames[rows]
         sound = self._loudness.sound(tiles, rows)
         weights = np.where(sound, 1, self._silence_weight).astype(np.float32)
-        return Batch(
+        return TrainingBatch(
             tiles=tf.constant(tiles),
             valid_frames=tf.constant(valid),
             token_weights=tf.constant(weights),

@@ -12,7 +12,7 @@ from ulmo.arrays import Indices
 from ulmo.config import OWN, SPREAD
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import Learner
-from ulmo.models.objectives.base import Batch, Objective
+from ulmo.models.objectives.base import Objective, TrainingBatch
 from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
@@ -22,7 +22,7 @@ HELD_OUT = 1 << 40
 """Numbers of held-out batches begin here, and their steps are below 0: what is drawn for them is
 drawn for no step of training."""
 
-Measure = Callable[[Batch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
+Measure = Callable[[TrainingBatch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
 """Learner.test_step."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
-from ulmo.formats.read import READERS, read_tokens
+from ulmo.formats.read import read_tokens, readers
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.pipelines.tokenize.rows import JOURNAL, is_digest, is_table
 from ulmo.pipelines.verify.mend_tokens import mend_tokens
@@ -110,7 +110,7 @@ def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault
             continue
         try:
             check_hash(path, stored, ending)
-            if path.suffix in READERS and not _is_half(path, there):
+            if path.suffix in readers() and not _is_half(path, there):
                 yield from _check_ids(folder, path)
         except (UserError, ValueError) as error:
             yield Fault(below(path, folder), "damaged", str(error), REPAIR)

@@ -25,6 +25,8 @@ class Dwt(Wavelet):
     sum over its octave. Coefficients are those of PyWavelets' `wavedec` with mode "zero".
     """
 
+    words = "discrete wavelet transform"
+
     def __init__(self, settings: PrepSettings) -> None:
         level = LEVEL if settings.wavelet_level is None else settings.wavelet_level
         if level + 1 > settings.tile_size:

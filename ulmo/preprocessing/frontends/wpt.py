@@ -22,6 +22,8 @@ class Wpt(Wavelet):
     it. Coefficients are those of PyWavelets' `WaveletPacket` with mode "zero", order "freq".
     """
 
+    words = "wavelet packet transform"
+
     def __init__(self, settings: PrepSettings) -> None:
         fewest = ceil(log2(settings.tile_size))
         level = fewest if settings.wavelet_level is None else settings.wavelet_level

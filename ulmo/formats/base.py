@@ -1,60 +1,73 @@
-"""How tokens are written, whatever the format: begin, write, end for each recording; close."""
+"""What every format is: a writer of tokens (begin, write, end for each recording; close), a reader.
 
-from collections.abc import Sequence
+A format is a subclass of `Format` in a file of its own and a line in `ulmo.formats.FORMATS`.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
 from ulmo.arrays import Ids
 from ulmo.formats.header import TokensHeader
 
-PIECE = 4096
-"""Columns that are looked at together, at most; and those of one row of a table."""
+PIECE = 4096  # columns handed to `_write` at once, at most; also the columns in a row of a table
+Headers = tuple[TokensHeader, ...]
 
 
 class Options(NamedTuple):
-    """What only some formats ask."""
+    """Options that only label formats use."""
 
-    ids: frozenset[int] | None = None
-    """Label the runs of these alone; None: of all."""
-    min_columns: int = 1
-    """Label no run that is shorter."""
+    ids: frozenset[int] | None = None  # label the runs of these ids only; None: of all ids
+    min_columns: int = 1  # label only runs of at least this many columns
 
 
 PLAIN = Options()
 
 
-class Writer:
-    """Writes tokens in memory that does not grow with a recording, however they are cut.
+class Format:
+    """Writes tokens in memory that does not grow with the recording, in pieces of any size.
 
-    What a format does is in the four methods with an underscore; the checks are here. They raise
-    ValueError, for it is a mistake of the program's to write what does not fit.
+    A subclass sets the class attributes and implements `_write`, and `_begin`, `_end`, `_close`
+    and `read` as needed. The checks are here; they raise ValueError, because writing ids that do
+    not fit the header is a programming error.
     """
 
-    many: ClassVar[bool] = True
-    """True where one file may hold several recordings."""
+    words: ClassVar[str]  # what the format is, for --help
+    suffixes: ClassVar[tuple[str, ...]]  # of its file names, in the order of `files`
+    many: ClassVar[bool] = True  # whether one file may hold several recordings
+    trains: ClassVar[bool] = False  # whether models train on it: a corpus gets a vocabulary file
+    readable: ClassVar[bool] = True  # whether `read` reads back a file of the last suffix
 
     def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
         self._files = files
         self._options = options
-        self.headers: list[TokensHeader] = []
-        """Of the recordings that have ended."""
+        self.headers: list[TokensHeader] = []  # of the recordings written to their ends
         self._header: TokensHeader | None = None
         self._recordings = 0
         self._columns = 0
 
+    @staticmethod
+    def read(path: Path, headers: Headers) -> Iterator[Ids]:
+        """Ids (time, band) of each recording, in the order of the headers.
+
+        Raises ValueError if the file does not match its headers. The caller checks the ids' range.
+        """
+        raise NotImplementedError
+
     @property
     def header(self) -> TokensHeader:
-        """Of the recording that is being written."""
+        """Header of the recording that is being written."""
         if self._header is None:
             raise ValueError("no recording was begun")
         return self._header
 
     @property
     def columns(self) -> int:
-        """Of that recording, written so far."""
+        """Columns of this recording written so far."""
         return self._columns
 
     def begin(self, header: TokensHeader) -> None:
-        """Begin a recording; how long it is need not be known yet."""
+        """Begin a recording; the header need not know its length yet."""
         if self._recordings and not self.many:
             raise ValueError("this format holds one recording")
         if self._recordings and header.grid != self.header.grid:
@@ -76,7 +89,7 @@ class Writer:
             self._columns += len(piece)
 
     def end(self, header: TokensHeader) -> None:
-        """End the recording, whose header now says how long it is."""
+        """End the recording; its header now states its length."""
         if header.columns != self._columns or header.grid != self.header.grid:
             raise ValueError(f"{self._columns} columns were written, not {header.columns}")
         self._header = header
@@ -84,18 +97,18 @@ class Writer:
         self.headers.append(header)
 
     def close(self) -> None:
-        """Write what comes after the last recording."""
+        """Write what follows the last recording."""
         if not self.headers or len(self.headers) < self._recordings:
             raise ValueError("no recording was written to its end")
         self._close()
 
     def abandon(self) -> None:
-        """Write nothing more: the files are about to be thrown away."""
+        """Stop writing: the files are about to be deleted."""
 
     def _begin(self) -> None: ...
 
     def _write(self, ids: Ids) -> None:
-        """Columns (n, band), n at most PIECE; `columns` does not count them yet."""
+        """Write columns (n, band), n at most PIECE; `columns` does not count them yet."""
         raise NotImplementedError
 
     def _end(self) -> None: ...
