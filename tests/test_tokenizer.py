@@ -29,11 +29,10 @@ MODES = ("corpus", "recording", "tile")
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", WINDOW)
-    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", WINDOW)
 
 
 def bundle_of(tokenizer):
-    return tokenizer._bundle
+    return tokenizer.bundle
 
 
 def normalized(values, mode):
