@@ -154,7 +154,7 @@ def train(
     type=Lazy(all_frontends, ["all"]),
     multiple=True,
     default=["all"],
-    help="One panel each; may be given several times.  [default: all]",
+    help="One panel each; may be given several times.  [default: all that are installed]",
 )
 @click.option("--start", type=click.FloatRange(0), default=0.0, help="First second.  [default: 0]")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How many.  [to the end]")
@@ -174,10 +174,11 @@ def show(
     """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
     from ulmo.pipelines.show import show as draw
     from ulmo.preprocessing.audio import RefusedError
+    from ulmo.preprocessing.frontends import installed_frontends
     from ulmo.reports.prep import shown_lines
 
     settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
-    names = list(all_frontends()) if "all" in frontends else frontends
+    names = installed_frontends() if "all" in frontends else frontends
     picture = out or file.with_name(f"{file.name}.png")
     try:
         shown = draw(file, picture, names, settings, start=start, seconds=seconds)
