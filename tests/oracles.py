@@ -66,6 +66,11 @@ def rotated(latent: Array, code: Array) -> Array:
     return turn * np.linalg.norm(code) / np.linalg.norm(latent)
 
 
+def cosine(a: Array, b: Array) -> float:
+    """Of the angle between two vectors."""
+    return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
+
+
 def perplexity(ids: list[int], weights: list[float]) -> float:
     """2 to the entropy in bits of weighted ids."""
     everything = math.fsum(weights)

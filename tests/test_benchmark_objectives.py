@@ -24,6 +24,7 @@ from benchmarks.objective_tables import (
 )
 from benchmarks.objectives import Work, read_rows, run_rows, train_command
 from recipes.recipe import read_recipe
+from tests.oracles import cosine
 from ulmo.cli import train
 from ulmo.config import OBJECTIVE_TRAITS, TrainSettings, UserError
 from ulmo.evaluation.folds import Fold, Folds
@@ -281,12 +282,7 @@ def test_names_that_begin_alike_are_not_mixed_up(tmp_path):
 def test_spread_is_that_of_loops():
     latents = np.random.default_rng(0).normal(1, 1, (20, 3)).astype(np.float32)
     found = spread(latents)
-    cosines = [
-        a @ b / np.sqrt((a @ a) * (b @ b))
-        for i, a in enumerate(latents)
-        for j, b in enumerate(latents)
-        if i != j
-    ]
+    cosines = [cosine(a, b) for i, a in enumerate(latents) for b in latents[:i]]
     assert found["pair_similarity"] == pytest.approx(np.mean(cosines), abs=1e-5)
     mean = latents.mean(axis=0)
     power = np.mean([a @ a for a in latents])

@@ -79,7 +79,7 @@ def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
     assert_refused(run(cli.prep, tmp_path / "none", tmp_path / "out"), "none is not a folder")
     assert_refused(run(cli.prep, tmp_path, tmp_path / "out"), "no recordings below")
     changed = run(cli.prep, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
-    assert_refused(changed, "other settings (overlap 0 there, 4 here)")
+    assert_refused(changed, "other settings (overlap there 0, here 4)")
 
 
 def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):

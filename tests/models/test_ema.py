@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -315,8 +317,9 @@ def test_balance_evens_the_use_of_the_nearest_codes():
 
         layer = quantizer_of(revive=False, balance=balance)
         layer.begin(np.concatenate([batch().reshape(-1, DIM) for _ in range(8)]), 256)
+        step = tf.function(partial(layer, training=True), autograph=False)
         for _ in range(150):
-            layer(batch(), training=True)
+            step(batch())
         counts = np.bincount(
             np.concatenate([layer(batch()).ids.numpy().ravel() for _ in range(8)]), minlength=SIZE
         )

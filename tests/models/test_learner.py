@@ -108,7 +108,8 @@ def test_a_step_tells_what_the_logs_name():
 def test_what_follows_learns_and_never_reaches_the_encoder():
     learner = learner_of(nothing=(Nothing, 1.0))
     before = weights_of(learner.vqvae)
-    told = [learner.train_step(batch_of(seed=step)) for step in range(40)]
+    step = tf.function(learner.train_step, autograph=False)
+    told = [step(batch_of(seed=seed)) for seed in range(40)]
     after = weights_of(learner.vqvae)
     for name, weights in before.items():
         assert np.array_equal(weights, after[name]) is name.startswith("encoder."), name
@@ -188,8 +189,9 @@ def test_every_quantizer_follows(quantizer):
 def test_a_collapse_is_noticed_where_it_happens():
     learner = learner_of(sameness=(Sameness, 1.0))
     spreads = []
-    for step in range(60):
-        told = learner.train_step(batch_of(seed=step))
+    step = tf.function(learner.train_step, autograph=False)
+    for seed in range(60):
+        told = step(batch_of(seed=seed))
         spreads.append(Spread(float(told["latent_variance"]), float(told["pair_similarity"])))
     assert not spreads[0].collapsed
     assert spreads[-1].collapsed

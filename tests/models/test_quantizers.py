@@ -1,5 +1,6 @@
 """The contract of every quantizer, and what is particular to each but `ema` (test_ema.py)."""
 
+from functools import partial
 from itertools import product
 
 import keras
@@ -216,8 +217,9 @@ def test_dead_codes_are_revived_unless_it_is_forbidden(plan):
         layer = quantizer_of(plan)
         layer.allow_revival(allowed)
         latents = np.asarray(on_sphere(3 + 0.3 * latents_of(layer, 40, 5, 3)))
+        step = tf.function(partial(layer, training=True), autograph=False)
         for _ in range(60):
-            layer(latents, training=True)
+            step(latents)
         used.append(float(layer(latents).usage))
     assert used[0] < used[1]
 

@@ -20,6 +20,7 @@ TOKENS = "tokens"
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"
+DELETE = f"delete it, then {AGAIN}"
 
 TokensLedger = Ledger["TokenizeManifest", Tokenized]
 
@@ -69,4 +70,4 @@ def timeline_ledger(output: Path) -> TokensLedger:
 
 
 def _ledger(files: LedgerFiles) -> TokensLedger:
-    return Ledger(files, TokenizeManifest, Tokenized, remedy=AGAIN)
+    return Ledger(files, TokenizeManifest, Tokenized, remedy=AGAIN, anew=DELETE)

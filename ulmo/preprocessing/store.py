@@ -17,6 +17,7 @@ from ulmo.arrays import Array
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish
+from ulmo.storage.faults import unreadable
 from ulmo.storage.manifest import LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import file_hash, open_plain
 from ulmo.storage.sealed import canonical_json
@@ -28,6 +29,7 @@ SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")  # number of its job, number of th
 SHARD_TILES, SHARD_BYTES = 256, 64 << 20  # limits of a shard: at M = 224, 256 tiles in 51 MB
 SHARD_HEADER = 128
 AGAIN = "delete the folder and prepare the tiles again"
+GO_ON = "run the same ulmo-prep again"
 DELETE = "delete it and run the same ulmo-prep again"
 
 TILES_SCHEMA = pa.schema(
@@ -137,7 +139,11 @@ def read_manifest(folder: Path) -> TilesManifest | None:
 def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
     """tiles.parquet of a complete output. Raises UserError if it is missing or damaged."""
     path = folder / "tiles.parquet"
-    if file_hash(path) != manifest.hashes.get(path.name):
+    try:
+        found = file_hash(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if found != manifest.hashes.get(path.name):
         raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
     table = read_table(path, TILES_SCHEMA, remedy=AGAIN)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:

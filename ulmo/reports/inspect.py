@@ -3,6 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING
 
+from ulmo.config import QUANTIZER_TRAITS
 from ulmo.preprocessing.frontends import FRONTENDS
 
 if TYPE_CHECKING:
@@ -181,10 +182,11 @@ def _edges(edges: list[float]) -> str:
 
 
 def _codebook(facts: "BundleFacts") -> Rows:
-    book = facts.codebook
+    book, quantizer = facts.codebook, facts.manifest.model.quantizer
     some = "" if book.compared == book.size else f" (of {book.compared} codes)"
     duplicates = f"{book.duplicates} codes are copies of others: they are never chosen"
     return [
+        ("quantizer", f"{quantizer}: {QUANTIZER_TRAITS[quantizer].words}"),
         ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
         ("norms", _spread(book.norm) + _norm_of_latents(book.latent_norm)),
         ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),

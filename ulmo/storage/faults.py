@@ -82,6 +82,12 @@ def reading_error(error: BaseException) -> OSError | None:
     return None
 
 
+def unreadable(path: Path, error: OSError) -> UserError:
+    """What to say of a file that may be whole. Raise it from the error, for reading_error()."""
+    remedy = "let yourself read it (chmod, chown, or mend the disk), or choose another output"
+    return UserError(f"{path} cannot be read ({error.strerror}): {remedy}")
+
+
 def fault_of(path: str, error: Exception, remedy: str, *said: str) -> Fault:
     """The fault for an error of reading: `unreadable` if reading was denied, else `damaged`.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 from pydantic import Field
 
 from ulmo.config import Settings
+from ulmo.storage.faults import unreadable
 from ulmo.storage.sealed import read_json
 
 TABLE = "recordings.parquet"
@@ -34,11 +35,23 @@ M = TypeVar("M", bound=LedgerManifest)
 
 
 def read_manifest_file(path: Path, manifest: type[M], remedy: str) -> M:
-    """A manifest, strictly checked. Raises UserError if it is damaged, or of another version."""
+    """A manifest, strictly checked.
+
+    Raises UserError if it is damaged, of another version, or cannot be read.
+    """
     version = manifest.newest()
-    return read_json(
-        path, manifest, newest=version, oldest=version, remedy=remedy, outdated=remedy, sealed=True
-    )
+    try:
+        return read_json(
+            path,
+            manifest,
+            newest=version,
+            oldest=version,
+            remedy=remedy,
+            outdated=remedy,
+            sealed=True,
+        )
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 class LedgerFiles(NamedTuple):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ulmo.config import Settings, UserError, one_line
 from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
+from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import is_text_list, read_guarded
 
 ROW_GROUP = 1 << 14
@@ -45,13 +46,16 @@ def schema_of(row: type[Settings]) -> pa.Schema:
 
 
 def read_table(path: Path, schema: pa.Schema, *, remedy: str) -> pa.Table:
-    """A table of ours. UserError, which ends with `remedy`, if it has other columns or is damaged.
+    """A table of ours.
 
-    The error's cause is an OSError where the file could not be read at all.
+    Raises UserError, which ends with `remedy`, if it has other columns or is damaged; if it could
+    not be read at all, the error is that of unreadable().
     """
     try:
         return read_guarded(path, schema)
     except (OSError, ValueError, pa.ArrowException) as error:
+        if denied := reading_error(error):
+            raise unreadable(path, denied) from error
         raise UserError(f"{path} cannot be read ({one_line(error)}): {remedy}") from error
 
 

@@ -254,12 +254,12 @@ class TestChanged:
     @pytest.mark.parametrize(
         ("how", "words"),
         [
-            ({"channels": "0"}, "channels 'mix' there, '0' here"),
-            ({"channels": "each", "file_format": "csv"}, "file_format 'npy' there, 'csv' here, ch"),
-            ({"clock": ClockSettings(timezone="+01:00")}, "clock .*UTC.* there, .*01:00"),
+            ({"channels": "0"}, "channels there 'mix', here '0'"),
+            ({"channels": "each", "file_format": "csv"}, "file_format there 'npy', here 'csv', ch"),
+            ({"clock": ClockSettings(timezone="+01:00")}, "clock there .*UTC.*, here .*01:00"),
             (
                 {"file_format": "raven", "options": Options(frozenset([1]))},
-                r"ids None .* \[1\] here",
+                r"ids there None, here \[1\]",
             ),
         ],
     )

@@ -1,6 +1,7 @@
 """What a complete output of tiles has lost, made again: made beside it, and taken if it fits."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,19 +39,13 @@ def find_lost(out_dir: Path, ledger: Ledger[TilesManifest, Prepared]) -> Lost:
     try:
         ledger.read_table()
         tiles = read_tiles_table(out_dir, ledger.manifest)
-    except (UserError, OSError) as error:
-        if denied := reading_error(error):
-            raise unreadable(Path(denied.filename or out_dir), denied) from None
+    except UserError as error:
+        if reading_error(error):
+            raise
         return Lost(frozenset(), tables=True)
     names = tiles["shard"].unique().to_pylist()
     missing = (name for name in names if not (out_dir / "tiles" / Path(name).name).is_file())
     return Lost(frozenset(missing), tables=False)
-
-
-def unreadable(path: Path, error: OSError) -> UserError:
-    """What to say of a file that may be whole."""
-    remedy = "let yourself read it (chmod, chown, or mend the disk), or choose a new folder"
-    return UserError(f"{path} cannot be read ({error.strerror}): {remedy}")
 
 
 def refuse_others(
@@ -63,8 +58,8 @@ def refuse_others(
     try:
         rows = ledger.rows()
     except UserError as error:
-        if denied := reading_error(error):
-            raise unreadable(ledger.files.table, denied) from None
+        if reading_error(error):
+            raise
         raise UserError(
             f"{out_dir} was made of other recordings, and has lost the table of them: name the "
             "folder that it was made of, as it was, or choose a new folder"
@@ -105,12 +100,12 @@ def take_shards(
 
 
 def take_tables(beside: Path, out_dir: Path, manifest: TilesManifest, made: TilesManifest) -> None:
-    """Move all that was made again to its place, the manifest last.
+    """Move what was made again to its place, the manifest last; a killed job has moved the rest.
 
-    UserError, and nothing is moved, unless it tells of the same tiles: of the same fingerprint.
+    Raises UserError, and moves nothing, unless its tiles have the same fingerprint.
     """
-    told = ("recordings", "tiles", "fingerprint")
-    if any(getattr(made, name) != getattr(manifest, name) for name in told):
+    same = ("recordings", "tiles", "fingerprint")
+    if any(getattr(made, name) != getattr(manifest, name) for name in same):
         raise UserError(
             f"{out_dir}: its recordings are not what they were, their tiles differ: "
             "choose a new folder"
@@ -119,7 +114,8 @@ def take_tables(beside: Path, out_dir: Path, manifest: TilesManifest, made: Tile
     for path in sorted((beside / "tiles").glob("*.npy")):
         path.replace(out_dir / "tiles" / path.name)
     for name in TABLES:
-        (beside / name).replace(out_dir / name)
+        with suppress(FileNotFoundError):
+            (beside / name).replace(out_dir / name)
     if made != manifest:
         write_sealed(out_dir / "prep.json", made)
 

@@ -10,6 +10,7 @@ times, therefore leave the same bytes.
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,6 @@ from ulmo.pipelines.prep.mend import (
     refuse_others,
     take_shards,
     take_tables,
-    unreadable,
 )
 from ulmo.pipelines.prep.statistics import corpus_constants
 from ulmo.preprocessing.augment import check_views
@@ -38,6 +38,7 @@ from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.store import (
     AGAIN,
     BESIDE,
+    GO_ON,
     ROWS,
     TILES_SCHEMA,
     TilesManifest,
@@ -52,6 +53,7 @@ from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import BATCH_ROWS, publish_table
 
+COMMAND = "prep"
 JOB_FILES = 64
 JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
 TOGETHER = 8  # jobs that a worker does in a row, at most: only after the last it waits for the disk
@@ -128,15 +130,14 @@ def prepare(
 
 
 def _ledger(folder: Path) -> TilesLedger:
-    return Ledger(LedgerFiles.inside(folder, "prep"), TilesManifest, Prepared, remedy=AGAIN)
+    return Ledger(
+        LedgerFiles.inside(folder, COMMAND), TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN
+    )
 
 
 def _opened(out_dir: Path, wanted: TilesManifest, files: Sequence[InputFile]) -> TilesLedger:
     """The ledger of an output that may be begun, gone on with, or given more recordings."""
-    try:
-        ledger = _ledger(out_dir)
-    except OSError as error:
-        raise unreadable(out_dir / "prep.json", error) from None
+    ledger = _ledger(out_dir)
     if ledger.is_new and out_dir.exists() and not _is_free(out_dir):
         raise UserError(f"{out_dir} exists and holds other things: choose a new folder")
     ledger.resume(wanted, out_dir)
@@ -149,9 +150,9 @@ def _opened(out_dir: Path, wanted: TilesManifest, files: Sequence[InputFile]) ->
 
 def _make(source: _Source, out_dir: Path, ledger: TilesLedger) -> None:
     """Do the jobs that are not done, then write the tables."""
+    ledger.update()  # first: a folder without prep.json is not ours
     for folder in (out_dir / "tiles", out_dir / ROWS):
         folder.mkdir(exist_ok=True)
-    ledger.update()
     advance = source.progress(sum(file.size for file in source.files))
     workers = min(source.workers, len(source.files))
     with Pool(workers, lambda size, _: advance(size)) as pool:
@@ -163,7 +164,8 @@ def _make(source: _Source, out_dir: Path, ledger: TilesLedger) -> None:
         jobs = plan_jobs(source.audio_dir, out_dir, ledger.manifest, source.files)
         done = {job.key for job in jobs if _is_done(ledger, job)}
         with ledger.writing(job.key for job in jobs if job.key in done):
-            advance(sum(job.size for job in jobs if job.key in done))
+            if done:
+                advance(sum(job.size for job in jobs if job.key in done))
             missing = [job for job in jobs if job.key not in done]
             for batch, found in pool.each(run_jobs, _batched(missing, workers)):
                 for job, rows in zip(batch, found, strict=True):
@@ -209,10 +211,8 @@ def _mend(source: _Source, out_dir: Path, ledger: TilesLedger, lost: Lost) -> No
     It is made beside the output, and moved there only if it is what it was.
     """
     beside = out_dir / BESIDE
-    make_folder(beside)
     begun = ledger.manifest.begun_again()
-    again = _ledger(beside)
-    again.resume(begun, beside)
+    again = _beside(beside, begun)
     try:
         if lost.tables:
             if not again.manifest.complete:
@@ -230,6 +230,18 @@ def _mend(source: _Source, out_dir: Path, ledger: TilesLedger, lost: Lost) -> No
     except UserError:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def _beside(folder: Path, begun: TilesManifest) -> TilesLedger:
+    """The ledger of what is made again; what another job has left there is removed."""
+    make_folder(folder)
+    with suppress(UserError):
+        ledger = _ledger(folder)
+        ledger.resume(begun, folder)
+        if ledger.manifest.begun_again() == begun:
+            return ledger
+    remove_any(folder)
+    return _beside(folder, begun)
 
 
 def plan_of(files: Sequence[InputFile]) -> str:
@@ -252,7 +264,7 @@ def plan_jobs(
         PrepJob(
             index=index,
             key=fingerprint(
-                [frame, [[portable(f.path), f.size, f.mtime_ns, f.ends] for f in group]]
+                [frame, index, [[portable(f.path), f.size, f.mtime_ns, f.ends] for f in group]]
             ),
             audio_dir=audio_dir,
             out_dir=out_dir,
@@ -283,8 +295,9 @@ def _is_free(folder: Path) -> bool:
 
 def _leftovers(out_dir: Path) -> list[Path]:
     """What is of no use in a complete output: a killed job may have left it."""
+    names = (ROWS, BESIDE, LOCK, LedgerFiles.inside(out_dir, COMMAND).journal.name)
     inside = (*out_dir.iterdir(), *(out_dir / "tiles").glob("*"))
-    return [path for path in inside if is_temporary(path) or path.name in (ROWS, BESIDE, LOCK)]
+    return [path for path in inside if is_temporary(path) or path.name in names]
 
 
 def _tidy(out_dir: Path) -> None:

@@ -68,9 +68,10 @@ class TimelineOutput:
         self.timeline: Timeline | None = None
         self.results: list[Result] = []
         found = self._header()
-        rows = [row for planned in plan for row in ledger.done(planned.key)]
-        if found is None or not ledger.manifest.complete or len(rows) != len(plan):
+        keys = [planned.key for planned in plan]
+        if found is None or not ledger.has_exactly(keys):
             return
+        rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in MAY_PASS and row.bytes for row in rows):
             return
         segments = [Placement(Path(), each.column, each.columns, EPOCH) for each in found.segments]
@@ -110,6 +111,7 @@ class TimelineOutput:
 
     def tidy(self) -> None:
         """Remove the parts, and what a killed job left."""
+        self._ledger.tidy()
         shutil.rmtree(parts_folder(self._out), ignore_errors=True)
         remove_temporaries(self._out.parent, self._is_ours)
 

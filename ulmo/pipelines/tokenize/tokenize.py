@@ -5,14 +5,13 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 import os
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import (
@@ -42,7 +41,7 @@ from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, surv
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
 from ulmo.storage.atomic import is_temporary, make_folder
-from ulmo.storage.ledger import OtherSettingsError
+from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
@@ -138,11 +137,13 @@ def tokenize_timeline(
 
 
 def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
-    """The ledger of a timeline's parts; parts of other settings are removed."""
+    """The ledger of a timeline's parts; parts of other settings, or damaged, are removed."""
     try:
         return _resumed(folder_ledger(parts), manifest, parts)
-    except OtherSettingsError:
-        shutil.rmtree(parts)
+    except NewerError:
+        raise
+    except UserError:
+        remove_any(parts)
         return _resumed(folder_ledger(parts), manifest, parts)
 
 

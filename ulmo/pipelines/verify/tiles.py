@@ -16,6 +16,7 @@ from ulmo.preprocessing.store import (
     AGAIN,
     BESIDE,
     DELETE,
+    GO_ON,
     ROWS,
     SHARD,
     TilesManifest,
@@ -29,7 +30,6 @@ from ulmo.storage.faults import Fault, Findings, What, fault_of, left_overs, rem
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 
-GO_ON = "run the same ulmo-prep again"
 NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 
 
@@ -51,11 +51,11 @@ def check_tiles(folder: Path) -> Findings:
         detail = "there are tiles, but nothing that describes them"
         return Findings({}, [*faults, Fault("prep.json", "missing", detail, NEW_FOLDER)])
     try:
-        ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON)
+        ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=NEW_FOLDER)
     except NewerError:
         raise
-    except (UserError, OSError) as error:
-        return Findings({}, [*faults, fault_of("prep.json", error, NEW_FOLDER, GO_ON)])
+    except UserError as error:
+        return Findings({}, [*faults, fault_of("prep.json", error, NEW_FOLDER)])
     manifest = ledger.manifest
     found = ledger.check()
     if not manifest.complete:
@@ -64,7 +64,7 @@ def check_tiles(folder: Path) -> Findings:
     counts = {"recordings": manifest.recordings, "tiles": manifest.tiles}
     try:
         tiles = read_tiles_table(folder, manifest)
-    except (UserError, OSError) as error:
+    except UserError as error:
         if os.path.lexists(folder / "tiles.parquet"):
             faults.append(fault_of("tiles.parquet", error, GO_ON, AGAIN, DELETE))
         else:

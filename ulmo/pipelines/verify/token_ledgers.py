@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ulmo.config import NewerError, UserError
-from ulmo.formats.folder import AGAIN, COMMAND, TOKENS, TokensLedger, folder_ledger, timeline_ledger
+from ulmo.formats.folder import (
+    AGAIN,
+    COMMAND,
+    DELETE,
+    TOKENS,
+    TokensLedger,
+    folder_ledger,
+    timeline_ledger,
+)
 from ulmo.formats.header import TokensHeader, read_header, read_stored
 from ulmo.jobs.inputs import portable
 from ulmo.jobs.outcome import Tokenized
@@ -53,8 +61,8 @@ def _check_ledger(
         ledger = folder_ledger(manifest.parent) if output is None else timeline_ledger(output)
     except NewerError:
         raise
-    except (UserError, OSError) as error:
-        yield fault_of(below(manifest, folder), error, AGAIN)
+    except UserError as error:
+        yield fault_of(below(manifest, folder), error, DELETE)
         return
     faults = ledger.check()
     for fault in faults:
