@@ -34,7 +34,7 @@ from ulmo.config import (
     multiple=True,
     default=["all"],
     group="Picture",
-    help="A panel for this front end. May be repeated.  [default: all]",
+    help="A panel for this front end. May be repeated.  [default: all that are installed]",
 )
 @option(
     "--start",
@@ -65,10 +65,11 @@ def show(
     """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
     from ulmo.pipelines.show import show as draw
     from ulmo.preprocessing.audio import RefusedError
+    from ulmo.preprocessing.frontends import installed_frontends
     from ulmo.reports.prep import shown_lines
 
     settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
-    names = list(all_frontends()) if "all" in frontends else frontends
+    names = installed_frontends() if "all" in frontends else frontends
     picture = out or file.with_name(f"{file.name}.png")
     try:
         shown = draw(file, picture, names, settings, start=start, seconds=seconds)
