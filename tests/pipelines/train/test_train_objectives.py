@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SAMPLES
+from tests.pipelines import training
 from tests.pipelines.training import Silent, read_csv
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import (
@@ -27,15 +28,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.reports.train import train_summary
 from ulmo.tokenizer import load_tokenizer
 
-MODEL = {
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "embedding_dim": 4,
-    "codebook_size": 16,
-    "width": 8,
-    "frequency_stride": 16,
-    "time_stride": 4,
-}
+MODEL = {**training.MODEL, "frequency_stride": 16}
 SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3, "seed": 1, "threads": 0}
 PREP = {"tile_size": 32, "sample_rate": 8000, "hop_length": 64}
 STFT = PrepSettings(frontend="stft", **PREP)
