@@ -10,13 +10,17 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint search crash bench fuzz fuzz-parsers audit peers clean
+.PHONY: demo test wheel lint search crash bench fuzz fuzz-parsers audit peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+# Builds the wheel, installs it alone in a fresh environment, and tokenizes a file with it.
+wheel: $(STAMP)
+	$(BIN)/python -m tests.wheel
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from ulmo.config import OBJECTIVE_TRAITS
+
 UNTRAINED = (
     *("--quantizer", "kmeans", "--balance", "0"),
     *("--max-minutes", "1e-6", "--learning-rate", "1e-12", "--final-learning-rate", "0"),
@@ -23,14 +25,7 @@ class Row(NamedTuple):
 ROWS = {
     "mfcc": Row("k-means, MFCC-39, 10 ms", kind="mfcc"),
     "untrained": Row("untrained encoder, k-means", "reconstruct", UNTRAINED),
-    "reconstruct": Row("reconstruct", "reconstruct"),
-    "denoise": Row("denoise", "denoise"),
-    "next_frame": Row("next_frame", "next_frame"),
-    "infill": Row("infill", "infill"),
-    "simclr": Row("simclr", "simclr"),
-    "byol": Row("byol", "byol"),
-    "wav2vec2": Row("wav2vec2", "wav2vec2"),
-    "abx_choice": Row("abx_choice", "abx_choice"),
+    **{name: Row(name, name) for name in OBJECTIVE_TRAITS},
     "next_frame-simclr": Row("next_frame + simclr", "next_frame=1,simclr=1"),
     "reconstruct-simclr": Row("reconstruct + simclr", "reconstruct=1,simclr=1"),
     "reconstruct-next_frame-simclr": Row(

@@ -24,12 +24,10 @@ from benchmarks.heldout import RECIPE, divide, tiles_of
 from benchmarks.objective_figures import audio_figures, bundle_figures
 from benchmarks.objective_rows import ROWS, Row
 from benchmarks.objective_tables import as_tables
-from benchmarks.report import ROOT, publish
+from benchmarks.report import ROOT, names_of, publish
 from benchmarks.tokenizer_baselines import Mfcc
-from benchmarks.train import names_of
 from recipes.recipe import Recipe, read_recipe
-from ulmo.config import PrepSettings, UserError, to_toml
-from ulmo.config.objectives import parse_objectives
+from ulmo.config import OBJECTIVE_TRAITS, PrepSettings, UserError, parse_objectives, to_toml
 from ulmo.preprocessing.frontends import FRONTENDS
 from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
@@ -84,7 +82,8 @@ def train(row: Row, seed: int, run: Path, work: Work) -> None:
     own = work.recipe.prep.frontend
     command = [*train_command(row, seed, work), str(work.tiles(own, "train", VIEWS)), str(run)]
     command += ["--resume"] if (run / "train.json").exists() else []
-    if "abx_choice" in parse_objectives(row.objective):
+    names = parse_objectives(row.objective)
+    if any(OBJECTIVE_TRAITS[name].wants == "frontends" for name in names):
         for frontend in FRONTENDS:
             if frontend != own:
                 command += ["--beside", str(work.tiles(frontend, "train"))]

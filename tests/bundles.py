@@ -1,4 +1,4 @@
-"""Small bundles of random weights, and bundles as a stranger may have changed them."""
+"""Small bundles of random weights, and bundles as an attacker may make them."""
 
 import json
 from hashlib import sha256
@@ -25,14 +25,14 @@ def digest(value):
 
 
 def sealed(values):
-    """A manifest whose hashes over itself fit, whatever else it says."""
+    """The manifest with hashes that fit its values."""
     outside = ("fingerprint", "card", "card_hash")
     rest = {name: value for name, value in values.items() if name not in outside}
     return {**values, "fingerprint": digest(rest), "card_hash": digest(values["card"])}
 
 
 def rewrite(folder, change, seal=sealed):
-    """Change the values of a manifest."""
+    """Change the values of a bundle's manifest and seal it."""
     values = json.loads((folder / MANIFEST).read_text())
     change(values)
     text = json.dumps(seal(values), indent=2, ensure_ascii=False) + "\n"
@@ -40,13 +40,13 @@ def rewrite(folder, change, seal=sealed):
 
 
 def replace(folder, name, content):
-    """Put other bytes into a file, with their hash into the manifest."""
+    """Replace a file of the bundle, and its hash in the manifest."""
     (folder / name).write_bytes(content)
     rewrite(folder, lambda v: v["hashes"].update({name: sha256(content).hexdigest()}))
 
 
 def refusal(folder):
-    """The line by which a bundle is refused; None if it is read."""
+    """The one-line refusal of a bundle; None if it is read."""
     line = None
     try:
         read_bundle(folder)
@@ -57,7 +57,7 @@ def refusal(folder):
 
 
 def seal_again(folder):
-    """Write a bundle of ours anew, with the defaults of settings that came after it."""
+    """Write a bundle again, with the defaults of settings that are newer than it."""
     values = json.loads((folder / MANIFEST).read_text())
     weights = safetensors.numpy.load_file(folder / WEIGHTS)
     thresholds = weights.pop(THRESHOLDS)

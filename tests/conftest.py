@@ -39,6 +39,24 @@ def tiny_tiles(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def few_recordings(tmp_path_factory):
+    """Three recordings, whose tiles are whole batches of 8: a step is traced for one shape."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in ("harmonic_calls.wav", "noise_bursts.wav", "whistles.wav"):
+        (folder / name).symlink_to(SAMPLES / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_tiles(few_recordings, tmp_path_factory):
+    """Tiles as `tiny_tiles`, of three recordings: what a training needs that must not learn."""
+    folder = tmp_path_factory.mktemp("few") / "tiles"
+    settings = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
+    prepare(few_recordings, folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def make_bundle():
     """A function that writes a bundle of random weights, and returns its folder."""
     return write_small_bundle

@@ -1,4 +1,4 @@
-"""What hostile files are made of."""
+"""Building blocks of malicious files."""
 
 import io
 import json
@@ -21,16 +21,14 @@ SHARD = "tiles/000000-0000.npy"
 
 
 class Attack(NamedTuple):
-    """One file that means harm."""
+    """One attack: a file, and how it is read."""
 
-    kind: str
-    """A key of READERS in hostile_child.py."""
-    make: object
-    """Given a good output of this kind, and a bait outside of it, spoils the output."""
+    kind: str  # a key of READERS in hostile_child.py
+    make: object  # called with a valid output of the kind and a bait outside it; damages the output
 
 
 class Bomb:
-    """What a pickle would do."""
+    """What a malicious pickle would do."""
 
     def __reduce__(self):
         return os.system, ("touch /tmp/ulmo-was-here",)
@@ -59,7 +57,7 @@ def object_array():
 
 
 def npy(header):
-    """A .npy file with a header of one's own."""
+    """A .npy file with a given header."""
     text = header.encode() + b" " * (118 - len(header)) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
 
@@ -83,7 +81,7 @@ def manifest(content):
 
 
 def setting(path, value):
-    """A manifest with another value, sealed."""
+    """A manifest with one value changed, then sealed."""
 
     def change(values):
         *tables, key = path.split("/")
@@ -95,7 +93,7 @@ def setting(path, value):
 
 
 def bundle_file(name, change):
-    """A file of a bundle, other bytes of the same length, its hash in the manifest."""
+    """Other bytes of the same length in a bundle's file, with their hash in the manifest."""
 
     def make(folder, bait):
         content = (folder / name).read_bytes()
@@ -105,7 +103,7 @@ def bundle_file(name, change):
 
 
 def with_weight(name, value, every=1):
-    """Weights of which one tensor is made of a value."""
+    """Weights with one tensor filled with one value."""
 
     def change(content):
         size = int.from_bytes(content[:8], "little")
@@ -128,7 +126,7 @@ def beside(name, content=b""):
 
 
 def large(name, place, width=800):
-    """A large model of zeros, all hashes fitting, but for four bytes of a file: NaN."""
+    """A large model of zeros with hashes that fit; four bytes of a file are NaN."""
 
     def make(folder, bait):
         plan = {"frequency_stride": 4, "time_stride": 4, "encoder_layers": 3, "decoder_layers": 3}

@@ -79,7 +79,7 @@ def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
     assert_refused(run(cli.prep, tmp_path / "none", tmp_path / "out"), "none is not a folder")
     assert_refused(run(cli.prep, tmp_path, tmp_path / "out"), "no recordings below")
     changed = run(cli.prep, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
-    assert_refused(changed, "other settings (overlap 0 there, 4 here)")
+    assert_refused(changed, "other settings (overlap there 0, here 4)")
 
 
 def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
@@ -99,10 +99,13 @@ def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
         (("--batch-size", "0"), ("batch_size = 0",)),
         (("--resume",), ("holds no run",)),
         (("--objective", "juggle"), ("objective = 'juggle'", "no objective", "next_frame")),
-        (("--objective", "byol=0"), ("byol=0 is no weight",)),
+        (("--objective", "byol=0"), ("byol=0 is not a weight",)),
         (("--objective", "denoising"), ("denoising is now called denoise",)),
-        (("--beside", "tiles"), ("beside is of abx_choice: leave it out",)),
-        (("--objective", "wav2vec2", "--quantizer", "kmeans"), ("choose ema, residual or",)),
+        (("--beside", "tiles"), ("only abx_choice uses beside: leave it out",)),
+        (
+            ("--objective", "wav2vec2", "--quantizer", "kmeans"),
+            ("set quantizer to ema or",),
+        ),
     ],
 )
 def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):
@@ -246,7 +249,7 @@ def test_eval_prints_a_table_and_writes_json(trained, tiny_tiles, tmp_path):
         assert word in result.stdout
     assert report.exists()
     assert f"written to  {report}" in result.stdout
-    assert_refused(run(cli.evaluate, tmp_path, tiny_tiles), "is no tokenizer")
+    assert_refused(run(cli.evaluate, tmp_path, tiny_tiles), "is not a tokenizer")
 
 
 def test_eval_measures_labelled_recordings(trained, tmp_path):

@@ -25,7 +25,7 @@ from ulmo.reports import tokenize as tokenize_report
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
-    return ("--tokenizer", tokenizer_of().maker[0])
+    return ("--tokenizer", tokenizer_of().ref.folder)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ class TestTokenize:
         for name in ("x230501.wav", "y.wav", "z.wav"):
             soundfile.write(tmp_path / name, sound(RATE), RATE)
         pattern = ("--timestamp-pattern", "x%y%m%d")
-        line = "clock       2 of 3 names do not fit --timestamp-pattern: header or usual name tells"
+        line = "clock       2 of 3 names do not fit --timestamp-pattern: their times come"
         result = run(cli.tokenize, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
         assert (result.exit_code, result.stderr.count(line)) == (0, 1)
         fits = run(cli.tokenize, tmp_path / "x230501.wav", *bundle, *pattern)
@@ -221,7 +221,7 @@ class TestTokenize:
         assert [path.name for path in tmp_path.iterdir()] == ["field"]
 
     def test_what_is_not_there(self, bundle, field, tmp_path):
-        assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is no tokenizer")
+        assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is not a tokenizer")
         missing = run(cli.tokenize, tmp_path / "none.wav", *bundle)
         assert_refused(missing, "none.wav is neither a file nor a folder")
         (tmp_path / "empty").mkdir()

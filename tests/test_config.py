@@ -163,9 +163,15 @@ def test_a_value_at_its_bound_is_taken(settings, name, value):
         ({"quantizer": "fsq"}, "set embedding_dim to 3"),
         ({"quantizer": "fsq", "fsq_levels": (8, 8)}, "product of fsq_levels must be codebook_size"),
         ({"quantizer": "residual", "stage_sizes": (2,)}, "product of stage_sizes must be"),
-        ({"quantizer": "fsq", "distance": "cosine"}, "distance is of ema and gradient and kmeans"),
-        ({"stage_sizes": (32, 16)}, "stage_sizes is of residual: leave it out"),
-        ({"quantizer": "kmeans", "gradient": "rotation"}, "gradient is of ema and gradient"),
+        (
+            {"quantizer": "fsq", "distance": "cosine"},
+            "does not use distance (only ema, gradient, kmeans)",
+        ),
+        ({"stage_sizes": (32, 16)}, "ema does not use stage_sizes (only residual): leave it out"),
+        (
+            {"quantizer": "kmeans", "gradient": "rotation"},
+            "kmeans does not use gradient (only ema, ",
+        ),
         ({"quantizer": "fsq", "fsq_levels": (8, 1)}, "fsq_levels.1 = 1: "),
     ],
 )

@@ -25,9 +25,9 @@ from ulmo.exits import SOME_REFUSED, fail, guarded
 from ulmo.options import (
     PATH,
     Lazy,
+    all_formats,
+    all_frontends,
     config_option,
-    format_names,
-    frontend_names,
     given,
     ids_option,
     merged,
@@ -52,7 +52,7 @@ def ulmo() -> None:
 @click.version_option(__version__)
 @click.argument("audio_dir", type=PATH)
 @click.argument("out_dir", type=PATH)
-@settings_options(PrepSettings, {"frontend": frontend_names})
+@settings_options(PrepSettings)
 @settings_options(AugmentSettings)
 @settings_options(ClockSettings)
 @click.option(
@@ -151,7 +151,7 @@ def train(
 @click.option(
     "--frontend",
     "frontends",
-    type=Lazy(lambda: ["all", *frontend_names()]),
+    type=Lazy(all_frontends, ["all"]),
     multiple=True,
     default=["all"],
     help="One panel each; may be given several times.  [default: all]",
@@ -177,7 +177,7 @@ def show(
     from ulmo.reports.prep import shown_lines
 
     settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
-    names = frontend_names() if "all" in frontends else frontends
+    names = list(all_frontends()) if "all" in frontends else frontends
     picture = out or file.with_name(f"{file.name}.png")
     try:
         shown = draw(file, picture, names, settings, start=start, seconds=seconds)
@@ -284,7 +284,7 @@ def inspect_(bundle: Path | None, as_json: bool) -> None:
 )
 @click.option("--out", type=PATH, help="Folder, or file.  [default: beside each recording]")
 @click.option("--out-dir", type=PATH, help="Folder, which mirrors the folders of FOLDER.")
-@click.option("--format", "file_format", type=Lazy(format_names), default="npy", show_default=True)
+@click.option("--format", "file_format", type=Lazy(all_formats), default="npy", show_default=True)
 @click.option("--channels", help="mix, each or N from 0.  [default: as the tokenizer was trained]")
 @click.option(
     "--unk-quantile",
@@ -322,9 +322,9 @@ def tokenize(
     Of a FOLDER, all recordings below it; with a folder as output, run it again to go on after an
     interruption.
     """
-    from ulmo.formats.writer import Options
+    from ulmo.formats.base import Options
     from ulmo.pipelines.tokenize import tokenize as pipeline
-    from ulmo.pipelines.tokenize.job import How
+    from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.reports.prep import untimed_line
     from ulmo.reports.tokenize import (
@@ -338,7 +338,7 @@ def tokenize(
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(given(flags, ClockSettings))
     loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
-    how = How(
+    wanted = TokenizeOptions(
         options=Options(ids, min_columns),
         channels=channels or loaded.manifest.prep.channels,
         clock=clock,
@@ -358,11 +358,11 @@ def tokenize(
         try:
             if timeline and out:
                 results, joined = pipeline.tokenize_timeline(
-                    loaded, sources, how, out=out, workers=workers, listener=listener
+                    loaded, sources, wanted, out=out, workers=workers, listener=listener
                 )
             else:
                 results = pipeline.tokenize_files(
-                    loaded, sources, how, out=out, workers=workers, listener=listener
+                    loaded, sources, wanted, out=out, workers=workers, listener=listener
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
@@ -370,7 +370,7 @@ def tokenize(
         click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
     if joined:
         click.echo(timeline_line(joined))
-    untimed = sum(not result.start or result.start.source != "pattern" for result in results)
+    untimed = sum(result.outcome.start_source != "pattern" for result in results)
     if clock.timestamp_pattern and untimed:
         click.echo(untimed_line(untimed, len(results)), err=True)
     sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
@@ -378,7 +378,7 @@ def tokenize(
 
 @ulmo.command(context_settings=CONTEXT)
 @click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
-@click.option("--format", "file_format", type=Lazy(format_names), required=True)
+@click.option("--format", "file_format", type=Lazy(all_formats), required=True)
 @click.option(
     "--out",
     type=PATH,
@@ -397,7 +397,7 @@ def convert(
     min_columns: int,
 ) -> None:
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
-    from ulmo.formats.writer import Options
+    from ulmo.formats.base import Options
     from ulmo.pipelines.convert import convert as run
     from ulmo.reports.tokenize import converted_line
 
@@ -418,25 +418,17 @@ def convert(
     is_flag=True,
     help="Delete what is damaged, left over or an orphan, and go back to the checkpoint before.",
 )
-@click.option(
-    "--audio",
-    type=PATH,
-    metavar="AUDIO_DIR",
-    help="With --repair: the recordings that tiles were made of, to prepare the lost ones again.",
-)
-@click.option("--workers", type=click.IntRange(1), default=os.cpu_count, help="For --audio.")
 @click.option("--json", "as_json", is_flag=True, help="The same, and all faults, as JSON.")
 @guarded
-def verify_(place: Path, repair: bool, audio: Path | None, workers: int, as_json: bool) -> None:
+def verify_(place: Path, repair: bool, as_json: bool) -> None:
     """Check tiles, tokens, a run or a bundle: counts, checksums, orphans, gaps, duplicates.
 
     What DIR is, is told by what lies in it: prep.json or tiles.parquet (tiles), train.json or
     checkpoints/ (a run), tokenizer.json (a bundle), else tokens. FILE is a file of tokens.
 
     Nothing is written without --repair. With it, what is damaged is DELETED, never what is whole,
-    what cannot be read, or what a newer ulmo wrote. Each "to do" line says what to run next: for
-    tiles the same with --repair --audio AUDIO_DIR, for tokens the same ulmo-tokenize or ulmo
-    convert, for a run ulmo-train with --resume.
+    what cannot be read, or what a newer ulmo wrote. Each "to do" line says what to run next: the
+    same ulmo-prep, ulmo-tokenize or ulmo convert, or for a run ulmo-train with --resume.
 
     Exit status: 0 all is well, or was put right; 3 something is wrong, and is named; 2 nothing
     could be checked or done, and nothing was touched unless the line says so.
@@ -444,7 +436,7 @@ def verify_(place: Path, repair: bool, audio: Path | None, workers: int, as_json
     from ulmo.pipelines.verify.verify import verify
     from ulmo.reports.verify import verified_json, verified_lines
 
-    found = verify(place, repair=repair, audio=audio, workers=workers)
+    found = verify(place, repair=repair)
     if as_json:
         click.echo(json.dumps(verified_json(found), indent=2))
     else:

@@ -13,17 +13,17 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ulmo.config import JobError, UserError, printable
+from ulmo.config import EXTRAS, JobError, UserError, not_installed, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
 
-MAKE_ROOM = ": make room, and run the same command again to go on"
+_MAKE_ROOM = ": make room, and run the same command again to go on"
 
 
 def guarded(command: F) -> F:
-    """Turn what can go wrong into one line on stderr and an exit status."""
+    """Turn every expected error into one line on stderr and an exit status."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -31,6 +31,11 @@ def guarded(command: F) -> F:
             return command(*args, **kwargs)
         except UserError as error:
             fail(str(error), WRONG_USAGE)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            fail(str(not_installed(package)), WRONG_USAGE)
         except KeyboardInterrupt as interrupt:
             fail(str(interrupt) or "interrupted", INTERRUPTED)
         except BrokenPipeError:
@@ -40,12 +45,12 @@ def guarded(command: F) -> F:
             fail(str(error), FAILED)
         except OSError as error:
             room = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            fail(f"{error}{MAKE_ROOM if room else ''}", FAILED)
+            fail(f"{error}{_MAKE_ROOM if room else ''}", FAILED)
 
     return cast(F, run)
 
 
 def fail(message: str, status: int) -> None:
-    """End with a line on stderr."""
+    """Print one line on stderr, and end with the exit status."""
     click.echo(f"ulmo: {printable(message)}", err=True)
     sys.exit(status)

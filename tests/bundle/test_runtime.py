@@ -8,7 +8,7 @@ LOAD = "import sys, ulmo; ulmo.load_tokenizer(sys.argv[1])"
 
 
 def test_onnx_runtime_leaves_nothing_in_the_users_home(tmp_path):
-    """It would write events and an id of the machine there, and send them."""
+    """Its telemetry would write events and an id of the machine there."""
     unset = {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"}
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     subprocess.run(

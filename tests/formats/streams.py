@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ulmo.formats import FORMATS
+from ulmo.formats.base import PLAIN
 from ulmo.formats.header import TokensHeader
 from ulmo.formats.publish import publish_tokens
-from ulmo.formats.writer import PLAIN
 
 UTC_START = datetime(2026, 3, 1, 23, 59, 59, 999_999, UTC)
 GRID = {
@@ -64,7 +64,7 @@ def write_all(writer, recordings, cuts=()):
 def written(name, recordings, cuts=(), options=PLAIN):
     """The bytes of each file of a format."""
     files = [io.BytesIO() for _ in FORMATS[name].suffixes]
-    writer = FORMATS[name].writer(files, options)
+    writer = FORMATS[name](files, options)
     write_all(writer, recordings, cuts)
     writer.close()
     return [file.getvalue() for file in files]

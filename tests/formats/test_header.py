@@ -15,7 +15,7 @@ from ulmo.config import UserError
 from ulmo.formats import header as header_module
 from ulmo.formats.header import (
     CorpusHeader,
-    Segment,
+    RecordingSpan,
     TokensHeader,
     header_json,
     read_header,
@@ -64,7 +64,7 @@ GOLDEN = """\
 
 def golden_header():
     time = datetime(2026, 3, 1, 5, 30, 0, 250_000, timezone(timedelta(hours=1)))
-    segments = (Segment(recording="y.wav", column=1, columns=1),)
+    segments = (RecordingSpan(recording="y.wav", column=1, columns=1),)
     return TokensHeader(**VALUES, unk_quantile=0.99, start_utc=time, segments=segments)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.streams import UTC_START, header_of, random_ids, save, written
+from ulmo.formats.base import Options
 from ulmo.formats.vocabulary import token_text
-from ulmo.formats.writer import Options
 from ulmo.vocabulary import Vocabulary
 
 HOP_S = 0.16

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tests.formats.streams import header_of, random_ids, save, some
 from tests.sealed import seal_tokens
 from ulmo.config import UserError
-from ulmo.formats import read as read_module
+from ulmo.formats import csv as csv_module
+from ulmo.formats import jsonl as jsonl_module
+from ulmo.formats import rows
 from ulmo.formats.header import header_json
 from ulmo.formats.read import read_tokens
 
@@ -231,13 +233,13 @@ def test_a_line_without_end_is_not_read_to_its_end(name, tmp_path, monkeypatch):
         file.truncate(12 << 20)
     seal_tokens(path)
     lengths = []
-    lines = read_module._bounded_lines
+    lines, module = rows.bounded_lines, {"jsonl": jsonl_module, "csv": csv_module}[name]
 
     class Watched:
         def __init__(self, file):
             self.readline = lambda bound: lengths.append(bound) or file.readline(bound)
 
-    monkeypatch.setattr(read_module, "_bounded_lines", lambda f, b: lines(Watched(f), b))
+    monkeypatch.setattr(module, "bounded_lines", lambda f, b: lines(Watched(f), b))
     refused(path)
     assert max(lengths) < 1 << 18
 

@@ -19,7 +19,7 @@ from tests.formats.streams import (
 )
 from ulmo.config import UserError
 from ulmo.formats import FORMATS, megatron, parquet
-from ulmo.formats.writer import Options
+from ulmo.formats.base import Options
 
 IDS = np.array([[0, 1, 2], [0, 16, 2], [3, 16, 63]], np.int32)
 HEADER = header_of(IDS, recording='a "b", c.wav', channel=1, start_utc=UTC_START, filled=4)
@@ -150,7 +150,7 @@ def test_others_hold_one_recording(name):
     ],
 )
 def test_ids_that_do_not_fit_are_refused(name, ids, reason):
-    writer = FORMATS[name].writer([FileThatFails()] * 2, Options())
+    writer = FORMATS[name]([FileThatFails()] * 2, Options())
     with pytest.raises(ValueError, match="no recording was begun"):
         writer.write(ids)
     writer.begin(begun(HEADER))
@@ -172,7 +172,7 @@ class FileThatFails:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_length_that_is_not_so_is_refused(name):
-    writer = FORMATS[name].writer([FileThatFails()] * 2)
+    writer = FORMATS[name]([FileThatFails()] * 2)
     writer.begin(begun(HEADER))
     writer.write(IDS[:2])
     with pytest.raises(ValueError, match="2 columns were written, not 3"):
@@ -185,7 +185,7 @@ def test_a_length_that_is_not_so_is_refused(name):
 def test_nothing_at_all_is_no_file():
     for kind in FORMATS.values():
         with pytest.raises(ValueError, match="no recording"):
-            kind.writer([FileThatFails()] * 2).close()
+            kind([FileThatFails()] * 2).close()
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -197,7 +197,7 @@ def test_memory_does_not_grow_with_a_recording(name, monkeypatch, tmp_path):
     def peak(pieces):
         header = header_of(np.tile(piece, (pieces, 1)))
         with (tmp_path / "a").open("wb") as first, (tmp_path / "b").open("wb") as second:
-            writer = FORMATS[name].writer([first, second])
+            writer = FORMATS[name]([first, second])
             tracemalloc.start()
             writer.begin(begun(header))
             for _ in range(pieces):

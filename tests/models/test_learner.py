@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ulmo.config import ModelSettings, loss_names
+from ulmo.config import ModelSettings, ObjectiveTraits, loss_names
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, weights_of
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import FOLLOWED, Learner
-from ulmo.models.objectives.base import Batch, Objective, Outcome
+from ulmo.models.objectives.base import Objective, TaskResult, TrainingBatch
 
 SETTINGS = ModelSettings(
     tile_size=16,
@@ -30,21 +30,25 @@ OF_QUANTIZER = {
 class Nothing(Objective):
     """Learns nothing, and is glad."""
 
+    traits = ObjectiveTraits("learns nothing")
+
     def measure(self, encoded):
-        return Outcome(loss=tf.zeros(()), score=tf.ones(()), chance=tf.zeros(()))
+        return TaskResult(loss=tf.zeros(()), score=tf.ones(()), chance=tf.zeros(()))
 
 
 class Taught(Nothing):
-    teaches_codebook = True
+    traits = ObjectiveTraits("learns nothing", teaches_codebook=True)
 
 
 class Sameness(Objective):
     """Is the better done the more alike all latents are."""
 
+    traits = ObjectiveTraits("makes all latents equal")
+
     def measure(self, encoded):
         one = tf.constant([1.0, -1.0, 1.0, -1.0])
         loss = tf.reduce_mean(tf.square(encoded.latents - one))
-        return Outcome(loss=loss, score=-loss, chance=tf.zeros(()))
+        return TaskResult(loss=loss, score=-loss, chance=tf.zeros(()))
 
 
 class Counting(Nothing):
@@ -59,7 +63,7 @@ class Counting(Nothing):
 
 def batch_of(count=8, seed=0, weights=1.0):
     rng = np.random.default_rng(seed)
-    return Batch(
+    return TrainingBatch(
         tiles=tf.constant(rng.normal(size=(count, 16, 16, 1)).astype(np.float32)),
         valid_frames=tf.constant(rng.integers(1, 17, count).astype(np.int32)),
         token_weights=tf.fill((count, 4, 2), np.float32(weights)),

@@ -14,10 +14,10 @@ from tests.sealed import seal_tokens
 from ulmo import cli, exits
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import Options
 from ulmo.formats.header import header_json, read_headers
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_tokens
-from ulmo.formats.writer import Options
 from ulmo.pipelines.convert import convert, list_sources
 
 MANY = [name for name, kind in FORMATS.items() if kind.many]
@@ -67,7 +67,7 @@ def test_a_folder_becomes_one_corpus(name, field, tmp_path):
     assert [(recording, len(ids)) for recording, ids in stored(out)] == expected
     ids = np.load(field / "a" / "x.tokens.npy")
     np.testing.assert_array_equal(list(read_tokens(out))[1].ids, ids)
-    assert output_paths(out, name).vocabulary.exists() == FORMATS[name].vocabulary
+    assert output_paths(out, name).vocabulary.exists() == FORMATS[name].trains
 
 
 def test_files_keep_the_order_in_which_they_were_given(field, tmp_path):

@@ -11,9 +11,8 @@ import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.pipelines.dataset import Loudness
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.follow import follow, followed
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
-from ulmo.preprocessing.normalize import Normalization, quiet_level
+from ulmo.preprocessing.normalize import Normalization, quiet_level, to_tracked_db, track_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
@@ -62,7 +61,9 @@ def settings_of(**values):
 
 def followed_of(power, settings=SETTINGS, cuts=()):
     """Decibels of power (M, frames) that comes in blocks."""
-    return np.concatenate(list(followed(np.split(power, sorted(cuts), axis=1), settings)), axis=1)
+    return np.concatenate(
+        list(to_tracked_db(np.split(power, sorted(cuts), axis=1), settings)), axis=1
+    )
 
 
 def by_hand(power, settings):
@@ -93,7 +94,7 @@ def test_it_is_the_definition(make, values):
     found = followed_of(power, settings)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    (pair,) = follow([power], settings)
+    (pair,) = track_level([power], settings)
     np.testing.assert_allclose(pair[1], levels_followed, atol=1e-9)
     np.testing.assert_array_equal(power, make())
 
@@ -114,7 +115,7 @@ def test_frames_one_by_one_have_the_same_bits():
 
 def test_how_a_block_lies_in_memory_changes_no_bit():
     power = np.random.default_rng(0).exponential(1e-4, (1000, 7)).astype(np.float32)
-    columns = list(followed([np.asfortranarray(power)], SETTINGS))
+    columns = list(to_tracked_db([np.asfortranarray(power)], SETTINGS))
     np.testing.assert_array_equal(columns[0], followed_of(power))
 
 
@@ -148,7 +149,7 @@ def test_gain_of_samples_falls_away(frontend, gain):
 def test_after_a_click_the_level_falls_as_told():
     power = np.full((1, 500), 1e-9, np.float32)
     power[0, 100] = 1e-3
-    (pair,) = follow([power], settings_of(level_release_db=25.0, level_least_db=-100.0))
+    (pair,) = track_level([power], settings_of(level_release_db=25.0, level_least_db=-100.0))
     level = pair[1]
     fall = 25 * 64 / 8000
     assert level[:100] == pytest.approx(-90)

@@ -1,7 +1,7 @@
-"""ONNX Runtime, imported so that it keeps what it sees to itself.
+"""ONNX Runtime, imported with its telemetry turned off.
 
-Since 1.32 it writes events and an id of the machine into the user's cache, to be sent to its
-maker. The environment is where that is turned off, and only before the import.
+Since 1.32 it writes events and an id of the machine into the user's cache and sends them to its
+maker. Only an environment variable set before the import prevents this.
 """
 
 import os

@@ -1,57 +1,60 @@
 """Frozen, validated settings; TOML and JSON both ways.
 
-Every command is ruled by some of the groups here. A group lies as JSON beside what was
-made with it (prep.json, train.json, tokenizer.json), so that nothing has to be typed twice.
+Each command takes some of the groups here. A group is stored as JSON beside the output made with
+it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
-from ulmo.config.model import USERS, ModelSettings
+from ulmo.config.extras import EXTRAS, not_installed
+from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
+from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
     AUTOENCODED,
-    OBJECTIVE_NAMES,
+    OBJECTIVE_TRAITS,
     OWN,
     SPREAD,
+    ObjectiveTraits,
     loss_names,
     parse_objectives,
 )
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
-from ulmo.config.strides import (
-    kernel_size,
-    same_padding,
-    spread_factors,
-    spread_stride,
-    stage_names,
-)
+from ulmo.config.strides import spread_factors, spread_stride, stage_names
 from ulmo.config.toml import Config, read_most, read_toml, to_toml
-from ulmo.config.train import TrainSettings
+from ulmo.config.train import MOST_BESIDE, TrainSettings
 
 __all__ = [
     "AUTOENCODED",
-    "OBJECTIVE_NAMES",
+    "EXTRAS",
+    "MOST_BESIDE",
+    "NORM_EPSILON",
+    "OBJECTIVE_TRAITS",
     "OWN",
+    "QUANTIZER_TRAITS",
+    "SPHERE_EPSILON",
     "SPREAD",
-    "USERS",
     "AugmentSettings",
     "ClockSettings",
     "Config",
+    "Convolution",
     "JobError",
     "ModelSettings",
     "NewerError",
+    "ObjectiveTraits",
     "PrepSettings",
+    "QuantizerTraits",
     "Settings",
     "TileSize",
     "TrainSettings",
     "UserError",
-    "kernel_size",
     "loss_names",
+    "not_installed",
     "one_line",
     "parse_objectives",
     "plain",
     "printable",
     "read_most",
     "read_toml",
-    "same_padding",
     "spread_factors",
     "spread_stride",
     "stage_names",

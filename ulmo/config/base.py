@@ -1,6 +1,6 @@
-"""What all settings are."""
+"""The base of all settings."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -8,7 +8,12 @@ from ulmo.config.errors import UserError, complaint
 
 
 class Settings(BaseModel):
-    """Frozen, and closed: an unknown key, a NaN or a value out of bounds is refused."""
+    """Frozen; an unknown key, a NaN or a value out of bounds is refused.
+
+    A field's docstring is its help text on the command line.
+    """
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {}  # fields by their heading in `--help`
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -16,7 +21,7 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
-        """Validate values that came from a user; raise UserError with one line for them."""
+        """Validate values given by a user; UserError with one line if they are wrong."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:

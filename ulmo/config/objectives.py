@@ -1,29 +1,50 @@
-"""What the encoder learns from: names of objectives, and their weights."""
+"""What the encoder learns from: the names of objectives, what they need, and their weights."""
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
 from ulmo.config.errors import clipped
 
-OBJECTIVE_NAMES = (
-    *("reconstruct", "denoise", "next_frame", "infill"),
-    *("simclr", "byol", "wav2vec2", "abx_choice"),
-)
+
+class ObjectiveTraits(NamedTuple):
+    """What settings, `--help` and pages need to know of an objective without loading Keras.
+
+    Its class, in `ulmo.models.objectives`, has them as `traits`.
+    """
+
+    words: str  # what the encoder learns, for --help
+    wants: Literal["tiles", "views", "frontends"] = "tiles"  # what a batch holds beside the tiles
+    teaches_codebook: bool = False  # whether it trains the model's quantizer
+    teaches_decoder: bool = False  # whether it trains the model's decoder
+
+
+OBJECTIVE_TRAITS = {
+    "reconstruct": ObjectiveTraits(
+        "restores the tile", teaches_codebook=True, teaches_decoder=True
+    ),
+    "denoise": ObjectiveTraits(
+        "restores a tile from noise and masks", teaches_codebook=True, teaches_decoder=True
+    ),
+    "next_frame": ObjectiveTraits("predicts the frames that follow"),
+    "infill": ObjectiveTraits("predicts masked frames and bins"),
+    "simclr": ObjectiveTraits("finds a moment again in another view", "views"),
+    "byol": ObjectiveTraits("predicts the latents of another view", "views"),
+    "wav2vec2": ObjectiveTraits("picks the codes of masked latents", teaches_codebook=True),
+    "abx_choice": ObjectiveTraits("finds a moment again in another front end", "frontends"),
+}
 AUTOENCODED = ("reconstruction", "commitment", "codebook", "perplexity", "usage")
-"""What encoder, quantizer and decoder come to, whether they learn from it or follow."""
-SPREAD = ("latent_variance", "pair_similarity")
-"""How far apart latents are: what tells a collapse."""
-OWN = ("loss", "score", "chance")
-"""Of every objective."""
+"""Figures of encoder, quantizer and decoder, whether these learn from the objective or follow."""
+SPREAD = ("latent_variance", "pair_similarity")  # how far apart latents are: both reveal a collapse
+OWN = ("loss", "score", "chance")  # figures of each objective
 FORMER_NAMES = {"reconstruction": "reconstruct", "denoising": "denoise"}
 MOST_WEIGHT = 1e6
 
 
 def parse_objectives(text: str) -> dict[str, float]:
-    """Weights by name, of `simclr`, or of `reconstruct=1,next_frame=0.5`; ValueError for others.
+    """Weights by name, of `simclr` or of `reconstruct=1,next_frame=0.5`; ValueError for other text.
 
     >>> parse_objectives("reconstruct,next_frame=0.5")
     {'reconstruct': 1.0, 'next_frame': 0.5}
@@ -33,8 +54,9 @@ def parse_objectives(text: str) -> dict[str, float]:
         name, _, number = part.strip().partition("=")
         if name in FORMER_NAMES:
             raise ValueError(f"{name} is now called {FORMER_NAMES[name]}")
-        if name not in OBJECTIVE_NAMES:
-            raise ValueError(f"there is no objective {name[:40]!r}: {', '.join(OBJECTIVE_NAMES)}")
+        if name not in OBJECTIVE_TRAITS:
+            names = ", ".join(OBJECTIVE_TRAITS)
+            raise ValueError(f"no objective {name[:40]!r}: choose from {names}")
         if name in weights:
             raise ValueError(f"{name} is named twice")
         weights[name] = _weight(name, number)
@@ -48,13 +70,13 @@ def _weight(name: str, number: str) -> float:
         weight = math.nan
     if not 0 < weight <= MOST_WEIGHT:
         raise ValueError(
-            f"{name}={number[:40]} is no weight: it must be over 0, to {MOST_WEIGHT:g}"
+            f"{name}={number[:40]} is not a weight: set one above 0, at most {MOST_WEIGHT:g}"
         )
     return weight
 
 
 def _canonical(value: Any) -> Any:
-    """The text in the one way that a manifest has it; what is no text is left to the type."""
+    """Write a text in the one form that manifests use; leave other values to the type check."""
     if not isinstance(value, str):
         return value
     try:
@@ -66,11 +88,11 @@ def _canonical(value: Any) -> Any:
     return ",".join(f"{name}={repr(weight).removesuffix('.0')}" for name, weight in weights.items())
 
 
+# NAME, or NAME=WEIGHT,NAME=WEIGHT; a single objective needs no weight
 Objectives = Annotated[str, BeforeValidator(_canonical)]
-"""NAME, or NAME=WEIGHT,NAME=WEIGHT; of one objective alone the weight may be left out."""
 
 
 def loss_names(objectives: Iterable[str]) -> tuple[str, ...]:
-    """What a step of training tells, in order."""
+    """Names of the figures of a training step, in order."""
     own = (f"{name}_{part}" for name in objectives for part in OWN)
     return ("total", *AUTOENCODED, *SPREAD, *own)

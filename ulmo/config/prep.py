@@ -1,6 +1,6 @@
-"""How recordings become tiles, and when they were made."""
+"""How recordings become tiles, and when they were recorded."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,52 +10,64 @@ TileSize = Annotated[int, Field(ge=8, le=2048)]
 
 
 class PrepSettings(Settings):
-    """How a recording becomes tiles. Frequencies in hertz, lengths in samples."""
+    """How a recording becomes tiles. Frequencies are in hertz, lengths in samples."""
+
+    groups: ClassVar = {
+        "Front end": (
+            *("frontend", "sample_rate", "hop_length", "n_fft", "win_length", "fmin", "fmax"),
+            *("bins_per_octave", "wavelet", "wavelet_level"),
+        ),
+        "Levels": (
+            *("normalization", "floor_db", "level_range_db", "level_release_db", "level_least_db"),
+            *("pcen_gain", "pcen_bias", "pcen_power", "pcen_time_constant"),
+        ),
+        "Tiles": ("tile_size", "overlap", "channels"),
+    }
 
     frontend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "mel"
-    """Front end: how samples become a spectrogram."""
+    """Front end: the transform from samples to a spectrogram."""
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)] = 16000
-    """Rate in hertz that recordings are resampled to."""
+    """Resample recordings to this rate, in hertz."""
     tile_size: TileSize = 224
-    """M: bins and frames of a tile. 224 divides by 16 and is the usual size of image encoders."""
+    """M: bins and frames of a tile. 224 divides by 16, and image encoders commonly use it."""
     hop_length: Annotated[int, Field(ge=1, le=1_000_000)] = 160
-    """Samples from frame to frame. 160: 10 ms at 16 kHz, so that 224 frames last 2.24 s."""
+    """Samples from one frame to the next. 160: 10 ms at 16 kHz, so 224 frames last 2.24 s."""
     n_fft: Annotated[int, Field(ge=16, le=1 << 17)] | None = None
-    """FFT length. If left out: 2M for `stft`; for `mel` the least power of two that suits."""
+    """FFT length. If left out: 2M with stft; with mel, the smallest sufficient power of two."""
     win_length: Annotated[int, Field(ge=2, le=1 << 17)] | None = None
-    """Window length of `stft` and `mel`. If left out: n_fft where that is given, else 2M."""
+    """Window length. If left out: n_fft if that is set, else 2M."""
     fmin: Annotated[float, Field(ge=0, le=2_000_000)] | None = None
-    """Lowest frequency of `mel` (else 0), `cqt` and `cwt` (else sample_rate / 490: 32.7 Hz)."""
+    """Lowest frequency. If left out: 0 with mel, else sample_rate / 490 (32.7 Hz at 16 kHz)."""
     fmax: Annotated[float, Field(gt=0, le=2_000_000)] | None = None
-    """Highest frequency of `mel` (else sample_rate / 2) and `cwt` (else sample_rate / 2.25)."""
+    """Highest frequency. If left out: sample_rate / 2 with mel, sample_rate / 2.25 with cwt."""
     bins_per_octave: Annotated[int, Field(ge=1, le=512)] | None = None
-    """Of `cqt`. If left out: the fewest with which M bins from fmin stay below Nyquist."""
+    """Bins per octave. If left out: as few as keep M bins from fmin below sample_rate / 2."""
     wavelet: Annotated[str, Field(pattern=r"^[a-z]{1,8}[0-9.]{0,4}$")] = "sym20"
-    """Orthogonal wavelet of `dwt` and `wpt`, by its name in PyWavelets."""
+    """Orthogonal wavelet, by its PyWavelets name."""
     wavelet_level: Annotated[int, Field(ge=1, le=14)] | None = None
-    """Levels of `dwt` and `wpt`. If left out: 7 for `dwt`; the fewest with M packets for `wpt`."""
+    """Wavelet levels. If left out: 7 with dwt; with wpt, as few as give M packets."""
     floor_db: Annotated[float, Field(ge=-300, le=-20)] = -100.0
-    """Power below this level (dB re a full-scale sine) is set to it. -100: under 16-bit noise."""
+    """Raise lower power to this level (dB re full-scale sine). -100 is below 16-bit noise."""
     normalization: Literal["corpus", "recording", "tile", "pcen", "level"] = "level"
-    """Mean and spread of corpus, recording or tile; of PCEN; of levels re a followed one."""
+    """Normalise by mean and deviation of corpus, recording or tile; by PCEN; by tracked level."""
     pcen_gain: Annotated[float, Field(ge=0, le=1)] = 0.98
-    """alpha of Wang et al. (2017): how far the running mean is divided out."""
+    """PCEN: exponent of the running mean that divides the power (alpha of Wang et al. 2017)."""
     pcen_bias: Annotated[float, Field(ge=0, le=1e6)] = 2.0
-    """delta of Wang et al. (2017)."""
+    """PCEN: constant added before compression (delta of Wang et al. 2017)."""
     pcen_power: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """r of Wang et al. (2017): the exponent that compresses what is left."""
+    """PCEN: exponent of compression (r of Wang et al. 2017)."""
     pcen_time_constant: Annotated[float, Field(gt=0, le=3600)] = 0.4
-    """Seconds of the running mean."""
+    """PCEN: time constant of the running mean, in seconds."""
     level_release_db: Annotated[float, Field(gt=0, le=1000)] = 2.0
-    """Decibels a second by which the followed level falls. 2: hardly within a word or a call."""
+    """Let the tracked level fall by this many dB per second. 2: little within a word or call."""
     level_range_db: Annotated[float, Field(ge=20, le=160)] = 80.0
-    """Power so far under the followed level is cut off. 80: as floor_db under sound of -20."""
+    """Clip power more than this many dB below the tracked level. 80: as floor_db for -20 dB."""
     level_least_db: Annotated[float, Field(ge=-140, le=0)] = -70.0
-    """Lowest followed level (dB re a full-scale sine). -70: a recorder's own noise stays faint."""
+    """Lowest tracked level (dB re full-scale sine). -70 keeps a recorder's own noise faint."""
     overlap: Annotated[int, Field(ge=0)] = 0
-    """Frames that consecutive tiles share."""
+    """Frames shared by consecutive tiles."""
     channels: Annotated[str, Field(pattern=r"^(mix|each|\d{1,4})$")] = "mix"
-    """`mix` averages the channels, `each` treats each as a recording, N takes one (0 the first)."""
+    """Channels: mix averages them, each treats each as a recording, N takes one (from 0)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -65,7 +77,7 @@ class PrepSettings(Settings):
 
     @property
     def learns_constants(self) -> bool:
-        """True where mean and spread are learned from the corpus before any tile is made."""
+        """Whether mean and deviation are learned from the corpus before any tile is made."""
         return self.normalization in ("corpus", "pcen", "level")
 
     @property
@@ -82,30 +94,39 @@ Factors = Annotated[
 class AugmentSettings(Settings):
     """How the other views of a tile differ from the tile itself."""
 
+    groups: ClassVar = {
+        "Views": (
+            *("views", "view_seed", "rate_spread", "hop_factors", "window_factors"),
+            *("gain_spread_db", "noise_db", "time_mask", "frequency_mask"),
+        ),
+    }
+
     views: Annotated[int, Field(ge=1, le=64)] = 1
-    """Views of each tile: the tile itself, and others drawn with the settings below."""
+    """Views per tile: the tile itself, and others drawn by the settings below."""
     view_seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Rules everything that is drawn."""
+    """Seed of all random draws."""
     rate_spread: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Sample rates up to this share lower or higher, which shifts pitch and tempo together."""
+    """Change the sample rate by up to this share, which shifts pitch and tempo together."""
     hop_factors: Factors = (0.8, 1.0, 1.25)
-    """Times hop_length, one of them: frames closer together or further apart."""
+    """Multiply hop_length by one of these: frames lie closer together or further apart."""
     window_factors: Factors = (0.5, 1.0)
-    """Times the window of `stft` and `mel`, one of them: finer in time, or in frequency."""
+    """With stft and mel, multiply the window by one of these: finer in time or in frequency."""
     gain_spread_db: Annotated[float, Field(ge=0, le=60)] = 6.0
-    """Louder or quieter by up to so many decibels."""
+    """Change the gain by up to this many decibels, up or down."""
     noise_db: Annotated[float, Field(ge=-200, le=0)] = -40.0
-    """White noise of at most this level re the recording's own; on average 20 dB below it."""
+    """Add white noise up to this level re the recording's own; on average 20 dB less."""
     time_mask: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Longest share of a tile's frames that is masked (SpecAugment, Park et al. 2019)."""
+    """Mask up to this share of a tile's frames (SpecAugment, Park et al. 2019)."""
     frequency_mask: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Longest share of its bins that is masked."""
+    """Mask up to this share of a tile's bins."""
 
 
 class ClockSettings(Settings):
-    """How the time of a recording is told."""
+    """How the time of a recording is found."""
+
+    groups: ClassVar = {"Time": ("timestamp_pattern", "timezone")}
 
     timestamp_pattern: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Where names have their time, as %Y%m%d_%H%M%S. If left out: by header, else known names."""
+    """Time in file names, as %Y%m%d_%H%M%S. If left out: the file's header, else common names."""
     timezone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
     """Zone of times that name none: an IANA name, or an offset such as +02:00."""

@@ -1,66 +1,83 @@
 """How the model is trained."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from ulmo.config.base import Settings
-from ulmo.config.objectives import Objectives, parse_objectives
+from ulmo.config.objectives import OBJECTIVE_TRAITS, Objectives, ObjectiveTraits, parse_objectives
 
 Folder = Annotated[str, Field(min_length=1, max_length=4096)]
+MOST_BESIDE = 16  # folders of tiles beside the first
 
 
 class TrainSettings(Settings):
     """How the model is trained."""
 
+    groups: ClassVar = {
+        "Objectives": ("objective", "beside", "init"),
+        "Optimisation": (
+            *("batch_size", "epochs", "max_minutes", "patience", "validation_fraction"),
+            *("learning_rate", "final_learning_rate", "silence_weight"),
+            *("mixed_precision", "threads", "seed"),
+        ),
+        "Output": ("checkpoint_minutes",),
+    }
+
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Tiles a step."""
+    """Tiles per step."""
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """Passes over the training tiles, at most."""
+    """Most passes over the training tiles."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Stop cleanly after so much time in training steps, whatever the epoch."""
+    """Stop cleanly after this many minutes of training steps, even within an epoch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Of Adam, at the beginning."""
+    """Adam's learning rate at the start."""
     final_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-5
-    """The same at the end: it falls along half a cosine (Loshchilov and Hutter 2017)."""
+    """Learning rate at the end, reached along half a cosine (Loshchilov and Hutter 2017)."""
     objective: Objectives = "reconstruct"
-    """What the encoder learns from: NAME, or several as reconstruct=1,simclr=0.5."""
+    """What the encoder learns: one NAME, or several with weights, as reconstruct=1,simclr=0.5."""
     init: Folder | None = None
-    """RUN_DIR of a run, or a bundle, whose encoder this one starts from."""
-    beside: tuple[Folder, ...] = Field(default=(), max_length=16)
-    """Of `abx_choice`: TILES_DIR of the same recordings through another front end."""
+    """Start from the encoder of this run (RUN_DIR) or bundle."""
+    beside: tuple[Folder, ...] = Field(default=(), max_length=MOST_BESIDE)
+    """Tiles of the same recordings made by another front end; only abx_choice uses them."""
     silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """How much a silent token counts in the codebook. 0.1: silence is most of a field recording."""
+    """Weight of a silent token in the codebook. Most of a field recording is silence."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    """Share of the recordings (never of the tiles) held out."""
+    """Share of the recordings (not of the tiles) held out."""
     patience: Annotated[int, Field(ge=1)] = 5
-    """Epochs without a better held-out reconstruction before training stops, if it learns by that
-    alone; else it goes on to its end."""
+    """Stop after this many epochs without a better held-out reconstruction.
+    Has no effect if the objectives include others than reconstruct and denoise."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
-    """A checkpoint is written at each epoch's end, and inside an epoch after so long."""
+    """Minutes between checkpoints within an epoch; each epoch ends with one, too."""
     mixed_precision: bool = False
-    """Compute in bfloat16, keep weights and codebook in float32."""
+    """Compute in bfloat16; weights and codebook stay float32."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Rules the split, the order, the first weights and the revived codes."""
+    """Seed of the split, the order of the tiles, the initial weights and the revived codes."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """0: as many as there are cores. With 1, the same seed and data give the same weights."""
+    """CPU threads; 0 uses all cores. With 1, the same seed and data give the same weights."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.beside and "abx_choice" not in self.objectives:
-            raise ValueError("beside is of abx_choice: leave it out")
+        if self.beside and not any(one.wants == "frontends" for one in self.traits):
+            users = [name for name, one in OBJECTIVE_TRAITS.items() if one.wants == "frontends"]
+            raise ValueError(f"only {' and '.join(users)} uses beside: leave it out")
         return self
 
     @property
     def autoencodes(self) -> bool:
-        """True where the encoder learns from nothing but reconstruction.
+        """Whether every objective trains the decoder.
 
-        Then held-out reconstruction tells the best epoch; the losses of other tasks do not tell
-        how good tokens are (that of `byol` is lowest where all latents are one).
+        If so, held-out reconstruction shows the best epoch. The losses of other tasks do not show
+        how good the tokens are: that of `byol` is lowest if all latents are equal.
         """
-        return self.objectives.keys() <= {"reconstruct", "denoise"}
+        return all(one.teaches_decoder for one in self.traits)
 
     @property
     def objectives(self) -> dict[str, float]:
         """Weights of the objectives by name."""
         return parse_objectives(self.objective)
+
+    @property
+    def traits(self) -> list[ObjectiveTraits]:
+        """What the objectives need, in their order."""
+        return [OBJECTIVE_TRAITS[name] for name in self.objectives]

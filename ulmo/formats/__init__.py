@@ -1,4 +1,4 @@
-"""The files that tokens are written to, so that other people's programs open them.
+"""The files that tokens are written to, for other programs to open. One file and one line each.
 
     with publish_tokens(path, "parquet") as writer:     # ulmo.formats.publish
         writer.begin(header)
@@ -6,12 +6,11 @@
         writer.end(header.ended(columns=..., frames=..., unknown=...))
     for header, ids in read_tokens(path): ...           # ulmo.formats.read
 
-pyarrow is loaded when Parquet is written or read.
+pyarrow is loaded only to write or read Parquet.
 """
 
-from typing import NamedTuple
-
 from ulmo.formats.audacity import Audacity
+from ulmo.formats.base import Format
 from ulmo.formats.csv import Csv
 from ulmo.formats.flat import Flat
 from ulmo.formats.jsonl import Jsonl
@@ -19,31 +18,14 @@ from ulmo.formats.megatron import Megatron
 from ulmo.formats.npy import Npy
 from ulmo.formats.parquet import Parquet
 from ulmo.formats.raven import Raven
-from ulmo.formats.writer import Writer
 
-
-class Format(NamedTuple):
-    """One kind of file, or of files that belong together."""
-
-    suffixes: tuple[str, ...]
-    """How their names end, in the order in which the writer takes them."""
-    writer: type[Writer]
-    vocabulary: bool
-    """True where models are trained on it: the vocabulary lies beside a corpus."""
-
-    @property
-    def many(self) -> bool:
-        """True where one file may hold many recordings."""
-        return self.writer.many
-
-
-FORMATS = {
-    "npy": Format((".tokens.npy",), Npy, vocabulary=False),
-    "parquet": Format((".tokens.parquet",), Parquet, vocabulary=True),
-    "jsonl": Format((".tokens.jsonl",), Jsonl, vocabulary=True),
-    "csv": Format((".tokens.csv",), Csv, vocabulary=False),
-    "megatron": Format((".tokens.bin", ".tokens.idx"), Megatron, vocabulary=True),
-    "bin": Format((".tokens.bin",), Flat, vocabulary=True),
-    "raven": Format((".tokens.selections.txt",), Raven, vocabulary=False),
-    "audacity": Format((".tokens.labels.txt",), Audacity, vocabulary=False),
+FORMATS: dict[str, type[Format]] = {
+    "npy": Npy,
+    "parquet": Parquet,
+    "jsonl": Jsonl,
+    "csv": Csv,
+    "megatron": Megatron,
+    "bin": Flat,
+    "raven": Raven,
+    "audacity": Audacity,
 }

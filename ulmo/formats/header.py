@@ -92,7 +92,7 @@ class Grid(Settings):
         return Grid(**{name: getattr(self, name) for name in Grid.model_fields})
 
 
-class Segment(Settings):
+class RecordingSpan(Settings):
     """A file's place in a timeline that is made of several."""
 
     recording: Name
@@ -117,7 +117,7 @@ class Stream(Settings):
     """Spectrogram frames that the columns stand for: the last column may be partly filling."""
     unknown: Count = 0
     """Ids that are `<unk>`."""
-    segments: Annotated[tuple[Segment, ...], Field(max_length=1 << 20)] = ()
+    segments: Annotated[tuple[RecordingSpan, ...], Field(max_length=1 << 20)] = ()
     """Files of a timeline; between them, `<gap>`."""
 
 

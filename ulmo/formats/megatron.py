@@ -13,14 +13,17 @@ Layout of .idx (megatron/core/datasets/indexed_dataset.py), little-endian:
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from ulmo.arrays import Ids
 from ulmo.config import UserError
-from ulmo.formats.flat import Flat
-from ulmo.formats.writer import PLAIN, Options
+from ulmo.formats.base import PLAIN, Headers, Options
+from ulmo.formats.flat import Flat, document_lengths
+from ulmo.formats.header import check_hash, header_path, read_stored
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION, UINT16 = 1, 8
@@ -30,6 +33,9 @@ MAX_LENGTH = (1 << 31) - 1
 
 class Megatron(Flat):
     """One document a recording."""
+
+    words = "uint16 stream and index, as Megatron-LM reads them"
+    suffixes = (".tokens.bin", ".tokens.idx")
 
     def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
         super().__init__(files, options)
@@ -45,9 +51,24 @@ class Megatron(Flat):
     def _close(self) -> None:
         self._files[1].write(index_bytes(self._lengths))
 
+    @staticmethod
+    def read(path: Path, headers: Headers) -> Iterator[Ids]:
+        """Check the index (.idx) byte by byte, then read the ids beside it (.bin)."""
+        lengths = document_lengths(headers)
+        if max(lengths) > MAX_LENGTH:
+            raise ValueError("its header says more ids than a document can have")
+        expected = index_bytes(lengths)
+        if path.stat().st_size != len(expected) or path.read_bytes() != expected:
+            raise ValueError("its header says other documents")
+        data = path.with_suffix(".bin")
+        if not data.is_file():
+            raise UserError(f"{data} is missing, which holds the ids of {path.name}")
+        check_hash(data, read_stored(header_path(data)))
+        yield from Flat.read(data, headers)
+
 
 def index_bytes(lengths: Sequence[int]) -> bytes:
-    """All of .idx, of documents so many tokens long."""
+    """Bytes of .idx for documents of these lengths, in tokens."""
     count = len(lengths)
     ends = np.cumsum([0, *lengths], dtype="<i8")
     parts = [

@@ -1,12 +1,18 @@
-"""int32 (time, band) as numpy reads it."""
+"""int32 (time, band), as numpy reads it."""
 
-from ulmo.formats.writer import Ids, Writer
-from ulmo.tokens import NpyWriter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ulmo.arrays import Ids
+from ulmo.formats.base import Format, Headers
+from ulmo.tokens import NpyWriter, read_npy
 
 
-class Npy(Writer):
+class Npy(Format):
     """One recording, one array."""
 
+    words = "NumPy array, int32 (time, band), a file a recording"
+    suffixes = (".tokens.npy",)
     many = False
 
     def _begin(self) -> None:
@@ -17,3 +23,10 @@ class Npy(Writer):
 
     def _close(self) -> None:
         self._array.close()
+
+    @staticmethod
+    def read(path: Path, headers: Headers) -> Iterator[Ids]:
+        """The one array."""
+        if len(headers) != 1:
+            raise ValueError("its header is of several recordings")
+        yield read_npy(path)

@@ -1,30 +1,36 @@
 """Parquet, as pandas, Polars, DuckDB and Hugging Face datasets read it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ulmo.formats.header import Grid
-from ulmo.formats.rows import Row, RowWriter
-from ulmo.formats.writer import PLAIN, Options
+from ulmo.arrays import Ids
+from ulmo.formats.base import PLAIN, Headers, Options
+from ulmo.formats.header import Grid, utc_text
+from ulmo.formats.rows import ROW_COLUMNS, RowFormat, TokenRow, ids_of_rows
 from ulmo.storage.sealed import canonical_json
 
+# A group of rows ends with the row that reaches either limit. Over 24 hours of sound, groups of
+# 64 Ki ids let memory grow by 5 MB, groups of 256 Ki by 25 MB, and the file is no smaller.
 GROUP_IDS = 1 << 16
 GROUP_ROWS = 1 << 14
-"""A group of rows ends with the row that reaches either. Over 24 hours, groups of 64 Ki ids let
-memory grow by 5 MB, of 256 Ki by 25, and they take no less room."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Parquet(RowWriter):
+class Parquet(RowFormat):
     """Rows with lists of uint16, zstd; the same recordings give the same bytes."""
+
+    words = "a table with a row per 4096 columns, for pandas, Polars, DuckDB and datasets"
+    suffixes = (".tokens.parquet",)
+    trains = True
 
     def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
         super().__init__(files, options)
         self._writer: Any = None
-        self._rows: list[Row] = []
+        self._rows: list[TokenRow] = []
         self._ids = 0
 
     def _begin(self) -> None:
@@ -37,7 +43,7 @@ class Parquet(RowWriter):
                 self._files[0], schema, compression="zstd", write_page_checksum=True
             )
 
-    def _write_row(self, row: Row) -> None:
+    def _write_row(self, row: TokenRow) -> None:
         self._rows.append(row)
         self._ids += row.ids.size
         if self._ids >= GROUP_IDS or len(self._rows) == GROUP_ROWS:
@@ -73,9 +79,28 @@ class Parquet(RowWriter):
             self._write_group()
         self._writer.close()
 
+    @staticmethod
+    def read(path: Path, headers: Headers) -> Iterator[Ids]:
+        """Ids of rows that are just as written; the schema and all page sizes are checked first."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from ulmo.storage.parquet_guard import check_pages
+
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                expected = rows_schema(headers[0].grid)
+                found = file.schema_arrow
+                if not found.equals(expected) or found.metadata != expected.metadata:
+                    raise ValueError("it has other columns, or another tokenizer's tokens")
+                check_pages(path, ROW_COLUMNS * headers[0].bands)
+                yield from ids_of_rows(_rows(file), headers)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(error) from None
+
 
 def rows_schema(grid: Grid) -> Any:
-    """Columns of the table; its metadata tell the grid and the special tokens, as JSON."""
+    """Columns of the table; its metadata hold the grid and the special tokens, as JSON."""
     import pyarrow as pa
 
     vocabulary = {"size": grid.vocabulary.size, "special_tokens": grid.vocabulary.specials()}
@@ -97,3 +122,20 @@ def rows_schema(grid: Grid) -> Any:
 
 def _microseconds(time: datetime | None) -> int | None:
     return None if time is None else (time - EPOCH) // timedelta(microseconds=1)
+
+
+def _rows(file: Any) -> Iterator[dict[str, Any]]:
+    """Rows as JSON has them, but for the ids, which are an array."""
+    for batch in file.iter_batches(batch_size=8):
+        for row in range(len(batch)):
+            values = {name: batch[name][row] for name in batch.schema.names}
+            ids = values.pop("ids")
+            if not ids.is_valid or ids.values.null_count:
+                raise ValueError("an id is missing")
+            plain = {name: value.as_py() for name, value in values.items()}
+            time = plain["start_utc"]
+            yield {
+                **plain,
+                "start_utc": None if time is None else utc_text(time),
+                "ids": ids.values.to_numpy(),
+            }

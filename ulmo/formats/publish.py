@@ -1,4 +1,4 @@
-"""Tokens files and what lies beside them, there whole or not at all."""
+"""Files of tokens and their headers, which appear complete or not at all."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,31 +7,28 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import Hashes, TokensHeader, header_json, read_headers, read_stored
-from ulmo.formats.runs import RunWriter
+from ulmo.formats.runs import RunFormat
 from ulmo.formats.vocabulary import vocabulary_json
-from ulmo.formats.writer import PLAIN, Options, Writer
 from ulmo.storage.plain_file import file_hash
 
 STEM = ".tokens"
-MOST_IDS = 1 << 16
-"""Ids are written as uint16."""
+MOST_IDS = 1 << 16  # ids are written as uint16
 
 
 class Outputs(NamedTuple):
     """The files of one output."""
 
     files: tuple[Path, ...]
-    header: Path
-    """Written last: where it is, the others are complete."""
-    vocabulary: Path
-    """Beside a corpus."""
+    header: Path  # written last: if it is there, the files are complete
+    vocabulary: Path  # beside a corpus
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:
-    """x.tokens.bin: x.tokens.idx with it, x.tokens.json and x.tokens.vocabulary.json beside it.
+    """The files of one output: for x.tokens.bin also x.tokens.idx, and x.tokens.json beside them.
 
-    `path` ends as the format does, with or without `.tokens`; UserError where it does not.
+    Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
     suffixes = FORMATS[file_format].suffixes
     endings = [suffix.removeprefix(STEM) for suffix in suffixes]
@@ -49,11 +46,11 @@ def output_paths(path: Path, file_format: str) -> Outputs:
 @contextmanager
 def publish_tokens(
     path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
-) -> Iterator[Writer]:
-    """A writer whose files appear when the block ends, and never if it fails.
+) -> Iterator[Format]:
+    """A writer whose files appear when the block ends, and not at all if it fails.
 
-    The header of older ones goes before the first of them is replaced. With `corpus`, the
-    vocabulary is written beside formats that models are trained on.
+    An older header is removed before the first of its files is replaced. With `corpus`, the
+    vocabulary is written as well, beside formats that models are trained on.
     """
     from ulmo.storage.atomic import publish, publish_together, remove
 
@@ -65,14 +62,14 @@ def publish_tokens(
             remove(outputs.header)
 
     with publish_together(outputs.files, unseal) as files:
-        writer = kind.writer(files, options)
+        writer = kind(files, options)
         try:
             yield writer
             writer.close()
         except BaseException:
             writer.abandon()
             raise
-    if corpus and kind.vocabulary:
+    if corpus and kind.trains:
         with publish(outputs.vocabulary) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
     known = _known_hashes(outputs.header, writer.headers)
@@ -84,7 +81,7 @@ def publish_tokens(
 
 
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
-    """What a header of the same tokens says already, of files of other formats."""
+    """The hashes in an existing header of the same tokens: those of files in other formats."""
     try:
         stored = read_stored(header)
     except (UserError, OSError):
@@ -93,7 +90,7 @@ def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
 
 
 def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
-    """True of the header of the same recordings in another format: it stays throughout."""
+    """Whether an existing header describes the same recordings; then it stays."""
     try:
         return read_headers(path) == tuple(headers)
     except (UserError, OSError):
@@ -101,10 +98,10 @@ def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
-    """Refuse options that the format has no use for, and ids that are not in the vocabulary."""
+    """Raise UserError for options that the format does not have, and for ids out of range."""
     if options == PLAIN:
         return
-    if not issubclass(FORMATS[file_format].writer, RunWriter):
+    if not issubclass(FORMATS[file_format], RunFormat):
         raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
     if options.min_columns < 1:
         raise UserError("--min-columns must be at least 1")

@@ -1,6 +1,6 @@
 """Selection tables of Raven Pro and Raven Lite."""
 
-from ulmo.formats.runs import Label, RunWriter
+from ulmo.formats.runs import Label, RunFormat
 
 FIELDS = (
     "Selection",
@@ -12,13 +12,14 @@ FIELDS = (
     "High Freq (Hz)",
     "Token",
 )
-BEGIN_UTC = "Begin UTC"
-"""One more column, where the recording's time is known."""
+BEGIN_UTC = "Begin UTC"  # one more column, if the recording's time is known
 
 
-class Raven(RunWriter):
+class Raven(RunFormat):
     """A selection a run, numbered from 1, in the order of their ends; channels count from 1."""
 
+    words = "selection table for Raven Pro and Raven Lite"
+    suffixes = (".tokens.selections.txt",)
     decimals = 9
 
     def _begin(self) -> None:

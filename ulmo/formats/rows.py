@@ -1,44 +1,57 @@
-"""Recordings cut into rows of a table, each with its own start."""
+"""Recordings cut into rows of a table, each with its own start time."""
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.formats.header import TokensHeader
-from ulmo.formats.writer import PIECE, Ids, Writer
+from ulmo.arrays import Ids
+from ulmo.formats.base import PIECE, Format, Headers
+from ulmo.formats.header import TokensHeader, utc_text
 
-ROW_COLUMNS = PIECE
-"""Of tokens in a row, at most: 11 minutes at 160 ms."""
+ROW_COLUMNS = PIECE  # columns of tokens in a row, at most: 11 minutes at 160 ms
+MAX_LINE_START = 8 * 4096  # characters of a line before its ids, at most
 
 
-class Row(NamedTuple):
-    """Some columns of a recording."""
+class TokenRow(NamedTuple):
+    """Consecutive columns of a recording."""
 
     header: TokensHeader
-    column: int
-    """The first one."""
+    column: int  # the first column
     ids: NDArray[np.uint16]  # (n, band)
 
     @property
     def start_s(self) -> float:
-        """From the recording's first sample."""
+        """Seconds from the recording's first sample."""
         return self.header.seconds(self.column)
 
     @property
     def start_utc(self) -> datetime | None:
-        """When it begins."""
+        """Time of the first column."""
         return self.header.utc(self.column)
 
     @property
     def unk_rate(self) -> float:
-        """Share of its ids that are `<unk>`."""
+        """Share of the ids that are `<unk>`."""
         return int((self.ids == self.header.vocabulary.unk).sum()) / self.ids.size
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """The fields before the ids, as JSON has them."""
+        return {
+            "recording": self.header.recording,
+            "channel": self.header.channel,
+            "start_utc": None if self.start_utc is None else utc_text(self.start_utc),
+            "start_s": self.start_s,
+            "hop_s": self.header.hop / self.header.sample_rate,
+            "bands": self.header.bands,
+        }
 
-class RowWriter(Writer):
-    """Gathers columns to rows of ROW_COLUMNS, the last of a recording shorter."""
+
+class RowFormat(Format):
+    """Collects columns into rows of ROW_COLUMNS; the last row of a recording is shorter."""
 
     def _begin(self) -> None:
         self._held = np.empty((ROW_COLUMNS, self.header.bands), np.uint16)
@@ -48,7 +61,7 @@ class RowWriter(Writer):
         taken = min(len(ids), ROW_COLUMNS - self._filled)
         self._hold(ids[:taken])
         if self._filled == ROW_COLUMNS:
-            self._write_row(Row(self.header, self.columns + taken - ROW_COLUMNS, self._held))
+            self._write_row(TokenRow(self.header, self.columns + taken - ROW_COLUMNS, self._held))
             self._held = np.empty_like(self._held)
             self._filled = 0
             self._hold(ids[taken:])
@@ -60,7 +73,42 @@ class RowWriter(Writer):
     def _end(self) -> None:
         if self._filled:
             ids = self._held[: self._filled].copy()
-            self._write_row(Row(self.header, self.columns - self._filled, ids))
+            self._write_row(TokenRow(self.header, self.columns - self._filled, ids))
 
-    def _write_row(self, row: Row) -> None:
+    def _write_row(self, row: TokenRow) -> None:
         raise NotImplementedError
+
+
+def ids_of_rows(rows: Iterator[dict[str, Any]], headers: Headers) -> Iterator[Ids]:
+    """Ids of each recording, from rows that must be exactly those that `RowFormat` writes."""
+    for header in headers:
+        pieces = [np.empty((0, header.bands), np.int32)]
+        for column in range(0, header.columns, ROW_COLUMNS):
+            row = next(rows, None)
+            if row is None:
+                raise ValueError("there are fewer rows than its header says")
+            ids = row.pop("ids")
+            if len(ids) != min(ROW_COLUMNS, header.columns - column) * header.bands:
+                raise ValueError(f"column {column} of {header.recording!r} begins no such row")
+            array = np.array(ids)
+            if array.dtype.kind not in "iu" or array.ndim != 1:
+                raise ValueError("ids must be whole numbers")
+            piece = array.reshape(-1, header.bands)
+            expected = TokenRow(header, column, piece)
+            rest = {"unk_rate": expected.unk_rate, "fingerprint": header.fingerprint}
+            if row != {**expected.place, **rest}:
+                raise ValueError(f"column {column} of {header.recording!r} is another's")
+            pieces.append(piece.astype(np.int32))
+        yield np.concatenate(pieces)
+    if next(rows, None) is not None:
+        raise ValueError("there are more rows than its header says")
+
+
+def bounded_lines(file: TextIO, bound: int) -> Iterator[str]:
+    """Lines with their ends; ValueError for one without end, or of `bound` characters or more."""
+    while line := file.readline(bound):
+        if len(line) == bound:
+            raise ValueError(f"a line is longer than {bound} characters")
+        if not line.endswith("\n"):
+            raise ValueError("its last line is cut")
+        yield line

@@ -8,9 +8,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Ids
+from ulmo.formats.base import Format
 from ulmo.formats.header import utc_text
 from ulmo.formats.vocabulary import token_text
-from ulmo.formats.writer import Ids, Writer
 
 Places = NDArray[np.int64]
 
@@ -27,26 +28,23 @@ class Run(NamedTuple):
 class Label(NamedTuple):
     """A run as text."""
 
-    begin: str
-    """In seconds."""
-    end: str
-    hertz: str
-    """Lower and upper edge of its band, a tab between."""
+    begin: str  # seconds
+    end: str  # seconds
+    hertz: str  # lower and upper edge of its band, with a tab between
     token: str
-    utc: str
-    """When it begins; empty where nothing tells it."""
+    utc: str  # time of its begin; empty if unknown
 
 
-class RunWriter(Writer):
-    """Finds runs, and holds one open run a band and no more.
+class RunFormat(Format):
+    """Finds runs; holds one open run per band.
 
-    Runs come in the order of their ends, then of their bands: a run is certain when it ends, and
-    so no memory is needed to sort them.
+    Runs come in the order of their ends, then of their bands: a run is known when it ends, so
+    sorting them needs no memory.
     """
 
     many = False
-    decimals: ClassVar[int] = 6
-    """Of seconds."""
+    readable = False
+    decimals: ClassVar[int] = 6  # of seconds
 
     def _begin(self) -> None:
         highest = self.header.sample_rate / 2  # programs refuse what lies above
@@ -96,7 +94,7 @@ class RunWriter(Writer):
         self._files[0].write("".join(lines).encode())
 
     def _line(self, label: Label) -> str:
-        """A run as it is written, with its line end."""
+        """The line or lines of a run, with their ends."""
         raise NotImplementedError
 
 

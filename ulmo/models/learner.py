@@ -9,7 +9,7 @@ from keras import ops
 
 from ulmo.config import AUTOENCODED, OWN, SPREAD, loss_names
 from ulmo.models.collapse import spread_of
-from ulmo.models.objectives.base import Batch, Encoded, Objective, Outcome
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult, TrainingBatch
 from ulmo.models.vqvae import VQVAE
 
 FOLLOWED = 4
@@ -51,21 +51,21 @@ class Learner(keras.Model):
     @property
     def wants(self) -> frozenset[str]:
         """What a batch must hold beside tiles: `views`, `frontends`."""
-        return frozenset(task.wants for task in self.tasks.values()) - {"tiles"}
+        return frozenset(task.traits.wants for task in self.tasks.values()) - {"tiles"}
 
     @property
     def follows(self) -> bool:
         """True where the decoder learns of no objective, and has to be fitted at the end."""
-        return not any(task.teaches_decoder for task in self.tasks.values())
+        return not any(task.traits.teaches_decoder for task in self.tasks.values())
 
     @property
     def one_in(self) -> int:
         """The codebook learns from one tile of a batch in so many."""
         return 1 if self._codebook_is_taught else FOLLOWED
 
-    def train_step(self, batch: Batch) -> dict[str, Any]:
+    def train_step(self, batch: TrainingBatch) -> dict[str, Any]:
         """One step of the optimizer, the codebook and what follows; scalars of this batch."""
-        encoded = Encoded(self.vqvae, batch, self.optimizer.iterations, training=True)
+        encoded = EncodedBatch(self.vqvae, batch, self.optimizer.iterations, training=True)
         with tf.GradientTape() as tape:
             outcomes = self._outcomes(encoded)
             minimised = self._total(outcomes)
@@ -80,13 +80,13 @@ class Learner(keras.Model):
             task.after_step(self.vqvae, self.progress)
         return self._told(encoded, outcomes, figures, latents)
 
-    def fit_step(self, batch: Batch) -> dict[str, Any]:
+    def fit_step(self, batch: TrainingBatch) -> dict[str, Any]:
         """One step of codebook and decoder alone, on all tiles; the encoder stays as it is.
 
         A codebook that its objective taught stays too. Scalars as of `train_step`; objectives are
         measured, and teach nothing.
         """
-        encoded = Encoded(self.vqvae, batch, self.optimizer.iterations, training=False)
+        encoded = EncodedBatch(self.vqvae, batch, self.optimizer.iterations, training=False)
         outcomes = self._outcomes(encoded)
         latents = ops.stop_gradient(encoded.latents)
         with tf.GradientTape() as tape:
@@ -96,9 +96,11 @@ class Learner(keras.Model):
         self._apply(tape, loss, [one for part in parts for one in part.trainable_variables])
         return self._told(encoded, outcomes, figures, latents)
 
-    def test_step(self, batch: Batch, step: Any = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+    def test_step(
+        self, batch: TrainingBatch, step: Any = 0
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The scalars of `train_step`, and the tallies of objectives; changes nothing."""
-        encoded = Encoded(self.vqvae, batch, step, training=False)
+        encoded = EncodedBatch(self.vqvae, batch, step, training=False)
         outcomes, latents = self._outcomes(encoded), _some(encoded)
         figures = _figures(outcomes) or self._follow(batch, latents, training=False)
         tallies = {name: one.tally for name, one in outcomes.items() if one.tally is not None}
@@ -107,17 +109,17 @@ class Learner(keras.Model):
     def _apply(self, tape: tf.GradientTape, loss: Any, variables: list[Any]) -> None:
         self.optimizer.apply(tape.gradient(loss, variables), variables)
 
-    def _outcomes(self, encoded: Encoded) -> dict[str, Outcome]:
+    def _outcomes(self, encoded: EncodedBatch) -> dict[str, TaskResult]:
         return {name: task.measure(encoded) for name, task in self.tasks.items()}
 
-    def _total(self, outcomes: Mapping[str, Outcome]) -> Any:
+    def _total(self, outcomes: Mapping[str, TaskResult]) -> Any:
         """The weighted sum of the losses."""
         return sum(self.task_weights[name] * outcome.loss for name, outcome in outcomes.items())
 
     def _told(
         self,
-        encoded: Encoded,
-        outcomes: Mapping[str, Outcome],
+        encoded: EncodedBatch,
+        outcomes: Mapping[str, TaskResult],
         figures: Mapping[str, Any],
         latents: Any,
     ) -> dict[str, Any]:
@@ -128,7 +130,7 @@ class Learner(keras.Model):
             losses |= {f"{name}_{part}": getattr(outcome, part) for part in OWN}
         return losses
 
-    def _follow(self, batch: Batch, latents: Any, *, training: bool) -> dict[str, Any]:
+    def _follow(self, batch: TrainingBatch, latents: Any, *, training: bool) -> dict[str, Any]:
         """Codebook and decoder learn from the latents of the first tiles as they are."""
         count = ops.shape(latents)[0]
         return self.vqvae.autoencode(
@@ -147,16 +149,16 @@ class Learner(keras.Model):
 
     @property
     def _codebook_is_taught(self) -> bool:
-        return any(task.teaches_codebook for task in self.tasks.values())
+        return any(task.traits.teaches_codebook for task in self.tasks.values())
 
 
-def _figures(outcomes: Mapping[str, Outcome]) -> Mapping[str, Any] | None:
+def _figures(outcomes: Mapping[str, TaskResult]) -> Mapping[str, Any] | None:
     """Those of the first autoencoder among the objectives."""
     told = (outcome.figures for outcome in outcomes.values() if outcome.figures is not None)
     return next(told, None)
 
 
-def _some(encoded: Encoded) -> Any:
+def _some(encoded: EncodedBatch) -> Any:
     """Latents (n, columns, bands, EMB), which no gradient passes, of one tile in FOLLOWED."""
     batch, model = encoded.batch, encoded.model
     count = -(-ops.shape(batch.tiles)[0] // FOLLOWED)
@@ -165,7 +167,7 @@ def _some(encoded: Encoded) -> Any:
     return ops.stop_gradient(model.encode(batch.tiles[:count], batch.valid_frames[:count]))
 
 
-def _weights(encoded: Encoded, latents: Any) -> Any:
+def _weights(encoded: EncodedBatch, latents: Any) -> Any:
     """(n, columns, bands): those of the tokens of the first n tiles."""
     batch, count = encoded.batch, ops.shape(latents)[0]
     inside = encoded.model.inside(latents, batch.valid_frames[:count])

@@ -3,11 +3,14 @@
 import textwrap
 from typing import TYPE_CHECKING
 
+from ulmo.config import QUANTIZER_TRAITS
+from ulmo.preprocessing.frontends import FRONTENDS
+
 if TYPE_CHECKING:
     from ulmo.bundle.card import Card, Corpus
     from ulmo.bundle.manifest import BundleManifest
     from ulmo.config import PrepSettings
-    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Spread, UnkLevel
+    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Range, UnkLevel
 
 WIDTH = 80
 LABEL = 12
@@ -18,23 +21,6 @@ GLUE = "\N{NO-BREAK SPACE}"
 SHOWN_EDGES = 16
 SHOWN_CORPORA = 8
 
-FRONTEND_WORDS = {
-    "stft": "short-time Fourier transform",
-    "mel": "mel filter bank",
-    "cqt": "constant-Q transform",
-    "cwt": "continuous wavelet transform",
-    "dwt": "discrete wavelet transform",
-    "wpt": "wavelet packet transform",
-}
-OPTIONS = {
-    "stft": ("n_fft", "win_length"),
-    "mel": ("n_fft", "win_length", "fmin", "fmax"),
-    "cqt": ("fmin", "bins_per_octave"),
-    "cwt": ("fmin", "fmax"),
-    "dwt": ("wavelet", "wavelet_level"),
-    "wpt": ("wavelet", "wavelet_level"),
-}
-"""Settings that a front end heeds."""
 NORMALIZATION_WORDS = {
     "corpus": "mean and spread of the training corpus",
     "recording": "mean and spread of each recording",
@@ -80,7 +66,7 @@ def _front_end(facts: "BundleFacts") -> Rows:
     low, high = front.centres_hz
     before, after = front.reach_ms
     return [
-        ("transform", f"{front.name}: {FRONTEND_WORDS[front.name]}{_options(prep)}"),
+        ("transform", f"{front.name}: {FRONTENDS[front.name].words}{_options(prep)}"),
         ("sound", f"{front.sample_rate_hz} Hz, {_channels(prep.channels)}"),
         ("bins", f"{front.bins}, centred on {_hertz(low)} to {_hertz(high)}"),
         (
@@ -98,7 +84,7 @@ def _front_end(facts: "BundleFacts") -> Rows:
 
 
 def _options(prep: "PrepSettings") -> str:
-    given = {name: getattr(prep, name) for name in OPTIONS[prep.frontend]}
+    given = {name: getattr(prep, name) for name in FRONTENDS[prep.frontend].settings}
     words = [f"{name} {value}" for name, value in given.items() if value is not None]
     return f" ({', '.join(words)})" if words else ""
 
@@ -196,10 +182,11 @@ def _edges(edges: list[float]) -> str:
 
 
 def _codebook(facts: "BundleFacts") -> Rows:
-    book = facts.codebook
+    book, quantizer = facts.codebook, facts.manifest.model.quantizer
     some = "" if book.compared == book.size else f" (of {book.compared} codes)"
     duplicates = f"{book.duplicates} codes are copies of others: they are never chosen"
     return [
+        ("quantizer", f"{quantizer}: {QUANTIZER_TRAITS[quantizer].words}"),
         ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
         ("norms", _spread(book.norm) + _norm_of_latents(book.latent_norm)),
         ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),
@@ -212,7 +199,7 @@ def _unk(levels: "list[UnkLevel]") -> str:
     return ", ".join(f"{level.median:.3g}{GLUE}at{GLUE}{level.quantile:g}" for level in levels)
 
 
-def _spread(spread: "Spread") -> str:
+def _spread(spread: "Range") -> str:
     return f"{spread.least:.3g} to {spread.most:.3g}, median {spread.median:.3g}"
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from ulmo.config import ModelSettings
 from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.models.learner import Learner
-from ulmo.models.objectives.base import Batch, Encoded, Side
+from ulmo.models.objectives.base import EncodedBatch, Side, TrainingBatch
 
 SMALL = ModelSettings(
     tile_size=32,
@@ -37,14 +37,14 @@ def noise(*shape, seed=0):
 
 
 def batch_of(tiles, settings=SMALL, *, valid=None, weights=None):
-    """A Batch of tiles; all of it valid, and of weight 1, unless told."""
+    """A TrainingBatch of tiles; all of it valid, and of weight 1, unless told."""
     count, frames = len(tiles), tiles.shape[2]
     columns = -(-frames // settings.time_stride)
     if valid is None:
         valid = np.full(count, frames)
     if weights is None:
         weights = np.ones((count, columns, settings.bands))
-    return Batch(
+    return TrainingBatch(
         tiles=tf.constant(tiles, tf.float32),
         valid_frames=tf.constant(valid, tf.int32),
         token_weights=tf.constant(weights, tf.float32),
@@ -62,7 +62,7 @@ def begun(name, settings=SMALL, **options):
 
 def encoded_of(model, batch, step=0, *, training=False):
     """What a model makes of a batch."""
-    return Encoded(model, batch, tf.constant(step), training)
+    return EncodedBatch(model, batch, tf.constant(step), training)
 
 
 def notes(count, seed):
@@ -96,7 +96,7 @@ def side_of(tiles, *, valid=None, pace=1.0, frontend=0):
 
 
 def compared(tiles, settings=SMALL, *, valid=None, weights=None):
-    """A Batch of tiles with their upside-down view, and as a pair of front ends 1 and 4."""
+    """A TrainingBatch of tiles with their upside-down view, and as a pair of front ends 1 and 4."""
     first = side_of(tiles, valid=valid, frontend=1)
     second = side_of(upside_down(tiles), valid=valid, frontend=4)
     batch = batch_of(tiles, settings, valid=valid, weights=weights)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.models.objectives.small import begun, compared, encoded_of, learned, noise, notes
 from tests.oracles import cosine
-from ulmo.config import ModelSettings
+from ulmo.config import MOST_BESIDE, ModelSettings
 from ulmo.models.objectives.abx_choice import choose_a, tallied
 
 
@@ -82,17 +82,19 @@ def test_loss_is_what_a_slow_loop_says():
     assert float(one_b.loss) == pytest.approx(sum(logistic) / 5, rel=1e-5)
 
 
-def test_choices_are_counted_by_front_ends_and_a_tie_is_half_of_one():
-    first, second = tf.constant([0, 5, 0, 2]), tf.constant([1, 3, 1, 0])
+@pytest.mark.parametrize("last", [5, 6, 16])
+def test_choices_are_counted_by_front_ends_and_a_tie_is_half_of_one(last):
+    """16: the last of as many folders as --beside takes."""
+    first, second = tf.constant([0, last, 0, 2]), tf.constant([1, 3, 1, 0])
     lead = tf.constant([[0.5, -0.1], [0.0, 0.2], [0.3, 0.3], [-1.0, -1.0]])
     there = tf.constant([[True, True], [True, True], [True, False], [False, False]])
     tally = np.asarray(tallied(first, second, lead, there))
-    expected = np.zeros((6, 6, 2))
+    expected = np.zeros((1 + MOST_BESIDE, 1 + MOST_BESIDE, 2))
     expected[0, 1] = 2, 3
-    expected[5, 3] = 1.5, 2
+    expected[last, 3] = 1.5, 2
     np.testing.assert_array_equal(tally, expected)
     objective, _ = begun("abx_choice")
-    assert objective.report(tally) == {"0_1": pytest.approx(2 / 3), "5_3": 0.75}
+    assert objective.report(tally) == {"0_1": pytest.approx(2 / 3), f"{last}_3": 0.75}
 
 
 def test_an_encoder_that_hears_nothing_has_half_of_it_right():

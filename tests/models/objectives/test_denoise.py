@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ulmo.config import OBJECTIVE_NAMES
+from ulmo.config import OBJECTIVE_TRAITS
 from ulmo.models import OBJECTIVES
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.denoise import Damage
@@ -17,7 +17,7 @@ def damaged(tiles, step=0, **how):
 
 
 def test_the_table_is_the_settings_choice():
-    assert tuple(OBJECTIVES) == OBJECTIVE_NAMES
+    assert {name: task.traits for name, task in OBJECTIVES.items()} == OBJECTIVE_TRAITS
 
 
 def test_damage_is_ruled_by_the_step():

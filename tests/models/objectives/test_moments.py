@@ -6,7 +6,7 @@ from tests.models.objectives.small import SMALL, batch_of, encoded_of, noise, si
 from ulmo.models import build_vqvae
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.moments import (
-    Moments,
+    SharedMoments,
     columns_at,
     columns_of,
     drawn,
@@ -22,7 +22,7 @@ MODEL = build_vqvae(SMALL)
 
 
 def moments(*, pace=1.0, other_pace=1.0, valid=None, other_valid=None, weights=None, step=0, **how):
-    """Moments of 3 tiles of noise and another view of them, as arrays."""
+    """SharedMoments of 3 tiles of noise and another view of them, as arrays."""
     tiles = noise(3, 32, 32, 1)
     batch = batch_of(tiles, valid=valid, weights=weights)._replace(pace=tf.fill([3], float(pace)))
     other = side_of(tiles, valid=other_valid, pace=other_pace)
@@ -34,7 +34,7 @@ def moments(*, pace=1.0, other_pace=1.0, valid=None, other_valid=None, weights=N
         how.get("count", 48),
         Draws(how.get("seed", 0), step),
     )
-    return Moments(*(np.asarray(part) for part in found))
+    return SharedMoments(*(np.asarray(part) for part in found))
 
 
 @pytest.mark.parametrize("paces", [(1, 1), (1, 1.1), (0.8, 1.25), (1.375, 0.72), (0.5, 1)])
@@ -123,7 +123,7 @@ def test_there_is_no_value_past_the_last_column():
 
 def test_moments_are_apart_in_other_tiles_or_some_frames_away():
     found = moments(count=20)
-    apart = np.asarray(far_apart(Moments(*map(tf.constant, found)), 6.0))
+    apart = np.asarray(far_apart(SharedMoments(*map(tf.constant, found)), 6.0))
     for one, two in np.ndindex(20, 20):
         near = abs(found.time[one] - found.time[two]) < 6
         assert apart[one, two] == (found.tile[one] != found.tile[two] or not near)

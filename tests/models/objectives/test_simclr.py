@@ -35,7 +35,7 @@ def slow(first, second, negative, temperature):
 
 @pytest.fixture
 def negative():
-    """Moments 0 and 1 are near each other; the last is near all."""
+    """SharedMoments 0 and 1 are near each other; the last is near all."""
     apart = ~np.eye(7, dtype=bool)
     apart[0, 1] = apart[1, 0] = False
     apart[6] = apart[:, 6] = False

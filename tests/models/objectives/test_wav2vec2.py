@@ -152,8 +152,8 @@ def test_the_tokenizers_own_codebook_learns_in_training_alone():
     np.testing.assert_array_equal(model.quantizer.codebook, before)
     objective.measure(encoded_of(model, batch, training=True))
     assert np.abs(model.quantizer.codebook - before).max() > 0
-    assert objective.teaches_codebook
-    assert not objective.teaches_decoder
+    assert objective.traits.teaches_codebook
+    assert not objective.traits.teaches_decoder
 
 
 def test_targets_teach_the_encoder_straight_through_and_the_decoder_is_left_alone():

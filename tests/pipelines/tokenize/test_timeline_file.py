@@ -9,10 +9,10 @@ from tests.pipelines.tokenizing import hidden, join, names
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths
-from ulmo.formats.read import READERS, read_tokens
-from ulmo.formats.writer import Options
+from ulmo.formats.read import read_tokens, readers
 from ulmo.pipelines.tokenize import timeline_file
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.tokens import read_npy
@@ -134,7 +134,7 @@ class TestJoined:
         paths = output_paths(out, file_format)
         expected = header.model_copy(update={"recording": "t"})
         assert read_header(paths.header) == expected
-        if paths.files[-1].suffix in READERS:
+        if paths.files[-1].suffix in readers():
             (stored,) = read_tokens(paths.files[-1])
             np.testing.assert_array_equal(stored.ids, ids)
         else:

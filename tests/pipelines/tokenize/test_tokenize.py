@@ -11,17 +11,17 @@ from tests.sealed import reseal
 from tests.small_tokenizers import RATE
 from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths
-from ulmo.formats.read import READERS, read_tokens
-from ulmo.formats.writer import Options
+from ulmo.formats.read import read_tokens
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
 REPORT = ["recordings.json", "recordings.parquet"]
-READ = [name for name, kind in FORMATS.items() if f".{kind.suffixes[-1].split('.')[-1]}" in READERS]
+READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
 
 

@@ -2,13 +2,13 @@
 
 import pyarrow.parquet as pq
 import pytest
+from ulmo.pipelines.tokenize.rows import SCHEMA
 
 from tests.pipelines.recordings import NON_UTF8, noise, rows_of, write
 from tests.pipelines.tokenizing import names, record, tokenize
 from tests.small_tokenizers import RATE
+from ulmo.formats.base import Format
 from ulmo.formats.header import read_header
-from ulmo.formats.writer import Writer
-from ulmo.pipelines.tokenize.rows import SCHEMA
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.preprocessing.audio import BLOCK_FRAMES
 
@@ -107,13 +107,13 @@ class TestProgress:
     def test_columns_are_written_as_they_come(self, channels, tokenizer, tmp_path, monkeypatch):
         """Memory does not hold a recording's tokens."""
         sizes = []
-        write_ids = Writer.write
+        write_ids = Format.write
 
         def watched(self, ids):
             sizes.append(len(ids))
             write_ids(self, ids)
 
-        monkeypatch.setattr(Writer, "write", watched)
+        monkeypatch.setattr(Format, "write", watched)
         (result,) = tokenize(
             tokenizer, record(tmp_path / "x.wav", 200, channels=2), channels=channels
         )

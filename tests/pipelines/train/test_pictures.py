@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ulmo.pipelines.measure import Passed
+from ulmo.pipelines.dataset import ModelOutput
 from ulmo.pipelines.train import pictures
 from ulmo.pipelines.train.pictures import (
-    PICTURE_TILES,
+    _PICTURE_TILES,
     draw_losses,
     draw_reconstructions,
     spread_rows,
@@ -31,7 +31,7 @@ def figures(monkeypatch):
 
 def halved(tiles, valid_frames):
     """A model whose reconstruction is half of the tile."""
-    return Passed(tiles / 2, np.zeros((len(tiles), 1, 1), np.int32), np.zeros(1, np.float32))
+    return ModelOutput(tiles / 2, np.zeros((len(tiles), 1, 1), np.int32), np.zeros(1, np.float32))
 
 
 def size_of(png):
@@ -108,7 +108,7 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
 def test_rows_are_of_different_recordings_or_far_apart(names, rows, expected):
     store = SimpleNamespace(recordings=np.array(list(names)))
     assert list(spread_rows(store, np.array(rows))) == expected
-    assert len(expected) <= PICTURE_TILES
+    assert len(expected) <= _PICTURE_TILES
 
 
 @pytest.fixture

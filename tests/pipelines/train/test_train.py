@@ -18,13 +18,13 @@ from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import build_vqvae, set_weights_of
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.tiles import as_model
-from ulmo.pipelines.run_manifest import read_run
-from ulmo.pipelines.train.export import ExportError, check_rows, export
+from ulmo.pipelines.train.export import ExportError, _check_rows, export
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers
+from ulmo.storage.run_manifest import read_run
 from ulmo.tokenizer import load_tokenizer
 
 
@@ -78,12 +78,12 @@ def test_it_learns(run):
     ids=lambda values: "-".join(map(str, values.values())) if isinstance(values, dict) else values,
 )
 def test_every_quantizer_and_every_end_gives_a_bundle(
-    model, settings, end, tiny_tiles, tmp_path, no_pixels
+    model, settings, end, few_tiles, tmp_path, no_pixels
 ):
     """In mixed precision too, whose bundle is in float32, and without validation."""
     folder = tmp_path / "run"
     values = {**SETTINGS, "epochs": 1, **settings}
-    done = train(tiny_tiles, folder, {**MODEL, **model}, values, Silent())
+    done = train(few_tiles, folder, {**MODEL, **model}, values, Silent())
     losses = read_csv(folder / "losses.csv")
     assert np.isfinite([float(row["total"]) for row in losses]).all()
     parts = float(losses[0]["reconstruction"]) + 0.25 * float(losses[0]["commitment"])
@@ -92,7 +92,7 @@ def test_every_quantizer_and_every_end_gives_a_bundle(
     assert done.end == end
     assert (done.agreement.tokens > 300, done.agreement.differing) == (True, 0)
     tokenizer = load_tokenizer(folder / "tokenizer")
-    store = TileStore(tiny_tiles)
+    store = TileStore(few_tiles)
     ids = tokenizer.encode_tiles(store.read([0]), store.valid_frames[[0]]).ids
     assert tokenizer.decode_ids(ids).shape[:2] == (1, store.tile_size)
     if "validation_fraction" in settings:
@@ -104,9 +104,9 @@ def test_every_quantizer_and_every_end_gives_a_bundle(
         assert done.validation.codebook.usage > 0.3
 
 
-def test_the_settings_reach_the_model(tiny_tiles, tmp_path):
+def test_the_settings_reach_the_model(few_tiles, tmp_path):
     settings = TrainSettings(objective="denoise", learning_rate=1e-3, epochs=1, batch_size=8)
-    store = TileStore(tiny_tiles)
+    store = TileStore(few_tiles)
     model = ModelSettings(tile_size=store.tile_size, **MODEL)
     trainer = Trainer(store, tmp_path, model, settings, Silent())
     trainer.begin()
@@ -184,12 +184,12 @@ def test_the_card_says_what_was_done(run, tiny_tiles):
 def test_checked_are_tiles_from_everywhere_and_the_shortest(tiny_tiles):
     store = TileStore(tiny_tiles)
     rows = np.flatnonzero(store.views == 0)
-    chosen = check_rows(store, rows)
+    chosen = _check_rows(store, rows)
     assert set(chosen) <= set(rows)
     assert len(set(chosen)) == len(chosen) >= min(len(rows), 64)
     assert {rows[0], rows[-1]} <= set(chosen)
     assert store.valid_frames[chosen].min() == store.valid_frames[rows].min()
-    np.testing.assert_array_equal(check_rows(store, rows[:5]), rows[:5])
+    np.testing.assert_array_equal(_check_rows(store, rows[:5]), rows[:5])
 
 
 def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
@@ -296,12 +296,12 @@ def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_pat
         train(tiny_tiles, other, {}, {}, Silent(), resume=True)
 
 
-def test_a_loss_that_is_not_finite_is_said(tiny_tiles, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_is_said(few_tiles, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "take_step", lambda *_: {"total": 1.0, "reconstruction": np.nan})
     with pytest.raises(
         UserError, match="not finite at step 0: begin a new run with a learning_rate"
     ):
-        train(tiny_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
+        train(few_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
 
 
 def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(

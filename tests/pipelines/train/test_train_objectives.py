@@ -20,7 +20,7 @@ from ulmo.config import (
 )
 from ulmo.models import build_vqvae
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.train.init_encoder import init_encoder
+from ulmo.pipelines.train.model import _init_encoder
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
@@ -36,11 +36,11 @@ VIEWS = AugmentSettings(views=2, hop_factors=(0.8, 1.0), window_factors=(1.0,))
 
 
 @pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
+def tiles(few_recordings, tmp_path_factory):
     """Tiles with views, and the same recordings through another front end."""
     place = tmp_path_factory.mktemp("objectives")
-    prepare(SAMPLES, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
-    prepare(SAMPLES, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
+    prepare(few_recordings, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
+    prepare(few_recordings, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
     return place
 
 
@@ -106,13 +106,13 @@ def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
 
 def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
     wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
-    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
-        init_encoder(build_vqvae(wider), wider, STFT, together[0])
+    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): use the same"):
+        _init_encoder(build_vqvae(wider), wider, STFT, together[0])
     with pytest.raises(UserError, match="nowhere"):
-        init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
+        _init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
     fits, mel = ModelSettings(tile_size=32, **MODEL), PrepSettings(frontend="mel", **PREP)
     with pytest.raises(UserError, match=r"does not fit \(frontend stft, not mel\)"):
-        init_encoder(build_vqvae(fits), fits, mel, together[0])
+        _init_encoder(build_vqvae(fits), fits, mel, together[0])
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
@@ -136,9 +136,9 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
     ("model", "objective", "words"),
     [
         ({"quantizer": "fsq", "embedding_dim": 2}, "infill", "fsq has no codebook that could"),
-        ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 teaches the codebook step by step"),
+        ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 trains the codebook step by step"),
         ({"time_stride": 32}, "next_frame", "next_frame has nothing to predict: its first"),
-        ({"time_stride": 32}, "abx_choice", "abx_choice has no other moment"),
+        ({"time_stride": 32}, "abx_choice", "abx_choice needs another moment"),
     ],
 )
 def test_what_cannot_be_learned_is_refused_and_leaves_nothing(
@@ -154,7 +154,7 @@ def test_a_collapsed_run_says_so(together):
     assert "COLLAPSED" not in train_summary(summary)
     means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
     collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
-    assert "COLLAPSED   latents are nearly all one: variance 0.001" in train_summary(collapsed)
+    assert "COLLAPSED   latents are nearly all equal: variance 0.001" in train_summary(collapsed)
 
 
 def test_a_run_keeps_its_objective(together, tiles):

@@ -103,7 +103,7 @@ class TestBundles:
         flip(folder / "model.safetensors")
         status, output = run_command(folder, "--repair")
         assert status == 3
-        assert "model.safetensors is not the file that the settings speak of" in output
+        assert "model.safetensors is not the file that the settings name" in output
         assert "to do       copy the bundle again" in output
         assert output.count("copy the bundle again") == 1
         assert "damaged     model.safetensors: " in output

@@ -1,4 +1,4 @@
-"""Objectives: what the encoder learns from; one file each."""
+"""Objectives: the tasks that train the encoder. One file and one line each."""
 
 from ulmo.models.objectives.abx_choice import ABXChoice
 from ulmo.models.objectives.base import Objective

@@ -1,9 +1,8 @@
-"""The choice task of the seed: which of two moments is the one heard through another front end?
+"""ABX as a training task: find a moment again after it went through another front end.
 
-X is a moment through the first front end, A the same moment and B another through the second.
-
-The test that phoneticians call ABX (Schatz et al. 2013) as a task to learn from; a choice of one
-among several by their similarity is InfoNCE (van den Oord et al. 2018, arXiv:1807.03748).
+X is a moment through the first front end; A is the same moment, and B another moment, through the
+second. The ABX test is that of phoneticians (Schatz et al. 2013); choosing one of several vectors
+by similarity is InfoNCE (van den Oord et al. 2018, arXiv:1807.03748).
 """
 
 from typing import Any, NamedTuple
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from ulmo.config import ModelSettings, UserError
+from ulmo.config import MOST_BESIDE, OBJECTIVE_TRAITS, ModelSettings, UserError
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Outcome, Side
+from ulmo.models.objectives.base import EncodedBatch, Objective, Side, TaskResult
 from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
 from ulmo.models.objectives.moments import (
     columns_at,
@@ -27,40 +26,34 @@ from ulmo.models.objectives.moments import (
 from ulmo.models.objectives.projector import projector
 from ulmo.models.vqvae import VQVAE
 
-FRONTENDS = 6
-"""STFT, mel, CQT, CWT, DWT and WPT, at most."""
-TIE = 1e-6
-"""Cosines that differ by less are equal."""
+SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
+TIE = 1e-6  # cosines that differ by less count as equal
 
 
 class Triples(NamedTuple):
-    """X, A and its Bs by their places; A is the column of X in the second tile."""
+    """Places of X, A and the Bs; A is in the column of X, in the second tile."""
 
-    tile: Any
-    """(A,) int32."""
-    column: Any
-    """(A,) int32, of X and of A."""
-    others: Any
-    """(A, K) int32: columns of B."""
-    there: Any
-    """(A, K) bool: False where a tile has fewer than K, and the nearest B stands in their place."""
+    tile: Any  # (A,) int32
+    column: Any  # (A,) int32, of X and of A
+    others: Any  # (A, K) int32: columns of the Bs
+    there: Any  # (A, K) bool: False where a tile has fewer than K Bs, and the nearest B fills in
 
 
 class ABXChoice(Objective):
-    """Chooses A before B, by `Batch.pair`: tiles through two front ends, the encoder for all.
+    """Learns to prefer A to B; uses `TrainingBatch.pair` and one encoder for all front ends.
 
     The loss is the cross-entropy of choosing A among A and `others` Bs by their cosine with X, over
-    `temperature`; with one B it is -log sigmoid((s(X, A) - s(X, B)) / temperature). B is of the
-    same tile, so that neither speaker nor room tells it from A, and near in time: from `nearest`
+    `temperature`; with one B it is -log sigmoid((s(X, A) - s(X, B)) / temperature). B comes from
+    the same tile, so speaker and room do not distinguish it from A. It is near in time: `nearest`
     to `farthest` frames away, and never in X's own column. Silence is as rare among Bs as among Xs.
 
-    `anchors` = 256 Xs a batch, as in SimCLR. `others` = 8 of about 50 that are as near,
-    so that a close one is mostly among them.
-    `temperature` = 0.1 as in SimCLR. `nearest` = 8 frames, 80 ms, about a phone; `farthest` = 100,
-    a second.
+    `anchors` = 256 Xs per batch, as in SimCLR.
+    `others` = 8 of about 50 candidates, so that a close one is usually among them.
+    `temperature` = 0.1, as in SimCLR.
+    `nearest` = 8 frames: 80 ms, about a phone. `farthest` = 100 frames: a second.
     """
 
-    wants = "frontends"
+    traits = OBJECTIVE_TRAITS["abx_choice"]
 
     def __init__(
         self,
@@ -83,7 +76,7 @@ class ABXChoice(Objective):
         self.least = max(1, -(-nearest // settings.time_stride))
         if self.least >= settings.columns:
             raise UserError(
-                f"abx_choice has no other moment: a tile has {settings.columns} columns: set a "
+                f"abx_choice needs another moment in a tile of {settings.columns} columns: set a "
                 "smaller time_stride"
             )
         self.most = max(self.least, farthest // settings.time_stride)
@@ -91,12 +84,12 @@ class ABXChoice(Objective):
         self.outputs = outputs
 
     def begin(self, model: VQVAE) -> None:
-        """Make the head: bands of one front end are not those of another, so it joins them."""
+        """Create the head. It joins all bands, because the bands of front ends differ."""
         inputs = self.settings.bands * self.settings.embedding_dim
         self.head = projector(inputs, self.hidden, self.outputs, self.seed)
 
-    def measure(self, encoded: Encoded) -> Outcome:
-        """The score is the share of right choices between A and one B; a tie is half of one."""
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
+        """Score: share of right choices between A and one B; a tie counts half."""
         first, second = pair_of(encoded)
         latents = [encoded.model.encode(side.tiles, side.valid_frames) for side in (first, second)]
         triples = self.triples(encoded, latents[0])
@@ -110,15 +103,15 @@ class ABXChoice(Objective):
         )
         choices = ops.sum(tally[..., 1])
         share = ops.sum(tally[..., 0]) / ops.maximum(choices, 1.0)
-        return Outcome(
+        return TaskResult(
             loss=chosen.loss,
             score=ops.where(choices > 0, share, 0.5),
             chance=ops.full((), 0.5),
             tally=tally,
         )
 
-    def triples(self, encoded: Encoded, latents: Any) -> Triples:
-        """Xs and Bs, drawn by the weights of their columns; X has one B at least."""
+    def triples(self, encoded: EncodedBatch, latents: Any) -> Triples:
+        """Draw Xs and Bs by the weights of their columns; each X has at least one B."""
         draws = Draws(self.seed, encoded.step)
         weights = self._weights(encoded, latents)  # (B, columns)
         columns = ops.shape(weights)[1]
@@ -146,29 +139,27 @@ class ABXChoice(Objective):
         shape = (count, ops.shape(others)[1], self.outputs)
         return vectors[:count], vectors[count : 2 * count], ops.reshape(vectors[2 * count :], shape)
 
-    def _weights(self, encoded: Encoded, latents: Any) -> Any:
-        """(B, columns): the mean of the tokens of the batch's tiles then, of what both show."""
+    def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
+        """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
         model, batch, pair = encoded.model, encoded.batch, pair_of(encoded)
-        stride = model.encoder.time_stride
+        stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
         times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
-        told = ops.mean(ops.cast(batch.token_weights, "float32"), axis=-1)
-        return values_at(told, columns_at(times, batch.pace, stride)) * ops.minimum(*shares)
+        weights = ops.mean(ops.cast(batch.token_weights, "float32"), axis=-1)
+        return values_at(weights, columns_at(times, batch.pace, stride)) * ops.minimum(*shares)
 
     def report(self, tally: Any) -> dict[str, float]:
-        """Share of right choices by the numbers of first and second front end: `0_1`."""
+        """Share of right choices, by the numbers of the two sources: `0_1`."""
         right, choices = np.moveaxis(np.asarray(tally, np.float64), -1, 0)
         pairs = np.argwhere(choices > 0)
         return {f"{i}_{j}": float(right[i, j] / choices[i, j]) for i, j in pairs}
 
 
 class Chosen(NamedTuple):
-    """How A fared against its Bs."""
+    """Result of choosing between A and its Bs."""
 
-    loss: Any
-    """Scalar; 0 of no Xs."""
-    lead: Any
-    """(A, K): by how much the cosine of X and A is the larger one."""
+    loss: Any  # scalar; 0 if there are no Xs
+    lead: Any  # (A, K): cosine of X and A minus cosine of X and B
 
 
 def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
@@ -183,19 +174,20 @@ def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
 
 
 def tallied(first: Any, second: Any, lead: Any, there: Any) -> Any:
-    """(6, 6, 2): right choices, and choices, by front ends; `lead` (A, K) of A before B.
+    """(SOURCES, SOURCES, 2): right choices and all choices, by the sources of X and of A and B.
 
-    Which ones they are is told by `first` and `second` (A,); `there` (A, K) says which count.
+    `first` and `second` (A,) are the numbers of the sources, below SOURCES. `lead` (A, K) is the
+    cosine of X and A minus that of X and B; `there` (A, K) marks the choices that count.
     """
     won = ops.cast(lead > TIE, "float32") + 0.5 * ops.cast(ops.absolute(lead) <= TIE, "float32")
     counted = ops.cast(there, "float32")
     rows = ops.stack([ops.sum(won * counted, axis=1), ops.sum(counted, axis=1)], axis=-1)
-    pairs = ops.one_hot(first * FRONTENDS + second, FRONTENDS**2, dtype="float32")
-    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (FRONTENDS, FRONTENDS, 2))
+    pairs = ops.one_hot(first * SOURCES + second, SOURCES**2, dtype="float32")
+    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (SOURCES, SOURCES, 2))
 
 
-def pair_of(encoded: Encoded) -> tuple[Side, Side]:
-    """The front ends' tiles of a batch; ValueError where there are none."""
+def pair_of(encoded: EncodedBatch) -> tuple[Side, Side]:
+    """The two front ends' tiles of a batch; ValueError if there are none."""
     if encoded.batch.pair is None:
         raise ValueError("the batch has no pair: the objective wants front ends")
     return encoded.batch.pair

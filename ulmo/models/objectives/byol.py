@@ -1,7 +1,7 @@
-"""BYOL: one view of a moment predicts what a slower copy of the encoder makes of the other.
+"""BYOL: from one view of a moment, predict what a slow copy of the encoder makes of another.
 
-Grill et al. 2020 (arXiv:2006.07733). There are no negatives: what keeps latents apart is that the
-copy, the target, is never trained, only moved a little towards what is trained, after each step.
+Grill et al. 2020 (arXiv:2006.07733). There are no negatives. Latents stay apart because the copy
+(the target) is not trained: after each step it moves a little towards the trained network.
 """
 
 import math
@@ -9,9 +9,9 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.encoder import Encoder
-from ulmo.models.objectives.base import Encoded, Outcome
+from ulmo.models.objectives.base import EncodedBatch, TaskResult
 from ulmo.models.objectives.info_nce import directions
 from ulmo.models.objectives.moments import far_apart, mean_of
 from ulmo.models.objectives.projector import projector
@@ -22,10 +22,13 @@ from ulmo.models.vqvae import VQVAE
 class BYOL(TwoViews):
     """Online: encoder, projector, predictor. Target: copies of encoder and projector.
 
-    The loss is equation 2 there, made symmetric as in equation 3, and halved: 1 - cosine, each way.
-    `anchors` moments; `apart` rules the score alone. `momentum` = 0.99 at first: tau of section 3.3
-    there is 0.996 for 300 000 steps; ours are some thousands.
+    The loss is the paper's equation 2, halved (1 - cosine), summed over both directions as in
+    equation 3. `apart` affects the score alone.
+    `momentum` = 0.99 at the start: the paper's tau (section 3.3) is 0.996 for 300 000 steps; here a
+    run has some thousands.
     """
+
+    traits = OBJECTIVE_TRAITS["byol"]
 
     def __init__(
         self, settings: ModelSettings, seed: int = 0, *, momentum: float = 0.99, **kwargs: Any
@@ -34,7 +37,7 @@ class BYOL(TwoViews):
         self.momentum = momentum
 
     def begin(self, model: VQVAE) -> None:
-        """Make the heads, and the target: what the online network is now."""
+        """Create the heads, and the target as a copy of the online network."""
         self.projector = self.new_projector()
         self.predictor = projector(self.outputs, self.hidden, self.outputs, self.seed + 2)
         self.target_encoder = Encoder.from_config(model.encoder.get_config())
@@ -44,8 +47,8 @@ class BYOL(TwoViews):
             target.trainable = False
             target.set_weights(online.get_weights())
 
-    def measure(self, encoded: Encoded) -> Outcome:
-        """The score is that of choosing a moment among the target's by what was predicted."""
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
+        """Score: how often a prediction is nearest to its own moment among the target's."""
         model, batch, seen = encoded.model, encoded.batch, self.seen(encoded)
         online = [seen.here(encoded.latents), seen.there(seen.latents)]
         target = [
@@ -54,12 +57,12 @@ class BYOL(TwoViews):
         ]
         predicted = [self.predictor(self.projector(vectors)) for vectors in online]
         aimed = [ops.stop_gradient(self.target_projector(vectors)) for vectors in target]
-        ways = list(zip(predicted, aimed, strict=True))
-        found = among_others(*ways[0], far_apart(seen.moments, self.apart))
-        return Outcome(sum(regression(*way) for way in ways), found.score, found.chance)
+        found = among_others(predicted[0], aimed[0], far_apart(seen.moments, self.apart))
+        loss = sum(map(regression, predicted, aimed))
+        return TaskResult(loss, found.score, found.chance)
 
     def after_step(self, model: VQVAE, progress: Any) -> None:
-        """Move the target: tau target + (1 - tau) online, equation 1 there.
+        """Move the target: tau target + (1 - tau) online (equation 1).
 
         tau = 1 - (1 - momentum) (cos(pi progress) + 1) / 2: at the end the target stands still.
         """
@@ -69,10 +72,10 @@ class BYOL(TwoViews):
                 old.assign(old + moved * (ops.cast(new, old.dtype) - old))
 
     def _copies(self, model: VQVAE) -> list[tuple[Any, Any]]:
-        """What is copied: (target, online)."""
+        """Pairs of (target, online) parts."""
         return [(self.target_encoder, model.encoder), (self.target_projector, self.projector)]
 
 
 def regression(predicted: Any, aimed: Any) -> Any:
-    """Scalar: half of equation 2 there, 1 - cosine, of vectors (A, D); 0 of none."""
+    """Scalar: mean of 1 - cosine (half of equation 2) over vectors (A, D); 0 if there are none."""
     return mean_of(1.0 - ops.sum(directions(predicted) * directions(aimed), axis=-1))

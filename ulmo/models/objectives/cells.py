@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from ulmo.config import ModelSettings
-from ulmo.models.objectives.base import Batch
+from ulmo.models.objectives.base import TrainingBatch
 
 
 def cells_of(tiles: Any, time_stride: int) -> Any:
@@ -17,14 +17,14 @@ def cells_of(tiles: Any, time_stride: int) -> Any:
     return ops.reshape(turned, (batch, columns, time_stride, bins))
 
 
-def valid_cells(batch: Batch, time_stride: int) -> Any:
+def valid_cells(batch: TrainingBatch, time_stride: int) -> Any:
     """(B, columns, time_stride, 1) float32: 1, and 0 in padding."""
     count, columns, _ = ops.shape(batch.token_weights)
     frames = ops.reshape(ops.arange(columns * time_stride), (1, columns, time_stride, 1))
     return ops.cast(frames < ops.reshape(batch.valid_frames, (count, 1, 1, 1)), "float32")
 
 
-def cell_weights(batch: Batch, settings: ModelSettings) -> Any:
+def cell_weights(batch: TrainingBatch, settings: ModelSettings) -> Any:
     """(B, columns, time_stride, M): that of each cell's token, and 0 in padding.
 
     So `silence_weight` rules here as it rules the codebook.

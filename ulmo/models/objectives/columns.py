@@ -1,4 +1,4 @@
-"""Columns of a grid, and a light network that gives each one its surroundings."""
+"""Columns of a token grid, and a light network that gives each one its context."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ def joined(latents: Any) -> Any:
 
 
 def reach(layers: int, *, causal: bool) -> int:
-    """Columns that a ColumnNetwork sees on a side, the one side where it is causal."""
+    """Columns that a ColumnNetwork sees on each side; if causal, on the left side only."""
     return (2 if causal else 1) * (2**layers - 1)
 
 
 def layers_for(columns: int, *, causal: bool) -> int:
-    """The fewest layers, one at least, that reach over so many columns."""
+    """The fewest layers, at least one, that reach over this many columns."""
     layers = 1
     while reach(layers, causal=causal) < columns:
         layers += 1
@@ -31,13 +31,13 @@ class ColumnNetwork(keras.layers.Layer):
     """Columns (B, columns, features) -> (B, columns, width): dilated convolutions of size 3.
 
     As in WaveNet (van den Oord et al. 2016, arXiv:1609.03499, section 2.1) layer i looks 2^i
-    columns away, so that what is seen doubles with each layer. `causal`: at the column itself and
-    two before it; else at one on either side. Beyond the ends of the tile all is 0. Each layer
-    adds to what it is given, normalised within its column alone (He et al. 2016,
-    arXiv:1603.05027), so nothing passes between columns but by the convolutions.
+    columns away, so the context doubles with each layer. A `causal` layer looks at the column
+    itself and two before it; any other, at one column on either side. Beyond the ends of the tile
+    all is 0. Layers are residual, and normalise within a column (He et al. 2016, arXiv:1603.05027),
+    so only the convolutions pass anything between columns.
 
-    Convolutions, as recurrent and attention layers take longer on a CPU; each is one matrix
-    product over shifted columns, as TensorFlow has no gradient of dilated ones there.
+    Convolutions, because recurrent and attention layers take longer on a CPU. Each is one matrix
+    product over shifted columns, because TensorFlow has no gradient of dilated ones on a CPU.
     `width` = 128: a column of the 56 x 4 grid has 4 x 32 numbers.
     """
 
@@ -57,7 +57,7 @@ class ColumnNetwork(keras.layers.Layer):
             mix.build((*columns_shape[:-1], 3 * self.width))
 
     def call(self, columns: Any) -> Any:
-        """What each column, and those that it sees, make: (B, columns, width)."""
+        """Features (B, columns, width) of each column and its context."""
         features = self.entry(columns)
         for index, mix in enumerate(self.mixes):
             step = 2**index
@@ -69,13 +69,13 @@ class ColumnNetwork(keras.layers.Layer):
 
 
 def dense(units: int, seed: int) -> Any:
-    """A linear map, float32, whose first weights the seed decides."""
+    """A linear map in float32; the seed decides its initial weights."""
     initializer = keras.initializers.GlorotUniform(seed)
     return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32")
 
 
 def _delayed(columns: Any, delay: int) -> Any:
-    """At column t what was at t - delay; 0 where there was none."""
+    """Column t - delay, at column t; 0 beyond the ends."""
     length = ops.shape(columns)[1]
     padded = ops.pad(columns, ((0, 0), (max(delay, 0), max(-delay, 0)), (0, 0)))
     first = max(-delay, 0)

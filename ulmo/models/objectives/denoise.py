@@ -1,29 +1,29 @@
-"""The denoising autoencoder: what is shown is damaged, and is to be given back whole.
+"""The denoising autoencoder: restore a tile from a damaged copy.
 
 Vincent et al. 2008 (ICML, "Extracting and composing robust features with denoising
-autoencoders"). Damage is noise and masks, drawn anew at each step.
+autoencoders"). Damage is noise and masks, drawn anew in each step.
 """
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.reconstruct import decoded
 
 
 class Damage(NamedTuple):
-    """Adds noise to tiles, and masks stretches of frames and of bins.
+    """Adds noise to tiles, and masks a stretch of frames and a stretch of bins.
 
-    Tiles are decibels that were normalised to mean 0 and spread 1, so noise is added as powers
-    add: the louder one of sound and noise is heard, to within 3 dB (the max approximation of
-    Nadas et al. 1989). Its level is one number a tile, evenly drawn from `quietest` to `loudest`
-    spreads about the mean: below most silence to over most sound. Its own spread, `ripple`, is
-    that of the power of noise (5.6 dB) at the 14 dB that a spread of field recordings has.
-    `masked` = 0.15: longest share of the frames, and of the bins, that one mask hides, as in
-    SpecAugment (Park et al. 2019); what is hidden is 0, the mean.
+    Tiles are decibels normalised to mean 0 and standard deviation 1. Powers add, so the louder of
+    sound and noise is kept, which is right to within 3 dB (the max approximation of Nadas et al.
+    1989). The noise has one level per tile, drawn evenly from `quietest` to `loudest` standard
+    deviations: from below most silence to above most sound. `ripple` is its standard deviation:
+    that of the power of noise, 5.6 dB, over the 14 dB of field recordings.
+    `masked` = 0.15: greatest share of the frames, and of the bins, that a mask hides, as in
+    SpecAugment (Park et al. 2019). Hidden cells are 0, the mean.
     """
 
     quietest: float = -2.5
@@ -32,7 +32,7 @@ class Damage(NamedTuple):
     masked: float = 0.15
 
     def __call__(self, tiles: Any, draws: Draws) -> Any:
-        """Tiles (B, M, frames, 1), damaged."""
+        """Return damaged tiles (B, M, frames, 1)."""
         batch, bins, frames, _ = ops.shape(tiles)
         level = draws.uniform((batch, 1, 1, 1), self.quietest, self.loudest)
         noise = level + self.ripple * draws.normal((batch, bins, frames, 1))
@@ -42,7 +42,7 @@ class Damage(NamedTuple):
         return noisy
 
     def _hidden(self, draws: Draws, batch: Any, axis: int, length: Any) -> Any:
-        """Where one axis of tiles is masked: one stretch of it a tile."""
+        """Mask of one axis of the tiles: one stretch per tile."""
         size = ops.cast(length, "float32")
         width = draws.uniform((batch, 1), 0, self.masked) * size
         start = draws.uniform((batch, 1)) * (size - width)
@@ -55,10 +55,9 @@ DAMAGE = Damage()
 
 
 class Denoise(Objective):
-    """The VQ-VAE on damaged tiles; out of training too, as that is its task."""
+    """Trains the VQ-VAE on damaged tiles; validation damages them, too."""
 
-    teaches_codebook = True
-    teaches_decoder = True
+    traits = OBJECTIVE_TRAITS["denoise"]
 
     def __init__(
         self, settings: ModelSettings, seed: int = 0, damage: Damage = DAMAGE, **kwargs: Any
@@ -66,8 +65,8 @@ class Denoise(Objective):
         super().__init__(settings, seed, **kwargs)
         self.damage = damage
 
-    def measure(self, encoded: Encoded) -> Outcome:
-        """The loss of the VQ-VAE, told against tiles that are whole."""
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
+        """Loss of the VQ-VAE against the undamaged tiles."""
         batch = encoded.batch
         shown = self.damage(batch.tiles, Draws(self.seed, encoded.step))
         latents = encoded.model.encode(shown, batch.valid_frames)

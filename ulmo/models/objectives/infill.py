@@ -1,16 +1,16 @@
-"""What is missing: masked spans of frames and bands of bins, from what surrounds them.
+"""Infill: predict masked spans of frames and bins from their surroundings.
 
 Masked autoencoders (He et al. 2021, arXiv:2111.06377), on spectrograms (Huang et al. 2022,
-arXiv:2207.06405, whose decoder too sees what is near in time and frequency).
+arXiv:2207.06405, whose decoder also attends to what is near in time and frequency).
 """
 
 from typing import Any
 
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.cells import cell_weights, cells_of, valid_cells
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
 from ulmo.models.objectives.spans import spans
@@ -18,20 +18,21 @@ from ulmo.models.vqvae import VQVAE
 
 
 class Infill(Objective):
-    """Predicts hidden cells by a light head on the latents of what is left of a tile.
+    """Predicts hidden cells with a light head on the latents of the masked tile.
 
     Hidden are spans of `frames` = 16 (0.16 s; at most a quarter of the tile), about
     `frames_share` = 0.3 of all frames, and bands of an eighth of the bins, about `bins_share` =
-    0.2 of them: 44 % of the cells. Masked autoencoders hide 75 to 80 %, but they leave what is
-    hidden out of their encoder; a convolution sees it as 0, the mean, and is to work on whole
-    tiles in the end. The loss is the mean squared error of the hidden cells, each by its token's
-    weight.
+    0.2 of them: 44 % of the cells in all. Masked autoencoders hide 75 to 80 %, but their encoder
+    skips hidden cells; a convolution sees them as 0, the mean, and must later work on whole tiles.
+    The loss is the mean squared error of the hidden cells, weighted by their tokens.
 
-    The head: columns joined, two-sided convolutions that reach over a span, one linear map to the
-    cells of a column. Its score is the share of the naive guess's error that is overcome. The
-    naive guess is the mean of what is seen of the same bin in the tile; of the same frame, where
-    the bin is hidden all through; 0 where both are.
+    The head joins the bands of a column, applies two-sided convolutions that reach over a span, and
+    maps each column linearly to its cells. The score is the share of a naive guess's error that the
+    prediction removes. The naive guess is the mean of the visible cells of the same bin; if the
+    whole bin is hidden, of the same frame; if both are, 0.
     """
+
+    traits = OBJECTIVE_TRAITS["infill"]
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Infill(Objective):
         self.width = width
 
     def begin(self, model: VQVAE) -> None:
-        """The head."""
+        """Create the head."""
         settings = self.settings
         reached = -(-self.frames // settings.time_stride)
         self.network = ColumnNetwork(
@@ -66,14 +67,14 @@ class Infill(Objective):
         self.to_cells.build((None, None, self.width))
 
     def hide(self, tiles: Any, draws: Draws) -> Any:
-        """(B, M, frames, 1) bool: the cells of tiles that are hidden."""
+        """(B, M, frames, 1) bool: which cells to hide."""
         batch, bins, frames, _ = ops.shape(tiles)
         hidden_bins = spans(draws, batch, bins, self.bins, self.bins_share)
         hidden_frames = spans(draws, batch, frames, self.frames, self.frames_share)
         return ops.logical_or(hidden_bins[:, :, None, None], hidden_frames[:, None, :, None])
 
-    def measure(self, encoded: Encoded) -> Outcome:
-        """The mean squared error of hidden cells, and its share of the naive guess's."""
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
+        """Mean squared error of the hidden cells, and the share of the naive error removed."""
         batch, stride = encoded.batch, self.settings.time_stride
         hidden = self.hide(batch.tiles, Draws(self.seed, encoded.step))
         cells, missing = (
@@ -83,10 +84,10 @@ class Infill(Objective):
         weights = missing * cell_weights(batch, self.settings)
         error = squared_error(self.guess(encoded, hidden), cells, weights)
         share = ops.divide_no_nan(error, squared_error(naive, cells, weights))
-        return Outcome(loss=error, score=1.0 - share, chance=ops.zeros(()))
+        return TaskResult(loss=error, score=1.0 - share, chance=ops.zeros(()))
 
-    def guess(self, encoded: Encoded, hidden: Any) -> Any:
-        """Cells (B, columns, time_stride, M) from tiles whose `hidden` ones none can see."""
+    def guess(self, encoded: EncodedBatch, hidden: Any) -> Any:
+        """Predict cells (B, columns, time_stride, M) of tiles whose `hidden` cells are 0."""
         batch, settings = encoded.batch, self.settings
         shown = ops.where(hidden, 0.0, batch.tiles)
         latents = encoded.model.encode(shown, batch.valid_frames)

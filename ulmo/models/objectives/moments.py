@@ -1,14 +1,14 @@
-"""Moments: the same instant of a recording, found in two views of it."""
+"""SharedMoments: the same instant of a recording, found in two views of it."""
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Side
+from ulmo.models.objectives.base import EncodedBatch, Side
 
 
-class Moments(NamedTuple):
+class SharedMoments(NamedTuple):
     """Some moments (A,) of a batch, each in one column of its tiles and one of another view."""
 
     tile: Any
@@ -16,7 +16,7 @@ class Moments(NamedTuple):
     time: Any
     """(A,) float32: frames of the tile itself (view 0), from its beginning."""
     column: Any
-    """(A,) int32 of `Batch.tiles`: the moment is its middle."""
+    """(A,) int32 of `TrainingBatch.tiles`: the moment is its middle."""
     other_column: Any
     """(A,) int32 of the other view: the moment lies in it."""
 
@@ -44,8 +44,8 @@ def values_at(values: Any, columns: Any) -> Any:
 
 
 def shared_moments(
-    encoded: Encoded, other: Side, latents: Any, count: int, draws: Draws
-) -> Moments:
+    encoded: EncodedBatch, other: Side, latents: Any, count: int, draws: Draws
+) -> SharedMoments:
     """At most `count` moments that both a batch's tiles and their `other` view show.
 
     `latents` are those of the other view. Drawn from all columns of the batch at once, without
@@ -53,14 +53,14 @@ def shared_moments(
     among them, and a tile of padding has none. (Gumbel's trick: the largest of log weights with
     Gumbel noise added; Kool et al. 2019, arXiv:1903.06059.)
     """
-    stride = encoded.model.encoder.time_stride
+    stride = encoded.model.encoder.settings.time_stride
     weights = ops.mean(encoded.weights, axis=-1)  # (B, columns)
     columns = ops.shape(weights)[1]
     times = times_of(columns, encoded.batch.pace, stride)
     found = columns_at(times, other.pace, stride)
     share = encoded.model.inside(latents, other.valid_frames)[:, :, 0]
     place = drawn(ops.reshape(weights * values_at(share, found), (-1,)), count, draws)
-    return Moments(
+    return SharedMoments(
         tile=place // columns,
         time=ops.take(ops.reshape(times, (-1,)), place),
         column=place % columns,
@@ -86,7 +86,7 @@ def columns_of(latents: Any, tile: Any, column: Any) -> Any:
     return ops.take(joined, tile * columns + column, axis=0)
 
 
-def far_apart(moments: Moments, least: float) -> Any:
+def far_apart(moments: SharedMoments, least: float) -> Any:
     """(A, A) bool: moments of different tiles, or `least` frames of the tile itself apart."""
     same = moments.tile[:, None] == moments.tile[None]
     distance = ops.absolute(moments.time[:, None] - moments.time[None])

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from ulmo.config import ModelSettings, UserError
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings, UserError
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.cells import cell_weights, cells_of
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
 from ulmo.models.objectives.info_nce import choose
@@ -61,6 +61,8 @@ class NextFrame(Objective):
     share of the error of one who repeats the last frame seen that is overcome; 0 is chance.
     """
 
+    traits = OBJECTIVE_TRAITS["next_frame"]
+
     def __init__(
         self,
         settings: ModelSettings,
@@ -107,7 +109,7 @@ class NextFrame(Objective):
         """(B, columns, width): all that each column of latents and those before it tell."""
         return self.network(joined(latents))
 
-    def measure(self, encoded: Encoded) -> Outcome:
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
         """InfoNCE of the latents plus the absolute error of the frames."""
         latents, weights = encoded.latents, encoded.weights
         drawn = self.draw(weights, Draws(self.seed, encoded.step))
@@ -118,7 +120,7 @@ class NextFrame(Objective):
         choice = choose_tokens(guess, wanted, counted)
         tally = self._frames(encoded, drawn, past)
         error = ops.divide_no_nan(tally[0], tally[2])
-        return Outcome(
+        return TaskResult(
             loss=choice.loss + self.spectrogram * error,
             score=choice.score,
             chance=choice.chance,
@@ -142,7 +144,7 @@ class NextFrame(Objective):
         inside = ops.cast(targets < columns, "float32")
         return Drawn(anchors, ops.minimum(targets, columns - 1), inside)
 
-    def _frames(self, encoded: Encoded, drawn: Drawn, past: Any) -> Any:
+    def _frames(self, encoded: EncodedBatch, drawn: Drawn, past: Any) -> Any:
         """(3,): absolute errors, those of the last frame seen, and the weights; sums over cells."""
         stride, batch = self.settings.time_stride, encoded.batch
         cells = cells_of(batch.tiles, stride)  # (B, columns, stride, M)

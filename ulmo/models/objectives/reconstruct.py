@@ -7,22 +7,23 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.config import OBJECTIVE_TRAITS
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 
 
 class Reconstruct(Objective):
     """Encodes, quantises and decodes tiles. Its score is the share of their variance explained."""
 
-    teaches_codebook = True
-    teaches_decoder = True
+    traits = OBJECTIVE_TRAITS["reconstruct"]
+    draws = False
 
-    def measure(self, encoded: Encoded) -> Outcome:
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
         """The loss of the VQ-VAE; the chance is that of the constant 0, the mean of tiles."""
         batch = encoded.batch
         return decoded(encoded, encoded.latents, batch.valid_frames)
 
 
-def decoded(encoded: Encoded, latents: Any, valid_frames: Any) -> Outcome:
+def decoded(encoded: EncodedBatch, latents: Any, valid_frames: Any) -> TaskResult:
     """What the rest of the VQ-VAE makes of latents of the batch's tiles, or of damaged ones."""
     figures = encoded.model.autoencode(
         encoded.batch.tiles,
@@ -32,7 +33,7 @@ def decoded(encoded: Encoded, latents: Any, valid_frames: Any) -> Outcome:
         training=encoded.teach_codebook(),
     )
     power = encoded.model.power(encoded.batch.tiles, valid_frames)
-    return Outcome(
+    return TaskResult(
         loss=figures["total"],
         score=1.0 - ops.divide_no_nan(figures["reconstruction"], power),
         chance=ops.zeros(()),

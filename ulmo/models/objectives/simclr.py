@@ -8,8 +8,8 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import ModelSettings
-from ulmo.models.objectives.base import Encoded, Outcome
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
+from ulmo.models.objectives.base import EncodedBatch, TaskResult
 from ulmo.models.objectives.info_nce import TEMPERATURE, choose
 from ulmo.models.objectives.moments import far_apart
 from ulmo.models.objectives.two_views import TwoViews, among_others
@@ -22,6 +22,8 @@ class SimCLR(TwoViews):
     Negatives are all other moments of the batch, those of the same tile too where they are
     `apart` frames away or more. `temperature` = 0.1: table 5 there.
     """
+
+    traits = OBJECTIVE_TRAITS["simclr"]
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class SimCLR(TwoViews):
         """Make the head."""
         self.head = self.new_projector()
 
-    def measure(self, encoded: Encoded) -> Outcome:
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
         """The score is that of choosing a moment's other view among the moments' other views."""
         seen = self.seen(encoded)
         first = self.head(seen.here(encoded.latents))
@@ -46,7 +48,7 @@ class SimCLR(TwoViews):
         negative = far_apart(seen.moments, self.apart)
         found = among_others(first, second, negative)
         loss = nt_xent(first, second, negative, self.temperature)
-        return Outcome(loss, found.score, found.chance)
+        return TaskResult(loss, found.score, found.chance)
 
 
 def nt_xent(first: Any, second: Any, negative: Any, temperature: float) -> Any:

@@ -6,17 +6,17 @@ from keras import ops
 
 from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Side
+from ulmo.models.objectives.base import EncodedBatch, Objective, Side
 from ulmo.models.objectives.info_nce import Choice, choose
-from ulmo.models.objectives.moments import Moments, columns_of, shared_moments
+from ulmo.models.objectives.moments import SharedMoments, columns_of, shared_moments
 from ulmo.models.objectives.projector import projector
 from ulmo.models.objectives.views import BACKGROUND, Background
 
 
 class Seen(NamedTuple):
-    """Moments of a batch in its tiles and in their other view."""
+    """SharedMoments of a batch in its tiles and in their other view."""
 
-    moments: Moments
+    moments: SharedMoments
     tiles: Any
     """(B, M, frames, 1) of the other view, with a background."""
     valid_frames: Any
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
     """(B, columns, bands, EMB) of the other view."""
 
     def here(self, latents: Any) -> Any:
-        """(A, bands EMB): the moments in latents of `Batch.tiles`."""
+        """(A, bands EMB): the moments in latents of `TrainingBatch.tiles`."""
         return columns_of(latents, self.moments.tile, self.moments.column)
 
     def there(self, latents: Any) -> Any:
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 class TwoViews(Objective):
-    """Moments in two views, `Batch.tiles` and `Batch.other`.
+    """SharedMoments in two views, `TrainingBatch.tiles` and `TrainingBatch.other`.
 
     The other view gets a background besides; the tiles themselves are encoded as they are, once
     for all objectives.
@@ -45,8 +45,6 @@ class TwoViews(Objective):
     longer than most phones: moments of a tile that are nearer are not told apart. `hidden`,
     `outputs`: the head.
     """
-
-    wants = "views"
 
     def __init__(
         self,
@@ -72,7 +70,7 @@ class TwoViews(Objective):
         inputs = self.settings.bands * self.settings.embedding_dim
         return projector(inputs, self.hidden, self.outputs, self.seed)
 
-    def seen(self, encoded: Encoded) -> Seen:
+    def seen(self, encoded: EncodedBatch) -> Seen:
         """The moments of this step; ValueError where the batch has no other view."""
         draws = Draws(self.seed, encoded.step)
         other = other_view(encoded)
@@ -82,7 +80,7 @@ class TwoViews(Objective):
         return Seen(moments, tiles, other.valid_frames, latents)
 
 
-def other_view(encoded: Encoded) -> Side:
+def other_view(encoded: EncodedBatch) -> Side:
     """The other view of a batch; ValueError where there is none."""
     if encoded.batch.other is None:
         raise ValueError("the batch has no other view: the objective wants views")

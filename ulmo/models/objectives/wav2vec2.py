@@ -9,9 +9,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from ulmo.config import ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import Encoded, Objective, Outcome
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
 from ulmo.models.objectives.info_nce import choose
 from ulmo.models.objectives.spans import spans
@@ -38,7 +38,7 @@ class Wav2Vec2(Objective):
     `softness` = 0.1 about a tenth of a latent's squared norm more of distance is e times less.
     """
 
-    teaches_codebook = True
+    traits = OBJECTIVE_TRAITS["wav2vec2"]
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Wav2Vec2(Objective):
         self.to_codes = dense(math.prod(token), self.seed + 101)
         self.to_codes.build((None, None, self.width))
 
-    def measure(self, encoded: Encoded) -> Outcome:
+    def measure(self, encoded: EncodedBatch) -> TaskResult:
         """InfoNCE of the codes, their diversity, and what the quantizer asks of latents."""
         model, latents, weights = encoded.model, encoded.latents, encoded.weights
         draws = Draws(self.seed, encoded.step)
@@ -90,7 +90,7 @@ class Wav2Vec2(Objective):
         loss = loss + model.commitment_cost * codes.commitment
         if model.quantizer.learns_by_gradient:
             loss = loss + codes.codebook
-        return Outcome(loss=loss, score=choice.score, chance=choice.chance)
+        return TaskResult(loss=loss, score=choice.score, chance=choice.chance)
 
     def hide(self, latents: Any, draws: Draws) -> Any:
         """(B, columns) bool: the columns of latents that are hidden."""

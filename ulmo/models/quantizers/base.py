@@ -3,14 +3,11 @@
 from typing import Any, NamedTuple, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
-
-Array = NDArray[np.float32]
 
 
 class Quantized(NamedTuple):

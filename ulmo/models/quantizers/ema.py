@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.models.centroids import kmeans_start
 from ulmo.models.gradients import GRADIENTS
 from ulmo.models.quantizers.base import (
-    Array,
     Quantized,
     Quantizer,
     gather,

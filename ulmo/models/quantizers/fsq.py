@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.models.gradients import straight_through
 from ulmo.models.quantizers.base import (
-    Array,
     Quantized,
     Quantizer,
     gather,

@@ -10,10 +10,10 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.models.gradients import GRADIENTS
 from ulmo.models.quantizers.base import (
-    Array,
     Quantized,
     Quantizer,
     gather,

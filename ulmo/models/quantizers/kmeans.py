@@ -9,11 +9,11 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.models.centroids import kmeans_start
 from ulmo.models.gradients import straight_through
 from ulmo.models.quantizers.base import (
-    Array,
     Quantized,
     Quantizer,
     gather,

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.models.gradients import GRADIENTS
 from ulmo.models.quantizers.base import (
-    Array,
     Quantized,
     Quantizer,
     gather,

@@ -10,7 +10,6 @@ import numpy as np
 
 from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS, read_bundle
 from ulmo.config import NewerError, TrainSettings, UserError
-from ulmo.pipelines.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others
 from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
@@ -25,6 +24,7 @@ from ulmo.storage.faults import (
     remove_any,
 )
 from ulmo.storage.plain_file import open_plain
+from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
 COPY = "copy the bundle again, from where it was whole"
 RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"

@@ -1,41 +1,45 @@
 """What a front end is, and the one stream that drives them all."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ulmo.arrays import Array
+from ulmo.config import PrepSettings
 
 
-class FrontEnd(Protocol):
-    """Samples to power, (M, frames); power 1 is a sine of full scale at a bin's centre.
+class FrontEnd:
+    """Samples to power, (M, frames); power 1 is a full-scale sine at a bin's centre.
 
-    (In a wide band of `mel` it has more: see there.) Frame k is centred on sample
-    k * hop_length, counted from 0 at the recording's first sample, in every front end; there are
+    (Wide bands of `mel` exceed it: see there.) In every front end, frame k is centred on sample
+    k * hop_length, counted from 0 at the recording's first sample, and there are
     ceil(samples / hop_length) frames.
+
+    A front end is a class in a file of its own and a line in FRONTENDS.
     """
 
-    frequencies: NDArray[np.float64]
-    """Centre of each bin in hertz, (M,), rising."""
+    words: ClassVar[str]  # what it is, for `--help` and `ulmo inspect`
+    settings: ClassVar[tuple[str, ...]]  # those it uses of the settings that not every one uses
+    frequencies: NDArray[np.float64]  # centre of each bin in hertz, (M,), rising
     hop_length: int
-    left: int
-    """Samples that `power` needs before the centre of its first frame."""
-    right: int
-    """Samples that `power` needs from the centre of its last frame on; at least hop - left."""
-    block_frames: int
-    """Frames that `power` gives at a time."""
-    frame_by_frame: bool
-    """True where no bit of a frame depends on samples that the frame does not see."""
+    left: int  # samples that `power` needs before the centre of its first frame
+    right: int  # samples it needs from the centre of its last frame on; at least hop - left
+    block_frames: int  # frames that `power` returns
+    frame_by_frame: bool  # whether each frame depends, to the last bit, on its own samples alone
+
+    def __init__(self, settings: PrepSettings) -> None:
+        """Raise UserError, with a remedy, if the settings cannot be met."""
+        raise NotImplementedError
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of left + (block_frames - 1) * hop_length + right samples."""
-        ...
+        raise NotImplementedError
 
 
 def count_frames(samples: int, hop_length: int) -> int:
-    """Frames of so many samples: those whose centre lies inside the recording."""
+    """Frames whose centre lies inside a recording of this many samples."""
     return -(-samples // hop_length)
 
 
@@ -45,20 +49,20 @@ def stream_power(
     *,
     ready: Callable[[int], int] | None = None,
 ) -> Iterator[Array]:
-    """Power of a recording that comes in blocks (n,), as blocks (M, frames).
+    """Yield the power of a recording as blocks (M, frames), from sample blocks (n,) of any size.
 
     Frames are computed in groups that begin at multiples of block_frames, always with the same
-    number of samples around them (zeros outside the recording). How the samples came is
-    therefore without effect on any bit of the result.
+    number of samples around them (zeros outside the recording). So the size of the blocks does
+    not change a bit of the result.
 
-    `ready` tells how many frames are wanted as soon as so many are certain. Their group is then
-    computed before its samples are complete, and again later: the same bits, at more cost. Front
-    ends that are not `frame_by_frame` give whole groups all the same.
+    `ready` maps the number of frames that are certain to the number wanted now. Their group is
+    then computed before its samples are complete, and again later: the same bits, at more cost.
+    Front ends that are not `frame_by_frame` always yield whole groups.
     """
     hop, group = frontend.hop_length, frontend.block_frames
     length = frontend.left + (group - 1) * hop + frontend.right
     cutter = _Segments(length, group * hop, lead=frontend.left)
-    given = begun = 0  # frames that were given; first frame of the group that is being filled
+    given = begun = 0  # frames yielded; first frame of the group that is being filled
     early = ready if frontend.frame_by_frame else None
     for block in blocks:
         for segment in cutter.feed(block):
@@ -80,7 +84,7 @@ def stream_power(
 
 
 class _Segments:
-    """Cuts a stream into overlapping segments; copies only those that span two blocks."""
+    """Cuts a stream into overlapping segments; copies only segments that span two blocks."""
 
     def __init__(self, length: int, step: int, *, lead: int) -> None:
         self._length = length
@@ -90,7 +94,7 @@ class _Segments:
         self.received = 0
 
     def feed(self, block: Array) -> Iterator[Array]:
-        """Segments that are complete with this block."""
+        """Yield the segments that this block completes."""
         self.received += len(block)
         if self._held_length + len(block) < self._length:
             self._hold(block)
@@ -111,7 +115,7 @@ class _Segments:
         self._hold(block[max(start, 0) :])
 
     def peek(self) -> Array:
-        """The segment that is being filled, with zeros for what has not come."""
+        """The segment that is being filled, with zeros for samples not yet received."""
         held = np.concatenate(self._held)
         return np.concatenate([held, np.zeros(self._length - len(held), np.float32)])
 

@@ -39,6 +39,9 @@ class Cqt(FilterBank):
     A sine of full scale at a bin's centre has power 1 (librosa's cqt times 2 / sqrt(length)).
     """
 
+    words = "constant-Q transform"
+    settings = ("fmin", "bins_per_octave")
+
     def __init__(self, settings: PrepSettings) -> None:
         frequencies, cycles = self._bins(settings)
         lengths = cycles * settings.sample_rate / frequencies

@@ -36,6 +36,9 @@ class Cwt(FilterBank):
     C = w0 / 2 pi, and gives it the norm sqrt(s) in place of a gain of 1.
     """
 
+    words = "continuous wavelet transform"
+    settings = ("fmin", "fmax")
+
     def __init__(self, settings: PrepSettings) -> None:
         cycles = self._centres(settings) / settings.sample_rate
         deviations = OMEGA_0 / (2 * np.pi * cycles)  # of the envelopes, in samples

@@ -1,8 +1,8 @@
 """Discrete wavelet transform: octave bands, each at its own time step."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import (
     STEP,
@@ -12,8 +12,6 @@ from ulmo.preprocessing.frontends.wavelet import (
     Wavelet,
     wavelet_bands,
 )
-
-Array = NDArray[np.float32]
 
 LEVEL = 7
 """By default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has."""
@@ -26,6 +24,8 @@ class Dwt(Wavelet):
     octave. The rows of a band share its power evenly: a sine of full scale has power 1 in the
     sum over its octave. Coefficients are those of PyWavelets' `wavedec` with mode "zero".
     """
+
+    words = "discrete wavelet transform"
 
     def __init__(self, settings: PrepSettings) -> None:
         level = LEVEL if settings.wavelet_level is None else settings.wavelet_level

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from ulmo.arrays import Array
+
 Spectrum = NDArray[np.complex64]
 
 

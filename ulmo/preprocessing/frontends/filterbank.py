@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import fast_length, rfft
 from ulmo.preprocessing.threads import one_thread
-
-Array = NDArray[np.float32]
 
 MAX_CELLS = 1 << 26
 """Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
@@ -29,7 +29,7 @@ class Filter(NamedTuple):
     """Gain at offsets from the centre in cycles a sample; 1 at the centre."""
 
 
-class FilterBank:
+class FilterBank(FrontEnd):
     """Power at the frame centres of M filters.
 
     One FFT of a long block is multiplied with the response of each filter, folded to the frame

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.stft import Windows, check_window
 from ulmo.preprocessing.threads import one_thread
 
-Array = NDArray[np.float32]
 Frequencies = NDArray[np.float64]
 Weights = NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def mel_plan(settings: PrepSettings) -> MelPlan:
     return MelPlan(edges, win_length, n_fft)
 
 
-class Mel:
+class Mel(FrontEnd):
     """M mel bands of an STFT's power.
 
     The triangles peak at 1 (librosa's norm=None). A band that is wider than the window's main
@@ -133,6 +134,8 @@ class Mel:
     the window, a shorter FFT gives the same bands (see `interpolated`).
     """
 
+    words = "mel filter bank"
+    settings = ("n_fft", "win_length", "fmin", "fmax")
     frame_by_frame = True
 
     def __init__(self, settings: PrepSettings) -> None:

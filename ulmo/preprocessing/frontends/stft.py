@@ -2,13 +2,12 @@
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import power_spectra
 from ulmo.preprocessing.threads import one_thread
-
-Array = NDArray[np.float32]
 
 BLOCK_FRAMES = 256
 BLOCK_CELLS = 1 << 19
@@ -59,7 +58,7 @@ def check_window(settings: PrepSettings, win_length: int, n_fft: int, remedy: st
         )
 
 
-class Stft:
+class Stft(FrontEnd):
     """M bins of a short-time Fourier transform, the DC bin dropped.
 
     n_fft is 2M by default, which gives exactly M bins without DC, and for M = 224 a fast
@@ -67,6 +66,8 @@ class Stft:
     after DC are kept.
     """
 
+    words = "short-time Fourier transform"
+    settings = ("n_fft", "win_length")
     frame_by_frame = True
 
     def __init__(self, settings: PrepSettings) -> None:

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.threads import one_thread
 
-Array = NDArray[np.float32]
 Taps = NDArray[np.float64]
 
 STEP = 32
@@ -138,7 +139,7 @@ class Cascade:
         return self.surplus[after] + self.stages[after].history if after < len(self.stages) else 0
 
 
-class Wavelet:
+class Wavelet(FrontEnd):
     """Energy of wavelet coefficients in M rows, on the frames' time base.
 
     A coefficient stands at the centroid of its filter's energy, and its energy is spread over
@@ -148,8 +149,7 @@ class Wavelet:
     frames, no sharper than it is.
     """
 
-    frequencies: NDArray[np.float64]
-
+    settings = ("wavelet", "wavelet_level")
     frame_by_frame = True
 
     def __init__(

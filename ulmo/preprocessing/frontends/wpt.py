@@ -5,12 +5,10 @@ from itertools import islice
 from math import ceil, log2
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
-
-Array = NDArray[np.float32]
 
 MAX_TAPS = 1 << 28
 """Of all packets' filters, at most: their delays take some seconds to find."""
@@ -23,6 +21,8 @@ class Wpt(Wavelet):
     stand in natural order: a high branch turns the spectrum round, and the order of what follows
     it. Coefficients are those of PyWavelets' `WaveletPacket` with mode "zero", order "freq".
     """
+
+    words = "wavelet packet transform"
 
     def __init__(self, settings: PrepSettings) -> None:
         fewest = ceil(log2(settings.tile_size))

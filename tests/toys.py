@@ -1,0 +1,81 @@
+"""A toy of each kind that a table holds: what somebody adds, one class each."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ulmo.config import ObjectiveTraits, QuantizerTraits
+from ulmo.formats.base import Format
+from ulmo.models.gradients import straight_through
+from ulmo.models.objectives.base import Objective, TaskResult
+from ulmo.models.quantizers.base import Quantizer, gather, nearest, ones_unless, use_of
+from ulmo.preprocessing.frontends.base import FrontEnd
+
+
+class ToyFrontEnd(FrontEnd):
+    words = "the power of a hop, less in higher bins"
+    settings = ("fmax",)
+    frame_by_frame = True
+    block_frames = 8
+    left = 0
+
+    def __init__(self, settings):
+        self.hop_length = self.right = settings.hop_length
+        highest = settings.fmax or settings.sample_rate / 2
+        self.frequencies = np.linspace(1, highest, settings.tile_size)
+
+    def power(self, segment):
+        power = 2 * np.square(segment.reshape(self.block_frames, -1)).mean(axis=1)
+        return np.outer(1 / self.frequencies, power).astype(np.float32)
+
+
+class ToyQuantizer(Quantizer):
+    traits = QuantizerTraits("random codes", ("commitment_cost",))
+
+    @classmethod
+    def of(cls, settings, seed):
+        return cls(codebook_size=settings.codebook_size, embedding_dim=settings.embedding_dim)
+
+    def build(self, latents_shape):
+        shape = (self.codebook_size, self.embedding_dim)
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=0)
+        self.codes = self.add_weight(
+            name="codebook", shape=shape, initializer=normal, trainable=False
+        )
+
+    @property
+    def codebook(self):
+        return self.codes
+
+    def load(self, stages):
+        self.codes.assign(stages[0])
+
+    def call(self, latents, weights=None, training=False):
+        ids = nearest(latents, self.codes)
+        codes, weights = ops.stop_gradient(self.embed(ids)), ones_unless(weights, ids)
+        use = use_of(ids, weights, self.codebook_size)
+        passed = straight_through(latents, codes)
+        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
+
+
+class ToyObjective(Objective):
+    traits = ObjectiveTraits("makes latents small")
+    draws = False
+
+    def measure(self, encoded):
+        loss = ops.mean(ops.abs(encoded.latents - 1.0))
+        return TaskResult(loss=loss, score=-loss, chance=ops.zeros(()))
+
+
+class ToyFormat(Format):
+    words = "four hexadecimal digits an id"
+    suffixes = (".tokens.hex",)
+    many = False
+
+    def _write(self, ids):
+        self._files[0].write(ids.astype(">u2").tobytes().hex().encode())
+
+    @staticmethod
+    def read(path, headers):
+        ids = np.frombuffer(bytes.fromhex(path.read_text()), ">u2").astype(np.int32)
+        yield ids.reshape(-1, headers[0].bands)
