@@ -70,7 +70,7 @@ def test_it_learns(run):
         ({"quantizer": "fsq", "embedding_dim": 2}, {"validation_fraction": 0}, "epochs"),
         (
             {"quantizer": "gradient", "distance": "cosine"},
-            {"silence_weight": 1, "epochs": 50, "patience": 1, "learning_rate": 1e-12},
+            {"silence_weight": 1, "epochs": 50, "patience": 1, "learning_rate": 1e-30},
             "patience",
         ),
         ({"quantizer": "kmeans"}, {"objective": "denoise", "max_minutes": 0.001}, "max_minutes"),

@@ -11,14 +11,13 @@ from tests.pipelines import training
 from tests.pipelines.training import Silent, read_csv
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import (
-    OBJECTIVE_NAMES,
     AugmentSettings,
     ModelSettings,
     PrepSettings,
     TrainSettings,
     UserError,
 )
-from ulmo.models import build_vqvae
+from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.model import _init_encoder
 from ulmo.pipelines.train.train import train
@@ -55,7 +54,7 @@ def run(tiles, folder, objective, model=None, **settings):
 def together(tiles, tmp_path_factory):
     """A run of all objectives at once: as many trainings would take minutes."""
     folder = tmp_path_factory.mktemp("together") / "run"
-    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_NAMES))
+    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVES))
 
 
 def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
@@ -63,7 +62,7 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     batches = read_csv(folder / "losses.csv")
     (epoch,) = read_csv(folder / "epochs.csv")
     told = json.loads((folder / "objectives.json").read_text())["tasks"]
-    assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
+    assert tuple(told) == tuple(summary.objectives) == tuple(OBJECTIVES)
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
         assert told[one]["mean"] == pytest.approx(float(epoch[f"val_{one}_score"]), rel=1e-4)
