@@ -41,8 +41,8 @@ hop_length = 10
 
 [model]
 tile_size = 16
-encoder_layers = 2
-decoder_layers = 2
+encoder_layers = 1
+decoder_layers = 1
 embedding_dim = 4
 codebook_size = 16
 width = 8

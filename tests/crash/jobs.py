@@ -10,15 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from tests.pipelines.recordings import HOP, RATE, SIZE, noise, write
-from ulmo.bundle.bundle import build_bundle, write_bundle
-from ulmo.bundle.card import Card
-from ulmo.bundle.unk import UNK_QUANTILES
-from ulmo.bundle.weights import weight_shapes
+from tests.bundles import write_small_bundle
+from tests.pipelines.recordings import HOP, PLAN, RATE, SIZE, noise, write
 from ulmo.cli.main import ulmo
-from ulmo.config import ModelSettings, PrepSettings
+from ulmo.config import PrepSettings
 from ulmo.jobs import executor as pool
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import prep
@@ -97,25 +92,7 @@ def run_quietly(arguments):
 
 def make_bundle(folder):
     """A tokenizer of random weights."""
-    rng = np.random.default_rng(0)
-    settings = PrepSettings(
-        frontend="stft", tile_size=SIZE, sample_rate=RATE, hop_length=HOP, normalization="tile"
-    )
-    model = ModelSettings(width=8, codebook_size=16, embedding_dim=4, tile_size=SIZE)
-    weights = {
-        name: rng.normal(0, 0.3, shape).astype(np.float32)
-        for name, shape in weight_shapes(model).items()
-    }
-    built = build_bundle(
-        prep=settings,
-        normalization=None,
-        model=model,
-        weights=weights,
-        thresholds=np.ones((16, len(UNK_QUANTILES)), np.float32),
-        card=Card(),
-    )
-    write_bundle(folder, built)
-    return folder
+    return write_small_bundle(folder, PrepSettings(**PLAN, normalization="tile"))
 
 
 def _prep(audio):
