@@ -47,18 +47,18 @@ class TestTokenize:
         assert result.exit_code == exits.SOME_REFUSED
         assert result.stderr == f"{files[2]}: refused: empty_file (the file has no bytes)\n"
         assert result.stdout.splitlines()[1] == (
-            f"{files[1]}: 5.00 s -> 125 x 4 tokens -> {out}/cut.tokens.npy "
+            f"{files[1]}: 5.00 s -> 125 x 4 tokens -> {out}/tokens/cut.tokens.npy "
             "[partial: the file ends 80011 frames before its header says]"
         )
-        ids = np.load(out / "cut.tokens.npy")
+        ids = np.load(out / "tokens" / "cut.tokens.npy")
         assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
-        assert sorted(path.name for path in out.iterdir()) == [
+        ledger = ["recordings.parquet", "tokenize.json"]
+        assert sorted(path.name for path in out.iterdir()) == [*ledger, "tokens"]
+        assert sorted(path.name for path in (out / "tokens").iterdir()) == [
             "cut.tokens.json",
             "cut.tokens.npy",
             "nan.tokens.json",
             "nan.tokens.npy",
-            "recordings.json",
-            "recordings.parquet",
             "zero.tokens.json",
             "zero.tokens.npy",
         ]
@@ -139,8 +139,8 @@ class TestTokenize:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
-            "t.tokens.npy.recordings.json",
             "t.tokens.npy.recordings.parquet",
+            "t.tokens.npy.tokenize.json",
         ]
         again = run(tokenize_command, field, *options)
         assert (again.exit_code, again.stderr) == (result.exit_code, result.stderr)

@@ -95,20 +95,27 @@ def make_bundle(folder):
     return write_small_bundle(folder, PrepSettings(**PLAN, normalization="tile"))
 
 
-def _prep(audio):
-    def is_finished(out):
-        path = out / "prep.json"
-        return path.exists() and json.loads(path.read_text())["complete"]
+def is_complete(pattern):
+    """Whether a manifest says that its job is complete, for a folder."""
+    return lambda out: any(json.loads(path.read_text())["complete"] for path in out.glob(pattern))
 
+
+def _prep(audio):
     def arguments(*more):
         return lambda out: ["prep", audio, out, *PREP, *more]
 
     return [
-        Job("prep", arguments("--normalization", "corpus"), is_finished, status=3, once_more=2),
+        Job(
+            "prep",
+            arguments("--normalization", "corpus"),
+            is_complete("prep.json"),
+            status=3,
+            once_more=2,
+        ),
         Job(
             "prep, small shards",
             arguments("--normalization", "tile", "--views", "2", "--n-fft", "256"),
-            is_finished,
+            is_complete("prep.json"),
             shard_tiles=2,
             status=3,
             once_more=2,
@@ -129,13 +136,7 @@ def _tokenize(folder, bundle):
             *("--tokenizer", bundle, "--workers", "1", "--threads", "1", *more),
         ]
 
-    def has_table(out):
-        return all((out / f"recordings.{ending}").exists() for ending in ("parquet", "json"))
-
-    def has_line_table(out):
-        named = ("t.*.recordings.parquet", "t.*.recordings.json", "t.tokens.json")
-        return all(any(out.glob(name)) for name in named)
-
+    has_table, has_line_table = is_complete("tokenize.json"), is_complete("t.*.tokenize.json")
     formats = ["megatron", "parquet", "bin", "csv", "jsonl", "raven", "audacity"]
     return [
         Job("tokenize npy", arguments("--channels", "each"), has_table),
