@@ -16,7 +16,7 @@ demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 # Builds the wheel, installs it alone in a fresh environment, and tokenizes a file with it.
 wheel: $(STAMP)
@@ -45,8 +45,7 @@ audit: $(STAMP)
 # Kills at every call that writes, until there were so many; full disks; kills in ulmo-train. An hour or so.
 CRASH ?= 5000
 crash: $(STAMP)
-	$(BIN)/python -m tests.crash.campaign kill $(CRASH)
-	$(BIN)/python -m tests.crash.campaign full 1000
+	$(BIN)/python -m tests.crash.campaign kill $(CRASH) full 1000
 	$(BIN)/python -m tests.crash.reads 420
 	$(BIN)/python -m tests.crash.training saves 200
 	$(BIN)/python -m tests.crash.training kill 100

@@ -1,13 +1,15 @@
-"""Bundles as an attacker may make them: changed, then sealed again."""
+"""Small bundles of random weights, and bundles as an attacker may make them."""
 
 import json
 from hashlib import sha256
 
+import numpy as np
 import safetensors.numpy
 
 from ulmo.bundle.bundle import build_bundle, read_bundle, write_bundle
 from ulmo.bundle.card import Card
-from ulmo.bundle.weights import THRESHOLDS
+from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.bundle.weights import THRESHOLDS, weight_shapes
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 
@@ -69,3 +71,36 @@ def seal_again(folder):
         card=Card(**values["card"]),
     )
     write_bundle(folder, built)
+
+
+CONSTANTS = {  # of the modes that learn them from the corpus
+    "corpus": Normalization(offset=-45.5, scale=17.25),
+    "pcen": Normalization(offset=0.375, scale=0.5),
+    "level": Normalization(offset=-40.5, scale=15.75),
+}
+
+
+def write_small_bundle(folder, prep, *, seed=0, contents=None, **plan):
+    """Write a bundle of random weights; its folder.
+
+    `contents` replace what build_bundle is given; other options are the model's.
+    """
+    small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
+    model = ModelSettings(**{**small, **plan})
+    rng = np.random.default_rng(seed)
+    weights = {
+        name: rng.normal(0, 0.3, shape).astype(np.float32)
+        for name, shape in weight_shapes(model).items()
+    }
+    values = {
+        "prep": prep,
+        "normalization": CONSTANTS.get(prep.normalization),
+        "model": model,
+        "weights": weights,
+        "thresholds": np.cumsum(
+            rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32
+        ),
+        "card": Card(notes="Trained on nothing."),
+    }
+    write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
+    return folder

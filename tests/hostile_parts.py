@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite
-from ulmo.bundle.bundle import build_bundle, write_bundle
-from ulmo.bundle.card import Card
+from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite, write_small_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
@@ -131,20 +129,13 @@ def large(name, place, width=800):
     """A large model of zeros with hashes that fit; four bytes of a file are NaN."""
 
     def make(folder, bait):
-        prep = PrepSettings(tile_size=32, normalization="tile")
         plan = {"frequency_stride": 4, "time_stride": 4, "encoder_layers": 3, "decoder_layers": 3}
         model = ModelSettings(tile_size=32, width=width, **plan)
-        weights = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
+        zeros = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
         thresholds = np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32)
-        built = build_bundle(
-            prep=prep,
-            normalization=None,
-            model=model,
-            weights=weights,
-            thresholds=thresholds,
-            card=Card(),
-        )
-        write_bundle(folder, built)
+        contents = {"model": model, "weights": zeros, "thresholds": thresholds}
+        prep = PrepSettings(tile_size=32, normalization="tile")
+        write_small_bundle(folder, prep, contents=contents)
         with (folder / name).open("r+b") as file:
             file.seek(place)
             file.write(b"\0\0\xc0\x7f")

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from tests.formats.streams import header_of, random_ids, save
 from tests.pipelines.recordings import contents
 from tests.sealed import seal_tokens
-from ulmo import cli, exits
+from ulmo.cli import exits
+from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
@@ -44,7 +45,7 @@ def field(tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.ulmo, ["convert", *(str(argument) for argument in arguments)])
+    return CliRunner().invoke(ulmo, ["convert", *(str(argument) for argument in arguments)])
 
 
 def names(folder):

@@ -29,6 +29,8 @@ STRIDES = (12, 5)
 FRACTION, SEED = 0.3, 3
 NAN = float("nan")
 
+pytestmark = pytest.mark.usefixtures("no_pixels")
+
 
 @pytest.fixture(scope="module")
 def store(tiny_tiles):

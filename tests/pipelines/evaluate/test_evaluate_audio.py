@@ -38,6 +38,9 @@ def recording(label, number):
     return tone + rng.normal(0, 0.01, len(time))
 
 
+pytestmark = pytest.mark.usefixtures("no_pixels")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Four recordings of either label, and a file that is no sound; with a CSV of speakers."""

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from tests.conftest import SAMPLES
+from tests.pipelines import training
 from tests.pipelines.training import Silent, read_csv
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import (
-    OBJECTIVE_NAMES,
     AugmentSettings,
     ModelSettings,
     PrepSettings,
     TrainSettings,
     UserError,
 )
-from ulmo.models import build_vqvae
+from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.model import _init_encoder
 from ulmo.pipelines.train.train import train
@@ -27,15 +27,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.reports.train import train_summary
 from ulmo.tokenizer import load_tokenizer
 
-MODEL = {
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "embedding_dim": 4,
-    "codebook_size": 16,
-    "width": 8,
-    "frequency_stride": 16,
-    "time_stride": 4,
-}
+MODEL = {**training.MODEL, "frequency_stride": 16}
 SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3, "seed": 1, "threads": 0}
 PREP = {"tile_size": 32, "sample_rate": 8000, "hop_length": 64}
 STFT = PrepSettings(frontend="stft", **PREP)
@@ -43,11 +35,11 @@ VIEWS = AugmentSettings(views=2, hop_factors=(0.8, 1.0), window_factors=(1.0,))
 
 
 @pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
+def tiles(few_recordings, tmp_path_factory):
     """Tiles with views, and the same recordings through another front end."""
     place = tmp_path_factory.mktemp("objectives")
-    prepare(SAMPLES, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
-    prepare(SAMPLES, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
+    prepare(few_recordings, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
+    prepare(few_recordings, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
     return place
 
 
@@ -62,7 +54,7 @@ def run(tiles, folder, objective, model=None, **settings):
 def together(tiles, tmp_path_factory):
     """A run of all objectives at once: as many trainings would take minutes."""
     folder = tmp_path_factory.mktemp("together") / "run"
-    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_NAMES))
+    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVES))
 
 
 def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
@@ -70,7 +62,7 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     batches = read_csv(folder / "losses.csv")
     (epoch,) = read_csv(folder / "epochs.csv")
     told = json.loads((folder / "objectives.json").read_text())["tasks"]
-    assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
+    assert tuple(told) == tuple(summary.objectives) == tuple(OBJECTIVES)
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
         assert told[one]["mean"] == pytest.approx(float(epoch[f"val_{one}_score"]), rel=1e-4)
