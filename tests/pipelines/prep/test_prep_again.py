@@ -144,17 +144,21 @@ class TestSameBytes:
         assert prepare(damaged, out, TINY).reused
         assert contents(out) == undisturbed
 
-    def test_when_a_recording_was_changed_in_its_middle(
-        self, damaged, killed, tmp_path, small_jobs
+    def test_when_a_recording_was_changed_in_its_middle_after_a_kill(
+        self, audio, tmp_path, monkeypatch, small_jobs
     ):
         """Neither its size nor its ends say so: its time does."""
-        path = damaged / "d.wav"
-        content = bytearray(path.read_bytes())
-        content[4200] ^= 0x40
-        path.write_bytes(content)
-        prepare(damaged, killed, TINY)
-        prepare(damaged, tmp_path / "fresh", TINY)
-        assert contents(killed) == contents(tmp_path / "fresh")
+        settings = TINY.model_copy(update={"normalization": "recording"})
+        with monkeypatch.context() as patch:
+            kill_before_manifests(patch)
+            with pytest.raises(Killed):
+                prepare(audio, tmp_path / "out", settings)
+        content = bytearray((audio / "d.wav").read_bytes())
+        content[4201] ^= 0x40
+        (audio / "d.wav").write_bytes(content)
+        prepare(audio, tmp_path / "out", settings)
+        prepare(audio, tmp_path / "fresh", settings)
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
     def test_of_a_copy_of_the_recordings(self, damaged, tmp_path, undisturbed):
         (tmp_path / "copy").mkdir()
