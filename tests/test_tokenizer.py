@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ulmo.encoding
-import ulmo.tokenizer
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.bundle.graph import decoder_graph
 from ulmo.config import UserError
