@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 FOLDER = Path(__file__).parent
 RECORDING = FOLDER.parent / "data_samples" / "harmonic_calls.wav"
 ENLARGED = (4.4, 7.0)  # starts of two calls whose ids are printed, from data_samples/events.csv
-COLUMNS = 16  # columns of an enlarged call: 0.64 s
+COLUMNS = 15  # columns of an enlarged call: 0.6 s
 TICKS_KHZ = (0.2, 0.5, 1, 2, 4, 7)
 RANGE_DB = 66.0  # from the brightest colour of the spectrogram to the darkest
 TOKEN_COLOURS = "viridis"  # ordered by lightness too: readable with any colour vision
@@ -43,7 +43,7 @@ def main(out: Path) -> None:
     spectrogram = np.concatenate(list(decibels[..., 0]), axis=1)[:, : tokens.frames]
     places = places_of(tokenizer.codebook, tokens.ids, spectrogram)
 
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK}):
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10.5, "text.color": INK}):
         figure = Figure(figsize=(11, 7.2), layout="constrained", dpi=130)
         rows = figure.add_gridspec(3, 2, height_ratios=(2.4, 1.2, 1.5))
         upper = figure.add_subplot(rows[0, :])
@@ -132,7 +132,7 @@ def draw_call(axis: Any, places: Floats, tokens: ulmo.Tokens, start_s: float) ->
             tokens.ids[first + column, band],
             ha="center",
             va="center",
-            fontsize=8.5,
+            fontsize=9.5,
             weight="bold" if same[column, band] else "normal",
             color="white" if places[first + column, band] < 0.6 else INK,
         )

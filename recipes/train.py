@@ -15,8 +15,8 @@ from ulmo.bundle.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus
 from ulmo.bundle.graph import encoder_size
 from ulmo.bundle.weights import weights_size
+from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
-from ulmo.exits import SOME_REFUSED, guarded
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.card import describe_corpus

@@ -8,7 +8,6 @@ from hashlib import sha256
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ulmo.pipelines.tokenize.rows import SCHEMA
 
 from tests.bundles import ENCODER, MANIFEST, WEIGHTS, rewrite
 from tests.hostile_parts import (
@@ -34,9 +33,10 @@ from tests.hostile_parts import (
     zip_bomb,
 )
 from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
-from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA
+from ulmo.jobs.outcome import Prepared, Tokenized
+from ulmo.preprocessing.store import TILES_SCHEMA
 from ulmo.storage.sealed import fingerprint, seal
-from ulmo.storage.tables import write_table
+from ulmo.storage.tables import schema_of, write_table
 
 BUNDLES = {
     "a large model that is NaN": large(WEIGHTS, 9_000_000),
@@ -268,7 +268,7 @@ TILES = {
     "a long text in each row": tile_table(lambda: [row(recording="a" * (1 << 18))] * 600),
     "millions of rows": many_rows,
     "other columns in the table": lambda folder, bait: (
-        write_table(folder / "tiles.parquet", [], RECORDINGS_SCHEMA),
+        write_table(folder / "tiles.parquet", [], schema_of(Prepared)),
         seal_tables(folder),
     ),
     "a shard of 1 TB": lambda folder, bait: sparse(folder / SHARD, 1024 * GIB),
@@ -345,21 +345,39 @@ LABELS = {
     "labels that are a pipe": lambda path, bait: fifo(path),
     "a million labels": toml(b"file,label\n" + b"a.wav,x\n" * 1_000_000),
 }
+
+
+def report_of(write):
+    """Another table of tokens, of which tokenize.json has the hash."""
+
+    def make(path, bait):
+        write(path)
+        hashes = {path.name: sha256(path.read_bytes()).hexdigest()}
+        reseal(path.with_name("tokenize.json"), hashes=hashes)
+
+    return make
+
+
+def ledger(change):
+    return lambda path, bait: change(path.with_name("tokenize.json"))
+
+
 REPORTS = {
-    "outputs outside of a table of tokens": lambda path, bait: (
-        pq.write_table(pa.table({"outputs": [["../../outside"]]}), path),
-        seal_report(path),
+    "other columns in a table of tokens": report_of(
+        lambda path: pq.write_table(pa.table({"outputs": [["../../outside"]]}), path)
     ),
-    "a table of tokens with long lists": lambda path, bait: (
-        write_table(path, [{"outputs": ["a" * (1 << 26)] * 4}], SCHEMA),
-        seal_report(path),
+    "a table of tokens with long lists": report_of(
+        lambda path: write_table(path, [{"outputs": ["a" * (1 << 26)] * 4}], schema_of(Tokenized))
     ),
+    "a table of tokens with rows of nothing": report_of(
+        lambda path: write_table(path, [{}], schema_of(Tokenized))
+    ),
+    "a deep tokenize.json": ledger(lambda path: path.write_bytes(DEEP)),
+    "a tokenize.json of a newer ulmo": ledger(lambda path: reseal(path, schema_version=99)),
+    "a tokenize.json that is a pipe": ledger(fifo),
+    "a tokenize.json of 2 GB": ledger(lambda path: sparse(path, 2 * GIB)),
+    "a table of tokens that is a pipe": lambda path, bait: fifo(path),
 }
-
-
-def seal_report(path):
-    digest = sha256(path.read_bytes()).hexdigest()
-    write_sealed_values(path.with_suffix(".json"), {"schema_version": 1, "table": digest})
 
 
 def attacks():

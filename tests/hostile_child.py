@@ -15,16 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet  # noqa: F401
-from ulmo.pipelines.tokenize.rows import checked_rows
 
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError, read_toml
+from ulmo.formats.folder import folder_ledger
 from ulmo.formats.header import read_headers
 from ulmo.formats.read import read_tokens
+from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.evaluate.labelled import find_labelled
 from ulmo.pipelines.verify.verify import verify
-from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
+from ulmo.preprocessing.store import TilesManifest, TileStore
 from ulmo.storage.checkpoint_files import damaged_files, numbers
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.run_manifest import read_run
 
 FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork")
@@ -38,7 +41,7 @@ def read_tiles(path):
     """Read all of a folder of tiles."""
     store = TileStore(path)
     store.read(range(len(store)))
-    read_manifest_table(path, read_manifest(path), "recordings.parquet")
+    Ledger(LedgerFiles.inside(path, "prep"), TilesManifest, Prepared, remedy="", anew="").rows()
 
 
 def read_checkpoints(path):
@@ -55,7 +58,7 @@ READERS = {
     "header": read_headers,
     "tiles": read_tiles,
     "run": read_checkpoints,
-    "table": checked_rows,
+    "table": lambda path: folder_ledger(path.parent).rows(),
     "toml": read_toml,
     "labels": lambda path: find_labelled(path.parent, path),
 }

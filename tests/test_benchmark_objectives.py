@@ -25,7 +25,7 @@ from benchmarks.objective_tables import (
 from benchmarks.objectives import Work, read_rows, run_rows, train_command
 from recipes.recipe import read_recipe
 from tests.oracles import cosine
-from ulmo.cli import train
+from ulmo.cli.train import train
 from ulmo.config import OBJECTIVE_TRAITS, TrainSettings, UserError
 from ulmo.evaluation.folds import Fold, Folds
 from ulmo.evaluation.probe import probes

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from benchmarks.report import table, wrapped
 from docs import pictures, tests_page
 from tests.pipelines.faults import FAULTS
-from ulmo.cli import ulmo as cli
+from ulmo.cli.main import ulmo as cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

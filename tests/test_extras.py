@@ -7,10 +7,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
+from ulmo.exits import guarded
 
 from ulmo.config import EXTRAS
+from ulmo.preprocessing.frontends import FRONTENDS
 
 ROOT = Path(__file__).parents[1]
+SPEECH = ROOT / "data_samples" / "speech" / "vowels.wav"
 DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "pywt": "PyWavelets",
@@ -22,8 +26,8 @@ RUN = """
 import sys
 for name in sys.argv.pop(1).split():
     sys.modules[name] = None
-from ulmo import cli
-sys.exit(cli.ulmo())
+from ulmo.cli.main import ulmo
+sys.exit(ulmo())
 """
 RESYNTHESIZE = """
 import sys
@@ -59,22 +63,50 @@ def test_training_says_what_to_install_before_it_does_anything(missing, tiny_til
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("frontend", "workers"), [("cqt", 1), ("dwt", 2)])
+def prep(out, *flags):
+    return run("scipy pywt", "prep", SPEECH.parent, out, "-M", "32", *flags)
+
+
+@pytest.mark.parametrize(("frontend", "workers"), [("wpt", 1), ("dwt", 2)])
 def test_a_front_end_says_what_to_install(frontend, workers, tmp_path):
-    done = run(
-        *(
-            "scipy pywt",
-            "prep",
-            ROOT / "data_samples" / "speech",
-            tmp_path / "tiles",
-            "--frontend",
-            frontend,
-        ),
-        *("--workers", workers, "-M", "32"),
-    )
+    done = prep(tmp_path / "tiles", "--frontend", frontend, "--workers", workers)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].endswith("pip install 'ulmo[frontends]'")
+    assert done.stderr.splitlines()[-1].endswith("not installed: pip install 'ulmo[wavelets]'")
     assert "Traceback" not in done.stderr
+
+
+def test_the_other_front_ends_need_no_extra(tmp_path):
+    done = prep(tmp_path / "tiles", "--frontend", "cqt", "--normalization", "pcen")
+    assert done.returncode == 0, done.stderr
+    assert set(FRONTENDS) - {name for name, kind in FRONTENDS.items() if kind.packages} == {
+        *("stft", "mel", "cqt", "cwt")
+    }
+
+
+def test_a_picture_has_the_front_ends_that_are_installed(tmp_path):
+    pictures = [tmp_path / "few.png", tmp_path / "all.png"]
+    for missing, picture in zip(["scipy pywt", ""], pictures, strict=True):
+        done = run(missing, "show", SPEECH, "--out", picture)
+        assert done.returncode == 0, done.stderr
+    few, everything = (imread(picture).shape[0] for picture in pictures)
+    assert few == pytest.approx(everything * 4 / 6, rel=0.03)
+    done = run("scipy pywt", "show", SPEECH, "--frontend", "dwt", "--out", tmp_path / "dwt.png")
+    assert (done.returncode, "ulmo[wavelets]" in done.stderr) == (2, True)
+    assert not (tmp_path / "dwt.png").exists()
+
+
+def test_any_command_says_what_to_install(capsys):
+    @guarded
+    def command(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    with pytest.raises(SystemExit, match="2"):
+        command("sklearn.neighbors")
+    assert capsys.readouterr().err == (
+        "ulmo: this needs sklearn, which is not installed: pip install 'ulmo[eval]'\n"
+    )
+    with pytest.raises(ModuleNotFoundError):
+        command("ulmo.none")
 
 
 def test_sound_says_what_to_install():
@@ -82,7 +114,7 @@ def test_sound_says_what_to_install():
         [sys.executable, "-c", RESYNTHESIZE], capture_output=True, text=True, check=True
     )
     mode, sound = done.stdout.splitlines()
-    assert mode.startswith("normalization 'tile' keeps its constants")
+    assert mode.startswith("normalization 'tile' has constants")
     assert sound == "this needs librosa, which is not installed: pip install 'ulmo[sound]'"
 
 

@@ -29,11 +29,10 @@ MODES = ("corpus", "recording", "tile")
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", WINDOW)
-    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", WINDOW)
 
 
 def bundle_of(tokenizer):
-    return tokenizer._bundle
+    return tokenizer.bundle
 
 
 def normalized(values, mode):
@@ -143,7 +142,7 @@ def test_columns_come_before_the_recording_ends(tokenizer_of):
 def test_the_window_is_without_effect(window, tokenizer_of, monkeypatch):
     tokenizer, samples = tokenizer_of(), sound(9001)
     before, _ = tokenizer.manifest.model.time_context
-    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", max(window, -(-before // 4)))
+    monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", max(window, -(-before // 4)))
     tokens = tokenizer.encode(samples, sample_rate=RATE)
     np.testing.assert_array_equal(tokens.ids, at_once(tokenizer, samples)[0])
 

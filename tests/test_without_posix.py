@@ -34,12 +34,12 @@ assert len(names) > 100 and "ulmo.storage.lock" in names
 """
 COMMANDS = """
 import json, sys
-from ulmo import cli
+from ulmo.cli.main import ulmo
 
 if __name__ == "__main__":
-    for arguments in json.loads(sys.argv[1]) or [[name, "--help"] for name in cli.ulmo.commands]:
+    for arguments in json.loads(sys.argv[1]) or [[name, "--help"] for name in ulmo.commands]:
         try:
-            cli.ulmo.main(arguments)
+            ulmo.main(arguments)
         except SystemExit as ended:
             assert ended.code == 0, (arguments, ended.code)
         print("ended", arguments[0])

@@ -1,4 +1,4 @@
-"""Frames to columns of tokens, in windows at fixed columns of the recording.
+"""Frames to columns of tokens and back, in windows at fixed columns of the recording.
 
     levels (M, n), in blocks -> windows of WINDOW_COLUMNS columns and their halo -> ids
 
@@ -67,6 +67,29 @@ def encode_columns(
             yield from _columns(pending.popleft(), run)
     while pending:
         yield from _columns(pending.popleft(), run)
+
+
+def decode_columns(
+    ids: Ids,
+    decode: Callable[[Ids], Array],
+    model: ModelSettings,
+    each: Callable[[Callable[[int], Array], Iterable[int]], Iterator[Array]] = map,
+) -> Iterator[Array]:
+    """Normalised levels of ids (time, band) in blocks (M, n).
+
+    decode: tiles (1, M, frames, 1) of ids (1, columns, bands).
+    each: `map`, or a map that uses threads.
+    """
+    before, after = model.decoder_time_context
+
+    def block(start: int) -> Array:
+        first = max(start - before, 0)
+        skipped = (start - first) * model.time_stride
+        columns = min(WINDOW_COLUMNS, len(ids) - start)
+        levels = decode(ids[None, first : start + WINDOW_COLUMNS + after])[0, :, skipped:, 0]
+        return levels[:, : columns * model.time_stride]
+
+    return each(block, range(0, len(ids), WINDOW_COLUMNS))
 
 
 class _Work(NamedTuple):

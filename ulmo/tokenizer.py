@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
-from ulmo.bundle.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
+from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
 from ulmo.bundle.session import Device, open_session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import JobError, UserError
-from ulmo.encoding import WINDOW_COLUMNS, Columns, encode_columns, ready_frames
+from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
@@ -67,7 +67,13 @@ class TokenizerRef(NamedTuple):
 
 
 class Tokenizer:
-    """Turns recordings into tokens, and tokens into tiles and sound; see `load_tokenizer`."""
+    """Turns recordings into tokens, and tokens into tiles and sound; see `load_tokenizer`.
+
+    bundle, manifest: what it was made from, and the contents of tokenizer.json.
+    vocabulary: the meaning of each id.
+    unk_quantile: level of `<unk>`; None means that no id is `<unk>`.
+    ref: what another process needs to open the same tokenizer.
+    """
 
     def __init__(
         self,
@@ -77,52 +83,27 @@ class Tokenizer:
         device: Device = "cpu",
         unk_quantile: float | None = None,
     ) -> None:
-        self._bundle = bundle
-        self._unk_quantile = unk_quantile
+        manifest = bundle.manifest
+        self.bundle, self.manifest, self.unk_quantile = bundle, manifest, unk_quantile
+        self.vocabulary = Vocabulary(manifest.model.codebook_size)
+        self.ref = TokenizerRef(bundle.folder, manifest.fingerprint, threads, device, unk_quantile)
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
-        self._asked_threads = threads
         self._threads = threads or os.cpu_count() or 1
-        self._device: Device = device
         self._session = open_session(bundle.encoder, device=device)
-        self._frontend = build_frontend(self.manifest.prep)
-
-    @property
-    def bundle(self) -> Bundle:
-        """The bundle it was made from."""
-        return self._bundle
-
-    @property
-    def manifest(self) -> BundleManifest:
-        """The contents of tokenizer.json: settings, vocabulary, card."""
-        return self._bundle.manifest
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The meaning of each id."""
-        return Vocabulary(self.manifest.model.codebook_size)
+        self._frontend = build_frontend(manifest.prep)
+        self._rate = manifest.prep.sample_rate
 
     @property
     def codebook(self) -> Array:
         """Vectors of the codes, (CB, EMB), float32."""
-        return codebook_of(self.manifest.model, self._bundle.weights())
-
-    @property
-    def unk_quantile(self) -> float | None:
-        """Level of `<unk>`; None means that no id is `<unk>`."""
-        return self._unk_quantile
+        return codebook_of(self.manifest.model, self.bundle.weights())
 
     @property
     def edges_hz(self) -> NDArray[np.float64]:
         """Hertz, (bands + 1,): band b lies between edges b and b + 1."""
         return band_edges(self._frontend.frequencies, self.manifest.model.frequency_stride)
-
-    @property
-    def ref(self) -> TokenizerRef:
-        """What another process needs to open this tokenizer."""
-        identity = (self._bundle.folder, self.manifest.fingerprint)
-        return TokenizerRef(*identity, self._asked_threads, self._device, self._unk_quantile)
 
     @property
     def needs_two_passes(self) -> bool:
@@ -300,10 +281,6 @@ class Tokenizer:
         constants = normalization or self.manifest.normalization
         return invert(self._plane(tokens), self.manifest.prep, constants, iterations=iterations)
 
-    @property
-    def _rate(self) -> int:
-        return self.manifest.prep.sample_rate
-
     @cached_property
     def _executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, "ulmo")
@@ -329,10 +306,18 @@ class Tokenizer:
     ) -> Iterator[Tokens]:
         """Tokens, a few columns at a time."""
         prep, model = self.manifest.prep, self.manifest.model
-        counted = _Counter(source)
+        samples = 0
+
+        def counted() -> Iterator[Array]:
+            nonlocal samples
+            samples = 0  # a source may be run twice
+            for block in source():
+                samples += len(block)
+                yield block
+
         first = 0  # column
         for part in self.columns(counted, batch_size=batch_size, eager=eager):
-            left = -(-counted.samples // prep.hop_length) - first * model.time_stride
+            left = -(-samples // prep.hop_length) - first * model.time_stride
             frames = min(len(part.ids) * model.time_stride, left)
             yield self._placed(part, first, frames, start_utc)
             first += len(part.ids)
@@ -364,55 +349,27 @@ class Tokenizer:
             start=first * hop,
             start_utc=start_utc,
             fingerprint=self.manifest.fingerprint,
-            unk_quantile=self._unk_quantile,
+            unk_quantile=self.unk_quantile,
         )
 
     def _plane(self, tokens: Tokens) -> Array:
         """The normalised spectrogram (M, frames) that the ids stand for."""
         blocks = [np.empty((self.manifest.prep.tile_size, 0), np.float32)]
-        blocks += self._decoded(tokens.ids)
+        blocks += decode_columns(tokens.ids, self.decode_ids, self.manifest.model, self._map)
         return np.concatenate(blocks, axis=1)[:, : tokens.frames]
-
-    def _decoded(self, ids: Ids) -> Iterator[Array]:
-        """The spectrogram of the ids, in blocks (M, n)."""
-        stride = self.manifest.model.time_stride
-        before, after = self.manifest.model.decoder_time_context
-
-        def block(start: int) -> Array:
-            first = max(start - before, 0)
-            columns = min(WINDOW_COLUMNS, len(ids) - start)
-            window = ids[first : start + WINDOW_COLUMNS + after]
-            skipped = (start - first) * stride
-            return self.decode_ids(window[None])[0, :, skipped : skipped + columns * stride, 0]
-
-        return self._map(block, range(0, len(ids), WINDOW_COLUMNS))
 
     @cached_property
     def _decoder(self) -> Any:
         from ulmo.bundle.graph import decoder_graph
 
-        graph = decoder_graph(self.manifest.model, self._bundle.weights())
-        return open_session(graph.to_bytes(), device=self._device)
+        graph = decoder_graph(self.manifest.model, self.bundle.weights())
+        return open_session(graph.to_bytes(), device=self.ref.device)
 
 
 def check_batch_size(batch_size: int) -> None:
     """Raise UserError unless a batch has 1 to 1024 windows."""
     if not 1 <= batch_size <= _MAX_BATCH:
         raise UserError(f"batch_size must be from 1 to {_MAX_BATCH}, not {batch_size}")
-
-
-class _Counter:
-    """A source that counts the samples it yields; it starts again at 0 when it is run again."""
-
-    def __init__(self, source: SampleSource) -> None:
-        self._source = source
-        self.samples = 0
-
-    def __call__(self) -> Iterator[Array]:
-        self.samples = 0
-        for block in self._source():
-            self.samples += len(block)
-            yield block
 
 
 def load_tokenizer(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.bundles import write_small_bundle
 from tests.pipelines.recordings import HOP, PLAN, RATE, SIZE, noise, write
-from ulmo import cli
+from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings
 from ulmo.jobs import executor as pool
 from ulmo.pipelines.prep import job as prep_job
@@ -43,7 +43,7 @@ class Job(NamedTuple):
     def run(self, out):
         """Run the command in this process, which ends with its exit status."""
         store.SHARD_TILES, prep.JOB_FILES = self.shard_tiles, 2
-        cli.ulmo.main([str(argument) for argument in self.arguments(out)])
+        ulmo.main([str(argument) for argument in self.arguments(out)])
 
 
 class Work:
@@ -87,7 +87,7 @@ def make_inputs(folder):
 def run_quietly(arguments):
     """Run a command in this process, to its end."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        cli.ulmo.main([str(argument) for argument in arguments])
+        ulmo.main([str(argument) for argument in arguments])
 
 
 def make_bundle(folder):
@@ -95,20 +95,27 @@ def make_bundle(folder):
     return write_small_bundle(folder, PrepSettings(**PLAN, normalization="tile"))
 
 
-def _prep(audio):
-    def is_finished(out):
-        path = out / "prep.json"
-        return path.exists() and json.loads(path.read_text())["complete"]
+def is_complete(pattern):
+    """Whether a manifest says that its job is complete, for a folder."""
+    return lambda out: any(json.loads(path.read_text())["complete"] for path in out.glob(pattern))
 
+
+def _prep(audio):
     def arguments(*more):
         return lambda out: ["prep", audio, out, *PREP, *more]
 
     return [
-        Job("prep", arguments("--normalization", "corpus"), is_finished, status=3, once_more=2),
+        Job(
+            "prep",
+            arguments("--normalization", "corpus"),
+            is_complete("prep.json"),
+            status=3,
+            once_more=2,
+        ),
         Job(
             "prep, small shards",
             arguments("--normalization", "tile", "--views", "2", "--n-fft", "256"),
-            is_finished,
+            is_complete("prep.json"),
             shard_tiles=2,
             status=3,
             once_more=2,
@@ -129,13 +136,7 @@ def _tokenize(folder, bundle):
             *("--tokenizer", bundle, "--workers", "1", "--threads", "1", *more),
         ]
 
-    def has_table(out):
-        return all((out / f"recordings.{ending}").exists() for ending in ("parquet", "json"))
-
-    def has_line_table(out):
-        named = ("t.*.recordings.parquet", "t.*.recordings.json", "t.tokens.json")
-        return all(any(out.glob(name)) for name in named)
-
+    has_table, has_line_table = is_complete("tokenize.json"), is_complete("t.*.tokenize.json")
     formats = ["megatron", "parquet", "bin", "csv", "jsonl", "raven", "audacity"]
     return [
         Job("tokenize npy", arguments("--channels", "each"), has_table),

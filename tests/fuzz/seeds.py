@@ -49,7 +49,7 @@ def own_seeds() -> list[bytes]:
 
 
 def all_seeds() -> list[bytes]:
-    """Small files made here, and those of SciPy and malformed ones if they are there."""
+    """Small files made here, those of SciPy, and malformed ones; the last two if they are there."""
     paths = [
         path
         for folder in (MALFORMED, SCIPY)

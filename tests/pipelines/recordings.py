@@ -121,6 +121,6 @@ def counting(calls, function):
     return counted
 
 
-def read_complete(out):
-    path = out / "prep.json"
+def read_complete(out, name="prep.json"):
+    path = out / name
     return path.exists() and json.loads(path.read_text())["complete"]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.bundles import ENCODER, MANIFEST, rewrite
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.card import Card, Corpus
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.pipelines import inspect as module
 from ulmo.pipelines.inspect import as_json, describe_codebook, inspect_bundle

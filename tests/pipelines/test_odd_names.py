@@ -119,7 +119,7 @@ WITHOUT_PRIVILEGE = """
 import ctypes, os, struct, sys
 if os.getuid() == 0:  # capset(2), version 3: root keeps no right but an owner's
     assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
 sys.argv[0] = "ulmo"
 ulmo()
 """

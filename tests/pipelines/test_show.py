@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo import cli
+from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
 from ulmo.pipelines.show import _pooled, show
@@ -150,7 +150,7 @@ def test_what_cannot_be_drawn(recording, tmp_path):
 
 class TestCommand:
     def run(self, *arguments):
-        return CliRunner().invoke(cli.ulmo, ["show", *map(str, arguments)])
+        return CliRunner().invoke(ulmo, ["show", *map(str, arguments)])
 
     def test_all_front_ends_beside_the_recording(self, recording):
         result = self.run(recording, "-M", 32, "--sample-rate", RATE // 2, "--hop-length", 32)

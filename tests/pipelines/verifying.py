@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from click.testing import CliRunner
 
 from tests.sealed import seal_tables
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TILES_SCHEMA

@@ -45,6 +45,7 @@ __all__ = [
     "DEFAULT",
     "ENCODER",
     "MANIFEST",
+    "REMEDY",
     "WEIGHTS",
     "BuiltBundle",
     "Bundle",
@@ -58,7 +59,7 @@ MANIFEST = "tokenizer.json"
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
 _MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
 _MAX_ENTRIES = 100  # in the folder, hidden ones included
-_REMEDY = "copy the bundle again from an undamaged source"
+REMEDY = "copy the bundle again from an undamaged source"
 # Files that may lie beside the three. Names that begin with a dot may, too.
 _DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
 
@@ -149,14 +150,14 @@ def read_bundle(folder: Path) -> Bundle:
     manifest = _read_manifest(folder / MANIFEST)
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     for name, size in sizes.items():
-        check_length(folder / name, size, remedy=_REMEDY)
+        check_length(folder / name, size, remedy=REMEDY)
     if sizes[WEIGHTS] > LARGE:
         try:
-            check_large(manifest.model, folder / WEIGHTS, folder / ENCODER, remedy=_REMEDY)
+            check_large(manifest.model, folder / WEIGHTS, folder / ENCODER, remedy=REMEDY)
         except ValueError as error:
-            raise UserError(f"{folder} does not fit its settings ({error}): {_REMEDY}") from None
+            raise UserError(f"{folder} does not fit its settings ({error}): {REMEDY}") from None
     files = {
-        name: read_hashed(folder / name, size, manifest.hashes[name], remedy=_REMEDY)
+        name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
         for name, size in sizes.items()
     }
     bundle = Bundle(folder, manifest, files[ENCODER], files[WEIGHTS])
@@ -199,19 +200,19 @@ def _check_names(folder: Path) -> None:
 
 
 def _read_manifest(path: Path) -> BundleManifest:
-    content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=_REMEDY)
+    content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=REMEDY)
     manifest = parse_json(
         content,
         path,
         BundleManifest,
         newest=SCHEMA_VERSION,
         oldest=SCHEMA_VERSION,
-        remedy=_REMEDY,
+        remedy=REMEDY,
     )
     if json.loads(content) != manifest.model_dump(mode="json"):
-        raise UserError(f"{path} is damaged (settings are missing): {_REMEDY}")
+        raise UserError(f"{path} is damaged (settings are missing): {REMEDY}")
     if content != _manifest_text(manifest):
-        raise UserError(f"{path} is damaged (its layout is not that of ulmo): {_REMEDY}")
+        raise UserError(f"{path} is damaged (its layout is not that of ulmo): {REMEDY}")
     return manifest
 
 
@@ -227,13 +228,13 @@ def _check_contents(bundle: Bundle) -> None:
     try:
         weights = bundle.weights()
     except ValueError as error:
-        raise UserError(f"{path} does not fit its settings ({error}): {_REMEDY}") from None
+        raise UserError(f"{path} does not fit its settings ({error}): {REMEDY}") from None
     start = 0
     for piece in encoder_graph(bundle.manifest.model, weights).pieces():
         end = start + piece.size
         if bundle.encoder[start:end] != piece.content():
             raise UserError(
                 f"{bundle.folder / ENCODER} does not fit its settings and weights "
-                f"({piece.what} differs): {_REMEDY}"
+                f"({piece.what} differs): {REMEDY}"
             )
         start = end

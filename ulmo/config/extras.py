@@ -7,8 +7,8 @@ EXTRAS = {  # by import name
     "keras": "train",
     "tensorboard": "train",
     "sklearn": "eval",
-    "scipy": "frontends",
-    "pywt": "frontends",
+    "scipy": "wavelets",
+    "pywt": "wavelets",
     "librosa": "sound",
 }
 

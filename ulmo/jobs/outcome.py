@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from ulmo.config import Settings
 from ulmo.storage.columns import (
+    Channels,
     Checksum,
     ColumnType,
     Count,
@@ -34,7 +35,7 @@ class Outcome(Settings):
     reason: OptionalText = None  # a stable code; null if the status is ok
     detail: OptionalText = None  # the same in words
     sample_rate: OptionalSmallCount = None  # hertz
-    channels: OptionalSmallCount = None
+    channels: Channels = None
     frames: Count = 0  # samples of each channel that were read
     frames_declared: OptionalCount = None  # by the header, true or not
     frames_missing: Count = 0  # declared, or held by the file, but not read

@@ -102,16 +102,17 @@ def pcen(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[Array]:
     undone for a tile alone. How the blocks are cut changes no bit. Power is first clipped at
     floor_db, which keeps digital silence finite.
     """
-    import scipy.signal
-
     smoothing = _smoothing(settings)
     least = np.float32(10 ** (settings.floor_db / 10))
     state = None
     for block in blocks:
         energy = np.maximum(block, least).astype(np.float64) * PCEN_SCALE
         if state is None:
-            state = (1 - smoothing) * energy[:, :1]  # the mean is the first frame's energy
-        mean, state = scipy.signal.lfilter([smoothing], [1, smoothing - 1], energy, zi=state)
+            state = (1 - smoothing) * energy[:, 0]  # the mean is the first frame's energy
+        mean = np.empty_like(energy)
+        for frame in range(energy.shape[1]):
+            mean[:, frame] = state + smoothing * energy[:, frame]
+            state = (1 - smoothing) * mean[:, frame]
         yield _compressed(energy, mean, settings).astype(np.float32)
 
 

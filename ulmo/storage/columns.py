@@ -14,10 +14,11 @@ class ColumnType(NamedTuple):
 Text = Annotated[str, ColumnType("string")]
 OptionalText = Annotated[str | None, ColumnType("string")]
 Texts = Annotated[tuple[str, ...], ColumnType("strings")]
-Count = Annotated[int, Field(ge=0, le=1 << 53), ColumnType("int64")]
-OptionalCount = Annotated[int | None, Field(ge=0, le=1 << 53), ColumnType("int64")]
+Count = Annotated[int, Field(ge=0, lt=1 << 63), ColumnType("int64")]
+OptionalCount = Annotated[int | None, Field(ge=0, lt=1 << 63), ColumnType("int64")]
 SmallCount = Annotated[int, Field(ge=0, lt=1 << 31), ColumnType("int32")]
 OptionalSmallCount = Annotated[int | None, Field(ge=0, lt=1 << 31), ColumnType("int32")]
+Channels = Annotated[int | None, Field(ge=0, le=1024), ColumnType("int32")]  # of a recording
 Seconds = Annotated[float, Field(ge=0), ColumnType("float64")]
 OptionalNumber = Annotated[float | None, ColumnType("float64")]
 Microseconds = Annotated[int | None, Field(ge=-(1 << 53), le=1 << 53), ColumnType("utc")]

@@ -17,7 +17,7 @@ from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, quiet, tokenize
 from tests.sealed import reseal
 from tests.small_tokenizers import RATE
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
 from ulmo.formats.base import PLAIN
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.verify.verify import verify

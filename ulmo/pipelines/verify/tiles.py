@@ -30,6 +30,7 @@ from ulmo.storage.faults import Fault, Findings, What, fault_of, left_overs, rem
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 
+REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
 NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 
 
@@ -108,7 +109,7 @@ def _check_forms(folder: Path, manifest: TilesManifest) -> Iterator[Fault]:
             try:
                 open_shard(path, manifest.settings.tile_size)
             except (UserError, OSError, ValueError) as error:
-                yield fault_of(f"tiles/{path.name}", error, GO_ON, DELETE)
+                yield fault_of(f"tiles/{path.name}", error, REPAIR, DELETE)
 
 
 def _temporaries(folder: Path) -> list[Path]:
@@ -150,7 +151,7 @@ def _check_shard(
     try:
         shard = open_shard(folder / path, manifest.settings.tile_size)
     except (UserError, OSError, ValueError) as error:
-        yield fault_of(path, error, GO_ON, DELETE)
+        yield fault_of(path, error, REPAIR, DELETE)
         return
     rows = Counter(place.row for place in places)
     if sorted(rows) != list(range(len(places))):
@@ -160,14 +161,14 @@ def _check_shard(
         return
     if len(shard) != len(places):
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
-        yield Fault(path, "disagrees", detail, GO_ON)
+        yield Fault(path, "disagrees", detail, REPAIR)
         return
     wrong = [place.row for place in places if checksum(shard[place.row]) != place.crc32c]
     if wrong:
         detail = (
             f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"
         )
-        yield Fault(path, "damaged", detail, GO_ON)
+        yield Fault(path, "damaged", detail, REPAIR)
 
 
 def _check_fingerprint(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:

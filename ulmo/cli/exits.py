@@ -19,7 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
 
-_MAKE_ROOM = ": make room, and run the same command again to go on"
+AGAIN = "interrupted: run the same command again to go on"
+MAKE_ROOM = ": make room, and run the same command again to go on"
 
 
 def guarded(command: F) -> F:
@@ -45,7 +46,7 @@ def guarded(command: F) -> F:
             fail(str(error), FAILED)
         except OSError as error:
             room = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            fail(f"{error}{_MAKE_ROOM if room else ''}", FAILED)
+            fail(f"{error}{MAKE_ROOM if room else ''}", FAILED)
 
     return cast(F, run)
 

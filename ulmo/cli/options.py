@@ -2,8 +2,7 @@
 
 A command is written as
 
-    @ulmo.command(
-        cls=Command,
+    @command(
         short_help="Recordings to tiles",           # its line in the list of commands
         examples=("ulmo-prep field/ tiles/", "ulmo-prep field/ tiles/ --frontend cqt"),
     )
@@ -23,6 +22,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from ulmo import __version__
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Settings, read_toml
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,7 +164,7 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 groups.setdefault(getattr(param, "group", DEFAULT_GROUP), []).append(record)
         last = groups.pop(DEFAULT_GROUP, [])
         for heading, records in (*groups.items(), (DEFAULT_GROUP, last)):
@@ -175,6 +175,11 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for line in self.examples:
                     formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+command = partial(click.command, cls=Command, context_settings=CONTEXT)
+version_option = click.version_option(__version__)
 
 
 def settings_options(settings: type[Settings], *, without: Container[str] = ()) -> Callable[[F], F]:
@@ -266,6 +271,7 @@ config_option = option(
 print_config_option = option(
     "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
 )
+json_option = option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 ids_option = option(
     "--ids",
     type=WHOLE_NUMBERS,
