@@ -10,7 +10,7 @@ from tests.conftest import SAMPLES
 from tests.pipelines.training import Silent, read_csv
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import (
-    OBJECTIVE_NAMES,
+    OBJECTIVE_TRAITS,
     AugmentSettings,
     ModelSettings,
     PrepSettings,
@@ -62,7 +62,7 @@ def run(tiles, folder, objective, model=None, **settings):
 def together(tiles, tmp_path_factory):
     """A run of all objectives at once: as many trainings would take minutes."""
     folder = tmp_path_factory.mktemp("together") / "run"
-    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_NAMES))
+    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_TRAITS))
 
 
 def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
@@ -70,7 +70,7 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     batches = read_csv(folder / "losses.csv")
     (epoch,) = read_csv(folder / "epochs.csv")
     told = json.loads((folder / "objectives.json").read_text())["tasks"]
-    assert tuple(told) == tuple(summary.objectives) == OBJECTIVE_NAMES
+    assert tuple(told) == tuple(summary.objectives) == tuple(OBJECTIVE_TRAITS)
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
         assert told[one]["mean"] == pytest.approx(float(epoch[f"val_{one}_score"]), rel=1e-4)
