@@ -10,8 +10,7 @@ from benchmarks.objective_rows import ROWS
 from benchmarks.report import machine, table
 from ulmo.config import UserError
 
-Rows = dict[str, list[dict[str, Any]]]
-"""By name, one of each seed."""
+Rows = dict[str, list[dict[str, Any]]]  # by name, one of each seed
 
 
 class Column(NamedTuple):

@@ -33,11 +33,11 @@ from ulmo.preprocessing.frontends import FRONTENDS
 from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
 
+# Of each training tile: itself, and two with other rates, hops, windows, gains, noise, masks.
 PAGE = ROOT / "docs" / "objectives.md"
 VIEWS = 3
-"""Of each training tile: itself, and two with other rates, hops, windows, gains, noise, masks."""
+# At most, of k-means: it has long converged, and learns nothing of more minutes.
 MFCC_SECONDS = 60.0
-"""At most, of k-means: it has long converged, and learns nothing of more minutes."""
 
 
 class Work(NamedTuple):
@@ -48,8 +48,8 @@ class Work(NamedTuple):
     recipe: Recipe
     minutes: float
     threads: int
+    # Of ulmo-train, over those of the recipe and under those of the row.
     flags: tuple[str, ...] = ()
-    """Of ulmo-train, over those of the recipe and under those of the row."""
 
     def tiles(self, frontend: str, part: str, views: int = 1) -> Path:
         """Tiles through a front end, made where they are not there yet."""

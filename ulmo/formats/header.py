@@ -16,13 +16,11 @@ from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import read_json, seal
 from ulmo.vocabulary import Vocabulary
 
-SCHEMA_VERSION = 2
-"""1 had no checksums."""
-MAX_CORPUS_BYTES = 1 << 28
-"""Of a corpus' header, at most: about a million recordings."""
+SCHEMA_VERSION = 2  # 1 had no checksums
+MAX_CORPUS_BYTES = 1 << 28  # of a corpus' header, at most: about a million recordings
+# Of a file in any format, at most: a row of CSV names a recording, a label of one id its time.
 AGAIN = "write the tokens again"
 FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
-"""Of a file in any format, at most: a row of CSV names a recording, a label of one id its time."""
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -51,22 +49,20 @@ class Grid(Settings):
     """What all tokens of one tokenizer have in common."""
 
     schema_version: Literal[2] = 2
-    fingerprint: Hash
-    """The tokenizer's: SHA-256 over its settings and weights."""
+    fingerprint: Hash  # the tokenizer's: SHA-256 over its settings and weights
+    # Hertz; the rate that recordings were resampled to.
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)]
-    """Hertz; the rate that recordings were resampled to."""
-    hop: Annotated[int, Field(ge=1, le=512_000_000)]
-    """Samples from one column to the next."""
+    hop: Annotated[int, Field(ge=1, le=512_000_000)]  # samples from one column to the next
+    # Samples from one spectrogram frame to the next; divides hop.
     frame_hop: Annotated[int, Field(ge=1, le=1_000_000)]
-    """Samples from one spectrogram frame to the next; divides hop."""
+    # Band b lies between edges b and b + 1.
     edges_hz: Annotated[
         tuple[Annotated[float, Field(ge=0, le=4_000_000)], ...],
         Field(min_length=2, max_length=2049),
     ]
-    """Band b lies between edges b and b + 1."""
     codebook_size: Annotated[int, Field(ge=2, le=65_472)]
+    # What lies further from its code than this share in training is `<unk>`; None: nothing is.
     unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """What lies further from its code than this share in training is `<unk>`; None: nothing is."""
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:
@@ -104,21 +100,17 @@ class RecordingSpan(Settings):
 class Stream(Settings):
     """What is told of one recording."""
 
-    recording: Name
-    """Its path as text: as the user gave it, or below the folder that the user gave."""
-    channel: Annotated[int, Field(ge=0, le=9999)] | None = None
-    """None: the mean of all."""
-    start: Count = 0
-    """Sample on which the first column's first frame is centred."""
+    recording: Name  # its path as text: as the user gave it, or below the folder that the user gave
+    channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # none: the mean of all
+    start: Count = 0  # sample on which the first column's first frame is centred
+    # Time of the recording's first sample; None where nothing tells it.
     start_utc: Utc | None = None
-    """Time of the recording's first sample; None where nothing tells it."""
     columns: Count = 0
+    # Spectrogram frames that the columns stand for: the last column may be partly filling.
     frames: Count = 0
-    """Spectrogram frames that the columns stand for: the last column may be partly filling."""
-    unknown: Count = 0
-    """Ids that are `<unk>`."""
+    unknown: Count = 0  # ids that are `<unk>`
+    # Files of a timeline; between them, `<gap>`.
     segments: Annotated[tuple[RecordingSpan, ...], Field(max_length=1 << 20)] = ()
-    """Files of a timeline; between them, `<gap>`."""
 
 
 class TokensHeader(Stream, Grid):
@@ -193,8 +185,8 @@ class CorpusHeader(Grid):
 class _Files(Settings):
     """The files that lie beside a header."""
 
+    # SHA-256 of each, by the end of its name: .npy, .idx.
     hashes: dict[Ending, Hash] = Field(default_factory=dict, max_length=16)
-    """SHA-256 of each, by the end of its name: .npy, .idx."""
 
 
 class _StoredHeader(_Files, TokensHeader):

@@ -13,19 +13,17 @@ from ulmo.formats.runs import RunFormat
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.storage.plain_file import file_hash
 
+# Ids are written as uint16.
 STEM = ".tokens"
 MOST_IDS = 1 << 16
-"""Ids are written as uint16."""
 
 
 class Outputs(NamedTuple):
     """The files of one output."""
 
     files: tuple[Path, ...]
-    header: Path
-    """Written last: where it is, the others are complete."""
-    vocabulary: Path
-    """Beside a corpus."""
+    header: Path  # written last: where it is, the others are complete
+    vocabulary: Path  # beside a corpus
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:

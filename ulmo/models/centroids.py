@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+# Of the vectors' standard deviation: what sets copies of one vector apart in the codebook.
 JITTER = 1e-3
-"""Of the vectors' standard deviation: what sets copies of one vector apart in the codebook."""
 
 
 def kmeans_start(

@@ -4,18 +4,17 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+# Beyond either a run is called collapsed; docs/objectives.md has those of trained encoders.
 LEAST_VARIANCE = 0.05
 MOST_SIMILARITY = 0.95
-"""Beyond either a run is called collapsed; docs/objectives.md has those of trained encoders."""
 
 
 class Spread(NamedTuple):
     """How far apart latents are; scalars."""
 
+    # Share of their mean square that is no mean: 1 about the origin, 0 where all are one.
     variance: Any
-    """Share of their mean square that is no mean: 1 about the origin, 0 where all are one."""
-    similarity: Any
-    """Mean cosine of all pairs of different tokens of a band, from -1 to 1."""
+    similarity: Any  # mean cosine of all pairs of different tokens of a band, from -1 to 1
 
     @property
     def collapsed(self) -> bool:

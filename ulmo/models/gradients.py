@@ -4,8 +4,7 @@ from typing import Any
 
 from keras import ops
 
-EPSILON = 1e-6
-"""Of a norm, so that a vector of zeros has a direction."""
+EPSILON = 1e-6  # of a norm, so that a vector of zeros has a direction
 
 
 def straight_through(latents: Any, codes: Any) -> Any:

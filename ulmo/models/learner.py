@@ -12,9 +12,9 @@ from ulmo.models.collapse import spread_of
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult, TrainingBatch
 from ulmo.models.vqvae import VQVAE
 
+# Codebook and decoder that only follow learn from one tile in so many: they are no part of the
+# task, and would take most of a step's time.
 FOLLOWED = 4
-"""Codebook and decoder that only follow learn from one tile in so many: they are no part of the
-task, and would take most of a step's time."""
 
 
 class Learner(keras.Model):

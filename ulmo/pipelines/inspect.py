@@ -15,8 +15,7 @@ from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 
-COMPARED_CODES = 4096
-"""Codes whose nearest neighbour is sought, at most: 1 s."""
+COMPARED_CODES = 4096  # codes whose nearest neighbour is sought, at most: 1 s
 CHUNK = 512
 
 
@@ -25,24 +24,19 @@ class FrontEndFacts(NamedTuple):
 
     name: str
     sample_rate_hz: int
-    frame_ms: float
-    """From one frame to the next."""
-    reach_ms: tuple[float, float]
-    """Sound that a frame needs before and after its centre."""
+    frame_ms: float  # from one frame to the next
+    reach_ms: tuple[float, float]  # sound that a frame needs before and after its centre
     bins: int
     tile_frames: int
     tile_s: float
-    centres_hz: tuple[float, float]
-    """Of the lowest and the highest bin."""
+    centres_hz: tuple[float, float]  # of the lowest and the highest bin
 
 
 class Layer(NamedTuple):
     """A layer of the encoder or decoder."""
 
-    stride: tuple[int, int]
-    """(frequency, time); of the decoder, by how much it enlarges."""
-    channels: int
-    """That it gives."""
+    stride: tuple[int, int]  # (frequency, time); of the decoder, by how much it enlarges
+    channels: int  # that it gives
 
 
 class ModelFacts(NamedTuple):
@@ -52,10 +46,8 @@ class ModelFacts(NamedTuple):
     decoder: list[Layer]
     embedding_dim: int
     parameters: int
-    encoder_parameters: int
-    """Without the codebook."""
-    context_ms: tuple[float, float]
-    """That a token sees before and after its own column."""
+    encoder_parameters: int  # without the codebook
+    context_ms: tuple[float, float]  # that a token sees before and after its own column
     receptive_field_ms: float
 
 
@@ -63,13 +55,11 @@ class GridFacts(NamedTuple):
     """The tokens of a second."""
 
     bands: int
-    edges_hz: list[float]
-    """bands + 1."""
+    edges_hz: list[float]  # bands + 1
     column_ms: float
     tokens_per_second: float
     bits_per_token: float
-    bits_per_second: float
-    """Before entropy coding."""
+    bits_per_second: float  # before entropy coding
 
 
 class Range(NamedTuple):
@@ -84,8 +74,7 @@ class UnkLevel(NamedTuple):
     """The thresholds of `<unk>` at a level."""
 
     quantile: float
-    median: float
-    """Squared distance, of the middle code."""
+    median: float  # squared distance, of the middle code
 
 
 class CodebookFacts(NamedTuple):
@@ -94,12 +83,9 @@ class CodebookFacts(NamedTuple):
     size: int
     latent_norm: float | None
     norm: Range
-    nearest: Range
-    """Euclidean distance from a code to its nearest neighbour."""
-    compared: int
-    """Codes of which that was found."""
-    duplicates: int
-    """Codes whose vector another one has, which comes before: they are never chosen."""
+    nearest: Range  # Euclidean distance from a code to its nearest neighbour
+    compared: int  # codes of which that was found
+    duplicates: int  # codes whose vector another one has, which comes before: they are never chosen
     unk: list[UnkLevel]
 
 
@@ -108,8 +94,7 @@ class FileFacts(NamedTuple):
 
     name: str
     bytes: int
-    sha256: str | None
-    """None: tokenizer.json, which holds the others'."""
+    sha256: str | None  # none: tokenizer.json, which holds the others'
 
 
 class BundleFacts(NamedTuple):

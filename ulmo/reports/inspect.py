@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ulmo.config import PrepSettings
     from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Range, UnkLevel
 
+# Columns of the labels, indented by two: a fingerprint fits beside them.
 WIDTH = 80
 LABEL = 12
-"""Columns of the labels, indented by two: a fingerprint fits beside them."""
+# Stands for a space at which no line is broken.
 FILE_LABEL = 18
 GLUE = "\N{NO-BREAK SPACE}"
-"""Stands for a space at which no line is broken."""
 SHOWN_EDGES = 16
 SHOWN_CORPORA = 8
 

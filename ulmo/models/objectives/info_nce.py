@@ -7,23 +7,17 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-TEMPERATURE = 0.1
-"""Of cosines; that of wav2vec 2.0 (Baevski et al. 2020, section 4.2)."""
-FAR = -1e9
-"""The logit of what is no candidate."""
-EPSILON = 1e-6
-"""Of a squared norm: bounds the gradient of a vector near 0."""
+TEMPERATURE = 0.1  # of cosines; that of wav2vec 2.0 (Baevski et al. 2020, section 4.2).
+FAR = -1e9  # the logit of what is no candidate
+EPSILON = 1e-6  # of a squared norm: bounds the gradient of a vector near 0
 
 
 class Choice(NamedTuple):
     """Weighted means over all queries that have something to choose from; scalars."""
 
-    loss: Any
-    """Cross-entropy, nats."""
-    score: Any
-    """Share of the queries whose right one is closer than every other candidate."""
-    chance: Any
-    """That share for one who guesses: the mean of 1 / candidates."""
+    loss: Any  # cross-entropy, nats
+    score: Any  # share of the queries whose right one is closer than every other candidate
+    chance: Any  # that share for one who guesses: the mean of 1 / candidates
 
 
 def choose(

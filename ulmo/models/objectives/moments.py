@@ -11,14 +11,10 @@ from ulmo.models.objectives.base import EncodedBatch, Side
 class SharedMoments(NamedTuple):
     """Some moments (A,) of a batch, each in one column of its tiles and one of another view."""
 
-    tile: Any
-    """(A,) int32, from 0 to B - 1."""
-    time: Any
-    """(A,) float32: frames of the tile itself (view 0), from its beginning."""
-    column: Any
-    """(A,) int32 of `TrainingBatch.tiles`: the moment is its middle."""
-    other_column: Any
-    """(A,) int32 of the other view: the moment lies in it."""
+    tile: Any  # (A,) int32, from 0 to B - 1
+    time: Any  # (A,) float32: frames of the tile itself (view 0), from its beginning
+    column: Any  # (A,) int32 of `TrainingBatch.tiles`: the moment is its middle
+    other_column: Any  # (A,) int32 of the other view: the moment lies in it
 
 
 def times_of(columns: Any, pace: Any, stride: int) -> Any:

@@ -18,19 +18,15 @@ from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_
 from ulmo.models.objectives.info_nce import choose
 from ulmo.models.vqvae import VQVAE
 
-MEMORY = 50
-"""Frames, half a second, that the context looks back at least."""
+MEMORY = 50  # frames, half a second, that the context looks back at least
 
 
 class Drawn(NamedTuple):
     """The columns of a batch that are predicted from, A of each tile, and K to predict for each."""
 
-    anchors: Any
-    """(B, A) int32."""
-    targets: Any
-    """(B, A, K) int32; within the grid, so that they can be looked up."""
-    inside: Any
-    """(B, A, K) float32: 0 where the target would lie beyond the grid, else 1."""
+    anchors: Any  # (B, A) int32
+    targets: Any  # (B, A, K) int32; within the grid, so that they can be looked up
+    inside: Any  # (B, A, K) float32: 0 where the target would lie beyond the grid, else 1
 
 
 class NextFrame(Objective):

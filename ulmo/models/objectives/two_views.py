@@ -17,12 +17,9 @@ class Seen(NamedTuple):
     """SharedMoments of a batch in its tiles and in their other view."""
 
     moments: SharedMoments
-    tiles: Any
-    """(B, M, frames, 1) of the other view, with a background."""
-    valid_frames: Any
-    """(B,) of the other view."""
-    latents: Any
-    """(B, columns, bands, EMB) of the other view."""
+    tiles: Any  # (B, M, frames, 1) of the other view, with a background
+    valid_frames: Any  # (B,) of the other view
+    latents: Any  # (B, columns, bands, EMB) of the other view
 
     def here(self, latents: Any) -> Any:
         """(A, bands EMB): the moments in latents of `TrainingBatch.tiles`."""

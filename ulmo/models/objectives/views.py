@@ -7,8 +7,8 @@ from keras import ops
 
 from ulmo.models.draws import Draws
 
+# Natural logarithms of power in one spread of tiles: 14 dB in field recordings.
 NEPERS = 14 * math.log(10) / 10
-"""Natural logarithms of power in one spread of tiles: 14 dB in field recordings."""
 
 
 class Background(NamedTuple):

@@ -13,28 +13,24 @@ from ulmo.config import ModelSettings
 class Quantized(NamedTuple):
     """What a quantizer makes of latents (B, columns, bands, EMB)."""
 
-    ids: Any
-    """(B, columns, bands) int32, the nearest code; of equally near ones the lowest id."""
+    ids: Any  # (B, columns, bands) int32, the nearest code; of equally near ones the lowest id
+    # (B, columns, bands, EMB): what the decoder is given; its gradient reaches the latents.
     quantized: Any
-    """(B, columns, bands, EMB): what the decoder is given; its gradient reaches the latents."""
+    # (B, columns, bands): squared Euclidean distance to the chosen code, never negative.
     distances: Any
-    """(B, columns, bands): squared Euclidean distance to the chosen code, never negative."""
+    # Scalar: weighted mean squared difference of latents and codes, gradient to the latents; 0
+    # where there is no such loss.
     commitment: Any
-    """Scalar: weighted mean squared difference of latents and codes, gradient to the latents;
-    0 where there is no such loss."""
+    # Scalar: the mean squared difference again; its gradient, if any, reaches the codes alone.
     codebook: Any
-    """Scalar: the mean squared difference again; its gradient, if any, reaches the codes alone."""
-    perplexity: Any
-    """Scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB."""
-    usage: Any
-    """Scalar: share of the codes that this batch uses, 0 to 1."""
+    perplexity: Any  # scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB
+    usage: Any  # scalar: share of the codes that this batch uses, 0 to 1
 
 
 class Use(NamedTuple):
     """How a batch uses the codes."""
 
-    counts: Any
-    """(CB,) sum of the weights of each code's tokens."""
+    counts: Any  # (CB,) sum of the weights of each code's tokens
     total: Any
     perplexity: Any
     usage: Any
@@ -47,12 +43,12 @@ class Quantizer(keras.layers.Layer):
     trainer asks of it is told by three class attributes and three methods.
     """
 
+    # `begin` is called before the first step, with latents of the untrained encoder.
     starts_from_latents = False
-    """`begin` is called before the first step, with latents of the untrained encoder."""
+    # `begin` is called again whenever the model is judged, with latents of the encoder.
     follows_latents = False
-    """`begin` is called again whenever the model is judged, with latents of the encoder."""
+    # The loss of `Quantized.codebook` is minimised along with the others.
     learns_by_gradient = False
-    """The loss of `Quantized.codebook` is minimised along with the others."""
 
     def __init__(self, *, codebook_size: int = 512, embedding_dim: int = 32, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

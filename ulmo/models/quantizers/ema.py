@@ -27,12 +27,11 @@ from ulmo.models.quantizers.base import (
 )
 from ulmo.models.sphere import on_sphere
 
+# The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
+#
+# The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
+# behind, and all but a few codes lose every token (measured: docs/log.md).
 RAMP = 10.0
-"""The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
-
-The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
-behind, and all but a few codes lose every token (measured: docs/log.md).
-"""
 
 
 @keras.saving.register_keras_serializable(package="ulmo")

@@ -23,8 +23,8 @@ from ulmo.models.quantizers.base import (
 )
 from ulmo.models.sphere import on_sphere
 
+# Codes begin between -SPREAD and SPREAD, as in that example: Keras's uniform initializer.
 SPREAD = 0.05
-"""Codes begin between -SPREAD and SPREAD, as in that example: Keras's uniform initializer."""
 
 
 @keras.saving.register_keras_serializable(package="ulmo")

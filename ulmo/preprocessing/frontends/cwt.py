@@ -8,23 +8,19 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
 
+# Radians that the wavelet turns in one standard deviation of its envelope.
+#
+# Torrence and Compo (1998), section 3b: with 6 the wavelet has no mean to speak of (1.5e-8).
 OMEGA_0 = 6.0
-"""Radians that the wavelet turns in one standard deviation of its envelope.
-
-Torrence and Compo (1998), section 3b: with 6 the wavelet has no mean to speak of (1.5e-8).
-"""
-RATE_TO_LOWEST = 490.0
-"""sample_rate / fmin by default, as in `cqt`."""
+RATE_TO_LOWEST = 490.0  # sample_rate / fmin by default, as in `cqt`
+# sample_rate / fmax, by default and at least: 7.1 kHz at 16 kHz.
+#
+# From there to Nyquist every response is tapered to nothing: cut off sharply, the highest wavelets
+# would ring; let through, they would hear a tone's mirror image.
 RATE_TO_HIGHEST = 2.25
-"""sample_rate / fmax, by default and at least: 7.1 kHz at 16 kHz.
-
-From there to Nyquist every response is tapered to nothing: cut off sharply, the highest wavelets
-would ring; let through, they would hear a tone's mirror image.
-"""
+# A wavelet's Gaussian response is cut where it falls under -80 dB of its peak.
 RESPONSE_DEVIATIONS = 4.3
-"""A wavelet's Gaussian response is cut where it falls under -80 dB of its peak."""
-ENVELOPE_DEVIATIONS = 5.5
-"""Its envelope is 3e-7 there, the precision of float32."""
+ENVELOPE_DEVIATIONS = 5.5  # its envelope is 3e-7 there, the precision of float32
 
 
 class Cwt(FilterBank):

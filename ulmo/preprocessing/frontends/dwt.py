@@ -13,8 +13,7 @@ from ulmo.preprocessing.frontends.wavelet import (
     wavelet_bands,
 )
 
-LEVEL = 7
-"""By default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has."""
+LEVEL = 7  # by default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has
 
 
 class Dwt(Wavelet):

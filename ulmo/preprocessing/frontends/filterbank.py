@@ -12,21 +12,18 @@ from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import fast_length, rfft
 from ulmo.preprocessing.threads import one_thread
 
-MAX_CELLS = 1 << 26
-"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
+MAX_CELLS = 1 << 26  # samples of the FFT, and cells of the folded spectra, at most: half a gigabyte
 
 
 class Filter(NamedTuple):
     """A complex filter, symmetric in time about 0, so that its response is real."""
 
-    frequency: float
-    """Centre in cycles a sample."""
-    half_length: float
-    """Samples to either side of 0 beyond which it is nothing."""
+    frequency: float  # centre in cycles a sample
+    half_length: float  # samples to either side of 0 beyond which it is nothing
+    # Cycles a sample to either side of the centre beyond which its response is nothing.
     reach: float
-    """Cycles a sample to either side of the centre beyond which its response is nothing."""
+    # Gain at offsets from the centre in cycles a sample; 1 at the centre.
     response: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    """Gain at offsets from the centre in cycles a sample; 1 at the centre."""
 
 
 class FilterBank(FrontEnd):

@@ -14,20 +14,18 @@ from ulmo.preprocessing.threads import one_thread
 Frequencies = NDArray[np.float64]
 Weights = NDArray[np.float64]
 
-LINEAR_STEP = 200 / 3
-"""Hertz a mel below 1 kHz."""
+LINEAR_STEP = 200 / 3  # hertz a mel below 1 kHz
+# Natural logarithm of frequency a mel above 1 kHz.
 LOG_START = 1000.0
 LOG_STEP = np.log(6.4) / 27
-"""Natural logarithm of frequency a mel above 1 kHz."""
+# FFT length over window length from which a longer FFT is interpolated: see `interpolated`.
 MAX_N_FFT = 1 << 17
 OVERSAMPLING = 2.75
-"""FFT length over window length from which a longer FFT is interpolated: see `interpolated`."""
+# Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins.
 TAPER_BETA = 20.0
-"""Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins."""
-NEGLIGIBLE = 1e-10
-"""Weights below this share of their band's largest are left out: -100 dB."""
+NEGLIGIBLE = 1e-10  # weights below this share of their band's largest are left out: -100 dB
+# Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting.
 ROWS = 16
-"""Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting."""
 ZERO, INFINITE = np.float32(0), np.float32(np.inf)
 
 

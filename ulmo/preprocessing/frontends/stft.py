@@ -9,9 +9,9 @@ from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import power_spectra
 from ulmo.preprocessing.threads import one_thread
 
+# Frames and samples of a block, at most: few enough to stay in the cache.
 BLOCK_FRAMES = 256
 BLOCK_CELLS = 1 << 19
-"""Frames and samples of a block, at most: few enough to stay in the cache."""
 
 
 class Windows:

@@ -19,15 +19,13 @@ from ulmo.preprocessing.threads import one_thread
 
 Taps = NDArray[np.float64]
 
-STEP = 32
-"""Samples that a row of the matrix product advances: the fastest on two kinds of CPU."""
+STEP = 32  # samples that a row of the matrix product advances: the fastest on two kinds of CPU
+# Samples and cells of a block, about: few enough to stay in the cache.
 BLOCK_SAMPLES = 1 << 17
 BLOCK_CELLS = 1 << 22
-"""Samples and cells of a block, about: few enough to stay in the cache."""
+# PyWavelets calls dmey orthogonal too; cut off as it is there, it is so to 2e-3 only.
 ORTHONORMAL = 1e-6
-"""PyWavelets calls dmey orthogonal too; cut off as it is there, it is so to 2e-3 only."""
-MAX_BLOCK = 1 << 24
-"""Samples or cells of a block at most."""
+MAX_BLOCK = 1 << 24  # samples or cells of a block at most
 
 
 class Band(NamedTuple):
@@ -122,16 +120,15 @@ class Cascade:
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
+        # Samples for which every band has a whole number of coefficients.
         self.unit = int(np.prod([stage.decimation for stage in stages]))
-        """Samples for which every band has a whole number of coefficients."""
+        # Samples of its input by which each stage begins early, for the sake of the next.
         self.surplus: list[int] = []
-        """Samples of its input by which each stage begins early, for the sake of the next."""
         need = 0
         for stage in reversed(stages):
             self.surplus.insert(0, -(-need * stage.decimation // STEP) * STEP)
             need = self.surplus[0] + stage.history
-        self.history = need
-        """Samples that must come before those whose coefficients are wanted."""
+        self.history = need  # samples that must come before those whose coefficients are wanted
 
     def early(self, index: int) -> int:
         """Samples that the stage after this one must be given before those that are wanted."""

@@ -10,8 +10,7 @@ from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
 
-MAX_TAPS = 1 << 28
-"""Of all packets' filters, at most: their delays take some seconds to find."""
+MAX_TAPS = 1 << 28  # of all packets' filters, at most: their delays take some seconds to find
 
 
 class Wpt(Wavelet):
