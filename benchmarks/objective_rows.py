@@ -1,10 +1,10 @@
-"""The rows of the table of objectives: what an encoder learns from, and the flags beside it."""
+"""The rows of the table of objectives: what the encoder learns, and further flags."""
 
 from typing import Literal, NamedTuple
 
 from ulmo.config import OBJECTIVE_TRAITS
 
-# One step so small that no weight moves: what is left of training is the codebook, k-means.
+# One step so small that no weight changes: training only fits the codebook, by k-means.
 UNTRAINED = (
     *("--quantizer", "kmeans", "--balance", "0"),
     *("--max-minutes", "1e-6", "--learning-rate", "1e-12", "--final-learning-rate", "0"),
@@ -16,7 +16,7 @@ class Row(NamedTuple):
 
     title: str
     objective: str = ""  # as `ulmo-train --objective` takes it
-    flags: tuple[str, ...] = ()  # of ulmo-train, over those that all rows have
+    flags: tuple[str, ...] = ()  # further flags of ulmo-train, which override those of all rows
     kind: Literal["ulmo", "mfcc"] = "ulmo"
 
 

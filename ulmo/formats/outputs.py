@@ -1,4 +1,4 @@
-"""How files of tokens are named, and which belong together."""
+"""Names of tokens files, and which files belong together."""
 
 import re
 from collections.abc import Container, Iterable, Sequence
@@ -16,7 +16,7 @@ OF_CHANNEL = re.compile(rf"{re.escape(CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
-    """True of a path that ends as files of the format do."""
+    """Whether a path ends as files of the format do."""
     if out.is_dir():
         return False
     try:
@@ -27,7 +27,7 @@ def is_file_name(out: Path, file_format: str) -> bool:
 
 
 def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
-    """One stream has the target itself; of several, each has a file that names its channel.
+    """Paths of the streams of a recording: the target, or a file per channel if there are several.
 
     x.tokens.npy of channel 1 is x.ch1.tokens.npy; x.npy, given with --out, is x.ch1.npy.
     """
@@ -40,7 +40,7 @@ def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
 
 
 def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
-    """Remove what killed jobs left, hidden, of the files of these outputs and of no others."""
+    """Remove the temporary files that killed jobs left of these outputs, and no others."""
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
@@ -51,17 +51,17 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
 
 
 def _is_of(names: Container[str], name: str) -> bool:
-    """True of a name, and of a channel's."""
+    """Whether a name, or the name without its channel, is in `names`."""
     return name in names or whole_name(name) in names
 
 
 def is_channel_of(name: str, whole: str) -> bool:
-    """True of x.ch1.tokens.npy and x.tokens.npy."""
+    """Whether `name` is that of a channel of `whole`, as x.ch1.tokens.npy of x.tokens.npy."""
     return name != whole and whole_name(name) == whole
 
 
 def whole_name(name: str) -> str:
-    """x.tokens.npy of x.ch1.tokens.npy."""
+    """The name without its channel: x.tokens.npy for x.ch1.tokens.npy."""
     return OF_CHANNEL.sub("", name)
 
 
@@ -69,5 +69,5 @@ PARTS = ".parts"
 
 
 def is_parts(name: str) -> bool:
-    """True of the hidden folder where a timeline's recordings lie until they are joined."""
+    """Whether a folder holds the parts of a timeline until they are joined; it is hidden."""
     return name.startswith(".") and name.endswith(PARTS)

@@ -1,4 +1,4 @@
-"""Tokens files and what lies beside them, there whole or not at all."""
+"""Writes tokens files and the files beside them, completely or not at all."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ class Outputs(NamedTuple):
     """The files of one output."""
 
     files: tuple[Path, ...]
-    header: Path  # written last: where it is, the others are complete
-    vocabulary: Path  # beside a corpus
+    header: Path  # written last: if it exists, the others are complete
+    vocabulary: Path  # written for a corpus
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:
-    """x.tokens.bin: x.tokens.idx with it, x.tokens.json and x.tokens.vocabulary.json beside it.
+    """All files of an output: x.tokens.bin and .idx, x.tokens.json, x.tokens.vocabulary.json.
 
-    `path` ends as the format does, with or without `.tokens`; UserError where it does not.
+    `path` must end as the format does, with or without `.tokens`; UserError if it does not.
     """
     suffixes = FORMATS[file_format].suffixes
     endings = [suffix.removeprefix(STEM) for suffix in suffixes]
@@ -48,10 +48,10 @@ def output_paths(path: Path, file_format: str) -> Outputs:
 def publish_tokens(
     path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
 ) -> Iterator[Format]:
-    """A writer whose files appear when the block ends, and never if it fails.
+    """A writer whose files appear when the block ends, or not at all if it fails.
 
-    The header of older ones goes before the first of them is replaced. With `corpus`, the
-    vocabulary is written beside formats that models are trained on.
+    The header of older files is removed before the first file is replaced. With `corpus`, a
+    vocabulary file is written for formats that models train on.
     """
     from ulmo.storage.atomic import publish, publish_together, remove
 
@@ -82,7 +82,7 @@ def publish_tokens(
 
 
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
-    """What a header of the same tokens says already, of files of other formats."""
+    """Hashes in an existing header of the same tokens: files in other formats."""
     try:
         stored = read_stored(header)
     except (UserError, OSError):
@@ -91,7 +91,7 @@ def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
 
 
 def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
-    """True of the header of the same recordings in another format: it stays throughout."""
+    """Whether the header is of the same recordings, so that it can stay."""
     try:
         return read_headers(path) == tuple(headers)
     except (UserError, OSError):
@@ -99,7 +99,7 @@ def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
-    """Refuse options that the format has no use for, and ids that are not in the vocabulary."""
+    """Refuse options that the format does not use, and ids that are not in the vocabulary."""
     if options == PLAIN:
         return
     if not issubclass(FORMATS[file_format], RunFormat):

@@ -1,4 +1,4 @@
-"""What a front end is, and the one stream that drives them all."""
+"""The base of all front ends, and the stream that drives them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
@@ -21,7 +21,7 @@ class FrontEnd:
     """
 
     words: ClassVar[str]  # what it is, for `--help` and `ulmo inspect`
-    settings: ClassVar[tuple[str, ...]]  # those it uses of the settings that not every one uses
+    settings: ClassVar[tuple[str, ...]]  # it uses, of those not used by all
     frequencies: NDArray[np.float64]  # centre of each bin in hertz, (M,), rising
     hop_length: int
     left: int  # samples that `power` needs before the centre of its first frame
