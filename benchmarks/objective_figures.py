@@ -90,6 +90,6 @@ def _abx(name: str, found: Abx) -> Figures:
 def _probes(name: str, found: Probes) -> Figures:
     figures: Figures = {}
     for how, probe in found._asdict().items():
-        told = {"": probe.accuracy, "_spread": probe.spread, "_chance": probe.chance}
-        figures |= {f"{name}_{how}{part}": value for part, value in told.items()}
+        values = {"": probe.accuracy, "_spread": probe.spread, "_chance": probe.chance}
+        figures |= {f"{name}_{how}{part}": value for part, value in values.items()}
     return figures

@@ -24,8 +24,8 @@ class Column(NamedTuple):
     def values(self, rows: Sequence[dict[str, Any]]) -> list[float]:
         """Its value for each seed; rows without the figures are skipped."""
         found = [[row["figures"].get(name) for name in self.figures] for row in rows]
-        told = [[value for value in values if value is not None] for values in found]
-        return [self.scale * fmean(values) for values in told if len(values) == len(self.figures)]
+        known = [[value for value in values if value is not None] for values in found]
+        return [self.scale * fmean(values) for values in known if len(values) == len(self.figures)]
 
 
 def _percent(title: str, *figures: str) -> Column:
@@ -103,13 +103,13 @@ def own_task(rows: Sequence[dict[str, Any]]) -> str:
     """Score and chance of each objective; with one seed, also the standard error over batches."""
     cells = []
     for name in rows[0]["own"]:
-        told = [row["own"][name] for row in rows]
-        scores = [one["mean"] for one in told if one["mean"] is not None]
+        tasks = [row["own"][name] for row in rows]
+        scores = [one["mean"] for one in tasks if one["mean"] is not None]
         text = shown(scores, 3)
-        error = told[0]["error"]
+        error = tasks[0]["error"]
         if len(scores) == 1 and error is not None:
             text += f" ± {error:.3f}"
-        chance = shown([one["chance"] for one in told if one["chance"] is not None][:1], 3)
+        chance = shown([one["chance"] for one in tasks if one["chance"] is not None][:1], 3)
         label = f"{name} " if len(rows[0]["own"]) > 1 else ""
         cells.append(f"{label}{text} (chance {chance})")
     return "; ".join(cells) or "-"
@@ -149,13 +149,16 @@ def _pairs(rows: Rows) -> list[str]:
     """Shares of right choices by pairs of front ends: a table per row that has them, X by rows."""
     tables = []
     for name, of in rows.items():
-        told = [row["own"].get("abx_choice", {}).get("pairs", {}) for row in of]
-        names = list(dict.fromkeys(end for pairs in told for pair in pairs for end in pair.split()))
+        shares = [row["own"].get("abx_choice", {}).get("pairs", {}) for row in of]
+        ends = (end for pairs in shares for pair in pairs for end in pair.split())
+        names = list(dict.fromkeys(ends))
+            dict.fromkeys(end for pairs in shares for pair in pairs for end in pair.split())
+        )
         lines = [
             [
                 first,
                 *(
-                    shown([100 * pairs[key] for pairs in told if pairs.get(key) is not None], 1)
+                    shown([100 * pairs[key] for pairs in shares if pairs.get(key) is not None], 1)
                     for key in (f"{first} {second}" for second in names)
                 ),
             ]

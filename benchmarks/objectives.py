@@ -53,26 +53,26 @@ class Work(NamedTuple):
 
     def tiles(self, frontend: str, part: str, views: int = 1) -> Path:
         """Tiles made by a front end; prepares them if they do not exist."""
-        settings = PrepSettings.read({**_told(self.recipe.prep), "frontend": frontend})
+        settings = PrepSettings.read({**_given(self.recipe.prep), "frontend": frontend})
         augment = self.recipe.augment.model_copy(update={"views": views})
         return tiles_of(self.out, frontend, part, settings, augment)
 
 
 def make_row(name: str, row: Row, seed: int, work: Work) -> dict[str, Any]:
     """Train a row, and measure it."""
-    told = {"name": name, "seed": seed, "minutes": work.minutes, "flags": list(work.flags)}
+    base = {"name": name, "seed": seed, "minutes": work.minutes, "flags": list(work.flags)}
     if row.kind == "mfcc":
         recordings = sorted((work.out / "links" / "train" / "fsdd").rglob("*.wav"))
         mfcc = Mfcc(recordings, min(60 * work.minutes, MFCC_SECONDS))
         figures = audio_figures(mfcc.encoder(), mfcc.vectors, work.root, work.out)
-        return {**told, "figures": figures, "own": {}}
+        return {**base, "figures": figures, "own": {}}
     run = work.out / "runs" / f"{name}-{seed}"
     train(row, seed, run, work)
     tokenizer = load_tokenizer(run / "tokenizer", threads=work.threads)
     held = work.tiles(work.recipe.prep.frontend, "held")
     figures = bundle_figures(tokenizer, held, work.root, work.out)
     return {
-        **told,
+        **base,
         "figures": {"steps": _steps(run / "losses.csv"), **figures},
         "own": json.loads((run / "objectives.json").read_text(encoding="utf-8"))["tasks"],
     }
@@ -116,7 +116,7 @@ def train_command(row: Row, seed: int, work: Work) -> list[str]:
     return [sys.executable, "-m", "ulmo", "train", *flags, *work.flags, *row.flags]
 
 
-def _told(settings: PrepSettings) -> dict[str, Any]:
+def _given(settings: PrepSettings) -> dict[str, Any]:
     return settings.model_dump(exclude_none=True)
 
 
