@@ -152,8 +152,6 @@ def _pairs(rows: Rows) -> list[str]:
         shares = [row["own"].get("abx_choice", {}).get("pairs", {}) for row in of]
         ends = (end for pairs in shares for pair in pairs for end in pair.split())
         names = list(dict.fromkeys(ends))
-            dict.fromkeys(end for pairs in shares for pair in pairs for end in pair.split())
-        )
         lines = [
             [
                 first,
