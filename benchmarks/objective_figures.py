@@ -1,4 +1,4 @@
-"""The figures of one row of the table of objectives: a flat dictionary of numbers."""
+"""The figures of one row of the table of objectives, as a flat dictionary."""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -24,7 +24,7 @@ Figures = dict[str, float]
 
 
 def bundle_figures(tokenizer: Tokenizer, held: Path, root: Path, out: Path) -> Figures:
-    """Of a tokenizer, on held-out tiles and on held-out recordings with labels."""
+    """Figures of a tokenizer, on held-out tiles and on held-out labelled recordings."""
     manifest = tokenizer.manifest
     metrics = on_tiles(as_model(tokenizer), held, manifest.model, manifest.normalization)
     heard = audio_figures(encoder_of(tokenizer), latents_of(tokenizer), root, out)
@@ -34,7 +34,7 @@ def bundle_figures(tokenizer: Tokenizer, held: Path, root: Path, out: Path) -> F
 def audio_figures(
     encoder: AudioEncoder, vectors: Callable[[Array], Array], root: Path, out: Path
 ) -> Figures:
-    """Of whatever turns samples into ids, and into vectors (time, band, EMB)."""
+    """Figures of anything that turns samples into ids, and into vectors (time, band, EMB)."""
     figures: Figures = {}
     kept: list[dict[str, Agreement]] = []
     directions: list[Array] = []
@@ -55,10 +55,10 @@ def audio_figures(
 
 
 def spread(latents: Array) -> Figures:
-    """How far apart latents (n, EMB) are: the same two figures as of `ulmo.models.collapse`.
+    """How far apart latents (n, EMB) are: the two figures of `ulmo.models.collapse`.
 
-    The share of their mean square that is no mean (1 about the origin, 0 where all are one), and
-    the mean cosine of all pairs.
+    Their variance as a share of the mean square (1 if the mean is 0, 0 if all are equal), and the
+    mean cosine of all pairs.
     """
     vectors = latents.astype(np.float64)
     mean, power = vectors.mean(axis=0), np.square(vectors).sum(axis=1).mean()
@@ -89,6 +89,6 @@ def _abx(name: str, found: Abx) -> Figures:
 def _probes(name: str, found: Probes) -> Figures:
     figures: Figures = {}
     for how, probe in found._asdict().items():
-        told = {"": probe.accuracy, "_spread": probe.spread, "_chance": probe.chance}
-        figures |= {f"{name}_{how}{part}": value for part, value in told.items()}
+        values = {"": probe.accuracy, "_spread": probe.spread, "_chance": probe.chance}
+        figures |= {f"{name}_{how}{part}": value for part, value in values.items()}
     return figures

@@ -1,27 +1,26 @@
-"""The rows of the table of objectives: what an encoder learns from, and the flags beside it."""
+"""The rows of the table of objectives: what the encoder learns, and further flags."""
 
 from typing import Literal, NamedTuple
 
 from ulmo.config import OBJECTIVE_TRAITS
 
+# One step so small that no weight changes: training only fits the codebook, by k-means.
 UNTRAINED = (
     *("--quantizer", "kmeans", "--balance", "0"),
     *("--max-minutes", "1e-6", "--learning-rate", "1e-12", "--final-learning-rate", "0"),
 )
-"""One step so small that no weight moves: what is left of training is the codebook, k-means."""
 
 
 class Row(NamedTuple):
     """One encoder."""
 
     title: str
-    objective: str = ""
-    """As `ulmo-train --objective` takes it."""
-    flags: tuple[str, ...] = ()
-    """Of ulmo-train, over those that all rows have."""
+    objective: str = ""  # as `ulmo-train --objective` takes it
+    flags: tuple[str, ...] = ()  # further flags of ulmo-train, which override those of all rows
     kind: Literal["ulmo", "mfcc"] = "ulmo"
 
 
+# Each objective alone, then combinations.
 ROWS = {
     "mfcc": Row("k-means, MFCC-39, 10 ms", kind="mfcc"),
     "untrained": Row("untrained encoder, k-means", "reconstruct", UNTRAINED),
@@ -32,4 +31,3 @@ ROWS = {
         "reconstruct + next_frame + simclr", "reconstruct=1,next_frame=1,simclr=1"
     ),
 }
-"""Each objective alone, then combinations."""

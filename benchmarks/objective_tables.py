@@ -1,4 +1,4 @@
-"""The tables of objectives: a line for each row, by mean and standard deviation over seeds."""
+"""The tables of objectives: a line per row, with mean and standard deviation over seeds."""
 
 import math
 import os
@@ -10,12 +10,11 @@ from benchmarks.objective_rows import ROWS
 from benchmarks.report import machine, table
 from ulmo.config import UserError
 
-Rows = dict[str, list[dict[str, Any]]]
-"""By name, one of each seed."""
+Rows = dict[str, list[dict[str, Any]]]  # by name, one per seed
 
 
 class Column(NamedTuple):
-    """A column of one figure, or of the mean of several."""
+    """A column: one figure, or the mean of several."""
 
     title: str
     figures: tuple[str, ...]
@@ -23,10 +22,10 @@ class Column(NamedTuple):
     digits: int = 1
 
     def values(self, rows: Sequence[dict[str, Any]]) -> list[float]:
-        """Of each seed; none where a row has no such figure."""
+        """Its value for each seed; rows without the figures are skipped."""
         found = [[row["figures"].get(name) for name in self.figures] for row in rows]
-        told = [[value for value in values if value is not None] for values in found]
-        return [self.scale * fmean(values) for values in told if len(values) == len(self.figures)]
+        known = [[value for value in values if value is not None] for values in found]
+        return [self.scale * fmean(values) for values in known if len(values) == len(self.figures)]
 
 
 def _percent(title: str, *figures: str) -> Column:
@@ -93,7 +92,7 @@ def as_tables(rows: Rows) -> str:
 
 
 def shown(values: Sequence[float], digits: int) -> str:
-    """A mean, its standard deviation where there are several, or a dash."""
+    """A mean, with its standard deviation if there are several values; a dash for no values."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return "-"
@@ -105,13 +104,13 @@ def own_task(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Name, score and chance of each objective; one seed has its standard error over batches."""
     lines = []
     for name in rows[0]["own"]:
-        told = [row["own"][name] for row in rows]
-        scores = [one["mean"] for one in told if one["mean"] is not None]
+        tasks = [row["own"][name] for row in rows]
+        scores = [one["mean"] for one in tasks if one["mean"] is not None]
         text = shown(scores, 3)
-        error = told[0]["error"]
+        error = tasks[0]["error"]
         if len(scores) == 1 and error is not None:
             text += f" ± {error:.3f}"
-        chance = shown([one["chance"] for one in told if one["chance"] is not None][:1], 3)
+        chance = shown([one["chance"] for one in tasks if one["chance"] is not None][:1], 3)
         lines.append([name, text, chance])
     return lines or [["-", "-", "-"]]
 
@@ -140,7 +139,7 @@ def _cells(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> list[st
 
 
 def _chances(rows: Sequence[dict[str, Any]], learned: str) -> str:
-    """Of both corpora; `learned` as of `_probes`."""
+    """Chance levels of both corpora; `learned` as in `_probes`."""
     fsdd, esc10 = (_chance(rows, f"{corpus}{learned}") for corpus in ("fsdd", "esc10"))
     return f"chance {fsdd} of digits, {esc10} of ESC-10"
 
@@ -151,16 +150,17 @@ def _chance(rows: Sequence[dict[str, Any]], corpus: str) -> str:
 
 
 def _pairs(rows: Rows) -> list[str]:
-    """How often the right moment is chosen: a table for each row that tells it, X down."""
+    """Shares of right choices by pairs of front ends: a table per row that has them, X by rows."""
     tables = []
     for name, of in rows.items():
-        told = [row["own"].get("abx_choice", {}).get("pairs", {}) for row in of]
-        names = list(dict.fromkeys(end for pairs in told for pair in pairs for end in pair.split()))
+        shares = [row["own"].get("abx_choice", {}).get("pairs", {}) for row in of]
+        ends = (end for pairs in shares for pair in pairs for end in pair.split())
+        names = list(dict.fromkeys(ends))
         lines = [
             [
                 first,
                 *(
-                    shown([100 * pairs[key] for pairs in told if pairs.get(key) is not None], 1)
+                    shown([100 * pairs[key] for pairs in shares if pairs.get(key) is not None], 1)
                     for key in (f"{first} {second}" for second in names)
                 ),
             ]

@@ -32,53 +32,53 @@ from ulmo.preprocessing.frontends import FRONTENDS
 from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
 
+# Views of each training tile: itself, and two with other rates, hops, windows, gains, noise, masks.
 PAGE = ROOT / "docs" / "objectives.md"
 VIEWS = 3
-"""Of each training tile: itself, and two with other rates, hops, windows, gains, noise, masks."""
+# Most seconds of k-means: by then it has long converged.
 MFCC_SECONDS = 60.0
-"""At most, of k-means: it has long converged, and learns nothing of more minutes."""
 
 
 class Work(NamedTuple):
-    """What all rows have."""
+    """Folders and settings that all rows share."""
 
     root: Path
     out: Path
     recipe: Recipe
     minutes: float
     threads: int
+    # Flags of ulmo-train: they override those of the recipe, and the row's override them.
     flags: tuple[str, ...] = ()
-    """Of ulmo-train, over those of the recipe and under those of the row."""
 
     def tiles(self, frontend: str, part: str, views: int = 1) -> Path:
-        """Tiles through a front end, made where they are not there yet."""
-        settings = PrepSettings.read({**_told(self.recipe.prep), "frontend": frontend})
+        """Tiles made by a front end; prepares them if they do not exist."""
+        settings = PrepSettings.read({**_given(self.recipe.prep), "frontend": frontend})
         augment = self.recipe.augment.model_copy(update={"views": views})
         return tiles_of(self.out, frontend, part, settings, augment)
 
 
 def make_row(name: str, row: Row, seed: int, work: Work) -> dict[str, Any]:
     """Train a row, and measure it."""
-    told = {"name": name, "seed": seed, "minutes": work.minutes, "flags": list(work.flags)}
+    base = {"name": name, "seed": seed, "minutes": work.minutes, "flags": list(work.flags)}
     if row.kind == "mfcc":
         recordings = sorted((work.out / "links" / "train" / "fsdd").rglob("*.wav"))
         mfcc = Mfcc(recordings, min(60 * work.minutes, MFCC_SECONDS))
         figures = audio_figures(mfcc.encoder(), mfcc.vectors, work.root, work.out)
-        return {**told, "figures": figures, "own": {}}
+        return {**base, "figures": figures, "own": {}}
     run = work.out / "runs" / f"{name}-{seed}"
     train(row, seed, run, work)
     tokenizer = load_tokenizer(run / "tokenizer", threads=work.threads)
     held = work.tiles(work.recipe.prep.frontend, "held")
     figures = bundle_figures(tokenizer, held, work.root, work.out)
     return {
-        **told,
+        **base,
         "figures": {"steps": _steps(run / "losses.csv"), **figures},
         "own": json.loads((run / "objectives.json").read_text(encoding="utf-8"))["tasks"],
     }
 
 
 def train(row: Row, seed: int, run: Path, work: Work) -> None:
-    """Run ulmo-train to its end, or on from where it was; what it says goes into run.log."""
+    """Run or resume ulmo-train to its end; its output goes into run.log."""
     own = work.recipe.prep.frontend
     command = [*train_command(row, seed, work), str(work.tiles(own, "train", VIEWS)), str(run)]
     command += ["--resume"] if (run / "train.json").exists() else []
@@ -99,7 +99,7 @@ def train(row: Row, seed: int, run: Path, work: Work) -> None:
 
 
 def train_command(row: Row, seed: int, work: Work) -> list[str]:
-    """ulmo-train with all flags, of which the later ones rule; folders are still to be named."""
+    """ulmo-train and all flags, later ones overriding earlier ones; the caller adds the folders."""
     settings = work.out / "settings.toml"
     settings.write_text(to_toml({"model": work.recipe.model, "train": work.recipe.train}))
     given = {
@@ -115,7 +115,7 @@ def train_command(row: Row, seed: int, work: Work) -> list[str]:
     return [sys.executable, "-m", "ulmo", "train", *flags, *work.flags, *row.flags]
 
 
-def _told(settings: PrepSettings) -> dict[str, Any]:
+def _given(settings: PrepSettings) -> dict[str, Any]:
     return settings.model_dump(exclude_none=True)
 
 
@@ -125,7 +125,7 @@ def _steps(losses: Path) -> int:
 
 
 def run_rows(names: Sequence[str], seeds: Sequence[int], work: Work) -> None:
-    """Make the rows that are missing."""
+    """Train and measure the rows that are missing."""
     (work.out / "rows").mkdir(parents=True, exist_ok=True)
     divide(work.recipe, work.root, work.out)
     for seed in seeds:
@@ -138,7 +138,7 @@ def run_rows(names: Sequence[str], seeds: Sequence[int], work: Work) -> None:
 
 
 def read_rows(out: Path) -> dict[str, list[dict[str, Any]]]:
-    """Those that are finished, in the order of the table; one of each seed."""
+    """Finished rows by name, in the order of the table; one per seed."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name in ROWS:
         paths = sorted((out / "rows").glob(f"{name}-*.json"))
@@ -149,7 +149,7 @@ def read_rows(out: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def numbers(text: str) -> list[int]:
-    """Whole numbers with commas between them."""
+    """Parse whole numbers with commas between them."""
     return [int(part) for part in text.split(",")]
 
 
@@ -160,13 +160,15 @@ def main() -> None:
     )
     parser.add_argument("audio_root", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=4, help="Of training, each row.")
+    parser.add_argument("--minutes", type=float, default=4, help="Minutes of training per row.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", type=names_of(list(ROWS)), help="Rows, with commas.")
-    parser.add_argument("--seeds", type=numbers, default=[0], help="With commas.")
+    parser.add_argument("--seeds", type=numbers, default=[0], help="Seeds, with commas.")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
-    parser.add_argument("--flags", type=shlex.split, default=[], help="Of ulmo-train, of all rows.")
-    parser.add_argument("--table", action="store_true", help="Write the tables of what is there.")
+    parser.add_argument(
+        "--flags", type=shlex.split, default=[], help="For ulmo-train, for all rows."
+    )
+    parser.add_argument("--table", action="store_true", help="Only write the tables.")
     options = parser.parse_args()
     work = Work(
         root=options.audio_root,

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ulmo.encoding
-import ulmo.tokenizer
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.bundle.graph import decoder_graph
 from ulmo.config import UserError
@@ -108,7 +107,7 @@ def assert_same(tokens, expected):
     assert tokens.sample_rate == expected.sample_rate
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "pcen", "level"])
 def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
     tokenizer, samples = tokenizer_of(mode=mode), sound(9001)
     expected = tokenizer.encode(samples, sample_rate=RATE)
@@ -145,13 +144,6 @@ def test_the_window_is_without_effect(window, tokenizer_of, monkeypatch):
     monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", max(window, -(-before // 4)))
     tokens = tokenizer.encode(samples, sample_rate=RATE)
     np.testing.assert_array_equal(tokens.ids, at_once(tokenizer, samples)[0])
-
-
-def test_threads_are_without_effect(tokenizer_of):
-    tokenizer, samples = tokenizer_of(), sound(9001)
-    two = load_tokenizer(bundle_of(tokenizer).folder, threads=2)
-    expected = tokenizer.encode(samples, sample_rate=RATE)
-    np.testing.assert_array_equal(two.encode(samples, sample_rate=RATE).ids, expected.ids)
 
 
 @pytest.fixture

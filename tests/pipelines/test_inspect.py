@@ -125,7 +125,7 @@ def test_every_kind_is_shown_on_80_columns(frontend, mode, make_bundle, tmp_path
     assert f"{frontend}: {FRONTENDS[frontend].words}" in text
     scales = [words for words in ("17.25 dB", "0.5", "15.75 dB") if f"scale {words}\n" in text]
     assert scales == {"corpus": ["17.25 dB"], "pcen": ["0.5"], "level": ["15.75 dB"]}.get(mode, [])
-    assert ("clipped 80 dB under the followed level" in text) is (mode == "level")
+    assert ("clipped 80 dB below the tracked level" in text) is (mode == "level")
     low = build_frontend(prep).frequencies[0]
     assert f"centred on {low:.0f} Hz" in text or f"centred on {low:.3g} Hz" in text
     assert ("fmin 200" in text) is ("fmin" in FRONTENDS[frontend].settings)

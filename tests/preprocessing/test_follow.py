@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-import ulmo
-from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.config import ModelSettings, PrepSettings
 from ulmo.pipelines.dataset import Loudness
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
-from ulmo.preprocessing.normalize import Normalization, quiet_level, to_tracked_db, track_level
+from ulmo.preprocessing.normalize import quiet_level, to_tracked_db, track_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
@@ -228,17 +227,6 @@ class TestTiles:
         assert Loudness(store, model).sound(store.read(rows), rows)[-1].all()
 
 
-def test_preprocess_needs_constants():
-    samples = np.random.default_rng(0).normal(0, 0.1, 5000)
-    with pytest.raises(UserError, match="normalization 'level' needs its constants"):
-        ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS)
-    constants = Normalization(offset=-30, scale=15)
-    tiles = ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS, normalization=constants)
-    blocks = levels([samples.astype(np.float32)], build_frontend(SETTINGS), SETTINGS)
-    expected = (np.concatenate(list(blocks), axis=1)[:, :32] + 30) / 15
-    np.testing.assert_allclose(tiles[0, ..., 0], expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.fixture(scope="module")
 def tokenizer(make_bundle, tmp_path_factory):
     return load_tokenizer(make_bundle(tmp_path_factory.mktemp("x") / "bundle", SETTINGS), threads=1)
@@ -249,21 +237,6 @@ def swelling():
     time = np.arange(70_001) / 70_001
     rng = np.random.default_rng(0)
     return (rng.normal(0, 0.1, 70_001) * 10 ** (-2 * np.abs(2 * time - 1))).astype(np.float32)
-
-
-@pytest.mark.parametrize("length", [1, 64, 8191])
-def test_tokens_do_not_depend_on_how_the_samples_come(length, tokenizer):
-    samples = swelling()[: 3000 if length == 1 else None]
-    whole = tokenizer.encode(samples, sample_rate=8000)
-    blocks = np.split(samples, range(length, len(samples), length))
-    columns = list(tokenizer.columns(lambda: iter(blocks)))
-    np.testing.assert_array_equal(np.concatenate([part.ids for part in columns]), whole.ids)
-    live = list(tokenizer.stream(blocks, sample_rate=8000))
-    np.testing.assert_array_equal(np.concatenate([part.ids for part in live]), whole.ids)
-    np.testing.assert_array_equal(
-        np.concatenate([part.distances for part in live]), whole.distances
-    )
-    assert len(np.unique(whole.ids)) > 1
 
 
 @pytest.mark.parametrize("gain_db", [-6, 6])

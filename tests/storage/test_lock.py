@@ -1,6 +1,7 @@
 """Two jobs on one output, and what a killed one leaves."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -9,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import filelock
 import pytest
 
 from ulmo.config import UserError
@@ -160,16 +160,17 @@ def test_a_soft_lock_of_another_machine_is_believed(path, start, monkeypatch):
 
 def test_a_lock_that_was_just_removed_is_not_taken_for_one(path, monkeypatch):
     """Its holder removes the file between the second job's opening and its locking."""
-    real, opened = filelock._native._unix.lock_fd_nonblocking, []
+    real, opened = fcntl.flock, []
 
-    def slow(descriptor):
-        opened.append(os.fstat(descriptor).st_ino)
+    def flock(descriptor, how):
+        if path.exists():
+            opened.append(os.fstat(descriptor).st_ino)
         if len(opened) == 1:
             path.unlink()
             path.touch()
-        return real(descriptor)
+        real(descriptor, how)
 
-    monkeypatch.setattr(filelock._native._unix, "lock_fd_nonblocking", slow)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with locked(path, path):
         assert path.stat().st_ino == opened[1] != opened[0]
 

@@ -1,10 +1,17 @@
-"""ONNX Runtime sessions."""
+"""ONNX Runtime sessions.
+
+Since 1.32 ONNX Runtime writes events and an id of the machine into the user's cache and sends them
+to its maker. Only an environment variable that is set before the import prevents this.
+"""
 
 import os
 from typing import Any, Literal
 
-from ulmo.bundle.runtime import onnxruntime
 from ulmo.config import UserError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 Device = Literal["cpu", "cuda"]
 

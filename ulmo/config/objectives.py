@@ -21,6 +21,7 @@ class ObjectiveTraits(NamedTuple):
     teaches_decoder: bool = False  # whether it trains the model's decoder
 
 
+# Figures of encoder, quantizer and decoder, whether these learn from the objective or follow.
 OBJECTIVE_TRAITS = {
     "reconstruct": ObjectiveTraits(
         "restores the tile", teaches_codebook=True, teaches_decoder=True
@@ -36,7 +37,6 @@ OBJECTIVE_TRAITS = {
     "abx_choice": ObjectiveTraits("finds a moment again in another front end", "frontends"),
 }
 AUTOENCODED = ("reconstruction", "commitment", "codebook", "perplexity", "usage")
-"""Figures of encoder, quantizer and decoder, whether these learn from the objective or follow."""
 SPREAD = ("latent_variance", "pair_similarity")  # how far apart latents are: both reveal a collapse
 OWN = ("loss", "score", "chance")  # figures of each objective
 FORMER_NAMES = {"reconstruction": "reconstruct", "denoising": "denoise"}

@@ -1,4 +1,4 @@
-"""What every format is: a writer of tokens (begin, write, end for each recording; close), a reader.
+"""The base of all formats: writes tokens (begin, write, end per recording; close), and reads them.
 
 A format is a subclass of `Format` in a file of its own and a line in `ulmo.formats.FORMATS`.
 """

@@ -1,4 +1,4 @@
-"""What is known of a stream of tokens; it lies as JSON beside every file that holds them.
+"""Headers of tokens files: JSON beside each file, with all that is known of its tokens.
 
 x.tokens.parquet    the ids
 x.tokens.json       TokensHeader of one recording, or CorpusHeader of several
@@ -16,13 +16,11 @@ from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import read_json, seal
 from ulmo.vocabulary import Vocabulary
 
-SCHEMA_VERSION = 2
-"""1 had no checksums."""
-MAX_CORPUS_BYTES = 1 << 28
-"""Of a corpus' header, at most: about a million recordings."""
+SCHEMA_VERSION = 2  # 1 had no checksums
+MAX_CORPUS_BYTES = 1 << 28  # longest header of a corpus: about a million recordings
 AGAIN = "write the tokens again"
+# Longest file in any format: a row of CSV names its recording, a label of one id has its times.
 FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
-"""Of a file in any format, at most: a row of CSV names a recording, a label of one id its time."""
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -32,7 +30,7 @@ Hashes = dict[str, str]
 
 
 def utc_text(time: datetime) -> str:
-    """ISO 8601 with all microseconds, so that all have one form: 2026-03-01T05:30:00.000000Z."""
+    """ISO 8601 with microseconds, always in one form: 2026-03-01T05:30:00.000000Z."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -48,25 +46,23 @@ Utc = Annotated[
 
 
 class Grid(Settings):
-    """What all tokens of one tokenizer have in common."""
+    """The grid of one tokenizer: the same for all its tokens."""
 
     schema_version: Literal[2] = 2
-    fingerprint: Hash
-    """The tokenizer's: SHA-256 over its settings and weights."""
+    fingerprint: Hash  # of the tokenizer: SHA-256 of its settings and weights
+    # Rate in hertz that recordings were resampled to.
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)]
-    """Hertz; the rate that recordings were resampled to."""
-    hop: Annotated[int, Field(ge=1, le=512_000_000)]
-    """Samples from one column to the next."""
+    hop: Annotated[int, Field(ge=1, le=512_000_000)]  # samples from one column to the next
+    # Samples from one spectrogram frame to the next; divides hop.
     frame_hop: Annotated[int, Field(ge=1, le=1_000_000)]
-    """Samples from one spectrogram frame to the next; divides hop."""
+    # Band b lies between edges b and b + 1.
     edges_hz: Annotated[
         tuple[Annotated[float, Field(ge=0, le=4_000_000)], ...],
         Field(min_length=2, max_length=2049),
     ]
-    """Band b lies between edges b and b + 1."""
     codebook_size: Annotated[int, Field(ge=2, le=65_472)]
+    # Latents further from their codes than this share of those in training are `<unk>`; None: none.
     unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """What lies further from its code than this share in training is `<unk>`; None: nothing is."""
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> Self:
@@ -83,17 +79,17 @@ class Grid(Settings):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What each id means."""
+        """The meaning of each id."""
         return Vocabulary(self.codebook_size)
 
     @property
     def grid(self) -> "Grid":
-        """This alone, without what is told of recordings."""
+        """The grid alone, without the fields of a recording."""
         return Grid(**{name: getattr(self, name) for name in Grid.model_fields})
 
 
 class RecordingSpan(Settings):
-    """A file's place in a timeline that is made of several."""
+    """The columns that one recording takes in a timeline."""
 
     recording: Name
     column: Count
@@ -102,27 +98,23 @@ class RecordingSpan(Settings):
 
 
 class Stream(Settings):
-    """What is told of one recording."""
+    """The fields of one recording."""
 
-    recording: Name
-    """Its path as text: as the user gave it, or below the folder that the user gave."""
-    channel: Annotated[int, Field(ge=0, le=9999)] | None = None
-    """None: the mean of all."""
-    start: Count = 0
-    """Sample on which the first column's first frame is centred."""
+    recording: Name  # its path, as the user gave it or relative to the user's folder
+    channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # None: the mean of all
+    start: Count = 0  # sample on which the first column's first frame is centred
+    # Time of the recording's first sample; None if unknown.
     start_utc: Utc | None = None
-    """Time of the recording's first sample; None where nothing tells it."""
     columns: Count = 0
+    # Spectrogram frames covered by the columns; the last column may be partly padding.
     frames: Count = 0
-    """Spectrogram frames that the columns stand for: the last column may be partly filling."""
-    unknown: Count = 0
-    """Ids that are `<unk>`."""
+    unknown: Count = 0  # ids that are `<unk>`
+    # Recordings of a timeline; between them, `<gap>`.
     segments: Annotated[tuple[RecordingSpan, ...], Field(max_length=1 << 20)] = ()
-    """Files of a timeline; between them, `<gap>`."""
 
 
 class TokensHeader(Stream, Grid):
-    """One stream of tokens: whose they are, and where each lies in time and frequency."""
+    """One stream of tokens: its tokenizer, its recording, and each token's time and frequency."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -138,25 +130,25 @@ class TokensHeader(Stream, Grid):
 
     @property
     def unk_rate(self) -> float:
-        """Share of the ids that are `<unk>`; 0 where there are none."""
+        """Share of the ids that are `<unk>`; 0 if there are no ids."""
         return self.unknown / max(1, self.columns * self.bands)
 
     def seconds(self, column: int) -> float:
-        """Where a column begins, in seconds from the recording's first sample.
+        """Begin of a column, in seconds from the recording's first sample.
 
-        Counted in whole samples and divided once: nothing drifts, however long it is.
+        Counted in whole samples and divided once, so it does not drift in long recordings.
         """
         return (self.start + column * self.hop) / self.sample_rate
 
     def end_seconds(self, column: int) -> float:
-        """Where what lies before a column ends: its beginning, or the end of the sound."""
+        """End of the column before this one, in seconds: its border, or the end of the sound."""
         samples = column * self.hop
         if self.frames:
             samples = min(samples, self.frames * self.frame_hop)
         return (self.start + samples) / self.sample_rate
 
     def utc(self, column: int) -> datetime | None:
-        """When a column begins, to the nearest microsecond."""
+        """Time at which a column begins, to the nearest microsecond; None if unknown."""
         if self.start_utc is None:
             return None
         samples = self.start + column * self.hop
@@ -164,20 +156,20 @@ class TokensHeader(Stream, Grid):
         return self.start_utc + timedelta(microseconds=microseconds)
 
     def ended(self, *, columns: int, frames: int, unknown: int) -> "TokensHeader":
-        """The same of a recording that has come to its end."""
+        """This header with the length of the recording, once it has ended."""
         return TokensHeader(
             **{**dict(self), "columns": columns, "frames": frames, "unknown": unknown}
         )
 
 
 class CorpusHeader(Grid):
-    """Several recordings in one file, in its order."""
+    """Several recordings in one file, in their order."""
 
     recordings: Annotated[tuple[Stream, ...], Field(min_length=1, max_length=1 << 20)]
 
     @classmethod
     def of(cls, headers: Sequence[TokensHeader]) -> Self:
-        """Of recordings that have one grid."""
+        """Join the headers of recordings with the same grid."""
         streams = [
             Stream(**{name: getattr(header, name) for name in Stream.model_fields})
             for header in headers
@@ -185,16 +177,16 @@ class CorpusHeader(Grid):
         return cls(**dict(headers[0].grid), recordings=tuple(streams))
 
     def headers(self) -> tuple[TokensHeader, ...]:
-        """One of each recording."""
+        """The header of each recording."""
         grid = {name: getattr(self, name) for name in Grid.model_fields}
         return tuple(TokensHeader.read({**grid, **dict(stream)}) for stream in self.recordings)
 
 
 class _Files(Settings):
-    """The files that lie beside a header."""
+    """The files beside a header."""
 
+    # SHA-256 of each file by the end of its name: .npy, .idx.
     hashes: dict[Ending, Hash] = Field(default_factory=dict, max_length=16)
-    """SHA-256 of each, by the end of its name: .npy, .idx."""
 
 
 class _StoredHeader(_Files, TokensHeader):
@@ -202,35 +194,35 @@ class _StoredHeader(_Files, TokensHeader):
 
 
 class _StoredCorpus(_Files, CorpusHeader):
-    """x.tokens.json of several."""
+    """x.tokens.json of several recordings."""
 
 
 class Stored(NamedTuple):
-    """What x.tokens.json says."""
+    """Contents of x.tokens.json."""
 
     headers: tuple[TokensHeader, ...]
     hashes: Hashes
 
 
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
-    """The file that lies beside one recording's tokens, or beside those of several."""
+    """x.tokens.json of one recording or several."""
     header = headers[0] if len(headers) == 1 else CorpusHeader.of(headers)
     kind = _StoredHeader if len(headers) == 1 else _StoredCorpus
     return seal(kind(**dict(header), hashes=hashes or {}).model_dump_json(indent=2))
 
 
 def read_header(path: Path) -> TokensHeader:
-    """x.tokens.json of one recording; UserError where it is missing, damaged or newer."""
+    """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
     return _read_one(path).headers[0]
 
 
 def read_headers(path: Path) -> tuple[TokensHeader, ...]:
-    """x.tokens.json of one recording or of a corpus; UserError as above."""
+    """Read x.tokens.json of a recording or a corpus; UserError as above."""
     return read_stored(path).headers
 
 
 def read_stored(path: Path) -> Stored:
-    """The same, and the hashes of the files beside it."""
+    """Read the headers and the hashes of the files beside them; UserError as above."""
     _demand(path)
     if not _is_of_corpus(path):
         return _read_one(path)
@@ -256,14 +248,14 @@ def _read_one(path: Path) -> Stored:
 
 
 def header_path(path: Path) -> Path:
-    """Where the header of a tokens file lies."""
+    """Path of the header of a tokens file."""
     return path.with_suffix(".json")
 
 
 def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
-    """ValueError unless a file beside a header is the one that it speaks of, to the last byte.
+    """Raise ValueError unless the file's hash is the one in its header.
 
-    `ending` is that of its name, if it is more than what follows the last dot.
+    `ending` is the end of its name, if that is more than what follows the last dot.
     """
     ending = ending or path.suffix
     if ending not in stored.hashes:
@@ -279,7 +271,7 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
 
 def _demand(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path} is missing, which tells what the tokens are: {AGAIN}")
+        raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")
 
 
 def _is_of_corpus(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What Megatron-LM and Megatron Core read: .bin as Flat writes it, and .idx, which finds documents.
+"""Files for Megatron-LM and Megatron Core: .bin as Flat writes it, and .idx, its index.
 
 Layout of .idx (megatron/core/datasets/indexed_dataset.py), little-endian:
 

@@ -1,4 +1,4 @@
-"""How files of tokens are named, and which belong together."""
+"""Names of tokens files, and which files belong together."""
 
 import re
 from collections.abc import Container, Iterable, Sequence

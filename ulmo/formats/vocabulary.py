@@ -1,4 +1,4 @@
-"""The written form of each id, and the file that Hugging Face tokenizers load."""
+"""Each id as text, and the vocabulary file that Hugging Face tokenizers load."""
 
 import json
 
@@ -6,7 +6,7 @@ from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 
 def token_text(vocabulary: Vocabulary, token: int) -> str:
-    """c17 for code 17, `<gap>` for a special token, `<id600>` for an id that is unused."""
+    """c17 for code 17, `<gap>` for a special token, `<id600>` for an unused id."""
     if token < vocabulary.codebook_size:
         return f"c{token}"
     special = token - vocabulary.codebook_size
@@ -16,7 +16,7 @@ def token_text(vocabulary: Vocabulary, token: int) -> str:
 def vocabulary_json(codebook_size: int) -> str:
     """A WordLevel tokenizer, as `tokenizers.Tokenizer.from_str` and `from_file` load it.
 
-    "c17 <gap> c3" becomes the ids; what is no token of ours becomes `<unk>`.
+    It turns "c17 <gap> c3" into ids, and unknown words into `<unk>`.
     """
     vocabulary = Vocabulary(codebook_size)
     codes = {token_text(vocabulary, code): code for code in range(codebook_size)}

@@ -1,10 +1,10 @@
-"""k-means: where a codebook starts, and the baseline that every codebook is compared with."""
+"""k-means: the start of a codebook, and the baseline for all codebooks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Noise that separates copies of one vector in the codebook, in standard deviations of the vectors.
 JITTER = 1e-3
-"""Of the vectors' standard deviation: what sets copies of one vector apart in the codebook."""
 
 
 def kmeans_start(
@@ -12,11 +12,11 @@ def kmeans_start(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Centroids (CB, EMB) and counts (CB,) for `VectorQuantizerEMA.start`, from (n, EMB).
 
-    k-means++ and Lloyd's iterations, in float32 on one thread: sums over threads come in no
-    fixed order. The counts are cluster sizes scaled to `tokens_per_batch`, the sum that the
-    moving averages will have, so that the first batches weigh as much as later ones. Where
-    there are fewer distinct vectors than codes, every one becomes a code, and the other codes
-    are copies a hair apart that share their count. ValueError if there is no vector.
+    k-means++ and Lloyd's iterations, in float32, on one thread because threads sum in no fixed
+    order. The counts are cluster sizes scaled to `tokens_per_batch`, the sum that the moving
+    averages will have, so the first batches weigh as much as later ones. If there are fewer
+    distinct vectors than codes, each becomes a code; the other codes are slightly shifted copies,
+    which share the count of their vector. ValueError if there is no vector.
     """
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or len(vectors) == 0:
@@ -32,7 +32,7 @@ def kmeans_start(
 def _clusters(
     vectors: NDArray[np.float32], codebook_size: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """k-means centroids and cluster sizes, an empty cluster counting as one vector."""
+    """k-means centroids and cluster sizes; an empty cluster counts as one vector."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -45,7 +45,7 @@ def _clusters(
 def _copies(
     distinct: NDArray[np.float32], sizes: NDArray[np.intp], codebook_size: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Every distinct vector, then jittered copies in turn; copies share their vector's count."""
+    """Every distinct vector, then jittered copies in turn, which share their vector's count."""
     source = np.arange(codebook_size) % len(distinct)
     scale = JITTER * (float(distinct.std()) or 1.0)
     noise = np.random.default_rng(seed).normal(0, scale, (codebook_size, distinct.shape[1]))

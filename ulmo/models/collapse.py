@@ -1,33 +1,32 @@
-"""Collapse: an encoder that gives every sound the same latent, which some objectives reward."""
+"""Collapse: the encoder gives every sound the same latent, which some objectives reward."""
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
+# A run beyond either limit has collapsed; docs/objectives.md has the values of trained encoders.
 LEAST_VARIANCE = 0.05
 MOST_SIMILARITY = 0.95
-"""Beyond either a run is called collapsed; docs/objectives.md has those of trained encoders."""
 
 
 class Spread(NamedTuple):
     """How far apart latents are; scalars."""
 
+    # Variance as a share of the mean square: 1 if the mean is 0, 0 if all latents are equal.
     variance: Any
-    """Share of their mean square that is no mean: 1 about the origin, 0 where all are one."""
-    similarity: Any
-    """Mean cosine of all pairs of different tokens of a band, from -1 to 1."""
+    similarity: Any  # mean cosine over all pairs of tokens in a band, -1 to 1
 
     @property
     def collapsed(self) -> bool:
-        """Whether nearly all are one."""
+        """Whether nearly all latents are equal."""
         return self.variance < LEAST_VARIANCE or self.similarity > MOST_SIMILARITY
 
 
 def spread_of(latents: Any, weights: Any) -> Spread:
-    """Spread of latents (B, columns, bands, EMB), a pair weighing by the weights of both.
+    """Spread of latents (B, columns, bands, EMB), weighted by `weights` (B, columns, bands).
 
-    `weights` (B, columns, bands). Each band is taken by itself, and the mean of the bands told: an
-    encoder that tells bands apart, and no sounds, is as collapsed as another.
+    A pair weighs the product of its weights. The result is the mean over bands, each computed by
+    itself: an encoder that only distinguishes bands has collapsed, too.
     """
     latents, weights = ops.cast(latents, "float64"), ops.cast(weights, "float64")[..., None]
     total, squares = _over_tokens(weights), _over_tokens(ops.square(weights))  # (bands, 1)
@@ -37,13 +36,13 @@ def spread_of(latents: Any, weights: Any) -> Spread:
     alike = ops.sum(resultant, axis=-1, keepdims=True) - squares
     centre, whole = (ops.sum(part, axis=-1) for part in (ops.square(mean), power))
     return Spread(
-        variance=_told(1.0 - ops.divide_no_nan(centre, whole)),
-        similarity=_told(ops.divide_no_nan(alike, ops.square(total) - squares)),
+        variance=_mean(1.0 - ops.divide_no_nan(centre, whole)),
+        similarity=_mean(ops.divide_no_nan(alike, ops.square(total) - squares)),
     )
 
 
-def _told(bands: Any) -> Any:
-    """The mean, float32: sums in float64 are the same to its last digit in whatever order."""
+def _mean(bands: Any) -> Any:
+    """Mean as float32: sums in float64 agree to its last digit in any order."""
     return ops.cast(ops.mean(bands), "float32")
 
 

@@ -1,25 +1,24 @@
-"""How the decoder's gradient passes a codebook, which has none of its own."""
+"""How the decoder's gradient passes the choice of a code, which has no gradient."""
 
 from typing import Any
 
 from keras import ops
 
-EPSILON = 1e-6
-"""Of a norm, so that a vector of zeros has a direction."""
+EPSILON = 1e-6  # of a norm, so that a vector of zeros has a direction
 
 
 def straight_through(latents: Any, codes: Any) -> Any:
-    """The codes; the gradient goes to the latents as it is (van den Oord et al. 2017, 3.2)."""
+    """The codes; the gradient is copied to the latents (van den Oord et al. 2017, 3.2)."""
     return latents + ops.stop_gradient(codes - latents)
 
 
 def rotate(latents: Any, codes: Any) -> Any:
-    """The codes, as latents that were rotated and stretched (Fifty et al. 2024, equation 3).
+    """The codes, as rotated and scaled latents (Fifty et al. 2024, equation 3).
 
     q = (|q| / |e|) R e with R = I - 2 r r' + 2 q^ e^', r the unit vector halfway from the
-    latent's direction e^ to the code's q^. R and the stretching count as constants, so the
-    gradient is turned and stretched as the latent was: what differs inside one code's cell
-    is told apart, where a copied gradient is the same for all.
+    latent's direction e^ to the code's q^. R and the scale count as constants, so the gradient is
+    rotated and scaled as the latent was. It differs between the latents of one code, for all of
+    which a copied gradient is the same.
     """
     length, code_length = _norm(latents), _norm(codes)
     direction = ops.stop_gradient(latents / length)

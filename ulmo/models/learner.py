@@ -1,4 +1,4 @@
-"""The VQ-VAE and what it learns from: weighted objectives in one step of one optimizer."""
+"""Trains the VQ-VAE by weighted objectives, in one step of one optimizer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +12,20 @@ from ulmo.models.collapse import spread_of
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult, TrainingBatch
 from ulmo.models.vqvae import VQVAE
 
+# A codebook and decoder that only follow the encoder learn from one tile in this many: they are not
+# part of the task, and would take most of a step's time.
 FOLLOWED = 4
-"""Codebook and decoder that only follow learn from one tile in so many: they are no part of the
-task, and would take most of a step's time."""
 
 
 class Learner(keras.Model):
-    """Trains a VQ-VAE by objectives of weights above 0; the loss is their weighted sum.
+    """Trains a VQ-VAE by objectives; the loss is the sum of theirs, by weights above 0.
 
-    Where none of them teaches the codebook, or the decoder, these follow: they learn in the same
-    steps from latents, or codes, that no gradient passes. At the end of training `fit_step` fits
-    them to the encoder as it then stands. So every run ends in a whole tokenizer whose encoder
-    only its objectives have shaped.
+    If no objective trains the codebook, or the decoder, it follows the encoder: it learns in the
+    same steps, from latents or codes that pass no gradient. At the end of training, `fit_step` fits
+    it to the frozen encoder. So every run yields a complete tokenizer, and only the objectives
+    shape its encoder.
 
-    `progress`, from 0 to 1, is set by whoever knows how long training takes.
+    The caller sets `progress`, from 0 to 1, before each step.
     """
 
     def __init__(
@@ -45,26 +45,26 @@ class Learner(keras.Model):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the scalars of `train_step` and `test_step`, in order."""
+        """Names of the scalars returned by `train_step` and `test_step`, in order."""
         return loss_names(self.tasks)
 
     @property
     def wants(self) -> frozenset[str]:
-        """What a batch must hold beside tiles: `views`, `frontends`."""
+        """What a batch must hold beside the tiles: `views`, `frontends`, both or neither."""
         return frozenset(task.traits.wants for task in self.tasks.values()) - {"tiles"}
 
     @property
     def follows(self) -> bool:
-        """True where the decoder learns of no objective, and has to be fitted at the end."""
+        """Whether no objective trains the decoder, so that it must be fitted at the end."""
         return not any(task.traits.teaches_decoder for task in self.tasks.values())
 
     @property
     def one_in(self) -> int:
-        """The codebook learns from one tile of a batch in so many."""
+        """The codebook learns from one in this many tiles of a batch."""
         return 1 if self._codebook_is_taught else FOLLOWED
 
     def train_step(self, batch: TrainingBatch) -> dict[str, Any]:
-        """One step of the optimizer, the codebook and what follows; scalars of this batch."""
+        """Train encoder, codebook and decoder by one step; returns the scalars of this batch."""
         encoded = EncodedBatch(self.vqvae, batch, self.optimizer.iterations, training=True)
         with tf.GradientTape() as tape:
             outcomes = self._outcomes(encoded)
@@ -78,13 +78,13 @@ class Learner(keras.Model):
         self._apply(tape, loss, self.trainable_variables)
         for task in self.tasks.values():
             task.after_step(self.vqvae, self.progress)
-        return self._told(encoded, outcomes, figures, latents)
+        return self._scalars(encoded, outcomes, figures, latents)
 
     def fit_step(self, batch: TrainingBatch) -> dict[str, Any]:
-        """One step of codebook and decoder alone, on all tiles; the encoder stays as it is.
+        """Train codebook and decoder by one step on all tiles; the encoder is frozen.
 
-        A codebook that its objective taught stays too. Scalars as of `train_step`; objectives are
-        measured, and teach nothing.
+        So is the codebook if an objective trained it. Returns the scalars of `train_step`; the
+        objectives are measured, but train nothing.
         """
         encoded = EncodedBatch(self.vqvae, batch, self.optimizer.iterations, training=False)
         outcomes = self._outcomes(encoded)
@@ -94,17 +94,17 @@ class Learner(keras.Model):
             loss = self.optimizer.scale_loss(self._followed_loss(figures))
         parts = (self.vqvae.quantizer, self.vqvae.decoder)
         self._apply(tape, loss, [one for part in parts for one in part.trainable_variables])
-        return self._told(encoded, outcomes, figures, latents)
+        return self._scalars(encoded, outcomes, figures, latents)
 
     def test_step(
         self, batch: TrainingBatch, step: Any = 0
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The scalars of `train_step`, and the tallies of objectives; changes nothing."""
+        """Return the scalars of `train_step` and the tallies of the objectives; changes nothing."""
         encoded = EncodedBatch(self.vqvae, batch, step, training=False)
         outcomes, latents = self._outcomes(encoded), _some(encoded)
         figures = _figures(outcomes) or self._follow(batch, latents, training=False)
         tallies = {name: one.tally for name, one in outcomes.items() if one.tally is not None}
-        return self._told(encoded, outcomes, figures, latents), tallies
+        return self._scalars(encoded, outcomes, figures, latents), tallies
 
     def _apply(self, tape: tf.GradientTape, loss: Any, variables: list[Any]) -> None:
         self.optimizer.apply(tape.gradient(loss, variables), variables)
@@ -113,17 +113,17 @@ class Learner(keras.Model):
         return {name: task.measure(encoded) for name, task in self.tasks.items()}
 
     def _total(self, outcomes: Mapping[str, TaskResult]) -> Any:
-        """The weighted sum of the losses."""
+        """Weighted sum of the losses."""
         return sum(self.task_weights[name] * outcome.loss for name, outcome in outcomes.items())
 
-    def _told(
+    def _scalars(
         self,
         encoded: EncodedBatch,
         outcomes: Mapping[str, TaskResult],
         figures: Mapping[str, Any],
         latents: Any,
     ) -> dict[str, Any]:
-        """What is told, by name; `latents` are those of the first tiles."""
+        """The scalars of a step by name; `latents` are those of the first tiles."""
         losses = {"total": self._total(outcomes), **{name: figures[name] for name in AUTOENCODED}}
         losses |= zip(SPREAD, spread_of(latents, _weights(encoded, latents)), strict=True)
         for name, outcome in outcomes.items():
@@ -131,7 +131,7 @@ class Learner(keras.Model):
         return losses
 
     def _follow(self, batch: TrainingBatch, latents: Any, *, training: bool) -> dict[str, Any]:
-        """Codebook and decoder learn from the latents of the first tiles as they are."""
+        """Train codebook and decoder on the latents of the first tiles; return their figures."""
         count = ops.shape(latents)[0]
         return self.vqvae.autoencode(
             batch.tiles[:count],
@@ -142,7 +142,7 @@ class Learner(keras.Model):
         )
 
     def _followed_loss(self, followed: Mapping[str, Any]) -> Any:
-        """Of what follows: a codebook that is taught does not learn by gradient here too."""
+        """Loss of the parts that follow; a codebook that an objective trains is left out of it."""
         if self._codebook_is_taught and self.vqvae.quantizer.learns_by_gradient:
             return followed["total"] - followed["codebook"]
         return followed["total"]
@@ -153,13 +153,13 @@ class Learner(keras.Model):
 
 
 def _figures(outcomes: Mapping[str, TaskResult]) -> Mapping[str, Any] | None:
-    """Those of the first autoencoder among the objectives."""
-    told = (outcome.figures for outcome in outcomes.values() if outcome.figures is not None)
-    return next(told, None)
+    """Figures of the first objective that trains the decoder; None if there is none."""
+    found = (outcome.figures for outcome in outcomes.values() if outcome.figures is not None)
+    return next(found, None)
 
 
 def _some(encoded: EncodedBatch) -> Any:
-    """Latents (n, columns, bands, EMB), which no gradient passes, of one tile in FOLLOWED."""
+    """Latents (n, columns, bands, EMB) of one tile in FOLLOWED; they pass no gradient."""
     batch, model = encoded.batch, encoded.model
     count = -(-ops.shape(batch.tiles)[0] // FOLLOWED)
     if encoded.has_latents:
@@ -168,7 +168,7 @@ def _some(encoded: EncodedBatch) -> Any:
 
 
 def _weights(encoded: EncodedBatch, latents: Any) -> Any:
-    """(n, columns, bands): those of the tokens of the first n tiles."""
+    """Weights (n, columns, bands) of the tokens of the first n tiles."""
     batch, count = encoded.batch, ops.shape(latents)[0]
     inside = encoded.model.inside(latents, batch.valid_frames[:count])
     return inside * ops.cast(batch.token_weights[:count], "float32")

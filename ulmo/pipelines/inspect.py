@@ -1,4 +1,4 @@
-"""ulmo inspect: what a bundle is, in figures with units."""
+"""ulmo inspect: the contents of a bundle, in figures with units."""
 
 import math
 from pathlib import Path
@@ -15,8 +15,7 @@ from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 
-COMPARED_CODES = 4096
-"""Codes whose nearest neighbour is sought, at most: 1 s."""
+COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
 CHUNK = 512
 
 
@@ -25,55 +24,46 @@ class FrontEndFacts(NamedTuple):
 
     name: str
     sample_rate_hz: int
-    frame_ms: float
-    """From one frame to the next."""
-    reach_ms: tuple[float, float]
-    """Sound that a frame needs before and after its centre."""
+    frame_ms: float  # from one frame to the next
+    reach_ms: tuple[float, float]  # sound that a frame depends on, before and after its centre
     bins: int
     tile_frames: int
     tile_s: float
-    centres_hz: tuple[float, float]
-    """Of the lowest and the highest bin."""
+    centres_hz: tuple[float, float]  # centres of the lowest and the highest bin
 
 
 class Layer(NamedTuple):
     """A layer of the encoder or decoder."""
 
-    stride: tuple[int, int]
-    """(frequency, time); of the decoder, by how much it enlarges."""
-    channels: int
-    """That it gives."""
+    stride: tuple[int, int]  # (frequency, time); in the decoder, the upsampling
+    channels: int  # of its output
 
 
 class ModelFacts(NamedTuple):
-    """The encoder, and the decoder."""
+    """Encoder and decoder."""
 
     encoder: list[Layer]
     decoder: list[Layer]
     embedding_dim: int
     parameters: int
-    encoder_parameters: int
-    """Without the codebook."""
-    context_ms: tuple[float, float]
-    """That a token sees before and after its own column."""
+    encoder_parameters: int  # without the codebook
+    context_ms: tuple[float, float]  # sound that a token depends on beside its own column
     receptive_field_ms: float
 
 
 class GridFacts(NamedTuple):
-    """The tokens of a second."""
+    """The token grid and its rates."""
 
     bands: int
-    edges_hz: list[float]
-    """bands + 1."""
+    edges_hz: list[float]  # bands + 1
     column_ms: float
     tokens_per_second: float
     bits_per_token: float
-    bits_per_second: float
-    """Before entropy coding."""
+    bits_per_second: float  # before entropy coding
 
 
 class Range(NamedTuple):
-    """Of many numbers."""
+    """Smallest, middle and largest of many numbers."""
 
     least: float
     median: float
@@ -81,25 +71,21 @@ class Range(NamedTuple):
 
 
 class UnkLevel(NamedTuple):
-    """The thresholds of `<unk>` at a level."""
+    """The thresholds of `<unk>` at one quantile."""
 
     quantile: float
-    median: float
-    """Squared distance, of the middle code."""
+    median: float  # squared distance of the median code
 
 
 class CodebookFacts(NamedTuple):
-    """What the codes' vectors tell; a latent's norm, if it has one, is the root of them."""
+    """The codes' vectors. A latent's norm, if it is fixed, is the root of their dimensions."""
 
     size: int
     latent_norm: float | None
     norm: Range
-    nearest: Range
-    """Euclidean distance from a code to its nearest neighbour."""
-    compared: int
-    """Codes of which that was found."""
-    duplicates: int
-    """Codes whose vector another one has, which comes before: they are never chosen."""
+    nearest: Range  # Euclidean distance from a code to its nearest neighbour
+    compared: int  # number of codes for which it was computed
+    duplicates: int  # codes equal to an earlier one: they are never chosen
     unk: list[UnkLevel]
 
 
@@ -108,12 +94,11 @@ class FileFacts(NamedTuple):
 
     name: str
     bytes: int
-    sha256: str | None
-    """None: tokenizer.json, which holds the others'."""
+    sha256: str | None  # None for tokenizer.json, which holds the other hashes
 
 
 class BundleFacts(NamedTuple):
-    """All of it."""
+    """All facts of a bundle."""
 
     folder: str
     manifest: BundleManifest
@@ -231,7 +216,7 @@ def _files(bundle: Bundle) -> list[FileFacts]:
 
 
 def _nearest(codebook: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Distance of some codes to the nearest other one, (n,)."""
+    """Distance of some codes to their nearest neighbours, (n,)."""
     codes = codebook.astype(np.float64)
     norms = np.square(codes).sum(axis=1)
     nearest = np.empty(len(rows))
@@ -249,7 +234,7 @@ def _spread(values: NDArray[np.float64]) -> Range:
 
 
 def _plain(value: Any) -> Any:
-    """Named tuples as tables."""
+    """The value with named tuples as tables."""
     if hasattr(value, "_asdict"):
         return {name: _plain(part) for name, part in value._asdict().items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A bundle in words: aligned sections for a terminal of 80 columns."""
+"""The report of ulmo inspect: aligned sections for a terminal of 80 columns."""
 
 import textwrap
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ulmo.config import PrepSettings
     from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Range, UnkLevel
 
+# Columns of the labels, indented by two, so that a fingerprint fits beside them.
 WIDTH = 80
 LABEL = 12
-"""Columns of the labels, indented by two: a fingerprint fits beside them."""
+# A space at which lines do not break.
 FILE_LABEL = 18
 GLUE = "\N{NO-BREAK SPACE}"
-"""Stands for a space at which no line is broken."""
 SHOWN_EDGES = 16
 SHOWN_CORPORA = 8
 
@@ -26,14 +26,14 @@ NORMALIZATION_WORDS = {
     "recording": "mean and spread of each recording",
     "tile": "mean and spread of each tile",
     "pcen": "per-channel energy normalisation",
-    "level": "decibels re a followed level",
+    "level": "decibels re a tracked level",
 }
 
 Rows = list[tuple[str, str]]
 
 
 def inspection(facts: "BundleFacts") -> str:
-    """All of a bundle, in about 50 lines."""
+    """Describe a bundle in about 50 lines."""
     manifest = facts.manifest
     sections = {
         "Front end": _front_end(facts),
@@ -96,7 +96,7 @@ def _channels(channels: str) -> str:
 
 def _levels(prep: "PrepSettings") -> str:
     if prep.normalization == "level":
-        return f"clipped {_number(prep.level_range_db)} dB under the followed level"
+        return f"clipped {_number(prep.level_range_db)} dB below the tracked level"
     return f"clipped at {_number(prep.floor_db)} dB re a full-scale sine"
 
 
@@ -184,7 +184,7 @@ def _edges(edges: list[float]) -> str:
 def _codebook(facts: "BundleFacts") -> Rows:
     book, quantizer = facts.codebook, facts.manifest.model.quantizer
     some = "" if book.compared == book.size else f" (of {book.compared} codes)"
-    duplicates = f"{book.duplicates} codes are copies of others: they are never chosen"
+    duplicates = f"{book.duplicates} codes equal earlier codes, and are never chosen"
     return [
         ("quantizer", f"{quantizer}: {QUANTIZER_TRAITS[quantizer].words}"),
         ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
@@ -232,7 +232,7 @@ def _card(card: "Card") -> Rows:
             (
                 "entropy",
                 f"{_percent(figures.entropy)}, not silent {_percent(figures.sound_entropy)}, "
-                "of the most there can be",
+                "of the maximum",
             ),
         ]
     if card.versions is not None:
@@ -270,7 +270,7 @@ def _round(frequency: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Four digits, and no exponent where a person would write none."""
+    """Four digits, without an exponent for common sizes."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

@@ -8,9 +8,9 @@ from ulmo.pipelines.dataset import ModelOutput
 from ulmo.pipelines.train import pictures
 from ulmo.pipelines.train.pictures import (
     _PICTURE_TILES,
+    _spread_rows,
     draw_losses,
     draw_reconstructions,
-    spread_rows,
 )
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
@@ -42,7 +42,7 @@ def size_of(png):
 
 
 def rows_of(store, count):
-    return spread_rows(store, np.arange(len(store)))[:count]
+    return _spread_rows(store, np.arange(len(store)))[:count]
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -107,7 +107,7 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
 )
 def test_rows_are_of_different_recordings_or_far_apart(names, rows, expected):
     store = SimpleNamespace(recordings=np.array(list(names)))
-    assert list(spread_rows(store, np.array(rows))) == expected
+    assert list(_spread_rows(store, np.array(rows))) == expected
     assert len(expected) <= _PICTURE_TILES
 
 

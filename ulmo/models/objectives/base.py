@@ -31,9 +31,9 @@ class TrainingBatch(NamedTuple):
     token_weights: Any  # (B, columns, bands) float32: 1, or `silence_weight` for a silent token
     pace: Any  # (B,) float32, as in Side: `tiles` may be views
     other: Side | None = None  # another view of each tile, if an objective wants `views`
+    # Each tile through two front ends, drawn anew in each step, if an objective wants `frontends`.
+    # Both begin at the same moment and have the same pace.
     pair: tuple[Side, Side] | None = None
-    """Each tile through two front ends, drawn anew in each step, if an objective wants `frontends`.
-    Both begin at the same moment and have the same pace."""
 
 
 class TaskResult(NamedTuple):

@@ -1,4 +1,4 @@
-"""The cells of tiles by the column of the grid that they belong to, and what each weighs."""
+"""The cells of tiles by their column of the token grid, and their weights."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ def cells_of(tiles: Any, time_stride: int) -> Any:
 
 
 def valid_cells(batch: TrainingBatch, time_stride: int) -> Any:
-    """(B, columns, time_stride, 1) float32: 1, and 0 in padding."""
+    """(B, columns, time_stride, 1) float32: 0 in padding, else 1."""
     count, columns, _ = ops.shape(batch.token_weights)
     frames = ops.reshape(ops.arange(columns * time_stride), (1, columns, time_stride, 1))
     return ops.cast(frames < ops.reshape(batch.valid_frames, (count, 1, 1, 1)), "float32")
 
 
 def cell_weights(batch: TrainingBatch, settings: ModelSettings) -> Any:
-    """(B, columns, time_stride, M): that of each cell's token, and 0 in padding.
+    """(B, columns, time_stride, M): weight of each cell's token; 0 in padding.
 
-    So `silence_weight` rules here as it rules the codebook.
+    So `silence_weight` applies to cells as it does to the codebook.
     """
     bands = ops.cast(batch.token_weights, "float32")
     bins = ops.repeat(bands, settings.frequency_stride, axis=2)[:, :, None, : settings.tile_size]

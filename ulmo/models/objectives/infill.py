@@ -96,19 +96,19 @@ class Infill(Objective):
 
 
 def squared_error(guess: Any, cells: Any, weights: Any) -> Any:
-    """Weighted mean over cells, scalar; 0 where none weighs anything."""
+    """Weighted mean over cells, a scalar; 0 if all weights are 0."""
     return ops.divide_no_nan(ops.sum(ops.square(guess - cells) * weights), ops.sum(weights))
 
 
 def naive_guess(cells: Any, seen: Any) -> Any:
-    """What one who knows no sounds puts in cells (B, columns, stride, M); `seen` is 1 or 0."""
+    """Guess cells (B, columns, stride, M) by means of visible ones; `seen` is 1 or 0."""
     by_bin, any_of_bin = _mean_seen(cells, seen, (1, 2))
     by_frame, _ = _mean_seen(cells, seen, (3,))
     return ops.where(any_of_bin, by_bin, by_frame)
 
 
 def _mean_seen(cells: Any, seen: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
-    """Means of what is seen along axes, 0 where that is nothing; and where it is something."""
+    """Means of the visible cells along axes (0 if there are none), and whether there are any."""
     count = ops.sum(seen, axis=axes, keepdims=True)
     total = ops.sum(cells * seen, axis=axes, keepdims=True)
     return ops.divide_no_nan(total, count), count > 0

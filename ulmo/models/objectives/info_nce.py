@@ -1,4 +1,4 @@
-"""InfoNCE: to pick the right one among several, by cosine.
+"""InfoNCE: choose the right one among several vectors, by cosine.
 
 van den Oord, Li and Vinyals 2018 (arXiv:1807.03748), equation 4.
 """
@@ -7,33 +7,27 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-TEMPERATURE = 0.1
-"""Of cosines; that of wav2vec 2.0 (Baevski et al. 2020, section 4.2)."""
-FAR = -1e9
-"""The logit of what is no candidate."""
-EPSILON = 1e-6
-"""Of a squared norm: bounds the gradient of a vector near 0."""
+TEMPERATURE = 0.1  # divides cosines; as in wav2vec 2.0 (Baevski et al. 2020, section 4.2)
+FAR = -1e9  # logit of a vector that is not a candidate
+EPSILON = 1e-6  # added to a squared norm: bounds the gradient of a vector near 0
 
 
 class Choice(NamedTuple):
-    """Weighted means over all queries that have something to choose from; scalars."""
+    """Weighted means over all queries with more than one candidate; scalars."""
 
-    loss: Any
-    """Cross-entropy, nats."""
-    score: Any
-    """Share of the queries whose right one is closer than every other candidate."""
-    chance: Any
-    """That share for one who guesses: the mean of 1 / candidates."""
+    loss: Any  # cross-entropy, nats
+    score: Any  # share of the queries nearest to their own candidate
+    chance: Any  # the score of a guess: mean of 1 / candidates
 
 
 def choose(
     queries: Any, candidates: Any, allowed: Any, weights: Any, temperature: float = TEMPERATURE
 ) -> Choice:
-    """Queries (..., n, D) against candidates (..., n, D), of which the i-th is right for the i-th.
+    """Choose a candidate (..., n, D) for each query (..., n, D); the i-th is right for the i-th.
 
-    `allowed` (..., n, n) bool: whether candidate j is one of those that query i chooses from; the
-    right one always is. `weights` (..., n): of the queries, at least 0. A query without any other
-    candidate counts nothing; where none is left, all is 0.
+    `allowed` (..., n, n) bool: whether query i may choose candidate j; its own is always allowed.
+    `weights` (..., n), at least 0, are those of the queries. A query with no other candidate does
+    not count; if no query counts, all results are 0.
     """
     similar = ops.matmul(directions(queries), ops.swapaxes(directions(candidates), -1, -2))
     similar = similar / temperature
@@ -56,5 +50,5 @@ def choose(
 
 
 def directions(vectors: Any) -> Any:
-    """Vectors (..., D) at length 1; one of zeros stays."""
+    """Vectors (..., D) scaled to length 1; a vector of zeros stays."""
     return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + EPSILON)

@@ -1,8 +1,8 @@
-"""What comes next: from the past columns, the latents and the frames of those to come.
+"""Next frame: predict latents and frames of later columns from earlier columns.
 
-Latents contrastively, as in CPC (van den Oord, Li and Vinyals 2018, arXiv:1807.03748, equations 3
-and 4), and the spectrogram by its absolute error, as in APC (Chung et al. 2019, arXiv:1904.03240,
-equation 1).
+Latents are predicted contrastively, as in CPC (van den Oord, Li and Vinyals 2018,
+arXiv:1807.03748, equations 3 and 4); the spectrogram by its absolute error, as in APC (Chung et al.
+2019, arXiv:1904.03240, equation 1).
 """
 
 from typing import Any, NamedTuple
@@ -18,47 +18,41 @@ from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_
 from ulmo.models.objectives.info_nce import choose
 from ulmo.models.vqvae import VQVAE
 
-MEMORY = 50
-"""Frames, half a second, that the context looks back at least."""
+MEMORY = 50  # frames that the context looks back, at least: half a second
 
 
 class Drawn(NamedTuple):
-    """The columns of a batch that are predicted from, A of each tile, and K to predict for each."""
+    """Columns to predict from, A per tile, and the K columns to predict from each."""
 
-    anchors: Any
-    """(B, A) int32."""
-    targets: Any
-    """(B, A, K) int32; within the grid, so that they can be looked up."""
-    inside: Any
-    """(B, A, K) float32: 0 where the target would lie beyond the grid, else 1."""
+    anchors: Any  # (B, A) int32
+    targets: Any  # (B, A, K) int32, clipped to the grid
+    inside: Any  # (B, A, K) float32: 0 if the target lies beyond the grid, else 1
 
 
 class NextFrame(Objective):
-    """Predicts from a causal context, by a linear map for each step ahead.
+    """Predicts from a causal context, with a linear map for each step ahead.
 
-    Strictly causal: a column of latents sees `time_context[1]` frames beyond its own, so the
-    first column that is predicted begins after the last frame that the context can have seen:
-    `lead` columns are left out, 0.14 s of the 56 x 4 grid. What the context has seen holds no
-    frame of a target. A target's latents look back, as any column's do, at frames that the
-    context has seen too, as the overlapping windows of CPC do: it is the part of a target that is
-    easy. That every candidate has such a part, and that candidates of the same tile may be its
-    neighbours, leaves what is particular to be predicted.
+    The prediction is strictly causal. A column of latents depends on `time_context[1]` frames
+    beyond its own, so the first `lead` columns after it are skipped (0.14 s of the 56 x 4 grid):
+    the context has seen no frame of a target. A target's latents do depend on earlier frames that
+    the context has seen, as with the overlapping windows of CPC. This part of a target is easy to
+    predict; but every candidate has such a part, and candidates of the same tile may be neighbours
+    of the target, so the difference must be predicted.
 
-    Latents: a token's own prediction against the tokens of the same band, as far ahead, of all
-    anchors of the batch, of the same tile and of others. Negatives take no part if they are
-    padding. `anchors` = 256 a batch: as many negatives; more cost time with their square, and
-    tell little of a batch of some tiles. They are drawn by the weights of the first column ahead,
-    so that silence is rarely one.
-    Frames: the mean absolute error of the cells of the same columns, times `spectrogram` = 0.1:
-    the maps learn, and the latents decide. (ABX error of the latents of spoken digits, within and
-    across speakers, after 150 steps of 16 tiles: at 0 8.9 and 20.0 %, at 1 9.7 and 20.8, at 4
-    11.3 and 23.8.)
-    `steps` = 4 over `horizon` = 16 frames, evenly: 0.16 s beyond the lead, so that a phone's
-    length is looked over, and no more can be foretold of most sounds. CPC takes 12 steps of 10 ms.
-    Where a column is longer than a step, steps fall together: 16 x 16 has the one.
+    Latents: each prediction is compared with the tokens of the same band and step of all anchors of
+    the batch, from the same tile and from other tiles. Padding is no candidate. `anchors` = 256 per
+    batch, which gives as many negatives; time grows with the square, and more gain little in a
+    batch of some tiles. Anchors are drawn by the weights of their first target, so few are silent.
+    Frames: mean absolute error of the cells of the same columns, times `spectrogram` = 0.1: enough
+    to train the maps while the latents decide. (ABX error of the latents of spoken digits, within
+    and across speakers, after 150 steps of 16 tiles: at 0, 8.9 and 20.0 %; at 1, 9.7 and 20.8; at
+    4, 11.3 and 23.8.)
+    `steps` = 4 over `horizon` = 16 frames, evenly: 0.16 s beyond the lead, about a phone; most
+    sounds cannot be predicted further. CPC takes 12 steps of 10 ms. If a column is longer than a
+    step, steps coincide: the 16 x 16 grid has one.
 
-    Its score is that of the latents' choice. `report` tells of the frames: `spectrogram`, the
-    share of the error of one who repeats the last frame seen that is overcome; 0 is chance.
+    The score is that of the latents' choice. `report` covers the frames: `spectrogram` is the share
+    removed of the error of repeating the last frame seen; 0 is chance.
     """
 
     traits = OBJECTIVE_TRAITS["next_frame"]
@@ -90,7 +84,7 @@ class NextFrame(Objective):
         self.width = width
 
     def begin(self, model: VQVAE) -> None:
-        """The context network and the two maps, each for all steps."""
+        """Create the context network and the two maps, each for all steps."""
         settings, steps = self.settings, len(self.ahead)
         column = settings.bands * settings.embedding_dim
         self.network = ColumnNetwork(
@@ -106,7 +100,7 @@ class NextFrame(Objective):
             head.build((None, None, self.width))
 
     def context(self, latents: Any) -> Any:
-        """(B, columns, width): all that each column of latents and those before it tell."""
+        """(B, columns, width): features of each column of latents and those before it."""
         return self.network(joined(latents))
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
@@ -128,10 +122,10 @@ class NextFrame(Objective):
         )
 
     def draw(self, weights: Any, draws: Draws) -> Drawn:
-        """Columns to predict from, without replacement, by the weights of their first target.
+        """Draw columns to predict from, without replacement, by the weights of their first target.
 
-        `weights` (B, columns, bands). As the quantizer's draws (Efraimidis and Spirakis 2006); a
-        column whose target lies beyond the grid or weighs 0 comes last.
+        `weights` (B, columns, bands). The draw is as in the quantizer (Efraimidis and Spirakis
+        2006). A column whose target lies beyond the grid or weighs 0 comes last.
         """
         batch, columns, _ = ops.shape(weights)
         places = ops.maximum(columns - self.ahead[0], 1)
@@ -145,7 +139,7 @@ class NextFrame(Objective):
         return Drawn(anchors, ops.minimum(targets, columns - 1), inside)
 
     def _frames(self, encoded: EncodedBatch, drawn: Drawn, past: Any) -> Any:
-        """(3,): absolute errors, those of the last frame seen, and the weights; sums over cells."""
+        """(3,): sums over cells of absolute errors, errors of the last frame seen, and weights."""
         stride, batch = self.settings.time_stride, encoded.batch
         cells = cells_of(batch.tiles, stride)  # (B, columns, stride, M)
         wanted = tf.gather(cells, drawn.targets, batch_dims=1)  # (B, A, K, stride, M)
@@ -155,20 +149,20 @@ class NextFrame(Objective):
         frames = ops.transpose(batch.tiles[..., 0], (0, 2, 1))
         last = (drawn.anchors + 1) * stride + self.settings.time_context[1] - 1
         last = ops.minimum(last, ops.shape(frames)[1] - 1)
-        heard = tf.gather(frames, last, batch_dims=1)[:, :, None, None]
-        errors = (ops.abs(wanted - other) * weights for other in (guess, heard))
+        repeated = tf.gather(frames, last, batch_dims=1)[:, :, None, None]
+        errors = (ops.abs(wanted - other) * weights for other in (guess, repeated))
         return ops.stack([ops.sum(error) for error in errors] + [ops.sum(weights)])
 
     def report(self, tally: Any) -> dict[str, float]:
-        """`spectrogram`: share of the error of repeating the last frame that is overcome."""
+        """`spectrogram`: share removed of the error of repeating the last frame."""
         error, naive, _ = (float(value) for value in tally)
         return {"spectrogram": 1.0 - error / naive if naive else 0.0}
 
 
 def choose_tokens(guess: Any, wanted: Any, weights: Any) -> Any:
-    """The Choice of tokens (B, A, K, bands, EMB), among those of the same step and band.
+    """Choose tokens (B, A, K, bands, EMB) among those of the same step and band: a `Choice`.
 
-    `weights` (B, A, K, bands): 0 for what is neither to be predicted nor to be chosen.
+    `weights` (B, A, K, bands): tokens of weight 0 are neither predicted nor candidates.
     """
     _, _, steps, bands, dimensions = ops.shape(wanted)
 

@@ -1,4 +1,4 @@
-"""Heads of the contrastive objectives: a perceptron from a column's latents to a vector."""
+"""Heads of the contrastive objectives: a perceptron from a column of latents to a vector."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ EPSILON = 1e-5
 
 
 class Standardize(keras.layers.Layer):
-    """Vectors (n, D) with mean 0 and variance 1 over those of the batch; in and out of training.
+    """Scales vectors (n, D) to mean 0 and variance 1 over the batch, in training and validation.
 
-    Batch normalisation (Ioffe and Szegedy 2015) without scale, offset or moving averages: there
-    is no state that could differ between training and judging.
+    Batch normalisation (Ioffe and Szegedy 2015) without scale, offset or moving averages: no state
+    can differ between training and validation.
     """
 
     def call(self, vectors: Any) -> Any:
-        """Zeros of a single vector."""
+        """Scale the vectors; a single vector becomes zeros."""
         count = ops.cast(ops.maximum(ops.shape(vectors)[0], 1), "float32")
         centred = vectors - ops.sum(vectors, axis=0) / count
         return centred * ops.rsqrt(ops.sum(ops.square(centred), axis=0) / count + EPSILON)
 
 
 def projector(inputs: int, hidden: int, outputs: int, seed: int) -> keras.Sequential:
-    """Dense, standardised, ReLU, Dense: (n, inputs) -> (n, outputs); float32, built.
+    """Dense, Standardize, ReLU, Dense: (n, inputs) -> (n, outputs); float32, built.
 
-    As the heads of Grill et al. 2020, section 3.2.
+    The head of Grill et al. 2020, section 3.2.
     """
     layers = [
         keras.layers.Dense(

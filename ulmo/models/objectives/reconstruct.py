@@ -1,4 +1,4 @@
-"""The VQ-VAE itself: what is shown is to be given back.
+"""The VQ-VAE itself: restore a tile from its codes.
 
 van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), equation 3.
 """
@@ -12,19 +12,19 @@ from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 
 
 class Reconstruct(Objective):
-    """Encodes, quantises and decodes tiles. Its score is the share of their variance explained."""
+    """Encodes, quantises and decodes tiles; the score is the share of variance explained."""
 
     traits = OBJECTIVE_TRAITS["reconstruct"]
     draws = False
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
-        """The loss of the VQ-VAE; the chance is that of the constant 0, the mean of tiles."""
+        """Loss of the VQ-VAE; chance is the score of the constant 0, the mean of tiles."""
         batch = encoded.batch
         return decoded(encoded, encoded.latents, batch.valid_frames)
 
 
 def decoded(encoded: EncodedBatch, latents: Any, valid_frames: Any) -> TaskResult:
-    """What the rest of the VQ-VAE makes of latents of the batch's tiles, or of damaged ones."""
+    """Quantise and decode latents, and compare the result with the batch's tiles."""
     figures = encoded.model.autoencode(
         encoded.batch.tiles,
         latents,

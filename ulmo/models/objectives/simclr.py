@@ -1,7 +1,8 @@
 """SimCLR: two views of a moment are alike, and unlike all other moments.
 
-Chen et al. 2020 (arXiv:2002.05709). The positive pair there is an image; here it is a moment, as
-a token lasts tens of milliseconds and a tile two seconds: all bands of the column at it.
+Chen et al. 2020 (arXiv:2002.05709). Their positive pair is two views of an image. Here it is two
+views of a moment (all bands of a column), because a token lasts tens of milliseconds and a tile two
+seconds.
 """
 
 from typing import Any
@@ -19,8 +20,8 @@ from ulmo.models.vqvae import VQVAE
 class SimCLR(TwoViews):
     """NT-Xent over moments in two views.
 
-    Negatives are all other moments of the batch, those of the same tile too where they are
-    `apart` frames away or more. `temperature` = 0.1: table 5 there.
+    Negatives are all other moments of the batch; those of the same tile only if they are at least
+    `apart` frames away. `temperature` = 0.1: table 5 of the paper.
     """
 
     traits = OBJECTIVE_TRAITS["simclr"]
@@ -37,11 +38,11 @@ class SimCLR(TwoViews):
         self.temperature = temperature
 
     def begin(self, model: VQVAE) -> None:
-        """Make the head."""
+        """Create the head."""
         self.head = self.new_projector()
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
-        """The score is that of choosing a moment's other view among the moments' other views."""
+        """Score: how often a moment's other view is its nearest among all other views."""
         seen = self.seen(encoded)
         first = self.head(seen.here(encoded.latents))
         second = self.head(seen.there(seen.latents))
@@ -52,11 +53,11 @@ class SimCLR(TwoViews):
 
 
 def nt_xent(first: Any, second: Any, negative: Any, temperature: float) -> Any:
-    """Scalar loss: equation 1 there, over both directions.
+    """Scalar loss: equation 1 of the paper, over both directions.
 
-    `first` and `second` (A, D): those of one row belong together. `negative` (A, A) bool says which
-    moments differ, symmetric and False on its diagonal: a vector's candidates are its partner and,
-    of such moments, the vectors of both views.
+    Row i of `first` and of `second` (A, D) are a pair. `negative` (A, A) bool marks the moments
+    that differ; it is symmetric, and False on the diagonal. A vector's candidates are its partner,
+    and both views of the moments that differ.
     """
     queries = ops.concatenate([first, second], axis=0)
     partners = ops.concatenate([second, first], axis=0)

@@ -1,4 +1,4 @@
-"""What objectives over two views of a moment share: which moments, and their latents."""
+"""The base of objectives over two views: draws moments, and finds their latents."""
 
 from typing import Any, NamedTuple
 
@@ -14,36 +14,31 @@ from ulmo.models.objectives.views import BACKGROUND, Background
 
 
 class Seen(NamedTuple):
-    """SharedMoments of a batch in its tiles and in their other view."""
+    """Moments of a batch, in its tiles and in the other view."""
 
     moments: SharedMoments
-    tiles: Any
-    """(B, M, frames, 1) of the other view, with a background."""
-    valid_frames: Any
-    """(B,) of the other view."""
-    latents: Any
-    """(B, columns, bands, EMB) of the other view."""
+    tiles: Any  # (B, M, frames, 1) of the other view, with a background
+    valid_frames: Any  # (B,) of the other view
+    latents: Any  # (B, columns, bands, EMB) of the other view
 
     def here(self, latents: Any) -> Any:
-        """(A, bands EMB): the moments in latents of `TrainingBatch.tiles`."""
+        """(A, bands EMB): the moments, from latents of `TrainingBatch.tiles`."""
         return columns_of(latents, self.moments.tile, self.moments.column)
 
     def there(self, latents: Any) -> Any:
-        """(A, bands EMB): the moments in latents of the other view."""
+        """(A, bands EMB): the moments, from latents of the other view."""
         return columns_of(latents, self.moments.tile, self.moments.other_column)
 
 
 class TwoViews(Objective):
-    """SharedMoments in two views, `TrainingBatch.tiles` and `TrainingBatch.other`.
+    """Moments in two views, `TrainingBatch.tiles` and `TrainingBatch.other`.
 
-    The other view gets a background besides; the tiles themselves are encoded as they are, once
-    for all objectives.
+    The other view also gets a background. The tiles are encoded unchanged, once for all objectives.
 
-    `anchors` = 256 moments a batch: as many as SimCLR's smallest batch; 8 a tile in batches of 32;
-    beside the encoder's, their cost cannot be measured, and with more of them come more pairs
-    that sound alike and yet count as different. `apart` = 20 frames (of the tile itself), 200 ms,
-    longer than most phones: moments of a tile that are nearer are not told apart. `hidden`,
-    `outputs`: the head.
+    `anchors` = 256 moments per batch: SimCLR's smallest batch, or 8 per tile in batches of 32.
+    Their cost is negligible beside the encoder's; with more, more pairs sound alike yet count as
+    different. `apart` = 20 frames of view 0, 200 ms, longer than most phones: nearer moments of a
+    tile do not count as different. `hidden` and `outputs` are the sizes of the head.
     """
 
     def __init__(
@@ -66,12 +61,12 @@ class TwoViews(Objective):
         self.background = background
 
     def new_projector(self) -> Any:
-        """A head: (A, bands EMB) -> (A, outputs)."""
+        """Create a head: (A, bands EMB) -> (A, outputs)."""
         inputs = self.settings.bands * self.settings.embedding_dim
         return projector(inputs, self.hidden, self.outputs, self.seed)
 
     def seen(self, encoded: EncodedBatch) -> Seen:
-        """The moments of this step; ValueError where the batch has no other view."""
+        """Draw the moments of this step; ValueError if the batch has no other view."""
         draws = Draws(self.seed, encoded.step)
         other = other_view(encoded)
         tiles = self.background(other.tiles, draws)
@@ -81,12 +76,12 @@ class TwoViews(Objective):
 
 
 def other_view(encoded: EncodedBatch) -> Side:
-    """The other view of a batch; ValueError where there is none."""
+    """The other view of a batch; ValueError if there is none."""
     if encoded.batch.other is None:
         raise ValueError("the batch has no other view: the objective wants views")
     return encoded.batch.other
 
 
 def among_others(first: Any, second: Any, negative: Any) -> Choice:
-    """For each vector of `first` (A, D) its partner is sought among the vectors of `second`."""
+    """Choose, for each vector of `first` (A, D), its partner among the vectors of `second`."""
     return choose(first, second, negative, ops.ones_like(first[:, 0]))

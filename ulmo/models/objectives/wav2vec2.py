@@ -1,4 +1,4 @@
-"""wav2vec 2.0: masked latents, their quantised selves to be picked from the context.
+"""wav2vec 2.0: from the context, choose the codes of masked latents.
 
 Baevski et al. 2020 (arXiv:2006.11477), equations 2 to 4.
 """
@@ -19,23 +19,24 @@ from ulmo.models.vqvae import VQVAE
 
 
 class Wav2Vec2(Objective):
-    """Hides columns of latents; their codes are to be told from those of other hidden ones.
+    """Hides columns of latents; learns to choose their codes among those of other hidden columns.
 
-    The codebook is the tokenizer's own quantizer, straight-through in place of the paper's Gumbel
-    softmax, so that it ends as the tokenizer's; its commitment, and its own term where it learns
-    by gradient, are added as in the VQ-VAE.
-    Masks: spans of `frames` = 20 (0.2 s, 10 latents of 20 ms there), about `share` = 0.5 of the
-    columns, as in section 4.2 there (49 %); a hidden column becomes a learned vector, all bands
-    of it, at first as long as a latent. The encoder is given whole tiles, as there: it looks some
-    frames into a span from its sides. The context network is convolutional, two-sided, and
-    reaches over a span.
-    Distractors: the codes of the same band of all other hidden columns of the tile. The paper
-    draws 100 of some seconds; a tile has about 28 at 56 x 4. One of the same code as the target
-    is none, as in the authors' fairseq.
-    Diversity (equation 4), times `diversity` = 0.1 as there: 1 - H / log CB, with H the entropy
-    of the mean soft assignment, softmax(-|latent - code|^2 / (EMB x `softness`)). It is taken
-    over `assigned` = 2048 tokens of the batch, drawn evenly and weighed: some for each code. With
-    `softness` = 0.1 about a tenth of a latent's squared norm more of distance is e times less.
+    The codebook is the tokenizer's own quantizer, with straight-through gradients in place of the
+    paper's Gumbel softmax. Its commitment loss, and its codebook loss if it learns by gradient, are
+    added as in the VQ-VAE.
+    Masks: spans of `frames` = 20 (0.2 s; in the paper 10 latents of 20 ms), about `share` = 0.5 of
+    the columns, as in the paper's section 4.2 (49 %). A learned vector, initially as long as a
+    latent, replaces all bands of a hidden column. As in the paper, the encoder gets whole tiles, so
+    it sees some frames of a span from its sides. The context network is convolutional and
+    two-sided, and reaches over a span.
+    Distractors: the codes in the same band of all other hidden columns of the tile. The paper draws
+    100 from some seconds; a tile has about 28 on the 56 x 4 grid. A code equal to the target's is
+    no distractor, as in the authors' fairseq.
+    Diversity (equation 4), times `diversity` = 0.1 as in the paper: 1 - H / log CB, where H is the
+    entropy of the mean soft assignment, softmax(-|latent - code|^2 / (EMB x `softness`)), over
+    `assigned` = 2048 tokens of the batch, drawn evenly and weighted: a few for each code. With
+    `softness` = 0.1, a distance greater by a tenth of a latent's squared norm makes a share e times
+    smaller.
     """
 
     traits = OBJECTIVE_TRAITS["wav2vec2"]
@@ -62,7 +63,7 @@ class Wav2Vec2(Objective):
         self.width = width
 
     def begin(self, model: VQVAE) -> None:
-        """The vector of what is hidden, the context network, and the map to codes."""
+        """Create the mask vector, the context network and the map to codes."""
         settings = self.settings
         token = (settings.bands, settings.embedding_dim)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed + 102)
@@ -78,7 +79,7 @@ class Wav2Vec2(Objective):
         self.to_codes.build((None, None, self.width))
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
-        """InfoNCE of the codes, their diversity, and what the quantizer asks of latents."""
+        """Loss: InfoNCE of the codes, their diversity, and the losses of the quantizer."""
         model, latents, weights = encoded.model, encoded.latents, encoded.weights
         draws = Draws(self.seed, encoded.step)
         hidden = self.hide(latents, draws)
@@ -93,17 +94,17 @@ class Wav2Vec2(Objective):
         return TaskResult(loss=loss, score=choice.score, chance=choice.chance)
 
     def hide(self, latents: Any, draws: Draws) -> Any:
-        """(B, columns) bool: the columns of latents that are hidden."""
+        """(B, columns) bool: which columns of latents to hide."""
         batch, columns = ops.shape(latents)[:2]
         return spans(draws, batch, columns, self.span, self.share)
 
     def predict(self, latents: Any, hidden: Any) -> Any:
-        """Codes (B, columns, bands, EMB) from latents whose `hidden` (B, columns) none can see."""
+        """Predict codes (B, columns, bands, EMB) from latents with `hidden` (B, columns) masked."""
         shown = ops.where(hidden[:, :, None, None], self.unseen, latents)
         return ops.reshape(self.to_codes(self.network(joined(shown))), ops.shape(latents))
 
     def concentration(self, latents: Any, weights: Any, codebook: Any, draws: Draws) -> Any:
-        """Scalar, 0 to 1: 0 where the codes (CB, EMB) are in even use, 1 where a single one is."""
+        """Scalar: 0 if all codes (CB, EMB) are used evenly, 1 if only one is used."""
         size, dimensions = ops.shape(codebook)
         vectors = ops.reshape(latents, (-1, dimensions))
         weights = ops.reshape(weights, (-1,))
@@ -120,7 +121,7 @@ class Wav2Vec2(Objective):
 
 
 def choose_codes(guess: Any, codes: Any, ids: Any, hidden: Any, weights: Any) -> Any:
-    """The Choice of the codes of hidden columns among those of the same tile and band.
+    """Choose the codes of hidden columns among those of the same tile and band: a `Choice`.
 
     `guess` and `codes` (B, columns, bands, EMB), `ids` and `weights` (B, columns, bands),
     `hidden` (B, columns).

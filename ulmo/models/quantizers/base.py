@@ -1,4 +1,4 @@
-"""What every quantizer is: latents in, ids and codes out."""
+"""The base of all quantizers: latents in, ids and codes out."""
 
 from typing import Any, NamedTuple, Self
 
@@ -11,48 +11,44 @@ from ulmo.config import ModelSettings
 
 
 class Quantized(NamedTuple):
-    """What a quantizer makes of latents (B, columns, bands, EMB)."""
+    """Latents (B, columns, bands, EMB), quantized."""
 
-    ids: Any
-    """(B, columns, bands) int32, the nearest code; of equally near ones the lowest id."""
+    ids: Any  # (B, columns, bands) int32: the nearest code; at ties, the lowest id
+    # (B, columns, bands, EMB): the decoder's input; its gradient reaches the latents.
     quantized: Any
-    """(B, columns, bands, EMB): what the decoder is given; its gradient reaches the latents."""
+    # (B, columns, bands): squared Euclidean distance to the chosen code, never negative.
     distances: Any
-    """(B, columns, bands): squared Euclidean distance to the chosen code, never negative."""
+    # Scalar: weighted mean squared difference of latents and codes, with a gradient to the latents;
+    # 0 if the quantizer has no such loss.
     commitment: Any
-    """Scalar: weighted mean squared difference of latents and codes, gradient to the latents;
-    0 where there is no such loss."""
+    # Scalar: the same difference; its gradient, if any, reaches the codes only.
     codebook: Any
-    """Scalar: the mean squared difference again; its gradient, if any, reaches the codes alone."""
-    perplexity: Any
-    """Scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB."""
-    usage: Any
-    """Scalar: share of the codes that this batch uses, 0 to 1."""
+    perplexity: Any  # scalar: exp of the entropy (nats) of this batch's weighted ids, 1 to CB
+    usage: Any  # scalar: share of the codes used in this batch, 0 to 1
 
 
 class Use(NamedTuple):
     """How a batch uses the codes."""
 
-    counts: Any
-    """(CB,) sum of the weights of each code's tokens."""
+    counts: Any  # (CB,) sum of the weights of each code's tokens
     total: Any
     perplexity: Any
     usage: Any
 
 
 class Quantizer(keras.layers.Layer):
-    """A codebook (CB, EMB) and the choice of a code for each latent; float32 always.
+    """A codebook (CB, EMB) and the choice of a code for each latent; always float32.
 
-    A subclass says in `call` what becomes of latents, and gives `codebook` and `stages`. What a
-    trainer asks of it is told by three class attributes and three methods.
+    A subclass implements `of`, `call`, `load` and `codebook`; if it has several stages, `stages`
+    too. Three class attributes say when a trainer calls `begin` and what it minimises.
     """
 
+    # Whether `begin` is called before the first step, with latents of the untrained encoder.
     starts_from_latents = False
-    """`begin` is called before the first step, with latents of the untrained encoder."""
+    # Whether `begin` is called again before each evaluation, with latents of the encoder.
     follows_latents = False
-    """`begin` is called again whenever the model is judged, with latents of the encoder."""
+    # Whether `Quantized.codebook` is a loss that training minimises, too.
     learns_by_gradient = False
-    """The loss of `Quantized.codebook` is minimised along with the others."""
 
     def __init__(self, *, codebook_size: int = 512, embedding_dim: int = 32, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -61,7 +57,7 @@ class Quantizer(keras.layers.Layer):
 
     @classmethod
     def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """The quantizer of the settings."""
+        """Build the quantizer from the settings."""
         raise NotImplementedError
 
     @property
@@ -75,17 +71,17 @@ class Quantizer(keras.layers.Layer):
         raise NotImplementedError
 
     def begin(self, latents: Array, tokens_per_batch: float) -> None:
-        """Begin anew from latents (n, EMB), of which a batch has so many; if that is its way."""
+        """Start anew from latents (n, EMB), if the quantizer does; a batch has that many tokens."""
 
     def load(self, stages: list[Array]) -> None:
-        """Set the codebook of each stage, and begin all averages anew."""
+        """Set the codebook of each stage, and reset all averages."""
         raise NotImplementedError
 
     def allow_revival(self, allowed: bool) -> None:
-        """Whether dead codes may be replaced in the next steps."""
+        """Allow or forbid the replacement of dead codes in the next steps."""
 
     def embed(self, ids: Any) -> Any:
-        """Codes (..., EMB) of ids (...)."""
+        """Codes (..., EMB) for ids (...)."""
         return ops.take(self.codebook, ids, axis=0)
 
     def get_config(self) -> dict[str, Any]:
@@ -104,7 +100,7 @@ def scores_of(latents: Any, codebook: Any) -> Any:
 
 
 def lowest(scores: Any) -> Any:
-    """Ids (...) int32 of the lowest of scores (..., CB)."""
+    """Ids (...) int32 of the lowest scores, from scores (..., CB)."""
     return tf.argmin(scores, axis=-1, output_type=tf.int32)
 
 
@@ -114,12 +110,12 @@ def nearest(latents: Any, codebook: Any) -> Any:
 
 
 def ones_unless(weights: Any, tokens: Any) -> Any:
-    """Weights of tokens as float32: 1 each where none are given."""
+    """Weights of the tokens as float32; 1 each if `weights` is None."""
     return ops.cast(ops.ones_like(tokens) if weights is None else weights, "float32")
 
 
 def use_of(ids: Any, weights: Any, codebook_size: int) -> Use:
-    """Counts by a segment sum: it takes half the time of a matrix of ones and zeros."""
+    """Count the codes by a segment sum, which takes half the time of a one-hot matrix."""
     counts = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(ids, (-1,)), codebook_size)
     total = ops.sum(counts)
     shares = ops.divide_no_nan(counts, total)
@@ -132,7 +128,7 @@ def use_of(ids: Any, weights: Any, codebook_size: int) -> Use:
 
 
 def gather(latents: Any, ids: Any, codes: Any, *, passed: Any, weights: Any, use: Use) -> Quantized:
-    """What became of latents (..., EMB) whose codes these are; `passed` goes to the decoder."""
+    """Collect the results for latents (..., EMB) and their codes; `passed` goes to the decoder."""
     distances = ops.sum(ops.square(latents - ops.stop_gradient(codes)), axis=-1)
     drawn = ops.sum(ops.square(ops.stop_gradient(latents) - codes), axis=-1)
     dimensions = use.total * ops.shape(latents)[-1]
@@ -148,7 +144,7 @@ def gather(latents: Any, ids: Any, codes: Any, *, passed: Any, weights: Any, use
 
 
 def without_commitment(quantized: Quantized) -> Quantized:
-    """The same, where nothing draws latents to their codes."""
+    """The same without a commitment loss: nothing pulls latents towards their codes."""
     return quantized._replace(
         distances=ops.stop_gradient(quantized.distances),
         commitment=ops.zeros_like(quantized.commitment),

@@ -27,34 +27,33 @@ from ulmo.models.quantizers.base import (
 )
 from ulmo.models.sphere import on_sphere
 
+# The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
+#
+# The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
+# behind, and all but a few codes lose all their tokens (measured: docs/log.md).
 RAMP = 10.0
-"""The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
-
-The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
-behind, and all but a few codes lose every token (measured: docs/log.md).
-"""
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
 class VectorQuantizerEMA(Quantizer):
-    """Nearest code of a codebook (CB, EMB); float32 always, under mixed precision too.
+    """Nearest code of a codebook (CB, EMB); float32 even under mixed precision.
 
-    A training step assigns and looks up with the old codebook, then moves the averages N_i and
-    m_i of each code (van den Oord et al. 2017, equations 6 to 8), and then gives dead codes a
-    vector of the batch. Nothing but `start`, a training step and loading changes the state.
+    A training step assigns codes by the old codebook, then updates the averages N_i and m_i of
+    each code (van den Oord et al. 2017, equations 6 to 8), then replaces dead codes by vectors of
+    the batch. Only `start`, `load` and training steps change the state.
 
-    `ema_coeff` = 0.99: gamma of that paper, found to work well there; a memory of 100 batches.
+    `ema_coeff` = 0.99: gamma of that paper, which found it to work well; a memory of 100 batches.
     `epsilon` = 1e-5: Laplace smoothing of the counts, as in DeepMind's sonnet `nets/vqvae.py`.
-    `dead_below` = 0.1: a code is dead when its count is under a tenth of the mean count.
-    `balance` = 0: how much a code that is used often is handicapped in training steps
-    (frequency-sensitive competitive learning, Ahalt et al. 1990, Neural Networks 3): a squared
-    distance counts as more by `balance` x the mean distance x log(count / mean count). Codes then
-    move to where the tokens are; what is not training takes the nearest code, as ever.
-    `distance` = "cosine": codes are kept on the sphere of radius sqrt(EMB) on which the encoder
-    puts its latents, so that the nearest code is the one of the largest cosine.
-    `gradient`: one of GRADIENTS.
-    `seed` rules the initial codebook and, with the step counter, each draw of new codes, so
-    that a resumed run draws what the uninterrupted one would have drawn.
+    `dead_below` = 0.1: a code is dead if its count is below a tenth of the mean count.
+    `balance` = 0: during training, frequently used codes are penalised (frequency-sensitive
+    competitive learning, Ahalt et al. 1990, Neural Networks 3), which moves codes towards regions
+    with many tokens: `balance` x the mean distance x log(count / mean count) is added to the
+    squared distance. Outside training the nearest code is taken.
+    `distance` = "cosine": codes stay on the sphere of radius sqrt(EMB), where the encoder puts its
+    latents, so the nearest code has the largest cosine.
+    `gradient`: a key of GRADIENTS.
+    `seed` decides the initial codebook and, with the step counter, each draw of new codes, so a
+    resumed run draws what an uninterrupted one would draw.
     """
 
     starts_from_latents = True
@@ -84,7 +83,7 @@ class VectorQuantizerEMA(Quantizer):
 
     @classmethod
     def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """The quantizer of the settings."""
+        """Build the quantizer from the settings."""
         return cls(
             codebook_size=settings.codebook_size,
             embedding_dim=settings.embedding_dim,
@@ -96,7 +95,7 @@ class VectorQuantizerEMA(Quantizer):
         )
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
-        """Create the state; codes are drawn from N(0, 1), the scale of normalised latents."""
+        """Create the state; codes are drawn from N(0, 1), as normalised latents are distributed."""
         book = (self.codebook_size, self.embedding_dim)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
         self._codebook = self._state("codebook", book, normal)
@@ -137,18 +136,18 @@ class VectorQuantizerEMA(Quantizer):
         self.start(vectors, np.ones(len(vectors), np.float32))
 
     def allow_revival(self, allowed: bool) -> None:
-        """Whether dead codes may be replaced in the next steps."""
+        """Allow or forbid the replacement of dead codes in the next steps."""
         self.revive.assign(allowed)
 
     def _placed(self, codes: Any) -> Any:
-        """Where codes may lie."""
+        """The codes, moved onto the sphere if the distance is cosine."""
         return on_sphere(codes) if self.distance == "cosine" else codes
 
     def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
         """Quantise latents (B, columns, bands, EMB).
 
-        `weights` (B, columns, bands), at least 0: how much a token counts in the losses, the
-        averages, perplexity, usage and revival. None: 1 each; padding is given 0.
+        `weights` (B, columns, bands), at least 0, weigh tokens in the losses, the averages,
+        perplexity, usage and revival. None: 1 each. Padding gets 0.
         """
         weights = ones_unless(weights, latents[..., 0])
         if training and self.balance:
@@ -163,9 +162,9 @@ class VectorQuantizerEMA(Quantizer):
         return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
 
     def _fair(self, latents: Any, weights: Any) -> Any:
-        """Ids of the codes that are nearest after the handicap of those in much use.
+        """Ids of the nearest codes after the penalty for frequent use.
 
-        A code under `dead_below` has the advantage of one that is just there.
+        A code with less use than `dead_below` is treated as if it had just that.
         """
         scores = scores_of(latents, self._codebook)
         distances = ops.min(scores, axis=-1) + ops.sum(ops.square(latents), axis=-1)
@@ -176,7 +175,7 @@ class VectorQuantizerEMA(Quantizer):
     def _update(self, latents: Any, ids: Any, weights: Any, counts: Any) -> None:
         """One step of the averages (appendix A.1), then of the codebook, then revival.
 
-        A batch of padding alone changes nothing.
+        A batch that is all padding changes nothing.
         """
         vectors = ops.reshape(latents, (-1, self.embedding_dim))
         weights = ops.reshape(weights, (-1,))
@@ -201,11 +200,11 @@ class VectorQuantizerEMA(Quantizer):
         self.step.assign_add(1)
 
     def _replacements(self, count: Any, vectors: Any, weights: Any) -> tuple[Any, Any]:
-        """(CB, EMB) vectors of the batch, and (CB,) which codes are to become theirs.
+        """Vectors of the batch (CB, EMB) to replace codes, and which codes to replace (CB,).
 
         Tokens are drawn without replacement, with chances proportional to their weights
-        (Efraimidis and Spirakis 2006: the largest of log(u) / weight); the first dead code
-        takes the first, and when the tokens run out, the other dead codes stay as they are.
+        (Efraimidis and Spirakis 2006: the largest of log(u) / weight). The first dead code takes
+        the first token, and so on; if there are too few tokens, the remaining dead codes stay.
         """
         valid = weights > 0
         seed = (self.seed, self.step.value)

@@ -1,6 +1,6 @@
 """Finite scalar quantization: a grid in place of a learned codebook (Mentzer et al. 2023).
 
-arXiv:2309.15505. There is nothing to collapse: codes are the points of a grid, and the encoder
+arXiv:2309.15505. No codebook can collapse: the codes are the points of a grid, and the encoder
 learns to spread its latents over them.
 """
 
@@ -26,15 +26,15 @@ from ulmo.models.quantizers.base import (
 
 @keras.saving.register_keras_serializable(package="ulmo")
 class FiniteScalarQuantizer(Quantizer):
-    """Latents of one dimension a level, bounded and rounded to a grid of CB codes.
+    """Bounds latents, and rounds them to a grid of CB codes; one dimension per level.
 
-    A dimension z with L values becomes b = L / (L - 1) tanh(z), and then the nearest of L values
-    that are evenly spread from -1 to 1: each has an equal share of tanh's range. (The paper
-    shifts the grid of an even L so that one value is 0; here it lies evenly about 0.) An id counts
-    the grid points, the first dimension slowest. `levels` = (8, 8, 8): 512 codes, and about 8
-    values a dimension, as section 4.1 there advises.
+    A dimension z with L values becomes b = L / (L - 1) tanh(z), then the nearest of L values evenly
+    spaced from -1 to 1, each with an equal share of tanh's range. (The paper shifts the grid of an
+    even L so that one value is 0; here it is symmetric about 0.) Ids number the grid points, the
+    first dimension changing slowest. `levels` = (8, 8, 8): 512 codes, with about 8 values per
+    dimension as section 4.1 of the paper advises.
 
-    There is no codebook loss and no commitment: the distance is a metric.
+    There is no codebook loss and no commitment loss; the distance is reported only.
     """
 
     def __init__(self, *, levels: tuple[int, ...] = (8, 8, 8), **kwargs: Any) -> None:
@@ -45,11 +45,11 @@ class FiniteScalarQuantizer(Quantizer):
 
     @classmethod
     def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """The quantizer of the settings; the seed has nothing to rule."""
+        """Build the quantizer from the settings; the seed has no effect."""
         return cls(levels=settings.levels)
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
-        """The grid is a constant."""
+        """Create the grid, a constant."""
         self._grid = ops.convert_to_tensor(grid(self.levels))
         self._reach = ops.convert_to_tensor([n / (n - 1) for n in self.levels], "float32")
 
@@ -84,7 +84,7 @@ class FiniteScalarQuantizer(Quantizer):
 
 
 def grid(levels: tuple[int, ...]) -> Array:
-    """All points (CB, len(levels)), float32, each value from -1 to 1; the first slowest."""
+    """All points (CB, len(levels)), float32, from -1 to 1; the first dimension changes slowest."""
     values = [np.linspace(-1, 1, count, dtype=np.float32) for count in levels]
     points = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
     return points.reshape(-1, len(levels))

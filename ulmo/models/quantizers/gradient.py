@@ -1,8 +1,8 @@
-"""Vector quantisation whose codebook is learned by gradient: the usual first try.
+"""Vector quantisation with a codebook learned by gradient: the usual first attempt.
 
 van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), equation 3, in the form of the
-keras.io example "Vector-Quantized Variational Autoencoders": a baseline. The codebook, its start
-and its loss are as there; latents are normalised first, as for every other quantizer here.
+keras.io example "Vector-Quantized Variational Autoencoders": a baseline. Codebook, initial values
+and loss are the example's; latents are normalised first, as for the other quantizers here.
 """
 
 from typing import Any, Self
@@ -23,15 +23,15 @@ from ulmo.models.quantizers.base import (
 )
 from ulmo.models.sphere import on_sphere
 
+# Initial codes lie between -SPREAD and SPREAD, as in that example: Keras's uniform initializer.
 SPREAD = 0.05
-"""Codes begin between -SPREAD and SPREAD, as in that example: Keras's uniform initializer."""
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
 class VectorQuantizerGradient(Quantizer):
-    """Nearest code of a trainable codebook; `Quantized.codebook` draws codes to their latents.
+    """Nearest code of a trainable codebook; the loss `Quantized.codebook` pulls codes to latents.
 
-    It has no k-means start, no averages and no revival: what that costs is in docs/tokenizers.md.
+    It has no k-means start, no averages and no revival: docs/tokenizers.md shows the cost.
     """
 
     learns_by_gradient = True
@@ -53,7 +53,7 @@ class VectorQuantizerGradient(Quantizer):
 
     @classmethod
     def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """The quantizer of the settings."""
+        """Build the quantizer from the settings."""
         return cls(
             codebook_size=settings.codebook_size,
             embedding_dim=settings.embedding_dim,

@@ -1,7 +1,7 @@
-"""k-means on the latents of an encoder that was trained without a codebook.
+"""k-means on the latents of an encoder trained without a codebook: the common baseline.
 
-The baseline that everyone starts from; with an encoder that was trained to undo noise and
-masking (objectives/denoise.py), the labels of a denoising autoencoder.
+With an encoder trained to undo noise and masks (objectives/denoise.py), these are the labels of a
+denoising autoencoder.
 """
 
 from typing import Any, Self
@@ -27,10 +27,10 @@ from ulmo.models.sphere import on_sphere
 
 @keras.saving.register_keras_serializable(package="ulmo")
 class VectorQuantizerKMeans(Quantizer):
-    """Latents pass as they are in training, and become their nearest centroid after it.
+    """In training, latents pass unchanged; outside it, each becomes its nearest centroid.
 
-    scikit-learn's k-means is fitted whenever the model is judged. The commitment loss is zero:
-    nothing draws latents to centroids that will not be there at the next epoch.
+    scikit-learn's k-means is fitted before each evaluation. The commitment loss is zero, because
+    the centroids change with each epoch.
     """
 
     starts_from_latents = True
@@ -51,7 +51,7 @@ class VectorQuantizerKMeans(Quantizer):
 
     @classmethod
     def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """The quantizer of the settings."""
+        """Build the quantizer from the settings."""
         return cls(
             codebook_size=settings.codebook_size,
             embedding_dim=settings.embedding_dim,

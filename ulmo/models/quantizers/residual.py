@@ -1,4 +1,4 @@
-"""Residual vector quantisation: each stage quantises what the stages before it left.
+"""Residual vector quantisation: each stage quantises the remainder of the stages before it.
 
 Zeghidour et al. 2021 (SoundStream, arXiv:2107.03312), section III-C, with the codebooks of ema.py.
 """
@@ -24,12 +24,12 @@ from ulmo.models.quantizers.ema import VectorQuantizerEMA
 
 @keras.saving.register_keras_serializable(package="ulmo")
 class ResidualQuantizer(Quantizer):
-    """A code is the sum of one code of each stage, chosen greedily, the first stage first.
+    """A code is the sum of one code of each stage, chosen greedily from the first stage on.
 
-    One id names them all: with stages of 32 and 16 codes it is 16 a + b. So a token is one
-    integer at one place whatever the quantizer, at the same rate, and CB codes take the memory
-    of 32 + 16; whoever wants the stages apart divides. `stages` = (32, 16): two nearly equal
-    stages for 512 codes, since greedy stages lose the more the more there are of them.
+    One id names all of them: with stages of 32 and 16 codes it is 16 a + b. So a token is one
+    integer with any quantizer, at the same rate, and CB codes take the memory of 32 + 16; divide to
+    separate the stages. `stage_sizes` = (32, 16): two nearly equal stages for 512 codes, because
+    the loss of greedy choices grows with the number of stages.
     """
 
     starts_from_latents = True
@@ -64,7 +64,7 @@ class ResidualQuantizer(Quantizer):
 
     @classmethod
     def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """The quantizer of the settings."""
+        """Build the quantizer from the settings."""
         return cls(
             stage_sizes=settings.stages,
             embedding_dim=settings.embedding_dim,
@@ -85,14 +85,14 @@ class ResidualQuantizer(Quantizer):
 
     @property
     def codebook(self) -> Any:
-        """All sums, (CB, EMB); the first stage's code changes slowest."""
+        """All sums (CB, EMB); the first stage's code changes slowest."""
         sums = ops.zeros((1, self.embedding_dim))
         for stage in self.stages:
             sums = ops.reshape(sums[:, None] + stage, (-1, self.embedding_dim))
         return sums
 
     def begin(self, latents: Array, tokens_per_batch: float) -> None:
-        """Start each stage from the k-means centroids of what the stages before it leave."""
+        """Start each stage from the k-means centroids of the remainder it gets."""
         for quantizer in self.quantizers:
             quantizer.begin(latents, tokens_per_batch)
             latents = latents - np.asarray(quantizer(latents[:, None, None]).quantized)[:, 0, 0]
@@ -103,7 +103,7 @@ class ResidualQuantizer(Quantizer):
             quantizer.load([stage])
 
     def allow_revival(self, allowed: bool) -> None:
-        """Whether dead codes may be replaced in the next steps."""
+        """Allow or forbid the replacement of dead codes in the next steps."""
         for quantizer in self.quantizers:
             quantizer.allow_revival(allowed)
 

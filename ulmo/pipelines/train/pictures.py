@@ -17,7 +17,7 @@ _Log = dict[str, list[float]]
 _PICTURE_TILES = 4
 
 
-def spread_rows(store: TileStore, rows: Indices) -> Indices:
+def _spread_rows(store: TileStore, rows: Indices) -> Indices:
     """A few of the rows, each of another recording if there are enough recordings."""
     _, firsts = np.unique(store.recordings[rows], return_index=True)
     pool = rows[firsts] if len(firsts) >= _PICTURE_TILES else rows
@@ -27,8 +27,9 @@ def spread_rows(store: TileStore, rows: Indices) -> Indices:
 
 
 def draw_reconstructions(store: TileStore, rows: Indices, model: TileModel) -> bytes:
-    """PNG: a line for each row, the original left; seconds, hertz, and one scale of decibels."""
+    """PNG: a few of the rows, the original left; seconds, hertz, and one scale of decibels."""
     settings = store.manifest.settings
+    rows = _spread_rows(store, rows)
     frequencies = build_frontend(settings).frequencies
     tiles, valid = store.read(rows), store.valid_frames[rows]
     made = model(tiles, valid).reconstructions

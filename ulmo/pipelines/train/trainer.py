@@ -32,7 +32,7 @@ from ulmo.pipelines.train.checkpoints import Checkpoints, State
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import as_function, build_learner
 from ulmo.pipelines.train.own_tasks import OwnTasks, own_tasks
-from ulmo.pipelines.train.pictures import draw_reconstructions, spread_rows
+from ulmo.pipelines.train.pictures import draw_reconstructions
 from ulmo.pipelines.train.run_log import RunLog
 from ulmo.pipelines.train.schedule import End, end_at, schedule_at
 from ulmo.preprocessing.store import TileStore
@@ -179,8 +179,7 @@ class Trainer:
 
     def picture(self) -> bytes:
         """PNG: a few held-out tiles beside their reconstructions."""
-        rows = spread_rows(self.store, self.shown_rows)
-        return draw_reconstructions(self.store, rows, self.forward())
+        return draw_reconstructions(self.store, self.shown_rows, self.forward())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """All weights of the model, by name."""

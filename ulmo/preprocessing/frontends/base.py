@@ -1,4 +1,4 @@
-"""What a front end is, and the one stream that drives them all."""
+"""The base of all front ends, and the stream that drives them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar

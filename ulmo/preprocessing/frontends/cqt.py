@@ -1,4 +1,4 @@
-"""Constant-Q transform: M bins, log-spaced, each with a window of as many cycles."""
+"""Constant-Q transform: M log-spaced bins, whose windows hold equally many cycles."""
 
 from functools import partial
 
@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
 
-CYCLES_TO_NYQUIST = 490.0
-"""sample_rate / fmin by default: 32.7 Hz (C1) at 16 kHz."""
+CYCLES_TO_NYQUIST = 490.0  # sample_rate / fmin by default: 32.7 Hz (C1) at 16 kHz
+# A filter's frequency response is cut where it stays 80 dB below its peak.
 RESPONSE_FLOOR = 1e-4
-"""A filter's frequency response is cut where it stays under -80 dB of its peak."""
-HANN_BANDWIDTH = 1.5
-"""Equivalent noise bandwidth of the Hann window in bins."""
+HANN_BANDWIDTH = 1.5  # equivalent noise bandwidth of the Hann window, in bins
 
 
 def quality(bins_per_octave: int) -> float:
@@ -54,7 +52,7 @@ class Cqt(FilterBank):
 
     @staticmethod
     def _bins(settings: PrepSettings) -> tuple[NDArray[np.float64], float]:
-        """Centre frequencies that fit below Nyquist, filters' skirts included; and Q."""
+        """Centre frequencies, whose filters end below Nyquist, and Q."""
         rate, bins = settings.sample_rate, settings.tile_size
         fmin = settings.fmin or rate / CYCLES_TO_NYQUIST
 

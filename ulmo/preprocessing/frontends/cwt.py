@@ -8,32 +8,26 @@ from numpy.typing import NDArray
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
 
+# Phase of the wavelet per standard deviation of its envelope, in radians. With 6 its mean is
+# negligible, 1.5e-8 (Torrence and Compo 1998, section 3b).
 OMEGA_0 = 6.0
-"""Radians that the wavelet turns in one standard deviation of its envelope.
-
-Torrence and Compo (1998), section 3b: with 6 the wavelet has no mean to speak of (1.5e-8).
-"""
-RATE_TO_LOWEST = 490.0
-"""sample_rate / fmin by default, as in `cqt`."""
+RATE_TO_LOWEST = 490.0  # sample_rate / fmin by default, as in `cqt`
+# sample_rate / fmax, by default and at least: 7.1 kHz at 16 kHz. Above fmax, every response is
+# tapered to zero at Nyquist: with a sharp cut the highest wavelets would ring, and without one they
+# would respond to the mirror image of a tone.
 RATE_TO_HIGHEST = 2.25
-"""sample_rate / fmax, by default and at least: 7.1 kHz at 16 kHz.
-
-From there to Nyquist every response is tapered to nothing: cut off sharply, the highest wavelets
-would ring; let through, they would hear a tone's mirror image.
-"""
+# A wavelet's Gaussian response is cut where it falls 80 dB below its peak.
 RESPONSE_DEVIATIONS = 4.3
-"""A wavelet's Gaussian response is cut where it falls under -80 dB of its peak."""
-ENVELOPE_DEVIATIONS = 5.5
-"""Its envelope is 3e-7 there, the precision of float32."""
+ENVELOPE_DEVIATIONS = 5.5  # its envelope is 3e-7 there, the precision of float32
 
 
 class Cwt(FilterBank):
     """Morlet wavelets exp(i w0 t / s - t^2 / 2 s^2), s = w0 / (2 pi f), gain 1 at the centre.
 
-    Power is the squared modulus at the frame centres: it is sampled, not averaged over the hop,
-    and the highest wavelets are shorter than a hop of 10 ms. A sine of full scale at a
-    wavelet's centre has power 1. PyWavelets knows the wavelet as `cmorB-C` with B = 2 and
-    C = w0 / 2 pi, and gives it the norm sqrt(s) in place of a gain of 1.
+    Power is the squared modulus at the frame centres. It is sampled, not averaged over the hop;
+    the highest wavelets are shorter than a hop of 10 ms. A full-scale sine at a wavelet's centre
+    has power 1. PyWavelets calls this wavelet `cmorB-C`, with B = 2 and C = w0 / 2 pi, and scales
+    it to norm sqrt(s) instead of gain 1.
     """
 
     words = "continuous wavelet transform"

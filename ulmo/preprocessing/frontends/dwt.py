@@ -13,16 +13,15 @@ from ulmo.preprocessing.frontends.wavelet import (
     wavelet_bands,
 )
 
-LEVEL = 7
-"""By default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has."""
+LEVEL = 7  # by default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has
 
 
 class Dwt(Wavelet):
     """Octave bands of Mallat's pyramid (1989), laid on M rows.
 
-    The lowest band holds everything below sample_rate / 2^(level + 1), and is drawn as one
-    octave. The rows of a band share its power evenly: a sine of full scale has power 1 in the
-    sum over its octave. Coefficients are those of PyWavelets' `wavedec` with mode "zero".
+    The lowest band holds all frequencies below sample_rate / 2^(level + 1), and takes as many rows
+    as an octave. The rows of a band share its power evenly: a full-scale sine has power 1 in the
+    sum over its octave. Coefficients equal those of PyWavelets' `wavedec` with mode "zero".
     """
 
     words = "discrete wavelet transform"
@@ -59,12 +58,12 @@ class Dwt(Wavelet):
 
 
 def _octaves(low: Band, high: Band) -> list[Band]:
-    """Two levels of the pyramid: what is left, then the octaves, the lower first."""
+    """Two levels of the pyramid: the remainder, then the octaves, the lower first."""
     return [low.then(low), low.then(high), high]
 
 
 def _pyramid(low: Band, high: Band, level: int) -> list[Band]:
-    """Every band from the input on, the lowest first."""
+    """Filters of all bands, from the input to the band, the lowest band first."""
     details: list[Band] = []
     rest = Band(np.ones(1), 1)
     for _ in range(level):

@@ -16,7 +16,7 @@ Spectrum = NDArray[np.complex64]
 def power_spectra(frames: Array) -> Array:
     """Squared moduli (length // 2 + 1, n) of the spectra of frames (n, length).
 
-    The frames are the scratch space.
+    Overwrites the frames.
     """
     packed = cv2.dft(frames, frames, cv2.DFT_ROWS)
     squares = cv2.transpose(np.multiply(packed, packed, out=packed))
@@ -39,5 +39,5 @@ def rfft(samples: Array) -> Spectrum:
 
 
 def fast_length(least: int) -> int:
-    """The least length from a number on that is a product of twos, threes and fives."""
+    """The smallest product of twos, threes and fives that is at least `least`."""
     return int(cv2.getOptimalDFTSize(least))

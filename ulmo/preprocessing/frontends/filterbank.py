@@ -12,32 +12,29 @@ from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import fast_length, rfft
 from ulmo.preprocessing.threads import one_thread
 
-MAX_CELLS = 1 << 26
-"""Samples of the FFT, and cells of the folded spectra, at most: half a gigabyte."""
+MAX_CELLS = 1 << 26  # most samples of the FFT and cells of the folded spectra: half a gigabyte
 
 
 class Filter(NamedTuple):
     """A complex filter, symmetric in time about 0, so that its response is real."""
 
-    frequency: float
-    """Centre in cycles a sample."""
-    half_length: float
-    """Samples to either side of 0 beyond which it is nothing."""
+    frequency: float  # centre in cycles a sample
+    half_length: float  # samples on either side of 0, beyond which it is 0
+    # Cycles a sample on either side of the centre, beyond which its response is 0.
     reach: float
-    """Cycles a sample to either side of the centre beyond which its response is nothing."""
+    # Gain at offsets from the centre in cycles a sample; 1 at the centre.
     response: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    """Gain at offsets from the centre in cycles a sample; 1 at the centre."""
 
 
 class FilterBank(FrontEnd):
     """Power at the frame centres of M filters.
 
-    One FFT of a long block is multiplied with the response of each filter, folded to the frame
-    rate and inverted there: this is exactly the filter's output at the frame centres, and no
-    other sample of it is ever computed. Blocks overlap by the longest filter, so that the
-    circular convolution is a plain one on the frames that are kept.
+    One FFT of a long block is multiplied by the response of each filter, folded to the frame rate
+    and inverted there. The result is exactly the filter's output at the frame centres; its other
+    samples are never computed. Blocks overlap by the longest filter, so the circular convolution
+    equals a linear one on the frames that are kept.
 
-    Raises UserError for filters that are shorter than the hop, or too long to be computed.
+    Raises UserError if all filters are shorter than the hop, or one is too long to compute.
     """
 
     frame_by_frame = False
@@ -58,10 +55,10 @@ class FilterBank(FrontEnd):
         self._responses = [self._sampled(one, hop_length) for one in filters]
 
     def _sampled(self, one: Filter, hop_length: int) -> tuple[int, Array]:
-        """First FFT bin, a multiple of the folds, and the response from there on, each value twice.
+        """First FFT bin, a multiple of the folds, and the response from there, each value repeated.
 
-        Once for the real and once for the imaginary part: numpy multiplies pairs of float32 several
-        times as fast as a complex number and a real one. Twice the response, too: a real sine has
+        Repeated for the real and the imaginary part: numpy multiplies pairs of float32 several
+        times as fast as complex by real numbers. The response is doubled, because a real sine has
         half of its amplitude at +frequency.
         """
         low = max(int(np.ceil((one.frequency - one.reach) * self._n_fft)), 0)
@@ -85,7 +82,7 @@ class FilterBank(FrontEnd):
 
 
 def _check(settings: PrepSettings, longest: float) -> None:
-    """Refuse a hop over the longest filter (samples unseen), and one that needs too much."""
+    """Refuse a hop longer than the longest filter (it would skip samples), and too large an FFT."""
     hop = settings.hop_length
     if hop > 2 * longest:
         raise UserError(
@@ -100,7 +97,7 @@ def _check(settings: PrepSettings, longest: float) -> None:
 
 
 def _fold(product: Array, into: Array) -> None:
-    """Add up the pieces of a spectrum that alias onto each other at the frame rate."""
+    """Add the parts of a spectrum that alias onto each other at the frame rate."""
     whole = len(product) // len(into) * len(into)
     if whole:
         product[:whole].reshape(-1, len(into)).sum(axis=0, out=into)

@@ -14,20 +14,18 @@ from ulmo.preprocessing.threads import one_thread
 Frequencies = NDArray[np.float64]
 Weights = NDArray[np.float64]
 
-LINEAR_STEP = 200 / 3
-"""Hertz a mel below 1 kHz."""
+LINEAR_STEP = 200 / 3  # hertz per mel, below 1 kHz
+# Natural logarithm of frequency per mel, above 1 kHz.
 LOG_START = 1000.0
 LOG_STEP = np.log(6.4) / 27
-"""Natural logarithm of frequency a mel above 1 kHz."""
+# A longer FFT, relative to the window, is replaced by a shorter one: see `interpolated`.
 MAX_N_FFT = 1 << 17
 OVERSAMPLING = 2.75
-"""FFT length over window length from which a longer FFT is interpolated: see `interpolated`."""
+# Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins.
 TAPER_BETA = 20.0
-"""Kaiser window of the interpolation: weights fall under 1e-10 within some 15 bins."""
-NEGLIGIBLE = 1e-10
-"""Weights below this share of their band's largest are left out: -100 dB."""
+NEGLIGIBLE = 1e-10  # smallest weight that is kept, relative to the largest of its band: -100 dB
+# Bands multiplied at once: more would include more zeros, fewer would leave the CPU idle.
 ROWS = 16
-"""Bands that are multiplied at once: more would take in more zeros, fewer keep the CPU waiting."""
 ZERO, INFINITE = np.float32(0), np.float32(np.inf)
 
 
@@ -67,14 +65,14 @@ def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> Weights:
 
 
 def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> Weights:
-    """Weights on the bins of an FFT of n_fft, as weights on those of a shorter one.
+    """Convert weights on the bins of an FFT of n_fft to weights on the bins of a shorter FFT.
 
-    Both lengths are even. Whatever zeros are added to w samples, their power spectrum follows
-    from their autocorrelation at the lags up to w - 1. A weighted sum over the bins of one FFT is
-    therefore a sum over the lags, and that is a sum over the bins of any other of 2w - 1 samples
-    or more: the same number, not an approximation. The lags beyond w - 1, where the
-    autocorrelation is 0, may weigh anything: they fall off along the integral of a Kaiser window,
-    which keeps the new weights near the bins of the old ones.
+    Both lengths are even. The power spectrum of w samples, however many zeros are appended, follows
+    from their autocorrelation at lags up to w - 1. So a weighted sum over the bins of one FFT is a
+    sum over the lags, and that is a sum over the bins of any other FFT of at least 2w - 1 samples:
+    the same number, not an approximation. Lags beyond w - 1, where the autocorrelation is 0, may
+    have any weight: theirs fall off along the integral of a Kaiser window, which keeps the new
+    weights near the bins of the old ones.
     """
     last = win_length - 1
     edge = np.cumsum(np.kaiser(length - 2 * last + 1, TAPER_BETA))
@@ -82,7 +80,7 @@ def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> 
     gain[last] = 1
     on_lags = np.fft.fft(weights, n_fft).real
     near = np.arange(length // 2 + 1)
-    far = length - near  # the lag that the shorter FFT takes for `near`
+    far = length - near  # the lag that aliases to `near` in the shorter FFT
     folded = gain[near] * on_lags[:, near] + gain[far] * on_lags[:, far]
     found = np.fft.irfft(folded, length)[:, : len(near)]
     found[:, 1:-1] *= 2  # a bin stands for its mirror image too
@@ -90,7 +88,7 @@ def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> 
 
 
 class MelPlan(NamedTuple):
-    """What the settings come to."""
+    """Band edges and lengths that follow from the settings."""
 
     edges: Frequencies  # (M + 2,), hertz
     win_length: int
@@ -98,7 +96,7 @@ class MelPlan(NamedTuple):
 
 
 def mel_plan(settings: PrepSettings) -> MelPlan:
-    """Edges of the bands, and lengths; UserError for settings that cannot be met."""
+    """Compute them; UserError for settings that cannot be met."""
     rate = settings.sample_rate
     fmin, fmax = settings.fmin or 0.0, settings.fmax or rate / 2
     if fmax > rate / 2:
@@ -125,13 +123,13 @@ def mel_plan(settings: PrepSettings) -> MelPlan:
 class Mel(FrontEnd):
     """M mel bands of an STFT's power.
 
-    The triangles peak at 1 (librosa's norm=None). A band that is wider than the window's main
-    lobe adds up all of it: a tone of full scale then has power 1.5 n_fft / win_length (8.4 dB at
-    the defaults), and less in narrower bands.
-    The window is as long as the STFT's by default (2M samples); n_fft, filled up with zeros, is
-    the least power of two whose bins lie no further apart than half the narrowest triangle:
-    every band is then fed by two bins or more, and none is empty. Where that is much longer than
-    the window, a shorter FFT gives the same bands (see `interpolated`).
+    The triangles peak at 1 (librosa's norm=None). A band wider than the window's main lobe sums all
+    of it: a full-scale tone then has power 1.5 n_fft / win_length (8.4 dB at the defaults), and
+    less in narrower bands.
+    By default the window is as long as the STFT's (2M samples). n_fft, padded with zeros, is the
+    smallest power of two whose bins are at most half the narrowest triangle apart: every band then
+    has at least two bins. If that is much longer than the window, a shorter FFT gives the same
+    bands (see `interpolated`).
     """
 
     words = "mel filter bank"
@@ -172,14 +170,14 @@ class Mel(FrontEnd):
 
 
 class _Group(NamedTuple):
-    """What some bins weigh in ROWS bands, or in the fewer that are left."""
+    """Weights of some bins in ROWS bands, or in the remaining bands."""
 
     bins: slice
     weights: Array  # (bands, bins)
 
 
 def _fast_length(least: float) -> int:
-    """The least length of 8, 9, 10 or 12 times a power of two that is not under a number."""
+    """The smallest 8, 9, 10 or 12 times a power of two that is at least `least`."""
     power = 1
     while 16 * power < least:
         power *= 2
@@ -187,7 +185,7 @@ def _fast_length(least: float) -> int:
 
 
 def _trimmed(weights: Weights) -> _Group:
-    """The bins that weigh anything, and their weights."""
+    """The bins with weights that matter, and their weights."""
     heavy = np.abs(weights) > NEGLIGIBLE * np.abs(weights).max()
     bins = np.flatnonzero(heavy.any(axis=0))
     reached = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)

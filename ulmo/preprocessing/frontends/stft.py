@@ -9,17 +9,17 @@ from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import power_spectra
 from ulmo.preprocessing.threads import one_thread
 
+# Most frames and samples of a block: few enough to stay in the cache.
 BLOCK_FRAMES = 256
 BLOCK_CELLS = 1 << 19
-"""Frames and samples of a block, at most: few enough to stay in the cache."""
 
 
 class Windows:
-    """Hann windows of win_length in the middle of n_fft samples, and the power of their spectra.
+    """Hann windows of win_length, centred in n_fft samples, and the power of their spectra.
 
     They are scaled so that a full-scale sine at a bin has power 1: its |X| is sum(window) / 2.
-    `n_fft` says where the windows lie (as in librosa); `length` is that of the FFT, n_fft or
-    any other that is not less than win_length.
+    `n_fft` places the windows (as in librosa); `length` is that of the FFT: n_fft, or any other
+    that is at least win_length.
     """
 
     def __init__(self, win_length: int, n_fft: int, length: int, hop_length: int) -> None:
@@ -43,7 +43,7 @@ class Windows:
 
 
 def check_window(settings: PrepSettings, win_length: int, n_fft: int, remedy: str) -> None:
-    """Refuse a window that is longer than its FFT, or shorter than the hop (samples unseen).
+    """Refuse a window longer than its FFT, or shorter than the hop (which would skip samples).
 
     `remedy` names the setting that lengthens the window.
     """
@@ -61,9 +61,8 @@ def check_window(settings: PrepSettings, win_length: int, n_fft: int, remedy: st
 class Stft(FrontEnd):
     """M bins of a short-time Fourier transform, the DC bin dropped.
 
-    n_fft is 2M by default, which gives exactly M bins without DC, and for M = 224 a fast
-    length (448; 2(M - 1) = 446 is twice a prime). With a longer n_fft, the lowest M bins
-    after DC are kept.
+    n_fft is 2M by default: exactly M bins without DC and, for M = 224, a fast length (448;
+    2(M - 1) = 446 is twice a prime). With a longer n_fft, the M lowest bins above DC are kept.
     """
 
     words = "short-time Fourier transform"

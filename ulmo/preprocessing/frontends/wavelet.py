@@ -19,15 +19,14 @@ from ulmo.preprocessing.threads import one_thread
 
 Taps = NDArray[np.float64]
 
-STEP = 32
-"""Samples that a row of the matrix product advances: the fastest on two kinds of CPU."""
+STEP = 32  # samples per row of the matrix product: the fastest on two kinds of CPU
+# Approximate samples and cells of a block: few enough to stay in the cache.
 BLOCK_SAMPLES = 1 << 17
 BLOCK_CELLS = 1 << 22
-"""Samples and cells of a block, about: few enough to stay in the cache."""
+# Largest deviation from orthogonality. PyWavelets calls dmey orthogonal, too, but its truncated
+# taps are so only to 2e-3.
 ORTHONORMAL = 1e-6
-"""PyWavelets calls dmey orthogonal too; cut off as it is there, it is so to 2e-3 only."""
-MAX_BLOCK = 1 << 24
-"""Samples or cells of a block at most."""
+MAX_BLOCK = 1 << 24  # most samples or cells of a block
 
 
 class Band(NamedTuple):
@@ -38,12 +37,12 @@ class Band(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Samples by which the band's energy is late: the centroid of the squared taps."""
+        """Delay of the band's energy in samples: the centroid of the squared taps."""
         energy = self.taps**2
         return float((np.arange(len(energy)) * energy).sum() / energy.sum())
 
     def then(self, after: "Band") -> "Band":
-        """This branch and, on what comes out of it, another: one branch again."""
+        """This branch followed by another, as one branch."""
         taps = np.zeros(len(self.taps) + (len(after.taps) - 1) * self.decimation)
         for index, tap in enumerate(after.taps):
             start = index * self.decimation
@@ -52,18 +51,18 @@ class Band(NamedTuple):
 
 
 class Place(NamedTuple):
-    """When a band's coefficients stand, in samples."""
+    """Time step and delay of a band's coefficients, in samples."""
 
     step: int
     delay: float
 
 
 def wavelet_bands(settings: PrepSettings) -> tuple[Band, Band]:
-    """The low and the high half of an orthogonal wavelet, by its name in PyWavelets.
+    """The low-pass and the high-pass filter of an orthogonal wavelet, by its PyWavelets name.
 
-    The default is sym20: symlets are nearly symmetric, which keeps an impulse together in time,
-    and the long ones leave less of a tone in the mirror image beyond the next band's edge (in
-    `wpt`, half of all tones have 89 % of their power in their own packet; with sym8, 74 %).
+    The default is sym20. Symlets are nearly symmetric, which keeps an impulse together in time;
+    long ones leave less of a tone in its mirror image beyond the band's edge (in `wpt`, half of all
+    tones have 89 % of their power in their own packet; with sym8, 74 %).
     """
     import pywt
 
@@ -80,13 +79,13 @@ def wavelet_bands(settings: PrepSettings) -> tuple[Band, Band]:
 
 
 def _keeps_energy(taps: Taps) -> bool:
-    """True of taps that are orthonormal to themselves, shifted by any even number of samples."""
+    """Whether taps are orthonormal to themselves shifted by any even number of samples."""
     products = np.correlate(taps, taps, "full")[len(taps) - 1 :: 2]
     return bool(np.abs(products - (np.arange(len(products)) == 0)).max() < ORTHONORMAL)
 
 
 class Stage:
-    """Some bands of one input that together are critically sampled."""
+    """Bands of one input that together are critically sampled."""
 
     def __init__(self, bands: Sequence[Band]) -> None:
         self.bands = bands
@@ -98,16 +97,16 @@ class Stage:
         self._weights = np.stack(columns, axis=1)  # (history + STEP, STEP)
 
     def _column(self, band: Band, at: int) -> Array:
-        """What a window's samples weigh in the coefficient that stands at one of them."""
+        """Weights of a window's samples in the coefficient at one of them."""
         end = self.history + at + band.decimation
         column = np.zeros(self.history + STEP, np.float32)
         column[end - len(band.taps) : end] = band.taps[::-1]
         return column
 
     def run(self, samples: Array) -> Array:
-        """(rows, history + n * STEP) samples to (rows, n, STEP) coefficients.
+        """Compute coefficients (rows, n, STEP) from samples (rows, history + n * STEP).
 
-        Of each step first those of the first band, then those of the second, and so on.
+        Each step holds the coefficients of the first band, then those of the second, and so on.
         """
         rows, length = samples.shape
         shape = (rows, (length - self.history) // STEP, self.history + STEP)
@@ -118,23 +117,22 @@ class Stage:
 
 
 class Cascade:
-    """Stages one after the other, each on the lowest band or on all bands of the one before."""
+    """Consecutive stages, each applied to the lowest band or to all bands of the one before."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
+        # Fewest samples in which every band has a whole number of coefficients.
         self.unit = int(np.prod([stage.decimation for stage in stages]))
-        """Samples for which every band has a whole number of coefficients."""
+        # Samples of its input by which each stage begins early, as the next stage requires.
         self.surplus: list[int] = []
-        """Samples of its input by which each stage begins early, for the sake of the next."""
         need = 0
         for stage in reversed(stages):
             self.surplus.insert(0, -(-need * stage.decimation // STEP) * STEP)
             need = self.surplus[0] + stage.history
-        self.history = need
-        """Samples that must come before those whose coefficients are wanted."""
+        self.history = need  # samples required before those whose coefficients are wanted
 
     def early(self, index: int) -> int:
-        """Samples that the stage after this one must be given before those that are wanted."""
+        """Samples that the next stage requires before the wanted ones."""
         after = index + 1
         return self.surplus[after] + self.stages[after].history if after < len(self.stages) else 0
 
@@ -142,11 +140,10 @@ class Cascade:
 class Wavelet(FrontEnd):
     """Energy of wavelet coefficients in M rows, on the frames' time base.
 
-    A coefficient stands at the centroid of its filter's energy, and its energy is spread over
-    two of its band's steps as a triangle; a frame gets what falls into its hop. Nothing is lost
-    or counted twice: the sum of power * hop_length / 2 over all rows and frames is the sum of
-    the squared samples. A band whose step is longer than the hop shows its energy over several
-    frames, no sharper than it is.
+    A coefficient is placed at the centroid of its filter's energy. Its energy is spread over two
+    steps of its band as a triangle, and a frame gets the part within its hop. Energy is preserved:
+    the sum of power * hop_length / 2 over all rows and frames is the sum of the squared samples. If
+    a band's step is longer than the hop, its energy extends over several frames.
     """
 
     settings = ("wavelet", "wavelet_level")
@@ -160,13 +157,13 @@ class Wavelet(FrontEnd):
         bands: Iterable[Band],
         coefficients: Callable[[Array], list[Array]],
     ) -> None:
-        """`bands` are those of `coefficients`, which gives (coefficients,) of each, flat.
+        """`coefficients` returns those of each of the `bands`, flat.
 
-        Their filters can be long: each is looked at and forgotten.
+        The bands' filters can be long, so one is held at a time.
         """
         self.hop_length = hop = settings.hop_length
         unit = cascade.unit
-        period = unit // gcd(hop, unit)  # frames after which hop and units meet again
+        period = unit // gcd(hop, unit)  # frames after which hops and units coincide
         if period * max(hop, settings.tile_size) > MAX_BLOCK:
             raise UserError(
                 f"hop_length {hop} and steps of {unit} samples meet only every {period * hop} "
@@ -205,8 +202,8 @@ def _lay(
 ) -> Any:
     """Weights (bands * frames, coefficients) that turn squared coefficients into power.
 
-    The coefficients of a band cover so many samples from `first` on, counted from the centre of
-    the first frame. A sine of full scale has power 1, hence the factor of 2.
+    The coefficients of each band cover `samples` samples from `first` on, counted from the centre
+    of the first frame. A full-scale sine has power 1, hence the factor of 2.
     """
     import scipy.sparse
 
@@ -230,6 +227,6 @@ def _lay(
 
 
 def _triangle(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of a triangle from -1 to 1 that lies left of a place."""
+    """Share of a triangle over -1 to 1 that lies left of a place."""
     inside = np.clip(place, -1, 1)
     return 0.5 + inside - 0.5 * inside * np.abs(inside)

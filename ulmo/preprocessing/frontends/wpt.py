@@ -1,4 +1,4 @@
-"""Wavelet packets: M bands of one width, in the order of their frequency."""
+"""Wavelet packets: M bands of equal width, in the order of their frequencies."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -10,16 +10,15 @@ from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
 
-MAX_TAPS = 1 << 28
-"""Of all packets' filters, at most: their delays take some seconds to find."""
+MAX_TAPS = 1 << 28  # most taps of all packets' filters: finding their delays takes some seconds
 
 
 class Wpt(Wavelet):
     """The M lowest of 2^level wavelet packets (Coifman and Meyer; Wickerhauser 1991).
 
-    Each is sample_rate / 2^(level + 1) wide and has a coefficient every 2^level samples. They
-    stand in natural order: a high branch turns the spectrum round, and the order of what follows
-    it. Coefficients are those of PyWavelets' `WaveletPacket` with mode "zero", order "freq".
+    Each is sample_rate / 2^(level + 1) wide and has a coefficient every 2^level samples. Packets
+    are in the order of frequency: a high branch reverses the spectrum, and so the order below it.
+    Coefficients equal those of PyWavelets' `WaveletPacket` with mode "zero", order "freq".
     """
 
     words = "wavelet packet transform"
@@ -65,7 +64,7 @@ class Wpt(Wavelet):
 
 
 def _leaves(band: Band, index: int, stages: Sequence[Stage]) -> Iterator[Band]:
-    """The packets below a branch, the lowest first; no more than one is held of each level."""
+    """Yield the packets below a branch, the lowest first; holds one per level."""
     if not stages:
         yield band
         return
@@ -76,6 +75,6 @@ def _leaves(band: Band, index: int, stages: Sequence[Stage]) -> Iterator[Band]:
 
 
 def _packets(halves: list[Band]) -> list[Band]:
-    """Two levels of packets in natural order."""
+    """Two levels of packets in the order of frequency."""
     low, high = halves
     return [low.then(low), low.then(high), high.then(high), high.then(low)]
