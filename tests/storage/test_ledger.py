@@ -181,7 +181,7 @@ class TestKilled:
                 st.lists(st.sampled_from("abcdefg"), unique=True, min_size=1),
                 st.integers(0, 30) | st.none(),
             ),
-            max_size=6,
+            max_size=4,
         ),
         last=st.lists(st.sampled_from("abcdefg"), unique=True),
         name=st.sampled_from(list(USERS)),
@@ -209,11 +209,11 @@ class TestKilled:
 
 
 class TestJournal:
-    def test_a_last_line_torn_at_any_byte(self, user, unfinished):
+    def test_a_last_line_torn_anywhere(self, user, unfinished):
         journal = user.files(unfinished).journal
         whole = journal.read_bytes()
         first = whole.index(b"\n") + 1
-        for end in range(first, len(whole)):
+        for end in (*range(first, len(whole), 9), len(whole) - 1):
             journal.write_bytes(whole[:end])
             ledger = user.resumed(unfinished)
             assert [len(ledger.done(key)) for key in KEYS[:2]] == [user.rows_of_a_key, 0]
