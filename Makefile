@@ -1,4 +1,4 @@
-# make demo, make test: each sets itself up in .venv, with python3 and the package registry.
+# make demo, make test: each first installs ulmo into .venv, with python3 and a package registry.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,39 +10,42 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint search crash bench fuzz fuzz-parsers audit peers clean
+.PHONY: demo test wheel lint search crash bench fuzz fuzz-parsers audit peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+# Builds the wheel, installs it alone in a fresh environment, and tokenizes a file with it.
+wheel: $(STAMP)
+	$(BIN)/python -m tests.wheel
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The tests of properties, by other inputs at each run and more of them: `make test` takes the same ones every time.
+# The tests of properties with new inputs at each run, and more of them. `make test` always takes the same ones.
 search: $(STAMP)
 	$(BIN)/python -m pytest -n auto --no-cov -m hypothesis --hypothesis-profile=search
 
-# So many mutants through every parser but that of recordings, and each byte of each small file changed and cut off.
+# MUTANTS mutants through every parser except that of recordings; each byte of each small file changed and cut off.
 MUTANTS ?= 100000
 fuzz-parsers: $(STAMP)
 	$(BIN)/python -m tests.fuzz.parsers --count $(MUTANTS)
 	ULMO_EVERY_BYTE=1 $(BIN)/python -m pytest -q --no-cov tests/pipelines/verify/test_every_byte.py
 
-# Known holes of the packages that are installed, as pypi.org lists them; another index may have no such list, and it says so.
+# Known vulnerabilities of the installed packages, as pypi.org lists them. Says so if the index has no such list.
 audit: $(STAMP)
 	@$(BIN)/python -m pip install --quiet 'pip-audit>=2.7'
 	@$(BIN)/python -m tests.audit
 
-# Kills at every call that writes, until there were so many; full disks; kills in ulmo-train. An hour or so.
+# CRASH kills, spread over all calls that write; full disks; kills in ulmo-train. Takes about an hour.
 CRASH ?= 5000
 crash: $(STAMP)
-	$(BIN)/python -m tests.crash.campaign kill $(CRASH)
-	$(BIN)/python -m tests.crash.campaign full 1000
+	$(BIN)/python -m tests.crash.campaign kill $(CRASH) full 1000
 	$(BIN)/python -m tests.crash.reads 420
 	$(BIN)/python -m tests.crash.training saves 200
 	$(BIN)/python -m tests.crash.training kill 100
@@ -54,12 +57,12 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.tokenize --peers-python $(PEERS_PYTHON)
 	$(BIN)/python -m benchmarks.train $(AUDIO) --peers-python $(PEERS_PYTHON)
 
-# So many mutants through the reader of recordings; the bounded run is one of the tests.
+# FUZZ mutants through the reader of recordings. `make test` has a bounded run of it.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz.reader --count $(FUZZ) --workers 2
 
-# What benchmarks.tokenize and benchmarks.train are measured against, in a place of its own. moshi and snac come without
-# what they ask for: Mimi needs little of it, and an older torch, NumPy and huggingface-hub.
+# The peers of benchmarks.tokenize and benchmarks.train, in an environment of their own. moshi and snac come without
+# their dependencies: Mimi needs few of them, and they ask for older torch, NumPy and huggingface-hub.
 peers: $(PEERS)/.installed
 
 $(PEERS)/.installed: Makefile

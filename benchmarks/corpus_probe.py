@@ -1,8 +1,8 @@
-"""Probes that learn from a whole corpus, and are judged by its held-out recordings.
+"""Probes that learn from a whole corpus, and are tested on its held-out recordings.
 
-The held-out ones alone are few: of digits one speaker is left to learn from. Here all groups of the
-corpus are learned from but the one that is judged, those among them that the encoder was trained
-on, without their labels, as in the usual linear evaluation (van den Oord et al. 2018, "CPC").
+The held-out recordings alone are few: of the digits, one speaker is left to learn from. Here a
+probe learns from all groups of the corpus but the tested one. The encoder may have been trained on
+them without their labels, as in the usual linear evaluation (van den Oord et al. 2018, "CPC").
 """
 
 from collections.abc import Callable
@@ -14,18 +14,17 @@ from benchmarks.heldout import ABX_SETS, MAX_SECONDS, SOURCES
 from ulmo.arrays import Array
 from ulmo.config import UserError
 from ulmo.evaluation.folds import Fold, Folds, Indices, split_folds
-from ulmo.evaluation.pooling import histograms, mean_latents
-from ulmo.evaluation.probe import Probes, probes
-from ulmo.pipelines.evaluate.encoders import Encoder
+from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
+from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.pipelines.evaluate.labelled import find_labelled, read_sounds
 
 
 def corpus_probes(
-    encoder: Encoder, vectors: Callable[[Array], Array], root: Path, out: Path, corpus: str
+    encoder: AudioEncoder, vectors: Callable[[Array], Array], root: Path, out: Path, corpus: str
 ) -> dict[str, Probes]:
-    """Of the `latents` and of the `tokens` of a corpus, of which `divide` wrote what is held out.
+    """Probes on the `latents` and on the `tokens` of a corpus; `divide` wrote what is held out.
 
-    UserError where a recording cannot be read.
+    UserError if a recording cannot be read.
     """
     speaker, source = ABX_SETS[corpus], SOURCES.get(corpus)
     found = find_labelled(root / corpus, root / corpus / "labels.csv", speaker, source)
@@ -36,21 +35,21 @@ def corpus_probes(
     if sounds.refused:
         raise UserError(f"{corpus}: {len(sounds.refused)} recordings cannot be read")
     every = split_folds(sounds.labels, sounds.sources, sounds.speakers)
-    folds = judged_by(every, np.flatnonzero([item.path in held for item in found]))
+    folds = folds_testing(every, np.flatnonzero([item.path in held for item in found]))
     means, counts = [], []
     for sound in sounds.sounds:
         ids = encoder.encode(sound.samples)
         means.append(mean_latents([vectors(sound.samples)]))
-        heard = encoder.sound(sound.samples, ids)
-        counts.append(histograms([ids], [heard], encoder.codebook_size))
+        audible = encoder.sound(sound.samples, ids)
+        counts.append(histograms([ids], [audible], encoder.codebook_size))
     return {
         "latents": probes(np.concatenate(means), sounds.labels, folds),
         "tokens": probes(np.concatenate(counts), sounds.labels, folds),
     }
 
 
-def judged_by(folds: Folds, held: Indices) -> Folds:
-    """The folds that test held-out items, and those of their tests alone."""
+def folds_testing(folds: Folds, held: Indices) -> Folds:
+    """The folds that test held-out items, with only those items in their tests."""
     tests = [np.intersect1d(fold.test, held) for fold in folds.folds]
     pairs = zip(folds.folds, tests, strict=True)
     kept = [Fold(fold.train, test) for fold, test in pairs if len(test)]

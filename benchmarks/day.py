@@ -1,4 +1,4 @@
-"""ulmo-tokenize on a day of sound: memory and pace, hour by hour, as /proc tells them."""
+"""ulmo-tokenize on a day of sound: memory and speed, hour by hour, read from /proc."""
 
 import os
 import re
@@ -17,30 +17,23 @@ from benchmarks.start import environment, tokenize_command
 
 RATE = 16_000
 MINUTE = 60
-PARTS = 24
-"""Of the file, an hour each where it has 24; halves and sixths of it are compared."""
-EVERY = 0.02
-"""Seconds between two looks: an hour of sound takes seconds."""
-KEPT_MB, PEAK_MB, CONSTANT = 16, 500, 0.05
-"""What is asked: growth after the first part, peak, and deviation of the pace."""
+PARTS = 24  # of the file: an hour each by default; its halves and sixths are compared
+EVERY = 0.02  # seconds between two snapshots: an hour of sound takes seconds
+KEPT_MB, PEAK_MB, CONSTANT = 16, 500, 0.05  # targets: growth after part 1, peak, deviation
 
 
-class Look(NamedTuple):
-    """One look at the process and those that it started."""
+class Snapshot(NamedTuple):
+    """The process and its children at one moment."""
 
     seconds: float
-    position: int
-    """Bytes of the recording that were read."""
-    resident: float
-    """Megabytes (2**20 bytes), VmRSS."""
-    peak: float
-    """Megabytes, VmHWM."""
-    computing: float
-    """Processor seconds, of all threads."""
+    position: int  # bytes of the recording that were read
+    resident: float  # VmRSS in megabytes (2**20 bytes)
+    peak: float  # VmHWM in megabytes
+    computing: float  # processor seconds of all threads
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it started."""
+    """A process and all its descendants."""
     found = [pid]
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in path.read_text().split():
@@ -49,7 +42,7 @@ def family(pid: int) -> list[int]:
 
 
 def read_so_far(pid: int, recording: Path) -> int:
-    """The furthest position of a process in the recording; 0 while it is not open."""
+    """The furthest position of a process in the recording; 0 if it is not open."""
     furthest = 0
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         if entry.readlink() == recording:
@@ -58,8 +51,8 @@ def read_so_far(pid: int, recording: Path) -> int:
     return furthest
 
 
-def look(process: int, recording: Path, begun: float) -> Look | None:
-    """None where a process or a file is gone while it is looked at."""
+def snapshot(process: int, recording: Path, begun: float) -> Snapshot | None:
+    """A snapshot; None if a process or a file vanishes meanwhile."""
     position = resident = peak = ticks = 0
     try:
         for pid in family(process):
@@ -72,86 +65,87 @@ def look(process: int, recording: Path, begun: float) -> Look | None:
     except (OSError, IndexError):
         return None
     computing = ticks / os.sysconf("SC_CLK_TCK")
-    return Look(time.perf_counter() - begun, position, resident / 1024, peak / 1024, computing)
+    return Snapshot(time.perf_counter() - begun, position, resident / 1024, peak / 1024, computing)
 
 
-def watch(command: Sequence[str], recording: Path) -> tuple[list[Look], float]:
-    """Run a command to its end: what was seen of it while it read, and its seconds."""
+def watch(command: Sequence[str], recording: Path) -> tuple[list[Snapshot], float]:
+    """Run a command to its end; return the snapshots while it read, and its seconds."""
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment())
-    looks = []
+    snapshots = []
     while process.poll() is None:
-        if (seen := look(process.pid, recording, begun)) and seen.position:
-            looks.append(seen)
+        if (seen := snapshot(process.pid, recording, begun)) and seen.position:
+            snapshots.append(seen)
         time.sleep(EVERY)
     seconds = time.perf_counter() - begun
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    if not looks:
-        raise SystemExit("the recording was read before it was looked at: give more --hours")
-    return looks, seconds
+    if not snapshots:
+        raise SystemExit("the recording was read before the first snapshot: give more --hours")
+    return snapshots, seconds
 
 
 def paces(
-    looks: Sequence[Look], marks: NDArray[np.float64], clock: Callable[[Look], float]
+    snapshots: Sequence[Snapshot], marks: NDArray[np.float64], clock: Callable[[Snapshot], float]
 ) -> NDArray[np.float64]:
-    """What a clock counted from mark to mark, which are positions in the recording."""
-    positions, first = np.unique([seen.position for seen in looks], return_index=True)
-    times = [clock(looks[index]) for index in first]
+    """The time on a clock between marks, which are positions in the recording."""
+    positions, first = np.unique([seen.position for seen in snapshots], return_index=True)
+    times = [clock(snapshots[index]) for index in first]
     return np.diff(np.interp(marks, positions, times))
 
 
-def late(each: NDArray[np.float64]) -> float:
+def slowdown(each: NDArray[np.float64]) -> float:
     """How much longer the second half took than the first: 0.1 is 10 %."""
     half = len(each) // 2
     return float(each[half:].sum() / each[:half].sum() - 1)
 
 
-def furthest(times: NDArray[np.float64]) -> float:
-    """The largest deviation from their mean: 0.1 is 10 % longer."""
+def largest_deviation(times: NDArray[np.float64]) -> float:
+    """The largest deviation of a time from the mean: 0.1 is 10 % longer."""
     return max((float(time) for time in times / times.mean() - 1), key=abs)
 
 
-def resident_before(looks: Sequence[Look], mark: float, length: float) -> float:
-    """Median megabytes while the `length` bytes before a mark were read."""
-    near = [seen.resident for seen in looks if mark - length <= seen.position <= mark]
-    nearest = min(looks, key=lambda seen: abs(seen.position - mark))
+def resident_before(snapshots: Sequence[Snapshot], mark: float, length: float) -> float:
+    """Median resident megabytes while the `length` bytes before a mark were read."""
+    near = [seen.resident for seen in snapshots if mark - length <= seen.position <= mark]
+    nearest = min(snapshots, key=lambda seen: abs(seen.position - mark))
     return float(np.median(near or [nearest.resident]))
 
 
 def measure_day(work: Path, bundle: Path, *, hours: float) -> str:
-    """A table of memory and pace."""
+    """A table of memory and speed."""
     minutes = max(round(hours * 60), 1)
     recording = work.resolve() / "day" / "x.wav"
     write_sound(recording, MINUTE, RATE, repeated=minutes)
     with recording.open("rb") as file:
         os.fsync(file.fileno())  # not while it is measured
-    looks, seconds = watch(tokenize_command(recording, bundle), recording)
+    snapshots, seconds = watch(tokenize_command(recording, bundle), recording)
     columns = len(np.load(recording.with_name("x.tokens.npy"), mmap_mode="r"))
     data = 2 * minutes * MINUTE * RATE
     size = recording.stat().st_size
     marks = np.linspace(size - data, size, PARTS + 1)
     tenth = data / PARTS / 10
-    first, last = (resident_before(looks, mark, tenth) for mark in (marks[1], marks[-1]))
-    each = paces(looks, marks, lambda seen: seen.seconds)
-    computing = paces(looks, marks, lambda seen: seen.computing)
+    first, last = (resident_before(snapshots, mark, tenth) for mark in (marks[1], marks[-1]))
+    each = paces(snapshots, marks, lambda seen: seen.seconds)
+    computing = paces(snapshots, marks, lambda seen: seen.computing)
+    peak = max(seen.peak for seen in snapshots)
     sixths = each.reshape(6, -1).mean(axis=1)
     part, sixth, half = (f"{minutes / 60 / count:.3g} h" for count in (PARTS, 6, 2))
     rows = [
         [f"resident after the first {part}", f"{first:.0f} MB", ""],
         ["resident at the end", f"{last:.0f} MB", ""],
         ["growth", f"**{last - first:+.1f} MB**", f"at most {KEPT_MB} MB"],
-        ["peak (VmHWM)", f"**{max(seen.peak for seen in looks):.0f} MB**", f"under {PEAK_MB} MB"],
+        ["peak (VmHWM)", f"**{peak:.0f} MB**", f"under {PEAK_MB} MB"],
         [f"time for {part} of sound", f"{each.mean():.2f} s", ""],
-        [f"last {half} to the first", f"**{late(each):+.1%}**", f"within {CONSTANT:.0%}"],
-        ["the same in processor time", f"{late(computing):+.1%}", ""],
-        [f"furthest {sixth} from the mean", f"**{furthest(sixths):+.1%}**", ""],
-        [f"furthest {part} from the mean", f"{furthest(each):+.1%}", ""],
+        [f"last {half} to the first", f"**{slowdown(each):+.1%}**", f"within {CONSTANT:.0%}"],
+        ["the same in processor time", f"{slowdown(computing):+.1%}", ""],
+        [f"furthest {sixth} from the mean", f"**{largest_deviation(sixths):+.1%}**", ""],
+        [f"furthest {part} from the mean", f"{largest_deviation(each):+.1%}", ""],
     ]
     return (
         f"**A day.** `ulmo-tokenize` on a WAV file of {minutes / 60:.3g} h at 16 kHz "
         f"({size / 1e9:.2f} GB: a minute of sound, repeated), {columns} columns of tokens, in "
         f"{seconds:.1f} s: {minutes * MINUTE / seconds:.0f} times real time, start included. "
-        f"Looked at every {1000 * EVERY:.0f} ms; memory is the median over the last tenth of "
+        f"A snapshot every {1000 * EVERY:.0f} ms; memory is the median over the last tenth of "
         f"{part}.\n\n" + table(["figure", "measured", "asked"], rows)
     )

@@ -1,6 +1,6 @@
-"""Each front end beside the library that its users know: one thread, one run, equal output.
+"""Each front end beside the best-known library for it: one thread, one run, equal output.
 
-Before anything is timed, the two outputs are compared.
+The two outputs are compared before anything is timed.
 """
 
 import warnings
@@ -16,19 +16,20 @@ from threadpoolctl import threadpool_limits
 from benchmarks.report import machine, publish, side_by_side, table
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.jobs.memory import keep_freed_memory
+from ulmo.jobs.executor import keep_freed_memory
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend, count_frames, stream_power
 from ulmo.preprocessing.normalize import to_db
 
 SECONDS = 60
 FLOOR_DB = -100.0
+# PyWavelets transforms only every 16th scale, and its time counts 16 times: all scales would take
+# minutes and gigabytes.
 CWT_STEP = 16
-"""PyWavelets transforms every 16th scale only, and its time counts 16 times: all of them would take
-minutes and gigabytes."""
+LOGARITHMIC = ("stft", "mel", "cqt")  # front ends compared in decibels; the others in power
 
 
 class Case(NamedTuple):
-    """A front end, its peer, and what is asked of their ratio."""
+    """A front end, its peer, and the target for the ratio of their speeds."""
 
     settings: PrepSettings
     peer: str
@@ -37,7 +38,7 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    """Default settings at 16 and at 48 kHz; then windows and hops that suit 48 kHz better."""
+    """The defaults at 16 and at 48 kHz; then windows and hops that suit 48 kHz better."""
     found = []
     for rate in (16_000, 48_000):
         for name, peer, repeats, target in (
@@ -60,7 +61,7 @@ def cases() -> list[Case]:
 
 
 def ours(samples: Array, settings: PrepSettings) -> Callable[[], Array]:
-    """Samples to an array (M, frames); of the FFT's front ends in decibels, of others power."""
+    """Samples to an array (M, frames), in decibels for LOGARITHMIC, else in power."""
     frontend = build_frontend(settings)
     frames = count_frames(len(samples), settings.hop_length)
 
@@ -76,11 +77,8 @@ def ours(samples: Array, settings: PrepSettings) -> Callable[[], Array]:
     return run
 
 
-LOGARITHMIC = ("stft", "mel", "cqt")
-
-
 def decibels(power: NDArray[np.floating]) -> NDArray[np.floating]:
-    """What librosa's users write."""
+    """Power to decibels, as users of librosa write it."""
     found: NDArray[np.floating] = librosa.power_to_db(power, amin=1e-10, top_db=None)
     return found
 
@@ -95,7 +93,7 @@ def librosa_stft(samples: Array, settings: PrepSettings, _: FrontEnd) -> object:
 
 
 def mel_n_fft(settings: PrepSettings) -> int:
-    """The FFT length that ulmo's bands are defined by: see ulmo.preprocessing.frontends.mel."""
+    """The FFT length that defines ulmo's bands: see ulmo.preprocessing.frontends.mel."""
     edges = librosa.mel_frequencies(settings.tile_size + 2, fmin=0, fmax=settings.sample_rate / 2)
     least = settings.sample_rate / np.diff(edges).min()
     return 1 << int(np.ceil(np.log2(max(least, settings.win_length or 2 * settings.tile_size))))
@@ -133,7 +131,7 @@ def librosa_cqt(samples: Array, settings: PrepSettings, frontend: FrontEnd) -> o
 
 
 def pywt_cwt(samples: Array, settings: PrepSettings, frontend: FrontEnd) -> object:
-    """Power of a complex Morlet transform at the frame centres, of every 16th scale."""
+    """Power of a complex Morlet transform at the frame centres, for every 16th scale."""
     cycles = 6 / (2 * np.pi)
     scales = cycles * settings.sample_rate / frontend.frequencies[CWT_STEP // 2 :: CWT_STEP]
     found, _ = pywt.cwt(samples, scales, f"cmor2.0-{cycles}", method="fft")
@@ -141,12 +139,12 @@ def pywt_cwt(samples: Array, settings: PrepSettings, frontend: FrontEnd) -> obje
 
 
 def pywt_dwt(samples: Array, settings: PrepSettings, _: FrontEnd) -> object:
-    """Coefficients alone: neither squared nor brought to frames."""
+    """Coefficients only: neither squared nor summed over frames."""
     return pywt.wavedec(samples, settings.wavelet, mode="zero", level=7)
 
 
 def pywt_wpt(samples: Array, settings: PrepSettings, _: FrontEnd) -> object:
-    """Coefficients alone: neither squared nor brought to frames."""
+    """Coefficients only: neither squared nor summed over frames."""
     packets = pywt.WaveletPacket(samples, settings.wavelet, mode="zero", maxlevel=8)
     return [node.data for node in packets.get_level(8, order="freq")[: settings.tile_size]]
 
@@ -162,7 +160,7 @@ PEERS: dict[str, Callable[[Array, PrepSettings, FrontEnd], object]] = {
 
 
 def difference(name: str, made: Array, theirs: object, hop_length: int) -> str:
-    """How far two outputs are apart, up to a constant gain for each bin."""
+    """The difference of two outputs, up to a constant gain for each bin."""
     if name in ("dwt", "wpt"):
         energy = made.sum(axis=1, dtype=np.float64) * hop_length / 2
         coefficients = cast(list[Array], theirs)
@@ -198,11 +196,11 @@ def measure(case: Case) -> list[str]:
     return [
         settings.frontend,
         f"{settings.sample_rate // 1000} kHz, hop {settings.hop_length}{window}",
-        case.peer,
         f"{SECONDS / mine:.0f}",
         f"{SECONDS / other:.0f}",
         f"**{other / mine:.1f}x**",
         f"{case.target:g}x" if case.target else "",
+        case.peer,
         apart,
     ]
 
@@ -216,12 +214,12 @@ def main() -> None:
         with threadpool_limits(1):
             rows.append(measure(case))
         print(" ".join(rows[-1]), flush=True)
-    header = ["front end", "settings", "peer", "ulmo", "peer's", "ratio", "asked", "difference"]
+    header = ["front end", "settings", "ulmo", "peer's", "ratio", "asked", "peer", "difference"]
     publish(
         "front ends",
         f"{machine('ulmo', 'librosa', 'PyWavelets', 'numpy', 'scipy')} One thread, {SECONDS} s of "
         "noise, M = 224; `ulmo` and `peer's` in times real time, medians of several turns.\n\n"
-        + table(header, rows),
+        + table(header, rows, keys=2, parts=(4, 2)),
     )
 
 

@@ -1,6 +1,6 @@
 """Recordings that no row of a table was trained on, and the figures on them.
 
-A tenth of what the recipe leaves, and of the corpora with labels what the recipe holds out.
+They are a tenth of the recordings that the recipe trains on, and those that it holds out.
 """
 
 import csv
@@ -19,28 +19,23 @@ from recipes.recipe import Holdout, Recipe, choose_recordings
 from recipes.train import link_recordings
 from ulmo.config import AugmentSettings, ModelSettings, PrepSettings
 from ulmo.evaluation.abx import subsample
-from ulmo.evaluation.robustness import Agreement
+from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.dataset import Loudness
+from ulmo.pipelines.dataset import Loudness, TileModel, tallies
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled, read_sounds
-from ulmo.pipelines.measure import Model, tallies
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TileStore
 
 RECIPE = ROOT / "recipes" / "default.toml"
-HELD_OUT = 10
-"""Of the recordings that the recipe leaves, each whose name's CRC-32 divides by this."""
-MAX_ITEMS, MAX_SECONDS = 400, 5.0
-"""Of ABX, probes and robustness: recordings, and of each."""
-ABX_SETS = {"fsdd": "extra:speaker", "esc10": None}
-"""Corpora with labels, and where labels.csv has the speaker."""
-SOURCES = {"esc10": "extra:freesound"}
-"""Where labels.csv has what items have in common."""
+HELD_OUT = 10  # hold out each recording whose name's CRC-32 is divisible by this
+MAX_ITEMS, MAX_SECONDS = 400, 5.0  # recordings in ABX, probes and robustness; seconds of each
+ABX_SETS = {"fsdd": "extra:speaker", "esc10": None}  # labelled corpora, column of the speaker
+SOURCES = {"esc10": "extra:freesound"}  # column of the source that items share
 
 
 def divide(recipe: Recipe, root: Path, out: Path) -> None:
-    """Link the recordings to train on, and those held out, and write the labels of those."""
+    """Link the training and the held-out recordings, and write the labels of the latter."""
     without_holdout = recipe.model_copy(update={"holdout": Holdout()})
     everything = set(choose_recordings(without_holdout, root))
     left = choose_recordings(recipe, root)
@@ -67,7 +62,7 @@ def _write_labels(labels: Path, corpus: str, kept: set[Path], target: Path) -> N
 def tiles_of(
     out: Path, name: str, part: str, settings: PrepSettings, augment: AugmentSettings | None = None
 ) -> Path:
-    """Tiles of the part `train` or `held`, made where they are not there yet."""
+    """The folder of tiles of the part `train` or `held`; prepares them unless they exist."""
     folder = out / "tiles" / name / part
     links, workers = out / "links" / part, os.cpu_count() or 1
     prepare(links, folder, settings, augment=augment, workers=workers)
@@ -75,7 +70,7 @@ def tiles_of(
 
 
 def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
-    """Held-out recordings with labels, drawn evenly."""
+    """Labelled held-out recordings, drawn evenly over labels and speakers."""
     found = find_labelled(
         root / corpus, out / f"{corpus}.csv", ABX_SETS[corpus], SOURCES.get(corpus)
     )
@@ -90,19 +85,19 @@ def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
 
 
 def on_tiles(
-    model: Model, folder: Path, settings: ModelSettings, constants: Normalization | None
+    model: TileModel, folder: Path, settings: ModelSettings, constants: Normalization | None
 ) -> Metrics:
-    """The figures on all held-out tiles."""
+    """The figures of a model on all held-out tiles."""
     store = TileStore(folder)
     if constants is not None:
         store.renormalize(constants)
     indices, loudness = np.flatnonzero(store.views == 0), Loudness(store, settings)
-    found: Sequence[Tally] = list(tallies(model, store, indices, loudness, settings, batch_size=16))
+    found: Sequence[Tally] = list(tallies(model, loudness, indices, batch_size=16))
     return reduce(add, found).metrics()
 
 
 def tile_figures(metrics: Metrics) -> dict[str, Any]:
-    """Those that tables show."""
+    """The figures that tables show."""
     return {
         "tokens": metrics.tokens,
         "sound_tokens": metrics.sound_tokens,
@@ -117,6 +112,6 @@ def tile_figures(metrics: Metrics) -> dict[str, Any]:
 
 
 def unequal(found: Sequence[Agreement]) -> list[float]:
-    """Share of unequal tokens, of all and of those that are not silent."""
+    """Share of unequal tokens among all, and among those that are not silent."""
     total = reduce(add, found)
     return [1 - total.share, 1 - total.sound_share]

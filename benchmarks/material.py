@@ -1,4 +1,4 @@
-"""What is measured: sounds, and a tokenizer at the default settings."""
+"""What benchmarks run on: sounds, and a tokenizer at the default settings."""
 
 import math
 from pathlib import Path
@@ -25,7 +25,7 @@ def sound(
 
 
 def write_sound(path: Path, seconds: float, rate: int, *, repeated: int = 1) -> Path:
-    """A WAV file of 16 bit and one channel: a sound, so many times."""
+    """Write a sound, `repeated` times, as a WAV file of 16 bits and one channel."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.round(sound(seconds, rate, rng=np.random.default_rng(0)) * 32767)
     with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
@@ -35,7 +35,7 @@ def write_sound(path: Path, seconds: float, rate: int, *, repeated: int = 1) -> 
 
 
 def write_tokenizer(folder: Path) -> Path:
-    """A bundle at the default settings, of random weights: speed does not depend on them."""
+    """Write a bundle at the default settings, with random weights: speed is the same for all."""
     model, rng = ModelSettings(), np.random.default_rng(0)
     built = build_bundle(
         prep=PrepSettings(),

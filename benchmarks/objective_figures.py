@@ -12,12 +12,11 @@ from benchmarks.corpus_probe import corpus_probes
 from benchmarks.heldout import ABX_SETS, on_tiles, sounds_of, tile_figures
 from ulmo.arrays import Array
 from ulmo.evaluation.abx import Abx
+from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.probe import Probes
-from ulmo.evaluation.robustness import Agreement
 from ulmo.pipelines.evaluate.audio import measure_encoder, measure_latents
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds
-from ulmo.pipelines.evaluate.latents import latents_of
 from ulmo.pipelines.evaluate.tiles import as_model
 from ulmo.tokenizer import Tokenizer
 
@@ -33,7 +32,7 @@ def bundle_figures(tokenizer: Tokenizer, held: Path, root: Path, out: Path) -> F
 
 
 def audio_figures(
-    encoder: Encoder, vectors: Callable[[Array], Array], root: Path, out: Path
+    encoder: AudioEncoder, vectors: Callable[[Array], Array], root: Path, out: Path
 ) -> Figures:
     """Figures of anything that turns samples into ids, and into vectors (time, band, EMB)."""
     figures: Figures = {}
@@ -74,7 +73,7 @@ def spread(latents: Array) -> Figures:
 
 
 def _non_silent(
-    encoder: Encoder, sounds: Sounds, grids: Sequence[Any], latents: Sequence[Array]
+    encoder: AudioEncoder, sounds: Sounds, grids: Sequence[Any], latents: Sequence[Array]
 ) -> list[Array]:
     return [
         vectors[encoder.sound(sound.samples, ids)]

@@ -32,8 +32,8 @@ def _percent(title: str, *figures: str) -> Column:
     return Column(title, figures, 100)
 
 
+STEPS = Column("steps", ("steps",), digits=0)
 ABX = [
-    Column("steps", ("steps",), digits=0),
     _percent("ids, within", "fsdd_tokens_within"),
     _percent("across", "fsdd_tokens_across"),
     _percent("ESC-10", "esc10_tokens_any"),
@@ -78,14 +78,15 @@ def as_tables(rows: Rows) -> str:
         f"{machine('ulmo', 'tensorflow', 'scikit-learn', 'librosa')} {os.cpu_count()} cores.",
         f"{every[0]['minutes']:g} minutes of training each. Of several seeds: mean ± standard "
         "deviation.",
-        f"**Own task on held-out recordings, and ABX errors in %.**\n\n{_own_and_abx(rows)}",
+        f"**Own task on held-out recordings.**\n\n{_own_tasks(rows)}",
+        f"**ABX errors in %.**\n\n{_figures(rows, ABX, (3, 3))}",
         f"**Right by a linear probe and by nearest neighbours, in %** ({_chances(every, '')}), "
         "which learn from held-out recordings of other speakers or sources.\n\n"
-        f"{_figures(rows, PROBES)}",
+        f"{_figures(rows, PROBES, (4, 4))}",
         f"**The same, learned from all other speakers or sources** ({_chances(every, '_all')}), "
-        f"judged by all held-out recordings.\n\n{_figures(rows, CORPUS_PROBES)}",
+        f"judged by all held-out recordings.\n\n{_figures(rows, CORPUS_PROBES, (4, 4))}",
         "**Tokens and latents of sound that is not silent**: codebook and reconstruction on "
-        f"held-out tiles, tokens kept in % under change.\n\n{_figures(rows, TOKENS)}",
+        f"held-out tiles, tokens kept in % under change.\n\n{_figures(rows, TOKENS, (4, 4, 2))}",
     ]
     return "\n\n".join([*parts, *_pairs(rows)])
 
@@ -99,9 +100,9 @@ def shown(values: Sequence[float], digits: int) -> str:
     return f"{mean} ± {stdev(finite):.{digits}f}" if len(finite) > 1 else mean
 
 
-def own_task(rows: Sequence[dict[str, Any]]) -> str:
-    """Score and chance of each objective; with one seed, also the standard error over batches."""
-    cells = []
+def own_task(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Name, score and chance of each objective; one seed has its standard error over batches."""
+    lines = []
     for name in rows[0]["own"]:
         tasks = [row["own"][name] for row in rows]
         scores = [one["mean"] for one in tasks if one["mean"] is not None]
@@ -110,20 +111,23 @@ def own_task(rows: Sequence[dict[str, Any]]) -> str:
         if len(scores) == 1 and error is not None:
             text += f" ± {error:.3f}"
         chance = shown([one["chance"] for one in tasks if one["chance"] is not None][:1], 3)
-        label = f"{name} " if len(rows[0]["own"]) > 1 else ""
-        cells.append(f"{label}{text} (chance {chance})")
-    return "; ".join(cells) or "-"
+        lines.append([name, text, chance])
+    return lines or [["-", "-", "-"]]
 
 
-def _own_and_abx(rows: Rows) -> str:
-    header = ["learned from", "own task", *(column.title for column in ABX)]
-    lines = [[_title(name, of), own_task(of), *_cells(of, ABX)] for name, of in rows.items()]
-    return table(header, lines)
+def _own_tasks(rows: Rows) -> str:
+    lines = [
+        [_title(name, of), *task, *_cells(of, [STEPS])]
+        for name, of in rows.items()
+        for task in own_task(of)
+    ]
+    return table(["learned from", "task", "score", "chance", STEPS.title], lines)
 
 
-def _figures(rows: Rows, columns: Sequence[Column]) -> str:
+def _figures(rows: Rows, columns: Sequence[Column], parts: Sequence[int]) -> str:
     header = ["learned from", *(column.title for column in columns)]
-    return table(header, [[_title(name, of), *_cells(of, columns)] for name, of in rows.items()])
+    lines = [[_title(name, of), *_cells(of, columns)] for name, of in rows.items()]
+    return table(header, lines, parts=parts)
 
 
 def _title(name: str, rows: Sequence[dict[str, Any]]) -> str:

@@ -24,9 +24,8 @@ from benchmarks.heldout import RECIPE, divide, tiles_of
 from benchmarks.objective_figures import audio_figures, bundle_figures
 from benchmarks.objective_rows import ROWS, Row
 from benchmarks.objective_tables import as_tables
-from benchmarks.report import ROOT, publish
+from benchmarks.report import ROOT, names_of, publish
 from benchmarks.tokenizer_baselines import Mfcc
-from benchmarks.train import names_of
 from recipes.recipe import Recipe, read_recipe
 from ulmo.config import OBJECTIVE_TRAITS, PrepSettings, UserError, parse_objectives, to_toml
 from ulmo.preprocessing.frontends import FRONTENDS

@@ -1,4 +1,4 @@
-"""What anyone would write first: load, melspectrogram, power_to_db, save. AUDIO_DIR OUT_DIR"""
+"""The obvious script: load, melspectrogram, power_to_db, save. Arguments: AUDIO_DIR OUT_DIR"""
 
 import sys
 from pathlib import Path

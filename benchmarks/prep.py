@@ -1,4 +1,4 @@
-"""ulmo-prep beside the script that anyone would write, and beside the disk."""
+"""ulmo-prep beside the obvious script (obvious_script.py), and beside the disk."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from benchmarks.report import machine, publish, table
 
 
 def make_recordings(folder: Path, count: int, seconds: int, rate: int) -> None:
-    """Noise and a wandering tone, 16 bit, one channel."""
+    """Write recordings of noise and a wandering tone, 16 bit, one channel."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     for number in range(count):
@@ -27,19 +27,19 @@ def make_recordings(folder: Path, count: int, seconds: int, rate: int) -> None:
 
 
 def run(*arguments: object) -> None:
-    """A command from start to end; a computing thread a process."""
+    """Run a Python module from start to end, with one computing thread per process."""
     alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", *map(str, arguments)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, **alone})
 
 
 def written(folder: Path) -> int:
-    """Bytes below a folder."""
+    """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def fill_disk(folder: Path, size: int) -> None:
-    """Write so many bytes as ulmo-prep does: in shards of 50 MB, each with fsync."""
+    """Write `size` bytes as ulmo-prep does: in shards of 50 MB, each with fsync."""
     folder.mkdir()
     shard = bytes(50 << 20)
     for number in range(-(-size // len(shard))):
@@ -50,7 +50,7 @@ def fill_disk(folder: Path, size: int) -> None:
 
 
 def one_turn(audio: Path, work: Path) -> dict[str, float]:
-    """Seconds of the script, of one and two workers, and of the disk alone, in one turn."""
+    """Seconds of the script, of one and two workers, and of the disk alone."""
     size = 0
 
     def tiles(workers: int) -> None:
@@ -58,16 +58,16 @@ def one_turn(audio: Path, work: Path) -> dict[str, float]:
         run("ulmo", "prep", audio, work / "out", "--workers", workers)
         size = written(work / "out")
 
-    ways: dict[str, Callable[[], None]] = {
+    commands: dict[str, Callable[[], None]] = {
         "script": lambda: run("benchmarks.obvious_script", audio, work / "out"),
         "one": lambda: tiles(1),
         "two": lambda: tiles(2),
         "disk": lambda: fill_disk(work / "out", size),
     }
     seconds = {}
-    for name, way in ways.items():
+    for name, command in commands.items():
         begun = time.perf_counter()
-        way()
+        command()
         seconds[name] = time.perf_counter() - begun
         shutil.rmtree(work / "out")
     seconds["megabytes"] = size / 1e6
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=int, default=180)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
+    parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
     options = parser.parse_args()
     real = options.minutes * 60
     rows = []
@@ -108,7 +108,8 @@ def main() -> None:
         "ulmo-prep",
         f"{machine('ulmo', 'librosa', 'soxr', 'numpy')} {options.minutes} recordings of a minute, "
         "16 bit; default settings; whole commands, start included, one computing thread a worker; "
-        f"times real time, medians of {options.turns} turns.\n\n" + table(header, rows),
+        f"times real time, medians of {options.turns} turns.\n\n"
+        + table(header, rows, parts=(5, 2)),
     )
 
 

@@ -5,30 +5,28 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.material import write_sound
-from benchmarks.peers import PACKAGES, RATE, THREADS, Encoded, Peers
+from benchmarks.peers import PACKAGES, RATE, THREADS, EncoderCall, Peers
 from benchmarks.report import table
 from ulmo.tokenizer import Tokenizer, load_tokenizer
 
-CALLS = 5
-"""Of ulmo in a turn: one takes a tenth of a second."""
-PAUSE = 0.5
-"""Seconds before each turn, in which the threads of the last one stop spinning."""
+CALLS = 5  # of ulmo in a turn: one takes a tenth of a second
+PAUSE = 0.5  # seconds before each turn, in which the threads of the last one stop spinning
 TITLES = {"mimi": "Mimi", "snac": "SNAC (24 kHz)", "encodec": "EnCodec (24 kHz, 6 kbit/s)"}
 TARGETS = {"mimi": 50, "snac": 150}
 
 
-def encode(tokenizer: Tokenizer, path: Path) -> Encoded:
-    """Seconds of a call, the mean of some."""
+def encode(tokenizer: Tokenizer, path: Path) -> EncoderCall:
+    """The mean seconds of CALLS calls."""
     begun = time.perf_counter()
     for _ in range(CALLS):
         ids = tokenizer.encode(path).ids
-    return Encoded((time.perf_counter() - begun) / CALLS, ids.size)
+    return EncoderCall((time.perf_counter() - begun) / CALLS, ids.size)
 
 
 def measure_speed(
     work: Path, bundle: Path, *, seconds: float, peer_seconds: float, turns: int, python: str
 ) -> str:
-    """A table of times real time; `python` has the peers."""
+    """A table of speeds, in times real time; the interpreter `python` has the peers."""
     ulmo = load_tokenizer(bundle, threads=THREADS)
     lengths = {"long": seconds, "short": peer_seconds, **dict.fromkeys(TITLES, peer_seconds)}
     folder = work / "speed"
@@ -68,5 +66,5 @@ def measure_speed(
         "at the default settings, the peers at 24 kHz, their own rate, under "
         f"torch.inference_mode. Random weights. In rotation, medians of {turns} turns (of ulmo "
         f"{CALLS} calls a turn); the ratio is to the first row. The peers' Python: {versions}.\n\n"
-        + table(header, rows)
+        + table(header, rows, keys=2, parts=(3, 2))
     )

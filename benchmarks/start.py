@@ -1,4 +1,4 @@
-"""ulmo-tokenize as a process, start to end, beside a Python that only imports TensorFlow."""
+"""A whole ulmo-tokenize process, beside a Python that only imports TensorFlow."""
 
 import os
 import subprocess
@@ -15,33 +15,33 @@ TARGET = 0.25
 
 
 def tokenize_command(recording: Path, bundle: Path) -> list[str]:
-    """ulmo-tokenize, whatever is installed: tokens come to lie beside the recording."""
+    """The ulmo-tokenize of this interpreter; it writes the tokens beside the recording."""
     options = [str(recording), "--tokenizer", str(bundle), "--threads", str(THREADS)]
     return [sys.executable, "-m", "ulmo", "tokenize", *options]
 
 
 def environment() -> dict[str, str]:
-    """Two threads for whatever a process loads."""
+    """An environment that limits every library to two threads."""
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     return {**os.environ, **dict.fromkeys(names, str(THREADS))}
 
 
 def clear(recording: Path) -> None:
-    """Remove what was written beside a recording."""
+    """Remove all files beside a recording."""
     for path in recording.parent.iterdir():
         if path != recording:
             path.unlink()
 
 
 def run(command: Sequence[str]) -> None:
-    """Start to end; a failure ends the benchmark, and what the process wrote is shown."""
+    """Run a command; if it fails, end the benchmark and show its error output."""
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
 
 
 def measure_start(work: Path, bundle: Path, *, turns: int) -> str:
-    """A table of seconds."""
+    """A table of start times in seconds."""
     recording = write_sound(work / "start" / "x.wav", SECONDS, 16_000)
     command = tokenize_command(recording, bundle)
 

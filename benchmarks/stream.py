@@ -1,4 +1,4 @@
-"""Tokenizer.stream, fed in small blocks: computing from a block to its tokens, and sound heard."""
+"""Tokenizer.stream on small blocks: computing time from a block to its tokens, and sound needed."""
 
 import time
 from collections.abc import Iterator
@@ -14,24 +14,20 @@ from benchmarks.report import table
 from ulmo.tokenizer import Tokenizer, load_tokenizer
 
 RATE = 16_000
-BLOCK = 320
-"""Samples: 20 ms."""
+BLOCK = 320  # samples: 20 ms
 TARGET_MS = 20
 
 
 class Streamed(NamedTuple):
-    """What a stream took."""
+    """Seconds that a stream took."""
 
-    blocks: NDArray[np.float64]
-    """Seconds of computing from each block to the wish for the next one (or the sound's end)."""
-    calls: NDArray[np.float64]
-    """Seconds of computing from a block to the tokens that came of it."""
-    heard: NDArray[np.float64]
-    """Seconds of sound from each column's first sample to the end of the block it came with."""
+    blocks: NDArray[np.float64]  # computing from each block until the next one is asked for
+    calls: NDArray[np.float64]  # computing from a block until its tokens are returned
+    sound: NDArray[np.float64]  # of sound, from a column's first sample to the end of its block
 
 
 class _Stopwatch:
-    """Gives blocks, and counts what passes until the next one is asked for; not what is outside."""
+    """Yields blocks, and times the computing on each, without the time of the caller."""
 
     def __init__(self, samples: NDArray[np.float32], *, live: bool) -> None:
         self._samples, self._live = samples, live
@@ -54,30 +50,30 @@ class _Stopwatch:
         self._begun = time.perf_counter()
 
     def stop(self) -> float:
-        """Seconds since the block was handed over."""
+        """Seconds of computing since the block was yielded."""
         self.spent[-1] += time.perf_counter() - self._begun
         return self.spent[-1]
 
 
 def stream(tokenizer: Tokenizer, samples: NDArray[np.float32], *, live: bool) -> Streamed:
-    """Feed samples block by block, at once or `live` in their own time.
+    """Feed samples block by block, at once or, if `live`, in real time.
 
-    What comes after the last block is left out: the end needs no sound to follow.
+    Tokens after the last block are left out: at the end no further sound is needed.
     """
     watch = _Stopwatch(samples, live=live)
-    calls, heard = [], []
+    calls, needed = [], []
     for tokens in tokenizer.stream(watch.blocks(), sample_rate=RATE):
         if watch.ended:
             break
         calls.append(watch.stop())
         columns = tokens.start + tokens.hop * np.arange(len(tokens.ids))
-        heard += list((len(watch.spent) * BLOCK - columns) / RATE)
+        needed += list((len(watch.spent) * BLOCK - columns) / RATE)
         watch.go_on()
-    return Streamed(np.array(watch.spent), np.array(calls), np.array(heard))
+    return Streamed(np.array(watch.spent), np.array(calls), np.array(needed))
 
 
 def measure_stream(bundle: Path, *, seconds: float, live_seconds: float) -> str:
-    """A table of milliseconds: fed at once, and as sound comes."""
+    """A table of milliseconds: fed at once, and in real time."""
     tokenizer = load_tokenizer(bundle, threads=THREADS)
     made = sound(max(seconds, live_seconds, 5), RATE, rng=np.random.default_rng(0))
     samples = made.astype(np.float32)
@@ -92,18 +88,18 @@ def measure_stream(bundle: Path, *, seconds: float, live_seconds: float) -> str:
                 f"{title}, {length:g} s",
                 f"**{figures[0]:.1f} ms**",
                 *(f"{figure:.1f} ms" for figure in figures[1:]),
-                f"{found.heard.mean():.3f} s, at most {found.heard.max():.3f}",
+                f"{found.sound.mean():.3f} s, at most {found.sound.max():.3f}",
             ]
         )
     manifest = tokenizer.manifest
     stride = manifest.prep.hop_length * manifest.model.time_stride / manifest.prep.sample_rate
     header = [
         *("fed", "mean to tokens", "95 %", "worst", "mean of all blocks"),
-        "sound heard from a column's first sample on",
+        "sound needed from a column's first sample on",
     ]
     return (
-        "**Stream.** Computing in `Tokenizer.stream` from a block of 20 ms to the tokens that it "
-        f"brings (a column every {stride:g} s), and of all blocks, those without tokens too. "
+        "**Stream.** Computing time in `Tokenizer.stream` from a block of 20 ms to its tokens "
+        f"(a column every {stride:g} s), and of all blocks, including those without tokens. "
         f"Asked: at most {TARGET_MS} ms on average. "
         f"`latency_seconds` is {tokenizer.latency_seconds:.3f} s, of which {stride:g} s are the "
         "column itself.\n\n" + table(header, rows)

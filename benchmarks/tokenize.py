@@ -1,8 +1,8 @@
-"""Tokenizing beside its peers: speed, start, a day of sound, and live. Two threads each.
+"""Tokenizing beside its peers: speed, start, a day of sound, and streaming. Two threads each.
 
     python -m benchmarks.tokenize [--only speed,start,day,stream]
 
-A run of all parts rewrites docs/benchmarks.md; one of some only shows them.
+A run of all parts rewrites docs/benchmarks.md; a run of some parts only prints them.
 """
 
 import argparse
@@ -15,13 +15,12 @@ from pathlib import Path
 from benchmarks.day import measure_day
 from benchmarks.material import write_tokenizer
 from benchmarks.peers import THREADS, check_peers
-from benchmarks.report import machine, publish
+from benchmarks.report import machine, names_of, parser_of, publish
 from benchmarks.speed import measure_speed
 from benchmarks.start import measure_start
 from benchmarks.stream import measure_stream
 
-Part = Callable[[Path, Path, argparse.Namespace], str]
-"""Gets a folder to work in, and a tokenizer's."""
+Part = Callable[[Path, Path, argparse.Namespace], str]  # working folder, tokenizer's folder
 
 PARTS: dict[str, Part] = {
     "speed": lambda work, bundle, options: measure_speed(
@@ -40,27 +39,18 @@ PARTS: dict[str, Part] = {
 }
 
 
-def parts(text: str) -> list[str]:
-    """Names of parts between commas."""
-    names = text.split(",")
-    if not set(names) <= set(PARTS):
-        raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(PARTS)}")
-    return [name for name in PARTS if name in names]
-
-
 def main() -> None:
     """Measure, and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", type=parts, default=list(PARTS), help="Parts, with commas.")
-    parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers.")
-    parser.add_argument("--seconds", type=float, default=60, help="Of sound: speed, stream.")
-    parser.add_argument("--peer-seconds", type=float, default=10, help="Of the peers' sound.")
-    parser.add_argument("--live-seconds", type=float, default=20, help="Of the live stream.")
-    parser.add_argument("--hours", type=float, default=24, help="Of the day: 0.115 GB each.")
-    parser.add_argument("--turns", type=int, default=7, help="Of speed and start.")
-    parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
+    parser = parser_of(__doc__)
+    only = names_of(PARTS)
+    parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
+    parser.add_argument("--peers-python", default=sys.executable, help="The peers' Python.")
+    parser.add_argument("--seconds", type=float, default=60, help="Sound of speed and stream.")
+    parser.add_argument("--peer-seconds", type=float, default=10, help="Sound of the peers.")
+    parser.add_argument("--live-seconds", type=float, default=20, help="Sound of the live stream.")
+    parser.add_argument("--hours", type=float, default=24, help="Sound of the day, 0.115 GB/h.")
+    parser.add_argument("--turns", type=int, default=7, help="Turns of speed and start.")
+    parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
     options = parser.parse_args()
     if "speed" in options.only:
         check_peers(options.peers_python)

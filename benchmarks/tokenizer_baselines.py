@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 
 from benchmarks.material import write_tokenizer
-from ulmo.arrays import Array
 from ulmo.config import ModelSettings, UserError
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
-from ulmo.pipelines.measure import Model, Passed
+from ulmo.pipelines.dataset import ModelOutput, TileModel
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import normalized_levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
+Array = NDArray[np.float32]
 CODES = 512
 BATCH = 4096
 """Vectors of a step of scikit-learn's MiniBatchKMeans."""
@@ -77,22 +77,22 @@ class Patches:
         ids: NDArray[np.int32] = self._kmeans.predict(flat).astype(np.int32)
         return ids.reshape(patches.shape[:-1])
 
-    def forward(self) -> Model:
+    def forward(self) -> TileModel:
         """Tiles to their centroids, and back."""
         centroids = self._kmeans.cluster_centers_.astype(np.float32)
 
-        def forward(tiles: Array, valid_frames: NDArray[np.int32]) -> Passed:
+        def forward(tiles: Array, valid_frames: NDArray[np.int32]) -> ModelOutput:
             frames = np.arange(tiles.shape[2])
             masked = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, 0)
             patches = patches_of(masked, self.model)
             ids = self.nearest(patches)
             distances = np.square(patches - centroids[ids]).sum(axis=-1)
             made = tiles_of(centroids[ids], self.model)
-            return Passed(made[:, : tiles.shape[1], : tiles.shape[2]], ids, distances)
+            return ModelOutput(made[:, : tiles.shape[1], : tiles.shape[2]], ids, distances)
 
         return forward
 
-    def encoder(self, folder: Path) -> Encoder:
+    def encoder(self, folder: Path) -> AudioEncoder:
         """Samples to ids; `folder` is free, for a tokenizer that tells sound from silence."""
         prep, constants = self.store.manifest.settings, self.store.manifest.normalization
         frontend = build_frontend(prep)
@@ -120,14 +120,14 @@ class Mfcc:
         """What is clustered, as latents of one band: (time, 1, 39)."""
         return self._scaled(_mfcc(samples))[:, None]
 
-    def encoder(self) -> Encoder:
+    def encoder(self) -> AudioEncoder:
         """Samples to ids (time, 1)."""
 
         def encode(samples: Array) -> NDArray[np.int32]:
             ids: NDArray[np.int32] = self._kmeans.predict(self.vectors(samples)[:, 0])
             return ids.astype(np.int32)[:, None]
 
-        return Encoder(encode, RATE, HOP, CODES, tile_samples=224 * HOP)
+        return AudioEncoder(encode, RATE, HOP, CODES, tile_samples=224 * HOP)
 
 
 def _mfcc(samples: Array) -> Array:

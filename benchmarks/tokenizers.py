@@ -37,7 +37,7 @@ from benchmarks.train import names_of
 from recipes.recipe import read_recipe
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.evaluate.audio import EncoderFigures, measure_encoder
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of
 from ulmo.pipelines.evaluate.tiles import as_model
 from ulmo.pipelines.train.train import train
 from ulmo.storage.sealed import write_json
@@ -63,7 +63,7 @@ def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -
 
 def _build_ulmo(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
-) -> tuple[Encoder, dict[str, Any]]:
+) -> tuple[AudioEncoder, dict[str, Any]]:
     row, run = ROWS[name], out / "runs" / name
     prep = PrepSettings(frontend=row.frontend)
     tiles, held = (tiles_of(out, row.frontend, part, prep) for part in ("train", "held"))
@@ -82,7 +82,7 @@ def _build_ulmo(
 
 def _build_patches(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
-) -> tuple[Encoder, dict[str, Any]]:
+) -> tuple[AudioEncoder, dict[str, Any]]:
     tiles, held = (tiles_of(out, "mel", part, PrepSettings()) for part in ("train", "held"))
     patches = Patches(tiles, 60 * minutes)
     constants = patches.store.manifest.normalization
@@ -92,7 +92,7 @@ def _build_patches(
 
 def _build_mfcc(
     name: str, root: Path, out: Path, minutes: float, quantizer: str
-) -> tuple[Encoder, dict[str, Any]]:
+) -> tuple[AudioEncoder, dict[str, Any]]:
     recordings = sorted((out / "links" / "train" / "fsdd").rglob("*.wav"))
     return Mfcc(recordings, 60 * minutes).encoder(), {}
 
@@ -121,7 +121,7 @@ def _on_audio(found: dict[str, EncoderFigures]) -> dict[str, Any]:
     }
 
 
-def _speed(encoder: Encoder) -> dict[str, float]:
+def _speed(encoder: AudioEncoder) -> dict[str, float]:
     """Samples to ids, times real time."""
     rng = np.random.default_rng(0)
     samples = sound(ENCODED_SECONDS, encoder.sample_rate, rng=rng).astype(np.float32)
@@ -137,6 +137,7 @@ HEADER = [
     *("ABX within", "across", "ESC-10", "± 6 dB", "noise 20 dB", "10 dB"),
     *("bits/s", "entropy-coded", "tiles/s", "tokens/s of encoding"),
 ]
+PARTS = (3, 3, 3, 3, 4)  # columns that a table shows beside the name
 
 
 def cells(title: str, row: dict[str, Any]) -> list[str]:
@@ -190,7 +191,7 @@ def as_tables(rows: dict[str, dict[str, Any]], quantizer: str) -> str:
             if row.group == group and name in rows
         ]
         if found:
-            parts.append(f"**{title}.**\n\n{table(HEADER, found)}")
+            parts.append(f"**{title}.**\n\n{table(HEADER, found, parts=PARTS)}")
     return "\n\n".join(parts)
 
 

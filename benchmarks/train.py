@@ -2,7 +2,7 @@
 
     python -m benchmarks.train AUDIO_DIR --peers-python .peers/bin/python [--only speed,error]
 
-A run of both parts rewrites docs/benchmarks.md; one of some only shows them.
+A run of both parts rewrites docs/benchmarks.md; a run of one part only prints it.
 """
 
 import argparse
@@ -19,54 +19,51 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.learners import BATCH, MEASURES, THREADS, Point, Process
-from benchmarks.report import machine, publish, table
+from benchmarks.report import machine, names_of, parser_of, publish, table
+from ulmo.arrays import Indices
 from ulmo.config import PrepSettings, TrainSettings
-from ulmo.pipelines.dataset import Indices, Split, split_by_recording
+from ulmo.pipelines.dataset import Split, split_by_recording
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TileStore
 
-VALIDATION_TILES = 256
-"""At most, evenly spread."""
-PAUSE = 2.0
-"""Seconds before each turn, in which the threads of the last one stop spinning."""
+VALIDATION_TILES = 256  # at most, evenly spaced
+PAUSE = 2.0  # seconds before each turn, in which the threads of the last one stop spinning
 SPEED_TARGET, TIME_TARGET = "1.5x", "0.5"
 
 
-class Way(NamedTuple):
-    """How to train: which module, told what."""
+class Training(NamedTuple):
+    """A training to compare: a module of benchmarks/, and its arguments."""
 
     title: str
     module: str
     arguments: tuple[str, ...]
 
 
-WAYS = {
-    "ulmo": Way("**ulmo**", "benchmarks.train_ulmo", ()),
-    "ulmo bf16": Way("ulmo, bf16", "benchmarks.train_ulmo", ("--bf16",)),
-    "usual": Way("PyTorch, all strides 2", "benchmarks.train_peer", ("usual",)),
-    "usual bf16": Way("the same, bf16", "benchmarks.train_peer", ("usual", "--bf16")),
-    "plan": Way("PyTorch, ulmo's plan", "benchmarks.train_peer", ("ulmo",)),
-    "plan bf16": Way("the same, bf16", "benchmarks.train_peer", ("ulmo", "--bf16")),
+TRAININGS = {
+    "ulmo": Training("**ulmo**", "benchmarks.train_ulmo", ()),
+    "ulmo bf16": Training("ulmo, bf16", "benchmarks.train_ulmo", ("--bf16",)),
+    "usual": Training("PyTorch, all strides 2", "benchmarks.train_peer", ("usual",)),
+    "usual bf16": Training("the same, bf16", "benchmarks.train_peer", ("usual", "--bf16")),
+    "plan": Training("PyTorch, ulmo's plan", "benchmarks.train_peer", ("ulmo",)),
+    "plan bf16": Training("the same, bf16", "benchmarks.train_peer", ("ulmo", "--bf16")),
 }
-PEERS = ("usual", "plan")
-"""Whose final error ulmo has to reach."""
+PEERS = ("usual", "plan")  # the trainings whose final error ulmo has to reach
 
 
 class Material(NamedTuple):
-    """What all train on."""
+    """The data that all train on."""
 
-    tiles: Path
-    """Prepared tiles, which ulmo reads."""
-    data: Path
-    """The same as plain arrays, which the peer maps, and the rows of the validation tiles."""
+    tiles: Path  # prepared tiles, which ulmo reads
+    data: Path  # the same as plain arrays, which the peer maps, and the validation tiles' rows
     split: Split
 
     def start(self, name: str, python: str) -> Process:
-        """A way's process."""
-        way = WAYS[name]
-        if way.module.endswith("ulmo"):
-            return Process(sys.executable, way.module, (self.tiles, self.data, *way.arguments))
-        return Process(python, way.module, (self.data, *way.arguments))
+        """The process of a training."""
+        training = TRAININGS[name]
+        arguments = (self.data, *training.arguments)
+        if training.module.endswith("ulmo"):
+            return Process(sys.executable, training.module, (self.tiles, *arguments))
+        return Process(python, training.module, arguments)
 
 
 def make_material(tiles: Path, data: Path) -> Material:
@@ -91,7 +88,7 @@ def _write_tiles(path: Path, store: TileStore, rows: Indices) -> None:
 
 
 def measure_speed(material: Material, options: argparse.Namespace) -> str:
-    """Tiles a second of every way, in turn."""
+    """Tiles per second of every training, in turn."""
     speeds: dict[str, list[float]] = {name: [] for name in options.ways}
     with ExitStack() as stack:
         processes = {
@@ -105,7 +102,7 @@ def measure_speed(material: Material, options: argparse.Namespace) -> str:
     typical = {name: median(found) for name, found in speeds.items()}
     rows = [
         [
-            WAYS[name].title,
+            TRAININGS[name].title,
             f"{typical[name]:.1f}",
             f"{min(found):.1f} to {max(found):.1f}",
             "" if name == "ulmo" else f"**{typical['ulmo'] / typical[name]:.2f}x**",
@@ -117,12 +114,12 @@ def measure_speed(material: Material, options: argparse.Namespace) -> str:
     return (
         f"**Speed.** Batches of {BATCH} tiles of {PrepSettings().tile_size}: reading, forward, "
         f"backward, Adam and codebook. Medians of {options.turns} turns of {options.steps} steps, "
-        "each way a process of its own.\n\n" + table(header, rows)
+        "each training in its own process.\n\n" + table(header, rows)
     )
 
 
 def measure_error(material: Material, options: argparse.Namespace) -> str:
-    """Seconds of training to a validation error, each way after the other."""
+    """Seconds of training to a validation error, one training after the other."""
     curves: dict[str, list[Point]] = {}
     for name in ("ulmo", *(peer for peer in PEERS if peer in options.ways)):
         time.sleep(PAUSE)
@@ -135,7 +132,7 @@ def measure_error(material: Material, options: argparse.Namespace) -> str:
         reached = reaches(ours, best.error)
         cells = [f"{reached:.0f} s", f"**{reached / best.seconds:.2f}**"] if reached else ["-", "-"]
         asked = TIME_TARGET if name == "usual" else ""
-        rows.append([WAYS[name].title, *_ends(curve), *cells, asked])
+        rows.append([TRAININGS[name].title, *_ends(curve), *cells, asked])
     header = [
         *("training", "steps", "error at a quarter", "at half", "at the end", "its lowest"),
         *("ulmo reaches that after", "of its time", "asked"),
@@ -145,12 +142,13 @@ def measure_error(material: Material, options: argparse.Namespace) -> str:
         f"**Error.** {len(split.train)} tiles to train on, {len(split.validation)} of other "
         f"recordings to measure (mean squared error, normalised units, cells of valid frames), "
         f"{options.seconds:g} s of training each, float32, measured {MEASURES} times; k-means and "
-        "the building of graphs count as training, validation does not.\n\n" + table(header, rows)
+        "the building of graphs count as training, validation does not.\n\n"
+        + table(header, rows, parts=(5, 3))
     )
 
 
 def reaches(curve: Sequence[Point], error: float) -> float | None:
-    """Seconds to the first point that is as good; None where there is none."""
+    """Seconds to the first point with at most this error; None without one."""
     return next((point.seconds for point in curve if point.error <= error), None)
 
 
@@ -169,38 +167,21 @@ Part = Callable[[Material, argparse.Namespace], str]
 PARTS: dict[str, Part] = {"speed": measure_speed, "error": measure_error}
 
 
-def names_of(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """Reads names between commas, and keeps the order of those known."""
-
-    def read(text: str) -> list[str]:
-        names = text.split(",")
-        if not set(names) <= set(known):
-            raise argparse.ArgumentTypeError(f"{text!r}: name some of {', '.join(known)}")
-        return [name for name in known if name in names]
-
-    return read
-
-
 def main() -> None:
     """Measure, and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("audio", type=Path, help="Recordings, or a folder of ulmo-prep's.")
-    parser.add_argument(
-        "--only", type=names_of(list(PARTS)), default=list(PARTS), help="Parts, with commas."
-    )
-    parser.add_argument(
-        "--ways", type=names_of(list(WAYS)), default=list(WAYS), help="Of training, with commas."
-    )
-    parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers.")
-    parser.add_argument("--steps", type=int, default=20, help="Of a turn.")
-    parser.add_argument("--turns", type=int, default=5, help="Of speed.")
-    parser.add_argument("--seconds", type=float, default=240, help="Of training, for the error.")
-    parser.add_argument("--folder", type=Path, default=None, help="Where to work.")
+    parser = parser_of(__doc__)
+    parser.add_argument("audio", type=Path, help="Recordings, or an output of ulmo-prep.")
+    some, only = names_of(TRAININGS), names_of(PARTS)
+    parser.add_argument("--only", type=only, default=list(PARTS), help="Comma-separated parts.")
+    parser.add_argument("--ways", type=some, default=list(TRAININGS), help="Trainings to compare.")
+    parser.add_argument("--peers-python", default=sys.executable, help="The peers' Python.")
+    parser.add_argument("--steps", type=int, default=20, help="Steps of a turn.")
+    parser.add_argument("--turns", type=int, default=5, help="Turns of speed.")
+    parser.add_argument("--seconds", type=float, default=240, help="Training time for the error.")
+    parser.add_argument("--folder", type=Path, default=None, help="Folder for temporary files.")
     options = parser.parse_args()
     if "ulmo" not in options.ways:
-        parser.error("--ways must name ulmo, which all are compared with")
+        parser.error("--ways must include ulmo: all are compared with it")
     found = [
         f"{machine('ulmo', 'tensorflow', 'keras')} {os.cpu_count()} cores, {THREADS} threads for "
         "each."
@@ -211,14 +192,14 @@ def main() -> None:
             tiles = Path(folder) / "tiles"
             prepare(options.audio, tiles, PrepSettings())
         material = make_material(tiles.resolve(), Path(folder).resolve())
-        if peers := [name for name in options.ways if WAYS[name].module.endswith("peer")]:
+        if peers := [name for name in options.ways if TRAININGS[name].module.endswith("peer")]:
             with material.start(peers[0], options.peers_python) as process:
                 versions = ", ".join(f"{name} {its}" for name, its in process.versions.items())
             found[0] += f" The peer's Python: {versions}; channels_last, fused Adam."
         for name in options.only:
             found.append(PARTS[name](material, options))
             print(found[-1], end="\n\n", flush=True)
-    if options.only == list(PARTS) and options.ways == list(WAYS):
+    if options.only == list(PARTS) and options.ways == list(TRAININGS):
         publish("ulmo-train", "\n\n".join(found))
 
 

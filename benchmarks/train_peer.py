@@ -1,8 +1,8 @@
 """The VQ-VAE in PyTorch, with vector-quantize-pytorch: `python -m benchmarks.train_peer DATA PLAN`.
 
-Run with the Python of `make peers`; it imports nothing of ulmo's. DATA is a folder that
-benchmarks.train writes. Two plans: `usual` halves the map in every layer, as the models that are
-written in PyTorch do, `ulmo` is the plan of ulmo's defaults, which tells framework and plan apart.
+Run with the Python of `make peers`; it imports nothing of ulmo. DATA is a folder that
+benchmarks.train writes. There are two plans: `usual` halves the map in every layer, as models in
+PyTorch usually do; `ulmo` has the strides of ulmo's defaults, to separate the framework's share.
 """
 
 import argparse
@@ -22,21 +22,20 @@ from benchmarks.learners import BATCH, LEARNING_RATE, THREADS, serve
 EMB, CODES = 32, 512
 DECAY = 0.99
 COMMITMENT = 0.25
-DEAD_BELOW = 2
-"""threshold_ema_dead_code in that package's README."""
+DEAD_BELOW = 2  # threshold_ema_dead_code in the README of vector-quantize-pytorch
 
 
 def usual() -> tuple[nn.Module, nn.Module]:
-    """Four layers of stride 2 and their mirror of transposed convolutions."""
-    ways = (1, 32, 64, 128, 128)
-    encoder = [nn.Conv2d(*ends, 4, stride=2, padding=1) for ends in pairwise(ways)]
+    """Four layers of stride 2, and their mirror of transposed convolutions."""
+    channels = (1, 32, 64, 128, 128)
+    encoder = [nn.Conv2d(*ends, 4, stride=2, padding=1) for ends in pairwise(channels)]
     back = (EMB, 128, 64, 32, 1)
     decoder = [nn.ConvTranspose2d(*ends, 4, stride=2, padding=1) for ends in pairwise(back)]
     return nn.Sequential(*_rectified(encoder), nn.Conv2d(128, EMB, 1)), _without_last(decoder)
 
 
 def as_ulmo() -> tuple[nn.Module, nn.Module]:
-    """Strides 4, 2, 2, 1, and back, the last layer emitting 4 x 4 cells at low resolution."""
+    """Strides 4, 2, 2, 1, and back; the last layer outputs 4 x 4 cells at low resolution."""
     encoder = [
         nn.Conv2d(1, 64, 8, stride=4, padding=2),
         nn.Conv2d(64, 128, 4, stride=2, padding=1),
@@ -91,7 +90,7 @@ class Peer:
         self._adam = torch.optim.Adam(self._model.parameters(), LEARNING_RATE, fused=True)
 
     def start(self) -> None:
-        """Nothing: k-means is done in the first step."""
+        """Do nothing: the first step does k-means."""
 
     def step(self, rows: NDArray[np.int64]) -> None:
         """Forward, backward, Adam."""
@@ -126,7 +125,7 @@ class Peer:
         return made.float(), commitment.sum()
 
     def _read(self, name: str, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tiles (B, 1, M, M), zero behind their valid frames, and a mask (B, 1, 1, M)."""
+        """Tiles (B, 1, M, M), zero after their valid frames, and a mask (B, 1, 1, M)."""
         valid = torch.from_numpy(self._valid[name][rows])[:, None, None, None]
         x = torch.from_numpy(self._tiles[name][rows]).permute(0, 3, 1, 2)
         mask = (torch.arange(x.shape[3]) < valid).float()
@@ -137,7 +136,7 @@ _PARTS = ("train", "validation")
 
 
 def main() -> None:
-    """Serve."""
+    """Train as benchmarks.learners asks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("plan", choices=PLANS)

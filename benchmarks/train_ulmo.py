@@ -1,6 +1,6 @@
 """ulmo's training as ulmo-train does it: `python -m benchmarks.train_ulmo TILES_DIR DATA`.
 
-DATA is a folder that benchmarks.train writes: which rows of TILES_DIR to measure the error on.
+DATA is a folder that benchmarks.train writes; it lists the validation tiles in TILES_DIR.
 """
 
 import argparse
@@ -23,7 +23,8 @@ class Ulmo:
 
     def __init__(self, tiles: Path, data: Path, folder: Path, *, bf16: bool) -> None:
         with loading_tensorflow():
-            from ulmo.pipelines.train.trainer import Trainer, use_threads
+            from ulmo.pipelines.train.model import use_threads
+            from ulmo.pipelines.train.trainer import Trainer
 
         use_threads(THREADS)
         self._store = TileStore(tiles)
@@ -35,11 +36,11 @@ class Ulmo:
         self.tiles = len(self._trainer.split.train)
 
     def start(self) -> None:
-        """k-means."""
+        """Begin training, with k-means."""
         self._trainer.begin()
 
     def step(self, rows: NDArray[np.int64]) -> None:
-        """What the trainer does for a batch, but for the logs; the learning rate stays."""
+        """Train on a batch as the trainer does, without logs and at a constant learning rate."""
         self._trainer.take_step(self._trainer.split.train[rows])
 
     def error(self) -> float:
@@ -56,7 +57,7 @@ class Ulmo:
 
 
 def main() -> None:
-    """Serve."""
+    """Train as benchmarks.learners asks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tiles", type=Path)
     parser.add_argument("data", type=Path)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The main job on data_samples: recordings -> tiles -> a trained tokenizer -> tokens.
+# recordings -> tiles -> a trained tokenizer -> tokens, on the recordings of this folder.
+#     sh demo.sh [OUT_DIR]
 set -eu
 out=${1:-demo_out}
 here=$(dirname "$0")
@@ -15,10 +16,10 @@ say "ulmo eval $out/run $out/tiles"
 ulmo eval "$out/run" "$out/tiles"
 say "ulmo inspect $out/run/tokenizer"
 ulmo inspect "$out/run/tokenizer"
-say "ulmo-tokenize $here --tokenizer $out/run/tokenizer --out-dir $out/tokens"
-ulmo-tokenize "$here" --tokenizer "$out/run/tokenizer" --out-dir "$out/tokens"
-say "ulmo convert $out/tokens --format raven --out $out/labels"
-ulmo convert "$out/tokens" --format raven --min-columns 3 --out "$out/labels"
-say "Tokens of a call that comes six times, in a recording that was held out"
+say "ulmo-tokenize $here --tokenizer $out/run/tokenizer --out-dir $out/tokenized"
+ulmo-tokenize "$here" --tokenizer "$out/run/tokenizer" --out-dir "$out/tokenized"
+say "ulmo convert $out/tokenized --format raven --min-columns 3 --out $out/labels"
+ulmo convert "$out/tokenized" --format raven --min-columns 3 --out "$out/labels"
+say "Tokens of a recording that was held out of training; one call sounds six times"
 python "$here/show.py" "$here/harmonic_calls.wav" "$out/run/tokenizer"
-say "Look at $out/run/pictures/reconstructions.png and losses.png"
+say "Now look at $out/run/pictures/reconstructions.png and losses.png"

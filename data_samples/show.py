@@ -1,4 +1,7 @@
-"""Tokens of a recording with known events, in plain text: python show.py FILE.wav BUNDLE."""
+"""Print the tokens of a recording of this folder, its known events marked.
+
+python data_samples/show.py FILE.wav BUNDLE
+"""
 
 import csv
 import sys
@@ -21,7 +24,7 @@ def main(recording: Path, bundle: Path) -> None:
     for second, ids in zip(tokens.seconds, tokens.ids, strict=True):
         inside = starts[(starts >= second) & (starts < second + column_s)]
         note = " ".join(f"<- {events[start]} at {start:.2f} s" for start in inside)
-        print(f"{second:7.2f} s  " + " ".join(f"{token:3d}" for token in ids) + f"  {note}")
+        print(f"{second:7.2f} s  {' '.join(f'{token:3d}' for token in ids)}  {note}".rstrip())
 
 
 def known_events(recording: Path) -> list[tuple[float, str]]:

@@ -1,1 +1,1 @@
-"""How tokenizers that ship were trained: settings, corpora, and the command that reads both."""
+"""How the shipped tokenizers were trained: settings, corpora, and the command that reads both."""

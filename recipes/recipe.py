@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ulmo.bundle.card import Text
 from ulmo.config import Config, Settings, UserError
-from ulmo.jobs.find import find_recordings
+from ulmo.jobs.inputs import find_recordings
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -18,31 +18,27 @@ class Source(Settings):
     """A corpus to train on."""
 
     name: Text
-    folder: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
-    """Below AUDIO_ROOT."""
-    licence: Text
-    """SPDX identifiers."""
+    folder: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]  # below AUDIO_ROOT
+    licence: Text  # SPDX identifiers
     url: Text
-    without: tuple[Pattern, ...] = ()
-    """Recordings below the folder that are not free, as patterns of fnmatch."""
+    without: tuple[Pattern, ...] = ()  # recordings below the folder that are not free (fnmatch)
 
 
 class Holdout(Settings):
-    """Recordings that no figure is honest without."""
+    """Recordings kept out of training, so that figures on them are honest."""
 
-    recordings: tuple[Pattern, ...] = ()
-    """Patterns of fnmatch over FOLDER/PATH, as in `fsdd/*_theo_*`."""
+    recordings: tuple[Pattern, ...] = ()  # fnmatch over FOLDER/PATH, such as `fsdd/*_theo_*`
 
 
 class Recipe(Config):
-    """What a recipe's TOML file may hold."""
+    """The content of a recipe's TOML file."""
 
     corpora: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
     holdout: Holdout = Holdout()
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe, checked; UserError with one line."""
+    """Read and check a recipe; UserError of one line if it is wrong."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -56,8 +52,8 @@ def read_recipe(path: Path) -> Recipe:
 def choose_recordings(recipe: Recipe, root: Path) -> list[Path]:
     """Recordings to train on, FOLDER/PATH below the root.
 
-    UserError for a corpus that is not there, and for a pattern that no recording has: it would
-    hold out nothing, and nobody would know.
+    UserError for a missing corpus, and for a pattern that matches nothing: it would hold out
+    nothing, unnoticed.
     """
     chosen = []
     held_out: set[str] = set()
@@ -75,7 +71,7 @@ def choose_recordings(recipe: Recipe, root: Path) -> list[Path]:
 
 
 def _matched(patterns: tuple[str, ...], names: list[str], where: str) -> set[str]:
-    """Names that a pattern has; UserError where one has none."""
+    """Names that match a pattern; UserError if a pattern matches none."""
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UserError(f"{where}: the pattern {pattern!r} leaves out no recording")

@@ -1,4 +1,4 @@
-"""Corpora that a recipe names become a tokenizer whose card names them.
+"""Trains a tokenizer on the corpora of a recipe; its card names them.
 
 AUDIO_ROOT/FOLDER/... -> WORK_DIR/links -> WORK_DIR/tiles -> WORK_DIR/run -> the bundle
 """
@@ -15,19 +15,18 @@ from ulmo.bundle.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus
 from ulmo.bundle.graph import encoder_size
 from ulmo.bundle.weights import weights_size
+from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
-from ulmo.exits import SOME_REFUSED, guarded
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.run_manifest import read_run
 from ulmo.pipelines.train.card import describe_corpus
 from ulmo.pipelines.train.train import train
 from ulmo.preprocessing.store import TileStore
 from ulmo.reports.prep import PrepProgress, prep_summary
 from ulmo.reports.train import TrainProgress, train_summary
+from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
-MAX_BYTES = 6_000_000
-"""Of a bundle that ships in the package."""
+MAX_BYTES = 6_000_000  # of a bundle that ships in the package
 PATH = click.Path(path_type=Path)
 
 
@@ -58,7 +57,7 @@ def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, work
             progress=bar.begin,
         )
     click.echo(prep_summary(prepared))
-    begun = (run / "train.json").exists()
+    begun = (run / RUN_MANIFEST).exists()
     settings = recipe.model.model_dump(), recipe.train.model_dump()
     with TrainProgress() as reporter:
         trained = train(tiles, run, *settings, reporter, resume=begun)
@@ -70,14 +69,14 @@ def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, work
 
 
 def check_bytes(model: ModelSettings) -> None:
-    """UserError for a model whose bundle would be too large to ship."""
+    """UserError if the bundle of a model would be too large to ship."""
     size = weights_size(model) + encoder_size(model)
     if size > MAX_BYTES:
         raise UserError(f"its bundle would have {size:,} bytes, over {MAX_BYTES:,}: set less width")
 
 
 def link_recordings(recordings: list[Path], root: Path, folder: Path) -> None:
-    """Links to the recordings, and no others, in a folder that mirrors the root."""
+    """Make `folder` mirror the root with links to these recordings and no others."""
     wanted = {folder / recording: (root / recording).resolve() for recording in recordings}
     for path in list(folder.rglob("*")):
         if path.is_symlink() and path.readlink() != wanted.get(path):
@@ -89,7 +88,7 @@ def link_recordings(recordings: list[Path], root: Path, folder: Path) -> None:
 
 
 def publish(run: Path, tiles: Path, recipe: Recipe, folder: Path) -> None:
-    """Write the run's bundle to a folder, its card naming the corpora and their licences."""
+    """Write the run's bundle to a folder, with a card that names the corpora and their licences."""
     bundle = read_bundle(run / "tokenizer")
     manifest = bundle.manifest
     built = build_bundle(
@@ -104,14 +103,14 @@ def publish(run: Path, tiles: Path, recipe: Recipe, folder: Path) -> None:
 
 
 def name_corpora(card: Card, run: Path, tiles: Path, recipe: Recipe) -> Card:
-    """The card of a run with a row for each corpus, of what was trained on alone."""
+    """The card of a run with a row for each corpus; held-out recordings are not counted."""
     settings, store = read_run(run).train, TileStore(tiles)
     rows = split_by_recording(store, settings.validation_fraction, settings.seed).train
     corpora: list[Corpus] = []
     for source in recipe.corpora:
         own = rows[np.char.startswith(store.recordings[rows], f"{source.folder}/")]
-        told = {"name": source.name, "licence": source.licence}
-        corpora.append(describe_corpus(store, own).model_copy(update=told))
+        names = {"name": source.name, "licence": source.licence}
+        corpora.append(describe_corpus(store, own).model_copy(update=names))
     places = "; ".join(f"{source.name}: {source.url}" for source in recipe.corpora)
     held_out = ", ".join(recipe.holdout.recordings) or "none"
     notes = f"{card.notes} Sources: {places}. Held out by the recipe: {held_out}."

@@ -1,13 +1,15 @@
-"""Bundles as a stranger may have made them: changed, and sealed again."""
+"""Small bundles of random weights, and bundles as an attacker may make them."""
 
 import json
 from hashlib import sha256
 
+import numpy as np
 import safetensors.numpy
 
 from ulmo.bundle.bundle import build_bundle, read_bundle, write_bundle
 from ulmo.bundle.card import Card
-from ulmo.bundle.weights import THRESHOLDS
+from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.bundle.weights import THRESHOLDS, weight_shapes
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 
@@ -23,14 +25,14 @@ def digest(value):
 
 
 def sealed(values):
-    """A manifest whose hashes over itself fit, whatever else it says."""
+    """The manifest with hashes that fit its values."""
     outside = ("fingerprint", "card", "card_hash")
     rest = {name: value for name, value in values.items() if name not in outside}
     return {**values, "fingerprint": digest(rest), "card_hash": digest(values["card"])}
 
 
 def rewrite(folder, change, seal=sealed):
-    """Change the values of a manifest."""
+    """Change the values of a bundle's manifest and seal it."""
     values = json.loads((folder / MANIFEST).read_text())
     change(values)
     text = json.dumps(seal(values), indent=2, ensure_ascii=False) + "\n"
@@ -38,13 +40,13 @@ def rewrite(folder, change, seal=sealed):
 
 
 def replace(folder, name, content):
-    """Put other bytes into a file, with their hash into the manifest."""
+    """Replace a file of the bundle, and its hash in the manifest."""
     (folder / name).write_bytes(content)
     rewrite(folder, lambda v: v["hashes"].update({name: sha256(content).hexdigest()}))
 
 
 def refusal(folder):
-    """The line by which a bundle is refused; None if it is read."""
+    """The one-line refusal of a bundle; None if it is read."""
     line = None
     try:
         read_bundle(folder)
@@ -55,7 +57,7 @@ def refusal(folder):
 
 
 def seal_again(folder):
-    """Write a bundle of ours anew, with the defaults of settings that came after it."""
+    """Write a bundle again, with the defaults of settings that are newer than it."""
     values = json.loads((folder / MANIFEST).read_text())
     weights = safetensors.numpy.load_file(folder / WEIGHTS)
     thresholds = weights.pop(THRESHOLDS)
@@ -69,3 +71,36 @@ def seal_again(folder):
         card=Card(**values["card"]),
     )
     write_bundle(folder, built)
+
+
+CONSTANTS = {  # of the modes that learn them from the corpus
+    "corpus": Normalization(offset=-45.5, scale=17.25),
+    "pcen": Normalization(offset=0.375, scale=0.5),
+    "level": Normalization(offset=-40.5, scale=15.75),
+}
+
+
+def write_small_bundle(folder, prep, *, seed=0, contents=None, **plan):
+    """Write a bundle of random weights; its folder.
+
+    `contents` replace what build_bundle is given; other options are the model's.
+    """
+    small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
+    model = ModelSettings(**{**small, **plan})
+    rng = np.random.default_rng(seed)
+    weights = {
+        name: rng.normal(0, 0.3, shape).astype(np.float32)
+        for name, shape in weight_shapes(model).items()
+    }
+    values = {
+        "prep": prep,
+        "normalization": CONSTANTS.get(prep.normalization),
+        "model": model,
+        "weights": weights,
+        "thresholds": np.cumsum(
+            rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32
+        ),
+        "card": Card(notes="Trained on nothing."),
+    }
+    write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
+    return folder

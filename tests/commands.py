@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner
 
-from ulmo import exits
+from ulmo.cli import exits
 
 TINY = ("--frontend", "stft", "-M", "32", "--sample-rate", "8000", "--hop-length", "64")
 

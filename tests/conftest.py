@@ -5,33 +5,28 @@ import hypothesis
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.figure import Figure
 
+from tests.bundles import write_small_bundle
+from tests.pipelines.training import PIXEL
 from tests.small_tokenizers import HOP, PLANS, RATE
-from ulmo.bundle.bundle import build_bundle, write_bundle
-from ulmo.bundle.card import Card
-from ulmo.bundle.unk import UNK_QUANTILES
-from ulmo.bundle.weights import weight_shapes
-from ulmo.config import ModelSettings, PrepSettings
+from ulmo.config import PrepSettings
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.normalize import Normalization
 from ulmo.tokenizer import load_tokenizer
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
-hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True)  # shared cores
+hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
-CONSTANTS = {
-    "corpus": Normalization(offset=-45.5, scale=17.25),
-    "pcen": Normalization(offset=0.375, scale=0.5),
-    "level": Normalization(offset=-40.5, scale=15.75),
-}
-"""Of the modes that learn them from the corpus."""
+
+
+LONGEST = ("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark")
 
 
 def pytest_collection_modifyitems(items):
-    """Those that train for minutes come first, so that no worker is left alone with them."""
-    items.sort(key=lambda item: not item.path.name.startswith("test_train"))
+    """The files that take longest come first, so that no worker is left alone with one."""
+    items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -43,29 +38,21 @@ def tiny_tiles(tmp_path_factory):
     return folder
 
 
-def write_small_bundle(folder, prep, *, seed=0, contents=None, **plan):
-    """Write a bundle of random weights; its folder.
+@pytest.fixture(scope="session")
+def few_recordings(tmp_path_factory):
+    """Three recordings, whose tiles are whole batches of 8: a step is traced for one shape."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in ("harmonic_calls.wav", "noise_bursts.wav", "whistles.wav"):
+        (folder / name).symlink_to(SAMPLES / name)
+    return folder
 
-    `contents` replace what build_bundle is given; other options are the model's.
-    """
-    small = {"width": 8, "codebook_size": 16, "embedding_dim": 4, "tile_size": prep.tile_size}
-    model = ModelSettings(**{**small, **plan})
-    rng = np.random.default_rng(seed)
-    weights = {
-        name: rng.normal(0, 0.3, shape).astype(np.float32)
-        for name, shape in weight_shapes(model).items()
-    }
-    values = {
-        "prep": prep,
-        "normalization": CONSTANTS.get(prep.normalization),
-        "model": model,
-        "weights": weights,
-        "thresholds": np.cumsum(
-            rng.random((model.codebook_size, len(UNK_QUANTILES))), axis=1, dtype=np.float32
-        ),
-        "card": Card(notes="Trained on nothing."),
-    }
-    write_bundle(folder, build_bundle(**{**values, **(contents or {})}))
+
+@pytest.fixture(scope="session")
+def few_tiles(few_recordings, tmp_path_factory):
+    """Tiles as `tiny_tiles`, of three recordings: what a training needs that must not learn."""
+    folder = tmp_path_factory.mktemp("few") / "tiles"
+    settings = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
+    prepare(few_recordings, folder, settings)
     return folder
 
 
@@ -98,6 +85,12 @@ def tokenizer_of(make_bundle, tmp_path_factory):
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def no_pixels(monkeypatch):
+    """Figures are made but not painted: painting takes longer than a tiny training."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(PIXEL))
 
 
 @pytest.fixture

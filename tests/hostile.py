@@ -1,4 +1,4 @@
-"""Bundles, tokens, tiles, runs, settings and labels that mean harm: one table of all."""
+"""One table of attacks: bundles, tokens, tiles, runs, settings and labels."""
 
 import json
 import pickle
@@ -33,10 +33,10 @@ from tests.hostile_parts import (
     zip_bomb,
 )
 from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
-from ulmo.pipelines.tokenize.rows import SCHEMA
-from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA
+from ulmo.jobs.outcome import Prepared, Tokenized
+from ulmo.preprocessing.store import TILES_SCHEMA
 from ulmo.storage.sealed import fingerprint, seal
-from ulmo.storage.tables import write_table
+from ulmo.storage.tables import schema_of, write_table
 
 BUNDLES = {
     "a large model that is NaN": large(WEIGHTS, 9_000_000),
@@ -92,7 +92,7 @@ BUNDLES = {
 
 
 def token_file(content):
-    """The tokens themselves, and a header that speaks of them."""
+    """Tokens and the header that describes them."""
 
     def make(path, bait):
         path.write_bytes(content)
@@ -106,7 +106,7 @@ def header_file(content):
 
 
 def header_values(**changes):
-    """A header that is sealed, and speaks of the file that is there."""
+    """A sealed header for the file that is present."""
 
     def make(path, bait):
         values = json.loads(path.with_suffix(".json").read_text())
@@ -127,7 +127,7 @@ def other_schema(path, bait):
 
 
 def parquet_bomb(change):
-    """Our Parquet, one column of it unpacking to gigabytes."""
+    """A Parquet file of ours with one column that unpacks to gigabytes."""
 
     def make(path, bait):
         schema, values = pq.read_schema(path), pq.read_table(path).to_pydict()
@@ -140,7 +140,7 @@ def parquet_bomb(change):
 
 
 def parquet_tail(path, bait):
-    """A footer that is as long as four gigabytes."""
+    """A footer that declares four gigabytes."""
     path.write_bytes(path.read_bytes()[:-8] + b"\xff\xff\xff\xff" + b"PAR1")
     seal_tokens(path)
 
@@ -209,7 +209,7 @@ TOKENS = {
 
 
 def tile_rows(**changes):
-    """Every row of tiles.parquet changed, and all sealed."""
+    """Every row of tiles.parquet is changed, then sealed."""
 
     def make(folder, bait):
         rows = pq.read_table(folder / "tiles.parquet").to_pylist()
@@ -220,7 +220,7 @@ def tile_rows(**changes):
 
 
 def tile_table(rows):
-    """Other rows in tiles.parquet, as many as prep.json says."""
+    """Other rows in tiles.parquet, with the number that prep.json gives."""
 
     def make(folder, bait):
         made = rows()
@@ -238,7 +238,7 @@ def row(**values):
 
 
 def many_rows(folder, bait):
-    """Millions of rows in a few kilobytes, by dictionaries of one value."""
+    """Millions of rows in a few kilobytes: dictionaries of one value."""
     count = 3_000_000
     arrays = {}
     for field in TILES_SCHEMA:
@@ -268,7 +268,7 @@ TILES = {
     "a long text in each row": tile_table(lambda: [row(recording="a" * (1 << 18))] * 600),
     "millions of rows": many_rows,
     "other columns in the table": lambda folder, bait: (
-        write_table(folder / "tiles.parquet", [], RECORDINGS_SCHEMA),
+        write_table(folder / "tiles.parquet", [], schema_of(Prepared)),
         seal_tables(folder),
     ),
     "a shard of 1 TB": lambda folder, bait: sparse(folder / SHARD, 1024 * GIB),
@@ -345,25 +345,43 @@ LABELS = {
     "labels that are a pipe": lambda path, bait: fifo(path),
     "a million labels": toml(b"file,label\n" + b"a.wav,x\n" * 1_000_000),
 }
+
+
+def report_of(write):
+    """Another table of tokens, of which tokenize.json has the hash."""
+
+    def make(path, bait):
+        write(path)
+        hashes = {path.name: sha256(path.read_bytes()).hexdigest()}
+        reseal(path.with_name("tokenize.json"), hashes=hashes)
+
+    return make
+
+
+def ledger(change):
+    return lambda path, bait: change(path.with_name("tokenize.json"))
+
+
 REPORTS = {
-    "outputs outside of a table of tokens": lambda path, bait: (
-        pq.write_table(pa.table({"outputs": [["../../outside"]]}), path),
-        seal_report(path),
+    "other columns in a table of tokens": report_of(
+        lambda path: pq.write_table(pa.table({"outputs": [["../../outside"]]}), path)
     ),
-    "a table of tokens with long lists": lambda path, bait: (
-        write_table(path, [{"outputs": ["a" * (1 << 26)] * 4}], SCHEMA),
-        seal_report(path),
+    "a table of tokens with long lists": report_of(
+        lambda path: write_table(path, [{"outputs": ["a" * (1 << 26)] * 4}], schema_of(Tokenized))
     ),
+    "a table of tokens with rows of nothing": report_of(
+        lambda path: write_table(path, [{}], schema_of(Tokenized))
+    ),
+    "a deep tokenize.json": ledger(lambda path: path.write_bytes(DEEP)),
+    "a tokenize.json of a newer ulmo": ledger(lambda path: reseal(path, schema_version=99)),
+    "a tokenize.json that is a pipe": ledger(fifo),
+    "a tokenize.json of 2 GB": ledger(lambda path: sparse(path, 2 * GIB)),
+    "a table of tokens that is a pipe": lambda path, bait: fifo(path),
 }
 
 
-def seal_report(path):
-    digest = sha256(path.read_bytes()).hexdigest()
-    write_sealed_values(path.with_suffix(".json"), {"schema_version": 1, "table": digest})
-
-
 def attacks():
-    """Every attack by its name."""
+    """All attacks by name."""
     found = {name: Attack("bundle", make) for name, make in BUNDLES.items()}
     for file_format, table in TOKENS.items():
         found |= {f"{name} ({file_format})": Attack(file_format, m) for name, m in table.items()}
@@ -376,7 +394,7 @@ def attacks():
 
 
 def good_copy(goods, kind, place):
-    """A good output of a kind, to be spoilt; the path that is read."""
+    """A valid output of a kind, to be damaged; returns the path that is read."""
     source, path = goods[kind]
     shutil.copytree(source, place)
     return place / path

@@ -1,9 +1,8 @@
-"""Reads what means harm, each in a child of a warm process that watches what the child does.
+"""Read malicious files, each in a child of a warm process that records what the child does.
 
-A line of JSON in: kind, path, a good one of the kind, a watched folder. A line out: the refusal,
-seconds of the processor, megabytes that the child grew by, and what it did that no reader may do.
-The child reads the good one first: a fork maps no page of a library before it is used, and those
-are not what is measured.
+Input, a line of JSON: kind, path, a valid output of the kind, a watched folder. Output, a line: the
+refusal, processor seconds, megabytes of growth, and forbidden actions. The child reads the valid
+output first, so that library pages mapped on first use are not counted.
 """
 
 import contextlib
@@ -19,14 +18,17 @@ import pyarrow.parquet  # noqa: F401
 
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError, read_toml
+from ulmo.formats.folder import folder_ledger
 from ulmo.formats.header import read_headers
 from ulmo.formats.read import read_tokens
+from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.evaluate.labelled import find_labelled
-from ulmo.pipelines.run_manifest import read_run
-from ulmo.pipelines.tokenize.rows import checked_rows
 from ulmo.pipelines.verify.verify import verify
-from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
+from ulmo.preprocessing.store import TilesManifest, TileStore
 from ulmo.storage.checkpoint_files import damaged_files, numbers
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import LedgerFiles
+from ulmo.storage.run_manifest import read_run
 
 FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate")
@@ -36,14 +38,14 @@ SECONDS = 20
 
 
 def read_tiles(path):
-    """All of a folder of tiles."""
+    """Read all of a folder of tiles."""
     store = TileStore(path)
     store.read(range(len(store)))
-    read_manifest_table(path, read_manifest(path), "recordings.parquet")
+    Ledger(LedgerFiles.inside(path, "prep"), TilesManifest, Prepared, remedy="", anew="").rows()
 
 
 def read_checkpoints(path):
-    """What a run looks at before it goes back to a checkpoint."""
+    """Read what a run reads before it returns to a checkpoint."""
     read_run(path)
     for number in numbers(path / "checkpoints"):
         if damaged := damaged_files(path / "checkpoints", number):
@@ -56,16 +58,15 @@ READERS = {
     "header": read_headers,
     "tiles": read_tiles,
     "run": read_checkpoints,
-    "table": checked_rows,
+    "table": lambda path: folder_ledger(path.parent).rows(),
     "toml": read_toml,
     "labels": lambda path: find_labelled(path.parent, path),
 }
-VERIFIED = {"bundle", "tokens", "tiles", "run"}
-"""Kinds that `ulmo verify` looks at too."""
+VERIFIED = {"bundle", "tokens", "tiles", "run"}  # kinds that `ulmo verify` reads, too
 
 
 def watch(done, bait):
-    """Note what no reader may do: sockets, programs, changes, and files outside."""
+    """Record what a reader must not do: open sockets, run programs, write, read files outside."""
 
     def hook(event, arguments):
         if event.startswith((*FORBIDDEN, *CHANGES)):
@@ -80,13 +81,13 @@ def watch(done, bait):
 
 
 def peak():
-    """Megabytes."""
+    """Peak memory in megabytes."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def attempt(kind, path, good, bait):
-    """What comes of reading."""
+    """The outcome of reading."""
     done = []
     READERS[kind](good)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
@@ -119,7 +120,7 @@ def attempt(kind, path, good, bait):
 
 
 def in_child(kind, path, good, bait):
-    """The same in a fork; a child that dies says how."""
+    """The same in a fork; returns how the child died, if it did."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

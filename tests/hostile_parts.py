@@ -1,4 +1,4 @@
-"""What hostile files are made of."""
+"""Building blocks of malicious files."""
 
 import io
 import json
@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite
-from ulmo.bundle.bundle import build_bundle, write_bundle
-from ulmo.bundle.card import Card
+from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite, write_small_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
@@ -23,16 +21,14 @@ SHARD = "tiles/000000-0000.npy"
 
 
 class Attack(NamedTuple):
-    """One file that means harm."""
+    """One attack: a file, and how it is read."""
 
-    kind: str
-    """A key of READERS in hostile_child.py."""
-    make: object
-    """Given a good output of this kind, and a bait outside of it, spoils the output."""
+    kind: str  # a key of READERS in hostile_child.py
+    make: object  # called with a valid output of the kind and a bait outside it; damages the output
 
 
 class Bomb:
-    """What a pickle would do."""
+    """What a malicious pickle would do."""
 
     def __reduce__(self):
         return os.system, ("touch /tmp/ulmo-was-here",)
@@ -61,7 +57,7 @@ def object_array():
 
 
 def npy(header):
-    """A .npy file with a header of one's own."""
+    """A .npy file with a given header."""
     text = header.encode() + b" " * (118 - len(header)) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
 
@@ -85,7 +81,7 @@ def manifest(content):
 
 
 def setting(path, value):
-    """A manifest with another value, sealed."""
+    """A manifest with one value changed, then sealed."""
 
     def change(values):
         *tables, key = path.split("/")
@@ -97,7 +93,7 @@ def setting(path, value):
 
 
 def bundle_file(name, change):
-    """A file of a bundle, other bytes of the same length, its hash in the manifest."""
+    """Other bytes of the same length in a bundle's file, with their hash in the manifest."""
 
     def make(folder, bait):
         content = (folder / name).read_bytes()
@@ -107,7 +103,7 @@ def bundle_file(name, change):
 
 
 def with_weight(name, value, every=1):
-    """Weights of which one tensor is made of a value."""
+    """Weights with one tensor filled with one value."""
 
     def change(content):
         size = int.from_bytes(content[:8], "little")
@@ -130,23 +126,16 @@ def beside(name, content=b""):
 
 
 def large(name, place, width=800):
-    """A large model of zeros, all hashes fitting, but for four bytes of a file: NaN."""
+    """A large model of zeros with hashes that fit; four bytes of a file are NaN."""
 
     def make(folder, bait):
-        prep = PrepSettings(tile_size=32, normalization="tile")
         plan = {"frequency_stride": 4, "time_stride": 4, "encoder_layers": 3, "decoder_layers": 3}
         model = ModelSettings(tile_size=32, width=width, **plan)
-        weights = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
+        zeros = {n: np.zeros(shape, np.float32) for n, shape in weight_shapes(model).items()}
         thresholds = np.zeros((model.codebook_size, len(UNK_QUANTILES)), np.float32)
-        built = build_bundle(
-            prep=prep,
-            normalization=None,
-            model=model,
-            weights=weights,
-            thresholds=thresholds,
-            card=Card(),
-        )
-        write_bundle(folder, built)
+        contents = {"model": model, "weights": zeros, "thresholds": thresholds}
+        prep = PrepSettings(tile_size=32, normalization="tile")
+        write_small_bundle(folder, prep, contents=contents)
         with (folder / name).open("r+b") as file:
             file.seek(place)
             file.write(b"\0\0\xc0\x7f")

@@ -66,6 +66,11 @@ def rotated(latent: Array, code: Array) -> Array:
     return turn * np.linalg.norm(code) / np.linalg.norm(latent)
 
 
+def cosine(a: Array, b: Array) -> float:
+    """Of the angle between two vectors."""
+    return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
+
+
 def perplexity(ids: list[int], weights: list[float]) -> float:
     """2 to the entropy in bits of weighted ids."""
     everything = math.fsum(weights)
@@ -261,16 +266,20 @@ def sound_tokens(
 def cwt_power(
     samples: Array, *, sample_rate: int, hop_length: int, frequencies: Array, omega: float = 6.0
 ) -> Array:
-    """Squared moduli (M, frames) of Morlet wavelets of gain 2 at +f, summed sample by sample."""
-    n = np.arange(len(samples))
+    """Squared moduli (M, frames) of Morlet wavelets of gain 2 at +f, summed sample by sample.
+
+    Beyond 9 of its scales a wavelet is under 1e-17 of its peak.
+    """
     frames = -(-len(samples) // hop_length)
     power = np.empty((len(frequencies), frames))
     for row, frequency in enumerate(frequencies):
         scale = omega * sample_rate / (2 * np.pi * frequency)
         for frame in range(frames):
-            t = (n - frame * hop_length) / scale
+            centre, reach = frame * hop_length, math.ceil(9 * scale)
+            n = np.arange(max(centre - reach, 0), min(centre + reach + 1, len(samples)))
+            t = (n - centre) / scale
             wavelet = np.exp(-1j * omega * t - t * t / 2) / (scale * np.sqrt(2 * np.pi))
-            power[row, frame] = np.abs(2 * (samples * wavelet).sum()) ** 2
+            power[row, frame] = np.abs(2 * (samples[n] * wavelet).sum()) ** 2
     return power
 
 

@@ -9,9 +9,9 @@ from tests.formats.streams import header_of, random_ids, save
 from ulmo.config import ModelSettings, PrepSettings, TrainSettings
 from ulmo.formats import FORMATS
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.run_manifest import RunManifest
 from ulmo.storage.checkpoint_files import write_digests
 from ulmo.storage.csv_log import batch_columns, epoch_columns
+from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import write_sealed
 
 PREP = PrepSettings(

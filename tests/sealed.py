@@ -3,7 +3,6 @@
 import json
 
 from ulmo.formats.header import header_path
-from ulmo.preprocessing.store import SCHEMAS
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import seal
 
@@ -21,7 +20,7 @@ def reseal(path, **changes):
 
 def hashes_of(folder):
     """Of the tables that lie there: what prep.json says of them."""
-    found = {name: file_hash(folder / name) for name in SCHEMAS}
+    found = {name: file_hash(folder / name) for name in ("recordings.parquet", "tiles.parquet")}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from benchmarks import corpus_probe, objectives
-from benchmarks.corpus_probe import corpus_probes, judged_by
+from benchmarks.corpus_probe import corpus_probes, folds_testing
 from benchmarks.heldout import divide
 from benchmarks.objective_figures import spread
 from benchmarks.objective_rows import ROWS
@@ -16,6 +16,7 @@ from benchmarks.objective_tables import (
     ABX,
     CORPUS_PROBES,
     PROBES,
+    STEPS,
     TOKENS,
     as_tables,
     own_task,
@@ -23,11 +24,12 @@ from benchmarks.objective_tables import (
 )
 from benchmarks.objectives import Work, read_rows, run_rows, train_command
 from recipes.recipe import read_recipe
-from ulmo.cli import train
+from tests.oracles import cosine
+from ulmo.cli.train import train
 from ulmo.config import OBJECTIVE_TRAITS, TrainSettings, UserError
 from ulmo.evaluation.folds import Fold, Folds
 from ulmo.evaluation.probe import probes
-from ulmo.pipelines.evaluate.encoders import Encoder
+from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.preprocessing.frontends import FRONTENDS
 
 RATE = 2000
@@ -39,8 +41,8 @@ hop_length = 10
 
 [model]
 tile_size = 16
-encoder_layers = 2
-decoder_layers = 2
+encoder_layers = 1
+decoder_layers = 1
 embedding_dim = 4
 codebook_size = 16
 width = 8
@@ -171,11 +173,11 @@ def test_from_recordings_to_the_table(work):
     assert row["figures"]["steps"] == 1
     assert row["figures"]["fsdd_latents_linear_chance"] == 0.5
     assert list(row["own"]) == ["reconstruct"]
-    for column in (*ABX, *PROBES, *CORPUS_PROBES, *TOKENS):
+    for column in (STEPS, *ABX, *PROBES, *CORPUS_PROBES, *TOKENS):
         assert column.values([row]), column.title
     lines = as_tables({"untrained": [row]}).splitlines()
     assert sum("chance 50.0 of digits, " in line for line in lines) == 2
-    assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 4
+    assert sum(line.startswith("| untrained encoder, k-means |") for line in lines) == 10
     held = {line.split(",")[0] for line in (work.out / "fsdd.csv").read_text().splitlines()[1:]}
     assert len(held) == 16
     assert not any(path.name in held for path in (work.out / "links" / "train").rglob("*.wav"))
@@ -206,7 +208,7 @@ def test_a_probe_of_a_corpus_learns_from_all_groups_but_the_one_that_is_judged(w
         return np.abs(np.fft.rfft(samples, 64))[None, :, None].astype(np.float32)
 
     monkeypatch.setattr(corpus_probe, "probes", look)
-    encoder = Encoder(lambda samples: np.zeros((4, 2), np.int32), RATE, 10, 16, 160)
+    encoder = AudioEncoder(lambda samples: np.zeros((4, 2), np.int32), RATE, 10, 16, 160)
     found = corpus_probes(encoder, spectrum, work.root, work.out, "fsdd")
     assert found["latents"].linear[:2] == (1.0, 0.0)
     assert found["tokens"].linear.accuracy == 0.5  # one code only
@@ -221,7 +223,7 @@ def test_folds_without_a_held_out_item_are_not_judged():
     folds = Folds(
         [Fold(np.array([2, 3]), np.array([0, 1])), Fold(np.arange(2), np.array([2, 3]))], "", ""
     )
-    (fold,) = judged_by(folds, np.array([3])).folds
+    (fold,) = folds_testing(folds, np.array([3])).folds
     assert (list(fold.train), list(fold.test)) == ([0, 1], [3])
 
 
@@ -253,11 +255,11 @@ def row_of(seed, score, *, pairs=None):
 def test_seeds_are_averaged_and_pairs_shown():
     rows = [row_of(0, 0.6, pairs={"mel cqt": 0.7}), row_of(1, 0.8, pairs={"mel cqt": 0.9})]
     text = as_tables({"abx_choice": rows})
-    assert "| abx_choice, 2 seeds | 0.700 ± 0.141 (chance 0.500) | 10 ± 0 |" in text
+    assert "| abx_choice, 2 seeds | abx_choice | 0.700 ± 0.141 | 0.500 | 10 ± 0 |" in text
     assert "| 30.0 ± 0.0 |" in text  # kept, of the two rates
     assert "| X | mel | cqt |" in text
     assert "| mel | - | 80.0 ± 14.1 |" in text
-    assert own_task(rows[:1]) == "0.600 ± 0.010 (chance 0.500)"
+    assert own_task(rows[:1]) == [["abx_choice", "0.600 ± 0.010", "0.500"]]
 
 
 def test_rows_that_cannot_be_compared_are_refused():
@@ -280,12 +282,7 @@ def test_names_that_begin_alike_are_not_mixed_up(tmp_path):
 def test_spread_is_that_of_loops():
     latents = np.random.default_rng(0).normal(1, 1, (20, 3)).astype(np.float32)
     found = spread(latents)
-    cosines = [
-        a @ b / np.sqrt((a @ a) * (b @ b))
-        for i, a in enumerate(latents)
-        for j, b in enumerate(latents)
-        if i != j
-    ]
+    cosines = [cosine(a, b) for i, a in enumerate(latents) for b in latents[:i]]
     assert found["pair_similarity"] == pytest.approx(np.mean(cosines), abs=1e-5)
     mean = latents.mean(axis=0)
     power = np.mean([a @ a for a in latents])

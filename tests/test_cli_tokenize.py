@@ -18,14 +18,16 @@ import soundfile
 
 from tests.commands import TINY, assert_refused, run
 from tests.small_tokenizers import RATE, sound
-from ulmo import cli, exits
+from ulmo.cli import exits
+from ulmo.cli.prep import prep as prep_command
+from ulmo.cli.tokenize import tokenize as tokenize_command
 from ulmo.formats import FORMATS
 from ulmo.reports import tokenize as tokenize_report
 
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
-    return ("--tokenizer", tokenizer_of().maker[0])
+    return ("--tokenizer", tokenizer_of().ref.folder)
 
 
 @pytest.fixture
@@ -41,26 +43,26 @@ class TestTokenize:
     def test_a_line_for_each_recording(self, bundle, troubled, tmp_path):
         out = tmp_path / "tokens"
         files = [troubled / name for name in ("nan.wav", "cut.wav", "empty.wav", "zero.wav")]
-        result = run(cli.tokenize, *files, *bundle, "--out", out)
+        result = run(tokenize_command, *files, *bundle, "--out", out)
         assert result.exit_code == exits.SOME_REFUSED
         assert result.stderr == f"{files[2]}: refused: empty_file (the file has no bytes)\n"
         assert result.stdout.splitlines()[1] == (
-            f"{files[1]}: 5.00 s -> 125 x 4 tokens -> {out}/cut.tokens.npy "
+            f"{files[1]}: 5.00 s -> 125 x 4 tokens -> {out}/tokens/cut.tokens.npy "
             "[partial: the file ends 80011 frames before its header says]"
         )
-        ids = np.load(out / "cut.tokens.npy")
+        ids = np.load(out / "tokens" / "cut.tokens.npy")
         assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
-        assert sorted(path.name for path in out.iterdir()) == [
+        ledger = ["recordings.parquet", "tokenize.json"]
+        assert sorted(path.name for path in out.iterdir()) == [*ledger, "tokens"]
+        assert sorted(path.name for path in (out / "tokens").iterdir()) == [
             "cut.tokens.json",
             "cut.tokens.npy",
             "nan.tokens.json",
             "nan.tokens.npy",
-            "recordings.json",
-            "recordings.parquet",
             "zero.tokens.json",
             "zero.tokens.npy",
         ]
-        again = run(cli.tokenize, *files[:2], *bundle, "--out-dir", out)
+        again = run(tokenize_command, *files[:2], *bundle, "--out-dir", out)
         assert again.exit_code == 0
         assert again.stdout.count("[was there already]") == 2
 
@@ -68,7 +70,7 @@ class TestTokenize:
     def test_a_few_lines_for_a_folder(self, workers, bundle, troubled, tmp_path):
         out = tmp_path / "tokens"
         options = (*bundle, "--out-dir", out, "--workers", workers)
-        result = run(cli.tokenize, troubled, *options)
+        result = run(tokenize_command, troubled, *options)
         assert result.exit_code == exits.SOME_REFUSED
         assert sorted(line.split(": ")[0] for line in result.stderr.splitlines()) == [
             f"{troubled}/empty.wav",
@@ -89,14 +91,14 @@ class TestTokenize:
             "text.wav": "not_audio",
             "zero.wav": None,
         }
-        again = run(cli.tokenize, troubled, *options)
+        again = run(tokenize_command, troubled, *options)
         assert "; 5 were there already" in again.stdout
 
     @pytest.mark.parametrize("file_format", FORMATS)
     def test_one_file_in_each_format(self, file_format, bundle, field, tmp_path):
         out = tmp_path / f"y{FORMATS[file_format].suffixes[0].removeprefix('.tokens')}"
         options = (*bundle, "--out", out, "--format", file_format)
-        result = run(cli.tokenize, field / "S_20230501_000000.wav", *options)
+        result = run(tokenize_command, field / "S_20230501_000000.wav", *options)
         assert result.exit_code == 0, result.stderr
         assert result.stdout.endswith(f" 4.00 s -> 100 x 4 tokens -> {out}\n")
         made = sorted(path.name for path in tmp_path.iterdir() if path != field)
@@ -104,14 +106,14 @@ class TestTokenize:
         assert made == sorted(["y.json", *(f"y{ending}" for ending in endings)])
 
     def test_a_folder_of_one_recording_may_become_one_file(self, bundle, field, tmp_path):
-        result = run(cli.tokenize, field / "a", *bundle, "--out", tmp_path / "y.npy")
+        result = run(tokenize_command, field / "a", *bundle, "--out", tmp_path / "y.npy")
         assert result.exit_code == 0, result.stderr
         assert "recordings.parquet" not in result.stdout
 
     def test_labels_of_chosen_ids(self, bundle, field, tmp_path):
         out = tmp_path / "y.selections.txt"
         options = (*bundle, "--out", out, "--format", "raven", "--ids", "0,1", "--min-columns", 2)
-        assert run(cli.tokenize, field / "a", *options).exit_code == 0
+        assert run(tokenize_command, field / "a", *options).exit_code == 0
         tokens = {line.split("\t")[7] for line in out.read_text().splitlines()[1:]}
         assert tokens <= {"c0", "c1"}
 
@@ -119,7 +121,7 @@ class TestTokenize:
         (field / "empty.wav").touch()
         out = tmp_path / "t.tokens.npy"
         options = (*bundle, "--timeline", "--out", out, "--timezone", "+01:00", "--workers", 2)
-        result = run(cli.tokenize, field, *options)
+        result = run(tokenize_command, field, *options)
         assert result.exit_code == exits.SOME_REFUSED
         assert result.stderr == f"{field}/empty.wav: refused: empty_file (the file has no bytes)\n"
         assert result.stdout.splitlines() == [
@@ -137,10 +139,10 @@ class TestTokenize:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
-            "t.tokens.npy.recordings.json",
             "t.tokens.npy.recordings.parquet",
+            "t.tokens.npy.tokenize.json",
         ]
-        again = run(cli.tokenize, field, *options)
+        again = run(tokenize_command, field, *options)
         assert (again.exit_code, again.stderr) == (result.exit_code, result.stderr)
         assert "; 3 were there already" in again.stdout
         assert again.stdout.splitlines()[1:] == result.stdout.splitlines()[1:]
@@ -150,7 +152,9 @@ class TestTokenize:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "fsync", full)
-        result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out", "--workers", 1)
+        result = run(
+            tokenize_command, field, *bundle, "--out-dir", tmp_path / "out", "--workers", 1
+        )
         assert result.exit_code == exits.FAILED
         assert result.stderr == (
             "ulmo: [Errno 28] No space left on device: make room, and run the same command again "
@@ -159,7 +163,7 @@ class TestTokenize:
 
     def test_what_is_shorter_than_a_sample_is_refused(self, bundle, tmp_path):
         soundfile.write(tmp_path / "one.wav", [0.5], 96000)
-        result = run(cli.tokenize, tmp_path / "one.wav", *bundle)
+        result = run(tokenize_command, tmp_path / "one.wav", *bundle)
         assert result.exit_code == exits.SOME_REFUSED
         assert "one.wav: refused: too_short" in result.stderr
 
@@ -167,27 +171,27 @@ class TestTokenize:
         for name in ("x230501.wav", "y.wav", "z.wav"):
             soundfile.write(tmp_path / name, sound(RATE), RATE)
         pattern = ("--timestamp-pattern", "x%y%m%d")
-        line = "clock       2 of 3 names do not fit --timestamp-pattern: header or usual name tells"
-        result = run(cli.tokenize, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
+        line = "clock       2 of 3 names do not fit --timestamp-pattern: their times come"
+        result = run(tokenize_command, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
         assert (result.exit_code, result.stderr.count(line)) == (0, 1)
-        fits = run(cli.tokenize, tmp_path / "x230501.wav", *bundle, *pattern)
+        fits = run(tokenize_command, tmp_path / "x230501.wav", *bundle, *pattern)
         assert "clock" not in fits.stdout + fits.stderr
-        prepared = run(cli.prep, tmp_path, tmp_path / "tiles", *TINY, *pattern)
+        prepared = run(prep_command, tmp_path, tmp_path / "tiles", *TINY, *pattern)
         assert prepared.stdout.count(line) == 1
-        assert "clock" not in run(cli.prep, tmp_path, tmp_path / "plain", *TINY).stdout
+        assert "clock" not in run(prep_command, tmp_path, tmp_path / "plain", *TINY).stdout
 
     def test_a_name_of_two_lines_is_told_on_one(self, bundle, tmp_path):
         (tmp_path / "a\nb\x1b[31m.wav").write_bytes(b"")
-        prepared = run(cli.prep, tmp_path, tmp_path / "tiles", *TINY)
+        prepared = run(prep_command, tmp_path, tmp_path / "tiles", *TINY)
         assert r"refused     a\nb\x1b[31m.wav: empty_file" in prepared.stdout
-        result = run(cli.tokenize, tmp_path / "a\nb\x1b[31m.wav", *bundle)
+        result = run(tokenize_command, tmp_path / "a\nb\x1b[31m.wav", *bundle)
         assert r"a\nb\x1b[31m.wav: refused: empty_file" in result.stderr
 
     def test_a_name_that_is_no_utf8_is_told(self, bundle, tmp_path):
         path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.wav"))
         with path.open("wb") as file:
             soundfile.write(file, sound(RATE), RATE, format="WAV")
-        result = run(cli.tokenize, path, *bundle)
+        result = run(tokenize_command, path, *bundle)
         assert result.exit_code == 0
         assert result.stdout == (
             f"{tmp_path}/caf\\xe9.wav: 1.00 s -> 25 x 4 tokens -> {tmp_path}/caf\\xe9.tokens.npy\n"
@@ -217,15 +221,15 @@ class TestTokenize:
     )
     def test_wrong_usage(self, options, words, bundle, field, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        assert_refused(run(cli.tokenize, field, *bundle, *options), *words)
+        assert_refused(run(tokenize_command, field, *bundle, *options), *words)
         assert [path.name for path in tmp_path.iterdir()] == ["field"]
 
     def test_what_is_not_there(self, bundle, field, tmp_path):
-        assert_refused(run(cli.tokenize, field, "--tokenizer", tmp_path), "is no tokenizer")
-        missing = run(cli.tokenize, tmp_path / "none.wav", *bundle)
+        assert_refused(run(tokenize_command, field, "--tokenizer", tmp_path), "is not a tokenizer")
+        missing = run(tokenize_command, tmp_path / "none.wav", *bundle)
         assert_refused(missing, "none.wav is neither a file nor a folder")
         (tmp_path / "empty").mkdir()
-        assert_refused(run(cli.tokenize, tmp_path / "empty", *bundle), "no recordings below")
+        assert_refused(run(tokenize_command, tmp_path / "empty", *bundle), "no recordings below")
 
     def test_a_full_disk_and_an_interrupt_are_one_line(self, bundle, field, tmp_path, monkeypatch):
         interrupted = "interrupted: run the same command again to go on"
@@ -238,12 +242,12 @@ class TestTokenize:
                 raise raised
 
             monkeypatch.setattr("ulmo.formats.npy.Npy._write", fail)
-            result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out")
+            result = run(tokenize_command, field, *bundle, "--out-dir", tmp_path / "out")
             assert result.exit_code == status
             assert len(result.stderr.splitlines()) == 1
             assert words in result.stderr
         monkeypatch.undo()
-        result = run(cli.tokenize, field, *bundle, "--out-dir", tmp_path / "out")
+        result = run(tokenize_command, field, *bundle, "--out-dir", tmp_path / "out")
         assert result.exit_code == 0
 
 

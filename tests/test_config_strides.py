@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.config import ModelSettings, kernel_size, same_padding, spread_stride
+from ulmo.config import ModelSettings, spread_stride
+from ulmo.config.network import encoder_layers
 
 
 @given(total=st.integers(1, 512), layers=st.integers(1, 8))
@@ -17,9 +18,10 @@ def test_spread_stride_multiplies_to_the_total(total, layers):
 
 @given(stride=st.integers(1, 512))
 def test_same_padding_leaves_the_length_divided_by_the_stride(stride):
-    before, after = same_padding(stride)
+    layer = encoder_layers([(stride, 1)], width=8, embedding_dim=6)[0]
+    before, after = layer.padding[0]
     length = 5 * stride
-    assert (length + before + after - kernel_size(stride)) // stride + 1 == 5
+    assert (length + before + after - layer.kernel[0]) // stride + 1 == 5
     assert 0 <= after - before <= 1
 
 

@@ -12,9 +12,9 @@ import ulmo
 from recipes.recipe import read_recipe
 from tests.conftest import SAMPLES
 from tests.oracles import wav_bytes
-from ulmo import cli
 from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.cli.tokenize import tokenize
 
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 6_000_000
@@ -88,14 +88,14 @@ def test_the_command_takes_it(tokenizer, tmp_path):
     path.write_bytes(
         wav_bytes((np.sin(np.arange(32_000)) * 9000).astype("<i2").tobytes(), sample_rate=16_000)
     )
-    done = CliRunner().invoke(cli.tokenize, [str(path)])
+    done = CliRunner().invoke(tokenize, [str(path)])
     assert done.exit_code == 0, done.output
     np.testing.assert_array_equal(np.load(tmp_path / "x.tokens.npy"), tokenizer.encode(path).ids)
 
 
 def test_inspect_shows_it():
     shown, named = (
-        CliRunner().invoke(cli.ulmo, ["inspect", *arguments]) for arguments in ([], [str(DEFAULT)])
+        CliRunner().invoke(ulmo, ["inspect", *arguments]) for arguments in ([], [str(DEFAULT)])
     )
     assert shown.exit_code == 0
     assert shown.stdout == named.stdout

@@ -18,8 +18,8 @@ from tests.models import test_quantizers
 from tests.models.objectives import test_contract
 from tests.preprocessing import test_frontends
 from tests.toys import ToyFormat, ToyFrontEnd, ToyObjective, ToyQuantizer
-from ulmo import cli
 from ulmo.bundle.bundle import read_bundle
+from ulmo.cli.main import ulmo
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Config, PrepSettings
 from ulmo.formats import FORMATS
 from ulmo.formats.read import read_tokens
@@ -65,7 +65,7 @@ def toy_format(monkeypatch):
 
 def page(command):
     """Its help, on one line."""
-    result = run(cli.ulmo, command, "--help")
+    result = run(ulmo, command, "--help")
     assert result.exit_code == 0, result.output
     return " ".join(result.stdout.split())
 
@@ -76,13 +76,13 @@ def test_a_front_end(frontend, audio, make_bundle, tmp_path):
     assert f"toy ({ToyFrontEnd.words})" in text
     assert "Only for mel, cwt, toy." in text
     flags = (*PREP, "--frontend", "toy", "--fmax", 900, "--workers", 1)
-    result = run(cli.ulmo, "prep", audio, tmp_path / "tiles", *flags)
+    result = run(ulmo, "prep", audio, tmp_path / "tiles", *flags)
     assert result.exit_code == 0, result.output
     assert len(TileStore(tmp_path / "tiles")) == 4 * 13
-    refused = run(cli.ulmo, "prep", audio, tmp_path / "no", *flags, "--n-fft", 64)
+    refused = run(ulmo, "prep", audio, tmp_path / "no", *flags, "--n-fft", 64)
     assert "n_fft is not a setting of toy (it has fmax)" in refused.stderr
     prep = PrepSettings(frontend="toy", tile_size=16, sample_rate=RATE, hop_length=HOP, fmax=900)
-    shown = run(cli.ulmo, "inspect", make_bundle(tmp_path / "tokenizer", prep, time_stride=4))
+    shown = run(ulmo, "inspect", make_bundle(tmp_path / "tokenizer", prep, time_stride=4))
     assert f"toy: {ToyFrontEnd.words} (fmax 900.0)" in shown.stdout
     made = test_frontends.settings_of("toy", **test_frontends.CASES["odd"])
     test_frontends.TestContract().test_shape_and_range((made, build_frontend(made)))
@@ -96,7 +96,7 @@ def test_a_quantizer_and_an_objective(trained_with, make_bundle, tmp_path):
     assert f"toy ({ToyQuantizer.traits.words})" in text
     assert f"toy ({ToyObjective.traits.words})" in text
     flags = ("--quantizer", "toy", "--objective", "toy=1,reconstruct=1", *MODEL)
-    printed = run(cli.ulmo, "train", "none", "none", *flags, "--print-config")
+    printed = run(ulmo, "train", "none", "none", *flags, "--print-config")
     settings = Config.read(tomllib.loads(printed.stdout))
     learner = Learner(
         build_vqvae(settings.model),
@@ -106,11 +106,11 @@ def test_a_quantizer_and_an_objective(trained_with, make_bundle, tmp_path):
     learner.optimizer.build(learner.trainable_variables)
     told = learner.train_step(test_contract.batch_of(settings.model, [16, 9]))
     assert float(told["toy_loss"]) > 0
-    refused = run(cli.ulmo, "train", "none", "none", *flags, "--balance", 1)
+    refused = run(ulmo, "train", "none", "none", *flags, "--balance", 1)
     assert "toy does not use balance (only ema): leave it out" in refused.stderr
     prep = PrepSettings(tile_size=32, hop_length=40)
     bundle = make_bundle(tmp_path / "tokenizer", prep, quantizer="toy")
-    shown = run(cli.ulmo, "inspect", bundle)
+    shown = run(ulmo, "inspect", bundle)
     assert f"toy: {ToyQuantizer.traits.words}" in shown.stdout
     stored = read_bundle(bundle)
     set_weights_of(build_vqvae(stored.manifest.model), stored.weights())
@@ -125,13 +125,13 @@ def test_a_format(toy_format, audio, make_bundle, tmp_path, monkeypatch):
     prep = PrepSettings(frontend="stft", tile_size=16, sample_rate=RATE, hop_length=HOP)
     bundle = make_bundle(tmp_path / "tokenizer", prep, time_stride=4)
     source, target = audio / "0.wav", audio / "0.tokens.hex"
-    result = run(cli.ulmo, "tokenize", source, "--tokenizer", bundle, "--format", "toy")
+    result = run(ulmo, "tokenize", source, "--tokenizer", bundle, "--format", "toy")
     assert result.exit_code == 0, result.output
-    assert run(cli.ulmo, "tokenize", source, "--tokenizer", bundle).exit_code == 0
+    assert run(ulmo, "tokenize", source, "--tokenizer", bundle).exit_code == 0
     (stored,) = read_tokens(target)
     np.testing.assert_array_equal(stored.ids, np.load(audio / "0.tokens.npy"))
     result = run(
-        cli.ulmo, "convert", audio / "0.tokens.npy", "--format", "toy", "--out", tmp_path / "out"
+        ulmo, "convert", audio / "0.tokens.npy", "--format", "toy", "--out", tmp_path / "out"
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "0.tokens.hex").read_bytes() == target.read_bytes()

@@ -4,6 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from ulmo.cli.options import Command, given, option, settings_options
 from ulmo.config import (
     AugmentSettings,
     ClockSettings,
@@ -11,7 +12,6 @@ from ulmo.config import (
     PrepSettings,
     TrainSettings,
 )
-from ulmo.options import Command, given, option, settings_options
 
 ALL = [AugmentSettings, ClockSettings, ModelSettings, PrepSettings, TrainSettings]
 

@@ -28,8 +28,8 @@ hop_length = 64
 
 [model]
 tile_size = 32
-encoder_layers = 2
-decoder_layers = 2
+encoder_layers = 1
+decoder_layers = 1
 embedding_dim = 4
 codebook_size = 16
 width = 8
@@ -144,7 +144,7 @@ def test_links_mirror_the_root_and_old_ones_go(root, tmp_path):
     assert target.resolve() == (SAMPLES / "whistles.wav").resolve()
 
 
-def test_from_recordings_to_a_bundle_and_again(recipe, root, tmp_path):
+def test_from_recordings_to_a_bundle_and_again(recipe, root, tmp_path, no_pixels):
     command = [str(path) for path in (recipe, root, tmp_path / "work")]
     command += ["--bundle", str(tmp_path / "bundle"), "--workers", "1"]
     done = CliRunner().invoke(main, command)

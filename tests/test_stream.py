@@ -1,4 +1,4 @@
-"""The promise: how sound comes, and what computes, changes no bit of its tokens."""
+"""Block sizes, threads and batch sizes change no bit of the tokens."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -23,7 +23,7 @@ def small_windows(monkeypatch):
 
 
 def joined(parts, expected):
-    """Fields of the parts of a stream, put together, each part in its place."""
+    """The joined fields of the parts of a stream, each part checked for its place."""
     column = 0
     for part in parts:
         assert len(part.ids)
@@ -103,7 +103,7 @@ def test_batch_and_threads_change_no_bit(tokenizer_of, plan, length, batch, thre
 @pytest.mark.parametrize("frontend", ["stft", "mel", "dwt", "wpt"])
 @pytest.mark.parametrize("plan", ["divides", "ragged", "unequal"])
 def test_tokens_come_as_soon_as_they_are_certain(frontend, plan, tokenizer_of):
-    """A column is given with the first block that brings the sound that it can see."""
+    """A column is emitted with the first block that completes the sound it depends on."""
     tokenizer = tokenizer_of(frontend, plan=plan)
     block, heard, given_at = 10, [0], []
 
@@ -122,7 +122,7 @@ def test_tokens_come_as_soon_as_they_are_certain(frontend, plan, tokenizer_of):
 
 
 def test_no_later_sound_changes_what_was_given(tokenizer_of):
-    """What the latency says is all that a column can see: other sound after it, same tokens."""
+    """A column depends on nothing after the latency: other sound there gives the same tokens."""
     tokenizer = tokenizer_of("mel")
     one, other = sound(8000), sound(8000)
     other[5000:] = np.random.default_rng(1).normal(size=3000)
@@ -133,7 +133,9 @@ def test_no_later_sound_changes_what_was_given(tokenizer_of):
 
 
 def test_a_recording_without_an_end_cannot_be_normalised_by_it(tokenizer_of):
-    with pytest.raises(UserError, match="use encode, or a tokenizer of normalization corpus"):
+    with pytest.raises(
+        UserError, match="use encode, or a tokenizer trained with normalization corpus"
+    ):
         tokenizer_of(mode="recording").stream([], sample_rate=RATE)
 
 
@@ -160,7 +162,7 @@ def test_a_batch_out_of_bounds_is_refused(batch, tokenizer_of):
 
 
 def test_the_clock_does_not_drift(tokenizer_of):
-    """Seconds are whole samples, divided once: after a year, too."""
+    """Seconds are integer samples divided once, and exact even after a year."""
     tokens = tokenizer_of().encode(sound(4000), sample_rate=RATE)
     year = 365 * 24 * 3600 * RATE // tokens.hop
     later = type(tokens)(**{**vars(tokens), "start": year * tokens.hop})

@@ -1,4 +1,4 @@
-"""The promise: the ids of a recording in pieces are those of the recording at once."""
+"""A recording in pieces has the ids of the whole recording."""
 
 import io
 import subprocess
@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ulmo.encoding
-import ulmo.tokenizer
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.bundle.graph import decoder_graph
 from ulmo.config import UserError
@@ -29,15 +28,14 @@ MODES = ("corpus", "recording", "tile")
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", WINDOW)
-    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", WINDOW)
 
 
 def bundle_of(tokenizer):
-    return tokenizer._bundle
+    return tokenizer.bundle
 
 
 def normalized(values, mode):
-    """A whole spectrogram in dB (M, frames), normalised as the mode says."""
+    """A whole spectrogram (M, frames), normalised in the given mode."""
     size = {"tile": len(values), "recording": values.shape[1]}.get(mode)
     if size is None:
         return (values - np.float32(-45.5)) / np.float32(17.25)
@@ -53,7 +51,7 @@ def normalized(values, mode):
 
 
 def at_once(tokenizer, samples):
-    """Ids and distances of the encoder that is given the whole spectrogram, zeros behind it."""
+    """Ids and distances of the encoder for the whole spectrogram, padded with zeros."""
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     blocks = list(levels([samples], build_frontend(prep), prep))
     values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
@@ -69,7 +67,7 @@ def run(graph, values):
 
 
 def lengths(tokenizer):
-    """Samples of recordings around a frame, a column, a window and several."""
+    """Lengths in samples near one frame, one column, one window and several windows."""
     stride = tokenizer.manifest.model.time_stride
     column, window = HOP * stride, HOP * stride * WINDOW
     around = (column, window, window + column, 2 * window, 5 * window + 7 * HOP)
@@ -109,7 +107,7 @@ def assert_same(tokens, expected):
     assert tokens.sample_rate == expected.sample_rate
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "pcen", "level"])
 def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
     tokenizer, samples = tokenizer_of(mode=mode), sound(9001)
     expected = tokenizer.encode(samples, sample_rate=RATE)
@@ -126,7 +124,7 @@ def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
 
 
 def test_columns_come_before_the_recording_ends(tokenizer_of):
-    """A block of the front end is 256 frames, or 64 columns: 8 windows, the last without halo."""
+    """A block of the front end has 256 frames, or 64 columns: 8 windows, the last without halo."""
     given_out = []
 
     def source():
@@ -143,16 +141,9 @@ def test_columns_come_before_the_recording_ends(tokenizer_of):
 def test_the_window_is_without_effect(window, tokenizer_of, monkeypatch):
     tokenizer, samples = tokenizer_of(), sound(9001)
     before, _ = tokenizer.manifest.model.time_context
-    monkeypatch.setattr(ulmo.tokenizer, "WINDOW_COLUMNS", max(window, -(-before // 4)))
+    monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", max(window, -(-before // 4)))
     tokens = tokenizer.encode(samples, sample_rate=RATE)
     np.testing.assert_array_equal(tokens.ids, at_once(tokenizer, samples)[0])
-
-
-def test_threads_are_without_effect(tokenizer_of):
-    tokenizer, samples = tokenizer_of(), sound(9001)
-    two = load_tokenizer(bundle_of(tokenizer).folder, threads=2)
-    expected = tokenizer.encode(samples, sample_rate=RATE)
-    np.testing.assert_array_equal(two.encode(samples, sample_rate=RATE).ids, expected.ids)
 
 
 @pytest.fixture
@@ -177,7 +168,7 @@ def test_a_file_gives_the_tokens_of_its_samples(channel, mode, stereo, tokenizer
 
 
 def test_an_open_file_gives_the_tokens_of_the_file(stereo, tokenizer_of):
-    """From where it stands; a pipe, which cannot seek, too."""
+    """From the current position; also a pipe, which cannot seek."""
     path, _ = stereo
     expected = tokenizer_of().encode(path, channel=1)
     with path.open("rb") as file:
@@ -196,7 +187,7 @@ def test_an_open_file_that_is_no_sound_is_refused(tokenizer_of):
 
 
 def test_a_device_that_is_not_there_is_one_line(tokenizer_of):
-    with pytest.raises(UserError, match="has no cuda: set device to cpu"):
+    with pytest.raises(UserError, match="has no cuda here: set device to cpu"):
         load_tokenizer(bundle_of(tokenizer_of()).folder, device="cuda")
 
 
@@ -290,7 +281,7 @@ def test_nothing_gives_no_tokens_and_no_tiles(mode, tokenizer_of):
 def test_decode_gives_the_tiles_of_the_decoder_at_once(plan, tokenizer_of):
     tokenizer = tokenizer_of(plan=plan)
     model, size = tokenizer.manifest.model, tokenizer.manifest.prep.tile_size
-    graph = decoder_graph(model, bundle_of(tokenizer).weights()).SerializeToString()
+    graph = decoder_graph(model, bundle_of(tokenizer).weights()).to_bytes()
     for length in lengths(tokenizer):
         tokens = tokenizer.encode(sound(length), sample_rate=RATE)
         (plane,) = run(graph, tokens.ids[None])
@@ -341,7 +332,7 @@ def test_ids_that_are_no_codes_cannot_be_decoded(wrong, tokenizer_of):
     ids = np.zeros((1, 5, 4), np.int32)
     assert tokenizer_of().decode_ids(ids).shape == (1, 32, 20, 1)
     ids[0, 3, 2] = wrong
-    with pytest.raises(UserError, match=r"only the ids 0 to 15, and <unk> \(16\), stand"):
+    with pytest.raises(UserError, match=r"only ids 0 to 15 and <unk> \(16\) can be decoded"):
         tokenizer_of().decode_ids(ids)
 
 

@@ -1,7 +1,10 @@
 """ulmo: large acoustic models. Any recording to tokens.
 
-The public names are loaded when they are first used: `import ulmo` brings neither
-TensorFlow nor Keras.
+The public names are imported when they are first used. `import ulmo` loads neither TensorFlow nor
+Keras.
+
+>>> tokenizer = load_tokenizer()
+>>> tokens = tokenizer.encode("data_samples/harmonic_calls.wav")
 """
 
 from importlib import import_module

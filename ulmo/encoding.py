@@ -1,11 +1,11 @@
-"""Frames to columns of tokens, in windows that lie at fixed columns of the recording.
+"""Frames to columns of tokens and back, in windows at fixed columns of the recording.
 
-    levels (M, n), as they come -> windows of WINDOW_COLUMNS columns and their halo -> ids
+    levels (M, n), in blocks -> windows of WINDOW_COLUMNS columns and their halo -> ids
 
-Every window has the same shape and begins at the same column, however the frames come: what is not
-there yet is zeros, and only columns that cannot see it are given. A column is therefore computed
-from the same numbers in the same order, whether its recording is read whole or arrives live. The
-last columns, which see the recording's end, come from one window that ends there.
+All windows have the same shape, and begin at the same columns however the frames arrive. Frames
+that have not arrived are zeros, and only columns that do not depend on them are emitted. So a
+column is computed from the same numbers in the same order, whether its recording is read whole or
+live. The last columns depend on the recording's end; they come from one window that ends there.
 """
 
 from collections import deque
@@ -18,29 +18,26 @@ import numpy as np
 from ulmo.arrays import Array, Ids
 from ulmo.config import ModelSettings
 
+# Token columns that are encoded or decoded at once: 4.8 s with the defaults. Clips of 5 and 10 s,
+# frequent in corpora, have 29 and 60 certain columns: one window and two. With more columns, live
+# sound would wait for a longer window; with fewer, the halo of four would cost more.
 WINDOW_COLUMNS = 30
-"""Token columns that are encoded or decoded at once: 4.8 s at the defaults.
-
-The certain columns of clips of 5 and of 10 s, of which many corpora are made, are 29 and 60: one
-window and two. More columns would let live sound wait for the computing of a longer window; fewer
-would be wasted on the halo of four.
-"""
 
 
 class Columns(NamedTuple):
-    """Some columns of a recording's tokens."""
+    """Consecutive columns of the tokens of a recording."""
 
     ids: Ids  # (n, band)
     distances: Array  # (n, band)
-    latents: Array | None = None  # (n, band, EMB), of a run that tells them
+    latents: Array | None = None  # (n, band, EMB), if the run returns them
 
 
+# Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands), and perhaps latents.
 Run = Callable[[Array], Columns]
-"""Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands), perhaps latents."""
 
 
 def ready_frames(model: ModelSettings) -> Callable[[int], int]:
-    """How many of the frames that are certain an eager encoder has use for, rounded down."""
+    """A function that rounds a number of frames down to those that complete a column."""
     stride, after = model.time_stride, model.time_context[1]
     return lambda frames: max(frames - (frames - after) % stride, 0)
 
@@ -57,9 +54,11 @@ def encode_columns(
 ) -> Iterator[Columns]:
     """Columns of blocks (M, n) of normalised levels, each as soon as its window is complete.
 
-    `eager`: as soon as the column itself is certain; its window is then computed again and again.
-    `batch_size` windows are encoded at once. With an `executor`, `run` is called in its threads,
-    for up to `ahead` batches while later blocks are awaited. Nothing of this changes a bit.
+    eager: emit each column as soon as it is certain; its window is then computed several times.
+    batch_size: windows that are encoded at once.
+    executor: calls `run` in its threads, for up to `ahead` batches while later blocks are awaited.
+
+    None of the three changes the result.
     """
     pending: deque[_Pending] = deque()
     for work in _works(blocks, _Windows(model), batch_size=batch_size, eager=eager):
@@ -70,11 +69,34 @@ def encode_columns(
         yield from _columns(pending.popleft(), run)
 
 
+def decode_columns(
+    ids: Ids,
+    decode: Callable[[Ids], Array],
+    model: ModelSettings,
+    each: Callable[[Callable[[int], Array], Iterable[int]], Iterator[Array]] = map,
+) -> Iterator[Array]:
+    """Normalised levels of ids (time, band) in blocks (M, n).
+
+    decode: tiles (1, M, frames, 1) of ids (1, columns, bands).
+    each: `map`, or a map that uses threads.
+    """
+    before, after = model.decoder_time_context
+
+    def block(start: int) -> Array:
+        first = max(start - before, 0)
+        skipped = (start - first) * model.time_stride
+        columns = min(WINDOW_COLUMNS, len(ids) - start)
+        levels = decode(ids[None, first : start + WINDOW_COLUMNS + after])[0, :, skipped:, 0]
+        return levels[:, : columns * model.time_stride]
+
+    return each(block, range(0, len(ids), WINDOW_COLUMNS))
+
+
 class _Work(NamedTuple):
-    """Windows to encode, and what is wanted of each."""
+    """Windows to encode, and the columns to keep of each."""
 
     tiles: Array  # (batch, M, frames, 1)
-    kept: list[slice]  # columns of each window
+    kept: list[slice]  # columns, one slice for each window
 
 
 class _Pending(NamedTuple):
@@ -106,7 +128,7 @@ def _works(
 
 
 class _Windows:
-    """The frames that are still needed, and how many columns were given of them."""
+    """The frames that are still needed, and the number of columns that were emitted."""
 
     def __init__(self, model: ModelSettings) -> None:
         self._stride = model.time_stride
@@ -116,9 +138,8 @@ class _Windows:
         self._width = WINDOW_COLUMNS
         self._length = (self._before + self._width + self._after) * self._stride
         self._held = np.empty((model.tile_size, 0), np.float32)
-        self._first = 0  # frame that `held` begins with
-        self.given = 0
-        """Columns that were given."""
+        self._first = 0  # index of the first frame in `_held`
+        self.given = 0  # columns that were emitted
 
     @property
     def _frames(self) -> int:
@@ -126,7 +147,7 @@ class _Windows:
 
     @property
     def columns(self) -> int:
-        """Columns that the frames fill, the last one perhaps not wholly."""
+        """Columns that the frames fill; the last one may be partly filled."""
         return -(-self._frames // self._stride)
 
     @property
@@ -136,15 +157,15 @@ class _Windows:
 
     @property
     def complete(self) -> int:
-        """Windows that are certain from their first column that was not given to their last."""
+        """Windows whose remaining columns are all certain."""
         return self.certain // self._width - self.given // self._width
 
     def add(self, block: Array) -> None:
-        """Take some more frames."""
+        """Append frames (M, n)."""
         self._held = np.concatenate([self._held, block], axis=1)
 
     def take(self, count: int) -> _Work:
-        """What is certain and was not given, of so many windows."""
+        """The columns of `count` windows that are certain and were not emitted."""
         first = self.given // self._width
         starts = [self._start(window) for window in range(first, first + count)]
         tiles = np.stack([self._tile(start * self._stride, self._length) for start in starts])
@@ -157,7 +178,7 @@ class _Windows:
         return _Work(tiles, kept)
 
     def take_end(self) -> _Work:
-        """The last columns, which see zeros behind the recording's end, as in a tile."""
+        """The last columns, with zeros behind the end of the recording, as in a tile."""
         start = max(self.given - self._before, 0)
         frames = (self.columns + self._after - start) * self._stride
         kept = slice(self.given - start, self.columns - start)
@@ -168,14 +189,14 @@ class _Windows:
         return max(window * self._width - self._before, 0)
 
     def _tile(self, start: int, frames: int) -> Array:
-        """(M, frames, 1) from a frame on; zeros where there is nothing yet."""
+        """(M, frames, 1) from frame `start` on; zeros for frames that have not arrived."""
         tile = np.zeros((len(self._held), frames, 1), np.float32)
         held = self._held[:, start - self._first : start - self._first + frames]
         tile[:, : held.shape[1], 0] = held
         return tile
 
     def _forget(self) -> None:
-        """Drop the frames that no window to come begins with."""
+        """Drop the frames that no later window needs."""
         needed = self._start(self.given // self._width) * self._stride
         self._held = self._held[:, needed - self._first :]
         self._first = needed

@@ -1,11 +1,11 @@
-"""Bundle in, tokens out: ONNX Runtime, no TensorFlow.
+"""Recordings to tokens, and tokens to tiles and sound, on ONNX Runtime without TensorFlow.
 
     samples -> normalised levels -> windows of columns -> encoder -> ids
     ids -> decoder -> tiles -> sound
 
-The ids of a recording are the same to the last one, whether it comes whole or in blocks, from a
-file or live, in windows one by one or many at once, on one thread or several: each window is
-computed by one thread, in the same order (ulmo.encoding). Memory does not grow with its length.
+A recording always gets the same ids: whole or in blocks, from a file or live, with any batch size
+and any number of threads. Each window is computed by one thread, in the same order
+(ulmo.encoding). Memory does not grow with the length of the recording.
 """
 
 import os
@@ -15,18 +15,18 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
-from ulmo.bundle.bundle import DEFAULT, Bundle, BundleManifest, read_bundle
+from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
 from ulmo.bundle.session import Device, open_session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
-from ulmo.config import UserError
-from ulmo.encoding import WINDOW_COLUMNS, Columns, encode_columns, ready_frames
+from ulmo.config import JobError, UserError
+from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
@@ -37,18 +37,43 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.clock import recording_start
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.spectrogram import Source, normalized_levels
+from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
 from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.tokens import Tokens, band_edges
 from ulmo.vocabulary import Vocabulary
 
-MAX_BATCH = 1024
+_MAX_BATCH = 1024
 T = TypeVar("T")
 R = TypeVar("R")
 
 
+class TokenizerRef(NamedTuple):
+    """All that another process needs to open the same tokenizer."""
+
+    folder: Path
+    fingerprint: str
+    threads: int  # as requested: 0 means one for each core of the machine that opens it
+    device: Device
+    unk_quantile: float | None
+
+    def open(self) -> "Tokenizer":
+        """The tokenizer; JobError if the bundle in the folder was replaced."""
+        bundle = read_bundle(self.folder)
+        if bundle.manifest.fingerprint != self.fingerprint:
+            raise JobError(f"{self.folder} was replaced meanwhile: run the same command again")
+        return Tokenizer(
+            bundle, threads=self.threads, device=self.device, unk_quantile=self.unk_quantile
+        )
+
+
 class Tokenizer:
-    """Turns recordings into tokens, and tokens into tiles and sound."""
+    """Turns recordings into tokens, and tokens into tiles and sound; see `load_tokenizer`.
+
+    bundle, manifest: what it was made from, and the contents of tokenizer.json.
+    vocabulary: the meaning of each id.
+    unk_quantile: level of `<unk>`; None means that no id is `<unk>`.
+    ref: what another process needs to open the same tokenizer.
+    """
 
     def __init__(
         self,
@@ -58,68 +83,40 @@ class Tokenizer:
         device: Device = "cpu",
         unk_quantile: float | None = None,
     ) -> None:
-        self._bundle = bundle
-        self._unk_quantile = unk_quantile
+        manifest = bundle.manifest
+        self.bundle, self.manifest, self.unk_quantile = bundle, manifest, unk_quantile
+        self.vocabulary = Vocabulary(manifest.model.codebook_size)
+        self.ref = TokenizerRef(bundle.folder, manifest.fingerprint, threads, device, unk_quantile)
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
-        self._asked_threads = threads
         self._threads = threads or os.cpu_count() or 1
-        self._device: Device = device
         self._session = open_session(bundle.encoder, device=device)
-        self._frontend = build_frontend(self.manifest.prep)
-
-    @property
-    def bundle(self) -> Bundle:
-        """What it was made from."""
-        return self._bundle
-
-    @property
-    def manifest(self) -> BundleManifest:
-        """Everything that tokenizer.json says."""
-        return self._bundle.manifest
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """What each id means."""
-        return Vocabulary(self.manifest.model.codebook_size)
+        self._frontend = build_frontend(manifest.prep)
+        self._rate = manifest.prep.sample_rate
 
     @property
     def codebook(self) -> Array:
         """Vectors of the codes, (CB, EMB), float32."""
-        return codebook_of(self.manifest.model, self._bundle.weights())
-
-    @property
-    def unk_quantile(self) -> float | None:
-        """The level of `<unk>`; None: every vector has the id of its nearest code."""
-        return self._unk_quantile
+        return codebook_of(self.manifest.model, self.bundle.weights())
 
     @property
     def edges_hz(self) -> NDArray[np.float64]:
-        """Hertz, (bands + 1,): band b of the tokens lies between edges b and b + 1."""
+        """Hertz, (bands + 1,): band b lies between edges b and b + 1."""
         return band_edges(self._frontend.frequencies, self.manifest.model.frequency_stride)
 
     @property
-    def maker(self) -> tuple[Path, str, int, Device, float | None]:
-        """Folder and fingerprint of the bundle, threads, device, level of `<unk>`: all it takes.
-
-        Threads are as they were asked for: 0 leaves them to who opens it.
-        """
-        identity = (self._bundle.folder, self.manifest.fingerprint)
-        return *identity, self._asked_threads, self._device, self._unk_quantile
-
-    @property
-    def hears_twice(self) -> bool:
-        """True where a recording is read to its end before its first token is made."""
+    def needs_two_passes(self) -> bool:
+        """Whether a recording is read to its end before its first token is made."""
         return self.manifest.prep.normalization == "recording"
 
     @property
     def latency_seconds(self) -> float:
-        """Sound that `stream` must hear from a column's first frame on before it is certain.
+        """Sound that `stream` needs, from the start of a column's first frame, to emit the column.
 
-        The column's own frames, those that the encoder sees after them, and what the front end
-        sees after the last frame's centre. (A front end that computes frames in groups, or a
-        normalisation by tiles, adds the group or the tile.)
+        It covers the column's own frames, the frames after them that the encoder sees, and what the
+        front end sees after the centre of the last frame. A front end that computes frames in
+        groups adds a group, and normalisation by tiles adds a tile.
         """
         prep, model = self.manifest.prep, self.manifest.model
         frames = model.time_stride + model.time_context[1] - 1
@@ -133,11 +130,19 @@ class Tokenizer:
         channel: int | None = None,
         batch_size: int = 1,
     ) -> Tokens:
-        """Tokens of a file, an open binary file, or samples (n,) and their rate in hertz.
+        """Tokens of a file, an open binary file, or an array of samples.
 
-        Samples have full scale 1, or are integers, whose type tells it. `channel` counts from 0;
-        None is the mean of all. `batch_size` windows (1 to 1024) are encoded at once. Raises
-        RefusedError for a file that cannot be read.
+        source: path; open binary file; or samples (n,), floats with full scale 1 or integers with
+            the full scale of their type.
+        sample_rate: hertz; required for samples, ignored for files.
+        channel: counts from 0; None means the mean of all channels. Only for files.
+        batch_size: windows that are encoded at once, 1 to 1024. It does not change the ids.
+
+        RefusedError for a file that cannot be read; UserError for samples without a valid rate.
+
+        >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
+        >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
+        ((200, 4), dtype('int32'))
         """
         if isinstance(source, np.ndarray | list | tuple | np.generic):
             samples = np.asarray(source)
@@ -162,27 +167,36 @@ class Tokenizer:
         sample_rate: int,
         start_utc: datetime | None = None,
     ) -> Iterator[Tokens]:
-        """Tokens of sound that arrives in blocks (n,) of any size, each as soon as it is certain.
+        """Tokens of sound that arrives in blocks, each column as soon as it can no longer change.
 
-        They are those of `encode` on all of the sound: the parts, put together, are the same
-        Tokens. `latency_seconds` says how much sound must follow. UserError for a normalisation
-        that must hear the recording's end first.
+        blocks: samples (n,) each, of any length; floats with full scale 1, or integers.
+        sample_rate: hertz.
+        start_utc: time of the first sample.
+
+        The parts, joined, are the Tokens that `encode` returns for all of the sound. Columns come
+        `latency_seconds` behind the sound. UserError if normalisation needs the whole recording,
+        or for a rate that is not valid.
+
+        >>> blocks = [np.zeros(8000, np.float32)] * 4
+        >>> parts = list(load_tokenizer().stream(blocks, sample_rate=16000))
+        >>> sum(len(part.ids) for part in parts)
+        50
         """
-        if self.hears_twice:
+        if self.needs_two_passes:
             raise UserError(
-                "this tokenizer normalises by the whole recording, which has no end yet: "
-                "use encode, or a tokenizer of normalization corpus"
+                "this tokenizer normalises by the whole recording, and a stream has no end yet: "
+                "use encode, or a tokenizer trained with normalization corpus"
             )
         return self._parts(
             lambda: read_blocks(blocks, sample_rate, self._rate), eager=True, start_utc=start_utc
         )
 
     def columns(
-        self, source: Source, *, batch_size: int = 1, eager: bool = False
+        self, source: SampleSource, *, batch_size: int = 1, eager: bool = False
     ) -> Iterator[Columns]:
-        """Columns of tokens; `source` gives samples (n,) in blocks at the bundle's rate.
+        """Columns of tokens of a source, which yields blocks of samples (n,) at the bundle's rate.
 
-        `eager`: each column as soon as it is certain, not with its whole window.
+        `eager`: each column as soon as it is certain, rather than with its whole window.
         """
         check_batch_size(batch_size)
         model = self.manifest.model
@@ -205,10 +219,9 @@ class Tokenizer:
         )
 
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
-        """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each by itself.
+        """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each on its own.
 
-        Frames from `valid_frames` (n,) on count as behind the end of the recording, as they do
-        in training.
+        Frames from `valid_frames` (n,) on are set to zero, as behind the end of a recording.
         """
         frames = np.arange(tiles.shape[2])
         sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
@@ -221,7 +234,15 @@ class Tokenizer:
         )
 
     def decode(self, tokens: Tokens) -> Array:
-        """Normalised tiles (n, M, M, 1) that the ids stand for; the last one is filled with 0."""
+        """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.
+
+        A tile is [bin, frame, 1], bin 0 the lowest frequency. The last tile is filled with zeros.
+        UserError for ids that are neither codes nor `<unk>`.
+
+        >>> tokenizer = load_tokenizer()
+        >>> tokenizer.decode(tokenizer.encode("data_samples/harmonic_calls.wav")).shape
+        (4, 224, 224, 1)
+        """
         size = self.manifest.prep.tile_size
         tiles = [tile.values for tile in cut_tiles([self._plane(tokens)], tile_size=size, fill=0)]
         return np.array(tiles, np.float32).reshape(-1, size, size, 1)
@@ -229,32 +250,36 @@ class Tokenizer:
     def decode_ids(self, ids: Ids) -> Array:
         """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands).
 
-        The code of an `<unk>` is lost: what is decoded in its place is a latent of zeros.
+        An `<unk>` has no code: it is decoded as a latent of zeros. UserError for other ids.
         """
         unk = self.vocabulary.unk
         if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
-            raise UserError(f"only the ids 0 to {unk - 1}, and <unk> ({unk}), stand for sound")
+            raise UserError(f"only ids 0 to {unk - 1} and <unk> ({unk}) can be decoded")
         decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
         return decoded
 
     def resynthesize(
         self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32
     ) -> Array:
-        """Sound (samples,) at tokens.sample_rate that has the spectrogram the ids stand for.
+        """Sound (frames * hop_length,) whose spectrogram is the decoded one, float32, full scale 1.
 
-        Phases are not in tokens: they are guessed (ulmo.preprocessing.inverse). Only `stft` and
-        `mel` can be inverted, and only levels that were normalised by known constants: the
-        bundle's own, or `normalization` where a recording or a tile had its own. Of a followed
-        level (mode `level`) the tokens know nothing: it sounds as if it had been constant.
+        tokens: of a tokenizer with front end `stft` or `mel`.
+        normalization: constants of the recording or tile, if the bundle has none of its own.
+        iterations: of the Griffin-Lim algorithm, which estimates the phases; tokens have none.
+
+        The rate is `tokens.sample_rate`. Normalisation `level` removes the slow changes of the
+        level, so the sound has a constant level. UserError for a front end or normalisation that
+        cannot be inverted. Needs librosa.
+
+        >>> tokenizer = load_tokenizer()
+        >>> tokens = tokenizer.encode("data_samples/harmonic_calls.wav")
+        >>> tokenizer.resynthesize(tokens, iterations=1).shape
+        (128000,)
         """
         from ulmo.preprocessing.inverse import invert
 
         constants = normalization or self.manifest.normalization
         return invert(self._plane(tokens), self.manifest.prep, constants, iterations=iterations)
-
-    @property
-    def _rate(self) -> int:
-        return self.manifest.prep.sample_rate
 
     @cached_property
     def _executor(self) -> ThreadPoolExecutor:
@@ -273,25 +298,32 @@ class Tokenizer:
 
     def _parts(
         self,
-        source: Source,
+        source: SampleSource,
         *,
         batch_size: int = 1,
         eager: bool = False,
         start_utc: datetime | None = None,
     ) -> Iterator[Tokens]:
-        """Tokens of some columns at a time."""
+        """Tokens, a few columns at a time."""
         prep, model = self.manifest.prep, self.manifest.model
-        counted = _Counter(source)
+        samples = 0
+
+        def counted() -> Iterator[Array]:
+            nonlocal samples
+            samples = 0  # a source may be run twice
+            for block in source():
+                samples += len(block)
+                yield block
+
         first = 0  # column
         for part in self.columns(counted, batch_size=batch_size, eager=eager):
-            heard = -(-counted.samples // prep.hop_length) - first * model.time_stride
-            yield self._placed(
-                part, first, min(len(part.ids) * model.time_stride, heard), start_utc
-            )
+            left = -(-samples // prep.hop_length) - first * model.time_stride
+            frames = min(len(part.ids) * model.time_stride, left)
+            yield self._placed(part, first, frames, start_utc)
             first += len(part.ids)
 
     def _tokens(
-        self, source: Source, batch_size: int, *, start_utc: datetime | None = None
+        self, source: SampleSource, batch_size: int, *, start_utc: datetime | None = None
     ) -> Tokens:
         parts = list(self._parts(source, batch_size=batch_size, start_utc=start_utc))
         bands = self.manifest.model.bands
@@ -317,55 +349,27 @@ class Tokenizer:
             start=first * hop,
             start_utc=start_utc,
             fingerprint=self.manifest.fingerprint,
-            unk_quantile=self._unk_quantile,
+            unk_quantile=self.unk_quantile,
         )
 
     def _plane(self, tokens: Tokens) -> Array:
         """The normalised spectrogram (M, frames) that the ids stand for."""
         blocks = [np.empty((self.manifest.prep.tile_size, 0), np.float32)]
-        blocks += self._decoded(tokens.ids)
+        blocks += decode_columns(tokens.ids, self.decode_ids, self.manifest.model, self._map)
         return np.concatenate(blocks, axis=1)[:, : tokens.frames]
-
-    def _decoded(self, ids: Ids) -> Iterator[Array]:
-        """The spectrogram of the ids, in blocks (M, n)."""
-        stride = self.manifest.model.time_stride
-        before, after = self.manifest.model.decoder_time_context
-
-        def block(start: int) -> Array:
-            first = max(start - before, 0)
-            columns = min(WINDOW_COLUMNS, len(ids) - start)
-            window = ids[first : start + WINDOW_COLUMNS + after]
-            skipped = (start - first) * stride
-            return self.decode_ids(window[None])[0, :, skipped : skipped + columns * stride, 0]
-
-        return self._map(block, range(0, len(ids), WINDOW_COLUMNS))
 
     @cached_property
     def _decoder(self) -> Any:
         from ulmo.bundle.graph import decoder_graph
 
-        graph = decoder_graph(self.manifest.model, self._bundle.weights())
-        return open_session(graph.to_bytes(), device=self._device)
+        graph = decoder_graph(self.manifest.model, self.bundle.weights())
+        return open_session(graph.to_bytes(), device=self.ref.device)
 
 
 def check_batch_size(batch_size: int) -> None:
-    """UserError for a batch that is not from 1 to 1024 windows."""
-    if not 1 <= batch_size <= MAX_BATCH:
-        raise UserError(f"batch_size must be from 1 to {MAX_BATCH}, not {batch_size}")
-
-
-class _Counter:
-    """A source that counts the samples of its last run."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.samples = 0
-
-    def __call__(self) -> Iterator[Array]:
-        self.samples = 0
-        for block in self._source():
-            self.samples += len(block)
-            yield block
+    """Raise UserError unless a batch has 1 to 1024 windows."""
+    if not 1 <= batch_size <= _MAX_BATCH:
+        raise UserError(f"batch_size must be from 1 to {_MAX_BATCH}, not {batch_size}")
 
 
 def load_tokenizer(
@@ -375,12 +379,20 @@ def load_tokenizer(
     device: Device = "cpu",
     unk_quantile: float | None = None,
 ) -> Tokenizer:
-    """The tokenizer of a bundle folder; without one, that which ships with ulmo.
+    """The tokenizer in a bundle folder.
 
-    `threads` 0: as many as there are cores. `device` is `cpu`, or `cuda` where the installed
-    ONNX Runtime has it. `unk_quantile`, one of 0.9, 0.95, 0.99 and 0.999, makes `<unk>` of what
-    lies further from its code than that share of the code's training vectors; None makes none.
-    Raises UserError where the bundle is missing, damaged or not to be trusted.
+    path: the bundle; None means the one that ships with ulmo.
+    threads: 0 means one for each core. The ids do not depend on it.
+    device: `cpu`, or `cuda` with onnxruntime-gpu, whose ids may differ where two codes are equally
+        near.
+    unk_quantile: 0.9, 0.95, 0.99 or 0.999. A vector farther from its code than this share of the
+        code's training vectors becomes `<unk>`. None means never.
+
+    UserError if the bundle is missing, damaged or not trustworthy, or an option is not valid.
+
+    >>> tokenizer = load_tokenizer()
+    >>> tokenizer.manifest.prep.sample_rate
+    16000
     """
     bundle = read_bundle(DEFAULT if path is None else Path(path))
     return Tokenizer(bundle, threads=threads, device=device, unk_quantile=unk_quantile)

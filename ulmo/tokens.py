@@ -11,45 +11,41 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-MAGIC = b"\x93NUMPY\x01\x00"
-HEADER = re.compile(
+_MAGIC = b"\x93NUMPY\x01\x00"
+# What numpy writes for int32 (time, band). numpy's own reader evaluates the header as Python.
+_HEADER = re.compile(
     rb"\{'descr': '<i4', 'fortran_order': False, 'shape': \((\d{1,18}), (\d{1,18})\), \} *\n"
 )
-"""What numpy writes for int32 (time, band); numpy's own reader evaluates whatever is there."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a tokenizer makes of a recording.
+    """The tokens of a recording, or of a part of it, and their clock.
 
-    The grid is [time, band], band 0 the lowest frequencies; flattened, it is time-major, and so
-    a causal sequence.
+    The grid is [time, band], band 0 the lowest frequencies. Flattened it is time-major, and so a
+    causal sequence.
+
+    >>> Tokens(np.zeros((3, 2), np.int32), np.zeros((3, 2), np.float32), 16000, 2560,
+    ...        np.array([0.0, 4000.0, 8000.0]), frames=48).seconds
+    array([0.  , 0.16, 0.32])
     """
 
     ids: NDArray[np.int32]  # (time, band)
     distances: NDArray[np.float32]  # (time, band), squared, from the latent to its code
-    sample_rate: int
-    """Hertz; the rate that the recording was resampled to."""
-    hop: int
-    """Samples from one column to the next, at sample_rate."""
-    edges_hz: NDArray[np.float64]  # (bands + 1,)
-    """Band b lies between edges b and b + 1."""
-    frames: int
-    """Spectrogram frames that the ids stand for; the last column may be partly filling."""
-    start: int = 0
-    """Sample, at sample_rate, on which the first column's first frame is centred."""
-    start_utc: datetime | None = None
-    """Time of the recording's first sample, with its zone; None where nothing tells it."""
-    fingerprint: str = ""
-    """The tokenizer's: SHA-256 over its settings and weights, in hexadecimal."""
-    unk_quantile: float | None = None
-    """What lies further from its code than this share in training is `<unk>`; None: nothing is."""
+    sample_rate: int  # hertz, to which the recording was resampled
+    hop: int  # samples from one column to the next, at sample_rate
+    edges_hz: NDArray[np.float64]  # (bands + 1,): band b lies between edges b and b + 1
+    frames: int  # spectrogram frames; they may fill the last column only partly
+    start: int = 0  # sample, at sample_rate, at the centre of the first column's first frame
+    start_utc: datetime | None = None  # time of the recording's first sample, with time zone
+    fingerprint: str = ""  # the tokenizer's: SHA-256 over settings and weights, in hexadecimal
+    unk_quantile: float | None = None  # level of `<unk>`; None: no id is `<unk>`
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Centre of each column's first frame, in seconds from the recording's first sample.
+        """Centre of each column's first frame, (time,), in seconds from the first sample.
 
-        (time,). Counted in whole samples and divided once: nothing drifts, however long it is.
+        Samples are counted as integers and divided once, so that long recordings do not drift.
         """
         return (self.start + np.arange(len(self.ids), dtype=np.int64) * self.hop) / self.sample_rate
 
@@ -59,14 +55,14 @@ class Tokens:
         return np.stack([self.edges_hz[:-1], self.edges_hz[1:]], axis=1)
 
     def sequence(self) -> NDArray[np.int32]:
-        """The ids in one causal row, (time * bands,)."""
+        """The ids as one causal sequence, (time * bands,)."""
         return self.ids.reshape(-1)
 
 
 def band_edges(frequencies: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
-    """Edges in hertz of bands of `stride` bins: half way to the neighbouring bins' centres.
+    """Edges in hertz (bands + 1,) of bands of `stride` bins, half way between the bins' centres.
 
-    `frequencies` (M,) are the bins' centres; the last band may hold fewer bins.
+    `frequencies` (M,) are the centres of the bins in hertz. The last band may have fewer bins.
     """
     middles = (frequencies[1:] + frequencies[:-1]) / 2
     first = max(0.0, 2 * frequencies[0] - middles[0])
@@ -78,8 +74,8 @@ def band_edges(frequencies: NDArray[np.float64], stride: int) -> NDArray[np.floa
 class NpyWriter:
     """Writes int32 (time, band) as .npy while it grows, in constant memory.
 
-    numpy leaves room in the header for the first axis, so the header is simply written again
-    at the end: the bytes are those of np.save.
+    numpy leaves room in the header for a longer first axis. So the header is written again at the
+    end, and the file has the bytes of np.save.
     """
 
     def __init__(self, file: BinaryIO, bands: int) -> None:
@@ -94,7 +90,7 @@ class NpyWriter:
         self._columns += len(ids)
 
     def close(self) -> int:
-        """Put the true length into the header; the columns that were written."""
+        """Write the final header; returns the number of columns."""
         self._file.seek(0)
         self._write_header()
         self._file.seek(0, io.SEEK_END)
@@ -107,14 +103,14 @@ class NpyWriter:
 
 
 def read_npy(path: Path) -> NDArray[np.int32]:
-    """Ids (time, band) of a tokens file; ValueError where it is none, before allocating."""
+    """Ids (time, band) of a tokens file; ValueError, before allocating, if it is not one."""
     with path.open("rb") as file:
         columns, bands = _read_shape(file, path)
         return np.fromfile(file, dtype="<i4").reshape(columns, bands)
 
 
 def read_npy_blocks(path: Path, columns: int = 4096) -> Iterator[NDArray[np.int32]]:
-    """The same in blocks of so many columns, the last one shorter: (n, band)."""
+    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter."""
     with path.open("rb") as file:
         left, bands = _read_shape(file, path)
         while left:
@@ -124,13 +120,15 @@ def read_npy_blocks(path: Path, columns: int = 4096) -> Iterator[NDArray[np.int3
 
 
 def _read_shape(file: BinaryIO, path: Path) -> tuple[int, int]:
-    if file.read(len(MAGIC)) != MAGIC:
-        raise ValueError(f"{path} is no .npy file of version 1")
-    header = HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ValueError(f"{path} is not an .npy file of version 1")
+    header = _HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
     if header is None:
-        raise ValueError(f"{path} does not hold int32 (time, band): no tokens file")
+        raise ValueError(f"{path} is not a tokens file: it does not hold int32 (time, band)")
     columns, bands = int(header[1]), int(header[2])
     size = path.stat().st_size - file.tell()
     if columns * bands * 4 != size:
-        raise ValueError(f"{path} promises {columns} x {bands} ids, and has {size} bytes")
+        raise ValueError(
+            f"{path} is damaged: {columns} x {bands} ids are declared, but {size} bytes follow"
+        )
     return columns, bands

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 SPECIAL_TOKENS = ("<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<gap>")
-MULTIPLE = 64
+_MULTIPLE = 64
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """Ids 0 .. codebook_size-1 are codes; the special tokens follow in a fixed order.
 
-    The size is rounded up to a multiple of 64, since embedding tables of such a height
-    are the fast ones on GPUs; the ids between the last special token and the size are unused.
+    The size is rounded up to a multiple of 64, because GPUs are fastest with embedding tables of
+    such heights. The ids between the last special token and the size are unused.
 
     >>> Vocabulary(512).unk, Vocabulary(512).size
     (512, 576)
@@ -23,7 +23,7 @@ class Vocabulary:
     def size(self) -> int:
         """Height of an embedding table that holds every id."""
         used = self.codebook_size + len(SPECIAL_TOKENS)
-        return -(-used // MULTIPLE) * MULTIPLE
+        return -(-used // _MULTIPLE) * _MULTIPLE
 
     @property
     def unk(self) -> int:

@@ -17,7 +17,7 @@ from ulmo.config import ModelSettings, PrepSettings
 from ulmo.preprocessing.normalize import Normalization
 
 PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
-GOLDEN = Path(__file__).parent / "golden" / "tokenizer.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizer.json"
 CARD = Card(
     corpora=(Corpus(name="Rain", licence="CC0-1.0", recordings=3, hours=0.25),),
     training=Training(steps=200, epochs=40, tiles=94, tiles_fingerprint="0" * 64, seed=4),
@@ -44,7 +44,7 @@ def original(make_bundle, tmp_path_factory):
 
 @pytest.fixture
 def folder(original, tmp_path):
-    """A bundle of this test's own."""
+    """A copy of the bundle for one test."""
     return shutil.copytree(original, tmp_path / "tokenizer")
 
 
@@ -55,7 +55,7 @@ def refused(folder, text):
 
 
 def golden_parts():
-    """Parts whose every number is exact, on any machine and with any numpy."""
+    """Parts whose numbers are exact on any machine and with any numpy."""
     model = ModelSettings(
         **{"tile_size": 8, "width": 2, "codebook_size": 4, "embedding_dim": 3},
         **{"encoder_layers": 2, "decoder_layers": 1, "frequency_stride": 4, "time_stride": 2},
@@ -75,7 +75,7 @@ def golden_parts():
 
 
 def test_golden_manifest_and_with_it_the_hashes_of_all_files():
-    """Other bytes are a new schema version: encoder.onnx is compared with what it builds."""
+    """Other bytes need a new schema version, because a reader builds encoder.onnx and compares."""
     built = build_bundle(**golden_parts())
     assert built.files[MANIFEST] == GOLDEN.read_bytes()
     assert {name: built.manifest.hashes[name] for name in (WEIGHTS, ENCODER)} == {
@@ -124,13 +124,13 @@ def test_the_same_contents_give_the_same_bytes(original, make_bundle, tmp_path):
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_refused(name, folder):
     (folder / name).unlink()
-    refused(folder, f"{name}.* is missing: copy the bundle|has no {name}; name a folder")
+    refused(folder, f"{name}.* is missing: copy the bundle|has no {name}; give a folder")
 
 
 def test_what_is_no_bundle_is_refused(tmp_path):
-    refused(tmp_path / "nowhere", "nowhere is no tokenizer: it has no tokenizer.json")
+    refused(tmp_path / "nowhere", "nowhere is not a tokenizer: it has no tokenizer.json")
     (tmp_path / "file").touch()
-    refused(tmp_path / "file", "file is a file: name the folder")
+    refused(tmp_path / "file", "file is a file: give the folder")
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, ENCODER])
@@ -139,7 +139,7 @@ def test_a_file_with_one_byte_changed_is_refused(name, place, folder):
     content = bytearray((folder / name).read_bytes())
     content[round(place * (len(content) - 1))] ^= 1
     (folder / name).write_bytes(content)
-    refused(folder, f"{name} is not the file that the settings speak of")
+    refused(folder, f"{name} is not the file that the settings name")
 
 
 def test_a_manifest_with_any_byte_changed_is_refused_or_means_the_same(folder):
@@ -206,13 +206,13 @@ def test_what_may_lie_beside(name, allowed, folder):
         (folder / name).symlink_to(folder.parent)
         refused(folder, "holds the link")
     else:
-        refused(folder, "no part of it: move it away")
+        refused(folder, "not part of a tokenizer: move it away")
 
 
 def test_a_folder_of_hidden_files_is_not_read_to_its_end(folder):
     for number in range(120):
         (folder / f".{number}").touch()
-    refused(folder, "no part of it")
+    refused(folder, "not part of a tokenizer")
 
 
 def test_a_graph_with_external_data_is_refused(folder):
@@ -254,13 +254,13 @@ def test_a_graph_of_the_right_size_that_is_another_is_refused(change, what, fold
     graph = onnx.load(folder / ENCODER)
     change(graph)
     replace(folder, ENCODER, graph.SerializeToString(deterministic=True))
-    refused(folder, rf"not the encoder that settings and weights give \({what} is another\)")
+    refused(folder, rf"does not fit its settings and weights \({what} differs\)")
 
 
 def test_an_encoder_of_other_weights_is_refused(folder, make_bundle, tmp_path):
     other = make_bundle(tmp_path / "other", PREP, seed=1)
     replace(folder, WEIGHTS, (other / WEIGHTS).read_bytes())
-    refused(folder, r"\(constant encoder\.conv_0\.kernel is another\)")
+    refused(folder, r"\(constant encoder\.conv_0\.kernel differs\)")
     replace(folder, ENCODER, (other / ENCODER).read_bytes())
     assert read_bundle(folder).manifest == read_bundle(other).manifest
 
@@ -284,7 +284,7 @@ def test_another_header_of_the_same_length_is_refused(folder):
 
 
 def test_weights_that_change_while_they_are_read_are_not_used(folder, monkeypatch):
-    """The bytes that are used are those that were hashed."""
+    """The bytes in use are those that were hashed."""
     check_length = bundle_module.check_length
 
     def changing(path, size, **options):

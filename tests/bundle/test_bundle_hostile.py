@@ -1,4 +1,4 @@
-"""Bundles that mean harm: refused in one line, in little time and memory."""
+"""Malicious bundles are refused in one line, with little time and memory."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def folder(original, tmp_path):
 
 @pytest.fixture(scope="module")
 def shared(original, tmp_path_factory):
-    """A bundle that hypothesis breaks again and again."""
+    """A bundle that hypothesis damages repeatedly."""
     return shutil.copytree(original, tmp_path_factory.mktemp("shared") / "tokenizer")
 
 
@@ -97,7 +97,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(change, text, folder):
 
 
 def test_every_setting_must_stand_there(folder):
-    """Else its meaning would be this version's default, though the fingerprint fits."""
+    """Otherwise this version's default would apply, although the fingerprint fits."""
     rewrite(folder, lambda values: values["prep"].update(hop_length=160))
     assert refusal(folder) is None
 
@@ -105,7 +105,7 @@ def test_every_setting_must_stand_there(folder):
         del values["prep"]["hop_length"]
 
     rewrite(folder, leave_out, seal=lambda values: values)
-    assert "is damaged (it leaves settings out): copy" in refusal(folder)
+    assert "is damaged (settings are missing): copy" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_any_json_in_any_place_is_refused_or_means_the_same(data, value, origina
 
 @st.composite
 def damage(draw, content):
-    """Bytes changed, put in, taken out, or cut off."""
+    """Change, insert, remove or cut off bytes."""
     place = draw(st.integers(0, len(content) - 1))
     piece = draw(st.binary(min_size=1, max_size=8))
     kept = draw(st.sampled_from([place, place + len(piece), place + draw(st.integers(1, 64))]))
@@ -179,7 +179,7 @@ def damage(draw, content):
 @given(data=st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_damage_under_a_hash_that_fits_is_refused(name, data, original, shared):
-    """Of the decoder, no other file tells what it should be: that is another tokenizer."""
+    """Other decoder weights are valid: they make another tokenizer."""
     for file in FILES:
         shutil.copyfile(original / file, shared / file)
     content = (original / name).read_bytes()
@@ -210,7 +210,7 @@ def test_the_bounds_of_settings():
 SCRIPT = """
 import resource, sys, time
 from pathlib import Path
-from ulmo.bundle import read_bundle
+from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError
 
 def peak():
@@ -237,7 +237,7 @@ def sparse(path, size):
 
 
 def large_model(folder):
-    """600 MB that are announced, all there, and none of them right."""
+    """600 MB, all of them present and none of them right."""
     prep = PrepSettings(tile_size=32)
     model = ModelSettings(tile_size=32, width=2000, encoder_layers=3, decoder_layers=3)
 
@@ -269,7 +269,7 @@ ATTACKS = {
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 @pytest.mark.parametrize("attack", ["nothing", *ATTACKS])
 def test_time_and_memory_are_bounded(attack, folder):
-    """Address space is bounded to 50 MB over the idle process, by the system itself."""
+    """The system limits the address space to 50 MB above the idle process."""
     ATTACKS.get(attack, lambda folder: None)(folder)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder)], capture_output=True, text=True, timeout=60
@@ -285,7 +285,7 @@ def test_time_and_memory_are_bounded(attack, folder):
 
 
 def test_the_manifest_is_closed():
-    """Every table refuses unknown keys, so that nothing rides along unseen."""
+    """Every table refuses unknown keys."""
     schema = BundleManifest.model_json_schema()
     tables = [schema, *schema["$defs"].values()]
     assert all(table["additionalProperties"] is False for table in tables)

@@ -1,4 +1,4 @@
-"""Writing: killed or failing at any step, the old bundle or the new one is read, never half."""
+"""After a kill or an error at any step of writing, the old or the new bundle is read whole."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=
 
 @pytest.fixture(scope="module")
 def bundles(make_bundle, tmp_path_factory):
-    """The old one and the new one."""
+    """The old and the new bundle."""
     folder = tmp_path_factory.mktemp("bundles")
     return [make_bundle(folder / str(seed), PREP, seed=seed) for seed in (0, 1)]
 
@@ -33,7 +33,7 @@ STEPS += [(os, "fsync"), (os, "rmdir"), (os, "unlink")]
 
 @contextmanager
 def ending_before(step, end, monkeypatch):
-    """Call `end` in place of the step-th change of the disk; gives what was done."""
+    """Call `end` in place of change number `step` of the disk; yields the changes so far."""
     done = []
 
     def wrap(original, name):
@@ -52,7 +52,7 @@ def ending_before(step, end, monkeypatch):
 
 
 class Stopped(BaseException):
-    """Not to be caught."""
+    """An exception that no code catches."""
 
 
 def stop():
@@ -67,7 +67,7 @@ def count_steps(bundles, folder, make_bundle, monkeypatch):
 
 
 def check_and_go_on(bundles, folder, make_bundle):
-    """Old or new is read; the next writing ends well, and leaves nothing beside."""
+    """The old or new bundle is read; writing again succeeds and leaves no other files."""
     assert fingerprint(folder) in map(fingerprint, bundles)
     make_bundle(folder, PREP, seed=1)
     assert contents(folder) == contents(bundles[1])
@@ -147,4 +147,4 @@ def test_an_old_one_is_only_read_where_there_is_none(bundles, tmp_path):
     shutil.copytree(bundles[0], tmp_path / ".tokenizer.old")
     assert fingerprint(folder) == fingerprint(bundles[0])
     folder.mkdir()
-    assert "is no tokenizer" in refusal(folder)
+    assert "is not a tokenizer" in refusal(folder)

@@ -29,7 +29,7 @@ def settings_of(plan):
 
 
 def model_of(settings):
-    """A model whose biases are not zero, so that they are compared too."""
+    """A model with nonzero biases, so that they are compared too."""
     model, rng = build_vqvae(settings, 1), np.random.default_rng(1)
     weights = weights_of(model)
     for name, values in weights.items():
@@ -68,7 +68,7 @@ def test_encoder_agrees_with_keras(plan):
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_latents_are_those_of_keras(plan):
-    """A third output, beside the same ids and distances."""
+    """They are a third output; ids and distances stay the same."""
     settings = settings_of(plan)
     model = model_of(settings)
     x = tiles(settings, 3)
@@ -84,7 +84,7 @@ def test_latents_are_those_of_keras(plan):
 
 
 def assert_same_ids(ids, expected, codebook):
-    """Ids may differ only where the two nearest codes are as near, to the rounding of sums."""
+    """Ids may differ only where two codes are equally near up to rounding."""
     differ = ids != expected.ids.numpy()
     latents = expected.latents.numpy()[differ].astype(np.float64)
     distances = np.sort(np.square(latents[:, None] - codebook).sum(axis=-1), axis=1)
@@ -145,7 +145,7 @@ def test_the_size_follows_from_the_settings(plan):
 
 
 def test_norms_are_summed_in_one_order():
-    """Elsewhere, too: float64 sums in the order of the dimensions, rounded once."""
+    """Sums in float64, in the order of the dimensions, rounded once: equal on all machines."""
     settings = ModelSettings(embedding_dim=64, width=8, codebook_size=32)
     weights = random_weights(settings)
     graph = onnx.load_model_from_string(encoder_graph(settings, weights).to_bytes())

@@ -1,4 +1,4 @@
-"""Large bundles: looked at in blocks, and the same is refused as of small ones."""
+"""Large bundles are checked in blocks, and refused for the same reasons as small ones."""
 
 import shutil
 
@@ -23,7 +23,7 @@ PLANS = {
 
 @pytest.fixture(params=PLANS)
 def folder(request, make_bundle, tmp_path, monkeypatch):
-    """A bundle that counts as large, in blocks of few rows."""
+    """A small bundle that counts as large, checked in blocks of few rows."""
     monkeypatch.setattr(large_bundle, "BLOCK", 200)
     monkeypatch.setattr(bundle, "LARGE", 0)
     return make_bundle(tmp_path / "tokenizer", PREP, **PLANS[request.param])
@@ -49,12 +49,12 @@ def test_every_changed_byte_of_the_encoder_is_seen(folder):
         changed = bytearray(content)
         changed[place] ^= 1
         (folder / ENCODER).write_bytes(changed)
-        with pytest.raises(ValueError, match="is another"):
+        with pytest.raises(ValueError, match="differs"):
             check(folder, settings)
 
 
 def test_every_tensor_is_looked_at(folder):
-    """One weight that is not finite, the last one of each tensor; decoder and thresholds too."""
+    """The last number of each tensor is not finite, including decoder and thresholds."""
     settings = settings_of(folder)
     content = (folder / WEIGHTS).read_bytes()
     for name, place in tensor_places(settings).items():
@@ -75,7 +75,7 @@ def test_every_weight_of_the_encoder_is_compared(folder):
             changed = bytearray(content)
             changed[place] ^= 1
             (folder / WEIGHTS).write_bytes(changed)
-            with pytest.raises(ValueError, match="of the encoder is another"):
+            with pytest.raises(ValueError, match="of the encoder differs"):
                 check(folder, settings)
 
 
@@ -100,12 +100,12 @@ def test_blocks_of_any_size_see_the_same(make_bundle, tmp_path, monkeypatch):
     copy = shutil.copytree(folder, tmp_path / "copy")
     with (copy / ENCODER).open("r+b") as file:
         file.truncate(100)
-    with pytest.raises(ValueError, match="of the encoder is another"):
+    with pytest.raises(ValueError, match="of the encoder differs"):
         check(copy, settings)
 
 
 def test_names_of_constants_that_are_made_of_weights(make_bundle, tmp_path):
-    """All that the graph holds of weights is compared with them; the rest is as it always is."""
+    """Every constant that is made of weights is compared with them; the others are fixed."""
     folder = make_bundle(tmp_path / "tokenizer", PREP)
     read = bundle.read_bundle(folder)
     graph = encoder_graph(read.manifest.model, read.weights())

@@ -1,4 +1,4 @@
-"""Bytes of ONNX beside those of the onnx package."""
+"""The bytes are those that the onnx package writes."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""`<unk>`: which levels there are, what is marked, what is decoded in its place."""
+"""`<unk>`: its levels, which ids become `<unk>`, and what it is decoded as."""
 
 import numpy as np
 import pytest

@@ -1,8 +1,6 @@
 """Kills, and full disks, at every call that changes an output.
 
-    python -m tests.crash.campaign kill 500
-    python -m tests.crash.campaign full 100
-    python -m tests.crash.campaign kill 500 1/2    every second of them
+    python -m tests.crash.campaign kill 500 full 100
 
 After each: nothing that is there under its own name is half or another than it should be; the same
 command again ends well, with the very files of an undisturbed run and nothing besides; and no more
@@ -188,41 +186,40 @@ def check_order(calls):
     assert not moved, f"the moves of {moved} are not synced"
 
 
-def run(what, count, part=0, parts=1):
+def run(campaign, what, count):
     """A campaign; its figures. AssertionError, with the point, at the first that goes wrong."""
-    random.seed(part)
+    random.seed(0)
     began = time.monotonic()
-    base = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=base) as folder:
-        campaign = Campaign(Path(folder), make_inputs, Work())
-        ready = time.monotonic() - began
-        points = campaign.points([KILL, TEAR] if what == "kill" else [FAIL])
-        done, twice = Counter(), Counter()
-        for index, point in list(enumerate(spread(points, count)))[part::parts]:
-            job = campaign.jobs[point.job].name
-            try:
-                if what == "kill":
-                    # Once each was alone, the runs after it are killed as well.
-                    twice[campaign.kill(point, again=2 * (index >= len(points)))] += 1
-                else:
-                    campaign.fill(point)
-            except AssertionError as error:
-                call = campaign.calls[point.job][point.at - 1]
-                raise AssertionError(f"{job}, {point}, {call}: {error}") from None
-            done[job] += 1
+    points = campaign.points([KILL, TEAR] if what == "kill" else [FAIL])
+    done, twice = Counter(), Counter()
+    for index, point in enumerate(spread(points, count)):
+        job = campaign.jobs[point.job].name
+        try:
+            if what == "kill":
+                # Once each was alone, the runs after it are killed as well.
+                twice[campaign.kill(point, again=2 * (index >= len(points)))] += 1
+            else:
+                campaign.fill(point)
+        except AssertionError as error:
+            call = campaign.calls[point.job][point.at - 1]
+            raise AssertionError(f"{job}, {point}, {call}: {error}") from None
+        done[job] += 1
     return {
         "points": sum(done.values()),
         "of": len(points),
         "jobs": dict(done),
         "twice": {str(units): number for units, number in sorted(twice.items())},
-        "start_s": round(ready, 1),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def main(what, count, part="0/1"):
-    """Run a campaign, and print its figures as JSON."""
-    print(json.dumps(run(what, int(count), *map(int, part.split("/"))), indent=2))
+def main(*words):
+    """Run campaigns, each a kind and a count, and print their figures as JSON."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        campaign = Campaign(Path(folder), make_inputs, Work())
+        counts = zip(words[::2], map(int, words[1::2]), strict=True)
+        figures = {what: run(campaign, what, count) for what, count in counts}
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

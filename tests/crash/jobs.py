@@ -10,15 +10,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from tests.pipelines.recordings import HOP, RATE, SIZE, noise, write
-from ulmo import cli
-from ulmo.bundle.bundle import build_bundle, write_bundle
-from ulmo.bundle.card import Card
-from ulmo.bundle.unk import UNK_QUANTILES
-from ulmo.bundle.weights import weight_shapes
-from ulmo.config import ModelSettings, PrepSettings
+from tests.bundles import write_small_bundle
+from tests.pipelines.recordings import HOP, PLAN, RATE, SIZE, noise, write
+from ulmo.cli.main import ulmo
+from ulmo.config import PrepSettings
 from ulmo.jobs import executor as pool
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import prep
@@ -48,7 +43,7 @@ class Job(NamedTuple):
     def run(self, out):
         """Run the command in this process, which ends with its exit status."""
         store.SHARD_TILES, prep.JOB_FILES = self.shard_tiles, 2
-        cli.ulmo.main([str(argument) for argument in self.arguments(out)])
+        ulmo.main([str(argument) for argument in self.arguments(out)])
 
 
 class Work:
@@ -92,46 +87,35 @@ def make_inputs(folder):
 def run_quietly(arguments):
     """Run a command in this process, to its end."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        cli.ulmo.main([str(argument) for argument in arguments])
+        ulmo.main([str(argument) for argument in arguments])
 
 
 def make_bundle(folder):
     """A tokenizer of random weights."""
-    rng = np.random.default_rng(0)
-    settings = PrepSettings(
-        frontend="stft", tile_size=SIZE, sample_rate=RATE, hop_length=HOP, normalization="tile"
-    )
-    model = ModelSettings(width=8, codebook_size=16, embedding_dim=4, tile_size=SIZE)
-    weights = {
-        name: rng.normal(0, 0.3, shape).astype(np.float32)
-        for name, shape in weight_shapes(model).items()
-    }
-    built = build_bundle(
-        prep=settings,
-        normalization=None,
-        model=model,
-        weights=weights,
-        thresholds=np.ones((16, len(UNK_QUANTILES)), np.float32),
-        card=Card(),
-    )
-    write_bundle(folder, built)
-    return folder
+    return write_small_bundle(folder, PrepSettings(**PLAN, normalization="tile"))
+
+
+def is_complete(pattern):
+    """Whether a manifest says that its job is complete, for a folder."""
+    return lambda out: any(json.loads(path.read_text())["complete"] for path in out.glob(pattern))
 
 
 def _prep(audio):
-    def is_finished(out):
-        path = out / "prep.json"
-        return path.exists() and json.loads(path.read_text())["complete"]
-
     def arguments(*more):
         return lambda out: ["prep", audio, out, *PREP, *more]
 
     return [
-        Job("prep", arguments("--normalization", "corpus"), is_finished, status=3, once_more=2),
+        Job(
+            "prep",
+            arguments("--normalization", "corpus"),
+            is_complete("prep.json"),
+            status=3,
+            once_more=2,
+        ),
         Job(
             "prep, small shards",
             arguments("--normalization", "tile", "--views", "2", "--n-fft", "256"),
-            is_finished,
+            is_complete("prep.json"),
             shard_tiles=2,
             status=3,
             once_more=2,
@@ -152,13 +136,7 @@ def _tokenize(folder, bundle):
             *("--tokenizer", bundle, "--workers", "1", "--threads", "1", *more),
         ]
 
-    def has_table(out):
-        return all((out / f"recordings.{ending}").exists() for ending in ("parquet", "json"))
-
-    def has_line_table(out):
-        named = ("t.*.recordings.parquet", "t.*.recordings.json", "t.tokens.json")
-        return all(any(out.glob(name)) for name in named)
-
+    has_table, has_line_table = is_complete("tokenize.json"), is_complete("t.*.tokenize.json")
     formats = ["megatron", "parquet", "bin", "csv", "jsonl", "raven", "audacity"]
     return [
         Job("tokenize npy", arguments("--channels", "each"), has_table),

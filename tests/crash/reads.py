@@ -16,7 +16,7 @@ from tests.crash.campaign import MEMORY, said, spread
 from tests.crash.faults import READ, Faults
 from tests.crash.jobs import PREP, make_bundle
 from tests.pipelines.recordings import by_path, noise, write
-from ulmo import cli
+from ulmo.cli.main import ulmo
 
 
 def run(count):
@@ -55,7 +55,7 @@ def run(count):
 
 
 def _main(arguments):
-    cli.ulmo.main([str(argument) for argument in arguments])
+    ulmo.main([str(argument) for argument in arguments])
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ from click.testing import CliRunner
 
 from tests.pipelines.recordings import PLAN, contents, noise, write
 from tests.sealed import reseal, write_sealed_values
-from ulmo import cli
+from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings
-from ulmo.pipelines.run_manifest import RunManifest, plan_run
+from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.run_manifest import RunManifest
 
 FLAGS = ["--frontend", "stft", "-M", "32", "--sample-rate", "4000", "--hop-length", "64"]
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.ulmo, [str(argument) for argument in arguments])
+    return CliRunner().invoke(ulmo, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

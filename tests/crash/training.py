@@ -26,7 +26,7 @@ from tests.crash.campaign import MEMORY, contents, hidden, said, spread
 from tests.crash.faults import COUNT, FAIL, KILL, KILLED, TEAR, Faults
 from tests.crash.jobs import run_quietly
 from tests.pipelines.recordings import noise, write
-from ulmo import cli
+from ulmo.cli.main import ulmo
 from ulmo.pipelines.train.loading import loading_tensorflow
 
 with loading_tensorflow():
@@ -126,7 +126,7 @@ class Runs:
     def _train(self):
         more = ["--resume"] if (self._out / "train.json").exists() else FLAGS
         with contextlib.redirect_stdout(io.StringIO()):
-            cli.ulmo.main([str(a) for a in ("train", self._tiles, self._out, *more)])
+            ulmo.main([str(a) for a in ("train", self._tiles, self._out, *more)])
 
     def _clear(self):
         shutil.rmtree(self._out, ignore_errors=True)

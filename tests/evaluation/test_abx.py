@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evaluation.slow_abx import abx_figures, warp
-from ulmo.evaluation.abx import Abx, Score, abx, abx_of_distances, subsample
+from ulmo.evaluation.abx import Abx, AbxScore, abx, abx_of_distances, subsample
 
 
 def test_known_distances():
     """X of row 0 is as far from its own kind as from the other, X of row 1 nearer to its own."""
     distances = np.array([[0, 2, 2], [1, 0, 3], [9, 9, 0]])
     found = abx_of_distances(distances, ["a", "a", "b"])
-    assert found == Abx(any=Score(0.25, cells=1, triples=2), within=None, across=None, items=3)
+    assert found == Abx(any=AbxScore(0.25, cells=1, triples=2), within=None, across=None, items=3)
 
 
 @given(
@@ -61,7 +61,7 @@ def test_labels_that_are_heard_have_no_error_and_random_ones_a_half():
     rng = np.random.default_rng(0)
     labels = [str(n % 4) for n in range(80)]
     heard = [np.full((rng.integers(3, 8), 1), int(label)) for label in labels]
-    assert abx(heard, labels, distance="identical").any == Score(0.0, 12, 12 * 20 * 19 * 20)
+    assert abx(heard, labels, distance="identical").any == AbxScore(0.0, 12, 12 * 20 * 19 * 20)
     random = [rng.normal(size=(6, 3)) for _ in labels]
     assert abx(random, labels, distance="cosine").any.error == pytest.approx(0.5, abs=0.05)
     constant = [np.ones((5, 1)) for _ in labels]

@@ -97,7 +97,7 @@ def test_equal_paths_take_the_steps_of_torchdtw():
 def test_known_frames(name, x, y, expected):
     metric = FRAME_DISTANCES[name]
     found = metric.between(metric.prepare(np.array([x])), metric.prepare(np.array([y])))
-    shares = found / (len(x) if metric.of_each_dimension else 1)
+    shares = found / (len(x) if metric.sums_dimensions else 1)
     assert float(frame_distance(name, x, y)) == pytest.approx(expected, abs=1e-7)
     np.testing.assert_allclose(shares, [[expected]], rtol=1e-6)
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from ulmo.evaluation.pooling import histograms, mean_latents
+from ulmo.evaluation.probe import histograms, mean_latents
 
 
 def test_latents_are_averaged_over_time_band_by_band():

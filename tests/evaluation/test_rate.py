@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.evaluation.rate import entropy_bits, rate
+from ulmo.evaluation.codebook import entropy_bits, rate
 
 
 def bits(symbols):

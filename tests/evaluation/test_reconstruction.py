@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import ModelSettings
-from ulmo.evaluation.reconstruction import ReconstructionTally
-from ulmo.evaluation.tally import Batch
+from ulmo.evaluation.tally import MeasuredBatch, Tally
 
 
 def model_of(size, strides):
@@ -22,7 +21,7 @@ def batch_of(model, valid_frames, seed=0):
     for i, frames in enumerate(valid_frames):
         tiles[i, :, frames:] = made[i, :, frames:] = np.nan
     grid = (n, model.columns, model.bands)
-    return Batch(
+    return MeasuredBatch(
         tiles=tiles,
         reconstructions=made,
         ids=np.zeros(grid, np.int32),
@@ -73,7 +72,7 @@ def figures(batch, model):
 def test_figures_are_those_of_loops(size, strides, valid, seed):
     model = model_of(size, strides)
     batch = batch_of(model, valid, seed)
-    found = ReconstructionTally.of(batch, model).metrics()._asdict()
+    found = Tally.of(batch, model).reconstruction()._asdict()
     for name, value in figures(batch, model).items():
         assert found[name] == pytest.approx(value, rel=1e-9, nan_ok=True), name
 
@@ -81,10 +80,10 @@ def test_figures_are_those_of_loops(size, strides, valid, seed):
 def test_sums_add_up():
     model = model_of(9, (4, 3))
     batch = batch_of(model, [9, 5, 2])
-    parts = [Batch(*(field[rows] for field in batch)) for rows in (slice(2), slice(2, 3))]
-    first, second = (ReconstructionTally.of(part, model) for part in parts)
-    whole = ReconstructionTally.of(batch, model).metrics()._asdict()
-    for name, value in (first + second).metrics()._asdict().items():
+    parts = [MeasuredBatch(*(field[rows] for field in batch)) for rows in (slice(2), slice(2, 3))]
+    first, second = (Tally.of(part, model) for part in parts)
+    whole = Tally.of(batch, model).reconstruction()._asdict()
+    for name, value in (first + second).reconstruction()._asdict().items():
         assert value == pytest.approx(whole[name], rel=1e-12), name
 
 
@@ -96,7 +95,7 @@ def test_a_level_that_is_off_by_two_decibels():
     off = batch._replace(
         tiles=tiles, reconstructions=tiles + 0.5, scales_db=np.array([4], np.float32)
     )
-    found = ReconstructionTally.of(off, model).metrics()
+    found = Tally.of(off, model).reconstruction()
     assert found.log_spectral_distance == pytest.approx(2)
     assert found.band_errors == pytest.approx([0.25] * 3)
     assert found.band_errors_db == pytest.approx([4] * 3)
@@ -105,7 +104,7 @@ def test_a_level_that_is_off_by_two_decibels():
 def test_without_decibels_there_is_no_distance():
     model = model_of(8, (4, 4))
     batch = batch_of(model, [8])._replace(scales_db=np.array([np.nan], np.float32))
-    found = ReconstructionTally.of(batch, model).metrics()
+    found = Tally.of(batch, model).reconstruction()
     assert math.isnan(found.log_spectral_distance)
     assert all(map(math.isnan, found.band_errors_db))
     assert all(map(math.isfinite, found.band_errors))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.oracles import codebook_figures, reconstruction_figures
 from ulmo.config import ModelSettings
-from ulmo.evaluation.tally import Batch, Tally
+from ulmo.evaluation.tally import MeasuredBatch, Tally
 
 CODES = 6
 FLOATS = {"rel": 1e-9, "abs": 1e-12, "nan_ok": True}
@@ -40,7 +40,7 @@ def batch_of(model, valid_frames, seed=0):
         tiles[i, :, frames:] = made[i, :, frames:] = np.nan
     columns = np.arange(model.columns) * model.time_stride < valid[:, None]
     ids = np.where(columns[..., None], rng.integers(0, CODES, grid), 10**6)
-    return Batch(
+    return MeasuredBatch(
         tiles=tiles,
         reconstructions=made,
         ids=ids.astype(np.int32),
@@ -86,7 +86,7 @@ def test_a_tile_by_hand():
     tiles = np.ones((1, 8, 8, 1), np.float32)
     tiles[0, :, 0] = 3
     made = tiles + np.arange(8, dtype=np.float32)[:, None, None]
-    batch = Batch(
+    batch = MeasuredBatch(
         tiles=tiles,
         reconstructions=made,
         ids=np.array([[[0, 1], [2, 2], [5, 5], [5, 5]]], np.int32),
@@ -132,7 +132,7 @@ def test_any_grouping_into_batches_gives_the_same_figures(cuts, strides):
     batch = batch_of(model, [8, 8, 3, 8, 1, 5, 8])
     edges = [0, *sorted(set(cuts)), 7]
     parts = [
-        Tally.of(Batch(*(field[first:last] for field in batch)), model)
+        Tally.of(MeasuredBatch(*(field[first:last] for field in batch)), model)
         for first, last in pairwise(edges)
     ]
     total = reduce(add, parts).metrics()

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bundles import ENCODER, MANIFEST, WEIGHTS, sealed
+from tests.bundles import ENCODER, MANIFEST, WEIGHTS, sealed, write_small_bundle
 from tests.hostile_child import READERS
 from tests.oracles import wav_bytes
 from tests.outputs import PREP, SMALL, make_run, make_tiles, make_tokens
@@ -221,7 +221,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    from tests.conftest import write_small_bundle
 
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:

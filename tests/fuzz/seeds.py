@@ -49,7 +49,7 @@ def own_seeds() -> list[bytes]:
 
 
 def all_seeds() -> list[bytes]:
-    """Ours, SciPy's where it ships them, and those of ../shared/malformed where it is there."""
+    """Small files made here, those of SciPy, and malformed ones; the last two if they are there."""
     paths = [
         path
         for folder in (MALFORMED, SCIPY)

@@ -61,7 +61,7 @@ def mutant(seeds, seed, index):
 def reader_index():
     return count[0]
 
-reader.HANG_SECONDS, reader.MOST_SECONDS = 5, 0.05
+reader.HANG_SECONDS, reader.MOST_SECONDS = 3, 0.05
 reader.all_seeds = list
 reader.read, reader.mutant = faulty, mutant
 sys.argv = ["reader", "--count", "6"]

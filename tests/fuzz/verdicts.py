@@ -1,10 +1,12 @@
-"""The verdicts on all files of ../shared/malformed and of SciPy's, as a table in Markdown.
+"""The verdicts on all malformed files of others, and on SciPy's, as a table.
 
-    python -m tests.fuzz.verdicts > verdicts.md
+    python -m tests.fuzz.verdicts > docs/verdicts.csv
 
-Status 1 where a file took a second or more, or where one that is not `ok` has no reason.
+Status 1 if a file took a second or more, or if one that is not `ok` has no reason.
 """
 
+import csv
+import io
 import sys
 import time
 from pathlib import Path
@@ -59,23 +61,20 @@ def verdicts() -> list[Row]:
     return found
 
 
-def as_markdown(rows: list[Row]) -> str:
-    lines = ["| file | status | reason | read | declared | missing | flags | ms |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+def as_csv(rows: list[Row]) -> str:
+    lines = [("file", "status", "reason", "read", "declared", "missing", "flags", "ms")]
     for row in rows:
-        cells = [
-            row.file,
-            *(row.verdict.status, row.verdict.reason or "", row.read),
-            "" if row.declared is None else row.declared,
-            *(row.missing, " ".join(row.flags), f"{row.milliseconds:.1f}"),
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        verdict = (row.verdict.status, row.verdict.reason)
+        frames = (row.read, row.declared, row.missing)
+        lines.append((row.file, *verdict, *frames, " ".join(row.flags), f"{row.milliseconds:.1f}"))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 if __name__ == "__main__":
     table = verdicts()
-    print(as_markdown(table))
+    print(as_csv(table), end="")
     bad = [
         row
         for row in table

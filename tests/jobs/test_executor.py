@@ -2,17 +2,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from ulmo.config import JobError, UserError
-from ulmo.jobs.executor import Pool, progressed
+from ulmo.jobs.executor import Pool, _ignoring_interrupts, progressed
 
 
 def work(number):
-    """Square a number, and tell of it in two steps."""
+    """Square a number, and report progress in two steps."""
     progressed(number, 1000)
     if number == 13:
         raise UserError("unlucky")
@@ -35,7 +36,7 @@ def meet(paths):
 
 
 def is_deaf(_):
-    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def sleep(path):
@@ -103,11 +104,39 @@ def test_jobs_are_handed_out_as_they_are_needed():
         results.close()
 
 
-def test_workers_do_not_hear_the_terminal():
+def test_workers_ignore_the_terminal():
     """Ctrl-C is for the process that can say what it means."""
     with Pool(2, lambda *_: None) as pool:
         assert list(pool.map(is_deaf, range(4))) == [True] * 4
     assert not is_deaf(None)
+
+
+HEARS = "import signal; print(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)"
+
+
+def hears():
+    """Whether a process that is started now reacts to Ctrl-C."""
+    return subprocess.check_output([sys.executable, "-c", HEARS], text=True) == "True\n"
+
+
+def test_a_worker_ignores_the_terminal_before_its_first_line_runs():
+    with _ignoring_interrupts():
+        assert not hears()
+    assert hears()
+
+
+def test_a_pool_may_be_used_from_any_thread():
+    """Only the main thread may set what a signal does."""
+    results = []
+
+    def use():
+        with Pool(2, lambda *_: None) as pool:
+            results.extend(pool.map(work, [1, 2]))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert results == [1, 4]
 
 
 def test_an_error_ends_the_workers_at_once(tmp_path):

@@ -15,12 +15,12 @@ PLANS = [
 ]
 
 
-def decoder_of(plan, **options):
-    return Decoder(width=8, embedding_dim=6, **plan, **options)
-
-
 def settings_of(plan):
     return ModelSettings(width=8, embedding_dim=6, **plan)
+
+
+def decoder_of(plan, **options):
+    return Decoder(settings_of(plan), **options)
 
 
 def latents(*shape):

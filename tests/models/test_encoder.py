@@ -14,12 +14,12 @@ PLANS = [
 ]
 
 
-def encoder_of(plan, **options):
-    return Encoder(width=8, embedding_dim=6, **plan, **options)
-
-
 def settings_of(plan):
     return ModelSettings(width=8, embedding_dim=6, **plan)
+
+
+def encoder_of(plan, **options):
+    return Encoder(settings_of(plan), **options)
 
 
 def tiles(*shape):
@@ -39,7 +39,7 @@ def test_shape_and_norm_of_the_latents(plan):
 
 
 def test_end_of_an_odd_tile_is_padded_with_zeros():
-    encoder = encoder_of({}, tile_size=65)
+    encoder = encoder_of({"tile_size": 65})
     tile = tiles(1, 65, 65, 1)
     padded = np.pad(tile, ((0, 0), (0, 0), (0, 15), (0, 0)))
     assert encoder(tile).shape == (1, 5, 5, 6)

@@ -22,7 +22,7 @@ LOSSES = {"total", "reconstruction", "commitment", "codebook", "perplexity", "us
 
 
 def tiles(count, size=32, seed=0):
-    """Tiles with something to learn: a few smooth bands that come and go."""
+    """Tiles with something to learn: smooth bands that change over time."""
     rng = np.random.default_rng(seed)
     rows, frames = np.mgrid[:size, :size] / size
     pitch, rate = rng.uniform(0, 1, (2, count, 1, 1))
@@ -49,8 +49,8 @@ def compiled(seed=0, settings=SMALL):
 @pytest.mark.parametrize("size", [224, 128, 100, 65])
 def test_output_has_the_shape_of_the_input_whatever_the_layers(size):
     shared = {"tile_size": size, "embedding_dim": 4, "width": 8}
-    encoders = [Encoder(encoder_layers=layers, **shared) for layers in range(1, 7)]
-    decoders = [Decoder(decoder_layers=layers, **shared) for layers in range(1, 7)]
+    encoders = [Encoder(ModelSettings(encoder_layers=layers, **shared)) for layers in range(1, 7)]
+    decoders = [Decoder(ModelSettings(decoder_layers=layers, **shared)) for layers in range(1, 7)]
     quantizer = VectorQuantizerEMA(codebook_size=8, embedding_dim=4)
     x = tiles(2, size)
     for encoder in encoders:
@@ -85,11 +85,11 @@ def test_any_number_of_frames():
 
 def test_parts_that_do_not_fit_are_refused_with_both_shapes():
     model = VQVAE(
-        Encoder(tile_size=32, embedding_dim=4, width=8),
+        Encoder(SMALL.model_copy(update={"time_stride": 16})),
         VectorQuantizerEMA(codebook_size=8, embedding_dim=4),
-        Decoder(tile_size=32, embedding_dim=4, width=8, time_stride=8),
+        Decoder(SMALL),
     )
-    with pytest.raises(ValueError, match=r"\(1, 32, 16, 1\) of tiles \(1, 32, 32, 1\)"):
+    with pytest.raises(ValueError, match=r"\(1, 32, 16, 1\) for tiles \(1, 32, 32, 1\)"):
         model(tiles(1))
 
 

@@ -91,6 +91,17 @@ def kill_at_move(patch, doomed):
     return moves
 
 
+def doomed(number):
+    """For kill_at_move: the move of this number, and all after it."""
+    left = [number]
+
+    def is_doomed(_):
+        left[0] -= 1
+        return left[0] < 0
+
+    return is_doomed
+
+
 def kill_before_manifests(patch):
     """When all jobs are done, and before either table is there."""
     kill_at_move(patch, lambda target: target.name in ("recordings.parquet", "tiles.parquet"))
@@ -110,6 +121,6 @@ def counting(calls, function):
     return counted
 
 
-def read_complete(out):
-    path = out / "prep.json"
+def read_complete(out, name="prep.json"):
+    path = out / name
     return path.exists() and json.loads(path.read_text())["complete"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.small_tokenizers import HOP, RATE, sound
-from ulmo.evaluation.robustness import Agreement
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of, everything, spectrogram
-from ulmo.pipelines.evaluate.robustness import CHANGES, robustness, shift_columns
+from ulmo.evaluation.agreement import Agreement
+from ulmo.pipelines.evaluate.changes import _CHANGES, _shift_columns, robustness
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, _everything, encoder_of, spectrogram
 from ulmo.preprocessing.frontends import build_frontend
 
 SECONDS = 3
@@ -14,7 +14,7 @@ SECONDS = 3
 
 def encoder(encode, **values):
     settings = {"sample_rate": 1000, "hop": 10, "codebook_size": 8, "tile_samples": 200}
-    return Encoder(encode, **{**settings, **values})
+    return AudioEncoder(encode, **{**settings, **values})
 
 
 def loudness(samples):
@@ -26,7 +26,7 @@ def loudness(samples):
 def changed(name, samples, of=None):
     columns = np.arange(len(samples) // 10)
     rng = np.random.default_rng(0)
-    return CHANGES[name](samples, columns, of or encoder(loudness), rng)
+    return _CHANGES[name](samples, columns, of or encoder(loudness), rng)
 
 
 def tone(length, hertz=50.0):
@@ -60,7 +60,7 @@ def test_silence_stays_silence_under_noise():
 )
 def test_half_a_tile_is_a_whole_number_of_columns(tile, hop, columns):
     of = encoder(loudness, tile_samples=tile, hop=hop)
-    assert shift_columns(of) == columns
+    assert _shift_columns(of) == columns
     samples, places = changed("shift_half_tile", tone(500), of)
     assert len(samples) == 500 + columns * hop
     assert not samples[: columns * hop].any()
@@ -94,7 +94,7 @@ def test_what_is_counted():
     of = encoder(loudness, sound=late)
     told = []
     found = robustness(of, [samples, none], progress=told.append)
-    assert list(found) == list(CHANGES)
+    assert list(found) == list(_CHANGES)
     assert told == [1, 2]
     assert found["gain_up_6db"] == Agreement(100, 100, 50, 50)
     assert found["shift_half_tile"] == Agreement(100, 100, 50, 50)
@@ -122,8 +122,8 @@ def test_noise_is_ruled_by_the_seed_and_differs_between_recordings():
     def noises(seed):
         heard.clear()
         robustness(encoder(encode), [tone(300)] * 2, seed=seed)
-        at = 1 + list(CHANGES).index("noise_10db")
-        return heard[at], heard[at + 1 + len(CHANGES)]
+        at = 1 + list(_CHANGES).index("noise_10db")
+        return heard[at], heard[at + 1 + len(_CHANGES)]
 
     first, second = noises(0)
     assert not np.array_equal(first, second)
@@ -175,6 +175,6 @@ def test_silence_is_told_by_the_level_under_a_token(mode, tokenizer_of):
 
 def test_a_baseline_without_levels_has_no_silence():
     assert (
-        everything(np.zeros(9, np.float32), np.zeros((3, 2), np.int32)).tolist()
+        _everything(np.zeros(9, np.float32), np.zeros((3, 2), np.int32)).tolist()
         == [[True, True]] * 3
     )

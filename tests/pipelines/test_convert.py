@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from tests.formats.streams import header_of, random_ids, save
 from tests.pipelines.recordings import contents
 from tests.sealed import seal_tokens
-from ulmo import cli, exits
+from ulmo.cli import exits
+from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
@@ -44,7 +45,7 @@ def field(tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.ulmo, ["convert", *(str(argument) for argument in arguments)])
+    return CliRunner().invoke(ulmo, ["convert", *(str(argument) for argument in arguments)])
 
 
 def names(folder):
@@ -252,7 +253,7 @@ def test_files_that_would_meet_are_refused(tmp_path, refused):
 
 def test_each_file_is_taken_once(field):
     sources = list_sources([field, field / "a", field / "a" / "x.tokens.npy"])
-    assert [source.below.as_posix() for source in sources] == [
+    assert [below.as_posix() for below in sources.values()] == [
         "Z.tokens.npy",
         "a/x.tokens.npy",
         "a/y.tokens.npy",

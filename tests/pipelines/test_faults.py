@@ -92,7 +92,7 @@ def test_an_ogg_stream_without_its_end_is_told(tmp_path):
     prepare(tmp_path, tmp_path / "out", TINY)
     (row,) = rows_of(tmp_path / "out")
     assert (row["status"], row["reason"]) == ("partial", "truncated")
-    assert "nobody knows how long" in row["detail"]
+    assert "an unknown length is missing" in row["detail"]
     assert 0 < row["frames"] == row["frames_declared"] < 20 * LENGTH
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.bundles import ENCODER, MANIFEST, rewrite
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.card import Card, Corpus
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.pipelines import inspect as module
 from ulmo.pipelines.inspect import as_json, describe_codebook, inspect_bundle
@@ -179,10 +179,10 @@ def test_what_is_refused_is_one_line_and_status_2(folder, tmp_path, make_bundle)
     done = show(tmp_path)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
-        f"ulmo: {tmp_path} is no tokenizer: it has no tokenizer.json; name a folder that has\n"
+        f"ulmo: {tmp_path} is not a tokenizer: it has no tokenizer.json; give a folder with one\n"
     )
     make_bundle(tmp_path / "tokenizer", PREP)
-    assert f"name {tmp_path / 'tokenizer'}\n" in show(tmp_path).stderr
+    assert f"give {tmp_path / 'tokenizer'}\n" in show(tmp_path).stderr
 
 
 @pytest.mark.parametrize(

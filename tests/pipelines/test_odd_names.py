@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.test_find import locked
+from tests.jobs.test_inputs import locked
 from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
@@ -119,7 +119,7 @@ WITHOUT_PRIVILEGE = """
 import ctypes, os, struct, sys
 if os.getuid() == 0:  # capset(2), version 3: root keeps no right but an owner's
     assert ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
 sys.argv[0] = "ulmo"
 ulmo()
 """

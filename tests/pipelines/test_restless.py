@@ -14,7 +14,8 @@ from ulmo.config import UserError
 from ulmo.jobs.inputs import input_file
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.tokenize import job as tokenize_job
-from ulmo.pipelines.tokenize import report as report
+from ulmo.pipelines.tokenize import plan as tokenize_plan
+from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.preprocessing import audio
 from ulmo.preprocessing.audio import RefusedError, open_recording
 from ulmo.preprocessing.store import TileStore
@@ -100,7 +101,7 @@ def test_the_reader_refuses_what_has_changed(folder, monkeypatch, change):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_prepared_again_where_it_changes_once(folder, tmp_path, monkeypatch, change):
-    """The tiles are those of what the file is in the end, and so is its row."""
+    """The tiles are those of what the file is in the end, and so is its row, but for the key."""
     settings = TINY.model_copy(update={"normalization": "recording"})
     with monkeypatch.context() as patch:
         left = disturb(patch, folder / "b.wav", CHANGES[change], 1)
@@ -109,9 +110,11 @@ def test_prepared_again_where_it_changes_once(folder, tmp_path, monkeypatch, cha
     assert summary.statuses.get("refused", 0) == 0
     prepare(folder, tmp_path / "fresh", settings)
     found, fresh = contents(tmp_path / "out"), contents(tmp_path / "fresh")
-    assert [name for name in fresh if found[name] != fresh[name]] in ([], ["prep.json"])
+    others = [name for name in fresh if found[name] != fresh[name]]
+    assert others == [] or sorted(others) == ["prep.json", "recordings.parquet"]
     assert TileStore(tmp_path / "out").manifest.fingerprint is not None
-    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "fresh")
+    for row, due in zip(rows_of(tmp_path / "out"), rows_of(tmp_path / "fresh"), strict=True):
+        assert row == {**due, "key": row["key"]}
 
 
 def test_refused_where_it_changes_twice_and_the_rest_is_done(folder, tmp_path, monkeypatch):
@@ -140,7 +143,7 @@ def test_tokens_of_a_restless_recording(folder, tmp_path, monkeypatch, tokenizer
             tokenize(tokenizer_of(), folder, out=out)
         rows = by_path(out)
         assert [row["status"] for row in rows.values()] == ["ok", status, "ok"]
-        assert (out / "b.tokens.npy").exists() == (status == "ok")
+        assert (out / "tokens" / "b.tokens.npy").exists() == (status == "ok")
     assert rows["b.wav"]["reason"] == "changed"
 
 
@@ -170,14 +173,13 @@ def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
 
 def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer_of, tmp_path, monkeypatch):
     """One that grows after the plan, and before it is read."""
-    planned = report.identify
 
     def late(*args):
-        jobs = planned(*args)
+        plan = tokenize_plan.with_keys(*args)
         (folder / "a.wav").write_bytes(wav(PCM + PCM))
-        return jobs
+        return plan
 
-    monkeypatch.setattr(report, "identify", late)
+    monkeypatch.setattr(pipeline, "with_keys", late)
     tokenize(tokenizer_of(), folder, out=tmp_path / "out")
     row = by_path(tmp_path / "out")["a.wav"]
     file = input_file(folder, Path("a.wav"))

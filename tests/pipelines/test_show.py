@@ -7,10 +7,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo import cli
+from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
-from ulmo.pipelines.show import pooled, show
+from ulmo.pipelines.show import _pooled, show
 from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
@@ -118,8 +118,8 @@ def test_a_column_is_the_loudest_of_its_frames(lengths, most, seed):
     whole = np.random.default_rng(seed).normal(size=(3, frames)).astype(np.float32)
     blocks = np.split(whole, np.cumsum(lengths)[:-1], axis=1) if lengths else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MAX_COLUMNS", most)
-        values, width, counted = pooled(blocks)
+        patch.setattr(module, "_MAX_COLUMNS", most)
+        values, width, counted = _pooled(blocks)
     assert counted == frames
     if frames:
         starts = range(0, frames, width)
@@ -130,7 +130,7 @@ def test_a_column_is_the_loudest_of_its_frames(lengths, most, seed):
 
 
 def test_a_long_recording_says_what_a_column_is(recording, tmp_path, figures, monkeypatch):
-    monkeypatch.setattr(module, "MAX_COLUMNS", 100)
+    monkeypatch.setattr(module, "_MAX_COLUMNS", 100)
     show(recording, tmp_path / "x.png", ["stft"], TINY)
     (axis,) = panels(figures[0])
     assert axis.get_title(loc="left").endswith("250 frames of 8 ms, each column the loudest of 4")
@@ -150,7 +150,7 @@ def test_what_cannot_be_drawn(recording, tmp_path):
 
 class TestCommand:
     def run(self, *arguments):
-        return CliRunner().invoke(cli.ulmo, ["show", *map(str, arguments)])
+        return CliRunner().invoke(ulmo, ["show", *map(str, arguments)])
 
     def test_all_front_ends_beside_the_recording(self, recording):
         result = self.run(recording, "-M", 32, "--sample-rate", RATE // 2, "--hop-length", 32)

@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 
 from tests.small_tokenizers import RATE, sound
-from ulmo.pipelines.tokenize.job import How
+from ulmo.pipelines.tokenize.job import TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
 
 
@@ -25,8 +25,9 @@ def quiet(told=None):
 def tokenize(tokenizer, *sources, out=None, workers=1, listener=None, **how):
     """Results in the order of the plan; each was told once."""
     told = []
+    options, listens = TokenizeOptions(**how), listener or quiet(told)
     results = tokenize_files(
-        tokenizer, sources, How(**how), out=out, workers=workers, listener=listener or quiet(told)
+        tokenizer, sources, options, out=out, workers=workers, listener=listens
     )
     if listener is None:
         assert sorted(told, key=str) == sorted(results, key=str)
@@ -35,8 +36,9 @@ def tokenize(tokenizer, *sources, out=None, workers=1, listener=None, **how):
 
 def join(tokenizer, *sources, out, workers=1, **how):
     """Results of each recording, and the timeline."""
+    options = TokenizeOptions(**how)
     return tokenize_timeline(
-        tokenizer, sources, How(**how), out=out, workers=workers, listener=quiet()
+        tokenizer, sources, options, out=out, workers=workers, listener=quiet()
     )
 
 

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 from click.testing import CliRunner
 
 from tests.sealed import seal_tables
-from ulmo.cli import ulmo
+from ulmo.cli.main import ulmo
+from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.verify.verify import verify
-from ulmo.preprocessing.store import RECORDINGS_SCHEMA, TILES_SCHEMA
-from ulmo.storage.tables import write_table
+from ulmo.preprocessing.store import TILES_SCHEMA
+from ulmo.storage.tables import schema_of, write_table
 
 SHARD = "tiles/000000-0000.npy"
 
@@ -33,7 +34,7 @@ def run_command(*arguments):
 
 def change_rows(folder, name, change):
     """Other rows in a table, and all sealed: what no checksum tells."""
-    schema = {"tiles.parquet": TILES_SCHEMA, "recordings.parquet": RECORDINGS_SCHEMA}[name]
+    schema = {"tiles.parquet": TILES_SCHEMA, "recordings.parquet": schema_of(Prepared)}[name]
     rows = pq.read_table(folder / name).to_pylist()
     change(rows)
     write_table(folder / name, rows, schema)

@@ -61,6 +61,36 @@ def refusal(path):
     return error.value.reason
 
 
+def test_the_facts_of_a_recording_are_columns_of_its_row(tmp_path):
+    cut = plain_wav(data_size=4000)
+    _, recording = read(write(tmp_path / "x.wav", cut))
+    assert recording.facts() == {
+        "status": "partial",
+        "reason": "truncated",
+        "detail": recording.detail,
+        "sample_rate": RATE,
+        "channels": 1,
+        "frames": 1000,
+        "frames_declared": 2000,
+        "frames_missing": 1000,
+        "duration_s": 1000 / RATE,
+        "flags": [],
+    }
+
+
+def test_the_facts_of_a_refusal_are_columns_of_its_row():
+    refused = RefusedError("no_samples", "a header but no samples", declared=7, missing=5)
+    assert refused.facts() == {
+        "status": "refused",
+        "reason": "no_samples",
+        "detail": "a header but no samples",
+        "frames": 0,
+        "frames_declared": 7,
+        "frames_missing": 5,
+        "flags": [],
+    }
+
+
 class TestFormats:
     @pytest.mark.parametrize("bits", [8, 16, 24, 32])
     @pytest.mark.parametrize("channels", [1, 3])
@@ -292,7 +322,7 @@ class TestDamage:
         with pytest.raises(OSError, match="the disk is full"):
             fill_the_disk()
 
-    @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no ../shared/malformed")
+    @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
     def test_malformed_files_are_read_or_refused(self):
         files = [path for path in MALFORMED.rglob("*.wav") if path.is_file()]
         assert files

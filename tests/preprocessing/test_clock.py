@@ -13,8 +13,7 @@ from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
 from ulmo.preprocessing import metadata
 from ulmo.preprocessing.clock import Clock, Start, recording_start
-from ulmo.preprocessing.timestamps import TimestampPattern
-from ulmo.preprocessing.zones import parse_timezone
+from ulmo.preprocessing.timestamps import TimestampPattern, parse_timezone
 
 RATE = 48000
 DATA = bytes(2000)
@@ -46,6 +45,11 @@ def start_of(tmp_path, content, name="x.wav", **options):
 
 def wav(before=b"", after=b"", data=DATA, **options):
     return wav_bytes(data, sample_rate=RATE, before=before, after=after, **options)
+
+
+def test_the_facts_of_a_start_are_columns_of_its_row():
+    start = Start(datetime(1970, 1, 1, 0, 1, microsecond=5, tzinfo=UTC), "name")
+    assert start.facts() == {"start_utc": 60_000_005, "start_source": "name"}
 
 
 class TestGuano:
@@ -352,7 +356,7 @@ def test_a_hostile_text_costs_no_time(tmp_path, filling):
     assert datetime.now(UTC) - began < timedelta(seconds=2)
 
 
-@pytest.mark.skipif(not MALFORMED.is_dir(), reason="no ../shared/malformed")
+@pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
 def test_malformed_files_tell_no_time_but_one():
     """That one was exported by an editor, which says when."""
     starts = {path.name: recording_start(path) for path in MALFORMED.rglob("*.wav")}

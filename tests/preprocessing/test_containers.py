@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 
 from tests.oracles import wav_bytes
 from ulmo.preprocessing.audio import open_recording
-from ulmo.preprocessing.containers import HEADERS, declared_frames, ogg_has_end
-from ulmo.preprocessing.kinds import kind_of, mpeg_frame_bytes
+from ulmo.preprocessing.containers import (
+    HEADERS,
+    declared_frames,
+    kind_of,
+    mpeg_frame_bytes,
+    ogg_has_end,
+)
 
 TONE = 0.3 * np.sin(np.arange(8000) / 4).astype(np.float32)
 KINDS = {

@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-import ulmo
-from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.config import ModelSettings, PrepSettings
 from ulmo.pipelines.dataset import Loudness
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.follow import follow, followed
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
-from ulmo.preprocessing.normalize import Normalization, quiet_level
+from ulmo.preprocessing.normalize import quiet_level, to_tracked_db, track_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
@@ -62,7 +60,9 @@ def settings_of(**values):
 
 def followed_of(power, settings=SETTINGS, cuts=()):
     """Decibels of power (M, frames) that comes in blocks."""
-    return np.concatenate(list(followed(np.split(power, sorted(cuts), axis=1), settings)), axis=1)
+    return np.concatenate(
+        list(to_tracked_db(np.split(power, sorted(cuts), axis=1), settings)), axis=1
+    )
 
 
 def by_hand(power, settings):
@@ -93,7 +93,7 @@ def test_it_is_the_definition(make, values):
     found = followed_of(power, settings)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    (pair,) = follow([power], settings)
+    (pair,) = track_level([power], settings)
     np.testing.assert_allclose(pair[1], levels_followed, atol=1e-9)
     np.testing.assert_array_equal(power, make())
 
@@ -114,7 +114,7 @@ def test_frames_one_by_one_have_the_same_bits():
 
 def test_how_a_block_lies_in_memory_changes_no_bit():
     power = np.random.default_rng(0).exponential(1e-4, (1000, 7)).astype(np.float32)
-    columns = list(followed([np.asfortranarray(power)], SETTINGS))
+    columns = list(to_tracked_db([np.asfortranarray(power)], SETTINGS))
     np.testing.assert_array_equal(columns[0], followed_of(power))
 
 
@@ -148,7 +148,7 @@ def test_gain_of_samples_falls_away(frontend, gain):
 def test_after_a_click_the_level_falls_as_told():
     power = np.full((1, 500), 1e-9, np.float32)
     power[0, 100] = 1e-3
-    (pair,) = follow([power], settings_of(level_release_db=25.0, level_least_db=-100.0))
+    (pair,) = track_level([power], settings_of(level_release_db=25.0, level_least_db=-100.0))
     level = pair[1]
     fall = 25 * 64 / 8000
     assert level[:100] == pytest.approx(-90)
@@ -227,17 +227,6 @@ class TestTiles:
         assert Loudness(store, model).sound(store.read(rows), rows)[-1].all()
 
 
-def test_preprocess_needs_constants():
-    samples = np.random.default_rng(0).normal(0, 0.1, 5000)
-    with pytest.raises(UserError, match="normalization 'level' needs its constants"):
-        ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS)
-    constants = Normalization(offset=-30, scale=15)
-    tiles = ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS, normalization=constants)
-    blocks = levels([samples.astype(np.float32)], build_frontend(SETTINGS), SETTINGS)
-    expected = (np.concatenate(list(blocks), axis=1)[:, :32] + 30) / 15
-    np.testing.assert_allclose(tiles[0, ..., 0], expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.fixture(scope="module")
 def tokenizer(make_bundle, tmp_path_factory):
     return load_tokenizer(make_bundle(tmp_path_factory.mktemp("x") / "bundle", SETTINGS), threads=1)
@@ -248,21 +237,6 @@ def swelling():
     time = np.arange(70_001) / 70_001
     rng = np.random.default_rng(0)
     return (rng.normal(0, 0.1, 70_001) * 10 ** (-2 * np.abs(2 * time - 1))).astype(np.float32)
-
-
-@pytest.mark.parametrize("length", [1, 64, 8191])
-def test_tokens_do_not_depend_on_how_the_samples_come(length, tokenizer):
-    samples = swelling()[: 3000 if length == 1 else None]
-    whole = tokenizer.encode(samples, sample_rate=8000)
-    blocks = np.split(samples, range(length, len(samples), length))
-    columns = list(tokenizer.columns(lambda: iter(blocks)))
-    np.testing.assert_array_equal(np.concatenate([part.ids for part in columns]), whole.ids)
-    live = list(tokenizer.stream(blocks, sample_rate=8000))
-    np.testing.assert_array_equal(np.concatenate([part.ids for part in live]), whole.ids)
-    np.testing.assert_array_equal(
-        np.concatenate([part.distances for part in live]), whole.distances
-    )
-    assert len(np.unique(whole.ids)) > 1
 
 
 @pytest.mark.parametrize("gain_db", [-6, 6])

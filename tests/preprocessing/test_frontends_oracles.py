@@ -124,16 +124,16 @@ CQT_CASES = [
 def test_cqt_is_the_direct_sum(signal, values, bins_per_octave):
     """The filters' responses are cut at -80 dB, and at 0 Hz: 1.5e-4 of full scale at most.
 
-    That is 0.13 dB at -40 dB re full scale.
+    That is 0.13 dB at -40 dB re full scale. Every fifth bin is summed.
     """
     made = settings_of("cqt", **values)
     frontend = build_frontend(made)
-    power = power_of(frontend, signal)
+    power = power_of(frontend, signal)[::5]
     expected = cqt_power(
         signal,
         sample_rate=made.sample_rate,
         hop_length=made.hop_length,
-        frequencies=frontend.frequencies,
+        frequencies=frontend.frequencies[::5],
         bins_per_octave=bins_per_octave,
     )
     assert power.shape == expected.shape

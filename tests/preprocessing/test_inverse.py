@@ -3,10 +3,9 @@ import pytest
 
 from tests.preprocessing.signals import noise, power_of
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.follow import follow
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.inverse import HEARD_DB, invert
-from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.inverse import ALIGNMENT_DB, invert
+from ulmo.preprocessing.normalize import Normalization, track_level
 from ulmo.preprocessing.spectrogram import normalized_levels
 
 RATE = 8000
@@ -64,15 +63,15 @@ def test_loudness_is_kept(case):
 
 
 @pytest.mark.parametrize("gain", [0.05, 1.0])
-def test_a_followed_level_is_heard_at_one_loudness(gain):
-    """Whatever it was: followed again, its level is 20 dB under full scale wherever it rises."""
+def test_a_tracked_level_sounds_at_one_loudness(gain):
+    """Whatever it was: tracked again, its level is 20 dB under full scale wherever it rises."""
     made = settings_of("mel").model_copy(update={"normalization": "level"})
     plane = plane_of(np.float32(gain) * song(), made)
     found = invert(plane, made, CONSTANTS)
-    (pair,) = follow([power_of(build_frontend(made), found)], made)
+    (pair,) = track_level([power_of(build_frontend(made), found)], made)
     rising = np.diff(pair[1]) > 0
     assert rising.any()
-    assert np.abs(pair[1][1:][rising] - HEARD_DB).max() < 3
+    assert np.abs(pair[1][1:][rising] - ALIGNMENT_DB).max() < 3
     assert np.abs(found).max() < 1
     again = plane_of(found, made)
     loud = plane > plane.max() - 30 / CONSTANTS.scale
@@ -91,8 +90,8 @@ def test_nothing_gives_nothing():
 @pytest.mark.parametrize(
     ("change", "constants", "text"),
     [
-        ({"frontend": "cqt"}, CONSTANTS, r"^cqt has no inverse here: only tokens of stft and mel"),
-        ({"normalization": "pcen"}, CONSTANTS, "PCEN has divided the levels away"),
+        ({"frontend": "cqt"}, CONSTANTS, r"^cqt has no inverse: only tokens of stft and mel"),
+        ({"normalization": "pcen"}, CONSTANTS, "PCEN removes the levels"),
         ({"normalization": "tile"}, None, "pass normalization= with those of this one"),
     ],
 )

@@ -8,8 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ulmo
-from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.config import ModelSettings, PrepSettings
 from ulmo.pipelines.dataset import Loudness
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.prep.prep import prepare
@@ -18,7 +17,6 @@ from ulmo.preprocessing.normalize import PCEN_EPS, Normalization, pcen, quiet_le
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.reports.evaluate import evaluation_table
-from ulmo.tokenizer import load_tokenizer
 
 SETTINGS = PrepSettings(
     frontend="stft", tile_size=32, sample_rate=8000, hop_length=64, normalization="pcen"
@@ -237,42 +235,3 @@ class TestTiles:
         (place,) = (i for i, line in enumerate(lines) if line.split()[:1] == ["batch"])
         heads, batch = lines[place].split(), lines[place + 1].split()
         assert dict(zip(heads, batch, strict=True))["dB²"] == "-"
-
-    def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
-        self, store, make_bundle, tmp_path
-    ):
-        """Constants of half the spread: errors of the best constants are four times as large."""
-        ours = store.manifest.normalization
-        half = Normalization(offset=ours.offset, scale=ours.scale / 2)
-        totals = []
-        for name, constants in (("same", ours), ("half", half)):
-            folder = tmp_path / name / "tokenizer"
-            make_bundle(folder, SETTINGS, contents={"normalization": constants})
-            totals.append(evaluate(folder.parent, store.folder, part="all").tiles.total)
-        same, other = totals
-        assert other.baseline_tile == pytest.approx(4 * same.baseline_tile, rel=1e-4)
-        assert np.isnan(other.reconstruction_db)
-
-
-def test_preprocess_needs_constants():
-    samples = np.random.default_rng(0).normal(0, 0.1, 5000)
-    with pytest.raises(UserError, match="normalization 'pcen' needs its constants"):
-        ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS)
-    constants = Normalization(offset=0.5, scale=0.25)
-    tiles = ulmo.preprocess(samples, sample_rate=8000, settings=SETTINGS, normalization=constants)
-    blocks = levels([samples.astype(np.float32)], build_frontend(SETTINGS), SETTINGS)
-    expected = (np.concatenate(list(blocks), axis=1)[:, :32] - 0.5) / 0.25
-    np.testing.assert_allclose(tiles[0, ..., 0], expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("length", [1, 64, 8191])
-def test_tokens_do_not_depend_on_how_the_samples_come(length, make_bundle, tmp_path):
-    tokenizer = load_tokenizer(make_bundle(tmp_path / "bundle", SETTINGS), threads=1)
-    samples = np.random.default_rng(0).normal(0, 0.1, 70_001).astype(np.float32)
-    if length == 1:
-        samples = samples[:3000]
-    whole = tokenizer.encode(samples, sample_rate=8000)
-    cuts = range(length, len(samples), length)
-    columns = list(tokenizer.columns(lambda: iter(np.split(samples, cuts))))
-    np.testing.assert_array_equal(np.concatenate([part.ids for part in columns]), whole.ids)
-    assert len(np.unique(whole.ids)) > 1

@@ -6,8 +6,9 @@ import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing import preprocess
 from ulmo.preprocessing.audio import RefusedError, resample
-from ulmo.preprocessing.frontends import build_frontend, stream_power
-from ulmo.preprocessing.normalize import Normalization, to_db
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.spectrogram import levels
 
 RATE = 8000
 NOISE = np.random.default_rng(0).normal(0, 0.1, 10_000).clip(-0.9, 0.9).astype(np.float32)
@@ -41,15 +42,18 @@ def test_file_and_samples_give_the_same(tmp_path):
         np.testing.assert_array_equal(preprocess(source, settings=SMALL), expected)
 
 
-def test_the_tiles_are_the_normalised_levels():
+@pytest.mark.parametrize("mode", ["corpus", "pcen", "level"])
+def test_the_tiles_are_the_normalised_levels(mode):
     constants = Normalization(offset=-40, scale=8)
-    settings = SMALL.model_copy(update={"normalization": "corpus"})
+    settings = SMALL.model_copy(update={"normalization": mode})
     tiles = preprocess(NOISE, sample_rate=RATE, settings=settings, normalization=constants)
     samples = np.concatenate(list(resample([NOISE], RATE, 4000)))
-    power = np.concatenate(list(stream_power(build_frontend(settings), [samples])), axis=1)
-    expected = (to_db(power, -100) + 40) / 8
+    blocks = levels([samples], build_frontend(settings), settings)
+    expected = (np.concatenate(list(blocks), axis=1) + 40) / 8
     joined = np.concatenate(list(tiles[..., 0]), axis=1)
     np.testing.assert_allclose(joined[:, : expected.shape[1]], expected, atol=1e-5)
+    with pytest.raises(UserError, match=f"normalization '{mode}' needs its constants"):
+        preprocess(NOISE, sample_rate=RATE, settings=settings)
 
 
 def test_the_mean_of_the_channels_is_taken(tmp_path):

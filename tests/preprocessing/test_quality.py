@@ -69,6 +69,6 @@ def test_it_does_not_matter_where_the_blocks_are_cut(cuts, values):
 
 
 def test_the_page_has_every_flag():
-    page = (Path(__file__).parents[2] / "docs" / "preparing.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "recordings.md").read_text()
     for flag, meaning in FLAGS.items():
         assert f"| `{flag}` | {meaning} |" in page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [f"preprocessing/{name}.py" for name in ("audio", "opening", "plan", "wav")]
-SOURCES += ["pipelines/prep_job.py", "pipelines/tokenize_job.py"]
+SOURCES += ["pipelines/prep/job.py", "pipelines/tokenize/job.py"]
 
 
 def reasons():
@@ -21,6 +21,6 @@ def reasons():
 
 
 def test_every_reason_stands_on_the_page():
-    page = (ROOT / "docs" / "preparing.md").read_text()
+    page = (ROOT / "docs" / "recordings.md").read_text()
     assert len(reasons()) > 12
     assert [reason for reason in sorted(reasons()) if f"`{reason}`" not in page] == []

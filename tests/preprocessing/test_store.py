@@ -9,12 +9,11 @@ import pytest
 from tests.oracles import crc32c
 from tests.sealed import hashes_of, reseal, seal_tables
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
-from ulmo.preprocessing import store
+from ulmo.jobs.outcome import Prepared
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
-    RECORDINGS_SCHEMA,
     TILES_SCHEMA,
-    Manifest,
+    TilesManifest,
     TileStore,
     checksum,
     fingerprint_head,
@@ -22,8 +21,9 @@ from ulmo.preprocessing.store import (
     tiles_per_shard,
     write_shard,
 )
+from ulmo.storage import tables
 from ulmo.storage.sealed import write_json, write_sealed
-from ulmo.storage.tables import TableWriter, write_table
+from ulmo.storage.tables import TableWriter, schema_of, write_table
 
 SIZE = 8
 TILES = np.random.default_rng(0).normal(size=(5, SIZE, SIZE, 1)).astype(np.float32)
@@ -54,7 +54,7 @@ def tile_rows():
 
 def manifest_of(**changes):
     plain = {"settings": SETTINGS, "plan": "p", "complete": True, "tiles": len(TILES)}
-    return Manifest(**{**plain, **changes})
+    return TilesManifest(**{**plain, **changes})
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ class TestGolden:
 
     def test_prep_json(self):
         values = manifest_of().model_dump(mode="json")
-        assert values["schema_version"] == 2
+        assert values["schema_version"] == 3
         assert list(values) == [
-            *("schema_version", "settings", "augment", "clock", "plan", "normalization"),
-            *("complete", "recordings", "tiles", "fingerprint", "hashes"),
+            *("schema_version", "complete", "hashes", "settings", "augment", "clock", "plan"),
+            *("normalization", "recordings", "tiles", "fingerprint"),
         ]
         assert list(values["settings"]) == [
             *("frontend", "sample_rate", "tile_size", "hop_length", "n_fft", "win_length"),
@@ -114,7 +114,7 @@ class TestGolden:
         ]
 
     def test_recordings_parquet(self, tmp_path):
-        write_table(tmp_path / "x", [{"path": "a.wav"}], RECORDINGS_SCHEMA)
+        write_table(tmp_path / "x", [{"path": "a.wav"}], schema_of(Prepared))
         schema = pq.read_schema(tmp_path / "x")
         assert [(field.name, str(field.type)) for field in schema] == [
             ("path", "string"),
@@ -130,11 +130,12 @@ class TestGolden:
             ("frames_missing", "int64"),
             ("duration_s", "double"),
             ("flags", "list<element: string>"),
+            ("start_utc", "timestamp[us, tz=UTC]"),
+            ("start_source", "string"),
+            ("key", "string"),
             ("bandwidth_hz", "double"),
             ("peak_db", "double"),
             ("tiles", "int32"),
-            ("start_utc", "timestamp[us, tz=UTC]"),
-            ("start_source", "string"),
         ]
 
     def test_shard(self, folder):
@@ -173,8 +174,8 @@ class TestGolden:
 @pytest.mark.parametrize("cuts", [(), (1, 2, 3), (0, 5, 5, 11), (9,)])
 def test_rows_one_by_one_or_many_at_once_give_the_same_bytes(tmp_path, monkeypatch, cuts):
     """Whatever is held of them, and wherever the groups of a table end."""
-    monkeypatch.setattr(store, "ROW_GROUP", 4)
-    monkeypatch.setattr(store, "BATCH_ROWS", 3)
+    monkeypatch.setattr(tables, "ROW_GROUP", 4)
+    monkeypatch.setattr(tables, "BATCH_ROWS", 3)
     rows = [{**row, "tile": i} for i, row in enumerate(3 * tile_rows())]
     write_table(tmp_path / "expected", rows, TILES_SCHEMA)
     with (tmp_path / "found").open("wb") as file, TableWriter(file, TILES_SCHEMA) as writer:
@@ -236,14 +237,14 @@ def change_rows(**changes):
 
 
 def other_columns(folder):
-    write_table(folder / "tiles.parquet", [], RECORDINGS_SCHEMA)
+    write_table(folder / "tiles.parquet", [], schema_of(Prepared))
     seal_tables(folder)
 
 
 FIRST = "tiles/000000-0000.npy"
 WRONG_FOLDERS = {
-    "newer": (change(schema_version=3), "newer ulmo .*upgrade"),
-    "older": (change(schema_version=1), "older ulmo .*prepare the tiles again"),
+    "newer": (change(schema_version=4), "newer ulmo .*upgrade"),
+    "older": (change(schema_version=2), "older ulmo .*prepare the tiles again"),
     "no version": (change(schema_version=0), "damaged"),
     "unfinished": (change(complete=False), "unfinished: run the same ulmo-prep"),
     "unknown key": (change(colour="red"), "colour"),
@@ -266,11 +267,11 @@ WRONG_TILES = {
     "pickle": (replace(FIRST, b"\x80\x04N."), "cannot be read"),
     "other shape": (
         lambda folder: write_shard(folder / FIRST, list(TILES[:, :4])),
-        "no array of tiles of 8 x 8",
+        "not an array of tiles of 8 x 8",
     ),
     "other type": (
         lambda folder: write_shard(folder / FIRST, list(TILES.astype(np.float64))),
-        "no array of tiles of 8 x 8",
+        "not an array of tiles of 8 x 8",
     ),
     "fewer tiles": (lambda folder: write_shard(folder / FIRST, list(TILES[:1])), "tile 2"),
     "a row before": (change_rows(row=-1), "tile -1"),

@@ -1,10 +1,26 @@
+import errno
 import os
+import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from ulmo.storage.atomic import is_temporary, publish, remove_temporaries, sync_folder
+from ulmo.config import UserError
+from ulmo.storage import atomic
+from ulmo.storage.atomic import (
+    TEMPORARY,
+    is_left,
+    is_temporary,
+    make_folder,
+    publish,
+    remove_temporaries,
+    short_name,
+    sync_folder,
+)
+from ulmo.storage.lock import lock_path, locked
 
 
 def write_and_raise(path, error):
@@ -63,26 +79,150 @@ def test_a_folder_is_needed(tmp_path):
         sync_folder(tmp_path / "none")
 
 
-def test_what_a_living_process_writes_is_spared(tmp_path):
-    """Another job beside this one, and what a killed one left whose number was given anew."""
-    code = (
-        "import sys; from pathlib import Path; from ulmo.storage.atomic import publish\n"
-        "with publish(Path(sys.argv[1])): print('open', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "x")]
+WRITER = """
+import sys
+from pathlib import Path
+from ulmo.storage.atomic import publish
+with publish(Path(sys.argv[1])) as file:
+    file.write(b"whole")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Another process that is writing x, until its stdin is closed."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "x")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
-        job.stdout.readline()
-        live = tmp_path / f".x.{job.pid}.tmp"
-        stale = tmp_path / f".y.{job.pid}.tmp"
-        stale.touch()
-        remove_temporaries(tmp_path, lambda name: True)
-        assert live.exists()
-        assert not stale.exists()
-        live.with_name(".x.0.tmp").touch()
-        job.communicate(b"")
-    killed = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
-    (tmp_path / f".z.{killed.pid}.tmp").touch()
-    remove_temporaries(tmp_path, lambda name: True)
-    killed.wait()
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+        assert job.stdout.readline() == b"open\n"
+        yield job
+        job.kill()
+
+
+def everything(_):
+    return True
+
+
+def test_what_a_living_process_writes_is_spared(tmp_path, writer):
+    (temporary,) = tmp_path.iterdir()
+    (tmp_path / ".x.0123.tmp").touch()
+    assert not is_left(temporary)
+    remove_temporaries(tmp_path, everything)
+    assert list(tmp_path.iterdir()) == [temporary]
+    writer.communicate(b"")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x": b"whole"}
+
+
+def test_what_a_killed_process_wrote_is_removed(tmp_path, writer):
+    (temporary,) = tmp_path.iterdir()
+    writer.kill()
+    writer.wait()
+    assert is_left(temporary)
+    remove_temporaries(tmp_path, lambda name: name == "y")
+    assert temporary.exists()
+    remove_temporaries(tmp_path, lambda name: name == "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    """Another job's `remove_temporaries` comes between the opening and the locking."""
+    lock, places = atomic._lock, []
+
+    def slow(file):
+        places.append(Path(file.name))
+        if len(places) == 1:
+            remove_temporaries(tmp_path, everything)
+        return lock(file)
+
+    monkeypatch.setattr(atomic, "_lock", slow)
+    with publish(tmp_path / "x") as file:
+        file.write(b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole"
+    assert len(set(places)) == 2
+
+
+class TestWithoutLocks:
+    """A file system that locks no files."""
+
+    @pytest.fixture(autouse=True)
+    def refuse(self, monkeypatch):
+        def refuse(*_, **__):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(atomic, "lock_descriptor", refuse)
+
+    def test_a_file_appears_whole(self, tmp_path):
+        with publish(tmp_path / "x") as file:
+            file.write(b"whole")
+            (temporary,) = tmp_path.iterdir()
+            remove_temporaries(tmp_path, everything)
+        assert not temporary.exists()
+        assert (tmp_path / "x").read_bytes() == b"whole"
+
+    def test_what_is_a_day_old_is_removed(self, tmp_path):
+        new, old = tmp_path / ".x.1.tmp", tmp_path / ".x.2.tmp"
+        new.touch()
+        old.touch()
+        os.utime(old, (time.time() - 2 * 86400,) * 2)
+        remove_temporaries(tmp_path, everything)
+        assert list(tmp_path.iterdir()) == [new]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "x" * 240 + ".tokens.npy"])
+def test_no_name_is_too_long(tmp_path, name):
+    with publish(tmp_path / name) as file:
+        (temporary,) = tmp_path.iterdir()
+        assert TEMPORARY.fullmatch(temporary.name)["name"] == short_name(name)
+        file.write(b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with locked(lock_path(tmp_path / name), tmp_path):
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_nobody_guesses_the_temporary_name(tmp_path):
+    """A link that somebody else put there would lead elsewhere."""
+    names = set()
+    for _ in range(2):
+        with publish(tmp_path / "x") as file:
+            names.add(Path(file.name).name)
+    assert len(names) == 2
+    assert all(re.fullmatch(r"\.x\.[0-9a-f]{16}\.tmp", name) for name in names)
+
+
+def test_files_are_closed_before_they_are_moved_on_windows(tmp_path, monkeypatch):
+    replace, seen = Path.replace, []
+
+    def move(self, target):
+        seen.append(file.closed)
+        return replace(self, target)
+
+    monkeypatch.setattr(atomic, "_WINDOWS", True)
+    monkeypatch.setattr(Path, "replace", move)
+    with publish(tmp_path / "x") as file:
+        file.write(b"whole")
+    (tmp_path / ".y.0.tmp").touch()
+    remove_temporaries(tmp_path, everything)
+    assert seen == [True]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
+
+
+class TestMakeFolder:
+    def test_it_is_made_with_those_above_it(self, tmp_path):
+        make_folder(tmp_path / "a" / "b")
+        make_folder(tmp_path / "a" / "b")
+        assert (tmp_path / "a" / "b").is_dir()
+
+    def test_a_file_in_its_place_is_one_line(self, tmp_path):
+        (tmp_path / "a").touch()
+        for folder in (tmp_path / "a", tmp_path / "a" / "b"):
+            with pytest.raises(UserError, match=r"cannot make the folder .*: choose another"):
+                make_folder(folder, "choose another")
+
+    def test_a_full_disk_is_not_the_users_mistake(self, tmp_path, monkeypatch):
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "mkdir", full)
+        with pytest.raises(OSError, match="No space"):
+            make_folder(tmp_path / "a")

@@ -26,7 +26,7 @@ def test_what_is_there_is_read(path):
 
 
 def test_large_files_are_read_whole(path, monkeypatch):
-    monkeypatch.setattr(plain_file, "BLOCK", 3)
+    monkeypatch.setattr(plain_file, "_BLOCK", 3)
     content = os.urandom(100)
     path.write_bytes(content)
     assert read(path, content) == content

@@ -1,4 +1,4 @@
-"""The tokenizer bundle: read, written, checked, and run without TensorFlow.
+"""The tokenizer bundle: written, read, checked, and run without TensorFlow.
 
-Used by `tokenizer` and by the commands in `pipelines`.
+`tokenizer` and the commands in `pipelines` use it.
 """

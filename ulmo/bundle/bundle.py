@@ -1,16 +1,16 @@
 """The tokenizer bundle: a folder of JSON, safetensors and ONNX, and no code.
 
-tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the others
+tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the other files
 model.safetensors    all weights, and the thresholds of <unk>
 encoder.onnx         (batch, M, frames, 1) -> ids and distances
 
-Nothing is believed of it. The settings are strict JSON of bounded size; from them follow the
-length of both other files and every byte of model.safetensors but the numbers; from settings
-and weights follows every byte of encoder.onnx, which is built again and compared. No byte of
-ONNX or safetensors is therefore parsed that this ulmo would not have written: external data,
-custom operators, subgraphs, other names or types cannot be in it. Building and comparing costs
-5 ms at the defaults; a list of what a graph may hold would cost as much, and could not tell that
-the encoder is the one of the weights. (The onnx package costs 0.2 s and 14 MB to import.)
+A bundle is checked as if an attacker had made it. The settings are strict JSON of bounded size.
+They determine the length of both other files, and every byte of model.safetensors but the numbers.
+Settings and weights determine every byte of encoder.onnx, which is built again and compared. So
+ulmo parses no ONNX or safetensors that it would not have written itself: external data, custom
+operators, subgraphs, other names or types are impossible. Building and comparing takes 5 ms with
+the defaults. A list of allowed operators would take as long, and would not show that the encoder
+has the weights of the bundle. (Importing the onnx package takes 0.2 s and 14 MB.)
 """
 
 import json
@@ -45,6 +45,7 @@ __all__ = [
     "DEFAULT",
     "ENCODER",
     "MANIFEST",
+    "REMEDY",
     "WEIGHTS",
     "BuiltBundle",
     "Bundle",
@@ -55,15 +56,12 @@ __all__ = [
 ]
 
 MANIFEST = "tokenizer.json"
-DEFAULT = Path(__file__).with_name("default_tokenizer")
-"""The tokenizer that ships with ulmo, made by recipes/default.toml."""
-MAX_MANIFEST_BYTES = 1 << 16
-"""A manifest has 3 kB; its card may be long, its lists may not."""
-MAX_ENTRIES = 100
-"""Of the folder, hidden ones too."""
-REMEDY = "copy the bundle again, from where it was whole"
-DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
-"""What may lie beside the three files; names that begin with a dot may, too."""
+DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
+_MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
+_MAX_ENTRIES = 100  # in the folder, hidden ones included
+REMEDY = "copy the bundle again from an undamaged source"
+# Files that may lie beside the three. Names that begin with a dot may, too.
+_DOCUMENT = re.compile(r"(README|LICEN[CS]E|NOTICE|CITATION)(\.(md|txt|cff))?", re.IGNORECASE)
 
 
 class Bundle(NamedTuple):
@@ -71,28 +69,26 @@ class Bundle(NamedTuple):
 
     folder: Path
     manifest: BundleManifest
-    encoder: bytes
-    """encoder.onnx."""
-    packed: bytes
-    """model.safetensors."""
+    encoder: bytes  # encoder.onnx
+    packed: bytes  # model.safetensors
 
     def weights(self) -> Weights:
-        """All weights by name; they may not be written to."""
+        """A copy of all weights, by name."""
         return unpack_weights(self.manifest.model, self.packed)
 
     def thresholds(self) -> NDArray[np.float32]:
-        """Squared distances (CB, levels of UNK_QUANTILES); what is further is `<unk>`."""
+        """Squared distances (CB, levels of UNK_QUANTILES); a vector farther away is `<unk>`."""
         return unpack_thresholds(self.manifest.model, self.packed)
 
 
 class BuiltBundle(NamedTuple):
-    """A bundle that is not yet written: its manifest, and its files by name."""
+    """A bundle that is not written yet: its manifest, and its files by name."""
 
     manifest: BundleManifest
     files: dict[str, bytes]
 
     def at(self, folder: Path) -> Bundle:
-        """As it will be read from a folder."""
+        """The bundle as it will be read from the folder."""
         return Bundle(folder, self.manifest, self.files[ENCODER], self.files[WEIGHTS])
 
 
@@ -105,9 +101,9 @@ def build_bundle(
     thresholds: NDArray[np.float32],
     card: Card,
 ) -> BuiltBundle:
-    """A bundle of a model's parts; the same parts give the same bytes.
+    """A bundle from the parts of a model. The same parts give the same bytes.
 
-    ValueError for weights or thresholds that are not the model's, or not finite.
+    ValueError for weights or thresholds of another shape or type, or not finite.
     """
     files = {
         WEIGHTS: pack_weights(model, weights, thresholds),
@@ -115,15 +111,15 @@ def build_bundle(
     }
     hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
     manifest = build_manifest(prep, normalization, model, hashes, card)
-    files[MANIFEST] = manifest_text(manifest)
+    files[MANIFEST] = _manifest_text(manifest)
     return BuiltBundle(manifest, files)
 
 
 def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
-    """Write a bundle beside its place, then move it there; a kill leaves the new or the old one.
+    """Write a bundle beside `folder`, then move it there; a kill leaves the old or the new bundle.
 
-    Between the two moves the old one lies in `.NAME.old`: there reading finds it, and the next
-    writing puts it back first.
+    For a moment the old bundle is in `.NAME.old`. `read_bundle` finds it there, and the next
+    `write_bundle` first moves it back.
     """
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
@@ -145,9 +141,9 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle, and believe nothing of it; UserError says what is wrong, and what to do.
+    """Read and check a bundle. UserError says what is wrong and what to do.
 
-    The folder may be a link, since the user named it; nothing inside may be one.
+    The folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
     folder = _present(folder)
     _check_names(folder)
@@ -170,15 +166,15 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def _present(folder: Path) -> Path:
-    """The folder; or the old one, where a kill came between the two moves of `write_bundle`."""
+    """The folder, or `.NAME.old` after a kill between the two moves of `write_bundle`."""
     old = _old(Path(os.path.realpath(folder)))
     if not folder.exists() and old.is_dir():
         return old
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name the folder that holds {MANIFEST}")
+        raise UserError(f"{folder} is a file: give the folder that holds {MANIFEST}")
     if not (folder / MANIFEST).is_file():
-        place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder that has"
-        raise UserError(f"{folder} is no tokenizer: it has no {MANIFEST}; name {place}")
+        place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder with one"
+        raise UserError(f"{folder} is not a tokenizer: it has no {MANIFEST}; give {place}")
     return folder
 
 
@@ -187,13 +183,15 @@ def _old(folder: Path) -> Path:
 
 
 def _check_names(folder: Path) -> None:
-    """Refuse what does not belong there: whoever put it there may have meant it to be used."""
+    """Refuse foreign files: whoever put them there may expect them to be used."""
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries):
-            known = entry.name in (MANIFEST, WEIGHTS, ENCODER) or DOCUMENT.fullmatch(entry.name)
+            known = entry.name in (MANIFEST, WEIGHTS, ENCODER) or _DOCUMENT.fullmatch(entry.name)
             hidden = entry.name.startswith(".")
-            if not (known or hidden) or count >= MAX_ENTRIES:
-                raise UserError(f"{folder} holds {entry.name!r}, no part of it: move it away")
+            if not (known or hidden) or count >= _MAX_ENTRIES:
+                raise UserError(
+                    f"{folder} holds {entry.name!r}, not part of a tokenizer: move it away"
+                )
             if entry.is_symlink():
                 raise UserError(
                     f"{folder} holds the link {entry.name!r}: copy the bundle with its links "
@@ -202,7 +200,7 @@ def _check_names(folder: Path) -> None:
 
 
 def _read_manifest(path: Path) -> BundleManifest:
-    content = read_bounded(path, MAX_MANIFEST_BYTES, remedy=REMEDY)
+    content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=REMEDY)
     manifest = parse_json(
         content,
         path,
@@ -212,20 +210,20 @@ def _read_manifest(path: Path) -> BundleManifest:
         remedy=REMEDY,
     )
     if json.loads(content) != manifest.model_dump(mode="json"):
-        raise UserError(f"{path} is damaged (it leaves settings out): {REMEDY}")
-    if content != manifest_text(manifest):
-        raise UserError(f"{path} is damaged (it is not written as ulmo writes it): {REMEDY}")
+        raise UserError(f"{path} is damaged (settings are missing): {REMEDY}")
+    if content != _manifest_text(manifest):
+        raise UserError(f"{path} is damaged (its layout is not that of ulmo): {REMEDY}")
     return manifest
 
 
-def manifest_text(manifest: BundleManifest) -> bytes:
-    """tokenizer.json, to the last byte."""
+def _manifest_text(manifest: BundleManifest) -> bytes:
+    """The bytes of tokenizer.json."""
     values = manifest.model_dump(mode="json")
     return (json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _check_contents(bundle: Bundle) -> None:
-    """The weights are the settings', and the encoder is theirs."""
+    """The weights fit the settings, and the encoder is built from both."""
     path = bundle.folder / WEIGHTS
     try:
         weights = bundle.weights()
@@ -236,7 +234,7 @@ def _check_contents(bundle: Bundle) -> None:
         end = start + piece.size
         if bundle.encoder[start:end] != piece.content():
             raise UserError(
-                f"{bundle.folder / ENCODER} is not the encoder that settings and weights give "
-                f"({piece.what} is another): {REMEDY}"
+                f"{bundle.folder / ENCODER} does not fit its settings and weights "
+                f"({piece.what} differs): {REMEDY}"
             )
         start = end

@@ -1,6 +1,6 @@
-"""The card of a codebook: what it was trained on, how, and how well it does.
+"""The card of a tokenizer: what it was trained on, how, and how well it does.
 
-No figure here changes an id: a card may be corrected, and the tokens stay the tokenizer's.
+The card does not affect the ids. It may be corrected, and the fingerprint stays the same.
 """
 
 from typing import Annotated
@@ -9,8 +9,8 @@ from pydantic import Field
 
 from ulmo.config import Settings
 
+# One line, without control characters, which a terminal would obey.
 Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$")]
-"""In one line: no control characters, which a terminal would obey."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Figure = Annotated[float, Field(ge=0, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,8 +20,7 @@ Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
 class Corpus(Settings):
     """Recordings that the codebook was trained on."""
 
-    name: Text | None
-    """None: nobody said."""
+    name: Text | None  # None: not given
     licence: Text | None
     recordings: Count
     hours: Figure
@@ -31,37 +30,33 @@ class Training(Settings):
     """How it was trained."""
 
     steps: Count
-    epochs: Count
-    """That were finished."""
-    tiles: Count
-    """Each augmented view is one."""
+    epochs: Count  # finished ones
+    tiles: Count  # each augmented view counts as one
     tiles_fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
     seed: Count
 
 
 class Figures(Settings):
-    """Measured on recordings that were held out; `sound` tokens are those that are not silent.
+    """Measured on held-out recordings; `sound` tokens are those that are not silent.
 
-    None: there was nothing to measure it on.
+    None: nothing to measure it on.
     """
 
     tokens: Count
     sound_tokens: Count
-    reconstruction: Figure | None
-    """Mean squared error in normalised units."""
-    reconstruction_db: Figure | None
-    """Mean squared error in dB^2; None where tiles are no levels (PCEN)."""
+    reconstruction: Figure | None  # mean squared error, normalised units
+    reconstruction_db: (
+        Figure | None
+    )  # mean squared error, dB^2; None if tiles are not levels (PCEN)
     sound_reconstruction_db: Figure | None
-    usage: Share | None
-    """Share of the codes that occur."""
-    entropy: Share | None
-    """Of the ids, over log2(CB)."""
+    usage: Share | None  # share of the codes that occur
+    entropy: Share | None  # of the ids, divided by log2(CB)
     sound_usage: Share | None
     sound_entropy: Share | None
 
 
 class Versions(Settings):
-    """Of the packages that trained it."""
+    """Versions of the packages that trained it."""
 
     ulmo: Version
     tensorflow: Version
@@ -69,11 +64,10 @@ class Versions(Settings):
 
 
 class Card(Settings):
-    """What tokenizer.json says for people. No date: the same training gives the same bytes."""
+    """Information for people in tokenizer.json. No date: the same training gives the same bytes."""
 
     corpora: Annotated[tuple[Corpus, ...], Field(max_length=64)] = ()
     training: Training | None = None
-    figures: Figures | None = None
-    """None where nothing was held out."""
+    figures: Figures | None = None  # None: no recordings were held out
     versions: Versions | None = None
     notes: Text = ""

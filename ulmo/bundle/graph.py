@@ -1,11 +1,11 @@
-"""Encoder and decoder as ONNX, built by hand from the settings and the flat weights.
+"""Encoder and decoder as ONNX graphs, built from the settings and the weights.
 
-No TensorFlow, no Keras, no onnx: a bundle's graph is a function of its settings and weights, and
-whoever reads the bundle builds it again and compares. Keras keeps channels last and kernels as
-(height, width, in, out); ONNX wants channels first and (out, in, height, width), or (in, out,
-height, width) for a transposed convolution.
+They are built without TensorFlow, Keras or onnx: the graph of a bundle is a function of its
+settings and weights, and whoever reads the bundle builds it again and compares. Keras keeps
+channels last and kernels as (height, width, in, out). ONNX wants channels first and
+(out, in, height, width), or (in, out, height, width) for a transposed convolution.
 
-A change of the bytes is a new schema version of the bundle: tests/bundle/test_bundle.py holds them.
+Other bytes need a new schema version of the bundle: tests/bundle/test_bundle.py holds them.
 """
 
 from typing import Any
@@ -15,32 +15,25 @@ from numpy.typing import NDArray
 
 from ulmo.bundle.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
 from ulmo.bundle.weights import Weights, blank_weights, check_weights, codebook_of, stages_of
-from ulmo.config import ModelSettings, same_padding, stage_names
-
-NORM_EPSILON, SPHERE_EPSILON = 1e-5, 1e-12
-"""Of `ulmo.models.encoder` and `ulmo.models.sphere`, which this file may not import."""
+from ulmo.config import NORM_EPSILON, SPHERE_EPSILON, Convolution, ModelSettings, stage_names
 
 
 def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = False) -> OnnxModel:
     """Tiles (batch, M, frames, 1) float32 -> ids int32 and distances float32.
 
-    Both are (batch, columns, bands), columns = frames / time_stride. The batch and the frames
-    are free, but the caller pads the frames with zeros to a multiple of the time stride. An
-    id is the nearest code, the lowest at ties; a distance is squared Euclidean. With `latents`,
-    a third output has them as the codes are normalised, (batch, columns, bands, EMB) float32: for
-    measuring, as a bundle's graph is without. Equal input gives equal bytes. ValueError if a
-    weight is missing or has the wrong shape.
+    Both are (batch, columns, bands), columns = frames / time_stride. Batch and frames are free, but
+    the caller pads the frames with zeros to a multiple of the time stride. An id is the nearest
+    code, the lowest at ties; a distance is squared Euclidean. `latents` adds a third output, the
+    normalised latents (batch, columns, bands, EMB) float32, for measurements. Equal input gives
+    equal bytes. ValueError if a weight is missing or has the wrong shape.
     """
     check_weights(settings, weights)
     graph = _Graph(weights)
     features = graph.node("Transpose", "tiles", perm=[0, 3, 1, 2])
-    missing = -settings.tile_size % settings.frequency_stride
-    for index, strides in enumerate(settings.encoder_strides):
-        name = f"encoder.conv_{index}"
-        features = graph.convolution(features, name, strides, missing_rows=missing)
-        features = graph.node("Relu", features)
-        missing = 0
-    features = graph.convolution(features, "encoder.project", (1, 1))
+    rows_added = -settings.tile_size % settings.frequency_stride
+    for layer in settings.encoder:
+        features = graph.layer(features, "encoder", layer, rows_added)
+        rows_added = 0
     vectors = graph.node("Transpose", features, perm=[0, 3, 2, 1])
     vectors = _normalized(graph, vectors, settings)
     grid = ("batch", "columns", settings.bands)
@@ -59,10 +52,10 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
 
 
 def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
-    """Ids (batch, columns, bands) int32, each up to CB -> tiles (batch, M, frames, 1) float32.
+    """Ids (batch, columns, bands) int32, from 0 to CB -> tiles (batch, M, frames, 1) float32.
 
-    frames = columns x time_stride; batch and columns are free. CB is `<unk>`, whose code is lost:
-    its latent is zeros, the mean of all that a latent can be. Equal input gives equal bytes.
+    frames = columns x time_stride; batch and columns are free. CB is `<unk>`, which has no code:
+    its latent is zeros, the mean of all possible latents. Equal input gives equal bytes.
     ValueError if a weight is missing or has the wrong shape.
     """
     check_weights(settings, weights)
@@ -71,14 +64,9 @@ def decoder_graph(settings: ModelSettings, weights: Weights) -> OnnxModel:
     codebook = graph.constant("codebook", codes)
     latents = graph.node("Gather", codebook, "ids", axis=0)
     features = graph.node("Transpose", latents, perm=[0, 3, 2, 1])
-    *inner, cell = settings.decoder_strides
-    for index, strides in enumerate(inner):
-        name = f"decoder.layer_{index}"
-        operator = "Conv" if strides == (1, 1) else "ConvTranspose"
-        features = graph.convolution(features, name, strides, operator)
-        features = graph.node("Relu", features)
-    features = graph.convolution(features, f"decoder.layer_{len(inner)}", (1, 1))
-    _rearrange(graph, features, settings, cell)
+    for layer in settings.decoder:
+        features = graph.layer(features, "decoder", layer)
+    _rearrange(graph, features, settings)
     return OnnxModel(
         "ulmo-decoder",
         graph.nodes,
@@ -94,7 +82,7 @@ def encoder_size(settings: ModelSettings) -> int:
 
 
 class _Graph:
-    """Nodes and constants of one graph, in the order in which they are added."""
+    """Nodes and constants of one graph, in the order of their addition."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -114,42 +102,33 @@ class _Graph:
         return self.tensor(Tensor(name, values.shape, values.dtype.str, lambda: values))
 
     def tensor(self, tensor: Tensor) -> str:
-        """Add a constant tensor, once, whose values are made later; returns its name."""
+        """Add a constant tensor, once; returns its name. Its values are computed when needed."""
         if tensor.name not in (known.name for known in self.tensors):
             self.tensors.append(tensor)
         return tensor.name
 
-    def convolution(
-        self,
-        features: str,
-        name: str,
-        strides: tuple[int, int],
-        operator: str = "Conv",
-        missing_rows: int = 0,
-    ) -> str:
-        """A layer padded as Keras's "same"; `missing_rows` more zeros above the highest bin.
+    def layer(self, features: str, part: str, layer: Convolution, rows_added: int = 0) -> str:
+        """Add a layer of a part; `rows_added` more zeros lie above the highest bin.
 
-        One transposition serves both kinds of kernel, as Keras keeps that of a transposed
+        One transposition serves every kernel, because Keras keeps that of a transposed
         convolution as (height, width, out, in).
         """
-        kernel = self._weights[f"{name}.kernel"].transpose(3, 2, 0, 1)
-        height, width = kernel.shape[2:]
-        rows, columns = (same_padding(stride) for stride in strides)
-        if (height, width) == (1, 1):
-            rows = columns = (0, 0)
-        return self.node(
-            operator,
-            features,
-            self.constant(f"{name}.kernel", kernel),
-            self.constant(f"{name}.bias", self._weights[f"{name}.bias"]),
-            kernel_shape=[height, width],
-            strides=strides,
-            pads=[rows[0], columns[0], rows[1] + missing_rows, columns[1]],
-        )
+        names = []
+        for weight in layer.shapes:
+            name = f"{part}.{layer.name}.{weight}"
+            values = self._weights[name]
+            names.append(
+                self.constant(name, values.transpose(3, 2, 0, 1) if values.ndim == 4 else values)
+            )
+        options: dict[str, Any] = layer.onnx_options
+        top, left, bottom, right = options["pads"]
+        options["pads"] = [top, left, bottom + rows_added, right]
+        features = self.node(layer.onnx_operator, features, *names, **options)
+        return self.node("Relu", features) if layer.relu else features
 
 
 def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
-    """Latents where the codes are: see `ulmo.models`' LATENT_NORMS, and its fsq."""
+    """Latents normalised as the codes are: LATENT_NORMS and fsq of `ulmo.models`."""
     if settings.latent_norm == "layer":
         ones = graph.constant("ones", np.ones(settings.embedding_dim, "<f4"))
         return graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)
@@ -163,7 +142,7 @@ def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
 
 
 def _quantized(graph: _Graph, latents: str, stages: list[NDArray[np.float32]]) -> None:
-    """Ids by the nearest code of each stage; distances from what the last one leaves."""
+    """Ids from the nearest code of each stage; distances from the residual of the last stage."""
     ids = ""
     for name, codebook in zip(stage_names(len(stages)), stages, strict=True):
         chosen = _nearest(graph, latents, name, codebook)
@@ -192,16 +171,16 @@ def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float3
 
 
 def squared_norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared norms (CB,). Summed in one order, in float64: the same bits on every machine."""
+    """Squared norms (CB,), summed in one order in float64: the same bits on every machine."""
     norms = np.zeros(len(codebook))
     for coordinates in codebook.T.astype(np.float64):
         norms += coordinates * coordinates
     return norms.astype(np.float32)
 
 
-def _rearrange(graph: _Graph, features: str, settings: ModelSettings, cell: Any) -> None:
+def _rearrange(graph: _Graph, features: str, settings: ModelSettings) -> None:
     """(batch, f * t, F, T) -> (batch, M, T * t, 1): the sub-pixel layer, cropped to M bins."""
-    rows, frames = cell
+    rows, frames = settings.decoder[-1].strides
     padded = settings.bands * settings.frequency_stride
     shape = np.array([0, rows, frames, padded // rows, -1], "<i8")
     cells = graph.node("Reshape", features, graph.constant("cells", shape))

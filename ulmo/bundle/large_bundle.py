@@ -1,7 +1,7 @@
-"""The files of a large bundle, looked at in blocks before they are read at once.
+"""The files of a large bundle, checked in blocks before they are read at once.
 
-What is refused costs no memory then, however large the model is that a stranger announces: neither
-weights that are not finite, nor an encoder that is another than theirs, all hashes fitting.
+So a bundle that is refused costs no memory, however large a model it announces: weights that are
+not finite, or an encoder that does not fit them, are found even if all hashes fit.
 """
 
 import math
@@ -25,10 +25,8 @@ from ulmo.bundle.weights import (
 from ulmo.config import ModelSettings, stage_names
 from ulmo.storage.plain_file import open_plain
 
-LARGE = 8 << 20
-"""Bytes of weights from which on a bundle is large."""
-BLOCK = 4 << 20
-"""Bytes that are held at a time; twice and thrice as many while they are compared."""
+LARGE = 8 << 20  # bytes of weights above which a bundle is large
+BLOCK = 4 << 20  # bytes in memory at a time; two to three times as many during a comparison
 
 
 class _Stored(NamedTuple):
@@ -39,11 +37,11 @@ class _Stored(NamedTuple):
     shape: tuple[int, ...]
 
     def rows(self, first: int, count: int) -> Array:
-        """Some rows (count, last axis) of the tensor as a matrix."""
+        """Rows (count, last axis) of the tensor seen as a matrix."""
         length = self.shape[-1]
         content = os.pread(self.file.fileno(), 4 * count * length, self.place + 4 * first * length)
         if len(content) < 4 * count * length:
-            raise ValueError("model.safetensors is cut")
+            raise ValueError("model.safetensors is truncated")
         return np.frombuffer(content, "<f4").reshape(count, length)
 
     def blocks(self) -> Iterator[Array]:
@@ -55,9 +53,9 @@ class _Stored(NamedTuple):
 
 
 def check_large(settings: ModelSettings, weights: Path, encoder: Path, *, remedy: str) -> None:
-    """ValueError unless weights are finite and in their form, and the encoder is theirs.
+    """Raise ValueError unless the weights are finite and the encoder fits them.
 
-    Both files have the lengths that the settings give.
+    Both files must have the lengths that the settings give.
     """
     with open_plain(weights, remedy=remedy) as packed, open_plain(encoder, remedy=remedy) as graph:
         header = weights_header(settings)
@@ -73,7 +71,7 @@ def check_large(settings: ModelSettings, weights: Path, encoder: Path, *, remedy
 
 
 def _check_encoder(settings: ModelSettings, stored: dict[str, _Stored], graph: BinaryIO) -> None:
-    """Each piece of the graph is the one that settings and weights give."""
+    """Compare each piece of the graph with the one that settings and weights give."""
     derived = _derived(settings, stored)
     place = 0
     for piece in encoder_graph(settings, blank_weights(settings)).pieces():
@@ -83,16 +81,15 @@ def _check_encoder(settings: ModelSettings, stored: dict[str, _Stored], graph: B
         else:
             fits = os.pread(graph.fileno(), piece.size, place) == piece.content()
         if not fits:
-            raise ValueError(f"{piece.what} of the encoder is another")
+            raise ValueError(f"{piece.what} of the encoder differs")
         place += piece.size
 
 
-Same = Callable[[BinaryIO, int], bool]
-"""Whether the bytes of a file from a place on are those of a constant."""
+Same = Callable[[BinaryIO, int], bool]  # whether a file has the bytes of a constant at a place
 
 
 def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[tuple[str, int], Same]:
-    """The constants of the graph that are made of weights, by their piece's name and size."""
+    """A comparison for each constant of the graph that is made of weights, by name and size."""
     found: dict[tuple[str, int], Same] = {}
 
     def add(name: str, size: int, same: Same) -> None:

@@ -1,4 +1,4 @@
-"""tokenizer.json: what makes the ids, under one fingerprint, and the card, under another hash."""
+"""tokenizer.json: everything that determines the ids, with a fingerprint, and the card."""
 
 from typing import Annotated, Any, Self
 
@@ -11,13 +11,12 @@ from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.sealed import fingerprint
 from ulmo.vocabulary import Vocabulary
 
+# 1 had no thresholds of `<unk>`, and no zeros behind the end of a recording.
 SCHEMA_VERSION = 2
-"""1 had no thresholds of `<unk>`, and ended a recording without zeros behind it."""
 WEIGHTS, ENCODER = "model.safetensors", "encoder.onnx"
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=64)]
-ABOUT_PEOPLE = frozenset({"fingerprint", "card", "card_hash"})
-"""What the fingerprint does not cover."""
+_NOT_IDENTITY = frozenset({"fingerprint", "card", "card_hash"})  # not covered by the fingerprint
 
 
 class BundleManifest(Settings):
@@ -25,18 +24,14 @@ class BundleManifest(Settings):
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     prep: PrepSettings
-    normalization: Normalization | None
-    """The constants of `corpus`, `pcen` and `level`; None where the recording is measured."""
+    normalization: Normalization | None  # None: constants are measured on each recording or tile
     model: ModelSettings
     vocabulary_size: int
     special_tokens: dict[Short, int]
-    hashes: dict[Short, Hash]
-    """SHA-256 of the other files."""
-    fingerprint: Hash
-    """SHA-256 over all the above, as canonical JSON: it goes into every file of tokens."""
+    hashes: dict[Short, Hash]  # SHA-256 of the other files
+    fingerprint: Hash  # SHA-256 over all of the above, as canonical JSON; goes into tokens files
     card: Card
-    card_hash: Hash
-    """SHA-256 over the card, as canonical JSON."""
+    card_hash: Hash  # SHA-256 over the card, as canonical JSON
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -48,7 +43,7 @@ class BundleManifest(Settings):
         if (self.normalization is None) == self.prep.learns_constants:
             raise ValueError("the normalisation constants do not fit the mode")
         if set(self.hashes) != {WEIGHTS, ENCODER}:
-            raise ValueError(f"hashes must be of {WEIGHTS} and {ENCODER}, and of nothing else")
+            raise ValueError(f"hashes must be of {WEIGHTS} and {ENCODER} alone")
         check_size(self.model)
         values = self.model_dump(mode="json")
         if self.fingerprint != _identity(values):
@@ -65,7 +60,7 @@ def build_manifest(
     hashes: dict[str, str],
     card: Card,
 ) -> BundleManifest:
-    """The manifest of a model's parts, every setting written out."""
+    """The manifest from the parts of a model, with every setting written out."""
     vocabulary = Vocabulary(model.codebook_size)
     values: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -82,5 +77,5 @@ def build_manifest(
 
 
 def _identity(values: dict[str, Any]) -> str:
-    """Over what makes the ids: settings, constants, vocabulary, and the files' hashes."""
-    return fingerprint({name: value for name, value in values.items() if name not in ABOUT_PEOPLE})
+    """Fingerprint over everything that determines the ids."""
+    return fingerprint({name: value for name, value in values.items() if name not in _NOT_IDENTITY})

@@ -1,8 +1,9 @@
 """ONNX models as bytes: the few messages of onnx.proto that our graphs need.
 
-Written by hand, because a bundle is checked by building its graph again, each time it is loaded:
-so no `onnx` has to be imported (0.2 s, 14 MB), and no version of protobuf decides on the bytes.
-They are the bytes that the onnx package writes (tests/bundle/test_onnx_model.py). Field numbers:
+Why not the onnx package: every time a bundle is loaded, its graph is built again and compared with
+the file. Importing onnx would take 0.2 s and 14 MB each time, and the bytes would depend on the
+version of protobuf. The bytes here are those that the onnx package writes
+(tests/bundle/test_onnx_model.py). Field numbers:
 https://github.com/onnx/onnx/blob/v1.17.0/onnx/onnx.proto
 """
 
@@ -15,28 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPSET = 17
-IR_VERSION = 8
-"""ONNX 1.12 (2022), the first with LayerNormalization, for older runtimes."""
-FLOAT, INT32, INT64 = 1, 6, 7
-"""TensorProto.DataType."""
-DATA_TYPES = {"<f4": FLOAT, "<i8": INT64}
-ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS = 1, 2, 7
-"""AttributeProto.AttributeType."""
-VARINT, LENGTH, FIXED32 = 0, 2, 5
-"""Wire types of protobuf."""
+IR_VERSION = 8  # ONNX 1.12 (2022), the first with LayerNormalization, for older runtimes
+FLOAT, INT32, INT64 = 1, 6, 7  # TensorProto.DataType
+_DATA_TYPES = {"<f4": FLOAT, "<i8": INT64}
+_ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_INTS = 1, 2, 7  # AttributeProto.AttributeType
+_VARINT, _LENGTH, _FIXED32 = 0, 2, 5  # wire types of protobuf
 
 Option = int | float | Sequence[int]
-Shape = tuple[int | str, ...]
-"""Of an input or output: lengths, and names of those that are free."""
+Shape = tuple[int | str, ...]  # of an input or output: lengths, and names of free axes
 
 
 class Tensor(NamedTuple):
-    """A constant, whose values are only made when they are asked for."""
+    """A constant, whose values are computed when they are needed."""
 
     name: str
     shape: tuple[int, ...]
-    dtype: str
-    """A key of DATA_TYPES."""
+    dtype: str  # a key of _DATA_TYPES
     values: Callable[[], NDArray[Any]]
 
     @property
@@ -50,10 +45,9 @@ class Tensor(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Some consecutive bytes of a model."""
+    """Consecutive bytes of a model."""
 
-    what: str
-    """What they are, for people."""
+    what: str  # description for messages
     size: int
     content: Callable[[], bytes]
 
@@ -62,25 +56,19 @@ class OnnxModel(NamedTuple):
     """One graph."""
 
     name: str
-    nodes: list[tuple[str, bytes]]
-    """Name and NodeProto of each."""
+    nodes: list[tuple[str, bytes]]  # name and NodeProto
     tensors: list[Tensor]
-    inputs: dict[str, tuple[int, Shape]]
-    """Data type and shape of each."""
+    inputs: dict[str, tuple[int, Shape]]  # data type and shape
     outputs: dict[str, tuple[int, Shape]]
 
     @property
     def size(self) -> int:
-        """Bytes of the file; no tensor is made for it."""
+        """Bytes of the file. No tensor is computed."""
         return sum(piece.size for piece in self.pieces())
 
     def to_bytes(self) -> bytes:
         """The file."""
         return b"".join(piece.content() for piece in self.pieces())
-
-    def SerializeToString(self, deterministic: bool = True) -> bytes:  # noqa: N802
-        """The file; named as it is in the onnx package."""
-        return self.to_bytes()
 
     def pieces(self) -> Iterator[Piece]:
         """The file, piece by piece (ModelProto)."""
@@ -98,7 +86,7 @@ class OnnxModel(NamedTuple):
         yield _piece("the graph's name", _text(2, self.name))
         for tensor in self.tensors:
             head = b"".join(_number(1, length) for length in tensor.shape)
-            head += _number(2, DATA_TYPES[tensor.dtype]) + _text(8, tensor.name)
+            head += _number(2, _DATA_TYPES[tensor.dtype]) + _text(8, tensor.name)
             head += _head(9, tensor.size)
             what = f"constant {tensor.name}"
             yield _piece(what, _head(5, len(head) + tensor.size) + head)
@@ -111,7 +99,7 @@ class OnnxModel(NamedTuple):
 def node_bytes(
     operator: str, inputs: Sequence[str], output: str, options: dict[str, Option]
 ) -> bytes:
-    """NodeProto of an operator with one output, by which it is named, too."""
+    """NodeProto of an operator with one output, which is also its name."""
     parts = [_text(1, name) for name in inputs]
     parts += [_text(2, output), _text(3, output), _text(4, operator)]
     parts += [_bytes(5, _attribute(name, options[name])) for name in sorted(options)]
@@ -121,12 +109,12 @@ def node_bytes(
 def _attribute(name: str, value: Option) -> bytes:
     """AttributeProto."""
     if isinstance(value, int):
-        return _text(1, name) + _number(3, value) + _number(20, ATTRIBUTE_INT)
+        return _text(1, name) + _number(3, value) + _number(20, _ATTRIBUTE_INT)
     if isinstance(value, float):
-        number = _tag(2, FIXED32) + struct.pack("<f", value)
-        return _text(1, name) + number + _number(20, ATTRIBUTE_FLOAT)
+        number = _tag(2, _FIXED32) + struct.pack("<f", value)
+        return _text(1, name) + number + _number(20, _ATTRIBUTE_FLOAT)
     numbers = b"".join(_number(8, int(number)) for number in value)
-    return _text(1, name) + numbers + _number(20, ATTRIBUTE_INTS)
+    return _text(1, name) + numbers + _number(20, _ATTRIBUTE_INTS)
 
 
 def _value_info(name: str, data_type: int, shape: Shape) -> bytes:
@@ -148,7 +136,7 @@ def _tag(number: int, wire_type: int) -> bytes:
 
 
 def _number(number: int, value: int) -> bytes:
-    return _tag(number, VARINT) + _varint(value)
+    return _tag(number, _VARINT) + _varint(value)
 
 
 def _text(number: int, value: str) -> bytes:
@@ -160,12 +148,12 @@ def _bytes(number: int, value: bytes) -> bytes:
 
 
 def _head(number: int, size: int) -> bytes:
-    """What stands before so many bytes."""
-    return _tag(number, LENGTH) + _varint(size)
+    """Tag and length in front of `size` bytes."""
+    return _tag(number, _LENGTH) + _varint(size)
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; a negative number in two's complement of 64 bits."""
+    """Seven bits per byte, lowest first; negative numbers as 64-bit two's complement."""
     value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:

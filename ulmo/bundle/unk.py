@@ -1,8 +1,8 @@
-"""`<unk>`: a vector that lies further from its code than the vectors of training did.
+"""`<unk>`: vectors that lie farther from their code than most of the code's training vectors.
 
-The bundle stores, for each code, a threshold at each level of UNK_QUANTILES: the squared distance
-within which so large a share of the code's own training vectors lie (ulmo.evaluation.unk). The
-ids come first, and what is beyond the threshold of its nearest code is then `<unk>`.
+For each code, a bundle stores a threshold at each level of UNK_QUANTILES: the squared distance
+within which that share of the code's training vectors lie (ulmo.evaluation.unk). Ids are found
+first; then those beyond the threshold of their code become `<unk>`.
 """
 
 import numpy as np
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from ulmo.config import UserError
 
-UNK_QUANTILES = (0.9, 0.95, 0.99, 0.999)
-"""Levels at which a bundle stores thresholds; no other may be chosen."""
+UNK_QUANTILES = (0.9, 0.95, 0.99, 0.999)  # levels at which a bundle stores thresholds
 
 
 def level_of(quantile: float) -> int:
-    """Index of a stored level; UserError names those that there are."""
+    """Index of a stored level; UserError, which names them, for any other."""
     if quantile not in UNK_QUANTILES:
         stored = ", ".join(map(str, UNK_QUANTILES))
         raise UserError(f"unk_quantile must be one of {stored}, not {quantile:g}")
@@ -28,14 +27,14 @@ def mark_unknown(
     thresholds: NDArray[np.float32],
     unk: int,
 ) -> NDArray[np.int32]:
-    """Ids with `unk` where the distance is over the threshold (CB,) of the code; any one shape."""
+    """Ids, with `unk` where the distance exceeds the code's threshold (CB,); ids of any shape."""
     return np.where(distances > thresholds[ids], np.int32(unk), ids)
 
 
 def check_thresholds(thresholds: NDArray[np.float32]) -> None:
-    """ValueError unless thresholds (CB, levels) are at least 0 and never fall from level to level.
+    """Raise ValueError if a threshold (CB, levels) is negative or falls from level to level.
 
-    That they are finite is for who reads them to see: a comparison with NaN is not true.
+    The caller checks that they are finite.
     """
     if not (thresholds[:, 0] >= 0).all():
         raise ValueError("a threshold of <unk> is negative")

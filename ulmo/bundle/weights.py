@@ -1,32 +1,29 @@
-"""All weights of a model: their names, their shapes, and the one file that may hold them.
+"""The weights of a model: names, shapes, limits, and the safetensors file that holds them.
 
-Beside the weights the file holds the thresholds of `<unk>`, `unk.thresholds` (CB, levels).
+The file also holds the thresholds of `<unk>`: `unk.thresholds` (CB, levels).
 
-A safetensors file of ours follows from the settings to the last byte, but for the numbers
-themselves: it is the expected header, then each tensor in the order of the names. So nothing in
-a file is parsed that a stranger wrote; it is compared. The header is what the safetensors
-package writes (tests/bundle/test_weights.py), and any reader of safetensors opens the file.
+The settings determine every byte of the file but the numbers: first the header that safetensors
+writes, then the tensors in order of their names. So the header of a file is compared with the
+expected one, and only then does the safetensors package read it.
 """
 
 import json
 import math
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+import safetensors.numpy
 
+from ulmo.arrays import Array
 from ulmo.bundle.unk import UNK_QUANTILES, check_thresholds
-from ulmo.config import ModelSettings, kernel_size, stage_names
+from ulmo.config import Convolution, ModelSettings, stage_names
 
-Weights = Mapping[str, NDArray[np.float32]]
+Weights = Mapping[str, Array]
 Shapes = dict[str, tuple[int, ...]]
 THRESHOLDS = "unk.thresholds"
 
-MAX_WEIGHTS_BYTES = 1 << 27
-"""Of all weights together: 60 times the default model, and hashed in under a second."""
-MAX_FEATURES_BYTES = 1 << 30
-"""Of the largest feature map of one tile. Default: 0.8 MB."""
+MAX_WEIGHTS_BYTES = 1 << 27  # all weights: 30 times the default model, hashed in under a second
+MAX_FEATURES_BYTES = 1 << 30  # the largest feature map of one tile; 0.8 MB with the defaults
 
 
 def weight_shapes(settings: ModelSettings) -> Shapes:
@@ -35,30 +32,34 @@ def weight_shapes(settings: ModelSettings) -> Shapes:
     >>> weight_shapes(ModelSettings())["encoder.conv_0.kernel"]
     (8, 8, 1, 64)
     """
-    shapes: Shapes = {}
-    width, size = settings.width, settings.embedding_dim
-    for index, (strides, ends) in enumerate(
-        zip(settings.encoder_strides, pairwise(encoder_channels(settings)), strict=True)
-    ):
-        _add_layer(shapes, f"encoder.conv_{index}", (*_kernel(strides), *ends))
-    _add_layer(shapes, "encoder.project", (1, 1, width, size))
-    for name, codes in zip(stage_names(len(settings.stages)), settings.stages, strict=True):
-        shapes[name] = (codes, size)
-    *inner, cell = settings.decoder_strides
-    channels = decoder_channels(settings)
-    for index, (strides, ends) in enumerate(zip(inner, pairwise(channels), strict=True)):
-        name, kernel = f"decoder.layer_{index}", _kernel(strides)
-        _add_layer(shapes, name, (*kernel, *(ends if strides == (1, 1) else ends[::-1])), ends[1])
-    _add_layer(shapes, f"decoder.layer_{len(inner)}", (3, 3, channels[-1], cell[0] * cell[1]))
-    return shapes
+    stages = zip(stage_names(len(settings.stages)), settings.stages, strict=True)
+    return {
+        **_layer_shapes("encoder", settings.encoder),
+        **{name: (codes, settings.embedding_dim) for name, codes in stages},
+        **_layer_shapes("decoder", settings.decoder),
+    }
 
 
-def stages_of(settings: ModelSettings, weights: Weights) -> list[NDArray[np.float32]]:
+def _layer_shapes(part: str, layers: Iterable[Convolution]) -> Shapes:
+    return {
+        f"{part}.{layer.name}.{weight}": shape
+        for layer in layers
+        for weight, shape in layer.shapes.items()
+    }
+
+
+def tensor_shapes(settings: ModelSettings) -> Shapes:
+    """Name and shape of every tensor of model.safetensors: the weights and the thresholds."""
+    thresholds = (settings.codebook_size, len(UNK_QUANTILES))
+    return {**weight_shapes(settings), THRESHOLDS: thresholds}
+
+
+def stages_of(settings: ModelSettings, weights: Weights) -> list[Array]:
     """The codebook of each stage, (codes, EMB)."""
     return [weights[name] for name in stage_names(len(settings.stages))]
 
 
-def codebook_of(settings: ModelSettings, weights: Weights) -> NDArray[np.float32]:
+def codebook_of(settings: ModelSettings, weights: Weights) -> Array:
     """All codes, (CB, EMB): the sums of one code of each stage, the first changing slowest."""
     first, *others = stages_of(settings, weights)
     for stage in others:
@@ -66,52 +67,32 @@ def codebook_of(settings: ModelSettings, weights: Weights) -> NDArray[np.float32
     return first
 
 
-def tensor_shapes(settings: ModelSettings) -> Shapes:
-    """Name and shape of every tensor of model.safetensors: the weights, and the thresholds."""
-    thresholds = (settings.codebook_size, len(UNK_QUANTILES))
-    return {**weight_shapes(settings), THRESHOLDS: thresholds}
-
-
-def encoder_channels(settings: ModelSettings) -> tuple[int, ...]:
-    """Channels before the encoder's first layer and after each: (1, 64, 128, 128, 128)."""
-    first = settings.width // 2 if settings.encoder_layers > 1 else settings.width
-    return (1, first, *(settings.width,) * (settings.encoder_layers - 1))
-
-
-def decoder_channels(settings: ModelSettings) -> tuple[int, ...]:
-    """Channels before the decoder's first layer and after each but the last: (32, 128, 128, 64)."""
-    inner = (settings.width,) * (settings.decoder_layers - 2)
-    last = (settings.width // 2,) if settings.decoder_layers > 1 else ()
-    return (settings.embedding_dim, *inner, *last)
-
-
 def count_bytes(shapes: Shapes) -> int:
-    """Bytes of so many float32."""
+    """Bytes of float32 tensors of these shapes."""
     return 4 * sum(math.prod(shape) for shape in shapes.values())
 
 
 def check_size(settings: ModelSettings) -> None:
-    """Raise ValueError, with a remedy, for a model that no bundle may ask anybody to run."""
+    """Raise ValueError, with a remedy, if the model is larger than a bundle may hold."""
     if (size := count_bytes(tensor_shapes(settings))) > MAX_WEIGHTS_BYTES:
         raise ValueError(
             f"the model has {size >> 20} MiB of weights, over the limit of "
             f"{MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
         )
     cells, largest = settings.tile_size**2, 0
-    for (rows, columns), channels in zip(
-        settings.encoder_strides, encoder_channels(settings)[1:], strict=True
-    ):
-        cells = -(-cells // (rows * columns))
-        largest = max(largest, 4 * cells * channels)
+    for layer in settings.encoder:
+        cells = -(-cells // math.prod(layer.strides))
+        largest = max(largest, 4 * cells * layer.outputs)
     if largest > MAX_FEATURES_BYTES:
         raise ValueError(
             f"a tile takes {largest / 2**30:.1f} GiB inside the model, over the limit of "
-            f"{MAX_FEATURES_BYTES >> 30} GiB: set larger strides, or a smaller width or tile_size"
+            f"{MAX_FEATURES_BYTES >> 30} GiB: set larger strides, or a smaller width, "
+            "embedding_dim or tile_size"
         )
 
 
 def check_weights(settings: ModelSettings, weights: Weights) -> None:
-    """Raise ValueError unless the weights are the model's: names, shapes, float32."""
+    """Raise ValueError unless names, shapes and types (float32) of the weights are the model's."""
     shapes = weight_shapes(settings)
     for name, shape in shapes.items():
         if name not in weights:
@@ -121,7 +102,7 @@ def check_weights(settings: ModelSettings, weights: Weights) -> None:
         if weights[name].dtype != np.float32:
             raise ValueError(f"{name} is {weights[name].dtype}, not float32")
     if extra := sorted(weights.keys() - shapes.keys()):
-        raise ValueError(f"weights that the model has not: {', '.join(extra)}")
+        raise ValueError(f"weights that the model does not have: {', '.join(extra)}")
 
 
 def blank_weights(settings: ModelSettings) -> Weights:
@@ -132,84 +113,15 @@ def blank_weights(settings: ModelSettings) -> Weights:
 
 def weights_size(settings: ModelSettings) -> int:
     """Bytes of model.safetensors."""
-    shapes = tensor_shapes(settings)
-    return len(_header(shapes)) + count_bytes(shapes)
-
-
-def pack_weights(
-    settings: ModelSettings, weights: Weights, thresholds: NDArray[np.float32]
-) -> bytes:
-    """model.safetensors; ValueError for weights that are not the model's, or not finite.
-
-    So for thresholds (CB, levels) that are none.
-    """
-    check_weights(settings, weights)
-    shapes = tensor_shapes(settings)
-    if thresholds.shape != shapes[THRESHOLDS]:
-        raise ValueError(f"{THRESHOLDS} has shape {thresholds.shape}, not {shapes[THRESHOLDS]}")
-    tensors = {**weights, THRESHOLDS: thresholds}
-    _check_values(tensors)
-    packed = (np.asarray(tensors[name], "<f4").tobytes() for name in sorted(shapes))
-    return b"".join([_header(shapes), *packed])
+    return len(weights_header(settings)) + count_bytes(tensor_shapes(settings))
 
 
 def weights_header(settings: ModelSettings) -> bytes:
-    """What model.safetensors begins with."""
-    return _header(tensor_shapes(settings))
-
-
-def tensor_places(settings: ModelSettings) -> dict[str, int]:
-    """The first byte of each tensor in model.safetensors."""
+    """The start of model.safetensors: its length (uint64), then JSON padded to 8 bytes."""
     shapes = tensor_shapes(settings)
-    places, place = {}, len(_header(shapes))
-    for name in sorted(shapes):
-        places[name] = place
-        place += 4 * math.prod(shapes[name])
-    return places
-
-
-def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:
-    """The weights in a file of the size that `weights_size` says, without a copy.
-
-    ValueError where another tensor, name, shape or type is announced, where a number is not
-    finite, and where thresholds are none.
-    """
-    tensors = _unpack(settings, data)
-    return {name: tensors[name] for name in weight_shapes(settings)}
-
-
-def unpack_thresholds(settings: ModelSettings, data: bytes) -> NDArray[np.float32]:
-    """The thresholds of `<unk>` (CB, levels) in such a file; ValueError as above."""
-    return _unpack(settings, data)[THRESHOLDS]
-
-
-def _unpack(settings: ModelSettings, data: bytes) -> Weights:
-    shapes = tensor_shapes(settings)
-    header = _header(shapes)
-    if not data.startswith(header):
-        raise ValueError("its header is not the one that the settings give")
-    tensors = {}
-    start = len(header)
-    for name in sorted(shapes):
-        count = math.prod(shapes[name])
-        tensors[name] = np.frombuffer(data, "<f4", count, start).reshape(shapes[name])
-        start += 4 * count
-    _check_values(tensors)
-    return tensors
-
-
-def _check_values(tensors: Weights) -> None:
-    for name, values in tensors.items():
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} is not finite")
-    check_thresholds(tensors[THRESHOLDS])
-
-
-def _header(shapes: Shapes) -> bytes:
-    """Length (uint64), then JSON filled with blanks to a multiple of 8 bytes."""
     entries, start = {}, 0
     for name in sorted(shapes):
-        end = start + 4 * math.prod(shapes[name])
+        end = start + count_bytes({name: shapes[name]})
         entries[name] = {"dtype": "F32", "shape": shapes[name], "data_offsets": [start, end]}
         start = end
     text = json.dumps(entries, separators=(",", ":")).encode()
@@ -217,11 +129,64 @@ def _header(shapes: Shapes) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _kernel(strides: tuple[int, int]) -> tuple[int, int]:
-    return kernel_size(strides[0]), kernel_size(strides[1])
+def tensor_places(settings: ModelSettings) -> dict[str, int]:
+    """Byte at which each tensor begins in model.safetensors."""
+    shapes = tensor_shapes(settings)
+    places, place = {}, len(weights_header(settings))
+    for name in sorted(shapes):
+        places[name] = place
+        place += count_bytes({name: shapes[name]})
+    return places
 
 
-def _add_layer(shapes: Shapes, name: str, kernel: tuple[int, ...], bias: int | None = None) -> None:
-    """A kernel and its bias; the bias is as long as the last axis unless told."""
-    shapes[f"{name}.kernel"] = kernel
-    shapes[f"{name}.bias"] = (kernel[-1] if bias is None else bias,)
+def pack_weights(settings: ModelSettings, weights: Weights, thresholds: Array) -> bytes:
+    """model.safetensors.
+
+    ValueError for weights or thresholds (CB, levels) that are not the model's, or not finite, and
+    for thresholds that are negative or fall from one level to the next.
+    """
+    check_weights(settings, weights)
+    shape = tensor_shapes(settings)[THRESHOLDS]
+    if thresholds.shape != shape:
+        raise ValueError(f"{THRESHOLDS} has shape {thresholds.shape}, not {shape}")
+    tensors = {**weights, THRESHOLDS: thresholds}
+    _check_values(tensors)
+    packed = safetensors.numpy.save(
+        {name: np.ascontiguousarray(values, np.float32) for name, values in tensors.items()}
+    )
+    _check_header(settings, packed)
+    return packed
+
+
+def unpack_weights(settings: ModelSettings, data: bytes) -> Weights:
+    """The weights in a file of `weights_size` bytes.
+
+    ValueError if the header is not the one that the settings give, a number is not finite, or
+    thresholds are negative or fall.
+    """
+    tensors = _unpack(settings, data)
+    return {name: tensors[name] for name in weight_shapes(settings)}
+
+
+def unpack_thresholds(settings: ModelSettings, data: bytes) -> Array:
+    """The thresholds of `<unk>` (CB, levels) in such a file; ValueError as above."""
+    return _unpack(settings, data)[THRESHOLDS]
+
+
+def _unpack(settings: ModelSettings, data: bytes) -> dict[str, Array]:
+    _check_header(settings, data)
+    tensors = safetensors.numpy.load(data)
+    _check_values(tensors)
+    return tensors
+
+
+def _check_header(settings: ModelSettings, data: bytes) -> None:
+    if not data.startswith(weights_header(settings)):
+        raise ValueError("its header is not the one that the settings give")
+
+
+def _check_values(tensors: Weights) -> None:
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} is not finite")
+    check_thresholds(tensors[THRESHOLDS])

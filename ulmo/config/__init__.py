@@ -6,7 +6,9 @@ it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
+from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
 from ulmo.config.objectives import (
     AUTOENCODED,
     OBJECTIVE_TRAITS,
@@ -17,26 +19,24 @@ from ulmo.config.objectives import (
     parse_objectives,
 )
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
-from ulmo.config.strides import (
-    kernel_size,
-    same_padding,
-    spread_factors,
-    spread_stride,
-    stage_names,
-)
+from ulmo.config.strides import spread_factors, spread_stride, stage_names
 from ulmo.config.toml import Config, read_most, read_toml, to_toml
 from ulmo.config.train import MOST_BESIDE, TrainSettings
 
 __all__ = [
     "AUTOENCODED",
+    "EXTRAS",
     "MOST_BESIDE",
+    "NORM_EPSILON",
     "OBJECTIVE_TRAITS",
     "OWN",
     "QUANTIZER_TRAITS",
+    "SPHERE_EPSILON",
     "SPREAD",
     "AugmentSettings",
     "ClockSettings",
     "Config",
+    "Convolution",
     "JobError",
     "ModelSettings",
     "NewerError",
@@ -47,15 +47,14 @@ __all__ = [
     "TileSize",
     "TrainSettings",
     "UserError",
-    "kernel_size",
     "loss_names",
+    "not_installed",
     "one_line",
     "parse_objectives",
     "plain",
     "printable",
     "read_most",
     "read_toml",
-    "same_padding",
     "spread_factors",
     "spread_stride",
     "stage_names",

@@ -1,40 +1,39 @@
-"""Errors that are one line for the user, and the words of others in one line."""
+"""Errors with a text of one line for the user, and other libraries' errors in one line."""
 
 from typing import Any
 
 from pydantic import ValidationError
 
 SHOWN_COMPLAINTS = 8
-SHOWN_CHARACTERS = 60
-"""Of a value that was given, or of its name."""
+SHOWN_CHARACTERS = 60  # of a value, or of its name
 
 
 class UserError(Exception):
-    """A mistake that the user can put right: its text is one line, and says how."""
+    """A mistake of the user. Its text is one line that says what is wrong and what to do."""
 
 
 class NewerError(UserError):
-    """A file that a newer ulmo wrote."""
+    """A file was written by a newer ulmo."""
 
 
 class JobError(Exception):
-    """A job that failed without a mistake of the user's: its text is one line."""
+    """A job failed, though the user made no mistake. Its text is one line."""
 
 
 def one_line(error: Exception) -> str:
-    """What an error of another library says, in one short line that a terminal may be shown."""
+    """The text of another library's error as one short line that is safe to print."""
     lines = str(error).splitlines()
     text = lines[0][:300] if lines else type(error).__name__
     return printable(text)
 
 
 def printable(text: str) -> str:
-    r"""A text on one line, without what a terminal obeys: \n, \x1b as Python writes them."""
+    r"""A text as one line; control characters such as \x1b are written as Python writes them."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def complaint(error: ValidationError) -> str:
-    """One phrase for each complaint: the setting, what is wrong, what was given."""
+    """The errors of pydantic as phrases: the setting, its value and what is wrong with it."""
     phrases = [_phrase(item) for item in error.errors(include_url=False)[:SHOWN_COMPLAINTS]]
     if (hidden := error.error_count() - len(phrases)) > 0:
         phrases.append(f"and {hidden} more")
@@ -53,11 +52,11 @@ def _phrase(item: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a stranger's for a line of ours: as it is, or as Python writes it, and short."""
+    """Foreign text for one of our lines: as it is, or as Python writes it, and short."""
     return text if text.isprintable() and len(text) <= SHOWN_CHARACTERS else clipped(text)
 
 
 def clipped(value: Any) -> str:
-    """A value as Python writes it, in one short line."""
+    """A value as Python writes it, cut to one short line."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ulmo.config.base import Settings
 from ulmo.config.errors import clipped
+from ulmo.config.network import Convolution, decoder_layers, encoder_layers, frames_seen
 from ulmo.config.prep import TileSize
-from ulmo.config.strides import kernel_size, same_padding, spread_factors, spread_stride
+from ulmo.config.strides import spread_factors, spread_stride
 
 
 class QuantizerTraits(NamedTuple):
@@ -156,14 +157,16 @@ class ModelSettings(Settings):
         return "sphere" if self.distance == "cosine" else "layer"
 
     @property
-    def encoder_strides(self) -> tuple[tuple[int, int], ...]:
-        """(frequency, time) stride of each encoder layer: ((4, 4), (2, 2), (2, 2), (1, 1))."""
-        return self._strides(self.encoder_layers)
+    def encoder(self) -> list[Convolution]:
+        """The layers of the encoder, with strides (4, 4), (2, 2), (2, 2), (1, 1) and (1, 1)."""
+        strides = self._strides(self.encoder_layers)
+        return encoder_layers(strides, self.width, self.embedding_dim)
 
     @property
-    def decoder_strides(self) -> tuple[tuple[int, int], ...]:
-        """(frequency, time) upsampling of each decoder layer, the mirror of the encoder's rule."""
-        return self._strides(self.decoder_layers)[::-1]
+    def decoder(self) -> list[Convolution]:
+        """The layers of the decoder; the encoder's strides in reverse order."""
+        strides = self._strides(self.decoder_layers)[::-1]
+        return decoder_layers(strides, self.width, self.embedding_dim)
 
     def _strides(self, layers: int) -> tuple[tuple[int, int], ...]:
         frequency = spread_stride(self.frequency_stride, layers)
@@ -181,24 +184,14 @@ class ModelSettings(Settings):
 
     @property
     def time_context(self) -> tuple[int, int]:
-        """Frames that a column of latents depends on, before and after its own: (30, 30)."""
-        before = after = 0
-        step = 1
-        for _, stride in self.encoder_strides:
-            first, last = same_padding(stride)
-            before, after = before + first * step, after + last * step
-            step *= stride
-        return before, after
+        """Frames that a column of the encoder sees before and after its own stride: (30, 30)."""
+        first, last = frames_seen(self.encoder, 0, 0)
+        return -first, last - (self.time_stride - 1)
 
     @property
     def decoder_time_context(self) -> tuple[int, int]:
-        """Columns that a column's decoded frames depend on, before and after it: (2, 2)."""
-        *upsampling, rearranged = (time for _, time in self.decoder_strides)
-        first, last = -1, self.time_stride // rearranged  # what the last layer's kernel of 3 sees
-        for stride in reversed(upsampling):
-            before = same_padding(stride)[0]
-            first = -((kernel_size(stride) - 1 - before - first) // stride)
-            last = (last + before) // stride
+        """Columns before and after a column that its decoded frames depend on: (2, 2)."""
+        first, last = frames_seen(self.decoder, 0, self.time_stride - 1)
         return -first, last
 
 

@@ -1,13 +1,12 @@
-"""Strides spread over layers, and the kernels and names that follow from them."""
+"""A total spread over layers or stages, and the names of the stages."""
 
 
 def spread_stride(total: int, layers: int) -> tuple[int, ...]:
     """Spread a total stride over the layers of one axis, the largest factor first.
 
-    The prime factors of the total are merged, the two smallest first, for as long as there
-    are more of them than layers, or none reaches 4: feature maps at full resolution are what
-    training time is spent on (facts of 2026-11: 61 against 31 tiles a second), so the first
-    layer shrinks them hardest.
+    The prime factors of the total are merged, the two smallest first, until there are no more of
+    them than layers and one is at least 4. The first layer shrinks the most, because feature maps
+    at full resolution take most of the training time (61 tiles a second against 31).
 
     >>> spread_stride(16, 4), spread_stride(56, 4), spread_stride(16, 2)
     ((4, 2, 2, 1), (7, 2, 2, 2), (4, 4))
@@ -19,7 +18,7 @@ def spread_stride(total: int, layers: int) -> tuple[int, ...]:
 
 
 def spread_factors(total: int, most: int) -> tuple[int, ...]:
-    """Factors of a total, the largest first, merged for as long as the product is at most `most`.
+    """Factors of a total, the largest first, merged while their product is at most `most`.
 
     >>> spread_factors(512, 8), spread_factors(512, 32), spread_factors(1000, 8)
     ((8, 8, 8), (32, 16), (8, 5, 5, 5))
@@ -45,16 +44,5 @@ def _prime_factors(number: int) -> list[int]:
 
 
 def stage_names(stages: int) -> list[str]:
-    """What the codebook of each stage is called among a model's weights."""
+    """Name of each stage's codebook among the weights of a model."""
     return ["codebook"] if stages == 1 else [f"codebook_{index}" for index in range(stages)]
-
-
-def kernel_size(stride: int) -> int:
-    """Kernel of a layer: twice its stride, so that neighbours overlap by half; 3 for stride 1."""
-    return 2 * stride if stride > 1 else 3
-
-
-def same_padding(stride: int) -> tuple[int, int]:
-    """Zeros that a layer adds before and after an axis whose length its stride divides."""
-    excess = kernel_size(stride) - stride
-    return excess // 2, excess - excess // 2

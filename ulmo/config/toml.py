@@ -16,7 +16,7 @@ MAX_TOML_BYTES = 1 << 16
 
 
 class Config(Settings):
-    """What a TOML file may hold: any of the tables [prep], [augment], [clock], [model], [train]."""
+    """The tables that a TOML file may have: [prep], [augment], [clock], [model], [train]."""
 
     prep: PrepSettings = PrepSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -26,7 +26,10 @@ class Config(Settings):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Tables of a settings file, checked for unknown keys and bad values, defaults left out."""
+    """The tables of a settings file, without defaults.
+
+    Raises UserError for an unknown key or a bad value.
+    """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
@@ -41,14 +44,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(tables: dict[str, Settings]) -> str:
-    """Settings as TOML, a table each; None is written by leaving the key out."""
+    """Settings as TOML, one table for each group; a setting that is None is left out."""
     return tomli_w.dumps(
         {name: settings.model_dump(exclude_none=True) for name, settings in tables.items()}
     )
 
 
 def read_most(path: Path, most: int) -> bytes:
-    """All of a file of at most so many bytes; UserError where it has more, or is a pipe."""
+    """The bytes of a file. Raises UserError if it has more than `most`, or is no plain file."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no plain file")
     with path.open("rb") as file:

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out."""
+"""Measures of tokens, latents and reconstructions: arrays in, numbers out. Used by `pipelines`."""

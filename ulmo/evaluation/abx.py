@@ -1,14 +1,15 @@
-"""ABX discriminability: whether two of a kind are nearer to each other than to a third of another.
+"""ABX discriminability: whether items of one label are nearer to each other than to another label.
 
 Schatz et al. 2013, "Evaluating speech features with the minimal-pair ABX task"; Schatz 2016, "ABX-
-discriminability measures and applications"; computed as fastabx does, whose figures these are.
+discriminability measures and applications". Gives the same figures as fastabx.
 
 For labels a != b, the error of a cell is the mean over all A != X of label a and B of label b of
 
-    1 where d(A, X) > d(B, X), 1/2 where they are equal, else 0
+    1 if d(A, X) > d(B, X), 1/2 if they are equal, else 0
 
-Chance is 1/2. Within speakers, A, B and X are of one speaker; across, A and B are of one and X is
-of another one. The error is the mean over ordered pairs of labels of the mean over a pair's cells.
+Chance is 1/2. Within speakers, A, B and X are from one speaker; across, A and B are from one
+speaker and X from another. The error is the mean over ordered pairs of labels of the mean over the
+pair's cells.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,30 +21,28 @@ from ulmo.arrays import Indices
 from ulmo.evaluation.distances import Floats, Item
 from ulmo.evaluation.dtw import distance_matrix
 
+_Groups = dict[str, dict[str, Indices]]  # items of each label of each speaker
 
-class Score(NamedTuple):
+
+class AbxScore(NamedTuple):
     """The error over some cells."""
 
-    error: float
-    """From 0 to 1, chance 1/2; NaN where there is no cell."""
+    error: float  # from 0 to 1, chance 1/2; NaN without cells
     cells: int
     triples: int
 
 
 class Abx(NamedTuple):
-    """ABX errors; None for what is not asked: `any` with speakers, the others without."""
+    """ABX errors: without speakers only `any`, with speakers only `within` and `across`."""
 
-    any: Score | None
-    """A, B and X of whatever speaker."""
-    within: Score | None
-    across: Score | None
-    items: int
-    """Items that were compared."""
+    any: AbxScore | None
+    within: AbxScore | None
+    across: AbxScore | None
+    items: int  # number of compared items
 
 
 class _Cell(NamedTuple):
-    pair: tuple[str, str]
-    """Labels of A and X, and of B."""
+    pair: tuple[str, str]  # label of A and X, label of B
     a: Indices
     b: Indices
     x: Indices
@@ -57,14 +56,14 @@ def abx(
     distance: str,
     max_items: int | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Abx:
     """ABX error of items (frames, ...) by their labels, within and across speakers if given.
 
     `distance` is a name in FRAME_DISTANCES: `identical` for ids (frames, bands), `cosine` or
-    `euclidean` for vectors. With `max_items`, so many are drawn, as evenly as can be from each
-    label of each speaker. `progress` is told pairs of items done, and all. ValueError for an item
-    without frames, and for labels or speakers of another number.
+    `euclidean` for vectors. `max_items` draws at most that many items, as evenly as possible from
+    each label of each speaker. `progress` receives the pairs of items done, and all. ValueError
+    for an item without frames, and if there are more or fewer labels or speakers than items.
     """
     kept = subsample(labels, speakers, max_items=max_items, seed=seed)
     matrix = distance_matrix([items[index] for index in kept], distance, progress=progress)
@@ -78,7 +77,7 @@ def abx(
 def abx_of_distances(
     distances: Floats, labels: Sequence[str], speakers: Sequence[str] | None = None
 ) -> Abx:
-    """The same from distances (n, n) of X in a row from A or B in a column."""
+    """ABX error from distances (n, n): X in the row, A or B in the column."""
     if not len(distances) == len(labels) == len(labels if speakers is None else speakers):
         raise ValueError("each item needs one label, and one speaker if there are any")
     groups = _groups(labels, [""] * len(labels) if speakers is None else speakers)
@@ -96,7 +95,7 @@ def subsample(
     max_items: int | None = None,
     seed: int = 0,
 ) -> list[int]:
-    """Indices of at most so many items, in order: one of each label and speaker, one more..."""
+    """Sorted indices of at most `max_items` items, one of each label and speaker in turn."""
     count = len(labels)
     if max_items is None or count <= max_items:
         return list(range(count))
@@ -109,11 +108,7 @@ def subsample(
     return sorted(order[np.argsort(turns, kind="stable")[:max_items]].tolist())
 
 
-Groups = dict[str, dict[str, Indices]]
-"""Items of each label of each speaker."""
-
-
-def _groups(labels: Sequence[str], speakers: Sequence[str]) -> Groups:
+def _groups(labels: Sequence[str], speakers: Sequence[str]) -> _Groups:
     found: dict[str, dict[str, list[int]]] = {}
     for index, (label, speaker) in enumerate(zip(labels, speakers, strict=True)):
         found.setdefault(speaker, {}).setdefault(label, []).append(index)
@@ -123,7 +118,7 @@ def _groups(labels: Sequence[str], speakers: Sequence[str]) -> Groups:
     }
 
 
-def _within(groups: Groups) -> Iterator[_Cell]:
+def _within(groups: _Groups) -> Iterator[_Cell]:
     for by_label in groups.values():
         for a, items in by_label.items():
             for b, others in by_label.items():
@@ -131,30 +126,30 @@ def _within(groups: Groups) -> Iterator[_Cell]:
                     yield _Cell((a, b), items, others, items)
 
 
-def _across(groups: Groups) -> Iterator[_Cell]:
+def _across(groups: _Groups) -> Iterator[_Cell]:
     for speaker, by_label in groups.items():
         for a, items in by_label.items():
             for b, others in by_label.items():
                 if a == b:
                     continue
-                for other, of_other in groups.items():
-                    if other != speaker and a in of_other:
-                        yield _Cell((a, b), items, others, of_other[a])
+                for other, by_other in groups.items():
+                    if other != speaker and a in by_other:
+                        yield _Cell((a, b), items, others, by_other[a])
 
 
-def _score(distances: Floats, cells: Iterator[_Cell]) -> Score:
+def _score(distances: Floats, cells: Iterator[_Cell]) -> AbxScore:
     errors: dict[tuple[str, str], list[float]] = {}
     count = triples = 0
     for cell in cells:
         total, size = _errors(distances, cell)
         errors.setdefault(cell.pair, []).append(total / size)
         count, triples = count + 1, triples + size
-    pairs = [float(np.mean(of_pair)) for of_pair in errors.values()]
-    return Score(float(np.mean(pairs)) if pairs else float("nan"), count, triples)
+    pairs = [float(np.mean(cells)) for cells in errors.values()]
+    return AbxScore(float(np.mean(pairs)) if pairs else float("nan"), count, triples)
 
 
 def _errors(distances: Floats, cell: _Cell) -> tuple[float, int]:
-    """Errors, ties half, and triples of a cell: B nearer than A, counted in sorted distances."""
+    """Errors of a cell, ties counted half, and its triples; found in sorted distances."""
     total = size = 0
     for x in cell.x:
         to_a = distances[x, cell.a[cell.a != x]]

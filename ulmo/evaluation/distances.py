@@ -1,7 +1,7 @@
-"""How far one frame of an item lies from a frame of another.
+"""Distances between a frame of one item and a frame of another.
 
 An item is an array (frames, ...): ids (frames, bands), vectors (frames, dimensions), or vectors of
-several bands (frames, bands, dimensions), which are put one after another.
+several bands (frames, bands, dimensions), which are concatenated.
 """
 
 from collections.abc import Callable
@@ -14,23 +14,19 @@ Item = NDArray[Any]
 Floats = NDArray[np.float64]
 Costs = NDArray[np.float32]
 
-ROUNDING = 1e-12
-"""Vectors that differ by no more than rounding (their cosine, the square of their distance over
-their own squares) are the same: only then do equal sequences of codes have equal distances."""
+# Vectors that differ by rounding alone (in their cosine, or in the square of their distance over
+# their own squares) count as equal: only then do equal sequences of codes have equal distances.
+_ROUNDING = 1e-12
 
 
 class FrameDistance(NamedTuple):
     """A distance between frames."""
 
-    prepare: Callable[[Item], Item]
-    """What `between` takes, (frames, d), of an item (frames, ...)."""
-    between: Callable[[Item, Item], Costs]
-    """Distances (n, m) of prepared frames (n, d) and (m, d)."""
-    of_each_dimension: bool
-    """Whether `between` adds up over the d dimensions, where the distance is the mean of them.
-
-    Whole numbers add up exactly, so that ties stay ties.
-    """
+    prepare: Callable[[Item], Item]  # an item (frames, ...) as the (frames, d) of `between`
+    between: Callable[[Item, Item], Costs]  # distances (n, m) of prepared frames (n, d), (m, d)
+    # Whether `between` sums over the d dimensions and the caller divides by d. Whole numbers add up
+    # exactly, so that ties remain ties.
+    sums_dimensions: bool
 
 
 def _flat(item: Item) -> Item:
@@ -42,7 +38,7 @@ def _vectors(item: Item) -> Floats:
 
 
 def _directions(item: Item) -> Floats:
-    """Vectors of norm 1; zero, which has no direction, lies at right angles to all others."""
+    """Vectors of norm 1; a zero vector, without direction, is at right angles to all others."""
     vectors = _vectors(item)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
@@ -52,14 +48,14 @@ def _directions(item: Item) -> Floats:
 
 def _differing(x: Item, y: Item) -> Costs:
     counts = np.zeros((len(x), len(y)), np.uint16)
-    for of_x, of_y in zip(x.T, np.ascontiguousarray(y.T), strict=True):
-        counts += of_x[:, None] != of_y
+    for x_band, y_band in zip(x.T, np.ascontiguousarray(y.T), strict=True):
+        counts += x_band[:, None] != y_band
     return counts.astype(np.float32)
 
 
 def _angles(x: Item, y: Item) -> Costs:
     cosines = x @ y.T
-    cosines[cosines > 1 - ROUNDING] = 1
+    cosines[cosines > 1 - _ROUNDING] = 1
     angles: Costs = np.arccos(np.maximum(cosines, -1, out=cosines)).astype(np.float32)
     angles /= np.float32(np.pi)
     return angles
@@ -68,16 +64,16 @@ def _angles(x: Item, y: Item) -> Costs:
 def _euclidean(x: Item, y: Item) -> Costs:
     squares = np.sum(x * x, axis=1)[:, None] + np.sum(y * y, axis=1)
     squared = squares - 2 * (x @ y.T)
-    squared[squared < ROUNDING * squares] = 0
+    squared[squared < _ROUNDING * squares] = 0
     distances: Costs = np.sqrt(squared).astype(np.float32)
     return distances
 
 
 FRAME_DISTANCES = {
-    "identical": FrameDistance(_flat, _differing, of_each_dimension=True),
-    "cosine": FrameDistance(_directions, _angles, of_each_dimension=False),
-    "euclidean": FrameDistance(_vectors, _euclidean, of_each_dimension=False),
+    # Share of the bands whose ids differ: 0 or 1 with one band.
+    "identical": FrameDistance(_flat, _differing, sums_dimensions=True),
+    # The angle between vectors over pi, from 0 to 1; fastabx uses the same name.
+    "cosine": FrameDistance(_directions, _angles, sums_dimensions=False),
+    # The root of the sum of squared differences.
+    "euclidean": FrameDistance(_vectors, _euclidean, sums_dimensions=False),
 }
-"""`identical`: share of the bands whose ids differ, 0 or 1 where there is one band.
-`cosine`: the angle between vectors over pi, from 0 to 1, which fastabx calls so, too.
-`euclidean`: the root of the summed squares of differences."""

@@ -1,7 +1,7 @@
-"""Labelled items in folds, so that nothing of a test item's group is in its training.
+"""Folds of labelled items for cross-validation; no group is both trained on and tested.
 
-A group is a speaker, or the recording that several items were cut from. A classifier that has
-heard the group already is told the answer by its voice or its background.
+A group is a speaker, or the recording that several items were cut from. A classifier that was
+trained on the group could recognise a test item by its voice or its background.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,23 @@ from ulmo.arrays import Indices
 
 Names = NDArray[np.str_]
 
-STRATIFIED = 5
-"""Folds where no speaker is told, as ESC-50 has (Piczak 2015)."""
-MOST_SPEAKERS = 10
-"""Folds of speakers, at most: up to so many speakers, each is left out by itself."""
+STRATIFIED = 5  # folds without speakers, as many as ESC-50 has (Piczak 2015)
+MOST_SPEAKERS = 10  # folds by speaker, at most: up to 10 speakers, each is left out by itself
 
 
 class Fold(NamedTuple):
-    """Items to learn from, and items to be judged by."""
+    """Indices of the training and the test items."""
 
     train: Indices
     test: Indices
 
 
 class Folds(NamedTuple):
-    """Folds of items; none is a test item twice."""
+    """Folds of items; no item is tested twice."""
 
     folds: list[Fold]
-    by: str
-    """What is never on both sides of a fold: `speaker` or `source`."""
-    missing: str
-    """Why there is no fold; empty where there are some."""
+    by: str  # what is never on both sides of a fold: `speaker` or `source`
+    missing: str  # why there is no fold; empty if there are some
 
 
 def split_folds(
@@ -44,44 +40,46 @@ def split_folds(
     *,
     seed: int = 0,
 ) -> Folds:
-    """Folds of items: by speakers where they are told, else stratified by label.
+    """Folds of items: by speaker if speakers are given, else by source, stratified by label.
 
-    `sources` names what items have in common that are no independent samples, as the recording
-    they were cut from: without speakers, those of a source are in one fold. A label that only one
-    group has is left out, since nothing could be learned of it where it is judged; so is a fold
-    that has a single label to learn from. `seed` rules which sources are in a fold. ValueError
-    for lists of unequal lengths.
+    Items of one of the `sources` are not independent, such as pieces of one recording: without
+    speakers, they share a fold. Labels of a single group are left out, since they could not be both
+    trained on and tested; so are folds with a single training label. `seed` decides which sources
+    share a fold. ValueError for lists of unequal lengths.
     """
     if not len(labels) == len(sources) == len(labels if speakers is None else speakers):
         raise ValueError("each item needs one label, one source, and one speaker if there are any")
     by = "source" if speakers is None else "speaker"
-    told, groups = np.array(labels), np.array(sources if speakers is None else speakers)
-    kept = np.flatnonzero(_learnable(told, groups))
-    told, groups = told[kept], groups[kept]
-    if len(set(told)) < 2:
+    names, groups = np.array(labels), np.array(sources if speakers is None else speakers)
+    kept = np.flatnonzero(_learnable(names, groups))
+    names, groups = names[kept], groups[kept]
+    if len(set(names)) < 2:
         return Folds([], by, f"fewer than two labels have items of two {by}s")
     count = min(MOST_SPEAKERS if speakers else STRATIFIED, len(set(groups)))
-    numbers = _in_turn(groups, count) if speakers else _by_label(told, groups, count, seed)
+    numbers = _in_turn(groups, count) if speakers else _by_label(names, groups, count, seed)
     parts = [(numbers != fold, numbers == fold) for fold in range(count)]
-    folds = [Fold(kept[a], kept[b]) for a, b in parts if len(set(told[a])) > 1]
+    folds = [Fold(kept[a], kept[b]) for a, b in parts if len(set(names[a])) > 1]
     return Folds(folds, by, "" if folds else "no fold has two labels to learn from")
 
 
 def _learnable(labels: Names, groups: Names) -> NDArray[np.bool_]:
-    """True for the items whose label two groups or more have."""
+    """Whether the label of each item occurs in two groups or more."""
     having = {label: len(set(groups[labels == label])) for label in set(labels)}
     return np.array([having[label] > 1 for label in labels], np.bool_)
 
 
 def _in_turn(groups: Names, count: int) -> Indices:
-    """Of each item its fold: one group to each of them, one more..."""
+    """The fold of each item: groups are dealt to the folds in turn."""
     number = {group: place % count for place, group in enumerate(sorted(set(groups)))}
     return np.array([number[group] for group in groups])
 
 
 def _by_label(labels: Names, groups: Names, count: int, seed: int) -> Indices:
-    """Of each item its fold: each label's groups, the largest first, to where it has the fewest
-    items; where several have as few, to the one with the fewest in all."""
+    """The fold of each item.
+
+    The groups of each label, the largest first, go to the fold with the fewest items of that label;
+    among several such folds, to the one with the fewest items.
+    """
     rng, numbers = np.random.default_rng(seed), np.full(len(labels), -1)
     for label in sorted(set(labels)):
         own = labels == label
@@ -90,7 +88,7 @@ def _by_label(labels: Names, groups: Names, count: int, seed: int) -> Indices:
         for group in sorted(shuffled, key=lambda name: -sizes[name]):
             members = groups == group
             if (numbers[members] < 0).all():
-                of_label = np.bincount(numbers[own & (numbers >= 0)], minlength=count)
-                of_all = np.bincount(numbers[numbers >= 0], minlength=count)
-                numbers[members] = min(range(count), key=lambda n: (of_label[n], of_all[n]))
+                labelled = np.bincount(numbers[own & (numbers >= 0)], minlength=count)
+                total = np.bincount(numbers[numbers >= 0], minlength=count)
+                numbers[members] = min(range(count), key=lambda n: (labelled[n], total[n]))
     return numbers

@@ -1,9 +1,9 @@
-"""What vectors know of labels: a linear probe, and nearest neighbours.
+"""What classifiers can read off representations: a linear probe, and nearest neighbours.
 
-The representation is held fixed, and the simplest classifiers are fitted on top of it: a linear
-one (Alain and Bengio 2017, "Understanding intermediate layers using linear classifier probes")
-tells what can be read off along straight lines, neighbours (Wu et al. 2018, "Unsupervised feature
-learning via non-parametric instance discrimination") what lies near what, with nothing fitted.
+The representation is fixed, and the simplest classifiers are fitted to it. A linear one (Alain and
+Bengio 2017, "Understanding intermediate layers using linear classifier probes") shows what is
+linearly separable; neighbours (Wu et al. 2018, "Unsupervised feature learning via non-parametric
+instance discrimination") show what is near what, with nothing fitted.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,32 +12,58 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Ids, Mask
 from ulmo.evaluation.folds import Folds
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
+Labels = NDArray[np.str_]
 
+# k, scikit-learn's default. Small, since a label may have only 6 or 7 training items (ESC-10's
+# held-out clips): of more neighbours, most would have to be wrong.
 NEIGHBOURS = 5
-"""k, scikit-learn's default. Few: a label may have no more items than that to learn from (6 or 7 of
-ESC-10's held-out clips), and of more neighbours most would have to be others."""
-INVERSE_PENALTY = 1.0
-"""C of scikit-learn's LogisticRegression, its default. It is the same for all that are compared."""
-ITERATIONS = 1000
-"""At most, of L-BFGS: its default of 100 is too few for some hundred standardised dimensions."""
+_INVERSE_PENALTY = 1.0  # C of scikit-learn's LogisticRegression, its default: the same for all
+_ITERATIONS = 1000  # of L-BFGS; the default of 100 is too few for some hundred dimensions
+
+
+def mean_latents(latents: Sequence[Vectors]) -> Vectors:
+    """Means over time (n, bands * EMB) of latents (time, bands, EMB), band after band.
+
+    The mean alone, silent columns included, as is usual for frame-wise representations (Turian et
+    al. 2022, "HEAR"). Bands stay separate: the same sound at another pitch is another sound.
+    """
+    return np.array([grid.reshape(len(grid), -1).mean(axis=0) for grid in latents], np.float32)
+
+
+def histograms(ids: Sequence[Ids], sound: Sequence[Mask], codebook_size: int) -> Vectors:
+    """Shares (n, bands * CB) of each code of each band among the sound tokens of a recording.
+
+    `ids` are (time, bands), and so is `sound`, whether a token is not silent. Special tokens are
+    left out. There is one histogram a band, all of which sum to 1 together: this separated digits
+    better than one histogram over all bands (docs/evaluating.md). A recording without sound tokens
+    has zeros.
+    """
+    return np.array(
+        [_histogram(grid, loud, codebook_size) for grid, loud in zip(ids, sound, strict=True)],
+        np.float32,
+    )
+
+
+def _histogram(ids: Ids, sound: Mask, codebook_size: int) -> Floats:
+    bands = ids.shape[1]
+    places = ids + codebook_size * np.arange(bands)
+    kept = places[sound & (ids < codebook_size)]
+    return np.bincount(kept, minlength=bands * codebook_size) / max(len(kept), 1)
 
 
 class Probe(NamedTuple):
-    """How often a classifier was right on items of groups that it never saw."""
+    """How often a classifier was right on items of groups that it was not trained on."""
 
-    accuracy: float
-    """Mean over the folds, from 0 to 1; NaN where nothing was measured, as the next two."""
-    spread: float
-    """Sample standard deviation over the folds; NaN of one fold."""
-    chance: float
-    """Mean over the folds of the share of the commonest label among the test items."""
+    accuracy: float  # mean over the folds, from 0 to 1; NaN without folds
+    spread: float  # sample standard deviation over the folds; NaN for fewer than two
+    chance: float  # mean over the folds of the share of the commonest test label; NaN without folds
     folds: int
-    items: int
-    """Test items, of all folds."""
+    items: int  # test items of all folds
 
 
 class Probes(NamedTuple):
@@ -47,8 +73,8 @@ class Probes(NamedTuple):
     neighbours: Probe
 
 
-Classify = Callable[[Vectors, NDArray[np.str_], Vectors], NDArray[np.str_]]
-"""Training vectors (n, d), their labels (n,), and test vectors (m, d) to labels (m,)."""
+# Training vectors (n, d), their labels (n,), and test vectors (m, d) to labels (m,).
+Classify = Callable[[Vectors, Labels, Vectors], Labels]
 
 
 def probes(vectors: Vectors, labels: Sequence[str], folds: Folds) -> Probes:
@@ -60,15 +86,15 @@ def probes(vectors: Vectors, labels: Sequence[str], folds: Folds) -> Probes:
 
 
 def probe(vectors: Vectors, labels: Sequence[str], folds: Folds, classify: Classify) -> Probe:
-    """Accuracy of a classifier on vectors (n, d), cross-validated. ValueError for other lengths."""
+    """Cross-validated accuracy of a classifier on vectors (n, d) with n labels, else ValueError."""
     if len(vectors) != len(labels):
         raise ValueError("each vector needs one label")
-    told = np.array(labels)
+    names = np.array(labels)
     accuracies, chances = [], []
     for train, test in folds.folds:
-        found = classify(vectors[train], told[train], vectors[test])
-        accuracies.append(float((found == told[test]).mean()))
-        chances.append(float(np.unique(told[test], return_counts=True)[1].max() / len(test)))
+        found = classify(vectors[train], names[train], vectors[test])
+        accuracies.append(float((found == names[test]).mean()))
+        chances.append(float(np.unique(names[test], return_counts=True)[1].max() / len(test)))
     return Probe(
         accuracy=_mean(accuracies),
         spread=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else float("nan"),
@@ -78,33 +104,32 @@ def probe(vectors: Vectors, labels: Sequence[str], folds: Folds, classify: Class
     )
 
 
-def by_line(train: Vectors, labels: NDArray[np.str_], test: Vectors) -> NDArray[np.str_]:
+def by_line(train: Vectors, labels: Labels, test: Vectors) -> Labels:
     """Multinomial logistic regression on dimensions standardised by the training vectors."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(train.astype(np.float64))
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS)
+    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS)
     model.fit(scaler.transform(train.astype(np.float64)), labels)
-    found: NDArray[np.str_] = model.predict(scaler.transform(test.astype(np.float64)))
+    found: Labels = model.predict(scaler.transform(test.astype(np.float64)))
     return found
 
 
-def by_neighbours(train: Vectors, labels: NDArray[np.str_], test: Vectors) -> NDArray[np.str_]:
-    """The commonest label among the NEIGHBOURS of the highest cosine; of equally common, the one
-    whose neighbours are nearer."""
+def by_neighbours(train: Vectors, labels: Labels, test: Vectors) -> Labels:
+    """The commonest label among the NEIGHBOURS of highest cosine; for a tie, the nearer label."""
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(
         min(NEIGHBOURS, len(train)), weights=_votes, metric="cosine", algorithm="brute"
     )
     model.fit(train.astype(np.float64), labels)
-    found: NDArray[np.str_] = model.predict(test.astype(np.float64))
+    found: Labels = model.predict(test.astype(np.float64))
     return found
 
 
 def _votes(distances: Floats) -> Floats:
-    """One vote a neighbour, and a share of one by its cosine: never as much as a vote in all."""
+    """One vote a neighbour, and a fraction by its cosine: less than one vote for all together."""
     return 1 + (1 - distances) / (2 * NEIGHBOURS + 1)
 
 

@@ -1,7 +1,7 @@
 """Which tokens stand for sound, and which for silence.
 
-Most of a field recording is near silence, and most of a codebook can be spent on it unseen:
-figures of a codebook are therefore given for all tokens and for non-silent ones.
+Most of a field recording is near silence, and most of a codebook may be spent on it unnoticed.
+Figures of a codebook are therefore given for all tokens and for non-silent ones.
 """
 
 import numpy as np
@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 
+# A patch is silent if its mean level is this far below the loudest cell of its recording. 60 dB is
+# the decay after which room acoustics calls a sound gone (RT60).
 SILENCE_DB = 60.0
-"""A patch is silent where its mean level lies this far under its recording's loudest cell.
-
-60 dB is the drop by which room acoustics calls a sound gone (RT60).
-"""
 FLOOR_MARGIN_DB = 3.0
 
 
@@ -31,9 +29,9 @@ def patch_levels(levels: Array, *, bands: int, columns: int, strides: tuple[int,
 
 
 def is_sound(patches: Array, peaks: Array, floor_db: float) -> NDArray[np.bool_]:
-    """True for patches (n, columns, bands) less than SILENCE_DB under their peaks (n,).
+    """Whether patches (n, columns, bands) are less than SILENCE_DB below their peaks (n,).
 
-    A patch within FLOOR_MARGIN_DB of the floor, where all levels are clipped, is silent anyhow.
+    Patches within FLOOR_MARGIN_DB of the floor, where all levels are clipped, are always silent.
     """
     least = np.maximum(peaks - SILENCE_DB, floor_db + FLOOR_MARGIN_DB)
     sound: NDArray[np.bool_] = patches > least[:, None, None]

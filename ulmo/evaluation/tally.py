@@ -1,9 +1,10 @@
-"""Sums over batches of tiles, from which every figure of a VQ-VAE follows.
+"""Sums over batches of tiles, from which all figures of a VQ-VAE on tiles follow.
 
-Tallies add up, so that a batch, an epoch and a whole folder are measured by one piece of code.
+Tallies add up: one piece of code measures a batch, an epoch and a whole folder. Figures are NaN if
+nothing was counted, and those in dB also without decibels, as with PCEN.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
 
-Sums = NDArray[np.float64]
+_Totals = NDArray[np.float64]
 
 
-class Batch(NamedTuple):
-    """Tiles, and what a model made of them."""
+class MeasuredBatch(NamedTuple):
+    """Tiles, and the output of a model for them."""
 
     tiles: Array  # (n, M, M, 1)
     reconstructions: Array  # (n, M, M, 1)
@@ -25,37 +26,46 @@ class Batch(NamedTuple):
     distances: Array  # (n, columns, bands), squared
     valid_frames: NDArray[np.int32]  # (n,)
     scales_db: Array  # (n,), decibels in one normalised unit
-    sound: NDArray[np.bool_]  # (n, columns, bands), True where not silent
+    sound: NDArray[np.bool_]  # (n, columns, bands), whether not silent
 
 
 class Metrics(NamedTuple):
-    """What a tally comes to. Errors are means over the cells of valid frames."""
+    """The figures of a tally. Errors are means over the cells of valid frames."""
 
     tiles: int
     tokens: int
-    sound_tokens: int
-    """Tokens that are not silent (see evaluation.silence)."""
-    reconstruction: float
-    """Mean squared error in normalised units."""
-    reconstruction_db: float
-    """Mean squared error in dB^2."""
-    sound_reconstruction_db: float
-    """The same over the cells of non-silent tokens."""
-    commitment: float
-    """Mean squared distance of the latents from their codes, per dimension."""
-    baseline_constant: float
-    """Mean squared error of the best constant value: these tiles' own variance."""
-    baseline_bands: float
-    """Of the best constant for each bin: these tiles' own means."""
-    baseline_tile: float
-    """Of the best constant tile: these tiles' own mean, cell by cell."""
+    sound_tokens: int  # tokens that are not silent (evaluation/silence.py)
+    reconstruction: float  # mean squared error in normalised units
+    reconstruction_db: float  # mean squared error in dB^2
+    sound_reconstruction_db: float  # mean squared error in dB^2, cells of non-silent tokens only
+    commitment: float  # mean squared distance of the latents from their codes, per dimension
+    # Mean squared errors in normalised units of the best predictions without a model:
+    baseline_constant: float  # one value for all cells, which leaves the variance of these tiles
+    baseline_bands: float  # one value for each bin
+    baseline_tile: float  # one tile
     codebook: CodebookHealth
     sound_codebook: CodebookHealth
 
 
+class Reconstruction(NamedTuple):
+    """Errors of reconstructions, band by band and frame by frame.
+
+    The log-spectral distance of two frames is the root of the mean over bins of their squared
+    difference in dB (Gray and Markel 1976, "Distance measures for speech processing", the L2 norm
+    of the log spectra); that of recordings is its mean over frames.
+    """
+
+    band_errors: list[float]  # mean squared errors in normalised units, the lowest band first
+    band_errors_db: list[float]  # mean squared errors in dB^2, the lowest band first
+    log_spectral_distance: float  # in dB, over all frames
+    sound_log_spectral_distance: float  # in dB, over frames in which some token is not silent
+    frames: int
+    sound_frames: int
+
+
 @dataclass
 class Tally:
-    """The sums."""
+    """The sums behind Metrics and Reconstruction."""
 
     tiles: int
     squared: float
@@ -63,16 +73,23 @@ class Tally:
     sound_cells: int
     sound_squared_db: float
     distance: float
-    embedding_dim: int
+    dimensions: int  # of the latents of all tokens: tokens * EMB
     counts: NDArray[np.int64]  # (CB,)
     sound_counts: NDArray[np.int64]  # (CB,)
-    cells: Sums  # (M, M)
-    sums: Sums  # (M, M)
+    cells: _Totals  # (M, M)
+    sums: _Totals  # (M, M)
     squares: float
+    band_squared: _Totals  # (bands,)
+    band_squared_db: _Totals  # (bands,)
+    band_cells: _Totals  # (bands,)
+    spectral_distance: float
+    sound_spectral_distance: float
+    frames: int
+    sound_frames: int
 
     @classmethod
-    def of(cls, batch: Batch, model: ModelSettings) -> "Tally":
-        """The sums of one batch that a model of these settings has seen."""
+    def of(cls, batch: MeasuredBatch, model: ModelSettings) -> "Tally":
+        """The sums of one batch, measured with a model of these settings."""
         size = model.tile_size
         tiles = batch.tiles[..., 0].astype(np.float64)
         valid = np.arange(size) < batch.valid_frames[:, None]  # (n, frames)
@@ -82,8 +99,11 @@ class Tally:
         columns = np.arange(model.columns) * model.time_stride < batch.valid_frames[:, None]
         token_mask = np.broadcast_to(columns[:, :, None], batch.ids.shape)
         sound = batch.sound & token_mask
-        sound_mask = _spread(sound, model) & mask
+        sound_mask = _on_cells(sound, model) & mask
         kept = np.where(mask, tiles, 0)
+        starts = np.arange(0, size, model.frequency_stride)  # the first bin of each band
+        spectral_distances = np.sqrt(error_db.mean(axis=1))  # (n, frames)
+        sound_frames = batch.sound.any(axis=2).repeat(model.time_stride, axis=1)[:, :size] & valid
         return cls(
             tiles=len(tiles),
             squared=float(error.sum()),
@@ -91,42 +111,36 @@ class Tally:
             sound_cells=int(sound_mask.sum()),
             sound_squared_db=float(error_db[sound_mask].sum()),
             distance=float(batch.distances[token_mask].sum(dtype=np.float64)),
-            embedding_dim=model.embedding_dim,
+            dimensions=int(token_mask.sum()) * model.embedding_dim,
             counts=np.bincount(batch.ids[token_mask], minlength=model.codebook_size),
             sound_counts=np.bincount(batch.ids[sound], minlength=model.codebook_size),
             cells=mask.sum(axis=0, dtype=np.float64),
             sums=kept.sum(axis=0),
             squares=float((kept**2).sum()),
+            band_squared=np.add.reduceat(error.sum(axis=(0, 2)), starts),
+            band_squared_db=np.add.reduceat(error_db.sum(axis=(0, 2)), starts),
+            band_cells=np.diff(starts, append=size) * float(valid.sum()),
+            spectral_distance=float(spectral_distances[valid].sum()),
+            sound_spectral_distance=float(spectral_distances[sound_frames].sum()),
+            frames=int(valid.sum()),
+            sound_frames=int(sound_frames.sum()),
         )
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            tiles=self.tiles + other.tiles,
-            squared=self.squared + other.squared,
-            squared_db=self.squared_db + other.squared_db,
-            sound_cells=self.sound_cells + other.sound_cells,
-            sound_squared_db=self.sound_squared_db + other.sound_squared_db,
-            distance=self.distance + other.distance,
-            embedding_dim=self.embedding_dim,
-            counts=self.counts + other.counts,
-            sound_counts=self.sound_counts + other.sound_counts,
-            cells=self.cells + other.cells,
-            sums=self.sums + other.sums,
-            squares=self.squares + other.squares,
-        )
+        names = [field.name for field in fields(self)]
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def metrics(self) -> Metrics:
-        """Every figure."""
+        """The figures of a batch, an epoch or a folder."""
         cells = float(self.cells.sum())
-        tokens = int(self.counts.sum())
         return Metrics(
             tiles=self.tiles,
-            tokens=tokens,
+            tokens=int(self.counts.sum()),
             sound_tokens=int(self.sound_counts.sum()),
             reconstruction=_ratio(self.squared, cells),
             reconstruction_db=_ratio(self.squared_db, cells),
             sound_reconstruction_db=_ratio(self.sound_squared_db, self.sound_cells),
-            commitment=_ratio(self.distance, tokens * self.embedding_dim),
+            commitment=_ratio(self.distance, self.dimensions),
             baseline_constant=self._unexplained(self.sums.sum(), self.cells.sum()),
             baseline_bands=self._unexplained(self.sums.sum(axis=1), self.cells.sum(axis=1)),
             baseline_tile=self._unexplained(self.sums, self.cells),
@@ -134,18 +148,30 @@ class Tally:
             sound_codebook=codebook_health(self.sound_counts),
         )
 
-    def _unexplained(self, sums: Sums, cells: Sums) -> float:
-        """Mean squared error that is left when each group of cells is told by its mean."""
+    def reconstruction(self) -> Reconstruction:
+        """The errors of the reconstructions in detail."""
+        cells = self.band_cells.tolist()
+        return Reconstruction(
+            band_errors=list(map(_ratio, self.band_squared.tolist(), cells)),
+            band_errors_db=list(map(_ratio, self.band_squared_db.tolist(), cells)),
+            log_spectral_distance=_ratio(self.spectral_distance, self.frames),
+            sound_log_spectral_distance=_ratio(self.sound_spectral_distance, self.sound_frames),
+            frames=self.frames,
+            sound_frames=self.sound_frames,
+        )
+
+    def _unexplained(self, sums: _Totals, cells: _Totals) -> float:
+        """Mean squared error if each group of cells is predicted by its mean."""
         explained = np.divide(sums**2, cells, out=np.zeros_like(sums), where=cells > 0).sum()
         return _ratio(max(self.squares - float(explained), 0.0), float(self.cells.sum()))
 
 
-def _spread(tokens: NDArray[np.bool_], model: ModelSettings) -> NDArray[np.bool_]:
-    """A mask of tokens (n, columns, bands) on the cells (n, M, M) that they cover."""
+def _ratio(total: float, count: float) -> float:
+    return total / count if count else float("nan")
+
+
+def _on_cells(tokens: NDArray[np.bool_], model: ModelSettings) -> NDArray[np.bool_]:
+    """A mask of tokens (n, columns, bands) as one of the cells (n, M, M) that they cover."""
     cells = tokens.transpose(0, 2, 1)
     cells = cells.repeat(model.frequency_stride, axis=1).repeat(model.time_stride, axis=2)
     return cells[:, : model.tile_size, : model.tile_size]
-
-
-def _ratio(total: float, count: float) -> float:
-    return total / count if count else float("nan")

@@ -1,4 +1,4 @@
-"""`<unk>`: how far the vectors of each code lie, and how many are further."""
+"""`<unk>`: how far a vector may be from its code, and the share of vectors that are farther."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,11 +15,12 @@ def unk_thresholds(
     codebook_size: int,
     levels: Sequence[float],
 ) -> NDArray[np.float32]:
-    """Thresholds (CB, levels) on the distance, from the vectors (n,) that chose each code.
+    """Thresholds (CB, levels) on the distance, from the vectors (n,) assigned to each code.
 
-    At a level q (0 < q <= 1) it is the smallest of the code's own distances that is exceeded by a
-    share of at most 1 - q of them: order statistics, nothing interpolated, and q as it is written
-    in decimals. A code without vectors has that of all vectors together. ValueError without any.
+    At a level q (0 < q <= 1), the threshold is the smallest distance among the code's own that at
+    most a share 1 - q of them exceeds: an order statistic, without interpolation, for q exactly as
+    written in decimals. A code without vectors has the threshold of all vectors together.
+    ValueError if there are no vectors.
     """
     if not ids.size:
         raise ValueError("there are no vectors to take thresholds from")
@@ -37,7 +38,7 @@ def unk_thresholds(
 
 
 def rate_of_unk(ids: NDArray[np.int32], codebook_size: int) -> float:
-    """Share of `<unk>` among codes and `<unk>`; NaN without any. Other special tokens are left out.
+    """Share of `<unk>` among codes and `<unk>`, without other special tokens; NaN if none are left.
 
     >>> rate_of_unk(np.array([[0, 1], [2, 2]], np.int32), codebook_size=2)
     0.5
@@ -48,7 +49,7 @@ def rate_of_unk(ids: NDArray[np.int32], codebook_size: int) -> float:
 
 
 def _rank(counts: NDArray[np.int64], level: float) -> NDArray[np.int64]:
-    """Index, among so many in rising order, of the first with a share `level` up to it."""
+    """Index, among `count` values in rising order, of the first that covers the share `level`."""
     share = Fraction(str(level))
     ranks: NDArray[np.int64] = -(-counts * share.numerator // share.denominator) - 1
     return ranks

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from ulmo.config import UserError
 from ulmo.formats.publish import STEM, output_paths
-from ulmo.storage.atomic import remove_temporaries
+from ulmo.storage.atomic import remove_temporaries, short_name
 
 CHANNEL = ".ch"
-
-
 OF_CHANNEL = re.compile(rf"{re.escape(CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
+PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
-    """Whether a path ends as files of the format do."""
+    """Whether a path ends as files of the format do, and is no folder."""
     if out.is_dir():
         return False
     try:
@@ -27,9 +26,9 @@ def is_file_name(out: Path, file_format: str) -> bool:
 
 
 def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
-    """Paths of the streams of a recording: the target, or a file per channel if there are several.
+    """The file for each channel: `target` itself for one, or a file that names its channel.
 
-    x.tokens.npy of channel 1 is x.ch1.tokens.npy; x.npy, given with --out, is x.ch1.npy.
+    Channel 1 of x.tokens.npy goes to x.ch1.tokens.npy; of x.npy, given with --out, to x.ch1.npy.
     """
     if len(channels) == 1:
         return [target]
@@ -40,23 +39,24 @@ def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
 
 
 def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
-    """Remove the temporary files that killed jobs left of these outputs, and no others."""
+    """Remove the hidden files that killed jobs left beside these outputs, and no others."""
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
-        names = {path.name for path in (*outputs.files, outputs.header, outputs.vocabulary)}
+        paths = (*outputs.files, outputs.header, outputs.vocabulary)
+        names = {short_name(path.name) for path in paths}
         ours.setdefault(target.parent, set()).update(names)
     for folder, names in ours.items():
         remove_temporaries(folder, partial(_is_of, names))
 
 
 def _is_of(names: Container[str], name: str) -> bool:
-    """Whether a name, or the name without its channel, is in `names`."""
+    """Whether a name, or the name without its channel, is among `names`."""
     return name in names or whole_name(name) in names
 
 
 def is_channel_of(name: str, whole: str) -> bool:
-    """Whether `name` is that of a channel of `whole`, as x.ch1.tokens.npy of x.tokens.npy."""
+    """Whether `name` is a channel of `whole`: x.ch1.tokens.npy of x.tokens.npy."""
     return name != whole and whole_name(name) == whole
 
 
@@ -65,9 +65,6 @@ def whole_name(name: str) -> str:
     return OF_CHANNEL.sub("", name)
 
 
-PARTS = ".parts"
-
-
 def is_parts(name: str) -> bool:
-    """Whether a folder holds the parts of a timeline until they are joined; it is hidden."""
+    """Whether a folder holds the recordings of a timeline until they are joined."""
     return name.startswith(".") and name.endswith(PARTS)

@@ -1,4 +1,4 @@
-"""Writes tokens files and the files beside them, completely or not at all."""
+"""Files of tokens and their headers, which appear complete or not at all."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,23 +13,22 @@ from ulmo.formats.runs import RunFormat
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.storage.plain_file import file_hash
 
-# Ids are written as uint16.
 STEM = ".tokens"
-MOST_IDS = 1 << 16
+MOST_IDS = 1 << 16  # ids are written as uint16
 
 
 class Outputs(NamedTuple):
     """The files of one output."""
 
     files: tuple[Path, ...]
-    header: Path  # written last: if it exists, the others are complete
-    vocabulary: Path  # written for a corpus
+    header: Path  # written last: if it is there, the files are complete
+    vocabulary: Path  # beside a corpus
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:
-    """All files of an output: x.tokens.bin and .idx, x.tokens.json, x.tokens.vocabulary.json.
+    """The files of one output: for x.tokens.bin also x.tokens.idx, and x.tokens.json beside them.
 
-    `path` must end as the format does, with or without `.tokens`; UserError if it does not.
+    Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
     suffixes = FORMATS[file_format].suffixes
     endings = [suffix.removeprefix(STEM) for suffix in suffixes]
@@ -48,10 +47,10 @@ def output_paths(path: Path, file_format: str) -> Outputs:
 def publish_tokens(
     path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
 ) -> Iterator[Format]:
-    """A writer whose files appear when the block ends, or not at all if it fails.
+    """A writer whose files appear when the block ends, and not at all if it fails.
 
-    The header of older files is removed before the first file is replaced. With `corpus`, a
-    vocabulary file is written for formats that models train on.
+    An older header is removed before the first of its files is replaced. With `corpus`, the
+    vocabulary is written as well, beside formats that models are trained on.
     """
     from ulmo.storage.atomic import publish, publish_together, remove
 
@@ -82,7 +81,7 @@ def publish_tokens(
 
 
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
-    """Hashes in an existing header of the same tokens: files in other formats."""
+    """The hashes in an existing header of the same tokens: those of files in other formats."""
     try:
         stored = read_stored(header)
     except (UserError, OSError):
@@ -91,7 +90,7 @@ def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
 
 
 def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
-    """Whether the header is of the same recordings, so that it can stay."""
+    """Whether an existing header describes the same recordings; then it stays."""
     try:
         return read_headers(path) == tuple(headers)
     except (UserError, OSError):
@@ -99,7 +98,7 @@ def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
-    """Refuse options that the format does not use, and ids that are not in the vocabulary."""
+    """Raise UserError for options that the format does not have, and for ids out of range."""
     if options == PLAIN:
         return
     if not issubclass(FORMATS[file_format], RunFormat):

@@ -1,5 +1,6 @@
-"""Jobs in this process or in several, and how far they have come."""
+"""Jobs in this process or in several, and their progress."""
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -8,23 +9,23 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from multiprocessing import get_context
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from ulmo.config import JobError
-from ulmo.jobs.memory import keep_freed_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
-Progress = Callable[[int, int], None]
-"""Called with the bytes of input, and the milliseconds of sound, that were done meanwhile."""
+Progress = Callable[[int, int], None]  # bytes of input and milliseconds of sound since last call
 
-POLL_SECONDS = 0.2
-AHEAD = 3
-"""Jobs for each worker, the running one among them, that are handed out at a time."""
+_POLL_SECONDS = 0.2
+_AHEAD = 3  # jobs handed out to each worker at a time, with the running one
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # options of mallopt(3)
+_KEPT_BYTES = 256 << 20
+_HEAP_BYTES = 32 << 20  # the largest threshold that glibc takes
 
 
 def _silent(size: int, milliseconds: int) -> None: ...
@@ -34,16 +35,16 @@ _report: Progress = _silent
 
 
 def progressed(size: int, milliseconds: int = 0) -> None:
-    """Called by a job: so many more bytes of input, and so much sound, are done."""
+    """Report from a job the bytes of input and the sound that it did since its last report."""
     _report(size, milliseconds)
 
 
 class Pool:
-    """Runs jobs; a worker is a process with one computing thread.
+    """Runs jobs in worker processes, each with one computing thread.
 
-    With one worker the jobs run here. Processes are spawned: forking one that runs threads can
-    hang. JobError if a worker is killed. Where the block ends by an exception, and where this
-    process is killed, the workers end at once, in the middle of their jobs.
+    With one worker the jobs run in this process. Processes are spawned: forking a process that
+    runs threads can hang. Raises JobError if a worker is killed. If the block ends with an
+    exception or this process is killed, the workers end at once, in the middle of their jobs.
     """
 
     def __init__(self, workers: int, advance: Progress) -> None:
@@ -83,7 +84,7 @@ class Pool:
         self._stack.close()
 
     def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the jobs."""
+        """Yield the results in the order of the jobs."""
         if self._executor is None:
             yield from map(function, jobs)
             return
@@ -95,7 +96,7 @@ class Pool:
                 yield future.result()
 
     def each(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R]]:
-        """Jobs and their results as they end: none waits for a longer one before it."""
+        """Yield jobs and their results as they end: none waits for a longer one before it."""
         if self._executor is None:
             yield from ((job, function(job)) for job in jobs)
             return
@@ -103,7 +104,7 @@ class Pool:
         running: dict[Future[R], T] = {}
         with _naming_kills():
             while True:
-                for job in islice(left, AHEAD * self._workers - len(running)):
+                for job in islice(left, _AHEAD * self._workers - len(running)):
                     running[self._submit(function, job)] = job
                 if not running:
                     return
@@ -111,17 +112,13 @@ class Pool:
                     yield running.pop(future), future.result()
 
     def _submit(self, function: Callable[[T], R], job: T) -> Future[R]:
-        """Begin a job; a process that is started for it does not hear the terminal's Ctrl-C."""
         assert self._executor is not None
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _ignoring_interrupts():
             return self._executor.submit(function, job)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _wait(self, futures: Collection[Future[R]]) -> set[Future[R]]:
-        """Those that ended within a moment; what they told meanwhile is passed on."""
-        ended = wait(futures, POLL_SECONDS, FIRST_COMPLETED).done
+        """The futures that ended within a moment. Passes progress on."""
+        ended = wait(futures, _POLL_SECONDS, FIRST_COMPLETED).done
         with self._done.get_lock():
             done = (self._done[0], self._done[1])
         if done != self._seen:
@@ -141,7 +138,25 @@ def _naming_kills() -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Have processes started inside ignore Ctrl-C from the first: they inherit that on POSIX.
+
+    Ctrl-C is for the process that can say what it means. Only its main thread may set this.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _begin_worker(done: Any, life: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     threadpool_limits(1)
     Thread(target=_end_with, args=(life,), daemon=True).start()
@@ -155,7 +170,7 @@ def _begin_worker(done: Any, life: Any) -> None:
 
 
 def _end_with(life: Any) -> None:
-    """End this process when nobody holds the other end of a pipe any more."""
+    """End this process when no process holds the other end of a pipe any more."""
     life.poll(None)
     os._exit(1)
 
@@ -163,3 +178,18 @@ def _end_with(life: Any) -> None:
 def _set_report(report: Progress) -> None:
     global _report
     _report = report
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed, for the next block of the same size.
+
+    A front end takes and frees the same megabytes for every block. By default glibc hands them
+    back to the system and fetches them again, page by page, which was measured to take as long as
+    everything else that ulmo-prep does. Without glibc nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_MMAP_THRESHOLD, _HEAP_BYTES)

@@ -1,4 +1,4 @@
-"""How far the reading of a recording has come."""
+"""Progress of reading a recording."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,9 +7,9 @@ from ulmo.jobs.executor import progressed
 
 
 class Recording(Protocol):
-    """The part of an opened recording that progress needs: preprocessing.audio has the class."""
+    """What progress needs of an opened recording, a class of preprocessing.audio."""
 
-    heard: Callable[[int], None] | None
+    on_frames: Callable[[int], None] | None
 
     @property
     def frames(self) -> int:
@@ -20,35 +20,35 @@ class Recording(Protocol):
         """Frames a second."""
 
 
-class Way:
-    """Tells the pool of the bytes of a file, as its frames are read."""
+class ReadingProgress:
+    """Reports the bytes of a file to the pool while its frames are read."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._frames = 0
-        self._bytes = self._milliseconds = 0  # told
+        self._bytes = self._milliseconds = 0  # reported
 
     def follow(self, recording: Recording, passes: int) -> None:
-        """Listen to one of so many passes over the recording."""
+        """Follow one of `passes` passes over the recording."""
         total = max(recording.frames, 1) * passes
 
-        def heard(frames: int) -> None:
+        def on_frames(frames: int) -> None:
             self._frames += frames
             done = min(self._size * self._frames // total, self._size)
-            self._tell(done, 1000 * self._frames // (recording.sample_rate * passes))
+            self._report(done, 1000 * self._frames // (recording.sample_rate * passes))
 
-        recording.heard = heard
+        recording.on_frames = on_frames
 
     def end(self) -> None:
-        """It is done, however far it came."""
-        self._tell(self._size, self._milliseconds)
+        """Report the whole file as read, wherever reading ended."""
+        self._report(self._size, self._milliseconds)
 
     def undo(self) -> None:
-        """What was told was in vain."""
+        """Take back what was reported: the file will be read again."""
         self._frames = 0
-        self._tell(0, 0)
+        self._report(0, 0)
 
-    def _tell(self, size: int, milliseconds: int) -> None:
+    def _report(self, size: int, milliseconds: int) -> None:
         if (size, milliseconds) != (self._bytes, self._milliseconds):
             progressed(size - self._bytes, milliseconds - self._milliseconds)
             self._bytes, self._milliseconds = size, milliseconds

@@ -1,4 +1,4 @@
-"""The models room: tiles to codes and back. It touches no files."""
+"""The networks: tiles to codes and back, in Keras. They read and write no files."""
 
 from ulmo.models.centroids import kmeans_start
 from ulmo.models.decoder import Decoder

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-SPHERE_EPSILON = 1e-12
+from ulmo.config import SPHERE_EPSILON
 
 
 def on_sphere(vectors: Any) -> Any:

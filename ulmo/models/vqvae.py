@@ -1,4 +1,4 @@
-"""The VQ-VAE: encoder | quantizer | decoder, its losses, and its weights by name."""
+"""The VQ-VAE: encoder, quantizer and decoder, its losses, and its weights by name."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -10,43 +10,35 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from ulmo.config import ModelSettings, stage_names
+from ulmo.config import Convolution, ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
 from ulmo.models.encoder import Encoder
 from ulmo.models.quantizers import QUANTIZERS
 
 
 class VQVAEOutput(NamedTuple):
-    """What the model makes of tiles (B, M, frames, 1); the last six are the quantizer's."""
+    """Results for tiles (B, M, frames, 1); the last six come from the quantizer."""
 
-    reconstruction: Any
-    """(B, M, frames, 1) float32."""
-    latents: Any
-    """(B, columns, bands, EMB) float32, before quantisation."""
-    ids: Any
-    """(B, columns, bands) int32."""
-    distances: Any
-    """(B, columns, bands): squared Euclidean distance of each latent to its code."""
-    commitment: Any
-    """Scalar loss."""
-    codebook: Any
-    """Scalar: a loss where the codebook learns by gradient, else a metric."""
-    perplexity: Any
-    """Scalar, of this batch."""
-    usage: Any
-    """Scalar, of this batch."""
+    reconstruction: Any  # (B, M, frames, 1) float32
+    latents: Any  # (B, columns, bands, EMB) float32, before quantisation
+    ids: Any  # (B, columns, bands) int32
+    distances: Any  # (B, columns, bands): squared Euclidean, from the latent to its code
+    commitment: Any  # scalar loss
+    codebook: Any  # scalar: a loss if the codebook learns by gradient, else a metric
+    perplexity: Any  # scalar, of this batch
+    usage: Any  # scalar, of this batch
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
 class VQVAE(keras.Model):
-    """Vector-quantised autoencoder (van den Oord et al. 2017) of built parts.
+    """Vector-quantised autoencoder (van den Oord et al. 2017), made of built parts.
 
-    Trains with `compile(optimizer)` and `fit`, or by `train_step` in a loop of one's own. The
-    loss is equation 3 there, with means in place of sums and the codebook's term replaced by
-    moving averages: the mean squared error over the valid frames of the batch, plus
-    `commitment_cost` times the commitment. 0.25: beta of that paper, which found 0.1 to 2.0
-    to work alike. Where the codebook learns by gradient, its term is added as it stands there.
-    Other objectives of the encoder: ulmo.models.objectives and ulmo.models.learner.
+    Train it with `compile(optimizer)` and `fit`, or call `train_step` in a loop. The loss is
+    equation 3 of the paper, with means in place of sums, and moving averages in place of the
+    codebook's term: the mean squared error over the valid frames of the batch, plus
+    `commitment_cost` times the commitment. Its default, 0.25, is beta of the paper, which found 0.1
+    to 2.0 to work alike. If the codebook learns by gradient, its term is added as in the paper.
+    For other objectives of the encoder see ulmo.models.objectives and ulmo.models.learner.
     """
 
     def __init__(
@@ -64,11 +56,10 @@ class VQVAE(keras.Model):
         self.commitment_cost = commitment_cost
 
     def build(self, x_shape: tuple[int | None, ...]) -> None:
-        """Create the weights, from (B, M, frames, 1), of the parts that come without."""
-        encoder = self.encoder
-        bands = -(-encoder.tile_size // encoder.frequency_stride)
-        latents_shape = (x_shape[0], None, bands, encoder.embedding_dim)
-        shapes = {encoder: x_shape, self.quantizer: latents_shape, self.decoder: latents_shape}
+        """Create the weights of the parts that are not built yet, from (B, M, frames, 1)."""
+        settings = self.encoder.settings
+        latents_shape = (x_shape[0], None, settings.bands, settings.embedding_dim)
+        shapes = {self.encoder: x_shape, self.quantizer: latents_shape, self.decoder: latents_shape}
         for part, shape in shapes.items():
             if not part.built:
                 part.build(shape)
@@ -82,12 +73,13 @@ class VQVAE(keras.Model):
     ) -> VQVAEOutput:
         """Encode, quantise and decode tiles (B, M, frames, 1).
 
-        `valid_frames` (B,) int32: frames from here on are padding. They are set to zero, as
-        what lies behind a recording's end is when it is tokenised whole, and a token weighs
-        with the share of its frames that are valid. None: every frame is valid.
-        `token_weights` (B, columns, bands): how much a token weighs besides, as silence may weigh
-        less; it rules the quantizer, not the reconstruction. None: 1.
-        ValueError if the decoder's output has not the shape of x.
+        valid_frames: (B,) int32; later frames are padding. They are set to zero, as behind the end
+            of a recording, and a token's weight is the share of its frames that are valid. None:
+            all frames are valid.
+        token_weights: (B, columns, bands), further weights of the tokens for the quantizer, for
+            example less for silence. They do not affect the reconstruction. None: 1.
+
+        ValueError if the decoder's output does not have the shape of x.
         """
         latents = self.encode(x, valid_frames)
         return self._rest(x, latents, valid_frames, token_weights, training)
@@ -95,7 +87,7 @@ class VQVAE(keras.Model):
     def encode(self, x: Any, valid_frames: Any = None, encoder: Any = None) -> Any:
         """Latents (B, columns, bands, EMB) of tiles; `valid_frames` as in `call`.
 
-        `encoder`: another than the model's own, of the same kind.
+        `encoder`: used in place of the model's own.
         """
         if valid_frames is not None:
             x = ops.where(_valid_cells(valid_frames, ops.shape(x)[2]), x, 0)
@@ -104,7 +96,7 @@ class VQVAE(keras.Model):
     def _rest(
         self, x: Any, latents: Any, valid_frames: Any, token_weights: Any, training: bool
     ) -> VQVAEOutput:
-        """What quantizer and decoder make of the latents of tiles."""
+        """Quantise and decode the latents of tiles."""
         frames = ops.shape(x)[2]
         weights = self.inside(latents, frames if valid_frames is None else valid_frames)
         if token_weights is not None:
@@ -124,18 +116,18 @@ class VQVAE(keras.Model):
         )
 
     def inside(self, latents: Any, valid_frames: Any) -> Any:
-        """(B, columns, bands): share of a column's frames, padding too, that are valid."""
-        stride = self.encoder.time_stride
+        """(B, columns, bands): share of the frames of a column that are valid."""
+        stride = self.encoder.settings.time_stride
         batch, columns, bands, _ = ops.shape(latents)
         left = ops.reshape(valid_frames, (-1, 1)) - ops.arange(columns) * stride
         weights = ops.clip(ops.cast(left, "float32") / stride, 0, 1)
         return ops.broadcast_to(weights[:, :, None], (batch, columns, bands))
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One step of the optimizer and of the codebook; scalars of this batch.
+        """One step of the optimizer and of the codebook; returns the scalars of this batch.
 
-        `data` is x, (x, valid_frames) or (x, valid_frames, token_weights). Under
-        float16 the optimizer scales the loss.
+        `data` is x, (x, valid_frames) or (x, valid_frames, token_weights). With float16 the
+        optimizer scales the loss.
         """
         with tf.GradientTape() as tape:
             losses = self._measure(data, training=True)
@@ -145,7 +137,7 @@ class VQVAE(keras.Model):
         return losses
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The scalars of `train_step`; changes nothing."""
+        """The scalars of `train_step`, without training."""
         return self._measure(data, training=False)
 
     def _measure(self, data: Any, training: bool) -> dict[str, Any]:
@@ -157,9 +149,9 @@ class VQVAE(keras.Model):
     def autoencode(
         self, x: Any, latents: Any, valid_frames: Any, token_weights: Any, *, training: bool
     ) -> dict[str, Any]:
-        """The losses, scalars, of tiles x whose latents, or those of damaged tiles, are given.
+        """Scalar losses of tiles x, from their latents or those of a damaged copy.
 
-        `training`: the codebook learns.
+        `training`: whether the codebook learns.
         """
         output = self._rest(x, latents, valid_frames, token_weights, training)
         reconstruction = self.power(output.reconstruction - x, valid_frames)
@@ -176,7 +168,7 @@ class VQVAE(keras.Model):
         }
 
     def power(self, x: Any, valid_frames: Any = None) -> Any:
-        """Mean square, scalar, of the valid cells of tiles (B, M, frames, 1)."""
+        """Mean square (scalar) of the valid cells of tiles (B, M, frames, 1)."""
         if valid_frames is None:
             return ops.mean(ops.square(x))
         valid = _valid_cells(valid_frames, ops.shape(x)[2])
@@ -185,7 +177,7 @@ class VQVAE(keras.Model):
         return ops.divide_no_nan(ops.sum(squares), columns * ops.shape(x)[1])
 
     def get_config(self) -> dict[str, Any]:
-        """The parts, serialised, and the commitment cost."""
+        """The serialised parts and the commitment cost."""
         parts = {name: getattr(self, name) for name in ("encoder", "quantizer", "decoder")}
         return {
             **super().get_config(),
@@ -204,25 +196,13 @@ class VQVAE(keras.Model):
 
 
 def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
-    """The model of the settings, with weights that depend on the seed alone."""
+    """The model of the settings; its weights depend on the seed alone."""
     seeds = np.random.SeedSequence(seed).generate_state(3) >> 1
     encoder_seed, quantizer_seed, decoder_seed = (int(number) for number in seeds)
-    shared = {
-        "tile_size": settings.tile_size,
-        "embedding_dim": settings.embedding_dim,
-        "frequency_stride": settings.frequency_stride,
-        "time_stride": settings.time_stride,
-        "width": settings.width,
-    }
     model = VQVAE(
-        Encoder(
-            encoder_layers=settings.encoder_layers,
-            latent_norm=settings.latent_norm,
-            seed=encoder_seed,
-            **shared,
-        ),
+        Encoder(settings, seed=encoder_seed),
         QUANTIZERS[settings.quantizer].of(settings, quantizer_seed),
-        Decoder(decoder_layers=settings.decoder_layers, seed=decoder_seed, **shared),
+        Decoder(settings, seed=decoder_seed),
         commitment_cost=settings.commitment_cost,
     )
     model.build((None, settings.tile_size, None, 1))
@@ -230,12 +210,12 @@ def build_vqvae(settings: ModelSettings, seed: int = 0) -> VQVAE:
 
 
 def weights_of(model: VQVAE) -> dict[str, NDArray[np.float32]]:
-    """All weights of encoder, codebook and decoder, float32, by stable names.
+    """All weights of encoder, codebook and decoder, float32, by name.
 
     Names: `encoder.conv_0.kernel` (height, width, in, out), `encoder.conv_0.bias`, ...,
-    `encoder.project.kernel`, `codebook` (CB, EMB), or `codebook_0`, ... where there are
-    stages, `decoder.layer_0.kernel`, ...; a
-    transposed convolution's kernel is (height, width, out, in), as in Keras.
+    `encoder.project.kernel`, `codebook` (CB, EMB), or `codebook_0`, ... if there are stages,
+    `decoder.layer_0.kernel`, .... The kernel of a transposed convolution is
+    (height, width, out, in), as in Keras.
     """
     return {
         name: ops.convert_to_numpy(ops.cast(variable, "float32"))
@@ -244,9 +224,9 @@ def weights_of(model: VQVAE) -> dict[str, NDArray[np.float32]]:
 
 
 def set_weights_of(model: VQVAE, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Set what `weights_of` returned; the codebook's averages start anew from it.
+    """Set weights as `weights_of` returns them; the codebook's averages start again from them.
 
-    ValueError if a name is missing or unknown or a shape is wrong; then nothing is changed.
+    ValueError, before any change, if a name is missing or unknown, or a shape is wrong.
     """
     variables = dict(_variables(model))
     if missing := sorted(variables.keys() - weights.keys()):
@@ -272,30 +252,30 @@ def _stages(model: VQVAE) -> Iterator[tuple[str, Any]]:
 
 
 def _layers(model: VQVAE) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """Those of the encoder, and those of the decoder."""
-    encoder = [*model.encoder.convs, model.encoder.project]
+    """Variables by name, of the encoder and of the decoder."""
+    encoder, decoder = model.encoder, model.decoder
     return (
-        list(_layer_variables("encoder", encoder)),
-        list(_layer_variables("decoder", model.decoder.blocks)),
+        list(_named("encoder", encoder.settings.encoder, encoder.stack)),
+        list(_named("decoder", decoder.settings.decoder, decoder.blocks)),
     )
 
 
-def _layer_variables(prefix: str, layers: list[Any]) -> Iterator[tuple[str, Any]]:
-    for layer in layers:
-        yield f"{prefix}.{layer.name}.kernel", layer.kernel
-        yield f"{prefix}.{layer.name}.bias", layer.bias
+def _named(part: str, records: list[Convolution], layers: list[Any]) -> Iterator[tuple[str, Any]]:
+    for record, layer in zip(records, layers, strict=True):
+        for weight in record.shapes:
+            yield f"{part}.{record.name}.{weight}", getattr(layer, weight)
 
 
 def _valid_cells(valid_frames: Any, frames: Any) -> Any:
-    """(B, 1, frames, 1) bool: which cells of tiles (B, M, frames, 1) are no padding."""
+    """(B, 1, frames, 1) bool: cells of tiles (B, M, frames, 1) that are not padding."""
     return ops.arange(frames)[None, None, :, None] < ops.reshape(valid_frames, (-1, 1, 1, 1))
 
 
 def _same_shape(x: Any, reconstruction: Any) -> None:
-    """Raise ValueError, naming both shapes, where two known dimensions differ."""
+    """Raise ValueError if two known dimensions differ."""
     pairs = zip(x.shape, reconstruction.shape, strict=True)
     if any(None not in pair and pair[0] != pair[1] for pair in pairs):
         raise ValueError(
-            f"the decoder made {tuple(reconstruction.shape)} of tiles {tuple(x.shape)}: "
-            "tile_size and strides of encoder and decoder must agree"
+            f"the decoder returned {tuple(reconstruction.shape)} for tiles {tuple(x.shape)}: "
+            "tile_size and strides of encoder and decoder must be equal"
         )

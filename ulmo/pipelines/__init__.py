@@ -1,1 +1,1 @@
-"""The only rooms that read and write runs."""
+"""The only room that reads and writes runs: a folder for each command. Used by `cli`."""

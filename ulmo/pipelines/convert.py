@@ -1,4 +1,4 @@
-"""ulmo convert: files of tokens become one corpus to train on, or labels to look at."""
+"""ulmo convert: files of tokens become a corpus to train on, or labels to look at."""
 
 import os
 from collections import Counter
@@ -9,28 +9,22 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
+from ulmo.formats.folder import MANIFEST, TOKENS
 from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
 from ulmo.formats.outputs import is_parts, remove_leftovers
 from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokens import read_npy_blocks
 
 SUFFIX = ".tokens.npy"
 
 
-class Source(NamedTuple):
-    """A file of tokens, and its path below the folder that the user gave."""
+class _Source(NamedTuple):
+    """A file of tokens that was checked against its header."""
 
     path: Path
-    below: Path
-
-
-class Checked(NamedTuple):
-    """The same, once it is known to be whole."""
-
-    path: Path
-    below: Path
+    below: Path  # its path below the folder that the user gave
     header: TokensHeader
 
 
@@ -38,8 +32,7 @@ class Converted(NamedTuple):
     """What became of one file of tokens."""
 
     source: Path
-    output: Path | None
-    """None where it was refused."""
+    output: Path | None  # None if it was refused
     refusal: str | None
     columns: int
     bands: int
@@ -55,32 +48,31 @@ def convert(
 ) -> list[Converted]:
     """Write the tokens of *.tokens.npy files, and of all below folders, in another format.
 
-    `out` is one file for formats that hold many recordings, else a folder. A file that cannot be
-    read is refused and the rest go on; tokens of two tokenizers are a UserError.
+    `out` is a file for formats that hold many recordings, else a folder. A file that cannot be
+    read is refused, and the rest go on. Raises UserError for tokens of different tokenizers.
     """
     check_options(options, file_format)
-    found = list_sources(sources)
     refused, good = [], []
-    for source in found:
+    for path, below in list_sources(sources).items():
         try:
-            good.append(Checked(*source, _checked_header(source.path)))
+            good.append(_Source(path, below, _checked_header(path)))
         except (UserError, OSError, ValueError) as error:
-            refused.append(Converted(source.path, None, str(error), 0, 0))
+            refused.append(Converted(path, None, str(error), 0, 0))
             done(refused[-1])
     if not good:
         return refused
     _refuse_mixture(good)
     check_options(options, file_format, good[0].header.vocabulary.size)
-    way = _to_corpus if FORMATS[file_format].many else _to_folder
+    write = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
-    for path, header, target in way(good, out, file_format, options):
+    for path, header, target in write(good, out, file_format, options):
         results.append(Converted(path, target, None, header.columns, header.bands))
         done(results[-1])
     return [*refused, *results]
 
 
 def _to_corpus(
-    sources: Sequence[Checked], out: Path, file_format: str, options: Options
+    sources: Sequence[_Source], out: Path, file_format: str, options: Options
 ) -> Iterator[tuple[Path, TokensHeader, Path]]:
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
@@ -95,7 +87,7 @@ def _to_corpus(
 
 
 def _to_folder(
-    sources: Sequence[Checked], folder: Path, file_format: str, options: Options
+    sources: Sequence[_Source], folder: Path, file_format: str, options: Options
 ) -> Iterator[tuple[Path, TokensHeader, Path]]:
     plan = _plan(folder, sources, file_format)
     for source, target in plan:
@@ -110,25 +102,27 @@ def _to_folder(
         remove_leftovers((target for _, target in plan), file_format)
 
 
-def list_sources(paths: Iterable[Path]) -> list[Source]:
-    """The files, and those below folders in the order of their paths; each once."""
-    found: dict[Path, Source] = {}
+def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Files of tokens, each once, and their paths below the folder that was given."""
+    found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
             inside = _inside(path)
             if not inside:
                 raise UserError(f"{path} holds no *{SUFFIX}: make them with ulmo-tokenize")
+            root = path / TOKENS if (path / MANIFEST).is_file() else path
             for each in inside:
-                found.setdefault(each, Source(each, each.relative_to(path)))
+                is_below = each.is_relative_to(root)
+                found.setdefault(each, each.relative_to(root if is_below else path))
         elif path.is_file() and path.name.endswith(".npy"):
-            found.setdefault(path, Source(path, Path(path.name)))
+            found.setdefault(path, Path(path.name))
         else:
             raise UserError(f"{path} is neither a folder nor a {SUFFIX} file")
-    return list(found.values())
+    return found
 
 
 def _inside(folder: Path) -> list[Path]:
-    """Files of tokens below a folder, and folders that cannot be looked into: they are refused."""
+    """Files of tokens below a folder, and folders that cannot be opened, which are refused."""
     closed: list[OSError] = []
     found = []
     for root, folders, names in os.walk(folder, onerror=closed.append):
@@ -143,7 +137,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _checked_header(path: Path) -> TokensHeader:
-    """The header beside a file of tokens, which holds what it says."""
+    """The header beside a file of tokens. Raises an error unless the file holds what it says."""
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
     stored = read_stored(header_path(path))
@@ -162,14 +156,14 @@ def _checked_header(path: Path) -> TokensHeader:
     return header
 
 
-def _copy(source: Checked, writer: Format) -> None:
+def _copy(source: _Source, writer: Format) -> None:
     writer.begin(source.header)
     for ids in read_npy_blocks(source.path):
         writer.write(ids)
     writer.end(source.header)
 
 
-def _refuse_mixture(sources: Sequence[Checked]) -> None:
+def _refuse_mixture(sources: Sequence[_Source]) -> None:
     first, *others = sources
     expected = first.header
     for path, _, header in others:
@@ -182,8 +176,8 @@ def _refuse_mixture(sources: Sequence[Checked]) -> None:
             raise UserError(f"{path} has another grid than {first.path}: tokenize it again")
 
 
-def _refuse_overwriting(outputs: Outputs, sources: Sequence[Checked]) -> None:
-    """A corpus may lie beside what it is made of, not on it; one recording's header is the same."""
+def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Source]) -> None:
+    """Raise UserError if an output would replace a source, or the header of one of several."""
     taken = {each.resolve() for each in outputs.files}
     if len(sources) > 1:
         taken.add(outputs.header.resolve())
@@ -194,9 +188,9 @@ def _refuse_overwriting(outputs: Outputs, sources: Sequence[Checked]) -> None:
 
 
 def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
-    """What a newer ulmo wrote, and the tokens of another tokenizer, are not written over.
+    """Raise UserError if there are tokens of another tokenizer, or of other recordings.
 
-    Nor is a header that files of other formats need, unless it is of the same recordings.
+    Also raises NewerError for a header that a newer ulmo wrote.
     """
     if not outputs.header.exists():
         return
@@ -217,8 +211,8 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
         )
 
 
-def _plan(folder: Path, sources: Sequence[Checked], file_format: str) -> list[tuple[Checked, Path]]:
-    """Where each recording's file goes below a folder: a/x.tokens.npy to a/x.tokens.labels.txt."""
+def _plan(folder: Path, sources: Sequence[_Source], file_format: str) -> list[tuple[_Source, Path]]:
+    """Where each file goes below a folder: a/x.tokens.npy to a/x.tokens.labels.txt."""
     suffix = FORMATS[file_format].suffixes[0]
     targets = [folder / each.below.with_name(_stem(each.below) + suffix) for each in sources]
     clash = [target for target, count in Counter(targets).items() if count > 1]

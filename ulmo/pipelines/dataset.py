@@ -1,29 +1,33 @@
-"""Tiles for training and evaluation: split by recording, drawn in a reproducible order."""
+"""Tiles for training and evaluation: split by recording, in reproducible order, and measured.
 
-from collections.abc import Iterator
+rows of tiles.parquet -> batches of tiles -> model -> Tally
+"""
+
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Indices
+from ulmo.arrays import Indices
 from ulmo.config import ModelSettings
 from ulmo.evaluation.silence import is_sound, patch_levels
+from ulmo.evaluation.tally import MeasuredBatch, Tally
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.store import TileStore
+
+_Array = NDArray[np.float32]
 
 
 class Split(NamedTuple):
     """Rows of tiles.parquet; no recording is on both sides."""
 
-    train: Indices
-    """With every view of a tile."""
-    validation: Indices
-    """The tiles themselves alone."""
+    train: Indices  # all views of a tile
+    validation: Indices  # view 0 only: the tiles themselves
 
 
 def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
-    """Hold out a share of the recordings: at least one, if a share is asked, but never all."""
+    """Hold out a fraction of the recordings: at least one if it is above 0, but never all."""
     names = np.unique(store.recordings)
     held_out = 0
     if fraction > 0 and len(names) > 1:
@@ -34,7 +38,7 @@ def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
 
 
 def shuffled(indices: Indices, *, seed: int, epoch: int) -> Indices:
-    """The order of one epoch: a function of the seed and the epoch, so that it can be resumed."""
+    """The order of one epoch. It depends on the seed and the epoch alone: a run can be resumed."""
     order: Indices = np.random.default_rng([seed, 1, epoch]).permutation(indices)
     return order
 
@@ -46,37 +50,66 @@ def batches(indices: Indices, batch_size: int) -> Iterator[Indices]:
 
 
 class Loudness:
-    """Which tokens of a store's tiles are sound, by the loudest cell of each recording."""
+    """Finds the tokens of a store's tiles that are sound, relative to each recording's peak."""
 
     def __init__(self, store: TileStore, model: ModelSettings) -> None:
-        self._store = store
-        self._model = model
+        self.store = store
+        self.model = model
         names, recording = np.unique(store.recordings, return_inverse=True)
-        loudest = np.full(len(names), -np.inf, np.float32)
+        peaks = np.full(len(names), -np.inf, np.float32)
         if store.in_decibels:
             plain = store.views == 0
-            np.maximum.at(loudest, recording[plain], store.peaks_db[plain])
-        self._peaks = loudest[recording]
+            np.maximum.at(peaks, recording[plain], store.peaks_db[plain])
+        self._peaks = peaks[recording]
 
-    def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
-        """True for each token (n, columns, bands) of tiles (n, M, M, 1) that is not silent.
+    def sound(self, tiles: _Array, rows: Indices) -> NDArray[np.bool_]:
+        """Whether each token (n, columns, bands) of tiles (n, M, M, 1) is sound.
 
-        PCEN has lost the levels that silence is told by: all of its tokens count as sound. In the
-        mode `level` they are those re the followed level.
+        PCEN keeps no absolute levels: there, all tokens count as sound. With the normalisation
+        `level`, levels are relative to the tracked level.
         """
-        model = self._model
-        if not self._store.in_decibels:
+        model, store = self.model, self.store
+        if not store.in_decibels:
             return np.ones((len(tiles), model.columns, model.bands), bool)
+        levels: _Array = tiles[..., 0] * store.scales_db[rows, None, None]
+        levels += store.offsets_db[rows, None, None]
         patches = patch_levels(
-            self._levels(tiles, rows),
+            levels,
             bands=model.bands,
             columns=model.columns,
             strides=(model.frequency_stride, model.time_stride),
         )
-        return is_sound(patches, self._peaks[rows], quiet_level(self._store.manifest.settings))
+        return is_sound(patches, self._peaks[rows], quiet_level(store.manifest.settings))
 
-    def _levels(self, tiles: Array, rows: Indices) -> Array:
-        store = self._store
-        levels: Array = tiles[..., 0] * store.scales_db[rows, None, None]
-        levels += store.offsets_db[rows, None, None]
-        return levels
+
+class ModelOutput(NamedTuple):
+    """The output of a model for tiles (n, M, M, 1)."""
+
+    reconstructions: _Array  # (n, M, M, 1)
+    ids: NDArray[np.int32]  # (n, columns, bands)
+    distances: _Array  # (n, columns, bands)
+    latents: _Array | None = None  # (n, columns, bands, EMB), if the model gives them
+
+
+# Tiles (n, M, M, 1) and their valid frames (n,), through encoder, codebook and decoder.
+TileModel = Callable[[_Array, NDArray[np.int32]], ModelOutput]
+
+
+def tallies(
+    model: TileModel, loudness: Loudness, indices: Indices, *, batch_size: int
+) -> Iterator[Tally]:
+    """A tally for each batch of tiles: the same figures in training and in `ulmo eval`."""
+    store = loudness.store
+    for rows in batches(indices, batch_size):
+        tiles, valid = store.read(rows), store.valid_frames[rows]
+        output = model(tiles, valid)
+        batch = MeasuredBatch(
+            tiles=tiles,
+            reconstructions=output.reconstructions,
+            ids=output.ids,
+            distances=output.distances,
+            valid_frames=valid,
+            scales_db=store.scales_db[rows],
+            sound=loudness.sound(tiles, rows),
+        )
+        yield Tally.of(batch, loudness.model)

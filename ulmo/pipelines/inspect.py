@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ulmo.bundle.bundle import DEFAULT, ENCODER, MANIFEST, WEIGHTS, Bundle, read_bundle
 from ulmo.bundle.manifest import BundleManifest
 from ulmo.bundle.unk import UNK_QUANTILES
-from ulmo.bundle.weights import codebook_of, decoder_channels, encoder_channels, weight_shapes
+from ulmo.bundle.weights import codebook_of, weight_shapes
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
@@ -178,15 +178,11 @@ def _model(prep: PrepSettings, model: ModelSettings) -> ModelFacts:
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(model).items()}
     frame_ms = 1000 * prep.hop_length / prep.sample_rate
     before, after = model.time_context
-    layers = zip(model.encoder_strides, encoder_channels(model)[1:], strict=True)
-    *inner, last = model.decoder_strides
-    decoder = [
-        Layer(stride, channels)
-        for stride, channels in zip(inner, decoder_channels(model)[1:], strict=True)
-    ]
+    *inner, last = model.decoder
+    decoder = [Layer(layer.strides, layer.outputs) for layer in inner]
     return ModelFacts(
-        encoder=[Layer(stride, channels) for stride, channels in layers],
-        decoder=[*decoder, Layer(last, 1)],
+        encoder=[Layer(layer.strides, layer.outputs) for layer in model.encoder[:-1]],
+        decoder=[*decoder, Layer(last.strides, 1)],
         embedding_dim=model.embedding_dim,
         parameters=sum(sizes.values()),
         encoder_parameters=sum(n for name, n in sizes.items() if name.startswith("encoder")),

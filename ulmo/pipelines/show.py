@@ -1,4 +1,4 @@
-"""ulmo show: one recording through any or all front ends, as one picture.
+"""ulmo show: one recording through one or more front ends, as one picture.
 
 recording -> levels of each front end -> columns -> panels, tile borders marked
 """
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.preprocessing.audio import (
@@ -26,34 +26,32 @@ from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.storage.atomic import publish
 
-MAX_COLUMNS = 2400
-"""Of a panel: about two for each pixel. A longer recording shows several frames in each."""
-RANGE_DB = 80.0
-"""Decibels from the loudest colour to the faintest."""
-MIN_BORDER_PIXELS = 6
-PANEL_INCHES = (12.0, 2.4)
-DPI = 100
+_Array = NDArray[np.float32]
+
+_MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
+_RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
+_MIN_BORDER_PIXELS = 6
+_PANEL_INCHES = (12.0, 2.4)
+_DPI = 100
 
 
-class Panel(NamedTuple):
+class _Panel(NamedTuple):
     """A recording through one front end."""
 
     name: str
-    values: Array  # (M, columns)
+    values: _Array  # (M, columns)
     frames: int
-    frames_a_column: int
+    frames_per_column: int
     frontend: FrontEnd
 
 
 class Shown(NamedTuple):
-    """What a picture shows."""
+    """A picture of a recording."""
 
     picture: Path
     seconds: float
-    sample_rate: int
-    """The recording's own, in hertz."""
-    bandwidth_hz: float
-    """What the picture can show: half the lower of the two rates."""
+    sample_rate: int  # of the recording, in hertz
+    bandwidth_hz: float  # visible: half the recording's or the settings' rate, whichever is lower
 
 
 def show(
@@ -65,9 +63,9 @@ def show(
     start: float = 0.0,
     seconds: float | None = None,
 ) -> Shown:
-    """Draw a recording, or some seconds of it, and write the PNG.
+    """Draw a recording, or `seconds` of it from `start` on, and write the PNG.
 
-    Raises UserError for settings that a front end cannot meet, and RefusedError for a recording
+    Raises UserError for settings that a front end does not support, RefusedError for a recording
     that cannot be read.
     """
     chosen = [settings.model_copy(update={"frontend": name}) for name in frontends]
@@ -80,7 +78,7 @@ def show(
         rate = recording.sample_rate
     if not panels[0].frames:
         raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
-    image = draw(panels, settings, title=path.name, start=start)
+    image = _draw(panels, settings, title=path.name, start=start)
     with publish(picture) as file:
         file.write(image)
     return Shown(
@@ -91,10 +89,10 @@ def show(
     )
 
 
-def draw(panels: Sequence[Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
-    """PNG: a panel a front end, seconds and hertz on the axes, a line where a tile begins."""
-    width, height = PANEL_INCHES
-    figure = Figure(figsize=(width, height * len(panels) + 0.6), layout="constrained", dpi=DPI)
+def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
+    """PNG: a panel for each front end, with seconds, hertz, and lines where tiles begin."""
+    width, height = _PANEL_INCHES
+    figure = Figure(figsize=(width, height * len(panels) + 0.6), layout="constrained", dpi=_DPI)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
     hop_s = settings.hop_length / settings.sample_rate
     for axis, panel in zip(axes, panels, strict=True):
@@ -102,11 +100,11 @@ def draw(panels: Sequence[Panel], settings: PrepSettings, *, title: str, start: 
         loudest = float(np.percentile(values, 99.95))
         quietest = float(values.min())
         if settings.normalization != "pcen":
-            quietest = max(quietest, loudest - RANGE_DB)
+            quietest = max(quietest, loudest - _RANGE_DB)
         columns = values.shape[1]
         extent = (
             start - 0.5 * hop_s,
-            start + (columns * panel.frames_a_column - 0.5) * hop_s,
+            start + (columns * panel.frames_per_column - 0.5) * hop_s,
             0,
             len(values),
         )
@@ -130,14 +128,14 @@ def draw(panels: Sequence[Panel], settings: PrepSettings, *, title: str, start: 
     return to_png(figure)
 
 
-def pooled(blocks: Iterable[Array]) -> tuple[Array, int, int]:
-    """Blocks (M, n) as at most MAX_COLUMNS columns, frames a column, and frames in all.
+def _pooled(blocks: Iterable[_Array]) -> tuple[_Array, int, int]:
+    """Blocks (M, n) as at most _MAX_COLUMNS columns; frames per column; number of frames.
 
-    A column is the loudest of its frames, so that a short call is seen in a long recording.
-    Whenever there are too many columns, two become one: the length need not be known.
+    A column is the maximum of its frames, which keeps a short call visible in a long recording.
+    Whenever there are too many columns, pairs are merged: the length need not be known.
     """
-    kept: list[Array] = []
-    rest: Array | None = None
+    kept: list[_Array] = []
+    rest: _Array | None = None
     width, columns, frames = 1, 0, 0
     for block in blocks:
         frames += block.shape[1]
@@ -146,7 +144,7 @@ def pooled(blocks: Iterable[Array]) -> tuple[Array, int, int]:
         kept.append(_loudest(block[:, :whole], width))
         rest = block[:, whole:]
         columns += kept[-1].shape[1]
-        while columns > MAX_COLUMNS:
+        while columns > _MAX_COLUMNS:
             joined = np.concatenate(kept, axis=1)
             even = joined.shape[1] // 2 * 2
             kept = [_loudest(joined[:, :even], 2)]
@@ -158,14 +156,14 @@ def pooled(blocks: Iterable[Array]) -> tuple[Array, int, int]:
     return (np.concatenate(kept, axis=1) if kept else np.empty((0, 0), np.float32)), width, frames
 
 
-def _loudest(block: Array, width: int) -> Array:
-    found: Array = block.reshape(len(block), -1, width).max(axis=2)
+def _loudest(block: _Array, width: int) -> _Array:
+    found: _Array = block.reshape(len(block), -1, width).max(axis=2)
     return found
 
 
 def _panel(
     recording: Recording, settings: PrepSettings, start: float, seconds: float | None
-) -> Panel:
+) -> _Panel:
     frontend = build_frontend(settings)
     (channel,) = channel_list(settings.channels, recording.channels)
     rate = recording.sample_rate
@@ -175,22 +173,22 @@ def _panel(
         raise RefusedError("too_short", f"it ends before {start:g} s")
     blocks = recording.blocks(first, length)
     samples = resample(pick_channel(blocks, channel), rate, settings.sample_rate)
-    values, width, frames = pooled(levels(samples, frontend, settings))
-    return Panel(settings.frontend, values, frames, width, frontend)
+    values, width, frames = _pooled(levels(samples, frontend, settings))
+    return _Panel(settings.frontend, values, frames, width, frontend)
 
 
-def _caption(panel: Panel, settings: PrepSettings) -> str:
+def _caption(panel: _Panel, settings: PrepSettings) -> str:
     step_ms = 1000 * settings.hop_length / settings.sample_rate
     text = f"{panel.name}: {len(panel.values)} bins, {panel.frames} frames of {step_ms:g} ms"
-    if panel.frames_a_column > 1:
-        text += f", each column the loudest of {panel.frames_a_column}"
+    if panel.frames_per_column > 1:
+        text += f", each column the loudest of {panel.frames_per_column}"
     return text
 
 
-def _mark_tiles(axis: Any, panel: Panel, settings: PrepSettings, start: float) -> None:
-    """A line where each tile begins; without them where they would hide the picture."""
-    pixels = PANEL_INCHES[0] * DPI * settings.tile_hop / panel.frames
-    if pixels < MIN_BORDER_PIXELS:
+def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:
+    """Draw a line where each tile begins, unless lines would hide the picture."""
+    pixels = _PANEL_INCHES[0] * _DPI * settings.tile_hop / panel.frames
+    if pixels < _MIN_BORDER_PIXELS:
         return
     hop_s = settings.hop_length / settings.sample_rate
     for frame in islice(range(0, panel.frames, settings.tile_hop), 1, None):

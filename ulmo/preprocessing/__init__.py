@@ -24,12 +24,11 @@ def preprocess(
 ) -> Array:
     """Tiles (n, M, M, 1) of one recording, float32 and finite.
 
-    `source` is a file, or samples (n,) with full scale 1 and their `sample_rate` in hertz. Of a
-    file with several channels the mean is taken. Without settings the defaults hold, normalised
-    by the recording itself; the modes `corpus`, `pcen` and `level` need their constants as
-    `normalization`.
+    `source` is a file, whose channels are averaged, or samples (n,) with full scale 1 and their
+    `sample_rate` in hertz. Without `settings` the defaults apply, and the recording is normalised
+    by itself. The modes `corpus`, `pcen` and `level` need their constants as `normalization`.
 
-    Raises RefusedError for a file that cannot be read, UserError for settings that cannot be met.
+    Raises RefusedError for a file that cannot be read, UserError for invalid settings.
     """
     settings = settings or PrepSettings(normalization="recording")
     rate = settings.sample_rate

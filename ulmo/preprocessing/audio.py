@@ -1,86 +1,80 @@
-"""Recordings: open, repair, choose channels, resample, all in bounded blocks."""
+"""Recordings: open, repair, choose channels and resample, in blocks of bounded size."""
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import UserError
 from ulmo.preprocessing.opening import (
     UNKNOWN_FRAMES,
-    Opened,
+    OpenSound,
     check_opened,
     check_same,
-    examine,
     open_sound,
+    plan_reading,
     refusing,
 )
-from ulmo.preprocessing.plan import RATES, Plan
+from ulmo.preprocessing.plan import RATES, ReadPlan
 from ulmo.preprocessing.quality import Quality
 from ulmo.preprocessing.refusal import RefusedError as RefusedError
 from ulmo.preprocessing.refusal import Verdict as Verdict
 
 BLOCK_FRAMES = 1 << 16
-BLOCK_SAMPLES = 1 << 20
-"""Of many channels a block has fewer frames, so that all of them are so many samples at most."""
-MAX_AMPLITUDE = 1e6
-"""Samples beyond this (120 dB over full scale) are taken for damage, as NaN and Inf are."""
-
-Samples: TypeAlias = NDArray[np.float32]
+BLOCK_SAMPLES = 1 << 20  # at most, over all channels of a block
+MAX_AMPLITUDE = 1e6  # 120 dB over full scale: larger samples are damage, as NaN and Inf are
+PARTIAL = frozenset({"truncated", "more_data"})  # header faults that lose sound
 
 
 class Recording:
     """An open recording: its true sizes, and its samples in blocks.
 
-    The file is opened anew for each run of `blocks` but the first: a decoder that has failed is of
-    no more use. `frames` is 0 where the header does not say. `verdict`, `detail`, `frames_read`,
-    `frames_missing`, `flags` and `peak` speak of the last run of `blocks`, and are final once
-    that has run out.
+    `frames` is 0 if the header does not say. `verdict`, `detail`, `frames_read`,
+    `frames_missing`, `flags` and `peak` describe the latest run of `blocks`, and are final when
+    it is exhausted. Each run of `blocks` but the first opens the file again, because a decoder
+    cannot be used after a failure.
     """
 
-    def __init__(self, open_anew: Callable[[], Opened], plan: Plan) -> None:
-        self._open = open_anew
+    def __init__(self, open_again: Callable[[], OpenSound], plan: ReadPlan) -> None:
+        self._open = open_again
         self._plan = plan
-        self.heard: Callable[[int], None] | None = None
-        """Called with the frames of each block as it is read."""
-        self._opened: Opened | None = None
+        self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
+        self._opened: OpenSound | None = None
         shape = plan.shape
         if shape is None:
-            self._opened = open_anew()
+            self._opened = open_again()
             shape = check_opened(self._opened.sound, plan)
         self.sample_rate, self.channels, self.frames = shape
-        self.kind = plan.kind
-        """wav, flac, ogg, ...: see kinds.MAGIC."""
-        self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns
-        """Of the file: bytes, and when it was last written to."""
-        self.frames_declared = plan.declared
-        """Frames by the header, true or not; None where it does not say."""
+        self.kind = plan.kind  # wav, flac, ogg, ...: see containers.MAGIC
+        self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns  # of the file
+        self.frames_declared = plan.declared  # by the header, true or not; None if it does not say
         if plan.frames is not None:
             self.frames = min(self.frames, plan.frames)
-        self._gain = plan.bare.gain if plan.bare is not None else 1
+        self._gain = plan.raw.gain if plan.raw is not None else 1
         self._cause = plan.cause
-        self._not_there = plan.missing
+        self._missing = plan.missing
         if plan.shape is None:
             self._compare()
-        self._begin()
+        self._reset()
 
     def _compare(self) -> None:
-        """What libsndfile sees of a file, beside what its header declares."""
+        """Compare the frames that libsndfile found with those that the header declares."""
         declared = self.frames_declared = self.frames_declared or self.frames or None
-        self._not_there = max((declared or 0) - self.frames, 0)
+        self._missing = max((declared or 0) - self.frames, 0)
         if not self.frames or (declared is not None and declared < self.frames):
             self._cause = self._cause or "header_sizes"
-        elif self._not_there:
+        elif self._missing:
             self._cause = self._cause or "truncated"
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.frames_read = 0
         self.non_finite = 0
         self.peak = 0.0
@@ -89,26 +83,26 @@ class Recording:
 
     @property
     def frames_missing(self) -> int:
-        """Frames that the header, the file's length or the decoder promised, and that are not read.
+        """Frames that the file should have, and that were not read.
 
-        What was read and what is missing are together what the file declares, or where its
-        sizes are wrong (`header_sizes`) what it physically holds.
+        Frames read and missing add up to what the header declares or, if its sizes are wrong
+        (`header_sizes`), to what the file physically holds.
         """
-        return self._not_there + (self.frames - self.frames_read if self._broken else 0)
+        return self._missing + (self.frames - self.frames_read if self._broken else 0)
 
     @property
     def frames_promised(self) -> int:
-        """What was read and what is missing, as far as it can be told before reading."""
-        return self._not_there + self.frames
+        """Frames read and missing together, as far as known before reading."""
+        return self._missing + self.frames
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is odd about the samples: names of quality.FLAGS."""
+        """What is unusual about the samples: names from quality.FLAGS."""
         return self._quality.flags(self.non_finite)
 
     @property
     def verdict(self) -> Verdict:
-        """`partial` outweighs `repaired`, and the header what the samples are like."""
+        """`partial` comes before `repaired`, and the header before the samples."""
         if self._broken:
             return Verdict("partial", "decode_error")
         if self._cause is not None:
@@ -119,26 +113,42 @@ class Recording:
 
     @property
     def detail(self) -> str | None:
-        """The verdict for people."""
+        """The verdict in one line for people; None if `ok`."""
         match self.verdict.reason:
             case "decode_error":
                 return f"the decoder failed after {self.frames_read} of {self.frames} frames"
             case "non_finite":
-                return f"{self.non_finite} samples were no numbers, or huge: set to 0"
+                return f"{self.non_finite} samples were NaN, infinite or too large: set to 0"
             case "truncated" if self._plan.detail is None:
                 return f"the file ends {self.frames_missing} frames before its header says"
             case "header_sizes" if self._plan.detail is None:
-                return "the header does not say how long the sound is: all of it was read"
+                return "the header gives no length: the sound was read to its end"
         return self._plan.detail
 
-    def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Samples]:
-        """Samples as float32 blocks (n, channels), full scale 1, every one finite.
+    def facts(self) -> dict[str, Any]:
+        """The columns of recordings.parquet about what was read; final when `verdict` is."""
+        status, reason = self.verdict
+        return {
+            "status": status,
+            "reason": reason,
+            "detail": self.detail,
+            "sample_rate": self.sample_rate,
+            "channels": self.channels,
+            "frames": self.frames_read,
+            "frames_declared": self.frames_declared,
+            "frames_missing": self.frames_missing,
+            "duration_s": self.frames_read / self.sample_rate,
+            "flags": list(self.flags),
+        }
 
-        A decoder that fails in the middle ends the iteration, and makes the verdict `partial`;
-        one that fails at the first frame is a RefusedError, as is a file that has changed since
-        it was opened.
+    def blocks(self, start: int = 0, frames: int | None = None) -> Iterator[Array]:
+        """Samples as float32 blocks (n, channels), full scale 1, all finite.
+
+        Begins at frame `start` and reads `frames` (None: to the end). If the decoder fails, the
+        iteration ends and the verdict is `partial`. Raises RefusedError if it fails at the first
+        frame, or if the file has changed since it was opened.
         """
-        self._begin()
+        self._reset()
         with refusing():
             file, sound = self._opened or self._open()
             self._opened = None
@@ -154,8 +164,8 @@ class Recording:
                 block *= np.float32(self._gain)
             left -= len(block)
             self.frames_read += len(block)
-            if self.heard:
-                self.heard(len(block))
+            if self.on_frames:
+                self.on_frames(len(block))
             self._broken = expected and len(block) < wanted
             if len(block):
                 yield self._clean(block)
@@ -165,7 +175,7 @@ class Recording:
         if frames is None and not self.frames_read:
             raise RefusedError("decode_error", "the decoder failed at the first frame")
 
-    def _clean(self, block: Samples) -> Samples:
+    def _clean(self, block: Array) -> Array:
         with np.errstate(invalid="ignore"):
             peak = float(max(block.max(), -block.min()))
         if not peak <= MAX_AMPLITUDE:
@@ -175,27 +185,23 @@ class Recording:
         return block
 
 
-PARTIAL = frozenset({"truncated", "more_data"})
-"""What is wrong with a header that sound was lost by."""
+def _read(file: soundfile.SoundFile, frames: int) -> Array:
+    """The next frames, or those before the one at which the decoder failed.
 
-
-def _read(file: soundfile.SoundFile, frames: int) -> Samples:
-    """As many of the next frames as the decoder gives, even where it fails before the last.
-
-    soundfile does not say how far it came when it raises: NaN marks what was not reached. No
-    decoder that can fail gives NaN itself.
+    soundfile does not report how far it came before an error, so NaN marks the frames that were
+    not reached. Decoders that can fail produce no NaN themselves.
     """
     block = np.full((frames, file.channels), np.nan, np.float32)
     try:
-        read: Samples = file.read(out=block)
+        read: Array = file.read(out=block)
     except soundfile.LibsndfileError:
         reached = np.flatnonzero(~np.isnan(block[:, 0]))
         return block[: reached[-1] + 1 if len(reached) else 0]
     return read
 
 
-def repair(samples: Samples) -> tuple[Samples, int]:
-    """Samples with 0 for every NaN, Inf or huge one (MAX_AMPLITUDE), and how many were."""
+def repair(samples: Array) -> tuple[Array, int]:
+    """Set NaN, Inf and samples beyond MAX_AMPLITUDE to 0; return the samples and their number."""
     bad = ~(np.abs(samples) <= MAX_AMPLITUDE)
     count = int(bad.sum())
     return (np.where(bad, np.float32(0), samples) if count else samples), count
@@ -203,13 +209,13 @@ def repair(samples: Samples) -> tuple[Samples, int]:
 
 @contextmanager
 def open_recording(path: Path) -> Iterator[Recording]:
-    """Open a sound file of any kind that is read; raise RefusedError with a reason.
+    """Open a sound file of any supported kind; RefusedError if it cannot be used.
 
-    A refusal of the one who reads tells what the file declares, too.
+    A RefusedError raised in the `with` block is given the frames that the file declares.
     """
     with ExitStack() as stack:
         with refusing():
-            plan = examine(path)
+            plan = plan_reading(path)
         try:
             with refusing():
                 recording = Recording(lambda: stack.enter_context(open_sound(path, plan)), plan)
@@ -227,10 +233,10 @@ def open_recording(path: Path) -> Iterator[Recording]:
 
 @contextmanager
 def open_stream(file: BinaryIO) -> Iterator[Recording]:
-    """Open what an open binary file holds from where it stands; it need not be seekable.
+    """Open the rest of a binary file, which need not be seekable.
 
-    It is copied to a temporary file first: a header that is wrong can only be mended by the
-    physical length, and a decoder that failed is opened anew.
+    It is copied to a temporary file first: correcting a wrong header takes the physical length,
+    and a decoder that failed is opened again.
     """
     with tempfile.TemporaryDirectory(prefix="ulmo-") as folder:
         path = Path(folder) / "recording"
@@ -241,16 +247,16 @@ def open_stream(file: BinaryIO) -> Iterator[Recording]:
 
 
 def check_channels(channels: str) -> None:
-    """UserError for what is neither `mix` nor `each` nor a number from 0."""
+    """Raise UserError unless `channels` is `mix`, `each` or a number from 0."""
     if not (channels in ("mix", "each") or (channels.isascii() and channels.isdecimal())):
         raise UserError(f"channels must be mix, each or a number from 0, not {channels}")
 
 
 def channel_list(channels: str, available: int) -> list[int | None]:
-    """Which streams a recording gives: None is the mean of all channels.
+    """The channels to read: None stands for the mean of all.
 
-    `channels` is `mix`, `each` or a number from 0; a number that is not there is refused.
-    Anything else is a UserError.
+    `channels` is `mix`, `each` or a number from 0 (else UserError). RefusedError if there are
+    not that many `available`.
     """
     check_channels(channels)
     if channels == "mix":
@@ -258,12 +264,13 @@ def channel_list(channels: str, available: int) -> list[int | None]:
     if channels == "each":
         return list(range(available))
     if int(channels) >= available:
-        raise RefusedError("no_channel", f"channel {channels} of {available} (0 is the first)")
+        detail = f"there is no channel {channels}: {available} channels, counted from 0"
+        raise RefusedError("no_channel", detail)
     return [int(channels)]
 
 
-def pick_channel(blocks: Iterable[Samples], channel: int | None) -> Iterator[Samples]:
-    """One channel, or the mean of all (None), of blocks (n, channels): blocks (n,)."""
+def pick_channel(blocks: Iterable[Array], channel: int | None) -> Iterator[Array]:
+    """Blocks (n,) of one channel, or of the mean of all (None), from blocks (n, channels)."""
     for block in blocks:
         if channel is None:
             yield block.mean(axis=1, dtype=np.float32) if block.shape[1] > 1 else block[:, 0]
@@ -272,14 +279,14 @@ def pick_channel(blocks: Iterable[Samples], channel: int | None) -> Iterator[Sam
 
 
 class Meter:
-    """Root mean square of the samples that pass."""
+    """Measures the root mean square of samples as they pass through."""
 
     def __init__(self) -> None:
         self._squares = 0.0
         self._samples = 0
 
-    def of(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """The same blocks (n,), measured."""
+    def of(self, blocks: Iterable[Array]) -> Iterator[Array]:
+        """Pass on blocks (n,) unchanged, and measure them."""
         for block in blocks:
             self._squares += float(np.vdot(block, block))
             self._samples += len(block)
@@ -287,14 +294,14 @@ class Meter:
 
     @property
     def level(self) -> float:
-        """Of all blocks so far; 0 before the first."""
+        """Root mean square of all blocks so far; 0 before the first."""
         return float(np.sqrt(self._squares / max(self._samples, 1)))
 
 
-def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Samples]:
+def resample(blocks: Iterable[Array], rate: int, new_rate: int) -> Iterator[Array]:
     """Resample blocks (n,) from one rate in hertz to another, as a stream.
 
-    soxr at its quality HQ (20 bit). The result does not depend on where the blocks are cut.
+    soxr, quality HQ (20 bit). The result does not depend on where the blocks are cut.
     """
     if rate == new_rate:
         yield from blocks
@@ -305,37 +312,36 @@ def resample(blocks: Iterable[Samples], rate: int, new_rate: int) -> Iterator[Sa
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def read_channel(recording: Recording, channel: int | None, sample_rate: int) -> Iterator[Samples]:
-    """One channel of a recording from its beginning, or the mean of all (None), resampled."""
+def read_channel(recording: Recording, channel: int | None, sample_rate: int) -> Iterator[Array]:
+    """One channel of a whole recording, or the mean of all (None), resampled: blocks (n,)."""
     if channel is not None:
         channel_list(str(channel), recording.channels)
     return resample(pick_channel(recording.blocks(), channel), recording.sample_rate, sample_rate)
 
 
-def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> Iterator[Samples]:
-    """The same of a file that is opened for it."""
+def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> Iterator[Array]:
+    """Open a file and read one channel (None: the mean of all), resampled: blocks (n,)."""
     with open_recording(path) as recording:
         yield from read_channel(recording, channel, sample_rate)
 
 
-def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Samples]:
-    """A caller's samples (n,), repaired as those of a file are, and resampled."""
+def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Array]:
+    """Repair a caller's samples (n,) as those of a file, and resample them: see read_blocks."""
     return read_blocks([samples], rate, new_rate)
 
 
-def read_blocks(
-    blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int
-) -> Iterator[Samples]:
-    """A caller's blocks (n,) of samples, repaired as those of a file are, and resampled.
+def read_blocks(blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int) -> Iterator[Array]:
+    """Repair a caller's blocks (n,) of samples as those of a file, and resample them.
 
-    Floats have full scale 1; of integers the type tells it (int16: 32 768).
+    Full scale is 1 for floats, and the type's own for integers (int16: 32 768). UserError for
+    other samples, and unless `rate` is in RATES.
     """
     if rate is None or rate not in RATES:
-        raise UserError(f"samples without a rate in hertz ({rate}): pass sample_rate=")
+        raise UserError(f"samples need their rate in hertz, not {rate}: pass sample_rate=")
     return resample(map(_as_samples, blocks), rate, new_rate)
 
 
-def _as_samples(block: NDArray[Any]) -> Samples:
+def _as_samples(block: NDArray[Any]) -> Array:
     values = np.asarray(block)
     if values.ndim != 1:
         raise UserError(f"samples must have the shape (n,), not {values.shape}")

@@ -1,9 +1,9 @@
-"""Views: the same stretch of sound through another set of spectrogram parameters.
+"""Views: the sound of a tile through other spectrogram parameters.
 
     samples at another rate -> gain and noise -> another hop and window -> tiles -> masks
 
-A view begins at the same instant as the tile that it is a view of. Everything that is drawn is a
-function of the seed and of what the view is of, so that no order of work changes a bit.
+A view begins at the same instant as its tile. All random numbers depend only on the seed and on
+what the view is made of, so the order of work changes no bit.
 """
 
 import json
@@ -22,57 +22,51 @@ from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile
 from ulmo.preprocessing.tiles import cut_tiles_at
 
-NOISE_RANGE_DB = 40.0
-"""Noise is drawn from so far below its highest level up to it, evenly in decibels."""
+NOISE_RANGE_DB = 40.0  # the noise level is drawn from this far below its maximum up to it
 
 
 class View(NamedTuple):
     """One set of parameters, drawn for a recording."""
 
-    sample_rate: int
-    """Rate that the recording is resampled to, and then taken for the settings' rate."""
+    sample_rate: int  # the recording is resampled to it, and then treated as at the settings' rate
     hop_length: int
-    win_length: int | None
-    """None where the front end has no window."""
+    win_length: int | None  # None: the front end has no window
     gain_db: float
-    noise_db: float
-    """White noise, re the root mean square of the recording."""
+    noise_db: float  # of white noise, re the root mean square of the recording
 
 
 class ViewTile(NamedTuple):
-    """A view of a tile, and what was masked."""
+    """A view of a tile, and its masks: first masked frame or bin, and the one after the last."""
 
     tile: NormalizedTile
     time_mask: tuple[int, int]
-    """First masked frame, and the one after the last."""
     frequency_mask: tuple[int, int]
-    """First masked bin, and the one after the last."""
 
     def describe(self, view: View) -> str:
-        """JSON for tiles.parquet."""
+        """The parameters and masks as JSON, for tiles.parquet."""
         masks = {"time_mask": self.time_mask, "frequency_mask": self.frequency_mask}
         return json.dumps({**view._asdict(), **masks})
 
 
 def check_views(settings: PrepSettings, augment: AugmentSettings) -> None:
-    """Raise UserError unless every set of parameters that may be drawn can be met."""
+    """Raise UserError unless the front end accepts every set of parameters that may be drawn."""
     for hop, window in product(augment.hop_factors, augment.window_factors):
         try:
-            build_frontend(_changed(settings, *_lengths(settings, hop, window)))
+            build_frontend(_view_settings(settings, *_lengths(settings, hop, window)))
         except UserError as error:
             raise UserError(
                 f"a view with hop_factors {hop:g} and window_factors {window:g}: {error}"
             ) from None
 
 
-def generator(augment: AugmentSettings, *what: int | str) -> np.random.Generator:
-    """Random numbers for one thing, told by names and numbers from 0."""
-    words = (crc32(part.encode()) if isinstance(part, str) else part for part in what)
+def generator(augment: AugmentSettings, *key: int | str) -> np.random.Generator:
+    """Random numbers for one purpose, identified by names and numbers from 0."""
+    words = (crc32(part.encode()) if isinstance(part, str) else part for part in key)
     return np.random.default_rng([augment.view_seed, *words])
 
 
 def draw_view(settings: PrepSettings, augment: AugmentSettings, rng: np.random.Generator) -> View:
-    """A set of parameters, each drawn evenly from what the settings allow."""
+    """Draw each parameter uniformly from the values that the settings allow."""
     rate = settings.sample_rate * rng.uniform(1 - augment.rate_spread, 1 + augment.rate_spread)
     hop, window = rng.choice(augment.hop_factors), rng.choice(augment.window_factors)
     return View(
@@ -94,12 +88,12 @@ def view_tiles(
     constants: Normalization | None,
     rng: np.random.Generator,
 ) -> Iterator[ViewTile]:
-    """Views of the tiles that begin at some samples (counted at the settings' rate).
+    """Views of the tiles that begin at the samples `starts`, counted at the settings' rate.
 
-    `source` gives the samples of a channel at a rate, `level` is their root mean square, and
-    `constants` are what the tiles themselves are normalised with (None: each by itself).
+    `source` returns the samples of a channel at a given rate in hertz, and `level` is their root
+    mean square. `constants` normalise the tiles themselves (None: each by itself).
     """
-    changed = _changed(settings, view.hop_length, view.win_length)
+    changed = _view_settings(settings, view.hop_length, view.win_length)
     noise, masks = rng.spawn(2)
     samples = degrade(source(view.sample_rate), view, level, noise)
     step = settings.sample_rate * view.hop_length
@@ -110,13 +104,13 @@ def view_tiles(
         fill=quiet_level(changed),
     )
     for tile in tiles:
-        yield _masked(normalize_tile(tile, constants), augment, masks)
+        yield _mask(normalize_tile(tile, constants), augment, masks)
 
 
 def degrade(
     blocks: Iterable[Array], view: View, level: float, rng: np.random.Generator
 ) -> Iterator[Array]:
-    """Blocks (n,) of samples with a view's gain, and its noise relative to their level."""
+    """Add a view's noise, relative to `level`, to blocks (n,) of samples; then apply its gain."""
     gain = np.float32(10 ** (view.gain_db / 20))
     noise = np.float32(level * 10 ** (view.noise_db / 20))
     for block in blocks:
@@ -131,15 +125,15 @@ def positive_pair(
     *,
     constants: Normalization | None = None,
 ) -> tuple[Array, Array]:
-    """Two views (M, M, 1) of the beginning of some samples (n,) at the settings' rate.
+    """Two views (M, M, 1) of the beginning of samples (n,) at the settings' rate.
 
-    What SimCLR, BYOL and their kin learn to call the same (Chen et al. 2020, section 2.1).
-    `constants` normalise both; without them each is normalised by itself. Raises UserError for
-    settings that cannot be met, and for no samples.
+    A positive pair for SimCLR, BYOL and similar objectives (Chen et al. 2020, section 2.1).
+    `constants` normalise both; without them each is normalised by itself. UserError for settings
+    that the front end does not accept, and for no samples.
     """
     check_views(settings, augment)
     if not len(samples):
-        raise UserError("of no samples there are no views: pass some")
+        raise UserError("there are no samples: pass at least one")
     level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
 
     def source(rate: int) -> Iterator[Array]:
@@ -156,7 +150,7 @@ def positive_pair(
 
 
 def _lengths(settings: PrepSettings, hop: float, window: float) -> tuple[int, int | None]:
-    """Hop and window of a view; 2M samples are the window of `stft` and `mel` by default."""
+    """Hop and window of a view, in samples; `stft` and `mel` have 2M by default."""
     hop_length = max(1, round(settings.hop_length * hop))
     if "win_length" not in FRONTENDS[settings.frontend].settings:
         return hop_length, None
@@ -164,25 +158,25 @@ def _lengths(settings: PrepSettings, hop: float, window: float) -> tuple[int, in
     return hop_length, max(2, round(whole * window))
 
 
-def _changed(settings: PrepSettings, hop_length: int, win_length: int | None) -> PrepSettings:
-    """The settings of a view; the bins of `stft` stay those of the tile."""
+def _view_settings(settings: PrepSettings, hop_length: int, win_length: int | None) -> PrepSettings:
+    """The settings of a view; `stft` keeps the bins of the tile."""
     update: dict[str, int | None] = {"hop_length": hop_length, "win_length": win_length}
     if settings.frontend == "stft":
         update["n_fft"] = settings.n_fft or 2 * settings.tile_size
     return settings.model_copy(update=update)
 
 
-def _masked(tile: NormalizedTile, augment: AugmentSettings, rng: np.random.Generator) -> ViewTile:
-    """Set a stretch of frames and a band of bins to 0, the mean of what is normalised."""
-    frames = _stretch(tile.valid_frames, augment.time_mask, rng)
-    bins = _stretch(len(tile.values), augment.frequency_mask, rng)
+def _mask(tile: NormalizedTile, augment: AugmentSettings, rng: np.random.Generator) -> ViewTile:
+    """Set a range of frames and a range of bins to 0, the mean of normalised values."""
+    frames = _draw_range(tile.valid_frames, augment.time_mask, rng)
+    bins = _draw_range(len(tile.values), augment.frequency_mask, rng)
     tile.values[:, slice(*frames)] = 0
     tile.values[slice(*bins), : tile.valid_frames] = 0
     return ViewTile(tile, frames, bins)
 
 
-def _stretch(length: int, share: float, rng: np.random.Generator) -> tuple[int, int]:
-    """A stretch of at most a share of a length, anywhere in it."""
+def _draw_range(length: int, share: float, rng: np.random.Generator) -> tuple[int, int]:
+    """A range of at most `share` of `length`, anywhere in it."""
     width = int(rng.integers(0, int(share * length) + 1))
     start = int(rng.integers(0, length - width + 1))
     return start, start + width

@@ -1,23 +1,26 @@
-"""When a recording was made: by a user's pattern, by its header, else by its name.
+"""When a recording was made: by a user's pattern, else by its header, else by its name.
 
-A header that is broken, and a name that tells nothing, are simply no time.
+A broken header or a name without a time is not an error: the time is then unknown.
 """
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from ulmo.config import ClockSettings
 from ulmo.preprocessing.metadata import Broadcast, read_metadata
-from ulmo.preprocessing.timestamps import TimestampPattern, find_time, time_of_name
-from ulmo.preprocessing.zones import parse_timezone
+from ulmo.preprocessing.timestamps import (
+    TimestampPattern,
+    find_time,
+    parse_timezone,
+    time_of_name,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 24 * 3600
-SAME_TIME = 2
-"""Seconds within which `bext` says the same twice, once in samples and once in whole seconds."""
+SAME_TIME = 2  # seconds by which the two times in a `bext` chunk may differ
 
 _DATE = r"(?P<year>\d{4})[-_:/. ](?P<month>\d\d)[-_:/. ](?P<day>\d\d)"
 _TIME = r"(?P<hour>\d\d)[-_:. ](?P<minute>\d\d)[-_:. ](?P<second>\d\d)"
@@ -27,43 +30,45 @@ ISO = re.compile(
     r"\s?(?P<zone>Z|[+-]\d\d:?\d\d|[+-]\d\d)?\Z",
     re.ASCII,
 )
+# Firmware 1.0 names no zone and means UTC, the only zone of its clock.
 AUDIOMOTH = re.compile(
     r"Recorded at (?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))? "
     r"(?P<day>\d\d)/(?P<month>\d\d)/(?P<year>\d{4}) "
     r"(?:\((?P<zone>UTC(?:[+-]\d{1,2}(?::\s?\d{1,2})?)?)\) (?:by|during)|by AudioMoth)",
     re.ASCII,
 )
-"""Firmware 1.0 names no zone, and means UTC: its clock knew no other."""
 BROADCAST = re.compile(f"{_DATE} {_TIME}", re.ASCII)
 
 
 class Start(NamedTuple):
-    """When a recording's first sample was taken, and what says so."""
+    """When a recording's first sample was taken, and the source of that time."""
 
-    utc: datetime
-    """Aware, in UTC, to the microsecond."""
-    source: str
-    """pattern, guano, comment, bext, date or name."""
+    utc: datetime  # aware, in UTC, to the microsecond
+    source: str  # pattern, guano, comment, bext, date or name
 
     def after(self, seconds: float) -> datetime:
-        """UTC so many seconds later, to the microsecond."""
+        """The time `seconds` later, in UTC, to the microsecond."""
         return self.utc + timedelta(seconds=seconds)
 
     @property
     def microseconds(self) -> int:
-        """Since 1970."""
+        """Microseconds since 1970."""
         return (self.utc - EPOCH) // timedelta(microseconds=1)
+
+    def facts(self) -> dict[str, Any]:
+        """The columns of recordings.parquet about the time."""
+        return {"start_utc": self.microseconds, "start_source": self.source}
 
 
 class Clock(NamedTuple):
-    """How the times of recordings are told."""
+    """How to find the start times of recordings."""
 
     pattern: TimestampPattern | None
     timezone: tzinfo
 
     @classmethod
     def of(cls, settings: ClockSettings) -> Self:
-        """The clock of some settings; UserError where they cannot work."""
+        """The clock for some settings; UserError if the settings are invalid."""
         pattern = settings.timestamp_pattern
         return cls(
             None if pattern is None else TimestampPattern.parse(pattern),
@@ -71,18 +76,18 @@ class Clock(NamedTuple):
         )
 
     def start(self, path: Path) -> Start | None:
-        """When a recording began; None where nothing tells it."""
+        """When a recording began; None if unknown."""
         return recording_start(path, pattern=self.pattern, timezone=self.timezone)
 
 
 def recording_start(
     path: Path, *, pattern: TimestampPattern | None = None, timezone: tzinfo | None = None
 ) -> Start | None:
-    """When a recording began, by the first of these that tells a time that exists.
+    """When a recording began, by the first of these that gives an existing time.
 
     The name, by `pattern`; the header: GUANO, AudioMoth's comment, `bext`, DATE; the name, as
-    recorders write it. Times without a zone are in `timezone` (default UTC). None where nothing
-    tells it; no file is a reason to raise.
+    recorders write it. Times without a zone are in `timezone` (default UTC). None if no time is
+    found. Never raises for a broken or unreadable file.
     """
     zone = timezone or UTC
     if pattern is not None and (time := pattern.find(path.name, zone)):
@@ -112,12 +117,11 @@ def _start_of_header(path: Path, zone: tzinfo) -> Start | None:
 
 
 def _broadcast_time(bext: Broadcast, zone: tzinfo) -> datetime | None:
-    """OriginationDate and OriginationTime, refined by TimeReference where both tell one time.
+    """OriginationDate and OriginationTime, refined by TimeReference if both give the same time.
 
-    TimeReference counts samples since midnight, but of a timecode: a recorder that runs on the
-    time of day has it say what OriginationTime says, to the sample; elsewhere it is a place on
-    an editor's timeline, or begins at one hour, and is none of the clock's. Of most writers 0 is
-    no midnight, but nothing.
+    TimeReference counts samples since midnight of a timecode. If a recorder's timecode runs with
+    the time of day, TimeReference is OriginationTime to the sample. Elsewhere it is a position on
+    an editor's timeline, or starts at one hour, and is not used. Most writers mean "unset" by 0.
     """
     local = find_time(BROADCAST, f"{bext.date} {bext.time}", UTC)
     if local is None:

@@ -1,69 +1,157 @@
-"""What the headers of AIFF, CAF, AU and W64 promise, and whether an Ogg stream has its end.
+"""The sound files that we read: their kind by their first bytes, and the frames they declare.
 
-libsndfile takes what there is of a file that was cut short, and says nothing.
+libsndfile accepts two dozen kinds, some on little more than a number that looks like a header. It
+is given only the kinds and codings listed here. If a file was cut short, it reads what is there
+without reporting an error, so the declared length is read here.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import BinaryIO
 
+MAGIC = (
+    # kind, place, bytes, place, bytes
+    ("wav", 0, b"RIFF", 8, b"WAVE"),
+    ("wav", 0, b"RIFX", 8, b"WAVE"),
+    ("wav", 0, b"RF64", 8, b"WAVE"),
+    ("w64", 0, bytes.fromhex("726966662e91cf11a5d628db04c10000"), 24, b"wave"),
+    ("flac", 0, b"fLaC", 4, b""),
+    ("ogg", 0, b"OggS", 4, b"\0"),
+    ("aiff", 0, b"FORM", 8, b"AIFF"),
+    ("aiff", 0, b"FORM", 8, b"AIFC"),
+    ("caf", 0, b"caff", 4, b"\0\1"),
+    ("au", 0, b".snd", 4, b"\0"),
+    ("au", 0, b"dns.", 7, b"\0"),
+)
+HEAD_BYTES = 32
+# WAV format tags: PCM, float, A-law, mu-law, MS ADPCM, IMA ADPCM, GSM 6.10.
+WAV_CODINGS = frozenset({1, 3, 6, 7, 2, 0x11, 0x31})
+# Codings in a file of any kind, by libsndfile's names.
+SUBTYPES = frozenset(
+    (
+        *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"),
+        *("MS_ADPCM", "IMA_ADPCM", "GSM610", "VORBIS", "OPUS"),
+        *("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"),
+    )
+)
+
+_LAYERS = {3: "I", 2: "II", 1: "III"}
+_KBPS = {
+    ("1", "I"): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    ("1", "II"): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    ("1", "III"): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    ("2", "I"): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    ("2", "II"): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_KBPS["2", "III"] = _KBPS["2", "II"]
+_HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 MAX_CHUNKS = 1000
-AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
-"""Bytes a sample by AU's number of the encoding."""
-OGG_PAGE = 65_307
-"""Bytes of the longest Ogg page."""
-LAST_PAGE = 4
-"""Bit of an Ogg page's header type: the stream ends here."""
-IMA4_FRAMES = 64
-"""Frames of a packet of Apple's IMA ADPCM, which are what its AIFF-C files count."""
+AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # bytes a sample, by AU encoding
+OGG_PAGE = 65_307  # bytes of the longest Ogg page
+LAST_PAGE = 4  # bit in the header type of an Ogg page: the last of its stream
+IMA4_FRAMES = 64  # frames a packet of Apple's IMA ADPCM; its AIFF-C files count packets
 UNKNOWN = 0xFFFFFFFF
-MOST = 1 << 48
-"""What no disk holds."""
+MAX_LENGTH = 1 << 48  # a chunk this long fits on no disk
+
+
+def kind_of(file: BinaryIO) -> str | None:
+    """wav, w64, flac, ogg, aiff, caf, au or mp3; None for anything else.
+
+    MPEG audio is marked by eleven bits only, so two frames in a row must be found. An ID3 tag
+    may come before MPEG audio and before FLAC.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    for kind, first, one, second, other in MAGIC:
+        if head.startswith(one, first) and head.startswith(other, second):
+            return kind
+    start = _skip_id3(head)
+    file.seek(start)
+    first_bytes = file.read(4)
+    if first_bytes == b"fLaC":
+        return "flac"
+    length = mpeg_frame_bytes(first_bytes)
+    file.seek(start + length)
+    return "mp3" if length and mpeg_frame_bytes(file.read(4)) else None
+
+
+def _skip_id3(head: bytes) -> int:
+    """Offset of the first byte after an ID3v2 tag; 0 without a tag."""
+    if not head.startswith(b"ID3") or any(byte & 0x80 for byte in head[6:10]):
+        return 0
+    length = 0
+    for byte in head[6:10]:
+        length = length << 7 | byte
+    return 10 + length
+
+
+def mpeg_frame_bytes(header: bytes) -> int:
+    """Length of an MPEG audio frame by its header (ISO 11172-3, 2.4.1.3); 0 if it is invalid."""
+    bits = int.from_bytes(header, "big")
+    version, layer = bits >> 19 & 3, _LAYERS.get(bits >> 17 & 3)
+    rate, hertz = bits >> 12 & 15, bits >> 10 & 3
+    if len(header) < 4 or bits >> 21 != 0x7FF or version == 1 or layer is None:
+        return 0
+    if rate in (0, 15) or hertz == 3:
+        return 0
+    bits_per_second = 1000 * _KBPS["1" if version == 3 else "2", layer][rate - 1]
+    padding = bits >> 9 & 1
+    if layer == "I":
+        return 4 * (12 * bits_per_second // _HERTZ[version][hertz] + padding)
+    samples = 576 if layer == "III" and version != 3 else 1152
+    return samples // 8 * bits_per_second // _HERTZ[version][hertz] + padding
 
 
 def declared_frames(file: BinaryIO, kind: str) -> int | None:
-    """Frames by the header of a kind in HEADERS, 1 or more; None where it does not say."""
+    """Frames by the header of a kind in HEADERS, 1 or more; None if it does not say."""
     return HEADERS[kind](file) if kind in HEADERS else None
 
 
-def _aiff(file: BinaryIO) -> int | None:
-    """numSampleFrames of the chunk COMM."""
-    position = 12
+def _chunks(
+    file: BinaryIO, position: int, header: str, *, padding: int = 1, own: int = 0
+) -> Iterator[tuple[bytes, int]]:
+    """Name and length of each chunk; the file is at the chunk's contents.
+
+    `header` is the struct format of both, `own` the bytes of the header that the length includes.
+    """
+    size = struct.calcsize(header)
     for _ in range(MAX_CHUNKS):
         file.seek(position)
-        head = file.read(14)
-        if len(head) < 14:
-            break
-        if head[:4] == b"COMM":
-            packed = file.read(16)[12:] == b"ima4"
-            return int.from_bytes(head[10:14], "big") * (IMA4_FRAMES if packed else 1) or None
-        length = int.from_bytes(head[4:8], "big")
-        position += 8 + length + length % 2
+        head = file.read(size)
+        if len(head) < size:
+            return
+        name, length = struct.unpack(header, head)
+        length = max(length - own, 0) if own else length
+        yield name, length
+        if not 0 <= length < MAX_LENGTH:
+            return
+        position += size + length + -length % padding
+
+
+def _aiff(file: BinaryIO) -> int | None:
+    """numSampleFrames in the COMM chunk."""
+    for name, _ in _chunks(file, 12, ">4sI", padding=2):
+        if name == b"COMM":
+            content = file.read(22)
+            packet = IMA4_FRAMES if content[18:] == b"ima4" else 1
+            return int.from_bytes(content[2:6], "big") * packet or None if content[5:] else None
     return None
 
 
 def _caf(file: BinaryIO) -> int | None:
-    """Packets that the chunk `data` has room for, times the frames of a packet in `desc`."""
-    position, frame = 8, (0, 0)
-    for _ in range(MAX_CHUNKS):
-        file.seek(position)
-        head = file.read(12)
-        if len(head) < 12:
-            break
-        name, length = struct.unpack(">4sq", head)
+    """Packets that fit in the `data` chunk, times the frames per packet in `desc`."""
+    frame = (0, 0)
+    for name, length in _chunks(file, 8, ">4sq"):
         if name == b"desc":
             frame = struct.unpack(">II", file.read(32)[16:24].ljust(8, b"\0"))
         elif name == b"data":
             frames = (length - 4) // frame[0] * frame[1] if length > 4 and frame[0] else 0
-            return frames if 0 < frames < MOST else None
-        if not 0 <= length < MOST:
-            break
-        position += 12 + length
+            return frames if 0 < frames < MAX_LENGTH else None
     return None
 
 
 def _au(file: BinaryIO) -> int | None:
-    """Length of the data, by the bytes of a frame."""
+    """Length of the data, divided by the bytes of a frame."""
     file.seek(0)
     head = file.read(24)
     if len(head) < 24:
@@ -75,36 +163,22 @@ def _au(file: BinaryIO) -> int | None:
 
 
 def _w64(file: BinaryIO) -> int | None:
-    """Length of the chunk `data`, by the block_align of `fmt`; None of samples in blocks."""
-    position, frame = 40, 0
-    for _ in range(MAX_CHUNKS):
-        file.seek(position)
-        head = file.read(24)
-        if len(head) < 24:
-            break
-        length = int.from_bytes(head[16:], "little")
-        if head[:4] == b"fmt ":
-            fmt = file.read(16).ljust(16, b"\0")
-            tag, frame = struct.unpack("<H10xH2x", fmt)
+    """Length of the `data` chunk, divided by block_align in `fmt`; None for coded samples."""
+    frame = 0
+    for name, length in _chunks(file, 40, "<4s12xQ", padding=8, own=24):
+        if name == b"fmt ":
+            tag, frame = struct.unpack("<H10xH2x", file.read(16).ljust(16, b"\0"))
             frame = frame if tag not in (2, 0x11, 0x31) else 0
-        elif head[:4] == b"data":
-            return (length - 24) // frame or None if frame and 24 < length < MOST else None
-        if length >= MOST:
-            break
-        position += max(length + 7 & ~7, 24)
+        elif name == b"data":
+            return length // frame or None if frame and length < MAX_LENGTH - 24 else None
     return None
 
 
-HEADERS: dict[str, Callable[[BinaryIO], int | None]] = {
-    "aiff": _aiff,
-    "caf": _caf,
-    "au": _au,
-    "w64": _w64,
-}
+HEADERS = {"aiff": _aiff, "caf": _caf, "au": _au, "w64": _w64}
 
 
 def ogg_has_end(file: BinaryIO, size: int) -> bool:
-    """True where the last page of an Ogg file is whole, and the last of its stream (RFC 3533)."""
+    """Whether the last page of an Ogg file is whole and ends its stream (RFC 3533)."""
     start = max(size - OGG_PAGE, 0)
     file.seek(start)
     tail = file.read(OGG_PAGE)

@@ -2,20 +2,20 @@
 
     normalised levels -> power -> |STFT| -> Griffin-Lim -> samples
 
-What a tile has lost stays lost: phases are guessed, power under `floor_db` is none, what M mel
-bands add up is spread over their bins as evenly as they allow. In the mode `level`, a recording
-sounds as if its followed level had been HEARD_DB throughout.
+What a tile has lost stays lost: phases are estimated, power under `floor_db` becomes 0, and the
+power of a mel band is spread over its bins as evenly as possible. In the mode `level`, a recording
+sounds as if its tracked level had been ALIGNMENT_DB throughout.
 """
 
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import PrepSettings, UserError, not_installed
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
 from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
 
-HEARD_DB = -20.0
-"""Re a full-scale sine: the alignment level of SMPTE RP 155, so that peaks are not cut off."""
+# The alignment level of SMPTE RP 155, re a full-scale sine: it leaves room for peaks.
+ALIGNMENT_DB = -20.0
 
 
 def invert(
@@ -23,24 +23,26 @@ def invert(
 ) -> Array:
     """Samples (frames * hop_length,) of a normalised spectrogram (M, frames), float32.
 
-    The fast Griffin-Lim algorithm (Perraudin et al. 2013), from phases that are the same each
-    time; 32 iterations are librosa's default. UserError for what has no inverse: front ends but
-    `stft` and `mel`, PCEN, and levels whose constants are not known.
+    The fast Griffin-Lim algorithm (Perraudin et al. 2013), always from the same phases; 32
+    iterations are librosa's default. UserError for front ends other than `stft` and `mel`, for
+    PCEN, and for levels without their constants.
     """
-    import librosa
-
     known = _checked(settings, constants)
+    try:
+        import librosa
+    except ModuleNotFoundError:
+        raise not_installed("librosa") from None
     length = plane.shape[1] * settings.hop_length
     if not length:
         return np.empty(0, np.float32)
     levels = known.undo(plane)
     power = np.where(levels > quiet_level(settings), to_power(levels), np.float32(0))
     if settings.normalization == "level":
-        power *= np.float32(10 ** (HEARD_DB / 10))
+        power *= np.float32(10 ** (ALIGNMENT_DB / 10))
     magnitudes, win_length, n_fft = MAGNITUDES[settings.frontend](power, settings)
-    gain = np.float32(win_length / 4)  # of a full-scale sine: half the sum of a Hann window
+    gain = np.float32(win_length / 4)  # a full-scale sine: half the sum of a Hann window
     samples: Array = librosa.griffinlim(
-        np.pad(magnitudes * gain, ((0, 0), (0, 1))),  # librosa has a frame at the very end, too
+        np.pad(magnitudes * gain, ((0, 0), (0, 1))),  # librosa has one more frame at the end
         n_iter=iterations,
         hop_length=settings.hop_length,
         win_length=win_length,
@@ -55,21 +57,21 @@ def invert(
 def _checked(settings: PrepSettings, constants: Normalization | None) -> Normalization:
     if settings.frontend not in MAGNITUDES:
         raise UserError(
-            f"{settings.frontend} has no inverse here: only tokens of "
-            f"{' and '.join(MAGNITUDES)} become sound"
+            f"{settings.frontend} has no inverse: only tokens of {' and '.join(MAGNITUDES)} "
+            "can become sound"
         )
     if settings.normalization == "pcen":
-        raise UserError("PCEN has divided the levels away: its tokens cannot become sound")
+        raise UserError("PCEN removes the levels: its tokens cannot become sound")
     if constants is None:
         raise UserError(
-            f"normalization {settings.normalization!r} keeps its constants with each recording: "
+            f"normalization {settings.normalization!r} has constants for each recording: "
             "pass normalization= with those of this one"
         )
     return constants
 
 
 def _stft_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, int]:
-    """Of all bins (n_fft // 2 + 1, frames): 0 at DC and above the M that are known."""
+    """Magnitudes (n_fft // 2 + 1, frames), 0 at DC and above the M bins; window and FFT length."""
     n_fft = settings.n_fft or 2 * settings.tile_size
     magnitudes = np.zeros((n_fft // 2 + 1, power.shape[1]), np.float32)
     magnitudes[1 : settings.tile_size + 1] = np.sqrt(power)
@@ -77,7 +79,7 @@ def _stft_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, 
 
 
 def _mel_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, int]:
-    """Of all bins: the non-negative powers nearest to zero whose bands are nearest to these."""
+    """The same for mel: the smallest non-negative powers whose bands fit these best."""
     import librosa
 
     plan = mel_plan(settings)
@@ -86,5 +88,4 @@ def _mel_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, i
     return magnitudes.astype(np.float32), plan.win_length, plan.n_fft
 
 
-MAGNITUDES = {"stft": _stft_magnitudes, "mel": _mel_magnitudes}
-"""The front ends that have an inverse, and theirs: magnitudes, window and FFT length."""
+MAGNITUDES = {"stft": _stft_magnitudes, "mel": _mel_magnitudes}  # front ends with an inverse

@@ -1,4 +1,4 @@
-"""What the header of a recording says beside its sound: bounded texts, and nothing believed.
+"""Texts in the header of a recording: of bounded size, and not checked.
 
 WAV: GUANO (chunk `guan`), the comment of LIST/INFO, and the broadcast extension `bext`.
 FLAC, Ogg Vorbis and Opus: the comments DATE, COMMENT and DESCRIPTION.
@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.riff import read_chunks, walk_chunks
-from ulmo.storage.open_file import open_file, signature_of
+from ulmo.storage.plain_file import open_file, signature_of
 
-MAX_BYTES = 1 << 16
-"""Of a chunk or of a file's comments, at most so much is read."""
-MAX_BLOCKS = 128
-"""Metadata blocks of a FLAC file, and pages of an Ogg file, that are looked at."""
+MAX_BYTES = 1 << 16  # read of a chunk, and of a file's comments
+MAX_BLOCKS = 128  # metadata blocks of a FLAC file, or pages of an Ogg file, that are read
 
 
 class Broadcast(NamedTuple):
@@ -23,14 +21,12 @@ class Broadcast(NamedTuple):
 
     date: str
     time: str
-    reference: int
-    """Samples from midnight to the first one; 0 where the writer left it out."""
-    sample_rate: int
-    """Of the fmt chunk; 0 where there is none."""
+    reference: int  # samples from midnight to the first one; 0 if the writer left it out
+    sample_rate: int  # in the fmt chunk; 0 without one
 
 
 class Metadata(NamedTuple):
-    """Texts of a header; None for what is not there."""
+    """Texts of a header; None for one that is absent."""
 
     guano: str | None = None
     comments: tuple[str, ...] = ()
@@ -39,15 +35,15 @@ class Metadata(NamedTuple):
 
 
 def read_metadata(path: Path) -> Metadata:
-    """What the header says; of a broken one, what can be read. OSError where the file cannot."""
+    """The texts of a header, as far as it can be read; OSError if the file cannot be opened."""
     with open_file(path) as file:
         size = signature_of(file).size
         kind = file.read(4)
         file.seek(0)
         if kind == b"fLaC":
-            return _of_comments(_flac_comments(file))
+            return _vorbis_metadata(_flac_comments(file))
         if kind == b"OggS":
-            return _of_comments(_ogg_comments(file))
+            return _vorbis_metadata(_ogg_comments(file))
         return _wav_metadata(file, size)
 
 
@@ -59,44 +55,37 @@ def _wav_metadata(file: BinaryIO, size: int) -> Metadata:
             found.setdefault(name, file.read(min(length, MAX_BYTES)))
         elif name == b"LIST":
             comments += _info_comments(file.read(min(length, MAX_BYTES)))
-    guano = found.get(b"guan")
-    bext = found.get(b"bext", b"")
-    rate = int.from_bytes(found.get(b"fmt ", b"")[4:8], "little")
-    return Metadata(
-        guano=None if guano is None else _text(guano),
-        comments=tuple(comments),
-        bext=_broadcast(bext, rate) if len(bext) >= 346 else None,
-    )
-
-
-def _broadcast(chunk: bytes, sample_rate: int) -> Broadcast:
-    """Description 256 bytes, originator 32, its reference 32, date 10, time 8, samples 8, ..."""
-    return Broadcast(
+    guano, chunk = found.get(b"guan"), found.get(b"bext", b"")
+    # Bytes of `bext`: description 256, originator 32, its reference 32, date 10, time 8, samples 8.
+    bext = Broadcast(
         date=_text(chunk[320:330]),
         time=_text(chunk[330:338]),
         reference=int.from_bytes(chunk[338:346], "little"),
-        sample_rate=sample_rate,
+        sample_rate=int.from_bytes(found.get(b"fmt ", b"")[4:8], "little"),
+    )
+    return Metadata(
+        guano=None if guano is None else _text(guano),
+        comments=tuple(comments),
+        bext=bext if len(chunk) >= 346 else None,
     )
 
 
 def _info_comments(chunk: bytes) -> Iterator[str]:
-    """Texts of the comments (ICMT) in a LIST chunk of the kind INFO."""
+    """The comments (ICMT) in a LIST chunk of type INFO."""
     if chunk[:4] == b"INFO":
         for name, start, length in walk_chunks(io.BytesIO(chunk), 4, len(chunk)):
             if name == b"ICMT":
                 yield _text(chunk[start : start + length])
 
 
-def _of_comments(comments: bytes) -> Metadata:
-    pairs = dict(reversed(list(_vorbis_pairs(comments))))  # of a name that stands twice, the first
-    texts = (pairs.get(name) for name in ("COMMENT", "DESCRIPTION"))
-    return Metadata(
-        comments=tuple(text for text in texts if text is not None), date=pairs.get("DATE")
-    )
+def _vorbis_metadata(comments: bytes) -> Metadata:
+    pairs = dict(reversed(list(_vorbis_pairs(comments))))  # the first of each name
+    texts = tuple(pairs[name] for name in ("COMMENT", "DESCRIPTION") if name in pairs)
+    return Metadata(comments=texts, date=pairs.get("DATE"))
 
 
 def _vorbis_pairs(block: bytes) -> Iterator[tuple[str, str]]:
-    """NAME=text, as far as the block goes: vendor, count, comments, each behind its length."""
+    """The NAME=text pairs of a block: vendor, count, comments, each text after its length."""
     stream = io.BytesIO(block)
     stream.seek(4 + int.from_bytes(stream.read(4), "little"))
     for _ in range(int.from_bytes(stream.read(4), "little")):
@@ -108,7 +97,7 @@ def _vorbis_pairs(block: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _flac_comments(file: BinaryIO) -> bytes:
-    """Block 4 (VORBIS_COMMENT) of a FLAC file; empty where there is none."""
+    """Block 4 (VORBIS_COMMENT) of a FLAC file; empty without one."""
     file.seek(4)
     for _ in range(MAX_BLOCKS):
         header = file.read(4)
@@ -124,7 +113,7 @@ def _flac_comments(file: BinaryIO) -> bytes:
 
 
 def _ogg_comments(file: BinaryIO) -> bytes:
-    """The comment packet of an Ogg Vorbis or Opus file, and what follows; empty for others."""
+    """An Ogg Vorbis or Opus file from its comment packet on; empty for other files."""
     packets = b""
     for _ in range(MAX_BLOCKS):
         header = file.read(27)
@@ -138,5 +127,5 @@ def _ogg_comments(file: BinaryIO) -> bytes:
 
 
 def _text(content: bytes) -> str:
-    """UTF-8 as far as it is; without the NUL and white space that fields are filled with."""
+    """Decode UTF-8, replacing invalid bytes; strip the NUL and white space that pad fields."""
     return content.decode("utf-8", "replace").strip("\0 \t\r\n")

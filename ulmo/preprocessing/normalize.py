@@ -1,4 +1,4 @@
-"""Power to decibels or PCEN, either to normalised values, and the ways back."""
+"""Power to levels (decibels, PCEN, or decibels re a tracked level), and to normalised values."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -12,45 +12,40 @@ from pydantic import Field
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, Settings
 
+# The least scale, in dB: it keeps digital silence finite, and no real sound is so flat.
 MIN_SCALE = 1.0
-"""Digital silence has no spread: 1 dB keeps its tiles finite, and nothing real is so flat."""
-MIN_SCALE_PCEN = 1e-3
-"""The same for PCEN, in which steady noise has a spread of 0.3."""
-ROUNDING = 1e-5
-"""Of power: some way under the floor, so that no rounding of the logarithm lands above it."""
-MAX_LEVEL = 1e25
-"""PCEN that hardly compresses is the power of 120 dB over full scale, times PCEN_SCALE."""
+MIN_SCALE_PCEN = 1e-3  # the same for PCEN, in which steady noise has a deviation of 0.3
+ROUNDING = 1e-5  # share of the floor's power: no rounding of the logarithm ends above the floor
+MAX_LEVEL = 1e25  # PCEN without compression: 120 dB over full scale, times PCEN_SCALE
 INFINITE = np.float32(np.inf)
-DB_PER_NEPER = np.float32(10 / math.log(10))
-"""Of power: 10 log10(x) over ln(x)."""
-PCEN_SCALE = 2.0**31
-"""Of power, before PCEN: its usual parameters are for samples of 32-bit integers."""
-PCEN_EPS = 1e-6
-"""epsilon of Wang et al. (2017), equation 1."""
+DB_PER_NEPER = np.float32(10 / math.log(10))  # for power: 10 log10(x) over ln(x)
+PCEN_SCALE = 2.0**31  # for power before PCEN, whose usual parameters are for 32-bit integers
+PCEN_EPS = 1e-6  # epsilon of Wang et al. (2017), equation 1
 
 
 class Normalization(Settings):
-    """A level becomes (level - offset) / scale; both in dB re a full-scale sine, or in PCEN.
+    """A level becomes (level - offset) / scale.
 
-    In the mode `level` they are in dB re the level that was followed.
+    Both are in dB re a full-scale sine, in the mode `pcen` in PCEN, and in the mode `level` in dB
+    re the tracked level.
     """
 
     offset: Annotated[float, Field(ge=-MAX_LEVEL, le=MAX_LEVEL)]
     scale: Annotated[float, Field(ge=1e-6, le=MAX_LEVEL)]
 
     def apply(self, level: Array, *, out: Array | None = None) -> Array:
-        """Levels to normalised values, float32; `out` may be the levels themselves."""
+        """Normalise levels, float32; `out` may be the levels themselves."""
         values: Array = np.subtract(level, np.float32(self.offset), out=out)
         values /= np.float32(self.scale)
         return values
 
     def undo(self, values: Array) -> Array:
-        """Normalised values to decibels, float32."""
+        """The levels of normalised values, float32."""
         return values * np.float32(self.scale) + np.float32(self.offset)
 
 
 class Moments(NamedTuple):
-    """Sums from which mean and standard deviation follow; they add up in any grouping."""
+    """Sums that give the mean and standard deviation of levels; add them in any grouping."""
 
     cells: int = 0
     total: float = 0.0
@@ -58,7 +53,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def of(cls, level: Array) -> "Moments":
-        """Moments of one block of levels in dB."""
+        """The moments of one block of levels."""
         values = level.astype(np.float64)
         return cls(values.size, float(values.sum()), float((values * values).sum()))
 
@@ -70,7 +65,7 @@ class Moments(NamedTuple):
         )
 
     def normalization(self, least: float = MIN_SCALE) -> Normalization:
-        """Mean and standard deviation, the latter at least `least`."""
+        """Mean and standard deviation as offset and scale; the scale is at least `least`."""
         if self.cells == 0:
             return Normalization(offset=0.0, scale=least)
         mean = self.total / self.cells
@@ -79,10 +74,10 @@ class Moments(NamedTuple):
 
 
 def to_db(power: Array, floor_db: float) -> Array:
-    """10 log10 of power, clipped from below at floor_db: silence stays finite. Float32.
+    """10 log10 of power, at least floor_db so that silence stays finite. Float32.
 
-    OpenCV's logarithm is as exact as numpy's, and takes a twentieth of the time of np.log10 where
-    there is no AVX-512; np.clip takes a third of the time of np.maximum.
+    Without AVX-512, OpenCV's logarithm takes a twentieth of the time of np.log10 and is as exact;
+    np.clip takes a third of the time of np.maximum.
     """
     level = np.empty(power.shape, np.float32)
     np.clip(power, np.float32((1 - ROUNDING) * 10 ** (floor_db / 10)), INFINITE, out=level)
@@ -102,26 +97,71 @@ def to_power(level: Array) -> Array:
 def pcen(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[Array]:
     """Per-channel energy normalisation of blocks (M, n) of power (Wang et al. 2017, equation 1).
 
-    Power is divided by its own running mean, so that steady noise and gain fall away and onsets
-    stay. The running mean is recursive: it begins at the first frame, and depends on all frames
-    before. How the blocks are cut changes no bit; a tile alone cannot be undone, for its running
-    mean is not in it. Power is clipped at floor_db first, which keeps digital silence finite.
+    Power is divided by its own running mean, which removes steady noise and gain and keeps onsets.
+    The running mean begins at the first frame and depends on all frames before, so PCEN cannot be
+    undone for a tile alone. How the blocks are cut changes no bit. Power is first clipped at
+    floor_db, which keeps digital silence finite.
     """
-    import scipy.signal
-
     smoothing = _smoothing(settings)
     least = np.float32(10 ** (settings.floor_db / 10))
     state = None
     for block in blocks:
         energy = np.maximum(block, least).astype(np.float64) * PCEN_SCALE
         if state is None:
-            state = (1 - smoothing) * energy[:, :1]  # the mean is the first frame's energy
-        mean, state = scipy.signal.lfilter([smoothing], [1, smoothing - 1], energy, zi=state)
+            state = (1 - smoothing) * energy[:, 0]  # the mean is the first frame's energy
+        mean = np.empty_like(energy)
+        for frame in range(energy.shape[1]):
+            mean[:, frame] = state + smoothing * energy[:, frame]
+            state = (1 - smoothing) * mean[:, frame]
         yield _compressed(energy, mean, settings).astype(np.float32)
 
 
+def to_tracked_db(blocks: Iterable[Array], settings: PrepSettings) -> Iterator[Array]:
+    """Blocks (M, n) of power in decibels re the tracked level of their channel, float32.
+
+    This is the mode `level`. How the blocks are cut changes no bit.
+
+        x[t] = 10 log10 of the power of frame t, summed over its bins; at least level_least_db
+        L[t] = max(x[t], L[t-1] - level_release_db * seconds per frame)
+        value = max(10 log10(power) - L[t], -level_range_db)
+
+    A louder recording has a higher L and the same values, so gain is removed, except in frames
+    under level_least_db. L rises at once and falls slowly, as in a peak programme meter
+    (IEC 60268-10): no frame is over 0 dB. L starts at the recording's first frame, and depends on
+    no later frame.
+    """
+    for block, level in track_level(blocks, settings):
+        gain = (10 ** (level / -10)).astype(np.float32)
+        yield to_db(block * gain, -settings.level_range_db)
+
+
+def track_level(
+    blocks: Iterable[Array], settings: PrepSettings
+) -> Iterator[tuple[Array, NDArray[np.float64]]]:
+    """Each block (M, n) of power, and its tracked level L (n,) in dB re a full-scale sine.
+
+    L is a running maximum of levels to which the release up to their frame is added. Only that
+    maximum passes from block to block; after a year, float64 still resolves 1e-8 dB of it.
+    """
+    release = settings.level_release_db * settings.hop_length / settings.sample_rate
+    least = 10 ** (settings.level_least_db / 10)
+    highest, first = -np.inf, 0
+    for block in blocks:
+        if not block.shape[1]:
+            yield block, np.empty(0)
+            continue
+        fallen = np.arange(first, first + block.shape[1]) * release
+        # Summed from the lowest bin up: one order for any number of frames.
+        power = np.add.accumulate(block, axis=0, dtype=np.float64)[-1]
+        rising = 10 * np.log10(np.maximum(power, least)) + fallen
+        rising[0] = max(rising[0], highest)
+        rising = np.maximum.accumulate(rising)
+        highest, first = rising[-1], first + block.shape[1]
+        yield block, rising - fallen
+
+
 def quiet_level(settings: PrepSettings) -> float:
-    """The level of lasting silence: what fills a tile behind the end of its recording."""
+    """The level of lasting silence, which fills a tile after the end of its recording."""
     if settings.normalization == "level":
         return -settings.level_range_db
     if settings.normalization != "pcen":
@@ -131,7 +171,7 @@ def quiet_level(settings: PrepSettings) -> float:
 
 
 def _smoothing(settings: PrepSettings) -> float:
-    """Share of the new frame in the running mean whose -3 dB point is that time constant's."""
+    """Weight of a new frame in the running mean, whose -3 dB point is at the time constant."""
     frames = settings.pcen_time_constant * settings.sample_rate / settings.hop_length
     return 2 / (1 + math.sqrt(1 + 4 * frames**2))
 

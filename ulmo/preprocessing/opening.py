@@ -1,7 +1,7 @@
-"""How a file is opened: its header is checked first, and libsndfile is shown only what fits.
+"""Open a recording: check its header first, and hand libsndfile only what it supports.
 
-A WAV file whose samples have a fixed width is read as bare samples where libsndfile would not
-read all that is there; every other kind of file as libsndfile reads it.
+A WAV file of fixed-width samples is read without its header if libsndfile would not read all of
+it. libsndfile reads every other file itself.
 """
 
 import io
@@ -13,20 +13,17 @@ from typing import Any, BinaryIO, NamedTuple
 
 import soundfile
 
-from ulmo.preprocessing.containers import declared_frames, ogg_has_end
-from ulmo.preprocessing.kinds import SUBTYPES, kind_of
-from ulmo.preprocessing.plan import Bare, Plan, Shape, check_shape
+from ulmo.preprocessing.containers import SUBTYPES, declared_frames, kind_of, ogg_has_end
+from ulmo.preprocessing.plan import RawSamples, ReadPlan, Shape, check_shape
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.wav import plan_wav
-from ulmo.storage.open_file import open_file, signature_of
+from ulmo.storage.plain_file import open_file, signature_of
 
-UNKNOWN_FRAMES = 1 << 53
-"""libsndfile gives more frames than this where the header does not say (FLAC from a pipe)."""
-SYSTEM_ERROR = 2
-"""libsndfile's code for what the system, not the file, is to blame for."""
+UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none (piped FLAC)
+SYSTEM_ERROR = 2  # libsndfile's code for an error of the operating system
 
 
-class Opened(NamedTuple):
+class OpenSound(NamedTuple):
     """A file, and a decoder at its first frame."""
 
     file: BinaryIO
@@ -35,7 +32,7 @@ class Opened(NamedTuple):
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Turn what goes wrong in opening a file into a RefusedError."""
+    """Turn the errors of opening a file into RefusedError."""
     try:
         yield
     except soundfile.LibsndfileError as error:
@@ -45,10 +42,10 @@ def refusing() -> Iterator[None]:
         raise RefusedError("unreadable", error.strerror or str(error)) from None
 
 
-def examine(path: Path) -> Plan:
-    """Read a file's header; RefusedError where there is nothing that could be read.
+def plan_reading(path: Path) -> ReadPlan:
+    """Read a file's header.
 
-    OSError where the system says no: see `refusing`.
+    Raises RefusedError if nothing in the file can be read, OSError if it cannot be opened.
     """
     with open_file(path) as file:
         signature = signature_of(file)
@@ -56,29 +53,30 @@ def examine(path: Path) -> Plan:
             raise RefusedError("empty_file", "the file has no bytes")
         kind = kind_of(file)
         if kind is None:
-            raise RefusedError("not_audio", "the file is of no kind of sound that is read")
+            raise RefusedError("not_audio", "the file is in no supported sound format")
         if kind == "wav":
             return plan_wav(file, signature)
-        plan = Plan(signature, kind, None, declared_frames(file, kind))
+        plan = ReadPlan(signature, kind, declared=declared_frames(file, kind))
         if kind == "ogg" and not ogg_has_end(file, signature.size):
-            detail = "the file ends before its stream does, nobody knows how long"
+            detail = "the file ends before its stream does: an unknown length is missing"
             return plan._replace(cause="truncated", detail=detail)
         return plan
 
 
 @contextmanager
-def open_sound(path: Path, plan: Plan) -> Iterator[Opened]:
-    """Open a file as planned; RefusedError, `changed`, where it is not the one that was planned.
+def open_sound(path: Path, plan: ReadPlan) -> Iterator[OpenSound]:
+    """Open a file as planned.
 
-    What goes wrong is raised as libsndfile or the system says it: see `refusing`.
+    Raises RefusedError (`changed`) if the file is no longer the planned one, and the errors of
+    libsndfile and of the system unchanged: see `refusing`.
     """
     with open_file(path) as file:
         check_same(file, plan)
-        if plan.bare is None:
+        if plan.raw is None:
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                yield Opened(file, sound)
+                yield OpenSound(file, sound)
             return
-        layout = plan.bare.layout
+        layout = plan.raw.layout
         options = {
             "format": "RAW",
             "subtype": layout.subtype,
@@ -86,23 +84,23 @@ def open_sound(path: Path, plan: Plan) -> Iterator[Opened]:
             "samplerate": layout.sample_rate,
             "channels": layout.channels,
         }
-        with soundfile.SoundFile(_Stretch(file, plan.bare), **options) as sound:
-            yield Opened(file, sound)
+        with soundfile.SoundFile(_FileSlice(file, plan.raw), **options) as sound:
+            yield OpenSound(file, sound)
 
 
-def check_same(file: BinaryIO, plan: Plan) -> None:
-    """RefusedError, `changed`, where the file was written to, or another is in its place."""
+def check_same(file: BinaryIO, plan: ReadPlan) -> None:
+    """Raise RefusedError (`changed`) if the file was modified or replaced since it was planned."""
     if signature_of(file) != plan.signature:
         raise RefusedError("changed", "the file was changed while it was read: try again later")
 
 
-def check_opened(sound: soundfile.SoundFile, plan: Plan) -> Shape:
-    """What libsndfile has opened; RefusedError where it is not to be read. 0 frames: not known."""
+def check_opened(sound: soundfile.SoundFile, plan: ReadPlan) -> Shape:
+    """The shape that libsndfile found, with 0 frames if unknown; RefusedError if unsupported."""
     frames = sound.frames if sound.frames < UNKNOWN_FRAMES else 0
     missing = max(plan.declared or 0, frames)
     check_shape(sound.samplerate, sound.channels, declared=plan.declared, missing=missing)
     if sound.subtype not in SUBTYPES:
-        detail = f"samples of the kind {sound.subtype} are not read"
+        detail = f"samples coded as {sound.subtype} are not supported"
         raise RefusedError("unsupported_coding", detail, declared=plan.declared, missing=missing)
     if sound.frames <= 0:
         detail = "the file has a header but no samples"
@@ -110,24 +108,24 @@ def check_opened(sound: soundfile.SoundFile, plan: Plan) -> Shape:
     return Shape(sound.samplerate, sound.channels, frames)
 
 
-class _Stretch(io.RawIOBase):
-    """A stretch of a file of bare samples, as a file of its own."""
+class _FileSlice(io.RawIOBase):
+    """The raw samples of a file as a file of their own."""
 
-    def __init__(self, file: BinaryIO, bare: Bare) -> None:
-        self._raw = file
-        self._start = bare.offset
-        self._end = bare.offset + bare.size
-        file.seek(bare.offset)
+    def __init__(self, file: BinaryIO, raw: RawSamples) -> None:
+        self._file = file
+        self._start = raw.offset
+        self._end = raw.offset + raw.size
+        file.seek(raw.offset)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: self._start, os.SEEK_END: self._end}
-        return self._raw.seek(base.get(whence, self._raw.tell()) + offset) - self._start
+        return self._file.seek(base.get(whence, self._file.tell()) + offset) - self._start
 
     def tell(self) -> int:
-        return self._raw.tell() - self._start
+        return self._file.tell() - self._start
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)[: max(self._end - self._raw.tell(), 0)]
-        content = self._raw.read(len(view))
+        view = memoryview(buffer)[: max(self._end - self._file.tell(), 0)]
+        content = self._file.read(len(view))
         view[: len(content)] = content
         return len(content)

@@ -1,69 +1,55 @@
-"""How a recording is to be read: what its header promises, and what the file holds of it."""
+"""How to read a recording: what its header declares, and what the file holds."""
 
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.riff import WavLayout
-from ulmo.storage.open_file import Signature
+from ulmo.storage.plain_file import Signature
 
 MAX_CHANNELS = 1024
-RATES = range(100, 4_000_001)
+RATES = range(100, 4_000_001)  # hertz
 
 
-class Bare(NamedTuple):
-    """Samples without a header, in a file."""
+class RawSamples(NamedTuple):
+    """Where the samples lie in a file that is read without its header."""
 
     offset: int
-    size: int
-    """Bytes, a multiple of a frame's."""
+    size: int  # bytes, a multiple of a frame's
     layout: WavLayout
-    gain: int = 1
-    """256 where samples of 32 bits have nothing but a sign in their highest 8."""
+    gain: int = 1  # 256 if the highest 8 of 32 bits hold only the sign
 
 
 class Shape(NamedTuple):
-    """Of the samples that are read."""
+    """Rate in hertz, channels and frames of the samples that are read."""
 
     sample_rate: int
     channels: int
     frames: int
 
 
-class Plan(NamedTuple):
-    """How a file is to be read, and what its header promises."""
+class ReadPlan(NamedTuple):
+    """How to read a file, and what its header declares."""
 
     signature: Signature
-    kind: str
-    bare: Bare | None
-    """None: as libsndfile reads it."""
-    declared: int | None = None
-    """Frames by the header; None where it does not say."""
-    missing: int = 0
-    """Frames that the header promises, or that the file holds, and that are not read."""
-    frames: int | None = None
-    """Frames in whole blocks of coded samples; None of other samples."""
-    shape: Shape | None = None
-    """Of samples of a fixed width, which header and length tell; else libsndfile does."""
-    cause: str | None = None
-    """Reason code of what is wrong with the header; None where nothing is."""
+    kind: str  # wav, flac, ogg, ...: see containers.MAGIC
+    raw: RawSamples | None = None  # None: libsndfile reads the header
+    declared: int | None = None  # frames by the header; None if it does not say
+    missing: int = 0  # frames that the file declares or holds, and that are not read
+    frames: int | None = None  # frames in whole blocks of coded samples; None for other samples
+    shape: Shape | None = None  # for samples of fixed width; None: libsndfile finds it
+    cause: str | None = None  # reason code of what is wrong with the header
     detail: str | None = None
-
-
-class Facts(TypedDict, total=False):
-    """Of a refused recording, as far as they can be told: see RefusedError."""
-
-    declared: int | None
-    missing: int
 
 
 def check_shape(
     sample_rate: int, channels: int, *, declared: int | None = None, missing: int = 0
 ) -> None:
-    """RefusedError for a rate or a number of channels that no recording has."""
-    facts: Facts = {"declared": declared, "missing": missing}
+    """Raise RefusedError for an unsupported sample rate or number of channels."""
     if sample_rate not in RATES:
         detail = f"a sample rate of {sample_rate} Hz is not supported"
-        raise RefusedError("bad_rate", detail, **facts)
-    if not 1 <= channels <= MAX_CHANNELS:
-        known: Facts = facts if channels else {}
-        raise RefusedError("bad_channels", f"{channels} channels are not supported", **known)
+        raise RefusedError("bad_rate", detail, declared=declared, missing=missing)
+    if not channels:  # then the number of frames is unknown, too
+        raise RefusedError("bad_channels", "the header declares no channels")
+    if channels > MAX_CHANNELS:
+        detail = f"{channels} channels are not supported"
+        raise RefusedError("bad_channels", detail, declared=declared, missing=missing)

@@ -1,31 +1,30 @@
-"""What is odd about the samples of a recording, told by flags: nothing is changed for them."""
+"""Flags for what is unusual about a recording's samples; flagged samples are not changed."""
 
 import numpy as np
 
 from ulmo.arrays import Array
 
-DC = 0.01
-"""Mean of a channel from which on it is off zero: 1 % of full scale."""
+DC = 0.01  # of full scale: a channel whose mean is this far from 0 is flagged
 NEAR_FULL_SCALE = 0.99
-CLIPPED_RUN = 3
-"""Equal samples in a row, within 1 % of full scale or over it, that are no sound's own."""
+CLIPPED_RUN = 3  # equal samples in a row, at NEAR_FULL_SCALE or over, that are not natural
 
+# Every flag and its meaning, in the order in which flags are listed.
 FLAGS = {
-    "nonfinite": "samples were NaN, infinite or beyond 120 dB over full scale, and set to 0",
+    "nonfinite": "samples were NaN, infinite or more than 120 dB over full scale, "
+    "and were set to 0",
     "over_full_scale": "samples lie beyond +-1",
-    "clipped": "three equal samples or more in a row, at 0.99 of full scale or over",
+    "clipped": "three or more equal samples in a row, at 0.99 of full scale or above",
     "dc_offset": "the mean of a channel is 0.01 of full scale or more",
-    "dead_channel": "of several channels one has the same value throughout, and another not",
-    "silent": "every channel has the same value throughout",
+    "dead_channel": "one of several channels has one constant value, and another has not",
+    "silent": "every channel has one constant value",
 }
-"""Every flag, in the order in which they are told, and what it means."""
 
 
 class Quality:
-    """Takes the samples (n, channels) of a recording, block by block, and tells its flags.
+    """Finds the flags of a recording from its samples (n, channels), block by block.
 
-    Sums are taken in float64: of samples of up to 24 bits they are exact, and the flags do not
-    depend on where the blocks are cut.
+    Sums are in float64, exact for samples of up to 24 bits: the flags do not depend on where the
+    blocks are cut.
     """
 
     def __init__(self, channels: int) -> None:
@@ -37,7 +36,7 @@ class Quality:
         self._last = np.zeros((0, channels), np.float32)
 
     def add(self, block: Array) -> float:
-        """Take finite samples (n, channels), n > 0; the largest of them in magnitude."""
+        """Add finite samples (n, channels), n > 0; return their largest magnitude."""
         columns = [block[:, channel] for channel in range(block.shape[1])]
         low = np.array([column.min() for column in columns])
         high = np.array([column.max() for column in columns])
@@ -56,11 +55,11 @@ class Quality:
         return float(np.abs(self._last).max(initial=0))
 
     def flags(self, non_finite: int) -> tuple[str, ...]:
-        """Those of FLAGS that hold of all samples so far."""
+        """The FLAGS of all samples so far; `non_finite` is the number of samples set to 0."""
         if not self.frames:
             return ()
         dead = self._low == self._high
-        told = {
+        found = {
             "nonfinite": non_finite > 0,
             "over_full_scale": max(self._high.max(), -self._low.min()) > 1,
             "clipped": self._clipped,
@@ -68,7 +67,7 @@ class Quality:
             "dead_channel": bool(dead.any() and not dead.all()),
             "silent": bool(dead.all()),
         }
-        return tuple(flag for flag in FLAGS if told[flag])
+        return tuple(flag for flag in FLAGS if found[flag])
 
 
 def _is_clipped(block: Array) -> bool:

@@ -1,22 +1,22 @@
-"""What becomes of a recording: a status, and unless it is `ok` a stable reason code."""
+"""The verdict on a recording, and the error that refuses one."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["ok", "repaired", "partial", "refused"]
 
 
 class Verdict(NamedTuple):
-    """What became of a recording: a status, and unless it is `ok` a stable reason code."""
+    """The status of a recording and, unless it is `ok`, a stable reason code."""
 
     status: Status
     reason: str | None = None
 
 
 class RefusedError(Exception):
-    """A recording that cannot be used: a stable reason code, and a line for people.
+    """A recording that cannot be used: a stable reason code, and one line for people.
 
-    `declared` are the frames of its header (None: it does not say), `missing` those that it
-    holds or declares, as far as they can be told: none of them is used.
+    `declared` is the number of frames in the header (None if the header does not say), `missing`
+    the number of frames that the file declares or holds, as far as known. None of them is used.
     """
 
     def __init__(
@@ -27,3 +27,15 @@ class RefusedError(Exception):
         self.detail = detail
         self.declared = declared
         self.missing = missing
+
+    def facts(self) -> dict[str, Any]:
+        """The columns of recordings.parquet for a refused recording."""
+        return {
+            "status": "refused",
+            "reason": self.reason,
+            "detail": self.detail,
+            "frames": 0,
+            "frames_declared": self.declared,
+            "frames_missing": self.missing,
+            "flags": [],
+        }

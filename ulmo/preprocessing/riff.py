@@ -1,8 +1,8 @@
-"""Where the samples of a WAV file truly lie: a small, total parser of RIFF chunks.
+"""Where the samples of a WAV file really are: a small RIFF parser that accepts any bytes.
 
-libsndfile believes the sizes in the header. A recorder that lost power leaves them at zero,
-and a file that was cut short keeps the size it should have had: in both cases libsndfile
-says nothing. This parser believes only the file's physical size.
+Own code, because libsndfile (soundfile) believes the sizes in the header. A recorder that lost
+power leaves them at zero, and a file that was cut short keeps the size it should have had; in both
+cases libsndfile reports no error. This parser believes only the file's physical size.
 """
 
 import struct
@@ -10,27 +10,21 @@ from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
 MAX_CHUNKS = 1000
-SEARCH_BYTES = 1 << 16
-"""Behind a chunk that is longer than the file, the data is looked for in so many bytes."""
+SEARCH_BYTES = 1 << 16  # searched for the data after the header of a chunk longer than the file
+# Data sizes that writers use for an unknown size: 0x7FFFF000 (SoX), 0x7FFFFFFF, 0xFFFFFFFF
+# (FFmpeg), ..., and in RF64 sizes that fit on no disk.
 UNKNOWN_SIZES = (
     range(0x7FFFF000, 0x80000001),
     range(0xFFFFF000, 0x100000000),
     range(1 << 48, 1 << 64),
 )
-"""Data sizes that writers put where they do not know the size: 0x7FFFF000 (SoX), 0x7FFFFFFF,
-0xFFFFFFFF (FFmpeg), ..., and of RF64 what no disk holds."""
-HEADER_BYTES = 44
-"""Length of the plain header, which some writers count among the data."""
-WRAP = 1 << 32
-"""What a size of 32 bits is short by, once for each time that it ran over."""
+HEADER_BYTES = 44  # length of the plain header, which some writers count as data
+WRAP = 1 << 32  # added once for each overflow of a 32-bit size
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
-ORDERS: dict[bytes, Literal["little", "big"]] = {
-    b"RIFF": "little",
-    b"RF64": "little",
-    b"RIFX": "big",
-}
-FIXED: dict[tuple[int, int], str] = {
-    # format tag, bytes a sample
+ByteOrder = Literal["little", "big"]
+ORDERS: dict[bytes, ByteOrder] = {b"RIFF": "little", b"RF64": "little", b"RIFX": "big"}
+# soundfile's names for samples of fixed width, by format tag and bytes a sample.
+FIXED = {
     (PCM, 1): "PCM_U8",
     (PCM, 2): "PCM_16",
     (PCM, 3): "PCM_24",
@@ -40,41 +34,32 @@ FIXED: dict[tuple[int, int], str] = {
     (ALAW, 1): "ALAW",
     (MULAW, 1): "ULAW",
 }
-"""soundfile's names for samples of a fixed width."""
-WIDTHS = frozenset(tag for tag, _ in FIXED)
-"""Codings of a fixed width, be it one that is read or not."""
+WIDTHS = frozenset(tag for tag, _ in FIXED)  # format tags of fixed width, supported or not
 
 
 class WavLayout(NamedTuple):
-    """What the header says of the data chunk, and what the file holds."""
+    """What the header says about the data chunk, and what the file holds."""
 
     format_tag: int
     channels: int
     sample_rate: int
-    block_align: int
-    """Bytes of one sample frame, or of one block of coded samples."""
+    block_align: int  # bytes of one sample frame, or of one block of coded samples
     bits: int
     data_offset: int
     declared_bytes: int
-    physical_bytes: int
-    """Bytes from data_offset to the end of the file."""
-    chunk_follows: bool
-    """True where the declared end of the data is the beginning of another chunk."""
-    block_samples: int = 0
-    """Samples of each channel in a block of coded ones; 0 where the header does not say."""
-    more_bytes: int = 0
-    """Bytes in further data chunks."""
-    searched: bool = False
-    """True where a chunk before the data was longer than the file."""
-    byte_order: Literal["little", "big"] = "little"
-    wrapped_bytes: int = 0
-    """The true size of the data of a plain RIFF over 4 GiB, whose 32 bits ran over; else 0."""
+    physical_bytes: int  # from data_offset to the end of the file
+    chunk_follows: bool  # whether another chunk begins at the declared end of the data
+    block_samples: int = 0  # samples per channel in a coded block; 0 if the header does not say
+    more_bytes: int = 0  # in further data chunks
+    searched: bool = False  # whether a chunk before the data was longer than the file
+    byte_order: ByteOrder = "little"
+    wrapped_bytes: int = 0  # true size of the data if its 32-bit size overflowed; else 0
 
     @property
     def unfinished(self) -> bool:
-        """True where the writer never filled in the size, and sound follows (crashed recorder).
+        """Whether sound follows, but the writer never filled in the size (crashed recorder).
 
-        Also true of a plain RIFF over 4 GiB, whose 32-bit size has wrapped.
+        Also True for a plain RIFF file over 4 GiB, whose 32-bit size has overflowed.
         """
         hidden = self.physical_bytes - self.declared_bytes - self.declared_bytes % 2
         lost = self.declared_bytes <= HEADER_BYTES or self.physical_bytes >= WRAP
@@ -82,23 +67,23 @@ class WavLayout(NamedTuple):
 
     @property
     def bytes_missing(self) -> int:
-        """Bytes of sound that the header promises and the file lacks; 0 for a size unknown."""
+        """Bytes of sound that the header declares and the file lacks; 0 if the size is unknown."""
         missing = self.declared_bytes - self.physical_bytes
         return 0 if self.unknown or missing == HEADER_BYTES else max(missing, 0)
 
     @property
     def unknown(self) -> bool:
-        """True of a size that stands for none."""
+        """Whether the declared size stands for an unknown one."""
         return any(self.declared_bytes in sizes for sizes in UNKNOWN_SIZES)
 
     @property
     def oversized(self) -> bool:
-        """True where the declared size is too large, but says nothing of what was recorded."""
+        """Whether the declared size is too large, without meaning that sound is missing."""
         return self.declared_bytes > self.physical_bytes and not self.bytes_missing
 
     @property
     def is_wide(self) -> bool:
-        """True of 24 bits in four bytes: arecord's S24_LE has them in the lower three."""
+        """Whether 24 bits lie in four bytes: the lower three in arecord's S24_LE."""
         pcm = self.format_tag == PCM and self.bits == 24
         return pcm and 0 < self.block_align == 4 * self.channels
 
@@ -109,16 +94,16 @@ class WavLayout(NamedTuple):
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of every channel, whatever block_align says; at least 1."""
+        """Bytes of one sample of every channel, regardless of block_align; at least 1."""
         return max(self.sample_bytes * self.channels, 1)
 
     @property
     def subtype(self) -> str | None:
-        """The name that soundfile has for the samples; None where they are coded in blocks."""
+        """soundfile's name for the sample format; None for samples coded in blocks."""
         return FIXED.get((self.format_tag, self.sample_bytes))
 
     def frames_in(self, size: int) -> int:
-        """Frames in so many bytes of data; 0 where the header does not tell how large one is."""
+        """Frames in `size` bytes of data; 0 if the header does not give a frame's size."""
         if self.format_tag in WIDTHS:
             return size // self.frame_bytes if self.bits else 0
         if self.subtype is None:
@@ -127,29 +112,27 @@ class WavLayout(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A chunk as its header has it."""
+    """A chunk as its header describes it."""
 
     name: bytes
-    start: int
-    """Where its contents begin, after the header."""
-    length: int
-    """As declared, true or not; of the data of an RF64 file as `ds64` declares it."""
+    start: int  # where its contents begin, after the header
+    length: int  # as declared, true or not; for the data of an RF64 file, declared by `ds64`
 
 
 def read_chunks(file: BinaryIO, size: int) -> Iterator[Chunk]:
-    """Chunks of a RIFF, RIFX or RF64 WAVE file of so many bytes; none of any other file."""
+    """Chunks of a RIFF, RIFX or RF64 WAVE file of `size` bytes; none for any other file."""
     head = file.read(12)
     if len(head) == 12 and head[:4] in ORDERS and head[8:] == b"WAVE":
         yield from walk_chunks(file, 12, size, ORDERS[head[:4]])
 
 
 def walk_chunks(
-    file: BinaryIO, position: int, end: int, order: Literal["little", "big"] = "little"
+    file: BinaryIO, position: int, end: int, order: ByteOrder = "little"
 ) -> Iterator[Chunk]:
-    """Chunks from a position on, by their headers alone: what a chunk holds is not read.
+    """Chunks from a position on, by their headers alone: their contents are not read.
 
-    The file stands at a chunk's contents when it is given. Of a chunk of odd length, some
-    writers forget the byte of padding: the next one is then looked for without it.
+    When a chunk is yielded, the file is at its contents. Some writers omit the padding byte after
+    a chunk of odd length; then the next chunk is taken from directly behind it.
     """
     large_data: int | None = None
     for _ in range(MAX_CHUNKS):
@@ -173,9 +156,9 @@ def walk_chunks(
 
 
 def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
-    """Layout of a RIFF, RIFX or RF64 WAVE file of so many bytes.
+    """Layout of a RIFF, RIFX or RF64 WAVE file of `size` bytes.
 
-    None for any other, or without fmt and data.
+    None for any other file, and without fmt and data.
     """
     file.seek(0)
     order = ORDERS.get(file.read(4), "little")
@@ -217,8 +200,8 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
     )
 
 
-def _wrapped(file: BinaryIO, data: Chunk, size: int, order: Literal["little", "big"]) -> int:
-    """The size that has run over, if the file or another chunk begins where it ends; else 0."""
+def _wrapped(file: BinaryIO, data: Chunk, size: int, order: ByteOrder) -> int:
+    """The true size, if the file ends or another chunk begins where an overflow puts it; else 0."""
     times = (size - data.start - data.length) // WRAP
     if times < 1 or data.length <= HEADER_BYTES:
         return 0
@@ -228,16 +211,14 @@ def _wrapped(file: BinaryIO, data: Chunk, size: int, order: Literal["little", "b
 
 
 def _search(file: BinaryIO, start: int, size: int, name: bytes) -> int | None:
-    """Where a chunk of some name begins, behind the header of one that is longer than the file."""
+    """Where a named chunk begins after the header of one that is longer than the file."""
     file.seek(start)
     place = file.read(min(SEARCH_BYTES, size - start)).find(name)
     return None if place < 0 else start + place
 
 
-def _is_chunk(
-    file: BinaryIO, position: int, size: int, order: Literal["little", "big"] = "little"
-) -> bool:
-    """True where a printable name and a length that fits lie at a position."""
+def _is_chunk(file: BinaryIO, position: int, size: int, order: ByteOrder) -> bool:
+    """Whether a printable name and a length that fits the file are at a position."""
     if position + 8 > size:
         return False
     file.seek(position)
@@ -255,7 +236,7 @@ class _Format(NamedTuple):
     block_samples: int
 
 
-def _format(chunk: bytes, order: Literal["little", "big"]) -> _Format | None:
+def _format(chunk: bytes, order: ByteOrder) -> _Format | None:
     if len(chunk) < 16:
         return None
     sign = "<" if order == "little" else ">"

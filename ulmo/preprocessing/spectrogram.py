@@ -1,29 +1,34 @@
-"""The way of one channel of one recording: samples, power, decibels, normalised tiles."""
+"""One channel of a recording: samples to power, to levels, to normalised tiles."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.follow import followed
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
-from ulmo.preprocessing.normalize import Moments, Normalization, pcen, quiet_level, to_db
+from ulmo.preprocessing.normalize import (
+    Moments,
+    Normalization,
+    pcen,
+    quiet_level,
+    to_db,
+    to_tracked_db,
+)
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
 Ready = Callable[[int], int]
-Source = Callable[[], Iterable[Array]]
-"""Gives the samples of a channel as blocks (n,) at the settings' rate, anew at each call."""
+# Returns a channel's samples from the start as blocks (n,) at the settings' rate, at each call.
+SampleSource = Callable[[], Iterable[Array]]
 
 
 class NormalizedTile(NamedTuple):
-    """A tile as the model sees it, and how to undo its normalisation."""
+    """A tile as the model gets it, and how to undo its normalisation."""
 
     values: Array  # (M, M, 1)
     start_frame: int
     valid_frames: int
     normalization: Normalization
-    loudest: float
-    """The largest value of the valid frames."""
+    loudest: float  # the largest value of the valid frames
 
 
 def levels(
@@ -35,23 +40,23 @@ def levels(
 ) -> Iterator[Array]:
     """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN.
 
-    In the mode `level` they are decibels re the level that is followed from the first block on.
+    In the mode `level` they are in decibels re the level tracked from the first block on.
     `ready` is for live sound: see `stream_power`.
     """
     power = stream_power(frontend, samples, ready=ready)
     if settings.normalization == "pcen":
         return pcen(power, settings)
     if settings.normalization == "level":
-        return followed(power, settings)
+        return to_tracked_db(power, settings)
     return (to_db(block, settings.floor_db) for block in power)
 
 
 def normalized_tiles(
-    source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+    source: SampleSource, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
 ) -> Iterator[NormalizedTile]:
     """Tiles of one channel, normalised as the settings say.
 
-    `corpus` are the constants of the modes `corpus`, `pcen` and `level`. The mode `recording`
+    `corpus` holds the constants of the modes `corpus`, `pcen` and `level`. The mode `recording`
     reads the source twice.
     """
     own = settings.normalization == "tile"
@@ -67,7 +72,7 @@ def normalized_tiles(
 
 
 def normalized_levels(
-    source: Source,
+    source: SampleSource,
     frontend: FrontEnd,
     settings: PrepSettings,
     corpus: Normalization | None,
@@ -76,8 +81,8 @@ def normalized_levels(
 ) -> Iterator[Array]:
     """The whole spectrogram of a channel as blocks (M, n) of normalised values, without overlap.
 
-    The mode `tile` measures the stretches of tile_size frames that ulmo-prep would make without
-    overlap, and no others: how the samples come is without effect in every mode.
+    The mode `tile` normalises the tiles that ulmo-prep would make without overlap. In no mode
+    does the result depend on how the samples are cut into blocks.
     """
     if settings.normalization == "tile":
         plain = settings.model_copy(update={"overlap": 0})
@@ -90,14 +95,14 @@ def normalized_levels(
 
 
 def measure(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Moments:
-    """Moments of the levels of some samples."""
+    """The moments of the levels of blocks (n,) of samples."""
     return sum((Moments.of(block) for block in levels(samples, frontend, settings)), Moments())
 
 
 def _constants(
-    source: Source, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+    source: SampleSource, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
 ) -> Normalization:
-    """The constants that hold for all of a recording: its own, or the corpus's."""
+    """The constants for a whole recording: its own, or those of the corpus."""
     if settings.normalization == "recording":
         return measure(source(), frontend, settings).normalization()
     if corpus is None:
@@ -108,7 +113,7 @@ def _constants(
 
 
 def normalize_tile(tile: Tile, constants: Normalization | None) -> NormalizedTile:
-    """A tile of levels, normalised in place, with some constants or, without any, by itself."""
+    """Normalise a tile of levels in place; without constants, by its own mean and deviation."""
     if constants is None:
         constants = Moments.of(tile.values[:, : tile.valid_frames]).normalization()
     values = constants.apply(tile.values, out=tile.values)[..., None]

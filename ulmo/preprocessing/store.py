@@ -1,11 +1,11 @@
-"""Tiles on disk: shards of .npy, two Parquet manifests, and prep.json over all."""
+"""Tiles on disk: shards of .npy, tiles.parquet with a row a tile, and prep.json over all."""
 
 import io
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import google_crc32c
 import numpy as np
@@ -14,24 +14,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, Settings, UserError, one_line
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish
-from ulmo.storage.parquet_guard import read_guarded
+from ulmo.storage.faults import unreadable
+from ulmo.storage.manifest import LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import file_hash, open_plain
-from ulmo.storage.sealed import canonical_json, read_json
+from ulmo.storage.sealed import canonical_json
+from ulmo.storage.tables import read_table
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-SCHEMA_VERSION: Literal[2] = 2
-"""1 had neither checksums of the manifests, nor flags and declared frames of recordings."""
-SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")
-"""Name of a shard: the number of its job, and its own."""
-SHARD_TILES = 256
+ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
+BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
+SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")  # number of its job, number of the shard
+SHARD_TILES, SHARD_BYTES = 256, 64 << 20  # limits of a shard: at M = 224, 256 tiles in 51 MB
 SHARD_HEADER = 128
-SHARD_BYTES = 64 << 20
-"""A shard ends with the tile that reaches either: 256 tiles, 51 MB, at M = 224."""
 AGAIN = "delete the folder and prepare the tiles again"
+GO_ON = "run the same ulmo-prep again"
 DELETE = "delete it and run the same ulmo-prep again"
 
 TILES_SCHEMA = pa.schema(
@@ -45,89 +43,63 @@ TILES_SCHEMA = pa.schema(
         ("augmentation", pa.string()),  # JSON: what the view was made with; null in view 0
         ("start_sample", pa.int64()),  # centre of the first frame, at the settings' sample_rate
         ("start_s", pa.float64()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),  # null where nothing tells it
-        ("valid_frames", pa.int32()),  # what follows is filling
+        ("start_utc", pa.timestamp("us", tz="UTC")),  # null if unknown
+        ("valid_frames", pa.int32()),  # the frames after them are filling
         ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset; null for PCEN
         ("norm_scale_db", pa.float64()),
         ("peak_level_db", pa.float64()),  # the loudest cell of the valid frames; null for PCEN
         ("crc32c", pa.uint32()),  # of the tile's bytes
     ]
 )
-RECORDING_FIELDS = [
-    ("path", pa.string()),
-    ("bytes", pa.int64()),
-    ("ends_crc32c", pa.uint32()),  # CRC-32C of its first and last 4096 bytes
-    ("status", pa.string()),  # ok, repaired, partial, refused
-    ("reason", pa.string()),  # a stable code; null when ok
-    ("detail", pa.string()),  # the same for people
-    ("sample_rate", pa.int32()),
-    ("channels", pa.int32()),
-    ("frames", pa.int64()),  # read
-    ("frames_declared", pa.int64()),  # by the header, true or not; null where it does not say
-    ("frames_missing", pa.int64()),  # declared, or where sizes are wrong held, and not read
-    ("duration_s", pa.float64()),
-    ("flags", pa.list_(pa.string())),  # what is odd about the samples: quality.FLAGS
-]
-"""What every table of recordings begins with."""
-RECORDINGS_SCHEMA = pa.schema(
-    [
-        *RECORDING_FIELDS,
-        ("bandwidth_hz", pa.float64()),  # of what the tiles show: half the lower of the two rates
-        ("peak_db", pa.float64()),  # largest sample re full scale; null for digital silence
-        ("tiles", pa.int32()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),  # of the first sample; null: not known
-        ("start_source", pa.string()),  # what tells it: pattern, guano, comment, bext, date, name
-    ]
+NEVER_NULL = (
+    *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
+    *("valid_frames", "crc32c"),
 )
-TableName = Literal["tiles.parquet", "recordings.parquet"]
-SCHEMAS: dict[TableName, pa.Schema] = {
-    "tiles.parquet": TILES_SCHEMA,
-    "recordings.parquet": RECORDINGS_SCHEMA,
-}
-NEVER_NULL: dict[TableName, tuple[str, ...]] = {
-    "tiles.parquet": (
-        *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
-        *("valid_frames", "crc32c"),
-    ),
-    "recordings.parquet": ("path", "bytes", "ends_crc32c", "status", "tiles"),
-}
 
 
-class Manifest(Settings):
-    """prep.json."""
+class TilesManifest(LedgerManifest):
+    """prep.json: what is the same for all tiles of a folder."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = 3  # 2 had no keys in recordings.parquet
     settings: PrepSettings
     augment: AugmentSettings = AugmentSettings()
     clock: ClockSettings = ClockSettings()
-    plan: Annotated[str, Field(max_length=64)]
-    """Hash over the list of input files; another list is another job."""
-    normalization: Normalization | None = None
-    """The constants of the modes `corpus`, `pcen` and `level`."""
-    complete: bool = False
+    plan: Annotated[str, Field(max_length=64)]  # hash of the list of input files
+    normalization: Normalization | None = None  # constants of the modes corpus, pcen and level
     recordings: int = 0
     tiles: int = 0
-    fingerprint: Annotated[str, Field(max_length=64)] | None = None
-    """Hash over settings, constants and every tile's checksum."""
-    hashes: dict[TableName, Hash] = Field(default_factory=dict)
-    """SHA-256 of the tables of a complete output."""
+    fingerprint: Annotated[str, Field(max_length=64)] | None = None  # see fingerprint_head
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings by name; those of views count only if there are several views."""
+        augment = self.augment if self.augment.views > 1 else AugmentSettings()
+        return {
+            name: value
+            for group in (self.settings, self.clock, augment)
+            for name, value in group.model_dump().items()
+        }
+
+    def begun_again(self) -> Self:
+        """The manifest as it was before any tile was made; it keeps the constants."""
+        kept = {"settings", "augment", "clock", "plan", "normalization"}
+        return type(self)(**{name: getattr(self, name) for name in kept})
 
 
 def tiles_per_shard(tile_size: int) -> int:
-    """Tiles of M x M float32 in a full shard."""
+    """Number of tiles of M x M float32 in a full shard."""
     return max(1, min(SHARD_TILES, SHARD_BYTES // (4 * tile_size * tile_size)))
 
 
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:
-    """Publish tiles (M, M, 1) as one array (n, M, M, 1), C order, .npy version 1."""
+    """Publish tiles (M, M, 1) as one array (n, M, M, 1): C order, .npy version 1."""
     with publish(path) as file:
-        file.write(shard_header(len(tiles), tiles[0].shape))
+        file.write(_shard_header(len(tiles), tiles[0].shape))
         for tile in tiles:
             file.write(np.ascontiguousarray(tile).data)
 
 
-def shard_header(count: int, shape: tuple[int, ...]) -> bytes:
-    """The first SHARD_HEADER bytes of a shard: those of .npy, version 1."""
+def _shard_header(count: int, shape: tuple[int, ...]) -> bytes:
+    """The first SHARD_HEADER bytes of a shard: the header of .npy, version 1."""
     file = io.BytesIO()
     header = {"descr": "<f4", "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(file, header)
@@ -135,15 +107,15 @@ def shard_header(count: int, shape: tuple[int, ...]) -> bytes:
 
 
 def open_shard(path: Path, tile_size: int) -> Array:
-    """A shard mapped into memory, (n, M, M, 1); ValueError unless it is one, to the last byte.
+    """Map a shard (n, M, M, 1) into memory; ValueError unless it has exactly this form.
 
-    Nothing is parsed: from the file's length follows how it must begin.
+    Nothing is parsed: the file's length determines its header.
     """
     shape = (tile_size, tile_size, 1)
     with open_plain(path, remedy=DELETE) as file:
         count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
-        if count < 1 or rest or file.read(SHARD_HEADER) != shard_header(count, shape):
-            raise ValueError(f"it is no array of tiles of {tile_size} x {tile_size}")
+        if count < 1 or rest or file.read(SHARD_HEADER) != _shard_header(count, shape):
+            raise ValueError(f"it is not an array of tiles of {tile_size} x {tile_size}")
         return np.memmap(file, "<f4", mode="r", offset=SHARD_HEADER, shape=(count, *shape))
 
 
@@ -152,39 +124,35 @@ def checksum(tile: Array) -> int:
     return int(google_crc32c.value(np.ascontiguousarray(tile).tobytes()))
 
 
-def fingerprint_head(manifest: Manifest) -> bytes:
+def fingerprint_head(manifest: TilesManifest) -> bytes:
     """What the fingerprint of tiles hashes before their checksums (uint32, little-endian)."""
     named = {"settings", "augment", "clock", "normalization"}
     return canonical_json(manifest.model_dump(mode="json", include=named)).encode()
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """prep.json of a folder, strictly checked; None where there is none."""
+def read_manifest(folder: Path) -> TilesManifest | None:
+    """prep.json of a folder, strictly checked; None if there is none."""
     path = folder / "prep.json"
-    if not path.is_file():
-        return None
-    versions = {"newest": SCHEMA_VERSION, "oldest": SCHEMA_VERSION}
-    return read_json(path, Manifest, **versions, remedy=AGAIN, outdated=AGAIN, sealed=True)
+    return read_manifest_file(path, TilesManifest, AGAIN) if path.is_file() else None
 
 
-def read_manifest_table(folder: Path, manifest: Manifest, name: TableName) -> pa.Table:
-    """tiles.parquet or recordings.parquet of a complete output; UserError where it is damaged."""
-    path, schema = folder / name, SCHEMAS[name]
-    if file_hash(path) != manifest.hashes.get(name):
-        raise UserError(
-            f"{path} is damaged (it is not the file that prep.json speaks of): {DELETE}"
-        )
+def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
+    """tiles.parquet of a complete output. Raises UserError if it is missing or damaged."""
+    path = folder / "tiles.parquet"
     try:
-        table = read_guarded(path, schema)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read ({one_line(error)}): {AGAIN}") from None
-    if missing := [column for column in NEVER_NULL[name] if table[column].null_count]:
+        found = file_hash(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if found != manifest.hashes.get(path.name):
+        raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
+    table = read_table(path, TILES_SCHEMA, remedy=AGAIN)
+    if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table
 
 
 class TileStore:
-    """Prepared tiles, read at random without loading them: memory-mapped shards."""
+    """Prepared tiles in memory-mapped shards: read any of them without loading the rest."""
 
     def __init__(self, folder: Path) -> None:
         manifest = read_manifest(folder)
@@ -194,7 +162,7 @@ class TileStore:
             raise UserError(f"{folder} is unfinished: run the same ulmo-prep again to complete it")
         self.folder = folder
         self.manifest = manifest
-        self.table = read_manifest_table(folder, manifest, "tiles.parquet")
+        self.table = read_tiles_table(folder, manifest)
         self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
         self.views: NDArray[np.int32] = self.table["view"].to_numpy()
@@ -216,30 +184,30 @@ class TileStore:
 
     @property
     def tile_size(self) -> int:
-        """M."""
+        """M, the number of bins and of frames of a tile."""
         return self.manifest.settings.tile_size
 
     def read(self, indices: Iterable[int]) -> Array:
-        """Tiles (n, M, M, 1) by their rows in tiles.parquet; UserError where one is damaged."""
+        """Read tiles (n, M, M, 1) by their rows in tiles.parquet; UserError if one is damaged."""
         return np.stack([self._tile(index) for index in indices])
 
     @property
     def in_decibels(self) -> bool:
-        """False where the tiles are PCEN, from which no level can be told."""
+        """Whether the tiles hold levels in dB. PCEN tiles hold none."""
         return self.manifest.settings.normalization != "pcen"
 
     def renormalize(self, constants: Normalization) -> None:
-        """From now on, give every tile as these constants would have made it."""
+        """From now on, return every tile as if normalised with these constants."""
         self._constants = constants
         if self.in_decibels:
             self.offsets_db = np.full_like(self.offsets_db, constants.offset)
             self.scales_db = np.full_like(self.scales_db, constants.scale)
 
     def normalization(self, index: int) -> Normalization:
-        """How one tile is normalised."""
-        return self._constants or self._made_with(index)
+        """How a tile is normalised, by its row."""
+        return self._constants or self._stored(index)
 
-    def _made_with(self, index: int) -> Normalization:
+    def _stored(self, index: int) -> Normalization:
         if not self.in_decibels and self.manifest.normalization is not None:
             return self.manifest.normalization
         row = self.table.slice(index, 1).to_pylist()[0]
@@ -249,10 +217,10 @@ class TileStore:
         name, row, expected = self._places[index]
         shard = self._shard(name)
         if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
-            raise UserError(f"{self._path(name)} is damaged at its tile {row}: {DELETE}")
+            raise UserError(f"{self._path(name)} is damaged in tile {row}: {DELETE}")
         tile: Array = shard[row]
         if self._constants is not None:
-            tile = self._constants.apply(self._made_with(index).undo(tile))
+            tile = self._constants.apply(self._stored(index).undo(tile))
         return tile
 
     def _path(self, shard: str) -> Path:

@@ -1,4 +1,4 @@
-"""One thread for what must give the same bits whatever the number of threads."""
+"""Run on one thread what must give the same bits for any number of threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ import cv2
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Hold NumPy's BLAS and OpenCV to one thread inside.
+    """Limit NumPy's BLAS and OpenCV to one thread inside the `with` block.
 
-    BLAS cuts a product into pieces by its number of threads, and at the edges of a piece it rounds
-    otherwise. Nothing is lost: a front end's products take microseconds, and recordings are what
-    is shared out among cores.
+    BLAS splits a product by its number of threads, and rounds differently at the edges of a
+    piece. This costs no speed: a front end's products take microseconds, and the cores work on
+    different recordings.
     """
     libraries = [(library, library.get_num_threads()) for library in _blas()]
     changed = [(library, threads) for library, threads in libraries if threads != 1]

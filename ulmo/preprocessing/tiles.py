@@ -1,7 +1,7 @@
-"""Frames to tiles, and back.
+"""Cut frames into tiles, and join them again.
 
 A tile is [bin, frame], bin 0 the lowest frequency. Tile i starts at frame
-i * (tile_size - overlap); the last one is filled up, and its valid frames are noted.
+i * (tile_size - overlap). The last one is filled up; `valid_frames` says from where.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,12 +17,11 @@ class Tile(NamedTuple):
 
     values: Array  # (M, M)
     start_frame: int
-    valid_frames: int
-    """Frames from the left that are sound; what follows is filling."""
+    valid_frames: int  # from the left; the frames after them are filling
 
 
 def count_tiles(frames: int, tile_size: int, overlap: int = 0) -> int:
-    """Tiles that cover so many frames: no frame is left out, no tile is only repetition."""
+    """Number of tiles that cover `frames`, without a tile that only repeats the one before."""
     if frames <= 0:
         return 0
     return 1 + max(0, -(-(frames - tile_size) // (tile_size - overlap)))
@@ -31,10 +30,10 @@ def count_tiles(frames: int, tile_size: int, overlap: int = 0) -> int:
 def cut_tiles(
     blocks: Iterable[Array], *, tile_size: int, overlap: int = 0, fill: float
 ) -> Iterator[Tile]:
-    """Cut blocks (M, n) of a spectrogram into tiles (M, M); hold no more than a tile and a block.
+    """Cut blocks (M, n) of a spectrogram into tiles (M, M), holding one tile and one block.
 
-    `fill` is the value of the frames behind the end: the floor, which is silence. A tile that was
-    given is the caller's to change.
+    `fill` is the value of the frames after the end: the level of silence. The caller may change a
+    yielded tile.
     """
     tile = np.empty((tile_size, tile_size), np.float32)
     start = filled = 0
@@ -58,10 +57,10 @@ def cut_tiles(
 def cut_tiles_at(
     blocks: Iterable[Array], starts: Iterable[int], *, tile_size: int, fill: float
 ) -> Iterator[Tile]:
-    """Cut tiles (M, M) that begin at given frames, in rising order, out of blocks (M, n).
+    """Cut tiles (M, M) that begin at the given frames, in rising order, out of blocks (M, n).
 
-    One that would begin behind the end begins at the last frame. Where there is no frame at all
-    (of a few samples, nothing may be left at a lower rate), there is no tile.
+    A tile that would begin after the end begins at the last frame. Without any frame (a few
+    samples may vanish at a lower rate), there is no tile.
     """
     stream = iter(blocks)
     held = np.empty((tile_size, 0), np.float32)
@@ -84,7 +83,7 @@ def cut_tiles_at(
 
 
 def join_tiles(tiles: Iterable[Tile], *, overlap: int = 0) -> Array:
-    """The spectrogram (M, frames) that was cut: overlaps shown once, filling dropped."""
+    """The spectrogram (M, frames) that was cut, each overlap once and without the filling."""
     pieces = [
         tile.values[:, (overlap if tile.start_frame else 0) : tile.valid_frames] for tile in tiles
     ]

@@ -1,49 +1,53 @@
-"""Times in text: how recorders name their files, and patterns that a user writes.
+"""Times and time zones in text: how recorders name their files, and patterns that a user writes.
 
-Every text is searched with a regular expression whose named groups say what is what: year (or
-year2), month (or month_name) and day (or year_day), hour, minute, second, fraction, zone; or
-epoch, seconds since 1970 in hexadecimal.
+Each regular expression has named groups: year (or year2), month (or month_name) and day (or
+year_day), hour, minute, second, fraction, zone; or epoch, seconds since 1970 in hexadecimal.
 """
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple, Self
+from zoneinfo import ZoneInfo
 
 from ulmo.config import UserError
-from ulmo.preprocessing.zones import parse_offset
 
-YEARS = range(1990, 2101)
-"""A recording of another year is taken for a number that means something else."""
+YEARS = range(1990, 2101)  # any other number is not taken for a year
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
 DATE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
 TIME = r"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
 DASHED = r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
 FRACTION = r"(?:[.,](?P<fraction>\d{1,9}))?"
+# Other minutes exist in no zone: such digits are a counter after a hyphen.
 ZONE = r"(?P<zone>Z(?![A-Za-z])|[+-](?:0\d|1[0-4]):?(?:00|15|30|45))"
-"""Minutes that no zone has are a counter behind a hyphen."""
-EDGE = r"(?:(?<!\d)|(?!\d))"
-"""Not between two digits."""
+EDGE = r"(?:(?<!\d)|(?!\d))"  # not between two digits
+# AudioMoth recorders wrote hexadecimal names between these.
 FIRST_HEX, LAST_HEX = datetime(2017, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+OFFSET = re.compile(
+    r"(?:UTC)?(?P<sign>[+-])"
+    r"(?:(?P<hours>\d\d)(?P<minutes>\d\d)|(?P<hour>\d{1,2})(?::\s?(?P<minute>\d{1,2}))?)",
+    re.ASCII,
+)
+MAX_OFFSET = timedelta(hours=14)
+# Not accepted, though zoneinfo knows them: they differ by machine, or count leap seconds.
+FOREIGN_ZONES = ("localtime", "posixrules", "Factory", "posix/", "right/")
 
 
 class NamePattern(NamedTuple):
     """How recorders name their files."""
 
     name: str
-    recorder: str
-    """Those that are known to; others may, too."""
-    regex: str
-    """Searched in the file's name; digits on either side of it are refused."""
+    recorder: str  # recorders known to use it
+    regex: str  # searched in the file's name; it must not touch further digits
     examples: tuple[str, ...]
-    utc: bool = False
-    """True where such names are in UTC, whatever the recorder's zone."""
+    utc: bool = False  # whether these names are in UTC, whatever the recorder's zone
 
 
+# Tried in this order: the first that gives an existing time is used.
 NAME_PATTERNS = (
     NamePattern(
         "ooi",
-        "Ocean Observatories Initiative hydrophones",
+        "hydrophones of the Ocean Observatories Initiative",
         rf"[A-Z\d]{{2}}-[A-Z\d]+-[A-Z\d]*-[A-Z]DH-{DASHED}T(?P<hour>\d\d):?(?P<minute>\d\d):?"
         rf"(?P<second>\d\d){FRACTION}",
         ("OO-HYEA2--YDH-2019-07-04T00:00:15.000015.flac",),
@@ -74,8 +78,7 @@ NAME_PATTERNS = (
     ),
     NamePattern(
         "date-time",
-        "AudioMoth, Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini; milliseconds at the end), "
-        "Ocean Sonics icListen",
+        "AudioMoth; Wildlife Acoustics Song Meter (SM2, SM3, SM4, Mini); Ocean Sonics icListen",
         rf"{DATE}[ _$-]{TIME}(?:{ZONE}|_(?P<fraction>\d{{3}}))?",
         (
             "20231124_161500.WAV",
@@ -118,14 +121,14 @@ NAME_PATTERNS = (
     ),
     NamePattern(
         "audiomoth-hex",
-        "AudioMoth until firmware 1.2.1: seconds since 1970, in capital hexadecimal digits",
+        "AudioMoth until firmware 1.2.1: seconds since 1970 in capital hexadecimal digits",
         r"\A(?=\d*[A-F])(?P<epoch>[0-9A-F]{8})(?=\.[^.]*\Z|\Z)",
         ("5E8A1B2C.WAV",),
         utc=True,
     ),
 )
-"""Tried in this order; the first that gives a time that exists is taken."""
 
+# The directives of strptime, each with exactly this number of digits.
 DIRECTIVES = {
     "Y": r"(?P<year>\d{4})",
     "y": r"(?P<year2>\d\d)",
@@ -140,7 +143,6 @@ DIRECTIVES = {
     "z": r"(?P<zone>Z|[+-]\d\d:?\d\d)",
     "%": "%",
 }
-"""Of strptime, each with exactly so many digits."""
 NEEDED = {"M": "H", "S": "M", "f": "S"}
 EXAMPLE = "as in --timestamp-pattern %Y%m%d_%H%M%S"
 
@@ -150,14 +152,14 @@ _NAMES = tuple(
 
 
 class TimestampPattern(NamedTuple):
-    """Where a file's name has its time, as a user says."""
+    """A user's pattern for the time in a file's name."""
 
     text: str
     regex: re.Pattern[str]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a pattern of strptime's directives and plain text; UserError where it cannot work.
+        """Parse strptime's directives and plain text; UserError if they cannot give a time.
 
         >>> TimestampPattern.parse("REC_%y%m%d-%H%M").find("x_REC_230101-1200.wav", UTC)
         datetime.datetime(2023, 1, 1, 12, 0, tzinfo=datetime.timezone.utc)
@@ -167,32 +169,32 @@ class TimestampPattern(NamedTuple):
         for letter in used:
             if letter not in DIRECTIVES:
                 known = " ".join(f"%{name}" for name in DIRECTIVES)
-                raise _useless(text, f"{'%' + letter!r} is none of {known}")
+                raise _invalid(text, f"{'%' + letter!r} is not one of {known}")
             if used.count(letter) > 1:
-                raise _useless(text, f"%{letter} stands twice")
+                raise _invalid(text, f"%{letter} occurs twice")
             if NEEDED.get(letter, letter) not in used:
-                raise _useless(text, f"%{letter} says nothing without %{NEEDED[letter]}")
+                raise _invalid(text, f"%{letter} needs %{NEEDED[letter]}")
         for first, second in (("Y", "y"), ("m", "b"), ("j", "m"), ("j", "b"), ("j", "d")):
             if {first, second} <= set(used):
-                raise _useless(text, f"%{first} and %{second} say the same")
+                raise _invalid(text, f"%{first} and %{second} mean the same")
         if not (
             {"Y", "y"} & set(used) and ("j" in used or ("d" in used and {"m", "b"} & set(used)))
         ):
-            raise _useless(text, "it has no date: year, month and day")
+            raise _invalid(text, "it has no date of year, month and day")
         regex = "".join(DIRECTIVES[p[1:]] if p[0] == "%" else re.escape(p) for p in parts)
         return cls(text, re.compile(f"{EDGE}{regex}{EDGE}", re.ASCII))
 
     def find(self, name: str, zone: tzinfo) -> datetime | None:
-        """UTC by a file's name, in `zone` where it names none; None where no time is there."""
+        """The time in a file's name, in UTC; a name without a zone is in `zone`. None: no time."""
         return find_time(self.regex, name, zone)
 
 
-def _useless(text: str, why: str) -> UserError:
-    return UserError(f"timestamp pattern {text!r}: {why}, {EXAMPLE}")
+def _invalid(text: str, reason: str) -> UserError:
+    return UserError(f"timestamp pattern {text!r}: {reason}, {EXAMPLE}")
 
 
 def time_of_name(name: str, zone: tzinfo) -> datetime | None:
-    """UTC by the name of a file, as recorders name theirs, in `zone` where it names none."""
+    """The time in a recorder's file name, in UTC; a name without a zone is in `zone`."""
     for regex, pattern in _NAMES:
         time = find_time(regex, name, UTC if pattern.utc else zone)
         if time is not None:
@@ -201,22 +203,24 @@ def time_of_name(name: str, zone: tzinfo) -> datetime | None:
 
 
 def find_time(regex: re.Pattern[str], text: str, zone: tzinfo) -> datetime | None:
-    """UTC of the first match whose time exists; it is in `zone` where the text names none."""
+    """The first match that is an existing time, in UTC; a text without a zone is in `zone`."""
     times = (_utc(match.groupdict(), zone) for match in regex.finditer(text))
     return next((time for time in times if time is not None), None)
 
 
 def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
-    """UTC of what the groups say; None where there is no such time.
+    """The time that the groups give, in UTC; None if it does not exist.
 
-    A local time that a zone has twice is the earlier; one that it skips is counted from before
-    the change (PEP 495, fold 0).
+    When clocks change, a local time that occurs twice is the earlier one, and one that does not
+    occur is counted from before the change (PEP 495, fold 0).
     """
     given = {name: value for name, value in groups.items() if value is not None}
     if "epoch" in given:
         time = datetime.fromtimestamp(int(given["epoch"], 16), UTC)
         return time if FIRST_HEX <= time < LAST_HEX else None
-    year = int(given["year"]) if "year" in given else _full_year(int(given["year2"]))
+    year = int(given.get("year") or given["year2"])
+    if "year2" in given:  # as in POSIX: 69 to 99 are in the last century
+        year += 1900 if year >= 69 else 2000
     if year not in YEARS:
         return None
     try:
@@ -225,7 +229,7 @@ def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
             minute=int(given.get("minute", 0)),
             second=int(given.get("second", 0)),
             microsecond=int(given.get("fraction", "0")[:6].ljust(6, "0")),
-            tzinfo=parse_offset(given["zone"]) if "zone" in given else zone,
+            tzinfo=_parse_offset(given["zone"]) if "zone" in given else zone,
         )
         return local.astimezone(UTC)
     except ValueError:
@@ -243,6 +247,32 @@ def _date(year: int, given: Mapping[str, str]) -> datetime:
     return datetime(year, month, int(given["day"]))
 
 
-def _full_year(year: int) -> int:
-    """Two digits as POSIX has them: 69 to 99 are of the last century."""
-    return year + (1900 if year >= 69 else 2000)
+def parse_timezone(text: str) -> tzinfo:
+    """A zone by its IANA name, or by an offset such as +02:00, -0330 or UTC+1; else UserError."""
+    try:
+        return _parse_offset(text)
+    except ValueError:
+        pass
+    try:
+        if not text.startswith(FOREIGN_ZONES):
+            return ZoneInfo(text)
+    except (ValueError, OSError, KeyError):  # zoneinfo raises any of these, depending on the text
+        pass
+    raise UserError(
+        f"timezone {text!r} is not known: give an offset such as +02:00, or an IANA name "
+        "such as Europe/Berlin"
+    )
+
+
+def _parse_offset(text: str) -> tzinfo:
+    """The zone of an offset, of Z or of UTC; else ValueError."""
+    if text in ("Z", "UTC"):
+        return UTC
+    match = OFFSET.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an offset")
+    minutes = int(match["minutes"] or match["minute"] or 0)
+    offset = timedelta(hours=int(match["hours"] or match["hour"]), minutes=minutes)
+    if minutes > 59 or offset > MAX_OFFSET:
+        raise ValueError(f"{text!r} is not an offset")
+    return timezone(-offset if match["sign"] == "-" else offset)

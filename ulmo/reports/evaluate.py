@@ -1,12 +1,13 @@
-"""What `ulmo eval` shows a person: a bar for each thing that is measured, then tables."""
+"""What `ulmo eval` prints: a progress bar for each measurement, then tables."""
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ulmo.reports.progress import Progress
 
 if TYPE_CHECKING:
-    from ulmo.evaluation.abx import Abx, Score
+    from ulmo.evaluation.abx import Abx
     from ulmo.evaluation.codebook import CodebookHealth
     from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from ulmo.pipelines.evaluate.results import Evaluation
     from ulmo.pipelines.evaluate.tiles import TilesEvaluation
 
-SHOWN_REFUSALS = 10
-BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
+_SHOWN_REFUSALS = 10
+_BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
 
 
 class EvalProgress(Progress):
@@ -26,7 +27,7 @@ class EvalProgress(Progress):
         self.name = ""
 
     def update(self, name: str, done: int, total: int) -> None:
-        """So many of so many are done of what has this name."""
+        """Show that `done` of `total` parts of the measurement `name` are done."""
         if name != self.name:
             if self.bar is not None:
                 self.bar.close()
@@ -36,7 +37,7 @@ class EvalProgress(Progress):
 
 
 def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
-    """All figures as tables: all tokens beside non-silent ones; with a row for each batch."""
+    """All figures as tables, for all tokens and for non-silent ones; `batches`: a row for each."""
     lines = []
     if evaluation.tiles is not None:
         lines += [*_tiles(evaluation.tiles, batches=batches), ""]
@@ -48,27 +49,25 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
 
 def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
     total, errors = tiles.total, tiles.reconstruction
+    lsd = _or_dash(errors.log_spectral_distance)
+    sound_lsd = _or_dash(errors.sound_log_spectral_distance)
+    edges = pairwise(tiles.edges_hz)
+    bands = zip(edges, errors.band_errors, errors.band_errors_db, strict=True)
     lines = [
         f"{total.tiles} tiles ({tiles.part}), {total.tokens} tokens, "
         f"{total.sound_tokens} of them not silent",
         "",
-        f"{'reconstruction':<28}{'MSE':>10}{'dB²':>10}{'LSD, dB':>10}",
-        f"{'  all':<28}{total.reconstruction:>10.4f}{_or_dash(total.reconstruction_db)}"
-        f"{_or_dash(errors.log_spectral_distance)}",
-        f"{'  non-silent':<28}{'':>10}{_or_dash(total.sound_reconstruction_db)}"
-        f"{_or_dash(errors.sound_log_spectral_distance)}",
-    ]
-    edges = zip(tiles.edges_hz[:-1], tiles.edges_hz[1:], strict=True)
-    bands = zip(edges, errors.band_errors, errors.band_errors_db, strict=True)
-    lines += [
-        f"  {f'{low:.0f} to {high:.0f} Hz':<26}{error:>10.4f}{_or_dash(error_db)}"
-        for (low, high), error, error_db in bands
-    ]
-    lines += [
-        f"{'  best constant tile':<28}{total.baseline_tile:>10.4f}",
-        f"{'  best mean per bin':<28}{total.baseline_bands:>10.4f}",
-        f"{'  best constant value':<28}{total.baseline_constant:>10.4f}",
-        f"{'commitment':<28}{total.commitment:>10.4f}",
+        _row("reconstruction", "MSE", "dB²", "LSD, dB"),
+        _row("  all", f"{total.reconstruction:.4f}", _or_dash(total.reconstruction_db), lsd),
+        _row("  non-silent", "", _or_dash(total.sound_reconstruction_db), sound_lsd),
+        *(
+            _row(f"  {low:.0f} to {high:.0f} Hz", f"{error:.4f}", _or_dash(error_db))
+            for (low, high), error, error_db in bands
+        ),
+        _row("  best constant tile", f"{total.baseline_tile:.4f}"),
+        _row("  best mean per bin", f"{total.baseline_bands:.4f}"),
+        _row("  best constant value", f"{total.baseline_constant:.4f}"),
+        _row("commitment", f"{total.commitment:.4f}"),
         "",
         *_codebook(total.codebook, total.sound_codebook),
     ]
@@ -85,9 +84,9 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
     ]
     lines += [
         f"refused     {path}: {reason} ({detail})"
-        for path, reason, detail in audio.refused[:SHOWN_REFUSALS]
+        for path, reason, detail in audio.refused[:_SHOWN_REFUSALS]
     ]
-    hidden = len(audio.refused) - SHOWN_REFUSALS
+    hidden = len(audio.refused) - _SHOWN_REFUSALS
     lines += [f"refused     and {hidden} more: see the report"] if hidden > 0 else []
     spectrogram = "spectrogram, cosine"
     if audio.spectrogram_step > 1:
@@ -113,47 +112,49 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
             for name, found in tokens.robustness.items()
         ),
         "",
-        f"{'rate':<28}{'a second':>10}",
-        f"{'  tokens':<28}{rate.tokens_per_second:>10.1f}",
-        f"{'  bits':<28}{rate.bits_per_second:>10.1f}",
-        f"{'  bits, entropy-coded':<28}{_or_dash(rate.entropy_bits_per_second, 1)}",
-        f"{'  bits, given the last':<28}{_or_dash(rate.conditional_bits_per_second, 1)}",
+        _row("rate", "a second"),
+        _row("  tokens", f"{rate.tokens_per_second:.1f}"),
+        _row("  bits", f"{rate.bits_per_second:.1f}"),
+        _row("  bits, entropy-coded", _or_dash(rate.entropy_bits_per_second, 1)),
+        _row("  bits, given the last", _or_dash(rate.conditional_bits_per_second, 1)),
         "",
         *_codebook(tokens.codebook, tokens.sound_codebook),
     ]
 
 
 def _abx(rows: "dict[str, Abx]") -> list[str]:
-    names = {"any": "any", "within": "within", "across": "across"}
-    asked = [name for name in names if getattr(next(iter(rows.values())), name) is not None]
-    lines = [f"{'ABX error':<28}" + "".join(f"{names[name]:>10}" for name in asked)]
-    for title, found in rows.items():
-        scores: list[Score] = [getattr(found, name) for name in asked]
-        lines.append(f"{'  ' + title:<28}" + "".join(f"{_share(s.error):>10}" for s in scores))
-    return lines
+    first = next(iter(rows.values()))
+    given = [name for name in ("any", "within", "across") if getattr(first, name) is not None]
+    return [
+        _row("ABX error", *given),
+        *(
+            _row(f"  {title}", *(_share(getattr(found, name).error) for name in given))
+            for title, found in rows.items()
+        ),
+    ]
 
 
 def _probes(audio: "AudioEvaluation") -> list[str]:
-    """Accuracies; where there is none, why."""
+    """Accuracies, or why there are none."""
     folds = audio.tokens.folds
     if folds.missing:
-        return [f"probes      nothing is measured: {folds.missing}"]
+        return [f"probes      not measured: {folds.missing}"]
     kinds: dict[str, Probes] = {
         "latents, mean": audio.latents.probes,
         "tokens, histogram": audio.tokens.probes,
     }
     title = f"right, of {audio.latents.probes.linear.items} by {folds.by}"
-    lines = [f"{title:<40}{'all':>10}{'spread':>10}{'chance':>10}"]
-    for name, of in kinds.items():
-        for how, found in (("linear probe", of.linear), ("nearest neighbours", of.neighbours)):
-            values = (found.accuracy, found.spread, found.chance)
-            lines.append(f"{f'  {how}, {name}':<40}" + "".join(f"{_share(v):>10}" for v in values))
+    lines = [_row(title, "all", "spread", "chance", width=40)]
+    for name, both in kinds.items():
+        for kind, found in (("linear probe", both.linear), ("nearest neighbours", both.neighbours)):
+            values = map(_share, (found.accuracy, found.spread, found.chance))
+            lines.append(_row(f"  {kind}, {name}", *values, width=40))
     return lines
 
 
 def _codebook(all_tokens: "CodebookHealth", sound: "CodebookHealth") -> list[str]:
     lines = [f"{'codebook':<28}{'all':>10}{'non-silent':>12}"]
-    for name, kind in BOOK.items():
+    for name, kind in _BOOK.items():
         values = getattr(all_tokens, name), getattr(sound, name)
         lines.append(f"{'  ' + name:<28}{values[0]:>10{kind}}{values[1]:>12{kind}}")
     return lines
@@ -177,4 +178,8 @@ def _share(value: float) -> str:
 
 
 def _or_dash(value: float, digits: int = 2) -> str:
-    return f"{'-' if math.isnan(value) else f'{value:.{digits}f}':>10}"
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _row(title: str, *cells: str, width: int = 28) -> str:
+    return f"{title:<{width}}" + "".join(f"{cell:>10}" for cell in cells)

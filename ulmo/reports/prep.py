@@ -12,10 +12,10 @@ SHOWN_REFUSALS = 10
 
 
 class PrepProgress(Progress):
-    """Bytes of input that are prepared."""
+    """A bar over the bytes of input."""
 
     def begin(self, total: int) -> Callable[[int], None]:
-        """Show the bar; what is returned moves it."""
+        """Show the bar. Returns a function that moves it by a number of bytes."""
         self.open(total, desc="preparing", unit="B", unit_scale=True)
 
         def advance(size: int) -> None:
@@ -25,7 +25,7 @@ class PrepProgress(Progress):
 
 
 def prep_summary(summary: PrepSummary) -> str:
-    """A few lines: what was prepared, what was refused and why, what to do next."""
+    """A few lines: what was prepared, what was refused and why, and what to do next."""
     lines = []
     if summary.reused:
         lines.append("Everything was prepared already; nothing was done.")
@@ -40,8 +40,8 @@ def prep_summary(summary: PrepSummary) -> str:
         lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
     if summary.rewritten:
         lines.append(
-            f"rewritten   {len(summary.rewritten)} recordings since (such as "
-            f"{printable(summary.rewritten[0])}): if in more than their time, delete the folder "
+            f"modified    {len(summary.rewritten)} recordings since then (such as "
+            f"{printable(summary.rewritten[0])}): if their sound changed, delete {summary.out_dir} "
             "and prepare it again"
         )
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
@@ -52,15 +52,15 @@ def prep_summary(summary: PrepSummary) -> str:
 
 
 def untimed_line(untimed: int, recordings: int) -> str:
-    """Names that the user's pattern does not fit: once, in place of silence."""
+    """How many names do not fit the user's pattern."""
     return (
         f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
-        "header or usual name tells when they began, if anything does"
+        "their times come from headers and usual names, if there are any"
     )
 
 
 def shown_lines(shown: Shown) -> str:
-    """What was drawn, and what of it the settings leave out."""
+    """What was drawn, and what the settings leave out."""
     lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
     if shown.bandwidth_hz < shown.sample_rate / 2:
         lines.append(

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A bar on stderr, which ends with the block that it is opened for."""
+    """A progress bar on stderr, which closes when the `with` block ends."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -26,7 +26,7 @@ class Progress:
             self.bar.close()
 
     def open(self, total: int, **options: Any) -> None:
-        """Show the bar; a pipe or a file gets a line now and then in place of each tick."""
+        """Show the bar. A pipe or a file gets a line every 30 seconds instead of each step."""
         interval = 0.2 if sys.stderr.isatty() else 30.0
         self.bar = tqdm(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options

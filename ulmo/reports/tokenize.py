@@ -9,32 +9,32 @@ from pathlib import Path
 
 from ulmo.config import printable
 from ulmo.pipelines.convert import Converted
-from ulmo.pipelines.tokenize.job import Tokenized
+from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.reports.progress import Progress
 
 
 class TokenizeProgress(Progress):
-    """Bytes of input that are tokenized, and how much faster than they sound."""
+    """A bar over the bytes of input, with the speed in times real time."""
 
     def begin(self, total: int) -> Callable[[int, int], None]:
-        """Show the bar, unless it is all over in a second; what is returned moves it."""
+        """Show the bar, unless the job ends within a second. Returns a function that moves it."""
         self.open(total, desc="tokenizing", unit="B", unit_scale=True, delay=1)
         self._printed = self.bar.last_print_t
         begun = time.monotonic()
-        heard = 0
+        milliseconds_done = 0
 
         def advance(size: int, milliseconds: int) -> None:
-            nonlocal heard
-            heard += milliseconds
-            speed = heard / 1000 / max(time.monotonic() - begun, 1e-3)
+            nonlocal milliseconds_done
+            milliseconds_done += milliseconds
+            speed = milliseconds_done / 1000 / max(time.monotonic() - begun, 1e-3)
             self.bar.set_postfix_str(f"{speed:.0f} times real time", refresh=False)
             self.bar.update(size)
 
         return advance
 
     def line(self, text: str, *, error: bool = False) -> None:
-        """Write a line above the bar, or in a file or a pipe below it."""
+        """Write a line above the bar; in a file or a pipe, below it."""
         if self.bar is not None and self.bar.last_print_t > self._printed:
             if sys.stderr.isatty():
                 self.bar.clear()
@@ -44,29 +44,32 @@ class TokenizeProgress(Progress):
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def tokenized_line(result: Tokenized) -> str:
-    """One line a recording."""
-    source = _text(result.source)
+def tokenized_line(result: Result) -> str:
+    """One line for a recording."""
+    source, outcome = _text(result.source), result.outcome
     if not result.outputs:
-        return f"{source}: refused: {result.verdict.reason} ({result.detail})"
+        return f"{source}: refused: {outcome.reason} ({outcome.detail})"
     outputs = ", ".join(_text(path) for path in result.outputs)
-    notes = [f"{result.verdict.status}: {result.detail}"] if result.detail else []
+    notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
     notes += ["was there already"] if result.reused else []
     return (
-        f"{source}: {result.seconds:.2f} s -> {result.columns} x {result.bands} tokens"
+        f"{source}: {outcome.duration_s:.2f} s -> {outcome.columns} x {outcome.bands} tokens"
         f" -> {outputs}" + "".join(f" [{note}]" for note in notes)
     )
 
 
-def tokenize_summary(results: Sequence[Tokenized], out: Path | None) -> str:
-    """What became of many recordings."""
-    counts = Counter(result.verdict.status for result in results)
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
+    """A few lines about many recordings."""
+    outcomes = [result.outcome for result in results]
+    counts = Counter(outcome.status for outcome in outcomes)
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     reused = sum(result.reused for result in results)
-    hours = sum(result.seconds for result in results) / 3600
-    tokens = sum(result.columns * result.bands * len(result.outputs) for result in results)
+    hours = sum(outcome.duration_s for outcome in outcomes) / 3600
+    tokens = sum(
+        result.outcome.columns * result.outcome.bands * len(result.outputs) for result in results
+    )
     lines = [
-        f"recordings  {len(results)} ({told}), {hours:.2f} hours"
+        f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
         + (f"; {reused} were there already" if reused else ""),
         f"tokens      {tokens}",
     ]
@@ -76,7 +79,7 @@ def tokenize_summary(results: Sequence[Tokenized], out: Path | None) -> str:
 
 
 def timeline_line(timeline: Timeline) -> str:
-    """What a timeline came to."""
+    """One line for a timeline."""
     return (
         f"{timeline.recordings} recordings, {timeline.gaps} gaps of {timeline.gap_seconds:.1f} s "
         f"in all -> {timeline.columns} x {timeline.bands} tokens -> {_text(timeline.output)}"
@@ -84,7 +87,7 @@ def timeline_line(timeline: Timeline) -> str:
 
 
 def converted_line(result: Converted) -> str:
-    """One line a file of tokens."""
+    """One line for a file of tokens."""
     if result.refusal is not None:
         return f"{_text(result.source)}: refused: {result.refusal}"
     output = _text(result.output or Path())
@@ -92,5 +95,5 @@ def converted_line(result: Converted) -> str:
 
 
 def _text(path: Path) -> str:
-    r"""A path as every terminal takes it; bytes that are no UTF-8 as \xNN."""
+    r"""A path that every terminal can show; bytes that are not UTF-8 become \xNN."""
     return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))

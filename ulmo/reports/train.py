@@ -1,4 +1,4 @@
-"""What ulmo-train shows a person: steps, a line an epoch, what the run came to."""
+"""What `ulmo-train` prints: a progress bar, a line for each epoch, and a summary."""
 
 import math
 import sys
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class TrainProgress(Progress):
-    """Steps with their losses, and a line an epoch."""
+    """A bar of steps with their losses, and a line for each epoch."""
 
     def note(self, text: str) -> None:
-        """Something takes a while."""
+        """Something takes a while, or went wrong."""
         print(text, file=sys.stderr)
 
     def begin(self, steps: int, done: int) -> None:
-        """Training begins, or goes on after so many steps."""
+        """Training begins, with `done` of `steps` steps done before."""
         self.open(steps, initial=done, desc="training", unit="step")
 
     def batch(self, losses: dict[str, float]) -> None:
@@ -48,7 +48,7 @@ class TrainProgress(Progress):
 
 
 def train_summary(summary: "TrainSummary") -> str:
-    """What the run came to, and what to do next."""
+    """The results of a run, and what to do next."""
     reasons = {
         "epochs": "all epochs done",
         "patience": "no better for `patience` epochs",
@@ -74,7 +74,7 @@ def train_summary(summary: "TrainSummary") -> str:
 
 
 def _scores(values: Mapping[str, float], prefix: str) -> str:
-    """Scores of own tasks; that of `reconstruct` says no more than its error."""
+    """Scores of own tasks; that of `reconstruct` is left out, since its error is shown."""
     own = {
         name.removeprefix(prefix).removesuffix("_score"): value
         for name, value in values.items()
@@ -84,7 +84,7 @@ def _scores(values: Mapping[str, float], prefix: str) -> str:
 
 
 def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list[str]:
-    """Scores; and whether the encoder tells nothing apart."""
+    """Scores, and a warning if the encoder collapsed."""
     lines = []
     for name in objectives:
         mean, error, chance = tasks.score(name)
@@ -93,9 +93,9 @@ def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list
     variance, similarity = tasks.spread
     if tasks.spread.collapsed:
         lines.append(
-            f"COLLAPSED   latents are nearly all one: variance {variance:.3f}, similarity of "
-            f"pairs {similarity:.3f}; these tokens tell little: train with another objective, "
-            "or add reconstruct"
+            f"COLLAPSED   latents are nearly all equal: variance {variance:.3f}, similarity of "
+            f"pairs {similarity:.3f}; these tokens carry little information: train with another "
+            "objective, or add reconstruct"
         )
     return lines
 
@@ -112,5 +112,5 @@ def _figures(metrics: "Metrics") -> list[str]:
 
 
 def _in_db(error: float) -> str:
-    """An error in dB², where the tiles are levels."""
+    """An error in dB², if the tiles are levels in dB."""
     return "" if math.isnan(error) else f" ({error:.1f} dB²)"

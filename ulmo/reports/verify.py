@@ -1,20 +1,18 @@
 """What `ulmo verify` shows: a few lines for people, or JSON for programs."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ulmo.config import printable
-
-if TYPE_CHECKING:
-    from ulmo.pipelines.verify.verify import Verified
-    from ulmo.storage.faults import Fault
+from ulmo.pipelines.verify.verify import Verified
+from ulmo.storage.faults import Fault
 
 SHOWN_FAULTS = 20
 WORDS = {"left_over": "left over"}
 
 
-def verified_lines(found: "Verified") -> str:
-    """What was checked, what was done, what is wrong, and what to do about it."""
+def verified_lines(found: Verified) -> str:
+    """What was checked, what was repaired, what is wrong, and what to do about it."""
     counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
     lines = [f"{printable(str(found.place))}: {found.kind}{': ' if counts else ''}{counts}"]
     lines += [f"  repaired    {printable(done)}" for done in found.mended]
@@ -32,8 +30,8 @@ def verified_lines(found: "Verified") -> str:
     return "\n".join(lines)
 
 
-def verified_json(found: "Verified") -> dict[str, Any]:
-    """The same with all faults."""
+def verified_json(found: Verified) -> dict[str, Any]:
+    """All of it as a JSON object, with every fault."""
     return {
         "schema_version": 1,
         "place": str(found.place),
@@ -44,5 +42,5 @@ def verified_json(found: "Verified") -> dict[str, Any]:
     }
 
 
-def _table(fault: "Fault") -> dict[str, str]:
+def _table(fault: Fault) -> dict[str, str]:
     return dict(fault._asdict())

@@ -1,13 +1,25 @@
-"""Files that are there whole, or not at all."""
+"""Files that appear whole or not at all, and folders to write them to."""
 
+import errno
 import os
 import re
+import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.tmp", re.DOTALL)
+from filelock import lock_descriptor
+
+from ulmo.config import UserError
+from ulmo.storage.plain_file import NO_TRAP
+
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
+_NAME_BYTES = 200  # of an output's name in another name; file systems take 255
+_DAY = 86400  # seconds
+_WINDOWS = os.name == "nt"  # moves and removes no file that is open, and syncs no folder
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -24,27 +36,100 @@ def publish(path: Path) -> Iterator[BinaryIO]:
 def publish_together(
     paths: Sequence[Path], before_moves: Callable[[], None] | None = None
 ) -> Iterator[Sequence[BinaryIO]]:
-    """The same of several files: none is moved before all are complete and on the disk.
+    """Publish several files: none is moved before all are complete and on the disk.
 
-    Between the moves a kill leaves some old and some new: `before_moves` is called when the first
-    is about to be moved, to remove what says that they belong together.
+    A kill between the moves leaves some old files and some new. `before_moves` is called before
+    the first move, to remove the file that says they belong together.
     """
-    temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
-    with ExitStack() as cleaning:
-        for temporary in temporaries:
-            cleaning.callback(temporary.unlink, missing_ok=True)
-        with ExitStack() as opened:
-            files = [opened.enter_context(temporary.open("wb")) for temporary in temporaries]
-            yield files
-            for file in files:
-                file.flush()
-                os.fsync(file.fileno())
-            if before_moves is not None:
-                before_moves()
-            for temporary, path in zip(temporaries, paths, strict=True):
-                temporary.replace(path)
+    with ExitStack() as stack:
+        files = [stack.enter_context(_temporary(path)) for path in paths]
+        yield files
+        for file in files:
+            file.flush()
+            os.fsync(file.fileno())
+        if before_moves is not None:
+            before_moves()
+        for file, path in zip(files, paths, strict=True):
+            if _WINDOWS:
+                file.close()
+            Path(file.name).replace(path)
     for folder in {path.parent for path in paths}:
         sync_folder(folder)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file beside `path`, locked while it is open; at the end it is removed."""
+    while True:
+        place = path.with_name(f".{short_name(path.name)}.{secrets.token_hex(8)}.tmp")
+        try:
+            with place.open("xb") as file:
+                if _lock(file) and place.exists():
+                    yield file
+                    return
+        finally:
+            place.unlink(missing_ok=True)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Returns False if `remove_temporaries` of another job was faster."""
+    try:
+        return lock_descriptor(file.fileno(), blocking=False)
+    except OSError:  # a file system without locks
+        return True
+
+
+def short_name(name: str) -> str:
+    """The end of a file name, short enough to be part of a longer name."""
+    while len(os.fsencode(name)) > _NAME_BYTES:
+        name = name[1:]
+    return name
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that `publish` writes before it moves it."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Remove what killed jobs left in a folder; what a living process writes stays.
+
+    `is_ours` is called with the `short_name` of the output that a temporary file belongs to.
+    """
+    for path in folder.iterdir():
+        match = TEMPORARY.fullmatch(path.name)
+        if match is None or not is_ours(match["name"]):
+            continue
+        with _claimed(path) as left:
+            if left and not _WINDOWS:
+                path.unlink(missing_ok=True)
+        if left:
+            path.unlink(missing_ok=True)
+
+
+def is_left(path: Path) -> bool:
+    """Whether no living process writes this temporary file: a killed job left it."""
+    with _claimed(path) as left:
+        return left
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Whether a temporary file is left over; if so it is locked, so that nobody begins to write it.
+
+    Its writer keeps it locked until it is moved. Where files cannot be locked, one that nobody
+    has written to for a day is left over.
+    """
+    with ExitStack() as stack:
+        try:
+            descriptor = os.open(path, os.O_RDWR | NO_TRAP)
+            stack.callback(os.close, descriptor)
+            left = lock_descriptor(descriptor, blocking=False)
+        except FileNotFoundError:
+            left = False
+        except OSError:
+            left = time.time() - path.lstat().st_mtime > _DAY
+        yield left
 
 
 def remove(path: Path) -> None:
@@ -54,52 +139,29 @@ def remove(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def is_temporary(path: Path) -> bool:
-    """True of what a killed `publish` left."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+def make_folder(folder: Path, remedy: str = "set --out") -> None:
+    """Make a folder and those above it, so that a power cut does not undo it.
 
-
-def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
-    """Remove what a killed `publish` left in a folder, of the files whose names are ours."""
-    for path in folder.iterdir():
-        match = TEMPORARY.fullmatch(path.name)
-        if match and is_ours(match["name"]) and is_left(path):
-            path.unlink(missing_ok=True)
-
-
-def is_left(path: Path) -> bool:
-    """False of a temporary file that a process of this machine is still writing.
-
-    It is open until it is moved. Where that cannot be told, a process that lives is believed.
+    Raises UserError, which ends with `remedy`, if nothing can be written there, and OSError if the
+    disk is full.
     """
-    match = TEMPORARY.fullmatch(path.name)
-    pid = int(match["pid"]) if match else 0
-    if not 0 < pid < 1 << 31:
-        return True
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except FileNotFoundError:
-        return Path("/proc/self/fd").exists()
-    except OSError:
-        return False
-    return not any(_is_open_as(descriptor, path) for descriptor in descriptors)
-
-
-def _is_open_as(descriptor: Path, path: Path) -> bool:
-    try:
-        return descriptor.samefile(path)
-    except OSError:
-        return False
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}: {remedy}") from None
+    for each in made:
+        sync_folder(each.parent)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write to {folder}: {remedy}")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut."""
+    """Make the names in a folder survive a power cut. Windows has no such call."""
+    if _WINDOWS:
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

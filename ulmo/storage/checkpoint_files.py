@@ -1,11 +1,11 @@
 """The files of a run's checkpoints, known without TensorFlow.
 
-checkpoints/ckpt-7.json                    SHA-256 of the other two
+checkpoints/ckpt-7.json                    SHA-256 of the other two files
 checkpoints/ckpt-7.data-00000-of-00001     all variables
-checkpoints/ckpt-7.index                   where each lies: moved last, removed first
-checkpoints/best/                          the same of the best epoch
+checkpoints/ckpt-7.index                   the place of each variable: moved last, removed first
+checkpoints/best/                          the checkpoint of the best epoch
 
-A checkpoint is there when its index is, and whole when all its files are what its hashes say.
+A checkpoint exists if its index does, and is whole if all its files match their hashes.
 """
 
 import re
@@ -21,59 +21,57 @@ from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import fingerprint, read_json
 
 PREFIX = "ckpt"
-INDEX = re.compile(rf"{PREFIX}-(\d{{1,18}})\.index")
+_INDEX = re.compile(rf"{PREFIX}-(\d{{1,18}})\.index")
 OURS = re.compile(rf"{PREFIX}-(\d{{1,18}})\.(index|json|data-\d{{5}}-of-\d{{5}})")
-Name = Annotated[str, Field(pattern=rf"^{PREFIX}-\d{{1,18}}\.(index|data-\d{{5}}-of-\d{{5}})$")]
-AGAIN = "go on with --resume, from the checkpoint before"
+_Name = Annotated[str, Field(pattern=rf"^{PREFIX}-\d{{1,18}}\.(index|data-\d{{5}}-of-\d{{5}})$")]
+_AGAIN = "go on with --resume, from the checkpoint before"
 
 
-class Digests(Settings):
+class _Digests(Settings):
     """ckpt-7.json."""
 
     schema_version: Literal[1] = 1
-    files: Annotated[dict[Name, str], Field(min_length=2, max_length=64)]
-    """SHA-256 of each file, in hexadecimal."""
-    fingerprint: str
-    """Hash over them."""
+    files: Annotated[dict[_Name, str], Field(min_length=2, max_length=64)]  # SHA-256, hexadecimal
+    fingerprint: str  # hash over `files`
 
     def to_bytes(self) -> bytes:
-        """The file, to the last byte."""
+        """The exact content of the file."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 def numbers(folder: Path) -> list[int]:
-    """Of the checkpoints that are there, the latest last."""
-    names = (INDEX.fullmatch(path.name) for path in folder.glob("*.index"))
+    """Numbers of the existing checkpoints, the latest last."""
+    names = (_INDEX.fullmatch(path.name) for path in folder.glob("*.index"))
     return sorted(int(match[1]) for match in names if match)
 
 
 def files_of(folder: Path, number: int) -> list[Path]:
-    """The files of a checkpoint that are there, the index last."""
+    """The existing files of a checkpoint, the index last."""
     found = [path for path in folder.glob(f"{PREFIX}-{number}.*") if OURS.fullmatch(path.name)]
     return sorted(found, key=lambda path: (path.suffix == ".index", path.name))
 
 
 def write_digests(folder: Path, number: int) -> None:
-    """Write ckpt-7.json beside the files of a checkpoint."""
+    """Write the hashes of a checkpoint beside its files."""
     files = {path.name: _hash(path) for path in files_of(folder, number)}
     with publish(digests_path(folder, number)) as file:
-        file.write(Digests(files=files, fingerprint=fingerprint(files)).to_bytes())
+        file.write(_Digests(files=files, fingerprint=fingerprint(files)).to_bytes())
 
 
 def digests_path(folder: Path, number: int) -> Path:
-    """Where the hashes of a checkpoint lie."""
+    """The path of the hashes of a checkpoint."""
     return folder / f"{PREFIX}-{number}.json"
 
 
 def damaged_files(folder: Path, number: int) -> list[Path]:
-    """Files of a checkpoint that are missing, or not what its hashes say; none where it is whole.
+    """Files of a checkpoint that are missing or do not match their hashes; none if it is whole.
 
-    Where the hashes themselves are not as they were written, they are what is damaged. Raises
-    NewerError where a newer ulmo wrote them, OSError where something cannot be read.
+    If the file of hashes itself was changed, it is the damaged one. Raises NewerError if a newer
+    ulmo wrote it, OSError if a file cannot be read.
     """
     path = digests_path(folder, number)
     try:
-        digests = read_json(path, Digests, newest=1, remedy=AGAIN)
+        digests = read_json(path, _Digests, newest=1, remedy=_AGAIN)
         changed = path.read_bytes() != digests.to_bytes()
     except NewerError:
         raise
@@ -87,7 +85,7 @@ def damaged_files(folder: Path, number: int) -> list[Path]:
 
 
 def remove_others(folder: Path, kept: list[int]) -> None:
-    """Remove all checkpoints but some, each index first, and what a kill left of others."""
+    """Remove all checkpoints but `kept`, each index first, and remains of killed saves."""
     for path in sorted(folder.glob(f"{PREFIX}-*"), key=lambda path: path.suffix != ".index"):
         match = OURS.fullmatch(path.name)
         if match and int(match[1]) not in kept:
@@ -95,5 +93,5 @@ def remove_others(folder: Path, kept: list[int]) -> None:
 
 
 def _hash(path: Path) -> str:
-    """SHA-256 of a plain file, in hexadecimal; nothing of what is none: a pipe would never end."""
+    """SHA-256 of a plain file, in hexadecimal; empty for others: a pipe, for one, never ends."""
     return file_hash(path) or ""

@@ -1,4 +1,4 @@
-"""losses.csv and epochs.csv: written as a run goes, cut back when it is resumed, read again."""
+"""losses.csv and epochs.csv: appended to by a run, cut back when it is resumed, and read."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
 
-VALIDATION = (
+_VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
     *("val_reconstruction", "val_reconstruction_db", "val_sound_reconstruction_db"),
     *("val_commitment", "val_usage", "val_entropy", "val_perplexity"),
@@ -25,13 +25,13 @@ def epoch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
     names = tuple(objectives)
     training = (f"train_{name}" for name in loss_names(names))
     own = (f"val_{name}_{part}" for name in names for part in (*OWN, "error"))
-    return ("epoch", "step", *training, *VALIDATION, *own)
+    return ("epoch", "step", *training, *_VALIDATION, *own)
 
 
 class CsvLog:
-    """Rows appended to a CSV file; a resumed run first drops what came after its checkpoint.
+    """Rows appended to a CSV file; a resumed run first drops the rows after its checkpoint.
 
-    That is all whose step, or what else `counted` names, is beyond `last`.
+    These are the rows whose step, or other column `counted`, is above `last`.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class CsvLog:
         self._file = path.open("a", newline="", encoding="utf-8")
 
     def write(self, row: Mapping[str, float | int]) -> None:
-        """Append a row; a value that is missing or None is left empty."""
+        """Append a row; missing values and None are empty cells."""
         self._file.write(",".join(_cell(row.get(name)) for name in self._columns) + "\n")
 
     def flush(self) -> None:
-        """Bring what was written to the file."""
+        """Write what is buffered to the file."""
         self._file.flush()
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ def _cell(value: float | int | None) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """Whole rows; one that a kill cut short is not among them."""
+    """Whole rows; a last row cut short by a kill is dropped."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What verifying finds, and what mending does about it."""
+"""Faults that `ulmo verify` finds, and errors of reading told apart from damage."""
 
 import errno
 import shutil
@@ -21,47 +21,43 @@ What = Literal[
 ]
 NOT_THERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
-)
-"""Of what is missing, or no file: nothing was there to be read."""
+)  # errors of what is missing, or is no file
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
 
 class Fault(NamedTuple):
     """Something that is wrong, and what to do about it."""
 
-    path: str
-    """Below the folder that was verified."""
+    path: str  # below the folder that was verified
     what: What
     detail: str
     remedy: str
 
 
 class Findings(NamedTuple):
-    """What was looked at, and what was found."""
+    """What was checked, and the faults that were found."""
 
-    counts: dict[str, int]
-    """How many of what, in the order in which they are told."""
+    counts: dict[str, int]  # what was checked, by name, in the order of the report
     faults: list[Fault]
 
 
 Check = Callable[[Path], Findings]
-Mend = Callable[[Path, list[Fault]], list[str]]
-"""Does what it can, and says what it did, a line each."""
+Mend = Callable[[Path, list[Fault]], list[str]]  # repairs what it can; a line for each repair
 
 
 def below(path: Path, folder: Path) -> str:
-    """A path as it is told of: below the folder, or the folder itself."""
+    """A path below `folder` as text; the name of `folder` for itself."""
     return path.relative_to(folder).as_posix() if path != folder else path.name
 
 
 def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
-    """Files that a kill left, which nothing reads."""
+    """A fault for each file that a killed job left."""
     detail = "a job that was killed left it; nothing reads it"
     return [Fault(below(path, folder), "left_over", detail, "delete it") for path in paths]
 
 
 def remove_any(path: Path) -> None:
-    """Remove a file, a link or a whole folder, if it is there; UserError where that is denied."""
+    """Remove a file, a link or a folder, if it is there. Raises UserError if that is denied."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -73,10 +69,10 @@ def remove_any(path: Path) -> None:
 
 
 def reading_error(error: BaseException) -> OSError | None:
-    """What denied the reading of something that is there, if that is why there is an error.
+    """The OSError behind an error, if something is there but could not be read.
 
-    Whether its content is damaged is not known then. Parquet's own errors are OSError too, and
-    have no number.
+    Whether its content is damaged is then not known. Errors of Parquet are OSError too, but have
+    no number.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -86,10 +82,16 @@ def reading_error(error: BaseException) -> OSError | None:
     return None
 
 
-def fault_of(path: str, error: Exception, remedy: str, *said: str) -> Fault:
-    """What reading a file came to: damaged, or where it could not be read at all, unreadable.
+def unreadable(path: Path, error: OSError) -> UserError:
+    """What to say of a file that may be whole. Raise it from the error, for reading_error()."""
+    remedy = "let yourself read it (chmod, chown, or mend the disk), or choose another output"
+    return UserError(f"{path} cannot be read ({error.strerror}): {remedy}")
 
-    `said` are remedies that the error may end with, which this one stands for.
+
+def fault_of(path: str, error: Exception, remedy: str, *said: str) -> Fault:
+    """The fault for an error of reading: `unreadable` if reading was denied, else `damaged`.
+
+    `said` are remedies at the end of the error's text, which `remedy` replaces.
     """
     if denied := reading_error(error):
         detail = f"it cannot be read ({denied.strerror}): whether it is whole is not known"

@@ -1,19 +1,23 @@
-"""Files that a stranger may have made: opened without following a link, or waiting for a pipe."""
+"""Files that a stranger may have made: opened without waiting, bounded, hashed, and recognised.
 
+`open_plain` follows no link and takes plain files only: for what ulmo wrote. `open_file` follows
+links: for recordings.
+"""
+
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ulmo.config import UserError
 
-FLAGS = os.O_RDONLY | sum(
-    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-)
-BLOCK = 1 << 20
+_NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOCTTY"))
+NO_TRAP = _NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # neither waits for a pipe nor follows a link
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def open_plain(path: Path, *, remedy: str) -> Iterator[BinaryIO]:
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise UserError(f"{path} is no plain file: {remedy}")
-        with os.fdopen(os.open(path, FLAGS), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | NO_TRAP), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError(f"{path} is no plain file: {remedy}")
             yield file
@@ -33,7 +37,7 @@ def open_plain(path: Path, *, remedy: str) -> Iterator[BinaryIO]:
 
 
 def read_bounded(path: Path, most: int, *, remedy: str) -> bytes:
-    """All of a plain file of at most so many bytes."""
+    """Read a plain file of at most `most` bytes."""
     with open_plain(path, remedy=remedy) as file:
         content = _read(file, most + 1)
     if len(content) > most:
@@ -42,27 +46,27 @@ def read_bounded(path: Path, most: int, *, remedy: str) -> bytes:
 
 
 def check_length(path: Path, size: int, *, remedy: str) -> None:
-    """UserError unless the plain file has so many bytes."""
+    """Raise UserError unless the plain file has `size` bytes."""
     with open_plain(path, remedy=remedy) as file:
         _expect(path, file, size, remedy)
 
 
 def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
-    """A plain file of so many bytes whose SHA-256 is `digest`, in hexadecimal.
+    """Read a plain file of `size` bytes whose SHA-256 is `digest`, in hexadecimal.
 
-    Hashed twice: in blocks, so that a changed file costs no memory, whatever its size; then the
+    It is hashed twice: in blocks, so that a changed file of any size costs no memory; then the
     very bytes that are returned.
     """
     with open_plain(path, remedy=remedy) as file:
         _expect(path, file, size, remedy)
         running, left = sha256(), size
-        while left and (block := file.read(min(left, BLOCK))):
+        while left and (block := file.read(min(left, _BLOCK))):
             running.update(block)
             left -= len(block)
         file.seek(0)
         content = _read(file, size) if running.hexdigest() == digest else b""
     if len(content) != size or sha256(content).hexdigest() != digest:
-        raise UserError(f"{path} is not the file that the settings speak of: {remedy}")
+        raise UserError(f"{path} is not the file that the settings name: {remedy}")
     return content
 
 
@@ -73,13 +77,46 @@ def _expect(path: Path, file: BinaryIO, size: int, remedy: str) -> None:
 
 
 def _read(file: BinaryIO, most: int) -> bytes:
-    """Up to so many bytes, in one piece of memory no larger than the file."""
+    """Read up to `most` bytes into memory no larger than the file."""
     return file.read(min(os.fstat(file.fileno()).st_size, most))
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file in hexadecimal, in constant memory; None where there is no plain file."""
+    """SHA-256 of a file in hexadecimal, in constant memory; None if there is no plain file."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+class Signature(NamedTuple):
+    """Changes when somebody writes to a file, or puts another in its place."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file, or what a link leads to; OSError for a pipe, a device, a socket or a folder.
+
+    It has no buffer: libsndfile, which is given the descriptor, begins where the file stands.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb", buffering=0)
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "it is a pipe or a device, and no file")
+
+
+def signature_of(file: BinaryIO) -> Signature:
+    """The signature of an open file, wherever its name may lead by now."""
+    status = os.fstat(file.fileno())
+    return Signature(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )

@@ -1,4 +1,4 @@
-"""JSON of ours: written the same for the same values, sealed, and read believing nothing of it."""
+"""JSON of ours: equal values give equal bytes, a checksum ends the file, reading is strict."""
 
 import hashlib
 import json
@@ -13,12 +13,10 @@ from ulmo.config.errors import clipped, complaint
 from ulmo.config.toml import read_most
 from ulmo.storage.atomic import publish
 
-MAX_JSON_BYTES = 1 << 20
-"""Of a JSON file of ours, at most."""
+MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, unless it may have more
 FREE_BRACKETS = 256
-SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')
+SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')  # the end of a sealed file
 SEAL_BYTES = 85
-"""How a sealed file ends: SHA-256 of all the bytes before."""
 S = TypeVar("S", bound=Settings)
 
 
@@ -33,16 +31,12 @@ def read_json(
     outdated: str = "train again",
     sealed: bool = False,
 ) -> S:
-    """What a JSON file of ours says, and believe nothing of it.
+    """A JSON file of ours, strictly checked: see parse_json.
 
-    `newest` is the schema version that this ulmo knows, `oldest` the first that it still reads,
-    `remedy` what to do about a damaged file, `outdated` about one that is older, `most` how many
-    bytes it may have, if not MAX_JSON_BYTES; a `sealed` file ends with its checksum. Raises
-    UserError with one line.
+    It may have `most` bytes, MAX_JSON_BYTES by default.
     """
-    content = read_most(path, most or MAX_JSON_BYTES)
     return parse_json(
-        content,
+        read_most(path, most or MAX_JSON_BYTES),
         path,
         settings,
         newest=newest,
@@ -64,9 +58,12 @@ def parse_json(
     outdated: str = "train again",
     sealed: bool = False,
 ) -> S:
-    """The same, of what was read from `path`: UTF-8, no key twice, each value of its own type.
+    """The settings in the content of a JSON file: UTF-8, no key twice, each value of its own type.
 
-    A version from 1 to before `oldest` is one that this ulmo no longer reads.
+    `newest` is the schema version that this ulmo writes, and `oldest` the first that it reads. A
+    `sealed` file ends with its checksum. Raises UserError with one line, which ends with `remedy`
+    if the file is damaged, or with `outdated` if it is too old; NewerError if a newer ulmo wrote
+    the file.
     """
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
@@ -88,9 +85,9 @@ def parse_json(
 
 
 def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
-    """The values of JSON, and their text as pydantic may read it.
+    """The values of JSON, and their text for pydantic.
 
-    A file of ours has more text than brackets; of brackets alone, a megabyte takes a hundred.
+    Brackets are counted first: a megabyte of them alone takes a hundred megabytes to parse.
     """
     if content.count(b"{") + content.count(b"[") > FREE_BRACKETS + len(content) // 32:
         raise UserError(f"{path} is not JSON of ours: {remedy}")
@@ -102,29 +99,29 @@ def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
 
 
 def seal(text: str) -> bytes:
-    """JSON of a table, indented by 2, with a checksum over all its bytes as the last key."""
+    """JSON of an object, indented by 2, with a checksum of all bytes before it as the last key."""
     head = text.removesuffix("\n}").encode()
     digest = hashlib.sha256(head).hexdigest()
     return head + f',\n  "checksum": "{digest}"\n}}\n'.encode()
 
 
 def is_sealed(content: bytes) -> bool:
-    """True unless a byte of a sealed file was changed, added or lost."""
+    """Whether a sealed file is as it was written: no byte was changed, added or lost."""
     found = SEAL.fullmatch(content, max(len(content) - SEAL_BYTES, 0))
     digest = hashlib.sha256(content[:-SEAL_BYTES]).hexdigest()
     return found is not None and found["hash"].decode() == digest
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; a key that stands twice could be read in two ways, and is refused."""
+    """An object of JSON. Raises ValueError for a repeated key, which could be read in two ways."""
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is repeated")
     return values
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no white space: equal values give equal text."""
+    """JSON with sorted keys and without white space, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

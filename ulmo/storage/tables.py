@@ -1,22 +1,75 @@
-"""Rows written as Parquet, in groups: the same rows give the same bytes."""
+"""Tables as Parquet: a schema from a class of rows, written in groups, read with bounds.
 
-from collections.abc import Iterable
+The same rows always give the same bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ulmo.config import Settings, UserError, one_line
 from ulmo.storage.atomic import publish
-from ulmo.storage.parquet_guard import is_text_list
+from ulmo.storage.columns import ColumnType
+from ulmo.storage.faults import reading_error, unreadable
+from ulmo.storage.parquet_guard import is_text_list, read_guarded
 
 ROW_GROUP = 1 << 14
-BATCH_ROWS = 1 << 10
-"""Rows of a table that are held as Python objects, at most."""
+BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
+
+TYPES = {
+    "string": pa.string(),
+    "strings": pa.list_(pa.string()),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "uint32": pa.uint32(),
+    "float64": pa.float64(),
+    "utc": pa.timestamp("us", tz="UTC"),  # in Python: microseconds since 1970
+}
+
+
+def schema_of(row: type[Settings]) -> pa.Schema:
+    """The columns of a class of rows, in the order of its fields.
+
+    Raises KeyError for a field that has no ColumnType.
+    """
+    kinds = {
+        name: each.name
+        for name, field in row.model_fields.items()
+        for each in field.metadata
+        if isinstance(each, ColumnType)
+    }
+    return pa.schema([(name, TYPES[kinds[name]]) for name in row.model_fields])
+
+
+def read_table(path: Path, schema: pa.Schema, *, remedy: str) -> pa.Table:
+    """A table of ours.
+
+    Raises UserError, which ends with `remedy`, if it has other columns or is damaged; if it could
+    not be read at all, the error is that of unreadable().
+    """
+    try:
+        return read_guarded(path, schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if denied := reading_error(error):
+            raise unreadable(path, denied) from error
+        raise UserError(f"{path} cannot be read ({one_line(error)}): {remedy}") from error
+
+
+def python_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dictionaries; times are microseconds since 1970."""
+    for index, field in enumerate(table.schema):
+        if field.type == TYPES["utc"]:
+            table = table.set_column(index, field.name, table[field.name].cast(pa.int64()))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 class TableWriter:
-    """Rows to Parquet (zstd), in groups of ROW_GROUP; the same rows give the same bytes."""
+    """Writes rows to Parquet (zstd), in groups of ROW_GROUP."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
@@ -36,13 +89,13 @@ class TableWriter:
         self._writer.close()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take a row; columns that it lacks are null."""
+        """Add a row; columns that it lacks are null."""
         self._rows.append(row)
         if len(self._rows) == BATCH_ROWS:
             self._convert()
 
     def add_table(self, table: pa.Table) -> None:
-        """Take many rows at once."""
+        """Add all rows of a table."""
         self._convert()
         self._append(table)
 
@@ -57,8 +110,15 @@ class TableWriter:
             self._pending = self._pending.slice(ROW_GROUP)
 
 
+@contextmanager
+def publish_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
+    """A writer of a table that appears at `path` when the block ends, complete, or not at all."""
+    with publish(path) as file, TableWriter(file, schema) as writer:
+        yield writer
+
+
 def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
     """Publish rows as Parquet."""
-    with publish(path) as file, TableWriter(file, schema) as writer:
+    with publish_table(path, schema) as writer:
         for row in rows:
             writer.add(row)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.pairs import compared, learned, notes
-from tests.models.objectives.small import begun, encoded_of, noise
+from tests.models.objectives.small import begun, compared, encoded_of, learned, noise, notes
+from tests.oracles import cosine
 from ulmo.config import MOST_BESIDE, ModelSettings
 from ulmo.models.objectives.abx_choice import choose_a, tallied
 
@@ -15,10 +15,6 @@ def triples(batch, step=0, **options):
     latents = model.encode(batch.pair[0].tiles, batch.pair[0].valid_frames)
     found = objective.triples(encoded_of(model, batch, step), latents)
     return objective, [np.asarray(part) for part in found]
-
-
-def cosine(a, b):
-    return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
 
 
 def test_b_is_near_in_time_another_column_and_no_padding():
@@ -111,7 +107,7 @@ def test_an_encoder_that_hears_nothing_has_half_of_it_right():
 
 def test_the_same_moment_is_chosen_through_another_front_end():
     learner, before, after, tallies = learned(
-        "abx_choice", steps=60, anchors=64, nearest=4, farthest=30
+        "abx_choice", notes, batches=60, anchors=64, nearest=4, farthest=30
     )
     assert float(before["abx_choice_score"]) < 0.7
     assert float(after["abx_choice_score"]) > 0.9

@@ -1,11 +1,17 @@
-import math
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.pairs import compared, learned, notes, unchanged
-from tests.models.objectives.small import begun, encoded_of, noise
+from tests.models.objectives.small import (
+    begun,
+    compared,
+    encoded_of,
+    learned,
+    noise,
+    notes,
+    unchanged,
+)
+from tests.oracles import cosine
 from ulmo.models.objectives.byol import regression
 
 
@@ -15,9 +21,7 @@ def weights_of(parts):
 
 def test_regression_is_what_a_slow_loop_says():
     one, two = noise(6, 4, seed=1), noise(6, 4, seed=2)
-    cosines = [
-        float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)) for a, b in zip(one, two, strict=True)
-    ]
+    cosines = [cosine(a, b) for a, b in zip(one, two, strict=True)]
     told = regression(tf.constant(one), tf.constant(two))
     assert float(told) == pytest.approx(sum(1 - cosine for cosine in cosines) / 6, rel=1e-5)
     assert float(regression(tf.zeros((0, 4)), tf.zeros((0, 4)))) == 0
@@ -72,7 +76,7 @@ def test_both_views_predict_each_other():
 
 def test_notes_are_told_apart_without_negatives_and_nothing_collapses():
     learner, before, after, _ = learned(
-        "byol", steps=80, anchors=48, apart=4.0, momentum=0.9, background=unchanged
+        "byol", notes, batches=80, anchors=48, apart=4.0, momentum=0.9, background=unchanged
     )
     assert float(before["byol_score"]) < 0.1
     assert float(after["byol_score"]) > 0.3

@@ -5,15 +5,12 @@ import pytest
 import tensorflow as tf
 
 from tests.models.objectives.small import noise
+from tests.oracles import cosine
 from ulmo.models.objectives.info_nce import choose
 
 
 def slow(queries, candidates, allowed, weights, temperature):
     """Loss, score and chance of (groups, n, D), one query at a time."""
-
-    def cosine(a, b):
-        return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
-
     sums, total = np.zeros(3), 0.0
     for group, i in np.ndindex(weights.shape):
         query = np.float64(queries[group, i])

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.pairs import side_of
-from tests.models.objectives.small import SMALL, batch_of, encoded_of, noise
+from tests.models.objectives.small import SMALL, batch_of, encoded_of, noise, side_of
 from ulmo.models import build_vqvae
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.moments import (
@@ -23,7 +22,7 @@ MODEL = build_vqvae(SMALL)
 
 
 def moments(*, pace=1.0, other_pace=1.0, valid=None, other_valid=None, weights=None, step=0, **how):
-    """Moments of 3 tiles of noise and another view of them, as arrays."""
+    """SharedMoments of 3 tiles of noise and another view of them, as arrays."""
     tiles = noise(3, 32, 32, 1)
     batch = batch_of(tiles, valid=valid, weights=weights)._replace(pace=tf.fill([3], float(pace)))
     other = side_of(tiles, valid=other_valid, pace=other_pace)

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.pairs import compared, learned, notes, unchanged
-from tests.models.objectives.small import begun, encoded_of, noise
+from tests.models.objectives.small import (
+    begun,
+    compared,
+    encoded_of,
+    learned,
+    noise,
+    notes,
+    unchanged,
+)
+from tests.oracles import cosine
 from ulmo.models.objectives.simclr import among_others, nt_xent
-
-
-def cosine(a, b):
-    return float(a @ b) / math.sqrt(float(a @ a) * float(b @ b))
 
 
 def slow(first, second, negative, temperature):
@@ -31,7 +35,7 @@ def slow(first, second, negative, temperature):
 
 @pytest.fixture
 def negative():
-    """Moments 0 and 1 are near each other; the last is near all."""
+    """SharedMoments 0 and 1 are near each other; the last is near all."""
     apart = ~np.eye(7, dtype=bool)
     apart[0, 1] = apart[1, 0] = False
     apart[6] = apart[:, 6] = False
@@ -83,7 +87,7 @@ def test_moments_of_one_tile_are_negatives_where_they_are_apart():
 
 def test_notes_are_told_apart_whichever_way_up_they_are_seen():
     _, before, after, _ = learned(
-        "simclr", steps=60, rate=1e-2, anchors=48, apart=4.0, background=unchanged
+        "simclr", notes, batches=60, rate=1e-2, anchors=48, apart=4.0, background=unchanged
     )
     assert float(before["simclr_score"]) < 0.1
     assert float(after["simclr_score"]) > 0.5

@@ -17,10 +17,10 @@ from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
-from ulmo.pipelines.evaluate.results import metrics_json
-from ulmo.pipelines.run_manifest import RunManifest
+from ulmo.pipelines.evaluate.results import _plain
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TILES_SCHEMA, TileStore
+from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import write_sealed
 from ulmo.storage.tables import write_table
 
@@ -28,6 +28,8 @@ STRIDES = (12, 5)
 """Neither divides the tiles' 32 bins and frames."""
 FRACTION, SEED = 0.3, 3
 NAN = float("nan")
+
+pytestmark = pytest.mark.usefixtures("no_pixels")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def expected_figures(run_dir, store, rows):
     for i, frames in enumerate(valid):
         padded[i, :, :frames] = tiles[i, :, :frames]
     ids, distances = run(bundle.encoder, padded)
-    graph = decoder_graph(bundle.manifest.model, bundle.weights()).SerializeToString()
+    graph = decoder_graph(bundle.manifest.model, bundle.weights()).to_bytes()
     (made,) = run(graph, ids)
     sound = sound_tokens(
         np.concatenate([store.normalization(row).undo(store.read([row]))[..., 0] for row in rows]),
@@ -125,7 +127,7 @@ def test_the_total_is_that_of_loops(run_dir, store, held_out):
     assert (store.valid_frames[held_out] < 32).any()
     assert 0 < done.tiles.total.sound_tokens < done.tiles.total.tokens
     assert (done.tiles.part, done.tiles.total.tiles) == ("validation", len(held_out))
-    assert_same_figures(metrics_json(done.tiles.total), expected_figures(run_dir, store, held_out))
+    assert_same_figures(_plain(done.tiles.total), expected_figures(run_dir, store, held_out))
     batches = -(-len(held_out) // 13)
     assert told == [("tiles", i + 1, batches) for i in range(batches)]
     assert [metrics.tiles for metrics in done.tiles.batches[:-1]] == [13] * (batches - 1)
@@ -134,9 +136,9 @@ def test_the_total_is_that_of_loops(run_dir, store, held_out):
 def test_a_recordings_peak_is_of_all_its_tiles(run_dir, store, held_out):
     done = evaluate(run_dir, store.folder, batch_size=len(held_out) - 1)
     expected = expected_figures(run_dir, store, held_out)
-    first = metrics_json(done.tiles.batches[0])
+    first = _plain(done.tiles.batches[0])
     assert first["tiles"] == expected["tiles"] - 1
-    parts = [metrics_json(metrics) for metrics in done.tiles.batches]
+    parts = [_plain(metrics) for metrics in done.tiles.batches]
     for name in ("tokens", "sound_tokens"):
         assert sum(part[name] for part in parts) == expected[name]
 
@@ -154,8 +156,8 @@ def test_the_json_says_all(run_dir, store):
     assert list(tiles) == ["folder", "part", "total", "reconstruction", "batches"]
     assert tiles["folder"] == str(store.folder.resolve())
     assert tiles["part"] == "validation"
-    assert tiles["total"] == metrics_json(done.tiles.total)
-    assert tiles["batches"] == [metrics_json(metrics) for metrics in done.tiles.batches]
+    assert tiles["total"] == _plain(done.tiles.total)
+    assert tiles["batches"] == [_plain(metrics) for metrics in done.tiles.batches]
 
 
 def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
@@ -176,7 +178,7 @@ def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
 
 def test_batches_of_any_size_give_the_same_total(run_dir, store):
     totals = [
-        metrics_json(evaluate(run_dir, store.folder, part="all", batch_size=size).tiles.total)
+        _plain(evaluate(run_dir, store.folder, part="all", batch_size=size).tiles.total)
         for size in (1, 7, 4096)
     ]
     for total in totals[1:]:
@@ -230,7 +232,7 @@ def test_of_other_tiles_only_all_can_be_measured(run_dir, store):
 def test_tiles_of_other_settings_are_refused(change, text, store, make_bundle, tmp_path):
     prep = store.manifest.settings.model_copy(update=change)
     make_bundle(tmp_path / "run" / "tokenizer", prep)
-    with pytest.raises(UserError, match=f"was prepared otherwise than the run's tiles .*{text}"):
+    with pytest.raises(UserError, match=f"with other settings than the run's tiles .*{text}"):
         evaluate(tmp_path / "run", store.folder, part="all")
 
 
@@ -264,7 +266,7 @@ def test_other_tiles_are_normalised_as_the_tokenizer_would_have(
 
 
 def test_a_run_that_is_none_is_refused(run_dir, store, tmp_path):
-    with pytest.raises(UserError, match="is no tokenizer"):
+    with pytest.raises(UserError, match="is not a tokenizer"):
         evaluate(tmp_path / "nowhere", store.folder)
     with pytest.raises(UserError, match="holds no tiles"):
         evaluate(run_dir, tmp_path)
@@ -312,7 +314,7 @@ def test_tiles_without_any_are_refused(run_dir, store, tmp_path):
 def test_what_could_not_be_measured_is_null():
     nothing = CodebookHealth(NAN, NAN, NAN, NAN)
     metrics = Metrics(1, 2, 0, 0.5, 0.25, NAN, math.inf, 1.0, 1.0, 1.0, nothing, nothing)
-    values = metrics_json(metrics)
+    values = _plain(metrics)
     assert values["sound_reconstruction_db"] is values["commitment"] is None
     assert values["codebook"] == dict.fromkeys(("usage", "entropy", "perplexity", "top1"))
     assert (values["tiles"], values["reconstruction"]) == (1, 0.5)

@@ -9,24 +9,21 @@ import soundfile
 from tests.small_tokenizers import HOP, RATE
 from ulmo.config import UserError
 from ulmo.evaluation.abx import abx
-from ulmo.evaluation.codebook import codebook_health
+from ulmo.evaluation.codebook import codebook_health, rate
 from ulmo.evaluation.folds import split_folds
-from ulmo.evaluation.pooling import histograms, mean_latents
-from ulmo.evaluation.probe import probes
-from ulmo.evaluation.rate import rate
+from ulmo.evaluation.probe import histograms, mean_latents, probes
 from ulmo.pipelines.evaluate import audio as module
 from ulmo.pipelines.evaluate.audio import (
     AudioPlan,
+    _mean_frames,
+    _spectrogram_step,
     evaluate_audio,
-    mean_frames,
     measure_encoder,
-    spectrogram_step,
 )
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of, spectrogram
+from ulmo.pipelines.evaluate.changes import _CHANGES, robustness
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of, latents_of, spectrogram
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.evaluate.labelled import Sound, Sounds, find_labelled, read_sounds
-from ulmo.pipelines.evaluate.latents import latents_of
-from ulmo.pipelines.evaluate.robustness import CHANGES, robustness
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.reports.evaluate import EvalProgress, evaluation_table
 
@@ -39,6 +36,9 @@ def recording(label, number):
     time = np.arange(900 + 70 * number) / RATE
     tone = (0.1 + 0.2 * (number % 2)) * np.sin(2 * np.pi * TONES[label] * time)
     return tone + rng.normal(0, 0.01, len(time))
+
+
+pytestmark = pytest.mark.usefixtures("no_pixels")
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_unknown_tokens_are_no_codes_and_have_no_vector(tokenizer, plan, monkeyp
 
 def test_a_baseline_that_is_no_bundle():
     """Any function of samples is measured: here of the sign of each second sample."""
-    of = Encoder(lambda s: (s[::2, None] > 0).astype(np.int32), 100, 2, 2, 20)
+    of = AudioEncoder(lambda s: (s[::2, None] > 0).astype(np.int32), 100, 2, 2, 20)
     rng = np.random.default_rng(0)
     sounds = [
         Sound((rng.random(40) + shift).astype(np.float32), label, None)
@@ -166,7 +166,7 @@ def test_a_baseline_that_is_no_bundle():
     assert found.abx.any.error == 0
     assert found.counts.tolist() == found.sound_counts.tolist() == [60, 60]
     assert found.rate.bits_per_second == 50
-    assert list(found.robustness) == list(CHANGES)
+    assert list(found.robustness) == list(_CHANGES)
     assert list(dict.fromkeys(name for name, *_ in told)) == [
         "tokens",
         "robustness",
@@ -182,9 +182,9 @@ def test_a_folder_without_sound_is_refused(tokenizer, tmp_path):
 
 
 def test_spectrograms_are_thinned_until_time_allows():
-    assert spectrogram_step([100, 50]) == 1
-    assert spectrogram_step([500] * 160) == 2
-    assert (160 * 250) ** 2 <= module.MAX_CELLS < (160 * 500) ** 2
+    assert _spectrogram_step([100, 50]) == 1
+    assert _spectrogram_step([500] * 160) == 2
+    assert (160 * 250) ** 2 <= module._MAX_CELLS < (160 * 500) ** 2
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,13 @@ def test_spectrograms_are_thinned_until_time_allows():
 )
 def test_means_of_frames(step, expected):
     plane = np.array([[1], [2], [3], [7], [9]], np.float32) * np.array([1, 10], np.float32)
-    np.testing.assert_allclose(mean_frames(plane, step), np.outer(expected, [1, 10]), rtol=1e-6)
+    np.testing.assert_allclose(_mean_frames(plane, step), np.outer(expected, [1, 10]), rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def evaluation(tokenizer, plan, tmp_path_factory):
     report = tmp_path_factory.mktemp("report") / "here.json"
-    return evaluate(tokenizer.maker[0], audio=plan, report=report)
+    return evaluate(tokenizer.ref.folder, audio=plan, report=report)
 
 
 def test_the_json_has_names_that_stay(evaluation, plan):
@@ -241,7 +241,7 @@ def test_the_json_has_names_that_stay(evaluation, plan):
         "latents": {"linear": latents[0]._asdict(), "neighbours": latents[1]._asdict()},
         "histograms": {"linear": linear._asdict(), "neighbours": neighbours._asdict()},
     }
-    assert list(audio["robustness"]) == list(CHANGES)
+    assert list(audio["robustness"]) == list(_CHANGES)
     gain = tokens.robustness["gain_up_6db"]
     assert audio["robustness"]["gain_up_6db"] == {
         **gain._asdict(),
@@ -280,14 +280,14 @@ def test_the_table_has_every_figure(evaluation):
 
 def test_without_cells_the_table_has_dashes(tokenizer, folder, tmp_path):
     done = evaluate(
-        tokenizer.maker[0], audio=AudioPlan(folder / "high"), report=tmp_path / "x.json"
+        tokenizer.ref.folder, audio=AudioPlan(folder / "high"), report=tmp_path / "x.json"
     )
     text = evaluation_table(done, batches=False)
     (row,) = (line.split() for line in text.splitlines() if "identical" in line)
     assert row[-1] == "-"
     audio = json.loads(done.report.read_text())["audio"]
     assert audio["abx"]["tokens"]["any"] == {"error": None, "cells": 0, "triples": 0}
-    assert "nothing is measured: fewer than two labels have items of two sources" in text
+    assert "not measured: fewer than two labels have items of two sources" in text
     nothing = {"accuracy": None, "spread": None, "chance": None, "folds": 0, "items": 0}
     assert audio["probes"]["latents"] == {"linear": nothing, "neighbours": nothing}
     assert audio["probes"]["missing"] == "fewer than two labels have items of two sources"

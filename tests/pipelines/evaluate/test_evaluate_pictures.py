@@ -5,7 +5,7 @@ import pytest
 
 from tests.small_tokenizers import HOP, RATE
 from ulmo.pipelines.evaluate import pictures as module
-from ulmo.pipelines.evaluate.pictures import decoded_codes, draw_codes, draw_usage
+from ulmo.pipelines.evaluate.pictures import _decoded_codes, draw_codes, draw_usage
 from ulmo.preprocessing.frontends import build_frontend
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -43,7 +43,7 @@ def test_a_patch_is_the_middle_of_a_grid_of_its_code(plan, tokenizer_of):
     tokenizer = tokenizer_of(plan=plan)
     model = tokenizer.manifest.model
     codes = np.array([3, 0, 15])
-    found = decoded_codes(tokenizer, codes)
+    found = _decoded_codes(tokenizer, codes)
     assert found.shape == (3, model.frequency_stride, model.time_stride)
     columns = 41
     grid = np.broadcast_to(codes[:, None, None], (3, columns, model.bands)).astype(np.int32)
@@ -60,7 +60,7 @@ def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures):
     assert draw_codes(tokenizer, counts) == PNG
     left, right, bar = figures[0].axes
     best = int(np.argmax(counts))
-    patches = decoded_codes(tokenizer, np.arange(16))
+    patches = _decoded_codes(tokenizer, np.arange(16))
     spread = int(np.argmax(patches.std(axis=(1, 2))))
     assert left.get_title() == f"code {spread}"
     np.testing.assert_allclose(left.collections[0].get_array(), patches[spread], rtol=1e-5)
@@ -77,7 +77,7 @@ def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures):
 
 
 def test_no_more_codes_than_can_be_seen(tokenizer_of, figures, monkeypatch):
-    monkeypatch.setattr(module, "MAX_CODES", 5)
+    monkeypatch.setattr(module, "_MAX_CODES", 5)
     draw_codes(tokenizer_of(plan="divides"), np.arange(16))
     assert figures[0].axes[1].get_title().startswith("5 of 16 codes")
 

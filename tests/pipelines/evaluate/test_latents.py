@@ -7,7 +7,7 @@ import pytest
 
 from tests.small_tokenizers import HOP, WINDOW, sound
 from ulmo import encoding
-from ulmo.pipelines.evaluate.latents import latents_of
+from ulmo.pipelines.evaluate.encoders import latents_of
 
 
 @pytest.mark.parametrize("plan", ["divides", "odd tile", "unequal"])

@@ -28,7 +28,7 @@ from ulmo.jobs.inputs import list_inputs, portable
 from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep.prep import plan_jobs, prepare
 from ulmo.preprocessing.audio import BLOCK_FRAMES
-from ulmo.preprocessing.store import Manifest, TileStore
+from ulmo.preprocessing.store import TilesManifest, TileStore
 from ulmo.preprocessing.tiles import count_tiles
 
 
@@ -183,7 +183,7 @@ class TestOutput:
 
 class TestPlan:
     def plan(self, audio, **changes):
-        manifest = Manifest(settings=TINY.model_copy(update=changes), plan="p")
+        manifest = TilesManifest(settings=TINY.model_copy(update=changes), plan="p")
         return plan_jobs(audio, audio / "out", manifest, list_inputs(audio, audio / "out"))
 
     def test_jobs_are_consecutive_and_bounded(self, audio, monkeypatch):

@@ -8,6 +8,7 @@ from tests.pipelines.recordings import (
     Killed,
     contents,
     counting,
+    doomed,
     kill,
     kill_at_move,
     kill_before_manifests,
@@ -20,6 +21,7 @@ from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.reports.prep import prep_summary
+from ulmo.storage.ledger import Ledger
 
 
 def die(_):
@@ -54,17 +56,17 @@ class TestSameBytes:
     def test_when_a_job_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed, killed):
         out = tmp_path / "out"
         jobs = []
-        run_job = prep_job.run_job
+        run_job = prep_job._run_job
 
         def run(job, disk):
             if len(jobs) == killed:
                 raise Killed
             jobs.append(job.index)
-            run_job(job, disk)
-            disk._pending[-1].result()  # nothing is lost with the disk's queue
+            return run_job(job, disk)
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep_job, "run_job", run)
+            patch.setattr(prep, "TOGETHER", 1)
+            patch.setattr(prep_job, "_run_job", run)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
         assert not read_complete(out)
@@ -74,54 +76,59 @@ class TestSameBytes:
         assert contents(out) == undisturbed
         assert len(ran) == 9 - killed  # what was done is not done again
 
-    def test_wherever_a_write_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed):
+    @pytest.mark.parametrize("added", [False, True], ids=["new", "added to"])
+    def test_wherever_a_write_is_killed(self, tmp_path, monkeypatch, small_jobs, added):
         """The move of each file in turn; a temporary file stays behind."""
+        audio, out = tmp_path / "audio", tmp_path / "out"
+        for seed, name in enumerate(["a.wav", "b.wav", "c.wav"]):
+            write(audio / name, noise(1500 + 4000 * seed, seed))
+        if added:
+            prepare(audio, out, TINY)
+        write(audio / "aa.wav", noise(1500, 4))
         with monkeypatch.context() as patch:
             moves = kill_at_move(patch, lambda _: False)
-            prepare(damaged, tmp_path / "counted", TINY)
-        assert len(moves) >= len(undisturbed) + 9 + 2  # 9 records; prep.json is written 3 times
+            prepare(audio, tmp_path / "undisturbed", TINY)
+        undisturbed = contents(tmp_path / "undisturbed")
+        # prep.json is written three times; the others are the rows of two jobs, and the journal
+        assert len(moves) == len(undisturbed) + 2 + 2 + 1
         for killed in range(len(moves)):
-            out = tmp_path / f"out{killed}"
-            left = [killed]
-
-            def is_last(_, left=left):
-                left[0] -= 1
-                return left[0] < 0
-
+            copy = tmp_path / f"out{killed}"
+            if added:
+                shutil.copytree(out, copy)
             with monkeypatch.context() as patch:
-                kill_at_move(patch, is_last)
+                kill_at_move(patch, doomed(killed))
                 with pytest.raises(Killed):
-                    prepare(damaged, out, TINY)
-            assert not read_complete(out)
-            prepare(damaged, out, TINY)
-            assert contents(out) == undisturbed
+                    prepare(audio, copy, TINY)
+            assert not read_complete(copy) or (added and not killed)
+            prepare(audio, copy, TINY)
+            assert contents(copy) == undisturbed
 
-    @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".finished/*[0246].json"])
-    def test_when_shards_or_records_were_lost(
-        self, damaged, tmp_path, monkeypatch, undisturbed, pattern
-    ):
-        out = tmp_path / "out"
+    @pytest.fixture
+    def killed(self, damaged, tmp_path, monkeypatch, undisturbed):
+        """An output whose jobs are done, and whose tables are not written."""
         with monkeypatch.context() as patch:
             kill_before_manifests(patch)
             with pytest.raises(Killed):
-                prepare(damaged, out, TINY)
-        lost = list(out.glob(pattern))
+                prepare(damaged, tmp_path / "out", TINY)
+        return tmp_path / "out"
+
+    @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".rows/*[0246].parquet"])
+    def test_when_shards_or_rows_were_lost(self, damaged, killed, undisturbed, pattern):
+        lost = list(killed.glob(pattern))
         assert len(lost) > 2
         for path in lost:
             path.unlink()
-        prepare(damaged, out, TINY)
-        assert contents(out) == undisturbed
+        prepare(damaged, killed, TINY)
+        assert contents(killed) == undisturbed
 
-    def test_when_a_record_is_damaged(self, damaged, tmp_path, monkeypatch, undisturbed):
-        out = tmp_path / "out"
-        with monkeypatch.context() as patch:
-            kill_before_manifests(patch)
-            with pytest.raises(Killed):
-                prepare(damaged, out, TINY)
-        for index, content in enumerate([b"", b"{", b"[]", b'{"other": 1}', b"\xff"]):
-            (out / ".finished" / f"{index:06d}.json").write_bytes(content)
-        prepare(damaged, out, TINY)
-        assert contents(out) == undisturbed
+    def test_when_the_journal_is_damaged(self, damaged, killed, undisturbed):
+        journal = killed / ".prep.jsonl"
+        lines = journal.read_bytes().splitlines()
+        assert len(lines) == 9
+        lines[:6] = [b"", b"{", b"[]", b'{"other": 1}', b"\xff", lines[5][:-9]]
+        journal.write_bytes(b"\n".join(lines))
+        prepare(damaged, killed, TINY)
+        assert contents(killed) == undisturbed
 
     def test_when_killed_between_the_last_write_and_the_tidying(
         self, damaged, tmp_path, monkeypatch, undisturbed
@@ -129,9 +136,11 @@ class TestSameBytes:
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
             patch.setattr(prep, "_tidy", kill)
+            patch.setattr(Ledger, "tidy", kill)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
-        assert (out / ".finished").is_dir()
+        assert (out / ".rows").is_dir()
+        assert (out / ".prep.jsonl").exists()
         assert prepare(damaged, out, TINY).reused
         assert contents(out) == undisturbed
 
@@ -204,7 +213,7 @@ class TestSameBytes:
         added = audio / "aa.wav"
         for change, fatal in ((lambda: None, 3), (lambda: write(added, noise(7000, 11)), 0)):
             change()
-            record = f".finished/{fatal:06d}.json"
+            record = f".rows/{fatal:06d}.parquet"
             with monkeypatch.context() as patch:
                 kill_at_move(patch, lambda target, record=record: str(target).endswith(record))
                 with pytest.raises(Killed):
@@ -212,6 +221,24 @@ class TestSameBytes:
         added.unlink()
         prepare(audio, tmp_path / "out", settings)
         assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+
+    def test_jobs_of_one_place_do_not_pass_for_those_of_another(
+        self, tmp_path, monkeypatch, small_jobs
+    ):
+        """The same recordings are one job each time, but later in the order."""
+        settings = TINY.model_copy(update={"normalization": "recording"})
+        audio, out = tmp_path / "audio", tmp_path / "out"
+        monkeypatch.setattr(prep, "JOB_FILES", 1)
+        for seed, name in enumerate(["b.wav", "c.wav", "d.wav"]):
+            write(audio / name, noise(2500, seed))
+        with monkeypatch.context() as patch:
+            kill_before_manifests(patch)
+            with pytest.raises(Killed):
+                prepare(audio, out, settings)
+        write(audio / "a.wav", noise(2500, 9))
+        prepare(audio, out, settings)
+        prepare(audio, tmp_path / "fresh", settings)
+        assert contents(out) == contents(tmp_path / "fresh")
 
 
 class TestAgain:
@@ -241,20 +268,32 @@ class TestAgain:
         os.utime(audio / "c.wav", ns=(later, later))
         summary = prepare(audio, out, TINY)
         assert (summary.reused, summary.rewritten) == (True, ("c.wav",))
-        assert "rewritten   1 recordings since (such as c.wav)" in prep_summary(summary)
+        assert "modified    1 recordings since then (such as c.wav)" in prep_summary(summary)
 
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]
     )
     def test_what_is_missing_of_a_complete_output_is_made_again(
-        self, audio, tmp_path, small_jobs, lost
+        self, audio, tmp_path, small_jobs, monkeypatch, lost
     ):
+        """And again after a kill at any move of that."""
+        for path in sorted(audio.rglob("*.*"))[3:]:
+            path.unlink()
         out = tmp_path / "out"
         prepare(audio, out, TINY)
         before = contents(out)
         (out / lost).unlink()
-        assert not prepare(audio, out, TINY).reused
-        assert contents(out) == before
+        with monkeypatch.context() as patch:
+            moves = kill_at_move(patch, lambda _: False)
+            assert not prepare(audio, shutil.copytree(out, tmp_path / "counted"), TINY).reused
+        for killed in range(len(moves)):
+            copy = shutil.copytree(out, tmp_path / f"out{killed}")
+            with monkeypatch.context() as patch:
+                kill_at_move(patch, doomed(killed))
+                with pytest.raises(Killed):
+                    prepare(audio, copy, TINY)
+            prepare(audio, copy, TINY)
+            assert contents(copy) == before
 
     @pytest.mark.parametrize("complete", [True, False])
     def test_other_settings_are_refused_and_nothing_is_touched(
@@ -270,7 +309,9 @@ class TestAgain:
                     prepare(audio, out, TINY)
         before = contents(out)
         other = TINY.model_copy(update={"floor_db": -90.0, "overlap": 3})
-        with pytest.raises(UserError, match=r"floor_db -100\.0 there, -90\.0 here, overlap 0"):
+        with pytest.raises(
+            UserError, match=r"floor_db there -100\.0, here -90\.0, overlap there 0"
+        ):
             prepare(audio, out, other)
         assert contents(out) == before
 

@@ -19,7 +19,7 @@ from ulmo.config import AugmentSettings, ClockSettings, UserError
 from ulmo.jobs.inputs import list_inputs
 from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep.prep import plan_jobs, prepare
-from ulmo.preprocessing.store import Manifest
+from ulmo.preprocessing.store import TilesManifest
 
 EAST = ClockSettings(timezone="+02:00")
 
@@ -96,7 +96,7 @@ def test_another_clock_is_another_output(dated, tmp_path):
     out = tmp_path / "out"
     prepare(dated, out, TINY, clock=EAST)
     before = contents(out)
-    with pytest.raises(UserError, match=r"other settings \(timezone '\+02:00' there, 'UTC' here\)"):
+    with pytest.raises(UserError, match=r"other settings \(timezone there '\+02:00', here 'UTC'\)"):
         prepare(dated, out, TINY)
     assert contents(out) == before
     assert prepare(dated, out, TINY, clock=EAST).reused
@@ -111,7 +111,9 @@ def test_another_clock_is_another_output(dated, tmp_path):
 def test_a_jobs_key_tells_the_clock(audio, tmp_path):
     files = list_inputs(audio, tmp_path)
     keys = {
-        plan_jobs(audio, tmp_path, Manifest(settings=TINY, clock=clock, plan="p"), files)[0].key
+        plan_jobs(audio, tmp_path, TilesManifest(settings=TINY, clock=clock, plan="p"), files)[
+            0
+        ].key
         for clock in (ClockSettings(), EAST, ClockSettings(timestamp_pattern="%Y%j"))
     }
     assert len(keys) == 3

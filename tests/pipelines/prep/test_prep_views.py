@@ -26,7 +26,7 @@ from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.prep import plan_jobs, prepare
 from ulmo.pipelines.train.train import train
-from ulmo.preprocessing.store import Manifest, TileStore
+from ulmo.preprocessing.store import TilesManifest, TileStore
 
 HOP = 16
 SETTINGS = TINY.model_copy(update={"hop_length": HOP})
@@ -212,7 +212,7 @@ class TestSameBytes:
                 prepare(damaged, out, SETTINGS, augment=AUGMENT)
         assert not read_complete(out)
         doomed = int(shards[killed].stem.split("-")[0])
-        assert not (out / f".finished/{doomed:06d}.json").exists()
+        assert not (out / f".rows/{doomed:06d}.parquet").exists()
         assert not prepare(damaged, out, SETTINGS, augment=AUGMENT).reused
         assert contents(out) == undisturbed
 
@@ -221,9 +221,9 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("change", "text"),
         [
-            ({"views": 2}, r"\(views 3 there, 2 here\)"),
-            ({"view_seed": 7}, r"\(view_seed 0 there, 7 here\)"),
-            ({"hop_factors": (1.0,)}, r"\(hop_factors \(0\.8, 1\.0, 1\.25\) there, \(1\.0,\) here"),
+            ({"views": 2}, r"\(views there 3, here 2\)"),
+            ({"view_seed": 7}, r"\(view_seed there 0, here 7\)"),
+            ({"hop_factors": (1.0,)}, r"\(hop_factors there \(0\.8, 1\.0, 1\.25\), here \(1\.0,\)"),
         ],
     )
     def test_others_are_refused_and_nothing_is_touched(self, audio, viewed, change, text):
@@ -231,7 +231,7 @@ class TestSettings:
         with pytest.raises(UserError, match=f"made with other settings {text}") as caught:
             prepare(audio, viewed, SETTINGS, augment=AUGMENT.model_copy(update=change))
         assert "\n" not in str(caught.value)
-        with pytest.raises(UserError, match="views 3 there, 1 here"):
+        with pytest.raises(UserError, match="views there 3, here 1"):
             prepare(audio, viewed, SETTINGS)
         assert contents(viewed) == before
 
@@ -246,7 +246,7 @@ class TestSettings:
         keys = {
             plan_jobs(audio, audio / "out", manifest, files)[0].key
             for augment in (AUGMENT, AUGMENT.model_copy(update={"noise_db": -41.0}))
-            for manifest in [Manifest(settings=SETTINGS, augment=augment, plan="p")]
+            for manifest in [TilesManifest(settings=SETTINGS, augment=augment, plan="p")]
         }
         assert len(keys) == 2
 
@@ -263,7 +263,8 @@ class TestDamage:
         assert summary.refused == plain.refused
         rows, expected = by_path(tmp_path / "out"), by_path(tmp_path / "plain")
         for name, row in rows.items():
-            assert row == {**expected[name], "tiles": 3 * expected[name]["tiles"]}
+            due = {**expected[name], "tiles": 3 * expected[name]["tiles"], "key": row["key"]}
+            assert row == due
         store = TileStore(tmp_path / "out")
         assert np.isfinite(store.read(range(len(store)))).all()
 

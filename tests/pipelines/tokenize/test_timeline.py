@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from ulmo.config import UserError
 from ulmo.pipelines.tokenize.timeline import (
     TOLERANCE,
+    Placement,
     Recorded,
-    Segment,
     gap_columns,
     lay_out,
     total_columns,
 )
-from ulmo.preprocessing.clock import Start
 
 RATE = 16000
 HOP_LENGTH, STRIDE = 160, 16
@@ -34,7 +33,7 @@ def columns_of(samples):
 def recorded(name, second, seconds):
     """A recording that begins and lasts so many seconds."""
     samples = round(seconds * RATE)
-    start = Start(BEGIN + timedelta(microseconds=round(second * 1_000_000)), "name")
+    start = BEGIN + timedelta(microseconds=round(second * 1_000_000))
     return Recorded(Path(name), start, samples, columns_of(samples))
 
 
@@ -46,8 +45,8 @@ def laid(*recordings):
 def test_a_gap_is_as_long_as_recording_stopped():
     first, second = recorded("a", 0, 8), recorded("b", 24, 16)
     assert lay_out([second, first], sample_rate=RATE, hop=HOP) == [
-        Segment(Path("a"), 0, 50, BEGIN),
-        Segment(Path("b"), 150, 100, BEGIN + timedelta(seconds=24)),
+        Placement(Path("a"), 0, 50, BEGIN),
+        Placement(Path("b"), 150, 100, BEGIN + timedelta(seconds=24)),
     ]
     segments = lay_out([first, second], sample_rate=RATE, hop=HOP)
     assert gap_columns(segments) == [0, 100]
@@ -152,8 +151,7 @@ def test_every_recording_is_near_its_true_time(sample_rate, hop_samples, steps):
     for number, (extra, hourly, pause) in enumerate(steps):
         samples = extra + (3600 * sample_rate if hourly else 0)
         columns = -(-samples // hop_samples)
-        start = Start(moment, "name")
-        recordings.append(Recorded(Path(f"{number:03}"), start, samples, columns))
+        recordings.append(Recorded(Path(f"{number:03}"), moment, samples, columns))
         end = moment + (samples * 10**6 // sample_rate + 1) * MICRO
         moment = end + (pause if hourly else abs(pause)) * MICRO
     segments = lay_out(recordings, sample_rate=sample_rate, hop=hop)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipelines.recordings import Killed, contents, counting, kill_at_move
+from tests.pipelines.recordings import Killed, contents, counting, doomed, kill_at_move
 from tests.pipelines.tokenizing import hidden, join, names
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
@@ -55,7 +55,7 @@ def joined(out):
     return stored.header, stored.ids
 
 
-TABLES = ["recordings.json", "recordings.parquet"]
+LEDGER = ["recordings.parquet", "tokenize.json"]
 
 
 class TestJoined:
@@ -96,8 +96,8 @@ class TestJoined:
             "field",
             "t.tokens.json",
             "t.tokens.npy",
-            "t.tokens.npy.recordings.json",
             "t.tokens.npy.recordings.parquet",
+            "t.tokens.npy.tokenize.json",
         ]
 
     def test_the_order_is_that_of_the_times(self, tokenizer, tmp_path):
@@ -193,7 +193,7 @@ class TestRefusedRecordings:
         path = tmp_path / "S_20230501_000000.wav"
         path.write_bytes(b"")
         results, timeline = join(tokenizer, path, out=tmp_path / "t.npy")
-        assert (timeline, results[0].verdict.reason) == (None, "empty_file")
+        assert (timeline, results[0].outcome.reason) == (None, "empty_file")
         assert names(tmp_path) == [path.name]
 
     def test_and_then_an_older_timeline_goes(self, tokenizer, field, tmp_path):
@@ -261,7 +261,7 @@ class TestNoTimeline:
             "field",
             "t.json",
             "t.npy",
-            *(f"t.npy.{name}" for name in TABLES),
+            *(f"t.npy.{name}" for name in LEDGER),
         ]
 
     @pytest.mark.parametrize(
@@ -298,15 +298,6 @@ class TestNoTimeline:
 
 
 class TestAgain:
-    def doomed(self, number):
-        left = [number]
-
-        def is_doomed(_):
-            left[0] -= 1
-            return left[0] < 0
-
-        return is_doomed
-
     @pytest.mark.parametrize("file_format", ["npy", "megatron"])
     def test_killed_at_each_move(self, file_format, tokenizer, field, tmp_path, monkeypatch):
         suffix = FORMATS[file_format].suffixes[0]
@@ -314,15 +305,16 @@ class TestAgain:
         with monkeypatch.context() as patch:
             moves = kill_at_move(patch, lambda _: False)
             join(tokenizer, field, out=tmp_path / "fresh" / f"t{suffix}", **how)
-        assert len(moves) == 1 + 3 * 2 + 2 + len(FORMATS[file_format].suffixes) + 3
+        # the ledger of the parts, 3 parts, its end, the timeline and its header, its ledger
+        assert len(moves) == 2 + 3 * 2 + 2 + len(FORMATS[file_format].suffixes) + 1 + 4
         for number in range(len(moves)):
             out = tmp_path / str(number) / f"t{suffix}"
             with monkeypatch.context() as patch:
-                kill_at_move(patch, self.doomed(number))
+                kill_at_move(patch, doomed(number))
                 with pytest.raises(Killed):
                     join(tokenizer, field, out=out, **how)
             results, _ = join(tokenizer, field, out=out, **how)
-            assert sum(result.reused for result in results) == min(max(number - 1, 0) // 2, 3)
+            assert sum(result.reused for result in results) == min(max(number - 2, 0) // 2, 3)
             assert contents(out.parent) == contents(tmp_path / "fresh")
 
     def test_two_timelines_in_one_folder_do_not_meet(self, tokenizer, field, tmp_path, monkeypatch):
@@ -330,7 +322,7 @@ class TestAgain:
         outs = {"t.tokens.npy": "npy", "t.tokens.csv": "csv", "t.npy": "npy"}
         for name, file_format in outs.items():
             with monkeypatch.context() as patch:
-                kill_at_move(patch, self.doomed(4))
+                kill_at_move(patch, doomed(4))
                 with pytest.raises(Killed):
                     join(tokenizer, field, out=tmp_path / "out" / name, file_format=file_format)
         assert len(names(tmp_path / "out")) == 3
@@ -347,6 +339,24 @@ class TestAgain:
         join(tokenizer, field, out=tmp_path / "t.npy")
         assert len(joined(tmp_path / "t.npy")[0].segments) == 4
 
+    def test_a_recording_that_is_gone_is_gone_from_it(self, tokenizer, field, tmp_path):
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        (field / "S_20230501_000010_000.wav").unlink()
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        join(tokenizer, field, out=tmp_path / "fresh" / "t.npy")
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+    @pytest.mark.parametrize("name", ["tokenize.json", "recordings.parquet", ".tokenize.jsonl"])
+    def test_damaged_parts_are_made_again(self, name, tokenizer, field, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            kill_at_move(patch, lambda target: target.name == "t.npy")
+            with pytest.raises(Killed):
+                join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        (tmp_path / "out" / ".t.npy.parts" / name).write_bytes(b"dear diary")
+        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        join(tokenizer, field, out=tmp_path / "fresh" / "t.npy")
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
     def stats(self, folder):
         times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
         return contents(folder), times
@@ -362,11 +372,14 @@ class TestAgain:
         assert called == []
         assert same == timeline
         assert self.stats(tmp_path / "out") == before
-        assert [result.verdict for result in again] == [result.verdict for result in first]
+        for earlier, later in zip(first, again, strict=True):
+            assert later.outcome == earlier.outcome.model_copy(
+                update={"outputs": later.outcome.outputs}
+            )
         assert [len(result.outputs) for result in again] == [1, 1, 0, 1]
         assert all(result.reused for result in again)
 
-    @pytest.mark.parametrize("lost", ["t.npy", "t.json", "t.npy.recordings.parquet"])
+    @pytest.mark.parametrize("lost", ["t.npy", "t.json", *(f"t.npy.{name}" for name in LEDGER)])
     def test_what_is_missing_is_made_again(self, lost, tokenizer, field, tmp_path):
         join(tokenizer, field, out=tmp_path / "out" / "t.npy")
         before = contents(tmp_path / "out")
@@ -385,7 +398,7 @@ class TestAgain:
         with pytest.raises(UserError, match=r"t\.npy was made with other settings .tokenizer"):
             join(tokenizer_of("mel"), field, out=out)
         assert self.stats(tmp_path / "out") == before
-        (tmp_path / "out" / "t.npy.recordings.parquet").unlink()
+        (tmp_path / "out" / "t.npy.tokenize.json").unlink()
         with pytest.raises(UserError, match="another tokenizer"):
             join(tokenizer_of("mel"), field, out=out)
 
@@ -403,7 +416,7 @@ class TestAgain:
         """Whoever corrects --timezone after a kill need not know of a hidden folder."""
         how = {"clock": ClockSettings(timezone="+01:00")}
         with monkeypatch.context() as patch:
-            kill_at_move(patch, self.doomed(4))
+            kill_at_move(patch, doomed(4))
             with pytest.raises(Killed):
                 join(tokenizer, field, out=tmp_path / "out" / "t.npy")
         join(tokenizer, field, out=tmp_path / "out" / "t.npy", **how)

@@ -20,7 +20,7 @@ from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
-REPORT = ["recordings.json", "recordings.parquet"]
+LEDGER = ["recordings.parquet", "tokenize.json"]
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
 
@@ -48,9 +48,17 @@ class TestThePromise:
         np.testing.assert_array_equal(np.load(result.outputs[0]), tokens.ids)
         assert tokens.ids.shape == (-(-1234 // 4), 4)
         assert len(np.unique(tokens.ids)) > 2
-        assert (result.verdict.status, result.detail) == ("ok", None)
-        assert (result.seconds, result.columns, result.bands) == (12.34, 309, 4)
-        assert (result.frames, result.samples, result.channels) == (24680, 24680, 1)
+        assert (result.outcome.status, result.outcome.detail) == ("ok", None)
+        assert (result.outcome.duration_s, result.outcome.columns, result.outcome.bands) == (
+            12.34,
+            309,
+            4,
+        )
+        assert (result.outcome.frames, result.outcome.samples, result.outcome.channels) == (
+            24680,
+            24680,
+            1,
+        )
         assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy", "x.wav"]
         samples, _ = soundfile.read(path, dtype="float32")
         parts = tokenizer.stream(np.array_split(samples, 50), sample_rate=RATE)
@@ -130,8 +138,9 @@ class TestBadRecordings:
 
         listener = Listener(begin, lambda _: None)
         results = tokenize(tokenizer, *paths, out=tmp_path / "out", listener=listener)
-        assert [result.verdict.reason for result in results] == [None, "unreadable", "not_audio"]
-        assert names(tmp_path / "out") == ["a.tokens.json", "a.tokens.npy", *REPORT]
+        assert [result.outcome.reason for result in results] == [None, "unreadable", "not_audio"]
+        assert names(tmp_path / "out") == [*LEDGER, "tokens"]
+        assert names(tmp_path / "out" / "tokens") == ["a.tokens.json", "a.tokens.npy"]
 
     def test_one_that_vanishes_between_its_channels_leaves_nothing(
         self, tokenizer, tmp_path, monkeypatch
@@ -147,8 +156,8 @@ class TestBadRecordings:
         kept = shutil.copy(path, tmp_path / "kept.wav")
         monkeypatch.setattr(tokenize_job, "_write", write_and_remove)
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
-        assert (result.verdict.reason, result.outputs) == ("unreadable", [])
-        assert names(tmp_path / "out") == REPORT
+        assert (result.outcome.reason, result.outputs) == ("unreadable", [])
+        assert names(tmp_path / "out" / "tokens") == []
         monkeypatch.undo()
         shutil.copy(kept, path)
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
@@ -163,11 +172,11 @@ class TestBadRecordings:
         other = record(tmp_path / "in" / "y.wav", channels=2)
         out = folder and tmp_path / folder
         tokenize(tokenizer, path, other, out=out, channels=channels)
-        there = out or path.parent
+        there = out / "tokens" if out else path.parent
         before = {name for name in contents(there) if name.startswith("y")}
         path.write_bytes(b"")
         tokenize(tokenizer, path, other, out=out, channels=channels)
-        assert set(contents(there)) - {"x.wav", *REPORT} == before
+        assert set(contents(there)) - {"x.wav"} == before
 
     def test_tokens_of_another_recording_stay_where_one_is_refused(self, tokenizer, tmp_path):
         path = record(tmp_path / "x.wav")
@@ -185,27 +194,30 @@ class TestBadRecordings:
         first = content.index(b"\xff\xf8", 42)
         path.write_bytes(content[:first] + bytes(len(content) - first))
         (result,) = tokenize(tokenizer, path)
-        assert (result.verdict.status, result.verdict.reason) == ("refused", "decode_error")
+        assert (result.outcome.status, result.outcome.reason) == ("refused", "decode_error")
         assert names(tmp_path) == ["x.flac"]
 
     def test_a_partial_recording_is_noted(self, tokenizer, tmp_path):
         path = record(tmp_path / "x.wav")
         path.write_bytes(path.read_bytes()[:-2000])
         (result,) = tokenize(tokenizer, path)
-        assert result.detail == "the file ends 1000 frames before its header says"
-        assert (result.seconds, result.columns) == (1.5, 38)  # 3000 samples, 150 frames
-        assert (result.frames, result.frames_missing) == (3000, 1000)
+        assert result.outcome.detail == "the file ends 1000 frames before its header says"
+        assert (result.outcome.duration_s, result.outcome.columns) == (
+            1.5,
+            38,
+        )  # 3000 samples, 150 frames
+        assert (result.outcome.frames, result.outcome.frames_missing) == (3000, 1000)
 
     def test_a_recording_shorter_than_a_frame_is_a_column(self, tokenizer, tmp_path):
         (result,) = tokenize(tokenizer, record(tmp_path / "x.wav", seconds=1 / RATE))
-        assert (result.verdict.status, result.columns) == ("ok", 1)
+        assert (result.outcome.status, result.outcome.columns) == ("ok", 1)
         assert read_npy(result.outputs[0]).shape == (1, 4)
 
     @pytest.mark.parametrize("workers", [1, 2])
     def test_a_full_disk_is_no_fault_of_a_recording(self, workers, tokenizer, tmp_path):
         """Here a folder stands where a file of ids should be."""
         paths = [record(tmp_path / "in" / name) for name in ("a.wav", "b.wav", "c.wav")]
-        blocked = tmp_path / "out" / "b.tokens.npy"
+        blocked = tmp_path / "out" / "tokens" / "b.tokens.npy"
         blocked.mkdir(parents=True)
         with pytest.raises(OSError, match=r"b\.tokens\.npy"):
             tokenize(tokenizer, *paths, out=tmp_path / "out", workers=workers)
@@ -258,7 +270,7 @@ class TestChannels:
     def test_one_that_is_not_there_is_refused(self, tokenizer, tmp_path):
         files = [record(tmp_path / "mono.wav"), record(tmp_path / "stereo.wav", channels=2)]
         first, second = tokenize(tokenizer, *files, channels="1")
-        assert (first.verdict.status, first.verdict.reason) == ("refused", "no_channel")
+        assert (first.outcome.status, first.outcome.reason) == ("refused", "no_channel")
         assert second.outputs == [tmp_path / "stereo.tokens.npy"]
 
 
@@ -300,7 +312,7 @@ class TestHeaders:
         record(folder / "a" / "S_20230501_020304.wav", seconds=3.21)
         clock = ClockSettings(timezone="+02:00")
         tokenize(tokenizer, folder, out=out, clock=clock)
-        header = json.loads((out / "a" / "S_20230501_020304.tokens.json").read_text())
+        header = json.loads((out / "tokens" / "a" / "S_20230501_020304.tokens.json").read_text())
         assert header.pop("edges_hz")[0] >= 0
         assert {header.pop("checksum"), *header.pop("hashes")} >= {".npy"}
         assert header == {
@@ -343,7 +355,7 @@ class TestHeaders:
         (result,) = tokenize(tokenizer, path, clock=clock)
         header = json.loads((tmp_path / "R230501-02.tokens.json").read_text())
         assert header["start_utc"] == time
-        assert (result.start and result.start.source) == source
+        assert result.outcome.start_source == source
 
 
 def test_a_tokenizer_that_is_replaced_meanwhile_is_told(make_bundle, tokenizer, tmp_path):

@@ -19,14 +19,19 @@ from tests.pipelines.recordings import (
     Killed,
     contents,
     counting,
+    doomed,
+    kill,
     kill_at_move,
     noise,
+    read_complete,
     write,
 )
 from tests.pipelines.tokenizing import hidden, names, tokenize
+from tests.sealed import reseal
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats.base import Options
 from ulmo.pipelines.tokenize import tokenize as pipeline
+from ulmo.storage.ledger import Ledger
 
 JOURNAL = ".tokenize.jsonl"
 
@@ -63,17 +68,6 @@ def stats(folder):
     return contents(folder), times
 
 
-def doom(number):
-    """Which move it is that a kill comes before."""
-    left = [number]
-
-    def is_doomed(_):
-        left[0] -= 1
-        return left[0] < 0
-
-    return is_doomed
-
-
 class TestKilled:
     @pytest.mark.parametrize(
         "how",
@@ -89,14 +83,14 @@ class TestKilled:
             moves = kill_at_move(patch, lambda _: False)
             tokenize(tokenizer, field, out=tmp_path / "undisturbed", **how)
         undisturbed = contents(tmp_path / "undisturbed")
-        assert len(moves) == len(undisturbed) + 1  # the journal
+        assert len(moves) == len(undisturbed) + 2  # the journal, and tokenize.json twice
         for number in range(len(moves)):
             out = tmp_path / f"out{number}"
             with monkeypatch.context() as patch:
-                kill_at_move(patch, doom(number))
+                kill_at_move(patch, doomed(number))
                 with pytest.raises(Killed):
                     tokenize(tokenizer, field, out=out, **how)
-            assert not (out / "recordings.json").exists()
+            assert not read_complete(out, "tokenize.json")
             tokenize(tokenizer, field, out=out, **how)
             assert contents(out) == undisturbed
             assert hidden(out) == []
@@ -121,7 +115,7 @@ class TestKilled:
     def test_and_killed_and_killed(self, tokenizer, field, tmp_path, monkeypatch):
         for number in range(1, 20):
             with monkeypatch.context() as patch:
-                kill_at_move(patch, doom(number))
+                kill_at_move(patch, doomed(number))
                 try:
                     tokenize(tokenizer, field, out=tmp_path / "out")
                 except Killed:
@@ -136,7 +130,7 @@ class TestKilled:
             write(tmp_path / "in" / f"{number:02d}.wav", noise(8000, number))
         out = tmp_path / "out"
         command = [sys.executable, "-m", "ulmo", "tokenize", tmp_path / "in", "--out-dir", out]
-        command += ["--tokenizer", tokenizer.maker[0], "--workers", "2"]
+        command += ["--tokenizer", tokenizer.ref.folder, "--workers", "2"]
         process = subprocess.Popen(command, start_new_session=True)
         until = time.monotonic() + 60
         while not lines_of(out / JOURNAL) > 3 and time.monotonic() < until:
@@ -157,21 +151,22 @@ class TestKilled:
             write(tmp_path / "in" / f"{number}.wav", noise(RATE * 3000, number))
         out = tmp_path / "out"
         command = [sys.executable, "-m", "ulmo", "tokenize", tmp_path / "in", "--out-dir", out]
-        command += ["--tokenizer", tokenizer.maker[0], "--workers", str(workers)]
+        command += ["--tokenizer", tokenizer.ref.folder, "--workers", str(workers)]
         process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
         until = time.monotonic() + 60
-        while not list(out.glob(".*.npy.*.tmp")) and time.monotonic() < until:
+        while not list(out.glob("tokens/.*.npy.*.tmp")) and time.monotonic() < until:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert errors.decode().strip() == ("ulmo: interrupted: run the same command again to go on")
-        assert names(out) == [JOURNAL]
+        assert names(out) == [JOURNAL, "tokenize.json", "tokens"]
+        assert names(out / "tokens") == []
 
 
 def lines_of(path):
-    """Rows of a journal, whose first line has the settings."""
-    return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
+    """Lines of a journal."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 class TestChanged:
@@ -208,7 +203,7 @@ class TestChanged:
     @pytest.mark.parametrize("lost", ["a.tokens.npy", "a.tokens.json"])
     def test_an_output_that_is_lost(self, lost, out, again):
         before = contents(out)
-        (out / lost).unlink()
+        (out / "tokens" / lost).unlink()
         assert again() == ["a.wav", "b/empty.wav"]
         assert contents(out) == before
 
@@ -216,7 +211,7 @@ class TestChanged:
         out = tmp_path / "out"
         tokenize(tokenizer, field, out=out, file_format="megatron")
         before = contents(out)
-        (out / "a.tokens.idx").unlink()
+        (out / "tokens" / "a.tokens.idx").unlink()
         tokenize(tokenizer, field, out=out, file_format="megatron")
         assert calls()[5:] == ["a.wav", "b/empty.wav"]
         assert contents(out) == before
@@ -244,8 +239,8 @@ class TestChanged:
                 expected = ["b/c.wav", "b/empty.wav"]
             case "gone":
                 path.unlink()
-                (out / "a.tokens.npy").unlink()
-                (out / "a.tokens.json").unlink()
+                (out / "tokens" / "a.tokens.npy").unlink()
+                (out / "tokens" / "a.tokens.json").unlink()
                 expected = ["b/empty.wav"]
         assert again() == expected
         tokenize(tokenizer, field, out=tmp_path / "fresh")
@@ -254,20 +249,21 @@ class TestChanged:
     @pytest.mark.parametrize(
         ("how", "words"),
         [
-            ({"channels": "0"}, "channels 'mix' there, '0' here"),
-            ({"channels": "each", "file_format": "csv"}, "file_format 'npy' there, 'csv' here, ch"),
-            ({"clock": ClockSettings(timezone="+01:00")}, "clock .*UTC.* there, .*01:00"),
+            ({"channels": "0"}, "channels there 'mix', here '0'"),
+            ({"channels": "each", "file_format": "csv"}, "file_format there 'npy', here 'csv', ch"),
+            ({"clock": ClockSettings(timezone="+01:00")}, "clock there .*UTC.*, here .*01:00"),
             (
                 {"file_format": "raven", "options": Options(frozenset([1]))},
-                r"ids None .* \[1\] here",
+                r"ids there None, here \[1\]",
             ),
         ],
     )
     @pytest.mark.parametrize("killed", [False, True])
-    def test_other_settings_are_refused(self, how, words, killed, tokenizer, field, out, again):
+    def test_other_settings_are_refused(self, how, words, killed, out, again, monkeypatch):
         if killed:
-            (out / "recordings.parquet").unlink()
-            again()  # writes the journal anew, from nothing
+            monkeypatch.setattr(Ledger, "finish", kill)
+            with pytest.raises(Killed):
+                again()
         before = stats(out)
         with pytest.raises(UserError, match=f"made with other settings .*{words}"):
             again(**how)
@@ -278,15 +274,12 @@ class TestChanged:
 
     def test_another_tokenizer_is_refused(self, tokenizer_of, field, out):
         before = stats(out)
-        with pytest.raises(UserError, match=r"made with other settings .tokenizer '"):
+        with pytest.raises(UserError, match=r"made with other settings .tokenizer there '"):
             tokenize(tokenizer_of("mel"), field, out=out)
         assert stats(out) == before
 
     def test_a_newer_ulmo_is_refused(self, field, out, again):
-        table = pq.read_table(out / "recordings.parquet")
-        made = json.loads(table.schema.metadata[b"ulmo"])
-        newer = json.dumps({**made, "schema_version": 2, "more": 1})
-        pq.write_table(table.replace_schema_metadata({"ulmo": newer}), out / "recordings.parquet")
+        reseal(out / "tokenize.json", schema_version=2, more=1)
         before = stats(out)
         with pytest.raises(UserError, match="written by a newer ulmo"):
             again()
@@ -294,7 +287,7 @@ class TestChanged:
 
     def test_an_output_that_another_tokenizer_wrote_over(self, tokenizer_of, field, out, again):
         before = contents(out)
-        tokenize(tokenizer_of("mel"), field / "a.wav", out=out / "a.tokens.npy")
+        tokenize(tokenizer_of("mel"), field / "a.wav", out=out / "tokens" / "a.tokens.npy")
         assert contents(out) != before
         assert again() == ["a.wav", "b/empty.wav"]
         assert contents(out) == before
@@ -366,30 +359,47 @@ class TestDamaged:
     )
     def test_rows_that_are_not_believed(self, change, tokenizer, field, killed, fresh):
         journal = killed / JOURNAL
-        rows = [{**json.loads(line), **change} for line in journal.read_text().splitlines()]
-        journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        (killed / "a.tokens.npy").unlink()
+        entries = [json.loads(line) for line in journal.read_text().splitlines()]
+        for entry in entries:
+            entry["rows"] = [{**row, **change} for row in entry["rows"]]
+        journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        (killed / "tokens" / "a.tokens.npy").unlink()
         tokenize(tokenizer, field, out=killed)
         assert contents(killed).keys() == fresh.keys()
         if "outputs" not in change:
             assert contents(killed) == fresh
 
-    @pytest.mark.parametrize("kind", ["empty", "text", "other schema", "folder"])
-    def test_a_table_that_is_none_of_ours(self, kind, tokenizer, field, tmp_path, fresh):
+    @pytest.mark.parametrize("kind", ["empty", "text", "other schema", "gone", "no manifest"])
+    def test_a_table_that_is_damaged_or_lost(self, kind, tokenizer, field, tmp_path, fresh):
         out = tmp_path / "out"
         tokenize(tokenizer, field, out=out)
         table = out / "recordings.parquet"
         match kind:
+            case "no manifest":
+                (out / "tokenize.json").unlink()
             case "empty":
                 table.write_bytes(b"")
             case "text":
                 table.write_text("dear diary")
             case "other schema":
                 pq.write_table(pa.table({"key": ["x"], "path": ["a.wav"]}), table)
-            case "folder":
+            case "gone":
                 table.unlink()
         tokenize(tokenizer, field, out=out)
         assert contents(out) == fresh
+
+    def test_files_of_other_people_are_left_alone(self, tokenizer, field, tmp_path):
+        """A table, or settings, of the names that ours have."""
+        out = tmp_path / "out"
+        out.mkdir()
+        pq.write_table(pa.table({"key": ["x"], "path": ["a.wav"]}), out / "recordings.parquet")
+        with pytest.raises(UserError, match=r"recordings\.parquet cannot be read .*move it else"):
+            tokenize(tokenizer, field, out=out)
+        assert names(out) == ["recordings.parquet"]
+        (out / "recordings.parquet").rename(out / "tokenize.json")
+        with pytest.raises(UserError, match=r"tokenize\.json is not JSON.*: delete it, then run"):
+            tokenize(tokenizer, field, out=out)
+        assert names(out) == ["tokenize.json"]
 
     def test_a_table_below_a_folder_that_looks_like_a_partition(
         self, tokenizer, field, tmp_path, calls

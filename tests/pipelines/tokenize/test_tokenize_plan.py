@@ -64,7 +64,7 @@ class TestFiles:
     )
     def test_into_one_folder(self, files, targets, make, tmp_path):
         out = tmp_path / "new" / "folder"
-        assert targets_of(plan_outputs(make(*files), out, "npy"), out) == targets
+        assert targets_of(plan_outputs(make(*files), out, "npy"), out / "tokens") == targets
         assert not out.exists()
 
     def test_to_one_file(self, make, tmp_path):
@@ -130,14 +130,14 @@ class TestFolders:
         out = tmp_path / "out"
         plan = plan_outputs([tmp_path / "in"], out, "npy")
         assert names_of(plan) == ["a/b/y.flac", "a/x.WAV", "a/x.ogg", "x.wav"]
-        assert targets_of(plan, out) == [
+        assert targets_of(plan, out / "tokens") == [
             "a/b/y.tokens.npy",
             "a/x.WAV.tokens.npy",
             "a/x.ogg.tokens.npy",
             "x.tokens.npy",
         ]
         beside = plan_outputs([tmp_path / "in"], None, "npy")
-        assert targets_of(beside, tmp_path / "in") == targets_of(plan, out)
+        assert targets_of(beside, tmp_path / "in") == targets_of(plan, out / "tokens")
 
     def test_an_output_among_the_recordings_is_left_out(self, make, tmp_path):
         make("x.wav", "out/stray.wav", "out/a/stray.wav", "outside/y.wav")
@@ -153,9 +153,9 @@ class TestFolders:
     def test_a_recording_that_is_given_twice_is_planned_once(self, make, tmp_path):
         (path,) = make("in/a/x.wav")
         plan = plan_outputs([tmp_path / "in", path], tmp_path / "out", "npy")
-        assert targets_of(plan, tmp_path / "out") == ["a/x.tokens.npy"]
+        assert targets_of(plan, tmp_path / "out" / "tokens") == ["a/x.tokens.npy"]
         plan = plan_outputs([path, tmp_path / "in"], tmp_path / "out", "npy")
-        assert targets_of(plan, tmp_path / "out") == ["x.tokens.npy"]
+        assert targets_of(plan, tmp_path / "out" / "tokens") == ["x.tokens.npy"]
 
     def test_links_that_lead_nowhere_are_planned_and_folders_named_as_sound_are_walked(
         self, make, tmp_path
@@ -216,7 +216,7 @@ def test_no_two_recordings_share_a_file(names, file_format, channels, tmp_path_f
         for output in outputs:
             paths = output_paths(output, file_format)
             files += [*paths.files, paths.header]
-        assert all(path.parent == root / "out" / planned.name.parent for path in outputs)
+        assert all(path.parent == root / "out" / "tokens" / planned.name.parent for path in outputs)
     assert len(set(files)) == len(files)
 
 

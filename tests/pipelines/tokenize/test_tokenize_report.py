@@ -8,9 +8,10 @@ from tests.pipelines.tokenizing import names, record, tokenize
 from tests.small_tokenizers import RATE
 from ulmo.formats.base import Format
 from ulmo.formats.header import read_header
-from ulmo.pipelines.tokenize.rows import SCHEMA
+from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.preprocessing.audio import BLOCK_FRAMES
+from ulmo.storage.tables import schema_of
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ class TestReport:
         path = record(folder / "x.wav", seconds=3.21, channels=2)
         write(folder / NON_UTF8, noise(500, 3), 500)
         tokenize(tokenizer, folder, out=out, channels="each")
-        assert pq.read_schema(out / "recordings.parquet").equals(SCHEMA)
+        assert pq.read_schema(out / "recordings.parquet").equals(schema_of(Tokenized))
         second, first = rows_of(out) if rows_of(out)[1]["path"] == "x.wav" else rows_of(out)[::-1]
         assert len(first.pop("key")) == 64
         assert first.pop("ends_crc32c")
@@ -47,9 +48,12 @@ class TestReport:
             "bands": 4,
             "samples": 6420,
             "unknown": 0,
-            "outputs": ["x.ch0.tokens.npy", "x.ch1.tokens.npy"],
+            "outputs": ["tokens/x.ch0.tokens.npy", "tokens/x.ch1.tokens.npy"],
         }
-        assert (second["path"], second["outputs"]) == ("caf\\xe9.wav", ["caf\\xe9.tokens.npy"])
+        assert (second["path"], second["outputs"]) == (
+            "caf\\xe9.wav",
+            ["tokens/caf\\xe9.tokens.npy"],
+        )
         assert (second["sample_rate"], second["frames"], second["samples"]) == (500, 500, 2000)
 
     def test_ids_that_are_unknown_are_counted_over_all_channels(
@@ -66,7 +70,7 @@ class TestReport:
         path = record(tmp_path / "x.wav", channels=3)
         (result,) = tokenize(tokenizer, path, channels="each")
         headers = [read_header(output.with_suffix(".json")) for output in result.outputs]
-        assert sum(header.unknown for header in headers) == result.unknown
+        assert sum(header.unknown for header in headers) == result.outcome.unknown
         assert headers[0].unknown > 0
 
     def test_there_is_none_beside_recordings_and_one_file(self, tokenizer, tmp_path):
@@ -117,5 +121,7 @@ class TestProgress:
         (result,) = tokenize(
             tokenizer, record(tmp_path / "x.wav", 200, channels=2), channels=channels
         )
-        assert sum(sizes) == result.columns * len(result.outputs) == 5000 * len(result.outputs)
+        assert (
+            sum(sizes) == result.outcome.columns * len(result.outputs) == 5000 * len(result.outputs)
+        )
         assert max(sizes) <= 64

@@ -89,7 +89,7 @@ def test_every_format_and_its_header(file_format, tokenizer, tmp_path):
     expected = tokenizer.encode(FOREIGN[0]).ids
     np.testing.assert_array_equal(stored.ids, expected)
     assert stored.header.unk_quantile == LEVEL
-    assert stored.header.unknown == result.unknown == (expected == 64).sum() > 0
+    assert stored.header.unknown == result.outcome.unknown == (expected == 64).sum() > 0
 
 
 def test_workers_give_the_same(tokenizer, tmp_path):
@@ -111,7 +111,7 @@ def test_a_timeline_gives_the_same(tokenizer, tmp_path):
     for segment, path in zip(header.segments, FOREIGN, strict=False):
         part = ids[segment.column : segment.column + segment.columns]
         np.testing.assert_array_equal(part, tokenizer.encode(path).ids)
-    assert header.unknown == (ids == 64).sum() == sum(result.unknown for result in results)
+    assert header.unknown == (ids == 64).sum() == sum(result.outcome.unknown for result in results)
 
 
 def test_a_folder_has_one_level(folder, tmp_path):
@@ -120,14 +120,14 @@ def test_a_folder_has_one_level(folder, tmp_path):
         (tmp_path / out).mkdir(exist_ok=True)
         (result,) = tokenize(chosen, FOREIGN[0], out=tmp_path / out)
         header = read_header(result.outputs[0].with_suffix(".json"))
-        return result.reused, header.unk_quantile, result.unknown
+        return result.reused, header.unk_quantile, result.outcome.unknown
 
     assert result_of(None, "plain") == (False, None, 0)
     first = result_of(LEVEL, "out")
     assert first[:2] == (False, LEVEL)
     assert result_of(LEVEL, "out") == (True, LEVEL, first[2])
     for level, out in ((0.999, "out"), (None, "out"), (LEVEL, "plain")):
-        with pytest.raises(UserError, match=r"unk_quantile .* there, .* here"):
+        with pytest.raises(UserError, match=r"unk_quantile there .*, here .*"):
             result_of(level, out)
     assert result_of(LEVEL, "out") == (True, LEVEL, first[2])
 

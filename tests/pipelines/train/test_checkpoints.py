@@ -90,5 +90,5 @@ def test_one_that_cannot_be_read_is_not_passed_over(saved, monkeypatch):
     """Going on from the one before would remove it."""
     checkpoints, _, folder = saved
     deny(monkeypatch, folder / "ckpt-3.index")
-    with pytest.raises(UserError, match=r"ckpt-3\.index cannot be read .*let yourself read it"):
+    with pytest.raises(UserError, match=r"ckpt-3\.index cannot be read .*change its permissions"):
         checkpoints.restore()

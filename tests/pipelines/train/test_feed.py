@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SAMPLES
-from ulmo.config import AugmentSettings, ModelSettings, PrepSettings, UserError
+from ulmo.config import AugmentSettings, ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.pipelines.dataset import Loudness
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.feed import Feed
@@ -34,7 +34,11 @@ def other_frontends(tmp_path_factory):
 
 
 def feed_of(store, wants=(), **options):
-    return Feed(store, Loudness(store, MODEL), wants=frozenset(wants), seed=5, **options)
+    if "beside" in options:
+        folders = tuple(map(str, options["beside"]))
+        options |= {"objective": "abx_choice", "beside": folders}
+    settings = TrainSettings(seed=5, **options)
+    return Feed(Loudness(store, MODEL), settings, wants=frozenset(wants))
 
 
 def key(store, row):

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ulmo.pipelines.measure import Passed
+from ulmo.pipelines.dataset import ModelOutput
 from ulmo.pipelines.train import pictures
 from ulmo.pipelines.train.pictures import (
-    PICTURE_TILES,
+    _PICTURE_TILES,
+    _spread_rows,
     draw_losses,
     draw_reconstructions,
-    spread_rows,
 )
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
@@ -31,7 +31,7 @@ def figures(monkeypatch):
 
 def halved(tiles, valid_frames):
     """A model whose reconstruction is half of the tile."""
-    return Passed(tiles / 2, np.zeros((len(tiles), 1, 1), np.int32), np.zeros(1, np.float32))
+    return ModelOutput(tiles / 2, np.zeros((len(tiles), 1, 1), np.int32), np.zeros(1, np.float32))
 
 
 def size_of(png):
@@ -42,7 +42,7 @@ def size_of(png):
 
 
 def rows_of(store, count):
-    return spread_rows(store, np.arange(len(store)))[:count]
+    return _spread_rows(store, np.arange(len(store)))[:count]
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -107,8 +107,8 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
 )
 def test_rows_are_of_different_recordings_or_far_apart(names, rows, expected):
     store = SimpleNamespace(recordings=np.array(list(names)))
-    assert list(spread_rows(store, np.array(rows))) == expected
-    assert len(expected) <= PICTURE_TILES
+    assert list(_spread_rows(store, np.array(rows))) == expected
+    assert len(expected) <= _PICTURE_TILES
 
 
 @pytest.fixture

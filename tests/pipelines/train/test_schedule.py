@@ -1,7 +1,7 @@
 import pytest
 
 from ulmo.config import TrainSettings
-from ulmo.pipelines.train.schedule import plan
+from ulmo.pipelines.train.schedule import schedule_at
 
 SETTINGS = TrainSettings(learning_rate=1e-3, final_learning_rate=1e-4)
 BY_CLOCK = SETTINGS.model_copy(update={"max_minutes": 2})
@@ -11,27 +11,27 @@ BY_CLOCK = SETTINGS.model_copy(update={"max_minutes": 2})
     ("progress", "rate"), [(0, 1e-3), (0.5, 5.5e-4), (1, 1e-4), (1 / 3, 7.75e-4)]
 )
 def test_the_rate_falls_along_half_a_cosine(progress, rate):
-    by_steps = plan(SETTINGS, steps=round(300 * progress), all_steps=300, seconds=1e9)
-    by_clock = plan(BY_CLOCK, steps=0, all_steps=300, seconds=120 * progress)
+    by_steps = schedule_at(SETTINGS, steps=round(300 * progress), all_steps=300, seconds=1e9)
+    by_clock = schedule_at(BY_CLOCK, steps=0, all_steps=300, seconds=120 * progress)
     assert by_steps.learning_rate == pytest.approx(rate)
     assert by_clock.learning_rate == pytest.approx(rate)
 
 
 def test_the_rate_never_rises():
     low = TrainSettings(learning_rate=1e-6, final_learning_rate=1e-3)
-    rates = [plan(low, steps=step, all_steps=9, seconds=0).learning_rate for step in range(10)]
-    assert rates == [1e-6] * 10
+    found = [schedule_at(low, steps=step, all_steps=9, seconds=0) for step in range(10)]
+    assert [now.learning_rate for now in found] == [1e-6] * 10
 
 
 @pytest.mark.parametrize(("steps", "revives"), [(0, True), (89, True), (90, False), (100, False)])
 def test_codes_revive_in_the_first_nine_tenths(steps, revives):
-    assert plan(SETTINGS, steps=steps, all_steps=100, seconds=0).revives is revives
-    assert plan(BY_CLOCK, steps=0, all_steps=100, seconds=1.2 * steps).revives is revives
+    assert schedule_at(SETTINGS, steps=steps, all_steps=100, seconds=0).revives is revives
+    assert schedule_at(BY_CLOCK, steps=0, all_steps=100, seconds=1.2 * steps).revives is revives
 
 
 def test_whichever_ends_first_rules():
-    late = plan(BY_CLOCK, steps=10, all_steps=100, seconds=119)
-    assert late.learning_rate < plan(SETTINGS, steps=10, all_steps=100, seconds=119).learning_rate
-    assert plan(BY_CLOCK, steps=200, all_steps=100, seconds=900).learning_rate == pytest.approx(
-        1e-4
-    )
+    late = schedule_at(BY_CLOCK, steps=10, all_steps=100, seconds=119)
+    early = schedule_at(SETTINGS, steps=10, all_steps=100, seconds=119)
+    assert late.learning_rate < early.learning_rate
+    over = schedule_at(BY_CLOCK, steps=200, all_steps=100, seconds=900)
+    assert over.learning_rate == pytest.approx(1e-4)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ulmo.pipelines.train.ties import is_tie
+from ulmo.pipelines.train.export import _is_tie
 
 FIRST = np.array([[1, 0], [-1, 0], [0, 9]], np.float32)
 SECOND = np.array([[0, 0.5], [0, -0.5]], np.float32)
@@ -21,4 +21,4 @@ SECOND = np.array([[0, 0.5], [0, -0.5]], np.float32)
 )
 def test_ids_are_followed_to_where_they_part(latent, one, other, tie):
     for first, second in ((one, other), (other, one)):
-        assert is_tie(np.array(latent, np.float32), [FIRST, SECOND], first, second) is tie
+        assert _is_tie(np.array(latent, np.float32), [FIRST, SECOND], first, second) is tie

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from tests.conftest import SAMPLES
+from tests.pipelines import training
 from tests.pipelines.training import Silent, read_csv
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import (
-    OBJECTIVE_TRAITS,
     AugmentSettings,
     ModelSettings,
     PrepSettings,
     TrainSettings,
     UserError,
 )
-from ulmo.models import build_vqvae
+from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.train.init_encoder import init_encoder
+from ulmo.pipelines.train.model import _init_encoder
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
@@ -27,15 +27,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.reports.train import train_summary
 from ulmo.tokenizer import load_tokenizer
 
-MODEL = {
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "embedding_dim": 4,
-    "codebook_size": 16,
-    "width": 8,
-    "frequency_stride": 16,
-    "time_stride": 4,
-}
+MODEL = {**training.MODEL, "frequency_stride": 16}
 SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3, "seed": 1, "threads": 0}
 PREP = {"tile_size": 32, "sample_rate": 8000, "hop_length": 64}
 STFT = PrepSettings(frontend="stft", **PREP)
@@ -43,11 +35,11 @@ VIEWS = AugmentSettings(views=2, hop_factors=(0.8, 1.0), window_factors=(1.0,))
 
 
 @pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
+def tiles(few_recordings, tmp_path_factory):
     """Tiles with views, and the same recordings through another front end."""
     place = tmp_path_factory.mktemp("objectives")
-    prepare(SAMPLES, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
-    prepare(SAMPLES, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
+    prepare(few_recordings, place / "stft", PrepSettings(frontend="stft", **PREP), augment=VIEWS)
+    prepare(few_recordings, place / "dwt", PrepSettings(frontend="dwt", wavelet="db2", **PREP))
     return place
 
 
@@ -62,7 +54,7 @@ def run(tiles, folder, objective, model=None, **settings):
 def together(tiles, tmp_path_factory):
     """A run of all objectives at once: as many trainings would take minutes."""
     folder = tmp_path_factory.mktemp("together") / "run"
-    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVE_TRAITS))
+    return folder, run(tiles, folder, ",".join(f"{name}=0.5" for name in OBJECTIVES))
 
 
 def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together):
@@ -70,7 +62,7 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     batches = read_csv(folder / "losses.csv")
     (epoch,) = read_csv(folder / "epochs.csv")
     told = json.loads((folder / "objectives.json").read_text())["tasks"]
-    assert tuple(told) == tuple(summary.objectives) == tuple(OBJECTIVE_TRAITS)
+    assert tuple(told) == tuple(summary.objectives) == tuple(OBJECTIVES)
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
         assert told[one]["mean"] == pytest.approx(float(epoch[f"val_{one}_score"]), rel=1e-4)
@@ -113,13 +105,13 @@ def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
 
 def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
     wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
-    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): set the same"):
-        init_encoder(build_vqvae(wider), wider, STFT, together[0])
+    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): use the same"):
+        _init_encoder(build_vqvae(wider), wider, STFT, together[0])
     with pytest.raises(UserError, match="nowhere"):
-        init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
+        _init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
     fits, mel = ModelSettings(tile_size=32, **MODEL), PrepSettings(frontend="mel", **PREP)
     with pytest.raises(UserError, match=r"does not fit \(frontend stft, not mel\)"):
-        init_encoder(build_vqvae(fits), fits, mel, together[0])
+        _init_encoder(build_vqvae(fits), fits, mel, together[0])
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
@@ -161,7 +153,7 @@ def test_a_collapsed_run_says_so(together):
     assert "COLLAPSED" not in train_summary(summary)
     means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
     collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
-    assert "COLLAPSED   latents are nearly all one: variance 0.001" in train_summary(collapsed)
+    assert "COLLAPSED   latents are nearly all equal: variance 0.001" in train_summary(collapsed)
 
 
 def test_a_run_keeps_its_objective(together, tiles):

@@ -1,36 +1,33 @@
 """Training that is stopped, and goes on as if it had not been."""
 
+import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.pipelines.training import BUNDLE, FLAGS, MODEL, SETTINGS, Silent, read_csv
+from tests.pipelines.train.forks import Forks
+from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from ulmo.pipelines.train.train import RunInterrupt, train
 
+SMALL = ["-E", "1", "-D", "1", "--EMB", "4", "--CB", "16", "--width", "4", "--seed", "1"]
+SMALL += ["--frequency-stride", "8", "--time-stride", "4", "--batch-size", "8", "--epochs", "2"]
+SMALL += ["--threads", "1", "--checkpoint-minutes", "1e-6"]
+STEPS = 2  # a run is stopped after as many of the 5 or more of its first epoch
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tiny_tiles, tmp_path):
+
+def test_ctrl_c_saves_and_says_how_to_go_on(few_tiles, tmp_path, no_pixels):
     folder = tmp_path / "run"
-    with pytest.raises(RunInterrupt, match=r"saved at step 5: go on with .* --resume"):
-        train(tiny_tiles, folder, MODEL, SETTINGS, Silent(interrupt_at=5))
-    assert len(read_csv(folder / "losses.csv")) == 5
+    settings = {**SETTINGS, "epochs": 2}
+    with pytest.raises(RunInterrupt, match=r"saved at step 3: go on with .* --resume"):
+        train(few_tiles, folder, MODEL, settings, Silent(interrupt_at=3))
+    assert len(read_csv(folder / "losses.csv")) == 3
     assert not (folder / "tokenizer").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     reporter = Silent()
-    summary = train(tiny_tiles, folder, {}, {}, reporter, resume=True)
+    summary = train(few_tiles, folder, {}, {}, reporter, resume=True)
     assert reporter.steps == summary.steps
-    assert [row["epoch"] for row in reporter.rows] == [0, 1, 2]
-
-
-def command(tiles, run_dir, *flags):
-    return [sys.executable, "-m", "ulmo", "train", str(tiles), str(run_dir), *flags]
-
-
-def on_one_thread(tiles, run_dir, *flags):
-    flags = (*FLAGS, "--epochs", "6", "--threads", "1", "--checkpoint-minutes", "1e-6", *flags)
-    return command(tiles, run_dir, *flags)
+    assert [row["epoch"] for row in reporter.rows] == [0, 1]
 
 
 def contents(run_dir):
@@ -42,40 +39,34 @@ def lines(path):
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def stop_after(process, path, steps, how):
-    """Wait until so many steps are in the log, then send the signal."""
-    deadline = time.monotonic() + 120
-    while lines(path) <= steps and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(how)
-    return process.wait(60)
+@pytest.fixture(scope="module")
+def forks():
+    found = Forks()
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_tiles, tmp_path_factory):
+def undisturbed(forks, few_tiles, tmp_path_factory):
     """A run on one thread from its start to its end."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run(on_one_thread(tiny_tiles, folder), check=True, capture_output=True)
+    forks.start("train", few_tiles, folder, *SMALL)
+    assert forks.status() == 0
     return contents(folder)
-
-
-def test_same_seed_and_data_give_the_same_weights(undisturbed, tiny_tiles, tmp_path):
-    subprocess.run(on_one_thread(tiny_tiles, tmp_path / "run"), check=True, capture_output=True)
-    assert contents(tmp_path / "run") == undisturbed
 
 
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_was_stopped_ends_as_if_never_stopped(
-    undisturbed, tiny_tiles, tmp_path, how, status
+    undisturbed, forks, few_tiles, tmp_path, how, status
 ):
-    folder = tmp_path / "run"
-    process = subprocess.Popen(
-        on_one_thread(tiny_tiles, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert stop_after(process, folder / "losses.csv", 20, how) == status
-    process.communicate()
+    """To the byte, as two runs of one seed on one thread do."""
+    folder, deadline = tmp_path / "run", time.monotonic() + 120
+    process = forks.start("train", few_tiles, folder, *SMALL)
+    while lines(folder / "losses.csv") <= STEPS and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(process, how)
+    assert forks.status() == status
     assert not (folder / "tokenizer").exists()
-    subprocess.run(
-        command(tiny_tiles, folder, "--resume"), check=True, capture_output=True, timeout=300
-    )
+    forks.start("train", few_tiles, folder, "--resume")
+    assert forks.status() == 0
     assert contents(folder) == undisturbed

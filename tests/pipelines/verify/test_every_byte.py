@@ -11,17 +11,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from ulmo.pipelines.tokenize.rows import checked_rows
 
 from tests.outputs import PREP, SMALL, make_audio, make_run, make_tiles, make_tokens
 from tests.pipelines.tokenizing import tokenize
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import NewerError, UserError
 from ulmo.formats.read import read_tokens
-from ulmo.pipelines.run_manifest import read_run
-from ulmo.pipelines.tokenize.rows import checked_rows
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
 from ulmo.storage.checkpoint_files import damaged_files
+from ulmo.storage.run_manifest import read_run
 
 ALL = bool(os.environ.get("ULMO_EVERY_BYTE"))
 STRIDE = 1 if ALL else 97

@@ -40,12 +40,6 @@ class TestKinds:
                 verify(place)
             assert run_command(place)[0] == 2
 
-    def test_audio_is_for_the_repair_of_tiles(self, tiles, audio, run):
-        with pytest.raises(UserError, match="--audio is for --repair: add --repair"):
-            verify(tiles, audio=audio)
-        with pytest.raises(UserError, match="--audio is for tiles: leave it out"):
-            verify(run, repair=True, audio=audio)
-
     def test_a_part_of_an_output_is_told_its_folder(self, tiles, run):
         for folder, name in (
             (tiles, "prep.json"),
@@ -70,7 +64,7 @@ class TestKinds:
             verify(tiles)
 
     def test_a_job_that_runs_is_named(self, tiles):
-        (tiles / ".finished").mkdir()
+        (tiles / ".rows").mkdir()
         with (
             locked(tiles / LOCK, tiles),
             pytest.raises(UserError, match=rf"another job \(process {os.getpid()},"),
@@ -81,7 +75,7 @@ class TestKinds:
     def test_what_there_is_to_do_names_the_folder(self, tiles, run):
         flip(tiles / SHARD)
         (fault,) = verify(tiles).faults
-        assert fault.remedy.startswith(f"ulmo verify {tiles} --repair --audio AUDIO_DIR ")
+        assert f"ulmo verify {tiles} --repair" in fault.remedy
         shutil.rmtree(run / "tokenizer")
         (fault,) = verify(run).faults
         assert fault.remedy.startswith(f"ulmo-train TILES_DIR {run} --resume ")
@@ -103,7 +97,7 @@ class TestBundles:
         flip(folder / "model.safetensors")
         status, output = run_command(folder, "--repair")
         assert status == 3
-        assert "model.safetensors is not the file that the settings speak of" in output
+        assert "model.safetensors is not the file that the settings name" in output
         assert "to do       copy the bundle again" in output
         assert output.count("copy the bundle again") == 1
         assert "damaged     model.safetensors: " in output

@@ -142,7 +142,7 @@ class ABXChoice(Objective):
     def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
         """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
         model, batch, pair = encoded.model, encoded.batch, pair_of(encoded)
-        stride = model.encoder.time_stride
+        stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
         times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
         weights = ops.mean(ops.cast(batch.token_weights, "float32"), axis=-1)

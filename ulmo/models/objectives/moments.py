@@ -49,7 +49,7 @@ def shared_moments(
     (Gumbel's trick: the largest of log weights plus Gumbel noise; Kool et al. 2019,
     arXiv:1903.06059.)
     """
-    stride = encoded.model.encoder.time_stride
+    stride = encoded.model.encoder.settings.time_stride
     weights = ops.mean(encoded.weights, axis=-1)  # (B, columns)
     columns = ops.shape(weights)[1]
     times = times_of(columns, encoded.batch.pace, stride)

@@ -1,1 +1,1 @@
-"""ulmo eval: how good a tokenizer is."""
+"""ulmo eval: measures how good a tokenizer is, on prepared tiles and on labelled recordings."""

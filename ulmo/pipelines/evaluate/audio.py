@@ -1,11 +1,12 @@
 """Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook.
 
-`measure_encoder` measures whatever turns samples into ids, `measure_latents` what turns them into
-vectors; `evaluate_audio` measures a tokenizer, and beside its tokens the latents they come from,
-the vectors of their codes and the spectrogram that it sees.
+`measure_encoder` measures anything that turns samples into ids, `measure_latents` anything that
+turns them into vectors. `evaluate_audio` measures a tokenizer: its tokens, its latents, the vectors
+of its codes, and the spectrogram that it sees.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,58 +16,50 @@ from numpy.typing import NDArray
 from ulmo.arrays import Array, Ids
 from ulmo.config import UserError
 from ulmo.evaluation.abx import Abx, abx, subsample
-from ulmo.evaluation.codebook import CodebookHealth, codebook_health
+from ulmo.evaluation.agreement import Agreement
+from ulmo.evaluation.codebook import CodebookHealth, Rate, codebook_health, rate
 from ulmo.evaluation.distances import Item
 from ulmo.evaluation.folds import Folds, split_folds
-from ulmo.evaluation.pooling import histograms, mean_latents
-from ulmo.evaluation.probe import Probes, probes
-from ulmo.evaluation.rate import Rate, rate
-from ulmo.evaluation.robustness import Agreement
-from ulmo.pipelines.evaluate.encoders import Encoder, encoder_of, spectrogram
-from ulmo.pipelines.evaluate.labelled import Refused, Sounds, find_labelled, read_sounds
-from ulmo.pipelines.evaluate.latents import latents_of
-from ulmo.pipelines.evaluate.robustness import robustness
+from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
+from ulmo.pipelines.evaluate.changes import robustness
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of, latents_of, spectrogram
+from ulmo.pipelines.evaluate.labelled import Sounds, Unreadable, find_labelled, read_sounds
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
-Progress = Callable[[str, int, int], None]
-"""Is told what is done, how many of it are done, and all."""
+_Counts = NDArray[np.int64]
+Progress = Callable[[str, int, int], object]  # what is measured, how much is done, and all
 
-MAX_CELLS = 2e9
-"""Pairs of spectrogram frames, at most, that ABX compares: a minute of one core, about."""
+_MAX_CELLS = 2e9  # pairs of spectrogram frames that ABX compares, at most: a minute of one core
+
+
+def _ignore(name: str, done: int, total: int) -> None:
+    """Progress that is shown to nobody."""
 
 
 class AudioPlan(NamedTuple):
     """What is measured, and how much of it."""
 
     folder: Path
-    labels: Path | None = None
-    """CSV file; None: the names of the folders."""
+    labels: Path | None = None  # CSV file; None: the folders' names are the labels
     speaker_column: str | None = None
-    max_items: int = 400
-    """Recordings that are measured, drawn evenly from each label of each speaker."""
-    max_seconds: float = 5.0
-    """Of each recording, from its beginning."""
+    max_items: int = 400  # recordings measured, drawn evenly from each label of each speaker
+    max_seconds: float = 5.0  # of each recording, from its beginning
     seed: int = 0
-    source_column: str | None = None
-    """Of what items have in common: they are not trained and tested on together."""
+    source_column: str | None = None  # column of what items share: never both trained on and tested
 
 
 class EncoderFigures(NamedTuple):
-    """What an encoder comes to on some recordings."""
+    """Figures of an encoder on some recordings."""
 
-    abx: Abx
-    """Of the ids, by the distance `identical`."""
-    folds: Folds
-    """Of the recordings, for the probes."""
-    probes: Probes
-    """Of the histograms of the ids."""
+    abx: Abx  # of the ids, by the distance `identical`
+    folds: Folds  # of the recordings, for the probes
+    probes: Probes  # of the histograms of the ids
     robustness: dict[str, Agreement]
     rate: Rate
-    counts: NDArray[np.int64]  # (CB,)
-    sound_counts: NDArray[np.int64]  # (CB,)
-    grids: list[Ids]
-    """Ids (time, band) of each recording."""
+    counts: _Counts  # (CB,)
+    sound_counts: _Counts  # (CB,)
+    grids: list[Ids]  # ids (time, band) of each recording
 
     @property
     def codebook(self) -> CodebookHealth:
@@ -80,59 +73,53 @@ class EncoderFigures(NamedTuple):
 
 
 class LatentFigures(NamedTuple):
-    """What vectors come to on some recordings."""
+    """Figures of vectors on some recordings."""
 
-    abx: Abx
-    """By the distance `cosine`."""
-    probes: Probes
-    """Of their means over time."""
-    latents: list[Array]
-    """Vectors (time, band, EMB) of each recording."""
+    abx: Abx  # by the distance `cosine`
+    probes: Probes  # of their means over time
+    latents: list[Array]  # vectors (time, band, EMB) of each recording
 
 
 class AudioEvaluation(NamedTuple):
-    """What a tokenizer comes to on labelled recordings."""
+    """Figures of a tokenizer on labelled recordings."""
 
     plan: AudioPlan
     recordings: int
     seconds: float
     labels: list[str]
     speakers: list[str] | None
-    refused: list[Refused]
+    refused: list[Unreadable]
     tokens: EncoderFigures
     latents: LatentFigures
-    codes_abx: Abx
-    """Of the vectors of the codes, by the distance `cosine`."""
-    spectrogram_abx: Abx
-    """Of the normalised levels, by the distance `cosine`."""
-    spectrogram_step: int
-    """Frames of which the mean was taken before they were compared: 1 where time allowed it."""
+    codes_abx: Abx  # of the vectors of the codes, by the distance `cosine`
+    spectrogram_abx: Abx  # of the normalised levels, by the distance `cosine`
+    spectrogram_step: int  # means of this many frames were compared: 1 if that was fast enough
 
 
 def measure_encoder(
-    encoder: Encoder, sounds: Sounds, *, seed: int = 0, progress: Progress | None = None
+    encoder: AudioEncoder, sounds: Sounds, *, seed: int = 0, progress: Progress = _ignore
 ) -> EncoderFigures:
     """ABX, probes, robustness and rates of an encoder on sounds at its sample rate."""
-    grids, heard, counts, sound_counts = [], [], [], []
+    total = len(sounds.sounds)
+    grids, masks, counts, sound_counts = [], [], [], []
     for number, (samples, *_) in enumerate(sounds.sounds):
         ids = encoder.encode(samples)
         grids.append(ids)
-        heard.append(encoder.sound(samples, ids))
+        masks.append(encoder.sound(samples, ids))
         counts.append(_counts(ids, encoder.codebook_size))
-        sound_counts.append(_counts(ids[heard[-1]], encoder.codebook_size))
-        if progress:
-            progress("tokens", number + 1, len(sounds.sounds))
+        sound_counts.append(_counts(ids[masks[-1]], encoder.codebook_size))
+        progress("tokens", number + 1, total)
     folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
     changed = robustness(
         encoder,
         [sound.samples for sound in sounds.sounds],
         seed=seed,
-        progress=_told(progress, "robustness", len(sounds.sounds)),
+        progress=lambda done: progress("robustness", done, total),
     )
     return EncoderFigures(
-        abx=_abx(grids, sounds, "identical", progress, "ABX of tokens"),
+        abx=_abx("tokens", grids, sounds, "identical", progress),
         folds=folds,
-        probes=probes(histograms(grids, heard, encoder.codebook_size), sounds.labels, folds),
+        probes=probes(histograms(grids, masks, encoder.codebook_size), sounds.labels, folds),
         robustness=changed,
         rate=rate(
             grids,
@@ -150,35 +137,38 @@ def measure_latents(
     sounds: Sounds,
     folds: Folds,
     *,
-    progress: Progress | None = None,
+    progress: Progress = _ignore,
 ) -> LatentFigures:
-    """ABX and probes of what turns samples (n,) into vectors (time, band, EMB)."""
+    """ABX and probes of a function from samples (n,) to vectors (time, band, EMB)."""
     latents = []
     for number, sound in enumerate(sounds.sounds):
         latents.append(latents_of_samples(sound.samples))
-        if progress:
-            progress("latents", number + 1, len(sounds.sounds))
+        progress("latents", number + 1, len(sounds.sounds))
     return LatentFigures(
-        abx=_abx(latents, sounds, "cosine", progress, "ABX of latents"),
+        abx=_abx("latents", latents, sounds, "cosine", progress),
         probes=probes(mean_latents(latents), sounds.labels, folds),
         latents=latents,
     )
 
 
 def evaluate_audio(
-    tokenizer: Tokenizer, plan: AudioPlan, progress: Progress | None = None
+    tokenizer: Tokenizer, plan: AudioPlan, progress: Progress = _ignore
 ) -> AudioEvaluation:
     """Measure a tokenizer on labelled recordings.
 
-    Raises UserError where the labels cannot be read, and where no recording can.
+    Raises UserError if the labels cannot be read, or none of the recordings.
     """
     sounds = _chosen_sounds(tokenizer, plan, progress)
     tokens = measure_encoder(encoder_of(tokenizer), sounds, seed=plan.seed, progress=progress)
     latents = measure_latents(latents_of(tokenizer), sounds, tokens.folds, progress=progress)
-    codes = _codes(tokenizer)
+    codes = np.pad(  # special tokens have no vector, and get zeros
+        tokenizer.codebook, ((0, tokenizer.vocabulary.size - len(tokenizer.codebook)), (0, 0))
+    )
+    vectors = [codes[ids] for ids in tokens.grids]
     frontend = build_frontend(tokenizer.manifest.prep)
     planes = [spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
-    step = spectrogram_step([len(plane) for plane in planes])
+    step = _spectrogram_step([len(plane) for plane in planes])
+    planes = [_mean_frames(plane, step) for plane in planes]
     rate_hz = tokenizer.manifest.prep.sample_rate
     return AudioEvaluation(
         plan=plan,
@@ -189,31 +179,22 @@ def evaluate_audio(
         refused=sounds.refused,
         tokens=tokens,
         latents=latents,
-        codes_abx=_abx(
-            [codes[ids] for ids in tokens.grids], sounds, "cosine", progress, "ABX of codes"
-        ),
-        spectrogram_abx=_abx(
-            [mean_frames(plane, step) for plane in planes],
-            sounds,
-            "cosine",
-            progress,
-            "ABX of the spectrogram",
-        ),
+        codes_abx=_abx("codes", vectors, sounds, "cosine", progress),
+        spectrogram_abx=_abx("the spectrogram", planes, sounds, "cosine", progress),
         spectrogram_step=step,
     )
 
 
-def spectrogram_step(frames: Sequence[int]) -> int:
-    """The least step with which items of so many frames, compared with each other, take no more
-    than MAX_CELLS."""
+def _spectrogram_step(frames: Sequence[int]) -> int:
+    """The smallest step with which comparing items of these lengths takes at most _MAX_CELLS."""
     step = 1
-    while sum(-(-count // step) for count in frames) ** 2 > MAX_CELLS:
+    while sum(-(-count // step) for count in frames) ** 2 > _MAX_CELLS:
         step += 1
     return step
 
 
-def mean_frames(plane: Array, step: int) -> Array:
-    """Means (n, M) of each `step` frames of a spectrogram (frames, M); the last of what is left."""
+def _mean_frames(plane: Array, step: int) -> Array:
+    """Means (n, M) of each `step` frames of a spectrogram (frames, M); the last may have fewer."""
     starts = np.arange(0, len(plane), step)
     counts = np.diff(starts, append=len(plane))
     sums: Array = np.add.reduceat(plane, starts)
@@ -221,7 +202,7 @@ def mean_frames(plane: Array, step: int) -> Array:
     return sums
 
 
-def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress | None) -> Sounds:
+def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress) -> Sounds:
     found = find_labelled(plan.folder, plan.labels, plan.speaker_column, plan.source_column)
     kept = subsample(
         [item.label for item in found],
@@ -236,7 +217,7 @@ def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress | N
         sample_rate=prep.sample_rate,
         max_seconds=plan.max_seconds,
         channel=int(prep.channels) if prep.channels.isdigit() else None,
-        progress=_told(progress, "reading", len(kept)),
+        progress=lambda done: progress("reading", done, len(kept)),
     )
     if not sounds.sounds:
         path, reason, detail = sounds.refused[0]
@@ -244,30 +225,13 @@ def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress | N
     return sounds
 
 
-def _codes(tokenizer: Tokenizer) -> Array:
-    """The vector of every id of the vocabulary, (ids, EMB); special tokens have none, and zeros."""
-    codes = tokenizer.codebook
-    special = tokenizer.vocabulary.size - len(codes)
-    return np.pad(codes, ((0, special), (0, 0)))
-
-
 def _abx(
-    items: Sequence[Item], sounds: Sounds, distance: str, progress: Progress | None, name: str
+    name: str, items: Sequence[Item], sounds: Sounds, distance: str, progress: Progress
 ) -> Abx:
-    def told(done: int, total: int) -> None:
-        if progress:
-            progress(name, done, total)
-
-    return abx(items, sounds.labels, sounds.speakers, distance=distance, progress=told)
+    step = partial(progress, f"ABX of {name}")
+    return abx(items, sounds.labels, sounds.speakers, distance=distance, progress=step)
 
 
-def _counts(ids: Ids, codebook_size: int) -> NDArray[np.int64]:
-    """How often each code was used; special tokens are none."""
+def _counts(ids: Ids, codebook_size: int) -> _Counts:
+    """How often each code occurs; special tokens are not counted."""
     return np.bincount(ids[ids < codebook_size].ravel(), minlength=codebook_size)
-
-
-def _told(progress: Progress | None, name: str, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    told = progress
-    return lambda done: told(name, done, total)

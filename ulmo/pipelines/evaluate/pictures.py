@@ -1,4 +1,4 @@
-"""Pictures of a codebook: how often each code is used, and what each code stands for."""
+"""Pictures of a codebook: how often each code is used, and what each code decodes to."""
 
 from typing import Any
 
@@ -6,23 +6,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array
 from ulmo.pipelines.axes import level_unit, to_png
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
-Counts = NDArray[np.int64]
+_Array = NDArray[np.float32]
+_Counts = NDArray[np.int64]
 
-MAX_CODES = 1024
-"""Codes that are shown, the most used first: more would be too small to be seen."""
-BATCH = 64
-"""Codes that are decoded at once."""
+_MAX_CODES = 1024  # codes drawn, the most used first: more would be too small to see
+_BATCH = 64  # codes decoded at once
 
 
-def draw_usage(measured: dict[str, tuple[Counts, Counts]]) -> bytes:
-    """PNG: the share of each code, sorted, of all tokens and of non-silent ones.
+def draw_usage(measured: dict[str, tuple[_Counts, _Counts]]) -> bytes:
+    """PNG: the sorted shares of the codes among all tokens and among non-silent ones.
 
-    `measured` holds counts (CB,) of both, by what they were counted on.
+    `measured` holds both counts (CB,), by the name of what they were counted on.
     """
     figure = Figure(figsize=(6 * len(measured), 4), layout="constrained")
     axes = figure.subplots(1, len(measured), squeeze=False)[0]
@@ -49,14 +47,14 @@ def draw_usage(measured: dict[str, tuple[Counts, Counts]]) -> bytes:
     return to_png(figure)
 
 
-def draw_codes(tokenizer: Tokenizer, counts: Counts) -> bytes:
-    """PNG: the patch of each code, the most used first, by its use in `counts` (CB,).
+def draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
+    """PNG: the patch of each code, the most used first by `counts` (CB,).
 
-    A patch is the middle of a grid of nothing but its code, decoded. That of the greatest
-    spread is drawn large, with seconds and hertz: those of the middle band. All have one scale.
+    A patch is the middle of the decoded grid of a single code. The patch of greatest contrast is
+    drawn large, with seconds and the hertz of the middle band. All patches share one scale.
     """
-    order = np.argsort(-counts, kind="stable")[:MAX_CODES]
-    patches = decoded_codes(tokenizer, order)
+    order = np.argsort(-counts, kind="stable")[:_MAX_CODES]
+    patches = _decoded_codes(tokenizer, order)
     low, high = np.percentile(patches, [1, 99])
     height, width = patches.shape[1:]
     example = int(np.argmax(patches.std(axis=(1, 2))))
@@ -64,17 +62,14 @@ def draw_codes(tokenizer: Tokenizer, counts: Counts) -> bytes:
     down = -(-len(patches) // across)
     figure = Figure(figsize=(13, 8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
-    left.pcolormesh(
-        _seconds(tokenizer, width),
-        np.arange(height + 1),
-        patches[example],
-        vmin=low,
-        vmax=high,
-        cmap="magma",
-    )
+    prep, constants = tokenizer.manifest.prep, tokenizer.manifest.normalization
+    hop_s = prep.hop_length / prep.sample_rate
+    seconds = (np.arange(width + 1) - 0.5) * hop_s  # a frame lies around its centre
+    bins = np.arange(height + 1)
+    left.pcolormesh(seconds, bins, patches[example], vmin=low, vmax=high, cmap="magma")
     left.set_box_aspect(min(height / width, 2.5))
     left.set(title=f"code {order[example]}", xlabel="time (s)")
-    _mark_bins(left, _middle_frequencies(tokenizer))
+    _mark_middle_band(left, tokenizer)
     image = right.imshow(
         _mosaic(patches, across, down),
         origin="lower",
@@ -89,35 +84,31 @@ def draw_codes(tokenizer: Tokenizer, counts: Counts) -> bytes:
         xticks=[],
         yticks=[],
     )
-    figure.colorbar(image, ax=right, label=_unit(tokenizer))
+    unit = "normalised level" if constants is None else level_unit(prep)
+    figure.colorbar(image, ax=right, label=unit)
     return to_png(figure)
 
 
-def decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> Array:
-    """Levels (n, bins, frames) of the middle patch of grids of one code each."""
+def _decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> _Array:
+    """Levels (n, bins, frames) of the middle patches of grids of one code each."""
     model = tokenizer.manifest.model
     before, after = model.decoder_time_context
     band, column = (model.bands - 1) // 2, before
     bins = slice(band * model.frequency_stride, (band + 1) * model.frequency_stride)
     frames = slice(column * model.time_stride, (column + 1) * model.time_stride)
     patches = []
-    for start in range(0, len(codes), BATCH):
-        ids = codes[start : start + BATCH].astype(np.int32)
+    for start in range(0, len(codes), _BATCH):
+        ids = codes[start : start + _BATCH].astype(np.int32)
         shape = (len(ids), before + 1 + after, model.bands)
         decoded = tokenizer.decode_ids(np.broadcast_to(ids[:, None, None], shape))
         patches.append(decoded[:, bins, frames, 0])
-    values: Array = np.concatenate(patches)
+    values: _Array = np.concatenate(patches)
     constants = tokenizer.manifest.normalization
     return values if constants is None else constants.undo(values)
 
 
-def _unit(tokenizer: Tokenizer) -> str:
-    manifest = tokenizer.manifest
-    return "normalised level" if manifest.normalization is None else level_unit(manifest.prep)
-
-
-def _mosaic(patches: Array, across: int, down: int) -> Array:
-    """Patches (n, bins, frames) row by row from above, with a line of nothing between them."""
+def _mosaic(patches: _Array, across: int, down: int) -> _Array:
+    """Patches (n, bins, frames) in rows from the top, separated by empty lines."""
     height, width = patches.shape[1:]
     mosaic = np.full((down * (height + 1) + 1, across * (width + 1) + 1), np.nan, np.float32)
     for number, patch in enumerate(patches):
@@ -128,22 +119,12 @@ def _mosaic(patches: Array, across: int, down: int) -> Array:
     return mosaic
 
 
-def _seconds(tokenizer: Tokenizer, frames: int) -> NDArray[np.float64]:
-    """Edges of frames, each around its centre."""
-    prep = tokenizer.manifest.prep
-    edges: NDArray[np.float64] = (np.arange(frames + 1) - 0.5) * prep.hop_length / prep.sample_rate
-    return edges
-
-
-def _mark_bins(axis: Any, frequencies: NDArray[np.float64]) -> None:
-    """Hertz of a few bins: a band is too narrow to hold round frequencies."""
-    bins = np.unique(np.linspace(0, len(frequencies) - 1, 5).round().astype(int))
-    axis.set_yticks(bins + 0.5, [f"{hertz:.0f}" for hertz in frequencies[bins]])
-    axis.set_ylabel("frequency (Hz)")
-
-
-def _middle_frequencies(tokenizer: Tokenizer) -> NDArray[np.float64]:
+def _mark_middle_band(axis: Any, tokenizer: Tokenizer) -> None:
+    """Label a few bins in hertz: a band is too narrow to contain round frequencies."""
     model = tokenizer.manifest.model
     first = (model.bands - 1) // 2 * model.frequency_stride
     frequencies = build_frontend(tokenizer.manifest.prep).frequencies
-    return frequencies[first : first + model.frequency_stride]
+    frequencies = frequencies[first : first + model.frequency_stride]
+    bins = np.unique(np.linspace(0, len(frequencies) - 1, 5).round().astype(int))
+    axis.set_yticks(bins + 0.5, [f"{hertz:.0f}" for hertz in frequencies[bins]])
+    axis.set_ylabel("frequency (Hz)")

@@ -8,30 +8,31 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import UserError
-from ulmo.evaluation.reconstruction import Reconstruction, ReconstructionTally
-from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.dataset import Loudness, split_by_recording
+from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
+from ulmo.pipelines.dataset import (
+    Loudness,
+    ModelOutput,
+    TileModel,
+    split_by_recording,
+    tallies,
+)
 from ulmo.pipelines.evaluate.audio import Progress
-from ulmo.pipelines.measure import Model, Passed, measured
-from ulmo.pipelines.run_manifest import RUN_MANIFEST, read_run
 from ulmo.preprocessing.store import TileStore
+from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.tokenizer import Tokenizer
 
 Part = Literal["auto", "validation", "train", "all"]
 
 
 class TilesEvaluation(NamedTuple):
-    """The figures of each batch, and of all."""
+    """Figures of each batch, and of all tiles."""
 
     folder: Path
-    part: str
-    """What was measured: `validation`, `train` or `all`."""
+    part: str  # what was measured: `validation`, `train` or `all`
     batches: list[Metrics]
     total: Metrics
-    reconstruction: Reconstruction
-    """Of all, by bands and frames."""
-    edges_hz: list[float]
-    """Edges of the bands, (bands + 1)."""
+    reconstruction: Reconstruction  # of all tiles, by bands and frames
+    edges_hz: list[float]  # (bands + 1)
     counts: NDArray[np.int64]  # (CB,)
     sound_counts: NDArray[np.int64]  # (CB,)
 
@@ -43,56 +44,49 @@ def evaluate_tiles(
     part: Part,
     *,
     batch_size: int,
-    progress: Progress | None = None,
+    progress: Progress,
 ) -> TilesEvaluation:
-    """Measure a tokenizer on a part of some tiles; `run_dir` is read where there is a run."""
+    """Measure a tokenizer on a part of some tiles; `run_dir` need not hold a run."""
     store = TileStore(tiles_dir)
-    _check(tokenizer, store, tiles_dir)
+    _check_prepared_alike(tokenizer, store, tiles_dir)
     constants = tokenizer.manifest.normalization
     if constants is not None and constants != store.manifest.normalization:
         store.renormalize(constants)
-    part, indices = _choose(run_dir, store, part)
-    settings = tokenizer.manifest.model
-    found = measured(
-        as_model(tokenizer), store, indices, Loudness(store, settings), batch_size=batch_size
-    )
-    batches: list[Metrics] = []
+    part, rows = _choose(run_dir, store, part)
+    loudness = Loudness(store, tokenizer.manifest.model)
+    found: list[Metrics] = []
     total: Tally | None = None
-    errors: ReconstructionTally | None = None
-    for batch in found:
-        tally, error = Tally.of(batch, settings), ReconstructionTally.of(batch, settings)
-        batches.append(tally.metrics())
+    for tally in tallies(as_model(tokenizer), loudness, rows, batch_size=batch_size):
+        found.append(tally.metrics())
         total = tally if total is None else total + tally
-        errors = error if errors is None else errors + error
-        if progress:
-            progress("tiles", len(batches), -(-len(indices) // batch_size))
-    if total is None or errors is None:
+        progress("tiles", len(found), -(-len(rows) // batch_size))
+    if total is None:
         raise UserError(f"{tiles_dir} has no tiles to measure ({part})")
     return TilesEvaluation(
         folder=tiles_dir,
         part=part,
-        batches=batches,
+        batches=found,
         total=total.metrics(),
-        reconstruction=errors.metrics(),
+        reconstruction=total.reconstruction(),
         edges_hz=tokenizer.edges_hz.tolist(),
         counts=total.counts,
         sound_counts=total.sound_counts,
     )
 
 
-def as_model(tokenizer: Tokenizer) -> Model:
+def as_model(tokenizer: Tokenizer) -> TileModel:
     """A tokenizer as a function of tiles: encode, quantise, decode."""
 
-    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> Passed:
+    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> ModelOutput:
         columns = tokenizer.encode_tiles(tiles, valid_frames)
         decoded = tokenizer.decode_ids(columns.ids)[:, :, : tiles.shape[2]]
-        return Passed(decoded, columns.ids, columns.distances)
+        return ModelOutput(decoded, columns.ids, columns.distances)
 
     return forward
 
 
-def _check(tokenizer: Tokenizer, store: TileStore, tiles_dir: Path) -> None:
-    """Tiles of other settings would be measured against a front end that never made them."""
+def _check_prepared_alike(tokenizer: Tokenizer, store: TileStore, tiles_dir: Path) -> None:
+    """Refuse tiles of another front end than the tokenizer's."""
     wanted, given = tokenizer.manifest.prep, store.manifest.settings
     differing = [
         f"{name} {getattr(given, name)!r}, not {value!r}"
@@ -101,7 +95,8 @@ def _check(tokenizer: Tokenizer, store: TileStore, tiles_dir: Path) -> None:
     ]
     if differing:
         raise UserError(
-            f"{tiles_dir} was prepared otherwise than the run's tiles ({'; '.join(differing)})"
+            f"{tiles_dir} was prepared with other settings than the run's tiles "
+            f"({'; '.join(differing)}): prepare it again with the same settings"
         )
 
 
@@ -110,10 +105,9 @@ def _choose(run_dir: Path, store: TileStore, part: Part) -> tuple[Part, Indices]
     if part == "all" or (part == "auto" and not (run_dir / RUN_MANIFEST).is_file()):
         return "all", everything
     run = read_run(run_dir)
-    same = run.tiles_fingerprint == store.manifest.fingerprint
-    if not same and part == "auto":
-        return "all", everything
-    if not same:
+    if run.tiles_fingerprint != store.manifest.fingerprint:
+        if part == "auto":
+            return "all", everything
         raise UserError("the run was trained on other tiles: only --part all can be measured")
     split = split_by_recording(store, run.train.validation_fraction, run.train.seed)
     if part == "auto":

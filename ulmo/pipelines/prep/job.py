@@ -1,4 +1,4 @@
-"""Jobs of ulmo-prep: a few recordings each become shards, and a record that they are done.
+"""Jobs of ulmo-prep: a few recordings each become shards, tile rows and a row for each recording.
 
 While the disk takes what one job has made, the next one is computed.
 """
@@ -7,15 +7,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import PrepSettings
-from ulmo.jobs.executor import progressed
 from ulmo.jobs.inputs import InputFile, input_file, portable
-from ulmo.jobs.progress import Way
-from ulmo.pipelines.prep.record import Job, JobRecord, Row, table_file
+from ulmo.jobs.outcome import Prepared
+from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
     Meter,
@@ -30,73 +30,119 @@ from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, normalized_tiles
-from ulmo.preprocessing.store import TILES_SCHEMA
+from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
+from ulmo.storage.tables import publish_table
 
 
-def run_jobs(jobs: Sequence[Job]) -> None:
-    """Prepare the recordings of some jobs, except those of which a record says that it is done."""
+@dataclass(frozen=True)
+class PrepJob:
+    """A few recordings, and everything that decides about their tiles."""
+
+    index: int
+    key: str
+    audio_dir: Path
+    out_dir: Path
+    manifest: TilesManifest
+    files: tuple[InputFile, ...]
+
+    @property
+    def settings(self) -> PrepSettings:
+        """The settings of ulmo-prep."""
+        return self.manifest.settings
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def rows_path(self) -> Path:
+        """Where the rows of its tiles lie, until the tables are written."""
+        return self.out_dir / ROWS / f"{self.index:06d}.parquet"
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its shards begin."""
+        return f"{self.index:06d}-"
+
+    def shard_path(self, number: int) -> Path:
+        """Where a shard of its tiles lies."""
+        return self.out_dir / "tiles" / f"{self.prefix}{number:04d}.npy"
+
+    def shards(self, rows: Sequence[Prepared]) -> list[Path]:
+        """All its shards, once it is done and has given these rows."""
+        tiles = sum(row.tiles for row in rows)
+        return [
+            self.shard_path(number)
+            for number in range(-(-tiles // tiles_per_shard(self.settings.tile_size)))
+        ]
+
+
+def run_jobs(jobs: Sequence[PrepJob]) -> list[list[Prepared]]:
+    """Prepare the recordings of some jobs; returns their rows once all tiles are on the disk."""
     with Disk() as disk:
-        for job in jobs:
-            if JobRecord.is_done(job):
-                progressed(job.size)
-            else:
-                run_job(job, disk)
+        return [_run_job(job, disk) for job in jobs]
 
 
 class _ChangedError(Exception):
-    """A recording was written to while it was read: the tiles that it gave are of no use."""
+    """A recording was written to while it was read: the tiles made of it are of no use."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.path = path
 
 
-def run_job(job: Job, disk: Disk) -> None:
-    """Prepare a job's recordings; all anew where one changes meanwhile, and for the first time."""
-    job.record_path.unlink(missing_ok=True)  # its shards are about to be replaced
+def _run_job(job: PrepJob, disk: Disk) -> list[Prepared]:
+    """Prepare a job's recordings; again from the beginning if one changes for the first time."""
     changes: Counter[Path] = Counter()
     while True:
-        ways: list[Way] = []
+        progress: list[ReadingProgress] = []
         try:
-            return _try_job(job, disk, changes, ways)
+            return _try_job(job, disk, changes, progress)
         except _ChangedError as change:
             changes[change.path] += 1
-            for way in ways:
-                way.undo()
+            for each in progress:
+                each.undo()
 
 
-def _try_job(job: Job, disk: Disk, changes: Counter[Path], ways: list[Way]) -> None:
+def _try_job(
+    job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[ReadingProgress]
+) -> list[Prepared]:
     """Prepare a job's recordings, but for those that have changed twice."""
     frontend = build_frontend(job.settings)
-    clock = Clock.of(job.clock)
-    recordings = []
+    clock = Clock.of(job.manifest.clock)
+    outcomes = []
     with ExitStack() as opened:
-        rows = opened.enter_context(table_file(job.rows_path, TILES_SCHEMA))
-        writer = TileWriter(job, rows, disk)
+        rows = opened.enter_context(publish_table(job.rows_path, TILES_SCHEMA))
+        writer = TileWriter(job.shard_path, job.settings, rows, disk)
         for planned in job.files:
             path = planned.path
             file = input_file(job.audio_dir, path) if changes[path] else planned
             start = clock.start(job.audio_dir / path)
             tiles = _Counted(writer, portable(path), start)
-            way = Way(planned.size)
-            ways.append(way)
+            progress.append(ReadingProgress(planned.size))
             try:
                 if changes[path] > 1:
                     raise RefusedError("changed", "it changed while it was read, twice: try later")
-                row = _prepare_recording(job, file, frontend, tiles, way)
+                facts = _prepare_recording(job, file, frontend, tiles, progress[-1])
             except RefusedError as refusal:
                 if refusal.reason == "changed" and changes[path] < 2:
                     raise _ChangedError(path) from None
-                row = _refused(refusal)
-            way.end()
-            if start is not None:
-                row |= {"start_utc": start.microseconds, "start_source": start.source}
-            facts = {"path": portable(path), "bytes": file.size, "ends_crc32c": file.ends}
-            recordings.append({**facts, "tiles": tiles.count, **row})
+                facts = refusal.facts()
+            progress[-1].end()
+            outcome = Prepared(
+                path=portable(path),
+                bytes=file.size,
+                ends_crc32c=file.ends,
+                key=job.key,
+                tiles=tiles.count,
+                **(start.facts() if start else {}),
+                **facts,
+            )
+            outcomes.append(outcome)
         writer.flush()
         disk.close(opened.pop_all())
-    record = JobRecord(key=job.key, shards=writer.shards, recordings=recordings)
-    disk.do(record.write, job)
+    return outcomes
 
 
 class _Counted:
@@ -116,19 +162,19 @@ class _Counted:
 
 
 def _prepare_recording(
-    job: Job, file: InputFile, frontend: FrontEnd, tiles: _Counted, way: Way
-) -> Row:
-    """Write one recording's tiles and their views; its own row is returned."""
+    job: PrepJob, file: InputFile, frontend: FrontEnd, tiles: _Counted, progress: ReadingProgress
+) -> dict[str, Any]:
+    """Write one recording's tiles and their views; returns what its row says of it."""
     with _open(job, file) as recording:
         first, *others = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
         passes = (1 + len(others)) * (2 if twice else 1)
-        way.follow(recording, passes)
+        progress.follow(recording, passes)
         plain = _write_tiles(job, recording, first, frontend, tiles)
     _write_views(job, file, first, plain, tiles)
     for channel in others:
         with _open(job, file) as recording:
-            way.follow(recording, passes)
+            progress.follow(recording, passes)
             plain = _write_tiles(job, recording, channel, frontend, tiles)
         _write_views(job, file, channel, plain, tiles)
     if not tiles.count:
@@ -138,11 +184,14 @@ def _prepare_recording(
             declared=recording.frames_declared,
             missing=recording.frames_promised,
         )
-    return _row(recording, job.settings)
+    return recording.facts() | {
+        "bandwidth_hz": min(recording.sample_rate, job.settings.sample_rate) / 2,
+        "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
+    }
 
 
 @contextmanager
-def _open(job: Job, file: InputFile) -> Iterator[Recording]:
+def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
     """Open a recording, unless it is another by now than the one that its row will tell of."""
     with open_recording(job.audio_dir / file.path) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
@@ -162,7 +211,7 @@ class Plain(NamedTuple):
 
 
 def _write_tiles(
-    job: Job, recording: Recording, channel: int | None, frontend: FrontEnd, tiles: _Counted
+    job: PrepJob, recording: Recording, channel: int | None, frontend: FrontEnd, tiles: _Counted
 ) -> Plain:
     """Write the tiles of a channel."""
     settings = job.settings
@@ -170,7 +219,9 @@ def _write_tiles(
     source = partial(read_channel, recording, channel, settings.sample_rate)
     starts: list[int] = []
     constants = None
-    for tile in normalized_tiles(lambda: meter.of(source()), frontend, settings, job.normalization):
+    for tile in normalized_tiles(
+        lambda: meter.of(source()), frontend, settings, job.manifest.normalization
+    ):
         start = tile.start_frame * settings.hop_length
         tiles.add(
             tile,
@@ -186,18 +237,18 @@ def _write_tiles(
 
 
 def _write_views(
-    job: Job, file: InputFile, channel: int | None, plain: Plain, tiles: _Counted
+    job: PrepJob, file: InputFile, channel: int | None, plain: Plain, tiles: _Counted
 ) -> None:
     """Write all views of a channel but the tiles themselves."""
-    for view in range(1, job.augment.views):
+    for view in range(1, job.manifest.augment.views):
         _write_view(job, file, channel, view, plain, tiles)
 
 
 def _write_view(
-    job: Job, file: InputFile, channel: int | None, view: int, plain: Plain, tiles: _Counted
+    job: PrepJob, file: InputFile, channel: int | None, view: int, plain: Plain, tiles: _Counted
 ) -> None:
     """Write one view of each tile of a channel."""
-    settings, augment = job.settings, job.augment
+    settings, augment = job.settings, job.manifest.augment
     rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
     drawn = draw_view(settings, augment, rng)
     with _open(job, file) as recording:
@@ -222,33 +273,3 @@ def _write_view(
                 start_sample=round(start_s * settings.sample_rate),
                 start_s=start_s,
             )
-
-
-def _row(recording: Recording, settings: PrepSettings) -> Row:
-    status, reason = recording.verdict
-    return {
-        "status": status,
-        "reason": reason,
-        "detail": recording.detail,
-        "sample_rate": recording.sample_rate,
-        "channels": recording.channels,
-        "frames": recording.frames_read,
-        "frames_declared": recording.frames_declared,
-        "frames_missing": recording.frames_missing,
-        "duration_s": recording.frames_read / recording.sample_rate,
-        "flags": list(recording.flags),
-        "bandwidth_hz": min(recording.sample_rate, settings.sample_rate) / 2,
-        "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
-    }
-
-
-def _refused(refusal: RefusedError) -> Row:
-    return {
-        "status": "refused",
-        "reason": refusal.reason,
-        "detail": refusal.detail,
-        "frames": 0,
-        "frames_declared": refusal.declared,
-        "frames_missing": refusal.missing,
-        "flags": [],
-    }

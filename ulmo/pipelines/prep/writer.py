@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.pipelines.prep.record import Job
+from ulmo.config import PrepSettings
 from ulmo.preprocessing.spectrogram import NormalizedTile
 from ulmo.preprocessing.store import checksum, tiles_per_shard, write_shard
 from ulmo.storage.tables import TableWriter
@@ -81,8 +81,15 @@ class Disk:
 class TileWriter:
     """Writes a job's tiles, a shard whenever one is full, and their rows."""
 
-    def __init__(self, job: Job, rows: TableWriter, disk: Disk) -> None:
-        self._job = job
+    def __init__(
+        self,
+        shard_path: Callable[[int], Path],
+        settings: PrepSettings,
+        rows: TableWriter,
+        disk: Disk,
+    ) -> None:
+        self._shard_path = shard_path
+        self._settings = settings
         self._rows = rows
         self._disk = disk
         self._held: list[Array] = []
@@ -93,25 +100,25 @@ class TileWriter:
         """Take a tile, and what its row says beside its levels and its place in the shard."""
         row = {
             "recording": recording,
-            "shard": self._job.shard_path(self.shards).name,
+            "shard": self._shard_path(self.shards).name,
             "row": len(self._held),
             "crc32c": checksum(tile.values),
             "valid_frames": tile.valid_frames,
             **columns,
         }
-        if self._job.settings.normalization != "pcen":
+        if self._settings.normalization != "pcen":
             loudest = np.array(tile.loudest, np.float32)
             row["norm_offset_db"] = tile.normalization.offset
             row["norm_scale_db"] = tile.normalization.scale
             row["peak_level_db"] = float(tile.normalization.undo(loudest))
         self._rows.add(row)
         self._held.append(tile.values)
-        if len(self._held) == tiles_per_shard(self._job.settings.tile_size):
+        if len(self._held) == tiles_per_shard(self._settings.tile_size):
             self.flush()
 
     def flush(self) -> None:
         """Have the disk take what is held."""
         if self._held:
-            self._disk.write_shard(self._job.shard_path(self.shards), self._held)
+            self._disk.write_shard(self._shard_path(self.shards), self._held)
             self._held = []
             self.shards += 1

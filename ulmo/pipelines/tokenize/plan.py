@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.outputs import is_file_name, whole_name
+from ulmo.formats.folder import TOKENS, TokenizeManifest
+from ulmo.formats.outputs import PARTS, is_file_name, whole_name
 from ulmo.formats.publish import output_paths
-from ulmo.jobs.find import find_recordings
+from ulmo.jobs.inputs import find_recordings, input_file, portable
+from ulmo.storage.sealed import fingerprint
 
 FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
 
@@ -18,10 +20,10 @@ class Planned(NamedTuple):
     """A recording, and where its tokens go."""
 
     source: Path
-    name: Path
-    """The source as the user gave it, or below the folder that the user gave."""
-    target: Path
-    """The first file of the output; x.ch1.tokens.npy for channel 1 of several."""
+    name: Path  # the source as the user gave it, or below the folder that the user gave
+    target: Path  # first file of the output; channel 1 of several goes to x.ch1.tokens.npy
+    folder: Path  # of the output as a whole: outputs are named below it
+    key: str = ""  # hash of everything that decides about the tokens; empty without a ledger
 
 
 def plan_outputs(
@@ -29,10 +31,10 @@ def plan_outputs(
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
-    `out` is a folder, which mirrors the folders of the sources, or for one recording the file
-    to write; None writes beside each recording. Where x.wav and x.flac would meet, both keep their
-    full names (x.wav.tokens.npy). UserError where two recordings would still be one file, and for
-    a new folder that is named as a file of another format.
+    `out` is a folder, whose tokens/ mirrors the folders of the sources, or for one recording the
+    file to write; None writes beside each recording. If x.wav and x.flac would become one file,
+    both keep their full names (x.wav.tokens.npy). Raises UserError if two recordings would still
+    become one file, and for a new folder with the name of a file of another format.
     """
     if out is not None and out.suffix in FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
@@ -40,9 +42,20 @@ def plan_outputs(
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
             raise UserError(f"--out {out} is one file, but {len(found)} recordings were given")
-        return [Planned(found[0].source, found[0].name, out)]
+        return [Planned(found[0].source, found[0].name, out, out.parent)]
+    return _plan_below(found, out, out and out / TOKENS, file_format, channels)
+
+
+def _plan_below(
+    found: Sequence["_Found"],
+    out: Path | None,
+    root: Path | None,
+    file_format: str,
+    channels: str = "mix",
+) -> list[Planned]:
+    """Targets below `root`, or beside each recording."""
     suffix = FORMATS[file_format].suffixes[0]
-    folders = [each.source.parent if out is None else out / each.below for each in found]
+    folders = [each.source.parent if root is None else root / each.below for each in found]
     short = [
         folder / (each.source.stem + suffix) for folder, each in zip(folders, found, strict=True)
     ]
@@ -57,25 +70,39 @@ def plan_outputs(
     if clash:
         raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
     return [
-        Planned(each.source, each.name, target) for each, target in zip(found, targets, strict=True)
+        Planned(each.source, each.name, target, out or target.parent)
+        for each, target in zip(found, targets, strict=True)
     ]
 
 
 def parts_folder(out: Path) -> Path:
-    """Hidden beside a timeline: the npy files of its recordings, until they are joined."""
-    return out.with_name(f".{out.name}.parts")
+    """Hidden beside a timeline: the tokens of its recordings, until they are joined."""
+    return out.with_name(f".{out.name}{PARTS}")
 
 
 def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
     """Where the npy files of a timeline's recordings lie until they are joined.
 
-    A folder for each source: two cards of one recorder have files of one name.
+    A folder for each source, as two cards of one recorder may have files of one name.
     """
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
-        for planned in plan_outputs([source], folder / str(number), "npy"):
+        root = folder / TOKENS / str(number)
+        for planned in _plan_below(_find([source], folder), folder, root, "npy"):
             plan.setdefault(_place(planned.source), planned)
     return list(plan.values())
+
+
+def with_keys(plan: Sequence[Planned], decided_by: TokenizeManifest) -> list[Planned]:
+    """The plan with keys: hashes of each file as it is now, its place and the settings."""
+    settings = decided_by.deciding()
+    keyed = []
+    for planned in plan:
+        file = input_file(planned.source.parent, Path(planned.source.name))
+        places = [portable(planned.name), portable(planned.target.relative_to(planned.folder))]
+        key = fingerprint([settings, [*places, file.size, file.mtime_ns, file.ends]])
+        keyed.append(planned._replace(key=key))
+    return keyed
 
 
 def choose_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:

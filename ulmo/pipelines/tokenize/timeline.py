@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.preprocessing.clock import Start
 
 TOLERANCE = Fraction(2)
 """Seconds by which a recording may begin before the one before it ends: names have whole seconds,
@@ -25,14 +24,14 @@ class Recorded(NamedTuple):
     """What the timeline needs to know of a recording."""
 
     path: Path
-    start: Start | None
+    start_utc: datetime | None
     samples: int
     """At the tokenizer's sample rate."""
     columns: int
     """Of its tokens; the last one may be partly filling."""
 
 
-class Segment(NamedTuple):
+class Placement(NamedTuple):
     """A recording's part of a timeline."""
 
     recording: Path
@@ -50,7 +49,7 @@ def lay_out(
     sample_rate: int,
     hop: Fraction,
     tolerance: Fraction = TOLERANCE,
-) -> list[Segment]:
+) -> list[Placement]:
     """Segments of one timeline, by their start; a column lasts `hop` seconds, exactly.
 
     A recording stands on the column nearest to its true time, but not before the end of the one
@@ -62,7 +61,7 @@ def lay_out(
     """
     known = [(_known_start(recorded), recorded) for recorded in recordings]
     known.sort(key=lambda pair: (pair[0], pair[1].path.as_posix()))
-    segments: list[Segment] = []
+    segments: list[Placement] = []
     end = Fraction(0)
     for start, recorded in known:
         true = _seconds(start - known[0][0])
@@ -78,28 +77,28 @@ def lay_out(
             segments[-1] = before._replace(columns=column - before.column)
             if column == before.column and overlap > hop:
                 raise _overlap(before.recording, recorded.path, overlap)
-        segments.append(Segment(recorded.path, column, recorded.columns, start))
+        segments.append(Placement(recorded.path, column, recorded.columns, start))
     return segments
 
 
-def gap_columns(segments: Sequence[Segment]) -> list[int]:
+def gap_columns(segments: Sequence[Placement]) -> list[int]:
     """Columns of `<gap>` before each segment; 0 before the first."""
     ends = [0, *(segment.column + segment.columns for segment in segments)]
     return [segment.column - end for segment, end in zip(segments, ends, strict=False)]
 
 
-def total_columns(segments: Sequence[Segment]) -> int:
+def total_columns(segments: Sequence[Placement]) -> int:
     """Columns of a timeline, gaps and all."""
     return segments[-1].column + segments[-1].columns if segments else 0
 
 
 def _known_start(recorded: Recorded) -> datetime:
-    if recorded.start is None:
+    if recorded.start_utc is None:
         raise UserError(
             f"{recorded.path}: neither header nor name tells when it began: "
             "say where the name does, as in --timestamp-pattern %Y%m%d_%H%M%S"
         )
-    return recorded.start.utc
+    return recorded.start_utc
 
 
 def _seconds(difference: timedelta) -> Fraction:

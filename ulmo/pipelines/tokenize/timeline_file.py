@@ -1,7 +1,9 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -9,27 +11,36 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError
+from ulmo.config import NewerError, UserError
 from ulmo.formats import header
 from ulmo.formats.base import Options
+from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import TokensHeader, read_header
-from ulmo.formats.publish import STEM, publish_tokens
+from ulmo.formats.publish import STEM, output_paths, publish_tokens
 from ulmo.jobs.inputs import portable
-from ulmo.pipelines.tokenize.job import How, Tokenized
-from ulmo.pipelines.tokenize.timeline import Recorded, Segment, gap_columns, lay_out, total_columns
+from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
+from ulmo.pipelines.tokenize.plan import Planned, parts_folder
+from ulmo.pipelines.tokenize.timeline import (
+    Placement,
+    Recorded,
+    gap_columns,
+    lay_out,
+    total_columns,
+)
 from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
-from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.clock import EPOCH, Clock
+from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries, short_name
+from ulmo.storage.lock import lock_path
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
 
-GAP_PIECE = 4096
-"""Columns of a gap that are written at a time."""
-MAX_GAP_SECONDS = 7 * 24 * 3600
-"""Of one gap: longer ones lie between deployments, and would be written out column by column."""
+GAP_PIECE = 4096  # columns of a gap that are written at a time
+MAX_GAP_SECONDS = 7 * 24 * 3600  # longer gaps lie between deployments; each column is written out
+MAY_PASS = frozenset({"unreadable", "changed"})  # reasons of a refusal that may be gone tomorrow
 
 
 class Timeline(NamedTuple):
-    """What became of consecutive recordings."""
+    """A timeline that was written."""
 
     output: Path
     recordings: int
@@ -39,21 +50,114 @@ class Timeline(NamedTuple):
     bands: int
 
 
-def survey(tokenizer: Tokenizer, how: How, sources: Sequence[Path]) -> None:
+class TimelineOutput:
+    """A timeline and the ledger beside it: what an earlier job made, or what is to be made.
+
+    `timeline` and `results` are those of an earlier job with the same recordings, if it ended.
+    Raises UserError if the file has the tokens of another tokenizer.
+    """
+
+    def __init__(
+        self, out: Path, options: TokenizeOptions, ledger: TokensLedger, plan: Sequence[Planned]
+    ) -> None:
+        self._out = out
+        self._options = options
+        self._ledger = ledger
+        self._plan = plan
+        self._outputs = output_paths(out, options.file_format)
+        self.timeline: Timeline | None = None
+        self.results: list[Result] = []
+        found = self._header()
+        keys = [planned.key for planned in plan]
+        if found is None or not ledger.has_exactly(keys):
+            return
+        rows = [row for key in keys for row in ledger.done(key)]
+        if any(row.reason in MAY_PASS and row.bytes for row in rows):
+            return
+        segments = [Placement(Path(), each.column, each.columns, EPOCH) for each in found.segments]
+        self.timeline = _summary(out, segments, found)
+        for planned, row in zip(plan, rows, strict=True):
+            outputs = [] if row.status == "refused" else [out]
+            self.results.append(Result(planned.source, outputs, row, reused=True))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the timeline is there, and nothing that an earlier job left over."""
+        left = (match for path in self._out.parent.glob(".*") if (match := _left_over(path)))
+        hidden = (parts_folder(self._out), lock_path(self._out))
+        return (
+            self.timeline is not None
+            and self._ledger.is_finished(planned.key for planned in self._plan)
+            and not any(self._is_ours(name) for name in left)
+            and not any(path.exists() for path in hidden)
+        )
+
+    def write(self, results: Sequence[Result]) -> None:
+        """Join the parts, and write the ledger. If all were refused, an older timeline goes."""
+        good = [result for result in results if result.outputs]
+        self._ledger.remove()
+        if not good:
+            for path in (self._outputs.header, *self._outputs.files):
+                remove(path)
+            return
+        options = self._options
+        self.timeline = _join(good, self._out, options.file_format, options.options)
+        with self._ledger.writing([]):
+            for result in results:
+                names = (self._out.name,) if result.outputs else ()
+                row = result.outcome.model_copy(update={"outputs": names})
+                self._ledger.add(row.key, [row])
+            self._ledger.finish(planned.key for planned in self._plan)
+
+    def tidy(self) -> None:
+        """Remove the parts, and what a killed job left."""
+        self._ledger.tidy()
+        shutil.rmtree(parts_folder(self._out), ignore_errors=True)
+        remove_temporaries(self._out.parent, self._is_ours)
+
+    def _is_ours(self, name: str) -> bool:
+        ours = (*self._outputs.files, self._outputs.header, *self._ledger.files)
+        return name in {short_name(path.name) for path in ours}
+
+    def _header(self) -> TokensHeader | None:
+        """The header of a timeline whose files are all there."""
+        try:
+            found = read_header(self._outputs.header)
+        except NewerError:
+            raise
+        except (UserError, OSError):
+            return None
+        made = self._ledger.manifest
+        if (found.fingerprint, found.unk_quantile) != (made.tokenizer, made.unk_quantile):
+            raise UserError(
+                f"{self._out} was made with another tokenizer (there {found.fingerprint[:8]}, "
+                f"here {made.tokenizer[:8]}): choose another name, or delete it"
+            )
+        return found if all(path.is_file() for path in self._outputs.files) else None
+
+
+def _left_over(path: Path) -> str:
+    """The name of the file that a killed job was writing; empty for other files."""
+    match = TEMPORARY.fullmatch(path.name)
+    return match["name"] if match and is_left(path) else ""
+
+
+def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:
     """UserError where recordings are no one timeline, by their headers, before hours of work.
 
     A recording that is refused is left out; where one does not say how long it is, only their
     beginnings are looked at.
     """
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
-    clock = Clock.of(how.clock)
+    clock = Clock.of(options.clock)
     found = []
     for source in sources:
         with suppress(RefusedError), open_recording(source) as recording:
-            channel_list(how.channels, recording.channels)
+            channel_list(options.channels, recording.channels)
             samples = recording.frames * prep.sample_rate // recording.sample_rate
             columns = -(-samples // (prep.hop_length * model.time_stride))
-            found.append(Recorded(source, clock.start(source), samples, columns))
+            start = clock.start(source)
+            found.append(Recorded(source, start and start.utc, samples, columns))
     if not all(recorded.samples for recorded in found):
         found = [recorded._replace(samples=0, columns=0) for recorded in found]
     hop = Fraction(prep.hop_length * model.time_stride, prep.sample_rate)
@@ -62,24 +166,24 @@ def survey(tokenizer: Tokenizer, how: How, sources: Sequence[Path]) -> None:
         _refuse_long_gaps(segments, hop)
 
 
-def write_timeline(
-    parts: Sequence[Tokenized], out: Path, file_format: str, options: Options
-) -> Timeline:
+def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options) -> Timeline:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
-    Raises UserError where a time is not known, where recordings overlap, and for a gap of more
-    than a week.
+    Raises UserError if a time is not known, if recordings overlap, and for a gap of more than a
+    week.
     """
     files = {part.source: part.outputs[0] for part in parts}
     headers = {source: read_header(path.with_suffix(".json")) for source, path in files.items()}
     grid = headers[parts[0].source]
-    hop = Fraction(grid.hop, grid.sample_rate)
     segments = lay_out(
-        [Recorded(part.source, part.start, part.samples, part.columns) for part in parts],
+        [
+            Recorded(part.source, _start(part), part.outcome.samples, part.outcome.columns)
+            for part in parts
+        ],
         sample_rate=grid.sample_rate,
-        hop=hop,
+        hop=Fraction(grid.hop, grid.sample_rate),
     )
-    _refuse_long_gaps(segments, hop)
+    _refuse_long_gaps(segments, Fraction(grid.hop, grid.sample_rate))
     gaps = gap_columns(segments)
     total = total_columns(segments)
     last = headers[segments[-1].recording]
@@ -111,17 +215,27 @@ def write_timeline(
                 unknown += int((ids[:left] == grid.vocabulary.unk).sum())
                 left -= min(left, len(ids))
         writer.end(begun.ended(columns=total, frames=whole + last.frames, unknown=unknown))
+    return _summary(out, segments, grid)
+
+
+def _start(part: Result) -> datetime | None:
+    microseconds = part.outcome.start_utc
+    return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+
+
+def _summary(out: Path, segments: Sequence[Placement], grid: TokensHeader) -> Timeline:
+    gaps = gap_columns(segments)
     return Timeline(
         output=out,
         recordings=len(segments),
         gaps=sum(gap > 0 for gap in gaps),
-        gap_seconds=float(sum(gaps) * hop),
-        columns=total,
+        gap_seconds=float(sum(gaps) * Fraction(grid.hop, grid.sample_rate)),
+        columns=total_columns(segments),
         bands=grid.bands,
     )
 
 
-def _refuse_long_gaps(segments: Sequence[Segment], hop: Fraction) -> None:
+def _refuse_long_gaps(segments: Sequence[Placement], hop: Fraction) -> None:
     for segment, gap in zip(segments, gap_columns(segments), strict=True):
         if gap * hop > MAX_GAP_SECONDS:
             raise UserError(

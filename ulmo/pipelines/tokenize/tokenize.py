@@ -9,176 +9,235 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
-from ulmo.formats.outputs import is_file_name, remove_leftovers
-from ulmo.formats.publish import check_options
+from ulmo.formats.folder import (
+    TokenizeManifest,
+    TokensLedger,
+    folder_ledger,
+    timeline_ledger,
+)
+from ulmo.formats.header import read_header
+from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
+from ulmo.formats.publish import check_options, output_paths
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.pipelines.tokenize.job import (
-    How,
-    Maker,
-    Tokenized,
-    size_of,
+    Result,
+    TokenizeOptions,
     tokenize_recording,
     tokenize_with,
 )
-from ulmo.pipelines.tokenize.plan import Planned, parts_folder, plan_outputs, plan_parts
-from ulmo.pipelines.tokenize.timeline_file import Timeline, survey
+from ulmo.pipelines.tokenize.plan import (
+    Planned,
+    parts_folder,
+    plan_outputs,
+    plan_parts,
+    with_keys,
+)
+from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
-if TYPE_CHECKING:
-    from ulmo.pipelines.tokenize.joined import Joined
-    from ulmo.pipelines.tokenize.report import Report
-
-FILES_PER_WORKER = 4
-"""Recordings for which another worker is worth its start, unless workers are asked for."""
-
-Done = Callable[[Tokenized], None]
+FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
 
 class Listener(NamedTuple):
-    """Who is told how a job goes."""
+    """Callbacks that report how a job goes."""
 
-    begin: Callable[[int], Progress]
-    """Called with all bytes of input."""
-    done: Done
+    begin: Callable[[int], Progress]  # called with the bytes of all inputs
+    done: Callable[[Result], None]
 
 
 def tokenize_files(
     tokenizer: Tokenizer,
     sources: Sequence[Path],
-    how: How,
+    options: TokenizeOptions,
     *,
     out: Path | None = None,
     workers: int | None = None,
     listener: Listener,
-) -> list[Tokenized]:
-    """Write the tokens of every recording; one that is refused is reported, and the rest go on.
+) -> list[Result]:
+    """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
 
-    `sources` are files and folders, `out` is a folder, or for one recording the file to write;
-    None writes beside each. In a folder `out` there is a table of all recordings as well, and what
-    it tells of an earlier run is not done again.
+    `sources` are files and folders. `out` is a folder, or for one recording the file to write;
+    None writes beside each recording. A folder gets a ledger as well (formats/folder.py), and
+    recordings that it has already are not tokenized again.
     """
-    from ulmo.pipelines.tokenize.report import Report, identify
-
-    _check(tokenizer, how)
-    plan = plan_outputs(sources, out, how.file_format, how.channels)
-    if out is None or is_file_name(out, how.file_format):
-        return _tokenize_apart(tokenizer, how, plan, workers, listener)
-    maker = Maker(*tokenizer.maker)
-    jobs = identify(out, maker, how, plan)
-    report = Report(out, maker, how, jobs)
-    if report.is_finished:
-        return _tell(report, listener)
+    _check(tokenizer, options)
+    plan = plan_outputs(sources, out, options.file_format, options.channels)
+    if out is None or is_file_name(out, options.file_format):
+        with _folders(plan, options.file_format):
+            made = dict(_tokenize(tokenizer, options, plan, workers, listener))
+        return [made[planned] for planned in plan]
+    manifest = _manifest(tokenizer, options)
+    plan = with_keys(plan, manifest)
+    ledger = _resumed(folder_ledger(out), manifest, out)
+    if (finished := _finished(ledger, options, plan)) is not None:
+        return _report(finished, listener)
     make_folder(out)
     with locked(out / LOCK, out):
-        report = Report(out, maker, how, jobs)
-        return _tokenize_reported(tokenizer, how, plan, report, workers, listener)
+        ledger = _resumed(folder_ledger(out), manifest, out)
+        return _tokenize_missing(tokenizer, options, plan, ledger, workers, listener)
 
 
 def tokenize_timeline(
     tokenizer: Tokenizer,
     sources: Sequence[Path],
-    how: How,
+    options: TokenizeOptions,
     *,
     out: Path,
     workers: int | None = None,
     listener: Listener,
-) -> tuple[list[Tokenized], Timeline | None]:
-    """Write the tokens of consecutive recordings to one file, with `<gap>` where there are none.
+) -> tuple[list[Result], Timeline | None]:
+    """Write the tokens of consecutive recordings to one file, with `<gap>` between them.
 
-    Each recording is tokenized by itself, in a hidden folder beside `out`, which a job that was
-    killed finds again. Refused recordings are gaps; where all are, nothing is written. A table of
-    all lies beside `out`, and where it tells of the same recordings nothing is done. UserError
-    before any is tokenized where one has no time, or where they overlap.
+    Each recording is tokenized by itself, into a hidden folder beside `out` that a job started
+    again finds. Refused recordings become gaps; if all are refused, nothing is written. A ledger
+    lies beside `out`; if it has the same recordings, nothing is done. Raises UserError, before any
+    is tokenized, if the time of one is not known, or if they overlap.
     """
-    from ulmo.pipelines.tokenize.joined import Joined
-    from ulmo.pipelines.tokenize.report import identify
-
-    _check(tokenizer, how)
-    if how.channels == "each":
+    _check(tokenizer, options)
+    if options.channels == "each":
         raise UserError("a timeline has one channel: set --channels to mix, or to a number")
-    if not is_file_name(out, how.file_format):
+    if not is_file_name(out, options.file_format):
         raise UserError(
             f"--timeline makes one file, and {out} is no name for one: "
-            f"set --out to NAME{FORMATS[how.file_format].suffixes[0]}"
+            f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = how._replace(file_format="npy", options=PLAIN)
-    maker = Maker(*tokenizer.maker)
+    alone = options._replace(file_format="npy", options=PLAIN)
     parts = parts_folder(out)
-    plan = plan_parts(sources, parts)
-    jobs = identify(parts, maker, alone, plan)
-    joined = Joined(out, maker, how, jobs)
+    plan = with_keys(plan_parts(sources, parts), _manifest(tokenizer, alone))
+
+    def opened() -> TimelineOutput:
+        ledger = _resumed(timeline_ledger(out), _manifest(tokenizer, options), out)
+        return TimelineOutput(out, options, ledger, plan)
+
+    joined = opened()
     if joined.is_finished:
-        return _tell(joined, listener), joined.timeline
+        return _report(joined.results, listener), joined.timeline
     survey(tokenizer, alone, [planned.source for planned in plan])
     make_folder(out.parent)
     with locked(lock_path(out), out):
-        joined = Joined(out, maker, how, jobs)
-        if joined.is_told:
-            results, timeline = _tell(joined, listener), joined.timeline
+        joined = opened()
+        if joined.timeline is not None:
+            results = _report(joined.results, listener)
         else:
-            report = joined.parts(alone)
-            results = _tokenize_reported(tokenizer, alone, plan, report, workers, listener)
-            timeline = joined.write(results, report.rows)
+            ledger = _parts_ledger(parts, _manifest(tokenizer, alone))
+            results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
+            joined.write(results)
         joined.tidy()
-    return results, timeline
+    return results, joined.timeline
 
 
-def _check(tokenizer: Tokenizer, how: How) -> None:
-    """UserError for what cannot be, before any recording is opened."""
-    Clock.of(how.clock)
-    check_channels(how.channels)
-    check_batch_size(how.batch_size)
-    check_options(how.options, how.file_format, tokenizer.vocabulary.size)
+def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
+    """The ledger of a timeline's parts; parts of other settings, or damaged, are removed."""
+    try:
+        return _resumed(folder_ledger(parts), manifest, parts)
+    except NewerError:
+        raise
+    except UserError:
+        remove_any(parts)
+        return _resumed(folder_ledger(parts), manifest, parts)
 
 
-def _tokenize_apart(
+def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
+    """Raise UserError for options that cannot be met, before any recording is opened."""
+    Clock.of(options.clock)
+    check_channels(options.channels)
+    check_batch_size(options.batch_size)
+    check_options(options.options, options.file_format, tokenizer.vocabulary.size)
+
+
+def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
+    return TokenizeManifest.of(
+        tokenizer.manifest.fingerprint,
+        tokenizer.unk_quantile,
+        options.file_format,
+        options.channels,
+        options.clock,
+        options.options,
+    )
+
+
+def _resumed(ledger: TokensLedger, manifest: TokenizeManifest, output: Path) -> TokensLedger:
+    ledger.resume(manifest, output)
+    return ledger
+
+
+def _finished(
+    ledger: TokensLedger, options: TokenizeOptions, plan: Sequence[Planned]
+) -> list[Result] | None:
+    """The results of an earlier job, if they are all that is wanted and nothing is left over."""
+    if not ledger.is_finished(planned.key for planned in plan):
+        return None
+    folders = {planned.target.parent for planned in plan} | {ledger.files.manifest.parent}
+    found = [_earlier(ledger, options, planned) for planned in plan]
+    results = [result for result in found if result is not None]
+    names = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    if len(results) < len(plan) or any(is_temporary(path) or path.name == LOCK for path in names):
+        return None
+    return results
+
+
+def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
+    """What an earlier job made of a recording, if its files are still there."""
+    rows = ledger.done(planned.key)
+    if not rows or rows[0].status == "refused" or not rows[0].channels:
+        return None
+    row = rows[0]
+    channels = range(row.channels or 0) if options.channels == "each" else [None]
+    outputs = stream_paths(planned.target, channels)
+    for output in outputs:
+        paths = output_paths(output, options.file_format)
+        try:
+            header = read_header(paths.header)
+        except (UserError, OSError):
+            return None
+        found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
+        made = ledger.manifest
+        if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
+            return None
+        if not all(path.is_file() for path in paths.files):
+            return None
+    return Result(planned.source, outputs, row, reused=True)
+
+
+def _tokenize_missing(
     tokenizer: Tokenizer,
-    how: How,
+    options: TokenizeOptions,
     plan: Sequence[Planned],
+    ledger: TokensLedger,
     workers: int | None,
     listener: Listener,
-) -> list[Tokenized]:
-    with _folders(plan, how.file_format):
-        made = dict(_tokenize(tokenizer, how, plan, workers, listener))
-    return [made[planned] for planned in plan]
-
-
-def _tokenize_reported(
-    tokenizer: Tokenizer,
-    how: How,
-    plan: Sequence[Planned],
-    report: "Report",
-    workers: int | None,
-    listener: Listener,
-) -> list[Tokenized]:
-    """The same with a report, which is also how a killed job goes on."""
+) -> list[Result]:
+    """Tokenize the recordings that the ledger does not have, or has as refused."""
+    found = {planned: _earlier(ledger, options, planned) for planned in plan}
+    made = {planned: result for planned, result in found.items() if result is not None}
+    missing = [planned for planned in plan if planned not in made]
     with (
-        _folders(plan, how.file_format),
-        report,
-        closing(_tokenize(tokenizer, how, report.left, workers, listener)) as fresh,
+        _folders(plan, options.file_format),
+        ledger.writing(planned.key for planned in made),
+        closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
-        made = dict(report.earlier)
         for result in made.values():
             listener.done(result)
         for planned, result in fresh:
-            report.add(planned, result)
+            ledger.add(planned.key, [result.outcome])
             made[planned] = result
+        ledger.finish(planned.key for planned in plan)
     return [made[planned] for planned in plan]
 
 
-def _tell(report: "Report | Joined", listener: Listener) -> list[Tokenized]:
-    """What an earlier run made is all there is."""
+def _report(results: list[Result], listener: Listener) -> list[Result]:
+    """Report results of an earlier job."""
     listener.begin(0)
-    results = list(report.earlier.values())
     for result in results:
         listener.done(result)
     return results
@@ -186,7 +245,7 @@ def _tell(report: "Report | Joined", listener: Listener) -> list[Tokenized]:
 
 @contextmanager
 def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
-    """Folders for the outputs; in the end they hold nothing that is not complete."""
+    """Make the folders of the outputs; at the end they hold nothing that is not complete."""
     for folder in {planned.target.parent for planned in plan}:
         make_folder(folder)
     try:
@@ -197,24 +256,32 @@ def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
 
 def _tokenize(
     tokenizer: Tokenizer,
-    how: How,
+    options: TokenizeOptions,
     plan: Sequence[Planned],
     workers: int | None,
     listener: Listener,
-) -> Generator[tuple[Planned, Tokenized], None, None]:
-    """Each recording as it ends; the order is that of the plan in one process alone."""
+) -> Generator[tuple[Planned, Result], None, None]:
+    """Each recording as it ends, which with several workers is not the order of the plan."""
     cores = os.cpu_count() or 1
     if workers is None:
         workers = min(cores, len(plan) // FILES_PER_WORKER)
     workers = max(min(workers, len(plan)), 1)
     if workers == 1:
-        job = partial(tokenize_recording, tokenizer, how)
+        job = partial(tokenize_recording, tokenizer, options)
     else:
-        maker = Maker(*tokenizer.maker)
-        maker = maker._replace(threads=maker.threads or max(cores // workers, 1))
-        job = partial(tokenize_with, maker, how)
-    size = sum(size_of(planned.source) for planned in plan)
+        ref = tokenizer.ref
+        ref = ref._replace(threads=ref.threads or max(cores // workers, 1))
+        job = partial(tokenize_with, ref, options)
+    size = sum(_size_of(planned.source) for planned in plan)
     with Pool(workers, listener.begin(size)) as pool:
         for planned, result in pool.each(job, plan):
             listener.done(result)
             yield planned, result
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file; 0 if it cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,1 +1,1 @@
-"""ulmo-train: tiles to a run with a tokenizer."""
+"""ulmo-train: a folder of tiles to a run, and its tokenizer."""

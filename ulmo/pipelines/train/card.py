@@ -1,4 +1,4 @@
-"""The card of a run's codebook."""
+"""The card of a run's codebook: what it was trained on, and how good it is."""
 
 import math
 from importlib.metadata import version
@@ -14,12 +14,9 @@ from ulmo.preprocessing.store import TileStore
 if TYPE_CHECKING:
     from ulmo.pipelines.train.trainer import Trainer
 
-DIGITS = 4
-"""Of the figures: more would be noise."""
-
 
 def build_card(trainer: "Trainer", validation: Metrics | None, versions: dict[str, str]) -> Card:
-    """What a run can say of itself; whose recordings they were, it does not know."""
+    """The card of a run; names and licences of its corpora are unknown here."""
     store, rows = trainer.store, trainer.split.train
     return Card(
         corpora=(describe_corpus(store, rows),),
@@ -30,7 +27,7 @@ def build_card(trainer: "Trainer", validation: Metrics | None, versions: dict[st
             tiles_fingerprint=store.manifest.fingerprint or "",
             seed=trainer.settings.seed,
         ),
-        figures=None if validation is None else summarize(validation),
+        figures=None if validation is None else _figures(validation),
         versions=Versions(
             **{name: versions.get(name) or version(name) for name in Versions.model_fields}
         ),
@@ -39,7 +36,7 @@ def build_card(trainer: "Trainer", validation: Metrics | None, versions: dict[st
 
 
 def describe_corpus(store: TileStore, rows: Indices) -> Corpus:
-    """Recordings of some rows, and their hours: each channel and second once, views left out."""
+    """Number of recordings in some rows, and their hours, summed over channels without views."""
     settings = store.manifest.settings
     table = store.table.take(rows)
     channels = table["channel"].fill_null(-1).to_numpy()
@@ -54,8 +51,8 @@ def describe_corpus(store: TileStore, rows: Indices) -> Corpus:
     return Corpus(name=None, licence=None, recordings=len(names), hours=_rounded(hours))
 
 
-def summarize(metrics: Metrics) -> Figures:
-    """The figures on held-out recordings, in DIGITS digits."""
+def _figures(metrics: Metrics) -> Figures:
+    """The figures on held-out recordings, rounded."""
     return Figures(
         tokens=metrics.tokens,
         sound_tokens=metrics.sound_tokens,
@@ -70,7 +67,8 @@ def summarize(metrics: Metrics) -> Figures:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+    """Four digits: more would be noise."""
+    return float(f"{value:.4g}")
 
 
 def _figure(value: float) -> float | None:

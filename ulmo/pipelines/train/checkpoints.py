@@ -1,19 +1,20 @@
-"""Checkpoints of a training run: written beside their place, moved there, and read back whole.
+"""Checkpoints of a training run: written aside, moved into place, and read back whole.
 
 TensorFlow's CheckpointManager writes the index of a checkpoint in place, syncs nothing, and knows
-its checkpoints from one file; here a kill leaves all that were there, a power cut does not undo
-what was saved, and where the latest is damaged the one before it is taken.
+its checkpoints from one file. Here a kill leaves all earlier checkpoints intact, a power cut does
+not undo a save, and if the latest checkpoint is damaged, the one before it is read.
 """
 
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from ulmo.config import UserError
-from ulmo.pipelines.train.tf_errors import writing
+from ulmo.pipelines.train.run_log import writing
 from ulmo.storage.atomic import sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
@@ -24,12 +25,34 @@ from ulmo.storage.checkpoint_files import (
     write_digests,
 )
 
-NEW = ".new"
-"""Folder of the checkpoint that is being written."""
+_NEW = ".new"  # folder of the checkpoint that is being written
+
+
+class State(NamedTuple):
+    """The position of a run: what a checkpoint holds beside the model and the optimizer."""
+
+    step: tf.Variable
+    epoch: tf.Variable  # finished epochs, validation included
+    sums: tf.Variable  # sums of the losses of the current epoch
+    best: tf.Variable  # lowest validation reconstruction of an epoch
+    stale: tf.Variable  # epochs since the best one
+    seconds: tf.Variable  # time spent in steps, in all sessions
+
+    @classmethod
+    def new(cls, losses: int) -> "State":
+        """The state before the first step; `losses` is the number of losses of a step."""
+        return cls(
+            step=tf.Variable(0, dtype=tf.int64),
+            epoch=tf.Variable(0, dtype=tf.int64),
+            sums=tf.Variable(tf.zeros(losses, tf.float64)),
+            best=tf.Variable(np.inf, dtype=tf.float64),
+            stale=tf.Variable(0, dtype=tf.int64),
+            seconds=tf.Variable(0.0, dtype=tf.float64),
+        )
 
 
 class Checkpoints:
-    """The latest few checkpoints of some tracked objects, in one folder."""
+    """The latest `keep` checkpoints of some tracked objects, in one folder."""
 
     def __init__(self, folder: Path, *, keep: int, **tracked: Any) -> None:
         self._folder = folder
@@ -38,12 +61,12 @@ class Checkpoints:
 
     @property
     def numbers(self) -> list[int]:
-        """Of those that are there, the latest last."""
+        """Numbers of the existing checkpoints, the latest last."""
         return numbers(self._folder)
 
     def save(self) -> None:
-        """Write one more, and remove the oldest."""
-        new = self._folder / NEW
+        """Write a checkpoint, and remove the oldest."""
+        new = self._folder / _NEW
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         number = max(self.numbers, default=0) + 1
@@ -52,17 +75,18 @@ class Checkpoints:
         write_digests(new, number)
         parts = files_of(new, number)
         for part in parts:
-            _sync(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
         for part in parts:
             part.replace(self._folder / part.name)
             sync_folder(self._folder)
         self.tidy()
 
     def restore(self) -> list[Path]:
-        """Read the latest that is whole; damaged files of those that were passed over.
+        """Read the latest whole checkpoint; returns the damaged files of later ones.
 
-        UserError where there are some, and all are damaged; where one cannot be read, which may
-        be whole; and where a newer ulmo wrote it.
+        Raises UserError if all are damaged, if one cannot be read (it may be whole), or if a newer
+        ulmo wrote one.
         """
         damaged: list[Path] = []
         for number in reversed(self.numbers):
@@ -74,20 +98,17 @@ class Checkpoints:
             damaged += wrong
         raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
 
+    def tidy(self) -> None:
+        """Remove old checkpoints, and what a killed `save` left behind."""
+        remove_others(self._folder, self.numbers[-self._keep :])
+        shutil.rmtree(self._folder / _NEW, ignore_errors=True)
+
     def _damaged(self, number: int) -> list[Path]:
         try:
             return damaged_files(self._folder, number)
         except OSError as error:
             path = error.filename or self._folder / f"{PREFIX}-{number}"
-            remedy = f"let yourself read it, or move {PREFIX}-{number}.* away to go on without"
-            raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
-
-    def tidy(self) -> None:
-        """Remove what is old, and what a killed `save` left."""
-        remove_others(self._folder, self.numbers[-self._keep :])
-        shutil.rmtree(self._folder / NEW, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): change its permissions, or move "
+                f"{PREFIX}-{number}.* away to use an earlier checkpoint"
+            ) from None

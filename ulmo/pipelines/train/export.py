@@ -1,4 +1,4 @@
-"""A trained model becomes a bundle, and the bundle is proved against the model."""
+"""A trained model as a bundle, after checking that the bundle gives the model's tokens."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -16,30 +16,27 @@ from ulmo.bundle.weights import stages_of
 from ulmo.config import JobError, ModelSettings
 from ulmo.encoding import Columns
 from ulmo.evaluation.unk import unk_thresholds
-from ulmo.pipelines.dataset import batches
-from ulmo.pipelines.measure import Model, Passed
-from ulmo.pipelines.train.ties import TIE, is_tie
+from ulmo.pipelines.dataset import ModelOutput, TileModel, batches
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
 
-CHECK_TILES = 64
-SHORT_TILES = 16
-"""More of those with the fewest frames of sound."""
-CHECK_BATCH = 16
-UNK_TILES = 2000
-"""Tiles whose vectors tell the thresholds of `<unk>`: 765 for each of 512 codes, in seconds."""
+_Floats = NDArray[np.float32]
 
-Tiles = NDArray[np.float32]
-Frames = NDArray[np.int32]
+_CHECK_TILES = 64
+_SHORT_TILES = 16  # more tiles to check: those with the fewest frames of sound
+_CHECK_BATCH = 16
+_UNK_TILES = 2000  # for the thresholds of <unk>: 765 vectors for each of 512 codes, in seconds
+# Two codes are a tie if their squared distances differ by less than this for each dimension of the
+# embedding: what float32 sums in another order may differ by. 1e-4 at 32 dimensions; 1e-6 was seen.
+_TIE = 3e-6
 
 
-class Agreement(NamedTuple):
-    """Tokens of the bundle beside those of the model, on real tiles."""
+class ExportCheck(NamedTuple):
+    """Tokens of the bundle compared with those of the model, on real tiles."""
 
     tokens: int
-    differing: int
-    """All of them ties: both codes are equally near, up to TIE."""
+    differing: int  # all of them ties: both codes are equally near, up to _TIE
 
 
 class ExportError(JobError):
@@ -48,20 +45,20 @@ class ExportError(JobError):
 
 def export(
     folder: Path,
-    model: Model,
-    weights: dict[str, NDArray[np.float32]],
+    model: TileModel,
+    weights: dict[str, _Floats],
     settings: ModelSettings,
     store: TileStore,
     rows: Indices,
     training: Indices,
     card: Card,
-) -> Agreement:
+) -> ExportCheck:
     """Build the bundle, compare its tokens with the model's, and write it.
 
-    Compared are CHECK_TILES of the rows, evenly spread, those with the least sound in them, and
-    made ones of pure silence. Raises ExportError, and writes nothing, if any token differs that
-    is not a tie, or a weight is not finite. The thresholds of `<unk>` are those of the tokenizer's
-    own distances on the `training` rows.
+    Checked are _CHECK_TILES of the rows, evenly spread, those with the least sound, and tiles of
+    pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
+    `training` rows. Raises ExportError, and writes nothing, if a token differs that is not a tie,
+    or if a weight is not finite.
     """
     build = partial(
         build_bundle,
@@ -85,31 +82,47 @@ def export(
         wrong += _count_wrong(expected, got, stages_of(settings, weights))
     if wrong:
         raise ExportError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
-    write_bundle(folder, build(thresholds=measure_thresholds(tokenizer, store, training)))
-    return Agreement(tokens, differing)
+    write_bundle(folder, build(thresholds=_measure_thresholds(tokenizer, store, training)))
+    return ExportCheck(tokens, differing)
 
 
-def _count_wrong(expected: Passed, got: Columns, stages: list[Tiles]) -> int:
-    """Tokens that differ, and are no ties. One stage's ties are told by their distances."""
+def _count_wrong(expected: ModelOutput, got: Columns, stages: list[_Floats]) -> int:
+    """Number of tokens that differ and are not ties. With one stage, distances show the ties."""
     differs = expected.ids != got.ids
     if len(stages) == 1:
-        far = np.abs(expected.distances - got.distances) >= TIE * stages[0].shape[1]
+        far = np.abs(expected.distances - got.distances) >= _TIE * stages[0].shape[1]
         return int((differs & far).sum())
     if expected.latents is None:
         return int(differs.sum())
     pairs = zip(expected.latents[differs], expected.ids[differs], got.ids[differs], strict=True)
-    return sum(not is_tie(latent, stages, one, other) for latent, one, other in pairs)
+    return sum(not _is_tie(latent, stages, one, other) for latent, one, other in pairs)
 
 
-def measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> Tiles:
-    """Thresholds of `<unk>` (CB, levels), from at most UNK_TILES of the rows, evenly spread.
+def _is_tie(latent: _Floats, stages: list[_Floats], first: int, second: int) -> bool:
+    """Whether two ids of a latent (EMB,) are equally near in the first stage where they differ.
 
-    A tie's width lies over them: the vectors of digital silence are all one, and no other
-    processor's rounding may put them beyond their own distance.
+    Later stages search for different residuals: their distances cannot be compared.
+    """
+    sizes = [len(stage) for stage in stages]
+    digits = zip(np.unravel_index(first, sizes), np.unravel_index(second, sizes), strict=True)
+    residual = latent.astype(np.float64)
+    for (one, other), stage in zip(digits, stages, strict=True):
+        if one != other:
+            near, far = (np.square(residual - stage[index]).sum() for index in (one, other))
+            return bool(abs(near - far) < _TIE * len(latent))
+        residual = residual - stage[one]
+    return True
+
+
+def _measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> _Floats:
+    """Thresholds of `<unk>` (CB, levels), from at most _UNK_TILES of the rows, evenly spread.
+
+    They are raised by the width of a tie: all vectors of digital silence are equal, and rounding
+    on another processor must not put them beyond their own distance.
     """
     model = tokenizer.manifest.model
     ids, distances = [], []
-    for part in batches(_spread(rows, UNK_TILES), CHECK_BATCH):
+    for part in batches(_spread(rows, _UNK_TILES), _CHECK_BATCH):
         valid = store.valid_frames[part]
         columns = tokenizer.encode_tiles(store.read(part), valid)
         inside = np.arange(model.columns) * model.time_stride < valid[:, None]
@@ -118,23 +131,23 @@ def measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) ->
     exact = unk_thresholds(
         np.concatenate(ids), np.concatenate(distances), model.codebook_size, UNK_QUANTILES
     )
-    return exact + np.float32(TIE * model.embedding_dim)
+    return exact + np.float32(_TIE * model.embedding_dim)
 
 
-def check_rows(store: TileStore, rows: Indices) -> Indices:
-    """Rows to compare: spread over all of them, and those with the fewest frames of sound."""
-    shortest = np.argsort(store.valid_frames[rows], kind="stable")[:SHORT_TILES]
-    return np.union1d(_spread(rows, CHECK_TILES), rows[shortest])
+def _check_rows(store: TileStore, rows: Indices) -> Indices:
+    """Rows to check: evenly spread ones, and those with the fewest frames of sound."""
+    shortest = np.argsort(store.valid_frames[rows], kind="stable")[:_SHORT_TILES]
+    return np.union1d(_spread(rows, _CHECK_TILES), rows[shortest])
 
 
 def _spread(rows: Indices, most: int) -> Indices:
-    """At most so many of the rows, evenly spread over them."""
+    """At most `most` of the rows, evenly spread over them."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[Tiles, Frames]]:
-    """Batches of tiles (n, M, M, 1), and how many of their frames are sound."""
-    for part in batches(check_rows(store, rows), CHECK_BATCH):
+def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[_Floats, NDArray[np.int32]]]:
+    """Batches of tiles (n, M, M, 1), and their numbers of valid frames (n,)."""
+    for part in batches(_check_rows(store, rows), _CHECK_BATCH):
         yield store.read(part), store.valid_frames[part]
     size = store.tile_size
     constants = store.manifest.normalization or Normalization(offset=0.0, scale=1.0)

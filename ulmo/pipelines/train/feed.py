@@ -1,4 +1,4 @@
-"""Rows of tiles become the batches that objectives learn from: views, and pairs of front ends."""
+"""Rows of tiles as the batches that objectives learn from: views, and pairs of front ends."""
 
 import json
 from collections.abc import Sequence
@@ -10,67 +10,60 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
-from ulmo.config import UserError
+from ulmo.config import TrainSettings, UserError
 from ulmo.models.objectives.base import Side, TrainingBatch
 from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
 
-Floats = NDArray[np.float32]
-Key = tuple[str, int, int]
-ALIKE = ("sample_rate", "hop_length", "tile_size", "overlap", "channels")
-"""Settings in which tiles through several front ends must agree, to show the same moments."""
+_Floats = NDArray[np.float32]
+_Key = tuple[str, int, int]
+# Settings that tiles of several front ends must share to show the same moments.
+_SHARED = ("sample_rate", "hop_length", "tile_size", "overlap", "channels")
 
 
 class Feed:
-    """Batches of a store's tiles; what is drawn is a function of the seed and a number.
+    """Batches of a store's tiles; random choices depend on the seed and the batch number alone.
 
-    `wants` holds `views` where an objective compares two views of a tile, and `frontends` where
-    one compares front ends: those of the store and of `beside`, more stores of the same recordings.
+    `wants` contains `views` if an objective compares two views of a tile, and `frontends` if one
+    compares front ends: those of the store, and of the stores of the same recordings in
+    `settings.beside`.
     """
 
     def __init__(
-        self,
-        store: TileStore,
-        loudness: Loudness,
-        *,
-        wants: frozenset[str],
-        beside: Sequence[Path] = (),
-        silence_weight: float = 1.0,
-        seed: int = 0,
+        self, loudness: Loudness, settings: TrainSettings, *, wants: frozenset[str]
     ) -> None:
-        self._store = store
+        self._store = store = loudness.store
         self._loudness = loudness
-        self._wants = wants
-        self._silence_weight = silence_weight
-        self._seed = seed
+        self._settings = settings
         self._paces = _paces(store)
         self._views = _Views(store) if "views" in wants else None
         self._stores = [store]
-        self._places: list[dict[Key, int]] = []
+        self._places: list[dict[_Key, int]] = []
         if "frontends" in wants:
-            self._stores += [_alike(store, folder) for folder in beside]
+            self._stores += [_open_beside(store, Path(folder)) for folder in settings.beside]
             self._places = [_plain_rows(one) for one in self._stores]
-            _check_frontends(self._stores)
+            _check_frontends(self.frontends)
 
     @property
     def frontends(self) -> list[str]:
-        """Names of the front ends, by their numbers in a batch."""
+        """Names of the front ends, in the order of their numbers in a batch."""
         return [store.manifest.settings.frontend for store in self._stores]
 
     def rows(self, rows: Indices) -> Indices:
-        """What of some rows an epoch goes through: tiles once, where views are drawn for each."""
+        """The rows of an epoch: view 0 only, if another view is drawn for each tile."""
         return rows if self._views is None else rows[self._store.views[rows] == 0]
 
     def batch(self, rows: Indices, number: int) -> TrainingBatch:
-        """The batch of some rows; `number` is that of the step, or of what else is drawn for."""
-        rng = np.random.default_rng([self._seed, 3, number])
+        """The batch of some rows; `number` is that of the step, or of a held-out batch."""
+        rng = np.random.default_rng([self._settings.seed, 3, number])
         other = None
         if self._views is not None:
             rows, others = self._views.draw(rows, rng)
-            other = self._side(self._store, others, self._paces[others], 0)
+            tiles, frontends = self._store.read(others), np.zeros(len(others), np.int32)
+            other = _side(tiles, self._store.valid_frames[others], self._paces[others], frontends)
         tiles, valid = self._store.read(rows), self._store.valid_frames[rows]
         sound = self._loudness.sound(tiles, rows)
-        weights = np.where(sound, 1, self._silence_weight).astype(np.float32)
+        weights = np.where(sound, 1, self._settings.silence_weight).astype(np.float32)
         return TrainingBatch(
             tiles=tf.constant(tiles),
             valid_frames=tf.constant(valid),
@@ -80,42 +73,32 @@ class Feed:
             pair=self._pair(rows, rng) if self._places else None,
         )
 
-    def _side(
-        self, store: TileStore, rows: Indices, pace: Floats, frontend: int | NDArray[np.int32]
-    ) -> Side:
-        numbers = np.broadcast_to(np.int32(frontend), len(rows))
-        return Side(
-            tiles=tf.constant(store.read(rows)),
-            valid_frames=tf.constant(store.valid_frames[rows]),
-            pace=tf.constant(pace),
-            frontend=tf.constant(numbers),
-        )
-
     def _pair(self, rows: Indices, rng: np.random.Generator) -> tuple[Side, Side]:
-        """Each tile through two front ends."""
+        """Each tile through two different front ends."""
         drawn = np.argsort(rng.random((len(rows), len(self._stores))), axis=1)[:, :2]
         keys = _keys(self._store, rows)
         return self._through(keys, drawn[:, 0]), self._through(keys, drawn[:, 1])
 
-    def _through(self, keys: list[Key], frontends: NDArray[np.int64]) -> Side:
+    def _through(self, keys: list[_Key], frontends: NDArray[np.int64]) -> Side:
         """Tiles, each through its own front end."""
         found = [
             (self._stores[number], self._places[number][key])
             for number, key in zip(frontends, keys, strict=True)
         ]
-        return Side(
-            tf.constant(np.concatenate([store.read([row]) for store, row in found])),
-            tf.constant(np.array([store.valid_frames[row] for store, row in found], np.int32)),
-            tf.constant(np.ones(len(keys), np.float32)),
-            tf.constant(frontends.astype(np.int32)),
-        )
+        tiles = np.concatenate([store.read([row]) for store, row in found])
+        valid = np.array([store.valid_frames[row] for store, row in found], np.int32)
+        return _side(tiles, valid, np.ones(len(keys), np.float32), frontends.astype(np.int32))
+
+
+def _side(*parts: NDArray[Any]) -> Side:
+    return Side(*map(tf.constant, parts))
 
 
 class _Views:
     """The views of each tile."""
 
     def __init__(self, store: TileStore) -> None:
-        groups: dict[Key, list[int]] = {}
+        groups: dict[_Key, list[int]] = {}
         for row, key in enumerate(_keys(store, np.arange(len(store)))):
             groups.setdefault(key, []).append(row)
         self._of = {row: group for group in groups.values() for row in group}
@@ -126,26 +109,26 @@ class _Views:
             )
 
     def draw(self, rows: Indices, rng: np.random.Generator) -> tuple[Indices, Indices]:
-        """Two different views of the tile of each row; the same twice where there is but one."""
+        """Two different views of the tile of each row; the same view twice if it has only one."""
         pairs = [rng.permutation(self._of[int(row)])[[0, -1]] for row in rows]
         first, second = np.array(pairs, np.int64).reshape(-1, 2).T
         return first, second
 
 
-def _keys(store: TileStore, rows: Indices) -> list[Key]:
-    """What tells a tile from all others: recording, channel (-1 for their mean) and number."""
+def _keys(store: TileStore, rows: Indices) -> list[_Key]:
+    """What identifies a tile: recording, channel (-1 for the mean of all) and number."""
     table = store.table.select(["channel", "tile"]).take(rows)
     channels, tiles = table["channel"].fill_null(-1).to_pylist(), table["tile"].to_pylist()
     return list(zip(store.recordings[rows].tolist(), channels, tiles, strict=True))
 
 
-def _plain_rows(store: TileStore) -> dict[Key, int]:
+def _plain_rows(store: TileStore) -> dict[_Key, int]:
     rows = np.flatnonzero(store.views == 0)
     return dict(zip(_keys(store, rows), rows.tolist(), strict=True))
 
 
-def _paces(store: TileStore) -> Floats:
-    """Frames of the tile itself that one frame of each row lasts."""
+def _paces(store: TileStore) -> _Floats:
+    """For each row, the duration of one of its frames in frames of view 0."""
     settings = store.manifest.settings
     paces = np.ones(len(store), np.float32)
     for row in np.flatnonzero(store.views):
@@ -155,14 +138,14 @@ def _paces(store: TileStore) -> Floats:
     return paces
 
 
-def _alike(store: TileStore, folder: Path) -> TileStore:
-    """Tiles of the same recordings through another front end."""
+def _open_beside(store: TileStore, folder: Path) -> TileStore:
+    """Tiles of the same recordings through another front end; UserError if they do not match."""
     other = TileStore(folder)
     mine, its = store.manifest.settings, other.manifest.settings
-    if differing := [name for name in ALIKE if getattr(mine, name) != getattr(its, name)]:
+    if differing := [name for name in _SHARED if getattr(mine, name) != getattr(its, name)]:
         raise UserError(
             f"{folder} was prepared with another {differing[0]} than {store.folder}: "
-            "prepare both alike but for the front end"
+            "only the front end may differ"
         )
     if missing := _plain_rows(store).keys() - _plain_rows(other).keys():
         recording, _, tile = min(missing)
@@ -170,12 +153,11 @@ def _alike(store: TileStore, folder: Path) -> TileStore:
     return other
 
 
-def _check_frontends(stores: list[TileStore]) -> None:
-    names = [store.manifest.settings.frontend for store in stores]
+def _check_frontends(names: Sequence[str]) -> None:
     if len(names) < 2:
         raise UserError(
             "the objective compares front ends: name tiles of the same recordings through "
-            "others with --beside TILES_DIR, once for each"
+            "other front ends with --beside TILES_DIR, once for each"
         )
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"the front end {twice[0]} is there twice: leave one of its folders out")

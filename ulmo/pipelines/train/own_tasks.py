@@ -16,43 +16,37 @@ from ulmo.models.objectives.base import Objective, TrainingBatch
 from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
-PAIR = re.compile(r"(\d+)_(\d+)")
-"""Two front ends by their numbers."""
-HELD_OUT = 1 << 40
-"""Numbers of held-out batches begin here, and their steps are below 0: what is drawn for them is
-drawn for no step of training."""
-
-Measure = Callable[[TrainingBatch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]]
-"""Learner.test_step."""
+_Tally = NDArray[np.float32]
+_PAIR = re.compile(r"(\d+)_(\d+)")  # two front ends by their numbers
+# Held-out batches are numbered from here, and their steps are negative: their random choices are
+# never those of a training step.
+_HELD_OUT = 1 << 40
 
 
-class Score(NamedTuple):
+class _TaskScore(NamedTuple):
     """How well a task is done."""
 
     mean: float
-    error: float
-    """Standard error of the mean; NaN of one batch."""
-    chance: float
+    error: float  # standard error of the mean; NaN for a single batch
+    chance: float  # the score of a guess
 
 
 class OwnTasks(NamedTuple):
-    """Losses and scores over held-out batches, and what the objectives counted."""
+    """Losses and scores over held-out batches, and the tallies of the objectives."""
 
-    means: dict[str, float]
-    """Of Learner.names, over the batches, each by its tiles."""
-    errors: dict[str, float]
-    """Standard errors of these means; NaN of one batch."""
-    tallies: dict[str, NDArray[np.float32]]
+    means: dict[str, float]  # of Learner.names, over the batches, weighted by their tiles
+    errors: dict[str, float]  # standard errors of the means; NaN for a single batch
+    tallies: dict[str, _Tally]
     batches: int
 
-    def score(self, name: str) -> "Score":
-        """Of one objective."""
-        values = (self.means[f"{name}_score"], self.errors[f"{name}_score"])
-        return Score(*values, self.means[f"{name}_chance"])
+    def score(self, name: str) -> _TaskScore:
+        """The score of one objective."""
+        score = f"{name}_score"
+        return _TaskScore(self.means[score], self.errors[score], self.means[f"{name}_chance"])
 
     @property
     def spread(self) -> Spread:
-        """Of the latents."""
+        """The spread of the latents."""
         return Spread(*(self.means[name] for name in SPREAD))
 
     def row(self, objectives: Mapping[str, float]) -> dict[str, float]:
@@ -64,13 +58,19 @@ class OwnTasks(NamedTuple):
         return row
 
 
-def own_tasks(measure: Measure, feed: Feed, rows: Indices, *, batch_size: int) -> OwnTasks:
-    """Measure objectives on some rows; the same draws each time."""
+def own_tasks(
+    test_step: Callable[[TrainingBatch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    feed: Feed,
+    rows: Indices,
+    *,
+    batch_size: int,
+) -> OwnTasks:
+    """Measure the objectives on some rows; random choices are the same in each call."""
     values: list[dict[str, float]] = []
     counts: list[int] = []
-    tallies: dict[str, NDArray[np.float32]] = {}
+    tallies: dict[str, _Tally] = {}
     for number, part in enumerate(batches(rows, batch_size)):
-        losses, counted = measure(feed.batch(part, HELD_OUT + number), np.int32(-1 - number))
+        losses, counted = test_step(feed.batch(part, _HELD_OUT + number), np.int32(-1 - number))
         values.append({name: float(value) for name, value in losses.items()})
         counts.append(len(part))
         for name, tally in counted.items():
@@ -88,31 +88,29 @@ def own_tasks(measure: Measure, feed: Feed, rows: Indices, *, batch_size: int) -
     )
 
 
-def described(tasks: OwnTasks, learner: Learner, frontends: list[str]) -> dict[str, Any]:
-    """objectives.json: the spread of the latents, and of each task its score and its report."""
+def tasks_json(tasks: OwnTasks, learner: Learner, frontends: list[str]) -> dict[str, Any]:
+    """The content of objectives.json: the spread of the latents, scores and reports of tasks."""
     return {
         "latents": {name: _finite(tasks.means[name]) for name in SPREAD},
         "tasks": {
             name: {
                 **{part: _finite(value) for part, value in tasks.score(name)._asdict().items()},
-                **_report(learner.tasks[name], tasks.tallies.get(name), frontends),
+                **_report(task, tasks.tallies.get(name), frontends),
             }
-            for name in learner.tasks
+            for name, task in learner.tasks.items()
         },
     }
 
 
-def _report(
-    task: Objective, tally: NDArray[np.float32] | None, frontends: list[str]
-) -> dict[str, Any]:
-    """What a task tells besides; of pairs of front ends, told by number as 0_1, by name."""
-    told: dict[str, Any] = {}
+def _report(task: Objective, tally: _Tally | None, frontends: list[str]) -> dict[str, Any]:
+    """More figures of a task. Pairs of front ends, numbered as in 0_1, are given by name."""
+    report: dict[str, Any] = {}
     for name, value in ({} if tally is None else task.report(tally)).items():
-        if not (pair := PAIR.fullmatch(name)):
-            told[name] = _finite(value)
-        elif max(first := int(pair[1]), second := int(pair[2])) < len(frontends):
-            told.setdefault("pairs", {})[f"{frontends[first]} {frontends[second]}"] = _finite(value)
-    return told
+        if not (pair := _PAIR.fullmatch(name)):
+            report[name] = _finite(value)
+        elif max(one := int(pair[1]), other := int(pair[2])) < len(frontends):
+            report.setdefault("pairs", {})[f"{frontends[one]} {frontends[other]}"] = _finite(value)
+    return report
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Pictures of a run: tiles beside their reconstructions, and the curves of the losses."""
+"""Pictures of a run: tiles beside their reconstructions, and curves of losses and scores."""
 
 from pathlib import Path
 
@@ -8,27 +8,28 @@ from matplotlib.figure import Figure
 
 from ulmo.arrays import Indices
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
-from ulmo.pipelines.measure import Model
+from ulmo.pipelines.dataset import TileModel
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_log import read_log
 
-Log = dict[str, list[float]]
+_Log = dict[str, list[float]]
+_PICTURE_TILES = 4
 
-PICTURE_TILES = 4
 
-
-def spread_rows(store: TileStore, rows: Indices) -> Indices:
-    """A few of some rows of tiles.parquet: of as many recordings, if there are so many."""
+def _spread_rows(store: TileStore, rows: Indices) -> Indices:
+    """A few of the rows, each of another recording if there are enough recordings."""
     _, firsts = np.unique(store.recordings[rows], return_index=True)
-    pool = rows[firsts] if len(firsts) >= PICTURE_TILES else rows
-    chosen: Indices = pool[np.linspace(0, len(pool) - 1, min(PICTURE_TILES, len(pool))).astype(int)]
+    pool = rows[firsts] if len(firsts) >= _PICTURE_TILES else rows
+    places = np.linspace(0, len(pool) - 1, min(_PICTURE_TILES, len(pool))).astype(int)
+    chosen: Indices = pool[places]
     return chosen
 
 
-def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes:
-    """PNG: a row a tile, the original on the left; seconds, hertz and one scale of decibels."""
+def draw_reconstructions(store: TileStore, rows: Indices, model: TileModel) -> bytes:
+    """PNG: a few of the rows, the original left; seconds, hertz, and one scale of decibels."""
     settings = store.manifest.settings
+    rows = _spread_rows(store, rows)
     frequencies = build_frontend(settings).frequencies
     tiles, valid = store.read(rows), store.valid_frames[rows]
     made = model(tiles, valid).reconstructions
@@ -52,8 +53,7 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: Model) -> bytes
 
 
 def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
-    """PNG: the losses of each batch and epoch, the codebook's perplexity, and the scores of what
-    the encoder learns from."""
+    """PNG: losses, the codebook's perplexity and the objectives' scores, by batch and by epoch."""
     batches, epochs = read_log(losses_csv), read_log(epochs_csv)
     figure = Figure(figsize=(15, 4), layout="constrained")
     left, right, own = figure.subplots(1, 3)
@@ -77,8 +77,8 @@ def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
     return to_png(figure)
 
 
-def _draw_scores(axis: Axes, batches: Log, epochs: Log) -> None:
-    """The score of each objective, and as a dashed line what chance would give."""
+def _draw_scores(axis: Axes, batches: _Log, epochs: _Log) -> None:
+    """The score of each objective, and chance as a dashed line."""
     objectives = [name.removesuffix("_score") for name in batches if name.endswith("_score")]
     for number, name in enumerate(objectives):
         color = f"C{number}"

@@ -1,19 +1,22 @@
-"""What a training run writes as it goes: losses.csv, epochs.csv and TensorBoard events."""
+"""The logs of a training run: losses.csv, epochs.csv and TensorBoard events."""
 
-from collections.abc import Iterable, Mapping
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from ulmo.pipelines.train.tf_errors import writing
+from ulmo.config import JobError
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
 
 
 class RunLog:
-    """The three logs of one run, of which so many steps are done, and so many epochs closed.
+    """The three logs of a run that has done `steps` steps and closed `epochs` epochs.
 
-    An epoch is closed after its last step: a checkpoint between the two is of an open one.
+    An epoch is closed after its last step: a checkpoint between the two belongs to an open epoch.
     """
 
     def __init__(
@@ -29,12 +32,12 @@ class RunLog:
             self._events = tf.summary.create_file_writer(str(self._folder))
 
     def batch(self, row: Mapping[str, float | int]) -> None:
-        """A batch's losses."""
+        """Log the losses of a batch."""
         self._batches.write(row)
         self._scalars("batch", row)
 
     def epoch(self, row: Mapping[str, float | int], picture: bytes) -> None:
-        """An epoch's figures, and its picture (PNG) for TensorBoard."""
+        """Log the figures of an epoch, and its picture (PNG) for TensorBoard."""
         self._epochs.write(row)
         self._scalars("epoch", row)
         with writing(self._folder), self._events.as_default(step=int(row["step"])):
@@ -42,7 +45,7 @@ class RunLog:
         self.flush()
 
     def flush(self) -> None:
-        """Bring everything to the disk's files."""
+        """Write what is buffered to the files."""
         self._batches.flush()
         self._epochs.flush()
         with writing(self._folder):
@@ -60,3 +63,14 @@ class RunLog:
             for name, value in row.items():
                 if name not in ("step", "epoch") and value is not None:
                     tf.summary.scalar(f"{group}/{name}", value)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """TensorFlow's errors as ours: OSError for a full disk, a JobError of one line for others."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+    except tf.errors.OpError as error:
+        raise JobError(f"{path} cannot be written: {error.message.splitlines()[0]}") from None

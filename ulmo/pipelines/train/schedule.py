@@ -1,36 +1,33 @@
-"""What changes in the course of training: the learning rate, and whether dead codes revive."""
+"""The course of training: learning rate, revival of dead codes, final fitting, and the end."""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ulmo.config import TrainSettings
 
-FIT_SHARE = 0.85
-"""Where codebook and decoder only follow the encoder, they alone learn in what is left then."""
-REVIVAL_SHARE = 0.9
-"""Dead codes are revived in the first nine tenths of training; then the codebook settles."""
+End = Literal["epochs", "patience", "max_minutes", "interrupt"]
+
+_FIT_FROM = 0.85  # progress from which a codebook and decoder that no objective trains are fitted
+_REVIVE_UNTIL = 0.9  # progress up to which dead codes are revived; then the codebook settles
 
 
-class Plan(NamedTuple):
-    """What holds for the next step."""
+class _Schedule(NamedTuple):
+    """Settings of the next step."""
 
     learning_rate: float
-    revives: bool
-    progress: float
-    """From 0 to 1."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether a codebook and a decoder that follow are now fitted to the encoder."""
-        return self.progress >= FIT_SHARE
+    revives: bool  # whether dead codes are revived
+    fits: bool  # whether only the codebook and decoder are trained, if no objective trains them
+    progress: float  # from 0 to 1
 
 
-def plan(settings: TrainSettings, *, steps: int, all_steps: int, seconds: float) -> Plan:
-    """The plan after so many of all steps of all epochs, and seconds of training.
+def schedule_at(
+    settings: TrainSettings, *, steps: int, all_steps: int, seconds: float
+) -> _Schedule:
+    """The schedule after `steps` of the `all_steps` steps of all epochs, and `seconds` of training.
 
-    The rate falls along half a cosine from `learning_rate` to `final_learning_rate` (Loshchilov
-    and Hutter 2017, equation 5, without restarts); it never rises. Where `max_minutes` end
-    first, they are what training goes by.
+    The learning rate falls along half a cosine from `learning_rate` to `final_learning_rate`
+    (Loshchilov and Hutter 2017, equation 5, without restarts); it never rises. Progress is the
+    share of the steps or of `max_minutes` that is over, whichever is larger.
     """
     progress = steps / all_steps
     if settings.max_minutes is not None:
@@ -39,4 +36,15 @@ def plan(settings: TrainSettings, *, steps: int, all_steps: int, seconds: float)
     first = settings.learning_rate
     last = min(settings.final_learning_rate, first)
     rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
-    return Plan(rate, progress < REVIVAL_SHARE, progress)
+    return _Schedule(rate, progress < _REVIVE_UNTIL, progress >= _FIT_FROM, progress)
+
+
+def end_at(settings: TrainSettings, *, epochs: int, stale: int, seconds: float) -> End | None:
+    """Why training ends now; None if it goes on. `stale`: epochs without improvement."""
+    if epochs >= settings.epochs:
+        return "epochs"
+    if stale >= settings.patience:
+        return "patience"
+    if settings.max_minutes is not None and seconds >= 60 * settings.max_minutes:
+        return "max_minutes"
+    return None

@@ -1,41 +1,38 @@
-"""ulmo-train: a folder of tiles becomes a run, and at its end a tokenizer.
+"""ulmo-train: a folder of tiles to a run, and at its end a tokenizer.
 
 tiles -> split by recording -> k-means start -> epochs of batches -> bundle and pictures
 """
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.bundle.card import Card
 from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics
-from ulmo.pipelines.run_manifest import RunManifest, begin_run, plan_run, tidy_run
 from ulmo.pipelines.train.card import build_card
-from ulmo.pipelines.train.export import Agreement, export
-from ulmo.pipelines.train.loading import loading_tensorflow
+from ulmo.pipelines.train.export import ExportCheck, export
+from ulmo.pipelines.train.loading import check_tensorflow, loading_tensorflow
 from ulmo.pipelines.train.pictures import draw_losses
-from ulmo.pipelines.train.reporter import End, Reporter
+from ulmo.pipelines.train.run_settings import begin_run, plan_run
+from ulmo.pipelines.train.schedule import End
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import publish
-from ulmo.storage.folders import make_folder
+from ulmo.storage.atomic import make_folder, publish
 from ulmo.storage.lock import LOCK, locked
+from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import write_json
 
 if TYPE_CHECKING:
     from ulmo.pipelines.train.own_tasks import OwnTasks
-    from ulmo.pipelines.train.trainer import Trainer
+    from ulmo.pipelines.train.trainer import Reporter, Trainer
 
-
-OWN_TILES = 256
-"""Of training, that objectives are measured on where nothing is held out."""
+_OWN_TILES = 256  # training tiles to measure objectives on if none are held out
 
 
 class TrainSummary(NamedTuple):
-    """What a run came to."""
+    """The results of a run."""
 
     run_dir: Path
     steps: int
@@ -44,13 +41,12 @@ class TrainSummary(NamedTuple):
     tiles_per_second: float
     validation: Metrics | None
     objectives: dict[str, float]
-    own_tasks: "OwnTasks"
-    """On held-out recordings; where there are none, on some that were trained on."""
-    agreement: Agreement
+    own_tasks: "OwnTasks"  # on held-out recordings; on training tiles if none are held out
+    agreement: ExportCheck
 
 
 class RunInterrupt(KeyboardInterrupt):
-    """The run was interrupted: its text says how to go on."""
+    """The run was interrupted; the text says how to resume it."""
 
 
 def train(
@@ -58,7 +54,7 @@ def train(
     run_dir: Path,
     model: dict[str, Any],
     settings: dict[str, Any],
-    reporter: Reporter,
+    reporter: "Reporter",
     *,
     resume: bool = False,
 ) -> TrainSummary:
@@ -66,16 +62,16 @@ def train(
 
     Raises UserError for settings that cannot be met, RunInterrupt after Ctrl-C.
     """
+    check_tensorflow()
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
     plan = partial(plan_run, run_dir, tiles_dir, store, model, settings, resume=resume)
-    plan()
+    plan()  # refuses before anything is written
     make_folder(run_dir, "choose another")
     try:
         with locked(run_dir / LOCK, run_dir):
-            manifest = plan()
-            return _run(store, run_dir, manifest, reporter)
+            return _run(store, run_dir, plan(), reporter)
     except KeyboardInterrupt as interrupt:
         saved = str(interrupt) or "interrupted"
         raise RunInterrupt(
@@ -84,92 +80,72 @@ def train(
 
 
 def _run(
-    store: TileStore, run_dir: Path, manifest: RunManifest, reporter: Reporter
+    store: TileStore, run_dir: Path, manifest: RunManifest, reporter: "Reporter"
 ) -> TrainSummary:
     reporter.note("loading TensorFlow ...")
     with loading_tensorflow():
-        from ulmo.pipelines.train.own_tasks import described
+        from ulmo.pipelines.train.model import use_threads
+        from ulmo.pipelines.train.own_tasks import tasks_json
         from ulmo.pipelines.train.run_log import RunLog
-        from ulmo.pipelines.train.trainer import Trainer, use_threads
+        from ulmo.pipelines.train.trainer import Trainer
     use_threads(manifest.train.threads)
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
     begin_run(run_dir, manifest)
-    tidy_run(run_dir)
     trainer.begin()
-    log = RunLog(
-        run_dir,
-        manifest.train.objectives,
-        steps=int(trainer.state.step),
-        epochs=int(trainer.state.epoch),
-    )
-    with _noticing_interrupt(trainer):
+    steps, epochs = int(trainer.state.step), int(trainer.state.epoch)
+    log = RunLog(run_dir, manifest.train.objectives, steps=steps, epochs=epochs)
+    with _catching_interrupts(trainer):
         end = trainer.run(log)
     log.close()
     if end == "interrupt":
         raise KeyboardInterrupt(f"interrupted and saved at step {int(trainer.state.step)}")
     validation = trainer.validate()
-    agreement = _export(trainer, run_dir, build_card(trainer, validation, manifest.versions))
-    _draw(trainer, run_dir)
-    tasks = trainer.own_tasks or trainer.measure_tasks(trainer.split.train[:OWN_TILES])
-    told = described(tasks, trainer.learner, trainer.feed.frontends)
-    write_json(run_dir / "objectives.json", told)
-    return TrainSummary(
-        run_dir=run_dir,
-        steps=int(trainer.state.step),
-        epochs=int(trainer.state.epoch),
-        end=end,
-        tiles_per_second=_speed(trainer),
-        validation=validation,
-        objectives=manifest.train.objectives,
-        own_tasks=tasks,
-        agreement=agreement,
-    )
-
-
-@contextmanager
-def _noticing_interrupt(trainer: "Trainer") -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run after the batch at hand; a second Ctrl-C at once."""
-
-    def notice(number: int, _: Any) -> None:
-        trainer.interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before: dict[signal.Signals, Callable[..., Any] | int | None] = {}
-    try:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            before[name] = signal.signal(name, notice)
-        yield
-    except ValueError:  # not in the main thread: there are no signals to notice
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-def _export(trainer: "Trainer", run_dir: Path, card: Card) -> Agreement:
-    rows = trainer.split.validation if len(trainer.split.validation) else trainer.split.train
-    return export(
+    check = export(
         run_dir / "tokenizer",
         trainer.forward(),
         trainer.weights(),
-        trainer.model_settings,
-        trainer.store,
-        rows,
+        manifest.model,
+        store,
+        trainer.shown_rows,
         trainer.split.train,
-        card,
+        build_card(trainer, validation, manifest.versions),
     )
-
-
-def _draw(trainer: "Trainer", run_dir: Path) -> None:
     for name, picture in {
         "reconstructions.png": trainer.picture(),
         "losses.png": draw_losses(run_dir / "losses.csv", run_dir / "epochs.csv"),
     }.items():
         with publish(run_dir / "pictures" / name) as file:
             file.write(picture)
+    tasks = trainer.own_tasks or trainer.measure_tasks(trainer.split.train[:_OWN_TILES])
+    content = tasks_json(tasks, trainer.learner, trainer.feed.frontends)
+    write_json(run_dir / "objectives.json", content)
+    return TrainSummary(
+        run_dir=run_dir,
+        steps=int(trainer.state.step),
+        epochs=int(trainer.state.epoch),
+        end=end,
+        tiles_per_second=trainer.tiles_per_second,
+        validation=validation,
+        objectives=manifest.train.objectives,
+        own_tasks=tasks,
+        agreement=check,
+    )
 
 
-def _speed(trainer: "Trainer") -> float:
-    seconds = float(trainer.state.seconds)
-    steps = int(trainer.state.step)
-    return steps * len(trainer.split.train) / trainer.steps_per_epoch / seconds if seconds else 0.0
+@contextmanager
+def _catching_interrupts(trainer: "Trainer") -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the current batch; a second Ctrl-C ends it at once."""
+
+    def interrupt(number: int, _: Any) -> None:
+        trainer.interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before: dict[signal.Signals, Callable[..., Any] | int | None] = {}
+    with suppress(ValueError):  # not in the main thread, which alone receives signals
+        for name in (signal.SIGINT, signal.SIGTERM):
+            before[name] = signal.signal(name, interrupt)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

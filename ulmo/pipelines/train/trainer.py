@@ -1,7 +1,7 @@
-"""One training run as it stands: model, optimizer, data order, logs.
+"""A training run: model, optimizer, order of the data, checkpoints.
 
-All that decides how it goes on is in `State` or in the model, and both are in every checkpoint:
-a run that was stopped and resumed does what the run that was never stopped does.
+All that decides how the run continues is in `State` or in the model, and both are in every
+checkpoint: a run that was stopped and resumed gives what an uninterrupted run gives.
 """
 
 import time
@@ -9,69 +9,61 @@ from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
-from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
+from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics
-from ulmo.models.learner import Learner
-from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.dataset import Loudness, Split, batches, shuffled, split_by_recording
-from ulmo.pipelines.measure import Model, Passed, tallies
-from ulmo.pipelines.train.checkpoints import Checkpoints
+from ulmo.pipelines.dataset import (
+    Loudness,
+    Split,
+    TileModel,
+    batches,
+    shuffled,
+    split_by_recording,
+    tallies,
+)
+from ulmo.pipelines.train.checkpoints import Checkpoints, State
 from ulmo.pipelines.train.feed import Feed
-from ulmo.pipelines.train.init_encoder import init_encoder
+from ulmo.pipelines.train.model import as_function, build_learner
 from ulmo.pipelines.train.own_tasks import OwnTasks, own_tasks
-from ulmo.pipelines.train.pictures import draw_reconstructions, spread_rows
-from ulmo.pipelines.train.reporter import End, Reporter
+from ulmo.pipelines.train.pictures import draw_reconstructions
 from ulmo.pipelines.train.run_log import RunLog
-from ulmo.pipelines.train.schedule import plan
+from ulmo.pipelines.train.schedule import End, end_at, schedule_at
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers
 
-START_TILES = 256
-"""Tiles whose latents start the codebook: 50 000 vectors at the defaults."""
-START_EPOCH = 2**31 - 1
-"""The shuffle that chooses them is no epoch's."""
+_START_TILES = 256  # tiles whose latents start the codebook: 50 000 vectors at the defaults
+_START_EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
 
 
-class State(NamedTuple):
-    """Where a run stands."""
+class Reporter(Protocol):
+    """Receives the progress of a run."""
 
-    step: tf.Variable
-    epoch: tf.Variable
-    """Epochs that are finished, validation included."""
-    sums: tf.Variable
-    """Losses of the epoch so far, added up."""
-    best: tf.Variable
-    """Lowest validation reconstruction of an epoch."""
-    stale: tf.Variable
-    """Epochs since then."""
-    seconds: tf.Variable
-    """Time spent in steps so far, in all sessions."""
+    def note(self, text: str) -> None:
+        """Something takes a while, or went wrong."""
+        ...
 
-    @classmethod
-    def new(cls, losses: int) -> "State":
-        """The state before the first step; a step has so many losses."""
-        return cls(
-            step=tf.Variable(0, dtype=tf.int64),
-            epoch=tf.Variable(0, dtype=tf.int64),
-            sums=tf.Variable(tf.zeros(losses, tf.float64)),
-            best=tf.Variable(np.inf, dtype=tf.float64),
-            stale=tf.Variable(0, dtype=tf.int64),
-            seconds=tf.Variable(0.0, dtype=tf.float64),
-        )
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins, with `done` of `steps` steps done before."""
+        ...
+
+    def batch(self, losses: dict[str, float]) -> None:
+        """A step is done."""
+        ...
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done and validated."""
+        ...
 
 
 class Trainer:
-    """Trains until it has a reason to end; `interrupted` is one that others may set."""
+    """Trains until a reason to end; set `interrupted` to end after the current batch."""
 
     def __init__(
         self,
@@ -86,19 +78,10 @@ class Trainer:
         self.model_settings = model_settings
         self.interrupted = False
         self.loudness = Loudness(store, model_settings)
-        begun = bool(numbers(folder))
-        self.learner = _build(
-            model_settings, settings, store.manifest.settings, None if begun else settings.init
-        )
+        prep, begun = store.manifest.settings, bool(numbers(folder))
+        self.learner = build_learner(model_settings, settings, prep, init=not begun)
         self.model: VQVAE = self.learner.vqvae
-        self.feed = Feed(
-            store,
-            self.loudness,
-            wants=self.learner.wants,
-            beside=tuple(map(Path, settings.beside)),
-            silence_weight=settings.silence_weight,
-            seed=settings.seed,
-        )
+        self.feed = Feed(self.loudness, settings, wants=self.learner.wants)
         split = split_by_recording(store, settings.validation_fraction, settings.seed)
         self.split = Split(self.feed.rows(split.train), split.validation)
         self.own_tasks: OwnTasks | None = None
@@ -107,9 +90,9 @@ class Trainer:
         self.state = State.new(len(self.learner.names))
         self._reporter = reporter
         self._fits = False
-        self._train_step = as_graph(self.learner.train_step)
-        self._fit_step = as_graph(self.learner.fit_step)
-        self._test_step = as_graph(self.learner.test_step)
+        self._train_step = _as_graph(self.learner.train_step)
+        self._fit_step = _as_graph(self.learner.fit_step)
+        self._test_step = _as_graph(self.learner.test_step)
         self._saved_at = time.monotonic()
         variables = [variable.value for variable in self.learner.variables]
         self._checkpoints = Checkpoints(
@@ -126,8 +109,20 @@ class Trainer:
         """Batches of one epoch."""
         return -(-len(self.split.train) // self.settings.batch_size)
 
+    @property
+    def tiles_per_second(self) -> float:
+        """Training speed, validation left out; 0 before the first step."""
+        steps, seconds = int(self.state.step), float(self.state.seconds)
+        tiles = steps * len(self.split.train) / self.steps_per_epoch
+        return tiles / seconds if seconds else 0.0
+
+    @property
+    def shown_rows(self) -> Indices:
+        """The held-out rows, or the training rows if none are held out."""
+        return self.split.validation if len(self.split.validation) else self.split.train
+
     def begin(self) -> None:
-        """Go back to the latest checkpoint, or else start the codebook and write the first."""
+        """Restore the latest checkpoint, or start the codebook and write the first checkpoint."""
         for checkpoints in (self._checkpoints, self._best):
             checkpoints.tidy()
         if self._checkpoints.numbers:
@@ -139,78 +134,65 @@ class Trainer:
             self._checkpoints.save()
 
     def run(self, log: RunLog) -> End:
-        """Train to the end, and say which end it was; the model is then the best epoch's, or the
-        last where the encoder learns from more than reconstruction."""
+        """Train to the end, and return why it ended.
+
+        The model is then that of the best epoch, or of the last if the encoder learns from more
+        than reconstruction.
+        """
         self._reporter.begin(self.settings.epochs * self.steps_per_epoch, int(self.state.step))
         self._saved_at = time.monotonic()
         end: End | None = self._end()
         while end is None:
             end = self._epoch(log) or self._end()
             if end == "max_minutes" and self.settings.autoencodes:
-                self._judge(self.validate())
+                self._keep_if_best(self.validate())
             self._save(log)
         if end != "interrupt" and self._best.numbers:
             self._best.restore()
         return end
 
     def validate(self) -> Metrics | None:
-        """The figures on the held-out recordings; None where none are held out."""
+        """Metrics on the held-out recordings; None if none are held out."""
         if self.model.quantizer.follows_latents:
             self._start_codebook()
-        if not len(self.split.validation):
+        rows, size = self.split.validation, self.settings.batch_size
+        if not len(rows):
             return None
-        size = self.settings.batch_size
-        self.own_tasks = self.measure_tasks(self.split.validation)
-        parts = tallies(
-            self.forward(),
-            self.store,
-            self.split.validation,
-            self.loudness,
-            self.model_settings,
-            batch_size=size,
-        )
-        return reduce(add, parts).metrics()
+        self.own_tasks = self.measure_tasks(rows)
+        return reduce(add, tallies(self.forward(), self.loudness, rows, batch_size=size)).metrics()
 
     def measure_tasks(self, rows: Indices) -> OwnTasks:
-        """How well the objectives do their own tasks on some rows."""
-        size = self.settings.batch_size
-        return own_tasks(self._test_step, self.feed, rows, batch_size=size)
+        """Losses and scores of the objectives on some rows."""
+        return own_tasks(self._test_step, self.feed, rows, batch_size=self.settings.batch_size)
 
     def take_step(self, rows: Indices) -> dict[str, float]:
-        """Train on some rows of the tiles, and return the losses."""
+        """Train on some rows, and return the losses."""
         batch = self.feed.batch(rows, int(self.state.step))
         step = self._fit_step if self._fits else self._train_step
         return {name: float(value) for name, value in step(batch).items()}
 
-    def forward(self) -> Model:
-        """The model as it stands, in float32, as a function of arrays."""
+    def forward(self) -> TileModel:
+        """The current model, in float32, as a function of arrays."""
         if self._exact is not self.model:
             set_weights_of(self._exact, self.weights())
         return self._forward
 
     def picture(self) -> bytes:
-        """Some held-out tiles beside their reconstructions, as PNG."""
-        rows = self.split.validation if len(self.split.validation) else self.split.train
-        return draw_reconstructions(self.store, spread_rows(self.store, rows), self.forward())
+        """PNG: a few held-out tiles beside their reconstructions."""
+        return draw_reconstructions(self.store, self.shown_rows, self.forward())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """All weights by name."""
+        """All weights of the model, by name."""
         return weights_of(self.model)
 
     def _end(self) -> End | None:
         if self.interrupted:
             return "interrupt"
-        if int(self.state.epoch) >= self.settings.epochs:
-            return "epochs"
-        if int(self.state.stale) >= self.settings.patience:
-            return "patience"
-        limit = self.settings.max_minutes
-        if limit is not None and float(self.state.seconds) >= 60 * limit:
-            return "max_minutes"
-        return None
+        epochs, stale = int(self.state.epoch), int(self.state.stale)
+        return end_at(self.settings, epochs=epochs, stale=stale, seconds=float(self.state.seconds))
 
     def _epoch(self, log: RunLog) -> End | None:
-        """What is left of an epoch, then validation; or why it ended before that."""
+        """Do the rest of an epoch, then validation; returns why it ended early, or None."""
         epoch = int(self.state.epoch)
         order = shuffled(self.split.train, seed=self.settings.seed, epoch=epoch)
         done = int(self.state.step) - epoch * self.steps_per_epoch
@@ -227,7 +209,7 @@ class Trainer:
     def _batch(self, rows: Indices, log: RunLog) -> None:
         began = time.monotonic()
         step = int(self.state.step)
-        self._follow_plan()
+        self._apply_schedule()
         losses = self.take_step(rows)
         if not np.isfinite([losses["total"], losses["reconstruction"]]).all():
             raise UserError(
@@ -240,8 +222,8 @@ class Trainer:
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
         self._reporter.batch(losses)
 
-    def _follow_plan(self) -> None:
-        now = plan(
+    def _apply_schedule(self) -> None:
+        now = schedule_at(
             self.settings,
             steps=int(self.state.step),
             all_steps=self.settings.epochs * self.steps_per_epoch,
@@ -260,14 +242,17 @@ class Trainer:
         metrics = self.validate()
         if metrics is not None and self.own_tasks is not None:
             row |= self.own_tasks.row(self.settings.objectives) | _validation_row(metrics)
-        self._judge(metrics)
+        self._keep_if_best(metrics)
         self.state.sums.assign(np.zeros(len(names)))
         self.state.epoch.assign_add(1)
         log.epoch(row, self.picture())
         self._reporter.epoch(row)
 
-    def _judge(self, metrics: Metrics | None) -> None:
-        """Keep the model if it is the best so far, where its reconstruction tells that."""
+    def _keep_if_best(self, metrics: Metrics | None) -> None:
+        """Save the model if its held-out reconstruction is the best so far.
+
+        Only if the encoder learns from reconstruction alone: else that says little about it.
+        """
         if metrics is None or not self.settings.autoencodes:
             return
         if metrics.reconstruction < float(self.state.best):
@@ -278,18 +263,18 @@ class Trainer:
             self.state.stale.assign_add(1)
 
     def _save(self, log: RunLog) -> None:
-        """Write a checkpoint; the logs first, so that they are never behind it."""
+        """Write a checkpoint, after the logs: they are never behind it."""
         log.flush()
         self._checkpoints.save()
         self._saved_at = time.monotonic()
 
     def _start_codebook(self) -> None:
-        """Begin the codebook from the latents of some training tiles, silence thinned."""
-        order = shuffled(self.split.train, seed=self.settings.seed, epoch=START_EPOCH)
+        """Start the codebook from latents of training tiles, with part of the silence left out."""
+        order = shuffled(self.split.train, seed=self.settings.seed, epoch=_START_EPOCH)
         rng = np.random.default_rng([self.settings.seed, 2])
         stride = self.model_settings.time_stride
         pooled = []
-        for rows in batches(order[:START_TILES], self.settings.batch_size):
+        for rows in batches(order[:_START_TILES], self.settings.batch_size):
             tiles, valid = self.store.read(rows), self.store.valid_frames[rows]
             latents = np.asarray(self.model.encode(tiles, valid))
             sound = self.loudness.sound(tiles, rows)
@@ -303,77 +288,16 @@ class Trainer:
             self.model.quantizer.begin(latents, tokens)
 
 
-def use_threads(threads: int) -> None:
-    """Set TensorFlow's threads; with one, every operation is deterministic too."""
-    if threads == 0:
-        return
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:
-        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-            raise UserError("TensorFlow is running already: its threads cannot change") from None
-    if threads == 1:
-        tf.config.experimental.enable_op_determinism()
-
-
-def as_graph(step: Callable[..., Any]) -> Any:
-    """A step as a graph, traced once for all sizes of batches."""
+def _as_graph(step: Callable[..., Any]) -> Any:
+    """A step as a graph, traced once for all batch sizes."""
     return tf.function(step, reduce_retracing=True, autograph=False)
 
 
-def as_function(model: VQVAE) -> Model:
-    """A Keras model as a function of arrays."""
-    graph = tf.function(lambda x, valid: model(x, valid_frames=valid), reduce_retracing=True)
-
-    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> Passed:
-        output = graph(tf.constant(tiles), tf.constant(valid_frames))
-        parts = (output.reconstruction, output.ids, output.distances, output.latents)
-        return Passed(*(np.asarray(part) for part in parts))
-
-    return forward
-
-
-def _build(
-    model_settings: ModelSettings, settings: TrainSettings, prep: PrepSettings, init: str | None
-) -> Learner:
-    policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = build_vqvae(model_settings, settings.seed)
-        if init is not None:
-            init_encoder(model, model_settings, prep, Path(init))
-        learner = Learner(
-            model,
-            {
-                name: (OBJECTIVES[name](model_settings, _seed(settings.seed, name)), weight)
-                for name, weight in settings.objectives.items()
-            },
-        )
-    finally:
-        keras.config.set_dtype_policy(before)
-    learner.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
-    learner.optimizer.build(learner.trainable_variables)
-    return learner
-
-
-def _seed(seed: int, name: str) -> int:
-    """The seed of an objective: no two draw alike."""
-    words = [seed, crc32(name.encode())]
-    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
-
-
 def _validation_row(metrics: Metrics) -> dict[str, float]:
-    return {
-        "val_reconstruction": metrics.reconstruction,
-        "val_reconstruction_db": metrics.reconstruction_db,
-        "val_sound_reconstruction_db": metrics.sound_reconstruction_db,
-        "val_commitment": metrics.commitment,
-        "val_usage": metrics.codebook.usage,
-        "val_entropy": metrics.codebook.entropy,
-        "val_perplexity": metrics.codebook.perplexity,
-        "val_sound_usage": metrics.sound_codebook.usage,
-        "val_sound_entropy": metrics.sound_codebook.entropy,
-        "val_sound_perplexity": metrics.sound_codebook.perplexity,
-    }
+    errors = ("reconstruction", "reconstruction_db", "sound_reconstruction_db", "commitment")
+    row = {f"val_{name}": getattr(metrics, name) for name in errors}
+    for prefix, health in (("val", metrics.codebook), ("val_sound", metrics.sound_codebook)):
+        row |= {
+            f"{prefix}_{name}": getattr(health, name) for name in ("usage", "entropy", "perplexity")
+        }
+    return row

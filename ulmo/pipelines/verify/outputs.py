@@ -10,7 +10,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.outputs import is_parts
 from ulmo.formats.publish import STEM
-from ulmo.pipelines.run_manifest import RUN_MANIFEST
+from ulmo.storage.run_manifest import RUN_MANIFEST
 
 ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 VOCABULARY = ".vocabulary.json"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS, read_bundle
+from ulmo.bundle.bundle import ENCODER, MANIFEST, REMEDY, WEIGHTS, read_bundle
 from ulmo.config import NewerError, TrainSettings, UserError
-from ulmo.pipelines.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others
 from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
@@ -25,8 +24,8 @@ from ulmo.storage.faults import (
     remove_any,
 )
 from ulmo.storage.plain_file import open_plain
+from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
-COPY = "copy the bundle again, from where it was whole"
 RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
 TRAIN = "train again, into a new folder"
 LOST = (
@@ -49,7 +48,7 @@ def check_bundle(folder: Path) -> Findings:
     except NewerError:
         raise
     except (UserError, OSError) as error:
-        return Findings({}, [fault_of(_named(folder, error), error, COPY)])
+        return Findings({}, [fault_of(_named(folder, error), error, REMEDY)])
     size = len(bundle.packed) + len(bundle.encoder)
     return Findings({"files": 3, "bytes": size}, [])
 

@@ -11,29 +11,27 @@ import numpy as np
 import pyarrow as pa
 
 from ulmo.config import NewerError, UserError
-from ulmo.jobs.inputs import list_inputs
-from ulmo.pipelines.prep.mend import first_other, whole_table
-from ulmo.pipelines.prep.prep import RECORDS, plan_of, prepare
+from ulmo.jobs.outcome import Prepared
 from ulmo.preprocessing.store import (
     AGAIN,
+    BESIDE,
     DELETE,
-    SCHEMAS,
+    GO_ON,
+    ROWS,
     SHARD,
-    Manifest,
+    TilesManifest,
     checksum,
     fingerprint_head,
     open_shard,
-    read_manifest,
-    read_manifest_table,
+    read_tiles_table,
 )
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.faults import Fault, Findings, What, fault_of, left_overs, remove_any
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import LedgerFiles
 
-PREPARE = "ulmo verify DIR --repair --audio AUDIO_DIR prepares it again"
-GO_ON = "run the same ulmo-prep again, which goes on where it was"
+REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
 NEW_FOLDER = "prepare into a new folder with ulmo-prep"
-
-Tables = dict[str, pa.Table]
 
 
 class _Place(NamedTuple):
@@ -44,43 +42,45 @@ class _Place(NamedTuple):
 
 
 def check_tiles(folder: Path) -> Findings:
-    """All that an output of ulmo-prep holds, each tile's checksum too.
+    """Check everything in an output of ulmo-prep, each tile's checksum too.
 
-    NewerError where a newer ulmo wrote it.
+    Raises NewerError if a newer ulmo wrote it.
     """
     faults = left_overs(folder, _temporaries(folder))
+    files = LedgerFiles.inside(folder, "prep")
+    if not os.path.lexists(files.manifest):
+        detail = "there are tiles, but nothing that describes them"
+        return Findings({}, [*faults, Fault("prep.json", "missing", detail, NEW_FOLDER)])
     try:
-        manifest = read_manifest(folder)
+        ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=NEW_FOLDER)
     except NewerError:
         raise
-    except (UserError, OSError) as error:
-        return Findings({}, [*faults, fault_of("prep.json", error, NEW_FOLDER, AGAIN)])
-    if manifest is None:
-        detail = "there are tiles, and nothing that tells what they are"
-        return Findings({}, [*faults, Fault("prep.json", "missing", detail, NEW_FOLDER)])
+    except UserError as error:
+        return Findings({}, [*faults, fault_of("prep.json", error, NEW_FOLDER)])
+    manifest = ledger.manifest
+    found = ledger.check()
     if not manifest.complete:
-        detail = "the job that makes these tiles has not ended"
-        return Findings({}, [Fault("prep.json", "unfinished", detail, GO_ON)])
-    tables: Tables = {}
-    for table in SCHEMAS:
-        try:
-            tables[table] = read_manifest_table(folder, manifest, table)
-        except (UserError, OSError) as error:
-            faults.append(_table_fault(folder, table, error))
+        return Findings({}, found)
+    faults += found
     counts = {"recordings": manifest.recordings, "tiles": manifest.tiles}
-    tiles, recordings = (tables.get(name) for name in ("tiles.parquet", "recordings.parquet"))
-    if tiles is None:
+    try:
+        tiles = read_tiles_table(folder, manifest)
+    except UserError as error:
+        if os.path.lexists(folder / "tiles.parquet"):
+            faults.append(fault_of("tiles.parquet", error, GO_ON, AGAIN, DELETE))
+        else:
+            faults.append(Fault("tiles.parquet", "missing", "prep.json names it", GO_ON))
         return Findings(counts, [*faults, *_check_forms(folder, manifest)])
     shards = _places(tiles)
+    counts["shards"] = len(shards)
     faults += _orphans(folder, set(shards))
     for name, places in shards.items():
         faults += _check_shard(folder, manifest, name, places)
-    if recordings is None:
-        return Findings({**counts, "shards": len(shards)}, faults)
-    faults += _check_counts(manifest, tiles, recordings)
-    faults += _check_recordings(tiles, recordings)
+    faults += _check_fingerprint(manifest, tiles)
     faults += _check_times(manifest, tiles)
-    return Findings({**counts, "shards": len(shards)}, faults)
+    if not found:
+        faults += _check_recordings(manifest, tiles, ledger.rows())
+    return Findings(counts, faults)
 
 
 def mend_tiles(folder: Path, faults: list[Fault]) -> list[str]:
@@ -95,46 +95,6 @@ def mend_tiles(folder: Path, faults: list[Fault]) -> list[str]:
     return done
 
 
-def check_audio(folder: Path, audio: Path) -> None:
-    """UserError unless a folder holds the very recordings that the tiles were made of.
-
-    Without prep.json nobody knows, and nothing is prepared either.
-    """
-    files = list_inputs(audio, folder)
-    manifest = _manifest(folder)
-    if manifest is None or plan_of(files) == manifest.plan:
-        return
-    more = len(files) - manifest.recordings
-    what = f"{more} more are there now" if more > 0 else "some are gone, or others now"
-    table = whole_table(folder, manifest, "recordings.parquet") if manifest.complete else None
-    if table is not None and (other := first_other(table, files)):
-        what = f"{other} is gone, or another now"
-    raise UserError(
-        f"{folder} was made of other recordings than those of {audio} ({what}): "
-        "name the folder that it was made of, as it was"
-    )
-
-
-def prepare_again(folder: Path, faults: list[Fault], audio: Path, workers: int) -> list[str]:
-    """Prepare what is missing, with the settings of prep.json; without it nothing is done.
-
-    Nor where something cannot be read, which may be what seems to be missing.
-    """
-    manifest = _manifest(folder)
-    wanted = any(fault.remedy in (PREPARE, GO_ON) for fault in faults)
-    if manifest is None or not wanted or any(fault.what == "unreadable" for fault in faults):
-        return []
-    summary = prepare(
-        audio,
-        folder,
-        manifest.settings,
-        augment=manifest.augment,
-        clock=manifest.clock,
-        workers=workers,
-    )
-    return [] if summary.reused else [f"prepared again what was missing, from {audio}"]
-
-
 def _is_removable(fault: Fault) -> bool:
     is_shard = fault.path.startswith("tiles/")
     return fault.what in ("orphan", "left_over") or (
@@ -142,28 +102,14 @@ def _is_removable(fault: Fault) -> bool:
     )
 
 
-def _manifest(folder: Path) -> Manifest | None:
-    """prep.json; None where it is missing, damaged or unreadable, which is told already."""
-    try:
-        return read_manifest(folder)
-    except (UserError, OSError):
-        return None
-
-
-def _table_fault(folder: Path, name: str, error: Exception) -> Fault:
-    if os.path.lexists(folder / name):
-        return fault_of(name, error, PREPARE, AGAIN, DELETE)
-    return Fault(name, "missing", "prep.json speaks of it", PREPARE)
-
-
-def _check_forms(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+def _check_forms(folder: Path, manifest: TilesManifest) -> Iterator[Fault]:
     """Shards, of which no table tells the checksums: whether each is one."""
     for path in sorted((folder / "tiles").glob("*.npy")):
         if SHARD.fullmatch(path.name):
             try:
                 open_shard(path, manifest.settings.tile_size)
             except (UserError, OSError, ValueError) as error:
-                yield fault_of(f"tiles/{path.name}", error, PREPARE, DELETE)
+                yield fault_of(f"tiles/{path.name}", error, REPAIR, DELETE)
 
 
 def _temporaries(folder: Path) -> list[Path]:
@@ -171,7 +117,7 @@ def _temporaries(folder: Path) -> list[Path]:
     inside = folder / "tiles"
     places = [*folder.iterdir(), *(inside.iterdir() if inside.is_dir() else [])]
     found = sorted(path for path in places if is_temporary(path))
-    return [*found, *(path for name in RECORDS if (path := folder / name).exists())]
+    return [*found, *(path for name in (ROWS, BESIDE) if (path := folder / name).exists())]
 
 
 def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
@@ -193,19 +139,19 @@ def _places(tiles: pa.Table) -> dict[str, list[_Place]]:
 
 
 def _check_shard(
-    folder: Path, manifest: Manifest, name: str, places: Sequence[_Place]
+    folder: Path, manifest: TilesManifest, name: str, places: Sequence[_Place]
 ) -> Iterator[Fault]:
     path = f"tiles/{name}"
     if not SHARD.fullmatch(name or ""):
         yield Fault("tiles.parquet", "disagrees", f"{name!r} is no name of a shard", NEW_FOLDER)
         return
     if not (folder / path).exists():
-        yield Fault(path, "missing", f"{len(places)} tiles should be in it", PREPARE)
+        yield Fault(path, "missing", f"{len(places)} tiles should be in it", GO_ON)
         return
     try:
         shard = open_shard(folder / path, manifest.settings.tile_size)
     except (UserError, OSError, ValueError) as error:
-        yield fault_of(path, error, PREPARE, DELETE)
+        yield fault_of(path, error, REPAIR, DELETE)
         return
     rows = Counter(place.row for place in places)
     if sorted(rows) != list(range(len(places))):
@@ -215,49 +161,50 @@ def _check_shard(
         return
     if len(shard) != len(places):
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
-        yield Fault(path, "disagrees", detail, PREPARE)
+        yield Fault(path, "disagrees", detail, REPAIR)
         return
     wrong = [place.row for place in places if checksum(shard[place.row]) != place.crc32c]
     if wrong:
         detail = (
             f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"
         )
-        yield Fault(path, "damaged", detail, PREPARE)
+        yield Fault(path, "damaged", detail, REPAIR)
 
 
-def _check_counts(manifest: Manifest, tiles: pa.Table, recordings: pa.Table) -> Iterator[Fault]:
+def _check_fingerprint(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
     digest = hashlib.sha256(fingerprint_head(manifest))
     digest.update(tiles["crc32c"].to_numpy().astype("<u4").tobytes())
     if digest.hexdigest() != manifest.fingerprint:
         detail = "the fingerprint is not that of these tiles"
         yield Fault("prep.json", "disagrees", detail, NEW_FOLDER)
-    for name, expected, table in (
-        ("tiles.parquet", manifest.tiles, tiles),
-        ("recordings.parquet", manifest.recordings, recordings),
-    ):
-        if len(table) != expected:
-            detail = f"it has {len(table)} rows, and prep.json says {expected}"
-            yield Fault(name, "disagrees", detail, NEW_FOLDER)
+    if len(tiles) != manifest.tiles:
+        detail = f"it has {len(tiles)} rows, and prep.json says {manifest.tiles}"
+        yield Fault("tiles.parquet", "disagrees", detail, NEW_FOLDER)
 
 
-def _check_recordings(tiles: pa.Table, recordings: pa.Table) -> Iterator[Fault]:
-    """Each recording has one row, and the tiles that it speaks of."""
-    paths = recordings["path"].to_pylist()
-    for path, count in Counter(paths).items():
+def _check_recordings(
+    manifest: TilesManifest, tiles: pa.Table, rows: Sequence[Prepared]
+) -> Iterator[Fault]:
+    """Each recording has one row, and as many tiles as the row says."""
+    name = "recordings.parquet"
+    if len(rows) != manifest.recordings:
+        detail = f"it has {len(rows)} rows, and prep.json says {manifest.recordings}"
+        yield Fault(name, "disagrees", detail, NEW_FOLDER)
+    for path, count in Counter(row.path for row in rows).items():
         if count > 1:
-            detail = f"{path} has {count} rows"
-            yield Fault("recordings.parquet", "duplicate", detail, NEW_FOLDER)
+            yield Fault(name, "duplicate", f"{path} has {count} rows", NEW_FOLDER)
     made = Counter(tiles["recording"].to_pylist())
-    for path, told in zip(paths, recordings["tiles"].to_pylist(), strict=True):
-        if made[path] != told:
-            detail = f"{path} has {told} tiles there, and {made[path]} in tiles.parquet"
-            yield Fault("recordings.parquet", "disagrees", detail, NEW_FOLDER)
-    for path in sorted(made.keys() - set(paths)):
-        detail = f"{path} has tiles, and no row"
-        yield Fault("recordings.parquet", "missing", detail, NEW_FOLDER)
+    for row in rows:
+        if made[row.path] != row.tiles:
+            detail = (
+                f"{row.path} has {row.tiles} tiles there, and {made[row.path]} in tiles.parquet"
+            )
+            yield Fault(name, "disagrees", detail, NEW_FOLDER)
+    for path in sorted(made.keys() - {row.path for row in rows}):
+        yield Fault(name, "missing", f"{path} has tiles, and no row", NEW_FOLDER)
 
 
-def _check_times(manifest: Manifest, tiles: pa.Table) -> Iterator[Fault]:
+def _check_times(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
     """The tiles of a channel follow one another, each at its own place."""
     names = ("recording", "channel", "view", "tile", "start_sample")
     streams: dict[tuple[Any, ...], list[tuple[int, int]]] = {}

@@ -7,11 +7,10 @@ import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError, read_most
+from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
 from ulmo.formats.read import read_tokens, readers
 from ulmo.formats.vocabulary import vocabulary_json
-from ulmo.pipelines.tokenize.rows import JOURNAL, is_digest, is_table
-from ulmo.pipelines.verify.mend_tokens import mend_tokens
 from ulmo.pipelines.verify.outputs import (
     VOCABULARY,
     Below,
@@ -20,11 +19,9 @@ from ulmo.pipelines.verify.outputs import (
     look_below,
     output_of,
 )
-from ulmo.pipelines.verify.token_tables import check_tables
+from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
 from ulmo.storage.faults import Fault, Findings, below, left_overs
-
-__all__ = ["check_tokens", "holds_tokens", "mend_tokens"]
 
 AGAIN = "run the same ulmo-tokenize or ulmo convert again"
 REPAIR = f"ulmo verify DIR --repair removes it; then {AGAIN}"
@@ -32,10 +29,27 @@ READABLE = "make it readable, or copy it again, then run ulmo verify again"
 
 
 def holds_tokens(folder: Path) -> bool:
-    """True of a folder with tokens, or with what a job that makes some has left, below it."""
+    """Whether tokens, or what a job that makes some has left, lie below a folder."""
     found = look_below(folder)
-    tables = (is_table(path) or is_digest(path) or path.name == JOURNAL for path in found.files)
-    return any(tables) or bool(found.parts) or any(True for _ in find_outputs(found.files))
+    ledgers = any(is_ledger_file(path) for path in found.files)
+    return ledgers or bool(found.parts) or any(True for _ in find_outputs(found.files))
+
+
+def mend_tokens(place: Path, faults: list[Fault]) -> list[str]:
+    """Remove damaged files of tokens and left-overs, so that the same command makes them again.
+
+    Tables and manifests stay: the same ulmo-tokenize writes them anew.
+    """
+    folder = place if place.is_dir() else place.parent
+    done = []
+    for name in dict.fromkeys(
+        each.path for each in faults if each.what in ("damaged", "left_over")
+    ):
+        path = folder / name
+        if path.is_file() and (path.name.startswith(".") or not is_ledger_file(path)):
+            path.unlink()
+            done.append(f"removed {name}")
+    return done
 
 
 def check_tokens(place: Path) -> Findings:
@@ -54,7 +68,7 @@ def check_tokens(place: Path) -> Findings:
         *left_overs(place, temporary),
         *_unfinished(place, found),
         *(Fault(below(path, place), "unreadable", why, READABLE) for path, why in found.closed),
-        *check_tables(place, found.files, outputs),
+        *check_ledgers(place, found.files, outputs),
     ]
     told: set[tuple[str, str]] = set()
     once = []
@@ -167,7 +181,5 @@ def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
 
 
 def _unfinished(folder: Path, found: Below) -> Iterator[Fault]:
-    again = "run the same ulmo-tokenize again, which goes on where it was"
-    journals = (path for path in found.files if path.name == JOURNAL)
-    for path in (*journals, *found.parts):
-        yield Fault(below(path, folder), "unfinished", "the job has not ended", again)
+    for path in found.parts:
+        yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN_TOKENIZE)

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
-from ulmo.pipelines.run_manifest import RUN_MANIFEST
-from ulmo.pipelines.tokenize.rows import REPORT
 from ulmo.pipelines.verify.run import check_bundle, check_run, mend_bundle, mend_run
-from ulmo.pipelines.verify.tiles import check_audio, check_tiles, mend_tiles, prepare_again
+from ulmo.pipelines.verify.tiles import check_tiles, mend_tiles
 from ulmo.pipelines.verify.tokens import check_tokens, holds_tokens, mend_tokens
 from ulmo.preprocessing.store import SHARD
 from ulmo.storage.checkpoint_files import OURS
 from ulmo.storage.faults import READ, Check, Fault, Findings, Mend
 from ulmo.storage.lock import LOCK, locked, refuse_held
+from ulmo.storage.manifest import TABLE
+from ulmo.storage.run_manifest import RUN_MANIFEST
 
 
 class Kind(NamedTuple):
@@ -43,7 +43,7 @@ KINDS = {
 
 DIR = re.compile(r"\b(RUN_)?DIR\b")
 """What stands for the folder in what there is to do."""
-PARTS = ("prep.json", "tiles.parquet", REPORT, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
+PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
 PART = re.compile("|".join([*map(re.escape, PARTS), SHARD.pattern, OURS.pattern]))
 """Names of files that are no output of their own."""
 
@@ -60,30 +60,19 @@ class Verified(NamedTuple):
     """What `--repair` did."""
 
 
-def verify(
-    place: Path, *, repair: bool = False, audio: Path | None = None, workers: int = 1
-) -> Verified:
-    """Check all that lies there, and with `repair` put right what can be.
+def verify(place: Path, *, repair: bool = False) -> Verified:
+    """Check everything there; with `repair`, put right what can be put right without making it.
 
-    `audio` is the folder that tiles were made of. UserError where nothing of ulmo's lies there.
+    Raises UserError if nothing of ulmo's lies there.
     """
     kind = kind_of(place)
-    if audio is not None and kind != "tiles":
-        raise UserError("--audio is for tiles: leave it out")
-    if audio is not None and not repair:
-        raise UserError("--audio is for --repair: add --repair")
     findings, mended = _check(place, kind), []
     folder = place if place.is_dir() else place.parent
     if findings.faults and not repair:
         refuse_held(folder / LOCK, folder)
     if findings.faults and repair:
         with locked(folder / LOCK, folder):
-            if audio is not None:
-                check_audio(place, audio)
             mended = KINDS[kind].mend(place, _check(place, kind).faults)
-            findings = _check(place, kind)
-        if audio is not None and (done := prepare_again(place, findings.faults, audio, workers)):
-            mended += done
             findings = _check(place, kind)
     faults = [fault._replace(remedy=_named(fault.remedy, place)) for fault in findings.faults]
     return Verified(place, kind, findings.counts, faults, mended)

@@ -1,8 +1,9 @@
 """The front ends: samples to (M, frames) power. One file and one line each."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import PrepSettings, UserError, not_installed
 from ulmo.preprocessing.frontends.base import FrontEnd, count_frames, stream_power
 from ulmo.preprocessing.frontends.cqt import Cqt
 from ulmo.preprocessing.frontends.cwt import Cwt
@@ -27,14 +28,30 @@ __all__ = [
     "build_frontend",
     "check_used",
     "count_frames",
+    "installed_frontends",
     "stream_power",
 ]
 
 
 @lru_cache(maxsize=64)
 def build_frontend(settings: PrepSettings) -> FrontEnd:
-    """Build the front end named in the settings; UserError if the settings do not fit it."""
-    return _class_of(settings)(settings)
+    """Build the front end named in the settings.
+
+    Raises UserError if the settings do not fit it, or if a package that it needs is not installed.
+    """
+    kind = _class_of(settings)
+    for package in filter(_is_missing, kind.packages):
+        raise not_installed(package)
+    return kind(settings)
+
+
+def installed_frontends() -> list[str]:
+    """The front ends whose packages are installed."""
+    return [name for name, kind in FRONTENDS.items() if not any(map(_is_missing, kind.packages))]
+
+
+def _is_missing(package: str) -> bool:
+    return find_spec(package) is None
 
 
 def check_used(settings: PrepSettings) -> None:

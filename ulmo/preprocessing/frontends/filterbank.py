@@ -70,14 +70,12 @@ class FilterBank(FrontEnd):
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
-        import scipy.fft
-
         with one_thread():
             spectrum = rfft(segment).view(np.float32)
         folded = np.zeros((len(self._responses), 2 * self._folds), np.float32)
         for row, (first, response) in zip(folded, self._responses, strict=True):
             _fold(spectrum[2 * first : 2 * first + len(response)] * response, row)
-        frames = scipy.fft.ifft(folded.view(np.complex64), axis=-1, overwrite_x=True)
+        frames = np.fft.ifft(folded.view(np.complex64)).astype(np.complex64, copy=False)
         kept = frames[:, self._margin : self._margin + self.block_frames]
         power: Array = kept.real**2 + kept.imag**2
         return power

@@ -147,6 +147,7 @@ class Wavelet(FrontEnd):
     """
 
     settings = ("wavelet", "wavelet_level")
+    packages = ("pywt", "scipy")
     frame_by_frame = True
 
     def __init__(

@@ -1,0 +1,66 @@
+"""The command ulmo convert: parse, then one call."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.options import (
+    PATH,
+    Lazy,
+    all_formats,
+    command,
+    ids_option,
+    min_columns_option,
+    option,
+)
+
+
+@command(
+    short_help="Tokens to another format, or to one corpus.",
+    examples=(
+        "ulmo convert tokens/ --format parquet --out corpus.parquet",
+        "ulmo convert tokens/ --format raven --out labels/",
+    ),
+)
+@click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
+@option(
+    "--format",
+    "file_format",
+    type=Lazy(all_formats),
+    required=True,
+    group="Output",
+    help="Format to write.",
+)
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    metavar="PATH",
+    group="Output",
+    help="The corpus to write; for npy, raven and audacity a folder, with a file for each.",
+)
+@ids_option
+@min_columns_option
+@guarded
+def convert(
+    tokens: tuple[Path, ...],
+    file_format: str,
+    out: Path,
+    ids: frozenset[int] | None,
+    min_columns: int,
+) -> None:
+    """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
+    from ulmo.formats.base import Options
+    from ulmo.pipelines.convert import convert as run
+    from ulmo.reports.tokenize import converted_line
+
+    results = run(
+        tokens,
+        out,
+        file_format,
+        options=Options(ids, min_columns),
+        done=lambda result: click.echo(converted_line(result), err=result.refusal is not None),
+    )
+    sys.exit(SOME_REFUSED if any(result.refusal for result in results) else 0)

@@ -1,0 +1,121 @@
+"""The command ulmo eval: parse, then one call."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.cli.options import (
+    PATH,
+    command,
+    option,
+)
+from ulmo.config import (
+    UserError,
+)
+
+
+@command(
+    "eval",
+    short_help="How good a tokenizer is, on tiles or labelled recordings.",
+    examples=("ulmo eval run/ tiles/", "ulmo eval run/ --audio birds/ --labels birds.csv"),
+)
+@click.argument("run_or_bundle", type=PATH)
+@click.argument("tiles_dir", type=PATH, required=False)
+@option(
+    "--part",
+    type=click.Choice(["auto", "validation", "train", "all"]),
+    default="auto",
+    group="Tiles",
+    help="Tiles to measure. auto: the held-out ones of the run's own tiles, or all others.",
+)
+@option(
+    "--batch-size",
+    type=click.IntRange(1, 4096),
+    default=16,
+    group="Tiles",
+    help="Tiles at once.  [default: 16]",
+)
+@option("--batches", is_flag=True, group="Tiles", help="Print a row for each batch, too.")
+@option("--audio", type=PATH, metavar="AUDIO_DIR", group="Recordings", help="Recordings.")
+@option(
+    "--labels",
+    type=PATH,
+    metavar="CSV",
+    group="Recordings",
+    help="Table with the columns file and label.  [default: names of the folders]",
+)
+@option(
+    "--speaker-column",
+    metavar="NAME",
+    group="Recordings",
+    help="Column of the speaker; NAME:KEY takes KEY=... within it.  [default: speaker]",
+)
+@option(
+    "--source-column",
+    metavar="NAME",
+    group="Recordings",
+    help="Column of what items share, such as one recording.  [default: each file by itself]",
+)
+@option(
+    "--max-items",
+    type=click.IntRange(2, 100_000),
+    default=400,
+    group="Recordings",
+    help="Items to measure, at most.  [default: 400]",
+)
+@option(
+    "--max-seconds",
+    type=click.FloatRange(0.1, 600),
+    default=5.0,
+    group="Recordings",
+    help="Seconds of each item, at most.  [default: 5]",
+)
+@option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    group="Recordings",
+    help="Seed of the choice of items and of noise.  [default: 0]",
+)
+@option("--json", "report", type=PATH, group="Output", help="Report.  [default: eval.json in run]")
+@option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
+@guarded
+def evaluate(
+    run_or_bundle: Path,
+    tiles_dir: Path | None,
+    audio: Path | None,
+    labels: Path | None,
+    speaker_column: str | None,
+    source_column: str | None,
+    max_items: int,
+    max_seconds: float,
+    seed: int,
+    batches: bool,
+    **options: Any,
+) -> None:
+    """Measure a tokenizer, and write eval.json and pictures.
+
+    On the tiles in TILES_DIR: reconstruction, commitment loss and codebook. On the recordings below
+    AUDIO_DIR: ABX, linear probe and nearest neighbours, robustness, rates and codebook.
+    """
+    from ulmo.pipelines.evaluate.audio import AudioPlan
+    from ulmo.pipelines.evaluate.evaluate import evaluate as measure
+    from ulmo.reports.evaluate import EvalProgress, evaluation_table
+
+    if audio is None and (labels or speaker_column or source_column):
+        raise UserError(
+            "--labels, --speaker-column and --source-column need recordings: name them with --audio"
+        )
+    plan = None
+    if audio is not None:
+        columns = speaker_column, max_items, max_seconds, seed, source_column
+        plan = AudioPlan(audio, labels, *columns)
+    with EvalProgress() as progress:
+        evaluation = measure(
+            run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options
+        )
+    click.echo(evaluation_table(evaluation, batches=batches))
+    sys.exit(SOME_REFUSED if evaluation.audio and evaluation.audio.refused else 0)

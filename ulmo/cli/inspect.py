@@ -1,0 +1,38 @@
+"""The command ulmo inspect: parse, then one call."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ulmo.cli.exits import guarded
+from ulmo.cli.options import (
+    PATH,
+    command,
+    json_option,
+)
+
+
+@command(
+    "inspect",
+    short_help="What a tokenizer is.",
+    examples=("ulmo inspect", "ulmo inspect run/tokenizer --json"),
+)
+@click.argument("bundle", type=PATH, required=False)
+@json_option
+@guarded
+def inspect_(bundle: Path | None, as_json: bool) -> None:
+    """Show what a tokenizer is: front end, model, tokens, codebook, card, files.
+
+    BUNDLE is a folder such as RUN_DIR/tokenizer. The default is the tokenizer that ships with ulmo.
+    A damaged one is refused, with the reason.
+    """
+    from ulmo.pipelines import inspect
+    from ulmo.reports.inspect import inspection
+
+    facts = inspect.inspect_bundle(bundle)
+    if as_json:
+        values = inspect.as_json(facts)
+        click.echo(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False))
+    else:
+        click.echo(inspection(facts))

@@ -1,0 +1,23 @@
+"""ulmo: one command over all."""
+
+import click
+
+from ulmo.cli.convert import convert
+from ulmo.cli.evaluate import evaluate
+from ulmo.cli.inspect import inspect_
+from ulmo.cli.options import CONTEXT, version_option
+from ulmo.cli.prep import prep
+from ulmo.cli.show import show
+from ulmo.cli.tokenize import tokenize
+from ulmo.cli.train import train
+from ulmo.cli.verify import verify_
+
+
+@click.group(context_settings=CONTEXT)
+@version_option
+def ulmo() -> None:
+    """Large acoustic models: from any recording to tokens."""
+
+
+for each in (prep, train, tokenize, evaluate, show, inspect_, convert, verify_):
+    ulmo.add_command(each)

@@ -1,0 +1,79 @@
+"""The command ulmo-prep: parse, then one call."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
+from ulmo.cli.options import (
+    PATH,
+    command,
+    config_option,
+    given,
+    merged,
+    option,
+    print_config_option,
+    settings_options,
+    version_option,
+)
+from ulmo.config import (
+    AugmentSettings,
+    ClockSettings,
+    PrepSettings,
+    to_toml,
+)
+
+
+@command(
+    short_help="Recordings to tiles.",
+    examples=("ulmo-prep recordings/ tiles/", "ulmo-prep recordings/ tiles/ --sample-rate 48000"),
+)
+@version_option
+@click.argument("audio_dir", type=PATH)
+@click.argument("out_dir", type=PATH)
+@settings_options(PrepSettings)
+@settings_options(AugmentSettings)
+@settings_options(ClockSettings)
+@option("--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [cores]")
+@config_option
+@print_config_option
+@guarded
+def prep(
+    audio_dir: Path,
+    out_dir: Path,
+    workers: int,
+    config: Path | None,
+    print_config: bool,
+    **flags: Any,
+) -> None:
+    """Turn every recording below AUDIO_DIR into tiles in OUT_DIR.
+
+    If it was interrupted, run the same command again to go on.
+    """
+    settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
+    augment = AugmentSettings.read(merged(config, "augment", given(flags, AugmentSettings)))
+    clock = ClockSettings.read(merged(config, "clock", given(flags, ClockSettings)))
+    if print_config:
+        click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
+        return
+    from ulmo.pipelines.prep.prep import prepare
+    from ulmo.reports.prep import PrepProgress, prep_summary
+
+    try:
+        with PrepProgress() as progress:
+            summary = prepare(
+                audio_dir,
+                out_dir,
+                settings,
+                augment=augment,
+                clock=clock,
+                workers=workers,
+                progress=progress.begin,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(AGAIN) from None
+    click.echo(prep_summary(summary))
+    sys.exit(SOME_REFUSED if summary.refused else 0)

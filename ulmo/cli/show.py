@@ -1,0 +1,78 @@
+"""The command ulmo show: parse, then one call."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ulmo.cli.exits import SOME_REFUSED, fail, guarded
+from ulmo.cli.options import (
+    PATH,
+    Lazy,
+    all_frontends,
+    command,
+    config_option,
+    given,
+    merged,
+    option,
+    settings_options,
+)
+from ulmo.config import (
+    PrepSettings,
+)
+
+
+@command(
+    short_help="A recording through the front ends, as a picture.",
+    examples=("ulmo show bird.wav", "ulmo show bird.wav --frontend mel --start 10 --seconds 5"),
+)
+@click.argument("file", type=PATH)
+@option(
+    "--frontend",
+    "frontends",
+    type=Lazy(all_frontends, ["all"]),
+    multiple=True,
+    default=["all"],
+    group="Picture",
+    help="A panel for this front end. May be repeated.  [default: all that are installed]",
+)
+@option(
+    "--start",
+    type=click.FloatRange(0),
+    default=0.0,
+    group="Picture",
+    help="First second to draw.  [default: 0]",
+)
+@option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    group="Picture",
+    help="Seconds to draw.  [default: to the end]",
+)
+@option("--out", type=PATH, group="Picture", help="File to write.  [default: FILE.png]")
+@settings_options(PrepSettings, without={"frontend"})
+@config_option
+@guarded
+def show(
+    file: Path,
+    frontends: tuple[str, ...],
+    start: float,
+    seconds: float | None,
+    out: Path | None,
+    config: Path | None,
+    **flags: Any,
+) -> None:
+    """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
+    from ulmo.pipelines.show import show as draw
+    from ulmo.preprocessing.audio import RefusedError
+    from ulmo.preprocessing.frontends import installed_frontends
+    from ulmo.reports.prep import shown_lines
+
+    settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
+    names = installed_frontends() if "all" in frontends else frontends
+    picture = out or file.with_name(f"{file.name}.png")
+    try:
+        shown = draw(file, picture, names, settings, start=start, seconds=seconds)
+    except RefusedError as refusal:
+        fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
+    click.echo(shown_lines(shown))

@@ -1,0 +1,144 @@
+"""The command ulmo-tokenize: parse, then one call."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
+from ulmo.cli.options import (
+    PATH,
+    Lazy,
+    all_formats,
+    command,
+    given,
+    ids_option,
+    min_columns_option,
+    option,
+    settings_options,
+    version_option,
+)
+from ulmo.config import (
+    ClockSettings,
+    UserError,
+)
+
+
+@command(
+    short_help="Recordings to tokens.",
+    examples=("ulmo-tokenize bird.wav", "ulmo-tokenize recordings/ --out-dir tokens/"),
+)
+@version_option
+@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILE|FOLDER...")
+@option(
+    "--tokenizer",
+    type=PATH,
+    metavar="BUNDLE",
+    group="Tokenizer",
+    help="A folder such as RUN_DIR/tokenizer.  [default: the one that ships with ulmo]",
+)
+@option(
+    "--channels",
+    group="Tokenizer",
+    help="mix, each, or a number from 0.  [default: as in training]",
+)
+@option(
+    "--unk-quantile",
+    type=float,
+    metavar="Q",
+    group="Tokenizer",
+    help="Write <unk> for tokens further from their code than this share was in training: 0.9, "
+    "0.95, 0.99 or 0.999.  [default: no <unk>]",
+)
+@option("--out", type=PATH, group="Output", help="A folder or a file.  [beside each recording]")
+@option("--out-dir", type=PATH, group="Output", help="A folder, which mirrors those of FOLDER.")
+@option(
+    "--format",
+    "file_format",
+    type=Lazy(all_formats),
+    default="npy",
+    group="Output",
+    help="Format to write.  [default: npy]",
+)
+@option("--timeline", is_flag=True, group="Output", help="One file of all, with <gap> between.")
+@ids_option
+@min_columns_option
+@settings_options(ClockSettings)
+@option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
+@option("--threads", type=click.IntRange(0), default=0, help="Threads a process; 0: all cores.")
+@option("--batch-size", type=click.IntRange(1, 1024), default=1, help="Windows at once.")
+@option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to compute.")
+@guarded
+def tokenize(
+    sources: tuple[Path, ...],
+    tokenizer: Path | None,
+    out: Path | None,
+    out_dir: Path | None,
+    channels: str | None,
+    unk_quantile: float | None,
+    workers: int | None,
+    threads: int,
+    device: Literal["cpu", "cuda"],
+    timeline: bool,
+    ids: frozenset[int] | None,
+    min_columns: int,
+    **flags: Any,
+) -> None:
+    """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band).
+
+    All recordings below a FOLDER are taken. With a folder as output, run the same command again to
+    go on after an interruption.
+    """
+    from ulmo.formats.base import Options
+    from ulmo.pipelines.tokenize import tokenize as pipeline
+    from ulmo.pipelines.tokenize.job import TokenizeOptions
+    from ulmo.pipelines.tokenize.plan import choose_output
+    from ulmo.reports.prep import untimed_line
+    from ulmo.reports.tokenize import (
+        TokenizeProgress,
+        timeline_line,
+        tokenize_summary,
+        tokenized_line,
+    )
+    from ulmo.tokenizer import load_tokenizer
+
+    out = choose_output(out, out_dir, flags["file_format"])
+    clock = ClockSettings.read(given(flags, ClockSettings))
+    loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
+    wanted = TokenizeOptions(
+        options=Options(ids, min_columns),
+        channels=channels or loaded.manifest.prep.channels,
+        clock=clock,
+        **flags,
+    )
+    if timeline and out is None:
+        raise UserError("--timeline makes one file of all: name it with --out")
+    many = timeline or any(source.is_dir() for source in sources)
+    joined = None
+    with TokenizeProgress() as progress:
+
+        def done(result: Any) -> None:
+            if not many or not result.outputs:
+                progress.line(tokenized_line(result), error=not result.outputs)
+
+        listener = pipeline.Listener(progress.begin, done)
+        try:
+            if timeline and out:
+                results, joined = pipeline.tokenize_timeline(
+                    loaded, sources, wanted, out=out, workers=workers, listener=listener
+                )
+            else:
+                results = pipeline.tokenize_files(
+                    loaded, sources, wanted, out=out, workers=workers, listener=listener
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(AGAIN) from None
+    if many:
+        click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
+    if joined:
+        click.echo(timeline_line(joined))
+    untimed = sum(result.outcome.start_source != "pattern" for result in results)
+    if clock.timestamp_pattern and untimed:
+        click.echo(untimed_line(untimed, len(results)), err=True)
+    sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)

@@ -1,0 +1,75 @@
+"""The command ulmo-train: parse, then one call."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ulmo.cli.exits import guarded
+from ulmo.cli.options import (
+    PATH,
+    command,
+    config_option,
+    given,
+    merged,
+    option,
+    print_config_option,
+    settings_options,
+    version_option,
+)
+from ulmo.config import (
+    ModelSettings,
+    TrainSettings,
+    to_toml,
+)
+
+
+@command(
+    short_help="Tiles to a run with a tokenizer.",
+    examples=("ulmo-train tiles/ run/", "ulmo-train tiles/ run/ --objective reconstruct,simclr"),
+)
+@version_option
+@click.argument("tiles_dir", type=PATH)
+@click.argument("run_dir", type=PATH)
+@settings_options(ModelSettings)
+@settings_options(TrainSettings, without={"beside"})
+@option(
+    "--beside",
+    type=click.Path(),
+    multiple=True,
+    metavar="TILES_DIR",
+    group="Objectives",
+    help="For abx_choice: the same recordings through another front end. May be repeated.",
+)
+@option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
+@config_option
+@print_config_option
+@guarded
+def train(
+    tiles_dir: Path,
+    run_dir: Path,
+    beside: tuple[str, ...],
+    resume: bool,
+    config: Path | None,
+    print_config: bool,
+    **flags: Any,
+) -> None:
+    """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
+    from ulmo.preprocessing.store import read_manifest
+
+    model = merged(config, "model", given(flags, ModelSettings))
+    manifest = read_manifest(tiles_dir)
+    if manifest is not None and not resume:
+        model.setdefault("tile_size", manifest.settings.tile_size)
+    named = {"beside": beside} if beside else {}
+    settings = merged(config, "train", {**given(flags, TrainSettings), **named})
+    checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
+    if print_config:
+        click.echo(to_toml(dict(checked)))
+        return
+    from ulmo.pipelines.train.train import train as run
+    from ulmo.reports.train import TrainProgress, train_summary
+
+    with TrainProgress() as progress:
+        summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
+    click.echo(train_summary(summary))

@@ -1,0 +1,73 @@
+"""A folder of tokens, as ulmo-tokenize writes it, and what lies beside a timeline.
+
+OUT/tokenize.json         the settings, sealed
+OUT/recordings.parquet    a row for each recording
+OUT/tokens/               tokens and their headers, and nothing else
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ulmo.config import ClockSettings
+from ulmo.formats.base import Options
+from ulmo.jobs.outcome import Tokenized
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
+
+TOKENS = "tokens"
+COMMAND = "tokenize"
+MANIFEST = f"{COMMAND}.json"
+AGAIN = "run the same ulmo-tokenize again"
+DELETE = f"delete it, then {AGAIN}"
+
+TokensLedger = Ledger["TokenizeManifest", Tokenized]
+
+
+class TokenizeManifest(LedgerManifest):
+    """tokenize.json: everything but the recording that decides about its tokens."""
+
+    schema_version: Literal[1] = 1
+    tokenizer: Hash  # the tokenizer's fingerprint
+    unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None
+    file_format: str
+    channels: str
+    clock: ClockSettings
+    ids: tuple[int, ...] | None  # of runs to label
+    min_columns: int  # of a run to label
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: str,
+        unk_quantile: float | None,
+        file_format: str,
+        channels: str,
+        clock: ClockSettings,
+        options: Options,
+    ) -> "TokenizeManifest":
+        """The manifest of a job that is about to run, with the tokenizer of a fingerprint."""
+        return cls(
+            tokenizer=tokenizer,
+            unk_quantile=unk_quantile,
+            file_format=file_format,
+            channels=channels,
+            clock=clock,
+            ids=None if options.ids is None else tuple(sorted(options.ids)),
+            min_columns=options.min_columns,
+        )
+
+
+def folder_ledger(folder: Path) -> TokensLedger:
+    """The ledger of a folder of tokens."""
+    return _ledger(LedgerFiles.inside(folder, COMMAND))
+
+
+def timeline_ledger(output: Path) -> TokensLedger:
+    """The ledger beside a timeline, which is one file."""
+    return _ledger(LedgerFiles.beside(output, COMMAND))
+
+
+def _ledger(files: LedgerFiles) -> TokensLedger:
+    return Ledger(files, TokenizeManifest, Tokenized, remedy=AGAIN, anew=DELETE)

@@ -1,0 +1,64 @@
+"""What became of a recording: one row of recordings.parquet, for every command.
+
+A command that has more to say adds fields in a subclass. A new column is one line.
+"""
+
+from typing import Annotated, Literal
+
+from ulmo.config import Settings
+from ulmo.storage.columns import (
+    Channels,
+    Checksum,
+    ColumnType,
+    Count,
+    Microseconds,
+    OptionalCount,
+    OptionalNumber,
+    OptionalSmallCount,
+    OptionalText,
+    Seconds,
+    SmallCount,
+    Text,
+    Texts,
+)
+
+Status = Annotated[Literal["ok", "repaired", "partial", "refused"], ColumnType("string")]
+
+
+class Outcome(Settings):
+    """The columns that every command writes."""
+
+    path: Text  # as the user gave it, or below the folder that the user gave; see portable()
+    bytes: Count
+    ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes
+    status: Status
+    reason: OptionalText = None  # a stable code; null if the status is ok
+    detail: OptionalText = None  # the same in words
+    sample_rate: OptionalSmallCount = None  # hertz
+    channels: Channels = None
+    frames: Count = 0  # samples of each channel that were read
+    frames_declared: OptionalCount = None  # by the header, true or not
+    frames_missing: Count = 0  # declared, or held by the file, but not read
+    duration_s: Seconds = 0.0  # of what was read
+    flags: Texts = ()  # what is odd about the samples: preprocessing.quality.FLAGS
+    start_utc: Microseconds = None  # time of the first sample
+    start_source: OptionalText = None  # where it was found: pattern, guano, comment, bext, ...
+    key: Text  # hash of everything that decides about this row: the recording and the settings
+
+
+class Prepared(Outcome):
+    """A recording in a folder of tiles."""
+
+    bandwidth_hz: OptionalNumber = None  # that tiles show: half the lower of the two rates
+    peak_db: OptionalNumber = None  # largest sample re full scale; null for digital silence
+    tiles: SmallCount = 0
+
+
+class Tokenized(Outcome):
+    """A recording in a folder of tokens."""
+
+    columns: Count = 0  # of tokens, of one channel
+    bands: SmallCount = 0
+    samples: Count = 0  # of each channel, at the tokenizer's rate
+    unknown: Count = 0  # ids that are <unk>, in all outputs
+    outputs: Texts = ()  # below the folder of the table

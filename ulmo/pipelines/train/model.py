@@ -1,0 +1,105 @@
+"""The model of a run: built from its settings, as a graph, and as a function of arrays."""
+
+from pathlib import Path
+from zlib import crc32
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ulmo.bundle.bundle import read_bundle
+from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
+from ulmo.models.learner import Learner
+from ulmo.models.objectives import OBJECTIVES
+from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.dataset import ModelOutput, TileModel
+
+# Settings that must agree for the weights of an encoder to fit: of the model, and of the tiles.
+_MODEL_SETTINGS = (
+    *("tile_size", "encoder_layers", "embedding_dim", "width"),
+    *("frequency_stride", "time_stride", "latent_norm"),
+)
+_PREP_SETTINGS = ("frontend", "sample_rate", "hop_length", "normalization")
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of TensorFlow's threads (0: its default); 1 makes operations deterministic."""
+    if threads == 0:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            raise UserError("TensorFlow is running already: its threads cannot change") from None
+    if threads == 1:
+        tf.config.experimental.enable_op_determinism()
+
+
+def build_learner(
+    model_settings: ModelSettings, settings: TrainSettings, prep: PrepSettings, *, init: bool
+) -> Learner:
+    """The model, its objectives and its optimizer; with `init`, `settings.init` is applied."""
+    policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = build_vqvae(model_settings, settings.seed)
+        if init and settings.init is not None:
+            _init_encoder(model, model_settings, prep, Path(settings.init))
+        objectives = {
+            name: (OBJECTIVES[name](model_settings, _seed(settings.seed, name)), weight)
+            for name, weight in settings.objectives.items()
+        }
+        learner = Learner(model, objectives)
+    finally:
+        keras.config.set_dtype_policy(before)
+    learner.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
+    learner.optimizer.build(learner.trainable_variables)
+    return learner
+
+
+def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, folder: Path) -> None:
+    """Copy the encoder's weights from a run or a bundle into a model; all else stays as it is.
+
+    Raises UserError if `folder` holds no bundle or a damaged one, or if the settings of its model
+    or of its tiles do not fit.
+    """
+    inside = folder / "tokenizer"
+    bundle = read_bundle(inside if inside.is_dir() else folder)
+    pairs = (
+        (bundle.manifest.model, settings, _MODEL_SETTINGS),
+        (bundle.manifest.prep, prep, _PREP_SETTINGS),
+    )
+    if differing := [
+        f"{name} {getattr(theirs, name)}, not {getattr(ours, name)}"
+        for theirs, ours, names in pairs
+        for name in names
+        if getattr(theirs, name) != getattr(ours, name)
+    ]:
+        raise UserError(
+            f"the encoder of {folder} does not fit ({'; '.join(differing)}): use the same "
+            "settings, or choose another --init"
+        )
+    own, others = weights_of(model), bundle.weights()
+    encoder = {name: others[name] for name in own if name.startswith("encoder.")}
+    set_weights_of(model, {**own, **encoder})
+
+
+def as_function(model: VQVAE) -> TileModel:
+    """A Keras model as a function of arrays."""
+    graph = tf.function(lambda x, valid: model(x, valid_frames=valid), reduce_retracing=True)
+
+    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> ModelOutput:
+        output = graph(tf.constant(tiles), tf.constant(valid_frames))
+        parts = (output.reconstruction, output.ids, output.distances, output.latents)
+        return ModelOutput(*(np.asarray(part) for part in parts))
+
+    return forward
+
+
+def _seed(seed: int, name: str) -> int:
+    """The seed of an objective: each objective draws differently."""
+    words = [seed, crc32(name.encode())]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)

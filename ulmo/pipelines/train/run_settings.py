@@ -1,0 +1,132 @@
+"""The settings of a new run, or of a run that is resumed; and the folder that it begins in."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ulmo.bundle.weights import check_size
+from ulmo.config import QUANTIZER_TRAITS, ModelSettings, TrainSettings, UserError
+from ulmo.preprocessing.store import TileStore
+from ulmo.storage.atomic import is_temporary, sync_folder
+from ulmo.storage.lock import LOCK
+from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest, read_run
+from ulmo.storage.sealed import write_sealed
+
+# Settings that may change when a run is resumed. They decide when it ends; the learning rate and
+# the end of revival follow from that.
+_MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
+_FOLDERS = ("checkpoints", "pictures", "tensorboard")
+
+
+def plan_run(
+    run_dir: Path,
+    tiles_dir: Path,
+    store: TileStore,
+    model: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    resume: bool,
+) -> RunManifest:
+    """The settings of a new run, or of the one to resume. Writes nothing.
+
+    `model` and `settings` hold only what differs from the defaults, or from the run's own values.
+    Raises UserError for settings that do not fit each other, the tiles or the run.
+    """
+    if resume:
+        manifest = _resumed(read_run(run_dir), model, settings)
+        if manifest.tiles_fingerprint != store.manifest.fingerprint:
+            raise UserError(f"{run_dir} was trained on other tiles than those of {tiles_dir}")
+        if manifest.beside_fingerprints != _fingerprints(manifest.train):
+            raise UserError(
+                f"the --beside tiles of {run_dir} have changed: prepare them as they were"
+            )
+        return manifest
+    if run_dir.exists() and not _is_free(run_dir):
+        raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
+    new_model = ModelSettings.read({"tile_size": store.tile_size, **model})
+    if new_model.tile_size != store.tile_size:
+        raise UserError(
+            f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {new_model.tile_size}: "
+            f"leave tile_size out, or prepare the tiles with -M {new_model.tile_size}"
+        )
+    try:  # now, not after hours of training
+        check_size(new_model)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    new = _with_full_paths(TrainSettings.read(settings))
+    _check_codebook(new_model, new)
+    return RunManifest(
+        model=new_model,
+        train=new,
+        tiles=str(tiles_dir.resolve()),
+        tiles_fingerprint=store.manifest.fingerprint or "",
+        beside_fingerprints=_fingerprints(new),
+        versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
+    )
+
+
+def begin_run(run_dir: Path, manifest: RunManifest) -> None:
+    """Write train.json, from when on the run can be resumed; remove half-written files."""
+    write_sealed(run_dir / RUN_MANIFEST, manifest)
+    for name in _FOLDERS:
+        (run_dir / name).mkdir(exist_ok=True)
+    sync_folder(run_dir)
+    for folder in (run_dir, run_dir / "pictures"):
+        for path in folder.iterdir():
+            if is_temporary(path):
+                path.unlink()
+
+
+def _with_full_paths(settings: TrainSettings) -> TrainSettings:
+    """Settings whose folders can be found from any working folder."""
+    beside = tuple(str(Path(folder).resolve()) for folder in settings.beside)
+    init = settings.init and str(Path(settings.init).resolve())
+    return settings.model_copy(update={"beside": beside, "init": init})
+
+
+def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
+    """Refuse a quantizer that the objectives cannot teach, or fit to their latents."""
+    codebook = QUANTIZER_TRAITS[model.quantizer].codebook
+    if codebook == "fixed" and not any(one.teaches_decoder for one in settings.traits):
+        raise UserError(
+            f"{model.quantizer} has no codebook that could be fitted to latents: add reconstruct "
+            "to the objective, or choose another quantizer"
+        )
+    for name, one in zip(settings.objectives, settings.traits, strict=True):
+        if codebook != "learned" and one.teaches_codebook and not one.teaches_decoder:
+            learned = [each for each, one in QUANTIZER_TRAITS.items() if one.codebook == "learned"]
+            raise UserError(
+                f"{name} trains the codebook in each step, and that of {model.quantizer} does not "
+                f"learn so: set quantizer to {' or '.join(learned)}"
+            )
+
+
+def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
+    """Fingerprints of the tiles in `beside`."""
+    stores = (TileStore(Path(folder)) for folder in settings.beside)
+    return tuple(store.manifest.fingerprint or "" for store in stores)
+
+
+def _is_free(run_dir: Path) -> bool:
+    """Whether a folder is empty, but for a lock and what a run that never began has left."""
+    return run_dir.is_dir() and all(
+        is_temporary(path) or path.name == LOCK for path in run_dir.iterdir()
+    )
+
+
+def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:
+    """The run's own settings, with a new end if one is given; no other setting may differ."""
+    wished_model = ModelSettings.read({**manifest.model.model_dump(), **model})
+    wished = _with_full_paths(TrainSettings.read({**manifest.train.model_dump(), **settings}))
+    differing = [name for name, value in wished_model if value != getattr(manifest.model, name)]
+    differing += [
+        name
+        for name, value in wished
+        if name not in _MAY_CHANGE and value != getattr(manifest.train, name)
+    ]
+    if differing:
+        raise UserError(
+            f"a resumed run keeps its settings: leave out {', '.join(differing)}, "
+            "or start a new run"
+        )
+    return manifest.model_copy(update={"train": wished})

@@ -1,0 +1,93 @@
+"""A journal: one line of JSON for each key that a running job has done, with the key's rows.
+
+Only keys and places in the file are held in memory. A line that is cut short, or that is no line
+of ours, is as good as none.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar
+
+from ulmo.config import Settings
+from ulmo.storage.atomic import publish
+from ulmo.storage.sealed import canonical_json
+
+MAX_LINE = 16 << 20  # bytes
+
+R = TypeVar("R", bound=Settings)
+
+
+class Journal(Generic[R]):
+    """The journal at a path, if there is one; `row` is the class of the rows of a key."""
+
+    def __init__(self, path: Path, row: type[R]) -> None:
+        self._path = path
+        self._row_type = row
+        self._places: dict[str, int] = {}  # where the line of a key begins
+        self._appended: BinaryIO | None = None
+        self._read: BinaryIO | None = None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def load(self) -> None:
+        """Find the lines there are; none in a file that cannot be read."""
+        self._places = dict(self._lines())
+
+    def rows(self, key: str) -> list[R]:
+        """The rows of a key. Raises KeyError if the journal does not have it."""
+        self._read = self._read or self._path.open("rb")
+        self._read.seek(self._places[key])
+        return self._parsed(self._read.readline(MAX_LINE))[1]
+
+    def begin(self, entries: Iterable[tuple[str, Sequence[R]]]) -> None:
+        """Replace the journal by one with these keys and rows, and open it for add()."""
+        places = {}
+        with publish(self._path) as file:
+            for key, rows in entries:
+                places[key] = file.tell()
+                file.write(_packed(key, rows))
+            self.close()
+        self._places = places
+        self._appended = self._path.open("ab")
+
+    def add(self, key: str, rows: Sequence[R]) -> None:
+        """Append a line."""
+        assert self._appended is not None, "call begin() first"
+        self._places[key] = self._appended.tell()
+        self._appended.write(_packed(key, rows))
+        self._appended.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        for file in (self._appended, self._read):
+            if file is not None:
+                file.close()
+        self._appended = self._read = None
+
+    def _lines(self) -> Iterator[tuple[str, int]]:
+        """The key of each line, and where the line begins."""
+        if not self._path.is_file():
+            return
+        with suppress(OSError), self._path.open("rb") as file:
+            place = 0
+            while line := file.readline(MAX_LINE):
+                with suppress(ValueError, KeyError, TypeError, RecursionError):
+                    yield self._parsed(line)[0], place
+                place = file.tell()
+
+    def _parsed(self, line: bytes) -> tuple[str, list[R]]:
+        """Raises ValueError, KeyError, TypeError or RecursionError for what is no line of ours."""
+        if not line.endswith(b"\n"):
+            raise ValueError("the line is cut short")
+        entry = json.loads(line)
+        rows = [self._row_type.model_validate(row) for row in entry["rows"]]
+        if any(row.model_dump()["key"] != entry["key"] for row in rows):
+            raise ValueError("a row has another key than its line")
+        return str(entry["key"]), rows
+
+
+def _packed(key: str, rows: Sequence[Settings]) -> bytes:
+    return canonical_json({"key": key, "rows": [row.model_dump() for row in rows]}).encode() + b"\n"

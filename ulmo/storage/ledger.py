@@ -1,0 +1,227 @@
+"""What a job has done, by key: a sealed manifest, a journal while it runs, a table at the end.
+
+    prep.json             settings, whether the job is complete, the SHA-256 of its tables
+    .prep.jsonl           a line for each key that is done; gone once the job is complete
+    recordings.parquet    the rows of all keys, in the order of the job
+
+Write order, so that a kill at any moment leaves a state that is true: journal, manifest, outputs;
+at the end table, manifest, and the journal goes. A row is only believed if its key, a hash of
+everything that decides about it, is the one asked for.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from ulmo.config import Settings, UserError
+from ulmo.config.errors import complaint
+from ulmo.storage.atomic import TEMPORARY, remove, short_name
+from ulmo.storage.differences import differences
+from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
+from ulmo.storage.journal import Journal
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.plain_file import file_hash
+from ulmo.storage.sealed import write_sealed
+from ulmo.storage.tables import BATCH_ROWS, publish_table, python_rows, read_table, schema_of
+
+M = TypeVar("M", bound=LedgerManifest)
+R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
+
+
+class OtherSettingsError(UserError):
+    """An output was made with other settings than those given now."""
+
+
+class Ledger(Generic[M, R]):
+    """What an output says of its job, and what the job adds to it.
+
+    `remedy` says what to do about a damaged table, `anew` about a damaged or outdated manifest.
+    The constructor reads the manifest and writes nothing. Raises UserError if the manifest is
+    damaged or cannot be read, and NewerError if a newer ulmo wrote it.
+    """
+
+    def __init__(
+        self, files: LedgerFiles, manifest: type[M], row: type[R], *, remedy: str, anew: str
+    ) -> None:
+        self.files = files
+        self._row_type = row
+        self._remedy = remedy
+        self._table: pa.Table | None = None
+        self._in_table: dict[str, tuple[int, int]] = {}  # first row and number of rows, by key
+        self._block: tuple[int, list[R]] = (0, [])  # rows of the table that were converted
+        self._journal = Journal(files.journal, row)
+        self._written: M | None = None  # the manifest on the disk
+        if os.path.lexists(files.manifest):
+            self._written = read_manifest_file(files.manifest, manifest, anew)
+        self._manifest = self._written
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no manifest on the disk."""
+        return self._written is None
+
+    @property
+    def manifest(self) -> M:
+        """The manifest there is, or the one to write."""
+        assert self._manifest is not None, "call resume() first"
+        return self._manifest
+
+    def resume(self, wanted: M, output: Path) -> None:
+        """Find what an earlier job with the settings of `wanted` has done.
+
+        Raises OtherSettingsError if `output` was made with other settings, and UserError if its
+        table cannot be read or, where there is no manifest, is not ulmo's.
+        """
+        if self._manifest is None:
+            self._manifest = wanted
+        elif changes := differences(self._manifest.deciding(), wanted.deciding()):
+            raise OtherSettingsError(
+                f"{output} was made with other settings ({changes}): "
+                "choose another output, or delete that one"
+            )
+        if self.is_new and os.path.lexists(self.files.table):
+            move = "move it elsewhere, or choose another output"
+            read_table(self.files.table, schema_of(self._row_type), remedy=move)
+        try:
+            self._table = self.read_table()
+        except UserError as error:
+            if reading_error(error):
+                raise
+        else:
+            for number, key in enumerate(self._table["key"].to_pylist()):
+                first, count = self._in_table.get(key, (number, 0))
+                self._in_table[key] = (first, count + 1)
+        self._journal.load()
+
+    def done(self, key: str) -> list[R]:
+        """The rows of a key; none if it is not done."""
+        if key in self._journal:
+            return self._journal.rows(key)
+        if self._table is not None and key in self._in_table:
+            with suppress(UserError):  # sealed, and no rows of ours
+                return self._rows_at(self._table, *self._in_table[key])
+        return []
+
+    def has_exactly(self, keys: Iterable[str]) -> bool:
+        """Whether the table is complete and has the rows of these keys, in this order."""
+        return self._table is not None and list(self._in_table) == list(keys)
+
+    def is_finished(self, keys: Iterable[str]) -> bool:
+        """The same, and whether no job that was killed left anything here."""
+        return self.has_exactly(keys) and not self._left_overs()
+
+    @contextmanager
+    def writing(self, keep: Iterable[str]) -> Iterator[None]:
+        """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block."""
+        self._journal.begin((key, self.done(key)) for key in keep)
+        self._table, self._in_table, self._block = None, {}, (0, [])
+        self.update(complete=False, hashes={})
+        remove(self.files.table)
+        try:
+            yield
+        finally:
+            self._journal.close()
+
+    def add(self, key: str, rows: Sequence[R]) -> None:
+        """Note that a key is done, once all of its outputs are on the disk."""
+        self._journal.add(key, rows)
+
+    def replace(self, manifest: M) -> None:
+        """Begin another job on the same output, such as one with more recordings."""
+        self._manifest = manifest
+
+    def update(self, **values: Any) -> None:
+        """Change the manifest, and write it unless the disk has it already."""
+        self._manifest = self.manifest.model_copy(update=values)
+        if self._manifest != self._written:
+            write_sealed(self.files.manifest, self._manifest)
+            self._written = self._manifest
+
+    def finish(self, keys: Iterable[str], **values: Any) -> None:
+        """Write the table, with the rows of `keys` in their order, and complete the manifest."""
+        with publish_table(self.files.table, schema_of(self._row_type)) as table:
+            for key in keys:
+                for row in self.done(key):
+                    table.add(row.model_dump())
+        hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
+        self.update(**values, hashes=hashes, complete=True)
+        self._journal = Journal(self.files.journal, self._row_type)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the journal of a complete output, and what a killed job left of the files."""
+        for path in self._left_overs():
+            remove_any(path)
+
+    def remove(self) -> None:
+        """Remove the three files: the output is about to go."""
+        for path in (self.files.table, self.files.journal, self.files.manifest):
+            remove(path)
+        self._written = None
+
+    def read_table(self) -> pa.Table:
+        """The table of a complete output. Raises UserError if it is missing or damaged."""
+        table = self.files.table
+        if not self.manifest.complete:
+            raise UserError(f"{table.parent} is unfinished: run the same command again")
+        try:
+            found = file_hash(table)
+        except OSError as error:
+            raise unreadable(table, error) from error
+        if found != self.manifest.hashes.get(table.name):
+            what = "is damaged" if os.path.lexists(table) else "is missing"
+            raise UserError(f"{table} {what}: {self._remedy}")
+        return read_table(table, schema_of(self._row_type), remedy=self._remedy)
+
+    def rows(self) -> list[R]:
+        """The rows of a complete output. Raises UserError if its table is missing or damaged."""
+        return self._rows_of(self.read_table())
+
+    def check(self) -> list[Fault]:
+        """What is wrong with the three files; an output that has them is described by them."""
+        manifest, table, journal = (path.name for path in self.files)
+        if not self.manifest.complete:
+            return [Fault(manifest, "unfinished", "the job has not ended", self._remedy)]
+        faults = []
+        if os.path.lexists(self.files.journal):
+            faults = [Fault(journal, "left_over", "the job has ended without it", "delete it")]
+        if not os.path.lexists(self.files.table):
+            return [*faults, Fault(table, "missing", f"{manifest} names it", self._remedy)]
+        try:
+            self.read_table()
+        except UserError as error:
+            return [*faults, fault_of(table, error, self._remedy)]
+        return faults
+
+    def _rows_at(self, table: pa.Table, first: int, count: int) -> list[R]:
+        """Rows of the table. Those read in order are converted in ever larger blocks."""
+        start, block = self._block
+        if not start <= first <= first + count <= start + len(block):
+            in_order = 0 <= first - start - len(block) < BATCH_ROWS
+            size = max(min(2 * len(block), BATCH_ROWS) if in_order else 1, count)
+            start, block = self._block = (first, self._rows_of(table.slice(first, size)))
+        return block[first - start : first - start + count]
+
+    def _rows_of(self, table: pa.Table) -> list[R]:
+        try:
+            return [self._row_type.model_validate(row) for row in python_rows(table)]
+        except ValidationError as error:
+            raise UserError(
+                f"{self.files.table} is damaged ({complaint(error)}): {self._remedy}"
+            ) from None
+
+    def _left_overs(self) -> list[Path]:
+        """The journal, and the halves of the three files that killed jobs left."""
+        names = {short_name(each.name) for each in self.files}
+        inside = self.files.manifest.parent.iterdir()
+        temporary = [(path, TEMPORARY.fullmatch(path.name)) for path in inside]
+        return [
+            path
+            for path, match in temporary
+            if path == self.files.journal or (match is not None and match["name"] in names)
+        ]

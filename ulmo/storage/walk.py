@@ -1,0 +1,75 @@
+"""Files below a folder."""
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from ulmo.config import UserError
+
+
+class Below(NamedTuple):
+    """What lies below a folder: paths relative to it, in the order of their bytes."""
+
+    files: list[Path]
+    closed: dict[Path, str]  # subfolders that cannot be looked into, and why
+    skipped: list[Path]  # subfolders that `skip` left out
+
+
+def walk(
+    folder: Path,
+    *,
+    skip: Callable[[Path], bool] = lambda _: False,
+    prune: Callable[[Collection[str]], bool] = lambda _: False,
+) -> Below:
+    """Find every file below a folder. Raises UserError if the folder cannot be looked into.
+
+    Links to folders are not followed, so that no loop traps the search. Links to files, links
+    that lead nowhere, pipes and devices count as files. `skip` is called with the relative path
+    of a subfolder, `prune` with the names of the files in one: nothing of it or below it is
+    listed if they return True.
+    """
+    files: list[str] = []
+    skipped: list[Path] = []
+    closed: dict[Path, str] = {}
+    left = [""]
+    while left:
+        here = left.pop()
+        try:
+            with os.scandir(folder / here) as entries:
+                found = list(entries)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if not here:
+                raise UserError(f"{folder} cannot be looked into: {why}") from None
+            closed[Path(here)] = why
+            continue
+        names = [entry.name for entry in found if not _is_folder(entry)]
+        if here and prune(names):
+            continue
+        files += [f"{here}{name}" for name in names]
+        for entry in found:
+            if not entry.is_dir(follow_symlinks=False):
+                continue
+            path = f"{here}{entry.name}"
+            if skip(Path(path)):
+                skipped.append(Path(path))
+            else:
+                left.append(f"{path}/")
+    return Below(
+        sorted(map(Path, files), key=_bytes),
+        {path: closed[path] for path in sorted(closed, key=_bytes)},
+        sorted(skipped, key=_bytes),
+    )
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _bytes(path: Path) -> bytes:
+    return os.fsencode(path.as_posix())
