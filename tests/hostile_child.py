@@ -27,6 +27,7 @@ from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TilesManifest, TileStore
 from ulmo.storage.checkpoint_files import damaged_files, numbers
 from ulmo.storage.ledger import Ledger
+from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.run_manifest import read_run
 
@@ -73,7 +74,9 @@ def watch(done, bait):
             done.append(f"{event} {arguments!r}"[:200])
         elif event == "open":
             path, mode, flags = arguments
-            writes = any(c in (mode or "") for c in "wax+") or (flags or 0) & WRITING
+            # A lock is only asked for: its file is opened to read and write, and never made.
+            mask = WRITING ^ os.O_RDWR if str(path).endswith(LOCK) else WRITING
+            writes = any(c in (mode or "") for c in "wax+") or (flags or 0) & mask
             if writes or (isinstance(path, str) and os.path.realpath(path).startswith(bait)):
                 done.append(f"open {path!r} {mode} {flags}"[:200])
 

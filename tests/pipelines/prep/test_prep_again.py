@@ -112,7 +112,7 @@ class TestSameBytes:
                 prepare(damaged, tmp_path / "out", TINY)
         return tmp_path / "out"
 
-    @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".rows/*[0246].parquet"])
+    @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".rows/00000[0246]-*.parquet"])
     def test_when_shards_or_rows_were_lost(self, damaged, killed, undisturbed, pattern):
         lost = list(killed.glob(pattern))
         assert len(lost) > 2
@@ -143,6 +143,31 @@ class TestSameBytes:
         assert (out / ".prep.jsonl").exists()
         assert prepare(damaged, out, TINY).reused
         assert contents(out) == undisturbed
+
+    def test_when_a_recording_was_changed_in_its_middle_after_a_kill(
+        self, audio, tmp_path, monkeypatch, small_jobs
+    ):
+        """Neither its size nor its ends say so: its time does."""
+        settings = TINY.model_copy(update={"normalization": "recording"})
+        with monkeypatch.context() as patch:
+            kill_before_manifests(patch)
+            with pytest.raises(Killed):
+                prepare(audio, tmp_path / "out", settings)
+        content = bytearray((audio / "d.wav").read_bytes())
+        content[4201] ^= 0x40
+        (audio / "d.wav").write_bytes(content)
+        prepare(audio, tmp_path / "out", settings)
+        prepare(audio, tmp_path / "fresh", settings)
+        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+    def test_of_a_copy_of_the_recordings(self, damaged, tmp_path, undisturbed):
+        (tmp_path / "copy").mkdir()
+        for path in sorted(damaged.rglob("*.*")):
+            copy = tmp_path / "copy" / path.relative_to(damaged)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy) if path.exists() else copy.symlink_to("none")
+        prepare(tmp_path / "copy", tmp_path / "again", TINY)
+        assert contents(tmp_path / "again") == undisturbed
 
     @pytest.mark.parametrize("mode", ["corpus", "recording"])
     def test_when_a_recording_is_added(self, audio, tmp_path, small_jobs, monkeypatch, mode):
@@ -213,9 +238,9 @@ class TestSameBytes:
         added = audio / "aa.wav"
         for change, fatal in ((lambda: None, 3), (lambda: write(added, noise(7000, 11)), 0)):
             change()
-            record = f".rows/{fatal:06d}.parquet"
+            rows = f".rows/{fatal:06d}-"
             with monkeypatch.context() as patch:
-                kill_at_move(patch, lambda target, record=record: str(target).endswith(record))
+                kill_at_move(patch, lambda target, rows=rows: rows in str(target))
                 with pytest.raises(Killed):
                     prepare(audio, tmp_path / "out", settings)
         added.unlink()

@@ -31,12 +31,17 @@ from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import NormalizedTile, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
+from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import publish_table
 
 
 @dataclass(frozen=True)
 class PrepJob:
-    """A few recordings, and everything that decides about their tiles."""
+    """A few recordings, and everything that decides about their tiles.
+
+    `key` is a hash of it all but for when the files were changed, so that a copy of the recordings
+    gives the same tables; `rows_path` tells that.
+    """
 
     index: int
     key: str
@@ -58,7 +63,8 @@ class PrepJob:
     @property
     def rows_path(self) -> Path:
         """Where the rows of its tiles lie, until the tables are written."""
-        return self.out_dir / ROWS / f"{self.index:06d}.parquet"
+        times = fingerprint([file.mtime_ns for file in self.files])
+        return self.out_dir / ROWS / f"{self.index:06d}-{times[:16]}.parquet"
 
     @property
     def prefix(self) -> str:

@@ -263,9 +263,7 @@ def plan_jobs(
     return [
         PrepJob(
             index=index,
-            key=fingerprint(
-                [frame, index, [[portable(f.path), f.size, f.mtime_ns, f.ends] for f in group]]
-            ),
+            key=fingerprint([frame, index, [[portable(f.path), f.size, f.ends] for f in group]]),
             audio_dir=audio_dir,
             out_dir=out_dir,
             manifest=manifest,
