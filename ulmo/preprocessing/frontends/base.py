@@ -21,7 +21,7 @@ class FrontEnd:
     """
 
     words: ClassVar[str]  # what it is, for `--help` and `ulmo inspect`
-    settings: ClassVar[tuple[str, ...]]  # it uses, of those not used by all
+    settings: ClassVar[tuple[str, ...]]  # those it uses that not all front ends use
     packages: ClassVar[tuple[str, ...]] = ()  # packages of an extra that it imports
     frequencies: NDArray[np.float64]  # centre of each bin in hertz, (M,), rising
     hop_length: int
