@@ -183,6 +183,11 @@ class ModelSettings(Settings):
         return -(-self.tile_size // self.time_stride)
 
     @property
+    def column_length(self) -> int:
+        """Numbers in a column of latents: bands x EMB."""
+        return self.bands * self.embedding_dim
+
+    @property
     def time_context(self) -> tuple[int, int]:
         """Frames that a column of the encoder sees before and after its own stride: (30, 30)."""
         first, last = frames_seen(self.encoder, 0, 0)

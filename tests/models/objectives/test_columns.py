@@ -6,9 +6,7 @@ from ulmo.models.objectives.columns import ColumnNetwork, joined, layers_for, re
 
 
 def network_of(causal, layers=2):
-    network = ColumnNetwork(layers=layers, causal=causal, width=8, seed=4)
-    network.build((None, None, 6))
-    return network
+    return ColumnNetwork(6, reach(layers, causal=causal), causal=causal, width=8, seed=4)
 
 
 def slow(network, columns):
@@ -76,8 +74,7 @@ def test_bands_are_joined_one_after_another():
 
 def test_the_seed_decides_the_weights():
     first, second = network_of(causal=True), network_of(causal=True)
-    other = ColumnNetwork(layers=2, causal=True, width=8, seed=40)
-    other.build((None, None, 6))
+    other = ColumnNetwork(6, 2, causal=True, width=8, seed=40)
     columns = noise(1, 5, 6)
     np.testing.assert_array_equal(first(columns), second(columns))
     assert np.abs(np.asarray(first(columns)) - np.asarray(other(columns))).max() > 0.1

@@ -23,7 +23,7 @@ from ulmo.models.objectives.moments import (
     times_of,
     values_at,
 )
-from ulmo.models.objectives.projector import projector
+from ulmo.models.objectives.projector import OUTPUTS, projector
 from ulmo.models.vqvae import VQVAE
 
 SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
@@ -43,50 +43,30 @@ class ABXChoice(Objective):
     """Learns to prefer A to B; uses `TrainingBatch.pair` and one encoder for all front ends.
 
     The loss is the cross-entropy of choosing A among A and `others` Bs by their cosine with X, over
-    `temperature`; with one B it is -log sigmoid((s(X, A) - s(X, B)) / temperature). B comes from
+    TEMPERATURE; with one B it is -log sigmoid((s(X, A) - s(X, B)) / TEMPERATURE). B comes from
     the same tile, so speaker and room do not distinguish it from A. It is near in time: `nearest`
     to `farthest` frames away, and never in X's own column. Silence is as rare among Bs as among Xs.
-
-    `anchors` = 256 Xs per batch, as in SimCLR.
-    `others` = 8 of about 50 candidates, so that a close one is usually among them.
-    `temperature` = 0.1, as in SimCLR.
-    `nearest` = 8 frames: 80 ms, about a phone. `farthest` = 100 frames: a second.
     """
 
     traits = OBJECTIVE_TRAITS["abx_choice"]
+    anchors = 256  # Xs per batch, as in SimCLR
+    others = 8  # Bs per X, of about 50 candidates, so that a close one is usually among them
+    nearest = 8  # frames: 80 ms, about a phone
+    farthest = 100  # frames: a second
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        anchors: int = 256,
-        others: int = 8,
-        temperature: float = TEMPERATURE,
-        nearest: int = 8,
-        farthest: int = 100,
-        hidden: int = 256,
-        outputs: int = 64,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.anchors = anchors
-        self.temperature = temperature
-        self.others = others
-        self.least = max(1, -(-nearest // settings.time_stride))
+    def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
+        super().__init__(settings, seed)
+        self.least = max(1, -(-self.nearest // settings.time_stride))
         if self.least >= settings.columns:
             raise UserError(
                 f"abx_choice needs another moment in a tile of {settings.columns} columns: set a "
                 "smaller time_stride"
             )
-        self.most = max(self.least, farthest // settings.time_stride)
-        self.hidden = hidden
-        self.outputs = outputs
+        self.most = max(self.least, self.farthest // settings.time_stride)
 
     def begin(self, model: VQVAE) -> None:
         """Create the head. It joins all bands, because the bands of front ends differ."""
-        inputs = self.settings.bands * self.settings.embedding_dim
-        self.head = projector(inputs, self.hidden, self.outputs, self.seed)
+        self.head = projector(self.settings.column_length, self.seed)
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
         """Score: share of right choices between A and one B; a tie counts half."""
@@ -94,7 +74,7 @@ class ABXChoice(Objective):
         latents = [encoded.model.encode(side.tiles, side.valid_frames) for side in (first, second)]
         triples = self.triples(encoded, latents[0])
         x, a, b = self._projected(latents, triples)
-        chosen = choose_a(x, a, b, triples.there, self.temperature)
+        chosen = choose_a(x, a, b, triples.there)
         tally = tallied(
             ops.take(first.frontend, triples.tile),
             ops.take(second.frontend, triples.tile),
@@ -129,15 +109,14 @@ class ABXChoice(Objective):
         return Triples(tile, column, ops.where(there, ranked.indices, ranked.indices[:, :1]), there)
 
     def _projected(self, latents: list[Any], triples: Triples) -> tuple[Any, Any, Any]:
-        """Vectors of X and A, (A, outputs), and of the Bs, (A, K, outputs)."""
+        """Vectors of X and A, (A, OUTPUTS), and of the Bs, (A, K, OUTPUTS)."""
         tile, column, others, _ = triples
         x, a = (columns_of(one, tile, column) for one in latents)
         b = columns_of(latents[1], tile[:, None], others)
         count, width = ops.shape(x)
-        every = ops.concatenate([x, a, ops.reshape(b, (-1, width))], axis=0)
-        vectors = self.head(every)
-        shape = (count, ops.shape(others)[1], self.outputs)
-        return vectors[:count], vectors[count : 2 * count], ops.reshape(vectors[2 * count :], shape)
+        vectors = self.head(ops.concatenate([x, a, ops.reshape(b, (-1, width))], axis=0))
+        x, a, b = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
+        return x, a, ops.reshape(b, (count, ops.shape(others)[1], OUTPUTS))
 
     def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
         """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
@@ -162,7 +141,7 @@ class Chosen(NamedTuple):
     lead: Any  # (A, K): cosine of X and A minus cosine of X and B
 
 
-def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
+def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float = TEMPERATURE) -> Chosen:
     """Cross-entropy of choosing A for X, (A, D), among A and the Bs (A, K, D) that are `there`."""
     x, a, b = (directions(vectors) for vectors in (x, a, b))
     right = ops.sum(x * a, axis=-1, keepdims=True)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 EPSILON = 1e-5
+HIDDEN, OUTPUTS = 256, 64
 
 
 class Standardize(keras.layers.Layer):
@@ -22,14 +23,14 @@ class Standardize(keras.layers.Layer):
         return centred * ops.rsqrt(ops.sum(ops.square(centred), axis=0) / count + EPSILON)
 
 
-def projector(inputs: int, hidden: int, outputs: int, seed: int) -> keras.Sequential:
-    """Dense, Standardize, ReLU, Dense: (n, inputs) -> (n, outputs); float32, built.
+def projector(inputs: int, seed: int) -> keras.Sequential:
+    """Dense, Standardize, ReLU, Dense: (n, inputs) -> (n, OUTPUTS); float32, built.
 
     The head of Grill et al. 2020, section 3.2.
     """
     layers = [
         keras.layers.Dense(
-            hidden,
+            HIDDEN,
             use_bias=False,
             kernel_initializer=keras.initializers.HeNormal(seed),
             dtype="float32",
@@ -37,7 +38,7 @@ def projector(inputs: int, hidden: int, outputs: int, seed: int) -> keras.Sequen
         Standardize(dtype="float32"),
         keras.layers.ReLU(dtype="float32"),
         keras.layers.Dense(
-            outputs, kernel_initializer=keras.initializers.GlorotUniform(seed + 1), dtype="float32"
+            OUTPUTS, kernel_initializer=keras.initializers.GlorotUniform(seed + 1), dtype="float32"
         ),
     ]
     head = keras.Sequential(layers)
