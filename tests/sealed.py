@@ -24,9 +24,9 @@ def hashes_of(folder):
     return {name: value for name, value in found.items() if value is not None}
 
 
-def seal_tables(folder):
-    """Let prep.json speak of the tables as they are."""
-    reseal(folder / "prep.json", hashes=hashes_of(folder))
+def seal_tables(folder, manifest="prep.json"):
+    """Let a manifest speak of the tables as they are."""
+    reseal(folder / manifest, hashes=hashes_of(folder))
 
 
 def seal_tokens(path, values=None):
@@ -42,7 +42,7 @@ def seal_tokens(path, values=None):
         if each.name.startswith(header.stem)
         and ending != ".json"
         and each.is_file()
-        and "recordings" not in ending
+        and not ending.endswith((".recordings.parquet", ".tokenize.json"))
     }
     values = values or json.loads(header.read_bytes())
     write_sealed_values(header, {**values, "hashes": hashes})

@@ -47,11 +47,12 @@ class ToyQuantizer(Quantizer):
 
 
 class ToyObjective(Objective):
-    traits = ObjectiveTraits("makes latents small")
+    traits = ObjectiveTraits("draws latents to 1")
     draws = False
 
     def measure(self, encoded):
-        loss = ops.mean(ops.abs(encoded.latents - 1.0))
+        errors = ops.mean(ops.abs(encoded.latents - 1.0), axis=-1) * encoded.weights
+        loss = ops.divide_no_nan(ops.sum(errors), ops.sum(encoded.weights))
         return TaskResult(loss=loss, score=-loss, chance=ops.zeros(()))
 
 

@@ -21,7 +21,7 @@ class QuantizerTraits(NamedTuple):
     """
 
     words: str  # what it is, for --help and `ulmo inspect`
-    settings: tuple[str, ...] = ()  # those it uses of the settings that not every quantizer uses
+    settings: tuple[str, ...] = ()  # those it uses that not all quantizers use
     codebook: Literal["learned", "fitted", "fixed"] = "learned"
     """Learned in each step, fitted to latents now and then, or given from the start."""
 
