@@ -13,7 +13,7 @@ from ulmo.vocabulary import Vocabulary
 
 # 1 had no thresholds of `<unk>`, and no zeros behind the end of a recording.
 SCHEMA_VERSION = 2
-WEIGHTS, ENCODER = "model.safetensors", "encoder.onnx"
+MANIFEST, WEIGHTS, ENCODER = "tokenizer.json", "model.safetensors", "encoder.onnx"
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Short = Annotated[str, Field(max_length=64)]
 _NOT_IDENTITY = frozenset({"fingerprint", "card", "card_hash"})  # not covered by the fingerprint
