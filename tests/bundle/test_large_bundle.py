@@ -14,7 +14,7 @@ from ulmo.config import ModelSettings, PrepSettings
 
 PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
 PLANS = {
-    "ema": {},
+    "ema": {"codebook_size": 6},  # the norms take as many bytes as the head before them
     "residual": {"quantizer": "residual", "codebook_size": 16, "stage_sizes": (4, 4)},
     "cosine": {"distance": "cosine", "encoder_layers": 2},
     "fsq": {"quantizer": "fsq", "codebook_size": 64, "embedding_dim": 2},
