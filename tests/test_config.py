@@ -14,9 +14,9 @@ from ulmo.config import (
     TrainSettings,
     UserError,
     read_toml,
-    spread_factors,
     to_toml,
 )
+from ulmo.config.strides import spread_factors
 from ulmo.storage.sealed import canonical_json, fingerprint
 
 GROUPS = {

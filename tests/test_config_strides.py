@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.config import ModelSettings, spread_stride
+from ulmo.config import ModelSettings
 from ulmo.config.network import encoder_layers
+from ulmo.config.strides import spread_stride
 
 
 @given(total=st.integers(1, 512), layers=st.integers(1, 8))

@@ -98,5 +98,5 @@ def test_latents_are_float32_under_mixed_precision():
     encoder = encoder_of({}, dtype="mixed_bfloat16")
     latents = encoder(tiles(1, 224, 32, 1))
     assert latents.dtype == "float32"
-    assert encoder.convs[0].compute_dtype == "bfloat16"
+    assert encoder.blocks[0].compute_dtype == "bfloat16"
     assert np.median(np.square(latents).mean(axis=-1)) > 0.9

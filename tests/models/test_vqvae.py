@@ -218,7 +218,7 @@ def test_mixed_precision_keeps_the_codebook_in_float32(policy):
         output = model(tiles(2))
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.encoder.convs[0].compute_dtype == policy.removeprefix("mixed_")
+    assert model.encoder.blocks[0].compute_dtype == policy.removeprefix("mixed_")
     assert all(np.isfinite(list(losses.values())))
     assert output.reconstruction.dtype == output.latents.dtype == tf.float32
     assert model.quantizer.codebook.dtype == model.quantizer.ema_sum.dtype == "float32"

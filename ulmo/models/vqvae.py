@@ -8,10 +8,11 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from ulmo.config import AUTOENCODED, Convolution, ModelSettings, stage_names
+from ulmo.config import AUTOENCODED, ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
 from ulmo.models.encoder import Encoder
 from ulmo.models.quantizers import QUANTIZERS
+from ulmo.models.stack import Stack
 
 
 class VQVAEOutput(NamedTuple):
@@ -229,18 +230,18 @@ def set_weights_of(model: VQVAE, weights: dict[str, NDArray[np.float32]]) -> Non
 
 def _variables(model: VQVAE) -> dict[str, Any]:
     """Variables of encoder and decoder, and the codebook of each stage, by name."""
-    encoder, stages, decoder = model.encoder, model.quantizer.stages, model.decoder
+    stages = model.quantizer.stages
     return {
-        **_named("encoder", encoder.settings.encoder, encoder.stack),
+        **_named(model.encoder),
         **dict(zip(stage_names(len(stages)), stages, strict=True)),
-        **_named("decoder", decoder.settings.decoder, decoder.blocks),
+        **_named(model.decoder),
     }
 
 
-def _named(part: str, records: list[Convolution], layers: list[Any]) -> dict[str, Any]:
+def _named(stack: Stack) -> dict[str, Any]:
     return {
-        f"{part}.{record.name}.{weight}": getattr(layer, weight)
-        for record, layer in zip(records, layers, strict=True)
+        f"{stack.part}.{layer.name}.{weight}": getattr(layer, weight)
+        for layer, record in zip(stack.blocks, getattr(stack.settings, stack.part), strict=True)
         for weight in record.shapes
     }
 

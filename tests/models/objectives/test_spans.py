@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.spans import spans
 
 
 def hidden_of(length, span, share, *, rows=400, seed=0, step=0):
-    return np.asarray(spans(Draws(seed, step), rows, length, span, share))
+    return np.asarray(Draws(seed, step).spans(rows, length, span, share))
 
 
 def runs(row):

@@ -13,7 +13,6 @@ from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.cells import cell_weights, cells_of, valid_cells
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
-from ulmo.models.objectives.spans import spans
 from ulmo.models.vqvae import VQVAE
 
 
@@ -55,8 +54,8 @@ class Infill(Objective):
     def hide(self, tiles: Any, draws: Draws) -> Any:
         """(B, M, frames, 1) bool: which cells to hide."""
         batch, bins, frames, _ = ops.shape(tiles)
-        hidden_bins = spans(draws, batch, bins, self.bins, self.bins_share)
-        hidden_frames = spans(draws, batch, frames, self.frames, self.frames_share)
+        hidden_bins = draws.spans(batch, bins, self.bins, self.bins_share)
+        hidden_frames = draws.spans(batch, frames, self.frames, self.frames_share)
         return ops.logical_or(hidden_bins[:, :, None, None], hidden_frames[:, None, :, None])
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:

@@ -14,7 +14,6 @@ from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
 from ulmo.models.objectives.info_nce import choose
-from ulmo.models.objectives.spans import spans
 from ulmo.models.vqvae import VQVAE
 
 
@@ -81,7 +80,7 @@ class Wav2Vec2(Objective):
     def hide(self, latents: Any, draws: Draws) -> Any:
         """(B, columns) bool: which columns of latents to hide."""
         batch, columns = ops.shape(latents)[:2]
-        return spans(draws, batch, columns, self.span, self.share)
+        return draws.spans(batch, columns, self.span, self.share)
 
     def predict(self, latents: Any, hidden: Any) -> Any:
         """Predict codes (B, columns, bands, EMB) from latents with `hidden` (B, columns) masked."""
