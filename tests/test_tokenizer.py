@@ -30,10 +30,6 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(ulmo.encoding, "WINDOW_COLUMNS", WINDOW)
 
 
-def bundle_of(tokenizer):
-    return tokenizer.bundle
-
-
 def normalized(values, mode):
     """A whole spectrogram (M, frames), normalised in the given mode."""
     size = {"tile": len(values), "recording": values.shape[1]}.get(mode)
@@ -57,7 +53,7 @@ def at_once(tokenizer, samples):
     values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
     columns, stride = -(-values.shape[1] // model.time_stride), model.time_stride
     padded = np.pad(values, ((0, 0), (0, (columns + 40) * stride - values.shape[1])))
-    found = run(bundle_of(tokenizer).encoder, padded[None, :, :, None])
+    found = run(tokenizer.bundle.encoder, padded[None, :, :, None])
     return [values[:columns] for values in found]
 
 
@@ -188,7 +184,7 @@ def test_an_open_file_that_is_no_sound_is_refused(tokenizer_of):
 
 def test_a_device_that_is_not_there_is_one_line(tokenizer_of):
     with pytest.raises(UserError, match="has no cuda here: set device to cpu"):
-        load_tokenizer(bundle_of(tokenizer_of()).folder, device="cuda")
+        load_tokenizer(tokenizer_of().bundle.folder, device="cuda")
 
 
 @pytest.mark.parametrize("frontend", ["stft", "mel"])
@@ -281,7 +277,7 @@ def test_nothing_gives_no_tokens_and_no_tiles(mode, tokenizer_of):
 def test_decode_gives_the_tiles_of_the_decoder_at_once(plan, tokenizer_of):
     tokenizer = tokenizer_of(plan=plan)
     model, size = tokenizer.manifest.model, tokenizer.manifest.prep.tile_size
-    graph = decoder_graph(model, bundle_of(tokenizer).weights()).to_bytes()
+    graph = decoder_graph(model, tokenizer.bundle.weights()).to_bytes()
     for length in lengths(tokenizer):
         tokens = tokenizer.encode(sound(length), sample_rate=RATE)
         (plane,) = run(graph, tokens.ids[None])
@@ -306,7 +302,7 @@ def test_tiles_by_themselves_are_encoded_as_recordings_of_their_length(plan, tok
     for tile, frames, ids in zip(tiles, valid, found.ids, strict=True):
         padded = np.zeros((1, size, model.columns * model.time_stride, 1), np.float32)
         padded[0, :, :frames] = tile[:, :frames]
-        np.testing.assert_array_equal(ids, run(bundle_of(tokenizer).encoder, padded)[0])
+        np.testing.assert_array_equal(ids, run(tokenizer.bundle.encoder, padded)[0])
 
 
 @pytest.mark.parametrize("plan", ["divides", "ragged", "one layer"])
@@ -336,10 +332,6 @@ def test_ids_that_are_no_codes_cannot_be_decoded(wrong, tokenizer_of):
         tokenizer_of().decode_ids(ids)
 
 
-def test_vocabulary_is_the_codebooks(tokenizer_of):
-    assert (tokenizer_of().vocabulary.unk, tokenizer_of().vocabulary.size) == (16, 64)
-
-
 def test_a_bundle_that_changes_after_it_was_read_changes_nothing(
     tokenizer_of, make_bundle, tmp_path
 ):
@@ -365,6 +357,6 @@ print(sorted({name.split(".")[0] for name in sys.modules} & set(sys.argv[2:])))
 
 def test_no_framework_is_loaded(tokenizer_of):
     heavy = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib", "torch", "jax")
-    command = [sys.executable, "-c", SCRIPT, str(bundle_of(tokenizer_of()).folder), *heavy]
+    command = [sys.executable, "-c", SCRIPT, str(tokenizer_of().bundle.folder), *heavy]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"

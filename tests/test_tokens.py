@@ -147,10 +147,6 @@ def test_seconds_do_not_drift_in_1000_hours(rate, hop):
         assert seconds[column] == float(Fraction(column * hop, rate))
 
 
-def test_seconds_of_a_hop_that_is_no_binary_fraction():
-    assert tokens_of(np.zeros((4, 2), np.int32)).seconds.tolist() == [0.0, 0.16, 0.32, 0.48]
-
-
 @pytest.mark.parametrize(
     ("frequencies", "stride", "edges"),
     [

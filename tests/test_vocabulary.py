@@ -1,4 +1,3 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,13 +20,6 @@ def test_golden_ids():
     assert list(vocabulary.specials()) == ["<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<gap>"]
     assert vocabulary.unk == 512
     assert vocabulary.size == 576
-
-
-@pytest.mark.parametrize(
-    ("codes", "size"), [(2, 64), (58, 64), (59, 128), (64, 128), (512, 576), (LARGEST, 65_536)]
-)
-def test_size_of_known_codebooks(codes, size):
-    assert Vocabulary(codes).size == size
 
 
 @given(codes=st.integers(2, LARGEST))

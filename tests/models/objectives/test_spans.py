@@ -42,12 +42,3 @@ def test_without_a_share_each_row_has_its_one_span():
     lengths = [[last - first + 1 for first, last in runs(row)] for row in hidden_of(50, 7, 0.0)]
     assert all(len(row) == 1 and row[0] <= 7 for row in lengths)
     assert sum(row[0] == 7 for row in lengths) > 300
-
-
-def test_seed_and_step_decide():
-    first, again, step, seed = (
-        hidden_of(30, 4, 0.5, **at) for at in ({}, {}, {"step": 1}, {"seed": 1})
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != step).any(axis=1).mean() > 0.9
-    assert (first != seed).any(axis=1).mean() > 0.9
