@@ -120,17 +120,6 @@ def test_tokens_come_as_soon_as_they_are_certain(frontend, plan, tokenizer_of):
     assert all(need <= at < need + block for at, need in certain)
 
 
-def test_no_later_sound_changes_what_was_given(tokenizer_of):
-    """A column depends on nothing after the latency: other sound there gives the same tokens."""
-    tokenizer = tokenizer_of("mel")
-    one, other = sound(8000), sound(8000)
-    other[5000:] = np.random.default_rng(1).normal(size=3000)
-    first, second = (tokenizer.encode(samples, sample_rate=RATE) for samples in (one, other))
-    seen = int((5000 - tokenizer.latency_seconds * RATE) // first.hop) + 1
-    assert (first.distances[:seen] == second.distances[:seen]).all()
-    assert (first.distances[seen] != second.distances[seen]).any()
-
-
 def test_a_recording_without_an_end_cannot_be_normalised_by_it(tokenizer_of):
     with pytest.raises(
         UserError, match="use encode, or a tokenizer trained with normalization corpus"

@@ -137,19 +137,6 @@ def test_norms_are_summed_in_one_order():
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(norms), expected)
 
 
-def test_encoder_gives_a_chunk_with_a_halo_the_ids_of_the_whole():
-    settings = ModelSettings(codebook_size=64, width=32)
-    graph = encoder_graph(settings, random_weights(settings))
-    halo = -(-max(settings.time_context) // settings.time_stride)
-    x = tiles(settings, 40, batch=3)
-    whole, _ = run(graph, x)
-    for first, last in ((0, 7), (7, 8), (8, 31), (31, 40)):
-        start, stop = max(first - halo, 0), min(last + halo, 40)
-        part = x[1:2, :, start * settings.time_stride : stop * settings.time_stride]
-        ids, _ = run(graph, part)
-        np.testing.assert_array_equal(ids[0, first - start : last - start], whole[1, first:last])
-
-
 @pytest.mark.parametrize("make", [encoder_graph, decoder_graph])
 def test_weights_that_do_not_fit_are_refused(make):
     settings = settings_of({})

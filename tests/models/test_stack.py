@@ -49,19 +49,6 @@ def test_end_of_an_odd_tile_is_padded_with_zeros():
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_a_chunk_with_a_halo_has_the_latents_of_the_whole(plan):
-    settings, encoder = settings_of(plan), encoder_of(plan)
-    stride = settings.time_stride
-    halo = -(-max(settings.time_context) // stride)  # in columns
-    whole_tile = noise(1, 224, stride * (4 * halo + 9) - 1, 1)
-    whole = encoder(whole_tile).numpy()
-    first, last = halo + 2, halo + 6
-    chunk_tile = whole_tile[:, :, (first - halo) * stride : (last + halo) * stride]
-    chunk = encoder(chunk_tile).numpy()[:, halo : halo + 4]
-    np.testing.assert_allclose(chunk, whole[:, first:last], atol=1e-5)
-
-
-@pytest.mark.parametrize("plan", PLANS)
 def test_time_context_is_what_a_column_sees_and_no_more(plan):
     settings, encoder = settings_of(plan), encoder_of(plan)
     stride, (before, after) = settings.time_stride, settings.time_context

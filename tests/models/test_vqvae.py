@@ -153,21 +153,6 @@ def test_a_loaded_model_gives_the_same_ids_and_trains_on_as_if_never_stopped(tmp
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
-def test_a_checkpoint_restores_codebook_and_optimizer(tmp_path):
-    model = trained(compiled(), 2)
-    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(tmp_path / "at")
-    other = compiled(seed=7)
-    other.quantizer.seed = model.quantizer.seed
-    other.optimizer.build(other.trainable_variables)
-    restored = tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path)
-    restored.assert_existing_objects_matched()
-    trained(model, 2, first=2)
-    trained(other, 2, first=2)
-    found = weights_of(other)
-    for name, values in weights_of(model).items():
-        np.testing.assert_allclose(found[name], values, atol=1e-6)
-
-
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_the_codebook_in_float32(policy):
     keras.config.set_dtype_policy(policy)
