@@ -85,12 +85,12 @@ def _check_encoder(settings: ModelSettings, stored: dict[str, _Stored], graph: B
         place += piece.size
 
 
-Same = Callable[[BinaryIO, int], bool]  # whether a file has the bytes of a constant at a place
+_Same = Callable[[BinaryIO, int], bool]  # whether a file has the bytes of a constant at a place
 
 
-def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[str, Same]:
+def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[str, _Same]:
     """A comparison for each constant of the graph that is made of weights, by its name."""
-    found: dict[str, Same] = {}
+    found: dict[str, _Same] = {}
     for name, tensor in stored.items():
         if name.startswith("encoder.") and len(tensor.shape) == 4:
             found[name] = partial(_transposed, tensor, 1)

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
-MOST = 2**31 - 1
+_MOST = 2**31 - 1
 
 
 class Draws:
@@ -45,4 +45,4 @@ class Draws:
 
     def _next(self) -> Any:
         self._count += 1
-        return tf.stack([(self._seed + 65_537 * self._count) % MOST, self._step])
+        return tf.stack([(self._seed + 65_537 * self._count) % _MOST, self._step])

@@ -22,7 +22,7 @@ def unchanged(vectors: Any) -> Any:
     return vectors
 
 
-LATENT_NORMS = {"layer": layer_norm, "sphere": on_sphere, "none": unchanged}
+_LATENT_NORMS = {"layer": layer_norm, "sphere": on_sphere, "none": unchanged}
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
@@ -59,5 +59,5 @@ class Encoder(Stack):
         features = ops.pad(tiles, ((0, 0), (0, above), (0, stride - 1), (0, 0)))
         features = features[:, :, : columns * stride]
         projected = ops.cast(self.run_blocks(features), "float32")
-        latents = LATENT_NORMS[self.settings.latent_norm](projected)  # (B, bands, columns, EMB)
+        latents = _LATENT_NORMS[self.settings.latent_norm](projected)  # (B, bands, columns, EMB)
         return ops.transpose(latents, (0, 2, 1, 3))

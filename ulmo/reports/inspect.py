@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from ulmo.pipelines.inspect import BundleFacts, Table
 
 # Columns of the labels, indented by two, so that a fingerprint fits beside them.
-WIDTH = 80
-LABEL = 12
+_WIDTH = 80
+_LABEL = 12
 # A space at which lines do not break.
-FILE_LABEL = 18
+_FILE_LABEL = 18
 GLUE = "\N{NO-BREAK SPACE}"
-SHOWN_EDGES = 16
-SHOWN_CORPORA = 8
+_SHOWN_EDGES = 16
+_SHOWN_CORPORA = 8
 
 NORMALIZATION_WORDS = {
     "corpus": "mean and spread of the training corpus",
@@ -53,9 +53,9 @@ def inspection(facts: "BundleFacts") -> str:
 
 def _row(label: str, text: str) -> list[str]:
     """A label and its text, wrapped beside it."""
-    first, rest = f"  {label:<{LABEL}}  ", " " * (LABEL + 4)
+    first, rest = f"  {label:<{_LABEL}}  ", " " * (_LABEL + 4)
     lines = textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
     return [line.replace(GLUE, " ") for line in lines]
 
@@ -167,8 +167,8 @@ def _tokens(facts: "BundleFacts") -> Rows:
 
 def _edges(edges: list[float]) -> str:
     words = [_round(edge) for edge in edges]
-    if len(words) > SHOWN_EDGES:
-        words[SHOWN_EDGES // 2 : -SHOWN_EDGES // 2] = ["..."]
+    if len(words) > _SHOWN_EDGES:
+        words[_SHOWN_EDGES // 2 : -_SHOWN_EDGES // 2] = ["..."]
     return f"{', '.join(words)}{GLUE}Hz"
 
 
@@ -194,8 +194,8 @@ def _spread(spread: "Table") -> str:
 
 
 def _card(card: "Card") -> Rows:
-    rows: Rows = [("trained on", _corpus(corpus)) for corpus in card.corpora[:SHOWN_CORPORA]]
-    if (hidden := len(card.corpora) - SHOWN_CORPORA) > 0:
+    rows: Rows = [("trained on", _corpus(corpus)) for corpus in card.corpora[:_SHOWN_CORPORA]]
+    if (hidden := len(card.corpora) - _SHOWN_CORPORA) > 0:
         rows.append(("", f"and {hidden} more corpora: --json shows them"))
     if (training := card.training) is not None:
         text = f"{training.steps} steps, {training.epochs} epochs, {training.tiles} tiles, "
@@ -242,7 +242,7 @@ def _duration(hours: float) -> str:
 
 def _file(file: "Table") -> str:
     digest = f"sha256 {file['sha256'][:12]}..." if file["sha256"] else ""
-    return f"  {file['name']:<{FILE_LABEL}}{file['bytes']:>14,} bytes  {digest}".rstrip()
+    return f"  {file['name']:<{_FILE_LABEL}}{file['bytes']:>14,} bytes  {digest}".rstrip()
 
 
 def _round(frequency: float) -> str:

@@ -26,8 +26,8 @@ from ulmo.models.objectives.moments import (
 from ulmo.models.objectives.projector import OUTPUTS, projector
 from ulmo.models.vqvae import VQVAE
 
-SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
-TIE = 1e-6  # cosines that differ by less count as equal
+_SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
+_TIE = 1e-6  # cosines that differ by less count as equal
 
 
 class Triples(NamedTuple):
@@ -70,7 +70,7 @@ class ABXChoice(Objective):
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
         """Score: share of right choices between A and one B; a tie counts half."""
-        first, second = pair_of(encoded)
+        first, second = _pair_of(encoded)
         latents = [encoded.model.encode(side.tiles, side.valid_frames) for side in (first, second)]
         triples = self.triples(encoded, latents[0])
         x, a, b = self._projected(latents, triples)
@@ -120,7 +120,7 @@ class ABXChoice(Objective):
 
     def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
         """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
-        model, batch, pair = encoded.model, encoded.batch, pair_of(encoded)
+        model, batch, pair = encoded.model, encoded.batch, _pair_of(encoded)
         stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
         times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
@@ -134,14 +134,14 @@ class ABXChoice(Objective):
         return {f"{i}_{j}": float(right[i, j] / choices[i, j]) for i, j in pairs}
 
 
-class Chosen(NamedTuple):
+class _Chosen(NamedTuple):
     """Result of choosing between A and its Bs."""
 
     loss: Any  # scalar; 0 if there are no Xs
     lead: Any  # (A, K): cosine of X and A minus cosine of X and B
 
 
-def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float = TEMPERATURE) -> Chosen:
+def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float = TEMPERATURE) -> _Chosen:
     """Cross-entropy of choosing A for X, (A, D), among A and the Bs (A, K, D) that are `there`."""
     x, a, b = (directions(vectors) for vectors in (x, a, b))
     right = ops.sum(x * a, axis=-1, keepdims=True)
@@ -149,23 +149,23 @@ def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float = TEMPERATUR
     rivals = ops.where(there, wrong / temperature, FAR)
     logits = ops.concatenate([right / temperature, rivals], axis=1)
     loss = mean_of(ops.logsumexp(logits, axis=1) - logits[:, 0])
-    return Chosen(loss, right - wrong)
+    return _Chosen(loss, right - wrong)
 
 
 def tallied(first: Any, second: Any, lead: Any, there: Any) -> Any:
-    """(SOURCES, SOURCES, 2): right choices and all choices, by the sources of X and of A and B.
+    """(_SOURCES, _SOURCES, 2): right choices and all choices, by the sources of X and of A and B.
 
-    `first` and `second` (A,) are the numbers of the sources, below SOURCES. `lead` (A, K) is the
+    `first` and `second` (A,) are the numbers of the sources, below _SOURCES. `lead` (A, K) is the
     cosine of X and A minus that of X and B; `there` (A, K) marks the choices that count.
     """
-    won = ops.cast(lead > TIE, "float32") + 0.5 * ops.cast(ops.absolute(lead) <= TIE, "float32")
+    won = ops.cast(lead > _TIE, "float32") + 0.5 * ops.cast(ops.absolute(lead) <= _TIE, "float32")
     counted = ops.cast(there, "float32")
     rows = ops.stack([ops.sum(won * counted, axis=1), ops.sum(counted, axis=1)], axis=-1)
-    pairs = ops.one_hot(first * SOURCES + second, SOURCES**2, dtype="float32")
-    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (SOURCES, SOURCES, 2))
+    pairs = ops.one_hot(first * _SOURCES + second, _SOURCES**2, dtype="float32")
+    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (_SOURCES, _SOURCES, 2))
 
 
-def pair_of(encoded: EncodedBatch) -> tuple[Side, Side]:
+def _pair_of(encoded: EncodedBatch) -> tuple[Side, Side]:
     """The two front ends' tiles of a batch; ValueError if there are none."""
     if encoded.batch.pair is None:
         raise ValueError("the batch has no pair: the objective wants front ends")

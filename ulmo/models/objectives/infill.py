@@ -67,8 +67,8 @@ class Infill(Objective):
         )
         naive = naive_guess(cells, (1.0 - missing) * valid_cells(batch, stride))
         weights = missing * cell_weights(batch, self.settings)
-        error = squared_error(self.guess(encoded, hidden), cells, weights)
-        share = ops.divide_no_nan(error, squared_error(naive, cells, weights))
+        error = _squared_error(self.guess(encoded, hidden), cells, weights)
+        share = ops.divide_no_nan(error, _squared_error(naive, cells, weights))
         return TaskResult(loss=error, score=1.0 - share, chance=ops.zeros(()))
 
     def guess(self, encoded: EncodedBatch, hidden: Any) -> Any:
@@ -80,7 +80,7 @@ class Infill(Objective):
         return ops.reshape(cells, (*ops.shape(cells)[:2], settings.time_stride, settings.tile_size))
 
 
-def squared_error(guess: Any, cells: Any, weights: Any) -> Any:
+def _squared_error(guess: Any, cells: Any, weights: Any) -> Any:
     """Weighted mean over cells, a scalar; 0 if all weights are 0."""
     return ops.divide_no_nan(ops.sum(ops.square(guess - cells) * weights), ops.sum(weights))
 

@@ -18,10 +18,10 @@ from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
 from ulmo.models.objectives.info_nce import choose
 from ulmo.models.vqvae import VQVAE
 
-MEMORY = 50  # frames that the context looks back, at least: half a second
+_MEMORY = 50  # frames that the context looks back, at least: half a second
 
 
-class Drawn(NamedTuple):
+class _Drawn(NamedTuple):
     """Columns to predict from, A per tile, and the K columns to predict from each."""
 
     anchors: Any  # (B, A) int32
@@ -79,7 +79,7 @@ class NextFrame(Objective):
     def begin(self, model: VQVAE) -> None:
         """Create the context network and the two maps, each for all steps."""
         settings, steps = self.settings, len(self.ahead)
-        column, memory = settings.column_length, -(-MEMORY // settings.time_stride)
+        column, memory = settings.column_length, -(-_MEMORY // settings.time_stride)
         self.network = ColumnNetwork(column, memory, causal=True, width=self.width, seed=self.seed)
         cells = settings.time_stride * settings.tile_size
         self.to_latents = dense(self.width, steps * column, self.seed + 101)
@@ -107,7 +107,7 @@ class NextFrame(Objective):
             tally=tally,
         )
 
-    def draw(self, weights: Any, draws: Draws) -> Drawn:
+    def draw(self, weights: Any, draws: Draws) -> _Drawn:
         """Draw columns to predict from, without replacement, by the weights of their first target.
 
         `weights` (B, columns, bands). The draw is as in the quantizer (Efraimidis and Spirakis
@@ -122,9 +122,9 @@ class NextFrame(Objective):
         anchors = tf.math.top_k(keys, count).indices
         targets = anchors[..., None] + ops.convert_to_tensor(self.ahead, "int32")
         inside = ops.cast(targets < columns, "float32")
-        return Drawn(anchors, ops.minimum(targets, columns - 1), inside)
+        return _Drawn(anchors, ops.minimum(targets, columns - 1), inside)
 
-    def _frames(self, encoded: EncodedBatch, drawn: Drawn, past: Any) -> Any:
+    def _frames(self, encoded: EncodedBatch, drawn: _Drawn, past: Any) -> Any:
         """(3,): sums over cells of absolute errors, errors of the last frame seen, and weights."""
         stride, batch = self.settings.time_stride, encoded.batch
         cells = cells_of(batch.tiles, stride)  # (B, columns, stride, M)

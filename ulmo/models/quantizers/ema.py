@@ -23,11 +23,11 @@ from ulmo.models.quantizers.base import (
     scores_of,
 )
 
-# The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
+# The decay of step t is at most (1 + t) / (_RAMP + t), as in tf.train.ExponentialMovingAverage.
 #
 # The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
 # behind, and all but a few codes lose all their tokens (measured: docs/log.md).
-RAMP = 10.0
+_RAMP = 10.0
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
@@ -148,7 +148,7 @@ class VectorQuantizerEMA(Quantizer):
         counts = ops.segment_sum(weights, ids, self.codebook_size)
         sums = ops.segment_sum(vectors * weights[:, None], ids, self.codebook_size)
         step = ops.cast(self.step, "float32")
-        decay = ops.minimum(self.ema_coeff, (1.0 + step) / (RAMP + step))
+        decay = ops.minimum(self.ema_coeff, (1.0 + step) / (_RAMP + step))
         decay = ops.where(ops.any(weights > 0), decay, 1.0)
         count = self.ema_count * decay + counts * (1.0 - decay)
         total = self.ema_sum * decay + sums * (1.0 - decay)

@@ -13,8 +13,8 @@ from keras import ops
 from ulmo.models.gradients import GRADIENTS
 from ulmo.models.quantizers.base import Quantized, Quantizer, nearest
 
-# Initial codes lie between -SPREAD and SPREAD, as in that example: Keras's uniform initializer.
-SPREAD = 0.05
+# Initial codes lie between -_SPREAD and _SPREAD, as in that example: Keras's uniform initializer.
+_SPREAD = 0.05
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
@@ -32,7 +32,7 @@ class VectorQuantizerGradient(Quantizer):
         self._codebook = self.add_weight(
             name="codebook",
             shape=(self.codebook_size, self.embedding_dim),
-            initializer=keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=self.seed),
+            initializer=keras.initializers.RandomUniform(-_SPREAD, _SPREAD, seed=self.seed),
         )
 
     @property
