@@ -5,7 +5,8 @@ Uses ONNX Runtime only. The results are a JSON file, and pictures beside it.
 
 from pathlib import Path
 
-from ulmo.bundle.bundle import MANIFEST, read_bundle
+from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.pipelines.evaluate.audio import AudioPlan, Progress, evaluate_audio
 from ulmo.pipelines.evaluate.pictures import draw_codes, draw_usage

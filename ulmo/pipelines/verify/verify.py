@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS
+from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
 from ulmo.pipelines.verify.run import check_bundle, check_run, mend_bundle, mend_run
 from ulmo.pipelines.verify.tiles import check_tiles, mend_tiles
