@@ -34,7 +34,7 @@ from ulmo.preprocessing.audio import (
     read_blocks,
     read_channel,
 )
-from ulmo.preprocessing.clock import recording_start
+from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
@@ -151,7 +151,7 @@ class Tokenizer:
             start = None
             if isinstance(source, str | Path):
                 recording = stack.enter_context(open_recording(Path(source)))
-                start = recording_start(Path(source))
+                start = Clock().start(Path(source))
             else:
                 recording = stack.enter_context(open_stream(source))
             return self._tokens(
