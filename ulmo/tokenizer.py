@@ -30,7 +30,6 @@ from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
-    read_array,
     read_blocks,
     read_channel,
 )
@@ -146,7 +145,7 @@ class Tokenizer:
         """
         if isinstance(source, np.ndarray | list | tuple | np.generic):
             samples = np.asarray(source)
-            return self._tokens(lambda: read_array(samples, sample_rate, self._rate), batch_size)
+            return self._tokens(lambda: read_blocks([samples], sample_rate, self._rate), batch_size)
         with ExitStack() as stack:
             start = None
             if isinstance(source, str | Path):

@@ -303,11 +303,6 @@ def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> It
         yield from read_channel(recording, channel, sample_rate)
 
 
-def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Array]:
-    """Repair a caller's samples (n,) as those of a file, and resample them: see read_blocks."""
-    return read_blocks([samples], rate, new_rate)
-
-
 def read_blocks(blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int) -> Iterator[Array]:
     """Repair a caller's blocks (n,) of samples as those of a file, and resample them.
 
