@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.evaluate.audio import AudioEvaluation
-    from ulmo.pipelines.evaluate.results import Evaluation
-    from ulmo.pipelines.evaluate.tiles import TilesEvaluation
+    from ulmo.pipelines.evaluate.evaluate import Evaluation, TilesEvaluation
 
 _SHOWN_REFUSALS = 10
 _BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}

@@ -19,7 +19,7 @@ _MAX_LABELS_BYTES = 16 << 20
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's
 
 
-class Labelled(NamedTuple):
+class _Labelled(NamedTuple):
     """A recording or a part of one, with its label."""
 
     path: Path  # below the folder
@@ -30,7 +30,7 @@ class Labelled(NamedTuple):
     source: str | None = None  # what items share, such as the field recording they were cut from
 
 
-class Sound(NamedTuple):
+class _Sound(NamedTuple):
     """The samples of a labelled recording, mono."""
 
     samples: _Array  # (n,)
@@ -39,7 +39,7 @@ class Sound(NamedTuple):
     source: str = ""  # by default, the path of its file
 
 
-class Unreadable(NamedTuple):
+class _Unreadable(NamedTuple):
     """A recording that cannot be read, and why."""
 
     path: Path
@@ -50,8 +50,42 @@ class Unreadable(NamedTuple):
 class Sounds(NamedTuple):
     """The recordings that were read, and those that could not be."""
 
-    sounds: list[Sound]
-    refused: list[Unreadable]
+    sounds: list[_Sound]
+    refused: list[_Unreadable]
+
+    @classmethod
+    def read(
+        cls,
+        folder: Path,
+        labelled: Sequence[_Labelled],
+        *,
+        sample_rate: int,
+        max_seconds: float,
+        channel: int | None = None,
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> "Sounds":
+        """Read samples at a rate, at most the first seconds of each recording.
+
+        `channel` None is the mean of all. `progress` receives the number of recordings done.
+        """
+        sounds, refused = [], []
+        for number, item in enumerate(labelled):
+            end = item.start_s + max_seconds
+            end = end if item.end_s is None else min(end, item.end_s)
+            first, last = round(item.start_s * sample_rate), round(end * sample_rate)
+            try:
+                blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
+                samples = _part(blocks, first, last)
+                if not len(samples):
+                    why = "there are no samples between its start and end"
+                    raise RefusedError("too_short", why)
+            except RefusedError as refusal:
+                refused.append(_Unreadable(item.path, refusal.reason, refusal.detail))
+            else:
+                source = item.path.as_posix() if item.source is None else item.source
+                sounds.append(_Sound(samples, item.label, item.speaker, source))
+            progress(number + 1)
+        return cls(sounds, refused)
 
     @property
     def labels(self) -> list[str]:
@@ -75,7 +109,7 @@ def find_labelled(
     labels: Path | None = None,
     speaker_column: str | None = None,
     source_column: str | None = None,
-) -> list[Labelled]:
+) -> list[_Labelled]:
     """Labelled recordings below a folder; by default, the label is the folder that each lies in.
 
     `labels` is a CSV file with the columns `file` (below the folder) and `label`, and optionally
@@ -96,39 +130,7 @@ def find_labelled(
     found = find_recordings(folder)
     if not found:
         raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others)")
-    return [Labelled(path, path.parent.as_posix(), None) for path in found]
-
-
-def read_sounds(
-    folder: Path,
-    labelled: Sequence[Labelled],
-    *,
-    sample_rate: int,
-    max_seconds: float,
-    channel: int | None = None,
-    progress: Callable[[int], object] = lambda done: None,
-) -> Sounds:
-    """Read samples at a rate, at most the first seconds of each recording.
-
-    `channel` None is the mean of all. `progress` receives the number of recordings done.
-    """
-    sounds, refused = [], []
-    for number, item in enumerate(labelled):
-        end = item.start_s + max_seconds
-        end = end if item.end_s is None else min(end, item.end_s)
-        first, last = round(item.start_s * sample_rate), round(end * sample_rate)
-        try:
-            blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
-            samples = _part(blocks, first, last)
-            if not len(samples):
-                raise RefusedError("too_short", "there are no samples between its start and end")
-        except RefusedError as refusal:
-            refused.append(Unreadable(item.path, refusal.reason, refusal.detail))
-        else:
-            source = item.path.as_posix() if item.source is None else item.source
-            sounds.append(Sound(samples, item.label, item.speaker, source))
-        progress(number + 1)
-    return Sounds(sounds, refused)
+    return [_Labelled(path, path.parent.as_posix(), None) for path in found]
 
 
 def _part(blocks: Iterable[_Array], first: int, last: int) -> _Array:
@@ -163,7 +165,7 @@ class _Group(NamedTuple):
         return text or None
 
 
-def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[Labelled]:
+def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[_Labelled]:
     columns, rows = _read_rows(labels)
     wanted = ["file", "label", *(group.column for group in groups if group.required)]
     missing = [name for name in wanted if name not in columns]
@@ -190,7 +192,7 @@ def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[Labelled
             if required and not values[kind]:
                 raise UserError(f"{labels}: line {line} has no {kind} in {name!r}")
         speaker, source = values["speaker"], values.get("source")
-        found.append(Labelled(path, row["label"], speaker, start or 0.0, end, source))
+        found.append(_Labelled(path, row["label"], speaker, start or 0.0, end, source))
     return found
 
 
