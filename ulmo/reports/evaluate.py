@@ -79,7 +79,7 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
     lines = [
         f"{audio.recordings} recordings, {audio.seconds:.1f} s, "
         f"{len(audio.labels)} labels{speakers}, {tokens.rate.tokens} tokens, "
-        f"{tokens.sound_counts.sum()} of them not silent",
+        f"{tokens.sound_counts.sum()} of them not silent"
     ]
     lines += [
         f"refused     {path}: {reason} ({detail})"

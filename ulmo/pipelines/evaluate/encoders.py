@@ -1,6 +1,7 @@
 """What turns recordings into ids or latents, and how many ids stay the same under changes."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -142,27 +143,18 @@ def _shift_columns(encoder: AudioEncoder) -> int:
     return max(round(encoder.tile_samples / 2 / encoder.hop), 1)
 
 
-def _gain(decibels: float) -> _Change:
+def _gain(samples: Array, columns: _Columns, *_: object, decibels: float) -> _Changed:
     """Amplify by some decibels. Nothing is clipped: samples may exceed full scale."""
-
-    def change(samples: Array, columns: _Columns, *_: object) -> _Changed:
-        return _Changed(samples * np.float32(10 ** (decibels / 20)), columns)
-
-    return change
+    return _Changed(samples * np.float32(10 ** (decibels / 20)), columns)
 
 
-def _noise(ratio_db: float) -> _Change:
+def _noise(
+    samples: Array, columns: _Columns, _: AudioEncoder, rng: np.random.Generator, ratio_db: float
+) -> _Changed:
     """Add white Gaussian noise, ratio_db below the mean power of the recording."""
-
-    def change(
-        samples: Array, columns: _Columns, encoder: AudioEncoder, rng: np.random.Generator
-    ) -> _Changed:
-        power = float((samples.astype(np.float64) ** 2).sum()) / max(len(samples), 1)
-        level = np.sqrt(power * 10 ** (-ratio_db / 10))
-        noise = rng.standard_normal(len(samples)) * level
-        return _Changed((samples + noise).astype(np.float32), columns)
-
-    return change
+    power = float((samples.astype(np.float64) ** 2).sum()) / max(len(samples), 1)
+    noise = rng.standard_normal(len(samples)) * np.sqrt(power * 10 ** (-ratio_db / 10))
+    return _Changed((samples + noise).astype(np.float32), columns)
 
 
 def _shift(samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object) -> _Changed:
@@ -172,28 +164,25 @@ def _shift(samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object)
     return _Changed(np.concatenate([silence, samples]), columns + shift)
 
 
-def _rate(factor: float) -> _Change:
+def _rate(
+    samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object, factor: float
+) -> _Changed:
     """Resample to `factor` times the rate, and keep the nominal rate: above 1, slower and lower.
 
     AugmentSettings.rate_spread changes training tiles in the same way. The column at a time is the
     one that contains the middle of the original's column.
     """
-
-    def change(samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object) -> _Changed:
-        rate = encoder.sample_rate
-        blocks = resample([samples], rate, round(rate * factor))
-        places = np.floor((columns + 0.5) * round(rate * factor) / rate).astype(np.int64)
-        return _Changed(np.concatenate([np.empty(0, np.float32), *blocks]), places)
-
-    return change
+    old, new = encoder.sample_rate, round(encoder.sample_rate * factor)
+    changed = np.concatenate([np.empty(0, np.float32), *resample([samples], old, new)])
+    return _Changed(changed, np.floor((columns + 0.5) * new / old).astype(np.int64))
 
 
 _CHANGES: dict[str, _Change] = {
-    "gain_up_6db": _gain(6),
-    "gain_down_6db": _gain(-6),
-    "noise_20db": _noise(20),
-    "noise_10db": _noise(10),
+    "gain_up_6db": partial(_gain, decibels=6),
+    "gain_down_6db": partial(_gain, decibels=-6),
+    "noise_20db": partial(_noise, ratio_db=20),
+    "noise_10db": partial(_noise, ratio_db=10),
     "shift_half_tile": _shift,
-    "rate_up_10": _rate(1.1),
-    "rate_down_10": _rate(0.9),
+    "rate_up_10": partial(_rate, factor=1.1),
+    "rate_down_10": partial(_rate, factor=0.9),
 }

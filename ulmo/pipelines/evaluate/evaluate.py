@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ulmo.arrays import Indices
 from ulmo.bundle.bundle import MANIFEST, read_bundle
 from ulmo.config import UserError
-from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
@@ -105,8 +104,8 @@ class Evaluation(NamedTuple):
         return {
             "schema_version": 2,
             "tokenizer": self.fingerprint,
-            "tiles": self.tiles and _tiles(self.tiles),
-            "audio": self.audio and _audio(self.audio),
+            "tiles": self.tiles and _plain(_tiles(self.tiles)),
+            "audio": self.audio and _plain(_audio(self.audio)),
             "pictures": {name: path.name for name, path in self.pictures.items()},
         }
 
@@ -181,9 +180,11 @@ def _choose(run_dir: Path, store: TileStore, part: _Part) -> tuple[_Part, Indice
 
 
 def _plain(value: Any) -> Any:
-    """Named tuples as dictionaries, in lists too; numbers that are not finite as null."""
+    """Named tuples as dictionaries, at any depth; numbers that are not finite as None."""
     if hasattr(value, "_asdict"):
-        return {name: _plain(field) for name, field in value._asdict().items()}
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _plain(field) for name, field in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
@@ -193,9 +194,9 @@ def _tiles(tiles: TilesEvaluation) -> dict[str, Any]:
     return {
         "folder": portable(tiles.folder.resolve()),
         "part": tiles.part,
-        "total": _plain(tiles.total),
-        "reconstruction": {**_plain(tiles.reconstruction), "edges_hz": tiles.edges_hz},
-        "batches": _plain(tiles.batches),
+        "total": tiles.total,
+        "reconstruction": {**tiles.reconstruction._asdict(), "edges_hz": tiles.edges_hz},
+        "batches": tiles.batches,
     }
 
 
@@ -215,29 +216,24 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
             {"path": portable(path), "reason": reason, "detail": detail}
             for path, reason, detail in audio.refused
         ],
-        "codebook": _plain(tokens.codebook),
-        "sound_codebook": _plain(tokens.sound_codebook),
+        "codebook": tokens.codebook,
+        "sound_codebook": tokens.sound_codebook,
         "abx": {
-            "tokens": _plain(tokens.abx),
-            "latents": _plain(audio.latents.abx),
-            "codes": _plain(audio.codes_abx),
-            "spectrogram": _plain(audio.spectrogram_abx),
+            "tokens": tokens.abx,
+            "latents": audio.latents.abx,
+            "codes": audio.codes_abx,
+            "spectrogram": audio.spectrogram_abx,
             "spectrogram_step": audio.spectrogram_step,
         },
         "probes": {
             "folds_by": tokens.folds.by,
             "missing": tokens.folds.missing or None,
-            "latents": _plain(audio.latents.probes),
-            "histograms": _plain(tokens.probes),
+            "latents": audio.latents.probes,
+            "histograms": tokens.probes,
         },
-        "robustness": {name: _agreement(found) for name, found in tokens.robustness.items()},
-        "rate": _plain(tokens.rate),
-    }
-
-
-def _agreement(found: Agreement) -> dict[str, Any]:
-    return {
-        **found._asdict(),
-        "share": _plain(found.share),
-        "sound_share": _plain(found.sound_share),
+        "robustness": {
+            name: {**found._asdict(), "share": found.share, "sound_share": found.sound_share}
+            for name, found in tokens.robustness.items()
+        },
+        "rate": tokens.rate,
     }

@@ -121,9 +121,7 @@ def find_labelled(
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     if labels is not None:
-        groups = [_Group("speaker", speaker_column or "speaker", speaker_column is not None)]
-        groups += [_Group("source", source_column, True)] if source_column else []
-        return _read_csv(folder, labels, groups)
+        return _read_csv(folder, labels, {"speaker": speaker_column, "source": source_column})
     for kind, column in (("speaker", speaker_column), ("source", source_column)):
         if column is not None:
             raise UserError(f"--{kind}-column names a column of the file given with --labels")
@@ -144,30 +142,20 @@ def _part(blocks: Iterable[_Array], first: int, last: int) -> _Array:
     return np.concatenate(kept)
 
 
-class _Group(NamedTuple):
-    """A column of what items share."""
-
-    kind: str  # `speaker` or `source`
-    name: str  # COLUMN, or COLUMN:KEY
-    required: bool
-
-    @property
-    def column(self) -> str:
-        """Its name in the file."""
-        return self.name.partition(":")[0]
-
-    def value(self, row: dict[str, str]) -> str | None:
-        """The value in a row, or that of KEY=VALUE in it; None if it is empty."""
-        text, key = row.get(self.column, ""), self.name.partition(":")[2]
-        if key:
-            pairs = (pair.partition("=") for pair in text.split(";"))
-            text = next((value for name, _, value in pairs if name.strip() == key), "")
-        return text or None
+def _value(row: dict[str, str], name: str | None) -> str | None:
+    """The value of COLUMN in a row, or of KEY=VALUE in it for COLUMN:KEY; None if it is empty."""
+    column, _, key = (name or "").partition(":")
+    text = row.get(column, "")
+    if key:
+        pairs = (pair.partition("=") for pair in text.split(";"))
+        text = next((value for name, _, value in pairs if name.strip() == key), "")
+    return text or None
 
 
-def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[_Labelled]:
+def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[_Labelled]:
+    """The rows of a file; `given` are the user's names for the speaker and the source."""
     columns, rows = _read_rows(labels)
-    wanted = ["file", "label", *(group.column for group in groups if group.required)]
+    wanted = ["file", "label", *(name.partition(":")[0] for name in given.values() if name)]
     missing = [name for name in wanted if name not in columns]
     if missing:
         there = ", ".join(map(plain, columns[:8])) or "none"
@@ -187,11 +175,10 @@ def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[_Labelle
                 "its files are looked for below AUDIO_DIR"
             )
         start, end = (_seconds(row.get(name), labels, line) for name in ("start", "end"))
-        values = {group.kind: group.value(row) for group in groups}
-        for kind, name, required in groups:
-            if required and not values[kind]:
+        for kind, name in given.items():
+            if name and not _value(row, name):
                 raise UserError(f"{labels}: line {line} has no {kind} in {name!r}")
-        speaker, source = values["speaker"], values.get("source")
+        speaker, source = _value(row, given["speaker"] or "speaker"), _value(row, given["source"])
         found.append(_Labelled(path, row["label"], speaker, start or 0.0, end, source))
     return found
 
