@@ -41,11 +41,11 @@ class Forks:
         self._process.wait(60)
 
 
-def _run(cli, arguments):
+def _run(command, arguments):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     status = 0
     try:
-        cli.ulmo.main(arguments)
+        command.main(arguments)
     except SystemExit as ended:
         status = ended.code or 0
     finally:
@@ -54,8 +54,8 @@ def _run(cli, arguments):
 
 def main():
     """Fork for each line, until there are no more."""
-    from ulmo import cli
-    from ulmo.pipelines.train.loading import loading_tensorflow
+    from ulmo.cli.main import ulmo
+    from ulmo.pipelines.train.train import loading_tensorflow
 
     with loading_tensorflow():
         from ulmo.pipelines.train import trainer  # noqa: F401
@@ -63,7 +63,7 @@ def main():
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _run(cli, json.loads(line))
+            _run(ulmo, json.loads(line))
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
