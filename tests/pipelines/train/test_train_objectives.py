@@ -135,7 +135,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
     ("model", "objective", "words"),
     [
         ({"quantizer": "fsq", "embedding_dim": 2}, "infill", "fsq has no codebook that could"),
-        ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 trains the codebook step by step"),
+        ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 trains the codebook in each step"),
         ({"time_stride": 32}, "next_frame", "next_frame has nothing to predict: its first"),
         ({"time_stride": 32}, "abx_choice", "abx_choice needs another moment"),
     ],
