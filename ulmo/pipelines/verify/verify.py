@@ -42,7 +42,7 @@ _KINDS = {
 """In the order in which they are looked for."""
 
 
-_DIR = re.compile(r"\b(RUN_)?_DIR\b")
+_DIR = re.compile(r"\b(RUN_)?DIR\b")
 """What stands for the folder in what there is to do."""
 _PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
 _PART = re.compile("|".join([*map(re.escape, _PARTS), SHARD.pattern, OURS.pattern]))
