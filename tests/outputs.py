@@ -1,7 +1,5 @@
 """One small output of each kind, as ulmo writes it: what is damaged, verified and attacked."""
 
-import json
-
 import numpy as np
 import soundfile
 
@@ -74,6 +72,18 @@ def save_checkpoint(place, number):
     write_digests(place, number)
 
 
+def touch(folder, *names):
+    """Empty files below a folder; their paths."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return [folder / name for name in names]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def log_of(columns, rows):
     """A CSV log with so many rows."""
     lines = [
@@ -81,7 +91,3 @@ def log_of(columns, rows):
         for row in range(rows)
     ]
     return "\n".join([",".join(columns), *lines]) + "\n"
-
-
-def json_of(path):
-    return json.loads(path.read_text())

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.outputs import touch
 from ulmo.config import UserError
 from ulmo.jobs.inputs import find_recordings
 from ulmo.preprocessing.audio import RefusedError, open_recording
@@ -15,20 +16,13 @@ def refusal(path):
     return error.value.reason
 
 
-def make(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
 def found(folder, **options):
     return [path.as_posix() for path in find_recordings(folder, **options)]
 
 
 def test_by_suffix_in_the_order_of_their_bytes(tmp_path):
-    make(tmp_path, "b.wav", "a/z.flac", "a.WAV", "a/b/c.Mp3", "B.ogg", "a/ä.wav", "Z/x.aif")
-    make(tmp_path, "a.txt", "wav", ".wav", "a/x.wav.bak", "a/y.npy")
+    touch(tmp_path, "b.wav", "a/z.flac", "a.WAV", "a/b/c.Mp3", "B.ogg", "a/ä.wav", "Z/x.aif")
+    touch(tmp_path, "a.txt", "wav", ".wav", "a/x.wav.bak", "a/y.npy")
     assert found(tmp_path) == [
         *("B.ogg", "Z/x.aif", "a.WAV", "a/b/c.Mp3", "a/z.flac", "a/ä.wav", "b.wav")
     ]
@@ -36,12 +30,12 @@ def test_by_suffix_in_the_order_of_their_bytes(tmp_path):
 
 def test_odd_names(tmp_path):
     odd = [os.fsdecode(name) for name in (b"caf\xe9.wav", b" .wav", b"a\nb.wav", b"-x.wav")]
-    make(tmp_path, *odd)
+    touch(tmp_path, *odd)
     assert sorted(map(os.fsencode, found(tmp_path))) == sorted(map(os.fsencode, odd))
 
 
 def test_links(tmp_path):
-    make(tmp_path, "in/a.wav", "elsewhere/b.wav")
+    touch(tmp_path, "in/a.wav", "elsewhere/b.wav")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "folder.wav").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "file.wav").symlink_to(tmp_path / "elsewhere" / "b.wav")
@@ -53,7 +47,7 @@ def test_links(tmp_path):
 
 def test_pipes_are_recordings_that_cannot_be_read(tmp_path):
     """Nobody waits for a pipe that nothing is written to."""
-    make(tmp_path, "folder.wav/a.wav")
+    touch(tmp_path, "folder.wav/a.wav")
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "link.wav").symlink_to(tmp_path / "pipe.wav")
     assert found(tmp_path) == ["folder.wav/a.wav", "link.wav", "pipe.wav"]
@@ -74,7 +68,7 @@ def locked(place, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path, monkeypatch):
-    make(tmp_path, "a.wav", "in/b.wav", "in/deep/c.wav", "z.wav")
+    touch(tmp_path, "a.wav", "in/b.wav", "in/deep/c.wav", "z.wav")
     locked(tmp_path / "in", monkeypatch)
     assert found(tmp_path) == ["a.wav", "in", "z.wav"]
     assert refusal(tmp_path / "in") == "unreadable"
@@ -84,7 +78,7 @@ def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_left_out(tmp_path):
-    make(tmp_path, "a.wav", "out/b.wav", "out/tiles/c.wav", "x/out/d.wav")
+    touch(tmp_path, "a.wav", "out/b.wav", "out/tiles/c.wav", "x/out/d.wav")
     assert found(tmp_path, skip=tmp_path / "out") == ["a.wav", "x/out/d.wav"]
     assert found(tmp_path, skip=tmp_path / "x" / ".." / "out") == ["a.wav", "x/out/d.wav"]
     assert len(found(tmp_path, skip=tmp_path / "none")) == 4

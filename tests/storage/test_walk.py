@@ -5,15 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.outputs import touch
 from ulmo.config import UserError
 from ulmo.storage.walk import Below, walk
-
-
-def make(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def names(found):
@@ -33,13 +27,13 @@ def close(folder, monkeypatch):
 
 
 def test_files_in_the_order_of_their_bytes(tmp_path):
-    make(tmp_path, "b", "a/z", "a.b", "B", "a/\u00e4", "a/b/c")
+    touch(tmp_path, "b", "a/z", "a.b", "B", "a/\u00e4", "a/b/c")
     (tmp_path / "empty").mkdir()
     assert names(walk(tmp_path)) == ["B", "a.b", "a/b/c", "a/z", "a/\u00e4", "b"]
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
-    make(tmp_path, "in/a", "elsewhere/b")
+    touch(tmp_path, "in/a", "elsewhere/b")
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "folder").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in" / "file").symlink_to(tmp_path / "elsewhere" / "b")
@@ -50,7 +44,7 @@ def test_links_to_folders_are_not_followed(tmp_path):
 
 
 def test_what_is_skipped_and_what_is_pruned(tmp_path):
-    make(tmp_path, "a", "parts/b", "x/parts/c", "x/d", "run/settings", "run/deep/e", "settings")
+    touch(tmp_path, "a", "parts/b", "x/parts/c", "x/d", "run/settings", "run/deep/e", "settings")
     found = walk(
         tmp_path,
         skip=lambda path: path.name == "parts",
@@ -61,7 +55,7 @@ def test_what_is_skipped_and_what_is_pruned(tmp_path):
 
 
 def test_folders_that_cannot_be_looked_into(tmp_path, monkeypatch):
-    make(tmp_path, "a", "in/b", "in/deep/c")
+    touch(tmp_path, "a", "in/b", "in/deep/c")
     close(tmp_path / "in", monkeypatch)
     assert walk(tmp_path) == Below([Path("a")], {Path("in"): "Permission denied"}, [])
     with pytest.raises(UserError, match="in cannot be looked into: Permission denied"):
