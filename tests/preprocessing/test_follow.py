@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -96,16 +96,11 @@ def test_it_is_the_definition(make, values):
 
 @pytest.mark.parametrize("make", POWERS.values(), ids=POWERS)
 @given(cuts=st.lists(st.integers(0, FRAMES), max_size=12))
+@example(cuts=range(1, FRAMES))
 def test_how_the_frames_come_changes_no_bit(make, cuts):
     """Blocks of no frames and of one among them."""
     power = make()
     np.testing.assert_array_equal(followed_of(power, cuts=cuts), followed_of(power))
-
-
-def test_frames_one_by_one_have_the_same_bits():
-    power = noise_power()
-    found = followed_of(power, cuts=range(1, FRAMES))
-    np.testing.assert_array_equal(found, followed_of(power))
 
 
 def test_how_a_block_lies_in_memory_changes_no_bit():

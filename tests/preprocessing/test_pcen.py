@@ -71,7 +71,9 @@ def librosa_pcen(power, settings):
 def test_it_is_librosas(make, values):
     """1e-5: float32 holds 6e-8; 1e-12: a bias of 1e6 gives 1000, known to 1e-13 in float64."""
     settings = settings_of(**values)
-    found = pcen_of(make(), settings)
+    power = make().astype(np.float32)
+    (found,) = pcen([power], settings)
+    np.testing.assert_array_equal(power, make().astype(np.float32))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, librosa_pcen(make(), settings), rtol=1e-5, atol=1e-12)
 
@@ -80,12 +82,6 @@ def test_it_is_librosas(make, values):
 def test_how_the_frames_come_changes_no_bit(cuts):
     power = noise_power()
     np.testing.assert_array_equal(pcen_of(power, cuts=cuts), pcen_of(power))
-
-
-def test_the_power_is_not_changed():
-    power = impulse_power().astype(np.float32)
-    list(pcen([power], SETTINGS))
-    np.testing.assert_array_equal(power, impulse_power().astype(np.float32))
 
 
 @pytest.mark.parametrize("floor_db", [-300.0, -100.0, -20.0])
