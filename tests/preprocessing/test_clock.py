@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 from guano import GuanoFile
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
@@ -304,29 +302,6 @@ class TestWhereChunksLie:
     )
     def test_broken_headers_are_no_time(self, tmp_path, content):
         assert start_of(tmp_path, content) is None
-
-
-HEADS = (
-    wav(GUANO + bext(reference=1) + info("Recorded at"))[:900],
-    b"fLaC\x84\0\0\x60" + struct.pack("<I4sII30s", 4, b"sndf", 2, 30, b"DATE=2023-01-01T12:00:00Z"),
-    b"OggS" + bytes(22) + b"\x01\x3c\x03vorbis" + struct.pack("<III", 0, 1, 25),
-)
-
-
-@given(
-    head=st.sampled_from(HEADS),
-    changes=st.lists(st.tuples(st.integers(0, 899), st.integers(0, 255)), max_size=8),
-    cut=st.integers(0, 900),
-)
-@example(head=HEADS[0], changes=[], cut=900)
-def test_no_bytes_raise(tmp_path_factory, head, changes, cut):
-    content = bytearray(head)
-    for place, value in changes:
-        content[place % len(content)] = value
-    path = tmp_path_factory.getbasetemp() / "damaged.wav"
-    path.write_bytes(content[:cut])
-    start = Clock(timezone=EAST).start(path)
-    assert start is None or start.utc.tzinfo is UTC
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@ import io
 import struct
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.preprocessing import riff
@@ -163,26 +161,3 @@ def test_what_the_sizes_say(declared, physical, missing, oversized, unfinished):
 )
 def test_subtype(tag, bits, subtype):
     assert layout(format_tag=tag, bits=bits).subtype == subtype
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    start=st.sampled_from([b"", b"RIFF\0\0\0\0WAVE", b"RF64\xff\xff\xff\xffWAVE"]),
-    chunks=st.lists(
-        st.tuples(
-            st.sampled_from([b"fmt ", b"data", b"ds64", b"LIST", b"\0\xff\0\xff"]),
-            st.integers(0, (1 << 32) - 1) | st.integers(0, 64),
-            st.binary(max_size=48),
-        ),
-        max_size=5,
-    ),
-    cut=st.integers(0, 300),
-)
-def test_no_bytes_raise(tmp_path_factory, start, chunks, cut):
-    content = start + b"".join(n + size.to_bytes(4, "little") + body for n, size, body in chunks)
-    found = layout_of(tmp_path_factory.getbasetemp(), content[:cut])
-    if found is not None:
-        assert found.data_offset + found.physical_bytes == len(content[:cut])
-        assert found.bytes_missing >= 0
-        assert isinstance(found.unfinished, bool)
-        assert isinstance(found.oversized, bool)

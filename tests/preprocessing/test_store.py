@@ -1,4 +1,5 @@
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -178,6 +179,11 @@ def replace(name, content):
     return lambda folder: (folder / name).write_bytes(content)
 
 
+def shard(tiles):
+    """A spoiler that writes the first shard anew."""
+    return lambda folder: write_shard(folder / FIRST, list(tiles))
+
+
 def flip(name, place):
     """A spoiler that turns over one bit of a file."""
 
@@ -234,21 +240,12 @@ WRONG_TILES = {
     "text": (replace(FIRST, b"a text, no array"), "cannot be read"),
     "zip": (replace(FIRST, b"PK\x03\x04" + bytes(100)), "cannot be read"),
     "pickle": (replace(FIRST, b"\x80\x04N."), "cannot be read"),
-    "other shape": (
-        lambda folder: write_shard(folder / FIRST, list(TILES[:, :4])),
-        "not an array of tiles of 8 x 8",
-    ),
-    "other type": (
-        lambda folder: write_shard(folder / FIRST, list(TILES.astype(np.float64))),
-        "not an array of tiles of 8 x 8",
-    ),
-    "fewer tiles": (lambda folder: write_shard(folder / FIRST, list(TILES[:1])), "tile 2"),
+    "other shape": (shard(TILES[:, :4]), "not an array of tiles of 8 x 8"),
+    "other type": (shard(TILES.astype(np.float64)), "not an array of tiles of 8 x 8"),
+    "fewer tiles": (shard(TILES[:1]), "tile 2"),
     "a row before": (change_rows(row=-1), "tile -1"),
     "a bit of tile 2": (flip(FIRST, 128 + 2 * 256 + 77), "tile 2"),
-    "cut": (
-        lambda folder: (folder / FIRST).write_bytes((folder / FIRST).read_bytes()[:-1]),
-        "cannot be read",
-    ),
+    "cut": (lambda folder: os.truncate(folder / FIRST, 128 + 3 * 256 - 1), "cannot be read"),
 }
 
 
