@@ -145,18 +145,9 @@ def test_what_the_sizes_say(declared, physical, missing, oversized, unfinished):
 @pytest.mark.parametrize(
     ("tag", "bits", "subtype"),
     [
-        (1, 8, "PCM_U8"),
-        (1, 16, "PCM_16"),
-        (1, 24, "PCM_24"),
-        (1, 32, "PCM_32"),
-        (3, 32, "FLOAT"),
-        (3, 64, "DOUBLE"),
-        (1, 12, "PCM_16"),
-        (1, 40, None),
-        (6, 8, "ALAW"),
-        (7, 8, "ULAW"),
-        (3, 16, None),
-        (0x31, 0, None),  # GSM 6.10
+        *((1, 8, "PCM_U8"), (1, 16, "PCM_16"), (1, 24, "PCM_24"), (1, 32, "PCM_32")),
+        *((3, 32, "FLOAT"), (3, 64, "DOUBLE"), (6, 8, "ALAW"), (7, 8, "ULAW")),
+        *((1, 12, "PCM_16"), (1, 40, None), (3, 16, None), (0x31, 0, None)),  # 0x31: GSM 6.10
     ],
 )
 def test_subtype(tag, bits, subtype):

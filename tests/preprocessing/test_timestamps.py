@@ -155,15 +155,10 @@ class TestTimestampPattern:
     @pytest.mark.parametrize(
         ("pattern", "name"),
         [
-            ("%Y%m%d", "220230101.wav"),
-            ("%Y%m%d", "202301011.wav"),
-            ("5_%Y%m%d", "15_20230101.wav"),
-            ("%Y%j", "2023366.wav"),
-            ("%Y%j", "2023000.wav"),
-            ("%y%m%d", "690101.wav"),
-            ("REC%Y%m%d", "rec20230101.wav"),
-            ("%Y.%m.%d", "2023a01b01.wav"),
-            ("%Y%m%d%z", "20230101+2500.wav"),
+            *(("%Y%m%d", "220230101.wav"), ("%Y%m%d", "202301011.wav")),
+            *(("5_%Y%m%d", "15_20230101.wav"), ("REC%Y%m%d", "rec20230101.wav")),
+            *(("%Y%j", "2023366.wav"), ("%Y%j", "2023000.wav"), ("%y%m%d", "690101.wav")),
+            *(("%Y.%m.%d", "2023a01b01.wav"), ("%Y%m%d%z", "20230101+2500.wav")),
         ],
     )
     def test_not_found(self, pattern, name):
@@ -175,11 +170,7 @@ class TestTimestampPattern:
             ("%Y%m%d_%Q", "'%Q' is not one of %Y %y"),
             ("%Y%m%d%", "'%' is not one of"),
             ("%Y%m%d\n%\n", r"'%\n' is not one of"),
-            ("%H%M%S", "it has no date"),
-            ("", "it has no date"),
-            ("%Y%m", "it has no date"),
-            ("%m%d", "it has no date"),
-            ("%%Y%m%d", "it has no date"),
+            *((text, "it has no date") for text in ("%H%M%S", "", "%Y%m", "%m%d", "%%Y%m%d")),
             ("%Y%m%d%Y", "%Y occurs twice"),
             ("%Y%m%d_%M%S", "%M needs %H"),
             ("%Y%y%m%d", "%Y and %y mean the same"),
