@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
-from ulmo.exits import guarded
 
+from ulmo.cli.exits import guarded
 from ulmo.config import EXTRAS
 from ulmo.preprocessing.frontends import FRONTENDS
 

@@ -24,6 +24,7 @@ from ulmo.formats.header import read_header
 from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
 from ulmo.formats.publish import check_options, output_paths
 from ulmo.jobs.executor import Pool, Progress
+from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import (
     Result,
     TokenizeOptions,
@@ -45,7 +46,7 @@ from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
-FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
+_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
 
 class Listener(NamedTuple):
@@ -194,18 +195,23 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
     row = rows[0]
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
+    names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
+    unknown = 0
     for output in outputs:
         paths = output_paths(output, options.file_format)
         try:
             header = read_header(paths.header)
         except (UserError, OSError):
             return None
+        unknown += header.unknown
         found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
         made = ledger.manifest
         if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return None
         if not all(path.is_file() for path in paths.files):
             return None
+    if (names, unknown) != (row.outputs, row.unknown):
+        return None
     return Result(planned.source, outputs, row, reused=True)
 
 
@@ -264,7 +270,7 @@ def _tokenize(
     """Each recording as it ends, which with several workers is not the order of the plan."""
     cores = os.cpu_count() or 1
     if workers is None:
-        workers = min(cores, len(plan) // FILES_PER_WORKER)
+        workers = min(cores, len(plan) // _FILES_PER_WORKER)
     workers = max(min(workers, len(plan)), 1)
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, options)

@@ -21,8 +21,8 @@ class FrontEnd:
     """
 
     words: ClassVar[str]  # what it is, for `--help` and `ulmo inspect`
-    settings: ClassVar[tuple[str, ...]]  # those it uses of the settings that not every one uses
-    packages: ClassVar[tuple[str, ...]] = ()  # those of an extra that it imports
+    settings: ClassVar[tuple[str, ...]]  # those it uses that not all front ends use
+    packages: ClassVar[tuple[str, ...]] = ()  # packages of an extra that it imports
     frequencies: NDArray[np.float64]  # centre of each bin in hertz, (M,), rising
     hop_length: int
     left: int  # samples that `power` needs before the centre of its first frame
