@@ -30,11 +30,10 @@ from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
-    read_array,
     read_blocks,
     read_channel,
 )
-from ulmo.preprocessing.clock import recording_start
+from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
@@ -146,12 +145,12 @@ class Tokenizer:
         """
         if isinstance(source, np.ndarray | list | tuple | np.generic):
             samples = np.asarray(source)
-            return self._tokens(lambda: read_array(samples, sample_rate, self._rate), batch_size)
+            return self._tokens(lambda: read_blocks([samples], sample_rate, self._rate), batch_size)
         with ExitStack() as stack:
             start = None
             if isinstance(source, str | Path):
                 recording = stack.enter_context(open_recording(Path(source)))
-                start = recording_start(Path(source))
+                start = Clock().start(Path(source))
             else:
                 recording = stack.enter_context(open_stream(source))
             return self._tokens(
