@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.formats.streams import UTC_START, header_of, random_ids, save, written
 from ulmo.formats.base import Options
-from ulmo.formats.vocabulary import token_text
+from ulmo.formats.labels import token_text
 from ulmo.vocabulary import Vocabulary
 
 HOP_S = 0.16

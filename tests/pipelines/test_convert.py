@@ -16,7 +16,7 @@ from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
-from ulmo.formats.header import header_json, read_headers
+from ulmo.formats.header import header_json, read_stored
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_tokens
 from ulmo.pipelines.convert import convert, list_sources
@@ -89,7 +89,7 @@ def test_labels_are_a_file_for_each_recording(name, field, tmp_path):
     assert names(out) == sorted(expected)
     assert [result.output for result in results][1] == out / f"a/x{suffix}"
     for path in out.rglob("*.json"):
-        assert read_headers(path) == read_headers(field / path.relative_to(out))
+        assert read_stored(path).headers == read_stored(field / path.relative_to(out)).headers
 
 
 def test_labels_may_lie_beside_the_tokens(field):
@@ -138,14 +138,14 @@ def damage(path, how):
             ids[0, 0] = 64
             path.write_bytes(path.read_bytes()[: -ids.nbytes] + ids.tobytes())
         case "other length":
-            (known,) = read_headers(header)
+            (known,) = read_stored(header).headers
             header.write_bytes(header_json([known.ended(columns=1, frames=1, unknown=0)]))
             seal_tokens(path)
         case "other bands":
             values = json.loads(header.read_bytes())
             seal_tokens(path, {**values, "edges_hz": [0, 1, 2], "unknown": 0})
         case "corpus":
-            (known,) = read_headers(header)
+            (known,) = read_stored(header).headers
             header.write_bytes(header_json([known, known]))
             seal_tokens(path)
 

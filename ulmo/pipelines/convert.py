@@ -1,6 +1,5 @@
 """ulmo convert: files of tokens become a corpus to train on, or labels to look at."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,10 +10,17 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.folder import MANIFEST, TOKENS
 from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
-from ulmo.formats.outputs import is_parts, remove_leftovers
-from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
+from ulmo.formats.publish import (
+    Outputs,
+    check_options,
+    is_parts,
+    output_paths,
+    publish_tokens,
+    remove_leftovers,
+)
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.walk import by_bytes, walk
 from ulmo.tokens import read_npy_blocks
 
 SUFFIX = ".tokens.npy"
@@ -123,17 +129,9 @@ def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
 
 def _inside(folder: Path) -> list[Path]:
     """Files of tokens below a folder, and folders that cannot be opened, which are refused."""
-    closed: list[OSError] = []
-    found = []
-    for root, folders, names in os.walk(folder, onerror=closed.append):
-        folders[:] = [name for name in folders if not is_parts(name)]
-        found += [Path(root) / name for name in names if name.endswith(SUFFIX)]
-    for error in closed:
-        place = Path(os.fsdecode(error.filename))
-        if place == folder:
-            raise UserError(f"{folder} cannot be looked into: {error.strerror}")
-        found.append(place)
-    return sorted(found, key=lambda each: os.fsencode(each.as_posix()))
+    found = walk(folder, skip=is_parts)
+    tokens = [path for path in found.files if path.name.endswith(SUFFIX)]
+    return [folder / path for path in by_bytes([*tokens, *found.closed])]
 
 
 def _checked_header(path: Path) -> TokensHeader:

@@ -9,7 +9,6 @@ file itself is the lock, and filelock removes it once its process is gone from t
 import errno
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -77,11 +76,8 @@ def refuse_held(path: Path, what: Path) -> None:
 
 
 def _acquire(path: Path, what: Path) -> BaseFileLock:
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise UserError(f"{path} is in the way of the lock, and no file: remove it")
-    except FileNotFoundError:
-        pass
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is in the way of the lock, and no file: remove it")
     try:
         lock = _lock_of(path)
         lock.acquire(_WAIT_SECONDS, _POLL_SECONDS)
@@ -109,9 +105,8 @@ def _lock_of(path: Path) -> BaseFileLock:
 
 def _sign(descriptor: int) -> None:
     """Write the holder down, after the first byte: Windows lets nobody read the byte it locks."""
-    holder = _Holder(
-        host=socket.gethostname(), pid=os.getpid(), since=datetime.now(UTC).replace(microsecond=0)
-    )
+    now = datetime.now(UTC).replace(microsecond=0)
+    holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, f" {holder.model_dump_json()}\n".encode())

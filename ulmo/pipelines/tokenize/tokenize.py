@@ -21,8 +21,13 @@ from ulmo.formats.folder import (
     timeline_ledger,
 )
 from ulmo.formats.header import read_header
-from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
-from ulmo.formats.publish import check_options, output_paths
+from ulmo.formats.publish import (
+    check_options,
+    is_file_name,
+    output_paths,
+    remove_leftovers,
+    stream_paths,
+)
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import (
