@@ -18,9 +18,10 @@ def reseal(path, **changes):
     write_sealed_values(path, {**json.loads(path.read_text()), **changes})
 
 
-def hashes_of(folder):
-    """Of the tables that lie there: what prep.json says of them."""
-    found = {name: file_hash(folder / name) for name in ("recordings.parquet", "tiles.parquet")}
+def hashes_of(folder, *names):
+    """Of the tables that lie there: what a manifest says of them."""
+    names = names or ("recordings.parquet", "tiles.parquet")
+    found = {name: file_hash(folder / name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -23,7 +23,7 @@ from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.storage.walk import by_bytes, walk
 from ulmo.tokens import read_npy_blocks
 
-SUFFIX = ".tokens.npy"
+_SUFFIX = ".tokens.npy"
 
 
 class _Source(NamedTuple):
@@ -115,7 +115,7 @@ def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
         if path.is_dir():
             inside = _inside(path)
             if not inside:
-                raise UserError(f"{path} holds no *{SUFFIX}: make them with ulmo-tokenize")
+                raise UserError(f"{path} holds no *{_SUFFIX}: make them with ulmo-tokenize")
             root = path / TOKENS if (path / MANIFEST).is_file() else path
             for each in inside:
                 is_below = each.is_relative_to(root)
@@ -123,14 +123,14 @@ def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
         elif path.is_file() and path.name.endswith(".npy"):
             found.setdefault(path, Path(path.name))
         else:
-            raise UserError(f"{path} is neither a folder nor a {SUFFIX} file")
+            raise UserError(f"{path} is neither a folder nor a {_SUFFIX} file")
     return found
 
 
 def _inside(folder: Path) -> list[Path]:
     """Files of tokens below a folder, and folders that cannot be opened, which are refused."""
     found = walk(folder, skip=is_parts)
-    tokens = [path for path in found.files if path.name.endswith(SUFFIX)]
+    tokens = [path for path in found.files if path.name.endswith(_SUFFIX)]
     return [folder / path for path in by_bytes([*tokens, *found.closed])]
 
 

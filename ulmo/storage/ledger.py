@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from ulmo.config import Settings, UserError
 from ulmo.config.errors import complaint
 from ulmo.storage.atomic import TEMPORARY, remove, short_name
+from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
 from ulmo.storage.journal import Journal
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
@@ -78,7 +79,7 @@ class Ledger(Generic[M, R]):
         """
         if self._manifest is None:
             self._manifest = wanted
-        elif changes := self._manifest.differences(wanted):
+        elif changes := differences(self._manifest.deciding(), wanted.deciding()):
             raise OtherSettingsError(
                 f"{output} was made with other settings ({changes}): "
                 "choose another output, or delete that one"

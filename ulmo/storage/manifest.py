@@ -10,7 +10,6 @@ from ulmo.storage.faults import unreadable
 from ulmo.storage.sealed import read_json
 
 TABLE = "recordings.parquet"
-_SHOWN_CHARACTERS = 80
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -30,21 +29,6 @@ class LedgerManifest(Settings):
     def deciding(self) -> dict[str, Any]:
         """The settings by name; an output with others is another job's."""
         return self.model_dump(mode="json", exclude=set(LedgerManifest.model_fields))
-
-    def differences(self, wanted: "LedgerManifest") -> str:
-        """Settings that `wanted` has otherwise, as "hop_length there 160, here 320"."""
-        here = wanted.deciding()
-        return ", ".join(
-            f"{name} there {_shown(value)}, here {_shown(here[name])}"
-            for name, value in self.deciding().items()
-            if value != here[name]
-        )
-
-
-def _shown(value: Any) -> str:
-    """The value as Python writes it; a fingerprint is cut to its first characters."""
-    is_hash = isinstance(value, str) and len(value) == 64
-    return repr(value[:8] if is_hash else value)[:_SHOWN_CHARACTERS]
 
 
 M = TypeVar("M", bound=LedgerManifest)

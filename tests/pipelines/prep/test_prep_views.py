@@ -185,7 +185,7 @@ class TestSameBytes:
         return contents(tmp_path / "undisturbed")
 
     def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep, "JOB_FILES", 2)
+        monkeypatch.setattr(prep, "_JOB_FILES", 2)
         outs = []
         for workers in (1, 2):
             outs.append(tmp_path / f"out{workers}")
@@ -292,7 +292,7 @@ def test_a_run_trains_on_every_view_and_is_measured_on_the_tiles(audio, tmp_path
     assert summary.steps == -(-len(split.train) // 8)
     assert summary.validation.tiles == len(split.validation)
     assert np.isnan(summary.validation.reconstruction_db)
-    assert summary.agreement.differing == 0
+    assert summary.ties == 0
     done = evaluate(run, tiles)
     assert (done.tiles.part, done.tiles.total.tiles) == ("validation", len(split.validation))
     assert done.tiles.total.reconstruction == pytest.approx(

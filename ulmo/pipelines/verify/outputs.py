@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.bundle import MANIFEST
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import STEM, is_parts
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
 
-ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
+_ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 VOCABULARY = ".vocabulary.json"
-OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
+_OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
 """What lies in a folder of tiles, a run or a bundle."""
 
 
@@ -34,7 +34,7 @@ def look_below(folder: Path) -> Below:
 
     A subfolder of tiles, a run or a bundle is not looked into: it is verified by itself.
     """
-    found = walk(folder, skip=is_parts, prune=lambda names: not OTHER_KINDS.isdisjoint(names))
+    found = walk(folder, skip=is_parts, prune=lambda names: not _OTHER_KINDS.isdisjoint(names))
     return Below(
         [folder / path for path in found.files],
         {folder / path: why for path, why in found.closed.items()},
@@ -59,15 +59,15 @@ def output_of(path: Path) -> Output:
     """The output that a file belongs to; UserError for what is no file of tokens."""
     stem = stem_of(path.name)
     if not stem:
-        raise UserError(f"{path} is no file of tokens: they end with {', '.join(sorted(ENDINGS))}")
+        raise UserError(f"{path} is no file of tokens: they end with {', '.join(sorted(_ENDINGS))}")
     header = path.with_name(f"{stem}.json")
-    beside = [path.with_name(stem + ending) for ending in sorted({*ENDINGS, VOCABULARY})]
+    beside = [path.with_name(stem + ending) for ending in sorted({*_ENDINGS, VOCABULARY})]
     return Output(header, [each for each in beside if each.exists()])
 
 
 def stem_of(name: str) -> str:
     """x.tokens of x.tokens.npy; nothing of what is no file of tokens."""
-    for ending in sorted({*ENDINGS, VOCABULARY, ".json"}, key=len, reverse=True):
+    for ending in sorted({*_ENDINGS, VOCABULARY, ".json"}, key=len, reverse=True):
         if name.endswith(ending) and name != ending:
             return name.removesuffix(ending)
     return ""
