@@ -115,12 +115,10 @@ def test_the_last_column_ends_with_the_sound(frames, end):
     assert header.end_seconds(2) == (80 + end) / 16_000
 
 
-def test_before_its_length_is_known_a_column_ends_where_the_next_begins():
+def test_a_column_without_length_or_time():
+    """Before the length is known, a column ends where the next begins."""
     header = golden_header().ended(columns=0, frames=0, unknown=0)
     assert header.end_seconds(7) == header.seconds(7)
-
-
-def test_no_time_is_no_time():
     assert TokensHeader(**VALUES).utc(1) is None
 
 

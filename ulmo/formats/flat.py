@@ -23,7 +23,7 @@ import numpy as np
 from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats.base import PLAIN, Format, Headers, Options
-from ulmo.formats.header import check_hash, header_path, read_stored
+from ulmo.formats.header import check_hash, read_stored
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION, _UINT16 = 1, 8
@@ -90,7 +90,7 @@ class Megatron(Flat):
         data = path.with_suffix(".bin")
         if not data.is_file():
             raise UserError(f"{data} is missing, which holds the ids of {path.name}")
-        check_hash(data, read_stored(header_path(data)))
+        check_hash(data, read_stored(data.with_suffix(".json")))
         yield from Flat.read(data, headers)
 
 

@@ -231,11 +231,6 @@ def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int | Non
         raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
 
 
-def header_path(path: Path) -> Path:
-    """Path of the header of a tokens file."""
-    return path.with_suffix(".json")
-
-
 def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     """Raise ValueError unless the file's hash is the one in its header.
 

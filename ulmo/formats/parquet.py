@@ -54,7 +54,8 @@ class Parquet(RowFormat):
         ids = pa.array(np.concatenate([row.ids.reshape(-1) for row in rows]))
         offsets = pa.array(np.cumsum([0, *(row.ids.size for row in rows)]), pa.int32())
         table = pa.Table.from_pylist(
-            [{**row.fields(), "start_utc": row.start_utc} for row in rows], schema=schema
+            [{**row.fields(), "start_utc": row.header.utc(row.column)} for row in rows],
+            schema=schema,
         )
         place = schema.get_field_index("ids")
         lists = pa.ListArray.from_arrays(offsets, ids, type=schema.field(place).type)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -58,13 +58,9 @@ def output_paths(path: Path, file_format: str) -> Outputs:
 
 def is_file_name(out: Path, file_format: str) -> bool:
     """Whether a path ends as files of the format do, and is no folder."""
-    if out.is_dir():
-        return False
-    try:
-        output_paths(out, file_format)
-    except UserError:
-        return False
-    return True
+    with suppress(UserError):
+        return not out.is_dir() and bool(output_paths(out, file_format))
+    return False
 
 
 def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:

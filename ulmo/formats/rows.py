@@ -1,7 +1,6 @@
 """Recordings cut into rows of a table, each with its own start time."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -22,18 +21,14 @@ class TokenRow(NamedTuple):
     column: int  # the first column
     ids: NDArray[np.uint16]  # (n, band)
 
-    @property
-    def start_utc(self) -> datetime | None:
-        """Time of the first column."""
-        return self.header.utc(self.column)
-
     def fields(self, ids: Any = None) -> dict[str, Any]:
         """The row as JSON has it, with `ids` in the place of its ids."""
+        time = self.header.utc(self.column)  # of the first column
         unknown = int((self.ids == self.header.vocabulary.unk).sum())
         return {
             "recording": self.header.recording,
             "channel": self.header.channel,
-            "start_utc": None if self.start_utc is None else utc_text(self.start_utc),
+            "start_utc": None if time is None else utc_text(time),
             "start_s": self.header.seconds(self.column),  # from the recording's first sample
             "hop_s": self.header.hop / self.header.sample_rate,
             "bands": self.header.bands,

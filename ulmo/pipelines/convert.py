@@ -8,7 +8,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.folder import MANIFEST, TOKENS
-from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
+from ulmo.formats.header import TokensHeader, check_hash, read_stored
 from ulmo.formats.publish import (
     Outputs,
     check_options,
@@ -138,7 +138,7 @@ def _checked_header(path: Path) -> TokensHeader:
     """The header beside a file of tokens. Raises an error unless the file holds what it says."""
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
-    stored = read_stored(header_path(path))
+    stored = read_stored(path.with_suffix(".json"))
     header = stored.headers[0]
     if len(stored.headers) > 1:
         raise ValueError(f"{path} does not hold the ids that its header speaks of")
