@@ -1,6 +1,5 @@
 """Outputs of tokens below a folder: headers, and what lies beside them, told by their names."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,9 +7,9 @@ from typing import NamedTuple
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.outputs import is_parts
-from ulmo.formats.publish import STEM
+from ulmo.formats.publish import STEM, is_parts
 from ulmo.storage.run_manifest import RUN_MANIFEST
+from ulmo.storage.walk import Below, walk
 
 _ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 VOCABULARY = ".vocabulary.json"
@@ -30,35 +29,17 @@ class Output(NamedTuple):
         return self.header.stem
 
 
-class Below(NamedTuple):
-    """What lies below a folder."""
-
-    files: list[Path]
-    closed: list[tuple[Path, str]]
-    """Folders that cannot be looked into, and why."""
-    parts: list[Path]
-    """Hidden folders of timelines that are not finished."""
-
-
 def look_below(folder: Path) -> Below:
-    """All files, in the order of their paths; links to folders are not followed.
+    """What lies below a folder, with the hidden folders of unfinished timelines as `skipped`.
 
     A subfolder of tiles, a run or a bundle is not looked into: it is verified by itself.
     """
-    found = Below([], [], [])
-    errors: list[OSError] = []
-    for root, folders, names in os.walk(folder, onerror=errors.append):
-        here = Path(root)
-        if here != folder and _OTHER_KINDS.intersection(names):
-            folders.clear()
-            continue
-        found.parts.extend(here / name for name in sorted(folders) if is_parts(name))
-        folders[:] = sorted(name for name in folders if not is_parts(name))
-        found.files.extend(here / name for name in sorted(names))
-    found.closed.extend(
-        (Path(os.fsdecode(error.filename)), error.strerror or str(error)) for error in errors
+    found = walk(folder, skip=is_parts, prune=lambda names: not _OTHER_KINDS.isdisjoint(names))
+    return Below(
+        [folder / path for path in found.files],
+        {folder / path: why for path, why in found.closed.items()},
+        [folder / path for path in found.skipped],
     )
-    return found
 
 
 def find_outputs(files: Iterable[Path]) -> Iterator[Output]:

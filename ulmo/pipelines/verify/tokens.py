@@ -9,11 +9,10 @@ from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
+from ulmo.formats.publish import vocabulary_json
 from ulmo.formats.read import read_tokens, readers
-from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.pipelines.verify.outputs import (
     VOCABULARY,
-    Below,
     Output,
     find_outputs,
     look_below,
@@ -22,6 +21,7 @@ from ulmo.pipelines.verify.outputs import (
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
 from ulmo.storage.faults import Fault, Findings, below, left_overs
+from ulmo.storage.walk import Below
 
 _AGAIN = "run the same ulmo-tokenize or ulmo convert again"
 _REPAIR = f"ulmo verify DIR --repair removes it; then {_AGAIN}"
@@ -32,7 +32,7 @@ def holds_tokens(folder: Path) -> bool:
     """Whether tokens, or what a job that makes some has left, lie below a folder."""
     found = look_below(folder)
     ledgers = any(is_ledger_file(path) for path in found.files)
-    return ledgers or bool(found.parts) or any(True for _ in find_outputs(found.files))
+    return ledgers or bool(found.skipped) or any(True for _ in find_outputs(found.files))
 
 
 def mend_tokens(place: Path, faults: list[Fault]) -> list[str]:
@@ -67,7 +67,10 @@ def check_tokens(place: Path) -> Findings:
         *findings.faults,
         *left_overs(place, temporary),
         *_unfinished(place, found),
-        *(Fault(below(path, place), "unreadable", why, _READABLE) for path, why in found.closed),
+        *(
+            Fault(below(path, place), "unreadable", why, _READABLE)
+            for path, why in found.closed.items()
+        ),
         *check_ledgers(place, found.files, outputs),
     ]
     told: set[tuple[str, str]] = set()
@@ -181,5 +184,5 @@ def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
 
 
 def _unfinished(folder: Path, found: Below) -> Iterator[Fault]:
-    for path in found.parts:
+    for path in found.skipped:
         yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN_TOKENIZE)
