@@ -17,8 +17,9 @@ from tests.pipelines.recordings import (
 )
 from ulmo.config import AugmentSettings, ClockSettings, UserError
 from ulmo.jobs.inputs import list_inputs
-from ulmo.pipelines.prep import prep
-from ulmo.pipelines.prep.prep import plan_jobs, prepare
+from ulmo.pipelines.prep import job as prep_job
+from ulmo.pipelines.prep.job import plan_jobs
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TilesManifest
 
 EAST = ClockSettings(timezone="+02:00")
@@ -81,7 +82,7 @@ def test_a_pattern(dated, tmp_path):
 
 
 def test_the_same_bytes_with_two_workers_and_after_a_kill(dated, tmp_path, monkeypatch):
-    monkeypatch.setattr(prep, "_JOB_FILES", 4)
+    monkeypatch.setattr(prep_job, "_JOB_FILES", 4)
     prepare(dated, tmp_path / "out", TINY, clock=EAST)
     prepare(dated, tmp_path / "two", TINY, clock=EAST, workers=2)
     with monkeypatch.context() as patch:

@@ -22,9 +22,10 @@ from ulmo.config import AugmentSettings, UserError
 from ulmo.jobs.inputs import list_inputs
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
-from ulmo.pipelines.prep import prep
+from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import writer as prep_writer
-from ulmo.pipelines.prep.prep import plan_jobs, prepare
+from ulmo.pipelines.prep.job import plan_jobs
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.train import train
 from ulmo.preprocessing.store import TilesManifest, TileStore
 
@@ -185,7 +186,7 @@ class TestSameBytes:
         return contents(tmp_path / "undisturbed")
 
     def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep, "_JOB_FILES", 2)
+        monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
         outs = []
         for workers in (1, 2):
             outs.append(tmp_path / f"out{workers}")
