@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.commands import run
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
@@ -148,28 +148,19 @@ def test_what_cannot_be_drawn(recording, tmp_path):
     assert not picture.exists()
 
 
-class TestCommand:
-    def run(self, *arguments):
-        return CliRunner().invoke(ulmo, ["show", *map(str, arguments)])
-
-    def test_all_front_ends_beside_the_recording(self, recording):
-        result = self.run(recording, "-M", 32, "--sample-rate", RATE // 2, "--hop-length", 32)
-        assert result.exit_code == 0, result.output
-        picture = recording.with_name("a b.wav.png")
-        assert picture.read_bytes().startswith(PNG)
-        assert result.output == (
-            f"2.00 s, up to 2000 Hz -> {picture}\n"
-            "its sample rate is 8000 Hz: --sample-rate 8000 shows all of it\n"
-        )
-
-    def test_a_refused_recording_is_a_line_and_status_3(self, tmp_path):
-        (tmp_path / "a.wav").write_text("no sound")
-        result = self.run(tmp_path / "a.wav")
-        assert result.exit_code == 3
-        assert result.stderr.count("\n") == 1
-        assert "refused: not_audio" in result.stderr
-
-    def test_an_unknown_front_end_is_wrong_usage(self, recording):
-        result = self.run(recording, "--frontend", "fft")
-        assert result.exit_code == 2
-        assert "all" in result.stderr
+def test_the_command(recording, tmp_path):
+    """All front ends, beside the recording; a refusal is a line and status 3."""
+    result = run(ulmo, "show", recording, "-M", 32, "--sample-rate", 4000, "--hop-length", 32)
+    assert result.exit_code == 0, result.output
+    picture = recording.with_name("a b.wav.png")
+    assert picture.read_bytes().startswith(PNG)
+    assert result.output == (
+        f"2.00 s, up to 2000 Hz -> {picture}\n"
+        "its sample rate is 8000 Hz: --sample-rate 8000 shows all of it\n"
+    )
+    (tmp_path / "a.wav").write_text("no sound")
+    refused = run(ulmo, "show", tmp_path / "a.wav")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (3, 1)
+    assert "refused: not_audio" in refused.stderr
+    unknown = run(ulmo, "show", recording, "--frontend", "fft")
+    assert (unknown.exit_code, "all" in unknown.stderr) == (2, True)
