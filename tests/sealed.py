@@ -18,15 +18,16 @@ def reseal(path, **changes):
     write_sealed_values(path, {**json.loads(path.read_text()), **changes})
 
 
-def hashes_of(folder):
-    """Of the tables that lie there: what prep.json says of them."""
-    found = {name: file_hash(folder / name) for name in ("recordings.parquet", "tiles.parquet")}
+def hashes_of(folder, *names):
+    """Of the tables that lie there: what a manifest says of them."""
+    names = names or ("recordings.parquet", "tiles.parquet")
+    found = {name: file_hash(folder / name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def seal_tables(folder):
-    """Let prep.json speak of the tables as they are."""
-    reseal(folder / "prep.json", hashes=hashes_of(folder))
+def seal_tables(folder, manifest="prep.json"):
+    """Let a manifest speak of the tables as they are."""
+    reseal(folder / manifest, hashes=hashes_of(folder))
 
 
 def seal_tokens(path, values=None):
@@ -42,7 +43,7 @@ def seal_tokens(path, values=None):
         if each.name.startswith(header.stem)
         and ending != ".json"
         and each.is_file()
-        and "recordings" not in ending
+        and not ending.endswith((".recordings.parquet", ".tokenize.json"))
     }
     values = values or json.loads(header.read_bytes())
     write_sealed_values(header, {**values, "hashes": hashes})

@@ -14,6 +14,7 @@ from tests.conftest import SAMPLES
 from tests.oracles import wav_bytes
 from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
+from ulmo.cli.main import ulmo as command
 from ulmo.cli.tokenize import tokenize
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +96,7 @@ def test_the_command_takes_it(tokenizer, tmp_path):
 
 def test_inspect_shows_it():
     shown, named = (
-        CliRunner().invoke(ulmo, ["inspect", *arguments]) for arguments in ([], [str(DEFAULT)])
+        CliRunner().invoke(command, ["inspect", *arguments]) for arguments in ([], [str(DEFAULT)])
     )
     assert shown.exit_code == 0
     assert shown.stdout == named.stdout

@@ -16,6 +16,7 @@ from tests.commands import run
 from tests.formats import test_read, test_writers
 from tests.models import test_quantizers
 from tests.models.objectives import test_contract
+from tests.models.objectives.small import GRIDS, compared, notes
 from tests.preprocessing import test_frontends
 from tests.toys import ToyFormat, ToyFrontEnd, ToyObjective, ToyQuantizer
 from ulmo.bundle.bundle import read_bundle
@@ -104,7 +105,7 @@ def test_a_quantizer_and_an_objective(trained_with, make_bundle, tmp_path):
     )
     learner.optimizer = keras.optimizers.Adam(1e-3)
     learner.optimizer.build(learner.trainable_variables)
-    told = learner.train_step(test_contract.batch_of(settings.model, [16, 9]))
+    told = learner.train_step(compared(notes(2, 0), settings.model))
     assert float(told["toy_loss"]) > 0
     refused = run(ulmo, "train", "none", "none", *flags, "--balance", 1)
     assert "toy does not use balance (only ema): leave it out" in refused.stderr
@@ -115,7 +116,11 @@ def test_a_quantizer_and_an_objective(trained_with, make_bundle, tmp_path):
     stored = read_bundle(bundle)
     set_weights_of(build_vqvae(stored.manifest.model), stored.weights())
     test_quantizers.test_shapes_types_and_codes({"quantizer": "toy"})
-    test_contract.test_losses_and_gradients_are_finite_for_any_batch("toy", (8, 4))
+    test_contract.test_any_grid_and_any_padding_gives_finite_losses_and_gradients(
+        "toy", GRIDS["odd"]
+    )
+    test_contract.test_every_weight_learns("toy")
+    test_contract.test_what_lies_in_the_padding_changes_nothing("toy")
     test_contract.test_what_is_drawn_is_ruled_by_seed_and_step("toy")
 
 

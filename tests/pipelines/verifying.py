@@ -32,13 +32,13 @@ def run_command(*arguments):
     return result.exit_code, result.output
 
 
-def change_rows(folder, name, change):
+def change_rows(folder, name, change, row=Prepared, manifest="prep.json"):
     """Other rows in a table, and all sealed: what no checksum tells."""
-    schema = {"tiles.parquet": TILES_SCHEMA, "recordings.parquet": schema_of(Prepared)}[name]
+    schema = TILES_SCHEMA if name == "tiles.parquet" else schema_of(row)
     rows = pq.read_table(folder / name).to_pylist()
     change(rows)
     write_table(folder / name, rows, schema)
-    seal_tables(folder)
+    seal_tables(folder, manifest)
 
 
 def deny(monkeypatch, path, number=errno.EIO):

@@ -15,11 +15,11 @@ from tests.models.objectives.small import (
     notes,
     unchanged,
 )
-from ulmo.config import UserError
+from ulmo.config import OBJECTIVE_TRAITS, UserError
 from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.models.learner import Learner
 
-TWO_SIDED = ("simclr", "byol", "abx_choice")
+TWO_SIDED = [name for name, one in OBJECTIVE_TRAITS.items() if one.wants != "tiles"]
 each_objective = pytest.mark.parametrize("name", OBJECTIVES)
 
 

@@ -24,12 +24,12 @@ from tests.pipelines.recordings import (
     undone_levels,
     write,
 )
+from tests.preprocessing.signals import count_tiles
 from ulmo.jobs.inputs import list_inputs, portable
 from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep.prep import plan_jobs, prepare
 from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.preprocessing.store import TilesManifest, TileStore
-from ulmo.preprocessing.tiles import count_tiles
 
 
 class TestOutput:

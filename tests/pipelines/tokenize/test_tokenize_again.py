@@ -79,6 +79,8 @@ class TestKilled:
     )
     def test_at_the_move_of_each_file(self, how, tokenizer, field, tmp_path, monkeypatch):
         """What comes out is the same to the last byte, and nothing hidden stays."""
+        for name in ("cut.wav", f"b/{NON_UTF8}"):
+            (field / name).unlink()
         with monkeypatch.context() as patch:
             moves = kill_at_move(patch, lambda _: False)
             tokenize(tokenizer, field, out=tmp_path / "undisturbed", **how)

@@ -1,43 +1,60 @@
-"""Every byte of every small file that ulmo writes: changed or cut off, it is told.
+"""Every byte of every small file that ulmo writes: changed or cut off, it is noticed.
 
-On reading for each byte; by `ulmo verify` for some of them, which calls the same readers. Of files
-over LONG bytes a third is shown. With ULMO_EVERY_BYTE=1, as `make fuzz-parsers` sets it, two
-changes of each byte, every length, and all of it to `ulmo verify` as well.
+Of the beginning, the middle and the end of a file, SAMPLE bytes each are changed, the same ones at
+each run, and some are shown to `ulmo verify`, which calls the same readers. With ULMO_EVERY_BYTE=1,
+as `make fuzz-parsers` sets it: two changes of each byte, every length, and all to `ulmo verify`.
 """
 
 import os
+import random
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
-from ulmo.pipelines.tokenize.rows import checked_rows
 
 from tests.outputs import PREP, SMALL, make_audio, make_run, make_tiles, make_tokens
 from tests.pipelines.tokenizing import tokenize
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import NewerError, UserError
+from ulmo.formats.folder import folder_ledger
 from ulmo.formats.read import read_tokens
+from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.verify.verify import verify
-from ulmo.preprocessing.store import TileStore, read_manifest, read_manifest_table
+from ulmo.preprocessing.store import AGAIN, TilesManifest, TileStore, read_manifest
 from ulmo.storage.checkpoint_files import damaged_files
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.run_manifest import read_run
 
 ALL = bool(os.environ.get("ULMO_EVERY_BYTE"))
-STRIDE = 1 if ALL else 97
-"""Of the changes, by how many those lie apart that `verify` is shown."""
-LONG = 2048
-"""Bytes from which on every third byte is changed, and every fiftieth length cut, unless ALL."""
+STRIDE = 1 if ALL else 97  # of the damages, one in so many is shown to `verify`
+SAMPLE, CUTS = 40, 25  # bytes that are changed in each region, and lengths that are cut
+EDGE = 128  # bytes of the regions at both ends: a header, a footer, a checksum
+
+
+def places_in(content):
+    """All places, or the same sample of each region at each run."""
+    size = len(content)
+    if ALL:
+        return [*range(size)], [*range(size)]
+    draw = random.Random(size)
+    edge = min(EDGE, size // 2)
+    regions = (range(edge), range(edge, size - edge), range(size - edge, size))
+    places = {place for each in regions for place in draw.sample(each, min(SAMPLE, len(each)))}
+    lengths = {0, size - 1, *draw.sample(range(size), min(CUTS, size))}
+    return sorted({0, size - 1} | places), sorted(lengths)
 
 
 def damages(content):
-    """Each byte with one bit turned over and with all, and each shorter length."""
-    for place in range(0, len(content), 1 if ALL or len(content) < LONG else 3):
+    """Bytes with one bit turned over and, if ALL, with all; and shorter lengths."""
+    places, lengths = places_in(content)
+    for place in places:
         for mask in (1 << place % 8, 0xFF)[: 2 if ALL else 1]:
             changed = bytearray(content)
             changed[place] ^= mask
             yield f"byte {place} ^ {mask}", bytes(changed)
-    for length in range(0, len(content), 1 if ALL or len(content) < LONG else 50):
+    for length in lengths:
         yield f"cut to {length}", content[:length]
 
 
@@ -68,7 +85,7 @@ def assert_all_are_told(path, read, place):
             silent.append(f"{what}, of verify")
     path.write_bytes(content)
     assert silent == [], silent[:9]
-    assert number >= len(content) // 3
+    assert number >= (3 * len(content) - 1 if ALL else min(len(content), 2 * SAMPLE))
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +133,14 @@ def test_prep_json(tiles):
     assert_all_are_told(tiles / "prep.json", lambda: read_manifest(tiles), tiles)
 
 
-@pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet"])
-def test_a_table_of_tiles(name, tiles):
-    manifest = read_manifest(tiles)
-    assert_all_are_told(tiles / name, lambda: read_manifest_table(tiles, manifest, name), tiles)
+def test_tiles_parquet(tiles):
+    assert_all_are_told(tiles / "tiles.parquet", lambda: TileStore(tiles), tiles)
+
+
+def test_recordings_parquet(tiles):
+    files = LedgerFiles.inside(tiles, "prep")
+    ledger = Ledger(files, TilesManifest, Prepared, remedy=AGAIN, anew=AGAIN)
+    assert_all_are_told(tiles / "recordings.parquet", ledger.rows, tiles)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors", "encoder.onnx"])
@@ -146,9 +167,9 @@ def test_labels(name, memory):
     assert_all_are_told(path, read, path.parent)
 
 
-@pytest.mark.parametrize("name", ["recordings.parquet", "recordings.json"])
-def test_the_table_of_tokens(name, tokens):
-    assert_all_are_told(tokens / name, lambda: checked_rows(tokens / "recordings.parquet"), tokens)
+@pytest.mark.parametrize("name", ["recordings.parquet", "tokenize.json"])
+def test_the_ledger_of_tokens(name, tokens):
+    assert_all_are_told(tokens / name, lambda: folder_ledger(tokens).rows(), tokens)
 
 
 def test_train_json(run):

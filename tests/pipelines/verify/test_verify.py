@@ -45,12 +45,15 @@ class TestKinds:
             (tiles, "prep.json"),
             (tiles, "tiles.parquet"),
             (tiles, "recordings.parquet"),
+            (tiles, "tokenize.json"),
+            (tiles, "t.tokens.npy.tokenize.json"),
             (tiles, SHARD),
             (run, "train.json"),
             (run, "checkpoints/ckpt-5.index"),
             (run, "checkpoints/best/ckpt-5.json"),
             (run / "tokenizer", "encoder.onnx"),
         ):
+            (folder / name).touch()
             status, output = run_command(folder / name)
             assert (status, output.count("\n")) == (2, 1)
             assert output.endswith(f"is a part of an output: name its folder, {folder}\n")

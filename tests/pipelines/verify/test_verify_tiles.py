@@ -54,7 +54,8 @@ class TestTiles:
             (lambda f: reseal(f / "prep.json", complete=False), {("prep.json", "unfinished")}),
             (lambda f: (f / "tiles" / "x.npy").touch(), {("tiles/x.npy", "orphan")}),
             (lambda f: (f / ".prep.json.7.tmp").touch(), {(".prep.json.7.tmp", "left_over")}),
-            (lambda f: (f / ".finished").mkdir(), {(".finished", "left_over")}),
+            (lambda f: (f / ".rows").mkdir(), {(".rows", "left_over")}),
+            (lambda f: (f / ".prep.jsonl").touch(), {(".prep.jsonl", "left_over")}),
             (
                 lambda f: reseal(f / "prep.json", tiles=6, recordings=3),
                 {("tiles.parquet", "disagrees"), ("recordings.parquet", "disagrees")},
@@ -97,17 +98,17 @@ class TestTiles:
         result = verify(tiles, repair=True)
         assert result.mended == ["removed tiles/x.npy", f"removed {SHARD}"]
         assert {fault.what for fault in result.faults} == {"missing"}
-        result = verify(tiles, repair=True, audio=audio)
-        assert result.faults == []
-        assert result.mended == [f"prepared again what was missing, from {audio}"]
-        assert contents(tiles) == before
+        assert not prepare(audio, tiles, PREP).reused
+        assert (verify(tiles).faults, contents(tiles)) == ([], before)
 
-    def test_a_damaged_table_is_made_again_too(self, tiles, audio):
+    @pytest.mark.parametrize("names", [["tiles"], ["recordings"], ["tiles", "recordings"]])
+    def test_a_damaged_table_is_made_again_by_the_same_command(self, names, tiles, audio):
         before = contents(tiles)
-        flip(tiles / "tiles.parquet")
-        status, output = run_command(tiles, "--repair", "--audio", audio, "--workers", 1)
-        assert (status, contents(tiles)) == (0, before)
-        assert "repaired    prepared again what was missing" in output
+        for name in names:
+            flip(tiles / f"{name}.parquet")
+        assert {fault.remedy for fault in verify(tiles).faults} == {"run the same ulmo-prep again"}
+        assert not prepare(audio, tiles, PREP).reused
+        assert contents(tiles) == before
 
     def test_only_the_lost_shards_are_prepared(self, tmp_path, monkeypatch):
         from ulmo.pipelines.prep import prep
@@ -132,18 +133,20 @@ class TestTiles:
         (tiles / SHARD).unlink()
         path.write_bytes(content + bytes(2))
         with pytest.raises(UserError, match="was made of other recordings"):
-            verify(tiles, repair=True, audio=audio)
+            prepare(audio, tiles, PREP)
         path.write_bytes(content)
         change_rows(tiles, "tiles.parquet", lambda rows: rows[0].update(crc32c=7))
         with pytest.raises(UserError, match="are not what they were: choose a new folder"):
-            verify(tiles, repair=True, audio=audio)
+            prepare(audio, tiles, PREP)
         assert not (tiles / SHARD).exists()
 
     def test_without_prep_json_nothing_can_be_done(self, tiles, audio):
         flip(tiles / "prep.json")
-        result = verify(tiles, repair=True, audio=audio)
+        result = verify(tiles, repair=True)
         assert [fault.path for fault in result.faults] == ["prep.json"]
         assert "new folder" in result.faults[0].remedy
+        with pytest.raises(UserError, match="delete the folder and prepare the tiles again"):
+            prepare(audio, tiles, PREP)
 
     def test_json(self, tiles):
         flip(tiles / SHARD)
@@ -165,24 +168,30 @@ class TestNothingIsLost:
     """What --repair leaves alone, and what it refuses before anything is touched."""
 
     @pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet", SHARD])
-    @pytest.mark.parametrize("change", ["other", "gone", "more", "none", "nowhere"])
-    def test_audio_of_other_recordings(self, name, change, tiles, audio, tmp_path):
-        flip(tiles / name)
+    @pytest.mark.parametrize("change", ["other", "gone", "none", "nowhere"])
+    def test_other_recordings(self, name, change, tiles, audio, tmp_path):
+        (tiles / name).unlink()
         other = tmp_path / "other"
         match change:
             case "other":
                 make_audio(other, lengths=(400, 300, 200))
-            case "gone" | "more":
+            case "gone":
                 shutil.copytree(audio, other)
-                if change == "gone":
-                    (other / "b.wav").unlink()
-                else:
-                    shutil.copy(other / "a.wav", other / "c.wav")
+                (other / "b.wav").unlink()
             case "none":
                 other.mkdir()
         before = contents(tiles)
         with pytest.raises(UserError, match=r"made of other recordings|no recordings|not a folder"):
-            verify(tiles, repair=True, audio=other)
+            prepare(other, tiles, PREP)
+        assert contents(tiles) == before
+
+    def test_more_recordings(self, tiles, audio):
+        """Nothing says whether those that were there are still there."""
+        (tiles / "recordings.parquet").unlink()
+        shutil.copy(audio / "a.wav", audio / "c.wav")
+        before = contents(tiles)
+        with pytest.raises(UserError, match="has lost the table of them"):
+            prepare(audio, tiles, PREP)
         assert contents(tiles) == before
 
     @pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet", SHARD])
@@ -195,13 +204,13 @@ class TestNothingIsLost:
         (tiles / name).unlink()
         before = contents(tiles)
         with pytest.raises(UserError, match="are not what they were"):
-            verify(tiles, repair=True, audio=audio)
+            prepare(audio, tiles, PREP)
         assert contents(tiles) == before
 
-    def test_an_orphan_is_no_reason_to_prepare(self, tiles, audio):
+    def test_an_orphan_is_no_reason_to_prepare(self, tiles):
         times = {path: path.stat().st_mtime_ns for path in tiles.rglob("*.*")}
         (tiles / "tiles" / "x.npy").touch()
-        result = verify(tiles, repair=True, audio=audio)
+        result = verify(tiles, repair=True)
         assert (result.faults, result.mended) == ([], ["removed tiles/x.npy"])
         assert {path: path.stat().st_mtime_ns for path in tiles.rglob("*.*")} == times
 
@@ -215,8 +224,9 @@ class TestNothingIsLost:
     def test_a_shard_with_fewer_tiles_is_made_again(self, tiles, audio):
         before = contents(tiles)
         cut_shard(tiles)
-        result = verify(tiles, repair=True, audio=audio)
-        assert (result.faults, contents(tiles)) == ([], before)
+        verify(tiles, repair=True)
+        prepare(audio, tiles, PREP)
+        assert (verify(tiles).faults, contents(tiles)) == ([], before)
 
     def test_a_whole_shard_stays_where_the_table_is_wrong(self, tiles):
         change_rows(tiles, "tiles.parquet", lambda rows: rows.append(rows[0]))
@@ -228,7 +238,7 @@ class TestNothingIsLost:
     def test_what_cannot_be_read(self, name, tiles, audio, monkeypatch):
         before = contents(tiles)
         deny(monkeypatch, tiles / name)
-        result = verify(tiles, repair=True, audio=audio)
+        result = verify(tiles, repair=True)
         assert [(fault.path, fault.what) for fault in result.faults] == [(name, "unreadable")]
         if name != SHARD:
             with pytest.raises(UserError, match=r"cannot be read .*let yourself read it"):
@@ -236,11 +246,11 @@ class TestNothingIsLost:
         monkeypatch.undo()
         assert (result.mended, contents(tiles)) == ([], before)
 
-    def test_what_a_newer_ulmo_wrote(self, tiles, audio):
+    def test_what_a_newer_ulmo_wrote(self, tiles):
         path = tiles / "prep.json"
-        path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+        reseal(path, schema_version=4)
         before = contents(tiles)
         with pytest.raises(NewerError, match="upgrade ulmo"):
-            verify(tiles, repair=True, audio=audio)
+            verify(tiles, repair=True)
         status, output = run_command(tiles, "--repair")
         assert (status, output.count("\n"), contents(tiles)) == (2, 1, before)

@@ -1,76 +1,169 @@
-"""ulmo verify of tokens: what it finds, and what --repair does about it."""
+"""ulmo verify of tokens: what it finds, what --repair does about it, and what it leaves alone."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from filelock import lock_descriptor
 
-from tests.outputs import make_audio, make_tokens
+from tests.outputs import make_audio, make_tiles, make_tokens
 from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, tokenize
-from tests.pipelines.verifying import flip, found, run_command
-from tests.sealed import seal_tokens
+from tests.pipelines.verifying import change_rows, flip, found, run_command
+from tests.sealed import reseal, seal_tokens
 from tests.small_tokenizers import RATE
+from ulmo.formats.base import PLAIN
+from ulmo.jobs.outcome import Tokenized
+from ulmo.pipelines.convert import convert
 from ulmo.pipelines.verify.verify import verify
+
+A = "tokens/a.tokens.npy"
+
+
+def repair(place):
+    """Status and text of the command."""
+    return run_command(place, "--repair")
+
+
+@pytest.fixture
+def tokens(tokenizer_of, tmp_path):
+    """A folder of tokens of three recordings: its files of tokens are below tokens/."""
+    audio = make_audio(tmp_path / "audio", lengths=(3000, 2000, 3000), rate=RATE)
+    tokenize(tokenizer_of(), audio, out=tmp_path / "tokens")
+    return tmp_path / "tokens"
+
+
+@pytest.fixture
+def again(tokenizer_of, tokens):
+    """The same ulmo-tokenize again; which of the recordings it did not tokenize."""
+
+    def again():
+        results = tokenize(tokenizer_of(), tokens.parent / "audio", out=tokens)
+        return [result.reused for result in results]
+
+    return again
+
+
+@pytest.fixture
+def timeline(tokenizer_of, tmp_path):
+    for number, name in enumerate(["S_20230501_000000.wav", "S_20230501_000010.wav"]):
+        made = make_audio(tmp_path / str(number), lengths=(3000,), rate=RATE)
+        (tmp_path / "field").mkdir(exist_ok=True)
+        (made / "a.wav").rename(tmp_path / "field" / name)
+    join(tokenizer_of(), tmp_path / "field", out=tmp_path / "out" / "t.tokens.npy")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Files and folders that the system lets nobody read, whoever runs the tests."""
+    names = set()
+    real_open, real_walk = Path.open, os.scandir
+
+    def guarded(path, *args, **options):
+        if path.name in names:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_open(path, *args, **options)
+
+    def looked(path="."):
+        if Path(os.fsdecode(path)).name in names:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_walk(path)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    monkeypatch.setattr(os, "scandir", looked)
+    return names
+
+
+def copy_over(folder, source):
+    """The tokens of another recording in place of those of c.wav."""
+    for ending in ("npy", "json"):
+        shutil.copy(source.with_suffix(f".{ending}"), folder / "tokens" / f"c.tokens.{ending}")
+
+
+def to_parquet(path):
+    convert([path], path.with_suffix(".parquet"), "parquet", options=PLAIN, done=lambda _: None)
+
+
+def rows_with(**changes):
+    """A spoiler: other values in the first row of the table, and all sealed."""
+
+    def change(rows):
+        rows[0].update(changes)
+
+    return lambda folder: change_rows(
+        folder, "recordings.parquet", change, row=Tokenized, manifest="tokenize.json"
+    )
+
+
+TABLE, MANIFEST = "recordings.parquet", "tokenize.json"
+FAULTS = {
+    "ids": (lambda f: flip(f / A), (A, "damaged")),
+    "no ids": (lambda f: (f / A).unlink(), (A, "missing")),
+    "header": (lambda f: flip(f / "tokens/a.tokens.json"), ("tokens/a.tokens.json", "damaged")),
+    "manifest": (lambda f: flip(f / MANIFEST), (MANIFEST, "damaged")),
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), (MANIFEST, "missing")),
+    "unfinished": (lambda f: reseal(f / MANIFEST, complete=False), (MANIFEST, "unfinished")),
+    "table": (lambda f: flip(f / TABLE), (TABLE, "damaged")),
+    "no table": (lambda f: (f / TABLE).unlink(), (TABLE, "missing")),
+    "journal": (lambda f: (f / ".tokenize.jsonl").touch(), (".tokenize.jsonl", "left_over")),
+    "no header": (lambda f: (f / "tokens/z.tokens.csv").touch(), ("tokens/z.tokens.csv", "orphan")),
+    "no row": (lambda f: make_tokens(f / "tokens/x"), ("tokens/x/x.tokens.json", "orphan")),
+    "temporary": (
+        lambda f: (f / "tokens/.a.tokens.npy.12.tmp").touch(),
+        ("tokens/.a.tokens.npy.12.tmp", "left_over"),
+    ),
+    "columns": (rows_with(columns=7), (TABLE, "disagrees")),
+    "name": (rows_with(path="z.wav"), (TABLE, "disagrees")),
+    "unknown": (rows_with(unknown=1), (TABLE, "disagrees")),
+    "twice": (rows_with(outputs=["tokens/b.tokens.npy"]), (TABLE, "duplicate")),
+    "outside": (rows_with(outputs=["../audio/a.wav"]), ("../audio/a.wav", "missing")),
+    "another's tokens": (lambda f: copy_over(f, f / A), (TABLE, "disagrees")),
+    "another format's": (
+        lambda f: copy_over(f, make_tokens(f.parent / "x")),
+        (TABLE, "disagrees"),
+    ),
+}
 
 
 class TestTokens:
-    @pytest.fixture
-    def tokens(self, tokenizer_of, tmp_path):
-        audio = make_audio(tmp_path / "audio", lengths=(3000, 2000), rate=RATE)
-        tokenize(tokenizer_of(), audio, out=tmp_path / "tokens")
-        return tmp_path / "tokens"
-
-    @pytest.mark.parametrize(
-        ("spoil", "expected"),
-        [
-            (lambda f: flip(f / "a.tokens.npy"), {("a.tokens.npy", "damaged")}),
-            (lambda f: (f / "a.tokens.npy").unlink(), {("a.tokens.npy", "missing")}),
-            (lambda f: flip(f / "a.tokens.json"), {("a.tokens.json", "damaged")}),
-            (lambda f: flip(f / "recordings.json"), {("recordings.parquet", "damaged")}),
-            (lambda f: flip(f / "recordings.parquet"), {("recordings.parquet", "damaged")}),
-            (lambda f: (f / ".tokenize.jsonl").touch(), {(".tokenize.jsonl", "unfinished")}),
-            (lambda f: (f / "z.tokens.csv").touch(), {("z.tokens.csv", "orphan")}),
-            (
-                lambda f: make_tokens(f / "more"),
-                {("more/x.tokens.json", "orphan")},
-            ),
-            (
-                lambda f: (f / ".a.tokens.npy.12.tmp").touch(),
-                {(".a.tokens.npy.12.tmp", "left_over")},
-            ),
-        ],
-    )
-    def test_what_is_wrong_is_named(self, spoil, expected, tokens):
+    def test_all_is_well(self, tokens):
         assert verify(tokens).faults == []
-        spoil(tokens)
-        assert expected <= found(tokens)
-        assert {path for path, _ in found(tokens)} <= {path for path, _ in expected} | {
-            "a.tokens.npy"
-        }
-        assert run_command(tokens)[0] == 3
 
-    def test_a_repair_and_the_same_command_give_the_same_bytes(self, tokens, tokenizer_of):
+    @pytest.mark.parametrize(("spoil", "expected"), FAULTS.values(), ids=FAULTS)
+    def test_what_is_wrong_is_named_and_the_same_command_helps(
+        self, spoil, expected, tokens, again
+    ):
+        """After --repair, and after what it says to delete is deleted."""
         before = contents(tokens)
-        flip(tokens / "b.tokens.npy")
-        (tokens / ".b.tokens.npy.9.tmp").touch()
-        result = verify(tokens, repair=True)
-        assert set(result.mended) == {
-            *("removed b.tokens.json", "removed b.tokens.npy", "removed .b.tokens.npy.9.tmp")
-        }
-        assert found(tokens) == {("b.tokens.npy", "missing")}
-        results = tokenize(tokenizer_of(), tokens.parent / "audio", out=tokens)
-        assert [result.reused for result in results] == [True, False]
+        spoil(tokens)
+        there = found(tokens)
+        assert expected in there
+        others = {A, "tokens/a.tokens.json", "tokens/c.tokens.npy", "tokens/x/x.tokens.npy"}
+        assert {path for path, _ in there} <= {expected[0], *others}
+        assert run_command(tokens)[0] == 3
+        for fault in verify(tokens, repair=True).faults:
+            if fault.remedy.startswith("delete it"):
+                (tokens / fault.path).unlink(missing_ok=True)
+        again()
         assert contents(tokens) == before
-        assert verify(tokens).faults == []
+        assert found(tokens) == set()
 
-    def test_a_row_that_disagrees_with_its_file(self, tokens):
-        make_tokens(tokens / "x")
-        shutil.copy(tokens / "x" / "x.tokens.npy", tokens / "a.tokens.npy")
-        shutil.copy(tokens / "x" / "x.tokens.json", tokens / "a.tokens.json")
-        shutil.rmtree(tokens / "x")
-        assert ("recordings.parquet", "disagrees") in found(tokens)
+    def test_a_repair_removes_what_is_damaged_and_no_more(self, tokens, again):
+        flip(tokens / "tokens" / "b.tokens.npy")
+        (tokens / "tokens" / ".b.tokens.npy.9.tmp").touch()
+        (fault,) = (each for each in verify(tokens).faults if each.what == "damaged")
+        assert f"ulmo verify {tokens} --repair" in fault.remedy
+        gone = [".b.tokens.npy.9.tmp", "b.tokens.npy"]
+        result = verify(tokens, repair=True)
+        assert sorted(result.mended) == [f"removed tokens/{name}" for name in gone]
+        assert found(tokens) == {("tokens/b.tokens.npy", "missing")}
+        assert again() == [True, False, True]
 
     @pytest.mark.parametrize(
         "name", ["npy", "parquet", "jsonl", "csv", "megatron", "bin", "raven", "audacity"]
@@ -82,16 +175,108 @@ class TestTokens:
         flip(path)
         assert found(tmp_path) == found(path) == {(path.name, "damaged")}
 
-    def test_a_timeline_is_gap_between_its_segments(self, tokenizer_of, tmp_path):
-        for number, name in enumerate(["S_20230501_000000.wav", "S_20230501_000010.wav"]):
-            made = make_audio(tmp_path / str(number), lengths=(3000,), rate=RATE)
-            (tmp_path / "field").mkdir(exist_ok=True)
-            (made / "a.wav").rename(tmp_path / "field" / name)
-        join(tokenizer_of(), tmp_path / "field", out=tmp_path / "out" / "t.tokens.npy")
-        path = tmp_path / "out" / "t.tokens.npy"
-        assert verify(tmp_path / "out").faults == []
-        header = json.loads(path.with_suffix(".json").read_text())
-        first = header["segments"][0]
+    def test_a_folder_of_tokens_in_a_folder(self, tokens):
+        place = tokens.parent / "all"
+        place.mkdir()
+        tokens.rename(place / "one")
+        assert found(place) == set()
+        for ending in ("npy", "json"):
+            (place / "one" / "tokens" / f"a.tokens.{ending}").unlink()
+        assert found(place) == {(f"one/{A}", "missing")}
+
+    def test_a_lone_file_leaves_its_header_which_tells_that_it_is_missing(
+        self, tokenizer_of, tmp_path
+    ):
+        audio = make_audio(tmp_path / "audio", lengths=(3000,), rate=RATE)
+        tokenize(tokenizer_of(), audio / "a.wav")
+        flip(audio / "a.tokens.npy")
+        assert repair(audio)[0] == 3
+        assert found(audio) == {("a.tokens.npy", "missing")}
+        tokenize(tokenizer_of(), audio / "a.wav")
+        assert len(np.load(audio / "a.tokens.npy"))
+
+
+class TestWhatStays:
+    @pytest.mark.parametrize("name", ["tokens/a.tokens.json", MANIFEST])
+    def test_what_a_newer_ulmo_wrote(self, name, tokens):
+        reseal(tokens / name, schema_version=99)
+        before = contents(tokens)
+        status, text = repair(tokens)
+        assert (status, text.count("\n")) == (2, 1)
+        assert "newer ulmo" in text
+        assert contents(tokens) == before
+
+    @pytest.mark.parametrize("name", ["a.tokens.npy", "a.tokens.json", TABLE, MANIFEST])
+    def test_what_cannot_be_read(self, name, tokens, closed):
+        closed.add(name)
+        status, text = repair(tokens)
+        assert status == 3
+        assert "unreadable" in text
+        assert "removed" not in text
+        assert {fault.what for fault in verify(tokens).faults} <= {"unreadable", "orphan"}
+        closed.clear()
+        assert found(tokens) == set()
+
+    def test_a_subfolder_that_cannot_be_looked_into(self, tokens, closed):
+        (tokens / "sub").mkdir()
+        closed.add("sub")
+        assert found(tokens) == {("sub", "unreadable")}
+        assert repair(tokens)[0] == 3
+
+    def test_other_peoples_files_and_folders_of_another_kind(self, tokens, tmp_path):
+        make_tiles(tmp_path / "apart" / "tiles")
+        shutil.copytree(tmp_path / "apart" / "tiles", tokens / "tiles_out")
+        (tokens / "notes.json").write_text("{}")
+        (tokens / "notes.csv").write_text("a,b\n")
+        (tokens / "more").mkdir()
+        pq.write_table(pa.table({"a": [1]}), tokens / "more" / "recordings.parquet")
+        convert([tokens], tokens / "x.csv", "csv", options=PLAIN, done=lambda _: None)
+        before = contents(tokens)
+        assert found(tokens) == set()
+        assert repair(tokens)[0] == 0
+        assert contents(tokens) == before
+
+    def test_a_good_file_that_shares_its_header(self, tokens):
+        path = tokens / A
+        to_parquet(path)
+        assert found(tokens) == set()
+        good = path.read_bytes()
+        flip(path.with_suffix(".parquet"))
+        status, text = repair(tokens)
+        assert status == 3
+        assert found(tokens) == {("tokens/a.tokens.parquet", "missing")}
+        assert "run the same ulmo-tokenize or ulmo convert again" in text
+        assert path.read_bytes() == good
+        to_parquet(path)
+        assert found(tokens) == set()
+
+    def test_a_file_that_is_being_written(self, tokens):
+        temporary = tokens / "tokens" / ".a.tokens.npy.0123.tmp"
+        with temporary.open("wb") as file:
+            assert lock_descriptor(file.fileno(), blocking=False)
+            assert found(tokens) == set()
+        assert found(tokens) == {(f"tokens/{temporary.name}", "left_over")}
+
+    def test_a_damaged_table_is_not_removed(self, tokens, again):
+        before = contents(tokens)
+        flip(tokens / TABLE, 60)
+        assert repair(tokens)[0] == 3
+        assert found(tokens) == {(TABLE, "damaged")}
+        again()
+        assert contents(tokens) == before
+
+    def test_a_pipe_for_a_vocabulary_is_told(self, tokens):
+        convert([tokens], tokens / "c.bin", "bin", options=PLAIN, done=lambda _: None)
+        (tokens / "c.vocabulary.json").unlink()
+        os.mkfifo(tokens / "c.vocabulary.json")
+        assert found(tokens) == {("c.vocabulary.json", "damaged")}
+
+
+class TestTimelines:
+    def test_one_is_gap_between_its_segments(self, timeline):
+        path = timeline / "t.tokens.npy"
+        assert verify(timeline).faults == []
+        first = json.loads(path.with_suffix(".json").read_text())["segments"][0]
         ids = np.load(path)
         assert len(ids) > first["columns"]
         ids[first["columns"]] = 0
@@ -99,8 +284,29 @@ class TestTokens:
         seal_tokens(path)
         assert found(path) == {("t.tokens.npy", "gap")}
 
-    def test_other_peoples_files_are_let_be(self, tokens):
-        (tokens / "notes.json").write_text("{}")
-        (tokens / "notes.csv").write_text("a,b\n")
-        assert verify(tokens, repair=True).faults == []
-        assert (tokens / "notes.csv").exists()
+    def test_a_damaged_one_is_missed(self, timeline):
+        flip(timeline / "t.tokens.npy")
+        assert repair(timeline)[0] == 3
+        assert found(timeline) == {("t.tokens.npy", "missing")}
+
+    def test_one_of_other_recordings(self, timeline):
+        header = timeline / "t.tokens.json"
+        segments = json.loads(header.read_text())["segments"]
+        segments[0]["recording"] = "other.wav"
+        reseal(header, segments=segments)
+        assert found(timeline) == {("t.tokens.npy.recordings.parquet", "disagrees")}
+
+    @pytest.mark.parametrize("name", [TABLE, MANIFEST])
+    @pytest.mark.parametrize("spoil", [flip, Path.unlink])
+    def test_its_ledger(self, name, spoil, timeline):
+        spoil(timeline / f"t.tokens.npy.{name}")
+        what = "missing" if spoil is Path.unlink else "damaged"
+        assert found(timeline) == {(f"t.tokens.npy.{name}", what)}
+
+    def test_parts_of_a_killed_job_are_unfinished(self, timeline, tokens):
+        parts = timeline / ".t.tokens.npy.parts"
+        shutil.copytree(tokens, parts)
+        flip(parts / TABLE)
+        assert found(timeline) == {(parts.name, "unfinished")}
+        assert repair(timeline)[0] == 3
+        assert (parts / A).exists()

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
-from ulmo.bundle.bundle import MANIFEST, read_bundle
+from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.jobs.inputs import portable

@@ -24,6 +24,7 @@ from ulmo.formats.header import read_header
 from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
 from ulmo.formats.publish import check_options, output_paths
 from ulmo.jobs.executor import Pool, Progress
+from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import (
     Result,
     TokenizeOptions,
@@ -194,18 +195,23 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
     row = rows[0]
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
+    names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
+    unknown = 0
     for output in outputs:
         paths = output_paths(output, options.file_format)
         try:
             header = read_header(paths.header)
         except (UserError, OSError):
             return None
+        unknown += header.unknown
         found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
         made = ledger.manifest
         if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return None
         if not all(path.is_file() for path in paths.files):
             return None
+    if (names, unknown) != (row.outputs, row.unknown):
+        return None
     return Result(planned.source, outputs, row, reused=True)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.bundle import MANIFEST
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.outputs import is_parts

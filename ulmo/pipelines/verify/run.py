@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmo.bundle.bundle import ENCODER, MANIFEST, REMEDY, WEIGHTS, read_bundle
+from ulmo.bundle.bundle import REMEDY, read_bundle
+from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import NewerError, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others

@@ -17,7 +17,7 @@ from ulmo.formats.folder import (
 from ulmo.formats.header import TokensHeader, read_header, read_stored
 from ulmo.jobs.inputs import portable
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.verify.outputs import Output
+from ulmo.pipelines.verify.outputs import Output, stem_of
 from ulmo.storage.faults import Fault, below, fault_of
 from ulmo.storage.manifest import TABLE
 
@@ -41,16 +41,20 @@ def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Ite
             yield from _check_ledger(folder, path, output, files, outputs)
         elif path.name == f".{COMMAND}.jsonl" and path.with_name(MANIFEST) not in there:
             yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN)
-        elif _lacks_manifest(path, there):
-            name = below(path.with_name(MANIFEST), folder)
-            yield Fault(name, "missing", f"{TOKENS}/ and {TABLE} are there", AGAIN)
+        elif (lost := _lost_manifest(path, there)) is not None:
+            detail = f"{path.name} and tokens are there"
+            yield Fault(below(lost, folder), "missing", detail, AGAIN)
 
 
-def _lacks_manifest(path: Path, there: set[Path]) -> bool:
-    """Whether a path is the table of a folder of tokens whose manifest is gone."""
-    if path.name != TABLE or path.with_name(MANIFEST) in there:
-        return False
-    return any(each.is_relative_to(path.with_name(TOKENS)) for each in there)
+def _lost_manifest(path: Path, there: set[Path]) -> Path | None:
+    """The manifest beside a table of tokens, if it is gone; None for other files."""
+    before = path.name.removesuffix(TABLE)
+    manifest = path.with_name(before + MANIFEST)
+    if path.name == TABLE:
+        has_tokens = any(each.is_relative_to(path.with_name(TOKENS)) for each in there)
+    else:
+        has_tokens = before.endswith(".") and path.with_name(before[:-1]) in there
+    return manifest if has_tokens and manifest not in there else None
 
 
 def _check_ledger(
@@ -134,14 +138,12 @@ def _check_orphans(
     outputs: Iterable[Output],
 ) -> Iterator[Fault]:
     """Files below tokens/ that belong to no row."""
-    named = {name for row in rows for name in row.outputs}
+    headers = {f"{stem_of(name)}.json" for row in rows for name in row.outputs}
     kept = {
         path
         for output in outputs
-        if any(
-            path.is_relative_to(home) and portable(path.relative_to(home)) in named
-            for path in output.files
-        )
+        if output.header.is_relative_to(home)
+        and portable(output.header.relative_to(home)) in headers
         for path in (output.header, *output.files)
     }
     for path in files:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS
+from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
 from ulmo.pipelines.verify.run import check_bundle, check_run, mend_bundle, mend_run
 from ulmo.pipelines.verify.tiles import check_tiles, mend_tiles
+from ulmo.pipelines.verify.token_ledgers import is_ledger_file
 from ulmo.pipelines.verify.tokens import check_tokens, holds_tokens, mend_tokens
 from ulmo.preprocessing.store import SHARD
 from ulmo.storage.checkpoint_files import OURS
@@ -112,7 +113,7 @@ def kind_of(place: Path) -> str:
         raise UserError(
             f"{place} holds no tiles, tokens, run or bundle of ulmo's: name the folder that does"
         )
-    if PART.fullmatch(place.name):
+    if PART.fullmatch(place.name) or is_ledger_file(place):
         raise UserError(f"{place} is a part of an output: name its folder, {_whole(place)}")
     return "tokens"
 

@@ -1,0 +1,100 @@
+"""The one row of a recording: its columns, and its way through a journal and a table."""
+
+from typing import Annotated
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmo.config import Settings
+from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
+from ulmo.storage.columns import ColumnType, OptionalNumber
+from ulmo.storage.journal import Journal
+from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of, write_table
+
+ROWS = (Outcome, Prepared, Tokenized)
+BITS = {"int32": 31, "int64": 63, "uint32": 32, "utc": 53}
+
+
+class Counted(Tokenized):
+    """What another command would add."""
+
+    loudness: OptionalNumber = None
+
+
+def column_type(field):
+    (kind,) = [each.name for each in field.metadata if isinstance(each, ColumnType)]
+    return kind
+
+
+def values_of(name, field):
+    """All values that a column may have."""
+    kind, optional = column_type(field), type(None) in getattr(field.annotation, "__args__", ())
+    match kind:
+        case "string" if name == "status":
+            found = st.sampled_from(["ok", "repaired", "partial", "refused"])
+        case "string":
+            found = st.text()
+        case "strings":
+            found = st.lists(st.text(), max_size=3).map(tuple)
+        case "float64":
+            found = st.floats(
+                min_value=None if optional else 0, allow_nan=False, allow_infinity=False
+            )
+        case "int32" if name == "channels":
+            found = st.integers(0, 1024)
+        case "utc":
+            found = st.integers(-(1 << 53), 1 << 53)
+        case _:
+            found = st.integers(0, (1 << BITS[kind]) - 1)
+    return found | st.none() if optional else found
+
+
+def rows(row):
+    return st.fixed_dictionaries(
+        {name: values_of(name, field) for name, field in row.model_fields.items()}
+    ).map(row.model_validate)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_column_has_a_type(row):
+    schema = schema_of(row)
+    assert schema.names == list(row.model_fields)
+    for name, field in row.model_fields.items():
+        assert schema.field(name).type == TYPES[column_type(field)]
+
+
+def test_a_field_without_a_type_is_no_column():
+    class Wrong(Outcome):
+        more: Annotated[int, "no type"] = 0
+
+    with pytest.raises(KeyError, match="more"):
+        schema_of(Wrong)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@given(data=st.data())
+def test_a_row_comes_back_from_a_journal_and_a_table(row, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    found = data.draw(st.lists(rows(row), max_size=3))
+    table = folder / "rows.parquet"
+    write_table(table, (each.model_dump() for each in found), schema_of(row))
+    read = python_rows(read_table(table, schema_of(row), remedy="none"))
+    assert [row.model_validate(values) for values in read] == found
+    journal = Journal(folder / "rows.jsonl", row)
+    by_key: dict[str, list[Settings]] = {}
+    for each in found:
+        by_key.setdefault(each.key, []).append(each)
+    journal.begin(by_key.items())
+    journal.close()
+    again = Journal(folder / "rows.jsonl", row)
+    again.load()
+    assert {key: again.rows(key) for key in by_key} == by_key
+
+
+def test_a_field_more_is_a_column_more(tmp_path):
+    assert schema_of(Counted).names == [*schema_of(Tokenized).names, "loudness"]
+    made = Counted(path="a", bytes=1, ends_crc32c=2, status="ok", key="k", loudness=-3.5)
+    write_table(tmp_path / "x", [made.model_dump()], schema_of(Counted))
+    (values,) = python_rows(read_table(tmp_path / "x", schema_of(Counted), remedy="none"))
+    assert Counted.model_validate(values) == made
