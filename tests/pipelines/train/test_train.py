@@ -13,12 +13,11 @@ from tests.conftest import SAMPLES
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal
 from ulmo.bundle.bundle import read_bundle
-from ulmo.bundle.card import Card
 from ulmo.config import JobError, ModelSettings, TrainSettings, UserError
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import build_vqvae, set_weights_of
 from ulmo.pipelines.dataset import ModelOutput, split_by_recording
-from ulmo.pipelines.train.export import _export
+from ulmo.pipelines.train import export as export_module
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
@@ -162,7 +161,21 @@ def test_the_card_says_what_was_done(run, tiny_tiles):
     assert corpus.hours * 3600 == pytest.approx(seconds, rel=1e-3)
 
 
-def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
+def exported(folder, bundle, forward, store, shown, monkeypatch):
+    """Export what a trainer would have of a run's bundle, but for its `forward`."""
+    monkeypatch.setattr(export_module, "_build_card", lambda *_: bundle.manifest.card)
+    trainer = SimpleNamespace(
+        store=store,
+        model_settings=bundle.manifest.model,
+        forward=lambda: forward,
+        weights=bundle.weights,
+        shown_rows=np.arange(shown),
+        split=split_by_recording(store, 0.1, SETTINGS["seed"]),
+    )
+    export_module.export(folder, trainer, None, {})
+
+
+def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path, monkeypatch):
     folder, _ = run
     tokenizer, seen = load_tokenizer(folder / "tokenizer"), []
 
@@ -171,10 +184,7 @@ def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
         return ModelOutput.of(tokenizer, tiles, valid)
 
     bundle, store = read_bundle(folder / "tokenizer"), TileStore(tiny_tiles)
-    training = split_by_recording(store, 0.1, SETTINGS["seed"]).train
-    given = {"model_settings": bundle.manifest.model, "card": bundle.manifest.card}
-    tiles = store, np.arange(3), training
-    _export(tmp_path / "bundle", watching, bundle.weights(), *tiles, **given)
+    exported(tmp_path / "bundle", bundle, watching, store, 3, monkeypatch)
     assert len(seen) == 6
     assert {frames for _, frames in seen[3:]} == {1, 16, 32}
     constants = bundle.manifest.normalization
@@ -214,7 +224,7 @@ def test_a_whole_file_gives_the_tokens_of_the_keras_model(run, name):
     assert differs.mean() < 0.001
 
 
-def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
+def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path, monkeypatch):
     folder, _ = run
     tokenizer = load_tokenizer(folder / "tokenizer")
 
@@ -222,11 +232,9 @@ def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
         honest = ModelOutput.of(tokenizer, tiles, valid)
         return honest._replace(ids=(honest.ids + 1) % 16, distances=honest.distances + 1)
 
-    weights = read_bundle(folder / "tokenizer").weights()
-    tiles = TileStore(tiny_tiles), np.arange(4), np.arange(4)
-    given = {"model_settings": tokenizer.manifest.model, "card": Card()}
+    bundle, store = read_bundle(folder / "tokenizer"), TileStore(tiny_tiles)
     with pytest.raises(JobError, match="are not the model's"):
-        _export(tmp_path / "bundle", liar, weights, *tiles, **given)
+        exported(tmp_path / "bundle", bundle, liar, store, 4, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,11 +15,11 @@ from ulmo.bundle.bundle import build_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import stages_of
-from ulmo.config import JobError, ModelSettings
+from ulmo.config import JobError
 from ulmo.encoding import Columns
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.unk import unk_thresholds
-from ulmo.pipelines.dataset import ModelOutput, TileModel, batches
+from ulmo.pipelines.dataset import ModelOutput, batches
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
@@ -48,60 +48,39 @@ class _ExportCheck(NamedTuple):
 def export(
     folder: Path, trainer: "Trainer", validation: Metrics | None, versions: dict[str, str]
 ) -> _ExportCheck:
-    """Write the trained model as a bundle, unless its tokens are not the model's: JobError."""
-    return _export(
-        folder,
-        trainer.forward(),
-        trainer.weights(),
-        trainer.store,
-        trainer.shown_rows,
-        trainer.split.train,
-        model_settings=trainer.model_settings,
-        card=_build_card(trainer, validation, versions),
-    )
-
-
-def _export(
-    folder: Path,
-    model: TileModel,
-    weights: dict[str, _Floats],
-    store: TileStore,
-    rows: Indices,
-    training: Indices,
-    *,
-    model_settings: ModelSettings,
-    card: Card,
-) -> _ExportCheck:
     """Build the bundle, compare its tokens with the model's, and write it.
 
-    Checked are _CHECK_TILES of the rows, evenly spread, those with the least sound, and tiles of
-    pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
-    `training` rows. Raises JobError, and writes nothing, if a token differs that is not a tie,
-    or if a weight is not finite.
+    Checked are _CHECK_TILES of the held-out rows, evenly spread, those with the least sound, and
+    tiles of pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
+    training rows. Raises JobError, and writes nothing, if a token differs that is not a tie, or if
+    a weight is not finite.
     """
+    store, settings = trainer.store, trainer.model_settings
+    model, weights = trainer.forward(), trainer.weights()
     build = partial(
         build_bundle,
         prep=store.manifest.settings,
         normalization=store.manifest.normalization,
-        model=model_settings,
+        model=settings,
         weights=weights,
-        card=card,
+        card=_build_card(trainer, validation, versions),
     )
-    none = np.zeros((model_settings.codebook_size, len(UNK_QUANTILES)), np.float32)
+    none = np.zeros((settings.codebook_size, len(UNK_QUANTILES)), np.float32)
     try:
         tokenizer = Tokenizer(build(thresholds=none).at(folder))
     except ValueError as error:
         raise JobError(f"{folder}: {error}") from None
     tokens = differing = wrong = 0
-    for tiles, valid in _check_tiles(store, rows):
+    for tiles, valid in _check_tiles(store, trainer.shown_rows):
         expected = model(tiles, valid)
         got = tokenizer.encode_tiles(tiles, valid)
         tokens += got.ids.size
         differing += int((expected.ids != got.ids).sum())
-        wrong += _count_wrong(expected, got, stages_of(model_settings, weights))
+        wrong += _count_wrong(expected, got, stages_of(settings, weights))
     if wrong:
         raise JobError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
-    write_bundle(folder, build(thresholds=_measure_thresholds(tokenizer, store, training)))
+    thresholds = _measure_thresholds(tokenizer, store, trainer.split.train)
+    write_bundle(folder, build(thresholds=thresholds))
     return _ExportCheck(tokens, differing)
 
 

@@ -1,7 +1,7 @@
 """Rows of tiles as the batches that objectives learn from: views, and pairs of front ends."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,15 @@ class Feed:
         if "frontends" in wants:
             self._stores += [_open_beside(store, Path(folder)) for folder in settings.beside]
             self._places = [_plain_rows(one) for one in self._stores]
-            _check_frontends(self.frontends)
+            if len(self.frontends) < 2:
+                raise UserError(
+                    "the objective compares front ends: name tiles of the same recordings through "
+                    "other front ends with --beside TILES_DIR, once for each"
+                )
+            if twice := [name for name, count in Counter(self.frontends).items() if count > 1]:
+                raise UserError(
+                    f"the front end {twice[0]} is there twice: leave one of its folders out"
+                )
 
     @property
     def frontends(self) -> list[str]:
@@ -144,13 +152,3 @@ def _open_beside(store: TileStore, folder: Path) -> TileStore:
         recording, _, tile = min(missing)
         raise UserError(f"{folder} has no tile {tile} of {recording}: prepare the same recordings")
     return other
-
-
-def _check_frontends(names: Sequence[str]) -> None:
-    if len(names) < 2:
-        raise UserError(
-            "the objective compares front ends: name tiles of the same recordings through "
-            "other front ends with --beside TILES_DIR, once for each"
-        )
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"the front end {twice[0]} is there twice: leave one of its folders out")
