@@ -80,12 +80,8 @@ def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
     assert_refused(run(prep_command, tmp_path, tmp_path / "out"), "no recordings below")
     changed = run(prep_command, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
     assert_refused(changed, "other settings (overlap there 0, here 4)")
-
-
-def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
-    result = run(prep_command, SAMPLES, tmp_path / "out", "--frontend", "wavelets")
-    assert result.exit_code == exits.WRONG_USAGE
-    assert "'stft', 'mel', 'cqt'" in result.stderr
+    unknown = run(prep_command, SAMPLES, tmp_path / "out", "--frontend", "wavelets")
+    assert_refused(unknown, "'stft', 'mel', 'cqt'")
 
 
 @pytest.mark.parametrize(
@@ -118,14 +114,13 @@ def test_train_refuses_folders_that_do_not_fit(trained, tiny_tiles, tmp_path):
 def test_help_names_each_setting_of_a_view_and_its_default():
     shown = " ".join(run(prep_command, "--help").stdout.split())
     for words in (
-        "--views INTEGER",
-        "--hop-factors X,Y,...",
-        "[default: 0.8,1,1.25]",
-        "--window-factors X,Y,...",
-        "--pcen-time-constant FLOAT",
+        *("--views INTEGER", "--hop-factors X,Y,...", "[default: 0.8,1,1.25]"),
+        *("--window-factors X,Y,...", "--pcen-time-constant FLOAT"),
         "corpus|recording|tile|pcen|level",
     ):
         assert words in shown
+    for command in (ulmo, prep_command, train_command, evaluate_command, tokenize_command):
+        assert run(command, "-h").output == run(command, "--help").output
 
 
 WEIGHTED = "reconstruct=1,next_frame=0.1234567"
@@ -174,12 +169,6 @@ def test_printed_settings_come_back_through_a_file(command, flags, expected, tmp
     changed = run(command, "x", "y", "--config", path, over, 7, "--print-config").stdout
     table, name = ("train", "batch_size") if command is train_command else ("prep", "overlap")
     assert tomllib.loads(changed)[table].pop(name) == 7
-
-
-def test_every_command_answers_h():
-    for command in (ulmo, prep_command, train_command, evaluate_command, tokenize_command):
-        assert run(command, "-h").output == run(command, "--help").output
-        assert run(command, "-h").exit_code == 0
 
 
 def test_train_takes_the_tile_size_from_the_tiles(tiny_tiles, tmp_path):

@@ -91,10 +91,7 @@ def expected_figures(run_dir, store, rows):
         quietest_db=store.manifest.settings.floor_db + FLOOR_MARGIN_DB,
     )
     values = reconstruction_figures(
-        tiles[..., 0],
-        made[:, :, :32, 0],
-        ids,
-        distances,
+        *(tiles[..., 0], made[:, :, :32, 0], ids, distances),
         valid_frames=valid,
         scales_db=store.scales_db[rows],
         sound=sound,
@@ -168,10 +165,8 @@ def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
     total = done.tiles.total
     values = json.loads(done.report.read_text())["tiles"]["reconstruction"]
     assert len(values["edges_hz"]) == len(values["band_errors"]) + 1 == 4
-    for name, expected in (
-        ("band_errors", total.reconstruction),
-        ("band_errors_db", total.reconstruction_db),
-    ):
+    pairs = {"band_errors": total.reconstruction, "band_errors_db": total.reconstruction_db}
+    for name, expected in pairs.items():
         assert np.average(values[name], weights=[12, 12, 8]) == pytest.approx(expected, rel=1e-9)
     assert 0 < values["log_spectral_distance"] <= math.sqrt(total.reconstruction_db)
     assert values["frames"] == store.valid_frames.sum()

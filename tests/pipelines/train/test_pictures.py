@@ -41,11 +41,14 @@ def rows_of(store, count):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_reconstructions_are_a_png_with_a_row_a_tile(count, store):
+def test_both_are_a_png_and_reconstructions_have_a_row_a_tile(count, store, logs):
     rows = rows_of(store, count)
     first = draw_reconstructions(store, rows, halved)
     assert size_of(first) == (1000, 260 * count)
     assert draw_reconstructions(store, rows, halved) == first
+    paths = logs(validation=count > 1)
+    assert size_of(draw_losses(*paths)) == (1500, 400)
+    assert draw_losses(*paths) == draw_losses(*paths)
 
 
 def test_reconstructions_are_labelled_in_seconds_and_hertz(store, figures):
@@ -126,12 +129,6 @@ def logs(tmp_path):
         return batches, epochs
 
     return write
-
-
-def test_losses_are_a_png(logs):
-    paths = logs(validation=True)
-    assert size_of(draw_losses(*paths)) == (1500, 400)
-    assert draw_losses(*paths) == draw_losses(*paths)
 
 
 @pytest.mark.parametrize("validation", [True, False])

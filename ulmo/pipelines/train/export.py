@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Indices
+from ulmo.arrays import Array, Indices
 from ulmo.bundle.bundle import build_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.bundle.unk import UNK_QUANTILES
@@ -27,7 +27,6 @@ from ulmo.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from ulmo.pipelines.train.trainer import Trainer
 
-_Floats = NDArray[np.float32]
 
 _CHECK_TILES = 64
 _SHORT_TILES = 16  # more tiles to check: those with the fewest frames of sound
@@ -84,7 +83,7 @@ def export(
     return _ExportCheck(tokens, differing)
 
 
-def _count_wrong(expected: ModelOutput, got: Columns, stages: list[_Floats]) -> int:
+def _count_wrong(expected: ModelOutput, got: Columns, stages: list[Array]) -> int:
     """Number of tokens that differ and are not ties. With one stage, distances show the ties."""
     differs = expected.ids != got.ids
     if len(stages) == 1:
@@ -96,7 +95,7 @@ def _count_wrong(expected: ModelOutput, got: Columns, stages: list[_Floats]) -> 
     return sum(not _is_tie(latent, stages, one, other) for latent, one, other in pairs)
 
 
-def _is_tie(latent: _Floats, stages: list[_Floats], first: int, second: int) -> bool:
+def _is_tie(latent: Array, stages: list[Array], first: int, second: int) -> bool:
     """Whether two ids of a latent (EMB,) are equally near in the first stage where they differ.
 
     Later stages search for different residuals: their distances cannot be compared.
@@ -112,7 +111,7 @@ def _is_tie(latent: _Floats, stages: list[_Floats], first: int, second: int) -> 
     return True
 
 
-def _measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> _Floats:
+def _measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> Array:
     """Thresholds of `<unk>` (CB, levels), from at most _UNK_TILES of the rows, evenly spread.
 
     They are raised by the width of a tie: all vectors of digital silence are equal, and rounding
@@ -143,7 +142,7 @@ def _spread(rows: Indices, most: int) -> Indices:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[_Floats, NDArray[np.int32]]]:
+def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[Array, NDArray[np.int32]]]:
     """Batches of tiles (n, M, M, 1), and their numbers of valid frames (n,)."""
     for part in batches(_check_rows(store, rows), _CHECK_BATCH):
         yield store.read(part), store.valid_frames[part]

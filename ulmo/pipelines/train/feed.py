@@ -9,13 +9,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ulmo.arrays import Indices
+from ulmo.arrays import Array, Indices
 from ulmo.config import TrainSettings, UserError
 from ulmo.models.objectives.base import Side, TrainingBatch
 from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
 
-_Floats = NDArray[np.float32]
 _Key = tuple[str, int, int]
 # Settings that tiles of several front ends must share to show the same moments.
 _SHARED = ("sample_rate", "hop_length", "tile_size", "overlap", "channels")
@@ -128,7 +127,7 @@ def _plain_rows(store: TileStore) -> dict[_Key, int]:
     return dict(zip(_keys(store, rows), rows.tolist(), strict=True))
 
 
-def _paces(store: TileStore) -> _Floats:
+def _paces(store: TileStore) -> Array:
     """For each row, the duration of one of its frames in frames of view 0."""
     settings = store.manifest.settings
     paces = np.ones(len(store), np.float32)
