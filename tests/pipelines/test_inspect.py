@@ -80,7 +80,7 @@ def test_the_plan_is_that_of_the_graph(folder):
 
 @pytest.mark.parametrize("chunk", [512, 3])
 def test_the_codebook_beside_loops(chunk, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "_CHUNK", chunk)
     codebook = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     codebook[7], codebook[9], codebook[20] = codebook[3], codebook[3], codebook[4]
     codebook[4, 0], codebook[20, 0] = 0.0, -0.0
@@ -102,7 +102,7 @@ def test_the_codebook_beside_loops(chunk, monkeypatch):
 
 
 def test_a_large_codebook_is_compared_in_part(monkeypatch):
-    monkeypatch.setattr(module, "COMPARED_CODES", 10)
+    monkeypatch.setattr(module, "_COMPARED_CODES", 10)
     codebook = np.arange(100, dtype=np.float32)[:, None] ** 2
     facts = describe_codebook(ModelSettings(), codebook, np.zeros((100, 4), np.float32))
     assert facts["compared"] == 10

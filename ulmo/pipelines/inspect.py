@@ -15,8 +15,8 @@ from ulmo.config import Convolution, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 
-COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
-CHUNK = 512
+_COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
+_CHUNK = 512
 
 Table = dict[str, Any]  # values that JSON takes, by name
 
@@ -64,7 +64,7 @@ def describe_codebook(
 ) -> Table:
     """Statistics of codes (CB, EMB) and of their thresholds (CB, levels)."""
     size, dimensions = codebook.shape
-    rows = np.linspace(0, size - 1, min(size, COMPARED_CODES)).astype(np.int64)
+    rows = np.linspace(0, size - 1, min(size, _COMPARED_CODES)).astype(np.int64)
     return {
         "size": size,
         # None if it is not fixed.
@@ -156,12 +156,12 @@ def _nearest(codebook: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[
     codes = codebook.astype(np.float64)
     norms = np.square(codes).sum(axis=1)
     nearest = np.empty(len(rows))
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
         squared = norms[part, None] + norms - 2 * codes[part] @ codes.T
         squared[np.arange(len(part)), part] = np.inf
         found = squared.argmin(axis=1)
-        nearest[start : start + CHUNK] = np.linalg.norm(codes[part] - codes[found], axis=1)
+        nearest[start : start + _CHUNK] = np.linalg.norm(codes[part] - codes[found], axis=1)
     return nearest
 
 

@@ -81,7 +81,7 @@ def test_a_pattern(dated, tmp_path):
 
 
 def test_the_same_bytes_with_two_workers_and_after_a_kill(dated, tmp_path, monkeypatch):
-    monkeypatch.setattr(prep, "JOB_FILES", 4)
+    monkeypatch.setattr(prep, "_JOB_FILES", 4)
     prepare(dated, tmp_path / "out", TINY, clock=EAST)
     prepare(dated, tmp_path / "two", TINY, clock=EAST, workers=2)
     with monkeypatch.context() as patch:

@@ -185,7 +185,7 @@ class TestSameBytes:
         return contents(tmp_path / "undisturbed")
 
     def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep, "JOB_FILES", 2)
+        monkeypatch.setattr(prep, "_JOB_FILES", 2)
         outs = []
         for workers in (1, 2):
             outs.append(tmp_path / f"out{workers}")
