@@ -173,16 +173,6 @@ def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
     assert 0 < values["sound_frames"] < values["frames"]
 
 
-def test_batches_of_any_size_give_the_same_total(run_dir, store):
-    totals = [
-        _plain(evaluate(run_dir, store.folder, part="all", batch_size=size).tiles.total)
-        for size in (1, 7, 4096)
-    ]
-    for total in totals[1:]:
-        assert_same_figures(total, totals[0])
-    assert totals[0]["tiles"] == len(store)
-
-
 @pytest.mark.parametrize(
     ("asked", "measured"),
     [("auto", "validation"), ("validation", "validation"), ("train", "train"), ("all", "all")],

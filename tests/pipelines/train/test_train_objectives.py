@@ -150,8 +150,3 @@ def test_a_collapsed_run_says_so(together):
     means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
     collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
     assert "COLLAPSED   latents are nearly all equal: variance 0.001" in train_summary(collapsed)
-
-
-def test_a_run_keeps_its_objective(together, tiles):
-    with pytest.raises(UserError, match=r"objective there .*: leave them out"):
-        train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Silent(), resume=True)
