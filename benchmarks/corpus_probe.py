@@ -16,7 +16,7 @@ from ulmo.config import UserError
 from ulmo.evaluation.folds import Fold, Folds, Indices, split_folds
 from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
 from ulmo.pipelines.evaluate.encoders import AudioEncoder
-from ulmo.pipelines.evaluate.labelled import find_labelled, read_sounds
+from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 
 
 def corpus_probes(
@@ -29,7 +29,7 @@ def corpus_probes(
     speaker, source = ABX_SETS[corpus], SOURCES.get(corpus)
     found = find_labelled(root / corpus, root / corpus / "labels.csv", speaker, source)
     held = {item.path for item in find_labelled(root / corpus, out / f"{corpus}.csv")}
-    sounds = read_sounds(
+    sounds = Sounds.read(
         root / corpus, found, sample_rate=encoder.sample_rate, max_seconds=MAX_SECONDS
     )
     if sounds.refused:

@@ -22,7 +22,7 @@ from ulmo.evaluation.abx import subsample
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
 from ulmo.pipelines.dataset import Loudness, TileModel, tallies
-from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled, read_sounds
+from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TileStore
@@ -81,7 +81,7 @@ def sounds_of(root: Path, out: Path, corpus: str, sample_rate: int) -> Sounds:
         seed=0,
     )
     chosen = [found[index] for index in kept]
-    return read_sounds(root / corpus, chosen, sample_rate=sample_rate, max_seconds=MAX_SECONDS)
+    return Sounds.read(root / corpus, chosen, sample_rate=sample_rate, max_seconds=MAX_SECONDS)
 
 
 def on_tiles(

@@ -1,7 +1,7 @@
 """The figures of one row of the table of objectives, as a flat dictionary."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from ulmo.arrays import Array
 from ulmo.evaluation.abx import Abx
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.probe import Probes
-from ulmo.pipelines.evaluate.audio import measure_encoder, measure_latents
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of, latents_of
+from ulmo.pipelines.dataset import ModelOutput
+from ulmo.pipelines.evaluate.audio import EncoderFigures, LatentFigures
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds
-from ulmo.pipelines.evaluate.tiles import as_model
 from ulmo.tokenizer import Tokenizer
 
 Figures = dict[str, float]
@@ -26,8 +26,10 @@ Figures = dict[str, float]
 def bundle_figures(tokenizer: Tokenizer, held: Path, root: Path, out: Path) -> Figures:
     """Figures of a tokenizer, on held-out tiles and on held-out labelled recordings."""
     manifest = tokenizer.manifest
-    metrics = on_tiles(as_model(tokenizer), held, manifest.model, manifest.normalization)
-    heard = audio_figures(encoder_of(tokenizer), latents_of(tokenizer), root, out)
+    metrics = on_tiles(
+        partial(ModelOutput.of, tokenizer), held, manifest.model, manifest.normalization
+    )
+    heard = audio_figures(AudioEncoder.of(tokenizer), latents_of(tokenizer), root, out)
     return {**tile_figures(metrics), **heard}
 
 
@@ -40,8 +42,8 @@ def audio_figures(
     directions: list[Array] = []
     for corpus in ABX_SETS:
         sounds = sounds_of(root, out, corpus, encoder.sample_rate)
-        tokens = measure_encoder(encoder, sounds)
-        latents = measure_latents(vectors, sounds, tokens.folds)
+        tokens = EncoderFigures.measure(encoder, sounds)
+        latents = LatentFigures.measure(vectors, sounds, tokens.folds)
         for what, found in (("tokens", tokens), ("latents", latents)):
             figures |= _abx(f"{corpus}_{what}", found.abx)
             figures |= _probes(f"{corpus}_{what}", found.probes)

@@ -11,7 +11,7 @@ from sklearn.cluster import MiniBatchKMeans
 from benchmarks.material import write_tokenizer
 from ulmo.config import ModelSettings, UserError
 from ulmo.pipelines.dataset import ModelOutput, TileModel
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of
+from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import normalized_levels
@@ -102,7 +102,7 @@ class Patches:
             plane = np.concatenate([np.empty((prep.tile_size, 0), np.float32), *blocks], axis=1)
             return self.nearest(patches_of(plane[None, ..., None], self.model))[0]
 
-        return encoder_of(load_tokenizer(write_tokenizer(folder)))._replace(encode=encode)
+        return AudioEncoder.of(load_tokenizer(write_tokenizer(folder)))._replace(encode=encode)
 
 
 class Mfcc:

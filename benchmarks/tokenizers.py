@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from benchmarks.train import names_of
 from recipes.recipe import read_recipe
 from ulmo.config import PrepSettings, UserError
-from ulmo.pipelines.evaluate.audio import EncoderFigures, measure_encoder
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of
-from ulmo.pipelines.evaluate.tiles import as_model
+from ulmo.pipelines.dataset import ModelOutput
+from ulmo.pipelines.evaluate.audio import EncoderFigures
+from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.pipelines.train.train import train
 from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import load_tokenizer
@@ -55,7 +56,7 @@ def make_row(name: str, root: Path, out: Path, minutes: float, quantizer: str) -
     row = ROWS[name]
     encoder, figures = BUILDERS[row.kind](name, root, out, minutes, quantizer)
     audio = {
-        corpus: measure_encoder(encoder, sounds_of(root, out, corpus, encoder.sample_rate))
+        corpus: EncoderFigures.measure(encoder, sounds_of(root, out, corpus, encoder.sample_rate))
         for corpus in ABX_SETS
     }
     return {"name": name, "minutes": minutes, **figures, **_on_audio(audio), **_speed(encoder)}
@@ -73,11 +74,10 @@ def _build_ulmo(
     resume = (run / "train.json").exists()
     trained = train(tiles, run, model, settings, Silent(), resume=resume)
     tokenizer = load_tokenizer(run / "tokenizer")
-    metrics = on_tiles(
-        as_model(tokenizer), held, tokenizer.manifest.model, tokenizer.manifest.normalization
-    )
+    manifest, on_arrays = tokenizer.manifest, partial(ModelOutput.of, tokenizer)
+    metrics = on_tiles(on_arrays, held, manifest.model, manifest.normalization)
     told = {"tiles_per_second": trained.tiles_per_second, "steps": trained.steps}
-    return encoder_of(tokenizer), {**told, **tile_figures(metrics)}
+    return AudioEncoder.of(tokenizer), {**told, **tile_figures(metrics)}
 
 
 def _build_patches(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.learners import BATCH, LEARNING_RATE, THREADS, serve
 from benchmarks.report import Silent
 from ulmo.config import ModelSettings, TrainSettings
-from ulmo.pipelines.train.loading import loading_tensorflow
+from ulmo.pipelines.train.train import loading_tensorflow
 from ulmo.preprocessing.store import TileStore
 
 
@@ -23,10 +23,8 @@ class Ulmo:
 
     def __init__(self, tiles: Path, data: Path, folder: Path, *, bf16: bool) -> None:
         with loading_tensorflow():
-            from ulmo.pipelines.train.model import use_threads
             from ulmo.pipelines.train.trainer import Trainer
 
-        use_threads(THREADS)
         self._store = TileStore(tiles)
         settings = TrainSettings(
             batch_size=BATCH, learning_rate=LEARNING_RATE, threads=THREADS, mixed_precision=bf16

@@ -19,7 +19,7 @@ from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.train.card import describe_corpus
+from ulmo.pipelines.train.export import describe_corpus
 from ulmo.pipelines.train.train import train
 from ulmo.preprocessing.store import TileStore
 from ulmo.reports.prep import PrepProgress, prep_summary

@@ -13,6 +13,7 @@ from ulmo.bundle.weights import THRESHOLDS, weight_shapes
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 
+PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
 MANIFEST, WEIGHTS, ENCODER = FILES = ("tokenizer.json", "model.safetensors", "encoder.onnx")
 
 

@@ -3,6 +3,8 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ulmo.config import (
@@ -14,9 +16,10 @@ from ulmo.config import (
     TrainSettings,
     UserError,
     read_toml,
-    spread_factors,
     to_toml,
 )
+from ulmo.config.network import encoder_layers
+from ulmo.config.strides import spread_factors, spread_stride
 from ulmo.storage.sealed import canonical_json, fingerprint
 
 GROUPS = {
@@ -361,3 +364,20 @@ def test_the_grid_covers_the_tile(options, bands, columns):
 
 def test_tile_hop_is_what_the_overlap_leaves():
     assert PrepSettings(overlap=200).tile_hop == 24
+
+
+@given(total=st.integers(1, 512), layers=st.integers(1, 8))
+def test_spread_stride_multiplies_to_the_total(total, layers):
+    strides = spread_stride(total, layers)
+    assert math.prod(strides) == total
+    assert len(strides) == layers
+    assert list(strides) == sorted(strides, reverse=True)
+
+
+@given(stride=st.integers(1, 512))
+def test_same_padding_leaves_the_length_divided_by_the_stride(stride):
+    layer = encoder_layers([(stride, 1)], width=8, embedding_dim=6)[0]
+    before, after = layer.padding[0]
+    length = 5 * stride
+    assert (length + before + after - layer.kernel[0]) // stride + 1 == 5
+    assert 0 <= after - before <= 1

@@ -4,6 +4,7 @@ Each is read in a child whose opened files, sockets and programs are watched (ho
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def child(goods):
     command = [sys.executable, str(Path(__file__).with_name("hostile_child.py"))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[1], env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     ) as process:  # fmt: skip
 
         def attempt(kind, path, bait):

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ulmo.config import ModelSettings
 from ulmo.tokens import NpyWriter, Tokens, band_edges, read_npy
+from ulmo.vocabulary import Vocabulary
 
 GOLDEN = (
     b"\x93NUMPY\x01\x00v\x00"
@@ -14,6 +16,7 @@ GOLDEN = (
     + b"\n"
     + bytes.fromhex("00000000 01000000 02000000 03000000 04000000 ff010000")
 )
+LARGEST = 65_472  # codebook
 IDS = np.array([[0, 1, 2], [3, 4, 511]], np.int32)
 
 
@@ -147,10 +150,6 @@ def test_seconds_do_not_drift_in_1000_hours(rate, hop):
         assert seconds[column] == float(Fraction(column * hop, rate))
 
 
-def test_seconds_of_a_hop_that_is_no_binary_fraction():
-    assert tokens_of(np.zeros((4, 2), np.int32)).seconds.tolist() == [0.0, 0.16, 0.32, 0.48]
-
-
 @pytest.mark.parametrize(
     ("frequencies", "stride", "edges"),
     [
@@ -174,3 +173,23 @@ def test_hertz_are_each_bands_two_edges():
 
 def test_sequence_is_time_major():
     assert tokens_of(IDS).sequence().tolist() == [0, 1, 2, 3, 4, 511]
+
+
+def test_golden_ids():
+    vocabulary = Vocabulary(512)
+    names = ["<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<gap>"]
+    assert list(vocabulary.specials().items()) == list(zip(names, range(512, 518), strict=True))
+    assert (vocabulary.unk, vocabulary.size) == (512, 576)
+
+
+@given(codes=st.integers(2, LARGEST))
+def test_size_is_the_least_multiple_of_64_that_holds_every_id(codes):
+    vocabulary = Vocabulary(codes)
+    assert vocabulary.size % 64 == 0
+    assert vocabulary.size - 64 <= max(vocabulary.specials().values()) < vocabulary.size
+
+
+def test_the_largest_codebook_fits_uint16():
+    bounds = ModelSettings.model_fields["codebook_size"].metadata
+    assert max(bound.le for bound in bounds if hasattr(bound, "le")) == LARGEST
+    assert Vocabulary(LARGEST).size - 1 <= 0xFFFF

@@ -8,7 +8,7 @@ from ulmo.config import ObjectiveTraits, QuantizerTraits
 from ulmo.formats.base import Format
 from ulmo.models.gradients import straight_through
 from ulmo.models.objectives.base import Objective, TaskResult
-from ulmo.models.quantizers.base import Quantizer, gather, nearest, ones_unless, use_of
+from ulmo.models.quantizers.base import Quantizer, nearest
 from ulmo.preprocessing.frontends.base import FrontEnd
 
 
@@ -32,30 +32,18 @@ class ToyFrontEnd(FrontEnd):
 class ToyQuantizer(Quantizer):
     traits = QuantizerTraits("random codes", ("commitment_cost",))
 
-    @classmethod
-    def of(cls, settings, seed):
-        return cls(codebook_size=settings.codebook_size, embedding_dim=settings.embedding_dim)
-
     def build(self, latents_shape):
         shape = (self.codebook_size, self.embedding_dim)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=0)
-        self.codes = self.add_weight(
+        self._codebook = self.add_weight(
             name="codebook", shape=shape, initializer=normal, trainable=False
         )
 
-    @property
-    def codebook(self):
-        return self.codes
-
-    def load(self, stages):
-        self.codes.assign(stages[0])
-
     def call(self, latents, weights=None, training=False):
-        ids = nearest(latents, self.codes)
-        codes, weights = ops.stop_gradient(self.embed(ids)), ones_unless(weights, ids)
-        use = use_of(ids, weights, self.codebook_size)
+        ids = nearest(latents, self.codebook)
+        codes = ops.stop_gradient(self.embed(ids))
         passed = straight_through(latents, codes)
-        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
+        return self.result(latents, ids, codes, passed=passed, weights=weights)
 
 
 class ToyObjective(Objective):

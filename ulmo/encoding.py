@@ -10,7 +10,8 @@ live. The last columns depend on the recording's end; they come from one window 
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,12 @@ class Columns(NamedTuple):
     ids: Ids  # (n, band)
     distances: Array  # (n, band)
     latents: Array | None = None  # (n, band, EMB), if the run returns them
+
+    @classmethod
+    def joined(cls, parts: Iterable["Columns"]) -> "Columns":
+        """Ids and distances of parts, of which there is at least one, as one."""
+        ids, distances, _ = zip(*parts, strict=True)
+        return cls(np.concatenate(ids), np.concatenate(distances))
 
 
 # Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands), and perhaps latents.
@@ -60,13 +67,14 @@ def encode_columns(
 
     None of the three changes the result.
     """
-    pending: deque[_Pending] = deque()
-    for work in _works(blocks, _Windows(model), batch_size=batch_size, eager=eager):
-        pending.append(_Pending(work, executor.submit(run, work.tiles) if executor else None))
+    pending: deque[tuple[list[slice], Callable[[], Columns]]] = deque()
+    for tiles, kept in _works(blocks, _Windows(model), batch_size=batch_size, eager=eager):
+        encoded = executor.submit(run, tiles).result if executor else partial(run, tiles)
+        pending.append((kept, encoded))
         while len(pending) > ahead:
-            yield from _columns(pending.popleft(), run)
+            yield from _columns(*pending.popleft())
     while pending:
-        yield from _columns(pending.popleft(), run)
+        yield from _columns(*pending.popleft())
 
 
 def decode_columns(
@@ -99,17 +107,12 @@ class _Work(NamedTuple):
     kept: list[slice]  # columns, one slice for each window
 
 
-class _Pending(NamedTuple):
-    work: _Work
-    future: Future[Columns] | None
-
-
-def _columns(pending: _Pending, run: Run) -> Iterator[Columns]:
-    work, future = pending
-    encoded = future.result() if future else run(work.tiles)
-    for index, kept in enumerate(work.kept):
-        latents = None if encoded.latents is None else encoded.latents[index, kept]
-        yield Columns(encoded.ids[index, kept], encoded.distances[index, kept], latents)
+def _columns(kept: list[slice], encoded: Callable[[], Columns]) -> Iterator[Columns]:
+    """The columns to keep of each window."""
+    ids, distances, latents = encoded()
+    for index, part in enumerate(kept):
+        some = None if latents is None else latents[index, part]
+        yield Columns(ids[index, part], distances[index, part], some)
 
 
 def _works(

@@ -30,11 +30,10 @@ from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
-    read_array,
     read_blocks,
     read_channel,
 )
-from ulmo.preprocessing.clock import recording_start
+from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
@@ -146,12 +145,12 @@ class Tokenizer:
         """
         if isinstance(source, np.ndarray | list | tuple | np.generic):
             samples = np.asarray(source)
-            return self._tokens(lambda: read_array(samples, sample_rate, self._rate), batch_size)
+            return self._tokens(lambda: read_blocks([samples], sample_rate, self._rate), batch_size)
         with ExitStack() as stack:
             start = None
             if isinstance(source, str | Path):
                 recording = stack.enter_context(open_recording(Path(source)))
-                start = recording_start(Path(source))
+                start = Clock().start(Path(source))
             else:
                 recording = stack.enter_context(open_stream(source))
             return self._tokens(
@@ -227,11 +226,8 @@ class Tokenizer:
         sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
         padding = -tiles.shape[2] % self.manifest.model.time_stride
         padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
-        parts = list(self._map(self._run, np.array_split(padded, min(self._threads, len(tiles)))))
-        return Columns(
-            ids=np.concatenate([part.ids for part in parts]),
-            distances=np.concatenate([part.distances for part in parts]),
-        )
+        batches = np.array_split(padded, min(self._threads, len(tiles)))
+        return Columns.joined(self._map(self._run, batches))
 
     def decode(self, tokens: Tokens) -> Array:
         """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.
@@ -326,12 +322,9 @@ class Tokenizer:
         self, source: SampleSource, batch_size: int, *, start_utc: datetime | None = None
     ) -> Tokens:
         parts = list(self._parts(source, batch_size=batch_size, start_utc=start_utc))
-        bands = self.manifest.model.bands
-        none = Columns(np.empty((0, bands), np.int32), np.empty((0, bands), np.float32))
-        whole = Columns(
-            np.concatenate([none.ids, *(part.ids for part in parts)]),
-            np.concatenate([none.distances, *(part.distances for part in parts)]),
-        )
+        shape = (0, self.manifest.model.bands)
+        none = Columns(np.empty(shape, np.int32), np.empty(shape, np.float32))
+        whole = Columns.joined([none, *(Columns(part.ids, part.distances) for part in parts)])
         return self._placed(whole, 0, sum(part.frames for part in parts), start_utc)
 
     def _placed(

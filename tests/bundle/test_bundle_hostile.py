@@ -1,11 +1,7 @@
-"""Malicious bundles are refused in one line, with little time and memory."""
+"""Malicious bundles are refused in one line; tests/test_hostile.py bounds time and memory."""
 
-import json
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,22 +10,9 @@ from hypothesis import strategies as st
 
 from tests.bundles import ENCODER, FILES, MANIFEST, WEIGHTS, refusal, replace, rewrite
 from ulmo.bundle.bundle import read_bundle
-from ulmo.bundle.graph import encoder_size
 from ulmo.bundle.manifest import BundleManifest
-from ulmo.bundle.weights import check_size, count_bytes, weight_shapes, weights_size
-from ulmo.config import ModelSettings, PrepSettings, UserError
-
-PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
-
-
-@pytest.fixture(scope="module")
-def original(make_bundle, tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundles") / "tokenizer", PREP)
-
-
-@pytest.fixture
-def folder(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "tokenizer")
+from ulmo.bundle.weights import check_size, count_bytes, weight_shapes
+from ulmo.config import ModelSettings
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +99,8 @@ def test_every_setting_must_stand_there(folder):
         pytest.param(b"\xff\xfe\0", id="no UTF-8"),
         pytest.param("{}".encode("utf-16"), id="UTF-16"),
         pytest.param(b"\xef\xbb\xbf{}", id="byte order mark"),
-        pytest.param(b"[" * 60_000, id="deep lists"),
-        pytest.param(b'{"a":' * 10_000, id="deep tables"),
         pytest.param(b"[" * 900 + b"]" * 900, id="lists that json can read"),
-        pytest.param(b"1" * 60_000, id="a long number"),
-        pytest.param(b"[" + b"{}," * 20_000 + b"{}]", id="many tables"),
-        pytest.param(b'{"schema_version": 1, "schema_version": 1}', id="a key twice"),
         *(pytest.param(text, id=text.decode()) for text in (b"[]", b"null", b"3", b'"t"', b"{}")),
-        pytest.param(b"{" + b",".join(b'"%d":0' % i for i in range(8000)) + b"}", id="many keys"),
         pytest.param(b" " * (1 << 16) + b"{}", id="long"),
     ],
 )
@@ -137,33 +114,6 @@ def test_a_manifest_with_numbers_that_are_none_is_refused(number, folder):
     text = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(text.replace("-40.5", number))
     assert "normalization.offset = " in refusal(folder)
-
-
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
-)
-
-
-def leaves(table, path=()):
-    for key, value in table.items():
-        yield (*path, key)
-        if isinstance(value, dict):
-            yield from leaves(value, (*path, key))
-
-
-@given(data=st.data(), value=values)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_json_in_any_place_is_refused_or_means_the_same(data, value, original, shared):
-    manifest = json.loads((original / MANIFEST).read_text())
-    path = data.draw(st.sampled_from(list(leaves(manifest))))
-    inner = manifest
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    (shared / MANIFEST).write_text(json.dumps(manifest))
-    if refusal(shared) is None:
-        assert read_bundle(shared).manifest == read_bundle(original).manifest
 
 
 @st.composite
@@ -207,91 +157,8 @@ def test_the_bounds_of_settings():
     assert count_bytes(weight_shapes(ModelSettings())) == 4_021_440
 
 
-SCRIPT = """
-import resource, sys, time
-from pathlib import Path
-from ulmo.bundle.bundle import read_bundle
-from ulmo.config import UserError
-
-def peak():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
-
-idle, began = peak(), time.process_time()
-with open("/proc/self/statm") as file:
-    mapped = int(file.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (mapped + (50 << 20),) * 2)
-resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-try:
-    read_bundle(Path(sys.argv[1]))
-    print("read")
-except UserError as error:
-    print(error)
-print(time.process_time() - began, (peak() - idle) / 1024)
-"""
-
-
-def sparse(path, size):
-    with path.open("wb") as file:
-        file.truncate(size)
-
-
-def large_model(folder):
-    """600 MB, all of them present and none of them right."""
-    prep = PrepSettings(tile_size=32)
-    model = ModelSettings(tile_size=32, width=2000, encoder_layers=3, decoder_layers=3)
-
-    def apply(values):
-        values["prep"] = prep.model_dump(mode="json")
-        values["model"] = model.model_dump(mode="json")
-        values["vocabulary_size"] = 576
-        names = list(values["special_tokens"])
-        values["special_tokens"] = {name: 512 + place for place, name in enumerate(names)}
-
-    rewrite(folder, apply)
-    assert weights_size(model) > 300_000_000
-    sparse(folder / ENCODER, encoder_size(model))
-    sparse(folder / WEIGHTS, weights_size(model))
-
-
-ATTACKS = {
-    "manifest of 2 GB": lambda folder: sparse(folder / MANIFEST, 2 << 30),
-    "weights of 2 GB": lambda folder: sparse(folder / WEIGHTS, 2 << 30),
-    "encoder of 2 TB": lambda folder: sparse(folder / ENCODER, 2 << 40),
-    "large model": large_model,
-    "many tables": lambda folder: (folder / MANIFEST).write_bytes(
-        b'{"special_tokens":{' + b",".join(b'"%d":{}' % i for i in range(6000)) + b"}}"
-    ),
-    "deep lists": lambda folder: (folder / MANIFEST).write_bytes(b"[" * 65_000),
-}
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
-@pytest.mark.parametrize("attack", ["nothing", *ATTACKS])
-def test_time_and_memory_are_bounded(attack, folder):
-    """The system limits the address space to 50 MB above the idle process."""
-    ATTACKS.get(attack, lambda folder: None)(folder)
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder)], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    line, measured = done.stdout.splitlines()
-    assert (line == "read") is (attack == "nothing")
-    assert "tokenizer" in line or attack == "nothing"
-    seconds, megabytes = map(float, measured.split())
-    print(f"{attack}: {seconds:.3f} s, {megabytes:.1f} MB: {line}")
-    assert megabytes < 50
-    assert seconds < 5  # at most 0.7 s, of the large model, where it was written
-
-
 def test_the_manifest_is_closed():
     """Every table refuses unknown keys."""
     schema = BundleManifest.model_json_schema()
     tables = [schema, *schema["$defs"].values()]
     assert all(table["additionalProperties"] is False for table in tables)
-
-
-def test_refusals_are_user_errors(folder):
-    (folder / MANIFEST).write_text("{")
-    with pytest.raises(UserError, match="is not JSON: copy the bundle again"):
-        read_bundle(folder)

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import FILES, contents, refusal
+from tests.bundles import FILES, PREP, contents, refusal
 from ulmo.bundle import bundle as bundle_module
 from ulmo.bundle.bundle import read_bundle
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import UserError
 from ulmo.storage import atomic
-
-PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
 
 
 @pytest.fixture(scope="module")

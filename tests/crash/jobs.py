@@ -42,7 +42,7 @@ class Job(NamedTuple):
 
     def run(self, out):
         """Run the command in this process, which ends with its exit status."""
-        store.SHARD_TILES, prep.JOB_FILES = self.shard_tiles, 2
+        store.SHARD_TILES, prep._JOB_FILES = self.shard_tiles, 2
         ulmo.main([str(argument) for argument in self.arguments(out)])
 
 

@@ -27,13 +27,13 @@ from tests.crash.faults import COUNT, FAIL, KILL, KILLED, TEAR, Faults
 from tests.crash.jobs import run_quietly
 from tests.pipelines.recordings import noise, write
 from ulmo.cli.main import ulmo
-from ulmo.pipelines.train.loading import loading_tensorflow
+from ulmo.pipelines.train.train import loading_tensorflow
 
 with loading_tensorflow():
     import tensorflow as tf
 
     from ulmo.pipelines.train import trainer
-    from ulmo.pipelines.train.checkpoints import Checkpoints
+    from ulmo.pipelines.train.run_files import Checkpoints
 
 assert trainer.Checkpoints is Checkpoints  # all is imported before the first process is forked
 os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # joblib starts no process to count the cores

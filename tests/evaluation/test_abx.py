@@ -94,13 +94,3 @@ def test_a_subsample_is_even_ordered_and_ruled_by_its_seed():
     speakers = ["S", "T"] * 36 + ["S"]
     drawn = subsample(labels, speakers, max_items=6)
     assert len({(labels[index], speakers[index]) for index in drawn}) == 6
-
-
-def test_max_items_compares_the_subsample():
-    rng = np.random.default_rng(0)
-    items, labels = [rng.normal(size=(3, 2)) for _ in range(30)], list("abc") * 10
-    kept = subsample(labels, max_items=12, seed=5)
-    expected = abx([items[n] for n in kept], [labels[n] for n in kept], distance="euclidean")
-    found = abx(items, labels, distance="euclidean", max_items=12, seed=5)
-    assert found == expected
-    assert found.items == 12

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from ulmo.evaluation.folds import Fold, Folds, split_folds
-from ulmo.evaluation.probe import NEIGHBOURS, by_line, by_neighbours, probe, probes
+from ulmo.evaluation.probe import (
+    NEIGHBOURS,
+    by_line,
+    by_neighbours,
+    histograms,
+    mean_latents,
+    probe,
+    probes,
+)
 
 NAMES = ["ape", "bat", "cow"]
 
@@ -122,3 +130,28 @@ def test_without_folds_nothing_is_measured():
 def test_each_vector_has_a_label():
     with pytest.raises(ValueError, match="each vector needs one label"):
         probe(np.zeros((2, 3), np.float32), ["a"], Folds([], "source", ""), by_line)
+
+
+def test_latents_are_averaged_over_time_band_by_band():
+    rng = np.random.default_rng(0)
+    latents = [rng.normal(size=(count, 2, 3)).astype(np.float32) for count in (1, 7)]
+    found = mean_latents(latents)
+    assert found.shape == (2, 6)
+    for vector, grid in zip(found, latents, strict=True):
+        for band, dimension in np.ndindex(2, 3):
+            expected = sum(grid[:, band, dimension]) / len(grid)
+            assert abs(vector[3 * band + dimension] - expected) < 1e-6
+
+
+def test_histograms_are_those_of_a_loop():
+    rng = np.random.default_rng(1)
+    ids = [rng.integers(0, 6, (count, 3)).astype(np.int32) for count in (4, 9)]  # 5: special
+    sound = [rng.random(grid.shape) < 0.7 for grid in ids]
+    found = histograms(ids, sound, 5)
+    for vector, grid, heard in zip(found, ids, sound, strict=True):
+        expected = np.zeros(15)
+        for column, band in np.ndindex(grid.shape):
+            if heard[column, band] and grid[column, band] < 5:
+                expected[5 * band + grid[column, band]] += 1
+        np.testing.assert_allclose(vector, expected / expected.sum(), rtol=1e-6)
+    assert not histograms(ids[:1], [np.zeros((4, 3), bool)], 5).any()  # silence

@@ -80,6 +80,37 @@ def expected_figures(batch, model):
     return values
 
 
+def mean(values):
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def expected_errors(batch, model):
+    """The fields of Reconstruction, cell by cell and frame by frame."""
+    bands = [[] for _ in range(model.bands)]
+    bands_db = [[] for _ in range(model.bands)]
+    distances, sound_distances = [], []
+    for n, frames in enumerate(batch.valid_frames):
+        for frame in range(frames):
+            errors_db = []
+            for bin_ in range(model.tile_size):
+                at = (n, bin_, frame, 0)
+                error = float(batch.tiles[at]) - float(batch.reconstructions[at])
+                bands[bin_ // model.frequency_stride].append(error**2)
+                errors_db.append((error * float(batch.scales_db[n])) ** 2)
+                bands_db[bin_ // model.frequency_stride].append(errors_db[-1])
+            distances.append(math.sqrt(mean(errors_db)))
+            if any(batch.sound[n, frame // model.time_stride]):
+                sound_distances.append(distances[-1])
+    return {
+        "band_errors": list(map(mean, bands)),
+        "band_errors_db": list(map(mean, bands_db)),
+        "log_spectral_distance": mean(distances),
+        "sound_log_spectral_distance": mean(sound_distances),
+        "frames": len(distances),
+        "sound_frames": len(sound_distances),
+    }
+
+
 def test_a_tile_by_hand():
     """8 x 8 cells of 1, 3 frames valid, in tokens of 4 x 2; the bins' errors are 0 to 7."""
     model = model_of(8, (4, 2))
@@ -122,8 +153,11 @@ def test_a_tile_by_hand():
 def test_every_figure_is_that_of_loops(size, strides, valid, seed):
     model = model_of(size, strides)
     batch = batch_of(model, [min(frames, size) for frames in valid], seed)
-    metrics = Tally.of(batch, model).metrics()
-    assert figures(metrics) == pytest.approx(expected_figures(batch, model), **FLOATS)
+    tally = Tally.of(batch, model)
+    assert figures(tally.metrics()) == pytest.approx(expected_figures(batch, model), **FLOATS)
+    errors = tally.reconstruction()._asdict()
+    for name, value in expected_errors(batch, model).items():
+        assert errors[name] == pytest.approx(value, rel=1e-9, nan_ok=True), name
 
 
 @given(cuts=st.lists(st.integers(1, 6), max_size=4), strides=st.sampled_from([(4, 4), (5, 7)]))
@@ -135,10 +169,25 @@ def test_any_grouping_into_batches_gives_the_same_figures(cuts, strides):
         Tally.of(MeasuredBatch(*(field[first:last] for field in batch)), model)
         for first, last in pairwise(edges)
     ]
-    total = reduce(add, parts).metrics()
-    whole = Tally.of(batch, model).metrics()
-    assert figures(total) == pytest.approx(figures(whole), **FLOATS)
-    assert (total.tiles, total.tokens) == (whole.tiles, whole.tokens) == (7, whole.tokens)
+    added, whole = reduce(add, parts), Tally.of(batch, model)
+    assert figures(added.metrics()) == pytest.approx(figures(whole.metrics()), **FLOATS)
+    assert (added.tiles, added.metrics().tokens) == (7, whole.metrics().tokens)
+    for one, other in zip(added.reconstruction(), whole.reconstruction(), strict=True):
+        assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_a_level_that_is_off_by_two_decibels():
+    """Every bin 2 dB too loud: 2 dB apart, 4 dB^2 in every band."""
+    model = model_of(8, (3, 4))
+    batch = batch_of(model, [8])
+    tiles = np.zeros((1, 8, 8, 1), np.float32)
+    off = batch._replace(
+        tiles=tiles, reconstructions=tiles + 0.5, scales_db=np.array([4], np.float32)
+    )
+    found = Tally.of(off, model).reconstruction()
+    assert found.log_spectral_distance == pytest.approx(2)
+    assert found.band_errors == pytest.approx([0.25] * 3)
+    assert found.band_errors_db == pytest.approx([4] * 3)
 
 
 def test_baselines_are_in_order():
@@ -168,3 +217,7 @@ def test_what_was_not_counted_is_nan():
     counts = {name: empty.pop(name) for name in ("tiles", "tokens", "sound_tokens")}
     assert counts == {"tiles": 1, "tokens": 0, "sound_tokens": 0}
     assert all(map(math.isnan, empty.values()))
+    without_decibels = batch_of(model, [8])._replace(scales_db=np.array([np.nan], np.float32))
+    errors = Tally.of(without_decibels, model).reconstruction()
+    assert all(map(math.isnan, [errors.log_spectral_distance, *errors.band_errors_db]))
+    assert all(map(math.isfinite, errors.band_errors))

@@ -27,7 +27,7 @@ from tests.fuzz.mutants import mutant
 from tests.fuzz.seeds import all_seeds
 from ulmo.jobs.inputs import input_file
 from ulmo.preprocessing.audio import Recording, RefusedError, open_recording
-from ulmo.preprocessing.clock import recording_start
+from ulmo.preprocessing.clock import Clock
 
 BATCH = 20_000
 MOST_FRAMES = 1 << 18
@@ -41,7 +41,7 @@ SHOWN = 20
 def read(path: Path) -> str:
     """What the pipelines do with a file; its verdict. AssertionError where that is no true one."""
     input_file(path.parent, Path(path.name))
-    recording_start(path)
+    Clock().start(path)
     size = path.stat().st_size
     try:
         with open_recording(path) as recording:

@@ -133,13 +133,6 @@ def test_a_started_codebook_does_not_shrink():
     np.testing.assert_allclose(layer.codebook, centroids, rtol=1e-4, atol=1e-5)
 
 
-def test_no_revival_when_it_is_switched_off():
-    layer = dying(5, revive=False)
-    layer(line(np.arange(200) / 10)[None, None], training=True)
-    assert layer.ema_count.numpy()[-1] < 1e-3
-    assert layer.codebook.numpy()[-1, 0] > 1000
-
-
 def test_no_more_codes_are_revived_than_there_are_valid_tokens():
     layer = dying(5)
     latents = line([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])[None, None]
@@ -217,12 +210,6 @@ def test_kmeans_start_refuses_nothing_at_all():
 def test_start_refuses_a_wrong_shape():
     with pytest.raises(ValueError, match="shape"):
         quantizer_of().start(np.zeros((SIZE + 1, DIM)), np.ones(SIZE + 1))
-
-
-def test_float32_under_mixed_precision():
-    layer = quantizer_of(dtype="mixed_bfloat16")
-    assert layer.codebook.dtype == layer.ema_sum.dtype == "float32"
-    assert layer(random_latents(1, 2, 2, DIM).astype("float16")).distances.dtype == tf.float32
 
 
 def handicapped(latents, weights, codebook, counts, balance, dead_below):

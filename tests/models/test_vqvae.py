@@ -49,38 +49,14 @@ def compiled(seed=0, settings=SMALL):
 @pytest.mark.parametrize("size", [224, 128, 100, 65])
 def test_output_has_the_shape_of_the_input_whatever_the_layers(size):
     shared = {"tile_size": size, "embedding_dim": 4, "width": 8}
-    encoders = [Encoder(ModelSettings(encoder_layers=layers, **shared)) for layers in range(1, 7)]
-    decoders = [Decoder(ModelSettings(decoder_layers=layers, **shared)) for layers in range(1, 7)]
     quantizer = VectorQuantizerEMA(codebook_size=8, embedding_dim=4)
-    x = tiles(2, size)
-    for encoder in encoders:
-        for decoder in decoders:
-            output = VQVAE(encoder, quantizer, decoder)(x)
-            assert output.reconstruction.shape == (2, size, size, 1)
-            assert output.ids.shape == (2, -(-size // 16), -(-size // 16))
-
-
-@pytest.mark.parametrize(
-    ("frequency_stride", "time_stride"), [(56, 4), (32, 8), (5, 3), (1, 16), (65, 65)]
-)
-def test_strides_need_not_be_equal(frequency_stride, time_stride):
-    settings = ModelSettings(
-        tile_size=65,
-        width=8,
-        decoder_layers=3,
-        frequency_stride=frequency_stride,
-        time_stride=time_stride,
-    )
-    output = build_vqvae(settings)(tiles(2, 65))
-    assert isinstance(output, VQVAEOutput)
-    assert output.reconstruction.shape == (2, 65, 65, 1)
-    assert output.reconstruction.dtype == tf.float32
-    assert output.ids.shape == (2, settings.columns, settings.bands)
-
-
-def test_any_number_of_frames():
-    model = build_vqvae(SMALL)
-    assert model(tiles(1)[:, :, :13]).reconstruction.shape == (1, 32, 13, 1)
+    for layers in range(1, 7):
+        encoder = Encoder(ModelSettings(encoder_layers=layers, **shared))
+        decoder = Decoder(ModelSettings(decoder_layers=7 - layers, **shared))
+        output = VQVAE(encoder, quantizer, decoder)(tiles(2, size))
+        assert isinstance(output, VQVAEOutput)
+        assert output.reconstruction.shape == (2, size, size, 1)
+        assert output.ids.shape == (2, -(-size // 16), -(-size // 16))
 
 
 def test_parts_that_do_not_fit_are_refused_with_both_shapes():
@@ -135,14 +111,6 @@ def test_all_frames_valid_is_the_same_as_saying_nothing():
     assert said == pytest.approx(model.test_on_batch(x, return_dict=True), rel=1e-6)
 
 
-def test_testing_changes_nothing():
-    model = compiled()
-    before = state_of(model)
-    model.test_on_batch(tiles(4))
-    for one, two in zip(state_of(model), before, strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
 def test_fit_on_a_toy_lowers_the_loss():
     model = build_vqvae(SMALL)
     model.compile(keras.optimizers.Adam(3e-3))
@@ -151,14 +119,6 @@ def test_fit_on_a_toy_lowers_the_loss():
     losses = history.history["reconstruction"]
     assert losses[-1] < 0.6 * losses[0]
     assert history.history.keys() == LOSSES | {f"val_{name}" for name in LOSSES}
-
-
-def test_a_loop_of_ones_own_may_call_train_step():
-    model = compiled()
-    step = tf.function(model.train_step)
-    losses = [step((tiles(8), np.full(8, 32, np.int32)))["reconstruction"] for _ in range(10)]
-    assert losses[-1] < losses[0]
-    assert model.quantizer.step.numpy() == 10
 
 
 def test_the_seed_rules_all_weights():
@@ -193,21 +153,6 @@ def test_a_loaded_model_gives_the_same_ids_and_trains_on_as_if_never_stopped(tmp
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
-def test_a_checkpoint_restores_codebook_and_optimizer(tmp_path):
-    model = trained(compiled(), 2)
-    path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(tmp_path / "at")
-    other = compiled(seed=7)
-    other.quantizer.seed = model.quantizer.seed
-    other.optimizer.build(other.trainable_variables)
-    restored = tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(path)
-    restored.assert_existing_objects_matched()
-    trained(model, 2, first=2)
-    trained(other, 2, first=2)
-    found = weights_of(other)
-    for name, values in weights_of(model).items():
-        np.testing.assert_allclose(found[name], values, atol=1e-6)
-
-
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_the_codebook_in_float32(policy):
     keras.config.set_dtype_policy(policy)
@@ -218,7 +163,8 @@ def test_mixed_precision_keeps_the_codebook_in_float32(policy):
         output = model(tiles(2))
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.encoder.convs[0].compute_dtype == policy.removeprefix("mixed_")
+    for part in (model.encoder, model.decoder):
+        assert part.blocks[0].compute_dtype == policy.removeprefix("mixed_")
     assert all(np.isfinite(list(losses.values())))
     assert output.reconstruction.dtype == output.latents.dtype == tf.float32
     assert model.quantizer.codebook.dtype == model.quantizer.ema_sum.dtype == "float32"
@@ -235,16 +181,6 @@ def test_weights_by_name_make_an_equal_model():
         getattr(other.quantizer, name).numpy() for name in ("codebook", "ema_count", "ema_sum")
     )
     np.testing.assert_array_equal(total, book * count[:, None])
-
-
-def test_names_and_layouts_of_the_weights():
-    shapes = {name: values.shape for name, values in weights_of(build_vqvae(SMALL)).items()}
-    assert list(shapes)[:2] == ["encoder.conv_0.kernel", "encoder.conv_0.bias"]
-    assert shapes["encoder.conv_0.kernel"] == (8, 8, 1, 4)
-    assert shapes["encoder.project.kernel"] == (1, 1, 8, 4)
-    assert shapes["codebook"] == (16, 4)
-    assert shapes["decoder.layer_2.kernel"] == (4, 4, 4, 8)
-    assert shapes["decoder.layer_3.kernel"] == (3, 3, 4, 16)
 
 
 @pytest.mark.parametrize(

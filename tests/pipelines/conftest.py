@@ -49,7 +49,7 @@ def damaged(audio):
 @pytest.fixture
 def small_jobs(monkeypatch):
     """Jobs of two recordings, shards of three tiles: so that there are several of each."""
-    monkeypatch.setattr(prep, "JOB_FILES", 2)
+    monkeypatch.setattr(prep, "_JOB_FILES", 2)
     monkeypatch.setattr(tile_store, "SHARD_TILES", 3)
 
 

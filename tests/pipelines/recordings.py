@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.store import TileStore
-from ulmo.preprocessing.tiles import Tile, join_tiles
+from ulmo.preprocessing.tiles import Tile
 
 RATE, SIZE, HOP = 4000, 32, 64
 PLAN = {"frontend": "stft", "tile_size": SIZE, "sample_rate": RATE, "hop_length": HOP}

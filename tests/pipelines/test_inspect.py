@@ -34,14 +34,11 @@ def show(*arguments):
 
 def test_facts_of_time_and_frequency(folder):
     facts = inspect_bundle(folder)
-    assert facts.front_end.frame_ms == 8
-    assert facts.front_end.tile_s == 0.256
-    assert facts.front_end.centres_hz == (125, 4000)
-    assert facts.grid.bands == 4
-    assert facts.grid.column_ms == 32
-    assert facts.grid.tokens_per_second == 125
-    assert facts.grid.bits_per_second == 500
-    assert facts.grid.edges_hz == [62.5, 1062.5, 2062.5, 3062.5, 4062.5]
+    front, grid = facts.front_end, facts.grid
+    assert (front["frame_ms"], front["tile_s"], front["centres_hz"]) == (8, 0.256, [125, 4000])
+    assert (grid["bands"], grid["column_ms"], grid["tokens_per_second"]) == (4, 32, 125)
+    assert grid["bits_per_second"] == 500
+    assert grid["edges_hz"] == [62.5, 1062.5, 2062.5, 3062.5, 4062.5]
 
 
 def test_the_receptive_field_is_that_of_the_graph(folder):
@@ -59,8 +56,8 @@ def test_the_receptive_field_is_that_of_the_graph(folder):
         if not np.array_equal(session.run(["distances"], {"tiles": changed})[0][0, 10], expected):
             seen.append(frame)
     model = inspect_bundle(folder).model
-    assert model.receptive_field_ms == 8 * (seen[-1] - seen[0] + 1)
-    assert model.context_ms == (8 * (40 - seen[0]), 8 * (seen[-1] - 43))
+    assert model["receptive_field_ms"] == 8 * (seen[-1] - seen[0] + 1)
+    assert model["context_ms"] == [8 * (40 - seen[0]), 8 * (seen[-1] - 43)]
 
 
 def test_the_plan_is_that_of_the_graph(folder):
@@ -69,46 +66,47 @@ def test_the_plan_is_that_of_the_graph(folder):
     kernels = {entry.name: entry.dims for entry in graph.initializer}
     strides = [onnx.helper.get_node_attr_value(node, "strides") for node in layers]
     model = inspect_bundle(folder).model
-    assert [list(layer.stride) for layer in model.encoder] == strides
-    assert [layer.channels for layer in model.encoder] == [
+    assert [layer["stride"] for layer in model["encoder"]] == strides
+    assert [layer["channels"] for layer in model["encoder"]] == [
         kernels[node.input[1]][0] for node in layers
     ]
     weights = read_bundle(folder).weights()
-    assert model.parameters == sum(values.size for values in weights.values())
-    assert math.prod(layer.stride[0] for layer in model.decoder) == 8
-    assert math.prod(layer.stride[1] for layer in model.decoder) == 4
-    for index, layer in enumerate(model.decoder[:-1]):
-        assert layer.channels == len(weights[f"decoder.layer_{index}.bias"])
+    assert model["parameters"] == sum(values.size for values in weights.values())
+    assert math.prod(layer["stride"][0] for layer in model["decoder"]) == 8
+    assert math.prod(layer["stride"][1] for layer in model["decoder"]) == 4
+    for index, layer in enumerate(model["decoder"][:-1]):
+        assert layer["channels"] == len(weights[f"decoder.layer_{index}.bias"])
 
 
 @pytest.mark.parametrize("chunk", [512, 3])
 def test_the_codebook_beside_loops(chunk, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "_CHUNK", chunk)
     codebook = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     codebook[7], codebook[9], codebook[20] = codebook[3], codebook[3], codebook[4]
     codebook[4, 0], codebook[20, 0] = 0.0, -0.0
     thresholds = np.random.default_rng(1).random((40, 4)).astype(np.float32)
     facts = describe_codebook(ModelSettings(), codebook, thresholds)
-    assert [level.quantile for level in facts.unk] == [0.9, 0.95, 0.99, 0.999]
-    for level, column in zip(facts.unk, thresholds.T.tolist(), strict=True):
-        assert level.median == pytest.approx(sum(sorted(column)[19:21]) / 2)
+    assert [level["quantile"] for level in facts["unk"]] == [0.9, 0.95, 0.99, 0.999]
+    for level, column in zip(facts["unk"], thresholds.T.tolist(), strict=True):
+        assert level["median"] == pytest.approx(sum(sorted(column)[19:21]) / 2)
     nearest = [
         min(math.dist(code, other) for j, other in enumerate(codebook.tolist()) if j != i)
         for i, code in enumerate(codebook.tolist())
     ]
     norms = [math.hypot(*code) for code in codebook.tolist()]
-    assert facts.nearest == pytest.approx((min(nearest), np.median(nearest), max(nearest)))
-    assert facts.norm == pytest.approx((min(norms), np.median(norms), max(norms)))
-    assert (facts.size, facts.compared, facts.duplicates) == (40, 40, 3)
-    assert facts.latent_norm == pytest.approx(3**0.5)
+    for found, values in ((facts["nearest"], nearest), (facts["norm"], norms)):
+        spread = {"least": min(values), "median": np.median(values), "most": max(values)}
+        assert found == pytest.approx(spread)
+    assert (facts["size"], facts["compared"], facts["duplicates"]) == (40, 40, 3)
+    assert facts["latent_norm"] == pytest.approx(3**0.5)
 
 
 def test_a_large_codebook_is_compared_in_part(monkeypatch):
-    monkeypatch.setattr(module, "COMPARED_CODES", 10)
+    monkeypatch.setattr(module, "_COMPARED_CODES", 10)
     codebook = np.arange(100, dtype=np.float32)[:, None] ** 2
     facts = describe_codebook(ModelSettings(), codebook, np.zeros((100, 4), np.float32))
-    assert facts.compared == 10
-    assert (facts.nearest.least, facts.nearest.most) == (1, 99**2 - 98**2)
+    assert facts["compared"] == 10
+    assert (facts["nearest"]["least"], facts["nearest"]["most"]) == (1, 99**2 - 98**2)
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)

@@ -44,6 +44,21 @@ def level(power, floor):
     return 10 * np.log10(np.maximum(np.asarray(power, np.float64), 10 ** (floor / 10)))
 
 
+def count_tiles(frames, tile_size, overlap=0):
+    """Number of tiles that cover `frames`, without a tile that only repeats the one before."""
+    if frames <= 0:
+        return 0
+    return 1 + max(0, -(-(frames - tile_size) // (tile_size - overlap)))
+
+
+def join_tiles(tiles, *, overlap=0):
+    """The spectrogram (M, frames) that was cut, each overlap once and without the filling."""
+    pieces = [
+        tile.values[:, (overlap if tile.start_frame else 0) : tile.valid_frames] for tile in tiles
+    ]
+    return np.concatenate(pieces, axis=1)
+
+
 def noise(samples, seed=0):
     return np.random.default_rng(seed).normal(0, 0.2, samples).astype(np.float32)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
 from ulmo.preprocessing import metadata
-from ulmo.preprocessing.clock import Clock, Start, recording_start
-from ulmo.preprocessing.timestamps import TimestampPattern, parse_timezone
+from ulmo.preprocessing.clock import Clock, Start
+from ulmo.preprocessing.timestamps import parse_pattern, parse_timezone
 
 RATE = 48000
 DATA = bytes(2000)
@@ -40,7 +40,7 @@ def info(comment):
 def start_of(tmp_path, content, name="x.wav", **options):
     path = tmp_path / name
     path.write_bytes(content)
-    return recording_start(path, **options)
+    return Clock(**options).start(path)
 
 
 def wav(before=b"", after=b"", data=DATA, **options):
@@ -94,7 +94,7 @@ class TestGuano:
         guano.write(make_backup=False)
         offset = zone.utcoffset(None) if zone else timedelta(hours=2)
         expected = NOON + timedelta(seconds=0.25) - offset
-        assert recording_start(path, timezone=EAST) == Start(expected, "guano")
+        assert Clock(timezone=EAST).start(path) == Start(expected, "guano")
 
 
 class TestComment:
@@ -141,7 +141,7 @@ class TestComment:
             file.title, file.artist = "a title", "x" * 300
             file.comment = "Recorded at 12:00:00 01/01/2023 (UTC) by AudioMoth 24F3"
             file.write(np.zeros(20_000))
-        assert recording_start(path, timezone=EAST) == Start(NOON, "comment")
+        assert Clock(timezone=EAST).start(path) == Start(NOON, "comment")
 
 
 class TestDate:
@@ -162,7 +162,7 @@ class TestDate:
         with soundfile.SoundFile(path, "w", 16000, 1, format=kind, subtype=subtype) as file:
             file.date = date
             file.write(np.zeros(2000))
-        found = recording_start(path, timezone=EAST)
+        found = Clock(timezone=EAST).start(path)
         assert found == (expected and Start(expected, "date"))
 
 
@@ -211,7 +211,7 @@ class TestBroadcast:
 class TestOrder:
     def test_pattern_then_header_then_name(self, tmp_path):
         name = "20240101_120000_x20250101.wav"
-        pattern = TimestampPattern.parse("x%Y%m%d")
+        pattern = parse_pattern("x%Y%m%d")
         every = (
             guan("2021-01-01T00:00:00Z")
             + bext()
@@ -224,7 +224,7 @@ class TestOrder:
             return start.utc.year, start.source
 
         assert told(wav(every), pattern) == (2025, "pattern")
-        assert told(wav(every), TimestampPattern.parse("y%Y%m%d")) == (2021, "guano")
+        assert told(wav(every), parse_pattern("y%Y%m%d")) == (2021, "guano")
         assert told(wav(every)) == (2021, "guano")
         assert told(wav(bext() + comment)) == (2022, "comment")
         assert told(wav(bext())) == (2023, "bext")
@@ -240,10 +240,10 @@ class TestOrder:
 
     @pytest.mark.parametrize("name", ["none", "."])
     def test_what_cannot_be_read(self, tmp_path, name):
-        assert recording_start(tmp_path / name) is None
+        assert Clock().start(tmp_path / name) is None
 
     def test_a_file_that_is_not_there_still_has_a_name(self, tmp_path):
-        assert recording_start(tmp_path / "20230101_120000.wav") == Start(NOON, "name")
+        assert Clock().start(tmp_path / "20230101_120000.wav") == Start(NOON, "name")
 
 
 class TestWhereChunksLie:
@@ -295,7 +295,7 @@ class TestWhereChunksLie:
                 taken.append(file.tell() - before)
 
         monkeypatch.setattr(metadata, "read_chunks", counted)
-        assert recording_start(path) == Start(NOON, "guano")
+        assert Clock().start(path) == Start(NOON, "guano")
         assert sum(taken) < 1000
 
     @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_no_bytes_raise(tmp_path_factory, head, changes, cut):
         content[place % len(content)] = value
     path = tmp_path_factory.getbasetemp() / "damaged.wav"
     path.write_bytes(content[:cut])
-    start = recording_start(path, timezone=EAST)
+    start = Clock(timezone=EAST).start(path)
     assert start is None or start.utc.tzinfo is UTC
 
 
@@ -359,7 +359,7 @@ def test_a_hostile_text_costs_no_time(tmp_path, filling):
 @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
 def test_malformed_files_tell_no_time_but_one():
     """That one was exported by an editor, which says when."""
-    starts = {path.name: recording_start(path) for path in MALFORMED.rglob("*.wav")}
+    starts = {path.name: Clock().start(path) for path in MALFORMED.rglob("*.wav")}
     told = {name: start for name, start in starts.items() if start is not None}
     exported = datetime(2017, 10, 6, 21, 23, 15, tzinfo=UTC)
     assert told == {"testsamples_nonstandard-01.wav": Start(exported, "bext")}

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [f"preprocessing/{name}.py" for name in ("audio", "opening", "plan", "wav")]
+SOURCES = [f"preprocessing/{name}.py" for name in ("audio", "opening", "plan")]
 SOURCES += ["pipelines/prep/job.py", "pipelines/tokenize/job.py"]
 
 

@@ -29,6 +29,7 @@ def layout(**changes):
         "sample_rate": RATE,
         "block_align": 2,
         "bits": 16,
+        "block_samples": 0,
         "data_offset": 44,
         "declared_bytes": len(DATA),
         "physical_bytes": len(DATA),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import MIN_SCALE, Moments, Normalization, to_db
@@ -10,7 +11,7 @@ from ulmo.preprocessing.spectrogram import (
     normalized_levels,
     normalized_tiles,
 )
-from ulmo.preprocessing.tiles import Tile, join_tiles
+from ulmo.preprocessing.tiles import Tile
 
 SIZE, HOP, FRAMES = 16, 20, 45
 MODES = ("corpus", "recording", "tile", "pcen", "level")

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.preprocessing.tiles import Tile, count_tiles, cut_tiles, cut_tiles_at, join_tiles
+from tests.preprocessing.signals import count_tiles, join_tiles
+from ulmo.preprocessing.tiles import Tile, cut_tiles, cut_tiles_at
 
 FILL = -100.0
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ulmo.config import UserError
 from ulmo.preprocessing.timestamps import (
     NAME_PATTERNS,
-    TimestampPattern,
+    find_time,
+    parse_pattern,
     parse_timezone,
     time_of_name,
 )
@@ -139,7 +140,7 @@ def test_what_strftime_writes_is_read(moment, minutes, prefix, layout):
     aware = moment.replace(tzinfo=zone)
     name = f"{prefix}{aware.strftime(layout)}.wav"
     assert time_of_name(name, zone) == aware
-    found = TimestampPattern.parse(layout).find(name, UTC)
+    found = find_time(parse_pattern(layout), name, UTC)
     assert found == (aware if "%z" in layout else moment.replace(tzinfo=UTC))
     assert found.tzinfo is UTC
 
@@ -172,7 +173,7 @@ class TestTimestampPattern:
         ],
     )
     def test_found(self, pattern, name, expected):
-        assert TimestampPattern.parse(pattern).find(name, UTC) == expected
+        assert find_time(parse_pattern(pattern), name, UTC) == expected
 
     @pytest.mark.parametrize(
         ("pattern", "name"),
@@ -189,7 +190,7 @@ class TestTimestampPattern:
         ],
     )
     def test_not_found(self, pattern, name):
-        assert TimestampPattern.parse(pattern).find(name, UTC) is None
+        assert find_time(parse_pattern(pattern), name, UTC) is None
 
     @pytest.mark.parametrize(
         ("pattern", "words"),
@@ -210,7 +211,7 @@ class TestTimestampPattern:
     )
     def test_a_pattern_that_cannot_work_is_one_line_with_an_example(self, pattern, words):
         with pytest.raises(UserError) as caught:
-            TimestampPattern.parse(pattern)
+            parse_pattern(pattern)
         message = str(caught.value)
         assert words in message
         assert "\n" not in message

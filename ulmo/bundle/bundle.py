@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 from ulmo.bundle.card import Card
 from ulmo.bundle.graph import encoder_graph, encoder_size
 from ulmo.bundle.large_bundle import LARGE, check_large
-from ulmo.bundle.manifest import ENCODER, SCHEMA_VERSION, WEIGHTS, BundleManifest, build_manifest
+from ulmo.bundle.manifest import (
+    ENCODER,
+    MANIFEST,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    BundleManifest,
+    build_manifest,
+)
 from ulmo.bundle.weights import (
     Weights,
     pack_weights,
@@ -41,21 +48,6 @@ from ulmo.storage.atomic import publish, sync_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import parse_json
 
-__all__ = [
-    "DEFAULT",
-    "ENCODER",
-    "MANIFEST",
-    "REMEDY",
-    "WEIGHTS",
-    "BuiltBundle",
-    "Bundle",
-    "BundleManifest",
-    "build_bundle",
-    "read_bundle",
-    "write_bundle",
-]
-
-MANIFEST = "tokenizer.json"
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
 _MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
 _MAX_ENTRIES = 100  # in the folder, hidden ones included

@@ -11,10 +11,10 @@ from ulmo.config import Settings
 
 # One line, without control characters, which a terminal would obey.
 Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$")]
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Figure = Annotated[float, Field(ge=0, le=1e12)]
+_Count = Annotated[int, Field(ge=0, le=2**53)]
+_Figure = Annotated[float, Field(ge=0, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
+_Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]
 
 
 class Corpus(Settings):
@@ -22,18 +22,18 @@ class Corpus(Settings):
 
     name: Text | None  # None: not given
     licence: Text | None
-    recordings: Count
-    hours: Figure
+    recordings: _Count
+    hours: _Figure
 
 
 class Training(Settings):
     """How it was trained."""
 
-    steps: Count
-    epochs: Count  # finished ones
-    tiles: Count  # each augmented view counts as one
+    steps: _Count
+    epochs: _Count  # finished ones
+    tiles: _Count  # each augmented view counts as one
     tiles_fingerprint: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-    seed: Count
+    seed: _Count
 
 
 class Figures(Settings):
@@ -42,13 +42,13 @@ class Figures(Settings):
     None: nothing to measure it on.
     """
 
-    tokens: Count
-    sound_tokens: Count
-    reconstruction: Figure | None  # mean squared error, normalised units
+    tokens: _Count
+    sound_tokens: _Count
+    reconstruction: _Figure | None  # mean squared error, normalised units
     reconstruction_db: (
-        Figure | None
+        _Figure | None
     )  # mean squared error, dB^2; None if tiles are not levels (PCEN)
-    sound_reconstruction_db: Figure | None
+    sound_reconstruction_db: _Figure | None
     usage: Share | None  # share of the codes that occur
     entropy: Share | None  # of the ids, divided by log2(CB)
     sound_usage: Share | None
@@ -58,9 +58,9 @@ class Figures(Settings):
 class Versions(Settings):
     """Versions of the packages that trained it."""
 
-    ulmo: Version
-    tensorflow: Version
-    keras: Version
+    ulmo: _Version
+    tensorflow: _Version
+    keras: _Version
 
 
 class Card(Settings):

@@ -128,7 +128,7 @@ class _Graph:
 
 
 def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
-    """Latents normalised as the codes are: LATENT_NORMS and fsq of `ulmo.models`."""
+    """Latents normalised as the codes are: `latent_norm` and fsq of `ulmo.models`."""
     if settings.latent_norm == "layer":
         ones = graph.constant("ones", np.ones(settings.embedding_dim, "<f4"))
         return graph.node("LayerNormalization", latents, ones, axis=-1, epsilon=NORM_EPSILON)

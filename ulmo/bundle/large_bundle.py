@@ -7,6 +7,7 @@ not finite, or an encoder that does not fit them, are found even if all hashes f
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -75,9 +76,8 @@ def _check_encoder(settings: ModelSettings, stored: dict[str, _Stored], graph: B
     derived = _derived(settings, stored)
     place = 0
     for piece in encoder_graph(settings, blank_weights(settings)).pieces():
-        same = derived.get((piece.what, piece.size))
-        if same is not None:
-            fits = same(graph, place)
+        if piece.tensor in derived:
+            fits = derived[piece.tensor](graph, place)
         else:
             fits = os.pread(graph.fileno(), piece.size, place) == piece.content()
         if not fits:
@@ -85,68 +85,50 @@ def _check_encoder(settings: ModelSettings, stored: dict[str, _Stored], graph: B
         place += piece.size
 
 
-Same = Callable[[BinaryIO, int], bool]  # whether a file has the bytes of a constant at a place
+_Same = Callable[[BinaryIO, int], bool]  # whether a file has the bytes of a constant at a place
 
 
-def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[tuple[str, int], Same]:
-    """A comparison for each constant of the graph that is made of weights, by name and size."""
-    found: dict[tuple[str, int], Same] = {}
-
-    def add(name: str, size: int, same: Same) -> None:
-        found[(f"constant {name}", 4 * size)] = same
-
+def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[str, _Same]:
+    """A comparison for each constant of the graph that is made of weights, by its name."""
+    found: dict[str, _Same] = {}
     for name, tensor in stored.items():
-        size = math.prod(tensor.shape)
         if name.startswith("encoder.") and len(tensor.shape) == 4:
-            add(name, size, _transposed(tensor, 1))
-        elif name.startswith("encoder.") or name in stage_names(len(settings.stages)):
-            add(name, size, _as_it_is(tensor))
+            found[name] = partial(_transposed, tensor, 1)
+        elif name.startswith("encoder."):
+            found[name] = partial(_in_order, tensor, np.asarray)
     for name in stage_names(len(settings.stages)):
-        codes, dimensions = stored[name].shape
-        matrix = stored[name]._replace(shape=(1, 1, codes, dimensions))
-        add(f"{name}.scaled", codes * dimensions, _transposed(matrix, -2))
-        add(f"{name}.norms", codes, _norms(stored[name]))
+        tensor = stored[name]
+        found[name] = partial(_in_order, tensor, np.asarray)
+        found[f"{name}.scaled"] = partial(
+            _transposed, tensor._replace(shape=(1, 1, *tensor.shape)), -2
+        )
+        found[f"{name}.norms"] = partial(_in_order, tensor, squared_norms)
     return found
 
 
-def _as_it_is(tensor: _Stored) -> Same:
-    def same(graph: BinaryIO, place: int) -> bool:
-        return _in_order(graph, place, (block for block in tensor.blocks()))
-
-    return same
-
-
-def _norms(codebook: _Stored) -> Same:
-    def same(graph: BinaryIO, place: int) -> bool:
-        return _in_order(graph, place, (squared_norms(block) for block in codebook.blocks()))
-
-    return same
-
-
-def _in_order(graph: BinaryIO, place: int, blocks: Iterator[Array]) -> bool:
-    for block in blocks:
-        content = block.tobytes()
+def _in_order(
+    tensor: _Stored, change: Callable[[Array], Array], graph: BinaryIO, place: int
+) -> bool:
+    """The changed rows, one block after another."""
+    for block in tensor.blocks():
+        content = change(block).tobytes()
         if os.pread(graph.fileno(), len(content), place) != content:
             return False
         place += len(content)
     return True
 
 
-def _transposed(kernel: _Stored, factor: int) -> Same:
+def _transposed(kernel: _Stored, factor: int, graph: BinaryIO, place: int) -> bool:
     """(height, width, in, out), times a factor, as (out, in, height, width)."""
     height, width, sources, targets = kernel.shape
     cells = height * width
     step = max(1, BLOCK // (4 * cells * targets))
-
-    def same(graph: BinaryIO, place: int) -> bool:
-        for first in range(0, sources, step):
-            count = min(step, sources - first)
-            block = np.stack([kernel.rows(cell * sources + first, count) for cell in range(cells)])
-            expected = np.ascontiguousarray((factor * block).transpose(2, 1, 0))
-            for target in range(targets):
-                start = place + 4 * cells * (target * sources + first)
-                if os.pread(graph.fileno(), 4 * cells * count, start) != expected[target].tobytes():
-                    return False
-        return True
-
-    return same
+    for first in range(0, sources, step):
+        count = min(step, sources - first)
+        block = np.stack([kernel.rows(cell * sources + first, count) for cell in range(cells)])
+        expected = np.ascontiguousarray((factor * block).transpose(2, 1, 0))
+        for target in range(targets):
+            start = place + 4 * cells * (target * sources + first)
+            if os.pread(graph.fileno(), 4 * cells * count, start) != expected[target].tobytes():
+                return False
+    return True

@@ -13,9 +13,9 @@ from ulmo.vocabulary import Vocabulary
 
 # 1 had no thresholds of `<unk>`, and no zeros behind the end of a recording.
 SCHEMA_VERSION = 2
-WEIGHTS, ENCODER = "model.safetensors", "encoder.onnx"
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Short = Annotated[str, Field(max_length=64)]
+MANIFEST, WEIGHTS, ENCODER = "tokenizer.json", "model.safetensors", "encoder.onnx"
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Short = Annotated[str, Field(max_length=64)]
 _NOT_IDENTITY = frozenset({"fingerprint", "card", "card_hash"})  # not covered by the fingerprint
 
 
@@ -27,11 +27,11 @@ class BundleManifest(Settings):
     normalization: Normalization | None  # None: constants are measured on each recording or tile
     model: ModelSettings
     vocabulary_size: int
-    special_tokens: dict[Short, int]
-    hashes: dict[Short, Hash]  # SHA-256 of the other files
-    fingerprint: Hash  # SHA-256 over all of the above, as canonical JSON; goes into tokens files
+    special_tokens: dict[_Short, int]
+    hashes: dict[_Short, _Hash]  # SHA-256 of the other files
+    fingerprint: _Hash  # SHA-256 over all of the above, as canonical JSON; goes into tokens files
     card: Card
-    card_hash: Hash  # SHA-256 over the card, as canonical JSON
+    card_hash: _Hash  # SHA-256 over the card, as canonical JSON
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

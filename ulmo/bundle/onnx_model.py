@@ -50,6 +50,7 @@ class Piece(NamedTuple):
     what: str  # description for messages
     size: int
     content: Callable[[], bytes]
+    tensor: str = ""  # the constant whose values these are
 
 
 class OnnxModel(NamedTuple):
@@ -90,7 +91,7 @@ class OnnxModel(NamedTuple):
             head += _head(9, tensor.size)
             what = f"constant {tensor.name}"
             yield _piece(what, _head(5, len(head) + tensor.size) + head)
-            yield Piece(what, tensor.size, tensor.content)
+            yield Piece(what, tensor.size, tensor.content, tensor.name)
         for number, values in ((11, self.inputs), (12, self.outputs)):
             for name, value in values.items():
                 yield _piece(f"the shape of {name}", _bytes(number, _value_info(name, *value)))

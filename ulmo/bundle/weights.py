@@ -19,14 +19,14 @@ from ulmo.bundle.unk import UNK_QUANTILES, check_thresholds
 from ulmo.config import Convolution, ModelSettings, stage_names
 
 Weights = Mapping[str, Array]
-Shapes = dict[str, tuple[int, ...]]
+_Shapes = dict[str, tuple[int, ...]]
 THRESHOLDS = "unk.thresholds"
 
-MAX_WEIGHTS_BYTES = 1 << 27  # all weights: 30 times the default model, hashed in under a second
-MAX_FEATURES_BYTES = 1 << 30  # the largest feature map of one tile; 0.8 MB with the defaults
+_MAX_WEIGHTS_BYTES = 1 << 27  # all weights: 30 times the default model, hashed in under a second
+_MAX_FEATURES_BYTES = 1 << 30  # the largest feature map of one tile; 0.8 MB with the defaults
 
 
-def weight_shapes(settings: ModelSettings) -> Shapes:
+def weight_shapes(settings: ModelSettings) -> _Shapes:
     """Name and shape of every weight of the model: what a bundle must hold, no more, no less.
 
     >>> weight_shapes(ModelSettings())["encoder.conv_0.kernel"]
@@ -40,7 +40,7 @@ def weight_shapes(settings: ModelSettings) -> Shapes:
     }
 
 
-def _layer_shapes(part: str, layers: Iterable[Convolution]) -> Shapes:
+def _layer_shapes(part: str, layers: Iterable[Convolution]) -> _Shapes:
     return {
         f"{part}.{layer.name}.{weight}": shape
         for layer in layers
@@ -48,7 +48,7 @@ def _layer_shapes(part: str, layers: Iterable[Convolution]) -> Shapes:
     }
 
 
-def tensor_shapes(settings: ModelSettings) -> Shapes:
+def tensor_shapes(settings: ModelSettings) -> _Shapes:
     """Name and shape of every tensor of model.safetensors: the weights and the thresholds."""
     thresholds = (settings.codebook_size, len(UNK_QUANTILES))
     return {**weight_shapes(settings), THRESHOLDS: thresholds}
@@ -67,26 +67,26 @@ def codebook_of(settings: ModelSettings, weights: Weights) -> Array:
     return first
 
 
-def count_bytes(shapes: Shapes) -> int:
+def count_bytes(shapes: _Shapes) -> int:
     """Bytes of float32 tensors of these shapes."""
     return 4 * sum(math.prod(shape) for shape in shapes.values())
 
 
 def check_size(settings: ModelSettings) -> None:
     """Raise ValueError, with a remedy, if the model is larger than a bundle may hold."""
-    if (size := count_bytes(tensor_shapes(settings))) > MAX_WEIGHTS_BYTES:
+    if (size := count_bytes(tensor_shapes(settings))) > _MAX_WEIGHTS_BYTES:
         raise ValueError(
             f"the model has {size >> 20} MiB of weights, over the limit of "
-            f"{MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
+            f"{_MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
         )
     cells, largest = settings.tile_size**2, 0
     for layer in settings.encoder:
         cells = -(-cells // math.prod(layer.strides))
         largest = max(largest, 4 * cells * layer.outputs)
-    if largest > MAX_FEATURES_BYTES:
+    if largest > _MAX_FEATURES_BYTES:
         raise ValueError(
             f"a tile takes {largest / 2**30:.1f} GiB inside the model, over the limit of "
-            f"{MAX_FEATURES_BYTES >> 30} GiB: set larger strides, or a smaller width, "
+            f"{_MAX_FEATURES_BYTES >> 30} GiB: set larger strides, or a smaller width, "
             "embedding_dim or tile_size"
         )
 

@@ -7,14 +7,8 @@ from typing import Any
 import click
 
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.cli.options import (
-    PATH,
-    command,
-    option,
-)
-from ulmo.config import (
-    UserError,
-)
+from ulmo.cli.options import PATH, command, option
+from ulmo.config import UserError
 
 
 @command(

@@ -6,11 +6,7 @@ from pathlib import Path
 import click
 
 from ulmo.cli.exits import guarded
-from ulmo.cli.options import (
-    PATH,
-    command,
-    json_option,
-)
+from ulmo.cli.options import PATH, command, json_option
 
 
 @command(

@@ -19,12 +19,7 @@ from ulmo.cli.options import (
     settings_options,
     version_option,
 )
-from ulmo.config import (
-    AugmentSettings,
-    ClockSettings,
-    PrepSettings,
-    to_toml,
-)
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
 
 
 @command(

@@ -17,9 +17,7 @@ from ulmo.cli.options import (
     option,
     settings_options,
 )
-from ulmo.config import (
-    PrepSettings,
-)
+from ulmo.config import PrepSettings
 
 
 @command(

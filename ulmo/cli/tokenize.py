@@ -19,10 +19,7 @@ from ulmo.cli.options import (
     settings_options,
     version_option,
 )
-from ulmo.config import (
-    ClockSettings,
-    UserError,
-)
+from ulmo.config import ClockSettings, UserError
 
 
 @command(

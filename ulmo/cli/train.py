@@ -17,11 +17,7 @@ from ulmo.cli.options import (
     settings_options,
     version_option,
 )
-from ulmo.config import (
-    ModelSettings,
-    TrainSettings,
-    to_toml,
-)
+from ulmo.config import ModelSettings, TrainSettings, to_toml
 
 
 @command(

@@ -7,12 +7,7 @@ from pathlib import Path
 import click
 
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.cli.options import (
-    PATH,
-    command,
-    json_option,
-    option,
-)
+from ulmo.cli.options import PATH, command, json_option, option
 
 
 @command(

@@ -19,7 +19,7 @@ from ulmo.config.objectives import (
     parse_objectives,
 )
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
-from ulmo.config.strides import spread_factors, spread_stride, stage_names
+from ulmo.config.strides import stage_names
 from ulmo.config.toml import Config, read_most, read_toml, to_toml
 from ulmo.config.train import MOST_BESIDE, TrainSettings
 
@@ -55,8 +55,6 @@ __all__ = [
     "printable",
     "read_most",
     "read_toml",
-    "spread_factors",
-    "spread_stride",
     "stage_names",
     "to_toml",
 ]

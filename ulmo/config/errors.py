@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-SHOWN_COMPLAINTS = 8
-SHOWN_CHARACTERS = 60  # of a value, or of its name
+_SHOWN_COMPLAINTS = 8
+_SHOWN_CHARACTERS = 60  # of a value, or of its name
 
 
 class UserError(Exception):
@@ -34,7 +34,7 @@ def printable(text: str) -> str:
 
 def complaint(error: ValidationError) -> str:
     """The errors of pydantic as phrases: the setting, its value and what is wrong with it."""
-    phrases = [_phrase(item) for item in error.errors(include_url=False)[:SHOWN_COMPLAINTS]]
+    phrases = [_phrase(item) for item in error.errors(include_url=False)[:_SHOWN_COMPLAINTS]]
     if (hidden := error.error_count() - len(phrases)) > 0:
         phrases.append(f"and {hidden} more")
     return "; ".join(phrases)
@@ -53,10 +53,10 @@ def _phrase(item: Any) -> str:
 
 def plain(text: str) -> str:
     """Foreign text for one of our lines: as it is, or as Python writes it, and short."""
-    return text if text.isprintable() and len(text) <= SHOWN_CHARACTERS else clipped(text)
+    return text if text.isprintable() and len(text) <= _SHOWN_CHARACTERS else clipped(text)
 
 
 def clipped(value: Any) -> str:
     """A value as Python writes it, cut to one short line."""
     text = repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

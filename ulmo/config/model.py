@@ -50,8 +50,8 @@ def _is_quantizer(name: str) -> str:
     return name
 
 
-Stride = Annotated[int, Field(ge=1, le=512)]
-Factorisation = Annotated[
+_Stride = Annotated[int, Field(ge=1, le=512)]
+_Factorisation = Annotated[
     tuple[Annotated[int, Field(ge=2, le=65_472)], ...], Field(min_length=1, max_length=16)
 ]
 
@@ -92,15 +92,15 @@ class ModelSettings(Settings):
     """Distance from latent to code. `cosine` places latents and codes on a sphere."""
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     """How gradients pass the codebook: copied (van den Oord et al.), or rotated (Fifty et al.)."""
-    fsq_levels: Factorisation | None = None
+    fsq_levels: _Factorisation | None = None
     """Values of each dimension; their product is CB. If left out: factors of up to 8."""
-    stage_sizes: Factorisation | None = None
+    stage_sizes: _Factorisation | None = None
     """Codes of each stage; their product is CB. If left out: factors of up to 32."""
     width: Annotated[int, Field(ge=2, le=2048)] = 128
     """Channels of the inner layers; the layer at full resolution has half as many."""
-    frequency_stride: Stride = 16
+    frequency_stride: _Stride = 16
     """Frequency bins per token."""
-    time_stride: Stride = 16
+    time_stride: _Stride = 16
     """Frames per token."""
 
     @model_validator(mode="after")
@@ -181,6 +181,11 @@ class ModelSettings(Settings):
     def columns(self) -> int:
         """Token columns of a tile."""
         return -(-self.tile_size // self.time_stride)
+
+    @property
+    def column_length(self) -> int:
+        """Numbers in a column of latents: bands x EMB."""
+        return self.bands * self.embedding_dim
 
     @property
     def time_context(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-Pair = tuple[int, int]  # (frequency, time)
+_Pair = tuple[int, int]  # (frequency, time)
 
 NORM_EPSILON = 1e-5  # of the layer normalisation over each latent
 SPHERE_EPSILON = 1e-12  # of the projection of a latent onto the sphere
@@ -27,8 +27,8 @@ class Convolution:
     name: str
     inputs: int  # channels
     outputs: int  # channels
-    kernel: Pair
-    strides: Pair = (1, 1)  # by which each axis becomes shorter, or longer where a layer upsamples
+    kernel: _Pair
+    strides: _Pair = (1, 1)  # by which each axis becomes shorter, or longer where a layer upsamples
     relu: bool = True
 
     keras_class: ClassVar[str] = "Conv2D"  # in keras.layers
@@ -44,12 +44,12 @@ class Convolution:
         return {"kernel": (*self.kernel, self.inputs, self.outputs), "bias": (self.outputs,)}
 
     @property
-    def steps(self) -> Pair:
+    def steps(self) -> _Pair:
         """Strides of the convolution itself."""
         return self.strides
 
     @property
-    def padding(self) -> tuple[Pair, Pair]:
+    def padding(self) -> tuple[_Pair, _Pair]:
         """Zeros (before, after) on each axis, whose length the stride divides.
 
         >>> Convolution("conv_0", 1, 64, kernel=(8, 3), strides=(4, 1)).padding
@@ -76,13 +76,13 @@ class Convolution:
         pads = [rows[0], frames[0], rows[1], frames[1]]
         return {"kernel_shape": self.kernel, "strides": self.steps, "pads": pads}
 
-    def frames_seen(self, first: int, last: int) -> Pair:
+    def frames_seen(self, first: int, last: int) -> _Pair:
         """First and last input frame on which the output frames `first` to `last` depend."""
         start = -self.padding[1][0]
         return first * self.steps[1] + start, last * self.steps[1] + start + self.kernel[1] - 1
 
 
-class TransposedConvolution(Convolution):
+class _TransposedConvolution(Convolution):
     """The transpose of a strided convolution: it makes each axis longer by its stride."""
 
     keras_class = "Conv2DTranspose"
@@ -93,26 +93,26 @@ class TransposedConvolution(Convolution):
         """As above, but Keras keeps this kernel as (height, width, out, in)."""
         return {"kernel": (*self.kernel, self.outputs, self.inputs), "bias": (self.outputs,)}
 
-    def frames_seen(self, first: int, last: int) -> Pair:
+    def frames_seen(self, first: int, last: int) -> _Pair:
         """See above."""
         stride, before = self.steps[1], self.padding[1][0]
         return -((self.kernel[1] - 1 - before - first) // stride), (last + before) // stride
 
 
-class SubPixel(Convolution):
+class _SubPixel(Convolution):
     """A convolution whose channels are laid out as cells of `strides` (Shi et al. 2016, eq. 4)."""
 
     @property
-    def steps(self) -> Pair:
+    def steps(self) -> _Pair:
         """The convolution works at the resolution of its input."""
         return 1, 1
 
-    def frames_seen(self, first: int, last: int) -> Pair:
+    def frames_seen(self, first: int, last: int) -> _Pair:
         """See above."""
         return super().frames_seen(first // self.strides[1], last // self.strides[1])
 
 
-def encoder_layers(strides: Sequence[Pair], width: int, embedding_dim: int) -> list[Convolution]:
+def encoder_layers(strides: Sequence[_Pair], width: int, embedding_dim: int) -> list[Convolution]:
     """Strided convolutions, then one vector of `embedding_dim` for each cell.
 
     The first of several has half the channels, because it costs the most.
@@ -125,7 +125,7 @@ def encoder_layers(strides: Sequence[Pair], width: int, embedding_dim: int) -> l
     return [*layers, Convolution("project", channels, embedding_dim, (1, 1), relu=False)]
 
 
-def decoder_layers(strides: Sequence[Pair], width: int, embedding_dim: int) -> list[Convolution]:
+def decoder_layers(strides: Sequence[_Pair], width: int, embedding_dim: int) -> list[Convolution]:
     """Layers that upsample; the last one writes the cells of the tile.
 
     The last layer works at low resolution, because feature maps at full resolution take most of the
@@ -136,21 +136,21 @@ def decoder_layers(strides: Sequence[Pair], width: int, embedding_dim: int) -> l
     channels = embedding_dim
     for index, stride in enumerate(inner):
         outputs = width // 2 if index == len(inner) - 1 else width
-        kind = Convolution if stride == (1, 1) else TransposedConvolution
+        kind = Convolution if stride == (1, 1) else _TransposedConvolution
         layers.append(kind(f"layer_{index}", channels, outputs, _kernel(stride), stride))
         channels = outputs
     name = f"layer_{len(inner)}"
-    return [*layers, SubPixel(name, channels, rows * frames, (3, 3), (rows, frames), relu=False)]
+    return [*layers, _SubPixel(name, channels, rows * frames, (3, 3), (rows, frames), relu=False)]
 
 
-def frames_seen(layers: Sequence[Convolution], first: int, last: int) -> Pair:
+def frames_seen(layers: Sequence[Convolution], first: int, last: int) -> _Pair:
     """First and last input frame on which the output frames `first` to `last` of layers depend."""
     for layer in reversed(layers):
         first, last = layer.frames_seen(first, last)
     return first, last
 
 
-def _kernel(strides: Pair) -> Pair:
+def _kernel(strides: _Pair) -> _Pair:
     """Twice the stride, so that neighbours overlap by half; 3 for stride 1."""
     rows, frames = (2 * stride if stride > 1 else 3 for stride in strides)
     return rows, frames

@@ -39,8 +39,8 @@ OBJECTIVE_TRAITS = {
 AUTOENCODED = ("reconstruction", "commitment", "codebook", "perplexity", "usage")
 SPREAD = ("latent_variance", "pair_similarity")  # how far apart latents are: both reveal a collapse
 OWN = ("loss", "score", "chance")  # figures of each objective
-FORMER_NAMES = {"reconstruction": "reconstruct", "denoising": "denoise"}
-MOST_WEIGHT = 1e6
+_FORMER_NAMES = {"reconstruction": "reconstruct", "denoising": "denoise"}
+_MOST_WEIGHT = 1e6
 
 
 def parse_objectives(text: str) -> dict[str, float]:
@@ -52,8 +52,8 @@ def parse_objectives(text: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
-        if name in FORMER_NAMES:
-            raise ValueError(f"{name} is now called {FORMER_NAMES[name]}")
+        if name in _FORMER_NAMES:
+            raise ValueError(f"{name} is now called {_FORMER_NAMES[name]}")
         if name not in OBJECTIVE_TRAITS:
             names = ", ".join(OBJECTIVE_TRAITS)
             raise ValueError(f"no objective {name[:40]!r}: choose from {names}")
@@ -68,9 +68,9 @@ def _weight(name: str, number: str) -> float:
         weight = float(number) if number else 1.0
     except ValueError:
         weight = math.nan
-    if not 0 < weight <= MOST_WEIGHT:
+    if not 0 < weight <= _MOST_WEIGHT:
         raise ValueError(
-            f"{name}={number[:40]} is not a weight: set one above 0, at most {MOST_WEIGHT:g}"
+            f"{name}={number[:40]} is not a weight: set one above 0, at most {_MOST_WEIGHT:g}"
         )
     return weight
 

@@ -86,7 +86,7 @@ class PrepSettings(Settings):
         return self.tile_size - self.overlap
 
 
-Factors = Annotated[
+_Factors = Annotated[
     tuple[Annotated[float, Field(ge=0.1, le=10)], ...], Field(min_length=1, max_length=8)
 ]
 
@@ -107,9 +107,9 @@ class AugmentSettings(Settings):
     """Seed of all random draws."""
     rate_spread: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Change the sample rate by up to this share, which shifts pitch and tempo together."""
-    hop_factors: Factors = (0.8, 1.0, 1.25)
+    hop_factors: _Factors = (0.8, 1.0, 1.25)
     """Multiply hop_length by one of these: frames lie closer together or further apart."""
-    window_factors: Factors = (0.5, 1.0)
+    window_factors: _Factors = (0.5, 1.0)
     """With stft and mel, multiply the window by one of these: finer in time or in frequency."""
     gain_spread_db: Annotated[float, Field(ge=0, le=60)] = 6.0
     """Change the gain by up to this many decibels, up or down."""

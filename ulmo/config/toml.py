@@ -12,7 +12,7 @@ from ulmo.config.model import ModelSettings
 from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings
 from ulmo.config.train import TrainSettings
 
-MAX_TOML_BYTES = 1 << 16
+_MAX_TOML_BYTES = 1 << 16
 
 
 class Config(Settings):
@@ -33,7 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
-        values = tomllib.loads(read_most(path, MAX_TOML_BYTES).decode("utf-8"))
+        values = tomllib.loads(read_most(path, _MAX_TOML_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as TOML: {one_line(error)}") from None
     try:

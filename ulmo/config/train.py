@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from ulmo.config.base import Settings
 from ulmo.config.objectives import OBJECTIVE_TRAITS, Objectives, ObjectiveTraits, parse_objectives
 
-Folder = Annotated[str, Field(min_length=1, max_length=4096)]
+_Folder = Annotated[str, Field(min_length=1, max_length=4096)]
 MOST_BESIDE = 16  # folders of tiles beside the first
 
 
@@ -36,9 +36,9 @@ class TrainSettings(Settings):
     """Learning rate at the end, reached along half a cosine (Loshchilov and Hutter 2017)."""
     objective: Objectives = "reconstruct"
     """What the encoder learns: one NAME, or several with weights, as reconstruct=1,simclr=0.5."""
-    init: Folder | None = None
+    init: _Folder | None = None
     """Start from the encoder of this run (RUN_DIR) or bundle."""
-    beside: tuple[Folder, ...] = Field(default=(), max_length=MOST_BESIDE)
+    beside: tuple[_Folder, ...] = Field(default=(), max_length=MOST_BESIDE)
     """Tiles of the same recordings made by another front end; only abx_choice uses them."""
     silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Weight of a silent token in the codebook. Most of a field recording is silence."""

@@ -13,6 +13,7 @@ pair's cells.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -54,24 +55,15 @@ def abx(
     speakers: Sequence[str] | None = None,
     *,
     distance: str,
-    max_items: int | None = None,
-    seed: int = 0,
     progress: Callable[[int, int], object] | None = None,
 ) -> Abx:
     """ABX error of items (frames, ...) by their labels, within and across speakers if given.
 
     `distance` is a name in FRAME_DISTANCES: `identical` for ids (frames, bands), `cosine` or
-    `euclidean` for vectors. `max_items` draws at most that many items, as evenly as possible from
-    each label of each speaker. `progress` receives the pairs of items done, and all. ValueError
-    for an item without frames, and if there are more or fewer labels or speakers than items.
+    `euclidean` for vectors. `progress` receives the pairs of items done, and all. ValueError for an
+    item without frames, and if there are more or fewer labels or speakers than items.
     """
-    kept = subsample(labels, speakers, max_items=max_items, seed=seed)
-    matrix = distance_matrix([items[index] for index in kept], distance, progress=progress)
-    return abx_of_distances(
-        matrix,
-        [labels[index] for index in kept],
-        None if speakers is None else [speakers[index] for index in kept],
-    )
+    return abx_of_distances(distance_matrix(items, distance, progress=progress), labels, speakers)
 
 
 def abx_of_distances(
@@ -80,12 +72,19 @@ def abx_of_distances(
     """ABX error from distances (n, n): X in the row, A or B in the column."""
     if not len(distances) == len(labels) == len(labels if speakers is None else speakers):
         raise ValueError("each item needs one label, and one speaker if there are any")
-    groups = _groups(labels, [""] * len(labels) if speakers is None else speakers)
-    within = _score(distances, _within(groups))
+    found: dict[str, dict[str, list[int]]] = {}
+    for index, label in enumerate(labels):
+        speaker = "" if speakers is None else speakers[index]
+        found.setdefault(speaker, {}).setdefault(label, []).append(index)
+    groups = {
+        speaker: {label: np.array(items) for label, items in by_label.items()}
+        for speaker, by_label in found.items()
+    }
+    same = _score(distances, _cells(groups, across=False))
     if speakers is None:
-        return Abx(any=within, within=None, across=None, items=len(labels))
-    across = _score(distances, _across(groups))
-    return Abx(any=None, within=within, across=across, items=len(labels))
+        return Abx(any=same, within=None, across=None, items=len(labels))
+    across = _score(distances, _cells(groups, across=True))
+    return Abx(any=None, within=same, across=across, items=len(labels))
 
 
 def subsample(
@@ -108,33 +107,13 @@ def subsample(
     return sorted(order[np.argsort(turns, kind="stable")[:max_items]].tolist())
 
 
-def _groups(labels: Sequence[str], speakers: Sequence[str]) -> _Groups:
-    found: dict[str, dict[str, list[int]]] = {}
-    for index, (label, speaker) in enumerate(zip(labels, speakers, strict=True)):
-        found.setdefault(speaker, {}).setdefault(label, []).append(index)
-    return {
-        speaker: {label: np.array(indices) for label, indices in by_label.items()}
-        for speaker, by_label in found.items()
-    }
-
-
-def _within(groups: _Groups) -> Iterator[_Cell]:
-    for by_label in groups.values():
-        for a, items in by_label.items():
-            for b, others in by_label.items():
-                if a != b and len(items) > 1:
-                    yield _Cell((a, b), items, others, items)
-
-
-def _across(groups: _Groups) -> Iterator[_Cell]:
+def _cells(groups: _Groups, *, across: bool) -> Iterator[_Cell]:
+    """Cells whose A and B are of one speaker, and X of the same speaker or of another one."""
     for speaker, by_label in groups.items():
-        for a, items in by_label.items():
-            for b, others in by_label.items():
-                if a == b:
-                    continue
-                for other, by_other in groups.items():
-                    if other != speaker and a in by_other:
-                        yield _Cell((a, b), items, others, by_other[a])
+        for (a, items), (b, others) in permutations(by_label.items(), 2):
+            for other, by_other in groups.items():
+                if a in by_other and (other != speaker) is across and (across or len(items) > 1):
+                    yield _Cell((a, b), items, others, by_other[a])
 
 
 def _score(distances: Floats, cells: Iterator[_Cell]) -> AbxScore:

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Ids
 
-NOWHERE = -1  # a column of the original whose time the changed recording does not have
-
 
 class Agreement(NamedTuple):
     """Counts of compared tokens; they add up over recordings."""
@@ -40,9 +38,9 @@ def agreement(
     """Agreement of ids (time, band) with those of the changed recording (its time, band).
 
     Column n is compared with column `columns[n]` of the changed recording, and left out if that is
-    NOWHERE or beyond its end. `sound` (time, band) marks the tokens that are not silent.
+    beyond its end. `sound` (time, band) marks the tokens that are not silent.
     """
-    kept = (columns != NOWHERE) & (columns < len(changed))
+    kept = columns < len(changed)
     equal = ids[kept] == changed[columns[kept]]
     loud = sound[kept]
     return Agreement(

@@ -56,18 +56,18 @@ def rate(
     before = np.concatenate([none, *(grid[:-1].ravel() for grid in grids)])
     after = np.concatenate([none, *(grid[1:].ravel() for grid in grids)])
     pairs = before * (int(ids.max(initial=0)) + 1) + after
-    conditional = max(entropy_bits(pairs) - entropy_bits(before), 0.0)
+    conditional = max(_entropy(pairs) - _entropy(before), 0.0)
     return Rate(
         tokens=len(ids),
         tokens_per_second=tokens_per_second,
         bits_per_second=tokens_per_second * math.log2(codebook_size),
-        entropy_bits_per_second=tokens_per_second * entropy_bits(ids),
+        entropy_bits_per_second=tokens_per_second * _entropy(ids),
         conditional_bits_per_second=tokens_per_second * conditional,
     )
 
 
-def entropy_bits(symbols: NDArray[np.int64]) -> float:
-    """Shannon entropy in bits of symbols (n,); NaN if there are none."""
+def _entropy(symbols: NDArray[np.int64]) -> float:
+    """In bits, of symbols (n,); NaN if there are none."""
     return _bits(np.unique(symbols, return_counts=True)[1]) if len(symbols) else math.nan
 
 

@@ -29,10 +29,7 @@ class _Group(NamedTuple):
 
 
 def distance_matrix(
-    items: Sequence[Item],
-    distance: str,
-    *,
-    progress: Callable[[int, int], object] | None = None,
+    items: Sequence[Item], distance: str, *, progress: Callable[[int, int], object] | None = None
 ) -> Floats:
     """Distances (n, n) of n items (frames, ...): of the item of the row from that of the column.
 

@@ -7,7 +7,7 @@ instance discrimination") show what is near what, with nothing fitted.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,13 +107,11 @@ def probe(vectors: Vectors, labels: Sequence[str], folds: Folds, classify: Class
 def by_line(train: Vectors, labels: Labels, test: Vectors) -> Labels:
     """Multinomial logistic regression on dimensions standardised by the training vectors."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(train.astype(np.float64))
     model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS)
-    model.fit(scaler.transform(train.astype(np.float64)), labels)
-    found: Labels = model.predict(scaler.transform(test.astype(np.float64)))
-    return found
+    return _predicted(make_pipeline(StandardScaler(), model), train, labels, test)
 
 
 def by_neighbours(train: Vectors, labels: Labels, test: Vectors) -> Labels:
@@ -123,6 +121,10 @@ def by_neighbours(train: Vectors, labels: Labels, test: Vectors) -> Labels:
     model = KNeighborsClassifier(
         min(NEIGHBOURS, len(train)), weights=_votes, metric="cosine", algorithm="brute"
     )
+    return _predicted(model, train, labels, test)
+
+
+def _predicted(model: Any, train: Vectors, labels: Labels, test: Vectors) -> Labels:
     model.fit(train.astype(np.float64), labels)
     found: Labels = model.predict(test.astype(np.float64))
     return found

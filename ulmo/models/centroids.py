@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Noise that separates copies of one vector in the codebook, in standard deviations of the vectors.
-JITTER = 1e-3
+_JITTER = 1e-3
 
 
 def kmeans_start(
@@ -47,7 +47,7 @@ def _copies(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Every distinct vector, then jittered copies in turn, which share their vector's count."""
     source = np.arange(codebook_size) % len(distinct)
-    scale = JITTER * (float(distinct.std()) or 1.0)
+    scale = _JITTER * (float(distinct.std()) or 1.0)
     noise = np.random.default_rng(seed).normal(0, scale, (codebook_size, distinct.shape[1]))
     noise[: len(distinct)] = 0
     counts = sizes[source] / np.bincount(source)[source]

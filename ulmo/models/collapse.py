@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from keras import ops
 
 # A run beyond either limit has collapsed; docs/objectives.md has the values of trained encoders.
-LEAST_VARIANCE = 0.05
-MOST_SIMILARITY = 0.95
+_LEAST_VARIANCE = 0.05
+_MOST_SIMILARITY = 0.95
 
 
 class Spread(NamedTuple):
@@ -19,7 +19,7 @@ class Spread(NamedTuple):
     @property
     def collapsed(self) -> bool:
         """Whether nearly all latents are equal."""
-        return self.variance < LEAST_VARIANCE or self.similarity > MOST_SIMILARITY
+        return self.variance < _LEAST_VARIANCE or self.similarity > _MOST_SIMILARITY
 
 
 def spread_of(latents: Any, weights: Any) -> Spread:

@@ -5,12 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from ulmo.config import ModelSettings
-from ulmo.models.stack import build_stack
+from ulmo.models.stack import Stack
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
-class Decoder(keras.layers.Layer):
+class Decoder(Stack):
     """Latents (B, columns, bands, EMB) -> tiles (B, M, frames, 1), float32; any number of columns.
 
     The layers are those of `settings.decoder`. The last one is a sub-pixel convolution
@@ -20,27 +19,16 @@ class Decoder(keras.layers.Layer):
     -> 56 x 56 x 16 -> 224 x 224.
     """
 
-    def __init__(
-        self, settings: ModelSettings | dict[str, Any], *, seed: int = 0, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.settings = ModelSettings.model_validate(settings)
-        self.seed = seed
-        self.blocks = build_stack(self.settings.decoder, seed, self.dtype_policy)
+    part = "decoder"
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
         """Create the weights, from (B, columns, bands, EMB)."""
-        shape = (latents_shape[0], latents_shape[2], latents_shape[1], self.settings.embedding_dim)
-        for layer in self.blocks:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        batch, columns, bands, _ = latents_shape
+        self.build_blocks((batch, bands, columns, self.settings.embedding_dim))
 
     def call(self, latents: Any, frames: Any = None) -> Any:
         """Tiles (B, M, frames, 1), float32; `frames` None means tile_size."""
-        features = ops.transpose(latents, (0, 2, 1, 3))
-        for layer in self.blocks:
-            features = layer(features)
-        tiles = self._rearrange(features)
+        tiles = self._rearrange(self.run_blocks(ops.transpose(latents, (0, 2, 1, 3))))
         size = self.settings.tile_size
         return ops.cast(tiles[:, :size, : size if frames is None else frames], "float32")
 
@@ -51,8 +39,3 @@ class Decoder(keras.layers.Layer):
         cells = ops.reshape(features, (-1, height, length, rows, frames))
         cells = ops.transpose(cells, (0, 1, 3, 2, 4))
         return ops.reshape(cells, (-1, height * rows, length * frames, 1))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        settings = self.settings.model_dump(mode="json")
-        return {**super().get_config(), "settings": settings, "seed": self.seed}

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from ulmo.config import NORM_EPSILON, ModelSettings
+from ulmo.config import NORM_EPSILON
 from ulmo.models.sphere import on_sphere
-from ulmo.models.stack import build_stack
+from ulmo.models.stack import Stack
 
 
 def layer_norm(vectors: Any) -> Any:
@@ -22,11 +22,11 @@ def unchanged(vectors: Any) -> Any:
     return vectors
 
 
-LATENT_NORMS = {"layer": layer_norm, "sphere": on_sphere, "none": unchanged}
+_LATENT_NORMS = {"layer": layer_norm, "sphere": on_sphere, "none": unchanged}
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
-class Encoder(keras.layers.Layer):
+class Encoder(Stack):
     """Tiles (B, M, frames, 1) -> latents (B, columns, bands, EMB), float32; any number of frames.
 
     The layers are those of `settings.encoder`. Tiles are first padded with zeros at the end, above
@@ -44,26 +44,12 @@ class Encoder(keras.layers.Layer):
     -> 14 x 14 x 128 -> 14 x 14 x 32.
     """
 
-    def __init__(
-        self, settings: ModelSettings | dict[str, Any], *, seed: int = 0, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.settings = ModelSettings.model_validate(settings)
-        self.seed = seed
-        *self.convs, self.project = build_stack(self.settings.encoder, seed, self.dtype_policy)
-
-    @property
-    def stack(self) -> list[Any]:
-        """The Keras layers, in order."""
-        return [*self.convs, self.project]
+    part = "encoder"
 
     def build(self, tiles_shape: tuple[int | None, ...]) -> None:
         """Create the weights, from (B, M, frames, 1)."""
         rows = self.settings.bands * self.settings.frequency_stride
-        shape = (tiles_shape[0], rows, None, 1)
-        for layer in self.stack:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        self.build_blocks((tiles_shape[0], rows, None, 1))
 
     def call(self, tiles: Any) -> Any:
         """Latents (B, columns, bands, EMB) of tiles (B, M, frames, 1)."""
@@ -72,13 +58,6 @@ class Encoder(keras.layers.Layer):
         above = -self.settings.tile_size % self.settings.frequency_stride
         features = ops.pad(tiles, ((0, 0), (0, above), (0, stride - 1), (0, 0)))
         features = features[:, :, : columns * stride]
-        for layer in self.stack:
-            features = layer(features)
-        projected = ops.cast(features, "float32")
-        latents = LATENT_NORMS[self.settings.latent_norm](projected)  # (B, bands, columns, EMB)
+        projected = ops.cast(self.run_blocks(features), "float32")
+        latents = _LATENT_NORMS[self.settings.latent_norm](projected)  # (B, bands, columns, EMB)
         return ops.transpose(latents, (0, 2, 1, 3))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        settings = self.settings.model_dump(mode="json")
-        return {**super().get_config(), "settings": settings, "seed": self.seed}

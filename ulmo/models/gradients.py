@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-EPSILON = 1e-6  # of a norm, so that a vector of zeros has a direction
+_EPSILON = 1e-6  # of a norm, so that a vector of zeros has a direction
 
 
 def straight_through(latents: Any, codes: Any) -> Any:
@@ -12,7 +12,7 @@ def straight_through(latents: Any, codes: Any) -> Any:
     return latents + ops.stop_gradient(codes - latents)
 
 
-def rotate(latents: Any, codes: Any) -> Any:
+def _rotate(latents: Any, codes: Any) -> Any:
     """The codes, as rotated and scaled latents (Fifty et al. 2024, equation 3).
 
     q = (|q| / |e|) R e with R = I - 2 r r' + 2 q^ e^', r the unit vector halfway from the
@@ -30,11 +30,11 @@ def rotate(latents: Any, codes: Any) -> Any:
     return stretch * (reflected + 2 * code_direction * _dot(direction, latents))
 
 
-GRADIENTS = {"straight_through": straight_through, "rotation": rotate}
+GRADIENTS = {"straight_through": straight_through, "rotation": _rotate}
 
 
 def _norm(vectors: Any) -> Any:
-    return ops.sqrt(_dot(vectors, vectors) + EPSILON**2)
+    return ops.sqrt(_dot(vectors, vectors) + _EPSILON**2)
 
 
 def _dot(a: Any, b: Any) -> Any:

@@ -1,22 +1,46 @@
-"""Keras layers from their records in ulmo.config.network."""
+"""The base of encoder and decoder: a stack of Keras layers from its records in ulmo.config."""
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import keras
 
-from ulmo.config import Convolution
+from ulmo.config import Convolution, ModelSettings
 
 
-def build_stack(records: Iterable[Convolution], seed: int, dtype: Any) -> list[Any]:
-    """One Keras layer for each record; its initial weights depend on `seed` and its index.
+class Stack(keras.layers.Layer):
+    """The layers of one part of `settings`, in order; the weights depend on `seed` alone."""
 
-    He initialisation before a ReLU, Glorot's elsewhere.
-    """
-    return [_layer(record, seed + index, dtype) for index, record in enumerate(records)]
+    part: ClassVar[Literal["encoder", "decoder"]]
+
+    def __init__(
+        self, settings: ModelSettings | dict[str, Any], *, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settings = ModelSettings.model_validate(settings)
+        self.seed = seed
+        records = getattr(self.settings, self.part)
+        self.blocks = [_layer(r, seed + i, self.dtype_policy) for i, r in enumerate(records)]
+
+    def build_blocks(self, shape: tuple[int | None, ...]) -> None:
+        """Create the weights, from (B, height, width, channels)."""
+        for layer in self.blocks:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def run_blocks(self, features: Any) -> Any:
+        """Apply all layers."""
+        for layer in self.blocks:
+            features = layer(features)
+        return features
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        settings = self.settings.model_dump(mode="json")
+        return {**super().get_config(), "settings": settings, "seed": self.seed}
 
 
 def _layer(record: Convolution, seed: int, dtype: Any) -> Any:
+    """A Keras layer, with He initialisation before a ReLU, and Glorot's elsewhere."""
     initializers = keras.initializers
     start = initializers.HeNormal(seed) if record.relu else initializers.GlorotUniform(seed)
     layer_class = getattr(keras.layers, record.keras_class)

@@ -1,7 +1,5 @@
 """The VQ-VAE: encoder, quantizer and decoder, its losses, and its weights by name."""
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Any, NamedTuple, Self
 
 import keras
@@ -10,10 +8,11 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from ulmo.config import Convolution, ModelSettings, stage_names
+from ulmo.config import AUTOENCODED, ModelSettings, stage_names
 from ulmo.models.decoder import Decoder
 from ulmo.models.encoder import Encoder
 from ulmo.models.quantizers import QUANTIZERS
+from ulmo.models.stack import Stack
 
 
 class VQVAEOutput(NamedTuple):
@@ -104,16 +103,9 @@ class VQVAE(keras.Model):
         quantized = self.quantizer(latents, weights=weights, training=training)
         reconstruction = self.decoder(quantized.quantized, frames=frames)
         _same_shape(x, reconstruction)
-        return VQVAEOutput(
-            reconstruction=reconstruction,
-            latents=latents,
-            ids=quantized.ids,
-            distances=quantized.distances,
-            commitment=quantized.commitment,
-            codebook=quantized.codebook,
-            perplexity=quantized.perplexity,
-            usage=quantized.usage,
-        )
+        figures = quantized._asdict()
+        del figures["quantized"]
+        return VQVAEOutput(reconstruction=reconstruction, latents=latents, **figures)
 
     def inside(self, latents: Any, valid_frames: Any) -> Any:
         """(B, columns, bands): share of the frames of a column that are valid."""
@@ -158,14 +150,8 @@ class VQVAE(keras.Model):
         total = reconstruction + self.commitment_cost * output.commitment
         if self.quantizer.learns_by_gradient:
             total = total + output.codebook
-        return {
-            "total": total,
-            "reconstruction": reconstruction,
-            "commitment": output.commitment,
-            "codebook": output.codebook,
-            "perplexity": output.perplexity,
-            "usage": output.usage,
-        }
+        own = {name: getattr(output, name) for name in AUTOENCODED if name != "reconstruction"}
+        return {"total": total, "reconstruction": reconstruction, **own}
 
     def power(self, x: Any, valid_frames: Any = None) -> Any:
         """Mean square (scalar) of the valid cells of tiles (B, M, frames, 1)."""
@@ -219,7 +205,7 @@ def weights_of(model: VQVAE) -> dict[str, NDArray[np.float32]]:
     """
     return {
         name: ops.convert_to_numpy(ops.cast(variable, "float32"))
-        for name, variable in _variables(model)
+        for name, variable in _variables(model).items()
     }
 
 
@@ -228,7 +214,7 @@ def set_weights_of(model: VQVAE, weights: dict[str, NDArray[np.float32]]) -> Non
 
     ValueError, before any change, if a name is missing or unknown, or a shape is wrong.
     """
-    variables = dict(_variables(model))
+    variables = _variables(model)
     if missing := sorted(variables.keys() - weights.keys()):
         raise ValueError(f"weights are missing: {', '.join(missing)}")
     if unknown := sorted(weights.keys() - variables.keys()):
@@ -236,34 +222,28 @@ def set_weights_of(model: VQVAE, weights: dict[str, NDArray[np.float32]]) -> Non
     for name, variable in variables.items():
         if weights[name].shape != tuple(variable.shape):
             raise ValueError(f"{name} has shape {weights[name].shape}, not {variable.shape}")
-    model.quantizer.load([weights[name] for name, _ in _stages(model)])
-    for name, variable in chain(*_layers(model)):
-        variable.assign(weights[name])
+    stages = stage_names(len(model.quantizer.stages))
+    model.quantizer.load([weights[name] for name in stages])
+    for name in variables.keys() - set(stages):
+        variables[name].assign(weights[name])
 
 
-def _variables(model: VQVAE) -> Iterator[tuple[str, Any]]:
-    encoder, decoder = _layers(model)
-    yield from (*encoder, *_stages(model), *decoder)
-
-
-def _stages(model: VQVAE) -> Iterator[tuple[str, Any]]:
+def _variables(model: VQVAE) -> dict[str, Any]:
+    """Variables of encoder and decoder, and the codebook of each stage, by name."""
     stages = model.quantizer.stages
-    yield from zip(stage_names(len(stages)), stages, strict=True)
+    return {
+        **_named(model.encoder),
+        **dict(zip(stage_names(len(stages)), stages, strict=True)),
+        **_named(model.decoder),
+    }
 
 
-def _layers(model: VQVAE) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
-    """Variables by name, of the encoder and of the decoder."""
-    encoder, decoder = model.encoder, model.decoder
-    return (
-        list(_named("encoder", encoder.settings.encoder, encoder.stack)),
-        list(_named("decoder", decoder.settings.decoder, decoder.blocks)),
-    )
-
-
-def _named(part: str, records: list[Convolution], layers: list[Any]) -> Iterator[tuple[str, Any]]:
-    for record, layer in zip(records, layers, strict=True):
-        for weight in record.shapes:
-            yield f"{part}.{record.name}.{weight}", getattr(layer, weight)
+def _named(stack: Stack) -> dict[str, Any]:
+    return {
+        f"{stack.part}.{layer.name}.{weight}": getattr(layer, weight)
+        for layer, record in zip(stack.blocks, getattr(stack.settings, stack.part), strict=True)
+        for weight in record.shapes
+    }
 
 
 def _valid_cells(valid_frames: Any, frames: Any) -> Any:

@@ -17,7 +17,7 @@ from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokens import read_npy_blocks
 
-SUFFIX = ".tokens.npy"
+_SUFFIX = ".tokens.npy"
 
 
 class _Source(NamedTuple):
@@ -109,7 +109,7 @@ def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
         if path.is_dir():
             inside = _inside(path)
             if not inside:
-                raise UserError(f"{path} holds no *{SUFFIX}: make them with ulmo-tokenize")
+                raise UserError(f"{path} holds no *{_SUFFIX}: make them with ulmo-tokenize")
             root = path / TOKENS if (path / MANIFEST).is_file() else path
             for each in inside:
                 is_below = each.is_relative_to(root)
@@ -117,7 +117,7 @@ def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
         elif path.is_file() and path.name.endswith(".npy"):
             found.setdefault(path, Path(path.name))
         else:
-            raise UserError(f"{path} is neither a folder nor a {SUFFIX} file")
+            raise UserError(f"{path} is neither a folder nor a {_SUFFIX} file")
     return found
 
 
@@ -127,7 +127,7 @@ def _inside(folder: Path) -> list[Path]:
     found = []
     for root, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = [name for name in folders if not is_parts(name)]
-        found += [Path(root) / name for name in names if name.endswith(SUFFIX)]
+        found += [Path(root) / name for name in names if name.endswith(_SUFFIX)]
     for error in closed:
         place = Path(os.fsdecode(error.filename))
         if place == folder:

@@ -15,6 +15,7 @@ from ulmo.evaluation.silence import is_sound, patch_levels
 from ulmo.evaluation.tally import MeasuredBatch, Tally
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.store import TileStore
+from ulmo.tokenizer import Tokenizer
 
 _Array = NDArray[np.float32]
 
@@ -89,6 +90,15 @@ class ModelOutput(NamedTuple):
     ids: NDArray[np.int32]  # (n, columns, bands)
     distances: _Array  # (n, columns, bands)
     latents: _Array | None = None  # (n, columns, bands, EMB), if the model gives them
+
+    @classmethod
+    def of(
+        cls, tokenizer: Tokenizer, tiles: _Array, valid_frames: NDArray[np.int32]
+    ) -> "ModelOutput":
+        """Tiles through a tokenizer: encode, quantise, decode."""
+        columns = tokenizer.encode_tiles(tiles, valid_frames)
+        decoded = tokenizer.decode_ids(columns.ids)[:, :, : tiles.shape[2]]
+        return cls(decoded, columns.ids, columns.distances)
 
 
 # Tiles (n, M, M, 1) and their valid frames (n,), through encoder, codebook and decoder.

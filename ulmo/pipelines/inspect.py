@@ -7,106 +7,30 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle.bundle import DEFAULT, ENCODER, MANIFEST, WEIGHTS, Bundle, read_bundle
-from ulmo.bundle.manifest import BundleManifest
+from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
+from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS, BundleManifest
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import codebook_of, weight_shapes
-from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.config import Convolution, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 
-COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
-CHUNK = 512
+_COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
+_CHUNK = 512
 
-
-class FrontEndFacts(NamedTuple):
-    """From samples to tiles."""
-
-    name: str
-    sample_rate_hz: int
-    frame_ms: float  # from one frame to the next
-    reach_ms: tuple[float, float]  # sound that a frame depends on, before and after its centre
-    bins: int
-    tile_frames: int
-    tile_s: float
-    centres_hz: tuple[float, float]  # centres of the lowest and the highest bin
-
-
-class Layer(NamedTuple):
-    """A layer of the encoder or decoder."""
-
-    stride: tuple[int, int]  # (frequency, time); in the decoder, the upsampling
-    channels: int  # of its output
-
-
-class ModelFacts(NamedTuple):
-    """Encoder and decoder."""
-
-    encoder: list[Layer]
-    decoder: list[Layer]
-    embedding_dim: int
-    parameters: int
-    encoder_parameters: int  # without the codebook
-    context_ms: tuple[float, float]  # sound that a token depends on beside its own column
-    receptive_field_ms: float
-
-
-class GridFacts(NamedTuple):
-    """The token grid and its rates."""
-
-    bands: int
-    edges_hz: list[float]  # bands + 1
-    column_ms: float
-    tokens_per_second: float
-    bits_per_token: float
-    bits_per_second: float  # before entropy coding
-
-
-class Range(NamedTuple):
-    """Smallest, middle and largest of many numbers."""
-
-    least: float
-    median: float
-    most: float
-
-
-class UnkLevel(NamedTuple):
-    """The thresholds of `<unk>` at one quantile."""
-
-    quantile: float
-    median: float  # squared distance of the median code
-
-
-class CodebookFacts(NamedTuple):
-    """The codes' vectors. A latent's norm, if it is fixed, is the root of their dimensions."""
-
-    size: int
-    latent_norm: float | None
-    norm: Range
-    nearest: Range  # Euclidean distance from a code to its nearest neighbour
-    compared: int  # number of codes for which it was computed
-    duplicates: int  # codes equal to an earlier one: they are never chosen
-    unk: list[UnkLevel]
-
-
-class FileFacts(NamedTuple):
-    """A file of the bundle."""
-
-    name: str
-    bytes: int
-    sha256: str | None  # None for tokenizer.json, which holds the other hashes
+Table = dict[str, Any]  # values that JSON takes, by name
 
 
 class BundleFacts(NamedTuple):
-    """All facts of a bundle."""
+    """All facts of a bundle; `ulmo inspect --json` prints them."""
 
     folder: str
+    front_end: Table  # from samples to tiles
+    model: Table  # encoder and decoder
+    grid: Table  # the token grid and its rates
+    codebook: Table  # the codes' vectors
+    files: list[Table]
     manifest: BundleManifest
-    front_end: FrontEndFacts
-    model: ModelFacts
-    grid: GridFacts
-    codebook: CodebookFacts
-    files: list[FileFacts]
 
 
 def inspect_bundle(folder: Path | None = None) -> BundleFacts:
@@ -118,101 +42,113 @@ def inspect_bundle(folder: Path | None = None) -> BundleFacts:
         frontend = build_frontend(prep)
     except (UserError, ArithmeticError) as error:
         raise UserError(f"{folder}: no front end meets its settings: {error}") from None
+    codebook = codebook_of(model, bundle.weights())
     return BundleFacts(
         folder=str(folder),
-        manifest=bundle.manifest,
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),
-        codebook=describe_codebook(
-            model, codebook_of(model, bundle.weights()), bundle.thresholds()
-        ),
+        codebook=describe_codebook(model, codebook, bundle.thresholds()),
         files=_files(bundle),
+        manifest=bundle.manifest,
     )
 
 
-def as_json(facts: BundleFacts) -> dict[str, Any]:
+def as_json(facts: BundleFacts) -> Table:
     """Facts as JSON takes them: a table for each part, and tokenizer.json as it stands."""
-    tables = facts._asdict()
-    manifest = tables.pop("manifest").model_dump(mode="json")
-    return {**{name: _plain(table) for name, table in tables.items()}, "manifest": manifest}
+    return {**facts._asdict(), "manifest": facts.manifest.model_dump(mode="json")}
 
 
 def describe_codebook(
     model: ModelSettings, codebook: NDArray[np.float32], thresholds: NDArray[np.float32]
-) -> CodebookFacts:
+) -> Table:
     """Statistics of codes (CB, EMB) and of their thresholds (CB, levels)."""
     size, dimensions = codebook.shape
-    rows = np.linspace(0, size - 1, min(size, COMPARED_CODES)).astype(np.int64)
-    return CodebookFacts(
-        size=size,
-        latent_norm=None if model.latent_norm == "none" else math.sqrt(dimensions),
-        norm=_spread(np.linalg.norm(codebook.astype(np.float64), axis=1)),
-        nearest=_spread(_nearest(codebook, rows)),
-        compared=len(rows),
-        duplicates=size - len(np.unique(codebook + np.float32(0), axis=0)),
-        unk=[
-            UnkLevel(quantile, float(np.median(column)))
+    rows = np.linspace(0, size - 1, min(size, _COMPARED_CODES)).astype(np.int64)
+    return {
+        "size": size,
+        # None if it is not fixed.
+        "latent_norm": None if model.latent_norm == "none" else math.sqrt(dimensions),
+        "norm": _spread(np.linalg.norm(codebook.astype(np.float64), axis=1)),
+        # Euclidean distance from a code to its nearest neighbour, for `compared` codes.
+        "nearest": _spread(_nearest(codebook, rows)),
+        "compared": len(rows),
+        # Codes equal to an earlier one: they are never chosen.
+        "duplicates": size - len(np.unique(codebook + np.float32(0), axis=0)),
+        # `median`: squared distance of the median code.
+        "unk": [
+            {"quantile": quantile, "median": float(np.median(column))}
             for quantile, column in zip(UNK_QUANTILES, thresholds.T, strict=True)
         ],
-    )
+    }
 
 
-def _front_end(prep: PrepSettings, frontend: FrontEnd) -> FrontEndFacts:
-    frame_ms = 1000 * prep.hop_length / prep.sample_rate
-    reach = (1000 * samples / prep.sample_rate for samples in (frontend.left, frontend.right))
-    before, after = reach
-    return FrontEndFacts(
-        name=prep.frontend,
-        sample_rate_hz=prep.sample_rate,
-        frame_ms=frame_ms,
-        reach_ms=(before, after),
-        bins=prep.tile_size,
-        tile_frames=prep.tile_size,
-        tile_s=prep.tile_size * prep.hop_length / prep.sample_rate,
-        centres_hz=(float(frontend.frequencies[0]), float(frontend.frequencies[-1])),
-    )
+def _front_end(prep: PrepSettings, frontend: FrontEnd) -> Table:
+    return {
+        "name": prep.frontend,
+        "sample_rate_hz": prep.sample_rate,
+        "frame_ms": _frame_ms(prep),  # from one frame to the next
+        # Sound that a frame depends on, before and after its centre.
+        "reach_ms": [1000 * n / prep.sample_rate for n in (frontend.left, frontend.right)],
+        "bins": prep.tile_size,
+        "tile_frames": prep.tile_size,
+        "tile_s": prep.tile_size * prep.hop_length / prep.sample_rate,
+        # Centres of the lowest and the highest bin.
+        "centres_hz": [float(frontend.frequencies[0]), float(frontend.frequencies[-1])],
+    }
 
 
-def _model(prep: PrepSettings, model: ModelSettings) -> ModelFacts:
+def _model(prep: PrepSettings, model: ModelSettings) -> Table:
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(model).items()}
-    frame_ms = 1000 * prep.hop_length / prep.sample_rate
     before, after = model.time_context
     *inner, last = model.decoder
-    decoder = [Layer(layer.strides, layer.outputs) for layer in inner]
-    return ModelFacts(
-        encoder=[Layer(layer.strides, layer.outputs) for layer in model.encoder[:-1]],
-        decoder=[*decoder, Layer(last.strides, 1)],
-        embedding_dim=model.embedding_dim,
-        parameters=sum(sizes.values()),
-        encoder_parameters=sum(n for name, n in sizes.items() if name.startswith("encoder")),
-        context_ms=(before * frame_ms, after * frame_ms),
-        receptive_field_ms=(before + model.time_stride + after) * frame_ms,
-    )
+    return {
+        "encoder": [_layer(layer, layer.outputs) for layer in model.encoder[:-1]],
+        "decoder": [*(_layer(layer, layer.outputs) for layer in inner), _layer(last, 1)],
+        "embedding_dim": model.embedding_dim,
+        "parameters": sum(sizes.values()),
+        # Without the codebook.
+        "encoder_parameters": sum(n for name, n in sizes.items() if name.startswith("encoder")),
+        # Sound that a token depends on beside its own column.
+        "context_ms": [before * _frame_ms(prep), after * _frame_ms(prep)],
+        "receptive_field_ms": (before + model.time_stride + after) * _frame_ms(prep),
+    }
 
 
-def _grid(prep: PrepSettings, model: ModelSettings, frontend: FrontEnd) -> GridFacts:
+def _layer(layer: Convolution, channels: int) -> Table:
+    """Stride (frequency, time), in the decoder the upsampling; and channels of the output."""
+    return {"stride": list(layer.strides), "channels": channels}
+
+
+def _frame_ms(prep: PrepSettings) -> float:
+    return 1000 * prep.hop_length / prep.sample_rate
+
+
+def _grid(prep: PrepSettings, model: ModelSettings, frontend: FrontEnd) -> Table:
     hop = prep.hop_length * model.time_stride
     rate = model.bands * prep.sample_rate / hop
     bits = math.log2(model.codebook_size)
-    return GridFacts(
-        bands=model.bands,
-        edges_hz=band_edges(frontend.frequencies, model.frequency_stride).tolist(),
-        column_ms=1000 * hop / prep.sample_rate,
-        tokens_per_second=rate,
-        bits_per_token=bits,
-        bits_per_second=rate * bits,
-    )
+    return {
+        "bands": model.bands,
+        "edges_hz": band_edges(frontend.frequencies, model.frequency_stride).tolist(),  # bands + 1
+        "column_ms": 1000 * hop / prep.sample_rate,
+        "tokens_per_second": rate,
+        "bits_per_token": bits,
+        "bits_per_second": rate * bits,  # before entropy coding
+    }
 
 
-def _files(bundle: Bundle) -> list[FileFacts]:
-    hashes = bundle.manifest.hashes
+def _files(bundle: Bundle) -> list[Table]:
+    """Name, bytes and hash; the hash is None for tokenizer.json, which holds the other hashes."""
     sizes = {
         MANIFEST: (bundle.folder / MANIFEST).stat().st_size,
         WEIGHTS: len(bundle.packed),
         ENCODER: len(bundle.encoder),
     }
-    return [FileFacts(name, size, hashes.get(name)) for name, size in sizes.items()]
+    hashes = bundle.manifest.hashes
+    return [
+        {"name": name, "bytes": size, "sha256": hashes.get(name)} for name, size in sizes.items()
+    ]
 
 
 def _nearest(codebook: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -220,23 +156,18 @@ def _nearest(codebook: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[
     codes = codebook.astype(np.float64)
     norms = np.square(codes).sum(axis=1)
     nearest = np.empty(len(rows))
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
         squared = norms[part, None] + norms - 2 * codes[part] @ codes.T
         squared[np.arange(len(part)), part] = np.inf
         found = squared.argmin(axis=1)
-        nearest[start : start + CHUNK] = np.linalg.norm(codes[part] - codes[found], axis=1)
+        nearest[start : start + _CHUNK] = np.linalg.norm(codes[part] - codes[found], axis=1)
     return nearest
 
 
-def _spread(values: NDArray[np.float64]) -> Range:
-    return Range(float(values.min()), float(np.median(values)), float(values.max()))
-
-
-def _plain(value: Any) -> Any:
-    """The value with named tuples as tables."""
-    if hasattr(value, "_asdict"):
-        return {name: _plain(part) for name, part in value._asdict().items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value
+def _spread(values: NDArray[np.float64]) -> Table:
+    return {
+        "least": float(values.min()),
+        "median": float(np.median(values)),
+        "most": float(values.max()),
+    }

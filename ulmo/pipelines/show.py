@@ -120,7 +120,10 @@ def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start
         )
         axis.set_xlim(extent[0], start + (panel.frames - 0.5) * hop_s)
         mark_hertz(axis, panel.frontend.frequencies)
-        axis.set_title(_caption(panel, settings), fontsize=9, loc="left")
+        caption = f"{panel.name}: {len(values)} bins, {panel.frames} frames of {1000 * hop_s:g} ms"
+        if panel.frames_per_column > 1:
+            caption += f", each column the loudest of {panel.frames_per_column}"
+        axis.set_title(caption, fontsize=9, loc="left")
         _mark_tiles(axis, panel, settings, start)
         figure.colorbar(image, ax=axis, label=level_unit(settings), pad=0.01)
     axes[-1].set_xlabel("time (s)")
@@ -175,14 +178,6 @@ def _panel(
     samples = resample(pick_channel(blocks, channel), rate, settings.sample_rate)
     values, width, frames = _pooled(levels(samples, frontend, settings))
     return _Panel(settings.frontend, values, frames, width, frontend)
-
-
-def _caption(panel: _Panel, settings: PrepSettings) -> str:
-    step_ms = 1000 * settings.hop_length / settings.sample_rate
-    text = f"{panel.name}: {len(panel.values)} bins, {panel.frames} frames of {step_ms:g} ms"
-    if panel.frames_per_column > 1:
-        text += f", each column the loudest of {panel.frames_per_column}"
-    return text
 
 
 def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import read_array, read_mono
+from ulmo.preprocessing.audio import read_blocks, read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_tiles
@@ -36,7 +36,7 @@ def preprocess(
     def samples() -> Iterator[Array]:
         if isinstance(source, str | Path):
             return read_mono(Path(source), sample_rate=rate)
-        return read_array(source, sample_rate, rate)
+        return read_blocks([source], sample_rate, rate)
 
     frontend = build_frontend(settings)
     tiles = [t.values for t in normalized_tiles(samples, frontend, settings, normalization)]

@@ -17,13 +17,12 @@ from ulmo.config import UserError
 from ulmo.preprocessing.opening import (
     UNKNOWN_FRAMES,
     OpenSound,
-    check_opened,
     check_same,
+    complete,
     open_sound,
-    plan_reading,
     refusing,
 )
-from ulmo.preprocessing.plan import RATES, ReadPlan
+from ulmo.preprocessing.plan import RATES, ReadPlan, plan_reading
 from ulmo.preprocessing.quality import Quality
 from ulmo.preprocessing.refusal import RefusedError as RefusedError
 from ulmo.preprocessing.refusal import Verdict as Verdict
@@ -45,34 +44,16 @@ class Recording:
 
     def __init__(self, open_again: Callable[[], OpenSound], plan: ReadPlan) -> None:
         self._open = open_again
-        self._plan = plan
         self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
         self._opened: OpenSound | None = None
-        shape = plan.shape
-        if shape is None:
+        if not plan.sample_rate:
             self._opened = open_again()
-            shape = check_opened(self._opened.sound, plan)
-        self.sample_rate, self.channels, self.frames = shape
-        self.kind = plan.kind  # wav, flac, ogg, ...: see containers.MAGIC
+            plan = complete(plan, self._opened.sound)
+        self._plan = plan
+        self.sample_rate, self.channels, self.frames = plan.sample_rate, plan.channels, plan.frames
         self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns  # of the file
         self.frames_declared = plan.declared  # by the header, true or not; None if it does not say
-        if plan.frames is not None:
-            self.frames = min(self.frames, plan.frames)
-        self._gain = plan.raw.gain if plan.raw is not None else 1
-        self._cause = plan.cause
-        self._missing = plan.missing
-        if plan.shape is None:
-            self._compare()
         self._reset()
-
-    def _compare(self) -> None:
-        """Compare the frames that libsndfile found with those that the header declares."""
-        declared = self.frames_declared = self.frames_declared or self.frames or None
-        self._missing = max((declared or 0) - self.frames, 0)
-        if not self.frames or (declared is not None and declared < self.frames):
-            self._cause = self._cause or "header_sizes"
-        elif self._missing:
-            self._cause = self._cause or "truncated"
 
     def _reset(self) -> None:
         self.frames_read = 0
@@ -88,12 +69,12 @@ class Recording:
         Frames read and missing add up to what the header declares or, if its sizes are wrong
         (`header_sizes`), to what the file physically holds.
         """
-        return self._missing + (self.frames - self.frames_read if self._broken else 0)
+        return self._plan.missing + (self.frames - self.frames_read if self._broken else 0)
 
     @property
     def frames_promised(self) -> int:
         """Frames read and missing together, as far as known before reading."""
-        return self._missing + self.frames
+        return self._plan.missing + self.frames
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -105,8 +86,8 @@ class Recording:
         """`partial` comes before `repaired`, and the header before the samples."""
         if self._broken:
             return Verdict("partial", "decode_error")
-        if self._cause is not None:
-            return Verdict("partial" if self._cause in PARTIAL else "repaired", self._cause)
+        if cause := self._plan.cause:
+            return Verdict("partial" if cause in PARTIAL else "repaired", cause)
         if self.non_finite:
             return Verdict("repaired", "non_finite")
         return Verdict("ok")
@@ -160,8 +141,8 @@ class Recording:
         while left > 0:
             wanted = min(length, left)
             block = _read(sound, wanted)
-            if self._gain != 1:
-                block *= np.float32(self._gain)
+            if self._plan.gain != 1:
+                block *= np.float32(self._plan.gain)
             left -= len(block)
             self.frames_read += len(block)
             if self.on_frames:
@@ -216,18 +197,15 @@ def open_recording(path: Path) -> Iterator[Recording]:
     with ExitStack() as stack:
         with refusing():
             plan = plan_reading(path)
+        counts = plan.declared, plan.declared or 0
         try:
             with refusing():
                 recording = Recording(lambda: stack.enter_context(open_sound(path, plan)), plan)
-        except RefusedError as refusal:
-            if refusal.declared is None:
-                refusal.declared, refusal.missing = plan.declared, plan.declared or 0
-            raise
-        try:
+            counts = recording.frames_declared, recording.frames_promised
             yield recording
         except RefusedError as refusal:
-            refusal.declared = recording.frames_declared
-            refusal.missing = recording.frames_promised
+            if refusal.declared is None:
+                refusal.declared, refusal.missing = counts
             raise
 
 
@@ -323,11 +301,6 @@ def read_mono(path: Path, *, sample_rate: int, channel: int | None = None) -> It
     """Open a file and read one channel (None: the mean of all), resampled: blocks (n,)."""
     with open_recording(path) as recording:
         yield from read_channel(recording, channel, sample_rate)
-
-
-def read_array(samples: NDArray[Any], rate: int | None, new_rate: int) -> Iterator[Array]:
-    """Repair a caller's samples (n,) as those of a file, and resample them: see read_blocks."""
-    return read_blocks([samples], rate, new_rate)
 
 
 def read_blocks(blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int) -> Iterator[Array]:

@@ -8,6 +8,7 @@ what the view is made of, so the order of work changes no bit.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 from zlib import crc32
@@ -135,9 +136,7 @@ def positive_pair(
     if not len(samples):
         raise UserError("there are no samples: pass at least one")
     level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-
-    def source(rate: int) -> Iterator[Array]:
-        return resample([samples], settings.sample_rate, rate)
+    source = partial(resample, [samples], settings.sample_rate)
 
     def one() -> Array:
         view = draw_view(settings, augment, rng)

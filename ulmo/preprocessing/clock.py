@@ -4,19 +4,15 @@ A broken header or a name without a time is not an error: the time is then unkno
 """
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ulmo.config import ClockSettings
-from ulmo.preprocessing.metadata import Broadcast, read_metadata
-from ulmo.preprocessing.timestamps import (
-    TimestampPattern,
-    find_time,
-    parse_timezone,
-    time_of_name,
-)
+from ulmo.preprocessing.metadata import Broadcast, Metadata, read_metadata
+from ulmo.preprocessing.timestamps import find_time, parse_pattern, parse_timezone, time_of_name
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 24 * 3600
@@ -63,57 +59,47 @@ class Start(NamedTuple):
 class Clock(NamedTuple):
     """How to find the start times of recordings."""
 
-    pattern: TimestampPattern | None
-    timezone: tzinfo
+    pattern: re.Pattern[str] | None = None
+    timezone: tzinfo = UTC
 
     @classmethod
     def of(cls, settings: ClockSettings) -> Self:
         """The clock for some settings; UserError if the settings are invalid."""
-        pattern = settings.timestamp_pattern
-        return cls(
-            None if pattern is None else TimestampPattern.parse(pattern),
-            parse_timezone(settings.timezone),
-        )
+        text = settings.timestamp_pattern
+        pattern = None if text is None else parse_pattern(text)
+        return cls(pattern, parse_timezone(settings.timezone))
 
     def start(self, path: Path) -> Start | None:
-        """When a recording began; None if unknown."""
-        return recording_start(path, pattern=self.pattern, timezone=self.timezone)
+        """When a recording began, by the first of these that gives an existing time.
 
-
-def recording_start(
-    path: Path, *, pattern: TimestampPattern | None = None, timezone: tzinfo | None = None
-) -> Start | None:
-    """When a recording began, by the first of these that gives an existing time.
-
-    The name, by `pattern`; the header: GUANO, AudioMoth's comment, `bext`, DATE; the name, as
-    recorders write it. Times without a zone are in `timezone` (default UTC). None if no time is
-    found. Never raises for a broken or unreadable file.
-    """
-    zone = timezone or UTC
-    if pattern is not None and (time := pattern.find(path.name, zone)):
-        return Start(time, "pattern")
-    if found := _start_of_header(path, zone):
-        return found
-    time = time_of_name(path.name, zone)
-    return Start(time, "name") if time else None
-
-
-def _start_of_header(path: Path, zone: tzinfo) -> Start | None:
-    try:
-        header = read_metadata(path)
-    except OSError:
+        The name, by `pattern`; the header: GUANO, AudioMoth's comment, `bext`, DATE; the name, as
+        recorders write it. Times without a zone are in `timezone`. None if no time is found. Never
+        raises for a broken or unreadable file.
+        """
+        for source, time in self._times(path):
+            if time:
+                return Start(time, source)
         return None
-    for line in (header.guano or "").split("\n"):
-        key, _, stamp = line.partition(":")
-        if key.strip() == "Timestamp" and (time := find_time(ISO, stamp.strip(" \t\r\0"), zone)):
-            return Start(time, "guano")
-    for comment in header.comments:
-        if time := find_time(AUDIOMOTH, comment, UTC):
-            return Start(time, "comment")
-    if header.bext and (time := _broadcast_time(header.bext, zone)):
-        return Start(time, "bext")
-    time = find_time(ISO, header.date or "", zone)
-    return Start(time, "date") if time else None
+
+    def _times(self, path: Path) -> Iterator[tuple[str, datetime | None]]:
+        """The sources of a time and what they give, in their order."""
+        zone = self.timezone
+        if self.pattern:
+            yield "pattern", find_time(self.pattern, path.name, zone)
+        try:
+            header = read_metadata(path)
+        except OSError:
+            header = Metadata()
+        for line in (header.guano or "").split("\n"):
+            key, _, stamp = line.partition(":")
+            if key.strip() == "Timestamp":
+                yield "guano", find_time(ISO, stamp.strip(" \t\r\0"), zone)
+        for comment in header.comments:
+            yield "comment", find_time(AUDIOMOTH, comment, UTC)
+        if header.bext:
+            yield "bext", _broadcast_time(header.bext, zone)
+        yield "date", find_time(ISO, header.date or "", zone)
+        yield "name", time_of_name(path.name, zone)
 
 
 def _broadcast_time(bext: Broadcast, zone: tzinfo) -> datetime | None:

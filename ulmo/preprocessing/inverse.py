@@ -27,7 +27,18 @@ def invert(
     iterations are librosa's default. UserError for front ends other than `stft` and `mel`, for
     PCEN, and for levels without their constants.
     """
-    known = _checked(settings, constants)
+    if settings.frontend not in MAGNITUDES:
+        raise UserError(
+            f"{settings.frontend} has no inverse: only tokens of {' and '.join(MAGNITUDES)} "
+            "can become sound"
+        )
+    if settings.normalization == "pcen":
+        raise UserError("PCEN removes the levels: its tokens cannot become sound")
+    if constants is None:
+        raise UserError(
+            f"normalization {settings.normalization!r} has constants for each recording: "
+            "pass normalization= with those of this one"
+        )
     try:
         import librosa
     except ModuleNotFoundError:
@@ -35,7 +46,7 @@ def invert(
     length = plane.shape[1] * settings.hop_length
     if not length:
         return np.empty(0, np.float32)
-    levels = known.undo(plane)
+    levels = constants.undo(plane)
     power = np.where(levels > quiet_level(settings), to_power(levels), np.float32(0))
     if settings.normalization == "level":
         power *= np.float32(10 ** (ALIGNMENT_DB / 10))
@@ -52,22 +63,6 @@ def invert(
         random_state=0,
     )
     return samples.astype(np.float32)
-
-
-def _checked(settings: PrepSettings, constants: Normalization | None) -> Normalization:
-    if settings.frontend not in MAGNITUDES:
-        raise UserError(
-            f"{settings.frontend} has no inverse: only tokens of {' and '.join(MAGNITUDES)} "
-            "can become sound"
-        )
-    if settings.normalization == "pcen":
-        raise UserError("PCEN removes the levels: its tokens cannot become sound")
-    if constants is None:
-        raise UserError(
-            f"normalization {settings.normalization!r} has constants for each recording: "
-            "pass normalization= with those of this one"
-        )
-    return constants
 
 
 def _stft_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, int]:

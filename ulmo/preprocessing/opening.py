@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import soundfile
 
-from ulmo.preprocessing.containers import SUBTYPES, declared_frames, kind_of, ogg_has_end
-from ulmo.preprocessing.plan import RawSamples, ReadPlan, Shape, check_shape
+from ulmo.preprocessing.containers import SUBTYPES
+from ulmo.preprocessing.plan import ReadPlan, check_shape
 from ulmo.preprocessing.refusal import RefusedError
-from ulmo.preprocessing.wav import plan_wav
+from ulmo.preprocessing.riff import WavLayout
 from ulmo.storage.plain_file import open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none (piped FLAC)
@@ -42,27 +42,6 @@ def refusing() -> Iterator[None]:
         raise RefusedError("unreadable", error.strerror or str(error)) from None
 
 
-def plan_reading(path: Path) -> ReadPlan:
-    """Read a file's header.
-
-    Raises RefusedError if nothing in the file can be read, OSError if it cannot be opened.
-    """
-    with open_file(path) as file:
-        signature = signature_of(file)
-        if signature.size == 0:
-            raise RefusedError("empty_file", "the file has no bytes")
-        kind = kind_of(file)
-        if kind is None:
-            raise RefusedError("not_audio", "the file is in no supported sound format")
-        if kind == "wav":
-            return plan_wav(file, signature)
-        plan = ReadPlan(signature, kind, declared=declared_frames(file, kind))
-        if kind == "ogg" and not ogg_has_end(file, signature.size):
-            detail = "the file ends before its stream does: an unknown length is missing"
-            return plan._replace(cause="truncated", detail=detail)
-        return plan
-
-
 @contextmanager
 def open_sound(path: Path, plan: ReadPlan) -> Iterator[OpenSound]:
     """Open a file as planned.
@@ -76,15 +55,14 @@ def open_sound(path: Path, plan: ReadPlan) -> Iterator[OpenSound]:
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
                 yield OpenSound(file, sound)
             return
-        layout = plan.raw.layout
         options = {
             "format": "RAW",
-            "subtype": layout.subtype,
-            "endian": layout.byte_order.upper(),
-            "samplerate": layout.sample_rate,
-            "channels": layout.channels,
+            "subtype": plan.raw.subtype,
+            "endian": plan.raw.byte_order.upper(),
+            "samplerate": plan.sample_rate,
+            "channels": plan.channels,
         }
-        with soundfile.SoundFile(_FileSlice(file, plan.raw), **options) as sound:
+        with soundfile.SoundFile(_FileSlice(file, plan, plan.raw), **options) as sound:
             yield OpenSound(file, sound)
 
 
@@ -94,28 +72,43 @@ def check_same(file: BinaryIO, plan: ReadPlan) -> None:
         raise RefusedError("changed", "the file was changed while it was read: try again later")
 
 
-def check_opened(sound: soundfile.SoundFile, plan: ReadPlan) -> Shape:
-    """The shape that libsndfile found, with 0 frames if unknown; RefusedError if unsupported."""
+def complete(plan: ReadPlan, sound: soundfile.SoundFile) -> ReadPlan:
+    """The plan with what libsndfile found; RefusedError if that is not supported."""
     frames = sound.frames if sound.frames < UNKNOWN_FRAMES else 0
-    missing = max(plan.declared or 0, frames)
-    check_shape(sound.samplerate, sound.channels, declared=plan.declared, missing=missing)
+    counts: dict[str, Any] = {
+        "declared": plan.declared,
+        "missing": max(plan.declared or 0, frames),
+    }
+    check_shape(sound.samplerate, sound.channels, **counts)
     if sound.subtype not in SUBTYPES:
         detail = f"samples coded as {sound.subtype} are not supported"
-        raise RefusedError("unsupported_coding", detail, declared=plan.declared, missing=missing)
+        raise RefusedError("unsupported_coding", detail, **counts)
     if sound.frames <= 0:
-        detail = "the file has a header but no samples"
-        raise RefusedError("no_samples", detail, declared=plan.declared, missing=missing)
-    return Shape(sound.samplerate, sound.channels, frames)
+        raise RefusedError("no_samples", "the file has a header but no samples", **counts)
+    if plan.frames:
+        frames = min(frames, plan.frames)
+    declared = plan.declared or frames or None
+    missing = max((declared or 0) - frames, 0)
+    cause = plan.cause
+    if not frames or (declared or 0) < frames:
+        cause = cause or "header_sizes"
+    elif missing:
+        cause = cause or "truncated"
+    return ReadPlan(
+        *(plan.signature, declared, missing, sound.samplerate, sound.channels, frames),
+        cause=cause,
+        detail=plan.detail,
+    )
 
 
 class _FileSlice(io.RawIOBase):
     """The raw samples of a file as a file of their own."""
 
-    def __init__(self, file: BinaryIO, raw: RawSamples) -> None:
+    def __init__(self, file: BinaryIO, plan: ReadPlan, layout: WavLayout) -> None:
         self._file = file
-        self._start = raw.offset
-        self._end = raw.offset + raw.size
-        file.seek(raw.offset)
+        self._start = layout.data_offset
+        self._end = self._start + plan.frames * layout.frame_bytes
+        file.seek(self._start)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: self._start, os.SEEK_END: self._end}

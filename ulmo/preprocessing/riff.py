@@ -35,6 +35,7 @@ FIXED = {
     (MULAW, 1): "ULAW",
 }
 WIDTHS = frozenset(tag for tag, _ in FIXED)  # format tags of fixed width, supported or not
+_Format = tuple[int, int, int, int, int, int]  # the first fields of WavLayout
 
 
 class WavLayout(NamedTuple):
@@ -45,11 +46,11 @@ class WavLayout(NamedTuple):
     sample_rate: int
     block_align: int  # bytes of one sample frame, or of one block of coded samples
     bits: int
+    block_samples: int  # samples per channel in a coded block; 0 if the header does not say
     data_offset: int
     declared_bytes: int
     physical_bytes: int  # from data_offset to the end of the file
     chunk_follows: bool  # whether another chunk begins at the declared end of the data
-    block_samples: int = 0  # samples per channel in a coded block; 0 if the header does not say
     more_bytes: int = 0  # in further data chunks
     searched: bool = False  # whether a chunk before the data was longer than the file
     byte_order: ByteOrder = "little"
@@ -106,9 +107,7 @@ class WavLayout(NamedTuple):
         """Frames in `size` bytes of data; 0 if the header does not give a frame's size."""
         if self.format_tag in WIDTHS:
             return size // self.frame_bytes if self.bits else 0
-        if self.subtype is None:
-            return size // max(self.block_align, 1) * self.block_samples
-        return size // self.frame_bytes
+        return size // max(self.block_align, 1) * self.block_samples
 
 
 class Chunk(NamedTuple):
@@ -187,12 +186,11 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
         return None
     follows = _is_chunk(file, data.start + data.length + data.length % 2, size, order)
     return WavLayout(
-        *fmt[:5],
+        *fmt,
         data_offset=data.start,
         declared_bytes=data.length,
         physical_bytes=size - data.start,
         chunk_follows=follows,
-        block_samples=fmt.block_samples,
         more_bytes=more if follows else 0,
         searched=searched,
         byte_order=order,
@@ -227,15 +225,6 @@ def _is_chunk(file: BinaryIO, position: int, size: int, order: ByteOrder) -> boo
     return fits and all(32 <= letter < 127 for letter in header[:4])
 
 
-class _Format(NamedTuple):
-    tag: int
-    channels: int
-    rate: int
-    align: int
-    bits: int
-    block_samples: int
-
-
 def _format(chunk: bytes, order: ByteOrder) -> _Format | None:
     if len(chunk) < 16:
         return None
@@ -244,4 +233,4 @@ def _format(chunk: bytes, order: ByteOrder) -> _Format | None:
     samples = int.from_bytes(chunk[18:20], order) if len(chunk) >= 20 else 0
     if tag == EXTENSIBLE and len(chunk) >= 28:
         tag, samples = int.from_bytes(chunk[24:28], order), 0
-    return _Format(tag, channels, rate, align, bits, samples)
+    return tag, channels, rate, align, bits, samples

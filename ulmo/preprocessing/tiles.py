@@ -1,4 +1,4 @@
-"""Cut frames into tiles, and join them again.
+"""Cut frames into tiles.
 
 A tile is [bin, frame], bin 0 the lowest frequency. Tile i starts at frame
 i * (tile_size - overlap). The last one is filled up; `valid_frames` says from where.
@@ -18,13 +18,6 @@ class Tile(NamedTuple):
     values: Array  # (M, M)
     start_frame: int
     valid_frames: int  # from the left; the frames after them are filling
-
-
-def count_tiles(frames: int, tile_size: int, overlap: int = 0) -> int:
-    """Number of tiles that cover `frames`, without a tile that only repeats the one before."""
-    if frames <= 0:
-        return 0
-    return 1 + max(0, -(-(frames - tile_size) // (tile_size - overlap)))
 
 
 def cut_tiles(
@@ -80,11 +73,3 @@ def cut_tiles_at(
         values = np.full((tile_size, tile_size), fill, np.float32)
         values[:, : found.shape[1]] = found
         yield Tile(values, first + begin, found.shape[1])
-
-
-def join_tiles(tiles: Iterable[Tile], *, overlap: int = 0) -> Array:
-    """The spectrogram (M, frames) that was cut, each overlap once and without the filling."""
-    pieces = [
-        tile.values[:, (overlap if tile.start_frame else 0) : tile.valid_frames] for tile in tiles
-    ]
-    return np.concatenate(pieces, axis=1)

@@ -7,13 +7,16 @@ year_day), hour, minute, second, fraction, zone; or epoch, seconds since 1970 in
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ulmo.config import UserError
 
 YEARS = range(1990, 2101)  # any other number is not taken for a year
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
+MONTHS = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
 DATE = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
 TIME = r"(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
 DASHED = r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
@@ -146,47 +149,32 @@ DIRECTIVES = {
 NEEDED = {"M": "H", "S": "M", "f": "S"}
 EXAMPLE = "as in --timestamp-pattern %Y%m%d_%H%M%S"
 
-_NAMES = tuple(
-    (re.compile(f"{EDGE}{pattern.regex}{EDGE}", re.ASCII), pattern) for pattern in NAME_PATTERNS
-)
 
+def parse_pattern(text: str) -> re.Pattern[str]:
+    """The expression for a user's pattern of strptime's directives and plain text.
 
-class TimestampPattern(NamedTuple):
-    """A user's pattern for the time in a file's name."""
+    UserError if they cannot give a time.
 
-    text: str
-    regex: re.Pattern[str]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse strptime's directives and plain text; UserError if they cannot give a time.
-
-        >>> TimestampPattern.parse("REC_%y%m%d-%H%M").find("x_REC_230101-1200.wav", UTC)
-        datetime.datetime(2023, 1, 1, 12, 0, tzinfo=datetime.timezone.utc)
-        """
-        parts = re.findall(r"%.?|[^%]+", text, re.DOTALL)
-        used = [part[1:] for part in parts if part[0] == "%" and part != "%%"]
-        for letter in used:
-            if letter not in DIRECTIVES:
-                known = " ".join(f"%{name}" for name in DIRECTIVES)
-                raise _invalid(text, f"{'%' + letter!r} is not one of {known}")
-            if used.count(letter) > 1:
-                raise _invalid(text, f"%{letter} occurs twice")
-            if NEEDED.get(letter, letter) not in used:
-                raise _invalid(text, f"%{letter} needs %{NEEDED[letter]}")
-        for first, second in (("Y", "y"), ("m", "b"), ("j", "m"), ("j", "b"), ("j", "d")):
-            if {first, second} <= set(used):
-                raise _invalid(text, f"%{first} and %{second} mean the same")
-        if not (
-            {"Y", "y"} & set(used) and ("j" in used or ("d" in used and {"m", "b"} & set(used)))
-        ):
-            raise _invalid(text, "it has no date of year, month and day")
-        regex = "".join(DIRECTIVES[p[1:]] if p[0] == "%" else re.escape(p) for p in parts)
-        return cls(text, re.compile(f"{EDGE}{regex}{EDGE}", re.ASCII))
-
-    def find(self, name: str, zone: tzinfo) -> datetime | None:
-        """The time in a file's name, in UTC; a name without a zone is in `zone`. None: no time."""
-        return find_time(self.regex, name, zone)
+    >>> find_time(parse_pattern("REC_%y%m%d-%H%M"), "x_REC_230101-1200.wav", UTC)
+    datetime.datetime(2023, 1, 1, 12, 0, tzinfo=datetime.timezone.utc)
+    """
+    parts = re.findall(r"%.?|[^%]+", text, re.DOTALL)
+    used = [part[1:] for part in parts if part[0] == "%" and part != "%%"]
+    for letter in used:
+        if letter not in DIRECTIVES:
+            known = " ".join(f"%{name}" for name in DIRECTIVES)
+            raise _invalid(text, f"{'%' + letter!r} is not one of {known}")
+        if used.count(letter) > 1:
+            raise _invalid(text, f"%{letter} occurs twice")
+        if NEEDED.get(letter, letter) not in used:
+            raise _invalid(text, f"%{letter} needs %{NEEDED[letter]}")
+    for first, second in (("Y", "y"), ("m", "b"), ("j", "m"), ("j", "b"), ("j", "d")):
+        if {first, second} <= set(used):
+            raise _invalid(text, f"%{first} and %{second} mean the same")
+    if not ({"Y", "y"} & set(used) and ("j" in used or ("d" in used and {"m", "b"} & set(used)))):
+        raise _invalid(text, "it has no date of year, month and day")
+    regex = "".join(DIRECTIVES[p[1:]] if p[0] == "%" else re.escape(p) for p in parts)
+    return re.compile(f"{EDGE}{regex}{EDGE}", re.ASCII)
 
 
 def _invalid(text: str, reason: str) -> UserError:
@@ -195,9 +183,9 @@ def _invalid(text: str, reason: str) -> UserError:
 
 def time_of_name(name: str, zone: tzinfo) -> datetime | None:
     """The time in a recorder's file name, in UTC; a name without a zone is in `zone`."""
-    for regex, pattern in _NAMES:
-        time = find_time(regex, name, UTC if pattern.utc else zone)
-        if time is not None:
+    for pattern in NAME_PATTERNS:
+        regex = re.compile(f"{EDGE}{pattern.regex}{EDGE}", re.ASCII)  # re keeps it
+        if time := find_time(regex, name, UTC if pattern.utc else zone):
             return time
     return None
 
@@ -268,11 +256,9 @@ def _parse_offset(text: str) -> tzinfo:
     """The zone of an offset, of Z or of UTC; else ValueError."""
     if text in ("Z", "UTC"):
         return UTC
-    match = OFFSET.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not an offset")
-    minutes = int(match["minutes"] or match["minute"] or 0)
-    offset = timedelta(hours=int(match["hours"] or match["hour"]), minutes=minutes)
-    if minutes > 59 or offset > MAX_OFFSET:
-        raise ValueError(f"{text!r} is not an offset")
-    return timezone(-offset if match["sign"] == "-" else offset)
+    if match := OFFSET.fullmatch(text):
+        minutes = int(match["minutes"] or match["minute"] or 0)
+        offset = timedelta(hours=int(match["hours"] or match["hour"]), minutes=minutes)
+        if minutes <= 59 and offset <= MAX_OFFSET:
+            return timezone(-offset if match["sign"] == "-" else offset)
+    raise ValueError(f"{text!r} is not an offset")

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.evaluate.audio import AudioEvaluation
-    from ulmo.pipelines.evaluate.results import Evaluation
-    from ulmo.pipelines.evaluate.tiles import TilesEvaluation
+    from ulmo.pipelines.evaluate.evaluate import Evaluation, TilesEvaluation
 
 _SHOWN_REFUSALS = 10
 _BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
@@ -80,7 +79,7 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
     lines = [
         f"{audio.recordings} recordings, {audio.seconds:.1f} s, "
         f"{len(audio.labels)} labels{speakers}, {tokens.rate.tokens} tokens, "
-        f"{tokens.sound_counts.sum()} of them not silent",
+        f"{tokens.sound_counts.sum()} of them not silent"
     ]
     lines += [
         f"refused     {path}: {reason} ({detail})"

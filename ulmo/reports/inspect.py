@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from ulmo.bundle.card import Card, Corpus
     from ulmo.bundle.manifest import BundleManifest
     from ulmo.config import PrepSettings
-    from ulmo.pipelines.inspect import BundleFacts, FileFacts, Layer, Range, UnkLevel
+    from ulmo.pipelines.inspect import BundleFacts, Table
 
 # Columns of the labels, indented by two, so that a fingerprint fits beside them.
-WIDTH = 80
-LABEL = 12
+_WIDTH = 80
+_LABEL = 12
 # A space at which lines do not break.
-FILE_LABEL = 18
+_FILE_LABEL = 18
 GLUE = "\N{NO-BREAK SPACE}"
-SHOWN_EDGES = 16
-SHOWN_CORPORA = 8
+_SHOWN_EDGES = 16
+_SHOWN_CORPORA = 8
 
 NORMALIZATION_WORDS = {
     "corpus": "mean and spread of the training corpus",
@@ -34,50 +34,51 @@ Rows = list[tuple[str, str]]
 
 def inspection(facts: "BundleFacts") -> str:
     """Describe a bundle in about 50 lines."""
-    manifest = facts.manifest
-    sections = {
+    sections: dict[str, Rows] = {
+        facts.folder: [
+            ("schema", str(facts.manifest.schema_version)),
+            ("fingerprint", facts.manifest.fingerprint),
+        ],
         "Front end": _front_end(facts),
         "Model": _model(facts),
         "Tokens": _tokens(facts),
         "Codebook": _codebook(facts),
-        "Card": _card(manifest.card),
+        "Card": _card(facts.manifest.card),
     }
-    lines = [facts.folder, *_row("schema", str(manifest.schema_version))]
-    lines += _row("fingerprint", manifest.fingerprint)
+    lines: list[str] = []
     for title, rows in sections.items():
-        lines += ["", title]
-        for label, text in rows:
-            lines += _row(label, text)
-    lines += ["", "Files", *(_file(file) for file in facts.files)]
-    return "\n".join(lines)
+        lines += [title, *(line for row in rows for line in _row(*row)), ""]
+    return "\n".join([*lines, "Files", *map(_file, facts.files)])
 
 
 def _row(label: str, text: str) -> list[str]:
     """A label and its text, wrapped beside it."""
-    first, rest = f"  {label:<{LABEL}}  ", " " * (LABEL + 4)
+    first, rest = f"  {label:<{_LABEL}}  ", " " * (_LABEL + 4)
     lines = textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
     return [line.replace(GLUE, " ") for line in lines]
 
 
 def _front_end(facts: "BundleFacts") -> Rows:
     front, prep = facts.front_end, facts.manifest.prep
-    low, high = front.centres_hz
-    before, after = front.reach_ms
+    low, high = map(_round, front["centres_hz"])
+    before, after = map(_number, front["reach_ms"])
+    words = {"mix": "the mean of all channels", "each": "each channel by itself"}
+    bins = prep.tile_size
     return [
-        ("transform", f"{front.name}: {FRONTENDS[front.name].words}{_options(prep)}"),
-        ("sound", f"{front.sample_rate_hz} Hz, {_channels(prep.channels)}"),
-        ("bins", f"{front.bins}, centred on {_hertz(low)} to {_hertz(high)}"),
+        ("transform", f"{prep.frontend}: {FRONTENDS[prep.frontend].words}{_options(prep)}"),
+        (
+            "sound",
+            f"{prep.sample_rate} Hz, {words.get(prep.channels, f'channel {prep.channels}')}",
+        ),
+        ("bins", f"{bins}, centred on {low} Hz to {high} Hz"),
         (
             "frames",
-            f"every {_number(front.frame_ms)} ms ({prep.hop_length} samples), each from "
-            f"{_number(before)} ms of sound before its centre and {_number(after)} ms after",
+            f"every {_number(front['frame_ms'])} ms ({prep.hop_length} samples), each from "
+            f"{before} ms of sound before its centre and {after} ms after",
         ),
-        (
-            "tile",
-            f"{front.bins} bins x {front.tile_frames} frames: {_number(front.tile_s)} s",
-        ),
+        ("tile", f"{bins} bins x {bins} frames: {_number(front['tile_s'])} s"),
         ("levels", _levels(prep)),
         ("normalised", _normalization(facts.manifest)),
     ]
@@ -87,11 +88,6 @@ def _options(prep: "PrepSettings") -> str:
     given = {name: getattr(prep, name) for name in FRONTENDS[prep.frontend].settings}
     words = [f"{name} {value}" for name, value in given.items() if value is not None]
     return f" ({', '.join(words)})" if words else ""
-
-
-def _channels(channels: str) -> str:
-    words = {"mix": "the mean of all channels", "each": "each channel by itself"}
-    return words.get(channels, f"channel {channels}")
 
 
 def _levels(prep: "PrepSettings") -> str:
@@ -125,47 +121,44 @@ def _normalization(manifest: "BundleManifest") -> str:
 
 def _model(facts: "BundleFacts") -> Rows:
     model = facts.model
-    before, after = model.context_ms
-    own = facts.grid.column_ms
+    before, after = map(_number, model["context_ms"])
     return [
-        ("encoder", _layers(model.encoder)),
-        ("decoder", _layers(model.decoder)),
-        ("embedding", f"{model.embedding_dim} dimensions"),
+        ("encoder", _layers(model["encoder"])),
+        ("decoder", _layers(model["decoder"])),
+        ("embedding", f"{model['embedding_dim']} dimensions"),
         (
             "sees",
-            f"{_number(model.receptive_field_ms)} ms for each token: {_number(before)} before, "
-            f"{_number(own)} of its own, {_number(after)} after",
+            f"{_number(model['receptive_field_ms'])} ms for each token: {before} before, "
+            f"{_number(facts.grid['column_ms'])} of its own, {after} after",
         ),
         (
             "parameters",
-            f"{model.parameters:,}, of which {model.encoder_parameters:,} in the encoder",
+            f"{model['parameters']:,}, of which {model['encoder_parameters']:,} in the encoder",
         ),
     ]
 
 
-def _layers(layers: "list[Layer]") -> str:
-    strides = ", ".join(f"{rows}x{columns}" for (rows, columns), _ in layers)
-    channels = ", ".join(str(channels) for _, channels in layers)
+def _layers(layers: "list[Table]") -> str:
+    strides = ", ".join("x".join(map(str, layer["stride"])) for layer in layers)
+    channels = ", ".join(str(layer["channels"]) for layer in layers)
     return f"strides {strides} (bins x frames); channels {channels}"
 
 
 def _tokens(facts: "BundleFacts") -> Rows:
-    grid, manifest = facts.grid, facts.manifest
+    manifest = facts.manifest
+    names = ("column_ms", "tokens_per_second", "bits_per_second", "bits_per_token")
+    column, tokens, rate, bits = (_number(facts.grid[name]) for name in names)
     specials = manifest.special_tokens.items()
     codes = manifest.model.codebook_size
     unused = manifest.vocabulary_size - codes - len(specials)
     return [
         (
             "grid",
-            f"{grid.bands} bands every {_number(grid.column_ms)} ms; one token is "
+            f"{facts.grid['bands']} bands every {column} ms; one token is "
             f"{manifest.model.frequency_stride} bins x {manifest.model.time_stride} frames",
         ),
-        (
-            "rate",
-            f"{_number(grid.tokens_per_second)} tokens/s, "
-            f"{_number(grid.bits_per_second)} bits/s ({_number(grid.bits_per_token)} bits a token)",
-        ),
-        ("band edges", _edges(grid.edges_hz)),
+        ("rate", f"{tokens} tokens/s, {rate} bits/s ({bits} bits a token)"),
+        ("band edges", _edges(facts.grid["edges_hz"])),
         ("codes", f"0 to {codes - 1}"),
         ("special", ", ".join(f"{token}{GLUE}{number}" for token, number in specials)),
         ("vocabulary", f"{manifest.vocabulary_size}, the last {unused} unused"),
@@ -173,49 +166,40 @@ def _tokens(facts: "BundleFacts") -> Rows:
 
 
 def _edges(edges: list[float]) -> str:
-    if len(edges) <= SHOWN_EDGES:
-        return f"{', '.join(_round(edge) for edge in edges)}{GLUE}Hz"
-    half = SHOWN_EDGES // 2
-    first, last = edges[:half], edges[-half:]
-    words = [*map(_round, first), "...", *map(_round, last)]
+    words = [_round(edge) for edge in edges]
+    if len(words) > _SHOWN_EDGES:
+        words[_SHOWN_EDGES // 2 : -_SHOWN_EDGES // 2] = ["..."]
     return f"{', '.join(words)}{GLUE}Hz"
 
 
 def _codebook(facts: "BundleFacts") -> Rows:
     book, quantizer = facts.codebook, facts.manifest.model.quantizer
-    some = "" if book.compared == book.size else f" (of {book.compared} codes)"
-    duplicates = f"{book.duplicates} codes equal earlier codes, and are never chosen"
+    size, compared, duplicates = book["size"], book["compared"], book["duplicates"]
+    some = "" if compared == size else f" (of {compared} codes)"
+    norm, at = book["latent_norm"], f"{GLUE}at{GLUE}"
+    levels = [f"{level['median']:.3g}{at}{level['quantile']:g}" for level in book["unk"]]
+    equal = f"{duplicates} codes equal earlier codes, and are never chosen"
     return [
         ("quantizer", f"{quantizer}: {QUANTIZER_TRAITS[quantizer].words}"),
-        ("codes", f"{book.size} of {facts.model.embedding_dim} dimensions"),
-        ("norms", _spread(book.norm) + _norm_of_latents(book.latent_norm)),
-        ("apart", f"{_spread(book.nearest)}, from each to its nearest{some}"),
-        ("duplicates", duplicates if book.duplicates else "none"),
-        ("<unk>", f"beyond a squared distance of {_unk(book.unk)} (median code)"),
+        ("codes", f"{size} of {facts.model['embedding_dim']} dimensions"),
+        ("norms", _spread(book["norm"]) + (f"; a latent's is {norm:.4g}" if norm else "")),
+        ("apart", f"{_spread(book['nearest'])}, from each to its nearest{some}"),
+        ("duplicates", equal if duplicates else "none"),
+        ("<unk>", f"beyond a squared distance of {', '.join(levels)} (median code)"),
     ]
 
 
-def _unk(levels: "list[UnkLevel]") -> str:
-    return ", ".join(f"{level.median:.3g}{GLUE}at{GLUE}{level.quantile:g}" for level in levels)
-
-
-def _spread(spread: "Range") -> str:
-    return f"{spread.least:.3g} to {spread.most:.3g}, median {spread.median:.3g}"
+def _spread(spread: "Table") -> str:
+    return f"{spread['least']:.3g} to {spread['most']:.3g}, median {spread['median']:.3g}"
 
 
 def _card(card: "Card") -> Rows:
-    rows: Rows = [("trained on", _corpus(corpus)) for corpus in card.corpora[:SHOWN_CORPORA]]
-    if (hidden := len(card.corpora) - SHOWN_CORPORA) > 0:
+    rows: Rows = [("trained on", _corpus(corpus)) for corpus in card.corpora[:_SHOWN_CORPORA]]
+    if (hidden := len(card.corpora) - _SHOWN_CORPORA) > 0:
         rows.append(("", f"and {hidden} more corpora: --json shows them"))
-    if card.training is not None:
-        training = card.training
-        rows.append(
-            (
-                "training",
-                f"{training.steps} steps, {training.epochs} epochs, {training.tiles} tiles, "
-                f"seed {training.seed}",
-            )
-        )
+    if (training := card.training) is not None:
+        text = f"{training.steps} steps, {training.epochs} epochs, {training.tiles} tiles, "
+        rows.append(("training", f"{text}seed {training.seed}"))
     if (figures := card.figures) is not None:
         rows += [
             ("held out", f"{figures.tokens} tokens, {figures.sound_tokens} of them not silent"),
@@ -256,13 +240,9 @@ def _duration(hours: float) -> str:
     return f"{60 * hours:.1f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.0f} seconds"
 
 
-def _file(file: "FileFacts") -> str:
-    digest = f"sha256 {file.sha256[:12]}..." if file.sha256 else ""
-    return f"  {file.name:<{FILE_LABEL}}{file.bytes:>14,} bytes  {digest}".rstrip()
-
-
-def _hertz(frequency: float) -> str:
-    return f"{_round(frequency)} Hz"
+def _file(file: "Table") -> str:
+    digest = f"sha256 {file['sha256'][:12]}..." if file["sha256"] else ""
+    return f"  {file['name']:<{_FILE_LABEL}}{file['bytes']:>14,} bytes  {digest}".rstrip()
 
 
 def _round(frequency: float) -> str:
@@ -280,7 +260,3 @@ def _percent(share: float | None) -> str:
 
 def _or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _norm_of_latents(norm: float | None) -> str:
-    return "" if norm is None else f"; a latent's is {norm:.4g}"

@@ -1,7 +1,6 @@
 """A bar on stderr."""
 
 import sys
-from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -16,12 +15,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
 

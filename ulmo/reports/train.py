@@ -54,8 +54,6 @@ def train_summary(summary: "TrainSummary") -> str:
         "patience": "no better for `patience` epochs",
         "max_minutes": "time is up",
     }
-    agreement = summary.agreement
-    equal = agreement.tokens - agreement.differing
     lines = [
         f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
         f"({reasons[summary.end]}), {summary.tiles_per_second:.0f} tiles/s"
@@ -66,7 +64,7 @@ def train_summary(summary: "TrainSummary") -> str:
     lines += _own_tasks(summary.own_tasks, summary.objectives, where)
     lines += [
         f"tokenizer   {summary.run_dir / 'tokenizer'} "
-        f"({equal} tokens are the model's, {agreement.differing} ties)",
+        f"({summary.tokens - summary.ties} tokens are the model's, {summary.ties} ties)",
         f"pictures    {summary.run_dir / 'pictures'}",
         f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
     ]

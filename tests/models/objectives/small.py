@@ -52,10 +52,16 @@ def batch_of(tiles, settings=SMALL, *, valid=None, weights=None):
     )
 
 
+def changed(name, **options):
+    """The class of an objective with other constants."""
+    assert all(hasattr(OBJECTIVES[name], option) for option in options)
+    return type(name, (OBJECTIVES[name],), options)
+
+
 def begun(name, settings=SMALL, **options):
     """An objective with its heads, and the model that they were made for."""
     model = build_vqvae(settings)
-    objective = OBJECTIVES[name](settings, **options)
+    objective = changed(name, **options)(settings)
     objective.begin(model)
     return objective, model
 
@@ -79,6 +85,7 @@ def upside_down(tiles):
     return 0.5 * tiles[:, ::-1] - 0.2
 
 
+@staticmethod
 def unchanged(tiles, draws):
     """In place of a background: the tiles."""
     return tiles
@@ -106,7 +113,7 @@ def compared(tiles, settings=SMALL, *, valid=None, weights=None):
 def learned(name, tiles_of, *, batches, settings=SMALL, rate=3e-3, **options):
     """A Learner of one objective after some steps on `tiles_of(count, seed)`, what it told before
     and after of tiles that it never saw, and its tallies of them."""
-    learner = Learner(build_vqvae(settings), {name: (OBJECTIVES[name](settings, **options), 1.0)})
+    learner = Learner(build_vqvae(settings), {name: (changed(name, **options)(settings), 1.0)})
     learner.optimizer = keras.optimizers.Adam(rate)
     learner.optimizer.build(learner.trainable_variables)
     step = tf.function(learner.train_step, autograph=False)

@@ -20,15 +20,6 @@ def test_the_table_is_the_settings_choice():
     assert {name: task.traits for name, task in OBJECTIVES.items()} == OBJECTIVE_TRAITS
 
 
-def test_damage_is_ruled_by_the_step():
-    tiles = tiles_of(0)
-    first, again, next_step = (damaged(tiles, step) for step in (3, 3, 4))
-    assert first.shape == tiles.shape
-    assert first.dtype == np.float32
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, next_step)
-
-
 def test_noise_fills_what_lies_below_it_and_leaves_what_lies_above():
     loud = damaged(tiles_of(2), quietest=-1, loudest=-1, masked=0)
     np.testing.assert_array_equal(loud, tiles_of(2))

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.spans import spans
 
 
 def hidden_of(length, span, share, *, rows=400, seed=0, step=0):
-    return np.asarray(spans(Draws(seed, step), rows, length, span, share))
+    return np.asarray(Draws(seed, step).spans(rows, length, span, share))
 
 
 def runs(row):
@@ -43,12 +42,3 @@ def test_without_a_share_each_row_has_its_one_span():
     lengths = [[last - first + 1 for first, last in runs(row)] for row in hidden_of(50, 7, 0.0)]
     assert all(len(row) == 1 and row[0] <= 7 for row in lengths)
     assert sum(row[0] == 7 for row in lengths) > 300
-
-
-def test_seed_and_step_decide():
-    first, again, step, seed = (
-        hidden_of(30, 4, 0.5, **at) for at in ({}, {}, {"step": 1}, {"seed": 1})
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != step).any(axis=1).mean() > 0.9
-    assert (first != seed).any(axis=1).mean() > 0.9

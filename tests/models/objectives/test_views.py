@@ -3,7 +3,7 @@ import pytest
 
 from tests.models.objectives.small import noise
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.views import NEPERS, Background
+from ulmo.models.objectives.two_views import NEPERS, Background
 
 
 def mixed(tiles, step=0, **how):

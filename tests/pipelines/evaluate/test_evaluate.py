@@ -16,8 +16,7 @@ from ulmo.evaluation.codebook import CodebookHealth
 from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.dataset import split_by_recording
-from ulmo.pipelines.evaluate.evaluate import evaluate
-from ulmo.pipelines.evaluate.results import _plain
+from ulmo.pipelines.evaluate.evaluate import _plain, evaluate
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TILES_SCHEMA, TileStore
 from ulmo.storage.run_manifest import RunManifest
@@ -223,10 +222,13 @@ def test_of_other_tiles_only_all_can_be_measured(run_dir, store):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"hop_length": 32}, "hop_length 64, not 32"),
-        ({"sample_rate": 4000, "floor_db": -90}, r"sample_rate 8000.*; floor_db -100\.0"),
-        ({"frontend": "mel"}, "frontend 'stft', not 'mel'"),
-        ({"normalization": "tile"}, "normalization 'level', not 'tile'"),
+        ({"hop_length": 32}, "hop_length there 64, here 32"),
+        (
+            {"sample_rate": 4000, "floor_db": -90},
+            r"there 8000, here 4000, .*floor_db there -100\.0",
+        ),
+        ({"frontend": "mel"}, "frontend there 'stft', here 'mel'"),
+        ({"normalization": "tile"}, "normalization there 'level', here 'tile'"),
     ],
 )
 def test_tiles_of_other_settings_are_refused(change, text, store, make_bundle, tmp_path):

@@ -14,16 +14,16 @@ from ulmo.evaluation.folds import split_folds
 from ulmo.evaluation.probe import histograms, mean_latents, probes
 from ulmo.pipelines.evaluate import audio as module
 from ulmo.pipelines.evaluate.audio import (
+    AudioEvaluation,
     AudioPlan,
+    EncoderFigures,
     _mean_frames,
+    _spectrogram,
     _spectrogram_step,
-    evaluate_audio,
-    measure_encoder,
 )
-from ulmo.pipelines.evaluate.changes import _CHANGES, robustness
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of, latents_of, spectrogram
+from ulmo.pipelines.evaluate.encoders import _CHANGES, AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.evaluate import evaluate
-from ulmo.pipelines.evaluate.labelled import Sound, Sounds, find_labelled, read_sounds
+from ulmo.pipelines.evaluate.labelled import Sounds, _Sound, find_labelled
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.reports.evaluate import EvalProgress, evaluation_table
 
@@ -68,22 +68,22 @@ def tokenizer(tokenizer_of):
 
 def sounds_of(plan):
     labelled = find_labelled(plan.folder, plan.labels, plan.speaker_column)
-    return read_sounds(plan.folder, labelled, sample_rate=RATE, max_seconds=plan.max_seconds)
+    return Sounds.read(plan.folder, labelled, sample_rate=RATE, max_seconds=plan.max_seconds)
 
 
 def test_figures_are_those_of_the_parts(tokenizer, plan):
-    found = evaluate_audio(tokenizer, plan)
+    found = AudioEvaluation.measure(tokenizer, plan)
     sounds = sounds_of(plan)
     labels, speakers = sounds.labels, sounds.speakers
     assert (found.recordings, found.labels, found.speakers) == (8, ["high", "low"], ["S0", "S1"])
     assert found.seconds == sum(len(sound.samples) for sound in sounds.sounds) / RATE
     assert [refused.path.name for refused in found.refused] == ["x.wav"]
 
-    of = encoder_of(tokenizer)
+    of = AudioEncoder.of(tokenizer)
     grids = [of.encode(sound.samples) for sound in sounds.sounds]
     tokens = found.tokens
     assert tokens.abx == abx(grids, labels, speakers, distance="identical")
-    assert tokens.robustness == robustness(of, [sound.samples for sound in sounds.sounds])
+    assert tokens.robustness == of.robustness([sound.samples for sound in sounds.sounds])
     model = tokenizer.manifest.model
     per_second = model.bands * RATE / (HOP * model.time_stride)
     assert tokens.rate == rate(grids, codebook_size=16, tokens_per_second=per_second)
@@ -107,14 +107,14 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     codes = [tokenizer.codebook[grid] for grid in grids]
     assert found.codes_abx == abx(codes, labels, speakers, distance="cosine")
     frontend = build_frontend(tokenizer.manifest.prep)
-    planes = [spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
+    planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
     assert found.spectrogram_abx == abx(planes, labels, speakers, distance="cosine")
     assert found.spectrogram_abx.within.error < 0.1  # low from high, by their spectra
     assert found.spectrogram_step == 1
 
 
 def test_folders_are_labels_and_there_are_no_speakers(tokenizer, folder):
-    found = evaluate_audio(tokenizer, AudioPlan(folder))
+    found = AudioEvaluation.measure(tokenizer, AudioPlan(folder))
     assert found.speakers is None
     assert found.tokens.abx.any.cells == 2
     assert found.tokens.abx.within is None
@@ -123,7 +123,7 @@ def test_folders_are_labels_and_there_are_no_speakers(tokenizer, folder):
 
 def test_what_is_of_one_source_is_on_one_side(tokenizer, folder):
     """The two takes of each source are never apart."""
-    found = evaluate_audio(
+    found = AudioEvaluation.measure(
         tokenizer, AudioPlan(folder, folder / "labels.csv", source_column="extra:speaker")
     )
     assert (found.speakers, found.tokens.folds.by) == (None, "source")
@@ -132,7 +132,7 @@ def test_what_is_of_one_source_is_on_one_side(tokenizer, folder):
 
 
 def test_what_is_left_out_is_ruled_by_the_plan(tokenizer, plan):
-    short = evaluate_audio(tokenizer, plan._replace(max_items=4, max_seconds=0.25, seed=1))
+    short = AudioEvaluation.measure(tokenizer, plan._replace(max_items=4, max_seconds=0.25, seed=1))
     assert short.recordings + len(short.refused) == 4
     assert short.seconds == 0.25 * short.recordings
 
@@ -141,12 +141,10 @@ def test_unknown_tokens_are_no_codes_and_have_no_vector(tokenizer, plan, monkeyp
     """Where all is <unk>, nothing tells the labels apart, and no code was used."""
     unk = tokenizer.vocabulary.unk
 
-    def encoder(tokenizer):
-        of = encoder_of(tokenizer)
-        return of._replace(encode=lambda samples: np.full_like(of.encode(samples), unk))
-
-    monkeypatch.setattr(module, "encoder_of", encoder)
-    found = evaluate_audio(tokenizer, plan)
+    of = AudioEncoder.of(tokenizer)
+    lost = of._replace(encode=lambda samples: np.full_like(of.encode(samples), unk))
+    monkeypatch.setattr(AudioEncoder, "of", lambda _: lost)
+    found = AudioEvaluation.measure(tokenizer, plan)
     assert found.tokens.counts.sum() == 0
     assert found.tokens.abx.within.error == found.codes_abx.within.error == 0.5
     assert found.tokens.rate.entropy_bits_per_second == 0
@@ -157,12 +155,12 @@ def test_a_baseline_that_is_no_bundle():
     of = AudioEncoder(lambda s: (s[::2, None] > 0).astype(np.int32), 100, 2, 2, 20)
     rng = np.random.default_rng(0)
     sounds = [
-        Sound((rng.random(40) + shift).astype(np.float32), label, None)
+        _Sound((rng.random(40) + shift).astype(np.float32), label, None)
         for shift, label in ((0, "+"), (-1, "-"))
         for _ in range(3)
     ]
     told = []
-    found = measure_encoder(of, Sounds(sounds, []), progress=lambda *now: told.append(now))
+    found = EncoderFigures.measure(of, Sounds(sounds, []), progress=lambda *now: told.append(now))
     assert found.abx.any.error == 0
     assert found.counts.tolist() == found.sound_counts.tolist() == [60, 60]
     assert found.rate.bits_per_second == 50
@@ -178,7 +176,7 @@ def test_a_baseline_that_is_no_bundle():
 def test_a_folder_without_sound_is_refused(tokenizer, tmp_path):
     (tmp_path / "x.wav").write_text("no sound at all " * 9)
     with pytest.raises(UserError, match=r"no recording can be read: x\.wav: "):
-        evaluate_audio(tokenizer, AudioPlan(tmp_path))
+        AudioEvaluation.measure(tokenizer, AudioPlan(tmp_path))
 
 
 def test_spectrograms_are_thinned_until_time_allows():
@@ -206,24 +204,9 @@ def test_the_json_has_names_that_stay(evaluation, plan):
     assert values["tiles"] is None
     assert values["pictures"] == {"usage": "here-usage.png", "codes": "here-codes.png"}
     audio = values["audio"]
-    assert list(audio) == [
-        "folder",
-        "labels_file",
-        "max_items",
-        "max_seconds",
-        "seed",
-        "recordings",
-        "seconds",
-        "labels",
-        "speakers",
-        "refused",
-        "codebook",
-        "sound_codebook",
-        "abx",
-        "probes",
-        "robustness",
-        "rate",
-    ]
+    settings = "folder labels_file max_items max_seconds seed"
+    figures = "refused codebook sound_codebook abx probes robustness rate"
+    assert list(audio) == f"{settings} recordings seconds labels speakers {figures}".split()
     assert audio["refused"][0]["path"] == "low/x.wav"
     names = ["tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
     assert list(audio["abx"]) == names

@@ -5,7 +5,7 @@ import pytest
 
 from tests.small_tokenizers import HOP, RATE
 from ulmo.pipelines.evaluate import pictures as module
-from ulmo.pipelines.evaluate.pictures import _decoded_codes, draw_codes, draw_usage
+from ulmo.pipelines.evaluate.pictures import _decoded_codes, _draw_codes, _draw_usage
 from ulmo.preprocessing.frontends import build_frontend
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -21,7 +21,7 @@ def figures(monkeypatch):
 
 def test_usage_is_sorted_on_a_logarithmic_axis(figures):
     counts, sound = np.array([1, 6, 0, 3]), np.array([0, 5, 0, 0])
-    assert draw_usage({"tiles": (counts, sound), "recordings": (sound, sound * 0)}) == PNG
+    assert _draw_usage({"tiles": (counts, sound), "recordings": (sound, sound * 0)}) == PNG
     left, right = figures[0].axes
     shares, sound_shares, uniform = (line.get_ydata() for line in left.lines)
     np.testing.assert_allclose(shares, [0.6, 0.3, 0.1])
@@ -57,7 +57,7 @@ def test_a_patch_is_the_middle_of_a_grid_of_its_code(plan, tokenizer_of):
 def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures):
     tokenizer = tokenizer_of(plan="divides")
     counts = np.arange(16) * np.array([1, -1] * 8) + 20
-    assert draw_codes(tokenizer, counts) == PNG
+    assert _draw_codes(tokenizer, counts) == PNG
     left, right, bar = figures[0].axes
     best = int(np.argmax(counts))
     patches = _decoded_codes(tokenizer, np.arange(16))
@@ -78,7 +78,7 @@ def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures):
 
 def test_no_more_codes_than_can_be_seen(tokenizer_of, figures, monkeypatch):
     monkeypatch.setattr(module, "_MAX_CODES", 5)
-    draw_codes(tokenizer_of(plan="divides"), np.arange(16))
+    _draw_codes(tokenizer_of(plan="divides"), np.arange(16))
     assert figures[0].axes[1].get_title().startswith("5 of 16 codes")
 
 
@@ -92,11 +92,11 @@ def test_no_more_codes_than_can_be_seen(tokenizer_of, figures, monkeypatch):
     ],
 )
 def test_units(mode, unit, tokenizer_of, figures):
-    draw_codes(tokenizer_of(mode=mode, plan="divides"), np.arange(16))
+    _draw_codes(tokenizer_of(mode=mode, plan="divides"), np.arange(16))
     assert figures[0].axes[2].get_ylabel() == unit
 
 
 def test_pictures_are_png_and_the_same_each_time(tokenizer_of):
-    pictures = [draw_codes(tokenizer_of(plan="divides"), np.arange(16)) for _ in range(2)]
+    pictures = [_draw_codes(tokenizer_of(plan="divides"), np.arange(16)) for _ in range(2)]
     assert pictures[0] == pictures[1]
     assert pictures[0].startswith(PNG)

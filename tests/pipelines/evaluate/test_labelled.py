@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ulmo.config import UserError
-from ulmo.pipelines.evaluate.labelled import Labelled, Sounds, find_labelled, read_sounds
+from ulmo.pipelines.evaluate.labelled import Sounds, _Labelled, find_labelled
 
 RATE = 1000
 
@@ -31,10 +31,10 @@ def labels(folder, text):
 
 def test_folders_are_labels(folder):
     assert find_labelled(folder) == [
-        Labelled(Path("birds/b.wav"), "birds", None),
-        Labelled(Path("birds/text.wav"), "birds", None),
-        Labelled(Path("frogs/a.wav"), "frogs", None),
-        Labelled(Path("x.wav"), ".", None),
+        _Labelled(Path("birds/b.wav"), "birds", None),
+        _Labelled(Path("birds/text.wav"), "birds", None),
+        _Labelled(Path("frogs/a.wav"), "frogs", None),
+        _Labelled(Path("x.wav"), ".", None),
     ]
 
 
@@ -52,7 +52,7 @@ def test_folders_are_labels(folder):
 )
 def test_columns_of_a_csv(text, column, speaker, folder):
     found = find_labelled(folder, labels(folder, text), column)
-    assert found == [Labelled(Path("x.wav"), "a b", speaker)]
+    assert found == [_Labelled(Path("x.wav"), "a b", speaker)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_sources_are_told_or_else_the_files(column, sources, folder):
     ]
     path = labels(folder, "\n".join(rows))
     found = find_labelled(folder, path, source_column=column)
-    read = read_sounds(folder, found, sample_rate=RATE, max_seconds=1)
+    read = Sounds.read(folder, found, sample_rate=RATE, max_seconds=1)
     assert read.sources == sources
     assert read.speakers is None
 
@@ -81,7 +81,7 @@ def test_start_and_end_may_be_empty(folder):
     path = labels(folder, "file,label,start,end\nx.wav,a,,\nx.wav,b,0.25,0.5\nx.wav,c,0.5,\n")
     found = find_labelled(folder, path)
     assert [(item.start_s, item.end_s) for item in found] == [(0, None), (0.25, 0.5), (0.5, None)]
-    read = read_sounds(folder, found, sample_rate=RATE, max_seconds=0.4)
+    read = Sounds.read(folder, found, sample_rate=RATE, max_seconds=0.4)
     assert [len(sound.samples) for sound in read.sounds] == [400, 250, 400]
     for sound, first in zip(read.sounds, (0, 250, 500), strict=True):
         ramp = np.arange(first, first + len(sound.samples)) / 2000
@@ -132,8 +132,8 @@ def test_what_is_not_there_is_told(folder):
 
 def test_recordings_that_cannot_be_read_are_refused_one_by_one(folder):
     told = []
-    items = [*find_labelled(folder), Labelled(Path("x.wav"), "late", None, 5.0)]
-    read = read_sounds(folder, items, sample_rate=500, max_seconds=9, progress=told.append)
+    items = [*find_labelled(folder), _Labelled(Path("x.wav"), "late", None, 5.0)]
+    read = Sounds.read(folder, items, sample_rate=500, max_seconds=9, progress=told.append)
     assert read.labels == ["birds", "frogs", "."]
     assert {len(sound.samples) for sound in read.sounds} == {500}
     assert [path.as_posix() for path, *_ in read.refused] == ["birds/text.wav", "x.wav"]

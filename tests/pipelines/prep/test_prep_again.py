@@ -56,7 +56,7 @@ class TestSameBytes:
             return run_job(job, disk)
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "TOGETHER", 1)
+            patch.setattr(prep, "_TOGETHER", 1)
             patch.setattr(prep_job, "_run_job", run)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
@@ -244,7 +244,7 @@ class TestSameBytes:
         """The same recordings are one job each time, but later in the order."""
         settings = TINY.model_copy(update={"normalization": "recording"})
         audio, out = tmp_path / "audio", tmp_path / "out"
-        monkeypatch.setattr(prep, "JOB_FILES", 1)
+        monkeypatch.setattr(prep, "_JOB_FILES", 1)
         for seed, name in enumerate(["b.wav", "c.wav", "d.wav"]):
             write(audio / name, noise(2500, seed))
         with monkeypatch.context() as patch:

@@ -3,10 +3,10 @@ import pytest
 import soundfile
 
 from tests.pipelines.recordings import HOP, RATE, SIZE, TINY, by_path, noise, rows_of
+from tests.preprocessing.signals import count_tiles
 from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TileStore
-from ulmo.preprocessing.tiles import count_tiles
 
 
 def test_each_file_has_its_status_and_the_rest_is_done(damaged, tmp_path):

@@ -23,6 +23,7 @@ from ulmo.config import AugmentSettings, ClockSettings, UserError
 from ulmo.jobs.inputs import list_inputs
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
+from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.prep import plan_jobs, prepare
 from ulmo.pipelines.train.train import train
@@ -193,7 +194,7 @@ class TestSameBytes:
         return contents(tmp_path / "undisturbed")
 
     def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep, "JOB_FILES", 2)
+        monkeypatch.setattr(prep, "_JOB_FILES", 2)
         outs = [tmp_path / f"out{workers}" for workers in (1, 2)]
         for workers, out in enumerate(outs, 1):
             prepare(damaged, out, SETTINGS, **self.HOW, workers=workers)
@@ -299,7 +300,7 @@ def test_a_run_trains_on_every_view_and_is_measured_on_the_tiles(audio, tmp_path
     assert summary.steps == -(-len(split.train) // 8)
     assert summary.validation.tiles == len(split.validation)
     assert np.isnan(summary.validation.reconstruction_db)
-    assert summary.agreement.differing == 0
+    assert summary.ties == 0
     done = evaluate(run, tiles)
     assert (done.tiles.part, done.tiles.total.tiles) == ("validation", len(split.validation))
     assert done.tiles.total.reconstruction == pytest.approx(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ulmo.config import UserError
 from ulmo.pipelines.tokenize.timeline import (
-    TOLERANCE,
+    _TOLERANCE,
     Placement,
     Recorded,
     gap_columns,
@@ -78,7 +78,7 @@ def test_files_that_touch_give_way_only_when_they_would_be_late():
     segments = laid(*(recorded(f"{i:03}", 10 * i, 10) for i in range(100)))
     late = [column * HOP - 10 * i for i, (_, column, _) in enumerate(segments)]
     assert late[:4] == [0, Fraction("0.08"), Fraction("0.16"), Fraction("0.24")]
-    assert max(late) <= TOLERANCE
+    assert max(late) <= _TOLERANCE
     assert min(late) >= 0
     assert [columns for _, _, columns in segments[:25]] == [63] * 25
     assert {columns for _, _, columns in segments} == {62, 63}
@@ -88,7 +88,7 @@ def test_a_sample_clock_that_runs_slow_does_not_add_up():
     """20 ppm over a year of continuous hours, which is ten minutes."""
     hours = [recorded(f"{i:05}", 3600 * i, 3600 * 1.00002) for i in range(24 * 365)]
     segments = lay_out(hours, sample_rate=RATE, hop=HOP)
-    assert all(0 <= s.column * HOP - 3600 * i <= TOLERANCE for i, s in enumerate(segments))
+    assert all(0 <= s.column * HOP - 3600 * i <= _TOLERANCE for i, s in enumerate(segments))
     assert gap_columns(segments) == [0] * len(hours)
     assert min(s.columns for s in segments) >= columns_of(hours[0].samples) - 1
 
@@ -162,7 +162,7 @@ def test_every_recording_is_near_its_true_time(sample_rate, hop_samples, steps):
         true = Fraction((segment.start_utc - BEGIN) // MICRO, 10**6)
         late = segment.column * hop - true
         touches = before is not None and segment.column == before.column + before.columns
-        assert -hop / 2 <= late <= (max(hop / 2, TOLERANCE) if touches else hop / 2)
+        assert -hop / 2 <= late <= (max(hop / 2, _TOLERANCE) if touches else hop / 2)
         assert 0 <= segment.columns <= here.columns
     for segment, recording, following in zip(segments, recordings, segments[1:], strict=False):
         length = Fraction((following.start_utc - segment.start_utc) // MICRO, 10**6)

@@ -165,7 +165,7 @@ class TestJoined:
 
     @pytest.mark.parametrize("piece", [1, 7, 100])
     def test_a_gap_is_written_in_pieces(self, piece, tokenizer, tmp_path, monkeypatch):
-        monkeypatch.setattr(timeline_file, "GAP_PIECE", piece)
+        monkeypatch.setattr(timeline_file, "_GAP_PIECE", piece)
         paths = [record(tmp_path, at, 1) for at in (0, 5)]
         _, timeline = join(tokenizer, *paths, out=tmp_path / "t.npy")
         ids = read_npy(tmp_path / "t.npy")

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -41,11 +42,11 @@ class Forks:
         self._process.wait(60)
 
 
-def _run(cli, arguments):
+def _run(ulmo, arguments):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    status = 0
+    status = 99
     try:
-        cli.ulmo.main(arguments)
+        ulmo.main(arguments)
     except SystemExit as ended:
         status = ended.code or 0
     finally:
@@ -54,16 +55,17 @@ def _run(cli, arguments):
 
 def main():
     """Fork for each line, until there are no more."""
-    from ulmo import cli
     from ulmo.pipelines.train.loading import loading_tensorflow
 
+    from ulmo.cli.main import ulmo
+
     with loading_tensorflow():
-        from ulmo.pipelines.train import trainer  # noqa: F401
+        import_module("ulmo.pipelines.train.trainer")
     Figure.savefig = lambda figure, file, **_: file.write(PIXEL)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _run(cli, json.loads(line))
+            _run(ulmo, json.loads(line))
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)

@@ -105,12 +105,12 @@ def test_a_run_starts_from_the_encoder_of_another(together, tiles, tmp_path):
 
 def test_an_encoder_that_does_not_fit_is_refused(together, tiles, tmp_path):
     wider = ModelSettings(tile_size=32, **{**MODEL, "width": 10})
-    with pytest.raises(UserError, match=r"does not fit \(width 8, not 10\): use the same"):
+    with pytest.raises(UserError, match=r"does not fit \(width there 8, here 10\): use the same"):
         _init_encoder(build_vqvae(wider), wider, STFT, together[0])
     with pytest.raises(UserError, match="nowhere"):
         _init_encoder(build_vqvae(wider), wider, STFT, tmp_path / "nowhere")
     fits, mel = ModelSettings(tile_size=32, **MODEL), PrepSettings(frontend="mel", **PREP)
-    with pytest.raises(UserError, match=r"does not fit \(frontend stft, not mel\)"):
+    with pytest.raises(UserError, match=r"does not fit \(frontend there 'stft', here 'mel'\)"):
         _init_encoder(build_vqvae(fits), fits, mel, together[0])
 
 
@@ -157,5 +157,5 @@ def test_a_collapsed_run_says_so(together):
 
 
 def test_a_run_keeps_its_objective(together, tiles):
-    with pytest.raises(UserError, match="leave out objective"):
+    with pytest.raises(UserError, match=r"objective there .*: leave them out"):
         train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Silent(), resume=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipelines.train.forks import Forks
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
-from ulmo.pipelines.train.train import RunInterrupt, train
+from ulmo.pipelines.train.train import train
 
 SMALL = ["-E", "1", "-D", "1", "--EMB", "4", "--CB", "16", "--width", "4", "--seed", "1"]
 SMALL += ["--frequency-stride", "8", "--time-stride", "4", "--batch-size", "8", "--epochs", "2"]
@@ -19,7 +19,7 @@ STEPS = 2  # a run is stopped after as many of the 5 or more of its first epoch
 def test_ctrl_c_saves_and_says_how_to_go_on(few_tiles, tmp_path, no_pixels):
     folder = tmp_path / "run"
     settings = {**SETTINGS, "epochs": 2}
-    with pytest.raises(RunInterrupt, match=r"saved at step 3: go on with .* --resume"):
+    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3: go on with .* --resume"):
         train(few_tiles, folder, MODEL, settings, Silent(interrupt_at=3))
     assert len(read_csv(folder / "losses.csv")) == 3
     assert not (folder / "tokenizer").exists()

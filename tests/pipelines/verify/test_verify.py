@@ -8,7 +8,7 @@ import pytest
 from tests.outputs import PREP, SMALL, make_tokens
 from tests.pipelines.verifying import SHARD, flip, run_command
 from ulmo.config import UserError
-from ulmo.pipelines.verify.verify import KINDS, kind_of, verify
+from ulmo.pipelines.verify.verify import _KINDS, kind_of, verify
 from ulmo.storage.lock import LOCK, locked
 
 
@@ -23,7 +23,7 @@ class TestKinds:
         tokens = make_tokens(tmp_path / "tokens")
         places = {"tiles": tiles, "run": run, "bundle": tmp_path / "bundle"}
         places["tokens"] = tmp_path / "tokens"
-        assert set(places) == set(KINDS)
+        assert set(places) == set(_KINDS)
         for kind, place in places.items():
             assert kind_of(place) == kind
             assert verify(place).faults == []
@@ -62,7 +62,7 @@ class TestKinds:
         def denied(_):
             raise PermissionError(13, "Permission denied", str(tiles / "tiles"))
 
-        monkeypatch.setitem(KINDS, "tiles", KINDS["tiles"]._replace(check=denied))
+        monkeypatch.setitem(_KINDS, "tiles", _KINDS["tiles"]._replace(check=denied))
         with pytest.raises(UserError, match=r"cannot be read .*let yourself read it"):
             verify(tiles)
 

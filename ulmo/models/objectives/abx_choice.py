@@ -23,11 +23,11 @@ from ulmo.models.objectives.moments import (
     times_of,
     values_at,
 )
-from ulmo.models.objectives.projector import projector
+from ulmo.models.objectives.projector import OUTPUTS, projector
 from ulmo.models.vqvae import VQVAE
 
-SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
-TIE = 1e-6  # cosines that differ by less count as equal
+_SOURCES = 1 + MOST_BESIDE  # folders of tiles, at most: TILES_DIR, and each --beside
+_TIE = 1e-6  # cosines that differ by less count as equal
 
 
 class Triples(NamedTuple):
@@ -43,58 +43,38 @@ class ABXChoice(Objective):
     """Learns to prefer A to B; uses `TrainingBatch.pair` and one encoder for all front ends.
 
     The loss is the cross-entropy of choosing A among A and `others` Bs by their cosine with X, over
-    `temperature`; with one B it is -log sigmoid((s(X, A) - s(X, B)) / temperature). B comes from
+    TEMPERATURE; with one B it is -log sigmoid((s(X, A) - s(X, B)) / TEMPERATURE). B comes from
     the same tile, so speaker and room do not distinguish it from A. It is near in time: `nearest`
     to `farthest` frames away, and never in X's own column. Silence is as rare among Bs as among Xs.
-
-    `anchors` = 256 Xs per batch, as in SimCLR.
-    `others` = 8 of about 50 candidates, so that a close one is usually among them.
-    `temperature` = 0.1, as in SimCLR.
-    `nearest` = 8 frames: 80 ms, about a phone. `farthest` = 100 frames: a second.
     """
 
     traits = OBJECTIVE_TRAITS["abx_choice"]
+    anchors = 256  # Xs per batch, as in SimCLR
+    others = 8  # Bs per X, of about 50 candidates, so that a close one is usually among them
+    nearest = 8  # frames: 80 ms, about a phone
+    farthest = 100  # frames: a second
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        anchors: int = 256,
-        others: int = 8,
-        temperature: float = TEMPERATURE,
-        nearest: int = 8,
-        farthest: int = 100,
-        hidden: int = 256,
-        outputs: int = 64,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.anchors = anchors
-        self.temperature = temperature
-        self.others = others
-        self.least = max(1, -(-nearest // settings.time_stride))
+    def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
+        super().__init__(settings, seed)
+        self.least = max(1, -(-self.nearest // settings.time_stride))
         if self.least >= settings.columns:
             raise UserError(
                 f"abx_choice needs another moment in a tile of {settings.columns} columns: set a "
                 "smaller time_stride"
             )
-        self.most = max(self.least, farthest // settings.time_stride)
-        self.hidden = hidden
-        self.outputs = outputs
+        self.most = max(self.least, self.farthest // settings.time_stride)
 
     def begin(self, model: VQVAE) -> None:
         """Create the head. It joins all bands, because the bands of front ends differ."""
-        inputs = self.settings.bands * self.settings.embedding_dim
-        self.head = projector(inputs, self.hidden, self.outputs, self.seed)
+        self.head = projector(self.settings.column_length, self.seed)
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
         """Score: share of right choices between A and one B; a tie counts half."""
-        first, second = pair_of(encoded)
+        first, second = _pair_of(encoded)
         latents = [encoded.model.encode(side.tiles, side.valid_frames) for side in (first, second)]
         triples = self.triples(encoded, latents[0])
         x, a, b = self._projected(latents, triples)
-        chosen = choose_a(x, a, b, triples.there, self.temperature)
+        chosen = choose_a(x, a, b, triples.there)
         tally = tallied(
             ops.take(first.frontend, triples.tile),
             ops.take(second.frontend, triples.tile),
@@ -129,19 +109,18 @@ class ABXChoice(Objective):
         return Triples(tile, column, ops.where(there, ranked.indices, ranked.indices[:, :1]), there)
 
     def _projected(self, latents: list[Any], triples: Triples) -> tuple[Any, Any, Any]:
-        """Vectors of X and A, (A, outputs), and of the Bs, (A, K, outputs)."""
+        """Vectors of X and A, (A, OUTPUTS), and of the Bs, (A, K, OUTPUTS)."""
         tile, column, others, _ = triples
         x, a = (columns_of(one, tile, column) for one in latents)
         b = columns_of(latents[1], tile[:, None], others)
         count, width = ops.shape(x)
-        every = ops.concatenate([x, a, ops.reshape(b, (-1, width))], axis=0)
-        vectors = self.head(every)
-        shape = (count, ops.shape(others)[1], self.outputs)
-        return vectors[:count], vectors[count : 2 * count], ops.reshape(vectors[2 * count :], shape)
+        vectors = self.head(ops.concatenate([x, a, ops.reshape(b, (-1, width))], axis=0))
+        x, a, b = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
+        return x, a, ops.reshape(b, (count, ops.shape(others)[1], OUTPUTS))
 
     def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
         """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
-        model, batch, pair = encoded.model, encoded.batch, pair_of(encoded)
+        model, batch, pair = encoded.model, encoded.batch, _pair_of(encoded)
         stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
         times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
@@ -155,14 +134,14 @@ class ABXChoice(Objective):
         return {f"{i}_{j}": float(right[i, j] / choices[i, j]) for i, j in pairs}
 
 
-class Chosen(NamedTuple):
+class _Chosen(NamedTuple):
     """Result of choosing between A and its Bs."""
 
     loss: Any  # scalar; 0 if there are no Xs
     lead: Any  # (A, K): cosine of X and A minus cosine of X and B
 
 
-def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
+def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float = TEMPERATURE) -> _Chosen:
     """Cross-entropy of choosing A for X, (A, D), among A and the Bs (A, K, D) that are `there`."""
     x, a, b = (directions(vectors) for vectors in (x, a, b))
     right = ops.sum(x * a, axis=-1, keepdims=True)
@@ -170,23 +149,23 @@ def choose_a(x: Any, a: Any, b: Any, there: Any, temperature: float) -> Chosen:
     rivals = ops.where(there, wrong / temperature, FAR)
     logits = ops.concatenate([right / temperature, rivals], axis=1)
     loss = mean_of(ops.logsumexp(logits, axis=1) - logits[:, 0])
-    return Chosen(loss, right - wrong)
+    return _Chosen(loss, right - wrong)
 
 
 def tallied(first: Any, second: Any, lead: Any, there: Any) -> Any:
-    """(SOURCES, SOURCES, 2): right choices and all choices, by the sources of X and of A and B.
+    """(_SOURCES, _SOURCES, 2): right choices and all choices, by the sources of X and of A and B.
 
-    `first` and `second` (A,) are the numbers of the sources, below SOURCES. `lead` (A, K) is the
+    `first` and `second` (A,) are the numbers of the sources, below _SOURCES. `lead` (A, K) is the
     cosine of X and A minus that of X and B; `there` (A, K) marks the choices that count.
     """
-    won = ops.cast(lead > TIE, "float32") + 0.5 * ops.cast(ops.absolute(lead) <= TIE, "float32")
+    won = ops.cast(lead > _TIE, "float32") + 0.5 * ops.cast(ops.absolute(lead) <= _TIE, "float32")
     counted = ops.cast(there, "float32")
     rows = ops.stack([ops.sum(won * counted, axis=1), ops.sum(counted, axis=1)], axis=-1)
-    pairs = ops.one_hot(first * SOURCES + second, SOURCES**2, dtype="float32")
-    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (SOURCES, SOURCES, 2))
+    pairs = ops.one_hot(first * _SOURCES + second, _SOURCES**2, dtype="float32")
+    return ops.reshape(ops.matmul(ops.transpose(pairs), rows), (_SOURCES, _SOURCES, 2))
 
 
-def pair_of(encoded: EncodedBatch) -> tuple[Side, Side]:
+def _pair_of(encoded: EncodedBatch) -> tuple[Side, Side]:
     """The two front ends' tiles of a batch; ValueError if there are none."""
     if encoded.batch.pair is None:
         raise ValueError("the batch has no pair: the objective wants front ends")

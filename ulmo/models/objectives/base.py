@@ -85,14 +85,15 @@ class Objective(keras.layers.Layer):
     A subclass implements the task in `measure`. The model is the tokenizer's own: an objective
     uses its encoder through `encoded.latents` or `encoded.model.encode(tiles, valid_frames)`.
     `begin` makes the heads, in float32; the exported tokenizer leaves them out. All random draws
-    are a function of the seed and `encoded.step` (`ulmo.models.draws`).
+    are a function of the seed and `encoded.step` (`ulmo.models.draws`). A task's own constants are
+    class attributes.
     """
 
     traits: ClassVar[ObjectiveTraits]  # its entry in `ulmo.config.OBJECTIVE_TRAITS`
     draws: ClassVar[bool] = True  # whether its loss depends on random draws
 
-    def __init__(self, settings: ModelSettings, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
+    def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
+        super().__init__(dtype="float32")
         self.settings = settings
         self.seed = seed
 

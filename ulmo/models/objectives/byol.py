@@ -9,12 +9,12 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS
 from ulmo.models.encoder import Encoder
 from ulmo.models.objectives.base import EncodedBatch, TaskResult
 from ulmo.models.objectives.info_nce import directions
 from ulmo.models.objectives.moments import far_apart, mean_of
-from ulmo.models.objectives.projector import projector
+from ulmo.models.objectives.projector import OUTPUTS, projector
 from ulmo.models.objectives.two_views import TwoViews, among_others
 from ulmo.models.vqvae import VQVAE
 
@@ -24,25 +24,19 @@ class BYOL(TwoViews):
 
     The loss is the paper's equation 2, halved (1 - cosine), summed over both directions as in
     equation 3. `apart` affects the score alone.
-    `momentum` = 0.99 at the start: the paper's tau (section 3.3) is 0.996 for 300 000 steps; here a
-    run has some thousands.
     """
 
     traits = OBJECTIVE_TRAITS["byol"]
-
-    def __init__(
-        self, settings: ModelSettings, seed: int = 0, *, momentum: float = 0.99, **kwargs: Any
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.momentum = momentum
+    # At the start. The paper's tau (section 3.3) is 0.996 for 300 000 steps; a run has thousands.
+    momentum = 0.99
 
     def begin(self, model: VQVAE) -> None:
         """Create the heads, and the target as a copy of the online network."""
-        self.projector = self.new_projector()
-        self.predictor = projector(self.outputs, self.hidden, self.outputs, self.seed + 2)
+        self.projector = projector(self.settings.column_length, self.seed)
+        self.predictor = projector(OUTPUTS, self.seed + 2)
         self.target_encoder = Encoder.from_config(model.encoder.get_config())
         self.target_encoder.build((None, self.settings.tile_size, None, 1))
-        self.target_projector = self.new_projector()
+        self.target_projector = projector(self.settings.column_length, self.seed)
         for target, online in self._copies(model):
             target.trainable = False
             target.set_weights(online.get_weights())

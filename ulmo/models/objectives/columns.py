@@ -38,23 +38,20 @@ class ColumnNetwork(keras.layers.Layer):
 
     Convolutions, because recurrent and attention layers take longer on a CPU. Each is one matrix
     product over shifted columns, because TensorFlow has no gradient of dilated ones on a CPU.
-    `width` = 128: a column of the 56 x 4 grid has 4 x 32 numbers.
+    `reached`: columns that it must reach over, on each side or on the left.
+    `width`: 128 where a column of the 56 x 4 grid has 4 x 32 numbers.
     """
 
     def __init__(
-        self, *, layers: int, causal: bool, width: int = 128, seed: int = 0, **kwargs: Any
+        self, features: int, reached: int, *, causal: bool, width: int = 128, seed: int = 0
     ) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
+        super().__init__(dtype="float32")
         self.causal = causal
         self.width = width
-        self.entry = dense(width, seed)
-        self.mixes = [dense(width, seed + 1 + index) for index in range(layers)]
-
-    def build(self, columns_shape: tuple[int | None, ...]) -> None:
-        """Create the weights, from (B, columns, features)."""
-        self.entry.build(columns_shape)
-        for mix in self.mixes:
-            mix.build((*columns_shape[:-1], 3 * self.width))
+        self.entry = dense(features, width, seed)
+        layers = layers_for(reached, causal=causal)
+        self.mixes = [dense(3 * width, width, seed + 1 + index) for index in range(layers)]
+        self.built = True
 
     def call(self, columns: Any) -> Any:
         """Features (B, columns, width) of each column and its context."""
@@ -68,10 +65,12 @@ class ColumnNetwork(keras.layers.Layer):
         return layer_norm(features)
 
 
-def dense(units: int, seed: int) -> Any:
-    """A linear map in float32; the seed decides its initial weights."""
+def dense(inputs: int, units: int, seed: int) -> Any:
+    """A linear map in float32, built; the seed decides its initial weights."""
     initializer = keras.initializers.GlorotUniform(seed)
-    return keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32")
+    layer = keras.layers.Dense(units, kernel_initializer=initializer, dtype="float32")
+    layer.build((None, None, inputs))
+    return layer
 
 
 def _delayed(columns: Any, delay: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.reconstruct import decoded
@@ -51,19 +51,11 @@ class Damage(NamedTuple):
         return ops.reshape(hidden, (batch, *(length if i == axis else 1 for i in (1, 2, 3))))
 
 
-DAMAGE = Damage()
-
-
 class Denoise(Objective):
     """Trains the VQ-VAE on damaged tiles; validation damages them, too."""
 
     traits = OBJECTIVE_TRAITS["denoise"]
-
-    def __init__(
-        self, settings: ModelSettings, seed: int = 0, damage: Damage = DAMAGE, **kwargs: Any
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.damage = damage
+    damage = Damage()
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
         """Loss of the VQ-VAE against the undamaged tiles."""

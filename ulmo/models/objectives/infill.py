@@ -12,17 +12,15 @@ from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.cells import cell_weights, cells_of, valid_cells
-from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
-from ulmo.models.objectives.spans import spans
+from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
 from ulmo.models.vqvae import VQVAE
 
 
 class Infill(Objective):
     """Predicts hidden cells with a light head on the latents of the masked tile.
 
-    Hidden are spans of `frames` = 16 (0.16 s; at most a quarter of the tile), about
-    `frames_share` = 0.3 of all frames, and bands of an eighth of the bins, about `bins_share` =
-    0.2 of them: 44 % of the cells in all. Masked autoencoders hide 75 to 80 %, but their encoder
+    Hidden are spans of frames (at most a quarter of the tile), and bands of an eighth of the bins:
+    44 % of the cells in all. Masked autoencoders hide 75 to 80 %, but their encoder
     skips hidden cells; a convolution sees them as 0, the mean, and must later work on whole tiles.
     The loss is the mean squared error of the hidden cells, weighted by their tokens.
 
@@ -33,44 +31,31 @@ class Infill(Objective):
     """
 
     traits = OBJECTIVE_TRAITS["infill"]
+    span = 16  # frames: 0.16 s
+    frames_share = 0.3  # of all frames, about
+    bins_share = 0.2  # of all bins, about
+    width = 128
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        frames: int = 16,
-        frames_share: float = 0.3,
-        bins_share: float = 0.2,
-        width: int = 128,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.frames = max(1, min(frames, settings.tile_size // 4))
+    def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
+        super().__init__(settings, seed)
+        self.frames = max(1, min(self.span, settings.tile_size // 4))
         self.bins = max(1, settings.tile_size // 8)
-        self.frames_share = frames_share
-        self.bins_share = bins_share
-        self.width = width
 
     def begin(self, model: VQVAE) -> None:
         """Create the head."""
         settings = self.settings
         reached = -(-self.frames // settings.time_stride)
         self.network = ColumnNetwork(
-            layers=layers_for(reached, causal=False),
-            causal=False,
-            width=self.width,
-            seed=self.seed,
+            settings.column_length, reached, causal=False, width=self.width, seed=self.seed
         )
-        self.network.build((None, None, settings.bands * settings.embedding_dim))
-        self.to_cells = dense(settings.time_stride * settings.tile_size, self.seed + 101)
-        self.to_cells.build((None, None, self.width))
+        cells = settings.time_stride * settings.tile_size
+        self.to_cells = dense(self.width, cells, self.seed + 101)
 
     def hide(self, tiles: Any, draws: Draws) -> Any:
         """(B, M, frames, 1) bool: which cells to hide."""
         batch, bins, frames, _ = ops.shape(tiles)
-        hidden_bins = spans(draws, batch, bins, self.bins, self.bins_share)
-        hidden_frames = spans(draws, batch, frames, self.frames, self.frames_share)
+        hidden_bins = draws.spans(batch, bins, self.bins, self.bins_share)
+        hidden_frames = draws.spans(batch, frames, self.frames, self.frames_share)
         return ops.logical_or(hidden_bins[:, :, None, None], hidden_frames[:, None, :, None])
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
@@ -82,8 +67,8 @@ class Infill(Objective):
         )
         naive = naive_guess(cells, (1.0 - missing) * valid_cells(batch, stride))
         weights = missing * cell_weights(batch, self.settings)
-        error = squared_error(self.guess(encoded, hidden), cells, weights)
-        share = ops.divide_no_nan(error, squared_error(naive, cells, weights))
+        error = _squared_error(self.guess(encoded, hidden), cells, weights)
+        share = ops.divide_no_nan(error, _squared_error(naive, cells, weights))
         return TaskResult(loss=error, score=1.0 - share, chance=ops.zeros(()))
 
     def guess(self, encoded: EncodedBatch, hidden: Any) -> Any:
@@ -95,7 +80,7 @@ class Infill(Objective):
         return ops.reshape(cells, (*ops.shape(cells)[:2], settings.time_stride, settings.tile_size))
 
 
-def squared_error(guess: Any, cells: Any, weights: Any) -> Any:
+def _squared_error(guess: Any, cells: Any, weights: Any) -> Any:
     """Weighted mean over cells, a scalar; 0 if all weights are 0."""
     return ops.divide_no_nan(ops.sum(ops.square(guess - cells) * weights), ops.sum(weights))
 

@@ -9,7 +9,7 @@ from keras import ops
 
 TEMPERATURE = 0.1  # divides cosines; as in wav2vec 2.0 (Baevski et al. 2020, section 4.2)
 FAR = -1e9  # logit of a vector that is not a candidate
-EPSILON = 1e-6  # added to a squared norm: bounds the gradient of a vector near 0
+_EPSILON = 1e-6  # added to a squared norm: bounds the gradient of a vector near 0
 
 
 class Choice(NamedTuple):
@@ -51,4 +51,4 @@ def choose(
 
 def directions(vectors: Any) -> Any:
     """Vectors (..., D) scaled to length 1; a vector of zeros stays."""
-    return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + EPSILON)
+    return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + _EPSILON)

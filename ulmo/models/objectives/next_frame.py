@@ -14,14 +14,14 @@ from ulmo.config import OBJECTIVE_TRAITS, ModelSettings, UserError
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.cells import cell_weights, cells_of
-from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
+from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
 from ulmo.models.objectives.info_nce import choose
 from ulmo.models.vqvae import VQVAE
 
-MEMORY = 50  # frames that the context looks back, at least: half a second
+_MEMORY = 50  # frames that the context looks back, at least: half a second
 
 
-class Drawn(NamedTuple):
+class _Drawn(NamedTuple):
     """Columns to predict from, A per tile, and the K columns to predict from each."""
 
     anchors: Any  # (B, A) int32
@@ -56,48 +56,34 @@ class NextFrame(Objective):
     """
 
     traits = OBJECTIVE_TRAITS["next_frame"]
+    steps = 4
+    horizon = 16  # frames
+    anchors = 256  # per batch
+    spectrogram = 0.1  # weight of the frames' error
+    width = 128
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        steps: int = 4,
-        horizon: int = 16,
-        anchors: int = 256,
-        spectrogram: float = 0.1,
-        width: int = 128,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
+    def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
+        super().__init__(settings, seed)
         stride = settings.time_stride
         self.lead = -(-settings.time_context[1] // stride)
-        reached = {-(-horizon * (step + 1) // (steps * stride)) for step in range(steps)}
+        reached = {
+            -(-self.horizon * (step + 1) // (self.steps * stride)) for step in range(self.steps)
+        }
         self.ahead = tuple(self.lead + column for column in sorted(reached))
         if self.ahead[0] >= settings.columns:
             raise UserError(
                 f"next_frame has nothing to predict: its first target is {self.ahead[0]} columns "
                 f"ahead, and a tile has {settings.columns}: set a smaller time_stride"
             )
-        self.anchors = anchors
-        self.spectrogram = spectrogram
-        self.width = width
 
     def begin(self, model: VQVAE) -> None:
         """Create the context network and the two maps, each for all steps."""
         settings, steps = self.settings, len(self.ahead)
-        column = settings.bands * settings.embedding_dim
-        self.network = ColumnNetwork(
-            layers=layers_for(-(-MEMORY // settings.time_stride), causal=True),
-            causal=True,
-            width=self.width,
-            seed=self.seed,
-        )
-        self.network.build((None, None, column))
-        self.to_latents = dense(steps * column, self.seed + 101)
-        self.to_frames = dense(steps * settings.time_stride * settings.tile_size, self.seed + 102)
-        for head in (self.to_latents, self.to_frames):
-            head.build((None, None, self.width))
+        column, memory = settings.column_length, -(-_MEMORY // settings.time_stride)
+        self.network = ColumnNetwork(column, memory, causal=True, width=self.width, seed=self.seed)
+        cells = settings.time_stride * settings.tile_size
+        self.to_latents = dense(self.width, steps * column, self.seed + 101)
+        self.to_frames = dense(self.width, steps * cells, self.seed + 102)
 
     def context(self, latents: Any) -> Any:
         """(B, columns, width): features of each column of latents and those before it."""
@@ -121,7 +107,7 @@ class NextFrame(Objective):
             tally=tally,
         )
 
-    def draw(self, weights: Any, draws: Draws) -> Drawn:
+    def draw(self, weights: Any, draws: Draws) -> _Drawn:
         """Draw columns to predict from, without replacement, by the weights of their first target.
 
         `weights` (B, columns, bands). The draw is as in the quantizer (Efraimidis and Spirakis
@@ -136,9 +122,9 @@ class NextFrame(Objective):
         anchors = tf.math.top_k(keys, count).indices
         targets = anchors[..., None] + ops.convert_to_tensor(self.ahead, "int32")
         inside = ops.cast(targets < columns, "float32")
-        return Drawn(anchors, ops.minimum(targets, columns - 1), inside)
+        return _Drawn(anchors, ops.minimum(targets, columns - 1), inside)
 
-    def _frames(self, encoded: EncodedBatch, drawn: Drawn, past: Any) -> Any:
+    def _frames(self, encoded: EncodedBatch, drawn: _Drawn, past: Any) -> Any:
         """(3,): sums over cells of absolute errors, errors of the last frame seen, and weights."""
         stride, batch = self.settings.time_stride, encoded.batch
         cells = cells_of(batch.tiles, stride)  # (B, columns, stride, M)

@@ -9,10 +9,11 @@ from typing import Any
 
 from keras import ops
 
-from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
+from ulmo.config import OBJECTIVE_TRAITS
 from ulmo.models.objectives.base import EncodedBatch, TaskResult
 from ulmo.models.objectives.info_nce import TEMPERATURE, choose
 from ulmo.models.objectives.moments import far_apart
+from ulmo.models.objectives.projector import projector
 from ulmo.models.objectives.two_views import TwoViews, among_others
 from ulmo.models.vqvae import VQVAE
 
@@ -21,25 +22,14 @@ class SimCLR(TwoViews):
     """NT-Xent over moments in two views.
 
     Negatives are all other moments of the batch; those of the same tile only if they are at least
-    `apart` frames away. `temperature` = 0.1: table 5 of the paper.
+    `apart` frames away. The temperature, 0.1, is that of table 5 of the paper.
     """
 
     traits = OBJECTIVE_TRAITS["simclr"]
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        temperature: float = TEMPERATURE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.temperature = temperature
-
     def begin(self, model: VQVAE) -> None:
         """Create the head."""
-        self.head = self.new_projector()
+        self.head = projector(self.settings.column_length, self.seed)
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
         """Score: how often a moment's other view is its nearest among all other views."""
@@ -48,11 +38,11 @@ class SimCLR(TwoViews):
         second = self.head(seen.there(seen.latents))
         negative = far_apart(seen.moments, self.apart)
         found = among_others(first, second, negative)
-        loss = nt_xent(first, second, negative, self.temperature)
+        loss = nt_xent(first, second, negative)
         return TaskResult(loss, found.score, found.chance)
 
 
-def nt_xent(first: Any, second: Any, negative: Any, temperature: float) -> Any:
+def nt_xent(first: Any, second: Any, negative: Any, temperature: float = TEMPERATURE) -> Any:
     """Scalar loss: equation 1 of the paper, over both directions.
 
     Row i of `first` and of `second` (A, D) are a pair. `negative` (A, A) bool marks the moments

@@ -1,16 +1,39 @@
 """The base of objectives over two views: draws moments, and finds their latents."""
 
+import math
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from ulmo.config import ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import EncodedBatch, Objective, Side
+from ulmo.models.objectives.base import EncodedBatch, Objective
 from ulmo.models.objectives.info_nce import Choice, choose
 from ulmo.models.objectives.moments import SharedMoments, columns_of, shared_moments
-from ulmo.models.objectives.projector import projector
-from ulmo.models.objectives.views import BACKGROUND, Background
+
+# Natural logarithm of power per standard deviation of tiles: 14 dB in field recordings.
+NEPERS = 14 * math.log(10) / 10
+
+
+class Background(NamedTuple):
+    """Mixes each tile with another of the batch, as powers add: log-mixup-exp.
+
+    Niizumi et al. 2021 (arXiv:2103.06695), section III-B: log((1 - r) exp(x) + r exp(y)), with r
+    drawn evenly for each tile, up to 0.4: of two equally loud tiles the background is fainter by at
+    least 1.8 dB. `least` keeps the logarithm finite: the background is fainter by at most 30 dB.
+    """
+
+    least: float = 0.001
+    most: float = 0.4
+
+    def __call__(self, tiles: Any, draws: Draws) -> Any:
+        """Return tiles (B, M, frames, 1) with a background; in a batch of one it is unchanged."""
+        batch = ops.shape(tiles)[0]
+        ratio = draws.uniform((batch, 1, 1, 1), self.least, self.most)
+        others = draws.uniform((), 1, ops.cast(batch, "float32"))
+        which = (ops.arange(batch) + ops.cast(ops.floor(others), "int32")) % batch
+        sound = NEPERS * tiles + ops.log(1.0 - ratio)
+        background = NEPERS * ops.take(tiles, which, axis=0) + ops.log(ratio)
+        return ops.logaddexp(sound, background) / NEPERS
 
 
 class Seen(NamedTuple):
@@ -34,52 +57,26 @@ class TwoViews(Objective):
     """Moments in two views, `TrainingBatch.tiles` and `TrainingBatch.other`.
 
     The other view also gets a background. The tiles are encoded unchanged, once for all objectives.
-
-    `anchors` = 256 moments per batch: SimCLR's smallest batch, or 8 per tile in batches of 32.
-    Their cost is negligible beside the encoder's; with more, more pairs sound alike yet count as
-    different. `apart` = 20 frames of view 0, 200 ms, longer than most phones: nearer moments of a
-    tile do not count as different. `hidden` and `outputs` are the sizes of the head.
     """
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        anchors: int = 256,
-        apart: float = 20.0,
-        hidden: int = 256,
-        outputs: int = 64,
-        background: Background = BACKGROUND,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.anchors = anchors
-        self.apart = apart
-        self.hidden = hidden
-        self.outputs = outputs
-        self.background = background
-
-    def new_projector(self) -> Any:
-        """Create a head: (A, bands EMB) -> (A, outputs)."""
-        inputs = self.settings.bands * self.settings.embedding_dim
-        return projector(inputs, self.hidden, self.outputs, self.seed)
+    # Moments per batch: SimCLR's smallest batch, or 8 per tile in batches of 32. Their cost is
+    # negligible beside the encoder's; with more, more pairs sound alike yet count as different.
+    anchors = 256
+    # Frames of view 0: 200 ms, longer than most phones. Nearer moments of a tile do not count as
+    # different.
+    apart = 20.0
+    background = Background()
 
     def seen(self, encoded: EncodedBatch) -> Seen:
         """Draw the moments of this step; ValueError if the batch has no other view."""
         draws = Draws(self.seed, encoded.step)
-        other = other_view(encoded)
+        other = encoded.batch.other
+        if other is None:
+            raise ValueError("the batch has no other view: the objective wants views")
         tiles = self.background(other.tiles, draws)
         latents = encoded.model.encode(tiles, other.valid_frames)
         moments = shared_moments(encoded, other, latents, self.anchors, draws)
         return Seen(moments, tiles, other.valid_frames, latents)
-
-
-def other_view(encoded: EncodedBatch) -> Side:
-    """The other view of a batch; ValueError if there is none."""
-    if encoded.batch.other is None:
-        raise ValueError("the batch has no other view: the objective wants views")
-    return encoded.batch.other
 
 
 def among_others(first: Any, second: Any, negative: Any) -> Choice:

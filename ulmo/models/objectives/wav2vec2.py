@@ -12,9 +12,8 @@ from keras import ops
 from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
-from ulmo.models.objectives.columns import ColumnNetwork, dense, joined, layers_for
+from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
 from ulmo.models.objectives.info_nce import choose
-from ulmo.models.objectives.spans import spans
 from ulmo.models.vqvae import VQVAE
 
 
@@ -40,27 +39,16 @@ class Wav2Vec2(Objective):
     """
 
     traits = OBJECTIVE_TRAITS["wav2vec2"]
+    frames = 20  # of a span
+    share = 0.5  # of the columns that are hidden, about
+    diversity = 0.1  # weight of equation 4
+    softness = 0.1
+    assigned = 2048  # tokens
+    width = 128
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        seed: int = 0,
-        *,
-        frames: int = 20,
-        share: float = 0.5,
-        diversity: float = 0.1,
-        softness: float = 0.1,
-        assigned: int = 2048,
-        width: int = 128,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(settings, seed, **kwargs)
-        self.span = -(-frames // settings.time_stride)
-        self.share = share
-        self.diversity = diversity
-        self.softness = softness
-        self.assigned = assigned
-        self.width = width
+    def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
+        super().__init__(settings, seed)
+        self.span = -(-self.frames // settings.time_stride)
 
     def begin(self, model: VQVAE) -> None:
         """Create the mask vector, the context network and the map to codes."""
@@ -68,15 +56,11 @@ class Wav2Vec2(Objective):
         token = (settings.bands, settings.embedding_dim)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed + 102)
         self.unseen = self.add_weight(name="unseen", shape=token, initializer=normal)
+        column = settings.column_length
         self.network = ColumnNetwork(
-            layers=layers_for(self.span, causal=False),
-            causal=False,
-            width=self.width,
-            seed=self.seed,
+            column, self.span, causal=False, width=self.width, seed=self.seed
         )
-        self.network.build((None, None, math.prod(token)))
-        self.to_codes = dense(math.prod(token), self.seed + 101)
-        self.to_codes.build((None, None, self.width))
+        self.to_codes = dense(self.width, column, self.seed + 101)
 
     def measure(self, encoded: EncodedBatch) -> TaskResult:
         """Loss: InfoNCE of the codes, their diversity, and the losses of the quantizer."""
@@ -96,7 +80,7 @@ class Wav2Vec2(Objective):
     def hide(self, latents: Any, draws: Draws) -> Any:
         """(B, columns) bool: which columns of latents to hide."""
         batch, columns = ops.shape(latents)[:2]
-        return spans(draws, batch, columns, self.span, self.share)
+        return draws.spans(batch, columns, self.span, self.share)
 
     def predict(self, latents: Any, hidden: Any) -> Any:
         """Predict codes (B, columns, bands, EMB) from latents with `hidden` (B, columns) masked."""

@@ -4,7 +4,7 @@ van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), section 3 and app
 Razavi, van den Oord and Vinyals 2019 (arXiv:1906.00446), section 3.1.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,26 +12,22 @@ import tensorflow as tf
 from keras import ops
 
 from ulmo.arrays import Array
-from ulmo.config import ModelSettings
 from ulmo.models.centroids import kmeans_start
 from ulmo.models.gradients import GRADIENTS
 from ulmo.models.quantizers.base import (
     Quantized,
     Quantizer,
-    gather,
     lowest,
     nearest,
     ones_unless,
     scores_of,
-    use_of,
 )
-from ulmo.models.sphere import on_sphere
 
-# The decay of step t is at most (1 + t) / (RAMP + t), as in tf.train.ExponentialMovingAverage.
+# The decay of step t is at most (1 + t) / (_RAMP + t), as in tf.train.ExponentialMovingAverage.
 #
 # The encoder moves fastest in its first steps; a codebook with a memory of 100 batches stays
 # behind, and all but a few codes lose all their tokens (measured: docs/log.md).
-RAMP = 10.0
+_RAMP = 10.0
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
@@ -49,50 +45,30 @@ class VectorQuantizerEMA(Quantizer):
     competitive learning, Ahalt et al. 1990, Neural Networks 3), which moves codes towards regions
     with many tokens: `balance` x the mean distance x log(count / mean count) is added to the
     squared distance. Outside training the nearest code is taken.
-    `distance` = "cosine": codes stay on the sphere of radius sqrt(EMB), where the encoder puts its
-    latents, so the nearest code has the largest cosine.
-    `gradient`: a key of GRADIENTS.
     `seed` decides the initial codebook and, with the step counter, each draw of new codes, so a
     resumed run draws what an uninterrupted one would draw.
     """
 
     starts_from_latents = True
+    arguments = (
+        *("codebook_size", "embedding_dim", "ema_coeff", "epsilon", "dead_below", "balance"),
+        *("distance", "gradient", "seed"),
+    )
 
     def __init__(
         self,
         *,
-        codebook_size: int = 512,
-        embedding_dim: int = 32,
         ema_coeff: float = 0.99,
         epsilon: float = 1e-5,
         dead_below: float = 0.1,
         balance: float = 0.0,
-        distance: str = "euclidean",
-        gradient: str = "straight_through",
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(codebook_size=codebook_size, embedding_dim=embedding_dim, **kwargs)
+        super().__init__(**kwargs)
         self.ema_coeff = ema_coeff
         self.epsilon = epsilon
         self.dead_below = dead_below
         self.balance = balance
-        self.distance = distance
-        self.gradient = gradient
-        self.seed = seed
-
-    @classmethod
-    def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """Build the quantizer from the settings."""
-        return cls(
-            codebook_size=settings.codebook_size,
-            embedding_dim=settings.embedding_dim,
-            ema_coeff=settings.ema_coeff,
-            balance=settings.balance,
-            distance=settings.distance,
-            gradient=settings.gradient,
-            seed=seed,
-        )
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
         """Create the state; codes are drawn from N(0, 1), as normalised latents are distributed."""
@@ -111,14 +87,9 @@ class VectorQuantizerEMA(Quantizer):
             name=name, shape=shape, initializer=initializer, dtype=dtype, trainable=False
         )
 
-    @property
-    def codebook(self) -> Any:
-        """All codes, (CB, EMB)."""
-        return self._codebook
-
     def start(self, vectors: Array, counts: Array) -> None:
         """Set the codebook (CB, EMB) and its counts (CB,), with sum = count x vector."""
-        vectors = np.asarray(self._placed(np.asarray(vectors, np.float32)))
+        vectors = np.asarray(self.placed(np.asarray(vectors, np.float32)))
         counts = np.asarray(counts, np.float32)
         self._codebook.assign(vectors)
         self.ema_count.assign(counts)
@@ -139,10 +110,6 @@ class VectorQuantizerEMA(Quantizer):
         """Allow or forbid the replacement of dead codes in the next steps."""
         self.revive.assign(allowed)
 
-    def _placed(self, codes: Any) -> Any:
-        """The codes, moved onto the sphere if the distance is cosine."""
-        return on_sphere(codes) if self.distance == "cosine" else codes
-
     def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
         """Quantise latents (B, columns, bands, EMB).
 
@@ -155,11 +122,10 @@ class VectorQuantizerEMA(Quantizer):
         else:
             ids = nearest(latents, self._codebook)
         codes = ops.stop_gradient(self.embed(ids))
-        use = use_of(ids, weights, self.codebook_size)
         if training:
-            self._update(ops.stop_gradient(latents), ids, weights, use.counts)
+            self._update(ops.stop_gradient(latents), ids, weights)
         passed = GRADIENTS[self.gradient](latents, codes)
-        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
+        return self.result(latents, ids, codes, passed=passed, weights=weights)
 
     def _fair(self, latents: Any, weights: Any) -> Any:
         """Ids of the nearest codes after the penalty for frequent use.
@@ -172,24 +138,23 @@ class VectorQuantizerEMA(Quantizer):
         use = ops.maximum(self.ema_count / ops.mean(self.ema_count), self.dead_below)
         return lowest(scores + self.balance * mean * ops.log(use))
 
-    def _update(self, latents: Any, ids: Any, weights: Any, counts: Any) -> None:
+    def _update(self, latents: Any, ids: Any, weights: Any) -> None:
         """One step of the averages (appendix A.1), then of the codebook, then revival.
 
         A batch that is all padding changes nothing.
         """
         vectors = ops.reshape(latents, (-1, self.embedding_dim))
-        weights = ops.reshape(weights, (-1,))
-        sums = ops.segment_sum(
-            vectors * weights[:, None], ops.reshape(ids, (-1,)), self.codebook_size
-        )
+        weights, ids = ops.reshape(weights, (-1,)), ops.reshape(ids, (-1,))
+        counts = ops.segment_sum(weights, ids, self.codebook_size)
+        sums = ops.segment_sum(vectors * weights[:, None], ids, self.codebook_size)
         step = ops.cast(self.step, "float32")
-        decay = ops.minimum(self.ema_coeff, (1.0 + step) / (RAMP + step))
+        decay = ops.minimum(self.ema_coeff, (1.0 + step) / (_RAMP + step))
         decay = ops.where(ops.any(weights > 0), decay, 1.0)
         count = self.ema_count * decay + counts * (1.0 - decay)
         total = self.ema_sum * decay + sums * (1.0 - decay)
         everything = ops.sum(count)
         smoothed = (count + self.epsilon) / (everything + self.codebook_size * self.epsilon)
-        codebook = self._placed(total / (smoothed * everything)[:, None])
+        codebook = self.placed(total / (smoothed * everything)[:, None])
 
         chosen, replaced = self._replacements(count, vectors, weights)
         count = ops.where(replaced, ops.mean(count), count)
@@ -216,16 +181,3 @@ class VectorQuantizerEMA(Quantizer):
         available = ops.sum(ops.cast(valid, "int32"))
         rows = ops.take(order, ops.clip(rank, 0, ops.shape(weights)[0] - 1))
         return ops.take(vectors, rows, axis=0), ops.logical_and(dead, rank < available)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "ema_coeff": self.ema_coeff,
-            "epsilon": self.epsilon,
-            "dead_below": self.dead_below,
-            "balance": self.balance,
-            "distance": self.distance,
-            "gradient": self.gradient,
-            "seed": self.seed,
-        }

@@ -4,24 +4,16 @@ arXiv:2309.15505. No codebook can collapse: the codes are the points of a grid, 
 learns to spread its latents over them.
 """
 
-from typing import Any, Self
+import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from ulmo.arrays import Array
-from ulmo.config import ModelSettings
 from ulmo.models.gradients import straight_through
-from ulmo.models.quantizers.base import (
-    Quantized,
-    Quantizer,
-    gather,
-    nearest,
-    ones_unless,
-    use_of,
-    without_commitment,
-)
+from ulmo.models.quantizers.base import Quantized, Quantizer, nearest
 
 
 @keras.saving.register_keras_serializable(package="ulmo")
@@ -37,26 +29,18 @@ class FiniteScalarQuantizer(Quantizer):
     There is no codebook loss and no commitment loss; the distance is reported only.
     """
 
-    def __init__(self, *, levels: tuple[int, ...] = (8, 8, 8), **kwargs: Any) -> None:
-        levels = tuple(levels)
-        sizes = {"codebook_size": int(np.prod(levels)), "embedding_dim": len(levels)}
-        super().__init__(**{**kwargs, **sizes})
-        self.levels = levels
+    commits = False
+    arguments = ("levels",)
 
-    @classmethod
-    def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """Build the quantizer from the settings; the seed has no effect."""
-        return cls(levels=settings.levels)
+    def __init__(self, *, levels: tuple[int, ...] = (8, 8, 8), **kwargs: Any) -> None:
+        size = math.prod(levels)
+        super().__init__(codebook_size=size, embedding_dim=len(levels), **kwargs)
+        self.levels = tuple(levels)
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
         """Create the grid, a constant."""
-        self._grid = ops.convert_to_tensor(grid(self.levels))
+        self._codebook = ops.convert_to_tensor(grid(self.levels))
         self._reach = ops.convert_to_tensor([n / (n - 1) for n in self.levels], "float32")
-
-    @property
-    def codebook(self) -> Any:
-        """All codes, (CB, EMB)."""
-        return self._grid
 
     def load(self, stages: list[Array]) -> None:
         """Check that a stored codebook is the grid; ValueError if it is not."""
@@ -67,20 +51,10 @@ class FiniteScalarQuantizer(Quantizer):
     def call(self, latents: Any, weights: Any = None, training: bool = False) -> Quantized:
         """Quantise latents (B, columns, bands, levels); `weights` as for `ema`."""
         bounded = ops.tanh(latents) * self._reach
-        ids = nearest(bounded, self._grid)
+        ids = nearest(bounded, self._codebook)
         codes = self.embed(ids)
-        weights = ones_unless(weights, ids)
-        use = use_of(ids, weights, self.codebook_size)
         passed = straight_through(bounded, codes)
-        found = gather(bounded, ids, codes, passed=passed, weights=weights, use=use)
-        return without_commitment(found)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        config = super().get_config()
-        for name in ("codebook_size", "embedding_dim"):
-            del config[name]
-        return {**config, "levels": self.levels}
+        return self.result(bounded, ids, codes, passed=passed, weights=weights)
 
 
 def grid(levels: tuple[int, ...]) -> Array:

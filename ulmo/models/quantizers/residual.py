@@ -3,22 +3,16 @@
 Zeghidour et al. 2021 (SoundStream, arXiv:2107.03312), section III-C, with the codebooks of ema.py.
 """
 
-from typing import Any, Self
+import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from ulmo.arrays import Array
-from ulmo.config import ModelSettings
 from ulmo.models.gradients import GRADIENTS
-from ulmo.models.quantizers.base import (
-    Quantized,
-    Quantizer,
-    gather,
-    ones_unless,
-    use_of,
-)
+from ulmo.models.quantizers.base import Quantized, Quantizer
 from ulmo.models.quantizers.ema import VectorQuantizerEMA
 
 
@@ -33,45 +27,28 @@ class ResidualQuantizer(Quantizer):
     """
 
     starts_from_latents = True
+    arguments = ("stage_sizes", "embedding_dim", "ema_coeff", "gradient", "seed")
 
     def __init__(
         self,
         *,
         stage_sizes: tuple[int, ...] = (32, 16),
-        embedding_dim: int = 32,
         ema_coeff: float = 0.99,
-        gradient: str = "straight_through",
-        seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        stage_sizes = tuple(stage_sizes)
-        sizes = {"codebook_size": int(np.prod(stage_sizes)), "embedding_dim": embedding_dim}
-        super().__init__(**{**kwargs, **sizes})
-        self.stage_sizes = stage_sizes
+        super().__init__(codebook_size=math.prod(stage_sizes), **kwargs)
+        self.stage_sizes = tuple(stage_sizes)
         self.ema_coeff = ema_coeff
-        self.gradient = gradient
-        self.seed = seed
         self.quantizers = [
             VectorQuantizerEMA(
                 codebook_size=size,
-                embedding_dim=embedding_dim,
+                embedding_dim=self.embedding_dim,
                 ema_coeff=ema_coeff,
-                seed=seed + index,
+                seed=self.seed + index,
                 name=f"stage_{index}",
             )
             for index, size in enumerate(stage_sizes)
         ]
-
-    @classmethod
-    def of(cls, settings: ModelSettings, seed: int) -> Self:
-        """Build the quantizer from the settings."""
-        return cls(
-            stage_sizes=settings.stages,
-            embedding_dim=settings.embedding_dim,
-            ema_coeff=settings.ema_coeff,
-            gradient=settings.gradient,
-            seed=seed,
-        )
 
     def build(self, latents_shape: tuple[int | None, ...]) -> None:
         """Create the state of each stage."""
@@ -116,19 +93,5 @@ class ResidualQuantizer(Quantizer):
             left = left - stage.quantized
             ids = ids * quantizer.codebook_size + stage.ids
         codes = ops.stop_gradient(latents) - left
-        weights = ones_unless(weights, ids)
-        use = use_of(ids, weights, self.codebook_size)
         passed = GRADIENTS[self.gradient](latents, codes)
-        return gather(latents, ids, codes, passed=passed, weights=weights, use=use)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        config = super().get_config()
-        del config["codebook_size"]
-        return {
-            **config,
-            "stage_sizes": self.stage_sizes,
-            "ema_coeff": self.ema_coeff,
-            "gradient": self.gradient,
-            "seed": self.seed,
-        }
+        return self.result(latents, ids, codes, passed=passed, weights=weights)

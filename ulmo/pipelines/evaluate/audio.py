@@ -1,9 +1,4 @@
-"""Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook.
-
-`measure_encoder` measures anything that turns samples into ids, `measure_latents` anything that
-turns them into vectors. `evaluate_audio` measures a tokenizer: its tokens, its latents, the vectors
-of its codes, and the spectrogram that it sees.
-"""
+"""Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,20 +16,16 @@ from ulmo.evaluation.codebook import CodebookHealth, Rate, codebook_health, rate
 from ulmo.evaluation.distances import Item
 from ulmo.evaluation.folds import Folds, split_folds
 from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
-from ulmo.pipelines.evaluate.changes import robustness
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, encoder_of, latents_of, spectrogram
-from ulmo.pipelines.evaluate.labelled import Sounds, Unreadable, find_labelled, read_sounds
-from ulmo.preprocessing.frontends import build_frontend
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
+from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
+from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.spectrogram import normalized_levels
 from ulmo.tokenizer import Tokenizer
 
 _Counts = NDArray[np.int64]
-Progress = Callable[[str, int, int], object]  # what is measured, how much is done, and all
+_Progress = Callable[[str, int, int], object]  # what is measured, how much is done, and all
 
 _MAX_CELLS = 2e9  # pairs of spectrogram frames that ABX compares, at most: a minute of one core
-
-
-def _ignore(name: str, done: int, total: int) -> None:
-    """Progress that is shown to nobody."""
 
 
 class AudioPlan(NamedTuple):
@@ -61,6 +52,46 @@ class EncoderFigures(NamedTuple):
     sound_counts: _Counts  # (CB,)
     grids: list[Ids]  # ids (time, band) of each recording
 
+    @classmethod
+    def measure(
+        cls,
+        encoder: AudioEncoder,
+        sounds: Sounds,
+        *,
+        seed: int = 0,
+        progress: _Progress = lambda *_: None,
+    ) -> "EncoderFigures":
+        """Measure anything that turns samples into ids, on sounds at its sample rate."""
+        total = len(sounds.sounds)
+        grids, masks, counts, sound_counts = [], [], [], []
+        for number, (samples, *_) in enumerate(sounds.sounds):
+            ids = encoder.encode(samples)
+            grids.append(ids)
+            masks.append(encoder.sound(samples, ids))
+            counts.append(_counts(ids, encoder.codebook_size))
+            sound_counts.append(_counts(ids[masks[-1]], encoder.codebook_size))
+            progress("tokens", number + 1, total)
+        folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
+        changed = encoder.robustness(
+            [sound.samples for sound in sounds.sounds],
+            seed=seed,
+            progress=lambda done: progress("robustness", done, total),
+        )
+        return cls(
+            abx=_abx("tokens", grids, sounds, "identical", progress),
+            folds=folds,
+            probes=probes(histograms(grids, masks, encoder.codebook_size), sounds.labels, folds),
+            robustness=changed,
+            rate=rate(
+                grids,
+                codebook_size=encoder.codebook_size,
+                tokens_per_second=grids[0].shape[1] * encoder.sample_rate / encoder.hop,
+            ),
+            counts=np.sum(counts, axis=0),
+            sound_counts=np.sum(sound_counts, axis=0),
+            grids=grids,
+        )
+
     @property
     def codebook(self) -> CodebookHealth:
         """On all tokens."""
@@ -79,6 +110,26 @@ class LatentFigures(NamedTuple):
     probes: Probes  # of their means over time
     latents: list[Array]  # vectors (time, band, EMB) of each recording
 
+    @classmethod
+    def measure(
+        cls,
+        latents_of_samples: Callable[[Array], Array],
+        sounds: Sounds,
+        folds: Folds,
+        *,
+        progress: _Progress = lambda *_: None,
+    ) -> "LatentFigures":
+        """Measure a function from samples (n,) to vectors (time, band, EMB)."""
+        latents = []
+        for number, sound in enumerate(sounds.sounds):
+            latents.append(latents_of_samples(sound.samples))
+            progress("latents", number + 1, len(sounds.sounds))
+        return cls(
+            abx=_abx("latents", latents, sounds, "cosine", progress),
+            probes=probes(mean_latents(latents), sounds.labels, folds),
+            latents=latents,
+        )
+
 
 class AudioEvaluation(NamedTuple):
     """Figures of a tokenizer on labelled recordings."""
@@ -88,101 +139,54 @@ class AudioEvaluation(NamedTuple):
     seconds: float
     labels: list[str]
     speakers: list[str] | None
-    refused: list[Unreadable]
+    refused: Sequence[tuple[Path, str, str]]  # path, reason and detail of each unreadable one
     tokens: EncoderFigures
     latents: LatentFigures
     codes_abx: Abx  # of the vectors of the codes, by the distance `cosine`
     spectrogram_abx: Abx  # of the normalised levels, by the distance `cosine`
     spectrogram_step: int  # means of this many frames were compared: 1 if that was fast enough
 
+    @classmethod
+    def measure(
+        cls, tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress = lambda *_: None
+    ) -> "AudioEvaluation":
+        """Measure a tokenizer on labelled recordings.
 
-def measure_encoder(
-    encoder: AudioEncoder, sounds: Sounds, *, seed: int = 0, progress: Progress = _ignore
-) -> EncoderFigures:
-    """ABX, probes, robustness and rates of an encoder on sounds at its sample rate."""
-    total = len(sounds.sounds)
-    grids, masks, counts, sound_counts = [], [], [], []
-    for number, (samples, *_) in enumerate(sounds.sounds):
-        ids = encoder.encode(samples)
-        grids.append(ids)
-        masks.append(encoder.sound(samples, ids))
-        counts.append(_counts(ids, encoder.codebook_size))
-        sound_counts.append(_counts(ids[masks[-1]], encoder.codebook_size))
-        progress("tokens", number + 1, total)
-    folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
-    changed = robustness(
-        encoder,
-        [sound.samples for sound in sounds.sounds],
-        seed=seed,
-        progress=lambda done: progress("robustness", done, total),
-    )
-    return EncoderFigures(
-        abx=_abx("tokens", grids, sounds, "identical", progress),
-        folds=folds,
-        probes=probes(histograms(grids, masks, encoder.codebook_size), sounds.labels, folds),
-        robustness=changed,
-        rate=rate(
-            grids,
-            codebook_size=encoder.codebook_size,
-            tokens_per_second=grids[0].shape[1] * encoder.sample_rate / encoder.hop,
-        ),
-        counts=np.sum(counts, axis=0),
-        sound_counts=np.sum(sound_counts, axis=0),
-        grids=grids,
-    )
-
-
-def measure_latents(
-    latents_of_samples: Callable[[Array], Array],
-    sounds: Sounds,
-    folds: Folds,
-    *,
-    progress: Progress = _ignore,
-) -> LatentFigures:
-    """ABX and probes of a function from samples (n,) to vectors (time, band, EMB)."""
-    latents = []
-    for number, sound in enumerate(sounds.sounds):
-        latents.append(latents_of_samples(sound.samples))
-        progress("latents", number + 1, len(sounds.sounds))
-    return LatentFigures(
-        abx=_abx("latents", latents, sounds, "cosine", progress),
-        probes=probes(mean_latents(latents), sounds.labels, folds),
-        latents=latents,
-    )
+        Raises UserError if the labels cannot be read, or none of the recordings.
+        """
+        sounds = _chosen_sounds(tokenizer, plan, progress)
+        encoder, latents_at = AudioEncoder.of(tokenizer), latents_of(tokenizer)
+        tokens = EncoderFigures.measure(encoder, sounds, seed=plan.seed, progress=progress)
+        latents = LatentFigures.measure(latents_at, sounds, tokens.folds, progress=progress)
+        codes = np.pad(  # special tokens have no vector, and get zeros
+            tokenizer.codebook, ((0, tokenizer.vocabulary.size - len(tokenizer.codebook)), (0, 0))
+        )
+        vectors = [codes[ids] for ids in tokens.grids]
+        frontend = build_frontend(tokenizer.manifest.prep)
+        planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
+        step = _spectrogram_step([len(plane) for plane in planes])
+        planes = [_mean_frames(plane, step) for plane in planes]
+        rate_hz = tokenizer.manifest.prep.sample_rate
+        return cls(
+            plan=plan,
+            recordings=len(sounds.sounds),
+            seconds=sum(len(sound.samples) for sound in sounds.sounds) / rate_hz,
+            labels=sorted(set(sounds.labels)),
+            speakers=None if sounds.speakers is None else sorted(set(sounds.speakers)),
+            refused=sounds.refused,
+            tokens=tokens,
+            latents=latents,
+            codes_abx=_abx("codes", vectors, sounds, "cosine", progress),
+            spectrogram_abx=_abx("the spectrogram", planes, sounds, "cosine", progress),
+            spectrogram_step=step,
+        )
 
 
-def evaluate_audio(
-    tokenizer: Tokenizer, plan: AudioPlan, progress: Progress = _ignore
-) -> AudioEvaluation:
-    """Measure a tokenizer on labelled recordings.
-
-    Raises UserError if the labels cannot be read, or none of the recordings.
-    """
-    sounds = _chosen_sounds(tokenizer, plan, progress)
-    tokens = measure_encoder(encoder_of(tokenizer), sounds, seed=plan.seed, progress=progress)
-    latents = measure_latents(latents_of(tokenizer), sounds, tokens.folds, progress=progress)
-    codes = np.pad(  # special tokens have no vector, and get zeros
-        tokenizer.codebook, ((0, tokenizer.vocabulary.size - len(tokenizer.codebook)), (0, 0))
-    )
-    vectors = [codes[ids] for ids in tokens.grids]
-    frontend = build_frontend(tokenizer.manifest.prep)
-    planes = [spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
-    step = _spectrogram_step([len(plane) for plane in planes])
-    planes = [_mean_frames(plane, step) for plane in planes]
-    rate_hz = tokenizer.manifest.prep.sample_rate
-    return AudioEvaluation(
-        plan=plan,
-        recordings=len(sounds.sounds),
-        seconds=sum(len(sound.samples) for sound in sounds.sounds) / rate_hz,
-        labels=sorted(set(sounds.labels)),
-        speakers=None if sounds.speakers is None else sorted(set(sounds.speakers)),
-        refused=sounds.refused,
-        tokens=tokens,
-        latents=latents,
-        codes_abx=_abx("codes", vectors, sounds, "cosine", progress),
-        spectrogram_abx=_abx("the spectrogram", planes, sounds, "cosine", progress),
-        spectrogram_step=step,
-    )
+def _spectrogram(tokenizer: Tokenizer, frontend: FrontEnd, samples: Array) -> Array:
+    """The normalised levels (frames, M) that a tokenizer sees of samples (n,) at its rate."""
+    prep = tokenizer.manifest.prep
+    blocks = normalized_levels(lambda: [samples], frontend, prep, tokenizer.manifest.normalization)
+    return np.concatenate([np.empty((prep.tile_size, 0), np.float32), *blocks], axis=1).T
 
 
 def _spectrogram_step(frames: Sequence[int]) -> int:
@@ -202,7 +206,7 @@ def _mean_frames(plane: Array, step: int) -> Array:
     return sums
 
 
-def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress) -> Sounds:
+def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress) -> Sounds:
     found = find_labelled(plan.folder, plan.labels, plan.speaker_column, plan.source_column)
     kept = subsample(
         [item.label for item in found],
@@ -211,7 +215,7 @@ def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress) ->
         seed=plan.seed,
     )
     prep = tokenizer.manifest.prep
-    sounds = read_sounds(
+    sounds = Sounds.read(
         plan.folder,
         [found[index] for index in kept],
         sample_rate=prep.sample_rate,
@@ -226,7 +230,7 @@ def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: Progress) ->
 
 
 def _abx(
-    name: str, items: Sequence[Item], sounds: Sounds, distance: str, progress: Progress
+    name: str, items: Sequence[Item], sounds: Sounds, distance: str, progress: _Progress
 ) -> Abx:
     step = partial(progress, f"ABX of {name}")
     return abx(items, sounds.labels, sounds.speakers, distance=distance, progress=step)

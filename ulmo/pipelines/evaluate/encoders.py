@@ -1,11 +1,7 @@
-"""What is measured on recordings: samples to ids, to latents, and to spectrograms.
+"""What turns recordings into ids or latents, and how many ids stay the same under changes."""
 
-An AudioEncoder is a bundle, or any baseline that turns samples into ids. A bundle's own graph gives
-ids and distances only; for latents, the same weights make another graph, in memory: no file is
-written, and TensorFlow is not needed.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +11,14 @@ from ulmo.arrays import Array, Ids
 from ulmo.bundle.graph import encoder_graph
 from ulmo.bundle.session import open_session
 from ulmo.encoding import Columns, encode_columns
+from ulmo.evaluation.agreement import Agreement, agreement
 from ulmo.evaluation.silence import is_sound, patch_levels
-from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.audio import resample
+from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import levels, normalized_levels
 from ulmo.tokenizer import Tokenizer
 
+_Columns = NDArray[np.int64]
 _Mask = NDArray[np.bool_]
 
 
@@ -28,7 +27,10 @@ def _everything(samples: Array, ids: Ids) -> _Mask:
 
 
 class AudioEncoder(NamedTuple):
-    """Turns samples (n,) at sample_rate, full scale 1, into ids (time, band)."""
+    """Turns samples (n,) at sample_rate, full scale 1, into ids (time, band).
+
+    It is a tokenizer, or any baseline that turns samples into ids.
+    """
 
     encode: Callable[[Array], Ids]
     sample_rate: int
@@ -38,46 +40,71 @@ class AudioEncoder(NamedTuple):
     # Whether each of the ids (time, band) of samples is sound; by default, all are.
     sound: Callable[[Array, Ids], _Mask] = _everything
 
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "AudioEncoder":
+        """A tokenizer as an AudioEncoder; the level under each token shows whether it is sound.
 
-def encoder_of(tokenizer: Tokenizer) -> AudioEncoder:
-    """A tokenizer as an AudioEncoder; the level under each token shows whether it is sound.
+        Levels are in dB re full scale, whatever the tokenizer's own normalisation: the same tokens
+        are silent for all tokenizers.
+        """
+        prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+        frontend = build_frontend(prep)
+        in_decibels = prep.model_copy(update={"normalization": "corpus"})
 
-    Levels are in dB re full scale, whatever the tokenizer's own normalisation: the same tokens are
-    silent for all tokenizers.
-    """
-    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
-    frontend = build_frontend(prep)
-    in_decibels = prep.model_copy(update={"normalization": "corpus"})
+        def encode(samples: Array) -> Ids:
+            return tokenizer.encode(samples, sample_rate=prep.sample_rate).ids
 
-    def encode(samples: Array) -> Ids:
-        return tokenizer.encode(samples, sample_rate=prep.sample_rate).ids
+        def sound(samples: Array, ids: Ids) -> _Mask:
+            none = np.empty((prep.tile_size, 0), np.float32)
+            plane = np.concatenate([none, *levels([samples], frontend, in_decibels)], axis=1)
+            patches = patch_levels(
+                plane[None],
+                bands=model.bands,
+                columns=len(ids),
+                strides=(model.frequency_stride, model.time_stride),
+            )
+            loud: _Mask = is_sound(patches, plane.max(keepdims=True)[0], prep.floor_db)[0]
+            return loud
 
-    def sound(samples: Array, ids: Ids) -> _Mask:
-        plane = _joined(levels([samples], frontend, in_decibels), prep.tile_size)
-        patches = patch_levels(
-            plane[None],
-            bands=model.bands,
-            columns=len(ids),
-            strides=(model.frequency_stride, model.time_stride),
+        return cls(
+            encode=encode,
+            sample_rate=prep.sample_rate,
+            hop=prep.hop_length * model.time_stride,
+            codebook_size=model.codebook_size,
+            tile_samples=prep.hop_length * prep.tile_size,
+            sound=sound,
         )
-        loud: _Mask = is_sound(patches, plane.max(keepdims=True)[0], prep.floor_db)[0]
-        return loud
 
-    return AudioEncoder(
-        encode=encode,
-        sample_rate=prep.sample_rate,
-        hop=prep.hop_length * model.time_stride,
-        codebook_size=model.codebook_size,
-        tile_samples=prep.hop_length * prep.tile_size,
-        sound=sound,
-    )
+    def robustness(
+        self,
+        recordings: Iterable[Array],
+        *,
+        seed: int = 0,
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> dict[str, Agreement]:
+        """Agreement of the tokens of recordings (n,), at the encoder's rate, under each change.
+
+        The noise of each recording follows from the seed and its number. `progress` receives the
+        number of recordings done.
+        """
+        found = dict.fromkeys(_CHANGES, Agreement())
+        for number, samples in enumerate(recordings):
+            ids = self.encode(samples)
+            sound = self.sound(samples, ids)
+            for name, change in _CHANGES.items():
+                rng = np.random.default_rng([seed, number])
+                changed = change(samples, np.arange(len(ids)), self, rng)
+                found[name] += agreement(ids, self.encode(changed.samples), changed.columns, sound)
+            progress(number + 1)
+        return found
 
 
 def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
     """A function from samples (n,), at the tokenizer's rate, to their latents (time, band, EMB).
 
     Latents are normalised as the codes are, and computed in the windows of `Tokenizer.encode`: the
-    code nearest to a latent is its token.
+    code nearest to a latent is its token. The bundle's graph gives ids and distances only; the same
+    weights make another graph, in memory: no file is written, and TensorFlow is not needed.
     """
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     graph = encoder_graph(model, tokenizer.bundle.weights(), latents=True)
@@ -100,12 +127,62 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
     return latents
 
 
-def spectrogram(tokenizer: Tokenizer, frontend: FrontEnd, samples: Array) -> Array:
-    """The normalised levels (frames, M) that a tokenizer sees of samples (n,) at its rate."""
-    prep = tokenizer.manifest.prep
-    blocks = normalized_levels(lambda: [samples], frontend, prep, tokenizer.manifest.normalization)
-    return _joined(blocks, prep.tile_size).T
+class _Changed(NamedTuple):
+    """A changed recording."""
+
+    samples: Array  # (n,)
+    columns: _Columns  # for each column of the original, the one at its time
 
 
-def _joined(blocks: Iterator[Array], bins: int) -> Array:
-    return np.concatenate([np.empty((bins, 0), np.float32), *blocks], axis=1)
+# Samples (n,) and the numbers of their columns, at the encoder's rate, to a changed recording.
+_Change = Callable[[Array, _Columns, AudioEncoder, np.random.Generator], _Changed]
+
+
+def _shift_columns(encoder: AudioEncoder) -> int:
+    """Columns in half a tile: the nearest whole number, at least 1."""
+    return max(round(encoder.tile_samples / 2 / encoder.hop), 1)
+
+
+def _gain(samples: Array, columns: _Columns, *_: object, decibels: float) -> _Changed:
+    """Amplify by some decibels. Nothing is clipped: samples may exceed full scale."""
+    return _Changed(samples * np.float32(10 ** (decibels / 20)), columns)
+
+
+def _noise(
+    samples: Array, columns: _Columns, _: AudioEncoder, rng: np.random.Generator, ratio_db: float
+) -> _Changed:
+    """Add white Gaussian noise, ratio_db below the mean power of the recording."""
+    power = float((samples.astype(np.float64) ** 2).sum()) / max(len(samples), 1)
+    noise = rng.standard_normal(len(samples)) * np.sqrt(power * 10 ** (-ratio_db / 10))
+    return _Changed((samples + noise).astype(np.float32), columns)
+
+
+def _shift(samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object) -> _Changed:
+    """Prepend half a tile of zeros."""
+    shift = _shift_columns(encoder)
+    silence = np.zeros(shift * encoder.hop, np.float32)
+    return _Changed(np.concatenate([silence, samples]), columns + shift)
+
+
+def _rate(
+    samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object, factor: float
+) -> _Changed:
+    """Resample to `factor` times the rate, and keep the nominal rate: above 1, slower and lower.
+
+    AugmentSettings.rate_spread changes training tiles in the same way. The column at a time is the
+    one that contains the middle of the original's column.
+    """
+    old, new = encoder.sample_rate, round(encoder.sample_rate * factor)
+    changed = np.concatenate([np.empty(0, np.float32), *resample([samples], old, new)])
+    return _Changed(changed, np.floor((columns + 0.5) * new / old).astype(np.int64))
+
+
+_CHANGES: dict[str, _Change] = {
+    "gain_up_6db": partial(_gain, decibels=6),
+    "gain_down_6db": partial(_gain, decibels=-6),
+    "noise_20db": partial(_noise, ratio_db=20),
+    "noise_10db": partial(_noise, ratio_db=10),
+    "shift_half_tile": _shift,
+    "rate_up_10": partial(_rate, factor=1.1),
+    "rate_down_10": partial(_rate, factor=0.9),
+}

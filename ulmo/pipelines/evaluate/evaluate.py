@@ -3,18 +3,112 @@
 Uses ONNX Runtime only. The results are a JSON file, and pictures beside it.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from ulmo.bundle.bundle import MANIFEST, read_bundle
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.arrays import Indices
+from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
-from ulmo.pipelines.evaluate.audio import AudioPlan, Progress, evaluate_audio
-from ulmo.pipelines.evaluate.pictures import draw_codes, draw_usage
-from ulmo.pipelines.evaluate.results import Evaluation, as_json
-from ulmo.pipelines.evaluate.tiles import Part, evaluate_tiles
+from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
+from ulmo.jobs.inputs import portable
+from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
+from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
+from ulmo.pipelines.evaluate.pictures import draw_pictures
+from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
-from ulmo.storage.run_manifest import RUN_MANIFEST
+from ulmo.storage.differences import differences
+from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.sealed import write_json
 from ulmo.tokenizer import Tokenizer
+
+_Part = Literal["auto", "validation", "train", "all"]
+_Progress = Callable[[str, int, int], object]  # what is measured, how much is done, and all
+
+
+class TilesEvaluation(NamedTuple):
+    """Figures of each batch, and of all tiles."""
+
+    folder: Path
+    part: str  # what was measured: `validation`, `train` or `all`
+    batches: list[Metrics]
+    total: Metrics
+    reconstruction: Reconstruction  # of all tiles, by bands and frames
+    edges_hz: list[float]  # (bands + 1)
+    counts: NDArray[np.int64]  # (CB,)
+    sound_counts: NDArray[np.int64]  # (CB,)
+
+    @classmethod
+    def measure(
+        cls,
+        tokenizer: Tokenizer,
+        tiles_dir: Path,
+        run_dir: Path,
+        part: _Part,
+        *,
+        batch_size: int,
+        progress: _Progress,
+    ) -> "TilesEvaluation":
+        """Measure a tokenizer on a part of some tiles; `run_dir` need not hold a run."""
+        store = TileStore(tiles_dir)
+        if differing := differences(
+            store.manifest.settings.model_dump(),
+            tokenizer.manifest.prep.model_dump(),
+            may_differ=("overlap", "channels"),
+        ):
+            raise UserError(
+                f"{tiles_dir} was prepared with other settings than the run's tiles "
+                f"({differing}): prepare it again with the same settings"
+            )
+        constants = tokenizer.manifest.normalization
+        if constants is not None and constants != store.manifest.normalization:
+            store.renormalize(constants)
+        part, rows = _choose(run_dir, store, part)
+        loudness = Loudness(store, tokenizer.manifest.model)
+        found: list[Metrics] = []
+        total: Tally | None = None
+        model = partial(ModelOutput.of, tokenizer)
+        for tally in tallies(model, loudness, rows, batch_size=batch_size):
+            found.append(tally.metrics())
+            total = tally if total is None else total + tally
+            progress("tiles", len(found), -(-len(rows) // batch_size))
+        if total is None:
+            raise UserError(f"{tiles_dir} has no tiles to measure ({part})")
+        return cls(
+            folder=tiles_dir,
+            part=part,
+            batches=found,
+            total=total.metrics(),
+            reconstruction=total.reconstruction(),
+            edges_hz=tokenizer.edges_hz.tolist(),
+            counts=total.counts,
+            sound_counts=total.sound_counts,
+        )
+
+
+class Evaluation(NamedTuple):
+    """The results; None for what was not asked for."""
+
+    fingerprint: str  # of the tokenizer
+    tiles: TilesEvaluation | None
+    audio: AudioEvaluation | None
+    report: Path  # the JSON file with all results
+    pictures: dict[str, Path]  # `usage`: how often each code is used; `codes`: each code decoded
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of eval.json."""
+        return {
+            "schema_version": 2,
+            "tokenizer": self.fingerprint,
+            "tiles": self.tiles and _plain(_tiles(self.tiles)),
+            "audio": self.audio and _plain(_audio(self.audio)),
+            "pictures": {name: path.name for name, path in self.pictures.items()},
+        }
 
 
 def evaluate(
@@ -22,11 +116,11 @@ def evaluate(
     tiles_dir: Path | None = None,
     *,
     audio: AudioPlan | None = None,
-    part: Part = "auto",
+    part: _Part = "auto",
     batch_size: int = 16,
     threads: int = 0,
     report: Path | None = None,
-    progress: Progress = lambda *_: None,
+    progress: _Progress = lambda *_: None,
 ) -> Evaluation:
     """Measure a run's tokenizer, or a bundle, and write `report` and its pictures.
 
@@ -51,23 +145,96 @@ def evaluate(
     on_tiles = on_audio = None
     counted = {}
     if tiles_dir is not None:
-        on_tiles = evaluate_tiles(
+        on_tiles = TilesEvaluation.measure(
             tokenizer, tiles_dir, run_dir, part, batch_size=batch_size, progress=progress
         )
         counted["tiles"] = on_tiles.counts, on_tiles.sound_counts
     if audio is not None:
-        on_audio = evaluate_audio(tokenizer, audio, progress)
+        on_audio = AudioEvaluation.measure(tokenizer, audio, progress)
         counted["recordings"] = on_audio.tokens.counts, on_audio.tokens.sound_counts
-    counts, _ = next(iter(counted.values()))
     pictures = {}
-    for name, content in {
-        "usage": draw_usage(counted),
-        "codes": draw_codes(tokenizer, counts),
-    }.items():
+    for name, content in draw_pictures(tokenizer, counted).items():
         pictures[name] = report.with_name(f"{report.stem}-{name}.png")
         with publish(pictures[name]) as file:
             file.write(content)
     fingerprint = tokenizer.manifest.fingerprint
     evaluation = Evaluation(fingerprint, on_tiles, on_audio, report, pictures)
-    write_json(report, as_json(evaluation))
+    write_json(report, evaluation.as_json())
     return evaluation
+
+
+def _choose(run_dir: Path, store: TileStore, part: _Part) -> tuple[_Part, Indices]:
+    everything = np.flatnonzero(store.views == 0)
+    if part == "all" or (part == "auto" and not (run_dir / RUN_MANIFEST).is_file()):
+        return "all", everything
+    run = read_run(run_dir)
+    if run.tiles_fingerprint != store.manifest.fingerprint:
+        if part == "auto":
+            return "all", everything
+        raise UserError("the run was trained on other tiles: only --part all can be measured")
+    split = split_by_recording(store, run.train.validation_fraction, run.train.seed)
+    if part == "auto":
+        part = "validation" if len(split.validation) else "all"
+    train = np.intersect1d(split.train, everything)
+    parts = {"validation": split.validation, "train": train, "all": everything}
+    return part, parts[part]
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as dictionaries, at any depth; numbers that are not finite as None."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _plain(field) for name, field in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _tiles(tiles: TilesEvaluation) -> dict[str, Any]:
+    return {
+        "folder": portable(tiles.folder.resolve()),
+        "part": tiles.part,
+        "total": tiles.total,
+        "reconstruction": {**tiles.reconstruction._asdict(), "edges_hz": tiles.edges_hz},
+        "batches": tiles.batches,
+    }
+
+
+def _audio(audio: AudioEvaluation) -> dict[str, Any]:
+    plan, tokens = audio.plan, audio.tokens
+    return {
+        "folder": portable(plan.folder.resolve()),
+        "labels_file": None if plan.labels is None else portable(plan.labels.resolve()),
+        "max_items": plan.max_items,
+        "max_seconds": plan.max_seconds,
+        "seed": plan.seed,
+        "recordings": audio.recordings,
+        "seconds": audio.seconds,
+        "labels": audio.labels,
+        "speakers": audio.speakers,
+        "refused": [
+            {"path": portable(path), "reason": reason, "detail": detail}
+            for path, reason, detail in audio.refused
+        ],
+        "codebook": tokens.codebook,
+        "sound_codebook": tokens.sound_codebook,
+        "abx": {
+            "tokens": tokens.abx,
+            "latents": audio.latents.abx,
+            "codes": audio.codes_abx,
+            "spectrogram": audio.spectrogram_abx,
+            "spectrogram_step": audio.spectrogram_step,
+        },
+        "probes": {
+            "folds_by": tokens.folds.by,
+            "missing": tokens.folds.missing or None,
+            "latents": audio.latents.probes,
+            "histograms": tokens.probes,
+        },
+        "robustness": {
+            name: {**found._asdict(), "share": found.share, "sound_share": found.sound_share}
+            for name, found in tokens.robustness.items()
+        },
+        "rate": tokens.rate,
+    }

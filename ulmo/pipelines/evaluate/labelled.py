@@ -19,7 +19,7 @@ _MAX_LABELS_BYTES = 16 << 20
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's
 
 
-class Labelled(NamedTuple):
+class _Labelled(NamedTuple):
     """A recording or a part of one, with its label."""
 
     path: Path  # below the folder
@@ -30,7 +30,7 @@ class Labelled(NamedTuple):
     source: str | None = None  # what items share, such as the field recording they were cut from
 
 
-class Sound(NamedTuple):
+class _Sound(NamedTuple):
     """The samples of a labelled recording, mono."""
 
     samples: _Array  # (n,)
@@ -39,7 +39,7 @@ class Sound(NamedTuple):
     source: str = ""  # by default, the path of its file
 
 
-class Unreadable(NamedTuple):
+class _Unreadable(NamedTuple):
     """A recording that cannot be read, and why."""
 
     path: Path
@@ -50,8 +50,42 @@ class Unreadable(NamedTuple):
 class Sounds(NamedTuple):
     """The recordings that were read, and those that could not be."""
 
-    sounds: list[Sound]
-    refused: list[Unreadable]
+    sounds: list[_Sound]
+    refused: list[_Unreadable]
+
+    @classmethod
+    def read(
+        cls,
+        folder: Path,
+        labelled: Sequence[_Labelled],
+        *,
+        sample_rate: int,
+        max_seconds: float,
+        channel: int | None = None,
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> "Sounds":
+        """Read samples at a rate, at most the first seconds of each recording.
+
+        `channel` None is the mean of all. `progress` receives the number of recordings done.
+        """
+        sounds, refused = [], []
+        for number, item in enumerate(labelled):
+            end = item.start_s + max_seconds
+            end = end if item.end_s is None else min(end, item.end_s)
+            first, last = round(item.start_s * sample_rate), round(end * sample_rate)
+            try:
+                blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
+                samples = _part(blocks, first, last)
+                if not len(samples):
+                    why = "there are no samples between its start and end"
+                    raise RefusedError("too_short", why)
+            except RefusedError as refusal:
+                refused.append(_Unreadable(item.path, refusal.reason, refusal.detail))
+            else:
+                source = item.path.as_posix() if item.source is None else item.source
+                sounds.append(_Sound(samples, item.label, item.speaker, source))
+            progress(number + 1)
+        return cls(sounds, refused)
 
     @property
     def labels(self) -> list[str]:
@@ -75,7 +109,7 @@ def find_labelled(
     labels: Path | None = None,
     speaker_column: str | None = None,
     source_column: str | None = None,
-) -> list[Labelled]:
+) -> list[_Labelled]:
     """Labelled recordings below a folder; by default, the label is the folder that each lies in.
 
     `labels` is a CSV file with the columns `file` (below the folder) and `label`, and optionally
@@ -87,48 +121,14 @@ def find_labelled(
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
     if labels is not None:
-        groups = [_Group("speaker", speaker_column or "speaker", speaker_column is not None)]
-        groups += [_Group("source", source_column, True)] if source_column else []
-        return _read_csv(folder, labels, groups)
+        return _read_csv(folder, labels, {"speaker": speaker_column, "source": source_column})
     for kind, column in (("speaker", speaker_column), ("source", source_column)):
         if column is not None:
             raise UserError(f"--{kind}-column names a column of the file given with --labels")
     found = find_recordings(folder)
     if not found:
         raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others)")
-    return [Labelled(path, path.parent.as_posix(), None) for path in found]
-
-
-def read_sounds(
-    folder: Path,
-    labelled: Sequence[Labelled],
-    *,
-    sample_rate: int,
-    max_seconds: float,
-    channel: int | None = None,
-    progress: Callable[[int], object] = lambda done: None,
-) -> Sounds:
-    """Read samples at a rate, at most the first seconds of each recording.
-
-    `channel` None is the mean of all. `progress` receives the number of recordings done.
-    """
-    sounds, refused = [], []
-    for number, item in enumerate(labelled):
-        end = item.start_s + max_seconds
-        end = end if item.end_s is None else min(end, item.end_s)
-        first, last = round(item.start_s * sample_rate), round(end * sample_rate)
-        try:
-            blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
-            samples = _part(blocks, first, last)
-            if not len(samples):
-                raise RefusedError("too_short", "there are no samples between its start and end")
-        except RefusedError as refusal:
-            refused.append(Unreadable(item.path, refusal.reason, refusal.detail))
-        else:
-            source = item.path.as_posix() if item.source is None else item.source
-            sounds.append(Sound(samples, item.label, item.speaker, source))
-        progress(number + 1)
-    return Sounds(sounds, refused)
+    return [_Labelled(path, path.parent.as_posix(), None) for path in found]
 
 
 def _part(blocks: Iterable[_Array], first: int, last: int) -> _Array:
@@ -142,30 +142,20 @@ def _part(blocks: Iterable[_Array], first: int, last: int) -> _Array:
     return np.concatenate(kept)
 
 
-class _Group(NamedTuple):
-    """A column of what items share."""
-
-    kind: str  # `speaker` or `source`
-    name: str  # COLUMN, or COLUMN:KEY
-    required: bool
-
-    @property
-    def column(self) -> str:
-        """Its name in the file."""
-        return self.name.partition(":")[0]
-
-    def value(self, row: dict[str, str]) -> str | None:
-        """The value in a row, or that of KEY=VALUE in it; None if it is empty."""
-        text, key = row.get(self.column, ""), self.name.partition(":")[2]
-        if key:
-            pairs = (pair.partition("=") for pair in text.split(";"))
-            text = next((value for name, _, value in pairs if name.strip() == key), "")
-        return text or None
+def _value(row: dict[str, str], name: str | None) -> str | None:
+    """The value of COLUMN in a row, or of KEY=VALUE in it for COLUMN:KEY; None if it is empty."""
+    column, _, key = (name or "").partition(":")
+    text = row.get(column, "")
+    if key:
+        pairs = (pair.partition("=") for pair in text.split(";"))
+        text = next((value for name, _, value in pairs if name.strip() == key), "")
+    return text or None
 
 
-def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[Labelled]:
+def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[_Labelled]:
+    """The rows of a file; `given` are the user's names for the speaker and the source."""
     columns, rows = _read_rows(labels)
-    wanted = ["file", "label", *(group.column for group in groups if group.required)]
+    wanted = ["file", "label", *(name.partition(":")[0] for name in given.values() if name)]
     missing = [name for name in wanted if name not in columns]
     if missing:
         there = ", ".join(map(plain, columns[:8])) or "none"
@@ -185,12 +175,11 @@ def _read_csv(folder: Path, labels: Path, groups: list[_Group]) -> list[Labelled
                 "its files are looked for below AUDIO_DIR"
             )
         start, end = (_seconds(row.get(name), labels, line) for name in ("start", "end"))
-        values = {group.kind: group.value(row) for group in groups}
-        for kind, name, required in groups:
-            if required and not values[kind]:
+        for kind, name in given.items():
+            if name and not _value(row, name):
                 raise UserError(f"{labels}: line {line} has no {kind} in {name!r}")
-        speaker, source = values["speaker"], values.get("source")
-        found.append(Labelled(path, row["label"], speaker, start or 0.0, end, source))
+        speaker, source = _value(row, given["speaker"] or "speaker"), _value(row, given["source"])
+        found.append(_Labelled(path, row["label"], speaker, start or 0.0, end, source))
     return found
 
 

@@ -17,11 +17,20 @@ _MAX_CODES = 1024  # codes drawn, the most used first: more would be too small t
 _BATCH = 64  # codes decoded at once
 
 
-def draw_usage(measured: dict[str, tuple[_Counts, _Counts]]) -> bytes:
-    """PNG: the sorted shares of the codes among all tokens and among non-silent ones.
+def draw_pictures(
+    tokenizer: Tokenizer, counted: dict[str, tuple[_Counts, _Counts]]
+) -> dict[str, bytes]:
+    """PNG files by name: `usage`, how often each code is used; `codes`, what each decodes to.
 
-    `measured` holds both counts (CB,), by the name of what they were counted on.
+    `counted` holds the counts (CB,) among all tokens and among non-silent ones, by the name of what
+    they were counted on. The first of them orders the codes.
     """
+    counts, _ = next(iter(counted.values()))
+    return {"usage": _draw_usage(counted), "codes": _draw_codes(tokenizer, counts)}
+
+
+def _draw_usage(measured: dict[str, tuple[_Counts, _Counts]]) -> bytes:
+    """PNG: the sorted shares of the codes among all tokens and among non-silent ones."""
     figure = Figure(figsize=(6 * len(measured), 4), layout="constrained")
     axes = figure.subplots(1, len(measured), squeeze=False)[0]
     for axis, (name, kinds) in zip(axes, measured.items(), strict=True):
@@ -47,7 +56,7 @@ def draw_usage(measured: dict[str, tuple[_Counts, _Counts]]) -> bytes:
     return to_png(figure)
 
 
-def draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
+def _draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
     """PNG: the patch of each code, the most used first by `counts` (CB,).
 
     A patch is the middle of the decoded grid of a single code. The patch of greatest contrast is

@@ -205,7 +205,7 @@ def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
         yield recording
 
 
-class Plain(NamedTuple):
+class _Plain(NamedTuple):
     """The tiles of a channel, as far as their views need to know them."""
 
     starts: list[int]
@@ -218,7 +218,7 @@ class Plain(NamedTuple):
 
 def _write_tiles(
     job: PrepJob, recording: Recording, channel: int | None, frontend: FrontEnd, tiles: _Counted
-) -> Plain:
+) -> _Plain:
     """Write the tiles of a channel."""
     settings = job.settings
     meter = Meter()
@@ -239,11 +239,11 @@ def _write_tiles(
         )
         starts.append(start)
         constants = tile.normalization if settings.normalization != "tile" else None
-    return Plain(starts, constants, meter.level)
+    return _Plain(starts, constants, meter.level)
 
 
 def _write_views(
-    job: PrepJob, file: InputFile, channel: int | None, plain: Plain, tiles: _Counted
+    job: PrepJob, file: InputFile, channel: int | None, plain: _Plain, tiles: _Counted
 ) -> None:
     """Write all views of a channel but the tiles themselves."""
     for view in range(1, job.manifest.augment.views):
@@ -251,7 +251,7 @@ def _write_views(
 
 
 def _write_view(
-    job: PrepJob, file: InputFile, channel: int | None, view: int, plain: Plain, tiles: _Counted
+    job: PrepJob, file: InputFile, channel: int | None, view: int, plain: _Plain, tiles: _Counted
 ) -> None:
     """Write one view of each tile of a channel."""
     settings, augment = job.settings, job.manifest.augment

@@ -18,7 +18,7 @@ from ulmo.storage.faults import reading_error
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.sealed import write_sealed
 
-TABLES = ("tiles.parquet", "recordings.parquet")
+_TABLES = ("tiles.parquet", "recordings.parquet")
 
 
 class Lost(NamedTuple):
@@ -113,7 +113,7 @@ def take_tables(beside: Path, out_dir: Path, manifest: TilesManifest, made: Tile
     (out_dir / "tiles").mkdir(exist_ok=True)
     for path in sorted((beside / "tiles").glob("*.npy")):
         path.replace(out_dir / "tiles" / path.name)
-    for name in TABLES:
+    for name in _TABLES:
         with suppress(FileNotFoundError):
             (beside / name).replace(out_dir / name)
     if made != manifest:

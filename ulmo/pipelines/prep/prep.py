@@ -53,14 +53,16 @@ from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import BATCH_ROWS, publish_table
 
-COMMAND = "prep"
-JOB_FILES = 64
-JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
-TOGETHER = 8  # jobs that a worker does in a row, at most: only after the last it waits for the disk
-SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
+_COMMAND = "prep"
+_JOB_FILES = 64
+_JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
+_TOGETHER = (
+    8  # jobs that a worker does in a row, at most: only after the last it waits for the disk
+)
+_SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 
-TilesLedger = Ledger[TilesManifest, Prepared]
-Begin = Callable[[int], Callable[[int], None]]
+_TilesLedger = Ledger[TilesManifest, Prepared]
+_Begin = Callable[[int], Callable[[int], None]]
 # Called with the bytes of all inputs; returns a callback taking the bytes done since its last call.
 
 
@@ -84,7 +86,7 @@ class _Source(NamedTuple):
     audio_dir: Path
     files: Sequence[InputFile]
     workers: int
-    progress: Begin
+    progress: _Begin
 
 
 def prepare(
@@ -95,7 +97,7 @@ def prepare(
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
     workers: int = 1,
-    progress: Begin | None = None,
+    progress: _Begin | None = None,
 ) -> PrepSummary:
     """Prepare every recording below a folder.
 
@@ -129,13 +131,13 @@ def prepare(
     return _summary(out_dir, ledger, files, reused=reused)
 
 
-def _ledger(folder: Path) -> TilesLedger:
+def _ledger(folder: Path) -> _TilesLedger:
     return Ledger(
-        LedgerFiles.inside(folder, COMMAND), TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN
+        LedgerFiles.inside(folder, _COMMAND), TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN
     )
 
 
-def _opened(out_dir: Path, wanted: TilesManifest, files: Sequence[InputFile]) -> TilesLedger:
+def _opened(out_dir: Path, wanted: TilesManifest, files: Sequence[InputFile]) -> _TilesLedger:
     """The ledger of an output that may be begun, gone on with, or given more recordings."""
     ledger = _ledger(out_dir)
     if ledger.is_new and out_dir.exists() and not _is_free(out_dir):
@@ -148,7 +150,7 @@ def _opened(out_dir: Path, wanted: TilesManifest, files: Sequence[InputFile]) ->
     return ledger
 
 
-def _make(source: _Source, out_dir: Path, ledger: TilesLedger) -> None:
+def _make(source: _Source, out_dir: Path, ledger: _TilesLedger) -> None:
     """Do the jobs that are not done, then write the tables."""
     ledger.update()  # first: a folder without prep.json is not ours
     for folder in (out_dir / "tiles", out_dir / ROWS):
@@ -175,14 +177,14 @@ def _make(source: _Source, out_dir: Path, ledger: TilesLedger) -> None:
             ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
 
 
-def _is_done(ledger: TilesLedger, job: PrepJob) -> bool:
+def _is_done(ledger: _TilesLedger, job: PrepJob) -> bool:
     """Whether a job is in the ledger, and its tiles and their rows are there."""
     rows = ledger.done(job.key)
     files = (job.rows_path, *job.shards(rows))
     return bool(rows) and all(path.is_file() for path in files)
 
 
-def _merge(out_dir: Path, ledger: TilesLedger, jobs: Sequence[PrepJob]) -> dict[str, Any]:
+def _merge(out_dir: Path, ledger: _TilesLedger, jobs: Sequence[PrepJob]) -> dict[str, Any]:
     """Write tiles.parquet; returns what the manifest says of it.
 
     Shards that no job has written are an earlier plan's, and removed.
@@ -205,7 +207,7 @@ def _merge(out_dir: Path, ledger: TilesLedger, jobs: Sequence[PrepJob]) -> dict[
     return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
 
-def _mend(source: _Source, out_dir: Path, ledger: TilesLedger, lost: Lost) -> None:
+def _mend(source: _Source, out_dir: Path, ledger: _TilesLedger, lost: Lost) -> None:
     """Make again what a complete output has lost.
 
     It is made beside the output, and moved there only if it is what it was.
@@ -232,7 +234,7 @@ def _mend(source: _Source, out_dir: Path, ledger: TilesLedger, lost: Lost) -> No
         raise
 
 
-def _beside(folder: Path, begun: TilesManifest) -> TilesLedger:
+def _beside(folder: Path, begun: TilesManifest) -> _TilesLedger:
     """The ledger of what is made again; what another job has left there is removed."""
     make_folder(folder)
     with suppress(UserError):
@@ -255,7 +257,7 @@ def plan_jobs(
     """Consecutive recordings, grouped by number and size."""
     groups: list[list[InputFile]] = [[]]
     for file in files:
-        if len(groups[-1]) >= JOB_FILES or sum(f.size for f in groups[-1]) >= JOB_BYTES:
+        if len(groups[-1]) >= _JOB_FILES or sum(f.size for f in groups[-1]) >= _JOB_BYTES:
             groups.append([])
         groups[-1].append(file)
     named = {"settings", "augment", "clock", "normalization"}
@@ -275,10 +277,10 @@ def plan_jobs(
 
 def _batched(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
     """Jobs in rows: short ones together; none waits in the journal for many large ones."""
-    together = min(max(len(jobs) // (SHARES * workers), 1), TOGETHER)
+    together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
     rows: list[list[PrepJob]] = [[]]
     for job in jobs:
-        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > 2 * JOB_BYTES:
+        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > 2 * _JOB_BYTES:
             rows.append([])
         rows[-1].append(job)
     return [row for row in rows if row]
@@ -293,7 +295,7 @@ def _is_free(folder: Path) -> bool:
 
 def _leftovers(out_dir: Path) -> list[Path]:
     """What is of no use in a complete output: a killed job may have left it."""
-    names = (ROWS, BESIDE, LOCK, LedgerFiles.inside(out_dir, COMMAND).journal.name)
+    names = (ROWS, BESIDE, LOCK, LedgerFiles.inside(out_dir, _COMMAND).journal.name)
     inside = (*out_dir.iterdir(), *(out_dir / "tiles").glob("*"))
     return [path for path in inside if is_temporary(path) or path.name in names]
 
@@ -306,7 +308,7 @@ def _tidy(out_dir: Path) -> None:
 
 
 def _summary(
-    out_dir: Path, ledger: TilesLedger, files: Sequence[InputFile], *, reused: bool
+    out_dir: Path, ledger: _TilesLedger, files: Sequence[InputFile], *, reused: bool
 ) -> PrepSummary:
     rows = ledger.read_table()
     refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()

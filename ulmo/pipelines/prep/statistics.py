@@ -23,7 +23,7 @@ STRETCHES, RECORDING_STRETCHES = 256, 4
 """Tile-long stretches to learn from, in all and of one recording at most."""
 
 
-class Sample(NamedTuple):
+class _Sample(NamedTuple):
     """A recording to learn the corpus constants from."""
 
     path: Path
@@ -37,12 +37,12 @@ def corpus_constants(pool: Pool, paths: Sequence[Path], settings: PrepSettings) 
     step = max(1, len(paths) / STRETCHES)
     chosen = [paths[int(i * step)] for i in range(int(len(paths) / step))]
     each = min(max(STRETCHES // len(chosen), 1), RECORDING_STRETCHES)
-    samples = [Sample(path, settings, each) for path in chosen]
+    samples = [_Sample(path, settings, each) for path in chosen]
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
     return sum(pool.map(measure_stretches, samples), Moments()).normalization(least)
 
 
-def measure_stretches(sample: Sample) -> Moments:
+def measure_stretches(sample: _Sample) -> Moments:
     """Moments of a few tile-long stretches, evenly spread, as far as they can be read."""
     settings = sample.settings
     frontend = build_frontend(settings)

@@ -13,7 +13,7 @@ from ulmo.formats.publish import output_paths
 from ulmo.jobs.inputs import find_recordings, input_file, portable
 from ulmo.storage.sealed import fingerprint
 
-FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
+_FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
 
 
 class Planned(NamedTuple):
@@ -36,7 +36,7 @@ def plan_outputs(
     both keep their full names (x.wav.tokens.npy). Raises UserError if two recordings would still
     become one file, and for a new folder with the name of a file of another format.
     """
-    if out is not None and out.suffix in FILE_SUFFIXES and not out.is_dir():
+    if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
     found = _find(sources, out)
     if out is not None and is_file_name(out, file_format):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 
-TOLERANCE = Fraction(2)
+_TOLERANCE = Fraction(2)
 """Seconds by which a recording may begin before the one before it ends: names have whole seconds,
 and the clocks of samples and of names are not the same."""
 
@@ -48,7 +48,7 @@ def lay_out(
     *,
     sample_rate: int,
     hop: Fraction,
-    tolerance: Fraction = TOLERANCE,
+    tolerance: Fraction = _TOLERANCE,
 ) -> list[Placement]:
     """Segments of one timeline, by their start; a column lasts `hop` seconds, exactly.
 

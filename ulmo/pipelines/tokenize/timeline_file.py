@@ -34,9 +34,9 @@ from ulmo.storage.lock import lock_path
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
 
-GAP_PIECE = 4096  # columns of a gap that are written at a time
-MAX_GAP_SECONDS = 7 * 24 * 3600  # longer gaps lie between deployments; each column is written out
-MAY_PASS = frozenset({"unreadable", "changed"})  # reasons of a refusal that may be gone tomorrow
+_GAP_PIECE = 4096  # columns of a gap that are written at a time
+_MAX_GAP_SECONDS = 7 * 24 * 3600  # longer gaps lie between deployments; each column is written out
+_MAY_PASS = frozenset({"unreadable", "changed"})  # reasons of a refusal that may be gone tomorrow
 
 
 class Timeline(NamedTuple):
@@ -72,7 +72,7 @@ class TimelineOutput:
         if found is None or not ledger.has_exactly(keys):
             return
         rows = [row for key in keys for row in ledger.done(key)]
-        if any(row.reason in MAY_PASS and row.bytes for row in rows):
+        if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
         segments = [Placement(Path(), each.column, each.columns, EPOCH) for each in found.segments]
         self.timeline = _summary(out, segments, found)
@@ -237,7 +237,7 @@ def _summary(out: Path, segments: Sequence[Placement], grid: TokensHeader) -> Ti
 
 def _refuse_long_gaps(segments: Sequence[Placement], hop: Fraction) -> None:
     for segment, gap in zip(segments, gap_columns(segments), strict=True):
-        if gap * hop > MAX_GAP_SECONDS:
+        if gap * hop > _MAX_GAP_SECONDS:
             raise UserError(
                 f"{segment.recording} begins {float(gap * hop) / 86400:.1f} days after the "
                 "recording before it ends: tokenize the two deployments apart"
@@ -248,6 +248,6 @@ def _gap(columns: int, grid: TokensHeader) -> Iterator[Ids]:
     """Columns of `<gap>`, some at a time."""
     token = grid.vocabulary.special("<gap>")
     while columns:
-        count = min(columns, GAP_PIECE)
+        count = min(columns, _GAP_PIECE)
         yield np.full((count, grid.bands), token, np.int32)
         columns -= count

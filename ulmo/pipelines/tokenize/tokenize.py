@@ -46,7 +46,7 @@ from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
-FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
+_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
 
 class Listener(NamedTuple):
@@ -270,7 +270,7 @@ def _tokenize(
     """Each recording as it ends, which with several workers is not the order of the plan."""
     cores = os.cpu_count() or 1
     if workers is None:
-        workers = min(cores, len(plan) // FILES_PER_WORKER)
+        workers = min(cores, len(plan) // _FILES_PER_WORKER)
     workers = max(min(workers, len(plan)), 1)
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, options)

@@ -1,25 +1,31 @@
-"""A trained model as a bundle, after checking that the bundle gives the model's tokens."""
+"""A trained model as a bundle with its card, after checking that it gives the model's tokens."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.bundle.bundle import build_bundle, write_bundle
-from ulmo.bundle.card import Card
+from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import stages_of
 from ulmo.config import JobError, ModelSettings
 from ulmo.encoding import Columns
+from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.unk import unk_thresholds
 from ulmo.pipelines.dataset import ModelOutput, TileModel, batches
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from ulmo.pipelines.train.trainer import Trainer
 
 _Floats = NDArray[np.float32]
 
@@ -32,58 +38,71 @@ _UNK_TILES = 2000  # for the thresholds of <unk>: 765 vectors for each of 512 co
 _TIE = 3e-6
 
 
-class ExportCheck(NamedTuple):
+class _ExportCheck(NamedTuple):
     """Tokens of the bundle compared with those of the model, on real tiles."""
 
     tokens: int
     differing: int  # all of them ties: both codes are equally near, up to _TIE
 
 
-class ExportError(JobError):
-    """The bundle does not give the model's tokens."""
-
-
 def export(
+    folder: Path, trainer: "Trainer", validation: Metrics | None, versions: dict[str, str]
+) -> _ExportCheck:
+    """Write the trained model as a bundle, unless its tokens are not the model's: JobError."""
+    return _export(
+        folder,
+        trainer.forward(),
+        trainer.weights(),
+        trainer.store,
+        trainer.shown_rows,
+        trainer.split.train,
+        model_settings=trainer.model_settings,
+        card=_build_card(trainer, validation, versions),
+    )
+
+
+def _export(
     folder: Path,
     model: TileModel,
     weights: dict[str, _Floats],
-    settings: ModelSettings,
     store: TileStore,
     rows: Indices,
     training: Indices,
+    *,
+    model_settings: ModelSettings,
     card: Card,
-) -> ExportCheck:
+) -> _ExportCheck:
     """Build the bundle, compare its tokens with the model's, and write it.
 
     Checked are _CHECK_TILES of the rows, evenly spread, those with the least sound, and tiles of
     pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
-    `training` rows. Raises ExportError, and writes nothing, if a token differs that is not a tie,
+    `training` rows. Raises JobError, and writes nothing, if a token differs that is not a tie,
     or if a weight is not finite.
     """
     build = partial(
         build_bundle,
         prep=store.manifest.settings,
         normalization=store.manifest.normalization,
-        model=settings,
+        model=model_settings,
         weights=weights,
         card=card,
     )
-    none = np.zeros((settings.codebook_size, len(UNK_QUANTILES)), np.float32)
+    none = np.zeros((model_settings.codebook_size, len(UNK_QUANTILES)), np.float32)
     try:
         tokenizer = Tokenizer(build(thresholds=none).at(folder))
     except ValueError as error:
-        raise ExportError(f"{folder}: {error}") from None
+        raise JobError(f"{folder}: {error}") from None
     tokens = differing = wrong = 0
     for tiles, valid in _check_tiles(store, rows):
         expected = model(tiles, valid)
         got = tokenizer.encode_tiles(tiles, valid)
         tokens += got.ids.size
         differing += int((expected.ids != got.ids).sum())
-        wrong += _count_wrong(expected, got, stages_of(settings, weights))
+        wrong += _count_wrong(expected, got, stages_of(model_settings, weights))
     if wrong:
-        raise ExportError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
+        raise JobError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
     write_bundle(folder, build(thresholds=_measure_thresholds(tokenizer, store, training)))
-    return ExportCheck(tokens, differing)
+    return _ExportCheck(tokens, differing)
 
 
 def _count_wrong(expected: ModelOutput, got: Columns, stages: list[_Floats]) -> int:
@@ -154,3 +173,63 @@ def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[_Floats, NDA
     level = quiet_level(store.manifest.settings)
     valid = np.array([1, size // 2, size], np.int32)
     yield constants.apply(np.full((len(valid), size, size, 1), level, np.float32)), valid
+
+
+def _build_card(trainer: "Trainer", validation: Metrics | None, versions: dict[str, str]) -> Card:
+    """The card of a run; names and licences of its corpora are unknown here."""
+    store, rows = trainer.store, trainer.split.train
+    return Card(
+        corpora=(describe_corpus(store, rows),),
+        training=Training(
+            steps=int(trainer.state.step),
+            epochs=int(trainer.state.epoch),
+            tiles=len(rows),
+            tiles_fingerprint=store.manifest.fingerprint or "",
+            seed=trainer.settings.seed,
+        ),
+        figures=None if validation is None else _figures(validation),
+        versions=Versions(
+            **{name: versions.get(name) or version(name) for name in Versions.model_fields}
+        ),
+        notes=f"Its encoder learned from {trainer.settings.objective}.",
+    )
+
+
+def describe_corpus(store: TileStore, rows: Indices) -> Corpus:
+    """Number of recordings in some rows, and their hours, summed over channels without views."""
+    settings = store.manifest.settings
+    table = store.table.take(rows)
+    channels = table["channel"].fill_null(-1).to_numpy()
+    names, index = np.unique(store.recordings[rows], return_inverse=True)
+    streams, stream = np.unique(index * 2**32 + channels, return_inverse=True)
+    ends = np.zeros(len(streams), np.int64)
+    frames = store.valid_frames[rows].astype(np.int64)
+    plain = store.views[rows] == 0
+    stops = table["start_sample"].to_numpy() + frames * settings.hop_length
+    np.maximum.at(ends, stream[plain], stops[plain])
+    hours = float(ends.sum()) / settings.sample_rate / 3600
+    return Corpus(name=None, licence=None, recordings=len(names), hours=_rounded(hours))
+
+
+def _figures(metrics: Metrics) -> Figures:
+    """The figures on held-out recordings, rounded."""
+    return Figures(
+        tokens=metrics.tokens,
+        sound_tokens=metrics.sound_tokens,
+        reconstruction=_figure(metrics.reconstruction),
+        reconstruction_db=_figure(metrics.reconstruction_db),
+        sound_reconstruction_db=_figure(metrics.sound_reconstruction_db),
+        usage=_figure(metrics.codebook.usage),
+        entropy=_figure(metrics.codebook.entropy),
+        sound_usage=_figure(metrics.sound_codebook.usage),
+        sound_entropy=_figure(metrics.sound_codebook.entropy),
+    )
+
+
+def _rounded(value: float) -> float:
+    """Four digits: more would be noise."""
+    return float(f"{value:.4g}")
+
+
+def _figure(value: float) -> float | None:
+    return _rounded(value) if math.isfinite(value) else None

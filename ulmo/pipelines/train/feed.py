@@ -36,7 +36,7 @@ class Feed:
         self._loudness = loudness
         self._settings = settings
         self._paces = _paces(store)
-        self._views = _Views(store) if "views" in wants else None
+        self._views = _views(store) if "views" in wants else None  # for each row, all its views
         self._stores = [store]
         self._places: list[dict[_Key, int]] = []
         if "frontends" in wants:
@@ -58,7 +58,8 @@ class Feed:
         rng = np.random.default_rng([self._settings.seed, 3, number])
         other = None
         if self._views is not None:
-            rows, others = self._views.draw(rows, rng)
+            pairs = [rng.permutation(self._views[int(row)])[[0, -1]] for row in rows]
+            rows, others = np.array(pairs, np.int64).reshape(-1, 2).T  # one view twice if alone
             tiles, frontends = self._store.read(others), np.zeros(len(others), np.int32)
             other = _side(tiles, self._store.valid_frames[others], self._paces[others], frontends)
         tiles, valid = self._store.read(rows), self._store.valid_frames[rows]
@@ -94,25 +95,17 @@ def _side(*parts: NDArray[Any]) -> Side:
     return Side(*map(tf.constant, parts))
 
 
-class _Views:
-    """The views of each tile."""
-
-    def __init__(self, store: TileStore) -> None:
-        groups: dict[_Key, list[int]] = {}
-        for row, key in enumerate(_keys(store, np.arange(len(store)))):
-            groups.setdefault(key, []).append(row)
-        self._of = {row: group for group in groups.values() for row in group}
-        if all(len(group) == 1 for group in groups.values()):
-            raise UserError(
-                f"{store.folder} has no views, which the objective compares: prepare the tiles "
-                "with --views 3, say"
-            )
-
-    def draw(self, rows: Indices, rng: np.random.Generator) -> tuple[Indices, Indices]:
-        """Two different views of the tile of each row; the same view twice if it has only one."""
-        pairs = [rng.permutation(self._of[int(row)])[[0, -1]] for row in rows]
-        first, second = np.array(pairs, np.int64).reshape(-1, 2).T
-        return first, second
+def _views(store: TileStore) -> dict[int, list[int]]:
+    """The rows of all views of the tile of each row; UserError if no tile has two."""
+    groups: dict[_Key, list[int]] = {}
+    for row, key in enumerate(_keys(store, np.arange(len(store)))):
+        groups.setdefault(key, []).append(row)
+    if all(len(group) == 1 for group in groups.values()):
+        raise UserError(
+            f"{store.folder} has no views, which the objective compares: prepare the tiles "
+            "with --views 3, say"
+        )
+    return {row: group for group in groups.values() for row in group}
 
 
 def _keys(store: TileStore, rows: Indices) -> list[_Key]:

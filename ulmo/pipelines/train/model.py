@@ -1,4 +1,4 @@
-"""The model of a run: built from its settings, as a graph, and as a function of arrays."""
+"""The model of a run, its objectives and its optimizer, built from the run's settings."""
 
 from pathlib import Path
 from zlib import crc32
@@ -6,41 +6,31 @@ from zlib import crc32
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.dataset import ModelOutput, TileModel
+from ulmo.storage.differences import differences
 
 # Settings that must agree for the weights of an encoder to fit: of the model, and of the tiles.
-_MODEL_SETTINGS = (
+_MUST_AGREE = (
     *("tile_size", "encoder_layers", "embedding_dim", "width"),
     *("frequency_stride", "time_stride", "latent_norm"),
+    *("frontend", "sample_rate", "hop_length", "normalization"),
 )
-_PREP_SETTINGS = ("frontend", "sample_rate", "hop_length", "normalization")
-
-
-def use_threads(threads: int) -> None:
-    """Set the number of TensorFlow's threads (0: its default); 1 makes operations deterministic."""
-    if threads == 0:
-        return
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:
-        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-            raise UserError("TensorFlow is running already: its threads cannot change") from None
-    if threads == 1:
-        tf.config.experimental.enable_op_determinism()
 
 
 def build_learner(
     model_settings: ModelSettings, settings: TrainSettings, prep: PrepSettings, *, init: bool
 ) -> Learner:
-    """The model, its objectives and its optimizer; with `init`, `settings.init` is applied."""
+    """The model, its objectives and its optimizer; with `init`, `settings.init` is applied.
+
+    TensorFlow gets the `settings.threads`: UserError if it runs already with another number.
+    """
+    if settings.threads:
+        _use_threads(settings.threads)
     policy = "mixed_bfloat16" if settings.mixed_precision else "float32"
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -60,6 +50,18 @@ def build_learner(
     return learner
 
 
+def _use_threads(threads: int) -> None:
+    """Set the number of TensorFlow's threads; 1 makes operations deterministic."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            raise UserError("TensorFlow is running already: its threads cannot change") from None
+    if threads == 1:
+        tf.config.experimental.enable_op_determinism()
+
+
 def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, folder: Path) -> None:
     """Copy the encoder's weights from a run or a bundle into a model; all else stays as it is.
 
@@ -68,35 +70,17 @@ def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, fol
     """
     inside = folder / "tokenizer"
     bundle = read_bundle(inside if inside.is_dir() else folder)
-    pairs = (
-        (bundle.manifest.model, settings, _MODEL_SETTINGS),
-        (bundle.manifest.prep, prep, _PREP_SETTINGS),
-    )
-    if differing := [
-        f"{name} {getattr(theirs, name)}, not {getattr(ours, name)}"
-        for theirs, ours, names in pairs
-        for name in names
-        if getattr(theirs, name) != getattr(ours, name)
-    ]:
+    theirs, ours = bundle.manifest.model.model_dump(), settings.model_dump()
+    theirs |= bundle.manifest.prep.model_dump()
+    there = {name: theirs[name] for name in _MUST_AGREE}
+    if differing := differences(there, ours | prep.model_dump()):
         raise UserError(
-            f"the encoder of {folder} does not fit ({'; '.join(differing)}): use the same "
+            f"the encoder of {folder} does not fit ({differing}): use the same "
             "settings, or choose another --init"
         )
     own, others = weights_of(model), bundle.weights()
     encoder = {name: others[name] for name in own if name.startswith("encoder.")}
     set_weights_of(model, {**own, **encoder})
-
-
-def as_function(model: VQVAE) -> TileModel:
-    """A Keras model as a function of arrays."""
-    graph = tf.function(lambda x, valid: model(x, valid_frames=valid), reduce_retracing=True)
-
-    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> ModelOutput:
-        output = graph(tf.constant(tiles), tf.constant(valid_frames))
-        parts = (output.reconstruction, output.ids, output.distances, output.latents)
-        return ModelOutput(*(np.asarray(part) for part in parts))
-
-    return forward
 
 
 def _seed(seed: int, name: str) -> int:

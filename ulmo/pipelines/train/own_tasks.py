@@ -37,7 +37,36 @@ class OwnTasks(NamedTuple):
     means: dict[str, float]  # of Learner.names, over the batches, weighted by their tiles
     errors: dict[str, float]  # standard errors of the means; NaN for a single batch
     tallies: dict[str, _Tally]
-    batches: int
+
+    @classmethod
+    def measure(
+        cls,
+        test_step: Callable[[TrainingBatch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]],
+        feed: Feed,
+        rows: Indices,
+        *,
+        batch_size: int,
+    ) -> "OwnTasks":
+        """Measure the objectives on some rows; random choices are the same in each call."""
+        values: list[dict[str, float]] = []
+        counts: list[int] = []
+        tallies: dict[str, _Tally] = {}
+        for number, part in enumerate(batches(rows, batch_size)):
+            losses, counted = test_step(feed.batch(part, _HELD_OUT + number), np.int32(-1 - number))
+            values.append({name: float(value) for name, value in losses.items()})
+            counts.append(len(part))
+            for name, tally in counted.items():
+                tallies[name] = tallies.get(name, np.float32(0)) + np.asarray(tally)
+        names = list(values[0])
+        table = np.array([[row[name] for name in names] for row in values])
+        means = np.average(table, axis=0, weights=counts)
+        spread = table.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(names), math.nan)
+        errors = spread / math.sqrt(len(values))
+        return cls(
+            means=dict(zip(names, means.tolist(), strict=True)),
+            errors=dict(zip(names, errors.tolist(), strict=True)),
+            tallies=tallies,
+        )
 
     def score(self, name: str) -> _TaskScore:
         """The score of one objective."""
@@ -57,49 +86,18 @@ class OwnTasks(NamedTuple):
             row[f"val_{name}_error"] = self.errors[f"{name}_score"]
         return row
 
-
-def own_tasks(
-    test_step: Callable[[TrainingBatch, Any], tuple[Mapping[str, Any], Mapping[str, Any]]],
-    feed: Feed,
-    rows: Indices,
-    *,
-    batch_size: int,
-) -> OwnTasks:
-    """Measure the objectives on some rows; random choices are the same in each call."""
-    values: list[dict[str, float]] = []
-    counts: list[int] = []
-    tallies: dict[str, _Tally] = {}
-    for number, part in enumerate(batches(rows, batch_size)):
-        losses, counted = test_step(feed.batch(part, _HELD_OUT + number), np.int32(-1 - number))
-        values.append({name: float(value) for name, value in losses.items()})
-        counts.append(len(part))
-        for name, tally in counted.items():
-            tallies[name] = tallies.get(name, np.float32(0)) + np.asarray(tally)
-    names = list(values[0])
-    table = np.array([[row[name] for name in names] for row in values])
-    means = np.average(table, axis=0, weights=counts)
-    spread = table.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(names), math.nan)
-    errors = spread / math.sqrt(len(values))
-    return OwnTasks(
-        means=dict(zip(names, means.tolist(), strict=True)),
-        errors=dict(zip(names, errors.tolist(), strict=True)),
-        tallies=tallies,
-        batches=len(values),
-    )
-
-
-def tasks_json(tasks: OwnTasks, learner: Learner, frontends: list[str]) -> dict[str, Any]:
-    """The content of objectives.json: the spread of the latents, scores and reports of tasks."""
-    return {
-        "latents": {name: _finite(tasks.means[name]) for name in SPREAD},
-        "tasks": {
-            name: {
-                **{part: _finite(value) for part, value in tasks.score(name)._asdict().items()},
-                **_report(task, tasks.tallies.get(name), frontends),
-            }
-            for name, task in learner.tasks.items()
-        },
-    }
+    def as_json(self, learner: Learner, frontends: list[str]) -> dict[str, Any]:
+        """The content of objectives.json: the spread of the latents, and reports of the tasks."""
+        return {
+            "latents": {name: _finite(self.means[name]) for name in SPREAD},
+            "tasks": {
+                name: {
+                    **{part: _finite(value) for part, value in self.score(name)._asdict().items()},
+                    **_report(task, self.tallies.get(name), frontends),
+                }
+                for name, task in learner.tasks.items()
+            },
+        }
 
 
 def _report(task: Objective, tally: _Tally | None, frontends: list[str]) -> dict[str, Any]:

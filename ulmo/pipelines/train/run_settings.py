@@ -1,4 +1,4 @@
-"""The settings of a new run, or of a run that is resumed; and the folder that it begins in."""
+"""The settings of a new run, or of a run that is resumed."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -7,15 +7,14 @@ from typing import Any
 from ulmo.bundle.weights import check_size
 from ulmo.config import QUANTIZER_TRAITS, ModelSettings, TrainSettings, UserError
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import is_temporary, sync_folder
+from ulmo.storage.atomic import is_temporary
+from ulmo.storage.differences import differences
 from ulmo.storage.lock import LOCK
-from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest, read_run
-from ulmo.storage.sealed import write_sealed
+from ulmo.storage.run_manifest import RunManifest, read_run
 
 # Settings that may change when a run is resumed. They decide when it ends; the learning rate and
 # the end of revival follow from that.
 _MAY_CHANGE = frozenset({"epochs", "max_minutes", "patience", "checkpoint_minutes"})
-_FOLDERS = ("checkpoints", "pictures", "tensorboard")
 
 
 def plan_run(
@@ -65,18 +64,6 @@ def plan_run(
     )
 
 
-def begin_run(run_dir: Path, manifest: RunManifest) -> None:
-    """Write train.json, from when on the run can be resumed; remove half-written files."""
-    write_sealed(run_dir / RUN_MANIFEST, manifest)
-    for name in _FOLDERS:
-        (run_dir / name).mkdir(exist_ok=True)
-    sync_folder(run_dir)
-    for folder in (run_dir, run_dir / "pictures"):
-        for path in folder.iterdir():
-            if is_temporary(path):
-                path.unlink()
-
-
 def _with_full_paths(settings: TrainSettings) -> TrainSettings:
     """Settings whose folders can be found from any working folder."""
     beside = tuple(str(Path(folder).resolve()) for folder in settings.beside)
@@ -116,17 +103,12 @@ def _is_free(run_dir: Path) -> bool:
 
 def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:
     """The run's own settings, with a new end if one is given; no other setting may differ."""
-    wished_model = ModelSettings.read({**manifest.model.model_dump(), **model})
-    wished = _with_full_paths(TrainSettings.read({**manifest.train.model_dump(), **settings}))
-    differing = [name for name, value in wished_model if value != getattr(manifest.model, name)]
-    differing += [
-        name
-        for name, value in wished
-        if name not in _MAY_CHANGE and value != getattr(manifest.train, name)
-    ]
-    if differing:
+    own_model, own = manifest.model.model_dump(), manifest.train.model_dump()
+    wished_model = ModelSettings.read({**own_model, **model})
+    wished = _with_full_paths(TrainSettings.read({**own, **settings}))
+    there, here = own_model | own, wished_model.model_dump() | wished.model_dump()
+    if differing := differences(there, here, may_differ=_MAY_CHANGE):
         raise UserError(
-            f"a resumed run keeps its settings: leave out {', '.join(differing)}, "
-            "or start a new run"
+            f"a resumed run keeps its settings ({differing}): leave them out, or start a new run"
         )
     return manifest.model_copy(update={"train": wished})

@@ -1,17 +1,15 @@
 """The course of training: learning rate, revival of dead codes, final fitting, and the end."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ulmo.config import TrainSettings
-
-End = Literal["epochs", "patience", "max_minutes", "interrupt"]
 
 _FIT_FROM = 0.85  # progress from which a codebook and decoder that no objective trains are fitted
 _REVIVE_UNTIL = 0.9  # progress up to which dead codes are revived; then the codebook settles
 
 
-class _Schedule(NamedTuple):
+class _Step(NamedTuple):
     """Settings of the next step."""
 
     learning_rate: float
@@ -20,31 +18,37 @@ class _Schedule(NamedTuple):
     progress: float  # from 0 to 1
 
 
-def schedule_at(
-    settings: TrainSettings, *, steps: int, all_steps: int, seconds: float
-) -> _Schedule:
-    """The schedule after `steps` of the `all_steps` steps of all epochs, and `seconds` of training.
+class Schedule(NamedTuple):
+    """The course of a run of `all_steps` steps in all epochs."""
 
-    The learning rate falls along half a cosine from `learning_rate` to `final_learning_rate`
-    (Loshchilov and Hutter 2017, equation 5, without restarts); it never rises. Progress is the
-    share of the steps or of `max_minutes` that is over, whichever is larger.
-    """
-    progress = steps / all_steps
-    if settings.max_minutes is not None:
-        progress = max(progress, seconds / (60 * settings.max_minutes))
-    progress = min(progress, 1.0)
-    first = settings.learning_rate
-    last = min(settings.final_learning_rate, first)
-    rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
-    return _Schedule(rate, progress < _REVIVE_UNTIL, progress >= _FIT_FROM, progress)
+    settings: TrainSettings
+    all_steps: int
 
+    def at(self, steps: int, seconds: float) -> _Step:
+        """The settings of the next step, after `steps` steps and `seconds` of training.
 
-def end_at(settings: TrainSettings, *, epochs: int, stale: int, seconds: float) -> End | None:
-    """Why training ends now; None if it goes on. `stale`: epochs without improvement."""
-    if epochs >= settings.epochs:
-        return "epochs"
-    if stale >= settings.patience:
-        return "patience"
-    if settings.max_minutes is not None and seconds >= 60 * settings.max_minutes:
-        return "max_minutes"
-    return None
+        The learning rate falls along half a cosine from `learning_rate` to `final_learning_rate`
+        (Loshchilov and Hutter 2017, equation 5, without restarts); it never rises. Progress is the
+        share of the steps or of `max_minutes` that is over, whichever is larger.
+        """
+        progress = steps / self.all_steps
+        if self.settings.max_minutes is not None:
+            progress = max(progress, seconds / (60 * self.settings.max_minutes))
+        progress = min(progress, 1.0)
+        first = self.settings.learning_rate
+        last = min(self.settings.final_learning_rate, first)
+        rate = last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
+        return _Step(rate, progress < _REVIVE_UNTIL, progress >= _FIT_FROM, progress)
+
+    def end(self, *, epochs: int, stale: int, seconds: float) -> str | None:
+        """Why training ends now: the name of a setting. None if it goes on.
+
+        `stale` is the number of epochs without improvement.
+        """
+        if epochs >= self.settings.epochs:
+            return "epochs"
+        if stale >= self.settings.patience:
+            return "patience"
+        if self.settings.max_minutes is not None and seconds >= 60 * self.settings.max_minutes:
+            return "max_minutes"
+        return None

@@ -1,6 +1,6 @@
 """A training run: model, optimizer, order of the data, checkpoints.
 
-All that decides how the run continues is in `State` or in the model, and both are in every
+All that decides how the run continues is in `_State` or in the model, and both are in every
 checkpoint: a run that was stopped and resumed gives what an uninterrupted run gives.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,7 @@ from ulmo.evaluation.tally import Metrics
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.dataset import (
     Loudness,
+    ModelOutput,
     Split,
     TileModel,
     batches,
@@ -28,13 +29,12 @@ from ulmo.pipelines.dataset import (
     split_by_recording,
     tallies,
 )
-from ulmo.pipelines.train.checkpoints import Checkpoints, State
 from ulmo.pipelines.train.feed import Feed
-from ulmo.pipelines.train.model import as_function, build_learner
-from ulmo.pipelines.train.own_tasks import OwnTasks, own_tasks
+from ulmo.pipelines.train.model import build_learner
+from ulmo.pipelines.train.own_tasks import OwnTasks
 from ulmo.pipelines.train.pictures import draw_reconstructions
-from ulmo.pipelines.train.run_log import RunLog
-from ulmo.pipelines.train.schedule import End, end_at, schedule_at
+from ulmo.pipelines.train.run_files import Checkpoints, RunLog
+from ulmo.pipelines.train.schedule import Schedule
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers
 
@@ -47,19 +47,38 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Something takes a while, or went wrong."""
-        ...
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""
-        ...
 
     def batch(self, losses: dict[str, float]) -> None:
         """A step is done."""
-        ...
 
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch is done and validated."""
-        ...
+
+
+class _State(NamedTuple):
+    """The position of a run: what a checkpoint holds beside the model and the optimizer."""
+
+    step: tf.Variable
+    epoch: tf.Variable  # finished epochs, validation included
+    sums: tf.Variable  # sums of the losses of the current epoch
+    best: tf.Variable  # lowest validation reconstruction of an epoch
+    stale: tf.Variable  # epochs since the best one
+    seconds: tf.Variable  # time spent in steps, in all sessions
+
+    @classmethod
+    def new(cls, losses: int) -> "_State":
+        """The state before the first step; `losses` is the number of losses of a step."""
+        return cls(
+            step=tf.Variable(0, dtype=tf.int64),
+            epoch=tf.Variable(0, dtype=tf.int64),
+            sums=tf.Variable(tf.zeros(losses, tf.float64)),
+            best=tf.Variable(np.inf, dtype=tf.float64),
+            stale=tf.Variable(0, dtype=tf.int64),
+            seconds=tf.Variable(0.0, dtype=tf.float64),
+        )
 
 
 class Trainer:
@@ -86,8 +105,9 @@ class Trainer:
         self.split = Split(self.feed.rows(split.train), split.validation)
         self.own_tasks: OwnTasks | None = None
         self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
-        self._forward = as_function(self._exact)
-        self.state = State.new(len(self.learner.names))
+        self._forward = _as_function(self._exact)
+        self.state = _State.new(len(self.learner.names))
+        self._schedule = Schedule(settings, settings.epochs * self.steps_per_epoch)
         self._reporter = reporter
         self._fits = False
         self._train_step = _as_graph(self.learner.train_step)
@@ -133,15 +153,15 @@ class Trainer:
                 self._start_codebook()
             self._checkpoints.save()
 
-    def run(self, log: RunLog) -> End:
+    def run(self, log: RunLog) -> str:
         """Train to the end, and return why it ended.
 
         The model is then that of the best epoch, or of the last if the encoder learns from more
         than reconstruction.
         """
-        self._reporter.begin(self.settings.epochs * self.steps_per_epoch, int(self.state.step))
+        self._reporter.begin(self._schedule.all_steps, int(self.state.step))
         self._saved_at = time.monotonic()
-        end: End | None = self._end()
+        end = self._end()
         while end is None:
             end = self._epoch(log) or self._end()
             if end == "max_minutes" and self.settings.autoencodes:
@@ -163,7 +183,8 @@ class Trainer:
 
     def measure_tasks(self, rows: Indices) -> OwnTasks:
         """Losses and scores of the objectives on some rows."""
-        return own_tasks(self._test_step, self.feed, rows, batch_size=self.settings.batch_size)
+        size = self.settings.batch_size
+        return OwnTasks.measure(self._test_step, self.feed, rows, batch_size=size)
 
     def take_step(self, rows: Indices) -> dict[str, float]:
         """Train on some rows, and return the losses."""
@@ -185,13 +206,13 @@ class Trainer:
         """All weights of the model, by name."""
         return weights_of(self.model)
 
-    def _end(self) -> End | None:
+    def _end(self) -> str | None:
         if self.interrupted:
             return "interrupt"
         epochs, stale = int(self.state.epoch), int(self.state.stale)
-        return end_at(self.settings, epochs=epochs, stale=stale, seconds=float(self.state.seconds))
+        return self._schedule.end(epochs=epochs, stale=stale, seconds=float(self.state.seconds))
 
-    def _epoch(self, log: RunLog) -> End | None:
+    def _epoch(self, log: RunLog) -> str | None:
         """Do the rest of an epoch, then validation; returns why it ended early, or None."""
         epoch = int(self.state.epoch)
         order = shuffled(self.split.train, seed=self.settings.seed, epoch=epoch)
@@ -209,7 +230,11 @@ class Trainer:
     def _batch(self, rows: Indices, log: RunLog) -> None:
         began = time.monotonic()
         step = int(self.state.step)
-        self._apply_schedule()
+        now = self._schedule.at(step, float(self.state.seconds))
+        self.learner.optimizer.learning_rate.assign(now.learning_rate)
+        self.learner.progress.assign(now.progress)
+        self._fits = self.learner.follows and now.fits
+        self.model.quantizer.allow_revival(now.revives)
         losses = self.take_step(rows)
         if not np.isfinite([losses["total"], losses["reconstruction"]]).all():
             raise UserError(
@@ -221,18 +246,6 @@ class Trainer:
         self.state.seconds.assign_add(time.monotonic() - began)
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
         self._reporter.batch(losses)
-
-    def _apply_schedule(self) -> None:
-        now = schedule_at(
-            self.settings,
-            steps=int(self.state.step),
-            all_steps=self.settings.epochs * self.steps_per_epoch,
-            seconds=float(self.state.seconds),
-        )
-        self.learner.optimizer.learning_rate.assign(now.learning_rate)
-        self.learner.progress.assign(now.progress)
-        self._fits = self.learner.follows and now.fits
-        self.model.quantizer.allow_revival(now.revives)
 
     def _close_epoch(self, log: RunLog) -> None:
         means = np.asarray(self.state.sums) / self.steps_per_epoch
@@ -291,6 +304,18 @@ class Trainer:
 def _as_graph(step: Callable[..., Any]) -> Any:
     """A step as a graph, traced once for all batch sizes."""
     return tf.function(step, reduce_retracing=True, autograph=False)
+
+
+def _as_function(model: VQVAE) -> TileModel:
+    """A Keras model as a function of arrays."""
+    graph = tf.function(lambda x, valid: model(x, valid_frames=valid), reduce_retracing=True)
+
+    def forward(tiles: NDArray[np.float32], valid_frames: NDArray[np.int32]) -> ModelOutput:
+        output = graph(tf.constant(tiles), tf.constant(valid_frames))
+        parts = (output.reconstruction, output.ids, output.distances, output.latents)
+        return ModelOutput(*(np.asarray(part) for part in parts))
+
+    return forward
 
 
 def _validation_row(metrics: Metrics) -> dict[str, float]:

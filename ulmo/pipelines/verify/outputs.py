@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.bundle import MANIFEST
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.outputs import is_parts
 from ulmo.formats.publish import STEM
 from ulmo.storage.run_manifest import RUN_MANIFEST
 
-ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
+_ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 VOCABULARY = ".vocabulary.json"
-OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
+_OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
 """What lies in a folder of tiles, a run or a bundle."""
 
 
@@ -49,7 +49,7 @@ def look_below(folder: Path) -> Below:
     errors: list[OSError] = []
     for root, folders, names in os.walk(folder, onerror=errors.append):
         here = Path(root)
-        if here != folder and OTHER_KINDS.intersection(names):
+        if here != folder and _OTHER_KINDS.intersection(names):
             folders.clear()
             continue
         found.parts.extend(here / name for name in sorted(folders) if is_parts(name))
@@ -78,15 +78,15 @@ def output_of(path: Path) -> Output:
     """The output that a file belongs to; UserError for what is no file of tokens."""
     stem = stem_of(path.name)
     if not stem:
-        raise UserError(f"{path} is no file of tokens: they end with {', '.join(sorted(ENDINGS))}")
+        raise UserError(f"{path} is no file of tokens: they end with {', '.join(sorted(_ENDINGS))}")
     header = path.with_name(f"{stem}.json")
-    beside = [path.with_name(stem + ending) for ending in sorted({*ENDINGS, VOCABULARY})]
+    beside = [path.with_name(stem + ending) for ending in sorted({*_ENDINGS, VOCABULARY})]
     return Output(header, [each for each in beside if each.exists()])
 
 
 def stem_of(name: str) -> str:
     """x.tokens of x.tokens.npy; nothing of what is no file of tokens."""
-    for ending in sorted({*ENDINGS, VOCABULARY, ".json"}, key=len, reverse=True):
+    for ending in sorted({*_ENDINGS, VOCABULARY, ".json"}, key=len, reverse=True):
         if name.endswith(ending) and name != ending:
             return name.removesuffix(ending)
     return ""

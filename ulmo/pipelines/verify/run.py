@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmo.bundle.bundle import ENCODER, MANIFEST, REMEDY, WEIGHTS, read_bundle
+from ulmo.bundle.bundle import REMEDY, read_bundle
+from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import NewerError, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others
@@ -26,19 +27,19 @@ from ulmo.storage.faults import (
 from ulmo.storage.plain_file import open_plain
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
-RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
-TRAIN = "train again, into a new folder"
-LOST = (
+_RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
+_TRAIN = "train again, into a new folder"
+_LOST = (
     "nothing brings its rows back, the weights are not touched; "
     "ulmo-train TILES_DIR RUN_DIR --resume goes on with a new one"
 )
-GONE = (
+_GONE = (
     "nothing brings them back: copy tokenizer/ of RUN_DIR, which has them where the run had ended; "
     "ulmo-train TILES_DIR RUN_DIR --resume goes on from the latest weights"
 )
-FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
+_FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
 BUNDLE, BEST = "tokenizer", "best"
-LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
+_LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
 
 
 def check_bundle(folder: Path) -> Findings:
@@ -81,25 +82,25 @@ def check_run(folder: Path) -> Findings:
     faults += _check_checkpoints(folder)
     if settings is None or settings.autoencodes:
         faults += _check_best(folder)
-    for name, columns in LOGS.items():
+    for name, columns in _LOGS.items():
         faults += _check_log(folder, name, columns(settings.objectives) if settings else None)
     counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
     if (folder / BUNDLE).is_dir():
         found = check_bundle(folder / BUNDLE)
         counts["bundles"] = 1
         for fault in found.faults:
-            remedy = READ if fault.what == "unreadable" else RESUME
+            remedy = READ if fault.what == "unreadable" else _RESUME
             faults.append(fault._replace(path=f"{BUNDLE}/{fault.path}", remedy=remedy))
     else:
         detail = "the run has not ended, or its tokenizer was removed"
-        faults.append(Fault(BUNDLE, "unfinished", detail, RESUME))
+        faults.append(Fault(BUNDLE, "unfinished", detail, _RESUME))
     return Findings(counts, faults)
 
 
 def _manifest_fault(folder: Path, error: Exception) -> Fault:
     if os.path.lexists(folder / RUN_MANIFEST):
-        return fault_of(RUN_MANIFEST, error, TRAIN)
-    return Fault(RUN_MANIFEST, "missing", "nothing tells what the run was made with", TRAIN)
+        return fault_of(RUN_MANIFEST, error, _TRAIN)
+    return Fault(RUN_MANIFEST, "missing", "nothing tells what the run was made with", _TRAIN)
 
 
 def mend_run(folder: Path, faults: list[Fault]) -> list[str]:
@@ -153,7 +154,7 @@ def _check_checkpoints(folder: Path) -> Iterator[Fault]:
         for number in _numbers(place):
             yield from _check_checkpoint(folder, place, number)
     if not numbers(folder / "checkpoints"):
-        yield Fault("checkpoints", "missing", "there is no checkpoint to go back to", TRAIN)
+        yield Fault("checkpoints", "missing", "there is no checkpoint to go back to", _TRAIN)
 
 
 def _check_best(folder: Path) -> Iterator[Fault]:
@@ -166,7 +167,7 @@ def _check_best(folder: Path) -> Iterator[Fault]:
     except (OSError, ValueError, csv.Error):
         return  # told already, of the log itself
     if validated:
-        yield Fault(f"checkpoints/{BEST}", "missing", "the best epoch's weights are gone", GONE)
+        yield Fault(f"checkpoints/{BEST}", "missing", "the best epoch's weights are gone", _GONE)
 
 
 def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]:
@@ -174,12 +175,12 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
         damaged = damaged_files(place, number)
     except OSError as error:
         path = Path(error.filename or digests_path(place, number))
-        yield fault_of(below(path, folder), error, FALL_BACK)
+        yield fault_of(below(path, folder), error, _FALL_BACK)
         return
     for path in damaged:
         what: What = "damaged" if path.exists() else "missing"
         detail = f"checkpoint {number} is not as it was written"
-        yield Fault(below(path, folder), what, detail, FALL_BACK)
+        yield Fault(below(path, folder), what, detail, _FALL_BACK)
 
 
 def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:
@@ -191,17 +192,17 @@ def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iter
     path = folder / name
     if not os.path.lexists(path):
         if max(numbers(folder / "checkpoints"), default=0) > 1 or (folder / BUNDLE).is_dir():
-            yield Fault(name, "missing", "the run has written it, and it is gone", LOST)
+            yield Fault(name, "missing", "the run has written it, and it is gone", _LOST)
         return
     try:
-        with open_plain(path, remedy=LOST) as file:
+        with open_plain(path, remedy=_LOST) as file:
             rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
             names = tuple(next(rows, ()))
             if names != (columns or names) or "step" not in names:
                 raise ValueError("its first line names other columns")
             _check_steps(rows, names)
     except (UserError, OSError, ValueError, csv.Error) as error:
-        yield fault_of(name, error, LOST)
+        yield fault_of(name, error, _LOST)
 
 
 def _check_steps(rows: Iterator[list[str]], columns: tuple[str, ...]) -> None:

@@ -30,8 +30,8 @@ from ulmo.storage.faults import Fault, Findings, What, fault_of, left_overs, rem
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 
-REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
-NEW_FOLDER = "prepare into a new folder with ulmo-prep"
+_REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
+_NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 
 
 class _Place(NamedTuple):
@@ -50,13 +50,13 @@ def check_tiles(folder: Path) -> Findings:
     files = LedgerFiles.inside(folder, "prep")
     if not os.path.lexists(files.manifest):
         detail = "there are tiles, but nothing that describes them"
-        return Findings({}, [*faults, Fault("prep.json", "missing", detail, NEW_FOLDER)])
+        return Findings({}, [*faults, Fault("prep.json", "missing", detail, _NEW_FOLDER)])
     try:
-        ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=NEW_FOLDER)
+        ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=_NEW_FOLDER)
     except NewerError:
         raise
     except UserError as error:
-        return Findings({}, [*faults, fault_of("prep.json", error, NEW_FOLDER)])
+        return Findings({}, [*faults, fault_of("prep.json", error, _NEW_FOLDER)])
     manifest = ledger.manifest
     found = ledger.check()
     if not manifest.complete:
@@ -109,7 +109,7 @@ def _check_forms(folder: Path, manifest: TilesManifest) -> Iterator[Fault]:
             try:
                 open_shard(path, manifest.settings.tile_size)
             except (UserError, OSError, ValueError) as error:
-                yield fault_of(f"tiles/{path.name}", error, REPAIR, DELETE)
+                yield fault_of(f"tiles/{path.name}", error, _REPAIR, DELETE)
 
 
 def _temporaries(folder: Path) -> list[Path]:
@@ -143,7 +143,7 @@ def _check_shard(
 ) -> Iterator[Fault]:
     path = f"tiles/{name}"
     if not SHARD.fullmatch(name or ""):
-        yield Fault("tiles.parquet", "disagrees", f"{name!r} is no name of a shard", NEW_FOLDER)
+        yield Fault("tiles.parquet", "disagrees", f"{name!r} is no name of a shard", _NEW_FOLDER)
         return
     if not (folder / path).exists():
         yield Fault(path, "missing", f"{len(places)} tiles should be in it", GO_ON)
@@ -151,24 +151,24 @@ def _check_shard(
     try:
         shard = open_shard(folder / path, manifest.settings.tile_size)
     except (UserError, OSError, ValueError) as error:
-        yield fault_of(path, error, REPAIR, DELETE)
+        yield fault_of(path, error, _REPAIR, DELETE)
         return
     rows = Counter(place.row for place in places)
     if sorted(rows) != list(range(len(places))):
         what: What = "duplicate" if max(rows.values()) > 1 else "disagrees"
         detail = f"its rows of {name} are not one for each tile"
-        yield Fault("tiles.parquet", what, detail, NEW_FOLDER)
+        yield Fault("tiles.parquet", what, detail, _NEW_FOLDER)
         return
     if len(shard) != len(places):
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
-        yield Fault(path, "disagrees", detail, REPAIR)
+        yield Fault(path, "disagrees", detail, _REPAIR)
         return
     wrong = [place.row for place in places if checksum(shard[place.row]) != place.crc32c]
     if wrong:
         detail = (
             f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"
         )
-        yield Fault(path, "damaged", detail, REPAIR)
+        yield Fault(path, "damaged", detail, _REPAIR)
 
 
 def _check_fingerprint(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
@@ -176,10 +176,10 @@ def _check_fingerprint(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fau
     digest.update(tiles["crc32c"].to_numpy().astype("<u4").tobytes())
     if digest.hexdigest() != manifest.fingerprint:
         detail = "the fingerprint is not that of these tiles"
-        yield Fault("prep.json", "disagrees", detail, NEW_FOLDER)
+        yield Fault("prep.json", "disagrees", detail, _NEW_FOLDER)
     if len(tiles) != manifest.tiles:
         detail = f"it has {len(tiles)} rows, and prep.json says {manifest.tiles}"
-        yield Fault("tiles.parquet", "disagrees", detail, NEW_FOLDER)
+        yield Fault("tiles.parquet", "disagrees", detail, _NEW_FOLDER)
 
 
 def _check_recordings(
@@ -189,19 +189,19 @@ def _check_recordings(
     name = "recordings.parquet"
     if len(rows) != manifest.recordings:
         detail = f"it has {len(rows)} rows, and prep.json says {manifest.recordings}"
-        yield Fault(name, "disagrees", detail, NEW_FOLDER)
+        yield Fault(name, "disagrees", detail, _NEW_FOLDER)
     for path, count in Counter(row.path for row in rows).items():
         if count > 1:
-            yield Fault(name, "duplicate", f"{path} has {count} rows", NEW_FOLDER)
+            yield Fault(name, "duplicate", f"{path} has {count} rows", _NEW_FOLDER)
     made = Counter(tiles["recording"].to_pylist())
     for row in rows:
         if made[row.path] != row.tiles:
             detail = (
                 f"{row.path} has {row.tiles} tiles there, and {made[row.path]} in tiles.parquet"
             )
-            yield Fault(name, "disagrees", detail, NEW_FOLDER)
+            yield Fault(name, "disagrees", detail, _NEW_FOLDER)
     for path in sorted(made.keys() - {row.path for row in rows}):
-        yield Fault(name, "missing", f"{path} has tiles, and no row", NEW_FOLDER)
+        yield Fault(name, "missing", f"{path} has tiles, and no row", _NEW_FOLDER)
 
 
 def _check_times(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
@@ -218,17 +218,17 @@ def _check_times(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
         of = recording if channel is None else f"channel {channel} of {recording}"
         if len(set(numbers)) < len(numbers):
             detail = f"{of}: a tile stands twice in view {view}"
-            yield Fault("tiles.parquet", "duplicate", detail, NEW_FOLDER)
+            yield Fault("tiles.parquet", "duplicate", detail, _NEW_FOLDER)
         elif numbers != list(range(len(numbers))):
             detail = f"{of}: tile {_first_gap(numbers)} is not there in view {view}"
-            yield Fault("tiles.parquet", "gap", detail, NEW_FOLDER)
+            yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
         elif view == 0 and [start for _, start in found] != [step * tile for tile in numbers]:
             detail = f"{of}: its tiles do not begin every {step} samples"
-            yield Fault("tiles.parquet", "gap", detail, NEW_FOLDER)
+            yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
     valid = tiles["valid_frames"].to_numpy()
     if ((valid < 1) | (valid > manifest.settings.tile_size)).any():
         detail = "valid_frames is not from 1 to the size of a tile"
-        yield Fault("tiles.parquet", "disagrees", detail, NEW_FOLDER)
+        yield Fault("tiles.parquet", "disagrees", detail, _NEW_FOLDER)
 
 
 def _first_gap(numbers: list[int]) -> int:

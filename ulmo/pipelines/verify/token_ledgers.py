@@ -9,6 +9,7 @@ from ulmo.formats.folder import (
     AGAIN,
     COMMAND,
     DELETE,
+    MANIFEST,
     TOKENS,
     TokensLedger,
     folder_ledger,
@@ -20,8 +21,6 @@ from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output, stem_of
 from ulmo.storage.faults import Fault, below, fault_of
 from ulmo.storage.manifest import TABLE
-
-MANIFEST = f"{COMMAND}.json"
 
 
 def is_ledger_file(path: Path) -> bool:

@@ -23,9 +23,9 @@ from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
 from ulmo.storage.faults import Fault, Findings, below, left_overs
 
-AGAIN = "run the same ulmo-tokenize or ulmo convert again"
-REPAIR = f"ulmo verify DIR --repair removes it; then {AGAIN}"
-READABLE = "make it readable, or copy it again, then run ulmo verify again"
+_AGAIN = "run the same ulmo-tokenize or ulmo convert again"
+_REPAIR = f"ulmo verify DIR --repair removes it; then {_AGAIN}"
+_READABLE = "make it readable, or copy it again, then run ulmo verify again"
 
 
 def holds_tokens(folder: Path) -> bool:
@@ -67,7 +67,7 @@ def check_tokens(place: Path) -> Findings:
         *findings.faults,
         *left_overs(place, temporary),
         *_unfinished(place, found),
-        *(Fault(below(path, place), "unreadable", why, READABLE) for path, why in found.closed),
+        *(Fault(below(path, place), "unreadable", why, _READABLE) for path, why in found.closed),
         *check_ledgers(place, found.files, outputs),
     ]
     told: set[tuple[str, str]] = set()
@@ -103,15 +103,15 @@ def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
 
 def _without_header(folder: Path, output: Output, reason: str) -> Iterator[Fault]:
     if output.header.exists():
-        yield Fault(below(output.header, folder), "damaged", reason, REPAIR)
+        yield Fault(below(output.header, folder), "damaged", reason, _REPAIR)
     else:
         for path in output.files:
             detail = f"{output.header.name} is missing, which tells what it is"
-            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {AGAIN}")
+            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {_AGAIN}")
 
 
 def _unreadable(folder: Path, path: Path, error: OSError) -> Fault:
-    return Fault(below(path, folder), "unreadable", error.strerror or str(error), READABLE)
+    return Fault(below(path, folder), "unreadable", error.strerror or str(error), _READABLE)
 
 
 def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault]:
@@ -120,14 +120,14 @@ def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault
         path = output.header.with_name(output.stem + ending)
         if ending not in there:
             detail = f"{output.header.name} speaks of it"
-            yield Fault(below(path, folder), "missing", detail, AGAIN)
+            yield Fault(below(path, folder), "missing", detail, _AGAIN)
             continue
         try:
             check_hash(path, stored, ending)
             if path.suffix in readers() and not _is_half(path, there):
                 yield from _check_ids(folder, path)
         except (UserError, ValueError) as error:
-            yield Fault(below(path, folder), "damaged", str(error), REPAIR)
+            yield Fault(below(path, folder), "damaged", str(error), _REPAIR)
         except OSError as error:
             yield _unreadable(folder, path, error)
     for ending in sorted(there.keys() - stored.hashes.keys()):
@@ -136,7 +136,7 @@ def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault
             yield from _check_vocabulary(folder, path, stored.headers[0].codebook_size)
         else:
             detail = f"{output.header.name} does not speak of it"
-            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {AGAIN}")
+            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {_AGAIN}")
 
 
 def _check_vocabulary(folder: Path, path: Path, codebook_size: int) -> Iterator[Fault]:
@@ -150,7 +150,7 @@ def _check_vocabulary(folder: Path, path: Path, codebook_size: int) -> Iterator[
         return
     if not is_whole:
         detail = "it is not the vocabulary of these tokens"
-        yield Fault(below(path, folder), "damaged", detail, REPAIR)
+        yield Fault(below(path, folder), "damaged", detail, _REPAIR)
 
 
 def _is_half(path: Path, there: dict[str, Path]) -> bool:
@@ -163,7 +163,7 @@ def _check_ids(folder: Path, path: Path) -> Iterator[Fault]:
     for header, ids in read_tokens(path):
         if header.segments and (column := _misplaced(header, ids)) is not None:
             detail = f"column {column} is neither of a segment nor <gap>"
-            yield Fault(below(path, folder), "gap", detail, AGAIN)
+            yield Fault(below(path, folder), "gap", detail, _AGAIN)
 
 
 def _misplaced(header: TokensHeader, ids: Ids) -> int | None:

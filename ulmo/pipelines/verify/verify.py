@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.bundle import ENCODER, MANIFEST, WEIGHTS
+from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
 from ulmo.pipelines.verify.run import check_bundle, check_run, mend_bundle, mend_run
 from ulmo.pipelines.verify.tiles import check_tiles, mend_tiles
@@ -21,7 +21,7 @@ from ulmo.storage.manifest import TABLE
 from ulmo.storage.run_manifest import RUN_MANIFEST
 
 
-class Kind(NamedTuple):
+class _Kind(NamedTuple):
     """One kind of output of ulmo's."""
 
     is_here: Callable[[Path], bool]
@@ -33,19 +33,19 @@ def _has(*names: str) -> Callable[[Path], bool]:
     return lambda place: any(os.path.lexists(place / name) for name in names)
 
 
-KINDS = {
-    "tiles": Kind(_has("prep.json", "tiles.parquet"), check_tiles, mend_tiles),
-    "run": Kind(_has(RUN_MANIFEST, "checkpoints"), check_run, mend_run),
-    "bundle": Kind(_has(MANIFEST), check_bundle, mend_bundle),
-    "tokens": Kind(holds_tokens, check_tokens, mend_tokens),
+_KINDS = {
+    "tiles": _Kind(_has("prep.json", "tiles.parquet"), check_tiles, mend_tiles),
+    "run": _Kind(_has(RUN_MANIFEST, "checkpoints"), check_run, mend_run),
+    "bundle": _Kind(_has(MANIFEST), check_bundle, mend_bundle),
+    "tokens": _Kind(holds_tokens, check_tokens, mend_tokens),
 }
 """In the order in which they are looked for."""
 
 
-DIR = re.compile(r"\b(RUN_)?DIR\b")
+_DIR = re.compile(r"\b(RUN_)?DIR\b")
 """What stands for the folder in what there is to do."""
-PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
-PART = re.compile("|".join([*map(re.escape, PARTS), SHARD.pattern, OURS.pattern]))
+_PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
+_PART = re.compile("|".join([*map(re.escape, _PARTS), SHARD.pattern, OURS.pattern]))
 """Names of files that are no output of their own."""
 
 
@@ -73,7 +73,7 @@ def verify(place: Path, *, repair: bool = False) -> Verified:
         refuse_held(folder / LOCK, folder)
     if findings.faults and repair:
         with locked(folder / LOCK, folder):
-            mended = KINDS[kind].mend(place, _check(place, kind).faults)
+            mended = _KINDS[kind].mend(place, _check(place, kind).faults)
             findings = _check(place, kind)
     faults = [fault._replace(remedy=_named(fault.remedy, place)) for fault in findings.faults]
     return Verified(place, kind, findings.counts, faults, mended)
@@ -81,7 +81,7 @@ def verify(place: Path, *, repair: bool = False) -> Verified:
 
 def _check(place: Path, kind: str) -> Findings:
     try:
-        return KINDS[kind].check(place)
+        return _KINDS[kind].check(place)
     except OSError as error:
         raise _closed(error, place) from None
 
@@ -92,11 +92,11 @@ def _closed(error: OSError, place: Path) -> UserError:
 
 def _named(remedy: str, place: Path) -> str:
     """What to do, with the folder in place of the word that stands for it."""
-    return DIR.sub(lambda _: shlex.quote(str(place)), remedy)
+    return _DIR.sub(lambda _: shlex.quote(str(place)), remedy)
 
 
 def kind_of(place: Path) -> str:
-    """A key of KINDS; UserError where nothing of ulmo's lies there, or a part of something."""
+    """A key of _KINDS; UserError where nothing of ulmo's lies there, or a part of something."""
     try:
         is_folder = place.is_dir()
         if is_folder:
@@ -107,13 +107,13 @@ def kind_of(place: Path) -> str:
     except OSError as error:
         raise _closed(error, place) from None
     if is_folder:
-        for name, kind in KINDS.items():
+        for name, kind in _KINDS.items():
             if kind.is_here(place):
                 return name
         raise UserError(
             f"{place} holds no tiles, tokens, run or bundle of ulmo's: name the folder that does"
         )
-    if PART.fullmatch(place.name) or is_ledger_file(place):
+    if _PART.fullmatch(place.name) or is_ledger_file(place):
         raise UserError(f"{place} is a part of an output: name its folder, {_whole(place)}")
     return "tokens"
 
@@ -122,6 +122,6 @@ def _whole(part: Path) -> Path:
     """The folder of the output that a file is a part of."""
     above = part.absolute().parents
     for folder in above[:3]:
-        if any(KINDS[name].is_here(folder) for name in ("tiles", "run", "bundle")):
+        if any(_KINDS[name].is_here(folder) for name in ("tiles", "run", "bundle")):
             return folder
     return above[0]

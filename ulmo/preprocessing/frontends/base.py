@@ -85,7 +85,7 @@ def stream_power(
 
 
 class _Segments:
-    """Cuts a stream into overlapping segments; copies only segments that span two blocks."""
+    """Cuts a stream into overlapping segments."""
 
     def __init__(self, length: int, step: int, *, lead: int) -> None:
         self._length = length
@@ -97,29 +97,18 @@ class _Segments:
     def feed(self, block: Array) -> Iterator[Array]:
         """Yield the segments that this block completes."""
         self.received += len(block)
-        if self._held_length + len(block) < self._length:
-            self._hold(block)
+        self._held.append(block.copy())
+        self._held_length += len(block)
+        if self._held_length < self._length:
             return
         held = np.concatenate(self._held)
-        start = 0  # of the next segment, counted in `held` and then in the block
-        while start < len(held) and start + self._length <= len(held) + len(block):
-            end = start + self._length - len(held)
-            yield np.concatenate([held[start:], block[:end]])
+        start = 0
+        while start + self._length <= len(held):
+            yield held[start : start + self._length]
             start += self._step
-        start -= len(held)
-        while 0 <= start <= len(block) - self._length:
-            yield block[start : start + self._length]
-            start += self._step
-        self._held, self._held_length = [], 0
-        if start < 0:
-            self._hold(held[start:])
-        self._hold(block[max(start, 0) :])
+        self._held, self._held_length = [held[start:].copy()], len(held) - start
 
     def peek(self) -> Array:
         """The segment that is being filled, with zeros for samples not yet received."""
         held = np.concatenate(self._held)
         return np.concatenate([held, np.zeros(self._length - len(held), np.float32)])
-
-    def _hold(self, samples: Array) -> None:
-        self._held.append(samples.copy())
-        self._held_length += len(samples)

@@ -1,12 +1,9 @@
 """Constant-Q transform: M log-spaced bins, whose windows hold equally many cycles."""
 
-from functools import partial
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
+from ulmo.preprocessing.frontends.filterbank import FilterBank, Values
 
 CYCLES_TO_NYQUIST = 490.0  # sample_rate / fmin by default: 32.7 Hz (C1) at 16 kHz
 # A filter's frequency response is cut where it stays 80 dB below its peak.
@@ -17,18 +14,6 @@ HANN_BANDWIDTH = 1.5  # equivalent noise bandwidth of the Hann window, in bins
 def quality(bins_per_octave: int) -> float:
     """Q of Brown (1991), equation 3: the bins lie one bandwidth apart."""
     return float(1 / (2 ** (1 / bins_per_octave) - 1))
-
-
-def hann_response(cycles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fourier transform of a Hann window of length 1 and area 1, at frequencies in cycles."""
-    near_one = np.abs(np.abs(cycles) - 1) < 1e-9
-    safe = np.where(near_one, 0.5, cycles)
-    return np.where(near_one, 0.5, np.sinc(safe) / (1 - safe * safe))
-
-
-def response_width() -> float:
-    """Cycles beyond which |hann_response| < RESPONSE_FLOOR: it falls as 1 / (pi x^3)."""
-    return float((1 / (np.pi * RESPONSE_FLOOR)) ** (1 / 3))
 
 
 class Cqt(FilterBank):
@@ -42,16 +27,21 @@ class Cqt(FilterBank):
 
     def __init__(self, settings: PrepSettings) -> None:
         frequencies, cycles = self._bins(settings)
-        lengths = cycles * settings.sample_rate / frequencies
-        reach = response_width()
-        filters = [
-            Filter(frequency, length / 2, reach / length, partial(_response, length=length))
-            for frequency, length in zip(frequencies / settings.sample_rate, lengths, strict=True)
-        ]
-        super().__init__(settings, filters)
+        rate = settings.sample_rate
+        self._lengths = cycles * rate / frequencies
+        # Cycles beyond which the response stays under RESPONSE_FLOOR: it falls as 1 / (pi x^3).
+        width = (1 / (np.pi * RESPONSE_FLOOR)) ** (1 / 3)
+        super().__init__(settings, frequencies / rate, self._lengths / 2, width / self._lengths)
+
+    def response(self, index: int, offset: Values) -> Values:
+        """Fourier transform of a Hann window of area 1."""
+        cycles = offset * self._lengths[index]
+        near_one = np.abs(np.abs(cycles) - 1) < 1e-9
+        safe = np.where(near_one, 0.5, cycles)
+        return np.where(near_one, 0.5, np.sinc(safe) / (1 - safe * safe))
 
     @staticmethod
-    def _bins(settings: PrepSettings) -> tuple[NDArray[np.float64], float]:
+    def _bins(settings: PrepSettings) -> tuple[Values, float]:
         """Centre frequencies, whose filters end below Nyquist, and Q."""
         rate, bins = settings.sample_rate, settings.tile_size
         fmin = settings.fmin or rate / CYCLES_TO_NYQUIST
@@ -76,7 +66,3 @@ class Cqt(FilterBank):
                 f"{rate / 2:g} Hz: set bins_per_octave to {fewest} or more"
             )
         return fmin * 2 ** (np.arange(bins) / per_octave), quality(per_octave)
-
-
-def _response(offset: NDArray[np.float64], *, length: float) -> NDArray[np.float64]:
-    return hann_response(offset * length)

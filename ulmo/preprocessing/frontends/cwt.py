@@ -1,12 +1,9 @@
 """Continuous wavelet transform: M complex Morlet wavelets, log-spaced, at the frame rate."""
 
-from functools import partial
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.filterbank import Filter, FilterBank
+from ulmo.preprocessing.frontends.filterbank import FilterBank, Values
 
 # Phase of the wavelet per standard deviation of its envelope, in radians. With 6 its mean is
 # negligible, 1.5e-8 (Torrence and Compo 1998, section 3b).
@@ -34,21 +31,21 @@ class Cwt(FilterBank):
     settings = ("fmin", "fmax")
 
     def __init__(self, settings: PrepSettings) -> None:
-        cycles = self._centres(settings) / settings.sample_rate
-        deviations = OMEGA_0 / (2 * np.pi * cycles)  # of the envelopes, in samples
-        filters = [
-            Filter(
-                frequency,
-                ENVELOPE_DEVIATIONS * deviation,
-                RESPONSE_DEVIATIONS / (2 * np.pi * deviation),
-                partial(_response, frequency=frequency, deviation=deviation),
-            )
-            for frequency, deviation in zip(cycles, deviations, strict=True)
-        ]
-        super().__init__(settings, filters)
+        self._cycles = self._centres(settings) / settings.sample_rate
+        self._deviations = OMEGA_0 / (2 * np.pi * self._cycles)  # of the envelopes, in samples
+        half_lengths = ENVELOPE_DEVIATIONS * self._deviations
+        reaches = RESPONSE_DEVIATIONS / (2 * np.pi * self._deviations)
+        super().__init__(settings, self._cycles, half_lengths, reaches)
+
+    def response(self, index: int, offset: Values) -> Values:
+        """The envelope's transform, a Gaussian, and the taper."""
+        begin = 1 / RATE_TO_HIGHEST
+        above = np.clip((self._cycles[index] + offset - begin) / (0.5 - begin), 0, 1)
+        gaussian = np.exp(-0.5 * (2 * np.pi * self._deviations[index] * offset) ** 2)
+        return np.asarray(gaussian * np.cos(np.pi / 2 * above) ** 2)
 
     @staticmethod
-    def _centres(settings: PrepSettings) -> NDArray[np.float64]:
+    def _centres(settings: PrepSettings) -> Values:
         rate = settings.sample_rate
         fmin = settings.fmin or rate / RATE_TO_LOWEST
         fmax = settings.fmax or rate / RATE_TO_HIGHEST
@@ -63,13 +60,3 @@ class Cwt(FilterBank):
                 f"set fmin to {rate / RATE_TO_LOWEST:.1f}"
             )
         return np.geomspace(fmin, fmax, settings.tile_size)
-
-
-def _response(
-    offset: NDArray[np.float64], *, frequency: float, deviation: float
-) -> NDArray[np.float64]:
-    """Gain at offsets in cycles a sample: the envelope's transform, a Gaussian, and the taper."""
-    begin = 1 / RATE_TO_HIGHEST
-    above = np.clip((frequency + offset - begin) / (0.5 - begin), 0, 1)
-    gaussian = np.exp(-0.5 * (2 * np.pi * deviation * offset) ** 2)
-    return np.asarray(gaussian * np.cos(np.pi / 2 * above) ** 2)

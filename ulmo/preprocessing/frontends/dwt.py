@@ -8,7 +8,6 @@ from ulmo.preprocessing.frontends.wavelet import (
     STEP,
     Band,
     Cascade,
-    Stage,
     Wavelet,
     wavelet_bands,
 )
@@ -34,18 +33,16 @@ class Dwt(Wavelet):
                 f"{settings.tile_size}: set wavelet_level to {settings.tile_size - 1}"
             )
         low, high = wavelet_bands(settings)
-        stages = [Stage([low, high])] * (level % 2) + [Stage(_octaves(low, high))] * (level // 2)
-        self._cascade = Cascade(stages)
-        super().__init__(settings, self._cascade, _pyramid(low, high, level), self._analyse)
+        cascade = Cascade(level, [low, high], [low.then(low), low.then(high), high])
+        super().__init__(settings, cascade, _pyramid(low, high, level))
         octaves = (np.arange(settings.tile_size) + 0.5) * (level + 1) / settings.tile_size
         self.frequencies = settings.sample_rate / 2 * 2.0 ** (octaves - level - 1)
 
-    def _analyse(self, segment: Array) -> list[Array]:
-        """Coefficients of each band, the lowest first."""
+    def coefficients(self, segment: Array) -> list[Array]:
+        """Coefficients of a segment in each octave, the lowest first."""
         bands: list[Array] = []
         rest = segment
-        for index, stage in enumerate(self._cascade.stages):
-            surplus, early = self._cascade.surplus[index], self._cascade.early(index)
+        for stage, surplus, early in self.cascade.steps:
             found = stage.run(rest[None])[0]
             ends = np.cumsum([STEP // band.decimation for band in stage.bands])
             lowest, *octaves = (part.ravel() for part in np.split(found, ends[:-1], axis=1))
@@ -55,11 +52,6 @@ class Dwt(Wavelet):
                 for octave, band in zip(octaves, stage.bands[1:], strict=True)
             ]
         return [rest, *bands]
-
-
-def _octaves(low: Band, high: Band) -> list[Band]:
-    """Two levels of the pyramid: the remainder, then the octaves, the lower first."""
-    return [low.then(low), low.then(high), high]
 
 
 def _pyramid(low: Band, high: Band, level: int) -> list[Band]:

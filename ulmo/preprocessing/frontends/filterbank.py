@@ -1,8 +1,5 @@
 """Many band-pass filters at once, in the frequency domain, at the frame rate."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,22 +9,13 @@ from ulmo.preprocessing.frontends.base import FrontEnd
 from ulmo.preprocessing.frontends.fft import fast_length, rfft
 from ulmo.preprocessing.threads import one_thread
 
+Values = NDArray[np.float64]
+
 MAX_CELLS = 1 << 26  # most samples of the FFT and cells of the folded spectra: half a gigabyte
 
 
-class Filter(NamedTuple):
-    """A complex filter, symmetric in time about 0, so that its response is real."""
-
-    frequency: float  # centre in cycles a sample
-    half_length: float  # samples on either side of 0, beyond which it is 0
-    # Cycles a sample on either side of the centre, beyond which its response is 0.
-    reach: float
-    # Gain at offsets from the centre in cycles a sample; 1 at the centre.
-    response: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-
 class FilterBank(FrontEnd):
-    """Power at the frame centres of M filters.
+    """Power at the frame centres of M complex filters, each symmetric in time about 0.
 
     One FFT of a long block is multiplied by the response of each filter, folded to the frame rate
     and inverted there. The result is exactly the filter's output at the frame centres; its other
@@ -39,10 +27,17 @@ class FilterBank(FrontEnd):
 
     frame_by_frame = False
 
-    def __init__(self, settings: PrepSettings, filters: Sequence[Filter]) -> None:
+    def __init__(
+        self, settings: PrepSettings, cycles: Values, half_lengths: Values, reaches: Values
+    ) -> None:
+        """Filters (M,) by their centres in cycles a sample.
+
+        A filter is 0 beyond `half_lengths` samples on either side of 0, and its response beyond
+        `reaches` cycles a sample on either side of its centre.
+        """
         self.hop_length = hop_length = settings.hop_length
-        self.frequencies = np.array([one.frequency for one in filters]) * settings.sample_rate
-        longest = max(one.half_length for one in filters)
+        self.frequencies = cycles * settings.sample_rate
+        longest = float(half_lengths.max())
         _check(settings, longest)
         margin = int(np.ceil(longest / hop_length))
         folds = fast_length(max(8 * margin, 64))
@@ -52,21 +47,27 @@ class FilterBank(FrontEnd):
         self.block_frames = folds - 2 * margin
         self.left = margin * hop_length
         self.right = (margin + 1) * hop_length
-        self._responses = [self._sampled(one, hop_length) for one in filters]
+        self._responses = [
+            self._sampled(*one) for one in zip(range(len(cycles)), cycles, reaches, strict=True)
+        ]
 
-    def _sampled(self, one: Filter, hop_length: int) -> tuple[int, Array]:
+    def response(self, index: int, offset: Values) -> Values:
+        """Gain of a filter at offsets from its centre in cycles a sample; real, 1 at the centre."""
+        raise NotImplementedError
+
+    def _sampled(self, index: int, centre: float, reach: float) -> tuple[int, Array]:
         """First FFT bin, a multiple of the folds, and the response from there, each value repeated.
 
         Repeated for the real and the imaginary part: numpy multiplies pairs of float32 several
         times as fast as complex by real numbers. The response is doubled, because a real sine has
         half of its amplitude at +frequency.
         """
-        low = max(int(np.ceil((one.frequency - one.reach) * self._n_fft)), 0)
-        high = min(int((one.frequency + one.reach) * self._n_fft), self._n_fft // 2)
+        low = max(int(np.ceil((centre - reach) * self._n_fft)), 0)
+        high = min(int((centre + reach) * self._n_fft), self._n_fft // 2)
         first = low // self._folds * self._folds
-        response = 2 * one.response(np.arange(first, high + 1) / self._n_fft - one.frequency)
+        response = 2 * self.response(index, np.arange(first, high + 1) / self._n_fft - centre)
         response[: low - first] = 0
-        return first, np.repeat((response / hop_length).astype(np.float32), 2)
+        return first, np.repeat((response / self.hop_length).astype(np.float32), 2)
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""

@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.base import FrontEnd
-from ulmo.preprocessing.frontends.stft import Windows, check_window
+from ulmo.preprocessing.frontends.stft import Windowed, check_window
 from ulmo.preprocessing.threads import one_thread
 
-Frequencies = NDArray[np.float64]
-Weights = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 LINEAR_STEP = 200 / 3  # hertz per mel, below 1 kHz
 # Natural logarithm of frequency per mel, above 1 kHz.
@@ -29,7 +27,7 @@ ROWS = 16
 ZERO, INFINITE = np.float32(0), np.float32(np.inf)
 
 
-def hz_to_mel(frequency: Frequencies) -> Frequencies:
+def hz_to_mel(frequency: Values) -> Values:
     """Hertz to mel: linear to 1 kHz, logarithmic above (Slaney, Auditory Toolbox, 1998)."""
     above = np.maximum(frequency, LOG_START)
     return np.where(
@@ -39,7 +37,7 @@ def hz_to_mel(frequency: Frequencies) -> Frequencies:
     )
 
 
-def mel_to_hz(mel: Frequencies) -> Frequencies:
+def mel_to_hz(mel: Values) -> Values:
     """Inverse of `hz_to_mel`."""
     start = LOG_START / LINEAR_STEP
     return np.where(
@@ -49,13 +47,13 @@ def mel_to_hz(mel: Frequencies) -> Frequencies:
     )
 
 
-def band_edges(bands: int, fmin: float, fmax: float) -> Frequencies:
+def band_edges(bands: int, fmin: float, fmax: float) -> Values:
     """Edges in hertz, (bands + 2,): band k rises from edge k, peaks at k + 1, ends at k + 2."""
     low, high = hz_to_mel(np.array([fmin, fmax]))
     return mel_to_hz(np.linspace(low, high, bands + 2))
 
 
-def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> Weights:
+def triangles(edges: Values, sample_rate: float, n_fft: int) -> Values:
     """Weights (bands, n_fft // 2 + 1) of triangles that peak at 1."""
     bins = np.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
     low, centre, high = (edges[i : len(edges) - 2 + i, None] for i in range(3))
@@ -64,7 +62,7 @@ def triangles(edges: Frequencies, sample_rate: float, n_fft: int) -> Weights:
     return np.maximum(0, np.minimum(rising, falling))
 
 
-def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> Weights:
+def interpolated(weights: Values, n_fft: int, win_length: int, length: int) -> Values:
     """Convert weights on the bins of an FFT of n_fft to weights on the bins of a shorter FFT.
 
     Both lengths are even. The power spectrum of w samples, however many zeros are appended, follows
@@ -90,7 +88,7 @@ def interpolated(weights: Weights, n_fft: int, win_length: int, length: int) -> 
 class MelPlan(NamedTuple):
     """Band edges and lengths that follow from the settings."""
 
-    edges: Frequencies  # (M + 2,), hertz
+    edges: Values  # (M + 2,), hertz
     win_length: int
     n_fft: int
 
@@ -120,7 +118,7 @@ def mel_plan(settings: PrepSettings) -> MelPlan:
     return MelPlan(edges, win_length, n_fft)
 
 
-class Mel(FrontEnd):
+class Mel(Windowed):
     """M mel bands of an STFT's power.
 
     The triangles peak at 1 (librosa's norm=None). A band wider than the window's main lobe sums all
@@ -134,18 +132,14 @@ class Mel(FrontEnd):
 
     words = "mel filter bank"
     settings = ("n_fft", "win_length", "fmin", "fmax")
-    frame_by_frame = True
 
     def __init__(self, settings: PrepSettings) -> None:
         plan = mel_plan(settings)
         n_fft, win_length, rate = plan.n_fft, plan.win_length, settings.sample_rate
         length = min(_fast_length(OVERSAMPLING * win_length), n_fft)
-        self._windows = windows = Windows(win_length, n_fft, length, settings.hop_length)
-        self.hop_length = settings.hop_length
-        self.block_frames = windows.block_frames
-        self.left, self.right = windows.left, windows.right
+        super().__init__(win_length, n_fft, length, settings.hop_length)
         self.frequencies = plan.edges[1:-1]
-        self._groups: list[_Group] = []
+        self._groups: list[tuple[slice, Array]] = []  # bins, weights (bands, bins) of ROWS bands
         empty = 0
         for start in range(0, settings.tile_size, ROWS):
             weights = triangles(plan.edges[start : start + ROWS + 2], rate, n_fft)
@@ -162,18 +156,12 @@ class Mel(FrontEnd):
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
         with one_thread():
-            bins = self._windows.power(segment)
+            bins = self.spectra(segment)
             bands = np.empty((len(self.frequencies), bins.shape[1]), np.float32)
-            for start, group in zip(range(0, len(bands), ROWS), self._groups, strict=True):
-                np.matmul(group.weights, bins[group.bins], out=bands[start : start + ROWS])
+            for number, (reached, weights) in enumerate(self._groups):
+                out = bands[number * ROWS : (number + 1) * ROWS]
+                np.matmul(weights, bins[reached], out=out)
         return np.clip(bands, ZERO, INFINITE, out=bands)  # interpolation may round below 0
-
-
-class _Group(NamedTuple):
-    """Weights of some bins in ROWS bands, or in the remaining bands."""
-
-    bins: slice
-    weights: Array  # (bands, bins)
 
 
 def _fast_length(least: float) -> int:
@@ -184,9 +172,9 @@ def _fast_length(least: float) -> int:
     return min(factor * power for factor in (8, 9, 10, 12, 16) if factor * power >= least)
 
 
-def _trimmed(weights: Weights) -> _Group:
+def _trimmed(weights: Values) -> tuple[slice, Array]:
     """The bins with weights that matter, and their weights."""
     heavy = np.abs(weights) > NEGLIGIBLE * np.abs(weights).max()
     bins = np.flatnonzero(heavy.any(axis=0))
     reached = slice(int(bins[0]), int(bins[-1]) + 1) if len(bins) else slice(0, 1)
-    return _Group(reached, weights[:, reached].astype(np.float32))
+    return reached, weights[:, reached].astype(np.float32)

@@ -14,27 +14,29 @@ BLOCK_FRAMES = 256
 BLOCK_CELLS = 1 << 19
 
 
-class Windows:
-    """Hann windows of win_length, centred in n_fft samples, and the power of their spectra.
+class Windowed(FrontEnd):
+    """A front end that has Hann windows of win_length, centred in n_fft samples.
 
     They are scaled so that a full-scale sine at a bin has power 1: its |X| is sum(window) / 2.
     `n_fft` places the windows (as in librosa); `length` is that of the FFT: n_fft, or any other
     that is at least win_length.
     """
 
+    frame_by_frame = True
+
     def __init__(self, win_length: int, n_fft: int, length: int, hop_length: int) -> None:
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
         self._window = (window * (2 / window.sum())).astype(np.float32)
         self._length = length
-        self._hop_length = hop_length
+        self.hop_length = hop_length
         self.left = n_fft // 2 - (n_fft - win_length) // 2
         self.right = win_length - self.left
         self.block_frames = min(BLOCK_FRAMES, max(1, BLOCK_CELLS // length))
 
-    def power(self, segment: Array) -> Array:
-        """Power (length // 2 + 1, block_frames) of a segment."""
+    def spectra(self, segment: Array) -> Array:
+        """Squared moduli (length // 2 + 1, block_frames) of the windows' spectra."""
         samples = len(self._window)
-        strides = (self._hop_length * segment.itemsize, segment.itemsize)
+        strides = (self.hop_length * segment.itemsize, segment.itemsize)
         frames = as_strided(segment, (self.block_frames, samples), strides, writeable=False)
         padded = np.empty((self.block_frames, self._length), np.float32)
         np.multiply(frames, self._window, out=padded[:, :samples])
@@ -58,7 +60,7 @@ def check_window(settings: PrepSettings, win_length: int, n_fft: int, remedy: st
         )
 
 
-class Stft(FrontEnd):
+class Stft(Windowed):
     """M bins of a short-time Fourier transform, the DC bin dropped.
 
     n_fft is 2M by default: exactly M bins without DC and, for M = 224, a fast length (448;
@@ -67,7 +69,6 @@ class Stft(FrontEnd):
 
     words = "short-time Fourier transform"
     settings = ("n_fft", "win_length")
-    frame_by_frame = True
 
     def __init__(self, settings: PrepSettings) -> None:
         n_fft = settings.n_fft or 2 * settings.tile_size
@@ -78,15 +79,11 @@ class Stft(FrontEnd):
             )
         win_length = settings.win_length or n_fft
         check_window(settings, win_length, n_fft, "n_fft")
-        self._windows = windows = Windows(win_length, n_fft, n_fft, settings.hop_length)
-        self.hop_length = settings.hop_length
-        self.block_frames = windows.block_frames
-        self.left, self.right = windows.left, windows.right
+        super().__init__(win_length, n_fft, n_fft, settings.hop_length)
         bins = np.arange(1, settings.tile_size + 1)
         self.frequencies = np.asarray(bins * settings.sample_rate / n_fft, np.float64)
-        self._bins = slice(1, settings.tile_size + 1)
 
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
         with one_thread():
-            return self._windows.power(segment)[self._bins]
+            return self.spectra(segment)[1 : 1 + len(self.frequencies)]

@@ -2,10 +2,12 @@
 
     segment -> stages of two levels -> coefficients of each band -> squares -> frames
 
-A stage computes two levels at once, for a few dozen samples at a time, as one matrix product.
+Own code, because PyWavelets transforms a whole signal one level at a time. Here recordings are
+streams, and a stage computes two levels of a few dozen samples as one matrix product, at 2.5 to 4.5
+times the speed (docs/benchmarks.md). PyWavelets provides the filters, and in tests the oracle.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -50,13 +52,6 @@ class Band(NamedTuple):
         return Band(taps, self.decimation * after.decimation)
 
 
-class Place(NamedTuple):
-    """Time step and delay of a band's coefficients, in samples."""
-
-    step: int
-    delay: float
-
-
 def wavelet_bands(settings: PrepSettings) -> tuple[Band, Band]:
     """The low-pass and the high-pass filter of an orthogonal wavelet, by its PyWavelets name.
 
@@ -91,17 +86,12 @@ class Stage:
         self.bands = bands
         self.decimation = max(band.decimation for band in bands)
         self.history = max(len(band.taps) - band.decimation for band in bands)
-        columns = [
-            self._column(band, at) for band in bands for at in range(0, STEP, band.decimation)
-        ]
-        self._weights = np.stack(columns, axis=1)  # (history + STEP, STEP)
-
-    def _column(self, band: Band, at: int) -> Array:
-        """Weights of a window's samples in the coefficient at one of them."""
-        end = self.history + at + band.decimation
-        column = np.zeros(self.history + STEP, np.float32)
-        column[end - len(band.taps) : end] = band.taps[::-1]
-        return column
+        self._weights = np.zeros((self.history + STEP, STEP), np.float32)  # a coefficient a column
+        columns = iter(self._weights.T)
+        for band in bands:
+            for end in range(band.decimation, STEP + 1, band.decimation):
+                stop = self.history + end
+                next(columns)[stop - len(band.taps) : stop] = band.taps[::-1]
 
     def run(self, samples: Array) -> Array:
         """Compute coefficients (rows, n, STEP) from samples (rows, history + n * STEP).
@@ -116,25 +106,27 @@ class Stage:
         return found.reshape(rows, -1, STEP)
 
 
+class Step(NamedTuple):
+    """A stage in a cascade."""
+
+    stage: Stage
+    surplus: int  # samples of its input by which it begins early, as the next stage requires
+    early: int  # samples that the next stage requires before the wanted ones
+
+
 class Cascade:
     """Consecutive stages, each applied to the lowest band or to all bands of the one before."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        self.stages = stages
-        # Fewest samples in which every band has a whole number of coefficients.
-        self.unit = int(np.prod([stage.decimation for stage in stages]))
-        # Samples of its input by which each stage begins early, as the next stage requires.
-        self.surplus: list[int] = []
-        need = 0
-        for stage in reversed(stages):
-            self.surplus.insert(0, -(-need * stage.decimation // STEP) * STEP)
-            need = self.surplus[0] + stage.history
-        self.history = need  # samples required before those whose coefficients are wanted
-
-    def early(self, index: int) -> int:
-        """Samples that the next stage requires before the wanted ones."""
-        after = index + 1
-        return self.surplus[after] + self.stages[after].history if after < len(self.stages) else 0
+    def __init__(self, level: int, one: Sequence[Band], two: Sequence[Band]) -> None:
+        """`one` are the bands of a stage of one level, `two` those of a stage of two levels."""
+        self.stages = [Stage(one)] * (level % 2) + [Stage(two)] * (level // 2)
+        self.unit = 2**level  # fewest samples in which every band has whole coefficients
+        self.steps: list[Step] = []
+        self.history = 0  # samples required before those whose coefficients are wanted
+        for stage in reversed(self.stages):
+            surplus = -(-self.history * stage.decimation // STEP) * STEP
+            self.steps.insert(0, Step(stage, surplus, self.history))
+            self.history = surplus + stage.history
 
 
 class Wavelet(FrontEnd):
@@ -150,17 +142,9 @@ class Wavelet(FrontEnd):
     packages = ("pywt", "scipy")
     frame_by_frame = True
 
-    def __init__(
-        self,
-        settings: PrepSettings,
-        cascade: Cascade,
-        bands: Iterable[Band],
-        coefficients: Callable[[Array], list[Array]],
-    ) -> None:
-        """`coefficients` returns those of each of the `bands`, flat.
-
-        The bands' filters can be long, so one is held at a time.
-        """
+    def __init__(self, settings: PrepSettings, cascade: Cascade, bands: Iterable[Band]) -> None:
+        """The filters of `bands`, the lowest first, can be long, so one is held at a time."""
+        self.cascade = cascade
         self.hop_length = hop = settings.hop_length
         unit = cascade.unit
         period = unit // gcd(hop, unit)  # frames after which hops and units coincide
@@ -171,11 +155,10 @@ class Wavelet(FrontEnd):
             )
         periods = min(BLOCK_SAMPLES // hop, BLOCK_CELLS // settings.tile_size) // period
         self.block_frames = period * max(periods, 1)
-        self._coefficients = coefficients
-        places = [Place(band.decimation, band.delay) for band in bands]
+        places = [(band.decimation, band.delay) for band in bands]
         self._bands = len(places)
         first = -int(np.ceil((hop / 2 + unit) / unit))
-        latest = (self.block_frames - 0.5) * hop + unit + max(place.delay for place in places)
+        latest = (self.block_frames - 0.5) * hop + unit + max(delay for _, delay in places)
         whole = STEP // cascade.stages[-1].decimation  # units in a step of the last stage
         units = -(-(int(np.ceil(latest / unit)) - first) // whole) * whole
         self._lay = _lay(places, units * unit, first * unit, self.block_frames, hop)
@@ -184,26 +167,27 @@ class Wavelet(FrontEnd):
         self._rows = np.arange(settings.tile_size) * len(places) // settings.tile_size
         self._share = (1 / np.bincount(self._rows))[self._rows, None].astype(np.float32)
 
+    def coefficients(self, segment: Array) -> list[Array]:
+        """Coefficients of a segment in each band, the lowest first, flat."""
+        raise NotImplementedError
+
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of a segment."""
         with one_thread():
-            found = np.concatenate(self._coefficients(segment), axis=None)
+            found = np.concatenate(self.coefficients(segment), axis=None)
         laid: Array = self._lay @ np.square(found, out=found)
         power = laid.reshape(self._bands, -1)
         return power if len(power) == len(self._rows) else power[self._rows] * self._share
 
 
 def _lay(
-    places: Sequence[Place],
-    samples: int,
-    first: int,
-    frames: int,
-    hop_length: int,
+    places: Sequence[tuple[int, float]], samples: int, first: int, frames: int, hop_length: int
 ) -> Any:
     """Weights (bands * frames, coefficients) that turn squared coefficients into power.
 
-    The coefficients of each band cover `samples` samples from `first` on, counted from the centre
-    of the first frame. A full-scale sine has power 1, hence the factor of 2.
+    `places` are the step and the delay, in samples, of each band's coefficients. These cover
+    `samples` samples from `first` on, counted from the centre of the first frame. A full-scale sine
+    has power 1, hence the factor of 2.
     """
     import scipy.sparse
 

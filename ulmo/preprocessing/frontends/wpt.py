@@ -32,10 +32,10 @@ class Wpt(Wavelet):
                 f"{settings.tile_size}: set wavelet_level to {fewest}"
             )
         low, high = wavelet_bands(settings)
-        stages = [Stage([low, high])] * (level % 2) + [Stage(_packets([low, high]))] * (level // 2)
-        self._cascade = Cascade(stages)
-        self._wanted = [settings.tile_size]
-        for stage in reversed(stages):
+        four = [low.then(low), low.then(high), high.then(high), high.then(low)]
+        cascade = Cascade(level, [low, high], four)
+        self._wanted = [settings.tile_size]  # rows after each stage
+        for stage in cascade.stages[:0:-1]:
             self._wanted.insert(0, -(-self._wanted[0] // stage.decimation))
         if 2**level * len(low.taps) * settings.tile_size > MAX_TAPS:
             raise UserError(
@@ -43,23 +43,21 @@ class Wpt(Wavelet):
                 f"for {settings.tile_size} of them: set wavelet_level to {fewest}, or a smaller "
                 "tile_size"
             )
-        bands = islice(_leaves(Band(np.ones(1), 1), 0, stages), settings.tile_size)
-        super().__init__(settings, self._cascade, bands, self._analyse)
+        bands = islice(_leaves(Band(np.ones(1), 1), 0, cascade.stages), settings.tile_size)
+        super().__init__(settings, cascade, bands)
         width = settings.sample_rate / 2 ** (level + 1)
         self.frequencies = (np.arange(settings.tile_size) + 0.5) * width
 
-    def _analyse(self, segment: Array) -> list[Array]:
-        """Coefficients of each band, the lowest first."""
+    def coefficients(self, segment: Array) -> list[Array]:
+        """Coefficients of a segment in each packet, the lowest first."""
         rows = segment[None]  # (bands, samples)
-        for index, stage in enumerate(self._cascade.stages):
-            surplus, early = self._cascade.surplus[index], self._cascade.early(index)
+        for (stage, surplus, early), wanted in zip(self.cascade.steps, self._wanted, strict=True):
             found = stage.run(rows)
             found = found.reshape(*found.shape[:2], stage.decimation, -1).transpose(0, 2, 1, 3)
             split = np.empty(found.shape, np.float32)  # (bands, branches, steps, coefficients)
             split[::2], split[1::2] = found[::2], found[1::2, ::-1]
             drop = surplus // stage.decimation - early
-            rows = split.reshape(found.shape[0] * stage.decimation, -1)[:, drop:]
-            rows = rows[: self._wanted[index + 1]]
+            rows = split.reshape(found.shape[0] * stage.decimation, -1)[:wanted, drop:]
         return [rows]
 
 
@@ -72,9 +70,3 @@ def _leaves(band: Band, index: int, stages: Sequence[Stage]) -> Iterator[Band]:
     branches = stage.bands if index % 2 == 0 else stage.bands[::-1]
     for number, branch in enumerate(branches):
         yield from _leaves(band.then(branch), number, below)
-
-
-def _packets(halves: list[Band]) -> list[Band]:
-    """Two levels of packets in the order of frequency."""
-    low, high = halves
-    return [low.then(low), low.then(high), high.then(high), high.then(low)]

@@ -1,12 +1,15 @@
-"""Changed recordings: what is changed, and which column is at which time then."""
+"""Recordings as ids and latents, and how ids change with recordings."""
+
+from math import ceil
 
 import numpy as np
 import pytest
 
-from tests.small_tokenizers import HOP, RATE, sound
+from tests.small_tokenizers import HOP, RATE, WINDOW, sound
+from ulmo import encoding
 from ulmo.evaluation.agreement import Agreement
-from ulmo.pipelines.evaluate.changes import _CHANGES, _shift_columns, robustness
-from ulmo.pipelines.evaluate.encoders import AudioEncoder, _everything, encoder_of, spectrogram
+from ulmo.pipelines.evaluate.audio import _spectrogram
+from ulmo.pipelines.evaluate.encoders import _CHANGES, AudioEncoder, _shift_columns, latents_of
 from ulmo.preprocessing.frontends import build_frontend
 
 SECONDS = 3
@@ -49,10 +52,7 @@ def test_noise_lies_so_far_under_the_recording(name, ratio):
     spectrum = np.abs(np.fft.rfft(noise)[1:50_001]).reshape(10, -1) ** 2
     np.testing.assert_allclose(spectrum.mean(axis=1), spectrum.mean(), rtol=0.1)  # white
     np.testing.assert_array_equal(columns, np.arange(10_000))
-
-
-def test_silence_stays_silence_under_noise():
-    assert not changed("noise_10db", np.zeros(500, np.float32)).samples.any()
+    assert not changed(name, np.zeros(500, np.float32)).samples.any()
 
 
 @pytest.mark.parametrize(
@@ -93,23 +93,13 @@ def test_what_is_counted():
 
     of = encoder(loudness, sound=late)
     told = []
-    found = robustness(of, [samples, none], progress=told.append)
+    found = of.robustness([samples, none], progress=told.append)
     assert list(found) == list(_CHANGES)
     assert told == [1, 2]
     assert found["gain_up_6db"] == Agreement(100, 100, 50, 50)
     assert found["shift_half_tile"] == Agreement(100, 100, 50, 50)
     assert found["rate_up_10"].tokens == 100
     assert found["rate_up_10"].equal >= 98
-
-
-def test_an_encoder_that_hears_the_level_alone():
-    """Of columns of ones, thresholded at 0.6: a gain of -6 dB changes all, one of +6 dB none."""
-
-    def threshold(samples):
-        return (samples[::10, None] > 0.6).astype(np.int32)
-
-    found = robustness(encoder(threshold), [np.ones(500, np.float32)])
-    assert (found["gain_up_6db"].share, found["gain_down_6db"].share) == (1, 0)
 
 
 def test_noise_is_ruled_by_the_seed_and_differs_between_recordings():
@@ -121,7 +111,7 @@ def test_noise_is_ruled_by_the_seed_and_differs_between_recordings():
 
     def noises(seed):
         heard.clear()
-        robustness(encoder(encode), [tone(300)] * 2, seed=seed)
+        encoder(encode).robustness([tone(300)] * 2, seed=seed)
         at = 1 + list(_CHANGES).index("noise_10db")
         return heard[at], heard[at + 1 + len(_CHANGES)]
 
@@ -135,13 +125,13 @@ def test_noise_is_ruled_by_the_seed_and_differs_between_recordings():
 def test_a_tokenizer_as_an_encoder(plan, tokenizer_of):
     tokenizer = tokenizer_of(plan=plan)
     samples = sound(SECONDS * RATE)
-    of = encoder_of(tokenizer)
+    of = AudioEncoder.of(tokenizer)
     ids = of.encode(samples)
     np.testing.assert_array_equal(ids, tokenizer.encode(samples, sample_rate=RATE).ids)
     model, prep = tokenizer.manifest.model, tokenizer.manifest.prep
     assert (of.sample_rate, of.hop) == (RATE, HOP * model.time_stride)
     assert of.tile_samples == HOP * prep.tile_size
-    plane = spectrogram(tokenizer, build_frontend(prep), samples)
+    plane = _spectrogram(tokenizer, build_frontend(prep), samples)
     assert plane.shape == (SECONDS * RATE // HOP, prep.tile_size)
     assert of.sound(samples, ids).shape == ids.shape
 
@@ -149,12 +139,12 @@ def test_a_tokenizer_as_an_encoder(plan, tokenizer_of):
 def test_a_shift_changes_only_what_sees_the_edges(tokenizer_of):
     """The encoder is convolutional: columns further from the ends than it sees are the same."""
     tokenizer = tokenizer_of(plan="divides")
-    of = encoder_of(tokenizer)
+    of = AudioEncoder.of(tokenizer)
     samples = sound(20 * RATE)
     before, after = tokenizer.manifest.model.time_context
     stride = tokenizer.manifest.model.time_stride
     inner = -(-before // stride) + -(-after // stride) + 2
-    found = robustness(of, [samples])["shift_half_tile"]
+    found = of.robustness([samples])["shift_half_tile"]
     assert (found.tokens - found.equal) <= inner * tokenizer.manifest.model.bands
     assert found.equal > 0.9 * found.tokens
 
@@ -162,19 +152,41 @@ def test_a_shift_changes_only_what_sees_the_edges(tokenizer_of):
 @pytest.mark.parametrize("mode", ["corpus", "recording", "tile", "pcen", "level"])
 def test_silence_is_told_by_the_level_under_a_token(mode, tokenizer_of):
     """In dB re full scale, whatever the tokenizer is normalised by."""
-    of = encoder_of(tokenizer_of(mode=mode, plan="divides"))
+    of = AudioEncoder.of(tokenizer_of(mode=mode, plan="divides"))
     samples = sound(4 * RATE)
     samples[2 * RATE :] = 0
     heard = of.sound(samples, of.encode(samples))
     half = len(heard) // 2
     assert heard[: half - 2].mean() > 0.5
     assert not heard[half + 2 :].any()
-    reference = encoder_of(tokenizer_of(plan="divides"))
+    reference = AudioEncoder.of(tokenizer_of(plan="divides"))
     np.testing.assert_array_equal(heard, reference.sound(samples, of.encode(samples)))
 
 
-def test_a_baseline_without_levels_has_no_silence():
-    assert (
-        _everything(np.zeros(9, np.float32), np.zeros((3, 2), np.int32)).tolist()
-        == [[True, True]] * 3
-    )
+@pytest.mark.parametrize("plan", ["divides", "odd tile", "unequal"])
+@pytest.mark.parametrize("length", [1, 700, 20_000])
+def test_the_nearest_code_of_each_latent_is_its_token(plan, length, tokenizer_of, monkeypatch):
+    monkeypatch.setattr(encoding, "WINDOW_COLUMNS", WINDOW)
+    tokenizer = tokenizer_of(plan=plan)
+    samples = sound(length)
+    tokens = tokenizer.encode(samples, sample_rate=tokenizer.manifest.prep.sample_rate)
+    latents = latents_of(tokenizer)(samples)
+    model = tokenizer.manifest.model
+    assert latents.shape == (*tokens.ids.shape, model.embedding_dim)
+    assert len(latents) == ceil(ceil(length / HOP) / model.time_stride)
+    codes = tokenizer.codebook.astype(np.float64)
+    for latent, token, distance in zip(
+        latents.reshape(-1, model.embedding_dim),
+        tokens.ids.ravel(),
+        tokens.distances.ravel(),
+        strict=True,
+    ):
+        distances = ((codes - latent) ** 2).sum(axis=1)
+        assert distances[token] <= distances.min() + 1e-4
+        assert abs(distances[token] - distance) < 1e-3
+
+
+def test_latents_are_normalised_as_codes_are(tokenizer_of):
+    latents = latents_of(tokenizer_of())(sound(3000))
+    np.testing.assert_allclose(latents.mean(axis=-1), 0, atol=1e-5)
+    np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-2)

@@ -1,7 +1,10 @@
+"""Which tiles an export checks, and which differing tokens are ties."""
+
 import numpy as np
 import pytest
 
-from ulmo.pipelines.train.export import _is_tie
+from ulmo.pipelines.train.export import _check_rows, _is_tie
+from ulmo.preprocessing.store import TileStore
 
 FIRST = np.array([[1, 0], [-1, 0], [0, 9]], np.float32)
 SECOND = np.array([[0, 0.5], [0, -0.5]], np.float32)
@@ -22,3 +25,14 @@ SECOND = np.array([[0, 0.5], [0, -0.5]], np.float32)
 def test_ids_are_followed_to_where_they_part(latent, one, other, tie):
     for first, second in ((one, other), (other, one)):
         assert _is_tie(np.array(latent, np.float32), [FIRST, SECOND], first, second) is tie
+
+
+def test_checked_are_tiles_from_everywhere_and_the_shortest(tiny_tiles):
+    store = TileStore(tiny_tiles)
+    rows = np.flatnonzero(store.views == 0)
+    chosen = _check_rows(store, rows)
+    assert set(chosen) <= set(rows)
+    assert len(set(chosen)) == len(chosen) >= min(len(rows), 64)
+    assert {rows[0], rows[-1]} <= set(chosen)
+    assert store.valid_frames[chosen].min() == store.valid_frames[rows].min()
+    np.testing.assert_array_equal(_check_rows(store, rows[:5]), rows[:5])

@@ -1,0 +1,157 @@
+"""The files of a run in training: checkpoints, losses.csv, epochs.csv and TensorBoard events."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from ulmo.config import JobError, UserError
+from ulmo.storage.atomic import sync_folder
+from ulmo.storage.checkpoint_files import (
+    PREFIX,
+    damaged_files,
+    files_of,
+    numbers,
+    remove_others,
+    write_digests,
+)
+from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+
+_NEW = ".new"  # folder of the checkpoint that is being written
+
+
+class RunLog:
+    """The three logs of a run that has done `steps` steps and closed `epochs` epochs.
+
+    An epoch is closed after its last step: a checkpoint between the two belongs to an open epoch.
+    """
+
+    def __init__(
+        self, run_dir: Path, objectives: Iterable[str], *, steps: int, epochs: int
+    ) -> None:
+        names = tuple(objectives)
+        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
+        self._epochs = CsvLog(
+            run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
+        )
+        self._folder = run_dir / "tensorboard"
+        with _writing(self._folder):
+            self._events = tf.summary.create_file_writer(str(self._folder))
+
+    def batch(self, row: Mapping[str, float | int]) -> None:
+        """Log the losses of a batch."""
+        self._batches.write(row)
+        self._scalars("batch", row)
+
+    def epoch(self, row: Mapping[str, float | int], picture: bytes) -> None:
+        """Log the figures of an epoch, and its picture (PNG) for TensorBoard."""
+        self._epochs.write(row)
+        self._scalars("epoch", row)
+        with _writing(self._folder), self._events.as_default(step=int(row["step"])):
+            tf.summary.image("reconstructions", tf.image.decode_png(picture, 3)[None])
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered to the files."""
+        self._batches.flush()
+        self._epochs.flush()
+        with _writing(self._folder):
+            self._events.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._batches.close()
+        self._epochs.close()
+        with _writing(self._folder):
+            self._events.close()
+
+    def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
+        with _writing(self._folder), self._events.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name not in ("step", "epoch") and value is not None:
+                    tf.summary.scalar(f"{group}/{name}", value)
+
+
+class Checkpoints:
+    """The latest `keep` checkpoints of some tracked objects, in one folder.
+
+    TensorFlow's CheckpointManager writes the index of a checkpoint in place, syncs nothing, and
+    knows its checkpoints from one file. Here a checkpoint is written aside and moved into place: a
+    kill leaves all earlier ones intact, a power cut does not undo a save, and if the latest
+    checkpoint is damaged, the one before it is read.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, **tracked: Any) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._tracked = tf.train.Checkpoint(**tracked)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the existing checkpoints, the latest last."""
+        return numbers(self._folder)
+
+    def save(self) -> None:
+        """Write a checkpoint, and remove the oldest."""
+        new = self._folder / _NEW
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        number = max(self.numbers, default=0) + 1
+        with _writing(new):
+            self._tracked.write(str(new / f"{PREFIX}-{number}"))
+        write_digests(new, number)
+        parts = files_of(new, number)
+        for part in parts:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        for part in parts:
+            part.replace(self._folder / part.name)
+            sync_folder(self._folder)
+        self.tidy()
+
+    def restore(self) -> list[Path]:
+        """Read the latest whole checkpoint; returns the damaged files of later ones.
+
+        Raises UserError if all are damaged, if one cannot be read (it may be whole), or if a newer
+        ulmo wrote one.
+        """
+        damaged: list[Path] = []
+        for number in reversed(self.numbers):
+            wrong = self._damaged(number)
+            if not wrong:
+                path = self._folder / f"{PREFIX}-{number}"
+                self._tracked.read(str(path)).assert_existing_objects_matched()
+                return damaged
+            damaged += wrong
+        raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
+
+    def tidy(self) -> None:
+        """Remove old checkpoints, and what a killed `save` left behind."""
+        remove_others(self._folder, self.numbers[-self._keep :])
+        shutil.rmtree(self._folder / _NEW, ignore_errors=True)
+
+    def _damaged(self, number: int) -> list[Path]:
+        try:
+            return damaged_files(self._folder, number)
+        except OSError as error:
+            path = error.filename or self._folder / f"{PREFIX}-{number}"
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): change its permissions, or move "
+                f"{PREFIX}-{number}.* away to use an earlier checkpoint"
+            ) from None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """TensorFlow's errors as ours: OSError for a full disk, a JobError of one line for others."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+    except tf.errors.OpError as error:
+        raise JobError(f"{path} cannot be written: {error.message.splitlines()[0]}") from None
