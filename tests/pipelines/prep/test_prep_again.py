@@ -43,15 +43,6 @@ class TestSameBytes:
         prepare(damaged, tmp_path / "undisturbed", TINY)
         return contents(tmp_path / "undisturbed")
 
-    def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
-        outs = []
-        for workers in (1, 2):
-            outs.append(tmp_path / f"out{workers}")
-            prepare(damaged, outs[-1], TINY, workers=workers)
-        assert contents(outs[0]) == contents(outs[1])
-        assert len(list((outs[0] / "tiles").iterdir())) > 3
-
     @pytest.mark.parametrize("killed", range(0, 9, 2))
     def test_when_a_job_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed, killed):
         out = tmp_path / "out"
