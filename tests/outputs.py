@@ -72,14 +72,6 @@ def save_checkpoint(place, number):
     write_digests(place, number)
 
 
-def touch(folder, *names):
-    """Empty files below a folder; their paths."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return [folder / name for name in names]
-
-
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 

@@ -51,9 +51,9 @@ def check(commands: Path, folder: Path) -> None:
     assert ids.ndim == 2
     assert ids.size > 0
     np.testing.assert_array_equal(ids, expected)
+    labels = ("vowels.tokens.npy", "--format", "raven", "--out", "labels")
     run(commands / "ulmo", "verify", "vowels.tokens.npy", cwd=folder)
-    labels = ("--format", "raven", "--out", "labels")
-    run(commands / "ulmo", "convert", "vowels.tokens.npy", *labels, cwd=folder)
+    run(commands / "ulmo", "convert", *labels, cwd=folder)
     run(commands / "ulmo-train", "none", "run", cwd=folder, status=2)
     print(f"{ids.shape[0]} x {ids.shape[1]} ids, as expected")
 
@@ -71,9 +71,9 @@ def environment() -> dict[str, str]:
 
 def run(*command: object, cwd: Path, status: int = 0) -> str:
     """Run a command, and return what it prints; AssertionError if it ends with another status."""
-    words = [str(each) for each in command]
-    done = subprocess.run(words, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
-    assert done.returncode == status, words
+    arguments = [str(each) for each in command]
+    done = subprocess.run(arguments, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
+    assert done.returncode == status, arguments
     return done.stdout
 
 

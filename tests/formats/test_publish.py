@@ -11,9 +11,8 @@ from tests.outputs import names
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
-from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.publish import output_paths, publish_tokens, vocabulary_json
 from ulmo.formats.read import read_tokens
-from ulmo.formats.vocabulary import vocabulary_json
 
 
 @pytest.mark.parametrize(
@@ -21,6 +20,10 @@ from ulmo.formats.vocabulary import vocabulary_json
     [
         ("npy", "a/x.tokens.npy", ["a/x.tokens.npy"], "a/x.tokens.json"),
         ("npy", "x.npy", ["x.npy"], "x.json"),
+        *(
+            (name, f"x.tokens.{name}", [f"x.tokens.{name}"], "x.tokens.json")
+            for name in ("parquet", "csv", "bin")
+        ),
         ("jsonl", "x.y.tokens.jsonl", ["x.y.tokens.jsonl"], "x.y.tokens.json"),
         ("megatron", "x.tokens.bin", ["x.tokens.bin", "x.tokens.idx"], "x.tokens.json"),
         ("megatron", "x.tokens.idx", ["x.tokens.bin", "x.tokens.idx"], "x.tokens.json"),
@@ -45,21 +48,18 @@ def test_a_name_of_another_kind_is_refused(name, path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_header_lies_beside_every_output(name, tmp_path):
+def test_a_header_lies_beside_every_output_and_a_vocabulary_beside_a_corpus(name, tmp_path):
     suffixes = FORMATS[name].suffixes
     recordings = some((5,))
-    save(tmp_path / f"x{suffixes[0]}", name, recordings)
-    assert names(tmp_path) == sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
+    path = save(tmp_path / f"x{suffixes[0]}", name, recordings)
+    made = sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
+    assert names(tmp_path) == made
     assert read_header(tmp_path / "x.tokens.json") == recordings[0][0]
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_the_vocabulary_lies_beside_a_corpus_to_train_on(name, tmp_path):
-    save(tmp_path / f"x{FORMATS[name].suffixes[0]}", name, some((5,)), corpus=True)
-    vocabulary = tmp_path / "x.tokens.vocabulary.json"
-    assert vocabulary.exists() == (name in {"parquet", "jsonl", "megatron", "bin"})
-    if vocabulary.exists():
-        assert vocabulary.read_text() == vocabulary_json(16)
+    save(path, name, recordings, corpus=True)
+    trains = name in {"parquet", "jsonl", "megatron", "bin"}
+    assert names(tmp_path) == sorted([*made, *["x.tokens.vocabulary.json"] * trains])
+    if trains:
+        assert (tmp_path / "x.tokens.vocabulary.json").read_text() == vocabulary_json(16)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")

@@ -21,7 +21,8 @@ KEYS = ("k0", "k1", "k2", "k3", "k4")
 
 def tokens_of(tokenizer: str = "ab" * 32, timezone: str = "UTC") -> TokenizeManifest:
     clock = ClockSettings(timezone=timezone)
-    return TokenizeManifest.of(tokenizer, None, "npy", "mix", clock, PLAIN)
+    plain = {"unk_quantile": None, "file_format": "npy", "channels": "mix", **PLAIN._asdict()}
+    return TokenizeManifest(tokenizer=tokenizer, clock=clock, **plain)
 
 
 class User(NamedTuple):

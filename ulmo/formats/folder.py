@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ulmo.config import ClockSettings
-from ulmo.formats.base import Options
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
@@ -36,27 +35,6 @@ class TokenizeManifest(LedgerManifest):
     clock: ClockSettings
     ids: tuple[int, ...] | None  # of runs to label
     min_columns: int  # of a run to label
-
-    @classmethod
-    def of(
-        cls,
-        tokenizer: str,
-        unk_quantile: float | None,
-        file_format: str,
-        channels: str,
-        clock: ClockSettings,
-        options: Options,
-    ) -> "TokenizeManifest":
-        """The manifest of a job that is about to run, with the tokenizer of a fingerprint."""
-        return cls(
-            tokenizer=tokenizer,
-            unk_quantile=unk_quantile,
-            file_format=file_format,
-            channels=channels,
-            clock=clock,
-            ids=None if options.ids is None else tuple(sorted(options.ids)),
-            min_columns=options.min_columns,
-        )
 
 
 def folder_ledger(folder: Path) -> TokensLedger:

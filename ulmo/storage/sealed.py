@@ -26,45 +26,21 @@ def read_json(
     *,
     newest: int,
     remedy: str,
+    content: bytes | None = None,
     most: int | None = None,
     oldest: int = 1,
     outdated: str = "train again",
     sealed: bool = False,
 ) -> S:
-    """A JSON file of ours, strictly checked: see parse_json.
+    """The settings in a JSON file of ours: UTF-8, no key twice, each value of its own type.
 
-    It may have `most` bytes, MAX_JSON_BYTES by default.
+    `content` is what the file holds, if it was read already; else it may have `most` bytes,
+    MAX_JSON_BYTES by default. `newest` is the schema version that this ulmo writes, and `oldest`
+    the first that it reads. A `sealed` file ends with its checksum. Raises UserError with one line,
+    which ends with `remedy` if the file is damaged, or with `outdated` if it is too old; NewerError
+    if a newer ulmo wrote the file.
     """
-    return parse_json(
-        read_most(path, most or MAX_JSON_BYTES),
-        path,
-        settings,
-        newest=newest,
-        oldest=oldest,
-        remedy=remedy,
-        outdated=outdated,
-        sealed=sealed,
-    )
-
-
-def parse_json(
-    content: bytes,
-    path: Path,
-    settings: type[S],
-    *,
-    newest: int,
-    remedy: str,
-    oldest: int = 1,
-    outdated: str = "train again",
-    sealed: bool = False,
-) -> S:
-    """The settings in the content of a JSON file: UTF-8, no key twice, each value of its own type.
-
-    `newest` is the schema version that this ulmo writes, and `oldest` the first that it reads. A
-    `sealed` file ends with its checksum. Raises UserError with one line, which ends with `remedy`
-    if the file is damaged, or with `outdated` if it is too old; NewerError if a newer ulmo wrote
-    the file.
-    """
+    content = read_most(path, most or MAX_JSON_BYTES) if content is None else content
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:

@@ -5,18 +5,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.outputs import touch
+from tests.storage import trees
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
-from ulmo.formats.publish import output_paths
+from ulmo.formats.publish import is_file_name, output_paths, remove_leftovers, stream_paths
 from ulmo.pipelines.tokenize.plan import plan_outputs, plan_parts
 
 
 @pytest.fixture
 def make(tmp_path):
     """A function that makes empty files, and gives their paths."""
-    return partial(touch, tmp_path)
+    return partial(trees.make, tmp_path)
 
 
 def targets_of(plan, root):

@@ -9,8 +9,7 @@ from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import TokensHeader, read_header
-from ulmo.formats.outputs import is_channel_of, stream_paths
-from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.publish import output_paths, publish_tokens, stream_paths, whole_name
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
@@ -171,7 +170,7 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
     found = [
         path
         for path in target.parent.iterdir()
-        if path == target or is_channel_of(path.name, target.name)
+        if target.name in (path.name, whole_name(path.name))
     ]
     return [path for path in found if _is_of(path, planned, file_format)]
 

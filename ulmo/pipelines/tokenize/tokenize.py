@@ -21,8 +21,13 @@ from ulmo.formats.folder import (
     timeline_ledger,
 )
 from ulmo.formats.header import read_header
-from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
-from ulmo.formats.publish import check_options, output_paths
+from ulmo.formats.publish import (
+    check_options,
+    is_file_name,
+    output_paths,
+    remove_leftovers,
+    stream_paths,
+)
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import (
@@ -157,13 +162,15 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
 
 
 def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
-    return TokenizeManifest.of(
-        tokenizer.manifest.fingerprint,
-        tokenizer.unk_quantile,
-        options.file_format,
-        options.channels,
-        options.clock,
-        options.options,
+    ids = options.options.ids
+    return TokenizeManifest(
+        tokenizer=tokenizer.manifest.fingerprint,
+        unk_quantile=tokenizer.unk_quantile,
+        file_format=options.file_format,
+        channels=options.channels,
+        clock=options.clock,
+        ids=None if ids is None else tuple(sorted(ids)),
+        min_columns=options.options.min_columns,
     )
 
 
