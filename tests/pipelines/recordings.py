@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,9 @@ class Killed(BaseException):
     """What no handler catches, as a kill."""
 
 
-def kill_at_move(patch, doomed):
-    """Let the move of a published file fail where `doomed` says so of its place; a list of all."""
+@contextmanager
+def listed_moves(doomed=lambda _: False):
+    """A list of the moves of published files; one fails if `doomed` says so of its place."""
     replace = Path.replace
     moves = []
 
@@ -94,12 +96,20 @@ def kill_at_move(patch, doomed):
             raise Killed
         return replace(path, target)
 
-    patch.setattr(Path, "replace", move)
-    return moves
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", move)
+        yield moves
+
+
+@contextmanager
+def killed_at(doomed):
+    """What is done within is killed at a move that is doomed."""
+    with listed_moves(doomed), pytest.raises(Killed):
+        yield
 
 
 def doomed(number):
-    """For kill_at_move: the move of this number, and all after it."""
+    """For killed_at: the move of this number, and all after it."""
     left = [number]
 
     def is_doomed(_):
@@ -109,9 +119,9 @@ def doomed(number):
     return is_doomed
 
 
-def kill_before_manifests(patch):
-    """When all jobs are done, and before either table is there."""
-    kill_at_move(patch, lambda target: target.name in ("recordings.parquet", "tiles.parquet"))
+def is_table(target):
+    """For killed_at: when all jobs are done, and before either table is there."""
+    return target.name in ("recordings.parquet", "tiles.parquet")
 
 
 def kill(*_):

@@ -1,5 +1,6 @@
 import os
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
@@ -9,9 +10,10 @@ from tests.pipelines.recordings import (
     contents,
     counting,
     doomed,
+    is_table,
     kill,
-    kill_at_move,
-    kill_before_manifests,
+    killed_at,
+    listed_moves,
     noise,
     read_complete,
     write,
@@ -23,12 +25,14 @@ from ulmo.pipelines.prep.prep import prepare
 from ulmo.reports.prep import prep_summary
 from ulmo.storage.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("small_jobs")
+
 
 def die(_):
     os._exit(9)
 
 
-def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small_jobs):
+def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_output, "run_jobs", die)
     settings = TINY.model_copy(update={"normalization": "tile"})
     with pytest.raises(JobError, match="run the same command with fewer --workers to go on"):
@@ -39,7 +43,7 @@ def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small
 
 class TestSameBytes:
     @pytest.fixture
-    def undisturbed(self, damaged, tmp_path, small_jobs):
+    def undisturbed(self, damaged, tmp_path):
         prepare(damaged, tmp_path / "undisturbed", TINY)
         return contents(tmp_path / "undisturbed")
 
@@ -68,7 +72,7 @@ class TestSameBytes:
         assert len(ran) == 9 - killed  # what was done is not done again
 
     @pytest.mark.parametrize("added", [False, True], ids=["new", "added to"])
-    def test_wherever_a_write_is_killed(self, tmp_path, monkeypatch, small_jobs, added):
+    def test_wherever_a_write_is_killed(self, tmp_path, added):
         """The move of each file in turn; a temporary file stays behind."""
         audio, out = tmp_path / "audio", tmp_path / "out"
         for seed, name in enumerate(["a.wav", "b.wav", "c.wav"]):
@@ -76,8 +80,7 @@ class TestSameBytes:
         if added:
             prepare(audio, out, TINY)
         write(audio / "aa.wav", noise(1500, 4))
-        with monkeypatch.context() as patch:
-            moves = kill_at_move(patch, lambda _: False)
+        with listed_moves() as moves:
             prepare(audio, tmp_path / "undisturbed", TINY)
         undisturbed = contents(tmp_path / "undisturbed")
         # prep.json is written three times; the others are the rows of two jobs, and the journal
@@ -86,21 +89,17 @@ class TestSameBytes:
             copy = tmp_path / f"out{killed}"
             if added:
                 shutil.copytree(out, copy)
-            with monkeypatch.context() as patch:
-                kill_at_move(patch, doomed(killed))
-                with pytest.raises(Killed):
-                    prepare(audio, copy, TINY)
+            with killed_at(doomed(killed)):
+                prepare(audio, copy, TINY)
             assert not read_complete(copy) or (added and not killed)
             prepare(audio, copy, TINY)
             assert contents(copy) == undisturbed
 
     @pytest.fixture
-    def killed(self, damaged, tmp_path, monkeypatch, undisturbed):
+    def killed(self, damaged, tmp_path, undisturbed):
         """An output whose jobs are done, and whose tables are not written."""
-        with monkeypatch.context() as patch:
-            kill_before_manifests(patch)
-            with pytest.raises(Killed):
-                prepare(damaged, tmp_path / "out", TINY)
+        with killed_at(is_table):
+            prepare(damaged, tmp_path / "out", TINY)
         return tmp_path / "out"
 
     @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".rows/00000[0246]-*.parquet"])
@@ -134,21 +133,24 @@ class TestSameBytes:
         assert prepare(damaged, out, TINY).reused
         assert contents(out) == undisturbed
 
-    def test_when_a_recording_was_changed_in_its_middle_after_a_kill(
-        self, audio, tmp_path, monkeypatch, small_jobs
+    @pytest.mark.parametrize(("change", "together"), [("edit", 2), ("add", 2), ("add", 1)])
+    def test_when_recordings_changed_after_a_kill(
+        self, audio, tmp_path, monkeypatch, change, together
     ):
-        """Neither its size nor its ends say so: its time does."""
-        settings = TINY.model_copy(update={"normalization": "recording"})
-        with monkeypatch.context() as patch:
-            kill_before_manifests(patch)
-            with pytest.raises(Killed):
-                prepare(audio, tmp_path / "out", settings)
-        content = bytearray((audio / "d.wav").read_bytes())
-        content[4201] ^= 0x40
-        (audio / "d.wav").write_bytes(content)
-        prepare(audio, tmp_path / "out", settings)
+        """By its time alone; or by one more, so that jobs of the same recordings come later."""
+        settings, out = TINY.model_copy(update={"normalization": "recording"}), tmp_path / "out"
+        monkeypatch.setattr(prep_job, "_JOB_FILES", together)
+        with killed_at(is_table):
+            prepare(audio, out, settings)
+        if change == "edit":
+            content = bytearray((audio / "d.wav").read_bytes())
+            content[4201] ^= 0x40
+            (audio / "d.wav").write_bytes(content)
+        else:
+            write(audio / "aa.wav", noise(7000, 11))
+        prepare(audio, out, settings)
         prepare(audio, tmp_path / "fresh", settings)
-        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+        assert contents(out) == contents(tmp_path / "fresh")
 
     def test_of_a_copy_of_the_recordings(self, damaged, tmp_path, undisturbed):
         (tmp_path / "copy").mkdir()
@@ -160,7 +162,7 @@ class TestSameBytes:
         assert contents(tmp_path / "again") == undisturbed
 
     @pytest.mark.parametrize("mode", ["corpus", "recording"])
-    def test_when_a_recording_is_added(self, audio, tmp_path, small_jobs, monkeypatch, mode):
+    def test_when_a_recording_is_added(self, audio, tmp_path, mode):
         settings = TINY.model_copy(update={"normalization": mode})
         out = tmp_path / "out"
         prepare(audio, out, settings)
@@ -207,21 +209,7 @@ class TestSameBytes:
             prepare(audio, out, TINY)
         assert contents(out) == before
 
-    def test_when_a_recording_is_added_after_a_kill(self, audio, tmp_path, monkeypatch, small_jobs):
-        settings = TINY.model_copy(update={"normalization": "recording"})
-        out = tmp_path / "out"
-        with monkeypatch.context() as patch:
-            kill_before_manifests(patch)
-            with pytest.raises(Killed):
-                prepare(audio, out, settings)
-        write(audio / "aa.wav", noise(7000, 11))
-        prepare(audio, out, settings)
-        prepare(audio, tmp_path / "fresh", settings)
-        assert contents(out) == contents(tmp_path / "fresh")
-
-    def test_when_two_plans_were_interrupted_in_turn(
-        self, audio, tmp_path, monkeypatch, small_jobs
-    ):
+    def test_when_two_plans_were_interrupted_in_turn(self, audio, tmp_path):
         """Shards of one plan must not pass for those of the other."""
         settings = TINY.model_copy(update={"normalization": "recording"})
         prepare(audio, tmp_path / "undisturbed", settings)
@@ -229,31 +217,11 @@ class TestSameBytes:
         for change, fatal in ((lambda: None, 3), (lambda: write(added, noise(7000, 11)), 0)):
             change()
             rows = f".rows/{fatal:06d}-"
-            with monkeypatch.context() as patch:
-                kill_at_move(patch, lambda target, rows=rows: rows in str(target))
-                with pytest.raises(Killed):
-                    prepare(audio, tmp_path / "out", settings)
+            with killed_at(lambda target, rows=rows: rows in str(target)):
+                prepare(audio, tmp_path / "out", settings)
         added.unlink()
         prepare(audio, tmp_path / "out", settings)
         assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
-
-    def test_jobs_of_one_place_do_not_pass_for_those_of_another(
-        self, tmp_path, monkeypatch, small_jobs
-    ):
-        """The same recordings are one job each time, but later in the order."""
-        settings = TINY.model_copy(update={"normalization": "recording"})
-        audio, out = tmp_path / "audio", tmp_path / "out"
-        monkeypatch.setattr(prep_job, "_JOB_FILES", 1)
-        for seed, name in enumerate(["b.wav", "c.wav", "d.wav"]):
-            write(audio / name, noise(2500, seed))
-        with monkeypatch.context() as patch:
-            kill_before_manifests(patch)
-            with pytest.raises(Killed):
-                prepare(audio, out, settings)
-        write(audio / "a.wav", noise(2500, 9))
-        prepare(audio, out, settings)
-        prepare(audio, tmp_path / "fresh", settings)
-        assert contents(out) == contents(tmp_path / "fresh")
 
 
 class TestAgain:
@@ -288,9 +256,7 @@ class TestAgain:
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]
     )
-    def test_what_is_missing_of_a_complete_output_is_made_again(
-        self, audio, tmp_path, small_jobs, monkeypatch, lost
-    ):
+    def test_what_is_missing_of_a_complete_output_is_made_again(self, audio, tmp_path, lost):
         """And again after a kill at any move of that."""
         for path in sorted(audio.rglob("*.*"))[3:]:
             path.unlink()
@@ -298,30 +264,20 @@ class TestAgain:
         prepare(audio, out, TINY)
         before = contents(out)
         (out / lost).unlink()
-        with monkeypatch.context() as patch:
-            moves = kill_at_move(patch, lambda _: False)
+        with listed_moves() as moves:
             assert not prepare(audio, shutil.copytree(out, tmp_path / "counted"), TINY).reused
         for killed in range(len(moves)):
             copy = shutil.copytree(out, tmp_path / f"out{killed}")
-            with monkeypatch.context() as patch:
-                kill_at_move(patch, doomed(killed))
-                with pytest.raises(Killed):
-                    prepare(audio, copy, TINY)
+            with killed_at(doomed(killed)):
+                prepare(audio, copy, TINY)
             prepare(audio, copy, TINY)
             assert contents(copy) == before
 
     @pytest.mark.parametrize("complete", [True, False])
-    def test_other_settings_are_refused_and_nothing_is_touched(
-        self, audio, tmp_path, monkeypatch, complete
-    ):
+    def test_other_settings_are_refused_and_nothing_is_touched(self, audio, tmp_path, complete):
         out = tmp_path / "out"
-        with monkeypatch.context() as patch:
-            if complete:
-                prepare(audio, out, TINY)
-            else:
-                kill_before_manifests(patch)
-                with pytest.raises(Killed):
-                    prepare(audio, out, TINY)
+        with nullcontext() if complete else killed_at(is_table):
+            prepare(audio, out, TINY)
         before = contents(out)
         other = TINY.model_copy(update={"floor_db": -90.0, "overlap": 3})
         with pytest.raises(

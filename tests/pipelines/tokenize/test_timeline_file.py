@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from tests.outputs import names
-from tests.pipelines.recordings import Killed, contents, counting, doomed, kill_at_move, stats
+from tests.pipelines.recordings import contents, counting, doomed, killed_at, listed_moves, stats
 from tests.pipelines.tokenizing import hidden, join
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
@@ -295,35 +295,30 @@ class TestNoTimeline:
 
 class TestAgain:
     @pytest.mark.parametrize("file_format", ["npy", "megatron"])
-    def test_killed_at_each_move(self, file_format, tokenizer, field, tmp_path, monkeypatch):
+    def test_killed_at_each_move(self, file_format, tokenizer, field, tmp_path):
         suffix = FORMATS[file_format].suffixes[0]
         how = {"file_format": file_format}
         for path in sorted(field.rglob("*.wav"))[1:]:
             path.unlink()
         record(field, 12, 1)
-        with monkeypatch.context() as patch:
-            moves = kill_at_move(patch, lambda _: False)
+        with listed_moves() as moves:
             join(tokenizer, field, out=tmp_path / "fresh" / f"t{suffix}", **how)
         # the ledger of the parts, 2 parts, its end, the timeline and its header, its ledger
         assert len(moves) == 2 + 2 * 2 + 2 + len(FORMATS[file_format].suffixes) + 1 + 4
         for number in range(len(moves)):
             out = tmp_path / str(number) / f"t{suffix}"
-            with monkeypatch.context() as patch:
-                kill_at_move(patch, doomed(number))
-                with pytest.raises(Killed):
-                    join(tokenizer, field, out=out, **how)
+            with killed_at(doomed(number)):
+                join(tokenizer, field, out=out, **how)
             results, _ = join(tokenizer, field, out=out, **how)
             assert sum(result.reused for result in results) == min(max(number - 2, 0) // 2, 2)
             assert contents(out.parent) == contents(tmp_path / "fresh")
 
-    def test_two_timelines_in_one_folder_do_not_meet(self, tokenizer, field, tmp_path, monkeypatch):
+    def test_two_timelines_in_one_folder_do_not_meet(self, tokenizer, field, tmp_path):
         """t.tokens.npy and t.tokens.csv; and a t.npy, whose name is not theirs."""
         outs = {"t.tokens.npy": "npy", "t.tokens.csv": "csv", "t.npy": "npy"}
         for name, file_format in outs.items():
-            with monkeypatch.context() as patch:
-                kill_at_move(patch, doomed(4))
-                with pytest.raises(Killed):
-                    join(tokenizer, field, out=tmp_path / "out" / name, file_format=file_format)
+            with killed_at(doomed(4)):
+                join(tokenizer, field, out=tmp_path / "out" / name, file_format=file_format)
         assert len(names(tmp_path / "out")) == 3
         for name, file_format in outs.items():
             results, _ = join(
@@ -346,11 +341,9 @@ class TestAgain:
         assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
     @pytest.mark.parametrize("name", ["tokenize.json", "recordings.parquet", ".tokenize.jsonl"])
-    def test_damaged_parts_are_made_again(self, name, tokenizer, field, tmp_path, monkeypatch):
-        with monkeypatch.context() as patch:
-            kill_at_move(patch, lambda target: target.name == "t.npy")
-            with pytest.raises(Killed):
-                join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+    def test_damaged_parts_are_made_again(self, name, tokenizer, field, tmp_path):
+        with killed_at(lambda target: target.name == "t.npy"):
+            join(tokenizer, field, out=tmp_path / "out" / "t.npy")
         (tmp_path / "out" / ".t.npy.parts" / name).write_bytes(b"dear diary")
         join(tokenizer, field, out=tmp_path / "out" / "t.npy")
         join(tokenizer, field, out=tmp_path / "fresh" / "t.npy")
@@ -397,23 +390,11 @@ class TestAgain:
         with pytest.raises(UserError, match="another tokenizer"):
             join(tokenizer_of("mel"), field, out=out)
 
-    def test_a_newer_ulmo_is_refused(self, tokenizer, field, tmp_path):
-        join(tokenizer, field, out=tmp_path / "out" / "t.npy")
-        path = tmp_path / "out" / "t.json"
-        text = path.read_text()
-        path.write_text(text.replace('"schema_version": ', '"schema_version": 9'))
-        before = stats(tmp_path / "out")
-        with pytest.raises(UserError, match="newer ulmo"):
-            join(tokenizer, field, out=tmp_path / "out" / "t.npy")
-        assert stats(tmp_path / "out") == before
-
-    def test_parts_of_other_settings_are_made_again(self, tokenizer, field, tmp_path, monkeypatch):
+    def test_parts_of_other_settings_are_made_again(self, tokenizer, field, tmp_path):
         """Whoever corrects --timezone after a kill need not know of a hidden folder."""
         how = {"clock": ClockSettings(timezone="+01:00")}
-        with monkeypatch.context() as patch:
-            kill_at_move(patch, doomed(4))
-            with pytest.raises(Killed):
-                join(tokenizer, field, out=tmp_path / "out" / "t.npy")
+        with killed_at(doomed(4)):
+            join(tokenizer, field, out=tmp_path / "out" / "t.npy")
         join(tokenizer, field, out=tmp_path / "out" / "t.npy", **how)
         join(tokenizer, field, out=tmp_path / "fresh" / "t.npy", **how)
         assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
