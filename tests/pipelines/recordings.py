@@ -40,6 +40,12 @@ def contents(folder):
     }
 
 
+def stats(folder):
+    """Bytes and times of all that is there."""
+    times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    return contents(folder), times
+
+
 def rows_of(out, table="recordings"):
     return pq.read_table(out / f"{table}.parquet").to_pylist()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipelines.recordings import Killed, contents, counting, doomed, kill_at_move
+from tests.pipelines.recordings import Killed, contents, counting, doomed, kill_at_move, stats
 from tests.pipelines.tokenizing import hidden, join, names
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
@@ -360,21 +360,17 @@ class TestAgain:
         join(tokenizer, field, out=tmp_path / "fresh" / "t.npy")
         assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
-    def stats(self, folder):
-        times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
-        return contents(folder), times
-
     def test_a_finished_one_is_left_as_it_is(self, tokenizer, field, tmp_path, monkeypatch):
         (field / "b.wav").write_text("dear diary")
         first, timeline = join(tokenizer, field, out=tmp_path / "out" / "t.npy")
-        before, called = self.stats(tmp_path / "out"), []
+        before, called = stats(tmp_path / "out"), []
         monkeypatch.setattr(
             pipeline, "tokenize_recording", counting(called, pipeline.tokenize_recording)
         )
         again, same = join(tokenizer, field, out=tmp_path / "out" / "t.npy")
         assert called == []
         assert same == timeline
-        assert self.stats(tmp_path / "out") == before
+        assert stats(tmp_path / "out") == before
         for earlier, later in zip(first, again, strict=True):
             assert later.outcome == earlier.outcome.model_copy(
                 update={"outputs": later.outcome.outputs}
@@ -395,12 +391,12 @@ class TestAgain:
     ):
         out = tmp_path / "out" / "t.npy"
         join(tokenizer, field, out=out)
-        before = self.stats(tmp_path / "out")
+        before = stats(tmp_path / "out")
         with pytest.raises(UserError, match=r"t\.npy was made with other settings .clock"):
             join(tokenizer, field, out=out, clock=ClockSettings(timezone="+01:00"))
         with pytest.raises(UserError, match=r"t\.npy was made with other settings .tokenizer"):
             join(tokenizer_of("mel"), field, out=out)
-        assert self.stats(tmp_path / "out") == before
+        assert stats(tmp_path / "out") == before
         (tmp_path / "out" / "t.npy.tokenize.json").unlink()
         with pytest.raises(UserError, match="another tokenizer"):
             join(tokenizer_of("mel"), field, out=out)
@@ -410,10 +406,10 @@ class TestAgain:
         path = tmp_path / "out" / "t.json"
         text = path.read_text()
         path.write_text(text.replace('"schema_version": ', '"schema_version": 9'))
-        before = self.stats(tmp_path / "out")
+        before = stats(tmp_path / "out")
         with pytest.raises(UserError, match="newer ulmo"):
             join(tokenizer, field, out=tmp_path / "out" / "t.npy")
-        assert self.stats(tmp_path / "out") == before
+        assert stats(tmp_path / "out") == before
 
     def test_parts_of_other_settings_are_made_again(self, tokenizer, field, tmp_path, monkeypatch):
         """Whoever corrects --timezone after a kill need not know of a hidden folder."""

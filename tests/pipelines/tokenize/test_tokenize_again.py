@@ -24,6 +24,7 @@ from tests.pipelines.recordings import (
     kill_at_move,
     noise,
     read_complete,
+    stats,
     write,
 )
 from tests.pipelines.tokenizing import hidden, names, tokenize
@@ -60,12 +61,6 @@ def calls(monkeypatch):
     done = []
     monkeypatch.setattr(pipeline, "tokenize_recording", counting(done, pipeline.tokenize_recording))
     return lambda: [arguments[2].name.as_posix() for arguments in done]
-
-
-def stats(folder):
-    """Bytes and times of all that is there."""
-    times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
-    return contents(folder), times
 
 
 class TestKilled:
