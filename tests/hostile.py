@@ -22,7 +22,6 @@ from tests.hostile_parts import (
     fifo,
     large,
     link,
-    manifest,
     npy,
     object_array,
     other_metadata,
@@ -56,12 +55,12 @@ BUNDLES = {
     "hash of a file outside": lambda f, bait: rewrite(
         f, lambda values: values["hashes"].update({"../../outside/secret": "0" * 64})
     ),
-    "deep lists": manifest(DEEP),
-    "deep tables": manifest(DEEP_TABLES),
-    "many tables": manifest(b"[" + b"{}," * 20_000 + b"{}]"),
-    "many keys": manifest(b"{" + b",".join(b'"%d":0' % n for n in range(8000)) + b"}"),
-    "a key twice": manifest(b'{"schema_version": 2, "schema_version": 2}'),
-    "a number of 60,000 digits": manifest(b"1" * 60_000),
+    "deep lists": beside(MANIFEST, DEEP),
+    "deep tables": beside(MANIFEST, DEEP_TABLES),
+    "many tables": beside(MANIFEST, b"[" + b"{}," * 20_000 + b"{}]"),
+    "many keys": beside(MANIFEST, b"{" + b",".join(b'"%d":0' % n for n in range(8000)) + b"}"),
+    "a key twice": beside(MANIFEST, b'{"schema_version": 2, "schema_version": 2}'),
+    "a number of 60,000 digits": beside(MANIFEST, b"1" * 60_000),
     "a manifest of 2 GB": lambda f, bait: sparse(f / MANIFEST, 2 * GIB),
     "weights of 2 GB": lambda f, bait: sparse(f / WEIGHTS, 2 * GIB),
     "an encoder of 2 TB": lambda f, bait: sparse(f / ENCODER, 2048 * GIB),
@@ -252,10 +251,6 @@ def many_rows(folder, bait):
     seal_tables(folder)
 
 
-def prep(content):
-    return lambda folder, bait: (folder / "prep.json").write_bytes(content)
-
-
 TILES = {
     "a shard outside, by ..": tile_rows(shard="../../outside/secret"),
     "a shard outside, by its root": tile_rows(shard="/etc/passwd"),
@@ -272,18 +267,16 @@ TILES = {
         seal_tables(folder),
     ),
     "a shard of 1 TB": lambda folder, bait: sparse(folder / SHARD, 1024 * GIB),
-    "a shard that unpickles": lambda folder, bait: (folder / SHARD).write_bytes(object_array()),
-    "a shard that is evaluated": lambda folder, bait: (folder / SHARD).write_bytes(
-        npy("{'descr': __import__('os').system('id')}")
-    ),
+    "a shard that unpickles": beside(SHARD, object_array()),
+    "a shard that is evaluated": beside(SHARD, npy("{'descr': __import__('os').system('id')}")),
     "a shard that is a pipe": lambda folder, bait: fifo(folder / SHARD),
     "a shard that is a link outside": lambda folder, bait: link(folder / SHARD, bait / "secret"),
-    "a deep prep.json": prep(DEEP),
-    "a prep.json of many tables": prep(b"[" + b"{}," * 300_000 + b"{}]"),
-    "a prep.json of many keys": prep(
-        b"{" + b",".join(b'"%06d":0' % n for n in range(90_000)) + b"}"
+    "a deep prep.json": beside("prep.json", DEEP),
+    "a prep.json of many tables": beside("prep.json", b"[" + b"{}," * 300_000 + b"{}]"),
+    "a prep.json of many keys": beside(
+        "prep.json", b"{" + b",".join(b'"%06d":0' % n for n in range(90_000)) + b"}"
     ),
-    "a prep.json with a key twice": prep(b'{"plan": "a", "plan": "b"}'),
+    "a prep.json with a key twice": beside("prep.json", b'{"plan": "a", "plan": "b"}'),
     "a prep.json of a newer ulmo": lambda folder, bait: reseal(
         folder / "prep.json", schema_version=99
     ),
@@ -291,10 +284,6 @@ TILES = {
 }
 
 # Runs, tables, settings, labels
-
-
-def in_run(name, content):
-    return lambda folder, bait: (folder / name).write_bytes(content)
 
 
 def digest_outside(folder, bait):
@@ -306,13 +295,13 @@ def digest_outside(folder, bait):
 
 
 RUNS = {
-    "a deep train.json": in_run("train.json", DEEP),
-    "a train.json with a key twice": in_run("train.json", b'{"tiles": "a", "tiles": "b"}'),
+    "a deep train.json": beside("train.json", DEEP),
+    "a train.json with a key twice": beside("train.json", b'{"tiles": "a", "tiles": "b"}'),
     "a train.json of 1 TB": lambda f, bait: sparse(f / "train.json", 1024 * GIB),
     "digests of files outside": digest_outside,
     "digests of 2 GB": lambda f, bait: sparse(f / "checkpoints" / "ckpt-5.json", 2 * GIB),
     "digests that are a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.json"),
-    "deep digests": in_run("checkpoints/ckpt-5.json", DEEP),
+    "deep digests": beside("checkpoints/ckpt-5.json", DEEP),
     "a checkpoint that is a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.index"),
     "a checkpoint that is a link outside": lambda f, bait: link(
         f / "checkpoints" / "ckpt-5.index", "/dev/zero"

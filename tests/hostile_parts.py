@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite, write_small_bundle
+from tests.bundles import WEIGHTS, replace, rewrite, write_small_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
@@ -76,10 +76,6 @@ def padded(content, size):
 # Bundles
 
 
-def manifest(content):
-    return lambda folder, bait: (folder / MANIFEST).write_bytes(content)
-
-
 def setting(path, value):
     """A manifest with one value changed, then sealed."""
 
@@ -122,6 +118,7 @@ def other_metadata(content):
 
 
 def beside(name, content=b""):
+    """A file of this name and content, there already or not."""
     return lambda folder, bait: (folder / name).write_bytes(content)
 
 

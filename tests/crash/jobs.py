@@ -16,7 +16,6 @@ from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings
 from ulmo.jobs import executor as pool
 from ulmo.pipelines.prep import job as prep_job
-from ulmo.pipelines.prep import prep
 from ulmo.pipelines.tokenize import tokenize
 from ulmo.preprocessing import store
 
@@ -42,7 +41,7 @@ class Job(NamedTuple):
 
     def run(self, out):
         """Run the command in this process, which ends with its exit status."""
-        store.SHARD_TILES, prep._JOB_FILES = self.shard_tiles, 2
+        store.SHARD_TILES, prep_job._JOB_FILES = self.shard_tiles, 2
         ulmo.main([str(argument) for argument in self.arguments(out)])
 
 

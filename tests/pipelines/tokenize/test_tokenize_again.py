@@ -317,46 +317,15 @@ class TestDamaged:
         tokenize(tokenizer, field, out=tmp_path / "fresh")
         return contents(tmp_path / "fresh")
 
-    @pytest.mark.parametrize("cut", [1, 30, 700])
-    def test_a_journal_that_is_cut_short(self, cut, tokenizer, field, killed, fresh, calls):
-        journal = killed / JOURNAL
-        journal.write_bytes(journal.read_bytes()[:-cut])
-        tokenize(tokenizer, field, out=killed)
-        assert contents(killed) == fresh
-        assert "a.wav" not in calls()
-
-    @pytest.mark.parametrize(
-        "content",
-        [
-            b"",
-            b"{",
-            b"[]\n" * 9,
-            b"null\n",
-            b'{"key": 1}\n',
-            b"\xff\xfe",
-            b"[" * 100_000,
-            b"9" * 9999,
-        ],
-    )
-    def test_a_journal_that_is_none(self, content, tokenizer, field, killed, fresh):
-        (killed / JOURNAL).write_bytes(content)
-        tokenize(tokenizer, field, out=killed)
-        assert contents(killed) == fresh
-
     @pytest.mark.parametrize(
         "change",
         [
-            {"start_utc": 10**30, "start_source": "name"},
-            {"start_utc": -(10**18), "start_source": "name"},
             {"channels": 10**9},
             {"channels": None},
-            {"columns": -1},
-            {"duration_s": 1e999},
+            {"columns": 1},
+            {"unknown": 1},
             {"outputs": [""]},
             {"outputs": ["../../a.wav"]},
-            {"sample_rate": 1 << 40},
-            {"more": 1},
-            {"path": 1},
         ],
     )
     def test_rows_that_are_not_believed(self, change, tokenizer, field, killed, fresh):
@@ -367,9 +336,7 @@ class TestDamaged:
         journal.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
         (killed / "tokens" / "a.tokens.npy").unlink()
         tokenize(tokenizer, field, out=killed)
-        assert contents(killed).keys() == fresh.keys()
-        if "outputs" not in change:
-            assert contents(killed) == fresh
+        assert contents(killed) == fresh
 
     @pytest.mark.parametrize("kind", ["empty", "text", "other schema", "gone", "no manifest"])
     def test_a_table_that_is_damaged_or_lost(self, kind, tokenizer, field, tmp_path, fresh):

@@ -8,7 +8,7 @@ import pytest
 from tests.outputs import PREP, SMALL, make_tokens
 from tests.pipelines.verifying import SHARD, flip, run_command
 from ulmo.config import UserError
-from ulmo.pipelines.verify.verify import _KINDS, kind_of, verify
+from ulmo.pipelines.verify.verify import _KINDS, verify
 from ulmo.storage.lock import LOCK, locked
 
 
@@ -25,9 +25,9 @@ class TestKinds:
         places["tokens"] = tmp_path / "tokens"
         assert set(places) == set(_KINDS)
         for kind, place in places.items():
-            assert kind_of(place) == kind
+            assert verify(place).kind == kind
             assert verify(place).faults == []
-        assert kind_of(tokens) == "tokens"
+        assert verify(tokens).kind == "tokens"
         assert verify(tokens).counts == {"files": 1, "recordings": 1, "ids": 15}
 
     def test_what_is_none_of_ours_is_a_users_mistake(self, tmp_path, audio):

@@ -111,9 +111,9 @@ class TestTiles:
         assert contents(tiles) == before
 
     def test_only_the_lost_shards_are_prepared(self, tmp_path, monkeypatch):
-        from ulmo.pipelines.prep import prep
+        from ulmo.pipelines.prep import job as prep_job
 
-        monkeypatch.setattr(prep, "_JOB_FILES", 1)
+        monkeypatch.setattr(prep_job, "_JOB_FILES", 1)
         audio = make_audio(tmp_path / "audio", lengths=(300, 200, 400))
         out = tmp_path / "out"
         prepare(audio, out, PREP)

@@ -1,6 +1,6 @@
 """Jobs of ulmo-prep: a few recordings each become shards, tile rows and a row for each recording.
 
-While the disk takes what one job has made, the next one is computed.
+The next job is computed while the tiles of the one before are written.
 """
 
 import math
@@ -26,21 +26,24 @@ from ulmo.preprocessing.audio import (
     read_channel,
 )
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
-from ulmo.preprocessing.clock import Clock, Start
+from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.spectrogram import NormalizedTile, normalized_tiles
+from ulmo.preprocessing.spectrogram import normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import publish_table
+
+_JOB_FILES = 64
+_JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
 
 
 @dataclass(frozen=True)
 class PrepJob:
     """A few recordings, and everything that decides about their tiles.
 
-    `key` is a hash of it all but for when the files were changed, so that a copy of the recordings
-    gives the same tables; `rows_path` tells that.
+    `key` is a hash of it all but for the times of the files, so that a copy of the recordings
+    gives the same tables. `rows_path` depends on the times too.
     """
 
     index: int
@@ -84,6 +87,39 @@ class PrepJob:
         ]
 
 
+def plan_of(files: Sequence[InputFile]) -> str:
+    """Hash of a list of recordings: their names, sizes and ends."""
+    return fingerprint(_named(files))
+
+
+def _named(files: Sequence[InputFile]) -> list[list[Any]]:
+    return [[portable(file.path), file.size, file.ends] for file in files]
+
+
+def plan_jobs(
+    audio_dir: Path, out_dir: Path, manifest: TilesManifest, files: Sequence[InputFile]
+) -> list[PrepJob]:
+    """Consecutive recordings, grouped by number and size."""
+    groups: list[list[InputFile]] = [[]]
+    for file in files:
+        if len(groups[-1]) >= _JOB_FILES or sum(f.size for f in groups[-1]) >= _JOB_BYTES:
+            groups.append([])
+        groups[-1].append(file)
+    named = {"settings", "augment", "clock", "normalization"}
+    frame = manifest.model_dump(mode="json", include=named)
+    return [
+        PrepJob(
+            index=index,
+            key=fingerprint([frame, index, _named(group)]),
+            audio_dir=audio_dir,
+            out_dir=out_dir,
+            manifest=manifest,
+            files=tuple(group),
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
 def run_jobs(jobs: Sequence[PrepJob]) -> list[list[Prepared]]:
     """Prepare the recordings of some jobs; returns their rows once all tiles are on the disk."""
     with Disk() as disk:
@@ -91,7 +127,7 @@ def run_jobs(jobs: Sequence[PrepJob]) -> list[list[Prepared]]:
 
 
 class _ChangedError(Exception):
-    """A recording was written to while it was read: the tiles made of it are of no use."""
+    """A recording was written to while it was read, so its tiles are of no use."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -125,65 +161,50 @@ def _try_job(
             path = planned.path
             file = input_file(job.audio_dir, path) if changes[path] else planned
             start = clock.start(job.audio_dir / path)
-            tiles = _Counted(writer, portable(path), start)
+            writer.begin(portable(path), start)
             progress.append(ReadingProgress(planned.size))
             try:
                 if changes[path] > 1:
                     raise RefusedError("changed", "it changed while it was read, twice: try later")
-                facts = _prepare_recording(job, file, frontend, tiles, progress[-1])
+                facts = _prepare_recording(job, file, frontend, writer, progress[-1])
             except RefusedError as refusal:
                 if refusal.reason == "changed" and changes[path] < 2:
                     raise _ChangedError(path) from None
                 facts = refusal.facts()
             progress[-1].end()
-            outcome = Prepared(
-                path=portable(path),
-                bytes=file.size,
-                ends_crc32c=file.ends,
-                key=job.key,
-                tiles=tiles.count,
-                **(start.facts() if start else {}),
-                **facts,
+            outcomes.append(
+                Prepared(
+                    path=portable(path),
+                    bytes=file.size,
+                    ends_crc32c=file.ends,
+                    key=job.key,
+                    tiles=writer.tiles,
+                    **(start.facts() if start else {}),
+                    **facts,
+                )
             )
-            outcomes.append(outcome)
         writer.flush()
-        disk.close(opened.pop_all())
+        disk.publish(opened.pop_all())
     return outcomes
 
 
-class _Counted:
-    """Where the tiles of one recording go."""
-
-    def __init__(self, writer: TileWriter, recording: str, start: Start | None) -> None:
-        self._writer = writer
-        self._recording = recording
-        self._start = start
-        self.count = 0
-
-    def add(self, tile: NormalizedTile, /, *, start_s: float, **columns: Any) -> None:
-        if self._start is not None:
-            columns["start_utc"] = self._start.after(start_s)
-        self._writer.add(self._recording, tile, start_s=start_s, **columns)
-        self.count += 1
-
-
 def _prepare_recording(
-    job: PrepJob, file: InputFile, frontend: FrontEnd, tiles: _Counted, progress: ReadingProgress
+    job: PrepJob, file: InputFile, frontend: FrontEnd, writer: TileWriter, progress: ReadingProgress
 ) -> dict[str, Any]:
-    """Write one recording's tiles and their views; returns what its row says of it."""
+    """Write one recording's tiles and their views; returns values of its row."""
     with _open(job, file) as recording:
         first, *others = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
         passes = (1 + len(others)) * (2 if twice else 1)
         progress.follow(recording, passes)
-        plain = _write_tiles(job, recording, first, frontend, tiles)
-    _write_views(job, file, first, plain, tiles)
+        plain = _write_tiles(job, recording, first, frontend, writer)
+    _write_views(job, file, first, plain, writer)
     for channel in others:
         with _open(job, file) as recording:
             progress.follow(recording, passes)
-            plain = _write_tiles(job, recording, channel, frontend, tiles)
-        _write_views(job, file, channel, plain, tiles)
-    if not tiles.count:
+            plain = _write_tiles(job, recording, channel, frontend, writer)
+        _write_views(job, file, channel, plain, writer)
+    if not writer.tiles:
         raise RefusedError(
             "too_short",
             f"{recording.frames_read} samples are less than a frame",
@@ -198,26 +219,23 @@ def _prepare_recording(
 
 @contextmanager
 def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
-    """Open a recording, unless it is another by now than the one that its row will tell of."""
+    """Open a recording. Raises RefusedError if it has changed since the job was planned."""
     with open_recording(job.audio_dir / file.path) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
-            raise RefusedError("changed", "it is another than when the job was planned")
+            raise RefusedError("changed", "it has changed since the job was planned")
         yield recording
 
 
 class _Plain(NamedTuple):
-    """The tiles of a channel, as far as their views need to know them."""
+    """What views need to know of the tiles of a channel."""
 
-    starts: list[int]
-    """Sample that each begins at, counted at the settings' rate."""
-    constants: Normalization | None
-    """What they were normalised with; None where each was by itself."""
-    level: float
-    """Root mean square of the channel's samples."""
+    starts: list[int]  # first sample of each tile, at the settings' rate
+    constants: Normalization | None  # of all tiles; None if each has its own
+    level: float  # root mean square of the channel's samples
 
 
 def _write_tiles(
-    job: PrepJob, recording: Recording, channel: int | None, frontend: FrontEnd, tiles: _Counted
+    job: PrepJob, recording: Recording, channel: int | None, frontend: FrontEnd, writer: TileWriter
 ) -> _Plain:
     """Write the tiles of a channel."""
     settings = job.settings
@@ -229,7 +247,7 @@ def _write_tiles(
         lambda: meter.of(source()), frontend, settings, job.manifest.normalization
     ):
         start = tile.start_frame * settings.hop_length
-        tiles.add(
+        writer.add(
             tile,
             channel=channel,
             tile=len(starts),
@@ -243,39 +261,32 @@ def _write_tiles(
 
 
 def _write_views(
-    job: PrepJob, file: InputFile, channel: int | None, plain: _Plain, tiles: _Counted
+    job: PrepJob, file: InputFile, channel: int | None, plain: _Plain, writer: TileWriter
 ) -> None:
     """Write all views of a channel but the tiles themselves."""
-    for view in range(1, job.manifest.augment.views):
-        _write_view(job, file, channel, view, plain, tiles)
-
-
-def _write_view(
-    job: PrepJob, file: InputFile, channel: int | None, view: int, plain: _Plain, tiles: _Counted
-) -> None:
-    """Write one view of each tile of a channel."""
     settings, augment = job.settings, job.manifest.augment
-    rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
-    drawn = draw_view(settings, augment, rng)
-    with _open(job, file) as recording:
-        seen = view_tiles(
-            partial(read_channel, recording, channel),
-            drawn,
-            settings,
-            augment,
-            plain.starts,
-            level=plain.level,
-            constants=plain.constants,
-            rng=rng,
-        )
-        for number, one in enumerate(seen):
-            start_s = one.tile.start_frame * drawn.hop_length / drawn.sample_rate
-            tiles.add(
-                one.tile,
-                channel=channel,
-                tile=number,
-                view=view,
-                augmentation=one.describe(drawn),
-                start_sample=round(start_s * settings.sample_rate),
-                start_s=start_s,
+    for view in range(1, augment.views):
+        rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
+        drawn = draw_view(settings, augment, rng)
+        with _open(job, file) as recording:
+            views = view_tiles(
+                partial(read_channel, recording, channel),
+                drawn,
+                settings,
+                augment,
+                plain.starts,
+                level=plain.level,
+                constants=plain.constants,
+                rng=rng,
             )
+            for number, one in enumerate(views):
+                start_s = one.tile.start_frame * drawn.hop_length / drawn.sample_rate
+                writer.add(
+                    one.tile,
+                    channel=channel,
+                    tile=number,
+                    view=view,
+                    augmentation=one.describe(drawn),
+                    start_sample=round(start_s * settings.sample_rate),
+                    start_s=start_s,
+                )

@@ -19,8 +19,8 @@ from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.spectrogram import measure
 
-STRETCHES, RECORDING_STRETCHES = 256, 4
-"""Tile-long stretches to learn from, in all and of one recording at most."""
+_STRETCHES = 256  # as long as a tile, to learn from in all
+_RECORDING_STRETCHES = 4  # of one recording, at most
 
 
 class _Sample(NamedTuple):
@@ -28,21 +28,20 @@ class _Sample(NamedTuple):
 
     path: Path
     settings: PrepSettings
-    stretches: int
-    """Of a tile's length each."""
+    stretches: int  # each as long as a tile
 
 
 def corpus_constants(pool: Pool, paths: Sequence[Path], settings: PrepSettings) -> Normalization:
     """Mean and spread of stretches of recordings that are evenly spread over the list."""
-    step = max(1, len(paths) / STRETCHES)
+    step = max(1, len(paths) / _STRETCHES)
     chosen = [paths[int(i * step)] for i in range(int(len(paths) / step))]
-    each = min(max(STRETCHES // len(chosen), 1), RECORDING_STRETCHES)
+    each = min(max(_STRETCHES // len(chosen), 1), _RECORDING_STRETCHES)
     samples = [_Sample(path, settings, each) for path in chosen]
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    return sum(pool.map(measure_stretches, samples), Moments()).normalization(least)
+    return sum(pool.map(_measure_stretches, samples), Moments()).normalization(least)
 
 
-def measure_stretches(sample: _Sample) -> Moments:
+def _measure_stretches(sample: _Sample) -> Moments:
     """Moments of a few tile-long stretches, evenly spread, as far as they can be read."""
     settings = sample.settings
     frontend = build_frontend(settings)
@@ -62,7 +61,7 @@ def measure_stretches(sample: _Sample) -> Moments:
 
 
 def _spread(room: int, count: int) -> list[int]:
-    """So many places from 0 to room, ends included; the middle if it is one."""
+    """`count` places from 0 to `room`, both included; the middle if `count` is 1."""
     places = [room // 2] if count == 1 else [room * i // (count - 1) for i in range(count)]
     return sorted(set(places))
 

@@ -1,6 +1,5 @@
 """Tiles and their rows to the disk, while the next ones are computed."""
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -11,27 +10,27 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
+from ulmo.preprocessing.clock import Start
 from ulmo.preprocessing.spectrogram import NormalizedTile
 from ulmo.preprocessing.store import checksum, tiles_per_shard, write_shard
 from ulmo.storage.tables import TableWriter
 
 
 class _GivenUpError(Exception):
-    """What is thrown into the writing of a file that is no longer wanted."""
+    """Ends the writing of a file that is no longer wanted."""
 
 
 class Disk:
-    """Writes in the order in which it is told to, while the caller computes.
+    """Writes in the order of the calls, while the caller computes.
 
-    After something went wrong nothing more is written (no job may be recorded as done whose
-    shard failed), and the error is raised at the next call, or at the end.
+    After an error nothing more is written, so that no job is recorded as done whose shard failed.
+    The error is raised at the next call, or at the end.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
-        self._pending: deque[Future[None]] = deque()
         self._shard: Future[None] | None = None
-        self._failed = False
+        self._error: BaseException | None = None
         self._opened: list[ExitStack] = []
 
     def __enter__(self) -> Self:
@@ -43,39 +42,40 @@ class Disk:
             with suppress(_GivenUpError), opened:
                 raise _GivenUpError
         if kind is None:
-            while self._pending:
-                self._pending.popleft().result()
+            self._raise_error()
 
-    def do(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Have something written."""
-        while self._pending and self._pending[0].done():
-            self._pending.popleft().result()
-        self._pending.append(self._thread.submit(self._write, write, *arguments))
+    def publish(self, opened: ExitStack) -> None:
+        """Close open files, and so publish them, after all that was written before.
 
-    def close(self, opened: ExitStack) -> None:
-        """Have files published, of which nothing stays if it does not come to that."""
+        If that fails they are closed without being published.
+        """
         self._opened.append(opened)
-        self.do(self._close, opened)
+        self._do(self._close, opened)
 
     def _close(self, opened: ExitStack) -> None:
         self._opened.remove(opened)
         opened.close()
 
-    def _write(self, write: Callable[..., None], *arguments: Any) -> None:
-        if self._failed:
-            return
-        try:
-            write(*arguments)
-        except BaseException:
-            self._failed = True
-            raise
-
     def write_shard(self, path: Path, tiles: list[Array]) -> None:
-        """Have a shard written, once the one before it is: two are held at most."""
+        """Write a shard, once the one before it is written: two are in memory at most."""
         if self._shard is not None:
             self._shard.result()
-        self.do(write_shard, path, tiles)
-        self._shard = self._pending[-1]
+        self._shard = self._do(write_shard, path, tiles)
+
+    def _do(self, write: Callable[..., None], *arguments: Any) -> Future[None]:
+        self._raise_error()
+        return self._thread.submit(self._write, write, *arguments)
+
+    def _write(self, write: Callable[..., None], *arguments: Any) -> None:
+        if self._error is None:
+            try:
+                write(*arguments)
+            except BaseException as error:
+                self._error = error
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 class TileWriter:
@@ -93,17 +93,23 @@ class TileWriter:
         self._rows = rows
         self._disk = disk
         self._held: list[Array] = []
-        self.shards = 0
-        """Shards that are written, or about to be."""
+        self.tiles = 0  # of the recording
+        self._shards = 0  # shards that are written, or about to be
 
-    def add(self, recording: str, tile: NormalizedTile, /, **columns: Any) -> None:
-        """Take a tile, and what its row says beside its levels and its place in the shard."""
+    def begin(self, recording: str, start: Start | None) -> None:
+        """Begin a recording, whose first sample has a time or none."""
+        self._recording, self._start, self.tiles = recording, start, 0
+
+    def add(self, tile: NormalizedTile, /, *, start_s: float, **columns: Any) -> None:
+        """Add a tile of the recording, with the columns that the tile itself does not give."""
         row = {
-            "recording": recording,
-            "shard": self._shard_path(self.shards).name,
+            "recording": self._recording,
+            "shard": self._shard_path(self._shards).name,
             "row": len(self._held),
             "crc32c": checksum(tile.values),
             "valid_frames": tile.valid_frames,
+            "start_s": start_s,
+            "start_utc": self._start.after(start_s) if self._start else None,
             **columns,
         }
         if self._settings.normalization != "pcen":
@@ -113,12 +119,13 @@ class TileWriter:
             row["peak_level_db"] = float(tile.normalization.undo(loudest))
         self._rows.add(row)
         self._held.append(tile.values)
+        self.tiles += 1
         if len(self._held) == tiles_per_shard(self._settings.tile_size):
             self.flush()
 
     def flush(self) -> None:
-        """Have the disk take what is held."""
+        """Write the tiles that are held."""
         if self._held:
-            self._disk.write_shard(self._shard_path(self.shards), self._held)
+            self._disk.write_shard(self._shard_path(self._shards), self._held)
             self._held = []
-            self.shards += 1
+            self._shards += 1

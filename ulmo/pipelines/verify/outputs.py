@@ -1,88 +1,77 @@
-"""Outputs of tokens below a folder: headers, and what lies beside them, told by their names."""
+"""Outputs of tokens: a header, and the files beside it, which have its name but for the ending."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.publish import STEM, is_parts
-from ulmo.storage.run_manifest import RUN_MANIFEST
-from ulmo.storage.walk import Below, walk
+from ulmo.formats.publish import STEM
 
-_ENDINGS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
-VOCABULARY = ".vocabulary.json"
-_OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
-"""What lies in a folder of tiles, a run or a bundle."""
+_FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
+_HEADER, _VOCABULARY = ".json", ".vocabulary.json"
+_ENDINGS = sorted({*_FORMATS, _VOCABULARY, _HEADER}, key=len, reverse=True)
 
 
 class Output(NamedTuple):
-    """A header, and what lies beside it."""
+    """A header, and the files beside it."""
 
     header: Path
-    files: list[Path]
+    files: dict[str, Path]  # by ending: ".npy" for x.tokens.npy
+
+    @classmethod
+    def among(cls, files: Iterable[Path]) -> list[Self]:
+        """Every output that some files belong to, but for hidden files and for other JSON."""
+        groups: dict[Path, dict[str, Path]] = {}
+        for path in files:
+            stem, ending = _split(path.name)
+            if stem and not path.name.startswith("."):
+                groups.setdefault(path.with_name(stem + _HEADER), {})[ending] = path
+        for found in groups.values():
+            found.pop(_HEADER, None)
+        outputs = (cls(header, found) for header, found in groups.items())
+        return [each for each in outputs if each.header.stem.endswith(STEM) or each._is_ours()]
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The output that a file belongs to. Raises UserError if it is not a file of tokens."""
+        stem, _ = _split(path.name)
+        if not stem:
+            endings = ", ".join(sorted(_FORMATS))
+            raise UserError(f"{path} is no file of tokens: they end with {endings}")
+        beside = {each: path.with_name(stem + each) for each in sorted({*_FORMATS, _VOCABULARY})}
+        there = {ending: each for ending, each in beside.items() if each.exists()}
+        return cls(path.with_name(stem + _HEADER), there)
+
+    @staticmethod
+    def header_name(name: str) -> str:
+        """x.tokens.json for x.tokens.npy; empty for a name that no file of tokens has."""
+        stem, _ = _split(name)
+        return stem and stem + _HEADER
 
     @property
-    def stem(self) -> str:
-        """x.tokens of x.tokens.json."""
-        return self.header.stem
+    def vocabulary(self) -> Path:
+        """Where the vocabulary of a corpus lies."""
+        return self.header.with_name(self.header.stem + _VOCABULARY)
+
+    def _is_ours(self) -> bool:
+        """Whether the header looks like one: corpus.bin has corpus.json beside it.
+
+        One that cannot be read counts if files lie beside it.
+        """
+        if not self.header.is_file():
+            return False
+        try:
+            with self.header.open("rb") as file:
+                start = file.read(1 << 16)
+        except OSError:
+            return bool(self.files)
+        return b'"fingerprint"' in start and b'"edges_hz"' in start
 
 
-def look_below(folder: Path) -> Below:
-    """What lies below a folder, with the hidden folders of unfinished timelines as `skipped`.
-
-    A subfolder of tiles, a run or a bundle is not looked into: it is verified by itself.
-    """
-    found = walk(folder, skip=is_parts, prune=lambda names: not _OTHER_KINDS.isdisjoint(names))
-    return Below(
-        [folder / path for path in found.files],
-        {folder / path: why for path, why in found.closed.items()},
-        [folder / path for path in found.skipped],
-    )
-
-
-def find_outputs(files: Iterable[Path]) -> Iterator[Output]:
-    """Headers and tokens files: what has the stem of a header is beside it."""
-    groups: dict[Path, list[Path]] = {}
-    for path in files:
-        stem = stem_of(path.name)
-        if stem and not path.name.startswith("."):
-            groups.setdefault(path.with_name(f"{stem}.json"), []).append(path)
-    for header, found in groups.items():
-        beside = [path for path in found if path != header]
-        if header.stem.endswith(STEM) or _is_ours(header, beside):
-            yield Output(header, beside)
-
-
-def output_of(path: Path) -> Output:
-    """The output that a file belongs to; UserError for what is no file of tokens."""
-    stem = stem_of(path.name)
-    if not stem:
-        raise UserError(f"{path} is no file of tokens: they end with {', '.join(sorted(_ENDINGS))}")
-    header = path.with_name(f"{stem}.json")
-    beside = [path.with_name(stem + ending) for ending in sorted({*_ENDINGS, VOCABULARY})]
-    return Output(header, [each for each in beside if each.exists()])
-
-
-def stem_of(name: str) -> str:
-    """x.tokens of x.tokens.npy; nothing of what is no file of tokens."""
-    for ending in sorted({*_ENDINGS, VOCABULARY, ".json"}, key=len, reverse=True):
+def _split(name: str) -> tuple[str, str]:
+    """x.tokens and .npy for x.tokens.npy; empty for a name that no file of tokens has."""
+    for ending in _ENDINGS:
         if name.endswith(ending) and name != ending:
-            return name.removesuffix(ending)
-    return ""
-
-
-def _is_ours(header: Path, beside: list[Path]) -> bool:
-    """True of JSON that looks like a header: corpus.bin has corpus.json beside it.
-
-    Of one that cannot be read, true where something lies beside it.
-    """
-    if not header.is_file():
-        return False
-    try:
-        with header.open("rb") as file:
-            start = file.read(1 << 16)
-    except OSError:
-        return bool(beside)
-    return b'"fingerprint"' in start and b'"edges_hz"' in start
+            return name.removesuffix(ending), ending
+    return "", ""

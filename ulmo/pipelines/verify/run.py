@@ -1,4 +1,4 @@
-"""Verifying bundles, and runs: settings, logs, checkpoints and the bundle; mending them."""
+"""Verifying bundles and runs; going back to the last checkpoint that is whole."""
 
 import csv
 import io
@@ -18,11 +18,13 @@ from ulmo.storage.faults import (
     READ,
     Fault,
     Findings,
+    Kind,
     What,
     below,
     fault_of,
+    has_any,
     left_overs,
-    remove_any,
+    remove_faulty,
 )
 from ulmo.storage.plain_file import open_plain
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
@@ -34,16 +36,16 @@ _LOST = (
     "ulmo-train TILES_DIR RUN_DIR --resume goes on with a new one"
 )
 _GONE = (
-    "nothing brings them back: copy tokenizer/ of RUN_DIR, which has them where the run had ended; "
+    "nothing brings them back: copy tokenizer/ of RUN_DIR, which has them if the run had ended; "
     "ulmo-train TILES_DIR RUN_DIR --resume goes on from the latest weights"
 )
 _FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
-BUNDLE, BEST = "tokenizer", "best"
+_TOKENIZER, _BEST = "tokenizer", "best"
 _LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
 
 
-def check_bundle(folder: Path) -> Findings:
-    """A bundle: all that reading it checks, which is every byte."""
+def _check_bundle(folder: Path) -> Findings:
+    """Check a bundle: reading it checks every byte."""
     try:
         bundle = read_bundle(folder)
     except NewerError:
@@ -55,21 +57,16 @@ def check_bundle(folder: Path) -> Findings:
 
 
 def _named(folder: Path, error: Exception) -> str:
-    """The file of a bundle that an error speaks of first."""
-    places = {name: str(error).find(str(folder / name)) for name in (MANIFEST, WEIGHTS, ENCODER)}
-    told = {name: place for name, place in places.items() if place >= 0}
-    return min(told, key=lambda name: told[name]) if told else MANIFEST
+    """The file of a bundle that an error names first."""
+    text = str(error)
+    named = [name for name in (MANIFEST, WEIGHTS, ENCODER) if str(folder / name) in text]
+    return min(named, key=lambda name: text.find(str(folder / name)), default=MANIFEST)
 
 
-def mend_bundle(folder: Path, faults: list[Fault]) -> list[str]:
-    """Nothing can be mended of a bundle alone: it holds nothing twice."""
-    return []
+def _check_run(folder: Path) -> Findings:
+    """Check a run: train.json, logs, each file of its checkpoints, and its bundle.
 
-
-def check_run(folder: Path) -> Findings:
-    """A run: train.json, logs, each file of its checkpoints, and its bundle.
-
-    NewerError where a newer ulmo wrote one of them.
+    Raises NewerError if a newer ulmo wrote one of them.
     """
     faults = left_overs(folder, _temporaries(folder))
     settings: TrainSettings | None = None
@@ -85,36 +82,33 @@ def check_run(folder: Path) -> Findings:
     for name, columns in _LOGS.items():
         faults += _check_log(folder, name, columns(settings.objectives) if settings else None)
     counts = {"checkpoints": sum(len(numbers(place)) for place in _places(folder))}
-    if (folder / BUNDLE).is_dir():
-        found = check_bundle(folder / BUNDLE)
+    if (folder / _TOKENIZER).is_dir():
+        found = _check_bundle(folder / _TOKENIZER)
         counts["bundles"] = 1
         for fault in found.faults:
             remedy = READ if fault.what == "unreadable" else _RESUME
-            faults.append(fault._replace(path=f"{BUNDLE}/{fault.path}", remedy=remedy))
+            faults.append(fault._replace(path=f"{_TOKENIZER}/{fault.path}", remedy=remedy))
     else:
         detail = "the run has not ended, or its tokenizer was removed"
-        faults.append(Fault(BUNDLE, "unfinished", detail, _RESUME))
+        faults.append(Fault(_TOKENIZER, "unfinished", detail, _RESUME))
     return Findings(counts, faults)
 
 
 def _manifest_fault(folder: Path, error: Exception) -> Fault:
     if os.path.lexists(folder / RUN_MANIFEST):
         return fault_of(RUN_MANIFEST, error, _TRAIN)
-    return Fault(RUN_MANIFEST, "missing", "nothing tells what the run was made with", _TRAIN)
+    return Fault(RUN_MANIFEST, "missing", "nothing says what the run was made with", _TRAIN)
 
 
-def mend_run(folder: Path, faults: list[Fault]) -> list[str]:
-    """Go back to the checkpoint before one that is damaged, and remove what a kill left.
+def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
+    """Go back to the checkpoint before one that is damaged, and remove what a killed job left.
 
     A checkpoint that cannot be read stays: it may be whole.
     """
-    done = []
-    for fault in faults:
-        if fault.what == "left_over":
-            remove_any(folder / fault.path)
-            done.append(f"removed {fault.path}")
+    done = remove_faulty(folder, faults, lambda fault: fault.what == "left_over")
     for place in _places(folder):
-        known, kept = _numbers(place), _kept(place)
+        known = _numbers(place)
+        kept = [number for number in known if _may_be_whole(place, number)]
         if known == kept:
             continue
         remove_others(place, kept)
@@ -126,22 +120,18 @@ def mend_run(folder: Path, faults: list[Fault]) -> list[str]:
 
 def _places(folder: Path) -> tuple[Path, Path]:
     """Where the checkpoints of a run lie: the latest two, and the best epoch's."""
-    return folder / "checkpoints", folder / "checkpoints" / BEST
+    return folder / "checkpoints", folder / "checkpoints" / _BEST
 
 
 def _numbers(place: Path) -> list[int]:
-    """Of all checkpoints of which a file is there; OSError where that cannot be seen."""
+    """Numbers of the checkpoints that have a file. Raises OSError if that cannot be seen."""
     paths = place.iterdir() if place.is_dir() else ()
     matches = (OURS.fullmatch(path.name) for path in paths)
     return sorted({int(match[1]) for match in matches if match})
 
 
-def _kept(place: Path) -> list[int]:
-    """Of those that are whole, and of those that cannot be read."""
-    return [number for number in _numbers(place) if _may_be_whole(place, number)]
-
-
 def _may_be_whole(place: Path, number: int) -> bool:
+    """Whether a checkpoint is whole, or cannot be read."""
     try:
         return not damaged_files(place, number) and number in numbers(place)
     except OSError:
@@ -149,7 +139,7 @@ def _may_be_whole(place: Path, number: int) -> bool:
 
 
 def _check_checkpoints(folder: Path) -> Iterator[Fault]:
-    """Every file of every checkpoint; a run that has begun has one."""
+    """Check every file of every checkpoint; a run that has begun has one."""
     for place in _places(folder):
         for number in _numbers(place):
             yield from _check_checkpoint(folder, place, number)
@@ -160,14 +150,14 @@ def _check_checkpoints(folder: Path) -> Iterator[Fault]:
 def _check_best(folder: Path) -> Iterator[Fault]:
     """Once an epoch was validated, the weights of the best one are there."""
     log = folder / "epochs.csv"
-    if numbers(folder / "checkpoints" / BEST) or not log.is_file():
+    if numbers(folder / "checkpoints" / _BEST) or not log.is_file():
         return
     try:
         validated = np.isfinite(read_log(log).get("val_reconstruction", [])).any()
     except (OSError, ValueError, csv.Error):
-        return  # told already, of the log itself
+        return  # a fault of the log itself, which is reported there
     if validated:
-        yield Fault(f"checkpoints/{BEST}", "missing", "the best epoch's weights are gone", _GONE)
+        yield Fault(f"checkpoints/{_BEST}", "missing", "the best epoch's weights are gone", _GONE)
 
 
 def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]:
@@ -184,14 +174,14 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
 
 
 def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:
-    """A log: whole rows of numbers, their steps rising. A kill may cut the last one.
+    """Check a log: whole rows of numbers with rising steps. A kill may cut the last row.
 
-    Its columns follow from train.json; None where that cannot be read. Only a run that has not
-    gone on from its first checkpoint may be without a log.
+    `columns` follow from train.json; None if that cannot be read. Only a run that has not gone on
+    from its first checkpoint may be without a log.
     """
     path = folder / name
     if not os.path.lexists(path):
-        if max(numbers(folder / "checkpoints"), default=0) > 1 or (folder / BUNDLE).is_dir():
+        if max(numbers(folder / "checkpoints"), default=0) > 1 or (folder / _TOKENIZER).is_dir():
             yield Fault(name, "missing", "the run has written it, and it is gone", _LOST)
         return
     try:
@@ -220,7 +210,11 @@ def _temporaries(folder: Path) -> list[Path]:
     """Half-written files, and what a kill left while the bundle was written."""
     places = (folder, *_places(folder), folder / "pictures")
     found = [p for place in places if place.is_dir() for p in place.iterdir() if is_temporary(p)]
-    beside = [folder / f".{BUNDLE}.new"]
-    if (folder / BUNDLE).is_dir():
-        beside.append(folder / f".{BUNDLE}.old")
+    beside = [folder / f".{_TOKENIZER}.new"]
+    if (folder / _TOKENIZER).is_dir():
+        beside.append(folder / f".{_TOKENIZER}.old")
     return sorted([*found, *(path for path in beside if path.exists())])
+
+
+BUNDLE = Kind(has_any(MANIFEST), _check_bundle)
+RUN = Kind(has_any(RUN_MANIFEST, "checkpoints"), _check_run, _mend_run)

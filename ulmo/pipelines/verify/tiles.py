@@ -1,4 +1,4 @@
-"""Verifying tiles: tables, shards and recordings must tell one story; mending them."""
+"""Verifying tiles: tables, shards and recordings must agree; removing what is damaged."""
 
 import hashlib
 import os
@@ -26,7 +26,16 @@ from ulmo.preprocessing.store import (
     read_tiles_table,
 )
 from ulmo.storage.atomic import is_temporary
-from ulmo.storage.faults import Fault, Findings, What, fault_of, left_overs, remove_any
+from ulmo.storage.faults import (
+    Fault,
+    Findings,
+    Kind,
+    What,
+    fault_of,
+    has_any,
+    left_overs,
+    remove_faulty,
+)
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 
@@ -41,7 +50,7 @@ class _Place(NamedTuple):
     crc32c: int
 
 
-def check_tiles(folder: Path) -> Findings:
+def _check(folder: Path) -> Findings:
     """Check everything in an output of ulmo-prep, each tile's checksum too.
 
     Raises NewerError if a newer ulmo wrote it.
@@ -83,16 +92,12 @@ def check_tiles(folder: Path) -> Findings:
     return Findings(counts, faults)
 
 
-def mend_tiles(folder: Path, faults: list[Fault]) -> list[str]:
-    """Remove shards that are damaged, and what is left over; ulmo-prep prepares them again.
+def _mend(folder: Path, faults: list[Fault]) -> list[str]:
+    """Remove damaged shards and left-overs; the same ulmo-prep prepares the shards again.
 
-    A table stays until another is made; so does what cannot be read.
+    A table stays until another is made; so do files that cannot be read.
     """
-    done = []
-    for name in dict.fromkeys(fault.path for fault in faults if _is_removable(fault)):
-        remove_any(folder / name)
-        done.append(f"removed {name}")
-    return done
+    return remove_faulty(folder, faults, _is_removable)
 
 
 def _is_removable(fault: Fault) -> bool:
@@ -103,7 +108,7 @@ def _is_removable(fault: Fault) -> bool:
 
 
 def _check_forms(folder: Path, manifest: TilesManifest) -> Iterator[Fault]:
-    """Shards, of which no table tells the checksums: whether each is one."""
+    """The forms of shards, if no table has their checksums."""
     for path in sorted((folder / "tiles").glob("*.npy")):
         if SHARD.fullmatch(path.name):
             try:
@@ -113,7 +118,7 @@ def _check_forms(folder: Path, manifest: TilesManifest) -> Iterator[Fault]:
 
 
 def _temporaries(folder: Path) -> list[Path]:
-    """What a kill may have left: half-written files, and the records of jobs of one that ended."""
+    """What a killed job may have left: half-written files, and the records of its jobs."""
     inside = folder / "tiles"
     places = [*folder.iterdir(), *(inside.iterdir() if inside.is_dir() else [])]
     found = sorted(path for path in places if is_temporary(path))
@@ -215,15 +220,15 @@ def _check_times(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
     step = manifest.settings.tile_hop * manifest.settings.hop_length
     for (recording, channel, view), found in streams.items():
         numbers = [tile for tile, _ in found]
-        of = recording if channel is None else f"channel {channel} of {recording}"
+        stream = recording if channel is None else f"channel {channel} of {recording}"
         if len(set(numbers)) < len(numbers):
-            detail = f"{of}: a tile stands twice in view {view}"
+            detail = f"{stream}: a tile stands twice in view {view}"
             yield Fault("tiles.parquet", "duplicate", detail, _NEW_FOLDER)
         elif numbers != list(range(len(numbers))):
-            detail = f"{of}: tile {_first_gap(numbers)} is not there in view {view}"
+            detail = f"{stream}: tile {_first_gap(numbers)} is not there in view {view}"
             yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
         elif view == 0 and [start for _, start in found] != [step * tile for tile in numbers]:
-            detail = f"{of}: its tiles do not begin every {step} samples"
+            detail = f"{stream}: its tiles do not begin every {step} samples"
             yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
     valid = tiles["valid_frames"].to_numpy()
     if ((valid < 1) | (valid > manifest.settings.tile_size)).any():
@@ -233,3 +238,6 @@ def _check_times(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fault]:
 
 def _first_gap(numbers: list[int]) -> int:
     return int(np.setdiff1d(np.arange(len(numbers) + 1), numbers)[0])
+
+
+TILES = Kind(has_any("prep.json", "tiles.parquet"), _check, _mend)

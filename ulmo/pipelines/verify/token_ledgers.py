@@ -1,7 +1,7 @@
 """Verifying the ledgers of tokens: rows without outputs, and outputs without a row."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from ulmo.config import NewerError, UserError
@@ -11,15 +11,14 @@ from ulmo.formats.folder import (
     DELETE,
     MANIFEST,
     TOKENS,
-    TokensLedger,
     folder_ledger,
     timeline_ledger,
 )
 from ulmo.formats.header import TokensHeader, read_header, read_stored
 from ulmo.jobs.inputs import portable
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.verify.outputs import Output, stem_of
-from ulmo.storage.faults import Fault, below, fault_of
+from ulmo.pipelines.verify.outputs import Output
+from ulmo.storage.faults import Fault, What, below, fault_of
 from ulmo.storage.manifest import TABLE
 
 
@@ -33,11 +32,8 @@ def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Ite
     """Check all ledgers below a folder. Raises NewerError if a newer ulmo wrote one."""
     there = set(files)
     for path in sorted(there):
-        if path.name == MANIFEST:
-            yield from _check_ledger(folder, path, None, files, outputs)
-        elif path.name.endswith(f".{MANIFEST}"):
-            output = path.with_name(path.name.removesuffix(f".{MANIFEST}"))
-            yield from _check_ledger(folder, path, output, files, outputs)
+        if path.name == MANIFEST or path.name.endswith(f".{MANIFEST}"):
+            yield from _check_ledger(folder, path, files, outputs)
         elif path.name == f".{COMMAND}.jsonl" and path.with_name(MANIFEST) not in there:
             yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN)
         elif (lost := _lost_manifest(path, there)) is not None:
@@ -57,11 +53,13 @@ def _lost_manifest(path: Path, there: set[Path]) -> Path | None:
 
 
 def _check_ledger(
-    folder: Path, manifest: Path, output: Path | None, files: list[Path], outputs: list[Output]
+    folder: Path, manifest: Path, files: list[Path], outputs: list[Output]
 ) -> Iterator[Fault]:
-    """Check the ledger of the folder that the manifest lies in, or of a timeline `output`."""
+    """Check the ledger of the folder that a manifest lies in, or of a timeline beside it."""
+    name = manifest.name.removesuffix(MANIFEST).removesuffix(".")
+    timeline = manifest.with_name(name) if name else None
     try:
-        ledger = folder_ledger(manifest.parent) if output is None else timeline_ledger(output)
+        ledger = timeline_ledger(timeline) if timeline else folder_ledger(manifest.parent)
     except NewerError:
         raise
     except UserError as error:
@@ -72,93 +70,83 @@ def _check_ledger(
         yield fault._replace(path=below(manifest.with_name(fault.path), folder))
     if faults:
         return
-    rows = ledger.rows()
-    if output is None:
-        yield from _check_rows(folder, ledger, rows, outputs)
-        yield from _check_orphans(folder, manifest.parent, rows, files, outputs)
+    table, rows = ledger.files.table, ledger.rows()
+    if timeline is None:
+        yield from _check_rows(folder, table, rows, outputs)
+        yield from _check_orphans(folder, table.parent, rows, files)
     else:
-        yield from _check_timeline(folder, ledger, output, rows)
+        yield from _check_timeline(folder, table, rows, timeline)
 
 
 def _check_rows(
-    folder: Path, ledger: TokensLedger, rows: list[Tokenized], outputs: list[Output]
+    folder: Path, table: Path, rows: list[Tokenized], outputs: list[Output]
 ) -> Iterator[Fault]:
-    """Each row has its outputs, with as many columns as it says."""
-    table = ledger.files.table
+    """Each row has its outputs, which are as the row describes them."""
+
+    def at_table(what: What, detail: str) -> Fault:
+        return Fault(below(table, folder), what, detail, AGAIN)
+
     for name, count in Counter(name for row in rows for name in row.outputs).items():
         if count > 1:
-            detail = f"{count} rows have the output {name}"
-            yield Fault(below(table, folder), "duplicate", detail, AGAIN)
+            yield at_table("duplicate", f"{count} rows have the output {name}")
     headers = {
         portable(path.relative_to(table.parent)): output.header
         for output in outputs
-        for path in output.files
+        for path in output.files.values()
         if path.is_relative_to(table.parent)
     }
     for row in rows:
-        yield from _check_row(folder, table, row, headers)
-
-
-def _check_row(
-    folder: Path, table: Path, row: Tokenized, headers: dict[str, Path]
-) -> Iterator[Fault]:
-    unknown = 0
-    for name in row.outputs:
-        if name not in headers:
+        missing = [name for name in row.outputs if name not in headers]
+        for name in missing:
             path = portable((table.parent / name).relative_to(folder))
             yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
-            return
+        if missing or not row.outputs:
+            continue
         try:
-            (header,) = read_stored(headers[name]).headers
+            found = {name: _only_header(headers[name]) for name in row.outputs}
         except (UserError, OSError, ValueError):
-            return  # a fault of the file itself, which is reported there
-        unknown += header.unknown
-        if detail := _contradiction(row, name, header):
-            yield Fault(below(table, folder), "disagrees", detail, AGAIN)
-    if row.outputs and unknown != row.unknown:
-        detail = f"{row.path}: {row.unknown} ids are <unk> there, {unknown} in its outputs"
-        yield Fault(below(table, folder), "disagrees", detail, AGAIN)
+            continue  # a fault of the file itself, which is reported there
+        for name, header in found.items():
+            if detail := _contradiction(row, name, header):
+                yield at_table("disagrees", f"{row.path}: {detail}")
+        unknown = sum(header.unknown for header in found.values())
+        if unknown != row.unknown:
+            detail = f"{row.path}: {row.unknown} ids are <unk> there, {unknown} in its outputs"
+            yield at_table("disagrees", detail)
+
+
+def _only_header(path: Path) -> TokensHeader:
+    """The header of one recording. Raises ValueError if a file has several."""
+    (header,) = read_stored(path).headers
+    return header
 
 
 def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
     """How a header differs from a row; empty if they agree."""
     if header.recording != row.path:
-        return f"{row.path}: {name} has the tokens of {header.recording}"
+        return f"{name} has the tokens of {header.recording}"
     if (header.columns, header.bands) != (row.columns, row.bands):
-        return f"{row.path}: {row.columns} x {row.bands} tokens there, others in {name}"
+        return f"{row.columns} x {row.bands} tokens there, others in {name}"
     return ""
 
 
 def _check_orphans(
-    folder: Path,
-    home: Path,
-    rows: Sequence[Tokenized],
-    files: Iterable[Path],
-    outputs: Iterable[Output],
+    folder: Path, home: Path, rows: list[Tokenized], files: list[Path]
 ) -> Iterator[Fault]:
     """Files below tokens/ that belong to no row."""
-    headers = {f"{stem_of(name)}.json" for row in rows for name in row.outputs}
-    kept = {
-        path
-        for output in outputs
-        if output.header.is_relative_to(home)
-        and portable(output.header.relative_to(home)) in headers
-        for path in (output.header, *output.files)
-    }
+    headers = {Output.header_name(name) for row in rows for name in row.outputs} - {""}
     for path in files:
-        if (
-            path.is_relative_to(home / TOKENS)
-            and path not in kept
-            and not path.name.startswith(".")
-        ):
+        if not path.is_relative_to(home / TOKENS) or path.name.startswith("."):
+            continue
+        if Output.header_name(portable(path.relative_to(home))) not in headers:
             detail = f"no row of {TABLE} names it"
             yield Fault(below(path, folder), "orphan", detail, "delete it, or move it elsewhere")
 
 
 def _check_timeline(
-    folder: Path, ledger: TokensLedger, output: Path, rows: list[Tokenized]
+    folder: Path, table: Path, rows: list[Tokenized], output: Path
 ) -> Iterator[Fault]:
-    """The timeline is there, and is of the recordings that its table names."""
+    """The timeline is there, and has the recordings that its table names."""
     joined = Counter(row.path for row in rows if row.status != "refused")
     if not output.exists():
         detail = f"{sum(joined.values())} recordings were joined to it"
@@ -169,5 +157,5 @@ def _check_timeline(
     except (UserError, OSError):
         return  # a fault of the file itself, which is reported there
     if Counter(segment.recording for segment in segments) != joined:
-        detail = f"{output.name} is of other recordings than it names"
-        yield Fault(below(ledger.files.table, folder), "disagrees", detail, AGAIN)
+        detail = f"{output.name} has other recordings than it names"
+        yield Fault(below(table, folder), "disagrees", detail, AGAIN)

@@ -1,4 +1,4 @@
-"""Verifying tokens: a file, or a folder of all formats, with its headers and its tables."""
+"""Verifying tokens: a file, or all formats below a folder, with their headers and tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,167 +6,164 @@ from pathlib import Path
 import numpy as np
 
 from ulmo.arrays import Ids
+from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
-from ulmo.formats.publish import vocabulary_json
+from ulmo.formats.publish import is_parts, vocabulary_json
 from ulmo.formats.read import read_tokens, readers
-from ulmo.pipelines.verify.outputs import (
-    VOCABULARY,
-    Output,
-    find_outputs,
-    look_below,
-    output_of,
-)
+from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
-from ulmo.storage.faults import Fault, Findings, below, left_overs
-from ulmo.storage.walk import Below
+from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
+from ulmo.storage.run_manifest import RUN_MANIFEST
+from ulmo.storage.walk import Below, walk
 
 _AGAIN = "run the same ulmo-tokenize or ulmo convert again"
 _REPAIR = f"ulmo verify DIR --repair removes it; then {_AGAIN}"
+_REMOVE = f"delete it, or {_AGAIN}"
 _READABLE = "make it readable, or copy it again, then run ulmo verify again"
+_OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
 
 
-def holds_tokens(folder: Path) -> bool:
+def _look_below(folder: Path) -> Below:
+    """Files below a folder, but not in folders of another kind, nor in parts of timelines."""
+    found = walk(folder, skip=is_parts, prune=lambda names: not _OTHER_KINDS.isdisjoint(names))
+    return found._replace(files=[folder / path for path in found.files])
+
+
+def _holds_tokens(folder: Path) -> bool:
     """Whether tokens, or what a job that makes some has left, lie below a folder."""
-    found = look_below(folder)
-    ledgers = any(is_ledger_file(path) for path in found.files)
-    return ledgers or bool(found.skipped) or any(True for _ in find_outputs(found.files))
+    found = _look_below(folder)
+    has_ledger = any(is_ledger_file(path) for path in found.files)
+    return has_ledger or bool(found.skipped) or bool(Output.among(found.files))
 
 
-def mend_tokens(place: Path, faults: list[Fault]) -> list[str]:
+def _mend(place: Path, faults: list[Fault]) -> list[str]:
     """Remove damaged files of tokens and left-overs, so that the same command makes them again.
 
     Tables and manifests stay: the same ulmo-tokenize writes them anew.
     """
     folder = place if place.is_dir() else place.parent
-    done = []
-    for name in dict.fromkeys(
-        each.path for each in faults if each.what in ("damaged", "left_over")
-    ):
-        path = folder / name
-        if path.is_file() and (path.name.startswith(".") or not is_ledger_file(path)):
-            path.unlink()
-            done.append(f"removed {name}")
-    return done
+
+    def is_removable(fault: Fault) -> bool:
+        path = folder / fault.path
+        stays = is_ledger_file(path) and not path.name.startswith(".")
+        return fault.what in ("damaged", "left_over") and path.is_file() and not stays
+
+    return remove_faulty(folder, faults, is_removable)
 
 
-def check_tokens(place: Path) -> Findings:
-    """A tokens file with its header, or all that lie below a folder.
+def _check(place: Path) -> Findings:
+    """Check a tokens file with its header, or all below a folder.
 
-    NewerError where a newer ulmo wrote any of it.
+    Raises NewerError if a newer ulmo wrote any of it.
     """
     if not place.is_dir():
-        return _check_outputs(place.parent, [output_of(place)])
-    found = look_below(place)
-    outputs = list(find_outputs(found.files))
+        return _check_outputs(place.parent, [Output.of(place)])
+    found = _look_below(place)
+    outputs = Output.among(found.files)
     findings = _check_outputs(place, outputs)
     temporary = [path for path in found.files if TEMPORARY.fullmatch(path.name) and is_left(path)]
     faults = [
         *findings.faults,
         *left_overs(place, temporary),
-        *_unfinished(place, found),
         *(
-            Fault(below(path, place), "unreadable", why, _READABLE)
+            Fault(path.as_posix(), "unfinished", "the job has not ended", AGAIN_TOKENIZE)
+            for path in found.skipped
+        ),
+        *(
+            Fault(path.as_posix(), "unreadable", why, _READABLE)
             for path, why in found.closed.items()
         ),
         *check_ledgers(place, found.files, outputs),
     ]
-    told: set[tuple[str, str]] = set()
+    seen: set[tuple[str, What]] = set()
     once = []
     for fault in faults:
-        key = (fault.path, fault.what)
-        if fault.what != "missing" or key not in told:
+        if fault.what != "missing" or fault[:2] not in seen:
             once.append(fault)
-        told.add(key)
+        seen.add(fault[:2])
     return Findings(findings.counts, once)
 
 
 def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
     faults: list[Fault] = []
-    recordings = files = ids = 0
+    counts = {"files": 0, "recordings": 0, "ids": 0}
     for output in outputs:
         try:
             stored = read_stored(output.header)
         except NewerError:
             raise
-        except UserError as error:
-            faults += _without_header(folder, output, str(error))
+        except (UserError, OSError) as error:
+            faults += _without_header(folder, output, error)
             continue
-        except OSError as error:
-            faults.append(_unreadable(folder, output.header, error))
-            continue
-        recordings += len(stored.headers)
-        files += len(stored.hashes)
-        ids += sum(header.columns * header.bands for header in stored.headers)
-        faults += _check_files(folder, output, stored)
-    return Findings({"files": files, "recordings": recordings, "ids": ids}, faults)
+        counts["files"] += len(stored.hashes)
+        counts["recordings"] += len(stored.headers)
+        counts["ids"] += sum(header.columns * header.bands for header in stored.headers)
+        for path, found in _check_files(output, stored):
+            faults.append(Fault(below(path, folder), *found))
+    return Findings(counts, faults)
 
 
-def _without_header(folder: Path, output: Output, reason: str) -> Iterator[Fault]:
-    if output.header.exists():
-        yield Fault(below(output.header, folder), "damaged", reason, _REPAIR)
-    else:
-        for path in output.files:
-            detail = f"{output.header.name} is missing, which tells what it is"
-            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {_AGAIN}")
+def _without_header(folder: Path, output: Output, error: UserError | OSError) -> Iterator[Fault]:
+    if isinstance(error, OSError) or output.header.exists():
+        yield Fault(below(output.header, folder), *_fault_of(error))
+        return
+    for path in output.files.values():
+        detail = f"{output.header.name} is missing, which says what it is"
+        yield Fault(below(path, folder), "orphan", detail, _REMOVE)
 
 
-def _unreadable(folder: Path, path: Path, error: OSError) -> Fault:
-    return Fault(below(path, folder), "unreadable", error.strerror or str(error), _READABLE)
+_Found = tuple[What, str, str]  # what is wrong with a file, the detail and the remedy
 
 
-def _check_files(folder: Path, output: Output, stored: Stored) -> Iterator[Fault]:
-    there = {path.name.removeprefix(output.stem): path for path in output.files}
+def _fault_of(error: Exception) -> _Found:
+    if isinstance(error, OSError):
+        return "unreadable", error.strerror or str(error), _READABLE
+    return "damaged", str(error), _REPAIR
+
+
+def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]]:
+    """The files of an output: those that its header names, and no others."""
+    name, there = output.header.name, output.files
     for ending in sorted(stored.hashes):
-        path = output.header.with_name(output.stem + ending)
+        path = output.header.with_name(output.header.stem + ending)
         if ending not in there:
-            detail = f"{output.header.name} speaks of it"
-            yield Fault(below(path, folder), "missing", detail, _AGAIN)
+            yield path, ("missing", f"{name} names it", _AGAIN)
             continue
         try:
             check_hash(path, stored, ending)
-            if path.suffix in readers() and not _is_half(path, there):
-                yield from _check_ids(folder, path)
-        except (UserError, ValueError) as error:
-            yield Fault(below(path, folder), "damaged", str(error), _REPAIR)
-        except OSError as error:
-            yield _unreadable(folder, path, error)
+            half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
+            if path.suffix in readers() and not half:
+                for column in _misplaced_columns(path):
+                    detail = f"column {column} is neither of a segment nor <gap>"
+                    yield path, ("gap", detail, _AGAIN)
+        except (UserError, ValueError, OSError) as error:
+            yield path, _fault_of(error)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
-        if ending == VOCABULARY:
-            yield from _check_vocabulary(folder, path, stored.headers[0].codebook_size)
-        else:
-            detail = f"{output.header.name} does not speak of it"
-            yield Fault(below(path, folder), "orphan", detail, f"delete it, or {_AGAIN}")
+        if path != output.vocabulary:
+            yield path, ("orphan", f"{name} does not name it", _REMOVE)
+            continue
+        try:
+            _check_vocabulary(path, stored.headers[0].codebook_size)
+        except (UserError, OSError) as error:
+            yield path, _fault_of(error)
 
 
-def _check_vocabulary(folder: Path, path: Path, codebook_size: int) -> Iterator[Fault]:
+def _check_vocabulary(path: Path, codebook_size: int) -> None:
+    """Raise UserError unless a vocabulary is that of a codebook."""
     expected = vocabulary_json(codebook_size).encode()
-    try:
-        is_whole = read_most(path, len(expected)) == expected
-    except UserError:
-        is_whole = False
-    except OSError as error:
-        yield _unreadable(folder, path, error)
-        return
-    if not is_whole:
-        detail = "it is not the vocabulary of these tokens"
-        yield Fault(below(path, folder), "damaged", detail, _REPAIR)
+    if read_most(path, len(expected)) != expected:
+        raise UserError("it is not the vocabulary of these tokens")
 
 
-def _is_half(path: Path, there: dict[str, Path]) -> bool:
-    """True of Megatron's .bin, which is read with its .idx."""
-    return path.suffix == ".bin" and ".idx" in there
-
-
-def _check_ids(folder: Path, path: Path) -> Iterator[Fault]:
-    """The ids are those that the header speaks of; a timeline is `<gap>` between its segments."""
+def _misplaced_columns(path: Path) -> Iterator[int]:
+    """Read all ids; the first misplaced column of each timeline."""
     for header, ids in read_tokens(path):
         if header.segments and (column := _misplaced(header, ids)) is not None:
-            detail = f"column {column} is neither of a segment nor <gap>"
-            yield Fault(below(path, folder), "gap", detail, _AGAIN)
+            yield column
 
 
 def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
@@ -183,6 +180,4 @@ def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
     return None if place == len(ids) else place
 
 
-def _unfinished(folder: Path, found: Below) -> Iterator[Fault]:
-    for path in found.skipped:
-        yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN_TOKENIZE)
+TOKENS = Kind(_holds_tokens, _check, _mend)

@@ -1,72 +1,47 @@
-"""ulmo verify: tiles, tokens, a run or a bundle, told by what lies there; what is wrong with it."""
+"""ulmo verify: what is wrong with tiles, tokens, a run or a bundle."""
 
-import os
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
-from ulmo.pipelines.verify.run import check_bundle, check_run, mend_bundle, mend_run
-from ulmo.pipelines.verify.tiles import check_tiles, mend_tiles
+from ulmo.pipelines.verify.run import BUNDLE, RUN
+from ulmo.pipelines.verify.tiles import TILES
 from ulmo.pipelines.verify.token_ledgers import is_ledger_file
-from ulmo.pipelines.verify.tokens import check_tokens, holds_tokens, mend_tokens
+from ulmo.pipelines.verify.tokens import TOKENS
 from ulmo.preprocessing.store import SHARD
 from ulmo.storage.checkpoint_files import OURS
-from ulmo.storage.faults import READ, Check, Fault, Findings, Mend
+from ulmo.storage.faults import READ, Fault, Findings
 from ulmo.storage.lock import LOCK, locked, refuse_held
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.run_manifest import RUN_MANIFEST
 
-
-class _Kind(NamedTuple):
-    """One kind of output of ulmo's."""
-
-    is_here: Callable[[Path], bool]
-    check: Check
-    mend: Mend
-
-
-def _has(*names: str) -> Callable[[Path], bool]:
-    return lambda place: any(os.path.lexists(place / name) for name in names)
-
-
-_KINDS = {
-    "tiles": _Kind(_has("prep.json", "tiles.parquet"), check_tiles, mend_tiles),
-    "run": _Kind(_has(RUN_MANIFEST, "checkpoints"), check_run, mend_run),
-    "bundle": _Kind(_has(MANIFEST), check_bundle, mend_bundle),
-    "tokens": _Kind(holds_tokens, check_tokens, mend_tokens),
-}
-"""In the order in which they are looked for."""
-
-
-_DIR = re.compile(r"\b(RUN_)?DIR\b")
-"""What stands for the folder in what there is to do."""
+# In the order in which they are looked for.
+_KINDS = {"tiles": TILES, "run": RUN, "bundle": BUNDLE, "tokens": TOKENS}
+_DIR = re.compile(r"\b(RUN_)?DIR\b")  # stands for the folder in a remedy
 _PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
+# Names of files that are a part of an output.
 _PART = re.compile("|".join([*map(re.escape, _PARTS), SHARD.pattern, OURS.pattern]))
-"""Names of files that are no output of their own."""
 
 
 class Verified(NamedTuple):
-    """What verifying came to."""
+    """What was checked, repaired and found."""
 
     place: Path
-    kind: str
+    kind: str  # a key of _KINDS
     counts: dict[str, int]
-    faults: list[Fault]
-    """Those that are left."""
-    mended: list[str]
-    """What `--repair` did."""
+    faults: list[Fault]  # those that are left
+    mended: list[str]  # what `--repair` did
 
 
 def verify(place: Path, *, repair: bool = False) -> Verified:
-    """Check everything there; with `repair`, put right what can be put right without making it.
+    """Check everything there; with `repair`, remove what is damaged or left over.
 
     Raises UserError if nothing of ulmo's lies there.
     """
-    kind = kind_of(place)
+    kind = _kind_of(place)
     findings, mended = _check(place, kind), []
     folder = place if place.is_dir() else place.parent
     if findings.faults and not repair:
@@ -75,7 +50,10 @@ def verify(place: Path, *, repair: bool = False) -> Verified:
         with locked(folder / LOCK, folder):
             mended = _KINDS[kind].mend(place, _check(place, kind).faults)
             findings = _check(place, kind)
-    faults = [fault._replace(remedy=_named(fault.remedy, place)) for fault in findings.faults]
+    named = shlex.quote(str(place))
+    faults = [
+        fault._replace(remedy=_DIR.sub(lambda _: named, fault.remedy)) for fault in findings.faults
+    ]
     return Verified(place, kind, findings.counts, faults, mended)
 
 
@@ -90,13 +68,8 @@ def _closed(error: OSError, place: Path) -> UserError:
     return UserError(f"{error.filename or place} cannot be read ({error.strerror}): {READ}")
 
 
-def _named(remedy: str, place: Path) -> str:
-    """What to do, with the folder in place of the word that stands for it."""
-    return _DIR.sub(lambda _: shlex.quote(str(place)), remedy)
-
-
-def kind_of(place: Path) -> str:
-    """A key of _KINDS; UserError where nothing of ulmo's lies there, or a part of something."""
+def _kind_of(place: Path) -> str:
+    """A key of _KINDS. Raises UserError if nothing of ulmo's, or a part of an output, is there."""
     try:
         is_folder = place.is_dir()
         if is_folder:
@@ -122,6 +95,6 @@ def _whole(part: Path) -> Path:
     """The folder of the output that a file is a part of."""
     above = part.absolute().parents
     for folder in above[:3]:
-        if any(_KINDS[name].is_here(folder) for name in ("tiles", "run", "bundle")):
+        if any(kind.is_here(folder) for kind in (TILES, RUN, BUNDLE)):
             return folder
     return above[0]

@@ -1,0 +1,286 @@
+"""A folder of tiles: what an earlier job left there, and what this one makes or mends."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ulmo.config import UserError
+from ulmo.jobs.executor import Pool
+from ulmo.jobs.inputs import InputFile, portable
+from ulmo.jobs.outcome import Prepared
+from ulmo.pipelines.prep.job import PrepJob, plan_jobs, run_jobs
+from ulmo.pipelines.prep.statistics import corpus_constants
+from ulmo.preprocessing.store import (
+    AGAIN,
+    BESIDE,
+    GO_ON,
+    ROWS,
+    TILES_SCHEMA,
+    TilesManifest,
+    fingerprint_head,
+    read_tiles_table,
+)
+from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.faults import reading_error, remove_any
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.lock import LOCK
+from ulmo.storage.manifest import TABLE, LedgerFiles
+from ulmo.storage.plain_file import file_hash
+from ulmo.storage.tables import BATCH_ROWS, publish_table
+
+_TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
+_BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
+_SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
+_TILES_TABLE = "tiles.parquet"
+
+
+class Source(NamedTuple):
+    """The recordings, and how they are worked on."""
+
+    audio_dir: Path
+    files: Sequence[InputFile]
+    workers: int
+    # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
+    progress: Callable[[int], Callable[[int], None]]
+
+
+class _Lost(NamedTuple):
+    """What a complete output lacks."""
+
+    shards: frozenset[str]  # names of those that have rows in tiles.parquet
+    tables: bool  # whether a table is missing or damaged; then nothing says which shards are
+
+    def __bool__(self) -> bool:
+        return bool(self.shards) or self.tables
+
+
+class PrepOutput:
+    """A folder of tiles, which is new, or was begun with the same settings.
+
+    The constructor writes nothing. Raises UserError if the folder has other files, or tiles of
+    other settings or recordings. Recordings may be added, and refused ones may change or go.
+    """
+
+    def __init__(self, folder: Path, source: Source, wanted: TilesManifest) -> None:
+        self._folder = folder
+        self._source = source
+        files = LedgerFiles.inside(folder, "prep")
+        self.ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN)
+        if self.ledger.is_new and folder.exists() and not _is_free(folder):
+            raise UserError(f"{folder} exists and holds other things: choose a new folder")
+        self.ledger.resume(wanted, folder)
+        if self.ledger.manifest.plan != wanted.plan:
+            if self.ledger.manifest.complete:
+                self._refuse_others()
+            self.ledger.replace(wanted)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is lost, and nothing is left of a killed job."""
+        complete = self.ledger.manifest.complete
+        return complete and not self._left_overs() and not self._find_lost()
+
+    def finish(self) -> bool:
+        """Make or mend what is not there. Returns whether there was nothing to make."""
+        lost = None
+        if not self.ledger.manifest.complete:
+            self._make()
+        elif lost := self._find_lost():
+            self._mend(lost)
+        for path in self._left_overs():
+            if path.name != LOCK:
+                remove_any(path)
+        return lost is not None and not lost
+
+    def _jobs(self) -> list[PrepJob]:
+        source = self._source
+        return plan_jobs(source.audio_dir, self._folder, self.ledger.manifest, source.files)
+
+    def _make(self) -> None:
+        """Do the jobs that are not done, then write the tables."""
+        ledger, source = self.ledger, self._source
+        ledger.update()  # first: a folder without prep.json is not ours
+        self._make_folders()
+        advance = source.progress(sum(file.size for file in source.files))
+        workers = min(source.workers, len(source.files))
+        with Pool(workers, lambda size, _: advance(size)) as pool:
+            settings = ledger.manifest.settings
+            if settings.learns_constants and ledger.manifest.normalization is None:
+                paths = [source.audio_dir / file.path for file in source.files]
+                ledger.update(normalization=corpus_constants(pool, paths, settings))
+            jobs = self._jobs()
+            done = {job.key for job in jobs if self._is_done(job)}
+            with ledger.writing(job.key for job in jobs if job.key in done):
+                if done:
+                    advance(sum(job.size for job in jobs if job.key in done))
+                missing = [job for job in jobs if job.key not in done]
+                for batch, found in pool.each(run_jobs, _batched(missing, workers)):
+                    for job, rows in zip(batch, found, strict=True):
+                        ledger.add(job.key, rows)
+                merged = self._merge(jobs)
+                recordings = sum(len(job.files) for job in jobs)
+                ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
+
+    def _make_folders(self) -> None:
+        for folder in (self._folder / "tiles", self._folder / ROWS):
+            folder.mkdir(exist_ok=True)
+
+    def _is_done(self, job: PrepJob) -> bool:
+        """Whether a job is in the ledger, and its tiles and their rows are there."""
+        rows = self.ledger.done(job.key)
+        return bool(rows) and all(path.is_file() for path in (job.rows_path, *job.shards(rows)))
+
+    def _merge(self, jobs: Sequence[PrepJob]) -> dict[str, Any]:
+        """Write tiles.parquet; returns values for the manifest.
+
+        Shards that belong to none of the jobs are an earlier plan's, and are removed.
+        """
+        path = self._folder / _TILES_TABLE
+        tiles = 0
+        digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
+        with publish_table(path, TILES_SCHEMA) as table:
+            for job in jobs:
+                with pq.ParquetFile(job.rows_path) as part:
+                    for batch in part.iter_batches(BATCH_ROWS):
+                        table.add_table(pa.Table.from_batches([batch]))
+                        digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
+                        tiles += batch.num_rows
+        named = {shard for job in jobs for shard in job.shards(self.ledger.done(job.key))}
+        for shard in (self._folder / "tiles").glob("*.npy"):
+            if shard not in named:
+                shard.unlink()
+        hashes = {path.name: file_hash(path)}
+        return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
+
+    def _find_lost(self) -> _Lost:
+        """Shards and tables of a complete output that are missing or damaged.
+
+        Raises UserError if something cannot be read, as it may be whole.
+        """
+        try:
+            self.ledger.read_table()
+            tiles = read_tiles_table(self._folder, self.ledger.manifest)
+        except UserError as error:
+            if reading_error(error):
+                raise
+            return _Lost(frozenset(), tables=True)
+        names = tiles["shard"].unique().to_pylist()
+        shards = self._folder / "tiles"
+        missing = (name for name in names if not (shards / Path(name).name).is_file())
+        return _Lost(frozenset(missing), tables=False)
+
+    def _mend(self, lost: _Lost) -> None:
+        """Make what is lost in a folder beside, and move it here if its tiles are the same.
+
+        A killed job may have moved a part of it; the manifest comes last.
+        """
+        beside, manifest = self._folder / BESIDE, self.ledger.manifest
+        again = self._beside(beside, manifest.begun_again())
+        try:
+            if lost.tables:
+                if not again.ledger.manifest.complete:
+                    again._make()
+                made = again.ledger.manifest
+                named = ("recordings", "tiles", "fingerprint")
+                is_same = all(getattr(made, name) == getattr(manifest, name) for name in named)
+                tables = (beside / name for name in (_TILES_TABLE, TABLE))
+                shards = sorted((beside / "tiles").glob("*.npy"))
+                paths = [*shards, *filter(Path.exists, tables)]
+            else:
+                made = manifest
+                jobs = again._make_shards(lost.shards)
+                tiles = read_tiles_table(self._folder, manifest)
+                is_same = all(
+                    _tile_rows(job).equals(tiles.filter(pc.starts_with(tiles["shard"], job.prefix)))
+                    for job in jobs
+                )
+                shards = sorted((beside / "tiles").glob("*.npy"))
+                paths = [shard for shard in shards if shard.name in lost.shards]
+            if not is_same:
+                raise UserError(
+                    f"{self._folder}: its recordings are not what they were: choose a new folder"
+                )
+        except UserError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        (self._folder / "tiles").mkdir(exist_ok=True)
+        for path in paths:
+            path.replace(self._folder / path.relative_to(beside))
+        self.ledger.replace(made)
+        self.ledger.update()
+
+    def _make_shards(self, names: frozenset[str]) -> list[PrepJob]:
+        """Do the jobs that make some shards, without a ledger."""
+        self._make_folders()
+        jobs = [job for job in self._jobs() if any(name.startswith(job.prefix) for name in names)]
+        advance = self._source.progress(sum(job.size for job in jobs))
+        with Pool(min(self._source.workers, len(jobs)), lambda size, _: advance(size)) as pool:
+            for _ in pool.each(run_jobs, [[job] for job in jobs]):
+                pass
+        return jobs
+
+    def _beside(self, folder: Path, begun: TilesManifest) -> "PrepOutput":
+        """The output that is made beside; what another job has left there is removed."""
+        make_folder(folder)
+        with suppress(UserError):
+            output = PrepOutput(folder, self._source, begun)
+            if output.ledger.manifest.begun_again() == begun:
+                return output
+        remove_any(folder)
+        return self._beside(folder, begun)
+
+    def _refuse_others(self) -> None:
+        """Raise UserError unless the recordings that tiles were made of are still the same."""
+        folder = self._folder
+        try:
+            rows = self.ledger.rows()
+        except UserError as error:
+            if reading_error(error):
+                raise
+            raise UserError(
+                f"{folder} was made of other recordings, and has lost the table of them: name the "
+                "folder that it was made of, as it was, or choose a new folder"
+            ) from None
+        here = {portable(file.path): (file.size, file.ends) for file in self._source.files}
+        for row in rows:
+            if row.status != "refused" and here.get(row.path) != (row.bytes, row.ends_crc32c):
+                raise UserError(
+                    f"{folder} was made of other recordings ({row.path} is gone, or another now): "
+                    "choose a new folder"
+                )
+
+    def _left_overs(self) -> list[Path]:
+        """What is of no use in a complete output: a killed job may have left it."""
+        names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
+        inside = (*self._folder.iterdir(), *(self._folder / "tiles").glob("*"))
+        return [path for path in inside if is_temporary(path) or path.name in names]
+
+
+def _tile_rows(job: PrepJob) -> pa.Table:
+    with pq.ParquetFile(job.rows_path) as file:
+        return file.read()
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is empty, but for what an interrupted first write left."""
+    return folder.is_dir() and all(
+        is_temporary(path) or path.name == LOCK for path in folder.iterdir()
+    )
+
+
+def _batched(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
+    """Jobs in rows: short ones together; none waits in the journal for many large ones."""
+    together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
+    rows: list[list[PrepJob]] = [[]]
+    for job in jobs:
+        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > _BATCH_BYTES:
+            rows.append([])
+        rows[-1].append(job)
+    return [row for row in rows if row]
