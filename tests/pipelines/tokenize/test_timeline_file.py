@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.outputs import names
 from tests.pipelines.recordings import Killed, contents, counting, doomed, kill_at_move, stats
-from tests.pipelines.tokenizing import hidden, join, names
+from tests.pipelines.tokenizing import hidden, join
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
@@ -20,11 +21,6 @@ from ulmo.tokens import read_npy
 COLUMN = 80
 """Samples of a column: 40 ms."""
 MIDNIGHT = datetime(2023, 5, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tokenizer_of):
-    return tokenizer_of()
 
 
 def record(folder, at, seconds, *, name="S_{}.wav", channels=1):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.outputs import names
 from tests.pipelines.recordings import by_path, contents, rows_of
-from tests.pipelines.tokenizing import hidden, names, record, tokenize
+from tests.pipelines.tokenizing import hidden, record, tokenize
 from tests.sealed import reseal
 from tests.small_tokenizers import RATE
 from ulmo.config import ClockSettings, JobError, UserError
@@ -23,11 +24,6 @@ from ulmo.tokens import read_npy
 LEDGER = ["recordings.parquet", "tokenize.json"]
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tokenizer_of):
-    return tokenizer_of()
 
 
 def ids_in(output, file_format):

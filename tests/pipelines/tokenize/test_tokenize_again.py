@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracles import wav_bytes
+from tests.outputs import names
 from tests.pipelines.recordings import (
     NON_UTF8,
     RATE,
@@ -27,7 +28,7 @@ from tests.pipelines.recordings import (
     stats,
     write,
 )
-from tests.pipelines.tokenizing import hidden, names, tokenize
+from tests.pipelines.tokenizing import hidden, tokenize
 from tests.sealed import reseal
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats.base import Options
@@ -35,11 +36,6 @@ from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.storage.ledger import Ledger
 
 JOURNAL = ".tokenize.jsonl"
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tokenizer_of):
-    return tokenizer_of()
 
 
 @pytest.fixture
