@@ -166,10 +166,11 @@ def test_tokenizers_load_the_vocabulary(size, tmp_path):
         assert tokenizer.id_to_token(token) == token_text(vocabulary, token)
         assert tokenizer.token_to_id(token_text(vocabulary, token)) == token
     added = tokenizer.get_added_tokens_decoder()
-    assert {number: token.content for number, token in added.items()} == {
-        number: token for token, number in vocabulary.specials().items()
-    }
+    assert {token.content: number for number, token in added.items()} == vocabulary.specials()
     assert all(token.special for token in added.values())
+    assert token_text(vocabulary, size + 6) == f"<id{size + 6}>"  # unused, and no token
+    assert tokenizer.token_to_id(f"<id{size + 6}>") is None
+    assert path.read_text().isascii()
 
 
 def test_tokenizers_encode_and_decode():
@@ -179,9 +180,3 @@ def test_tokenizers_encode_and_decode():
     ids = [17, 515, 0]
     assert tokenizer.decode(ids, skip_special_tokens=False) == "c17 <eos> c0"
     assert tokenizer.decode(ids) == "c17 c0"
-
-
-def test_unused_ids_have_a_name_that_is_no_token():
-    vocabulary = Vocabulary(512)
-    assert token_text(vocabulary, 518) == "<id518>"
-    assert vocabulary_json(512).isascii()

@@ -21,12 +21,6 @@ def test_by_suffix_in_the_order_of_their_bytes(tmp_path):
     ]
 
 
-def test_odd_names(tmp_path):
-    odd = [os.fsdecode(name) for name in (b"caf\xe9.wav", b" .wav", b"a\nb.wav", b"-x.wav")]
-    make(tmp_path, *odd)
-    assert sorted(map(os.fsencode, found(tmp_path))) == sorted(map(os.fsencode, odd))
-
-
 def test_what_cannot_be_read_is_a_recording_too(tmp_path, monkeypatch):
     """Nobody waits for a pipe that nothing is written to."""
     make(tmp_path, "folder.wav/a.wav", "in/b.wav")

@@ -62,15 +62,12 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, old, error):
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
-def test_a_failed_move_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_folder_is_needed_and_none_in_the_place_of_the_file(tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(OSError, match="folder"), publish(path) as file:
         file.write(b"new")
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_is_needed(tmp_path):
     with pytest.raises(FileNotFoundError), publish(tmp_path / "none" / "x.bin"):
         pass
     with pytest.raises(FileNotFoundError):

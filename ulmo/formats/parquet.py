@@ -15,7 +15,7 @@ from ulmo.storage.sealed import canonical_json
 # A group of rows ends with the row that reaches either limit. Over 24 hours of sound, groups of
 # 64 Ki ids let memory grow by 5 MB, groups of 256 Ki by 25 MB, and the file is no smaller.
 GROUP_IDS = 1 << 16
-GROUP_ROWS = 1 << 14
+_GROUP_ROWS = 1 << 14
 
 
 class Parquet(RowFormat):
@@ -44,7 +44,7 @@ class Parquet(RowFormat):
     def _write_row(self, row: TokenRow) -> None:
         self._rows.append(row)
         self._ids += row.ids.size
-        if self._ids >= GROUP_IDS or len(self._rows) == GROUP_ROWS:
+        if self._ids >= GROUP_IDS or len(self._rows) == _GROUP_ROWS:
             self._write_group()
 
     def _write_group(self) -> None:

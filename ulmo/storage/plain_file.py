@@ -113,6 +113,5 @@ def open_file(path: Path) -> BinaryIO:
 def signature_of(file: BinaryIO) -> Signature:
     """The signature of an open file, wherever its name may lead by now."""
     status = os.fstat(file.fileno())
-    return Signature(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return Signature(status.st_dev, status.st_ino, status.st_size, *times)
