@@ -8,7 +8,6 @@ import pytest
 
 from tests.pipelines.recordings import TINY
 from ulmo.config import AugmentSettings, ClockSettings
-from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import TokenizeManifest
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
 from ulmo.preprocessing.store import TilesManifest
@@ -20,8 +19,15 @@ KEYS = ("k0", "k1", "k2", "k3", "k4")
 
 
 def tokens_of(tokenizer: str = "ab" * 32, timezone: str = "UTC") -> TokenizeManifest:
-    clock = ClockSettings(timezone=timezone)
-    return TokenizeManifest.of(tokenizer, None, "npy", "mix", clock, PLAIN)
+    return TokenizeManifest(
+        tokenizer=tokenizer,
+        unk_quantile=None,
+        file_format="npy",
+        channels="mix",
+        clock=ClockSettings(timezone=timezone),
+        ids=None,
+        min_columns=1,
+    )
 
 
 class User(NamedTuple):
@@ -39,9 +45,7 @@ class User(NamedTuple):
         )
 
     def resumed(self, folder: Path) -> Ledger[Any, Any]:
-        ledger = self.open(folder)
-        ledger.resume(self.manifest, folder)
-        return ledger
+        return self.open(folder).resume(self.manifest, folder)
 
     def rows(self, key: str) -> list[Outcome]:
         """The rows of a key; each key has others."""

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ulmo.config import ClockSettings
-from ulmo.formats.base import Options
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
@@ -26,7 +25,7 @@ TokensLedger = Ledger["TokenizeManifest", Tokenized]
 
 
 class TokenizeManifest(LedgerManifest):
-    """tokenize.json: everything but the recording that decides about its tokens."""
+    """tokenize.json: everything that decides about tokens, but the recordings."""
 
     schema_version: Literal[1] = 1
     tokenizer: Hash  # the tokenizer's fingerprint
@@ -34,29 +33,8 @@ class TokenizeManifest(LedgerManifest):
     file_format: str
     channels: str
     clock: ClockSettings
-    ids: tuple[int, ...] | None  # of runs to label
-    min_columns: int  # of a run to label
-
-    @classmethod
-    def of(
-        cls,
-        tokenizer: str,
-        unk_quantile: float | None,
-        file_format: str,
-        channels: str,
-        clock: ClockSettings,
-        options: Options,
-    ) -> "TokenizeManifest":
-        """The manifest of a job that is about to run, with the tokenizer of a fingerprint."""
-        return cls(
-            tokenizer=tokenizer,
-            unk_quantile=unk_quantile,
-            file_format=file_format,
-            channels=channels,
-            clock=clock,
-            ids=None if options.ids is None else tuple(sorted(options.ids)),
-            min_columns=options.min_columns,
-        )
+    ids: tuple[int, ...] | None  # sorted; only their runs are labelled
+    min_columns: int  # shorter runs are not labelled
 
 
 def folder_ledger(folder: Path) -> TokensLedger:

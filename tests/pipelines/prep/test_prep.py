@@ -25,6 +25,7 @@ from tests.pipelines.recordings import (
     write,
 )
 from tests.preprocessing.signals import count_tiles
+from ulmo.config import AugmentSettings, ClockSettings
 from ulmo.jobs.inputs import list_inputs, portable
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep.job import plan_jobs
@@ -183,8 +184,13 @@ class TestOutput:
 
 
 class TestPlan:
-    def plan(self, audio, **changes):
-        manifest = TilesManifest(settings=TINY.model_copy(update=changes), plan="p")
+    def plan(self, audio, augment=None, clock=None, **changes):
+        manifest = TilesManifest(
+            settings=TINY.model_copy(update=changes),
+            augment=augment or AugmentSettings(),
+            clock=clock or ClockSettings(),
+            plan="p",
+        )
         return plan_jobs(audio, audio / "out", manifest, list_inputs(audio, audio / "out"))
 
     def test_jobs_are_consecutive_and_bounded(self, audio, monkeypatch):
@@ -200,7 +206,14 @@ class TestPlan:
     def test_a_jobs_key_tells_what_decides_over_its_shards(self, audio, small_jobs):
         first, *rest = self.plan(audio)
         assert self.plan(audio) == [first, *rest]
-        assert self.plan(audio, overlap=1)[0].key != first.key
+        others = [
+            {"overlap": 1},
+            {"augment": AugmentSettings(views=3)},
+            {"augment": AugmentSettings(views=3, noise_db=-41.0)},
+            {"clock": ClockSettings(timezone="+02:00")},
+            {"clock": ClockSettings(timestamp_pattern="%Y%j")},
+        ]
+        assert len({first.key, *(self.plan(audio, **how)[0].key for how in others)}) == 6
         os.utime(audio / "a.wav", ns=(0, 0))
         changed, *same = self.plan(audio)
         assert (changed.key, changed.rows_path != first.rows_path) == (first.key, True)
@@ -223,10 +236,3 @@ class TestPlan:
         steps = []
         prepare(tmp_path / "audio", tmp_path / "out", TINY, progress=lambda total: steps.append)
         assert len(steps) >= 5
-
-    @pytest.mark.parametrize(
-        ("name", "text"),
-        [(b"a/b.wav", "a/b.wav"), ("ä.wav".encode(), "ä.wav"), (b"caf\xe9.wav", r"caf\xe9.wav")],
-    )
-    def test_portable_names(self, name, text):
-        assert portable(Path(os.fsdecode(name))) == text

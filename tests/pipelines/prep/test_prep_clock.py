@@ -7,20 +7,13 @@ import pytest
 from tests.pipelines.recordings import (
     RATE,
     TINY,
-    Killed,
     by_path,
-    contents,
-    kill_before_manifests,
     noise,
     rows_of,
     write,
 )
-from ulmo.config import AugmentSettings, ClockSettings, UserError
-from ulmo.jobs.inputs import list_inputs
-from ulmo.pipelines.prep import job as prep_job
-from ulmo.pipelines.prep.job import plan_jobs
+from ulmo.config import AugmentSettings, ClockSettings
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.store import TilesManifest
 
 EAST = ClockSettings(timezone="+02:00")
 
@@ -79,52 +72,3 @@ def test_a_pattern(dated, tmp_path):
     assert row["start_source"] == "pattern"
     manifest = json.loads((tmp_path / "out" / "prep.json").read_text())
     assert manifest["clock"] == {"timestamp_pattern": "R%y%m%d", "timezone": "Europe/Berlin"}
-
-
-def test_the_same_bytes_with_two_workers_and_after_a_kill(dated, tmp_path, monkeypatch):
-    monkeypatch.setattr(prep_job, "_JOB_FILES", 4)
-    prepare(dated, tmp_path / "out", TINY, clock=EAST)
-    prepare(dated, tmp_path / "two", TINY, clock=EAST, workers=2)
-    with monkeypatch.context() as patch:
-        kill_before_manifests(patch)
-        with pytest.raises(Killed):
-            prepare(dated, tmp_path / "killed", TINY, clock=EAST)
-    prepare(dated, tmp_path / "killed", TINY, clock=EAST)
-    assert contents(tmp_path / "out") == contents(tmp_path / "two") == contents(tmp_path / "killed")
-
-
-def test_another_clock_is_another_output(dated, tmp_path):
-    out = tmp_path / "out"
-    prepare(dated, out, TINY, clock=EAST)
-    before = contents(out)
-    with pytest.raises(UserError, match=r"other settings \(timezone there '\+02:00', here 'UTC'\)"):
-        prepare(dated, out, TINY)
-    assert contents(out) == before
-    assert prepare(dated, out, TINY, clock=EAST).reused
-    prepare(dated, tmp_path / "utc", TINY)
-    fingerprints = {
-        json.loads((folder / "prep.json").read_text())["fingerprint"]
-        for folder in (out, tmp_path / "utc")
-    }
-    assert len(fingerprints) == 2
-
-
-def test_a_jobs_key_tells_the_clock(audio, tmp_path):
-    files = list_inputs(audio, tmp_path)
-    keys = {
-        plan_jobs(audio, tmp_path, TilesManifest(settings=TINY, clock=clock, plan="p"), files)[
-            0
-        ].key
-        for clock in (ClockSettings(), EAST, ClockSettings(timestamp_pattern="%Y%j"))
-    }
-    assert len(keys) == 3
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [({"timestamp_pattern": "%H%M"}, "has no date"), ({"timezone": "Mars"}, "'Mars' is not known")],
-)
-def test_a_clock_that_cannot_work_is_refused_before_anything_is_read(tmp_path, given, words):
-    with pytest.raises(UserError, match=words):
-        prepare(tmp_path / "none", tmp_path / "out", TINY, clock=ClockSettings(**given))
-    assert not (tmp_path / "out").exists()

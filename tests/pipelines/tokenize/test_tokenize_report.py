@@ -14,11 +14,6 @@ from ulmo.preprocessing.audio import BLOCK_FRAMES
 from ulmo.storage.tables import schema_of
 
 
-@pytest.fixture(scope="session")
-def tokenizer(tokenizer_of):
-    return tokenizer_of()
-
-
 class TestReport:
     def test_its_rows_say_what_became_of_each(self, tokenizer, tmp_path):
         folder, out = tmp_path / "in", tmp_path / "out"
