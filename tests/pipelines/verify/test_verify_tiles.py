@@ -141,20 +141,17 @@ class TestNothingIsLost:
     """What --repair leaves alone, and what it refuses before anything is touched."""
 
     @pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet", SHARD])
-    @pytest.mark.parametrize("change", ["other", "gone", "none", "nowhere"])
+    @pytest.mark.parametrize("change", ["other", "gone"])
     def test_other_recordings(self, name, change, tiles, audio, tmp_path):
         (tiles / name).unlink()
         other = tmp_path / "other"
-        match change:
-            case "other":
-                make_audio(other, lengths=(400, 300, 200))
-            case "gone":
-                shutil.copytree(audio, other)
-                (other / "b.wav").unlink()
-            case "none":
-                other.mkdir()
+        if change == "other":
+            make_audio(other, lengths=(400, 300, 200))
+        else:
+            shutil.copytree(audio, other)
+            (other / "b.wav").unlink()
         before = contents(tiles)
-        with pytest.raises(UserError, match=r"made of other recordings|no recordings|not a folder"):
+        with pytest.raises(UserError, match="made of other recordings"):
             prepare(other, tiles, PREP)
         assert contents(tiles) == before
 

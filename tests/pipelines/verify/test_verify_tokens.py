@@ -228,14 +228,6 @@ class TestWhatStays:
             assert found(tokens) == set()
         assert found(tokens) == {(f"tokens/{temporary.name}", "left_over")}
 
-    def test_a_damaged_table_is_not_removed(self, tokens, again):
-        before = contents(tokens)
-        flip(tokens / TABLE, 60)
-        assert repair(tokens)[0] == 3
-        assert found(tokens) == {(TABLE, "damaged")}
-        again()
-        assert contents(tokens) == before
-
     def test_a_pipe_for_a_vocabulary_is_told(self, tokens):
         convert([tokens], tokens / "c.bin", "bin", options=PLAIN, done=lambda _: None)
         (tokens / "c.vocabulary.json").unlink()
