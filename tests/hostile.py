@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 from hashlib import sha256
 
 import numpy as np
@@ -14,25 +13,27 @@ from tests.hostile_parts import (
     DEEP,
     DEEP_TABLES,
     GIB,
+    HEADER,
     SHARD,
-    Attack,
     Bomb,
-    beside,
     bundle_file,
     fifo,
+    keys,
     large,
     link,
-    manifest,
     npy,
     object_array,
     other_metadata,
     padded,
+    place,
+    put,
     setting,
     sparse,
+    tables,
     with_weight,
     zip_bomb,
 )
-from tests.sealed import reseal, seal_tables, seal_tokens, write_sealed_values
+from tests.sealed import reseal, seal_tables, seal_tokens
 from ulmo.jobs.outcome import Prepared, Tokenized
 from ulmo.preprocessing.store import TILES_SCHEMA
 from ulmo.storage.sealed import fingerprint, seal
@@ -41,30 +42,30 @@ from ulmo.storage.tables import schema_of, write_table
 BUNDLES = {
     "a large model that is NaN": large(WEIGHTS, 9_000_000),
     "a large model with another encoder": large(ENCODER, 9_000_000),
-    "weights are a link outside": lambda f, bait: link(f / WEIGHTS, bait / "secret"),
-    "manifest is a link outside": lambda f, bait: link(f / MANIFEST, bait / "secret"),
-    "encoder is /dev/zero": lambda f, bait: link(f / ENCODER, "/dev/zero"),
-    "encoder is a pipe": lambda f, bait: fifo(f / ENCODER),
-    "manifest is a pipe": lambda f, bait: fifo(f / MANIFEST),
+    "weights are a link outside": link(WEIGHTS, "secret"),
+    "manifest is a link outside": link(MANIFEST, "secret"),
+    "encoder is /dev/zero": link(ENCODER, "/dev/zero"),
+    "encoder is a pipe": fifo(ENCODER),
+    "manifest is a pipe": fifo(MANIFEST),
     "a linked folder lies inside": lambda f, bait: (f / "data").symlink_to(bait),
     "weights are a folder": lambda f, bait: ((f / WEIGHTS).unlink(), (f / WEIGHTS).mkdir()),
-    "code lies beside": beside("__init__.py", b"import os"),
-    "a Keras model lies beside": beside("model.keras", b"PK\3\4"),
-    "ONNX data lies beside": beside("encoder.onnx.data"),
-    "a name of two lines lies beside": beside("a\nb"),
+    "code lies beside": put("__init__.py", b"import os"),
+    "a Keras model lies beside": put("model.keras", b"PK\3\4"),
+    "ONNX data lies beside": put("encoder.onnx.data"),
+    "a name of two lines lies beside": put("a\nb"),
     "a thousand hidden files": lambda f, bait: [(f / f".{n}").touch() for n in range(1000)],
     "hash of a file outside": lambda f, bait: rewrite(
         f, lambda values: values["hashes"].update({"../../outside/secret": "0" * 64})
     ),
-    "deep lists": manifest(DEEP),
-    "deep tables": manifest(DEEP_TABLES),
-    "many tables": manifest(b"[" + b"{}," * 20_000 + b"{}]"),
-    "many keys": manifest(b"{" + b",".join(b'"%d":0' % n for n in range(8000)) + b"}"),
-    "a key twice": manifest(b'{"schema_version": 2, "schema_version": 2}'),
-    "a number of 60,000 digits": manifest(b"1" * 60_000),
-    "a manifest of 2 GB": lambda f, bait: sparse(f / MANIFEST, 2 * GIB),
-    "weights of 2 GB": lambda f, bait: sparse(f / WEIGHTS, 2 * GIB),
-    "an encoder of 2 TB": lambda f, bait: sparse(f / ENCODER, 2048 * GIB),
+    "deep lists": put(MANIFEST, DEEP),
+    "deep tables": put(MANIFEST, DEEP_TABLES),
+    "many tables": put(MANIFEST, tables(20_000)),
+    "many keys": put(MANIFEST, keys(8000)),
+    "a key twice": put(MANIFEST, b'{"schema_version": 2, "schema_version": 2}'),
+    "a number of 60,000 digits": put(MANIFEST, b"1" * 60_000),
+    "a manifest of 2 GB": sparse(MANIFEST, 2 * GIB),
+    "weights of 2 GB": sparse(WEIGHTS, 2 * GIB),
+    "an encoder of 2 TB": sparse(ENCODER, 2048 * GIB),
     "a newer schema": setting("schema_version", 10**30),
     "a front end that is a path": setting("prep/frontend", "../../evil"),
     "a wavelet that is code": setting("prep/wavelet", "__import__('os')"),
@@ -88,61 +89,43 @@ BUNDLES = {
     "another codebook in the encoder": bundle_file(ENCODER, lambda c: c[:-100] + bytes(100)),
 }
 
+
+def sealed(name, **changes):
+    """Other values in a sealed file."""
+    return lambda path, bait: reseal(place(path, name), **changes)
+
+
 # Tokens
 
 
-def token_file(content):
-    """Tokens and the header that describes them."""
+def described(write):
+    """Other tokens, and the header that describes them."""
 
     def make(path, bait):
-        path.write_bytes(content)
+        write(path)
         seal_tokens(path)
 
     return make
 
 
-def header_file(content):
-    return lambda path, bait: path.with_suffix(".json").write_bytes(content)
-
-
-def header_values(**changes):
-    """A sealed header for the file that is present."""
-
-    def make(path, bait):
-        values = json.loads(path.with_suffix(".json").read_text())
-        seal_tokens(path, {**values, **changes})
-
-    return make
-
-
-def header_of_files_outside(path, bait):
-    header = path.with_suffix(".json")
-    hashes = {"/../../outside/secret": sha256(b"secret").hexdigest()}
-    write_sealed_values(header, {**json.loads(header.read_text()), "hashes": hashes})
-
-
-def other_schema(path, bait):
-    pq.write_table(pa.table({"ids": [[1, 2, 3]]}), path)
-    seal_tokens(path)
+def token_file(content):
+    return described(lambda path: path.write_bytes(content))
 
 
 def parquet_bomb(change):
     """A Parquet file of ours with one column that unpacks to gigabytes."""
 
-    def make(path, bait):
+    def write(path):
         schema, values = pq.read_schema(path), pq.read_table(path).to_pydict()
         change(values)
-        table = pa.Table.from_pydict(values, schema=schema)
-        pq.write_table(table, path, compression="zstd")
-        seal_tokens(path)
+        pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
 
-    return make
+    return described(write)
 
 
-def parquet_tail(path, bait):
-    """A footer that declares four gigabytes."""
-    path.write_bytes(path.read_bytes()[:-8] + b"\xff\xff\xff\xff" + b"PAR1")
-    seal_tokens(path)
+def other_end(size, content):
+    """The last bytes are other ones."""
+    return described(lambda path: path.write_bytes(path.read_bytes()[:-size] + content))
 
 
 TOKENS = {
@@ -154,54 +137,51 @@ TOKENS = {
         ),
         "a header of npy 3": token_file(b"\x93NUMPY\x03\x00\xff\xff\xff\xff" + bytes(64)),
         "a zip bomb in place of an array": token_file(zip_bomb()),
-        "tokens are a pipe": lambda path, bait: fifo(path),
-        "tokens of 40 GB": lambda path, bait: sparse(path, 40 * GIB),
-        "a header of 2 GB": lambda path, bait: sparse(path.with_suffix(".json"), 2 * GIB),
-        "a header that is a pipe": lambda path, bait: fifo(path.with_suffix(".json")),
-        "a header that is a device": lambda path, bait: link(
-            path.with_suffix(".json"), "/dev/zero"
+        "tokens are a pipe": fifo(""),
+        "tokens of 40 GB": sparse("", 40 * GIB),
+        "a header of 2 GB": sparse(HEADER, 2 * GIB),
+        "a header that is a pipe": fifo(HEADER),
+        "a header that is a device": link(HEADER, "/dev/zero"),
+        "a deep header": put(HEADER, DEEP),
+        "a deep header of tables": put(HEADER, DEEP_TABLES),
+        "a header of a million tables": put(HEADER, tables(300_000)),
+        "a header of many keys": put(HEADER, keys(90_000)),
+        "a header with a key twice": put(HEADER, b'{"hop": 1, "hop": 2}'),
+        "a header of 2^53 columns": sealed(HEADER, columns=1 << 53, frames=1 << 53),
+        "a header of 10^4000 columns": sealed(HEADER, columns=10**4000),
+        "a header with a recording outside": sealed(
+            HEADER, hashes={"/../../outside/secret": sha256(b"secret").hexdigest()}
         ),
-        "a deep header": header_file(DEEP),
-        "a deep header of tables": header_file(DEEP_TABLES),
-        "a header of a million tables": header_file(b"[" + b"{}," * 300_000 + b"{}]"),
-        "a header of many keys": header_file(
-            b"{" + b",".join(b'"%06d":0' % n for n in range(90_000)) + b"}"
+        "a header of a corpus of brackets": put(
+            HEADER, seal('{\n  "recordings": [' + "[]," * 3_000_000 + "[]]\n}")
         ),
-        "a header with a key twice": header_file(b'{"hop": 1, "hop": 2}'),
-        "a header of 2^53 columns": header_values(columns=1 << 53, frames=1 << 53),
-        "a header of 10^4000 columns": header_values(columns=10**4000),
-        "a header with a recording outside": header_of_files_outside,
-        "a header of a corpus of brackets": header_file(
-            seal('{\n  "recordings": [' + "[]," * 3_000_000 + "[]]\n}")
-        ),
-        "a header that names files outside": header_values(recording="../" * 2000),
+        "a header that names files outside": sealed(HEADER, recording="../" * 2000),
     },
     "parquet": {
-        "other columns": other_schema,
+        "other columns": described(
+            lambda path: pq.write_table(pa.table({"ids": [[1, 2, 3]]}), path)
+        ),
         "a row of millions of ids": parquet_bomb(
             lambda values: values["ids"].__setitem__(0, [0] * (1 << 23))
         ),
         "a name of megabytes": parquet_bomb(
             lambda values: values["recording"].__setitem__(0, "a" * (1 << 26))
         ),
-        "a footer of 4 GB": parquet_tail,
+        "a footer of 4 GB": other_end(8, b"\xff\xff\xff\xff" + b"PAR1"),
         "no Parquet": token_file(b"PAR1" + bytes(100) + b"PAR1"),
     },
     "jsonl": {
-        "a line of a gigabyte": lambda path, bait: sparse(path, GIB),
+        "a line of a gigabyte": sparse("", GIB),
         "a deep line": token_file(DEEP[:40_000] + b"\n"),
         "ids of 10^4000": token_file(b'{"ids": [' + b"1" * 4000 + b"]}\n"),
     },
     "csv": {
         "a field without end": token_file(b'"' + b"a" * 200_000),
-        "lines without end": lambda path, bait: sparse(path, GIB),
+        "lines without end": sparse("", GIB),
     },
     "megatron": {
         "an index of 2^63 documents": token_file(b"MMIDIDX\0\0" + b"\x7f" * 200),
-        "an index that points outside": lambda path, bait: (
-            path.write_bytes(path.read_bytes()[:-24] + b"\xff" * 24),
-            seal_tokens(path),
-        ),
+        "an index that points outside": other_end(24, b"\xff" * 24),
     },
 }
 
@@ -252,10 +232,6 @@ def many_rows(folder, bait):
     seal_tables(folder)
 
 
-def prep(content):
-    return lambda folder, bait: (folder / "prep.json").write_bytes(content)
-
-
 TILES = {
     "a shard outside, by ..": tile_rows(shard="../../outside/secret"),
     "a shard outside, by its root": tile_rows(shard="/etc/passwd"),
@@ -271,30 +247,20 @@ TILES = {
         write_table(folder / "tiles.parquet", [], schema_of(Prepared)),
         seal_tables(folder),
     ),
-    "a shard of 1 TB": lambda folder, bait: sparse(folder / SHARD, 1024 * GIB),
-    "a shard that unpickles": lambda folder, bait: (folder / SHARD).write_bytes(object_array()),
-    "a shard that is evaluated": lambda folder, bait: (folder / SHARD).write_bytes(
-        npy("{'descr': __import__('os').system('id')}")
-    ),
-    "a shard that is a pipe": lambda folder, bait: fifo(folder / SHARD),
-    "a shard that is a link outside": lambda folder, bait: link(folder / SHARD, bait / "secret"),
-    "a deep prep.json": prep(DEEP),
-    "a prep.json of many tables": prep(b"[" + b"{}," * 300_000 + b"{}]"),
-    "a prep.json of many keys": prep(
-        b"{" + b",".join(b'"%06d":0' % n for n in range(90_000)) + b"}"
-    ),
-    "a prep.json with a key twice": prep(b'{"plan": "a", "plan": "b"}'),
-    "a prep.json of a newer ulmo": lambda folder, bait: reseal(
-        folder / "prep.json", schema_version=99
-    ),
-    "10^30 tiles": lambda folder, bait: reseal(folder / "prep.json", tiles=10**30),
+    "a shard of 1 TB": sparse(SHARD, 1024 * GIB),
+    "a shard that unpickles": put(SHARD, object_array()),
+    "a shard that is evaluated": put(SHARD, npy("{'descr': __import__('os').system('id')}")),
+    "a shard that is a pipe": fifo(SHARD),
+    "a shard that is a link outside": link(SHARD, "secret"),
+    "a deep prep.json": put("prep.json", DEEP),
+    "a prep.json of many tables": put("prep.json", tables(300_000)),
+    "a prep.json of many keys": put("prep.json", keys(90_000)),
+    "a prep.json with a key twice": put("prep.json", b'{"plan": "a", "plan": "b"}'),
+    "a prep.json of a newer ulmo": sealed("prep.json", schema_version=99),
+    "10^30 tiles": sealed("prep.json", tiles=10**30),
 }
 
 # Runs, tables, settings, labels
-
-
-def in_run(name, content):
-    return lambda folder, bait: (folder / name).write_bytes(content)
 
 
 def digest_outside(folder, bait):
@@ -306,44 +272,38 @@ def digest_outside(folder, bait):
 
 
 RUNS = {
-    "a deep train.json": in_run("train.json", DEEP),
-    "a train.json with a key twice": in_run("train.json", b'{"tiles": "a", "tiles": "b"}'),
-    "a train.json of 1 TB": lambda f, bait: sparse(f / "train.json", 1024 * GIB),
+    "a deep train.json": put("train.json", DEEP),
+    "a train.json with a key twice": put("train.json", b'{"tiles": "a", "tiles": "b"}'),
+    "a train.json of 1 TB": sparse("train.json", 1024 * GIB),
     "digests of files outside": digest_outside,
-    "digests of 2 GB": lambda f, bait: sparse(f / "checkpoints" / "ckpt-5.json", 2 * GIB),
-    "digests that are a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.json"),
-    "deep digests": in_run("checkpoints/ckpt-5.json", DEEP),
-    "a checkpoint that is a pipe": lambda f, bait: fifo(f / "checkpoints" / "ckpt-5.index"),
-    "a checkpoint that is a link outside": lambda f, bait: link(
-        f / "checkpoints" / "ckpt-5.index", "/dev/zero"
-    ),
+    "digests of 2 GB": sparse("checkpoints/ckpt-5.json", 2 * GIB),
+    "digests that are a pipe": fifo("checkpoints/ckpt-5.json"),
+    "deep digests": put("checkpoints/ckpt-5.json", DEEP),
+    "a checkpoint that is a pipe": fifo("checkpoints/ckpt-5.index"),
+    "a checkpoint that is a link outside": link("checkpoints/ckpt-5.index", "/dev/zero"),
 }
-
-
-def toml(content):
-    return lambda path, bait: path.write_bytes(content)
 
 
 SETTINGS = {
-    "deep lists in TOML": toml(b"a = " + b"[" * 50_000),
-    "deep tables in TOML": toml(b"[" + b"a." * 20_000 + b"a]\n"),
-    "dotted keys in TOML": toml(
-        b"\n".join(b"%s.x%d = 1" % (b"a." * 30 + b"a", n) for n in range(900))
+    "deep lists in TOML": put("", b"a = " + b"[" * 50_000),
+    "deep tables in TOML": put("", b"[" + b"a." * 20_000 + b"a]\n"),
+    "dotted keys in TOML": put(
+        "", b"\n".join(b"%s.x%d = 1" % (b"a." * 30 + b"a", n) for n in range(900))
     ),
-    "TOML of 2 GB": lambda path, bait: sparse(path, 2 * GIB),
-    "TOML that is a pipe": lambda path, bait: fifo(path),
-    "a long number in TOML": toml(b"a = " + b"1" * 60_000),
-    "a setting that is unknown": toml(b'[prep]\n"\\u001b[2J" = 1\n'),
-    "a batch of 10^18": toml(b"[train]\nbatch_size = 1000000000000000000\n"),
+    "TOML of 2 GB": sparse("", 2 * GIB),
+    "TOML that is a pipe": fifo(""),
+    "a long number in TOML": put("", b"a = " + b"1" * 60_000),
+    "a setting that is unknown": put("", b'[prep]\n"\\u001b[2J" = 1\n'),
+    "a batch of 10^18": put("", b"[train]\nbatch_size = 1000000000000000000\n"),
 }
 LABELS = {
-    "labels of files outside": toml(b"file,label\n../outside/secret,x\n"),
-    "labels of /etc": toml(b"file,label\n/etc/passwd,x\n"),
-    "labels with NUL": toml(b"file,label\na\0b,x\n"),
-    "labels without end": toml(b'file,label\n"' + b"a" * 1_000_000),
-    "labels of 2 GB": lambda path, bait: sparse(path, 2 * GIB),
-    "labels that are a pipe": lambda path, bait: fifo(path),
-    "a million labels": toml(b"file,label\n" + b"a.wav,x\n" * 1_000_000),
+    "labels of files outside": put("", b"file,label\n../outside/secret,x\n"),
+    "labels of /etc": put("", b"file,label\n/etc/passwd,x\n"),
+    "labels with NUL": put("", b"file,label\na\0b,x\n"),
+    "labels without end": put("", b'file,label\n"' + b"a" * 1_000_000),
+    "labels of 2 GB": sparse("", 2 * GIB),
+    "labels that are a pipe": fifo(""),
+    "a million labels": put("", b"file,label\n" + b"a.wav,x\n" * 1_000_000),
 }
 
 
@@ -358,10 +318,6 @@ def report_of(write):
     return make
 
 
-def ledger(change):
-    return lambda path, bait: change(path.with_name("tokenize.json"))
-
-
 REPORTS = {
     "other columns in a table of tokens": report_of(
         lambda path: pq.write_table(pa.table({"outputs": [["../../outside"]]}), path)
@@ -372,29 +328,18 @@ REPORTS = {
     "a table of tokens with rows of nothing": report_of(
         lambda path: write_table(path, [{}], schema_of(Tokenized))
     ),
-    "a deep tokenize.json": ledger(lambda path: path.write_bytes(DEEP)),
-    "a tokenize.json of a newer ulmo": ledger(lambda path: reseal(path, schema_version=99)),
-    "a tokenize.json that is a pipe": ledger(fifo),
-    "a tokenize.json of 2 GB": ledger(lambda path: sparse(path, 2 * GIB)),
-    "a table of tokens that is a pipe": lambda path, bait: fifo(path),
+    "a deep tokenize.json": put("tokenize.json", DEEP),
+    "a tokenize.json of a newer ulmo": sealed("tokenize.json", schema_version=99),
+    "a tokenize.json that is a pipe": fifo("tokenize.json"),
+    "a tokenize.json of 2 GB": sparse("tokenize.json", 2 * GIB),
+    "a table of tokens that is a pipe": fifo(""),
 }
 
 
-def attacks():
-    """All attacks by name."""
-    found = {name: Attack("bundle", make) for name, make in BUNDLES.items()}
-    for file_format, table in TOKENS.items():
-        found |= {f"{name} ({file_format})": Attack(file_format, m) for name, m in table.items()}
-    found |= {name: Attack("tiles", make) for name, make in TILES.items()}
-    found |= {name: Attack("run", make) for name, make in RUNS.items()}
-    found |= {name: Attack("toml", make) for name, make in SETTINGS.items()}
-    found |= {name: Attack("labels", make) for name, make in LABELS.items()}
-    found |= {name: Attack("table", make) for name, make in REPORTS.items()}
-    return found
-
-
-def good_copy(goods, kind, place):
-    """A valid output of a kind, to be damaged; returns the path that is read."""
-    source, path = goods[kind]
-    shutil.copytree(source, place)
-    return place / path
+TABLES = {"bundle": BUNDLES, **TOKENS, "tiles": TILES, "run": RUNS}
+TABLES |= {"toml": SETTINGS, "labels": LABELS, "table": REPORTS}
+ATTACKS = {  # kind of output and function, by name
+    f"{name} ({kind})": (kind, make)
+    for kind, table in TABLES.items()
+    for name, make in table.items()
+}

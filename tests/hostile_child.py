@@ -19,7 +19,7 @@ import pyarrow.parquet  # noqa: F401
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError, read_toml
 from ulmo.formats.folder import folder_ledger
-from ulmo.formats.header import read_headers
+from ulmo.formats.header import read_stored
 from ulmo.formats.read import read_tokens
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.evaluate.labelled import find_labelled
@@ -56,7 +56,7 @@ def read_checkpoints(path):
 READERS = {
     "bundle": read_bundle,
     "tokens": lambda path: list(read_tokens(path)),
-    "header": read_headers,
+    "header": read_stored,
     "tiles": read_tiles,
     "run": read_checkpoints,
     "table": lambda path: folder_ledger(path.parent).rows(),

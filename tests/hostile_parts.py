@@ -5,11 +5,10 @@ import json
 import os
 import zipfile
 from hashlib import sha256
-from typing import NamedTuple
 
 import numpy as np
 
-from tests.bundles import MANIFEST, WEIGHTS, replace, rewrite, write_small_bundle
+from tests.bundles import WEIGHTS, replace, rewrite, write_small_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
@@ -17,14 +16,7 @@ from ulmo.config import ModelSettings, PrepSettings
 GIB = 1 << 30
 DEEP = b"[" * 60_000
 DEEP_TABLES = b'{"a":' * 10_000
-SHARD = "tiles/000000-0000.npy"
-
-
-class Attack(NamedTuple):
-    """One attack: a file, and how it is read."""
-
-    kind: str  # a key of READERS in hostile_child.py
-    make: object  # called with a valid output of the kind and a bait outside it; damages the output
+SHARD, HEADER = "tiles/000000-0000.npy", "x.tokens.json"
 
 
 class Bomb:
@@ -34,20 +26,51 @@ class Bomb:
         return os.system, ("touch /tmp/ulmo-was-here",)
 
 
-def sparse(path, size):
-    path.unlink(missing_ok=True)
-    with path.open("wb") as file:
-        file.truncate(size)
+def keys(count):
+    return b"{" + b",".join(b'"%06d":0' % number for number in range(count)) + b"}"
 
 
-def fifo(path):
-    path.unlink()
-    os.mkfifo(path)
+def tables(count):
+    return b"[" + b"{}," * count + b"{}]"
 
 
-def link(path, target):
-    path.unlink()
-    path.symlink_to(target)
+# Attacks: functions that damage a valid output at `path`; `bait` is a folder outside it.
+# A name is that of a file in the output, or beside it if that is a file; "" is the output itself.
+
+
+def place(path, name):
+    return (path if path.is_dir() else path.parent) / name if name else path
+
+
+def put(name, content=b""):
+    return lambda path, bait: place(path, name).write_bytes(content)
+
+
+def sparse(name, size):
+    def make(path, bait):
+        place(path, name).unlink(missing_ok=True)
+        with place(path, name).open("wb") as file:
+            file.truncate(size)
+
+    return make
+
+
+def fifo(name):
+    def make(path, bait):
+        place(path, name).unlink()
+        os.mkfifo(place(path, name))
+
+    return make
+
+
+def link(name, target):
+    """A link to a file of the bait, or to an absolute path."""
+
+    def make(path, bait):
+        place(path, name).unlink()
+        place(path, name).symlink_to(bait / target)
+
+    return make
 
 
 def object_array():
@@ -74,10 +97,6 @@ def padded(content, size):
 
 
 # Bundles
-
-
-def manifest(content):
-    return lambda folder, bait: (folder / MANIFEST).write_bytes(content)
 
 
 def setting(path, value):
@@ -121,11 +140,7 @@ def other_metadata(content):
     return content[:8] + text + content[8 + size :]
 
 
-def beside(name, content=b""):
-    return lambda folder, bait: (folder / name).write_bytes(content)
-
-
-def large(name, place, width=800):
+def large(name, at, width=800):
     """A large model of zeros with hashes that fit; four bytes of a file are NaN."""
 
     def make(folder, bait):
@@ -137,7 +152,7 @@ def large(name, place, width=800):
         prep = PrepSettings(tile_size=32, normalization="tile")
         write_small_bundle(folder, prep, contents=contents)
         with (folder / name).open("r+b") as file:
-            file.seek(place)
+            file.seek(at)
             file.write(b"\0\0\xc0\x7f")
         digest = sha256((folder / name).read_bytes()).hexdigest()
         rewrite(folder, lambda values: values["hashes"].update({name: digest}))

@@ -324,3 +324,9 @@ def laid_energy(
                 before, after = (_triangle_area((edge - centre) / step) for edge in edges)
                 row[frame] += 2 / hop_length * (after - before) * float(coefficient) ** 2
     return power
+
+
+def rate_of_unk(ids, codebook_size):
+    """Share of `<unk>` among codes and `<unk>`, without other special tokens."""
+    unknown = int((ids == codebook_size).sum())
+    return unknown / (unknown + int((ids < codebook_size).sum()))

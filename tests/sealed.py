@@ -2,7 +2,6 @@
 
 import json
 
-from ulmo.formats.header import header_path
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import seal
 
@@ -35,7 +34,7 @@ def seal_tokens(path, values=None):
 
     `values` are the header's; else its own.
     """
-    header = header_path(path)
+    header = path.with_suffix(".json")
     endings = {each.name.removeprefix(header.stem): each for each in sorted(path.parent.iterdir())}
     hashes = {
         ending: file_hash(each)

@@ -15,7 +15,7 @@ from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
 from ulmo.cli.tokenize import tokenize as tokenize_command
 from ulmo.cli.train import train as train_command
-from ulmo.config import AugmentSettings, Config, ModelSettings, PrepSettings, TrainSettings
+from ulmo.config import Config, ModelSettings, TrainSettings
 
 MODEL = ("--EMB", "4", "--CB", "16", "--width", "8", "--time-stride", "4")
 
@@ -38,15 +38,10 @@ def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
     assert "refused     text.wav: not_audio" in result.stdout
     assert f"next        ulmo-train {out} RUN_DIR" in result.stdout
     rows = {row["path"]: row for row in pq.read_table(out / "recordings.parquet").to_pylist()}
-    assert {path: row["status"] for path, row in rows.items()} == {
-        "a/same.wav": "ok",
-        "b/same.wav": "ok",
-        "cut.wav": "partial",
-        "empty.wav": "refused",
-        "nan.wav": "repaired",
-        "text.wav": "refused",
-        "zero.wav": "ok",
-    }
+    refused = {"empty.wav": "refused", "text.wav": "refused"}
+    good = dict.fromkeys(("a/same.wav", "b/same.wav", "zero.wav"), "ok")
+    expected = {**refused, **good, "cut.wav": "partial", "nan.wav": "repaired"}
+    assert {path: row["status"] for path, row in rows.items()} == expected
     assert rows["cut.wav"]["frames"] + rows["cut.wav"]["frames_missing"] == 160_000
     for shard in (out / "tiles").iterdir():
         assert np.isfinite(np.load(shard)).all()
@@ -85,12 +80,8 @@ def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
     assert_refused(run(prep_command, tmp_path, tmp_path / "out"), "no recordings below")
     changed = run(prep_command, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
     assert_refused(changed, "other settings (overlap there 0, here 4)")
-
-
-def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
-    result = run(prep_command, SAMPLES, tmp_path / "out", "--frontend", "wavelets")
-    assert result.exit_code == exits.WRONG_USAGE
-    assert "'stft', 'mel', 'cqt'" in result.stderr
+    unknown = run(prep_command, SAMPLES, tmp_path / "out", "--frontend", "wavelets")
+    assert_refused(unknown, "'stft', 'mel', 'cqt'")
 
 
 @pytest.mark.parametrize(
@@ -107,10 +98,7 @@ def test_a_choice_that_is_not_in_the_table_is_named(tmp_path):
         (("--objective", "byol=0"), ("byol=0 is not a weight",)),
         (("--objective", "denoising"), ("denoising is now called denoise",)),
         (("--beside", "tiles"), ("only abx_choice uses beside: leave it out",)),
-        (
-            ("--objective", "wav2vec2", "--quantizer", "kmeans"),
-            ("set quantizer to ema or",),
-        ),
+        (("--objective", "wav2vec2", "--quantizer", "kmeans"), ("set quantizer to ema or",)),
     ],
 )
 def test_train_refuses_settings(flags, words, tiny_tiles, tmp_path):
@@ -126,44 +114,61 @@ def test_train_refuses_folders_that_do_not_fit(trained, tiny_tiles, tmp_path):
 def test_help_names_each_setting_of_a_view_and_its_default():
     shown = " ".join(run(prep_command, "--help").stdout.split())
     for words in (
-        "--views INTEGER",
-        "--hop-factors X,Y,...",
-        "[default: 0.8,1,1.25]",
-        "--window-factors X,Y,...",
-        "--pcen-time-constant FLOAT",
+        *("--views INTEGER", "--hop-factors X,Y,...", "[default: 0.8,1,1.25]"),
+        *("--window-factors X,Y,...", "--pcen-time-constant FLOAT"),
         "corpus|recording|tile|pcen|level",
     ):
         assert words in shown
-
-
-def test_printed_settings_of_views_come_back_through_a_file(tmp_path):
-    flags = ("--views", 3, "--hop-factors", "0.8,1", "--noise-db", -50, "--normalization", "pcen")
-    printed = run(prep_command, "x", "y", *flags, "--print-config")
-    read = Config.read(tomllib.loads(printed.stdout))
-    assert read.augment == AugmentSettings(views=3, hop_factors=(0.8, 1), noise_db=-50)
-    assert read.prep == PrepSettings(normalization="pcen")
-    path = tmp_path / "settings.toml"
-    path.write_text(printed.stdout)
-    again = run(prep_command, "x", "y", "--config", path, "--print-config")
-    assert again.stdout == printed.stdout
-    over = run(prep_command, "x", "y", "--config", path, "--hop-factors", "2", "--print-config")
-    expected = read.augment.model_copy(update={"hop_factors": (2.0,)})
-    assert Config.read(tomllib.loads(over.stdout)).augment == expected
-
-
-def test_printed_settings_of_the_clock_come_back_through_a_file(tmp_path):
-    flags = ("--timestamp-pattern", "x%y%m%d", "--timezone", "-03:30")
-    printed = run(prep_command, "x", "y", *flags, "--print-config").stdout
-    assert tomllib.loads(printed)["clock"] == {"timestamp_pattern": "x%y%m%d", "timezone": "-03:30"}
-    path = tmp_path / "settings.toml"
-    path.write_text(printed)
-    assert run(prep_command, "x", "y", "--config", path, "--print-config").stdout == printed
-
-
-def test_every_command_answers_h():
     for command in (ulmo, prep_command, train_command, evaluate_command, tokenize_command):
         assert run(command, "-h").output == run(command, "--help").output
-        assert run(command, "-h").exit_code == 0
+
+
+WEIGHTED = "reconstruct=1,next_frame=0.1234567"
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "expected"),
+    [
+        (prep_command, (), {"prep": {}, "augment": {}, "clock": {}}),
+        (
+            prep_command,
+            ("--views", 3, "--hop-factors", "0.8,1", "--noise-db", -50, "--normalization", "pcen"),
+            {
+                "augment": {"views": 3, "hop_factors": [0.8, 1], "noise_db": -50},
+                "prep": {"normalization": "pcen"},
+            },
+        ),
+        (
+            prep_command,
+            ("--timestamp-pattern", "x%y%m%d", "--timezone", "-03:30"),
+            {"clock": {"timestamp_pattern": "x%y%m%d", "timezone": "-03:30"}},
+        ),
+        (train_command, ("--objective", "simclr"), {"train": {"objective": "simclr"}}),
+        (train_command, ("--objective", "byol=2"), {"train": {"objective": "byol=2"}}),
+        (
+            train_command,
+            ("--objective", WEIGHTED.replace(",", ", "), "--init", "first"),
+            {"train": {"objective": WEIGHTED, "init": "first"}},
+        ),
+        (
+            train_command,
+            ("--objective", "abx_choice", "--beside", "stft", "--beside", "cqt"),
+            {"train": {"objective": "abx_choice", "beside": ["stft", "cqt"]}},
+        ),
+    ],
+)
+def test_printed_settings_come_back_through_a_file(command, flags, expected, tmp_path):
+    """All others have their defaults; a flag goes before the file."""
+    printed = run(command, "x", "y", *flags, "--print-config").stdout
+    assert Config.read(tomllib.loads(printed)) == Config.read(expected)
+    path = tmp_path / "settings.toml"
+    path.write_text(printed)
+    again = run(command, "x", "y", "--config", path, "--print-config").stdout
+    assert again == printed
+    over = "--batch-size" if command is train_command else "--overlap"
+    changed = run(command, "x", "y", "--config", path, over, 7, "--print-config").stdout
+    table, name = ("train", "batch_size") if command is train_command else ("prep", "overlap")
+    assert tomllib.loads(changed)[table].pop(name) == 7
 
 
 def test_train_takes_the_tile_size_from_the_tiles(tiny_tiles, tmp_path):
@@ -176,32 +181,6 @@ def test_train_takes_the_tile_size_from_the_tiles(tiny_tiles, tmp_path):
     assert again.stdout == printed.stdout
 
 
-@pytest.mark.parametrize(
-    ("flags", "objective", "more"),
-    [
-        (("--objective", "simclr"), "simclr", {}),
-        (("--objective", "byol=2"), "byol=2", {}),
-        (
-            ("--objective", "reconstruct=1, next_frame=0.1234567", "--init", "first"),
-            "reconstruct=1,next_frame=0.1234567",
-            {"init": "first"},
-        ),
-        (
-            ("--objective", "abx_choice", "--beside", "stft", "--beside", "cqt"),
-            "abx_choice",
-            {"beside": ["stft", "cqt"]},
-        ),
-    ],
-)
-def test_what_the_encoder_learns_from_is_written_down(flags, objective, more, tmp_path):
-    printed = run(train_command, "x", "y", *flags, "--print-config")
-    told = tomllib.loads(printed.stdout)["train"]
-    assert (told["objective"], told | more) == (objective, told)
-    path = tmp_path / "settings.toml"
-    path.write_text(printed.stdout)
-    assert run(train_command, "x", "y", "--config", path, "--print-config").stdout == printed.stdout
-
-
 def test_train_without_tiles_claims_no_folder(tmp_path):
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "text.wav").write_text("dear diary")
@@ -211,24 +190,13 @@ def test_train_without_tiles_claims_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_eval_checks_where_the_report_goes_first(trained, tiny_tiles, tmp_path):
-    result = run(evaluate_command, trained, tiny_tiles, "--json", tmp_path / "none" / "x.json")
-    assert_refused(result, "there is no folder")
-
-
 def test_settings_come_from_the_file_and_flags_go_first(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[model]\ncodebook_size = 64\nembedding_dim = 8\n[train]\nseed = 7\n")
     result = run(train_command, "x", "y", "--config", path, "--CB", 128, "--print-config")
-    assert result.exit_code == 0
-    printed = tomllib.loads(result.stdout)
-    assert printed["model"]["codebook_size"] == 128
-    assert printed["model"]["embedding_dim"] == 8
-    assert printed["train"]["seed"] == 7
-    assert Config.read(printed).model == ModelSettings(codebook_size=128, embedding_dim=8)
-    assert Config.read(printed).train == TrainSettings(seed=7)
-    printed = tomllib.loads(run(prep_command, "x", "y", "--print-config").stdout)
-    assert Config.read(printed).prep == PrepSettings()
+    read = Config.read(tomllib.loads(result.stdout))
+    assert read.model == ModelSettings(codebook_size=128, embedding_dim=8)
+    assert read.train == TrainSettings(seed=7)
 
 
 @pytest.mark.parametrize(
@@ -270,33 +238,33 @@ def test_eval_measures_labelled_recordings(trained, tmp_path):
     assert result.exit_code == 0, result.output
     for word in ("ABX error", "gain up 6db", "entropy-coded", "perplexity"):
         assert word in result.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "audio",
-        "x.json",
-        "x-usage.png",
-        "x-codes.png",
-    }
+    made = {path.name for path in tmp_path.iterdir()} - {"audio"}
+    assert made == {"x.json", "x-usage.png", "x-codes.png"}
     (tmp_path / "audio" / "low" / "y.wav").write_text("no sound")
     refused = run(evaluate_command, trained, *options)
     assert refused.exit_code == 3
     assert "refused     low/y.wav" in refused.stdout
 
 
-def test_eval_needs_something_to_measure_on(trained, tmp_path):
+def test_eval_needs_recordings_or_tiles_and_a_place_for_the_report(trained, tiny_tiles, tmp_path):
     assert_refused(run(evaluate_command, trained), "nothing to measure on: name TILES_DIR")
     result = run(evaluate_command, trained, tmp_path, "--labels", tmp_path / "x.csv")
     assert_refused(result, "name them with --audio")
+    result = run(evaluate_command, trained, tiny_tiles, "--json", tmp_path / "none" / "x.json")
+    assert_refused(result, "there is no folder")
 
 
-def test_an_interrupt_is_status_130_and_a_full_disk_1(monkeypatch, tmp_path):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (KeyboardInterrupt(), exits.INTERRUPTED),
+        (OSError(28, "No space left on device"), exits.FAILED),
+    ],
+)
+def test_an_interrupt_is_status_130_and_a_full_disk_1(raised, status, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise raised
 
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    for raised, status in ((interrupted, exits.INTERRUPTED), (full, exits.FAILED)):
-        monkeypatch.setattr("ulmo.pipelines.prep.prep.prepare", raised)
-        result = run(prep_command, SAMPLES, tmp_path / "out")
-        assert result.exit_code == status
-        assert len(result.stderr.splitlines()) == 1
+    monkeypatch.setattr("ulmo.pipelines.prep.prep.prepare", fail)
+    result = run(prep_command, SAMPLES, tmp_path / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (status, 1)

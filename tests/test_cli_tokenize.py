@@ -24,6 +24,11 @@ from ulmo.cli.tokenize import tokenize as tokenize_command
 from ulmo.formats import FORMATS
 from ulmo.reports import tokenize as tokenize_report
 
+FULL = (
+    "ulmo: [Errno 28] No space left on device: make room, and run the same command again to go on\n"
+)
+INTERRUPTED = "ulmo: interrupted: run the same command again to go on\n"
+
 
 @pytest.fixture(scope="session")
 def bundle(tokenizer_of):
@@ -54,14 +59,11 @@ class TestTokenize:
         assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
         ledger = ["recordings.parquet", "tokenize.json"]
         assert sorted(path.name for path in out.iterdir()) == [*ledger, "tokens"]
-        assert sorted(path.name for path in (out / "tokens").iterdir()) == [
-            "cut.tokens.json",
-            "cut.tokens.npy",
-            "nan.tokens.json",
-            "nan.tokens.npy",
-            "zero.tokens.json",
-            "zero.tokens.npy",
-        ]
+        assert {path.name for path in (out / "tokens").iterdir()} == {
+            f"{name}.tokens.{ending}"
+            for name in ("cut", "nan", "zero")
+            for ending in ("json", "npy")
+        }
         again = run(tokenize_command, *files[:2], *bundle, "--out-dir", out)
         assert again.exit_code == 0
         assert again.stdout.count("[was there already]") == 2
@@ -83,13 +85,9 @@ class TestTokenize:
         ]
         rows = pq.read_table(out / "recordings.parquet").to_pylist()
         assert {row["path"]: row["reason"] for row in rows} == {
-            "a/same.wav": None,
-            "b/same.wav": None,
-            "cut.wav": "truncated",
-            "empty.wav": "empty_file",
-            "nan.wav": "non_finite",
-            "text.wav": "not_audio",
-            "zero.wav": None,
+            **dict.fromkeys(("a/same.wav", "b/same.wav", "zero.wav")),
+            **{"cut.wav": "truncated", "nan.wav": "non_finite"},
+            **{"empty.wav": "empty_file", "text.wav": "not_audio"},
         }
         again = run(tokenize_command, troubled, *options)
         assert "; 5 were there already" in again.stdout
@@ -109,8 +107,6 @@ class TestTokenize:
         result = run(tokenize_command, field / "a", *bundle, "--out", tmp_path / "y.npy")
         assert result.exit_code == 0, result.stderr
         assert "recordings.parquet" not in result.stdout
-
-    def test_labels_of_chosen_ids(self, bundle, field, tmp_path):
         out = tmp_path / "y.selections.txt"
         options = (*bundle, "--out", out, "--format", "raven", "--ids", "0,1", "--min-columns", 2)
         assert run(tokenize_command, field / "a", *options).exit_code == 0
@@ -131,35 +127,15 @@ class TestTokenize:
         ]
         header = json.loads((tmp_path / "t.tokens.json").read_text())
         assert header["start_utc"] == "2023-04-30T23:00:00.000000Z"
-        assert [segment["recording"] for segment in header["segments"]] == [
-            "S_20230501_000000.wav",
-            "a/S_20230501_000010.wav",
-        ]
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "field",
-            "t.tokens.json",
-            "t.tokens.npy",
-            "t.tokens.npy.recordings.parquet",
-            "t.tokens.npy.tokenize.json",
-        ]
+        names = [segment["recording"] for segment in header["segments"]]
+        assert names == ["S_20230501_000000.wav", "a/S_20230501_000010.wav"]
+        endings = ("json", "npy", "npy.recordings.parquet", "npy.tokenize.json")
+        made = {path.name for path in tmp_path.iterdir()} - {"field"}
+        assert made == {f"t.tokens.{ending}" for ending in endings}
         again = run(tokenize_command, field, *options)
         assert (again.exit_code, again.stderr) == (result.exit_code, result.stderr)
         assert "; 3 were there already" in again.stdout
         assert again.stdout.splitlines()[1:] == result.stdout.splitlines()[1:]
-
-    def test_a_full_disk_is_one_line(self, bundle, field, tmp_path, monkeypatch):
-        def full(*_):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "fsync", full)
-        result = run(
-            tokenize_command, field, *bundle, "--out-dir", tmp_path / "out", "--workers", 1
-        )
-        assert result.exit_code == exits.FAILED
-        assert result.stderr == (
-            "ulmo: [Errno 28] No space left on device: make room, and run the same command again "
-            "to go on\n"
-        )
 
     def test_what_is_shorter_than_a_sample_is_refused(self, bundle, tmp_path):
         soundfile.write(tmp_path / "one.wav", [0.5], 96000)
@@ -180,22 +156,21 @@ class TestTokenize:
         assert prepared.stdout.count(line) == 1
         assert "clock" not in run(prep_command, tmp_path, tmp_path / "plain", *TINY).stdout
 
-    def test_a_name_of_two_lines_is_told_on_one(self, bundle, tmp_path):
-        (tmp_path / "a\nb\x1b[31m.wav").write_bytes(b"")
-        prepared = run(prep_command, tmp_path, tmp_path / "tiles", *TINY)
+    def test_a_name_of_two_lines_and_one_that_is_no_utf8_are_one_line(self, bundle, tmp_path):
+        lines = tmp_path / "field" / "a\nb\x1b[31m.wav"
+        lines.parent.mkdir()
+        lines.write_bytes(b"")
+        prepared = run(prep_command, lines.parent, tmp_path / "tiles", *TINY)
         assert r"refused     a\nb\x1b[31m.wav: empty_file" in prepared.stdout
-        result = run(tokenize_command, tmp_path / "a\nb\x1b[31m.wav", *bundle)
+        result = run(tokenize_command, lines, *bundle)
         assert r"a\nb\x1b[31m.wav: refused: empty_file" in result.stderr
-
-    def test_a_name_that_is_no_utf8_is_told(self, bundle, tmp_path):
         path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.wav"))
         with path.open("wb") as file:
             soundfile.write(file, sound(RATE), RATE, format="WAV")
         result = run(tokenize_command, path, *bundle)
-        assert result.exit_code == 0
-        assert result.stdout == (
-            f"{tmp_path}/caf\\xe9.wav: 1.00 s -> 25 x 4 tokens -> {tmp_path}/caf\\xe9.tokens.npy\n"
-        )
+        shown = f"{tmp_path}/caf\\xe9"
+        line = f"{shown}.wav: 1.00 s -> 25 x 4 tokens -> {shown}.tokens.npy\n"
+        assert (result.exit_code, result.stdout) == (0, line)
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -231,24 +206,25 @@ class TestTokenize:
         (tmp_path / "empty").mkdir()
         assert_refused(run(tokenize_command, tmp_path / "empty", *bundle), "no recordings below")
 
-    def test_a_full_disk_and_an_interrupt_are_one_line(self, bundle, field, tmp_path, monkeypatch):
-        interrupted = "interrupted: run the same command again to go on"
-        for raised, status, words in (
-            (OSError(28, "No space left on device"), exits.FAILED, "No space left on device"),
-            (KeyboardInterrupt(), exits.INTERRUPTED, interrupted),
-        ):
+    @pytest.mark.parametrize(
+        ("place", "raised", "status", "line"),
+        [
+            ("os.fsync", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), exits.FAILED, FULL),
+            ("ulmo.formats.npy.Npy._write", KeyboardInterrupt(), exits.INTERRUPTED, INTERRUPTED),
+        ],
+    )
+    def test_a_full_disk_and_an_interrupt_are_one_line(
+        self, place, raised, status, line, bundle, field, tmp_path, monkeypatch
+    ):
+        def fail(*_):
+            raise raised
 
-            def fail(*_, raised=raised):
-                raise raised
-
-            monkeypatch.setattr("ulmo.formats.npy.Npy._write", fail)
-            result = run(tokenize_command, field, *bundle, "--out-dir", tmp_path / "out")
-            assert result.exit_code == status
-            assert len(result.stderr.splitlines()) == 1
-            assert words in result.stderr
+        monkeypatch.setattr(place, fail)
+        options = (*bundle, "--out-dir", tmp_path / "out", "--workers", 1)
+        result = run(tokenize_command, field, *options)
+        assert (result.exit_code, result.stderr) == (status, line)
         monkeypatch.undo()
-        result = run(tokenize_command, field, *bundle, "--out-dir", tmp_path / "out")
-        assert result.exit_code == 0
+        assert run(tokenize_command, field, *options).exit_code == 0
 
 
 def test_in_a_file_no_line_of_tokenizing_meets_the_bar(capsys, monkeypatch):
@@ -263,10 +239,8 @@ def test_in_a_file_no_line_of_tokenizing_meets_the_bar(capsys, monkeypatch):
         progress.line("second", error=True)
     lines = capsys.readouterr().err.replace("\r", "\n").split("\n")
     assert lines[:2] == ["before", "not yet shown"]
-    assert [line for line in lines[2:] if line and not line.startswith("tokenizing")] == [
-        "first",
-        "second",
-    ]
+    rest = [line for line in lines[2:] if line and not line.startswith("tokenizing")]
+    assert rest == ["first", "second"]
 
 
 def test_the_bar_of_tokenizing_fits_a_terminal(monkeypatch):

@@ -36,15 +36,14 @@ import numpy as np
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.inverse import invert
 from ulmo.preprocessing.normalize import Normalization
-try:
-    invert(np.zeros((32, 4), np.float32), PrepSettings(tile_size=32, normalization="tile"), None)
-except UserError as error:
-    print(error)
-settings = PrepSettings(frontend="stft", tile_size=32)
-try:
-    invert(np.zeros((32, 4), np.float32), settings, Normalization(offset=0, scale=1))
-except UserError as error:
-    print(error)
+for settings, constants in (
+    (PrepSettings(tile_size=32, normalization="tile"), None),
+    (PrepSettings(frontend="stft", tile_size=32), Normalization(offset=0, scale=1)),
+):
+    try:
+        invert(np.zeros((32, 4), np.float32), settings, constants)
+    except UserError as error:
+        print(error)
 """
 
 

@@ -51,19 +51,6 @@ def frontend(monkeypatch):
     build_frontend.cache_clear()
 
 
-@pytest.fixture
-def trained_with(monkeypatch):
-    monkeypatch.setitem(QUANTIZERS, "toy", ToyQuantizer)
-    monkeypatch.setitem(QUANTIZER_TRAITS, "toy", ToyQuantizer.traits)
-    monkeypatch.setitem(OBJECTIVES, "toy", ToyObjective)
-    monkeypatch.setitem(OBJECTIVE_TRAITS, "toy", ToyObjective.traits)
-
-
-@pytest.fixture
-def toy_format(monkeypatch):
-    monkeypatch.setitem(FORMATS, "toy", ToyFormat)
-
-
 def page(command):
     """Its help, on one line."""
     result = run(ulmo, command, "--help")
@@ -91,7 +78,12 @@ def test_a_front_end(frontend, audio, make_bundle, tmp_path):
     test_frontends.TestSettingsOfOthers().test_every_front_end_heeds_just_what_the_table_says("toy")
 
 
-def test_a_quantizer_and_an_objective(trained_with, make_bundle, tmp_path):
+def test_a_quantizer_and_an_objective(make_bundle, tmp_path, monkeypatch):
+    for table, toy in (
+        *((QUANTIZERS, ToyQuantizer), (QUANTIZER_TRAITS, ToyQuantizer.traits)),
+        *((OBJECTIVES, ToyObjective), (OBJECTIVE_TRAITS, ToyObjective.traits)),
+    ):
+        monkeypatch.setitem(table, "toy", toy)
     text = page("train")
     assert "|residual|toy]" in text
     assert f"toy ({ToyQuantizer.traits.words})" in text
@@ -124,7 +116,8 @@ def test_a_quantizer_and_an_objective(trained_with, make_bundle, tmp_path):
     test_contract.test_what_is_drawn_is_ruled_by_seed_and_step("toy")
 
 
-def test_a_format(toy_format, audio, make_bundle, tmp_path, monkeypatch):
+def test_a_format(audio, make_bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(FORMATS, "toy", ToyFormat)
     for command in ("tokenize", "convert"):
         assert "|audacity|toy]" in page(command)
     prep = PrepSettings(frontend="stft", tile_size=16, sample_rate=RATE, hop_length=HOP)

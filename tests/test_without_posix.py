@@ -65,11 +65,8 @@ def run(tmp_path):
     return run
 
 
-def test_every_module_is_imported(run):
+def test_every_module_is_imported_and_every_command_has_its_help(run):
     run(EVERYTHING)
-
-
-def test_every_command_has_its_help(run):
     output = run(COMMANDS, "[]")
     assert output.count("Usage: ") == output.count("ended ") > 7
 

@@ -51,25 +51,10 @@ def check(commands: Path, folder: Path) -> None:
     assert ids.ndim == 2
     assert ids.size > 0
     np.testing.assert_array_equal(ids, expected)
+    labels = ("vowels.tokens.npy", "--format", "raven", "--out", "labels")
     run(commands / "ulmo", "verify", "vowels.tokens.npy", cwd=folder)
-    run(
-        commands / "ulmo",
-        "convert",
-        "vowels.tokens.npy",
-        "--format",
-        "raven",
-        "--out",
-        "labels",
-        cwd=folder,
-    )
-    train = subprocess.run(
-        [commands / "ulmo-train", "none", "run"],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert train.returncode == 2, train.stderr
+    run(commands / "ulmo", "convert", *labels, cwd=folder)
+    run(commands / "ulmo-train", "none", "run", cwd=folder, status=2)
     print(f"{ids.shape[0]} x {ids.shape[1]} ids, as expected")
 
 
@@ -84,16 +69,11 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
-def run(*command: object, cwd: Path) -> str:
-    """Run a command, and return what it prints; CalledProcessError if it fails."""
-    done = subprocess.run(
-        [str(each) for each in command],
-        cwd=cwd,
-        env=environment(),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def run(*command: object, cwd: Path, status: int = 0) -> str:
+    """Run a command, and return what it prints; AssertionError if it ends with another status."""
+    arguments = [str(each) for each in command]
+    done = subprocess.run(arguments, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
+    assert done.returncode == status, arguments
     return done.stdout
 
 

@@ -57,13 +57,6 @@ def stop():
     raise Stopped
 
 
-def count_steps(bundles, folder, make_bundle, monkeypatch):
-    shutil.copytree(bundles[0], folder)
-    with ending_before(-1, stop, monkeypatch) as done:
-        make_bundle(folder, PREP, seed=1)
-    return len(done)
-
-
 def check_and_go_on(bundles, folder, make_bundle):
     """The old or new bundle is read; writing again succeeds and leaves no other files."""
     assert fingerprint(folder) in map(fingerprint, bundles)
@@ -72,27 +65,31 @@ def check_and_go_on(bundles, folder, make_bundle):
     assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_an_error_at_any_step(bundles, tmp_path, make_bundle, monkeypatch):
-    steps = count_steps(bundles, tmp_path / "count" / "tokenizer", make_bundle, monkeypatch)
-    assert steps > 15
-    for step in range(steps):
+@pytest.mark.parametrize(
+    "killed",
+    [
+        False,
+        pytest.param(
+            True, marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process")
+        ),
+    ],
+)
+def test_an_error_or_a_kill_at_any_step(killed, bundles, tmp_path, make_bundle, monkeypatch):
+    folder = shutil.copytree(bundles[0], tmp_path / "count" / "tokenizer")
+    with ending_before(-1, stop, monkeypatch) as done:
+        make_bundle(folder, PREP, seed=1)
+    assert len(done) > 15
+    for step in range(len(done)):
         folder = shutil.copytree(bundles[0], tmp_path / str(step) / "tokenizer")
-        with ending_before(step, stop, monkeypatch), pytest.raises(Stopped):
-            make_bundle(folder, PREP, seed=1)
-        check_and_go_on(bundles, folder, make_bundle)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
-def test_a_kill_at_any_step(bundles, tmp_path, make_bundle, monkeypatch):
-    steps = count_steps(bundles, tmp_path / "count" / "tokenizer", make_bundle, monkeypatch)
-    for step in range(steps):
-        folder = shutil.copytree(bundles[0], tmp_path / str(step) / "tokenizer")
-        process = os.fork()
-        if process == 0:
+        if not killed:
+            with ending_before(step, stop, monkeypatch), pytest.raises(Stopped):
+                make_bundle(folder, PREP, seed=1)
+        elif process := os.fork():
+            assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+        else:
             with ending_before(step, lambda: os._exit(9), monkeypatch):
                 make_bundle(folder, PREP, seed=1)
             os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
         check_and_go_on(bundles, folder, make_bundle)
 
 

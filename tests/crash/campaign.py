@@ -7,6 +7,7 @@ command again ends well, with the very files of an undisturbed run and nothing b
 work was done twice than is allowed. One process, all imported, forks the others.
 """
 
+import contextlib
 import errno
 import json
 import random
@@ -16,15 +17,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.crash.faults import FAIL, KILL, KILLED, TEAR, Faults
 from tests.crash.jobs import Work, make_inputs
-
-MEMORY = Path("/dev/shm")
-
-LEDGERS = ("prep.json", "tokenize.json")  # manifests that say whether a job is complete
+from tests.pipelines.recordings import contents
+from tests.pipelines.tokenizing import hidden
 
 
 class Point(NamedTuple):
@@ -35,25 +35,32 @@ class Point(NamedTuple):
     mode: int
 
 
+@contextlib.contextmanager
+def in_memory():
+    """A temporary folder, in memory if the system has such a place."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 class Campaign:
     """Jobs, what each writes undisturbed, and the points at which each can be disturbed."""
 
-    def __init__(self, folder, make_jobs, work):
+    def __init__(self, folder, make_jobs, done=lambda: 0):
+        """`done` gives the units of work that were done, in all processes."""
         self._out = folder / "out"
-        self._work = work
+        self._done = done
         self._faults = Faults()
         self.jobs = make_jobs(folder / "in")
         self._expected, self._units, self.calls = [], [], []
         for job in self.jobs:
-            before = self._work.done
-            self.calls.append(self._listed(job))
-            check_order(self.calls[-1])
-            self._units.append(self._work.done - before)
-            self._expected.append(contents(self._out))
-
-    def _listed(self, job):
-        self._clear()
-        return self._faults.calls(lambda: _as_zero(job, self._out), self._out)
+            self._clear()
+            before, run = self._done(), partial(job.run, self._out)
+            self.calls.append(self._faults.calls(run, self._out, job.status))
+            if job.is_finished:
+                check_order(self.calls[-1])
+            self._units.append(self._done() - before)
+            self._expected.append(job.results(self._out))
 
     def points(self, modes):
         """All of them: a write can be torn as well."""
@@ -69,17 +76,17 @@ class Campaign:
         """Kill at a point, and perhaps at some call of each of the next runs; then go on."""
         job = self.jobs[point.job]
         self._clear()
-        before = self._work.done
-        outcome = self._disturb(job, point)
+        before = self._done()
+        outcome = self._disturb(point)
         # Two threads write: the last few calls may be one fewer than were listed.
         assert outcome.status in (KILLED, job.status), outcome.told.decode()
         self._check_unfinished(point.job)
         for _ in range(again):
             at = random.randrange(1, len(self.calls[point.job]))
-            self._disturb(job, Point(point.job, at, KILL))
+            self._disturb(Point(point.job, at, KILL))
             self._check_unfinished(point.job)
         self._check_resumed(point.job)
-        twice = self._work.done - before - self._units[point.job]
+        twice = self._done() - before - self._units[point.job]
         assert twice <= job.once_more * (1 + again), f"{twice} units of work were done twice"
         return twice
 
@@ -87,9 +94,7 @@ class Campaign:
         """The disk is full from a point on; there is room, and the job goes on."""
         job = self.jobs[point.job]
         self._clear()
-        outcome = self._faults.run(
-            lambda: job.run(self._out), self._out, at=point.at, mode=FAIL, error=errno.ENOSPC
-        )
+        outcome = self._disturb(point, errno.ENOSPC)
         told = said(outcome)
         assert (outcome.status, len(told)) in ((1, 1), (job.status, 0)), outcome
         if outcome.status == 1:
@@ -99,8 +104,10 @@ class Campaign:
         self._check_unfinished(point.job)
         self._check_resumed(point.job)
 
-    def _disturb(self, job, point):
-        return self._faults.run(lambda: job.run(self._out), self._out, at=point.at, mode=point.mode)
+    def _disturb(self, point, error=0):
+        job, at, mode = point
+        run = partial(self.jobs[job].run, self._out)
+        return self._faults.run(run, self._out, at=at, mode=mode, error=error)
 
     def _clear(self):
         shutil.rmtree(self._out, ignore_errors=True)
@@ -108,6 +115,8 @@ class Campaign:
     def _check_unfinished(self, number):
         """What is there under its own name is what it should be in the end."""
         job, expected = self.jobs[number], self._expected[number]
+        if job.is_finished is None:
+            return
         found = contents(self._out)
         if self._out.exists() and job.is_finished(self._out):
             missing = expected.keys() - found.keys()
@@ -122,9 +131,9 @@ class Campaign:
 
     def _check_resumed(self, number):
         job = self.jobs[number]
-        outcome = self._faults.run(lambda: job.run(self._out))
+        outcome = self._faults.run(partial(job.run, self._out))
         assert outcome.status == job.status, outcome.told.decode()
-        found, expected = contents(self._out), self._expected[number]
+        found, expected = job.results(self._out), self._expected[number]
         assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
         differing = [name for name in found if found[name] != expected[name]]
         assert differing == [], f"{differing} differ"
@@ -132,31 +141,10 @@ class Campaign:
         assert folders == set(), f"{folders} are left"
 
 
-def _as_zero(job, out):
-    """Run a job; its status, which is not 0 where recordings are refused, is taken for 0."""
-    try:
-        job.run(out)
-    except SystemExit as ended:
-        return 0 if (ended.code or 0) == job.status else 98
-
-
 def said(outcome):
-    """Lines on stderr, without the progress bar."""
+    """Lines on stderr, without the progress bar and the line of a slow start."""
     lines = outcome.told.decode().split("\n")
-    return [line for line in lines if line and not line.startswith("\r")]
-
-
-def contents(folder):
-    """Bytes of all files below a folder, by their paths."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def hidden(folder):
-    return [path for path in folder.rglob("*") if path.name.startswith(".")]
+    return [line for line in lines if line and not line.startswith(("\r", "loading TensorFlow"))]
 
 
 def spread(points, count):
@@ -218,8 +206,8 @@ def run(campaign, what, count):
 
 def main(*words):
     """Run campaigns, each a kind and a count, and print their figures as JSON."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        campaign = Campaign(Path(folder), make_inputs, Work())
+    with in_memory() as folder:
+        campaign = Campaign(folder, make_inputs, Work().done)
         counts = zip(words[::2], map(int, words[1::2]), strict=True)
         figures = {what: run(campaign, what, count) for what, count in counts}
     print(json.dumps(figures, indent=2))

@@ -39,12 +39,9 @@ class Plan(ctypes.Structure):
 class Outcome(NamedTuple):
     """What became of a process."""
 
-    status: int
-    """Its exit status; the negative signal that ended it."""
-    calls: int
-    """Calls that changed the folder."""
-    told: bytes
-    """Its stderr."""
+    status: int  # its exit status; the negative signal that ended it
+    calls: int  # that changed the folder
+    told: bytes  # its stderr
 
 
 class Call(NamedTuple):
@@ -52,8 +49,7 @@ class Call(NamedTuple):
 
     what: str
     path: Path
-    before: Path
-    """What it was called before a rename."""
+    before: Path  # its name before a rename
 
 
 def build(folder):
@@ -91,11 +87,11 @@ class Faults:
             errors.seek(0)
             return Outcome(os.waitstatus_to_exitcode(status), plan.count, errors.read())
 
-    def calls(self, function, folder):
-        """Run a function undisturbed, and list its calls."""
+    def calls(self, function, folder, status=0):
+        """Run a function undisturbed to its exit status, and list its calls."""
         with tempfile.TemporaryFile() as log:
             outcome = self.run(function, folder, log=log.fileno())
-            assert outcome.status == 0, outcome.told.decode()
+            assert outcome.status == status, outcome.told.decode()
             log.seek(0)
             lines = (os.fsdecode(line).split("\t") for line in log.read().splitlines())
             return [Call(what, Path(path), Path(before)) for what, path, before in lines]

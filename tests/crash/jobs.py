@@ -1,7 +1,6 @@
 """Small jobs of every command that can go on after a kill: what they write, and what it costs."""
 
 import contextlib
-import io
 import json
 import mmap
 import struct
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bundles import write_small_bundle
-from tests.pipelines.recordings import HOP, PLAN, RATE, SIZE, noise, write
+from tests.commands import run
+from tests.pipelines.recordings import HOP, PLAN, RATE, SIZE, contents, noise, write
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings
 from ulmo.jobs import executor as pool
@@ -23,26 +23,28 @@ PREP = [
     *("--frontend", "stft", "-M", str(SIZE), "--sample-rate", str(RATE), "--hop-length", str(HOP)),
     *("--workers", "1"),
 ]
+ONE = ("--workers", "1", "--threads", "1")
 
 
 class Job(NamedTuple):
     """A command that writes an output."""
 
     name: str
-    arguments: Callable[[Path], list[str]]
-    """Of the command, for a folder that it writes to or into."""
-    is_finished: Callable[[Path], bool]
-    """What a reader would take for finished, seen from the files alone."""
+    arguments: Callable[[Path], list]  # of the command, for a folder that it writes to or into
+    # What a reader would take for finished, seen from the files; None if files grow in place.
+    is_finished: Callable[[Path], bool] | None
     shard_tiles: int = 256
-    status: int = 0
-    """Of an undisturbed run."""
-    once_more: int = 1
-    """Units of work that a kill may have done twice: jobs of a few recordings, or recordings."""
+    status: int = 0  # of an undisturbed run
+    once_more: int = 1  # units of work that a kill may have done twice: a few recordings, or one
 
     def run(self, out):
         """Run the command in this process, which ends with its exit status."""
         store.SHARD_TILES, prep_job._JOB_FILES = self.shard_tiles, 2
-        ulmo.main([str(argument) for argument in self.arguments(out)])
+        main(self.arguments(out))
+
+    def results(self, out):
+        """What every run leaves in the end, the same to the byte."""
+        return contents(out)
 
 
 class Work:
@@ -54,13 +56,12 @@ class Work:
         prep_job.build_frontend = self._counted(prep_job.build_frontend)
         tokenize.tokenize_recording = self._counted(tokenize.tokenize_recording)
 
-    @property
     def done(self):
         return struct.unpack("q", self._shared[:])[0]
 
     def _counted(self, function):
         def counted(*arguments):
-            self._shared[:] = struct.pack("q", self.done + 1)
+            self._shared[:] = struct.pack("q", self.done() + 1)
             return function(*arguments)
 
         return counted
@@ -79,19 +80,18 @@ def make_inputs(folder):
         write(folder / "line" / f"R_{time:%Y%m%d_%H%M%S}.wav", noise(RATE, seconds))
     bundle = make_bundle(folder / "bundle")
     tokens = folder / "tokens"
-    run_quietly(["tokenize", folder / "few", "--out-dir", tokens, "--tokenizer", bundle])
+    run(ulmo, "tokenize", folder / "few", "--out-dir", tokens, "--tokenizer", bundle)
     return [*_prep(folder / "audio"), *_tokenize(folder, bundle), *_convert(tokens)]
 
 
-def run_quietly(arguments):
-    """Run a command in this process, to its end."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        ulmo.main([str(argument) for argument in arguments])
+def main(arguments):
+    """Run a command in this process, which ends with its exit status."""
+    ulmo.main([str(argument) for argument in arguments])
 
 
-def make_bundle(folder):
+def make_bundle(folder, seed=0):
     """A tokenizer of random weights."""
-    return write_small_bundle(folder, PrepSettings(**PLAN, normalization="tile"))
+    return write_small_bundle(folder, PrepSettings(**PLAN, normalization="tile"), seed=seed)
 
 
 def is_complete(pattern):
@@ -100,67 +100,49 @@ def is_complete(pattern):
 
 
 def _prep(audio):
-    def arguments(*more):
-        return lambda out: ["prep", audio, out, *PREP, *more]
+    def job(name, *more, shard_tiles):
+        def arguments(out):
+            return ["prep", audio, out, *PREP, *more]
 
+        return Job(name, arguments, is_complete("prep.json"), shard_tiles, status=3, once_more=2)
+
+    small = ("--normalization", "tile", "--views", "2", "--n-fft", "256")
     return [
-        Job(
-            "prep",
-            arguments("--normalization", "corpus"),
-            is_complete("prep.json"),
-            status=3,
-            once_more=2,
-        ),
-        Job(
-            "prep, small shards",
-            arguments("--normalization", "tile", "--views", "2", "--n-fft", "256"),
-            is_complete("prep.json"),
-            shard_tiles=2,
-            status=3,
-            once_more=2,
-        ),
+        job("prep", "--normalization", "corpus", shard_tiles=256),
+        job("prep, small shards", *small, shard_tiles=2),
     ]
 
 
 def _tokenize(folder, bundle):
-    def arguments(*more):
-        return lambda out: [
-            *("tokenize", folder / "few", "--out-dir", out, "--tokenizer", bundle),
-            *("--workers", "1", "--threads", "1", *more),
-        ]
+    def each(name, *more):
+        def arguments(out):
+            few = ["tokenize", folder / "few", "--out-dir", out]
+            return [*few, "--tokenizer", bundle, *ONE, *more]
 
-    def timeline(name, *more):
-        return lambda out: [
-            *("tokenize", folder / "line", "--timeline", "--out", out / name),
-            *("--tokenizer", bundle, "--workers", "1", "--threads", "1", *more),
-        ]
+        return Job(f"tokenize {name}", arguments, is_complete("tokenize.json"))
 
-    has_table, has_line_table = is_complete("tokenize.json"), is_complete("t.*.tokenize.json")
+    def timeline(name, file, *more):
+        def arguments(out):
+            line = ["tokenize", folder / "line", "--timeline", "--out", out / file]
+            return [*line, "--tokenizer", bundle, *ONE, *more]
+
+        return Job(f"timeline {name}", arguments, is_complete("t.*.tokenize.json"))
+
     formats = ["megatron", "parquet", "bin", "csv", "jsonl", "raven", "audacity"]
     return [
-        Job("tokenize npy", arguments("--channels", "each"), has_table),
-        *(Job(f"tokenize {name}", arguments("--format", name), has_table) for name in formats),
-        Job("timeline npy", timeline("t.tokens.npy"), has_line_table),
-        Job(
-            "timeline megatron",
-            timeline("t.tokens.bin", "--format", "megatron"),
-            has_line_table,
-        ),
+        each("npy", "--channels", "each"),
+        *(each(name, "--format", name) for name in formats),
+        timeline("npy", "t.tokens.npy"),
+        timeline("megatron", "t.tokens.bin", "--format", "megatron"),
     ]
 
 
 def _convert(tokens):
-    def arguments(name, file_format):
-        return lambda out: ["convert", tokens, "--format", file_format, "--out", out / name]
+    def job(name, file):
+        def arguments(out):
+            return ["convert", tokens, "--format", name, "--out", out / file]
 
-    def has_header(out):
-        return (out / "c.tokens.json").exists()
+        return Job(f"convert {name}", arguments, lambda out: (out / "c.tokens.json").exists())
 
-    def never(_):
-        return False
-
-    return [
-        Job("convert megatron", arguments("c.tokens.bin", "megatron"), has_header),
-        Job("convert parquet", arguments("c.tokens.parquet", "parquet"), has_header),
-        Job("convert raven", arguments("labels", "raven"), never),
-    ]
+    files = {"megatron": "c.tokens.bin", "parquet": "c.tokens.parquet", "raven": "labels"}
+    return [job(name, file) for name, file in files.items()]

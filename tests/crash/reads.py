@@ -7,26 +7,21 @@ import errno
 import json
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
-from tests.crash.campaign import MEMORY, said, spread
+from tests.crash.campaign import in_memory, said, spread
 from tests.crash.faults import READ, Faults
-from tests.crash.jobs import PREP, make_bundle
+from tests.crash.jobs import ONE, PREP, main, make_bundle
 from tests.pipelines.recordings import by_path, noise, write
-from ulmo.cli.main import ulmo
 
-ONE = ("--workers", "1", "--threads", "1")
 LENGTH = 3000  # samples of each recording
 
 
 def run(count):
     """Fail so many reads; what became of the recordings in all of the runs."""
     statuses, worst = Counter(), 0
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
-        folder = Path(name)
+    with in_memory() as folder:
         audio, out = folder / "audio", folder / "out"
         for seed, recording in enumerate(["a.wav", "b.wav", "c.wav"]):
             write(audio / recording, noise(LENGTH, seed))
@@ -36,12 +31,12 @@ def run(count):
             ["prep", audio, out, *PREP],
             ["tokenize", audio, "--out-dir", out, "--tokenizer", bundle, *ONE],
         ]
-        reads = [faults.run(partial(_main, c), audio, mode=READ).calls for c in commands]
+        reads = [faults.run(partial(main, c), audio, mode=READ).calls for c in commands]
         points = [(number, at) for number, most in enumerate(reads) for at in range(1, most + 1)]
         for number, at in spread(points, count):
             shutil.rmtree(out, ignore_errors=True)
             job = commands[number]
-            outcome = faults.run(partial(_main, job), audio, at=at, mode=READ, error=errno.EIO)
+            outcome = faults.run(partial(main, job), audio, at=at, mode=READ, error=errno.EIO)
             point = f"{job[0]}, read {at}: {said(outcome)}"
             assert outcome.status in (0, 3), point
             assert not any("Traceback" in line for line in said(outcome)), point
@@ -55,10 +50,6 @@ def run(count):
             statuses.update(row["status"] for row in rows.values())
     assert worst == 1, "one read is one recording's"
     return {"points": count, "of": len(points), "recordings": 3, "statuses": dict(statuses)}
-
-
-def _main(arguments):
-    ulmo.main([str(argument) for argument in arguments])
 
 
 if __name__ == "__main__":

@@ -90,10 +90,6 @@ def test_threads_and_libraries_are_seen_and_other_folders_are_not(faults, tmp_pa
     assert calls[-1] == Call("fsync", inside, Path())
 
 
-class NoWork:
-    done = 0
-
-
 def in_place(path, content):
     path.write_bytes(content)
 
@@ -113,7 +109,7 @@ def test_a_job_that_writes_in_place_is_found_out(write, tmp_path):
             write(out / "x", b"x" * 1000)
 
     job = Writes("writes", None, lambda out: (out / "x").exists())
-    campaign = Campaign(tmp_path, lambda _: [job], NoWork())
+    campaign = Campaign(tmp_path, lambda _: [job])
     points = campaign.points([KILL, TEAR])
     assert len(points) == (4 if write is in_place else 8)
     wrong = []

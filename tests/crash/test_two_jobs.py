@@ -1,30 +1,26 @@
 """Two jobs on one output, and outputs of other settings: one line, status 2, nothing touched."""
 
 import json
+from functools import partial
 
 import pytest
-from click.testing import CliRunner
 
-from tests.pipelines.recordings import PLAN, contents, noise, write
+from tests import commands
+from tests.crash.jobs import PREP, make_bundle
+from tests.pipelines.recordings import noise, stats, write
 from tests.sealed import reseal, write_sealed_values
 from ulmo.cli.main import ulmo
-from ulmo.config import PrepSettings
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.storage.run_manifest import RunManifest
 
-FLAGS = ["--frontend", "stft", "-M", "32", "--sample-rate", "4000", "--hop-length", "64"]
-
-
-def run(*arguments):
-    return CliRunner().invoke(ulmo, [str(argument) for argument in arguments])
+run = partial(commands.run, ulmo)
 
 
 @pytest.fixture
-def bundle(make_bundle, tmp_path):
-    settings = PrepSettings(**PLAN, normalization="tile")
-    return make_bundle(tmp_path / "bundle", settings)
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
 
 
 @pytest.fixture
@@ -35,13 +31,13 @@ def audio(tmp_path):
 
 
 @pytest.fixture
-def commands(audio, bundle, tiny_tiles, tmp_path):
+def jobs(audio, bundle, tiny_tiles, tmp_path):
     """Each command on an output, and where the lock of that output lies."""
     out, tokens = tmp_path / "out", tmp_path / "tokens"
     assert run("tokenize", audio, "--out-dir", tokens, "--tokenizer", bundle).exit_code == 0
     folder = out / LOCK
     return {
-        "prep": (["prep", audio, out, *FLAGS], folder),
+        "prep": (["prep", audio, out, *PREP], folder),
         "train": (["train", tiny_tiles, out, "--epochs", "1"], folder),
         "tokenize": (["tokenize", audio, "--out-dir", out, "--tokenizer", bundle], folder),
         "timeline": (
@@ -56,15 +52,9 @@ def commands(audio, bundle, tiny_tiles, tmp_path):
     }
 
 
-def stats(folder):
-    """Bytes and times of all that is there."""
-    times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
-    return contents(folder), times
-
-
 @pytest.mark.parametrize("name", ["prep", "train", "tokenize", "timeline", "convert", "labels"])
-def test_the_second_job_says_so_and_ends(name, commands):
-    arguments, path = commands[name]
+def test_the_second_job_says_so_and_ends(name, jobs):
+    arguments, path = jobs[name]
     path.parent.mkdir()
     with locked(path, path.parent):
         before = stats(path.parent)
@@ -77,8 +67,8 @@ def test_the_second_job_says_so_and_ends(name, commands):
 
 
 @pytest.mark.parametrize("name", ["prep", "tokenize", "timeline", "convert", "labels"])
-def test_what_a_killed_job_left_is_no_lock(name, commands):
-    arguments, path = commands[name]
+def test_what_a_killed_job_left_is_no_lock(name, jobs):
+    arguments, path = jobs[name]
     path.parent.mkdir()
     path.write_text("{}")
     assert run(*arguments).exit_code == 0
@@ -91,12 +81,11 @@ def refused(*arguments, words):
     assert words in done.stderr
 
 
-def test_tokens_of_another_tokenizer_are_not_converted_over(commands, make_bundle, audio, tmp_path):
-    settings = PrepSettings(**PLAN, normalization="tile")
-    other = make_bundle(tmp_path / "other", settings, seed=1)
+def test_tokens_of_another_tokenizer_are_not_converted_over(jobs, audio, tmp_path):
+    other = make_bundle(tmp_path / "other", seed=1)
     run("tokenize", audio, "--out-dir", tmp_path / "theirs", "--tokenizer", other)
     for name in ("convert", "labels"):
-        (_, _, *more), _ = commands[name]
+        (_, _, *more), _ = jobs[name]
         assert run("convert", tmp_path / "theirs", *more).exit_code == 0
         before = stats(tmp_path / "out")
         refused("convert", tmp_path / "tokens", *more, words="has tokens of another tokenizer (")
@@ -106,8 +95,8 @@ def test_tokens_of_another_tokenizer_are_not_converted_over(commands, make_bundl
 @pytest.mark.parametrize(
     ("name", "file"), [("prep", "prep.json"), ("convert", "c.json"), ("timeline", "t.json")]
 )
-def test_a_newer_version_is_not_touched(name, file, commands, tmp_path):
-    arguments, path = commands[name]
+def test_a_newer_version_is_not_touched(name, file, jobs):
+    arguments, path = jobs[name]
     assert run(*arguments).exit_code == 0
     values = json.loads((path.parent / file).read_text())
     (path.parent / file).write_text(json.dumps({**values, "schema_version": 99}))
@@ -125,7 +114,15 @@ def test_a_run_of_other_settings_or_of_a_newer_version_is_not_touched(tiny_tiles
     write_sealed_values(path, manifest.model_dump(mode="json"))
     before = stats(out)
     refused("train", tiny_tiles, out, words="exists: go on with --resume, or choose a new folder")
-    refused("train", tiny_tiles, out, "--resume", "--CB", "64", words="leave out codebook_size")
+    refused(
+        "train",
+        tiny_tiles,
+        out,
+        "--resume",
+        "--CB",
+        "64",
+        words="(codebook_size there 512, here 64)",
+    )
     assert stats(out) == before
     reseal(path, schema_version=3)
     before = stats(out)

@@ -7,25 +7,18 @@
 TensorFlow is imported once and used in forked processes alone.
 """
 
-import contextlib
-import errno
-import io
 import json
 import mmap
 import os
-import re
-import shutil
 import struct
 import sys
-import tempfile
-import time
-from collections import Counter
-from pathlib import Path
 
-from tests.crash.campaign import MEMORY, contents, hidden, said, spread
-from tests.crash.faults import COUNT, FAIL, KILL, KILLED, TEAR, Faults
-from tests.crash.jobs import run_quietly
-from tests.pipelines.recordings import noise, write
+from tests.commands import run
+from tests.crash import campaign
+from tests.crash.campaign import Campaign, in_memory, spread
+from tests.crash.faults import COUNT, KILL, KILLED, TEAR, Faults
+from tests.crash.jobs import Job
+from tests.pipelines.recordings import contents, noise, write
 from ulmo.cli.main import ulmo
 from ulmo.pipelines.train.train import loading_tensorflow
 
@@ -83,95 +76,43 @@ class Saves:
         kept.save()
 
 
-class Runs:
-    """A training run of seconds, and every call that changes its folder."""
+class Run(Job):
+    """A training run of seconds. Its files grow, so only a finished run is compared."""
 
-    def __init__(self, folder):
-        self._tiles, self._out = folder / "tiles", folder / "run"
-        for seed, name in enumerate("abcdef"):
-            write(folder / "audio" / f"{name}.wav", noise(4000, seed))
-        plan = ["--frontend", "stft", "-M", "16", "--sample-rate", "4000", "--hop-length", "32"]
-        run_quietly(["prep", folder / "audio", self._tiles, *plan, "--workers", "1"])
-        self._faults = Faults()
-        self.calls = self._faults.calls(self._train, self._out)
-        self._expected = self._results()
-
-    def points(self, modes):
-        """All points of some modes."""
-        return [
-            (at, mode)
-            for at, call in enumerate(self.calls, 1)
-            for mode in modes
-            if mode != TEAR or call.what == "write"
-        ]
-
-    def kill(self, at, mode):
-        """Kill a run, and go on with it."""
-        self._clear()
-        outcome = self._faults.run(self._train, self._out, at=at, mode=mode)
-        assert outcome.status in (KILLED, 0), outcome.told.decode()
-        self._check_resumed()
-
-    def fill(self, at):
-        """The disk is full from some call on; there is room, and the run goes on."""
-        self._clear()
-        outcome = self._faults.run(self._train, self._out, at=at, mode=FAIL, error=errno.ENOSPC)
-        told = [line for line in said(outcome) if line != "loading TensorFlow ..."]
-        if outcome.status:
-            assert outcome.status == 1, outcome.told.decode()
-            assert len(told) == 1, told
-            assert re.fullmatch("ulmo: .*[Nn]o space left.*", told[0]), told
-        self._check_resumed()
-
-    def _train(self):
-        more = ["--resume"] if (self._out / "train.json").exists() else FLAGS
-        with contextlib.redirect_stdout(io.StringIO()):
-            ulmo.main([str(a) for a in ("train", self._tiles, self._out, *more)])
-
-    def _clear(self):
-        shutil.rmtree(self._out, ignore_errors=True)
-
-    def _check_resumed(self):
-        outcome = self._faults.run(self._train)
-        assert outcome.status == 0, outcome.told.decode()
-        found = self._results()
-        assert found.keys() == self._expected.keys(), found.keys() ^ self._expected.keys()
-        differing = [name for name in found if found[name] != self._expected[name]]
-        assert differing == [], f"{differing} differ"
-        left = [path.name for path in hidden(self._out)]
-        assert left == [], f"{left} are left"
-        for folder, count in (("checkpoints", 2), ("checkpoints/best", 1)):
-            found = list((self._out / folder).glob("ckpt-*"))
-            assert len(found) == 3 * count, found
-
-    def _results(self):
-        """All files that are the same in every run: not the times in checkpoints and events."""
-        found = contents(self._out)
-        return {
+    def results(self, out):
+        """All files but checkpoints and events, which have times; of checkpoints, how many."""
+        found = {
             name: content
-            for name, content in found.items()
+            for name, content in contents(out).items()
             if not name.startswith(("checkpoints/", "tensorboard/"))
         }
+        folders = (out / "checkpoints", out / "checkpoints" / "best")
+        return found | {folder.name: len(list(folder.glob("ckpt-*"))) for folder in folders}
 
 
-def run(what, count):
-    """A campaign; its figures."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+def make_job(folder):
+    """Tiles, and a run over them."""
+    tiles = folder / "tiles"
+    for seed, name in enumerate("abcdef"):
+        write(folder / "audio" / f"{name}.wav", noise(4000, seed))
+    plan = ["--frontend", "stft", "-M", "16", "--sample-rate", "4000", "--hop-length", "32"]
+    run(ulmo, "prep", folder / "audio", tiles, *plan, "--workers", "1")
+
+    def arguments(out):
+        return ["train", tiles, out, *(["--resume"] if (out / "train.json").exists() else FLAGS)]
+
+    return [Run("train", arguments, is_finished=None)]
+
+
+def main(what, count):
+    """Run a campaign, and print its figures as JSON."""
+    with in_memory() as folder:
         if what == "saves":
-            return Saves(Path(folder) / "checkpoints").run(count)
-        runs, done = Runs(Path(folder)), Counter()
-        points = runs.points([KILL, TEAR] if what == "kill" else [FAIL])
-        for at, mode in spread(points, count):
-            call = runs.calls[at - 1]
-            try:
-                runs.kill(at, mode) if what == "kill" else runs.fill(at)
-            except AssertionError as error:
-                raise AssertionError(f"{what} at {at}, {mode}, {call}: {error}") from None
-            done[call.what] += 1
-    seconds = round(time.monotonic() - began, 1)
-    return {"points": count, "of": len(points), "calls": dict(done), "seconds": seconds}
+            figures = Saves(folder / "checkpoints").run(count)
+        else:
+            figures = campaign.run(Campaign(folder, make_job), what, count)
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1], int(sys.argv[2])), indent=2))
+    main(sys.argv[1], int(sys.argv[2]))

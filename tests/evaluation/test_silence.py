@@ -13,17 +13,18 @@ def test_known_patches():
     assert patches.tolist() == [[[3, -40], [15, -70]]]  # (tile, column, band)
 
 
-def test_silence_begins_60_db_under_the_peak():
-    assert SILENCE_DB == 60
-    patches = np.array([[[-59.9, -60.0]], [[-89.9, -90.1]]], np.float32)
-    sound = is_sound(patches, np.array([0, -30], np.float32), -100)
-    assert sound.tolist() == [[[True, False]], [[True, False]]]
-
-
-def test_what_lies_at_the_floor_is_silent_however_quiet_the_recording():
-    patches = np.array([[[-100, -97.1, -96.9]], [[-100, -100, -100]]], np.float32)
-    sound = is_sound(patches, np.array([-45, -100], np.float32), -100)
-    assert sound.tolist() == [[[False, False, True]], [[False, False, False]]]
+@pytest.mark.parametrize(
+    ("patches", "peak", "expected"),
+    [
+        ([-59.9, -60.0], 0, [True, False]),
+        ([-89.9, -90.1], -30, [True, False]),
+        ([-100, -97.1, -96.9], -45, [False, False, True]),  # at the floor of -100
+        ([-100, -100, -100], -100, [False, False, False]),
+    ],
+)
+def test_silence_begins_60_db_under_the_peak_and_at_the_floor(patches, peak, expected):
+    sound = is_sound(np.array([[patches]], np.float32), np.array([peak], np.float32), -100)
+    assert (SILENCE_DB, sound.tolist()) == (60, [[expected]])
 
 
 @given(

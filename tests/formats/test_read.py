@@ -15,20 +15,13 @@ from hypothesis import strategies as st
 from tests.formats.streams import header_of, random_ids, save, some
 from tests.sealed import seal_tokens
 from ulmo.config import UserError
+from ulmo.formats import FORMATS, rows
 from ulmo.formats import csv as csv_module
 from ulmo.formats import jsonl as jsonl_module
-from ulmo.formats import rows
 from ulmo.formats.header import header_json
 from ulmo.formats.read import read_tokens
 
-READABLE = {
-    "npy": "x.tokens.npy",
-    "parquet": "x.tokens.parquet",
-    "jsonl": "x.tokens.jsonl",
-    "csv": "x.tokens.csv",
-    "bin": "x.tokens.bin",
-    "megatron": "x.tokens.idx",
-}
+READABLE = {name: f"x{kind.suffixes[-1]}" for name, kind in FORMATS.items() if kind.readable}
 
 
 def recordings_for(name):
@@ -46,9 +39,10 @@ def assert_same(found, recordings):
 @pytest.mark.parametrize("name", READABLE)
 def test_round_trip(name, tmp_path):
     recordings = recordings_for(name)
-    path = tmp_path / READABLE[name]
-    save(path, name, recordings)
+    path = save(tmp_path / READABLE[name], name, recordings)
     assert_same(read_tokens(path), recordings)
+    (tmp_path / "x.tokens.json").unlink()
+    assert "x.tokens.json is missing" in refused(path)
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -57,8 +51,7 @@ def test_round_trip(name, tmp_path):
 def test_round_trip_of_any_grid(name, columns, bands, codes, tmp_path_factory):
     ids = random_ids(columns, bands, highest=codes)
     recordings = [(header_of(ids, codebook_size=codes), ids)] * (1 if name == "npy" else 2)
-    path = tmp_path_factory.getbasetemp() / READABLE[name]
-    save(path, name, recordings)
+    path = save(tmp_path_factory.getbasetemp() / READABLE[name], name, recordings)
     assert_same(read_tokens(path), recordings)
 
 
@@ -71,13 +64,10 @@ def test_a_bin_is_read_without_megatrons_index(tmp_path):
         list(read_tokens(tmp_path / "x.tokens.idx"))
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("x.tokens.labels.txt", "cannot be read back"), ("x.tokens.npy", "is not a file")],
-)
-def test_what_is_not_there_or_not_ours(name, reason, tmp_path):
-    with pytest.raises(UserError, match=reason):
-        list(read_tokens(tmp_path / name))
+def test_what_is_not_there_or_not_ours(tmp_path):
+    for name, reason in (("x.labels.txt", "cannot be read back"), ("x.npy", "is not a file")):
+        with pytest.raises(UserError, match=reason):
+            list(read_tokens(tmp_path / name))
 
 
 def refused(path):
@@ -88,18 +78,10 @@ def refused(path):
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_a_missing_header_is_told(name, tmp_path):
-    save(tmp_path / READABLE[name], name, recordings_for(name))
-    (tmp_path / "x.tokens.json").unlink()
-    assert "x.tokens.json is missing" in refused(tmp_path / READABLE[name])
-
-
-@pytest.mark.parametrize("name", READABLE)
 @pytest.mark.parametrize("change", ["shorter", "longer", "other", "unknown", "fewer", "more"])
 def test_another_files_header_is_refused(name, change, tmp_path):
     recordings = recordings_for(name)
-    path = tmp_path / READABLE[name]
-    save(path, name, recordings)
+    path = save(tmp_path / READABLE[name], name, recordings)
     headers = [header for header, _ in recordings]
     last = headers[-1]
     frames, columns, unknown = last.frames, last.columns, last.unknown
@@ -123,8 +105,7 @@ def test_another_files_header_is_refused(name, change, tmp_path):
 @pytest.mark.parametrize("name", READABLE)
 @pytest.mark.parametrize("cut", [0, 1, 7, -1, -8, -60])
 def test_a_cut_file_is_refused(name, cut, tmp_path):
-    path = tmp_path / READABLE[name]
-    save(path, name, recordings_for(name))
+    path = save(tmp_path / READABLE[name], name, recordings_for(name))
     content = path.read_bytes()
     for damaged in (content[:cut], content + b"\n\n{}"):
         path.write_bytes(damaged)
@@ -141,8 +122,7 @@ def test_a_damaged_file_is_refused_or_gives_tokens(name, changes, tmp_path_facto
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     recordings = some((5,))
-    path = folder / READABLE[name]
-    save(path, name, recordings)
+    path = save(folder / READABLE[name], name, recordings)
     content = bytearray(path.read_bytes())
     for place, value in changes.items():
         content[int(place * len(content))] = value
@@ -155,69 +135,55 @@ def test_a_damaged_file_is_refused_or_gives_tokens(name, changes, tmp_path_facto
         assert ids.max() < 64
 
 
-def table_with(path, change):
-    """The Parquet file again, one column of it changed."""
+def table_with(path, column, row, value):
+    """The Parquet file again, with another value in one place."""
     schema = pq.read_schema(path)
-    table = pq.read_table(path)
-    values = table.to_pydict()
-    change(values)
+    values = pq.read_table(path).to_pydict()
+    values[column][row] = value
     pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
-    seal_tokens(path)
+    return seal_tokens(path)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("column", "row", "value"),
     [
-        lambda values: values["channel"].__setitem__(0, 9),
-        lambda values: values["start_s"].__setitem__(1, 0.0),
-        lambda values: values["start_utc"].__setitem__(1, None),
-        lambda values: values["ids"].__setitem__(0, None),
-        lambda values: values["ids"][0].__setitem__(0, None),
-        lambda values: values["ids"][0].append(3),
-        lambda values: values["ids"].__setitem__(0, [1] * (3 * 4097)),
-        lambda values: values["unk_rate"].__setitem__(0, 0.5),
-        lambda values: values["recording"].__setitem__(0, None),
+        ("channel", 0, 9),
+        ("start_s", 1, 0.0),
+        ("start_utc", 1, None),
+        ("ids", 0, None),
+        ("ids", 0, [None] * 15),
+        ("ids", 0, [3] * 16),
+        ("ids", 0, [1] * (3 * 4097)),
+        ("unk_rate", 0, 0.5),
+        ("recording", 0, None),
     ],
 )
-def test_a_parquet_file_of_others_is_refused(change, tmp_path):
+def test_a_parquet_file_of_others_is_refused(column, row, value, tmp_path):
     path = save(tmp_path / "x.tokens.parquet", "parquet", some((5, 5)))
-    table_with(path, lambda values: None)
+    table_with(path, "channel", 0, None)
     assert len(list(read_tokens(path))) == 2
-    table_with(path, change)
-    refused(path)
+    refused(table_with(path, column, row, value))
 
 
 def test_a_parquet_file_with_other_columns_is_refused(tmp_path):
     path = save(tmp_path / "x.tokens.parquet", "parquet", some((5,)))
     pq.write_table(pa.table({"ids": [[1, 2, 3]]}), path)
-    seal_tokens(path)
-    assert "other columns" in refused(path)
+    assert "other columns" in refused(seal_tokens(path))
 
 
 def test_a_row_that_unpacks_to_gigabytes_is_refused_unread(tmp_path, monkeypatch):
     path = save(tmp_path / "x.tokens.parquet", "parquet", some((5,)))
-    table_with(path, lambda values: values["ids"].__setitem__(0, [0] * (1 << 21)))
+    table_with(path, "ids", 0, [0] * (1 << 21))
     assert path.stat().st_size < 1 << 14
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     assert re.search("more values than rows|unpacks to more|longer than ours", refused(path))
 
 
+NO_IDS = [*([value] * 15 for value in (0.5, True, [1], "1", 10**30, 64, -1)), [1], 3]
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"ids": [0.5] * 15},
-        {"ids": [True] * 15},
-        {"ids": [[1]] * 15},
-        {"ids": ["1"] * 15},
-        {"ids": [10**30] * 15},
-        {"ids": [64] * 15},
-        {"ids": [-1] * 15},
-        {"ids": [1]},
-        {"ids": 3},
-        {"bands": 5},
-        {"other": 1},
-        {"start_s": 1},
-    ],
+    "change", [*({"ids": ids} for ids in NO_IDS), {"bands": 5}, {"other": 1}, {"start_s": 1}]
 )
 def test_a_line_of_others_is_refused(change, tmp_path):
     path = save(tmp_path / "x.tokens.jsonl", "jsonl", some((5,)))
@@ -258,8 +224,7 @@ def test_a_csv_field_that_is_no_id_is_refused(text, tmp_path):
 @pytest.mark.parametrize("name", READABLE)
 def test_a_header_that_promises_everything_costs_nothing(name, tmp_path):
     recordings = some((5,))
-    path = tmp_path / READABLE[name]
-    save(path, name, recordings)
+    path = save(tmp_path / READABLE[name], name, recordings)
     header = recordings[0][0].ended(columns=1 << 48, frames=1 << 52, unknown=0)
     (tmp_path / "x.tokens.json").write_bytes(header_json([header]))
     refused(seal_tokens(path))

@@ -13,8 +13,9 @@ import pytest
 import tokenizers
 
 from tests.formats.streams import EOS, UNK, UTC_START, save, some
+from ulmo.formats.labels import token_text
+from ulmo.formats.publish import vocabulary_json
 from ulmo.formats.rows import ROW_COLUMNS
-from ulmo.formats.vocabulary import token_text, vocabulary_json
 from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 RECORDINGS = some((5, 0, 9000))
@@ -22,51 +23,50 @@ ROW_STARTS = [(0, 0), (2, 0), (2, 4096), (2, 8192)]
 """(recording, column) of each row of a table."""
 
 
-def rows_of(frame):
-    """Rows of the table as they must be, each checked against one of a pandas frame."""
-    assert list(frame.columns) == [
-        "recording",
-        "channel",
-        "start_utc",
-        "start_s",
-        "hop_s",
-        "bands",
-        "ids",
-        "unk_rate",
-        "fingerprint",
-    ]
-    assert len(frame) == len(ROW_STARTS)
-    for (number, column), row in zip(ROW_STARTS, frame.to_dict("records"), strict=True):
+COLUMNS = [
+    *("recording", "channel", "start_utc", "start_s", "hop_s", "bands"),
+    *("ids", "unk_rate", "fingerprint"),
+]
+
+
+def pieces():
+    """The header, the first column and the ids of each row of a table."""
+    for number, column in ROW_STARTS:
         header, ids = RECORDINGS[number]
-        piece = ids[column : column + ROW_COLUMNS]
-        assert row["recording"] == header.recording
-        assert (pd.isna(row["channel"]) and header.channel is None) or (
-            row["channel"] == header.channel
-        )
-        assert row["start_s"] == (header.start + column * header.hop) / 16_000
-        assert (row["hop_s"], row["bands"]) == (0.16, 3)
-        np.testing.assert_array_equal(np.array(row["ids"]).reshape(-1, 3), piece)
-        assert row["unk_rate"] == pytest.approx((piece == UNK).mean())
-        assert row["fingerprint"] == header.fingerprint
-        yield header, column, row
+        yield header, column, ids[column : column + ROW_COLUMNS]
 
 
 def utc_of(header, column):
     """Independently, from pandas' integer nanoseconds; start is 80 samples."""
     if header.start_utc is None:
-        return None
+        return pd.NaT
     samples = header.start + column * header.hop
     return pd.Timestamp(UTC_START) + pd.Timedelta(round(samples * 1_000_000 / 16_000), unit="us")
 
 
-def test_pandas_reads_parquet(tmp_path):
-    path = save(tmp_path / "x.tokens.parquet", "parquet", RECORDINGS)
-    frame = pd.read_parquet(path)
-    assert str(frame["start_utc"].dtype) == "datetime64[us, UTC]"
-    for header, column, row in rows_of(frame):
-        expected = utc_of(header, column)
-        assert pd.isna(row["start_utc"]) if expected is None else row["start_utc"] == expected
-        assert row["ids"].dtype == np.uint16
+@pytest.mark.parametrize("name", ["parquet", "jsonl"])
+def test_pandas_reads_tables(name, tmp_path):
+    path = save(tmp_path / f"x.tokens.{name}", name, RECORDINGS)
+    if name == "parquet":
+        frame = pd.read_parquet(path)
+        assert str(frame["start_utc"].dtype) == "datetime64[us, UTC]"
+        assert {ids.dtype for ids in frame["ids"]} == {np.dtype(np.uint16)}
+    else:
+        frame = pd.read_json(path, lines=True, dtype=False)
+        frame["start_utc"] = pd.to_datetime(frame["start_utc"])
+    assert list(frame.columns) == COLUMNS
+    for (header, column, ids), row in zip(pieces(), frame.to_dict("records"), strict=True):
+        for found, expected in (
+            (row["start_utc"], utc_of(header, column)),
+            (row["channel"], header.channel),
+        ):
+            assert found == expected or (pd.isna(found) and pd.isna(expected))
+        assert row["recording"] == header.recording
+        assert row["start_s"] == (header.start + column * header.hop) / 16_000
+        assert (row["hop_s"], row["bands"]) == (0.16, 3)
+        np.testing.assert_array_equal(np.array(row["ids"]).reshape(-1, 3), ids)
+        assert row["unk_rate"] == pytest.approx((ids == UNK).mean())
+        assert row["fingerprint"] == header.fingerprint
 
 
 def test_parquet_tells_its_grid_and_vocabulary(tmp_path):
@@ -77,18 +77,6 @@ def test_parquet_tells_its_grid_and_vocabulary(tmp_path):
     assert pq.ParquetFile(path).metadata.row_group(0).column(6).compression == "ZSTD"
 
 
-def test_pandas_reads_json_lines(tmp_path):
-    path = save(tmp_path / "x.tokens.jsonl", "jsonl", RECORDINGS)
-    frame = pd.read_json(path, lines=True, dtype=False)
-    for header, column, row in rows_of(frame):
-        expected = utc_of(header, column)
-        assert (
-            pd.isna(row["start_utc"])
-            if expected is None
-            else pd.Timestamp(row["start_utc"]) == expected
-        )
-
-
 @pytest.mark.parametrize("name", ["parquet", "json"])
 def test_datasets_reads_tables(name, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
@@ -96,13 +84,11 @@ def test_datasets_reads_tables(name, tmp_path, monkeypatch):
     path = save(tmp_path / f"x.tokens.{ending}", ending, RECORDINGS)
     files = {"train": str(path)}
     data = datasets.load_dataset(name, data_files=files, cache_dir=str(tmp_path / "cache"))
-    assert data["train"].num_rows == len(ROW_STARTS)
     if name == "parquet":
         assert data["train"].features["ids"] == datasets.List(datasets.Value("uint16"))
-    for row, (number, column) in zip(data["train"], ROW_STARTS, strict=True):
-        header, ids = RECORDINGS[number]
+    for row, (header, _, ids) in zip(data["train"], pieces(), strict=True):
         assert row["recording"] == header.recording
-        assert row["ids"] == ids[column : column + ROW_COLUMNS].reshape(-1).tolist()
+        assert row["ids"] == ids.reshape(-1).tolist()
 
 
 def test_pandas_reads_csv_with_its_defaults(tmp_path):
@@ -125,9 +111,8 @@ def test_pandas_reads_csv_with_its_defaults(tmp_path):
 def test_csv_is_rfc_4180(tmp_path):
     path = save(tmp_path / "x.tokens.csv", "csv", RECORDINGS)
     content = path.read_bytes()
-    assert (
-        content.count(b"\r\n") == content.count(b"\n") == 1 + sum(len(ids) for _, ids in RECORDINGS)
-    )
+    lines = 1 + sum(len(ids) for _, ids in RECORDINGS)
+    assert content.count(b"\r\n") == content.count(b"\n") == lines
     with path.open(newline="", encoding="utf-8") as file:
         assert {len(row) for row in csv.reader(file, strict=True)} == {8}
 
@@ -181,10 +166,11 @@ def test_tokenizers_load_the_vocabulary(size, tmp_path):
         assert tokenizer.id_to_token(token) == token_text(vocabulary, token)
         assert tokenizer.token_to_id(token_text(vocabulary, token)) == token
     added = tokenizer.get_added_tokens_decoder()
-    assert {number: token.content for number, token in added.items()} == {
-        number: token for token, number in vocabulary.specials().items()
-    }
+    assert {token.content: number for number, token in added.items()} == vocabulary.specials()
     assert all(token.special for token in added.values())
+    assert token_text(vocabulary, size + 6) == f"<id{size + 6}>"  # unused, and no token
+    assert tokenizer.token_to_id(f"<id{size + 6}>") is None
+    assert path.read_text().isascii()
 
 
 def test_tokenizers_encode_and_decode():
@@ -194,9 +180,3 @@ def test_tokenizers_encode_and_decode():
     ids = [17, 515, 0]
     assert tokenizer.decode(ids, skip_special_tokens=False) == "c17 <eos> c0"
     assert tokenizer.decode(ids) == "c17 c0"
-
-
-def test_unused_ids_have_a_name_that_is_no_token():
-    vocabulary = Vocabulary(512)
-    assert token_text(vocabulary, 518) == "<id518>"
-    assert vocabulary_json(512).isascii()

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,17 +30,7 @@ from ulmo.preprocessing.clock import Clock
 from ulmo.storage.sealed import seal
 
 SLOW = 0.2
-NUMBERS = (
-    b"0",
-    b"-1",
-    b"2147483648",
-    b"9007199254740993",
-    b"1e999",
-    b"NaN",
-    b"null",
-    b"true",
-    b"1.5",
-)
+NUMBERS = b"0 -1 2147483648 9007199254740993 1e999 NaN null true 1.5".split()
 BYTES = (0x00, 0x01, 0x7F, 0x80, 0xFF, 0x22, 0x2C, 0x5B, 0x7B, 0x0A)
 
 
@@ -48,7 +39,7 @@ class Target(NamedTuple):
 
     path: Path
     read: Callable[[], object]
-    mend: Callable[[], None]
+    mend: Callable[[], object]
     """Makes checksums fit the mutant; it may fail, where the mutant is no JSON."""
 
 
@@ -98,16 +89,16 @@ def targets(folder: Path, make_bundle: Callable[..., Path]) -> dict[str, Target]
     for name in ("npy", "parquet", "jsonl", "csv", "bin", "megatron"):
         path = make_tokens(folder / name, name)
         for each in (path, path.with_suffix(".json")):
-            found[f"tokens {name} {each.suffix}"] = _tokens(path, each)
+            found[f"tokens {name} {each.suffix}"] = _target("tokens", path, each, seal_tokens)
     run = make_run(folder / "run", make_bundle)
     for name in ("train.json", "checkpoints/ckpt-5.json"):
-        found[f"run {name}"] = _target("run", run, run / name, _reseal(run / name))
+        found[f"run {name}"] = _target("run", run, run / name, partial(_reseal, run / name))
     toml = folder / "x.toml"
     toml.write_text(to_toml({"prep": PREP}))
-    found["settings"] = _target("toml", toml, toml, _nothing)
+    found["settings"] = _target("toml", toml, toml)
     labels = folder / "tiles" / "audio" / "labels.csv"
     labels.write_text("file,label,start,end,speaker\na.wav,x,0,1,s\nb.wav,y,,,t\n")
-    found["labels"] = _target("labels", labels, labels, _nothing)
+    found["labels"] = _target("labels", labels, labels)
     wav = folder / "S_20230501_020304.wav"
     wav.write_bytes(_with_metadata())
     clock = Clock.of(ClockSettings())
@@ -161,30 +152,16 @@ def _files(target: Target) -> list[Path]:
     return sorted(path for path in beside if path.is_file())
 
 
-def _target(kind: str, place: Path, path: Path, mend: Callable[[Path], None]) -> Target:
+def _target(
+    kind: str, place: Path, path: Path, mend: Callable[[Path], object] = lambda _: None
+) -> Target:
     return Target(path, lambda: READERS[kind](place), lambda: mend(place))
 
 
-def _nothing(place: Path) -> None:
-    """There is no checksum."""
-
-
-def _tokens(path: Path, each: Path) -> Target:
-    return Target(each, lambda: READERS["tokens"](path), lambda: _seal_header(path))
-
-
-def _seal_header(path: Path) -> None:
-    seal_tokens(path)
-
-
-def _reseal(path: Path) -> Callable[[Path], None]:
-    def mend(place: Path) -> None:
-        text = path.read_bytes().decode()
-        start, found, _ = text.rpartition(',\n  "checksum"')
-        if found:
-            path.write_bytes(seal(start + "\n}"))
-
-    return mend
+def _reseal(path: Path, _: Path) -> None:
+    start, found, _ = path.read_bytes().decode().rpartition(',\n  "checksum"')
+    if found:
+        path.write_bytes(seal(start + "\n}"))
 
 
 def _seal_bundle(folder: Path) -> None:

@@ -3,24 +3,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.objectives import small
 from ulmo.config import ModelSettings, ObjectiveTraits, loss_names
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, weights_of
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import FOLLOWED, Learner
-from ulmo.models.objectives.base import Objective, TaskResult, TrainingBatch
+from ulmo.models.objectives.base import Objective, TaskResult
 
 SETTINGS = ModelSettings(
-    tile_size=16,
-    encoder_layers=2,
-    decoder_layers=2,
-    embedding_dim=4,
-    codebook_size=8,
-    width=8,
-    frequency_stride=8,
-    time_stride=4,
+    **{"tile_size": 16, "encoder_layers": 2, "decoder_layers": 2, "embedding_dim": 4},
+    **{"codebook_size": 8, "width": 8, "frequency_stride": 8, "time_stride": 4},
 )
-
-
 OF_QUANTIZER = {
     "fsq": {"embedding_dim": 3, "fsq_levels": (2, 2, 2)},
     "residual": {"stage_sizes": (4, 2)},
@@ -61,14 +54,10 @@ class Counting(Nothing):
         self.seen.assign_add(progress)
 
 
-def batch_of(count=8, seed=0, weights=1.0):
+def batch_of(count=8, seed=0):
     rng = np.random.default_rng(seed)
-    return TrainingBatch(
-        tiles=tf.constant(rng.normal(size=(count, 16, 16, 1)).astype(np.float32)),
-        valid_frames=tf.constant(rng.integers(1, 17, count).astype(np.int32)),
-        token_weights=tf.fill((count, 4, 2), np.float32(weights)),
-        pace=tf.ones(count),
-    )
+    tiles = rng.normal(size=(count, 16, 16, 1))
+    return small.batch_of(tiles, SETTINGS, valid=rng.integers(1, 17, count))
 
 
 def learner_of(settings=SETTINGS, **objectives):

@@ -1,7 +1,6 @@
 """ulmo convert: files of tokens become a corpus, or labels."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -11,12 +10,12 @@ from click.testing import CliRunner
 from tests.formats.streams import header_of, random_ids, save
 from tests.pipelines.recordings import contents
 from tests.sealed import seal_tokens
+from tests.storage.trees import close
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import Options
-from ulmo.formats.header import header_json, read_headers
+from ulmo.formats.header import header_json, read_stored
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_tokens
 from ulmo.pipelines.convert import convert, list_sources
@@ -44,6 +43,10 @@ def field(tmp_path):
     return folder
 
 
+def to(sources, out, name, done=lambda _: None):
+    return convert(sources, out, name, done=done)
+
+
 def run(*arguments):
     return CliRunner().invoke(ulmo, ["convert", *(str(argument) for argument in arguments)])
 
@@ -60,7 +63,7 @@ def stored(path):
 def test_a_folder_becomes_one_corpus(name, field, tmp_path):
     out = tmp_path / "new" / f"corpus{FORMATS[name].suffixes[-1]}"
     told = []
-    results = convert([field], out, name, done=told.append)
+    results = to([field], out, name, told.append)
     assert told == results
     assert [result.source.name[0] for result in results] == ["Z", "x", "y", "b"]
     assert {result.output for result in results} == {out}
@@ -71,33 +74,26 @@ def test_a_folder_becomes_one_corpus(name, field, tmp_path):
     assert output_paths(out, name).vocabulary.exists() == FORMATS[name].trains
 
 
-def test_files_keep_the_order_in_which_they_were_given(field, tmp_path):
-    out = tmp_path / "corpus.tokens.csv"
-    files = [field / "b.tokens.npy", field / "Z.tokens.npy"]
-    results = convert([*files, field, files[0]], out, "csv", done=lambda result: None)
-    assert [result.source.name[0] for result in results] == ["b", "Z", "x", "y"]
-
-
 @pytest.mark.parametrize("name", ["raven", "audacity", "npy"])
 def test_labels_are_a_file_for_each_recording(name, field, tmp_path):
     suffix = FORMATS[name].suffixes[0]
     out = tmp_path / "labels"
-    results = convert([field], out, name, done=lambda result: None)
+    results = to([field], out, name)
     expected = [
         f"{stem}{end}" for stem in ("Z", "a/x", "a/y", "b") for end in (suffix, ".tokens.json")
     ]
     assert names(out) == sorted(expected)
     assert [result.output for result in results][1] == out / f"a/x{suffix}"
     for path in out.rglob("*.json"):
-        assert read_headers(path) == read_headers(field / path.relative_to(out))
+        assert read_stored(path).headers == read_stored(field / path.relative_to(out)).headers
 
 
 def test_labels_may_lie_beside_the_tokens(field):
     before = {path: path.read_bytes() for path in field.rglob("*.*")}
-    convert([field], field, "audacity", done=lambda result: None)
+    to([field], field, "audacity")
     kept = [path for path in before if path.suffix != ".json"]
     assert {path: path.read_bytes() for path in kept} == {path: before[path] for path in kept}
-    assert convert([field], field / "again", "npy", done=lambda result: None)[0].output
+    assert to([field], field / "again", "npy")[0].output
     shutil.rmtree(field / "again")
     assert len(names(field)) == len(before) + 4
 
@@ -138,28 +134,20 @@ def damage(path, how):
             ids[0, 0] = 64
             path.write_bytes(path.read_bytes()[: -ids.nbytes] + ids.tobytes())
         case "other length":
-            (known,) = read_headers(header)
+            (known,) = read_stored(header).headers
             header.write_bytes(header_json([known.ended(columns=1, frames=1, unknown=0)]))
             seal_tokens(path)
         case "other bands":
             values = json.loads(header.read_bytes())
             seal_tokens(path, {**values, "edges_hz": [0, 1, 2], "unknown": 0})
         case "corpus":
-            (known,) = read_headers(header)
+            (known,) = read_stored(header).headers
             header.write_bytes(header_json([known, known]))
             seal_tokens(path)
 
 
-DAMAGES = [
-    "no header",
-    "no json",
-    "cut",
-    "pickle",
-    "other ids",
-    "other length",
-    "other bands",
-    "corpus",
-]
+DAMAGES = ["no header", "no json", "cut", "pickle"]
+DAMAGES += ["other ids", "other length", "other bands", "corpus"]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -167,6 +155,9 @@ DAMAGES = [
 def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
     bad = field / "a" / "x.tokens.npy"
     damage(bad, how)
+    alone = run(bad, "--format", name, "--out", tmp_path / "c" / "c.tokens.bin")
+    assert alone.exit_code == exits.SOME_REFUSED
+    assert not (tmp_path / "c").exists()
     out = tmp_path / ("corpus.tokens.bin" if name == "bin" else "labels")
     result = run(field, "--format", name, "--out", out)
     assert result.exit_code == exits.SOME_REFUSED, result.output
@@ -177,14 +168,6 @@ def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
         assert [recording for recording, _ in stored(out)] == ["Z.wav", "y.wav", "b.wav"]
     else:
         assert not (out / "a" / "x.tokens.selections.txt").exists()
-
-
-def test_nothing_good_is_no_corpus(tmp_path):
-    path = tokenized(tmp_path / "x.tokens.npy")
-    damage(path, "cut")
-    result = run(path, "--format", "bin", "--out", tmp_path / "c" / "corpus.tokens.bin")
-    assert result.exit_code == exits.SOME_REFUSED
-    assert not (tmp_path / "c").exists()
 
 
 @pytest.fixture
@@ -214,27 +197,27 @@ def test_tokens_of_two_tokenizers_are_never_mixed(tmp_path, refused):
 
 
 def test_wrong_usage(field, tmp_path, refused):
-    corpus = ("--format", "bin", "--out", tmp_path / "corpus.tokens.bin")
     (tmp_path / "empty").mkdir()
-    refused(r"holds no \*\.tokens\.npy", tmp_path / "empty", *corpus)
-    refused("is neither a folder nor", tmp_path / "none.tokens.npy", *corpus)
-    refused("is neither a folder nor", field / "notes.txt", *corpus)
-    refused("end it with .tokens.bin", field, "--format", "bin", "--out", tmp_path / "corpus")
-    refused("and bin has none", field, *corpus, "--ids", "3")
-    refused("and bin has none", field, *corpus, "--min-columns", "2")
+    (tmp_path / "file").touch()
+    corpus = ("--format", "bin", "--out", tmp_path / "corpus.tokens.bin")
     labels = ("--format", "raven", "--out", tmp_path / "labels")
-    refused(
-        "--ids 64 is no id of this tokenizer: they are 0 to 63", field, *labels, "--ids", "3,64"
-    )
+    for message, *arguments in (
+        (r"holds no \*\.tokens\.npy", tmp_path / "empty", *corpus),
+        ("is neither a folder nor", tmp_path / "none.tokens.npy", *corpus),
+        ("is neither a folder nor", field / "notes.txt", *corpus),
+        ("end it with .tokens.bin", field, *corpus[:3], tmp_path / "corpus"),
+        ("and bin has none", field, *corpus, "--ids", "3"),
+        ("and bin has none", field, *corpus, "--min-columns", "2"),
+        ("--ids 64 is no id of this tokenizer: they are 0 to 63", field, *labels, "--ids", "3,64"),
+        ("cannot make the folder", field, *labels[:3], tmp_path / "file" / "labels"),
+    ):
+        refused(message, *arguments)
     result = run(field, *labels, "--ids", "3,x")
     assert result.exit_code == exits.WRONG_USAGE
     assert "is not whole numbers with commas" in result.stderr
-    (tmp_path / "file").touch()
-    below = ("--format", "raven", "--out", tmp_path / "file" / "labels")
-    refused("cannot make the folder", field, *below)
 
 
-def test_inputs_are_not_overwritten(tmp_path, refused):
+def test_neither_inputs_are_overwritten_nor_outputs_twice(tmp_path, refused):
     tokenized(tmp_path / "x.tokens.npy")
     tokenized(tmp_path / "y.tokens.npy")
     out = tmp_path / "x.tokens.bin"
@@ -242,65 +225,41 @@ def test_inputs_are_not_overwritten(tmp_path, refused):
     result = run(tmp_path / "x.tokens.npy", "--format", "bin", "--out", out)
     assert result.exit_code == 0
     assert len(stored(out)) == len(stored(tmp_path / "x.tokens.npy")) == 1
+    tokenized(tmp_path / "b" / "x.tokens.npy")
+    labels = ("--format", "raven", "--out", tmp_path / "labels")
+    refused("several files would become", tmp_path / "x.tokens.npy", tmp_path / "b", *labels)
 
 
-def test_files_that_would_meet_are_refused(tmp_path, refused):
-    for place in ("a", "b"):
-        tokenized(tmp_path / place / "x.tokens.npy")
-    out = ("--format", "raven", "--out", tmp_path / "labels")
-    refused("several files would become", tmp_path / "a", tmp_path / "b", *out)
-
-
-def test_each_file_is_taken_once(field):
-    sources = list_sources([field, field / "a", field / "a" / "x.tokens.npy"])
-    assert [below.as_posix() for below in sources.values()] == [
-        "Z.tokens.npy",
-        "a/x.tokens.npy",
-        "a/y.tokens.npy",
-        "b.tokens.npy",
-    ]
-
-
-def test_labels_are_not_asked_of_a_corpus():
-    with pytest.raises(UserError, match="choose runs to label"):
-        convert([], None, "npy", options=Options(frozenset({1})), done=None)
+def test_each_file_is_taken_once_in_the_order_in_which_they_were_given(field):
+    shutil.copytree(field / "a", field / ".t.tokens.npy.parts" / "0")  # of a timeline: left out
+    first, *rest = "a/x.tokens.npy", "Z.tokens.npy", "a/y.tokens.npy", "b.tokens.npy"
+    for given, expected in (
+        ([field, field / "a", field / first], [rest[0], first, *rest[1:]]),
+        ([field / rest[2], field / rest[0], field, field / rest[2]], [rest[2], rest[0], first]),
+    ):
+        found = [path.relative_to(field).as_posix() for path in list_sources(given)]
+        assert found[: len(expected)] == expected
+        assert len(found) == 4
 
 
 def test_a_folder_that_cannot_be_looked_into_is_refused(field, tmp_path, monkeypatch):
-    look = os.scandir
-
-    def closed(path):
-        if os.fspath(path).endswith("/a"):
-            raise PermissionError(13, "Permission denied", path)
-        return look(path)
-
-    monkeypatch.setattr(os, "scandir", closed)
-    results = convert([field], tmp_path / "x.csv", "csv", done=lambda _: None)
-    assert [result.source for result in results if result.refusal] == [field / "a"]
-    assert len(stored(tmp_path / "x.csv")) == 2
-    status = run(field, "--format", "csv", "--out", tmp_path / "x.csv").exit_code
-    assert status == exits.SOME_REFUSED
+    close(field / "a", monkeypatch)
+    out = tmp_path / "x.csv"
+    assert [result.source for result in to([field], out, "csv") if result.refusal] == [field / "a"]
+    assert len(stored(out)) == 2
+    assert run(field, "--format", "csv", "--out", out).exit_code == exits.SOME_REFUSED
     with pytest.raises(UserError, match="cannot be looked into"):
-        convert([field / "a"], tmp_path / "x.csv", "csv", done=lambda _: None)
-
-
-def test_parts_of_a_timeline_are_not_converted(field, tmp_path):
-    shutil.copytree(field / "a", field / ".t.tokens.npy.parts" / "0")
-    assert len(list_sources([field])) == 4
+        to([field / "a"], out, "csv")
+    monkeypatch.undo()
+    to([field], out, "csv")  # a corpus may grow
+    assert len(stored(out)) == 4
 
 
 def test_a_header_that_other_files_need_is_not_written_over(field, tmp_path):
     before = contents(field)
     with pytest.raises(UserError, match="is of other recordings"):
-        convert([field / "a"], field / "b.tokens.csv", "csv", done=lambda _: None)
+        to([field / "a"], field / "b.tokens.csv", "csv")
     other = tokenized(tmp_path / "b.tokens.npy", columns=7)
     with pytest.raises(UserError, match="is of other recordings"):
-        convert([other], field, "raven", done=lambda _: None)
+        to([other], field, "raven")
     assert contents(field) == before
-
-
-def test_a_corpus_may_grow(field, tmp_path):
-    out = tmp_path / "x.csv"
-    convert([field / "a"], out, "csv", done=lambda _: None)
-    convert([field], out, "csv", done=lambda _: None)
-    assert len(stored(out)) == 4

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.test_inputs import locked
 from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
+from tests.storage.trees import close
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.prep.prep import prepare
 
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_looked_into_is_a_row(command, tmp_path, monkeyp
     for name in ("in/x.wav", "in.wav", "y.wav"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(wav())
-    locked(folder / "in", monkeypatch)
+    close(folder / "in", monkeypatch)
     if command == "prep":
         prepare(folder, out, TINY)
     else:

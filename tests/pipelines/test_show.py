@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.commands import run
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
@@ -70,24 +70,20 @@ def test_the_colours_are_the_levels_and_the_marks_where_the_bins_are(
     expected = to_db(np.concatenate(list(stream_power(made, [samples])), axis=1), TINY.floor_db)
     (image,) = axis.images
     np.testing.assert_array_equal(image.get_array(), expected)
-    place = dict(
-        zip([label.get_text() for label in axis.get_yticklabels()], axis.get_yticks(), strict=True)
-    )["1000"]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    place = axis.get_yticks()[names.index("1000")]
     loudest = int(expected[:, 200].argmax())
     assert loudest <= place <= loudest + 1
 
 
-def test_a_line_wherever_a_tile_begins(recording, tmp_path, figures):
+def test_a_line_wherever_a_tile_begins_and_some_seconds_of_it(recording, tmp_path, figures):
     show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"overlap": 8}))
     (axis,) = panels(figures[0])
     lines = [line.get_xdata()[0] for line in axis.lines]
     assert lines == pytest.approx([(24 * i - 0.5) * 64 / RATE for i in range(1, 11)])
-
-
-def test_some_seconds_of_it(recording, tmp_path, figures):
     shown = show(recording, tmp_path / "x.png", ["mel"], TINY, start=0.5, seconds=0.25)
     assert shown.seconds == pytest.approx(0.256)  # whole frames
-    (axis,) = panels(figures[0])
+    (axis,) = panels(figures[1])
     assert axis.get_xlim() == pytest.approx((0.5 - 0.004, 0.5 + 0.252))
 
 
@@ -148,28 +144,19 @@ def test_what_cannot_be_drawn(recording, tmp_path):
     assert not picture.exists()
 
 
-class TestCommand:
-    def run(self, *arguments):
-        return CliRunner().invoke(ulmo, ["show", *map(str, arguments)])
-
-    def test_all_front_ends_beside_the_recording(self, recording):
-        result = self.run(recording, "-M", 32, "--sample-rate", RATE // 2, "--hop-length", 32)
-        assert result.exit_code == 0, result.output
-        picture = recording.with_name("a b.wav.png")
-        assert picture.read_bytes().startswith(PNG)
-        assert result.output == (
-            f"2.00 s, up to 2000 Hz -> {picture}\n"
-            "its sample rate is 8000 Hz: --sample-rate 8000 shows all of it\n"
-        )
-
-    def test_a_refused_recording_is_a_line_and_status_3(self, tmp_path):
-        (tmp_path / "a.wav").write_text("no sound")
-        result = self.run(tmp_path / "a.wav")
-        assert result.exit_code == 3
-        assert result.stderr.count("\n") == 1
-        assert "refused: not_audio" in result.stderr
-
-    def test_an_unknown_front_end_is_wrong_usage(self, recording):
-        result = self.run(recording, "--frontend", "fft")
-        assert result.exit_code == 2
-        assert "all" in result.stderr
+def test_the_command(recording, tmp_path):
+    """All front ends, beside the recording; a refusal is a line and status 3."""
+    result = run(ulmo, "show", recording, "-M", 32, "--sample-rate", 4000, "--hop-length", 32)
+    assert result.exit_code == 0, result.output
+    picture = recording.with_name("a b.wav.png")
+    assert picture.read_bytes().startswith(PNG)
+    assert result.output == (
+        f"2.00 s, up to 2000 Hz -> {picture}\n"
+        "its sample rate is 8000 Hz: --sample-rate 8000 shows all of it\n"
+    )
+    (tmp_path / "a.wav").write_text("no sound")
+    refused = run(ulmo, "show", tmp_path / "a.wav")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (3, 1)
+    assert "refused: not_audio" in refused.stderr
+    unknown = run(ulmo, "show", recording, "--frontend", "fft")
+    assert (unknown.exit_code, "all" in unknown.stderr) == (2, True)

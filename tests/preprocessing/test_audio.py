@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soundfile
@@ -22,7 +20,6 @@ from ulmo.preprocessing.audio import (
     resample,
 )
 
-MALFORMED = Path(__file__).parents[3] / "shared" / "malformed"
 RATE = 16000
 NOISE = np.random.default_rng(0).normal(0, 0.2, 20_001).clip(-0.9, 0.9).astype(np.float32)
 
@@ -178,10 +175,16 @@ class TestBlocks:
         long = np.resize(NOISE, 2 * BLOCK_FRAMES + 5)
         return write(tmp_path / "x.wav", plain_wav(long))
 
-    def test_they_are_bounded(self, path):
-        with open_recording(path) as recording:
-            lengths = [len(block) for block in recording.blocks()]
-        assert lengths == [BLOCK_FRAMES, BLOCK_FRAMES, 5]
+    @pytest.mark.parametrize(
+        ("channels", "frames", "expected"),
+        [(1, 2 * BLOCK_FRAMES + 5, [BLOCK_FRAMES, BLOCK_FRAMES, 5]), (1024, 2000, [1024, 976])],
+    )
+    def test_they_are_bounded_over_all_channels(self, tmp_path, channels, frames, expected):
+        content = wav_bytes(bytes(2 * channels * frames), sample_rate=RATE, channels=channels)
+        with open_recording(write(tmp_path / "x.wav", content)) as recording:
+            assert [block.shape for block in recording.blocks()] == [
+                (length, channels) for length in expected
+            ]
 
     def test_each_run_begins_anew(self, path):
         with open_recording(path) as recording:
@@ -213,55 +216,39 @@ class TestRepair:
         clean = dirty.copy()
         clean[[3, 40, 500, 6000, 7000]] = 0
         content = wav_bytes(dirty.tobytes(), sample_rate=RATE, bits=32, tag=3)
-        samples, recording = read(write(tmp_path / "x.wav", content))
-        np.testing.assert_array_equal(samples[:, 0], clean)
-        assert recording.verdict == ("repaired", "non_finite")
-        assert recording.non_finite == 5
-        assert recording.detail.startswith("5 samples")
-        assert recording.peak == MAX_AMPLITUDE
+        with open_recording(write(tmp_path / "x.wav", content)) as recording:
+            for _ in range(2):  # the second run counts none twice
+                np.testing.assert_array_equal(np.concatenate([*recording.blocks()])[:, 0], clean)
+                assert recording.verdict == ("repaired", "non_finite")
+                assert recording.non_finite == 5
+                assert recording.detail.startswith("5 samples")
+                assert recording.peak == MAX_AMPLITUDE
 
     def test_sound_samples_are_not_copied(self):
         same, count = repair(NOISE)
         assert same is NOISE
         assert count == 0
 
-    def test_a_second_run_does_not_count_twice(self, tmp_path):
-        content = wav_bytes(np.full(10, np.nan, "<f4").tobytes(), sample_rate=RATE, bits=32, tag=3)
-        with open_recording(write(tmp_path / "x.wav", content)) as recording:
-            for _ in range(2):
-                list(recording.blocks())
-                assert recording.non_finite == 10
-                assert recording.peak == 0
-
 
 DATA = pcm(NOISE[:1000], 16)[0]
 LIST = chunk(b"LIST", b"INFOabcd")
+OK, CRASHED, CUT = ("ok", None), ("repaired", "header_sizes"), ("partial", "truncated")
 DAMAGED = {
-    "truncated": (plain_wav()[:-600], ("partial", "truncated"), 700, 300),
-    "truncated in a sample": (plain_wav()[:-601], ("partial", "truncated"), 699, 301),
-    "crashed, size 0": (plain_wav(data_size=0), ("repaired", "header_sizes"), 1000, 0),
-    "crashed, size 44": (plain_wav(data_size=44), ("repaired", "header_sizes"), 1000, 0),
-    "crashed, after a chunk": (
-        plain_wav(data_size=0, before=LIST),
-        ("repaired", "header_sizes"),
-        1000,
-        0,
-    ),
-    "0x7FFFFFFF": (plain_wav(data_size=0x7FFFFFFF), ("repaired", "header_sizes"), 1000, 0),
-    "0x7FFFF000": (plain_wav(data_size=0x7FFFF000), ("repaired", "header_sizes"), 1000, 0),
-    "0xFFFFFFFF": (plain_wav(data_size=0xFFFFFFFF), ("repaired", "header_sizes"), 1000, 0),
-    "header counted": (plain_wav(data_size=2044), ("repaired", "header_sizes"), 1000, 0),
-    "a few samples": (plain_wav(NOISE[:22], after=LIST), ("ok", None), 22, 0),
-    "a chunk after": (plain_wav(after=LIST), ("ok", None), 1000, 0),
-    "one sample": (plain_wav(NOISE[:1]), ("ok", None), 1, 0),
+    "truncated": (plain_wav()[:-600], CUT, 700, 300),
+    "truncated in a sample": (plain_wav()[:-601], CUT, 699, 301),
+    **{
+        f"size {size:#x}": (plain_wav(data_size=size), CRASHED, 1000, 0)
+        for size in (0, 44, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 2044)  # 2044: header counted
+    },
+    "crashed, after a chunk": (plain_wav(data_size=0, before=LIST), CRASHED, 1000, 0),
+    "a few samples": (plain_wav(NOISE[:22], after=LIST), OK, 22, 0),
+    "a chunk after": (plain_wav(after=LIST), OK, 1000, 0),
+    "one sample": (plain_wav(NOISE[:1]), OK, 1, 0),
+    **{
+        f"riff size {wrong.hex()}": (b"RIFF" + wrong + plain_wav()[8:], OK, 1000, 0)
+        for wrong in ((2000).to_bytes(4, "little"), bytes(4), b"\xff" * 4)  # libsndfile reads it
+    },
 }
-for _wrong in ((2000).to_bytes(4, "little"), bytes(4), b"\xff" * 4):  # libsndfile reads it anyway
-    DAMAGED[f"riff size {_wrong.hex()}"] = (
-        b"RIFF" + _wrong + plain_wav()[8:],
-        ("ok", None),
-        1000,
-        0,
-    )
 
 REFUSED = {
     "empty_file": b"",
@@ -322,19 +309,6 @@ class TestDamage:
         with pytest.raises(OSError, match="the disk is full"):
             fill_the_disk()
 
-    @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
-    def test_malformed_files_are_read_or_refused(self):
-        files = [path for path in MALFORMED.rglob("*.wav") if path.is_file()]
-        assert files
-        for path in files:
-            try:
-                samples, recording = read(path)
-            except RefusedError:
-                continue
-            assert np.isfinite(samples).all()
-            assert len(samples) == recording.frames_read > 0
-            assert recording.frames_missing >= 0
-
 
 class TestFlac:
     @pytest.fixture
@@ -350,20 +324,15 @@ class TestFlac:
     def test_a_truncated_one_gives_every_frame_before_the_cut(self, path, whole, share):
         content = path.read_bytes()
         write(path, content[: int(len(content) * share)])
-        samples, recording = read(path)
+        with open_recording(path) as recording:
+            samples, again = (np.concatenate(list(recording.blocks())) for _ in range(2))
+        np.testing.assert_array_equal(samples, again)
         assert abs(len(samples) - share * len(whole)) < 2 * 4096  # FLAC's block
         np.testing.assert_array_equal(samples[:, 0], whole[: len(samples)])
         assert recording.verdict == ("partial", "decode_error")
         assert recording.frames_read == len(samples)
         assert recording.frames_missing == len(whole) - len(samples)
         assert str(len(samples)) in recording.detail
-
-    def test_a_truncated_one_can_be_read_again(self, path):
-        write(path, path.read_bytes()[:100_000])
-        with open_recording(path) as recording:
-            first, again = (np.concatenate(list(recording.blocks())) for _ in range(2))
-        np.testing.assert_array_equal(first, again)
-        assert recording.verdict == ("partial", "decode_error")
 
     def test_one_from_a_pipe_says_nothing_of_its_length(self, path, whole):
         content = bytearray(path.read_bytes())
@@ -433,19 +402,9 @@ class TestResample:
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, soxr.resample(NOISE, rate, new_rate, quality="HQ"))
 
-    def test_a_tone_stays_what_it_is(self):
-        n = np.arange(44100)
-        (tone,) = resample([np.sin(2 * np.pi * 1000 / 44100 * n).astype(np.float32)], 44100, 44100)
-        found = np.concatenate(list(resample([tone], 44100, 16000)))
-        expected = np.sin(2 * np.pi * 1000 / 16000 * np.arange(len(found)))
-        assert len(found) == 16000
-        np.testing.assert_allclose(found[500:-500], expected[500:-500], atol=1e-4)
-
     def test_the_same_rate_changes_nothing(self):
         blocks = [NOISE[:10], NOISE[10:]]
         assert list(resample(blocks, RATE, RATE)) == blocks
-
-    def test_nothing_stays_nothing(self):
         assert sum(len(block) for block in resample([], 44100, RATE)) == 0
 
 
@@ -462,31 +421,23 @@ class TestOver4GiB:
             file.write(pcm(NOISE[:1000], 16)[0] + after)
         return path
 
-    @pytest.mark.parametrize("after", [b"", LIST])
-    def test_a_size_that_ran_over_is_read_to_the_last_frame(self, tmp_path, after):
-        path = self.write(tmp_path / "x.wav", self.BYTES - (1 << 32), after)
-        with open_recording(path) as recording:
+    @pytest.mark.parametrize(
+        ("size", "after"),
+        [(BYTES - (1 << 32), b""), (BYTES - (1 << 32), LIST), (0, b""), (0xFFFFFFFF, b"")],
+    )
+    def test_a_size_that_ran_over_or_is_unknown_is_read_to_the_last_frame(
+        self, tmp_path, size, after
+    ):
+        with open_recording(self.write(tmp_path / "x.wav", size, after)) as recording:
             last = np.concatenate(list(recording.blocks(recording.frames - 1000, 1000)))
             assert recording.frames == self.BYTES // 2
             assert recording.verdict == ("repaired", "header_sizes")
             assert recording.frames_missing == 0
-            assert recording.frames_declared == 2_000_000
+            assert recording.frames_declared == (None if size == 0xFFFFFFFF else size // 2)
         np.testing.assert_array_equal(last[:, 0], pcm(NOISE[:1000], 16)[1])
-
-    @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
-    def test_a_crashed_recorder(self, tmp_path, size):
-        with open_recording(self.write(tmp_path / "x.wav", size)) as recording:
-            assert recording.frames == self.BYTES // 2
 
 
 class TestBounds:
-    def test_a_block_of_many_channels_is_no_larger_than_one_of_few(self, tmp_path):
-        data = bytes(2 * 1024 * 2000)
-        path = write(tmp_path / "x.wav", wav_bytes(data, sample_rate=RATE, channels=1024))
-        with open_recording(path) as recording:
-            shapes = [block.shape for block in recording.blocks()]
-        assert shapes == [(1024, 1024), (976, 1024)]
-
     @pytest.mark.parametrize("size", [0x7FFFFFF0, 0xFFFFFFFF, 1 << 47])
     def test_nothing_is_allocated_from_a_header(self, tmp_path, size):
         resource = pytest.importorskip("resource")

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 from guano import GuanoFile
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
@@ -30,6 +28,9 @@ def bext(date="2023-01-01", time="12:00:00", reference=0):
 
 def guan(stamp, before="GUANO|Version: 1.0\n"):
     return chunk(b"guan", f"{before}Timestamp: {stamp}\nMake: x\n".encode())
+
+
+GUANO = guan("2023-01-01T12:00:00Z")
 
 
 def info(comment):
@@ -60,10 +61,7 @@ class TestGuano:
             ("2023-01-01 12:00:00", NOON - timedelta(hours=2)),
             ("2023-01-01T12:00:00Z", NOON),
             ("2023-01-01T12:00:00.25Z", NOON + timedelta(seconds=0.25)),
-            (
-                "2023-01-01T12:00:00.123456789+04:00",
-                NOON + timedelta(hours=-4, microseconds=123456),
-            ),
+            ("2023-01-01T12:00:00.123456789+04:00", NOON + timedelta(0, -14400, 123456)),
             ("2023-01-01 12:00:00-0330", NOON + timedelta(hours=3.5)),
             ("  2023-01-01T12:00:00Z \r", NOON),
         ],
@@ -76,7 +74,7 @@ class TestGuano:
         assert start_of(tmp_path, wav(guan(stamp))) is None
 
     def test_of_two_chunks_the_first(self, tmp_path):
-        content = wav(guan("2023-01-01T12:00:00Z") + guan("2022-01-01T12:00:00Z"))
+        content = wav(GUANO + guan("2022-01-01T12:00:00Z"))
         assert start_of(tmp_path, content) == Start(NOON, "guano")
 
     def test_a_makers_own_stamp_is_another_thing(self, tmp_path):
@@ -101,18 +99,12 @@ class TestComment:
     @pytest.mark.parametrize(
         ("comment", "hours"),
         [
-            (
-                "(UTC) by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery state",
-                0,
-            ),
+            ("(UTC) by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery state", 0),
             ("by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery state was < 3.6V", 0),
             ("(UTC+1) by AudioMoth 24F3190361DA539A at medium gain setting while battery", 1),
             ("(UTC-10) by AudioMoth 24F3190361DA539A at medium gain while battery was 4.1V", -10),
             ("(UTC+5:30) during deployment 0000000000000001 by AudioMoth 24F3 at high gain", 5.5),
-            (
-                "(UTC-0:30) by AudioMoth 24F3190361DA539A using external microphone at low gain",
-                -0.5,
-            ),
+            ("(UTC-0:30) by AudioMoth 24F3190361DA539A using external microphone at low", -0.5),
         ],
     )
     def test_every_firmware(self, tmp_path, comment, hours):
@@ -186,14 +178,16 @@ class TestBroadcast:
         expected = NOON + timedelta(seconds=late)
         assert start_of(tmp_path, wav(bext(**fields))) == Start(expected, "bext")
 
-    def test_around_midnight(self, tmp_path):
-        content = wav(bext(time="00:00:00", reference=24 * 3600 * RATE - RATE // 2))
-        expected = datetime(2022, 12, 31, 23, 59, 59, 500000, tzinfo=UTC)
-        assert start_of(tmp_path, content) == Start(expected, "bext")
-
-    def test_no_samples_since_midnight_are_no_midnight(self, tmp_path):
-        expected = datetime(2023, 1, 1, 0, 0, 1, tzinfo=UTC)
-        assert start_of(tmp_path, wav(bext(time="00:00:01"))) == Start(expected, "bext")
+    @pytest.mark.parametrize(
+        ("time", "reference", "expected"),
+        [
+            ("00:00:00", 24 * 3600 * RATE - RATE // 2, datetime(2022, 12, 31, 23, 59, 59, 500000)),
+            ("00:00:01", 0, datetime(2023, 1, 1, 0, 0, 1)),  # no samples: not midnight
+        ],
+    )
+    def test_around_midnight(self, tmp_path, time, reference, expected):
+        found = start_of(tmp_path, wav(bext(time=time, reference=reference)))
+        assert found == Start(expected.replace(tzinfo=UTC), "bext")
 
     def test_it_is_local(self, tmp_path):
         berlin = parse_timezone("Europe/Berlin")
@@ -212,12 +206,8 @@ class TestOrder:
     def test_pattern_then_header_then_name(self, tmp_path):
         name = "20240101_120000_x20250101.wav"
         pattern = parse_pattern("x%Y%m%d")
-        every = (
-            guan("2021-01-01T00:00:00Z")
-            + bext()
-            + info("Recorded at 00:00:00 01/01/2022 (UTC) by AudioMoth")
-        )
         comment = info("Recorded at 00:00:00 01/01/2022 (UTC) by AudioMoth")
+        every = guan("2021-01-01T00:00:00Z") + bext() + comment
 
         def told(content, pattern=None):
             start = start_of(tmp_path, content, name, pattern=pattern)
@@ -238,11 +228,8 @@ class TestOrder:
         (tmp_path / "20230101_120000").mkdir()
         assert start_of(tmp_path, wav(), "20230101_120000/x.wav") is None
 
-    @pytest.mark.parametrize("name", ["none", "."])
-    def test_what_cannot_be_read(self, tmp_path, name):
-        assert Clock().start(tmp_path / name) is None
-
-    def test_a_file_that_is_not_there_still_has_a_name(self, tmp_path):
+    def test_a_file_that_cannot_be_read_has_only_a_name(self, tmp_path):
+        assert Clock().start(tmp_path / "none") is Clock().start(tmp_path) is None
         assert Clock().start(tmp_path / "20230101_120000.wav") == Start(NOON, "name")
 
 
@@ -250,15 +237,15 @@ class TestWhereChunksLie:
     @pytest.mark.parametrize(
         "content",
         [
-            wav(after=guan("2023-01-01T12:00:00Z")),
-            wav(data=DATA[:-1], after=guan("2023-01-01T12:00:00Z")),
+            wav(after=GUANO),
+            wav(data=DATA[:-1], after=GUANO),
             # no byte of padding behind an odd number of bytes
             wav()[:-1].replace(b"data" + struct.pack("<I", 2000), b"data" + struct.pack("<I", 1999))
-            + guan("2023-01-01T12:00:00Z"),
-            wav(guan("2023-01-01T12:00:00Z"), data_size=0),  # a crashed recorder
-            wav(guan("2023-01-01T12:00:00Z"), data_size=0xFFFFFFFF),
-            wav(guan("2023-01-01T12:00:00Z"))[:-1500],
-            wav(chunk(b"JUNK", bytes(100_000)) + guan("2023-01-01T12:00:00Z")),
+            + GUANO,
+            wav(GUANO, data_size=0),  # a crashed recorder
+            wav(GUANO, data_size=0xFFFFFFFF),
+            wav(GUANO)[:-1500],
+            wav(chunk(b"JUNK", bytes(100_000)) + GUANO),
             wav(guan("2023-01-01T12:00:00Z\n" + "Note: " + "x" * 100_000)),
         ],
     )
@@ -267,20 +254,15 @@ class TestWhereChunksLie:
 
     def test_behind_the_sound_of_an_rf64_file(self, tmp_path):
         sizes = chunk(b"ds64", struct.pack("<QQQI", 72 + len(DATA), len(DATA), 0, 0))
-        content = (
-            b"RF64\xff\xff\xff\xffWAVE"
-            + sizes
-            + fmt_chunk(sample_rate=RATE)
-            + chunk(b"data", DATA, size=0xFFFFFFFF)
-            + bext(reference=12 * 3600 * RATE + 1200)
-        )
+        content = b"RF64\xff\xff\xff\xffWAVE" + sizes + fmt_chunk(sample_rate=RATE)
+        content += chunk(b"data", DATA, size=0xFFFFFFFF) + bext(reference=12 * 3600 * RATE + 1200)
         assert start_of(tmp_path, content) == Start(NOON + timedelta(seconds=0.025), "bext")
 
     def test_the_sound_is_not_read(self, tmp_path, monkeypatch):
         """A gigabyte of it, in a sparse file."""
         path = tmp_path / "x.wav"
         size = 1 << 30
-        tail = guan("2023-01-01T12:00:00Z")
+        tail = GUANO
         with path.open("wb") as file:
             file.write(wav(data=b"", data_size=size))
             file.seek(44 + size)
@@ -301,48 +283,17 @@ class TestWhereChunksLie:
     @pytest.mark.parametrize(
         "content",
         [
-            b"",
-            b"RIFF",
-            wav(guan("2023-01-01T12:00:00Z"))[:60],
-            wav(chunk(b"guan", b"")),
-            wav(chunk(b"bext", bext()[8:348])),
-            wav(chunk(b"LIST", b"INFO")),
+            *(b"", b"RIFF", wav(GUANO)[:60], wav(chunk(b"guan", b"")), wav(b"guan" + b"\xff" * 4)),
+            *(wav(chunk(b"bext", bext()[8:348])), wav(chunk(b"LIST", b"INFO"))),
             wav(chunk(b"LIST", b"adtl" + chunk(b"ICMT", b"Recorded at"))),
             wav(chunk(b"LIST", b"INFO" + chunk(b"ICMT", b"", size=1 << 31))),
-            wav(b"guan" + b"\xff" * 4),
-            b"fLaC",
-            b"fLaC\x84\xff\xff\xff",
-            b"fLaC\x84\0\0\x10" + b"\xff" * 16,
-            b"OggS",
-            b"OggS" + b"\xff" * 300,
+            *(b"fLaC", b"fLaC\x84\xff\xff\xff", b"fLaC\x84\0\0\x10" + b"\xff" * 16),
+            *(b"OggS", b"OggS" + b"\xff" * 300),
             b"OggS" + bytes(22) + b"\x01\x0b\x03vorbis\xff\xff\xff\xff",
         ],
     )
     def test_broken_headers_are_no_time(self, tmp_path, content):
         assert start_of(tmp_path, content) is None
-
-
-HEADS = (
-    wav(guan("2023-01-01T12:00:00Z") + bext(reference=1) + info("Recorded at"))[:900],
-    b"fLaC\x84\0\0\x60" + struct.pack("<I4sII30s", 4, b"sndf", 2, 30, b"DATE=2023-01-01T12:00:00Z"),
-    b"OggS" + bytes(22) + b"\x01\x3c\x03vorbis" + struct.pack("<III", 0, 1, 25),
-)
-
-
-@given(
-    head=st.sampled_from(HEADS),
-    changes=st.lists(st.tuples(st.integers(0, 899), st.integers(0, 255)), max_size=8),
-    cut=st.integers(0, 900),
-)
-@example(head=HEADS[0], changes=[], cut=900)
-def test_no_bytes_raise(tmp_path_factory, head, changes, cut):
-    content = bytearray(head)
-    for place, value in changes:
-        content[place % len(content)] = value
-    path = tmp_path_factory.getbasetemp() / "damaged.wav"
-    path.write_bytes(content[:cut])
-    start = Clock(timezone=EAST).start(path)
-    assert start is None or start.utc.tzinfo is UTC
 
 
 @pytest.mark.parametrize(

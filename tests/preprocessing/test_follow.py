@@ -2,18 +2,14 @@ import math
 
 import numpy as np
 import pytest
-import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from ulmo.config import ModelSettings, PrepSettings
-from ulmo.pipelines.dataset import Loudness
-from ulmo.pipelines.prep.prep import prepare
+from ulmo.config import PrepSettings
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import quiet_level, to_tracked_db, track_level
 from ulmo.preprocessing.spectrogram import levels
-from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
 SETTINGS = PrepSettings(
@@ -100,16 +96,11 @@ def test_it_is_the_definition(make, values):
 
 @pytest.mark.parametrize("make", POWERS.values(), ids=POWERS)
 @given(cuts=st.lists(st.integers(0, FRAMES), max_size=12))
+@example(cuts=range(1, FRAMES))
 def test_how_the_frames_come_changes_no_bit(make, cuts):
     """Blocks of no frames and of one among them."""
     power = make()
     np.testing.assert_array_equal(followed_of(power, cuts=cuts), followed_of(power))
-
-
-def test_frames_one_by_one_have_the_same_bits():
-    power = noise_power()
-    found = followed_of(power, cuts=range(1, FRAMES))
-    np.testing.assert_array_equal(found, followed_of(power))
 
 
 def test_how_a_block_lies_in_memory_changes_no_bit():
@@ -174,57 +165,6 @@ def test_digital_silence_is_one_finite_value_and_fills_the_tiles(range_db):
     found = followed_of(np.zeros((BINS, FRAMES), np.float32), settings)
     assert (found == np.float32(quiet_level(settings))).all()
     assert quiet_level(settings) == -range_db
-
-
-class TestTiles:
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def audio(tmp_path_factory):
-        folder = tmp_path_factory.mktemp("level")
-        rng = np.random.default_rng(0)
-        for name, samples, loudness in (("a", 9000, 0.1), ("b", 20_000, 0.01), ("c", 5000, 0.0)):
-            sound = rng.normal(0, loudness, samples)
-            sound[samples // 2 :] *= 1e-4
-            soundfile.write(folder / f"{name}.wav", sound, 8000, subtype="FLOAT")
-        return folder
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def store(audio, tmp_path_factory):
-        out = tmp_path_factory.mktemp("tiles") / "out"
-        prepare(audio, out, SETTINGS)
-        return TileStore(out)
-
-    def test_levels_are_told_in_db_and_undone_they_are_the_levels(self, audio, store):
-        """1e-4 dB: normalised and back in float32."""
-        assert store.in_decibels
-        samples, _ = soundfile.read(audio / "b.wav", dtype="float32")
-        expected = np.concatenate(list(levels([samples], build_frontend(SETTINGS), SETTINGS)), 1)
-        rows = np.flatnonzero(store.recordings == "b.wav")
-        constants = store.manifest.normalization
-        assert {store.normalization(row) for row in rows} == {constants}
-        undone = constants.undo(np.concatenate(store.read(rows)[..., 0], axis=1))
-        frames = expected.shape[1]
-        assert frames < undone.shape[1]
-        np.testing.assert_allclose(undone[:, :frames], expected, atol=1e-4)
-        np.testing.assert_allclose(undone[:, frames:], -80, atol=1e-4)
-        assert store.peaks_db[rows].max() == pytest.approx(expected.max(), abs=1e-4)
-
-    def test_silence_is_silent_and_what_the_level_follows_is_sound(self, store):
-        """c.wav is digital silence; a.wav falls by 80 dB, and the level by 1 until its end."""
-        model = ModelSettings(tile_size=32, frequency_stride=8, time_stride=4)
-        rows = np.flatnonzero(store.valid_frames == SETTINGS.tile_size)
-        sound = Loudness(store, model).sound(store.read(rows), rows).mean(axis=(1, 2))
-        assert (sound[store.recordings[rows] == "c.wav"] == 0).all()
-        of_a = sound[store.recordings[rows] == "a.wav"]
-        assert (of_a[0], of_a[-1]) == (1, 0)
-
-    def test_of_a_level_that_falls_at_once_what_is_quiet_is_sound(self, audio, tmp_path):
-        prepare(audio, tmp_path / "out", settings_of(level_release_db=1000.0, level_least_db=-140))
-        store = TileStore(tmp_path / "out")
-        model = ModelSettings(tile_size=32, frequency_stride=8, time_stride=4)
-        rows = np.flatnonzero((store.recordings == "a.wav") & (store.valid_frames == 32))
-        assert Loudness(store, model).sound(store.read(rows), rows)[-1].all()
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import cqt_power, cwt_power
-from tests.preprocessing.signals import (
-    CASES,
-    SIGNALS,
-    level,
-    noise,
-    power_of,
-    settings_of,
-    sine,
-)
+from tests.preprocessing.signals import CASES, SIGNALS, level, noise, power_of, settings_of, sine
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.frontends.mel import interpolated
 
 # The oracles. Front ends compute in float32: an error of some 2e-7 of the frame's loudest bin,
 # which is 0.02 dB at -80 dB re full scale, hence the floor and the tolerance of stft and mel.
 FLOOR_DB, TOLERANCE_DB = -80, 0.05
+
+
+def check(power, expected, floor_db, tolerance_db):
+    """Raise AssertionError unless levels over a floor are equal to some decibels."""
+    assert power.shape == expected.shape
+    assert np.abs(level(power, floor_db) - level(expected, floor_db)).max() < tolerance_db
 
 
 def librosa_power(samples, *, n_fft, win_length, hop_length):
@@ -56,9 +54,7 @@ def test_stft_is_librosas_without_dc(signal, values, n_fft, win_length):
     made = settings_of("stft", **values)
     power = power_of(build_frontend(made), signal)
     whole = librosa_power(signal, n_fft=n_fft, win_length=win_length, hop_length=made.hop_length)
-    expected = whole[1 : made.tile_size + 1]
-    assert power.shape == expected.shape
-    assert np.abs(level(power, FLOOR_DB) - level(expected, FLOOR_DB)).max() < TOLERANCE_DB
+    check(power, whole[1 : made.tile_size + 1], FLOOR_DB, TOLERANCE_DB)
 
 
 @pytest.mark.parametrize(
@@ -74,25 +70,15 @@ def test_stft_is_librosas_without_dc(signal, values, n_fft, win_length):
 def test_mel_is_librosas_with_triangles_of_height_1(signal, values, n_fft, win_length):
     made = settings_of("mel", **values)
     frontend = build_frontend(made)
+    span = {"fmin": made.fmin or 0, "fmax": made.fmax or made.sample_rate / 2}
+    plain = {"htk": False, "norm": None, "dtype": np.float64}
     weights = librosa.filters.mel(
-        sr=made.sample_rate,
-        n_fft=n_fft,
-        n_mels=made.tile_size,
-        fmin=made.fmin or 0,
-        fmax=made.fmax,
-        htk=False,
-        norm=None,
-        dtype=np.float64,
+        sr=made.sample_rate, n_fft=n_fft, n_mels=made.tile_size, **span, **plain
     )
-    power = power_of(frontend, signal)
-    expected = weights @ librosa_power(
-        signal, n_fft=n_fft, win_length=win_length, hop_length=made.hop_length
-    )
-    assert power.shape == expected.shape
-    assert np.abs(level(power, FLOOR_DB) - level(expected, FLOOR_DB)).max() < TOLERANCE_DB
-    bands = librosa.mel_frequencies(
-        made.tile_size + 2, fmin=made.fmin or 0, fmax=made.fmax or made.sample_rate / 2
-    )
+    lengths = {"n_fft": n_fft, "win_length": win_length, "hop_length": made.hop_length}
+    expected = weights @ librosa_power(signal, **lengths)
+    check(power_of(frontend, signal), expected, FLOOR_DB, TOLERANCE_DB)
+    bands = librosa.mel_frequencies(made.tile_size + 2, **span)
     np.testing.assert_allclose(frontend.frequencies, bands[1:-1], rtol=1e-12)
 
 
@@ -129,16 +115,11 @@ def test_cqt_is_the_direct_sum(signal, values, bins_per_octave):
     made = settings_of("cqt", **values)
     frontend = build_frontend(made)
     power = power_of(frontend, signal)[::5]
-    expected = cqt_power(
-        signal,
-        sample_rate=made.sample_rate,
-        hop_length=made.hop_length,
-        frequencies=frontend.frequencies[::5],
-        bins_per_octave=bins_per_octave,
-    )
-    assert power.shape == expected.shape
+    rates = {"sample_rate": made.sample_rate, "hop_length": made.hop_length}
+    bins = {"frequencies": frontend.frequencies[::5], "bins_per_octave": bins_per_octave}
+    expected = cqt_power(signal, **rates, **bins)
     assert np.abs(np.sqrt(power) - np.sqrt(expected)).max() < 1.5e-4
-    assert np.abs(level(power, -40) - level(expected, -40)).max() < 0.13
+    check(power, expected, -40, 0.13)
 
 
 @pytest.mark.parametrize(("values", "bins_per_octave"), CQT_CASES)
@@ -156,16 +137,8 @@ def test_cqt_is_close_to_librosas(signal, values, bins_per_octave):
     np.testing.assert_allclose(frontend.frequencies, frequencies, rtol=1e-12)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="n_fft=.* is too large")
-        spectra = librosa.cqt(
-            signal,
-            hop_length=made.hop_length,
-            tuning=0,
-            scale=False,
-            sparsity=0,
-            pad_mode="constant",
-            **options,
-            **bins,
-        )
+        options |= {"tuning": 0, "scale": False, "sparsity": 0, "pad_mode": "constant"}
+        spectra = librosa.cqt(signal, hop_length=made.hop_length, **options, **bins)
     lengths, _ = librosa.filters.wavelet_lengths(
         freqs=frequencies, sr=made.sample_rate, alpha=(2 ** (1 / bins_per_octave) - 1)
     )
@@ -189,16 +162,11 @@ def test_cwt_is_the_direct_sum(signal, values):
     frontend = build_frontend(made)
     rows = np.flatnonzero(frontend.frequencies < PLAIN * made.sample_rate)[::9]
     power = power_of(frontend, signal)[rows]
-    expected = cwt_power(
-        signal,
-        sample_rate=made.sample_rate,
-        hop_length=made.hop_length,
-        frequencies=frontend.frequencies[rows],
-    )
+    rates = {"sample_rate": made.sample_rate, "hop_length": made.hop_length}
+    expected = cwt_power(signal, **rates, frequencies=frontend.frequencies[rows])
     assert len(rows) > 3
-    assert power.shape == expected.shape
     assert np.abs(np.sqrt(power) - np.sqrt(expected)).max() < 1.5e-4
-    assert np.abs(level(power, -40) - level(expected, -40)).max() < 0.13
+    check(power, expected, -40, 0.13)
 
 
 def test_cwt_is_close_to_pywavelets():

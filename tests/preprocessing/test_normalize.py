@@ -13,7 +13,9 @@ def levels(*shape, mean=-60.0, spread=12.0, seed=0):
 
 def test_db_of_known_powers():
     power = np.array([1, 100, 1e-3, 1e-10, 1e-11, 0], np.float32)
+    before = power.copy()
     level = to_db(power, -100)
+    np.testing.assert_array_equal(power, before)
     assert level.dtype == np.float32
     np.testing.assert_allclose(level, [0, 20, -30, -100, -100, -100], atol=1e-5)
     assert level.min() == np.float32(-100)
@@ -24,12 +26,6 @@ def test_silence_is_exactly_the_floor(floor):
     """float32 holds no 1e-30: -300 dB is reached all the same."""
     level = to_db(np.zeros(3, np.float32), floor)
     np.testing.assert_array_equal(level, np.float32(floor))
-
-
-def test_the_power_is_not_changed():
-    power = np.array([0.5, 0], np.float32)
-    to_db(power, -100)
-    np.testing.assert_array_equal(power, np.array([0.5, 0], np.float32))
 
 
 def test_power_undoes_db():
@@ -59,11 +55,8 @@ def test_undo_is_the_inverse_of_apply(offset, scale, seed):
 @pytest.mark.parametrize(
     "values",
     [
-        {"offset": np.nan, "scale": 1},
-        {"offset": 0, "scale": 0},
-        {"offset": 0, "scale": -1},
-        {"offset": np.inf, "scale": 1},
-        {"offset": 0},
+        *({"offset": np.nan, "scale": 1}, {"offset": np.inf, "scale": 1}, {"offset": 0}),
+        *({"offset": 0, "scale": 0}, {"offset": 0, "scale": -1}),
         {"offset": 0, "scale": 1, "other": 2},
     ],
 )

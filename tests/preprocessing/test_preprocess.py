@@ -22,11 +22,8 @@ def write(path, samples, rate=RATE):
     return path
 
 
-def test_it_is_a_public_name():
-    assert ulmo.preprocess is preprocess
-
-
 def test_by_default_a_tile_is_224_bins_by_2_24_seconds():
+    assert ulmo.preprocess is preprocess
     tiles = preprocess(NOISE, sample_rate=16000)
     assert tiles.shape == (1, 224, 224, 1)
     assert tiles.dtype == np.float32

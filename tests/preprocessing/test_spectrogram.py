@@ -5,12 +5,7 @@ from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import MIN_SCALE, Moments, Normalization, to_db
-from ulmo.preprocessing.spectrogram import (
-    levels,
-    measure,
-    normalized_levels,
-    normalized_tiles,
-)
+from ulmo.preprocessing.spectrogram import levels, measure, normalized_levels, normalized_tiles
 from ulmo.preprocessing.tiles import Tile
 
 SIZE, HOP, FRAMES = 16, 20, 45
@@ -37,16 +32,13 @@ def source(*cuts, samples=NOISE):
 
 
 def tiles_of(mode, where=None, **values):
-    settings = settings_of(mode, **values)
-    where = where or source()
+    settings, where = settings_of(mode, **values), where or source()
     return list(normalized_tiles(where, build_frontend(settings), settings, corpus_of(mode)))
 
 
 def levels_of(mode, where=None, **values):
-    settings = settings_of(mode, **values)
-    blocks = normalized_levels(
-        where or source(), build_frontend(settings), settings, corpus_of(mode)
-    )
+    settings, where = settings_of(mode, **values), where or source()
+    blocks = normalized_levels(where, build_frontend(settings), settings, corpus_of(mode))
     return np.concatenate(list(blocks), axis=1)
 
 
@@ -107,16 +99,12 @@ def test_each_tile_is_normalised_by_its_own_sound_frames(overlap):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_levels_are_the_join_of_the_tiles(mode):
+def test_levels_are_the_join_of_the_tiles_and_know_no_overlap(mode):
     tiles = [Tile(t.values[..., 0], *t[1:3]) for t in tiles_of(mode)]
     joined = join_tiles(tiles)
     assert joined.shape == (SIZE, FRAMES)
     np.testing.assert_array_equal(levels_of(mode), joined)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_levels_know_no_overlap(mode):
-    np.testing.assert_array_equal(levels_of(mode, overlap=5), levels_of(mode))
+    np.testing.assert_array_equal(levels_of(mode, overlap=5), joined)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -129,7 +117,7 @@ def test_how_the_samples_come_changes_no_bit(mode, cuts):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_digital_silence_is_finite(mode):
+def test_digital_silence_is_finite_and_no_samples_have_no_tiles(mode):
     silence = source(samples=np.zeros(500, np.float32))
     tiles = tiles_of(mode, silence)
     assert np.isfinite([t.values for t in tiles]).all()
@@ -137,10 +125,6 @@ def test_digital_silence_is_finite(mode):
         expected = Normalization(offset=-100, scale=MIN_SCALE)
         assert {t.normalization for t in tiles} == {expected}
         assert (levels_of(mode, silence) == 0).all()
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_of_no_samples_there_are_no_tiles(mode):
     assert tiles_of(mode, source(samples=NOISE[:0])) == []
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -32,21 +33,11 @@ SETTINGS = PrepSettings(tile_size=SIZE)
 
 
 def tile_rows():
+    same = {"recording": "a.wav", "start_sample": 0, "start_s": 0.0, "valid_frames": SIZE}
+    same |= {"norm_scale_db": 2.0, "peak_level_db": -20.0}
     return [
-        {
-            "shard": shard,
-            "row": row,
-            "recording": "a.wav",
-            "tile": row,
-            "view": view,
-            "start_sample": 0,
-            "start_s": 0.0,
-            "valid_frames": SIZE,
-            "norm_offset_db": -40.0 - row,
-            "norm_scale_db": 2.0,
-            "peak_level_db": -20.0,
-            "crc32c": checksum(tile),
-        }
+        {**same, "shard": shard, "row": row, "tile": row, "view": view}
+        | {"norm_offset_db": -40.0 - row, "crc32c": checksum(tile)}
         for view, (shard, tiles) in enumerate(SHARDS.items())
         for row, tile in enumerate(tiles)
     ]
@@ -66,6 +57,11 @@ def folder(tmp_path):
     write_table(tmp_path / "tiles.parquet", tile_rows(), TILES_SCHEMA)
     write_sealed(tmp_path / "prep.json", manifest_of(hashes=hashes_of(tmp_path)))
     return tmp_path
+
+
+def described(path):
+    """The columns of a Parquet file and their types."""
+    return ", ".join(f"{field.name} {field.type}" for field in pq.read_schema(path))
 
 
 class TestGolden:
@@ -94,49 +90,22 @@ class TestGolden:
         assert constants.model_dump(mode="json")["normalization"] == {"offset": -40, "scale": 2}
 
     def test_tiles_parquet(self, folder):
-        schema = pq.read_schema(folder / "tiles.parquet")
-        assert [(field.name, str(field.type)) for field in schema] == [
-            ("shard", "string"),
-            ("row", "int32"),
-            ("recording", "string"),
-            ("channel", "int32"),
-            ("tile", "int32"),
-            ("view", "int32"),
-            ("augmentation", "string"),
-            ("start_sample", "int64"),
-            ("start_s", "double"),
-            ("start_utc", "timestamp[us, tz=UTC]"),
-            ("valid_frames", "int32"),
-            ("norm_offset_db", "double"),
-            ("norm_scale_db", "double"),
-            ("peak_level_db", "double"),
-            ("crc32c", "uint32"),
-        ]
+        assert described(folder / "tiles.parquet") == (
+            "shard string, row int32, recording string, channel int32, tile int32, view int32, "
+            "augmentation string, start_sample int64, start_s double, "
+            "start_utc timestamp[us, tz=UTC], valid_frames int32, norm_offset_db double, "
+            "norm_scale_db double, peak_level_db double, crc32c uint32"
+        )
 
     def test_recordings_parquet(self, tmp_path):
         write_table(tmp_path / "x", [{"path": "a.wav"}], schema_of(Prepared))
-        schema = pq.read_schema(tmp_path / "x")
-        assert [(field.name, str(field.type)) for field in schema] == [
-            ("path", "string"),
-            ("bytes", "int64"),
-            ("ends_crc32c", "uint32"),
-            ("status", "string"),
-            ("reason", "string"),
-            ("detail", "string"),
-            ("sample_rate", "int32"),
-            ("channels", "int32"),
-            ("frames", "int64"),
-            ("frames_declared", "int64"),
-            ("frames_missing", "int64"),
-            ("duration_s", "double"),
-            ("flags", "list<element: string>"),
-            ("start_utc", "timestamp[us, tz=UTC]"),
-            ("start_source", "string"),
-            ("key", "string"),
-            ("bandwidth_hz", "double"),
-            ("peak_db", "double"),
-            ("tiles", "int32"),
-        ]
+        assert described(tmp_path / "x") == (
+            "path string, bytes int64, ends_crc32c uint32, status string, reason string, "
+            "detail string, sample_rate int32, channels int32, frames int64, "
+            "frames_declared int64, frames_missing int64, duration_s double, "
+            "flags list<element: string>, start_utc timestamp[us, tz=UTC], start_source string, "
+            "key string, bandwidth_hz double, peak_db double, tiles int32"
+        )
 
     def test_shard(self, folder):
         content = (folder / "tiles" / "000000-0000.npy").read_bytes()
@@ -152,13 +121,14 @@ class TestGolden:
 
     def test_fingerprint(self):
         """It covers settings, views, clock and constants (and checksums), and nothing else."""
-        constants = '{"offset":-40.0,"scale":2.0}'
-        prep = json.dumps(SETTINGS.model_dump(), sort_keys=True, separators=(",", ":"))
         augment = AugmentSettings(views=2, hop_factors=(0.5, 2))
-        drawn = json.dumps(augment.model_dump(), sort_keys=True, separators=(",", ":"))
-        clock = '{"timestamp_pattern":"%Y%j","timezone":"+01:00"}'
-        named = {"augment": drawn, "clock": clock, "normalization": constants, "settings": prep}
-        expected = "{" + ",".join(f'"{name}":{value}' for name, value in named.items()) + "}"
+        named = {
+            "augment": augment.model_dump(),
+            "clock": {"timestamp_pattern": "%Y%j", "timezone": "+01:00"},
+            "normalization": {"offset": -40.0, "scale": 2.0},
+            "settings": SETTINGS.model_dump(),
+        }
+        expected = json.dumps(named, sort_keys=True, separators=(",", ":"))
         constants = Normalization(offset=-40, scale=2)
         told = ClockSettings(timestamp_pattern="%Y%j", timezone="+01:00")
         manifest = manifest_of(augment=augment, clock=told, normalization=constants)
@@ -207,6 +177,11 @@ class TestManifest:
 def replace(name, content):
     """A spoiler that writes a file anew."""
     return lambda folder: (folder / name).write_bytes(content)
+
+
+def shard(tiles):
+    """A spoiler that writes the first shard anew."""
+    return lambda folder: write_shard(folder / FIRST, list(tiles))
 
 
 def flip(name, place):
@@ -265,22 +240,21 @@ WRONG_TILES = {
     "text": (replace(FIRST, b"a text, no array"), "cannot be read"),
     "zip": (replace(FIRST, b"PK\x03\x04" + bytes(100)), "cannot be read"),
     "pickle": (replace(FIRST, b"\x80\x04N."), "cannot be read"),
-    "other shape": (
-        lambda folder: write_shard(folder / FIRST, list(TILES[:, :4])),
-        "not an array of tiles of 8 x 8",
-    ),
-    "other type": (
-        lambda folder: write_shard(folder / FIRST, list(TILES.astype(np.float64))),
-        "not an array of tiles of 8 x 8",
-    ),
-    "fewer tiles": (lambda folder: write_shard(folder / FIRST, list(TILES[:1])), "tile 2"),
+    "other shape": (shard(TILES[:, :4]), "not an array of tiles of 8 x 8"),
+    "other type": (shard(TILES.astype(np.float64)), "not an array of tiles of 8 x 8"),
+    "fewer tiles": (shard(TILES[:1]), "tile 2"),
     "a row before": (change_rows(row=-1), "tile -1"),
     "a bit of tile 2": (flip(FIRST, 128 + 2 * 256 + 77), "tile 2"),
-    "cut": (
-        lambda folder: (folder / FIRST).write_bytes((folder / FIRST).read_bytes()[:-1]),
-        "cannot be read",
-    ),
+    "cut": (lambda folder: os.truncate(folder / FIRST, 128 + 3 * 256 - 1), "cannot be read"),
 }
+
+
+def store_of(folder, mode, constants):
+    """The store of a folder, after its mode and constants were changed."""
+    settings = SETTINGS.model_copy(update={"normalization": mode})
+    manifest = manifest_of(settings=settings, normalization=constants, hashes=hashes_of(folder))
+    write_sealed(folder / "prep.json", manifest)
+    return TileStore(folder)
 
 
 class TestTileStore:
@@ -309,11 +283,7 @@ class TestTileStore:
         """The columns in dB are null: nothing in them can be told of PCEN."""
         change_rows(norm_offset_db=None, norm_scale_db=None, peak_level_db=None)(folder)
         made_with = Normalization(offset=0.5, scale=2)
-        pcen = SETTINGS.model_copy(update={"normalization": "pcen"})
-        hashes = hashes_of(folder)
-        manifest = manifest_of(settings=pcen, normalization=made_with, hashes=hashes)
-        write_sealed(folder / "prep.json", manifest)
-        store = TileStore(folder)
+        store = store_of(folder, "pcen", made_with)
         assert not store.in_decibels
         assert store.normalization(2) == made_with
         for column in (store.offsets_db, store.scales_db, store.peaks_db):
@@ -321,12 +291,7 @@ class TestTileStore:
 
     @pytest.mark.parametrize("mode", ["recording", "pcen"])
     def test_tiles_can_be_given_as_other_constants_would_have_made_them(self, folder, mode):
-        settings = SETTINGS.model_copy(update={"normalization": mode})
-        made_with = Normalization(offset=-40, scale=2)
-        hashes = hashes_of(folder)
-        manifest = manifest_of(settings=settings, normalization=made_with, hashes=hashes)
-        write_sealed(folder / "prep.json", manifest)
-        store = TileStore(folder)
+        store = store_of(folder, mode, Normalization(offset=-40, scale=2))
         store.renormalize(Normalization(offset=-30, scale=8))
         expected = (TILES[3] * 2 - 40 + 30) / 8
         np.testing.assert_allclose(store.read([3])[0], expected, atol=1e-5)

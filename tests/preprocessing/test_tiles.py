@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.preprocessing.signals import count_tiles, join_tiles
-from ulmo.preprocessing.tiles import Tile, cut_tiles, cut_tiles_at
+from ulmo.preprocessing.tiles import cut_tiles, cut_tiles_at
 
 FILL = -100.0
 
@@ -59,16 +59,6 @@ def test_tiles_are_the_slices_and_every_frame_is_shown(layout):
     assert (shown > 0).all()
 
 
-@given(layouts())
-def test_blocks_are_without_effect(layout):
-    whole, overlap, cuts = layout
-    for one, other in zip(
-        cut(whole, cuts, overlap=overlap), cut(whole, overlap=overlap), strict=True
-    ):
-        np.testing.assert_array_equal(one.values, other.values)
-        assert one[1:] == other[1:]
-
-
 @pytest.mark.parametrize(
     ("frames", "overlap", "tiles"),
     [
@@ -101,11 +91,6 @@ def test_tiles_do_not_change_when_the_block_does():
     before = first.values.copy(), last.values.copy()
     block[:] = 0
     np.testing.assert_array_equal((first.values, last.values), before)
-
-
-def test_a_joined_tile_may_begin_anywhere():
-    tiles = [Tile(spectrogram(3, 3), 0, 3), Tile(spectrogram(3, 3) + 2, 2, 2)]
-    np.testing.assert_array_equal(join_tiles(tiles, overlap=1), spectrogram(3, 4))
 
 
 @st.composite

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.trees import failing
 from ulmo.config import UserError
 from ulmo.storage import atomic
 from ulmo.storage.atomic import (
@@ -23,24 +25,30 @@ from ulmo.storage.atomic import (
 from ulmo.storage.lock import lock_path, locked
 
 
-def write_and_raise(path, error):
-    with publish(path) as file:
-        file.write(b"new")
-        raise error
-
-
-def test_a_file_appears_whole(tmp_path):
-    path = tmp_path / "x.bin"
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_file_appears_whole(tmp_path, old):
+    """Whoever reads the old file goes on reading it."""
+    path, reader = tmp_path / "x.bin", io.BytesIO(b"old")
+    if old is not None:
+        path.write_bytes(old)
+        reader = path.open("rb")
     with publish(path) as file:
         file.write(b"half")
         file.flush()
-        assert not path.exists()
-        (temporary,) = tmp_path.iterdir()
+        assert (path.read_bytes() if path.exists() else None) == old
+        (temporary,) = set(tmp_path.iterdir()) - {path}
         assert is_temporary(temporary)
         file.write(b" and half")
     assert path.read_bytes() == b"half and half"
     assert list(tmp_path.iterdir()) == [path]
     assert not is_temporary(path)
+    with reader:
+        assert reader.read() == b"old"
+
+
+def fail_after(file, error):
+    file.write(b"new")
+    raise error
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
@@ -49,30 +57,17 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, old, error):
     path = tmp_path / "x.bin"
     if old is not None:
         path.write_bytes(old)
-    with pytest.raises(error):
-        write_and_raise(path, error)
+    with pytest.raises(error), publish(path) as file:
+        fail_after(file, error)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
-def test_a_failed_move_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_folder_is_needed_and_none_in_the_place_of_the_file(tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(OSError, match="folder"), publish(path) as file:
         file.write(b"new")
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_who_reads_the_old_file_goes_on_reading_it(tmp_path):
-    path = tmp_path / "x.bin"
-    path.write_bytes(b"old")
-    with path.open("rb") as reader:
-        with publish(path) as file:
-            file.write(b"new")
-        assert reader.read() == b"old"
-    assert path.read_bytes() == b"new"
-
-
-def test_a_folder_is_needed(tmp_path):
     with pytest.raises(FileNotFoundError), publish(tmp_path / "none" / "x.bin"):
         pass
     with pytest.raises(FileNotFoundError):
@@ -100,15 +95,15 @@ def writer(tmp_path):
         job.kill()
 
 
-def everything(_):
-    return True
+def remove_all(folder):
+    remove_temporaries(folder, lambda _: True)
 
 
 def test_what_a_living_process_writes_is_spared(tmp_path, writer):
     (temporary,) = tmp_path.iterdir()
     (tmp_path / ".x.0123.tmp").touch()
     assert not is_left(temporary)
-    remove_temporaries(tmp_path, everything)
+    remove_all(tmp_path)
     assert list(tmp_path.iterdir()) == [temporary]
     writer.communicate(b"")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x": b"whole"}
@@ -132,7 +127,7 @@ def test_a_temporary_file_that_is_removed_before_it_is_locked_is_made_again(tmp_
     def slow(file):
         places.append(Path(file.name))
         if len(places) == 1:
-            remove_temporaries(tmp_path, everything)
+            remove_all(tmp_path)
         return lock(file)
 
     monkeypatch.setattr(atomic, "_lock", slow)
@@ -147,16 +142,13 @@ class TestWithoutLocks:
 
     @pytest.fixture(autouse=True)
     def refuse(self, monkeypatch):
-        def refuse(*_, **__):
-            raise OSError(errno.ENOLCK, "No locks available")
-
-        monkeypatch.setattr(atomic, "lock_descriptor", refuse)
+        monkeypatch.setattr(atomic, "lock_descriptor", failing(errno.ENOLCK))
 
     def test_a_file_appears_whole(self, tmp_path):
         with publish(tmp_path / "x") as file:
             file.write(b"whole")
             (temporary,) = tmp_path.iterdir()
-            remove_temporaries(tmp_path, everything)
+            remove_all(tmp_path)
         assert not temporary.exists()
         assert (tmp_path / "x").read_bytes() == b"whole"
 
@@ -165,29 +157,25 @@ class TestWithoutLocks:
         new.touch()
         old.touch()
         os.utime(old, (time.time() - 2 * 86400,) * 2)
-        remove_temporaries(tmp_path, everything)
+        remove_all(tmp_path)
         assert list(tmp_path.iterdir()) == [new]
 
 
-@pytest.mark.parametrize("name", ["x" * 255, "\u00e4" * 127, "x" * 240 + ".tokens.npy"])
-def test_no_name_is_too_long(tmp_path, name):
-    with publish(tmp_path / name) as file:
-        (temporary,) = tmp_path.iterdir()
-        assert TEMPORARY.fullmatch(temporary.name)["name"] == short_name(name)
-        file.write(b"whole")
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+@pytest.mark.parametrize("name", ["x", "x" * 255, "\u00e4" * 127, "x" * 240 + ".tokens.npy"])
+def test_no_name_is_too_long_and_nobody_guesses_it(tmp_path, name):
+    """A link that somebody else put there would lead elsewhere."""
+    seen = set()
+    for _ in range(2):
+        with publish(tmp_path / name) as file:
+            match = TEMPORARY.fullmatch(Path(file.name).name)
+            assert match["name"] == short_name(name)
+            seen.add(match["token"])
+            file.write(b"whole")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(seen) == 2
+    assert all(re.fullmatch("[0-9a-f]{16}", token) for token in seen)
     with locked(lock_path(tmp_path / name), tmp_path):
         assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_nobody_guesses_the_temporary_name(tmp_path):
-    """A link that somebody else put there would lead elsewhere."""
-    names = set()
-    for _ in range(2):
-        with publish(tmp_path / "x") as file:
-            names.add(Path(file.name).name)
-    assert len(names) == 2
-    assert all(re.fullmatch(r"\.x\.[0-9a-f]{16}\.tmp", name) for name in names)
 
 
 def test_files_are_closed_before_they_are_moved_on_windows(tmp_path, monkeypatch):
@@ -202,7 +190,7 @@ def test_files_are_closed_before_they_are_moved_on_windows(tmp_path, monkeypatch
     with publish(tmp_path / "x") as file:
         file.write(b"whole")
     (tmp_path / ".y.0.tmp").touch()
-    remove_temporaries(tmp_path, everything)
+    remove_all(tmp_path)
     assert seen == [True]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
 
@@ -220,9 +208,6 @@ class TestMakeFolder:
                 make_folder(folder, "choose another")
 
     def test_a_full_disk_is_not_the_users_mistake(self, tmp_path, monkeypatch):
-        def full(*_, **__):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        monkeypatch.setattr(Path, "mkdir", full)
+        monkeypatch.setattr(Path, "mkdir", failing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
             make_folder(tmp_path / "a")

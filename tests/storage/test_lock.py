@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.trees import failing
 from ulmo.config import UserError
 from ulmo.storage import lock
 from ulmo.storage.lock import lock_path, locked, refuse_held
 
+OUT = Path("out")
 HOLDER = """
 import errno, sys, time
 from pathlib import Path
@@ -59,29 +61,31 @@ def start(path):
 def kind(request, monkeypatch):
     """A file system that locks files, and one that does not."""
     if request.param == "soft":
-
-        def refuse(*_, **__):
-            raise OSError(errno.ENOLCK, "No locks available")
-
-        monkeypatch.setattr(lock, "lock_descriptor", refuse)
+        monkeypatch.setattr(lock, "lock_descriptor", failing(errno.ENOLCK))
     return request.param
 
 
+def refused(path, text):
+    """`locked` raises UserError with one line of this text, within a moment."""
+    began = time.monotonic()
+    with pytest.raises(UserError, match=text) as refusal, locked(path, OUT):
+        pass
+    assert time.monotonic() - began < 2
+    assert "\n" not in str(refusal.value)
+
+
 class TestEither:
-    def test_the_second_job_says_in_one_line_who_holds_it(self, path, kind, start):
+    def test_the_second_job_says_who_holds_it_and_changes_nothing(self, path, kind, start):
+        refuse_held(path, OUT)
+        assert not path.exists()
         holder = start(kind)
-        before = path.read_bytes()
-        began = time.monotonic()
-        with (
-            pytest.raises(UserError, match="written by another job") as refusal,
-            locked(path, path),
-        ):
-            pass
-        assert time.monotonic() - began < 2
-        assert str(refusal.value).startswith(f"{path} is being")
-        assert f"(process {holder.pid}" in str(refusal.value)
-        assert "\n" not in str(refusal.value)
-        assert path.read_bytes() == before
+        text = rf"^out is being written by another job \(process {holder.pid}"
+        before = (path.read_bytes(), path.stat())
+        with pytest.raises(UserError, match=text):
+            refuse_held(path, OUT)
+        assert (path.read_bytes(), path.stat()) == before
+        refused(path, text)
+        assert path.read_bytes() == before[0]
 
     def test_what_a_killed_job_left_is_no_lock(self, path, kind, start):
         holder = start(kind)
@@ -102,34 +106,15 @@ class TestEither:
     @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("none")])
     def test_what_is_no_file_is_in_the_way(self, path, kind, make):
         make(path)
-        with (
-            pytest.raises(UserError, match="is in the way of the lock, and no file: remove it"),
-            locked(path, Path("out")),
-        ):
-            pass
+        refused(path, "is in the way of the lock, and no file: remove it")
         assert not path.with_name("none").exists()
 
-    def test_who_asks_changes_nothing(self, path, kind, start):
-        refuse_held(path, Path("out"))
-        assert not path.exists()
-        holder = start(kind)
-        before = (path.read_bytes(), path.stat())
-        with pytest.raises(UserError, match=rf"out is being written by .*process {holder.pid}"):
-            refuse_held(path, Path("out"))
-        assert (path.read_bytes(), path.stat()) == before
 
-
-def test_the_holder_is_named_with_its_time(path, start):
+def test_the_holder_is_named_with_its_time_and_its_machine(path, start, monkeypatch):
     holder = start()
-    with pytest.raises(
-        UserError, match=rf"process {holder.pid}, since 20\d\d-.* UTC\): wait for its"
-    ):
+    with pytest.raises(UserError, match=rf"{holder.pid}, since 20\d\d-.* UTC\): wait for its"):
         refuse_held(path, path)
     assert json.loads(path.read_text())["pid"] == holder.pid
-
-
-def test_a_holder_on_another_machine_is_named_with_it(path, start, monkeypatch):
-    start()
     monkeypatch.setattr(lock.socket, "gethostname", lambda: "elsewhere")
     with pytest.raises(UserError, match=r"process \d+ on '.*', since .* job is gone, remove"):
         refuse_held(path, path)
@@ -149,13 +134,8 @@ def test_a_soft_lock_of_another_machine_is_believed(path, start, monkeypatch):
     start("soft").kill()
     time.sleep(0.1)
     path.write_text(path.read_text().replace("host=", "host=not-"))
-
-    def refuse(*_, **__):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(lock, "lock_descriptor", refuse)
-    with pytest.raises(UserError, match="if that job is gone, remove"), locked(path, path):
-        pass
+    monkeypatch.setattr(lock, "lock_descriptor", failing(errno.ENOSYS))
+    refused(path, "if that job is gone, remove")
 
 
 def test_a_lock_that_was_just_removed_is_not_taken_for_one(path, monkeypatch):
@@ -175,15 +155,14 @@ def test_a_lock_that_was_just_removed_is_not_taken_for_one(path, monkeypatch):
         assert path.stat().st_ino == opened[1] != opened[0]
 
 
-def test_an_error_of_the_disk_is_not_a_lock(path, monkeypatch):
-    def fail(*_, **__):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(lock, "lock_descriptor", fail)
+def test_errors_of_the_disk_are_not_locks(path, monkeypatch):
+    monkeypatch.setattr(lock, "lock_descriptor", failing(errno.EIO))
     with pytest.raises(OSError, match="Input/output"), locked(path, path):
         pass
     path.touch()
     refuse_held(path, path)
+    monkeypatch.setattr(lock, "TemporaryFile", failing(errno.EACCES))
+    refused(path, "let yourself write there")
 
 
 def test_the_lock_of_a_file_lies_hidden_beside_it(tmp_path):
@@ -220,12 +199,3 @@ def test_workers_do_not_keep_it(path):
     finally:
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-
-
-def test_where_nothing_can_be_written_is_one_line(path, monkeypatch):
-    def denied(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr(lock, "TemporaryFile", denied)
-    with pytest.raises(UserError, match="let yourself write there"), locked(path, path):
-        pass

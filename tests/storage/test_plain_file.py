@@ -20,21 +20,12 @@ def read(path, content=b"content"):
     return read_hashed(path, len(content), sha256(content).hexdigest(), remedy="copy")
 
 
-def test_what_is_there_is_read(path):
-    assert read_bounded(path, 7, remedy="copy") == read(path) == b"content"
-    check_length(path, 7, remedy="copy")
-
-
-def test_large_files_are_read_whole(path, monkeypatch):
+@pytest.mark.parametrize("content", [b"content", b"", os.urandom(100)])
+def test_what_is_there_is_read(path, content, monkeypatch):
     monkeypatch.setattr(plain_file, "_BLOCK", 3)
-    content = os.urandom(100)
     path.write_bytes(content)
-    assert read(path, content) == content
-
-
-def test_empty_files(path):
-    path.write_bytes(b"")
-    assert read_bounded(path, 0, remedy="copy") == read(path, b"") == b""
+    assert read_bounded(path, len(content), remedy="copy") == read(path, content) == content
+    check_length(path, len(content), remedy="copy")
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,19 @@
 """Files below a folder: each once, in a fixed order, and no trap."""
 
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.storage.trees import close, make
 from ulmo.config import UserError
 from ulmo.storage.walk import Below, walk
 
 
-def make(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
 def names(found):
     return [path.as_posix() for path in found.files]
-
-
-def close(folder, monkeypatch):
-    """Let a folder be one that nobody may look into, not even root."""
-    scandir = os.scandir
-
-    def scan(path):
-        if Path(path) == folder:
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", scan)
 
 
 def test_files_in_the_order_of_their_bytes(tmp_path):
@@ -40,11 +24,9 @@ def test_files_in_the_order_of_their_bytes(tmp_path):
 
 def test_links_to_folders_are_not_followed(tmp_path):
     make(tmp_path, "in/a", "elsewhere/b")
-    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-    (tmp_path / "in" / "folder").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in" / "file").symlink_to(tmp_path / "elsewhere" / "b")
-    (tmp_path / "in" / "nowhere").symlink_to(tmp_path / "none")
-    (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "self")
+    targets = {"loop": ".", "folder": "../elsewhere", "file": "../elsewhere/b"}
+    for name, target in {**targets, "nowhere": "none", "self": "self"}.items():
+        (tmp_path / "in" / name).symlink_to(target)
     os.mkfifo(tmp_path / "in" / "pipe")
     assert names(walk(tmp_path / "in")) == ["a", "file", "nowhere", "pipe", "self"]
 
@@ -70,24 +52,15 @@ def test_folders_that_cannot_be_looked_into(tmp_path, monkeypatch):
         walk(tmp_path / "none")
 
 
-@pytest.fixture
-def deep(tmp_path):
-    """A folder below 1,200 others."""
-    folders = [tmp_path / "/".join(["d"] * depth) for depth in range(1, 1201)]
-    for folder in folders:
-        folder.mkdir()
-    yield folders[-1]
-    (folders[-1] / "a").unlink()
-    for folder in reversed(folders):  # shutil.rmtree recurses
-        folder.rmdir()
-
-
-def test_a_thousand_folders_deep(tmp_path, deep, monkeypatch):
+def test_folders_may_lie_deeper_than_calls(tmp_path, monkeypatch):
     """Neither does it recurse, nor does it look into a folder twice."""
-    (deep / "a").touch()
+    make(tmp_path, "d/" * 200 + "a")
     scandir, calls = os.scandir, []
     monkeypatch.setattr(os, "scandir", lambda path: calls.append(path) or scandir(path))
-    found = walk(tmp_path)
-    monkeypatch.undo()
-    assert found.files == [deep.relative_to(tmp_path) / "a"]
-    assert len(calls) == 1201
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        assert names(walk(tmp_path)) == ["d/" * 200 + "a"]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert len(calls) == 201

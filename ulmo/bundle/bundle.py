@@ -46,7 +46,7 @@ from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish, sync_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
-from ulmo.storage.sealed import parse_json
+from ulmo.storage.sealed import read_json
 
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
 _MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
@@ -193,10 +193,10 @@ def _check_names(folder: Path) -> None:
 
 def _read_manifest(path: Path) -> BundleManifest:
     content = read_bounded(path, _MAX_MANIFEST_BYTES, remedy=REMEDY)
-    manifest = parse_json(
-        content,
+    manifest = read_json(
         path,
         BundleManifest,
+        content=content,
         newest=SCHEMA_VERSION,
         oldest=SCHEMA_VERSION,
         remedy=REMEDY,

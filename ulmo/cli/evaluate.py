@@ -81,12 +81,6 @@ def evaluate(
     run_or_bundle: Path,
     tiles_dir: Path | None,
     audio: Path | None,
-    labels: Path | None,
-    speaker_column: str | None,
-    source_column: str | None,
-    max_items: int,
-    max_seconds: float,
-    seed: int,
     batches: bool,
     **options: Any,
 ) -> None:
@@ -99,14 +93,13 @@ def evaluate(
     from ulmo.pipelines.evaluate.evaluate import evaluate as measure
     from ulmo.reports.evaluate import EvalProgress, evaluation_table
 
-    if audio is None and (labels or speaker_column or source_column):
+    chosen = {name: options.pop(name) for name in AudioPlan._fields if name in options}
+    named = ("labels", "speaker_column", "source_column")
+    if audio is None and any(chosen[name] for name in named):
         raise UserError(
             "--labels, --speaker-column and --source-column need recordings: name them with --audio"
         )
-    plan = None
-    if audio is not None:
-        columns = speaker_column, max_items, max_seconds, seed, source_column
-        plan = AudioPlan(audio, labels, *columns)
+    plan = None if audio is None else AudioPlan(audio, **chosen)
     with EvalProgress() as progress:
         evaluation = measure(
             run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options

@@ -93,17 +93,13 @@ def dtw(costs: Costs, lengths: NDArray[np.int64]) -> Floats:
 def _groups(items: Sequence[Item]) -> Iterator[_Group]:
     lengths = np.array([len(item) for item in items], np.int64)
     order = np.argsort(lengths, kind="stable")
+    width = items[0].shape[1] if items else 0
     while len(order):
         longest = max(int(lengths[order[0]] * _LONGEST), 1)
         most = max(MAX_CELLS // (int(lengths.max()) * longest), 1)
         size = min(int(np.searchsorted(lengths[order], longest, "right")), most)
         chosen, order = order[:size], order[size:]
-        yield _group(chosen, lengths[chosen], items)
-
-
-def _group(indices: NDArray[np.int64], lengths: NDArray[np.int64], items: Sequence[Item]) -> _Group:
-    kind = items[indices[0]]
-    frames = np.zeros((int(lengths.max()), len(indices), kind.shape[1]), kind.dtype)
-    for column, index in enumerate(indices):
-        frames[: len(items[index]), column] = items[index]
-    return _Group(indices, lengths, frames.reshape(-1, kind.shape[1]))
+        frames = np.zeros((int(lengths[chosen[-1]]), size, width), items[chosen[0]].dtype)
+        for column, index in enumerate(chosen):
+            frames[: len(items[index]), column] = items[index]
+        yield _Group(chosen, lengths[chosen], frames.reshape(-1, width))

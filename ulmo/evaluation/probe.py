@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Ids, Mask
+from ulmo.arrays import Array, Ids, Mask
 from ulmo.evaluation.folds import Folds
 
-Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Labels = NDArray[np.str_]
 
@@ -26,7 +25,7 @@ _INVERSE_PENALTY = 1.0  # C of scikit-learn's LogisticRegression, its default: t
 _ITERATIONS = 1000  # of L-BFGS; the default of 100 is too few for some hundred dimensions
 
 
-def mean_latents(latents: Sequence[Vectors]) -> Vectors:
+def mean_latents(latents: Sequence[Array]) -> Array:
     """Means over time (n, bands * EMB) of latents (time, bands, EMB), band after band.
 
     The mean alone, silent columns included, as is usual for frame-wise representations (Turian et
@@ -35,7 +34,7 @@ def mean_latents(latents: Sequence[Vectors]) -> Vectors:
     return np.array([grid.reshape(len(grid), -1).mean(axis=0) for grid in latents], np.float32)
 
 
-def histograms(ids: Sequence[Ids], sound: Sequence[Mask], codebook_size: int) -> Vectors:
+def histograms(ids: Sequence[Ids], sound: Sequence[Mask], codebook_size: int) -> Array:
     """Shares (n, bands * CB) of each code of each band among the sound tokens of a recording.
 
     `ids` are (time, bands), and so is `sound`, whether a token is not silent. Special tokens are
@@ -74,10 +73,10 @@ class Probes(NamedTuple):
 
 
 # Training vectors (n, d), their labels (n,), and test vectors (m, d) to labels (m,).
-Classify = Callable[[Vectors, Labels, Vectors], Labels]
+Classify = Callable[[Array, Labels, Array], Labels]
 
 
-def probes(vectors: Vectors, labels: Sequence[str], folds: Folds) -> Probes:
+def probes(vectors: Array, labels: Sequence[str], folds: Folds) -> Probes:
     """The linear probe and the nearest neighbours of vectors (n, d) with labels."""
     return Probes(
         linear=probe(vectors, labels, folds, by_line),
@@ -85,7 +84,7 @@ def probes(vectors: Vectors, labels: Sequence[str], folds: Folds) -> Probes:
     )
 
 
-def probe(vectors: Vectors, labels: Sequence[str], folds: Folds, classify: Classify) -> Probe:
+def probe(vectors: Array, labels: Sequence[str], folds: Folds, classify: Classify) -> Probe:
     """Cross-validated accuracy of a classifier on vectors (n, d) with n labels, else ValueError."""
     if len(vectors) != len(labels):
         raise ValueError("each vector needs one label")
@@ -104,7 +103,7 @@ def probe(vectors: Vectors, labels: Sequence[str], folds: Folds, classify: Class
     )
 
 
-def by_line(train: Vectors, labels: Labels, test: Vectors) -> Labels:
+def by_line(train: Array, labels: Labels, test: Array) -> Labels:
     """Multinomial logistic regression on dimensions standardised by the training vectors."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -114,7 +113,7 @@ def by_line(train: Vectors, labels: Labels, test: Vectors) -> Labels:
     return _predicted(make_pipeline(StandardScaler(), model), train, labels, test)
 
 
-def by_neighbours(train: Vectors, labels: Labels, test: Vectors) -> Labels:
+def by_neighbours(train: Array, labels: Labels, test: Array) -> Labels:
     """The commonest label among the NEIGHBOURS of highest cosine; for a tie, the nearer label."""
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -124,7 +123,7 @@ def by_neighbours(train: Vectors, labels: Labels, test: Vectors) -> Labels:
     return _predicted(model, train, labels, test)
 
 
-def _predicted(model: Any, train: Vectors, labels: Labels, test: Vectors) -> Labels:
+def _predicted(model: Any, train: Array, labels: Labels, test: Array) -> Labels:
     model.fit(train.astype(np.float64), labels)
     found: Labels = model.predict(test.astype(np.float64))
     return found

@@ -1,12 +1,10 @@
-"""`<unk>`: how far a vector may be from its code, and the share of vectors that are farther."""
+"""`<unk>`: how far a vector may be from its code."""
 
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ulmo.vocabulary import Vocabulary
 
 
 def unk_thresholds(
@@ -35,17 +33,6 @@ def unk_thresholds(
         thresholds[:, column] = nearest[_rank(np.array([len(ids)]), level)]
         thresholds[used, column] = ranked[before[used] + _rank(counts[used], level)]
     return thresholds
-
-
-def rate_of_unk(ids: NDArray[np.int32], codebook_size: int) -> float:
-    """Share of `<unk>` among codes and `<unk>`, without other special tokens; NaN if none are left.
-
-    >>> rate_of_unk(np.array([[0, 1], [2, 2]], np.int32), codebook_size=2)
-    0.5
-    """
-    unknown = int((ids == Vocabulary(codebook_size).unk).sum())
-    codes = int((ids < codebook_size).sum())
-    return unknown / (codes + unknown) if codes + unknown else float("nan")
 
 
 def _rank(counts: NDArray[np.int64], level: float) -> NDArray[np.int64]:

@@ -9,15 +9,13 @@
 pyarrow is loaded only to write or read Parquet.
 """
 
-from ulmo.formats.audacity import Audacity
 from ulmo.formats.base import Format
 from ulmo.formats.csv import Csv
-from ulmo.formats.flat import Flat
+from ulmo.formats.flat import Flat, Megatron
 from ulmo.formats.jsonl import Jsonl
-from ulmo.formats.megatron import Megatron
+from ulmo.formats.labels import Audacity, Raven
 from ulmo.formats.npy import Npy
 from ulmo.formats.parquet import Parquet
-from ulmo.formats.raven import Raven
 
 FORMATS: dict[str, type[Format]] = {
     "npy": Npy,

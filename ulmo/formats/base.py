@@ -44,7 +44,7 @@ class Format:
         self.headers: list[TokensHeader] = []  # of the recordings written to their ends
         self._header: TokensHeader | None = None
         self._recordings = 0
-        self._columns = 0
+        self.columns = 0  # of this recording, written so far
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
@@ -61,11 +61,6 @@ class Format:
             raise ValueError("no recording was begun")
         return self._header
 
-    @property
-    def columns(self) -> int:
-        """Columns of this recording written so far."""
-        return self._columns
-
     def begin(self, header: TokensHeader) -> None:
         """Begin a recording; the header need not know its length yet."""
         if self._recordings and not self.many:
@@ -73,7 +68,7 @@ class Format:
         if self._recordings and header.grid != self.header.grid:
             raise ValueError("one file holds the tokens of one tokenizer")
         self._header = header
-        self._columns = 0
+        self.columns = 0
         self._recordings += 1
         self._begin()
 
@@ -86,12 +81,12 @@ class Format:
         for first in range(0, len(ids), PIECE):
             piece = ids[first : first + PIECE]
             self._write(piece)
-            self._columns += len(piece)
+            self.columns += len(piece)
 
     def end(self, header: TokensHeader) -> None:
         """End the recording; its header now states its length."""
-        if header.columns != self._columns or header.grid != self.header.grid:
-            raise ValueError(f"{self._columns} columns were written, not {header.columns}")
+        if header.columns != self.columns or header.grid != self.header.grid:
+            raise ValueError(f"{self.columns} columns were written, not {header.columns}")
         self._header = header
         self._end()
         self.headers.append(header)

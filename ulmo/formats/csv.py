@@ -13,7 +13,7 @@ from ulmo.formats.base import Format, Headers
 from ulmo.formats.header import TokensHeader, utc_text
 from ulmo.formats.rows import MAX_LINE_START, bounded_lines
 
-FIELDS = ("recording", "channel", "start_utc", "start_s", "fingerprint")  # then id_0, id_1, ...
+_FIELDS = ("recording", "channel", "start_utc", "start_s", "fingerprint")  # then id_0, id_1, ...
 
 
 class Csv(Format):
@@ -49,7 +49,8 @@ class Csv(Format):
                 ids = np.empty((header.columns, bands), np.int32)
                 for column in range(header.columns):
                     row = next(rows, [])
-                    start = [str(value) for value in _row_fields(header, column)]
+                    fields = _row_fields(header, column)
+                    start = ["" if value is None else str(value) for value in fields]
                     if len(row) != len(start) + bands or row[: len(start)] != start:
                         raise ValueError(f"column {column} of {header.recording!r} is another's")
                     ids[column] = [_integer(text) for text in row[len(start) :]]
@@ -60,19 +61,14 @@ class Csv(Format):
 
 def _field_names(header: TokensHeader) -> list[str]:
     """Fields of the first line."""
-    return [*FIELDS, *(f"id_{band}" for band in range(header.bands))]
+    return [*_FIELDS, *(f"id_{band}" for band in range(header.bands))]
 
 
 def _row_fields(header: TokensHeader, column: int) -> list[Any]:
-    """The fields before the ids of a column."""
+    """The fields before the ids of a column; None is written as an empty field."""
     time = header.utc(column)
-    return [
-        header.recording,
-        "" if header.channel is None else header.channel,
-        "" if time is None else utc_text(time),
-        header.seconds(column),
-        header.fingerprint,
-    ]
+    text = None if time is None else utc_text(time)
+    return [header.recording, header.channel, text, header.seconds(column), header.fingerprint]
 
 
 def _integer(text: str) -> int:

@@ -1,17 +1,18 @@
 """Headers of tokens files: JSON beside each file, with all that is known of its tokens.
 
 x.tokens.parquet    the ids
-x.tokens.json       TokensHeader of one recording, or CorpusHeader of several
+x.tokens.json       TokensHeader of one recording, or the grid and the streams of several
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
 from ulmo.config import Settings, UserError, read_most
+from ulmo.storage.manifest import Hash
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import read_json, seal
 from ulmo.vocabulary import Vocabulary
@@ -23,10 +24,10 @@ AGAIN = "write the tokens again"
 FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
-Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
-Hashes = dict[str, str]
+Hashes = dict[str, str]  # SHA-256 of each file beside a header, by the end of its name: .npy, .idx
+_Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
+_StoredHashes = Annotated[dict[_Ending, Hash], Field(default_factory=dict, max_length=16)]
 
 
 def utc_text(time: datetime) -> str:
@@ -85,7 +86,7 @@ class Grid(Settings):
     @property
     def grid(self) -> "Grid":
         """The grid alone, without the fields of a recording."""
-        return Grid(**{name: getattr(self, name) for name in Grid.model_fields})
+        return Grid(**_fields(self, Grid))
 
 
 class RecordingSpan(Settings):
@@ -162,39 +163,26 @@ class TokensHeader(Stream, Grid):
         )
 
 
-class CorpusHeader(Grid):
-    """Several recordings in one file, in their order."""
-
-    recordings: Annotated[tuple[Stream, ...], Field(min_length=1, max_length=1 << 20)]
-
-    @classmethod
-    def of(cls, headers: Sequence[TokensHeader]) -> Self:
-        """Join the headers of recordings with the same grid."""
-        streams = [
-            Stream(**{name: getattr(header, name) for name in Stream.model_fields})
-            for header in headers
-        ]
-        return cls(**dict(headers[0].grid), recordings=tuple(streams))
-
-    def headers(self) -> tuple[TokensHeader, ...]:
-        """The header of each recording."""
-        grid = {name: getattr(self, name) for name in Grid.model_fields}
-        return tuple(TokensHeader.read({**grid, **dict(stream)}) for stream in self.recordings)
-
-
-class _Files(Settings):
-    """The files beside a header."""
-
-    # SHA-256 of each file by the end of its name: .npy, .idx.
-    hashes: dict[Ending, Hash] = Field(default_factory=dict, max_length=16)
-
-
-class _StoredHeader(_Files, TokensHeader):
+class _StoredHeader(TokensHeader):
     """x.tokens.json of one recording."""
 
+    hashes: _StoredHashes
 
-class _StoredCorpus(_Files, CorpusHeader):
-    """x.tokens.json of several recordings."""
+    def headers(self) -> tuple[TokensHeader, ...]:
+        """The header, without what is said of files."""
+        return (TokensHeader(**_fields(self, TokensHeader)),)
+
+
+class _StoredCorpus(Grid):
+    """x.tokens.json of several recordings in one file, in their order."""
+
+    recordings: Annotated[tuple[Stream, ...], Field(min_length=1, max_length=1 << 20)]
+    hashes: _StoredHashes
+
+    def headers(self) -> tuple[TokensHeader, ...]:
+        """The header of each recording. Raises UserError if one does not fit the grid."""
+        grid = _fields(self, Grid)
+        return tuple(TokensHeader.read({**grid, **dict(stream)}) for stream in self.recordings)
 
 
 class Stored(NamedTuple):
@@ -205,51 +193,42 @@ class Stored(NamedTuple):
 
 
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
-    """x.tokens.json of one recording or several."""
-    header = headers[0] if len(headers) == 1 else CorpusHeader.of(headers)
-    kind = _StoredHeader if len(headers) == 1 else _StoredCorpus
-    return seal(kind(**dict(header), hashes=hashes or {}).model_dump_json(indent=2))
+    """x.tokens.json of one recording, or of several with the same grid."""
+    stored: _StoredHeader | _StoredCorpus
+    if len(headers) == 1:
+        stored = _StoredHeader(**dict(headers[0]), hashes=hashes or {})
+    else:
+        streams = tuple(Stream(**_fields(header, Stream)) for header in headers)
+        grid = _fields(headers[0], Grid)
+        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes or {})
+    return seal(stored.model_dump_json(indent=2))
+
+
+def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
+    return {name: getattr(values, name) for name in kind.model_fields}
 
 
 def read_header(path: Path) -> TokensHeader:
     """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
-    return _read_one(path).headers[0]
-
-
-def read_headers(path: Path) -> tuple[TokensHeader, ...]:
-    """Read x.tokens.json of a recording or a corpus; UserError as above."""
-    return read_stored(path).headers
+    return _read(path, _StoredHeader).headers[0]
 
 
 def read_stored(path: Path) -> Stored:
-    """Read the headers and the hashes of the files beside them; UserError as above."""
-    _demand(path)
-    if not _is_of_corpus(path):
-        return _read_one(path)
-    corpus = read_json(
-        path,
-        _StoredCorpus,
-        newest=SCHEMA_VERSION,
-        remedy=AGAIN,
-        most=MAX_CORPUS_BYTES,
-        sealed=True,
-    )
+    """Read x.tokens.json of a recording or a corpus; UserError as above."""
+    is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
+    if is_bounded and b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES):
+        return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
+    return _read(path, _StoredHeader)
+
+
+def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int | None = None) -> Stored:
+    if not path.is_file():
+        raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")
+    stored = read_json(path, kind, newest=SCHEMA_VERSION, remedy=AGAIN, most=most, sealed=True)
     try:
-        return Stored(corpus.headers(), corpus.hashes)
+        return Stored(stored.headers(), stored.hashes)
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
-
-
-def _read_one(path: Path) -> Stored:
-    _demand(path)
-    stored = read_json(path, _StoredHeader, newest=SCHEMA_VERSION, remedy=AGAIN, sealed=True)
-    header = TokensHeader(**{name: getattr(stored, name) for name in TokensHeader.model_fields})
-    return Stored((header,), stored.hashes)
-
-
-def header_path(path: Path) -> Path:
-    """Path of the header of a tokens file."""
-    return path.with_suffix(".json")
 
 
 def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
@@ -267,14 +246,3 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
         raise ValueError("it is longer than what its header speaks of")
     if file_hash(path) != stored.hashes[ending]:
         raise ValueError("its checksum is not the one in its header")
-
-
-def _demand(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")
-
-
-def _is_of_corpus(path: Path) -> bool:
-    if path.stat().st_size > MAX_CORPUS_BYTES:
-        return False
-    return b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES)

@@ -25,8 +25,7 @@ class Jsonl(RowFormat):
     trains = True
 
     def _write_row(self, row: TokenRow) -> None:
-        values = {**row.place, "ids": row.ids.reshape(-1).tolist(), "unk_rate": row.unk_rate}
-        values["fingerprint"] = row.header.fingerprint
+        values = row.fields(row.ids.reshape(-1).tolist())
         line = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         self._files[0].write(line.encode() + b"\n")
 

@@ -1,7 +1,6 @@
 """Parquet, as pandas, Polars, DuckDB and Hugging Face datasets read it."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +15,7 @@ from ulmo.storage.sealed import canonical_json
 # A group of rows ends with the row that reaches either limit. Over 24 hours of sound, groups of
 # 64 Ki ids let memory grow by 5 MB, groups of 256 Ki by 25 MB, and the file is no smaller.
 GROUP_IDS = 1 << 16
-GROUP_ROWS = 1 << 14
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_GROUP_ROWS = 1 << 14
 
 
 class Parquet(RowFormat):
@@ -38,7 +36,7 @@ class Parquet(RowFormat):
         if self._writer is None:
             import pyarrow.parquet as pq
 
-            schema = rows_schema(self.header.grid)
+            schema = _schema(self.header.grid)
             self._writer = pq.ParquetWriter(
                 self._files[0], schema, compression="zstd", write_page_checksum=True
             )
@@ -46,7 +44,7 @@ class Parquet(RowFormat):
     def _write_row(self, row: TokenRow) -> None:
         self._rows.append(row)
         self._ids += row.ids.size
-        if self._ids >= GROUP_IDS or len(self._rows) == GROUP_ROWS:
+        if self._ids >= GROUP_IDS or len(self._rows) == _GROUP_ROWS:
             self._write_group()
 
     def _write_group(self) -> None:
@@ -55,18 +53,13 @@ class Parquet(RowFormat):
         schema, rows = self._writer.schema, self._rows
         ids = pa.array(np.concatenate([row.ids.reshape(-1) for row in rows]))
         offsets = pa.array(np.cumsum([0, *(row.ids.size for row in rows)]), pa.int32())
-        columns = {
-            "recording": [row.header.recording for row in rows],
-            "channel": [row.header.channel for row in rows],
-            "start_utc": [_microseconds(row.start_utc) for row in rows],
-            "start_s": [row.start_s for row in rows],
-            "hop_s": [row.header.hop / row.header.sample_rate for row in rows],
-            "bands": [row.header.bands for row in rows],
-            "ids": pa.ListArray.from_arrays(offsets, ids, type=schema.field("ids").type),
-            "unk_rate": [row.unk_rate for row in rows],
-            "fingerprint": [row.header.fingerprint for row in rows],
-        }
-        self._writer.write_table(pa.Table.from_pydict(columns, schema=schema))
+        table = pa.Table.from_pylist(
+            [{**row.fields(), "start_utc": row.header.utc(row.column)} for row in rows],
+            schema=schema,
+        )
+        place = schema.get_field_index("ids")
+        lists = pa.ListArray.from_arrays(offsets, ids, type=schema.field(place).type)
+        self._writer.write_table(table.set_column(place, schema.field(place), lists))
         self._rows, self._ids = [], 0
 
     def abandon(self) -> None:
@@ -89,7 +82,7 @@ class Parquet(RowFormat):
 
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                expected = rows_schema(headers[0].grid)
+                expected = _schema(headers[0].grid)
                 found = file.schema_arrow
                 if not found.equals(expected) or found.metadata != expected.metadata:
                     raise ValueError("it has other columns, or another tokenizer's tokens")
@@ -99,7 +92,7 @@ class Parquet(RowFormat):
             raise ValueError(error) from None
 
 
-def rows_schema(grid: Grid) -> Any:
+def _schema(grid: Grid) -> Any:
     """Columns of the table; its metadata hold the grid and the special tokens, as JSON."""
     import pyarrow as pa
 
@@ -118,10 +111,6 @@ def rows_schema(grid: Grid) -> Any:
         ],
         metadata={"ulmo": grid.model_dump_json(), "ulmo.vocabulary": canonical_json(vocabulary)},
     )
-
-
-def _microseconds(time: datetime | None) -> int | None:
-    return None if time is None else (time - EPOCH) // timedelta(microseconds=1)
 
 
 def _rows(file: Any) -> Iterator[dict[str, Any]]:

@@ -1,20 +1,33 @@
-"""Files of tokens and their headers, which appear complete or not at all."""
+"""Files of tokens and their headers: their names, and how they appear, whole or not at all."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.header import Hashes, TokensHeader, header_json, read_headers, read_stored
-from ulmo.formats.runs import RunFormat
-from ulmo.formats.vocabulary import vocabulary_json
+from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
+from ulmo.formats.labels import RunFormat, token_text
+from ulmo.storage.atomic import (
+    publish,
+    publish_together,
+    remove,
+    remove_temporaries,
+    short_name,
+)
 from ulmo.storage.plain_file import file_hash
+from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"
-MOST_IDS = 1 << 16  # ids are written as uint16
+PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
+_CHANNEL = ".ch"
+_OF_CHANNEL = re.compile(rf"{re.escape(_CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
+_MOST_IDS = 1 << 16  # ids are written as uint16
 
 
 class Outputs(NamedTuple):
@@ -43,6 +56,52 @@ def output_paths(path: Path, file_format: str) -> Outputs:
     raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
 
 
+def is_file_name(out: Path, file_format: str) -> bool:
+    """Whether a path ends as files of the format do, and is no folder."""
+    with suppress(UserError):
+        return not out.is_dir() and bool(output_paths(out, file_format))
+    return False
+
+
+def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
+    """The file for each channel: `target` itself for one, or a file that names its channel.
+
+    Channel 1 of x.tokens.npy goes to x.ch1.tokens.npy; of x.npy, given with --out, to x.ch1.npy.
+    """
+    if len(channels) == 1:
+        return [target]
+    stem, dot, ending = target.name.rpartition(f"{STEM}.")
+    if not dot:
+        stem, dot, ending = target.stem, "", target.suffix
+    return [target.with_name(f"{stem}{_CHANNEL}{channel}{dot}{ending}") for channel in channels]
+
+
+def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
+    """Remove the hidden files that killed jobs left beside these outputs, and no others."""
+    ours: dict[Path, set[str]] = {}
+    for target in targets:
+        outputs = output_paths(target, file_format)
+        paths = (*outputs.files, outputs.header, outputs.vocabulary)
+        ours.setdefault(target.parent, set()).update(short_name(path.name) for path in paths)
+    for folder, names in ours.items():
+        remove_temporaries(folder, partial(_is_among, names))
+
+
+def _is_among(names: Container[str], name: str) -> bool:
+    """Whether a name, or the name without its channel, is among `names`."""
+    return name in names or whole_name(name) in names
+
+
+def whole_name(name: str) -> str:
+    """The name without its channel: x.tokens.npy for x.ch1.tokens.npy."""
+    return _OF_CHANNEL.sub("", name)
+
+
+def is_parts(folder: Path) -> bool:
+    """Whether a folder holds the recordings of a timeline until they are joined."""
+    return folder.name.startswith(".") and folder.name.endswith(PARTS)
+
+
 @contextmanager
 def publish_tokens(
     path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
@@ -52,13 +111,11 @@ def publish_tokens(
     An older header is removed before the first of its files is replaced. With `corpus`, the
     vocabulary is written as well, beside formats that models are trained on.
     """
-    from ulmo.storage.atomic import publish, publish_together, remove
-
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
 
     def unseal() -> None:
-        if not _is_of(outputs.header, writer.headers):
+        if _known_hashes(outputs.header, writer.headers) is None:
             remove(outputs.header)
 
     with publish_together(outputs.files, unseal) as files:
@@ -72,29 +129,20 @@ def publish_tokens(
     if corpus and kind.trains:
         with publish(outputs.vocabulary) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
-    known = _known_hashes(outputs.header, writer.headers)
-    hashes = {
-        each.name.removeprefix(outputs.header.stem): file_hash(each) or "" for each in outputs.files
-    }
+    hashes = _known_hashes(outputs.header, writer.headers) or {}
+    for each in outputs.files:
+        hashes[each.name.removeprefix(outputs.header.stem)] = file_hash(each) or ""
     with publish(outputs.header) as file:
-        file.write(header_json(writer.headers, {**known, **hashes}))
+        file.write(header_json(writer.headers, hashes))
 
 
-def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes:
-    """The hashes in an existing header of the same tokens: those of files in other formats."""
+def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:
+    """The hashes in an existing header of the same tokens, which stays; None if there is none."""
     try:
         stored = read_stored(header)
     except (UserError, OSError):
-        return {}
-    return stored.hashes if stored.headers == tuple(headers) else {}
-
-
-def _is_of(path: Path, headers: Sequence[TokensHeader]) -> bool:
-    """Whether an existing header describes the same recordings; then it stays."""
-    try:
-        return read_headers(path) == tuple(headers)
-    except (UserError, OSError):
-        return False
+        return None
+    return stored.hashes if stored.headers == tuple(headers) else None
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
@@ -105,7 +153,36 @@ def check_options(options: Options, file_format: str, vocabulary: int | None = N
         raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
     if options.min_columns < 1:
         raise UserError("--min-columns must be at least 1")
-    wrong = sorted(set(options.ids or ()).difference(range(vocabulary or MOST_IDS)))
+    wrong = sorted(set(options.ids or ()).difference(range(vocabulary or _MOST_IDS)))
     if wrong:
-        last = (vocabulary or MOST_IDS) - 1
+        last = (vocabulary or _MOST_IDS) - 1
         raise UserError(f"--ids {wrong[0]} is no id of this tokenizer: they are 0 to {last}")
+
+
+def vocabulary_json(codebook_size: int) -> str:
+    """A WordLevel tokenizer, as `tokenizers.Tokenizer.from_str` and `from_file` load it.
+
+    It turns "c17 <gap> c3" into ids, and unknown words into `<unk>`.
+    """
+    vocabulary = Vocabulary(codebook_size)
+    codes = {token_text(vocabulary, code): code for code in range(codebook_size)}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    values = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": number, "content": token, **flags, "special": True}
+            for token, number in vocabulary.specials().items()
+        ],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "WordLevel",
+            "vocab": {**codes, **vocabulary.specials()},
+            "unk_token": "<unk>",
+        },
+    }
+    return json.dumps(values, indent=1) + "\n"

@@ -9,7 +9,7 @@ from ulmo.arrays import Ids
 from ulmo.config import UserError, one_line
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
-from ulmo.formats.header import AGAIN, TokensHeader, check_hash, header_path, read_stored
+from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
 
 
 class StoredTokens(NamedTuple):
@@ -36,7 +36,7 @@ def read_tokens(path: Path) -> Iterator[StoredTokens]:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():
         raise UserError(f"{path} is not a file")
-    stored = read_stored(header_path(path))
+    stored = read_stored(path.with_suffix(".json"))
     headers = stored.headers
     try:
         check_hash(path, stored)

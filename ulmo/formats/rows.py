@@ -1,7 +1,6 @@
 """Recordings cut into rows of a table, each with its own start time."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -22,31 +21,20 @@ class TokenRow(NamedTuple):
     column: int  # the first column
     ids: NDArray[np.uint16]  # (n, band)
 
-    @property
-    def start_s(self) -> float:
-        """Seconds from the recording's first sample."""
-        return self.header.seconds(self.column)
-
-    @property
-    def start_utc(self) -> datetime | None:
-        """Time of the first column."""
-        return self.header.utc(self.column)
-
-    @property
-    def unk_rate(self) -> float:
-        """Share of the ids that are `<unk>`."""
-        return int((self.ids == self.header.vocabulary.unk).sum()) / self.ids.size
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """The fields before the ids, as JSON has them."""
+    def fields(self, ids: Any = None) -> dict[str, Any]:
+        """The row as JSON has it, with `ids` in the place of its ids."""
+        time = self.header.utc(self.column)  # of the first column
+        unknown = int((self.ids == self.header.vocabulary.unk).sum())
         return {
             "recording": self.header.recording,
             "channel": self.header.channel,
-            "start_utc": None if self.start_utc is None else utc_text(self.start_utc),
-            "start_s": self.start_s,
+            "start_utc": None if time is None else utc_text(time),
+            "start_s": self.header.seconds(self.column),  # from the recording's first sample
             "hop_s": self.header.hop / self.header.sample_rate,
             "bands": self.header.bands,
+            "ids": ids,
+            "unk_rate": unknown / self.ids.size,  # share of the ids that are `<unk>`
+            "fingerprint": self.header.fingerprint,
         }
 
 
@@ -87,16 +75,14 @@ def ids_of_rows(rows: Iterator[dict[str, Any]], headers: Headers) -> Iterator[Id
             row = next(rows, None)
             if row is None:
                 raise ValueError("there are fewer rows than its header says")
-            ids = row.pop("ids")
+            ids, row["ids"] = row["ids"], None
             if len(ids) != min(ROW_COLUMNS, header.columns - column) * header.bands:
                 raise ValueError(f"column {column} of {header.recording!r} begins no such row")
             array = np.array(ids)
             if array.dtype.kind not in "iu" or array.ndim != 1:
                 raise ValueError("ids must be whole numbers")
             piece = array.reshape(-1, header.bands)
-            expected = TokenRow(header, column, piece)
-            rest = {"unk_rate": expected.unk_rate, "fingerprint": header.fingerprint}
-            if row != {**expected.place, **rest}:
+            if row != TokenRow(header, column, piece).fields():
                 raise ValueError(f"column {column} of {header.recording!r} is another's")
             pieces.append(piece.astype(np.int32))
         yield np.concatenate(pieces)

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from threading import Thread, current_thread, main_thread
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -54,12 +53,11 @@ class Pool:
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
-        global _report
         if self._workers <= 1:
             keep_freed_memory()
             self._stack.enter_context(threadpool_limits(1))
-            before, _report = _report, self._advance
-            self._stack.callback(_set_report, before)
+            self._stack.callback(_set_report, _report)
+            _set_report(self._advance)
             return self
         context = get_context("spawn")
         self._done = context.Array("q", 2)
@@ -73,12 +71,7 @@ class Pool:
         self._stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._executor is not None:
             self._life.close()
         self._stack.close()

@@ -8,7 +8,7 @@ import google_crc32c
 
 from ulmo.config import UserError
 from ulmo.storage.plain_file import open_file, signature_of
-from ulmo.storage.walk import walk
+from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
     {".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
@@ -36,7 +36,7 @@ def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:
     top, left_out = folder.resolve(), skip and skip.resolve()
     found = walk(folder, skip=lambda path: top / path == left_out)
     sounds = [path for path in found.files if path.suffix.lower() in _SUFFIXES]
-    return sorted([*sounds, *found.closed], key=lambda path: os.fsencode(path.as_posix()))
+    return by_bytes([*sounds, *found.closed])
 
 
 def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:

@@ -1,7 +1,5 @@
 """ulmo convert: files of tokens become a corpus to train on, or labels to look at."""
 
-import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +8,18 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.folder import MANIFEST, TOKENS
-from ulmo.formats.header import TokensHeader, check_hash, header_path, read_stored
-from ulmo.formats.outputs import is_parts, remove_leftovers
-from ulmo.formats.publish import Outputs, check_options, output_paths, publish_tokens
+from ulmo.formats.header import TokensHeader, check_hash, read_stored
+from ulmo.formats.publish import (
+    Outputs,
+    check_options,
+    is_parts,
+    output_paths,
+    publish_tokens,
+    remove_leftovers,
+)
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.walk import by_bytes, walk
 from ulmo.tokens import read_npy_blocks
 
 _SUFFIX = ".tokens.npy"
@@ -32,10 +37,10 @@ class Converted(NamedTuple):
     """What became of one file of tokens."""
 
     source: Path
-    output: Path | None  # None if it was refused
-    refusal: str | None
-    columns: int
-    bands: int
+    output: Path | None = None  # None if it was refused
+    refusal: str | None = None
+    columns: int = 0
+    bands: int = 0
 
 
 def convert(
@@ -57,7 +62,7 @@ def convert(
         try:
             good.append(_Source(path, below, _checked_header(path)))
         except (UserError, OSError, ValueError) as error:
-            refused.append(Converted(path, None, str(error), 0, 0))
+            refused.append(Converted(path, refusal=str(error)))
             done(refused[-1])
     if not good:
         return refused
@@ -65,15 +70,16 @@ def convert(
     check_options(options, file_format, good[0].header.vocabulary.size)
     write = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
-    for path, header, target in write(good, out, file_format, options):
-        results.append(Converted(path, target, None, header.columns, header.bands))
+    for source, target in write(good, out, file_format, options):
+        header = source.header
+        results.append(Converted(source.path, target, None, header.columns, header.bands))
         done(results[-1])
     return [*refused, *results]
 
 
 def _to_corpus(
     sources: Sequence[_Source], out: Path, file_format: str, options: Options
-) -> Iterator[tuple[Path, TokensHeader, Path]]:
+) -> Iterator[tuple[_Source, Path]]:
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
     _refuse_others(outputs, [source.header for source in sources])
@@ -82,24 +88,24 @@ def _to_corpus(
         with publish_tokens(out, file_format, options, corpus=True) as writer:
             for source in sources:
                 _copy(source, writer)
-                yield source.path, source.header, out
+                yield source, out
         remove_leftovers([out], file_format)
 
 
 def _to_folder(
     sources: Sequence[_Source], folder: Path, file_format: str, options: Options
-) -> Iterator[tuple[Path, TokensHeader, Path]]:
+) -> Iterator[tuple[_Source, Path]]:
     plan = _plan(folder, sources, file_format)
-    for source, target in plan:
+    for target, source in plan.items():
         _refuse_others(output_paths(target, file_format), [source.header])
     make_folder(folder)
     with locked(folder / LOCK, folder):
-        for source, target in plan:
+        for target, source in plan.items():
             make_folder(target.parent)
             with publish_tokens(target, file_format, options) as writer:
                 _copy(source, writer)
-            yield source.path, source.header, target
-        remove_leftovers((target for _, target in plan), file_format)
+            yield source, target
+        remove_leftovers(plan, file_format)
 
 
 def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
@@ -123,24 +129,16 @@ def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
 
 def _inside(folder: Path) -> list[Path]:
     """Files of tokens below a folder, and folders that cannot be opened, which are refused."""
-    closed: list[OSError] = []
-    found = []
-    for root, folders, names in os.walk(folder, onerror=closed.append):
-        folders[:] = [name for name in folders if not is_parts(name)]
-        found += [Path(root) / name for name in names if name.endswith(_SUFFIX)]
-    for error in closed:
-        place = Path(os.fsdecode(error.filename))
-        if place == folder:
-            raise UserError(f"{folder} cannot be looked into: {error.strerror}")
-        found.append(place)
-    return sorted(found, key=lambda each: os.fsencode(each.as_posix()))
+    found = walk(folder, skip=is_parts)
+    tokens = [path for path in found.files if path.name.endswith(_SUFFIX)]
+    return [folder / path for path in by_bytes([*tokens, *found.closed])]
 
 
 def _checked_header(path: Path) -> TokensHeader:
     """The header beside a file of tokens. Raises an error unless the file holds what it says."""
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
-    stored = read_stored(header_path(path))
+    stored = read_stored(path.with_suffix(".json"))
     header = stored.headers[0]
     if len(stored.headers) > 1:
         raise ValueError(f"{path} does not hold the ids that its header speaks of")
@@ -211,15 +209,14 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
         )
 
 
-def _plan(folder: Path, sources: Sequence[_Source], file_format: str) -> list[tuple[_Source, Path]]:
+def _plan(folder: Path, sources: Sequence[_Source], file_format: str) -> dict[Path, _Source]:
     """Where each file goes below a folder: a/x.tokens.npy to a/x.tokens.labels.txt."""
     suffix = FORMATS[file_format].suffixes[0]
-    targets = [folder / each.below.with_name(_stem(each.below) + suffix) for each in sources]
-    clash = [target for target, count in Counter(targets).items() if count > 1]
-    if clash:
-        raise UserError(f"several files would become {clash[0]}: convert them apart")
-    return list(zip(sources, targets, strict=True))
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".npy").removesuffix(".tokens")
+    plan: dict[Path, _Source] = {}
+    for source in sources:
+        stem = source.below.name.removesuffix(".npy").removesuffix(".tokens")
+        target = folder / source.below.with_name(stem + suffix)
+        if target in plan:
+            raise UserError(f"several files would become {target}: convert them apart")
+        plan[target] = source
+    return plan

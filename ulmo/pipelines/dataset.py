@@ -9,15 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Indices
+from ulmo.arrays import Array, Indices
 from ulmo.config import ModelSettings
 from ulmo.evaluation.silence import is_sound, patch_levels
 from ulmo.evaluation.tally import MeasuredBatch, Tally
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
-
-_Array = NDArray[np.float32]
 
 
 class Split(NamedTuple):
@@ -63,7 +61,7 @@ class Loudness:
             np.maximum.at(peaks, recording[plain], store.peaks_db[plain])
         self._peaks = peaks[recording]
 
-    def sound(self, tiles: _Array, rows: Indices) -> NDArray[np.bool_]:
+    def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
         """Whether each token (n, columns, bands) of tiles (n, M, M, 1) is sound.
 
         PCEN keeps no absolute levels: there, all tokens count as sound. With the normalisation
@@ -72,7 +70,7 @@ class Loudness:
         model, store = self.model, self.store
         if not store.in_decibels:
             return np.ones((len(tiles), model.columns, model.bands), bool)
-        levels: _Array = tiles[..., 0] * store.scales_db[rows, None, None]
+        levels: Array = tiles[..., 0] * store.scales_db[rows, None, None]
         levels += store.offsets_db[rows, None, None]
         patches = patch_levels(
             levels,
@@ -86,14 +84,14 @@ class Loudness:
 class ModelOutput(NamedTuple):
     """The output of a model for tiles (n, M, M, 1)."""
 
-    reconstructions: _Array  # (n, M, M, 1)
+    reconstructions: Array  # (n, M, M, 1)
     ids: NDArray[np.int32]  # (n, columns, bands)
-    distances: _Array  # (n, columns, bands)
-    latents: _Array | None = None  # (n, columns, bands, EMB), if the model gives them
+    distances: Array  # (n, columns, bands)
+    latents: Array | None = None  # (n, columns, bands, EMB), if the model gives them
 
     @classmethod
     def of(
-        cls, tokenizer: Tokenizer, tiles: _Array, valid_frames: NDArray[np.int32]
+        cls, tokenizer: Tokenizer, tiles: Array, valid_frames: NDArray[np.int32]
     ) -> "ModelOutput":
         """Tiles through a tokenizer: encode, quantise, decode."""
         columns = tokenizer.encode_tiles(tiles, valid_frames)
@@ -102,7 +100,7 @@ class ModelOutput(NamedTuple):
 
 
 # Tiles (n, M, M, 1) and their valid frames (n,), through encoder, codebook and decoder.
-TileModel = Callable[[_Array, NDArray[np.int32]], ModelOutput]
+TileModel = Callable[[Array, NDArray[np.int32]], ModelOutput]
 
 
 def tallies(

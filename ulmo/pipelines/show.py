@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.preprocessing.audio import (
@@ -26,8 +26,6 @@ from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.storage.atomic import publish
 
-_Array = NDArray[np.float32]
-
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
 _RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
 _MIN_BORDER_PIXELS = 6
@@ -39,7 +37,7 @@ class _Panel(NamedTuple):
     """A recording through one front end."""
 
     name: str
-    values: _Array  # (M, columns)
+    values: Array  # (M, columns)
     frames: int
     frames_per_column: int
     frontend: FrontEnd
@@ -131,14 +129,14 @@ def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start
     return to_png(figure)
 
 
-def _pooled(blocks: Iterable[_Array]) -> tuple[_Array, int, int]:
+def _pooled(blocks: Iterable[Array]) -> tuple[Array, int, int]:
     """Blocks (M, n) as at most _MAX_COLUMNS columns; frames per column; number of frames.
 
     A column is the maximum of its frames, which keeps a short call visible in a long recording.
     Whenever there are too many columns, pairs are merged: the length need not be known.
     """
-    kept: list[_Array] = []
-    rest: _Array | None = None
+    kept: list[Array] = []
+    rest: Array | None = None
     width, columns, frames = 1, 0, 0
     for block in blocks:
         frames += block.shape[1]
@@ -159,8 +157,8 @@ def _pooled(blocks: Iterable[_Array]) -> tuple[_Array, int, int]:
     return (np.concatenate(kept, axis=1) if kept else np.empty((0, 0), np.float32)), width, frames
 
 
-def _loudest(block: _Array, width: int) -> _Array:
-    found: _Array = block.reshape(len(block), -1, width).max(axis=2)
+def _loudest(block: Array, width: int) -> Array:
+    found: Array = block.reshape(len(block), -1, width).max(axis=2)
     return found
 
 

@@ -100,10 +100,6 @@ class Recording:
                 return f"the decoder failed after {self.frames_read} of {self.frames} frames"
             case "non_finite":
                 return f"{self.non_finite} samples were NaN, infinite or too large: set to 0"
-            case "truncated" if self._plan.detail is None:
-                return f"the file ends {self.frames_missing} frames before its header says"
-            case "header_sizes" if self._plan.detail is None:
-                return "the header gives no length: the sound was read to its end"
         return self._plan.detail
 
     def facts(self) -> dict[str, Any]:

@@ -5,25 +5,20 @@ is given only the kinds and codings listed here. If a file was cut short, it rea
 without reporting an error, so the declared length is read here.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-MAGIC = (
-    # kind, place, bytes, place, bytes
-    ("wav", 0, b"RIFF", 8, b"WAVE"),
-    ("wav", 0, b"RIFX", 8, b"WAVE"),
-    ("wav", 0, b"RF64", 8, b"WAVE"),
-    ("w64", 0, bytes.fromhex("726966662e91cf11a5d628db04c10000"), 24, b"wave"),
-    ("flac", 0, b"fLaC", 4, b""),
-    ("ogg", 0, b"OggS", 4, b"\0"),
-    ("aiff", 0, b"FORM", 8, b"AIFF"),
-    ("aiff", 0, b"FORM", 8, b"AIFC"),
-    ("caf", 0, b"caff", 4, b"\0\1"),
-    ("au", 0, b".snd", 4, b"\0"),
-    ("au", 0, b"dns.", 7, b"\0"),
-)
-HEAD_BYTES = 32
+MAGIC = {
+    "wav": rb"(RIFF|RIFX|RF64)....WAVE",
+    "w64": rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0.{8}wave",
+    "flac": rb"fLaC",
+    "ogg": rb"OggS\0",
+    "aiff": rb"FORM....AIF[FC]",
+    "caf": rb"caff\x00\x01",
+    "au": rb"\.snd\0|dns\....\0",
+}
 # WAV format tags: PCM, float, A-law, mu-law, MS ADPCM, IMA ADPCM, GSM 6.10.
 WAV_CODINGS = frozenset({1, 3, 6, 7, 2, 0x11, 0x31})
 # Codings in a file of any kind, by libsndfile's names.
@@ -61,9 +56,9 @@ def kind_of(file: BinaryIO) -> str | None:
     may come before MPEG audio and before FLAC.
     """
     file.seek(0)
-    head = file.read(HEAD_BYTES)
-    for kind, first, one, second, other in MAGIC:
-        if head.startswith(one, first) and head.startswith(other, second):
+    head = file.read(32)
+    for kind, magic in MAGIC.items():
+        if re.match(magic, head, re.DOTALL):
             return kind
     start = _skip_id3(head)
     file.seek(start)

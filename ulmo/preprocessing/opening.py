@@ -89,15 +89,17 @@ def complete(plan: ReadPlan, sound: soundfile.SoundFile) -> ReadPlan:
         frames = min(frames, plan.frames)
     declared = plan.declared or frames or None
     missing = max((declared or 0) - frames, 0)
-    cause = plan.cause
-    if not frames or (declared or 0) < frames:
-        cause = cause or "header_sizes"
-    elif missing:
-        cause = cause or "truncated"
+    cause, note = plan.cause, plan.detail
+    if cause is None and (not frames or (declared or 0) < frames):
+        cause = "header_sizes"
+        note = "the header gives no length: the sound was read to its end"
+    elif cause is None and missing:
+        cause = "truncated"
+        note = f"the file ends {missing} frames before its header says"
     return ReadPlan(
         *(plan.signature, declared, missing, sound.samplerate, sound.channels, frames),
         cause=cause,
-        detail=plan.detail,
+        detail=note,
     )
 
 

@@ -230,8 +230,7 @@ class TileStore:
         if name not in self._shards:
             path = self._path(name)
             try:
-                shard = open_shard(path, self.tile_size)
+                self._shards[name] = open_shard(path, self.tile_size)
             except (OSError, ValueError) as error:
                 raise UserError(f"{path} cannot be read ({error}): {DELETE}") from None
-            self._shards[name] = shard
         return self._shards[name]

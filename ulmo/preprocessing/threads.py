@@ -16,20 +16,16 @@ def one_thread() -> Iterator[None]:
     piece. This costs no speed: a front end's products take microseconds, and the cores work on
     different recordings.
     """
-    libraries = [(library, library.get_num_threads()) for library in _blas()]
-    changed = [(library, threads) for library, threads in libraries if threads != 1]
-    for library, _ in changed:
-        library.set_num_threads(1)
-    threads_of_cv2 = cv2.getNumThreads()
-    if threads_of_cv2 != 1:
-        cv2.setNumThreads(1)
+    setters = [(library.set_num_threads, library.get_num_threads()) for library in _blas()]
+    setters.append((cv2.setNumThreads, cv2.getNumThreads()))
+    changed = [(set_threads, threads) for set_threads, threads in setters if threads != 1]
+    for set_threads, _ in changed:
+        set_threads(1)
     try:
         yield
     finally:
-        for library, threads in changed:
-            library.set_num_threads(threads)
-        if threads_of_cv2 != 1:
-            cv2.setNumThreads(threads_of_cv2)
+        for set_threads, threads in changed:
+            set_threads(threads)
 
 
 @cache

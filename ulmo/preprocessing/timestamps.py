@@ -212,7 +212,13 @@ def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
     if year not in YEARS:
         return None
     try:
-        local = _date(year, given).replace(
+        name = given.get("month_name")
+        month = MONTHS.index(name.lower()) + 1 if name else int(given.get("month", 1))
+        days = timedelta(days=int(given.get("year_day", 1)) - 1)
+        date = datetime(year, month, int(given.get("day", 1))) + days
+        if date.year != year:  # it has no such day
+            return None
+        local = date.replace(
             hour=int(given.get("hour", 0)),
             minute=int(given.get("minute", 0)),
             second=int(given.get("second", 0)),
@@ -222,17 +228,6 @@ def _utc(groups: Mapping[str, str | None], zone: tzinfo) -> datetime | None:
         return local.astimezone(UTC)
     except ValueError:
         return None
-
-
-def _date(year: int, given: Mapping[str, str]) -> datetime:
-    if "year_day" in given:
-        date = datetime(year, 1, 1) + timedelta(days=int(given["year_day"]) - 1)
-        if date.year != year:
-            raise ValueError("no such day")
-        return date
-    name = given.get("month_name")
-    month = MONTHS.index(name.lower()) + 1 if name else int(given["month"])
-    return datetime(year, month, int(given["day"]))
 
 
 def parse_timezone(text: str) -> tzinfo:

@@ -17,10 +17,7 @@ class PrepProgress(Progress):
     def begin(self, total: int) -> Callable[[int], None]:
         """Show the bar. Returns a function that moves it by a number of bytes."""
         self.open(total, desc="preparing", unit="B", unit_scale=True)
-
-        def advance(size: int) -> None:
-            self.bar.update(size)
-
+        advance: Callable[[int], None] = self.bar.update
         return advance
 
 

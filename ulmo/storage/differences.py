@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-SHOWN_CHARACTERS = 80
+_SHOWN_CHARACTERS = 80
 
 
 def differences(
@@ -24,4 +24,4 @@ def differences(
 def _shown(value: Any) -> str:
     """The value as Python writes it; a fingerprint is cut to its first characters."""
     is_hash = isinstance(value, str) and len(value) == 64
-    return repr(value[:8] if is_hash else value)[:SHOWN_CHARACTERS]
+    return repr(value[:8] if is_hash else value)[:_SHOWN_CHARACTERS]

@@ -20,7 +20,7 @@ What = Literal[
     "disagrees",
     "unfinished",
 ]
-NOT_THERE = frozenset(
+_NOT_THERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
 )  # errors if a file is missing, or is no plain file
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
@@ -97,7 +97,7 @@ def reading_error(error: BaseException) -> OSError | None:
     """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno and seen.errno not in NOT_THERE:
+        if isinstance(seen, OSError) and seen.errno and seen.errno not in _NOT_THERE:
             return seen
         seen = seen.__cause__ or seen.__context__
     return None

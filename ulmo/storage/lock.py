@@ -9,7 +9,6 @@ file itself is the lock, and filelock removes it once its process is gone from t
 import errno
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -48,7 +47,18 @@ def locked(path: Path, what: Path) -> Iterator[None]:
 
     Raises UserError, in one line, if another job holds it or if it cannot be made.
     """
-    lock = _acquire(path, what)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is in the way of the lock, and no file: remove it")
+    try:
+        lock = _lock_of(path)
+        lock.acquire(_WAIT_SECONDS, _POLL_SECONDS)
+    except Timeout:
+        raise _taken(what, path) from None
+    except OSError as error:
+        if error.errno not in _DENIED:
+            raise
+        remedy = "let yourself write there (chmod, chown), then run the same again"
+        raise UserError(f"{path} cannot be made ({error.strerror}): {remedy}") from None
     try:
         yield
     finally:
@@ -76,25 +86,6 @@ def refuse_held(path: Path, what: Path) -> None:
         return
 
 
-def _acquire(path: Path, what: Path) -> BaseFileLock:
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise UserError(f"{path} is in the way of the lock, and no file: remove it")
-    except FileNotFoundError:
-        pass
-    try:
-        lock = _lock_of(path)
-        lock.acquire(_WAIT_SECONDS, _POLL_SECONDS)
-    except Timeout:
-        raise _taken(what, path) from None
-    except OSError as error:
-        if error.errno not in _DENIED:
-            raise
-        remedy = "let yourself write there (chmod, chown), then run the same again"
-        raise UserError(f"{path} cannot be made ({error.strerror}): {remedy}") from None
-    return lock
-
-
 def _lock_of(path: Path) -> BaseFileLock:
     """A lock that the file system knows, or else one that is a file."""
     with TemporaryFile(dir=path.parent) as probe:
@@ -109,27 +100,26 @@ def _lock_of(path: Path) -> BaseFileLock:
 
 def _sign(descriptor: int) -> None:
     """Write the holder down, after the first byte: Windows lets nobody read the byte it locks."""
-    holder = _Holder(
-        host=socket.gethostname(), pid=os.getpid(), since=datetime.now(UTC).replace(microsecond=0)
-    )
+    now = datetime.now(UTC).replace(microsecond=0)
+    holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
 
 
 def _taken(what: Path, path: Path) -> UserError:
-    who, gone = "another job", f"; if that job is gone, remove {path}"
+    who, may_be_gone = "another job", False
     try:
         with open_plain(path, remedy="") as file:
             file.seek(1)
             holder = _Holder.model_validate_json(file.read(4096))
     except (UserError, ValidationError):
-        pid = SoftFileLock(path).pid
-        who += f" (process {pid})" if pid else ""
-        gone = gone if pid else ""
+        if pid := SoftFileLock(path).pid:
+            who, may_be_gone = f"{who} (process {pid})", True
     else:
-        place = "" if holder.host == socket.gethostname() else f" on {holder.host[:64]!r}"
+        may_be_gone = holder.host != socket.gethostname()
+        place = f" on {holder.host[:64]!r}" if may_be_gone else ""
         who += f" (process {holder.pid}{place}, since {holder.since:%Y-%m-%d %H:%M:%S} UTC)"
-        gone = gone if place else ""
+    gone = f"; if that job is gone, remove {path}" if may_be_gone else ""
     remedy = f"wait for its end, or choose another place{gone}"
     return UserError(f"{what} is being written by {who}: {remedy}")

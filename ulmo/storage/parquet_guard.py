@@ -10,7 +10,7 @@ Format: https://github.com/apache/parquet-format (PageHeader in parquet.thrift) 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -114,24 +114,19 @@ def row_groups(footer: bytes) -> Iterator[RowGroup]:
     nothing catches, if a column's statistics have the wrong length for its type.
     """
     reader = _Reader(footer)
-    for field, kind in reader.fields():
-        if field == 4 and kind == LIST:
-            for _ in range(reader.list_of(STRUCT)):
-                yield _row_group(reader)
-        else:
-            reader.skip(kind, 0)
+    for _ in reader.fields({4: (LIST,)}):
+        for _ in range(reader.list_of(STRUCT)):
+            yield _row_group(reader)
 
 
 def _row_group(reader: "_Reader") -> RowGroup:
     columns: list[ColumnChunk] = []
     rows = -1
-    for field, kind in reader.fields():
-        if field == 1 and kind == LIST:
+    for field in reader.fields({1: (LIST,), 3: VARINTS}):
+        if field == 1:
             columns = [_column(reader) for _ in range(reader.list_of(STRUCT))]
-        elif field == 3 and kind in VARINTS:
-            rows = reader.zigzag()
         else:
-            reader.skip(kind, 0)
+            rows = reader.zigzag()
     if rows < 0:
         raise ValueError("a row group has no length")
     return RowGroup(rows, columns)
@@ -140,11 +135,8 @@ def _row_group(reader: "_Reader") -> RowGroup:
 def _column(reader: "_Reader") -> ColumnChunk:
     """The packed size and the start of the pages, from the ColumnMetaData of a ColumnChunk."""
     found: dict[int, int] = {}
-    for field, kind in reader.fields():
-        if field == 3 and kind == STRUCT:
-            found |= _numbers(reader)
-        else:
-            reader.skip(kind, 0)
+    for _ in reader.fields({3: (STRUCT,)}):
+        found |= _numbers(reader, (7, 9, 11))
     starts = [found[place] for place in (9, 11) if place in found]
     if not starts or 7 not in found:
         raise ValueError("a column has no pages")
@@ -166,30 +158,23 @@ def parse_page(data: bytes) -> PageHeader:
     reader = _Reader(data)
     sizes = {2: -1, 3: -1}
     values, dictionary = 0, False
-    for field, kind in reader.fields():
-        if field in sizes and kind in VARINTS:
+    for field in reader.fields(dict.fromkeys(sizes, VARINTS) | dict.fromkeys(ENCODING, (STRUCT,))):
+        if field in sizes:
             sizes[field] = reader.zigzag()
-        elif field in ENCODING and kind == STRUCT:
-            numbers = _numbers(reader)
+        else:
+            numbers = _numbers(reader, (1, ENCODING[field]))
             if numbers.get(ENCODING[field]) not in ENCODINGS:
                 raise ValueError("it has an encoding that ulmo does not write")
             values, dictionary = numbers.get(1, -1), field == DICTIONARY
-        else:
-            reader.skip(kind, 0)
     if min(*sizes.values(), values) < 0:
         raise ValueError("a page has no size")
     return PageHeader(reader.place, sizes[2], sizes[3], values, dictionary)
 
 
-def _numbers(reader: "_Reader") -> dict[int, int]:
-    """The numbers of a struct, by field."""
-    found = {}
-    for field, kind in reader.fields():
-        if kind in VARINTS:
-            found[field] = reader.zigzag()
-        else:
-            reader.skip(kind, 0)
-    return found
+def _numbers(reader: "_Reader", wanted: Sequence[int]) -> dict[int, int]:
+    """The wanted numbers of a struct, by field."""
+    fields = reader.fields(dict.fromkeys(wanted, VARINTS))
+    return {field: reader.zigzag() for field in fields}
 
 
 def _max_bytes(path: Path) -> int:
@@ -221,12 +206,18 @@ class _Reader:
         self._data = data
         self.place = 0
 
-    def fields(self) -> Iterator[tuple[int, int]]:
-        """Number and type of each field of a struct; the caller reads or skips its value."""
+    def fields(self, wanted: Mapping[int, Sequence[int]], depth: int = 0) -> Iterator[int]:
+        """Each field of a struct that has a wanted number and type; the caller reads its value.
+
+        The other fields are skipped; `depth` is the level of nesting.
+        """
         field = 0
         while kind := self._byte():
             field = field + (kind >> 4) if kind >> 4 else self.zigzag()
-            yield field, kind & 15
+            if kind & 15 in wanted.get(field, ()):
+                yield field
+            else:
+                self.skip(kind & 15, depth)
 
     def zigzag(self) -> int:
         """Read a number of type i16, i32 or i64."""
@@ -261,8 +252,8 @@ class _Reader:
                 for _ in range(self.list_of(inner)):
                     self.skip(3 if inner in (1, 2) else inner, depth + 1)
             case 12:
-                for _, inner in self.fields():
-                    self.skip(inner, depth + 1)
+                for _ in self.fields({}, depth + 1):
+                    pass
             case _:
                 raise ValueError("it has a type that ulmo does not write")
 

@@ -21,14 +21,17 @@ _BLOCK = 1 << 20
 
 
 @contextmanager
-def open_plain(path: Path, *, remedy: str) -> Iterator[BinaryIO]:
-    """Open a plain file; UserError, which ends with the remedy, for anything else."""
+def open_plain(path: Path, *, remedy: str, size: int | None = None) -> Iterator[BinaryIO]:
+    """Open a plain file, of `size` bytes; UserError, which ends with the remedy, for any other."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise UserError(f"{path} is no plain file: {remedy}")
         with os.fdopen(os.open(path, os.O_RDONLY | NO_TRAP), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path} is no plain file: {remedy}")
+            if size not in (None, status.st_size):
+                raise UserError(f"{path} has {status.st_size} bytes, not {size}: {remedy}")
             yield file
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {remedy}") from None
@@ -47,8 +50,8 @@ def read_bounded(path: Path, most: int, *, remedy: str) -> bytes:
 
 def check_length(path: Path, size: int, *, remedy: str) -> None:
     """Raise UserError unless the plain file has `size` bytes."""
-    with open_plain(path, remedy=remedy) as file:
-        _expect(path, file, size, remedy)
+    with open_plain(path, remedy=remedy, size=size):
+        pass
 
 
 def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
@@ -57,8 +60,7 @@ def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
     It is hashed twice: in blocks, so that a changed file of any size costs no memory; then the
     very bytes that are returned.
     """
-    with open_plain(path, remedy=remedy) as file:
-        _expect(path, file, size, remedy)
+    with open_plain(path, remedy=remedy, size=size) as file:
         running, left = sha256(), size
         while left and (block := file.read(min(left, _BLOCK))):
             running.update(block)
@@ -68,12 +70,6 @@ def read_hashed(path: Path, size: int, digest: str, *, remedy: str) -> bytes:
     if len(content) != size or sha256(content).hexdigest() != digest:
         raise UserError(f"{path} is not the file that the settings name: {remedy}")
     return content
-
-
-def _expect(path: Path, file: BinaryIO, size: int, remedy: str) -> None:
-    found = os.fstat(file.fileno()).st_size
-    if found != size:
-        raise UserError(f"{path} has {found} bytes, not {size}: {remedy}")
 
 
 def _read(file: BinaryIO, most: int) -> bytes:
@@ -117,6 +113,5 @@ def open_file(path: Path) -> BinaryIO:
 def signature_of(file: BinaryIO) -> Signature:
     """The signature of an open file, wherever its name may lead by now."""
     status = os.fstat(file.fileno())
-    return Signature(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return Signature(status.st_dev, status.st_ino, status.st_size, *times)

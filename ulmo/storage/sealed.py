@@ -14,9 +14,9 @@ from ulmo.config.toml import read_most
 from ulmo.storage.atomic import publish
 
 MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, unless it may have more
-FREE_BRACKETS = 256
-SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')  # the end of a sealed file
-SEAL_BYTES = 85
+_FREE_BRACKETS = 256
+_SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')  # the end of a sealed file
+_SEAL_BYTES = 85
 S = TypeVar("S", bound=Settings)
 
 
@@ -26,45 +26,21 @@ def read_json(
     *,
     newest: int,
     remedy: str,
+    content: bytes | None = None,
     most: int | None = None,
     oldest: int = 1,
     outdated: str = "train again",
     sealed: bool = False,
 ) -> S:
-    """A JSON file of ours, strictly checked: see parse_json.
+    """The settings in a JSON file of ours: UTF-8, no key twice, each value of its own type.
 
-    It may have `most` bytes, MAX_JSON_BYTES by default.
+    `content` is what the file holds, if it was read already; else it may have `most` bytes,
+    MAX_JSON_BYTES by default. `newest` is the schema version that this ulmo writes, and `oldest`
+    the first that it reads. A `sealed` file ends with its checksum. Raises UserError with one line,
+    which ends with `remedy` if the file is damaged, or with `outdated` if it is too old; NewerError
+    if a newer ulmo wrote the file.
     """
-    return parse_json(
-        read_most(path, most or MAX_JSON_BYTES),
-        path,
-        settings,
-        newest=newest,
-        oldest=oldest,
-        remedy=remedy,
-        outdated=outdated,
-        sealed=sealed,
-    )
-
-
-def parse_json(
-    content: bytes,
-    path: Path,
-    settings: type[S],
-    *,
-    newest: int,
-    remedy: str,
-    oldest: int = 1,
-    outdated: str = "train again",
-    sealed: bool = False,
-) -> S:
-    """The settings in the content of a JSON file: UTF-8, no key twice, each value of its own type.
-
-    `newest` is the schema version that this ulmo writes, and `oldest` the first that it reads. A
-    `sealed` file ends with its checksum. Raises UserError with one line, which ends with `remedy`
-    if the file is damaged, or with `outdated` if it is too old; NewerError if a newer ulmo wrote
-    the file.
-    """
+    content = read_most(path, most or MAX_JSON_BYTES) if content is None else content
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
@@ -74,7 +50,7 @@ def parse_json(
     if type(version) is int and 1 <= version < oldest:
         raise UserError(f"{path} was written by an older ulmo (schema {version}): {outdated}")
     if sealed:
-        if not is_sealed(content):
+        if not _is_sealed(content):
             raise UserError(f"{path} is damaged (its checksum does not fit): {remedy}")
         del values["checksum"]
         text = json.dumps(values)
@@ -89,7 +65,7 @@ def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
 
     Brackets are counted first: a megabyte of them alone takes a hundred megabytes to parse.
     """
-    if content.count(b"{") + content.count(b"[") > FREE_BRACKETS + len(content) // 32:
+    if content.count(b"{") + content.count(b"[") > _FREE_BRACKETS + len(content) // 32:
         raise UserError(f"{path} is not JSON of ours: {remedy}")
     try:
         values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
@@ -105,10 +81,10 @@ def seal(text: str) -> bytes:
     return head + f',\n  "checksum": "{digest}"\n}}\n'.encode()
 
 
-def is_sealed(content: bytes) -> bool:
+def _is_sealed(content: bytes) -> bool:
     """Whether a sealed file is as it was written: no byte was changed, added or lost."""
-    found = SEAL.fullmatch(content, max(len(content) - SEAL_BYTES, 0))
-    digest = hashlib.sha256(content[:-SEAL_BYTES]).hexdigest()
+    found = _SEAL.fullmatch(content, max(len(content) - _SEAL_BYTES, 0))
+    digest = hashlib.sha256(content[:-_SEAL_BYTES]).hexdigest()
     return found is not None and found["hash"].decode() == digest
 
 

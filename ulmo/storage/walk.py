@@ -1,7 +1,7 @@
 """Files below a folder."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,11 +56,8 @@ def walk(
                 skipped.append(Path(path))
             else:
                 left.append(f"{path}/")
-    return Below(
-        sorted(map(Path, files), key=_bytes),
-        {path: closed[path] for path in sorted(closed, key=_bytes)},
-        sorted(skipped, key=_bytes),
-    )
+    in_order = {path: closed[path] for path in by_bytes(closed)}
+    return Below(by_bytes(map(Path, files)), in_order, by_bytes(skipped))
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -71,5 +68,6 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _bytes(path: Path) -> bytes:
-    return os.fsencode(path.as_posix())
+def by_bytes(paths: Iterable[Path]) -> list[Path]:
+    """Paths in the order of their bytes."""
+    return sorted(paths, key=lambda path: os.fsencode(path.as_posix()))

@@ -91,10 +91,7 @@ def expected_figures(run_dir, store, rows):
         quietest_db=store.manifest.settings.floor_db + FLOOR_MARGIN_DB,
     )
     values = reconstruction_figures(
-        tiles[..., 0],
-        made[:, :, :32, 0],
-        ids,
-        distances,
+        *(tiles[..., 0], made[:, :, :32, 0], ids, distances),
         valid_frames=valid,
         scales_db=store.scales_db[rows],
         sound=sound,
@@ -142,9 +139,12 @@ def test_a_recordings_peak_is_of_all_its_tiles(run_dir, store, held_out):
         assert sum(part[name] for part in parts) == expected[name]
 
 
-def test_the_json_says_all(run_dir, store):
-    done = evaluate(run_dir, store.folder, batch_size=16)
-    assert done.report == run_dir / "eval.json"
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_json_says_all(elsewhere, run_dir, store, tmp_path):
+    report = tmp_path / "report.json" if elsewhere else None
+    done = evaluate(run_dir, store.folder, batch_size=16, report=report)
+    assert done.report == (report or run_dir / "eval.json")
+    assert (run_dir / "eval.json").exists() is not elsewhere
     values = json.loads(done.report.read_text())
     assert list(values) == ["schema_version", "tokenizer", "tiles", "audio", "pictures"]
     assert values["schema_version"] == 2
@@ -165,31 +165,12 @@ def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
     total = done.tiles.total
     values = json.loads(done.report.read_text())["tiles"]["reconstruction"]
     assert len(values["edges_hz"]) == len(values["band_errors"]) + 1 == 4
-    for name, expected in (
-        ("band_errors", total.reconstruction),
-        ("band_errors_db", total.reconstruction_db),
-    ):
+    pairs = {"band_errors": total.reconstruction, "band_errors_db": total.reconstruction_db}
+    for name, expected in pairs.items():
         assert np.average(values[name], weights=[12, 12, 8]) == pytest.approx(expected, rel=1e-9)
     assert 0 < values["log_spectral_distance"] <= math.sqrt(total.reconstruction_db)
     assert values["frames"] == store.valid_frames.sum()
     assert 0 < values["sound_frames"] < values["frames"]
-
-
-def test_batches_of_any_size_give_the_same_total(run_dir, store):
-    totals = [
-        _plain(evaluate(run_dir, store.folder, part="all", batch_size=size).tiles.total)
-        for size in (1, 7, 4096)
-    ]
-    for total in totals[1:]:
-        assert_same_figures(total, totals[0])
-    assert totals[0]["tiles"] == len(store)
-
-
-def test_the_report_may_go_elsewhere(run_dir, store, tmp_path):
-    report = tmp_path / "report.json"
-    assert evaluate(run_dir, store.folder, report=report).report == report
-    assert json.loads(report.read_text())["tiles"]["part"] == "validation"
-    assert not (run_dir / "eval.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -203,14 +184,11 @@ def test_parts_of_the_runs_own_tiles(asked, measured, run_dir, store):
     assert (done.tiles.part, done.tiles.total.tiles) == (measured, sizes[measured])
 
 
-def test_without_held_out_recordings_all_are_measured(run_dir, store):
+def test_without_held_out_recordings_or_of_other_tiles_all_are_measured(run_dir, store):
     write_run(run_dir, store, fraction=0)
     assert evaluate(run_dir, store.folder).tiles.part == "all"
     with pytest.raises(UserError, match=r"has no tiles to measure \(validation\)"):
         evaluate(run_dir, store.folder, part="validation")
-
-
-def test_of_other_tiles_only_all_can_be_measured(run_dir, store):
     write_run(run_dir, store, fingerprint="0" * 64)
     assert evaluate(run_dir, store.folder).tiles.part == "all"
     assert evaluate(run_dir, store.folder, part="all").tiles.total.tiles == len(store)

@@ -113,19 +113,13 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     assert found.spectrogram_step == 1
 
 
-def test_folders_are_labels_and_there_are_no_speakers(tokenizer, folder):
+def test_without_speakers_what_is_of_one_source_is_on_one_side(tokenizer, folder):
+    """By default folders are labels, and each file is a source; else two takes are never apart."""
     found = AudioEvaluation.measure(tokenizer, AudioPlan(folder))
-    assert found.speakers is None
-    assert found.tokens.abx.any.cells == 2
-    assert found.tokens.abx.within is None
+    assert (found.speakers, found.tokens.abx.any.cells, found.tokens.abx.within) == (None, 2, None)
     assert (found.tokens.folds.by, len(found.tokens.folds.folds)) == ("source", 5)
-
-
-def test_what_is_of_one_source_is_on_one_side(tokenizer, folder):
-    """The two takes of each source are never apart."""
-    found = AudioEvaluation.measure(
-        tokenizer, AudioPlan(folder, folder / "labels.csv", source_column="extra:speaker")
-    )
+    takes = AudioPlan(folder, folder / "labels.csv", source_column="extra:speaker")
+    found = AudioEvaluation.measure(tokenizer, takes)
     assert (found.speakers, found.tokens.folds.by) == (None, "source")
     parities = [{item % 2 for item in fold.test} for fold in found.tokens.folds.folds]
     assert sorted(map(tuple, parities)) == [(0,), (1,)]
@@ -262,18 +256,17 @@ def test_the_table_has_every_figure(evaluation):
 
 
 def test_without_cells_the_table_has_dashes(tokenizer, folder, tmp_path):
-    done = evaluate(
-        tokenizer.ref.folder, audio=AudioPlan(folder / "high"), report=tmp_path / "x.json"
-    )
+    plan, report = AudioPlan(folder / "high"), tmp_path / "x.json"
+    done = evaluate(tokenizer.ref.folder, audio=plan, report=report)
     text = evaluation_table(done, batches=False)
     (row,) = (line.split() for line in text.splitlines() if "identical" in line)
     assert row[-1] == "-"
-    audio = json.loads(done.report.read_text())["audio"]
+    audio, why = json.loads(report.read_text())["audio"], "fewer than two labels have items of two"
     assert audio["abx"]["tokens"]["any"] == {"error": None, "cells": 0, "triples": 0}
-    assert "not measured: fewer than two labels have items of two sources" in text
+    assert f"not measured: {why} sources" in text
     nothing = {"accuracy": None, "spread": None, "chance": None, "folds": 0, "items": 0}
     assert audio["probes"]["latents"] == {"linear": nothing, "neighbours": nothing}
-    assert audio["probes"]["missing"] == "fewer than two labels have items of two sources"
+    assert audio["probes"]["missing"] == f"{why} sources"
 
 
 def test_bars_follow_each_other(capsys):

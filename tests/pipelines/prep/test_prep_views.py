@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -178,18 +179,24 @@ class TestSeed:
 
 
 class TestSameBytes:
+    """Of tiles with views and times, and constants that all workers learn from."""
+
+    HOW = MappingProxyType({"augment": AUGMENT, "clock": ClockSettings(timezone="+02:00")})
+
+    @pytest.fixture(autouse=True)
+    def dated(self, damaged):
+        write(damaged / "S_20230501_020304.wav", noise(3000, 12))
+
     @pytest.fixture
     def undisturbed(self, damaged, tmp_path, small_jobs):
-        prepare(damaged, tmp_path / "undisturbed", SETTINGS, augment=AUGMENT)
+        prepare(damaged, tmp_path / "undisturbed", SETTINGS, **self.HOW)
         return contents(tmp_path / "undisturbed")
 
     def test_with_one_worker_or_two(self, damaged, tmp_path, monkeypatch):
         monkeypatch.setattr(prep_job, "_JOB_FILES", 2)
-        outs = []
-        for workers in (1, 2):
-            outs.append(tmp_path / f"out{workers}")
-            how = {"augment": AUGMENT, "clock": ClockSettings(timezone="+02:00")}
-            prepare(damaged, outs[-1], SETTINGS, workers=workers, **how)
+        outs = [tmp_path / f"out{workers}" for workers in (1, 2)]
+        for workers, out in enumerate(outs, 1):
+            prepare(damaged, out, SETTINGS, **self.HOW, workers=workers)
         assert contents(outs[0]) == contents(outs[1])
         assert len(list((outs[0] / "tiles").iterdir())) > 3
 
@@ -209,11 +216,11 @@ class TestSameBytes:
         with monkeypatch.context() as patch:
             patch.setattr(prep_writer, "write_shard", fail_once)
             with pytest.raises(Killed):
-                prepare(damaged, out, SETTINGS, augment=AUGMENT)
+                prepare(damaged, out, SETTINGS, **self.HOW)
         assert not read_complete(out)
         doomed = int(shards[killed].stem.split("-")[0])
         assert not list(out.glob(f".rows/{doomed:06d}-*.parquet"))
-        assert not prepare(damaged, out, SETTINGS, augment=AUGMENT).reused
+        assert not prepare(damaged, out, SETTINGS, **self.HOW).reused
         assert contents(out) == undisturbed
 
 

@@ -14,8 +14,7 @@ from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
-from ulmo.formats.outputs import stream_paths
-from ulmo.formats.publish import output_paths
+from ulmo.formats.publish import output_paths, stream_paths
 from ulmo.formats.read import read_tokens
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener

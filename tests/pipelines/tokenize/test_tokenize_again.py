@@ -243,7 +243,7 @@ class TestDamaged:
         return tmp_path / "out"
 
     @pytest.mark.parametrize(
-        "change", [{"channels": None}, {"outputs": [""]}, {"outputs": ["../../a.wav"]}]
+        "change", [{"channels": None}, {"columns": 1}, {"unknown": 1}, {"outputs": ["../../a.wav"]}]
     )
     def test_rows_that_do_not_fit_their_recording(self, change, tokenizer, field, killed):
         """A ledger would believe them: what it does not, its own tests show."""

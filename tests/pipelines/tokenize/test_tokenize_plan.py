@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
-from ulmo.formats.publish import output_paths
+from ulmo.formats.publish import is_file_name, output_paths, remove_leftovers, stream_paths
 from ulmo.pipelines.tokenize.plan import plan_outputs, plan_parts
 
 

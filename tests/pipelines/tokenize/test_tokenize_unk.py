@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.oracles import rate_of_unk
 from tests.pipelines.tokenizing import join, tokenize
 from tests.test_golden import BUNDLE, SAMPLES
 from ulmo.bundle.bundle import build_bundle, read_bundle, write_bundle
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.config import UserError
-from ulmo.evaluation.unk import rate_of_unk, unk_thresholds
+from ulmo.evaluation.unk import unk_thresholds
 from ulmo.formats import FORMATS
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths

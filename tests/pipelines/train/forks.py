@@ -55,9 +55,8 @@ def _run(ulmo, arguments):
 
 def main():
     """Fork for each line, until there are no more."""
-    from ulmo.pipelines.train.loading import loading_tensorflow
-
     from ulmo.cli.main import ulmo
+    from ulmo.pipelines.train.train import loading_tensorflow
 
     with loading_tensorflow():
         import_module("ulmo.pipelines.train.trainer")

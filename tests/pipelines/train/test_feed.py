@@ -103,11 +103,6 @@ def test_the_pace_follows_from_hop_and_rate(viewed):
     assert paces.max() > 1.05
 
 
-def test_tiles_without_views_are_refused(tiny_tiles):
-    with pytest.raises(UserError, match="prepare the tiles with --views 3"):
-        feed_of(TileStore(tiny_tiles), ["views"])
-
-
 def test_a_pair_is_one_tile_through_two_front_ends(tiny_tiles, other_frontends):
     store = TileStore(tiny_tiles)
     stores = [store, *(TileStore(folder) for folder in other_frontends.values())]
@@ -128,8 +123,10 @@ def test_a_pair_is_one_tile_through_two_front_ends(tiny_tiles, other_frontends):
     assert drawn == {(i, j) for i in range(3) for j in range(3) if i != j}
 
 
-def test_front_ends_that_do_not_fit_are_refused(tiny_tiles, other_frontends, tmp_path):
+def test_tiles_that_do_not_fit_are_refused(tiny_tiles, other_frontends, tmp_path):
     store, mel = TileStore(tiny_tiles), other_frontends["mel"]
+    with pytest.raises(UserError, match="prepare the tiles with --views 3"):
+        feed_of(store, ["views"])
     with pytest.raises(UserError, match="name tiles of the same recordings"):
         feed_of(store, ["frontends"])
     with pytest.raises(UserError, match="mel is there twice"):

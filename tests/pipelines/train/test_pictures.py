@@ -6,12 +6,7 @@ import pytest
 
 from ulmo.pipelines.dataset import ModelOutput
 from ulmo.pipelines.train import pictures
-from ulmo.pipelines.train.pictures import (
-    _PICTURE_TILES,
-    _spread_rows,
-    draw_losses,
-    draw_reconstructions,
-)
+from ulmo.pipelines.train.pictures import _spread_rows, draw_losses, draw_reconstructions
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
 
@@ -46,11 +41,14 @@ def rows_of(store, count):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_reconstructions_are_a_png_with_a_row_a_tile(count, store):
+def test_both_are_a_png_and_reconstructions_have_a_row_a_tile(count, store, logs):
     rows = rows_of(store, count)
     first = draw_reconstructions(store, rows, halved)
     assert size_of(first) == (1000, 260 * count)
     assert draw_reconstructions(store, rows, halved) == first
+    paths = logs(validation=count > 1)
+    assert size_of(draw_losses(*paths)) == (1500, 400)
+    assert draw_losses(*paths) == draw_losses(*paths)
 
 
 def test_reconstructions_are_labelled_in_seconds_and_hertz(store, figures):
@@ -108,7 +106,7 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
 def test_rows_are_of_different_recordings_or_far_apart(names, rows, expected):
     store = SimpleNamespace(recordings=np.array(list(names)))
     assert list(_spread_rows(store, np.array(rows))) == expected
-    assert len(expected) <= _PICTURE_TILES
+    assert len(expected) <= pictures._PICTURE_TILES
 
 
 @pytest.fixture
@@ -117,34 +115,20 @@ def logs(tmp_path):
 
     def write(*, validation):
         batches, epochs = (tmp_path / name for name in ("losses.csv", "epochs.csv"))
-        log = CsvLog(batches, batch_columns(["reconstruct"]), last=0)
+        columns = batch_columns(["reconstruct"])
+        log = CsvLog(batches, columns, last=0)
         for step in range(1, 9):
-            log.write(
-                {
-                    "step": step,
-                    "epoch": 0,
-                    **dict.fromkeys(batch_columns(["reconstruct"])[2:], 1 / step),
-                }
-            )
+            log.write({**dict.fromkeys(columns, 1 / step), "epoch": 0, "step": step})
         log.close()
-        log = CsvLog(epochs, epoch_columns(["reconstruct"]), last=0)
-        names = [
-            name
-            for name in epoch_columns(["reconstruct"])[2:]
-            if validation or name.startswith("train")
-        ]
+        columns = epoch_columns(["reconstruct"])
+        log = CsvLog(epochs, columns, last=0)
+        names = [name for name in columns if validation or name.startswith("train")]
         for epoch in range(2):
-            log.write({"epoch": epoch, "step": 4 * epoch + 4, **dict.fromkeys(names, 0.5)})
+            log.write({**dict.fromkeys(names, 0.5), "epoch": epoch, "step": 4 * epoch + 4})
         log.close()
         return batches, epochs
 
     return write
-
-
-def test_losses_are_a_png(logs):
-    paths = logs(validation=True)
-    assert size_of(draw_losses(*paths)) == (1500, 400)
-    assert draw_losses(*paths) == draw_losses(*paths)
 
 
 @pytest.mark.parametrize("validation", [True, False])
@@ -156,11 +140,8 @@ def test_losses_have_a_curve_for_each_label(validation, logs, figures):
     assert right.get_ylabel() == "codebook perplexity (codes)"
     curves = {line.get_label(): line for axis in (left, right) for line in axis.lines}
     training = {"reconstruction, training", "commitment, training", "training batch"}
-    held_out = {
-        "reconstruction, held out",
-        "all tokens, held out",
-        "non-silent tokens, held out",
-    }
+    kinds = ("reconstruction", "all tokens", "non-silent tokens")
+    held_out = {f"{kind}, held out" for kind in kinds}
     assert set(curves) == training | (held_out if validation else set())
     line = curves["commitment, training"]
     assert list(line.get_xdata()) == list(range(1, 9))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,11 @@ from tests.conftest import SAMPLES
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal
 from ulmo.bundle.bundle import read_bundle
-from ulmo.bundle.card import Card
 from ulmo.config import JobError, ModelSettings, TrainSettings, UserError
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import build_vqvae, set_weights_of
 from ulmo.pipelines.dataset import ModelOutput, split_by_recording
-from ulmo.pipelines.train.export import _export
+from ulmo.pipelines.train import export as export_module
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
@@ -50,16 +50,20 @@ def test_a_run_writes_what_the_contract_names(run, tiny_tiles):
         assert (folder / "pictures" / name).read_bytes().startswith(b"\x89PNG")
     assert any((folder / "tensorboard").iterdir())
     assert any((folder / "checkpoints").glob("ckpt-*.index"))
+    assert (summary.tokens > 300, summary.ties) == (True, 0)
+    assert load_tokenizer(folder / "tokenizer").manifest.model.codebook_size == 16
 
 
-def test_it_learns(run):
+def test_it_learns_and_an_epoch_is_the_mean_of_its_batches(run):
     folder, summary = run
     losses = [float(row["val_reconstruction"]) for row in read_csv(folder / "epochs.csv")]
     assert losses[-1] < losses[0]
-    first = float(read_csv(folder / "losses.csv")[0]["total"])
-    last = float(read_csv(folder / "losses.csv")[-1]["total"])
-    assert last < 0.7 * first
+    batches = read_csv(folder / "losses.csv")
+    assert float(batches[-1]["total"]) < 0.7 * float(batches[0]["total"])
     assert summary.validation.reconstruction == pytest.approx(min(losses), rel=1e-5)
+    for epoch in read_csv(folder / "epochs.csv"):
+        own = [float(row["commitment"]) for row in batches if row["epoch"] == epoch["epoch"]]
+        assert float(epoch["train_commitment"]) == pytest.approx(np.mean(own), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -113,34 +117,11 @@ def test_the_settings_reach_the_model(few_tiles, tmp_path):
     assert isinstance(trainer.learner.tasks["denoise"], OBJECTIVES["denoise"])
     rates = []
     for _ in range(trainer.steps_per_epoch):
-        trainer._batch(trainer.split.train[:8], Nowhere())
+        trainer._batch(trainer.split.train[:8], SimpleNamespace(batch=lambda row: None))
         rates.append(float(trainer.learner.optimizer.learning_rate))
     assert rates[0] == pytest.approx(1e-3)
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 5e-4
-
-
-class Nowhere:
-    """A log of nothing."""
-
-    def batch(self, row):
-        pass
-
-
-def test_an_epoch_is_the_mean_of_its_batches(run):
-    folder, _ = run
-    batches = read_csv(folder / "losses.csv")
-    for epoch in read_csv(folder / "epochs.csv"):
-        of_epoch = [float(row["commitment"]) for row in batches if row["epoch"] == epoch["epoch"]]
-        assert float(epoch["train_commitment"]) == pytest.approx(np.mean(of_epoch), rel=1e-5)
-
-
-def test_the_bundle_gives_the_models_tokens(run):
-    folder, summary = run
-    assert summary.tokens > 300
-    assert summary.ties == 0
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    assert tokenizer.manifest.model.codebook_size == 16
 
 
 def test_the_thresholds_of_unk_are_those_of_the_training_tiles(run, tiny_tiles):
@@ -180,7 +161,21 @@ def test_the_card_says_what_was_done(run, tiny_tiles):
     assert corpus.hours * 3600 == pytest.approx(seconds, rel=1e-3)
 
 
-def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
+def exported(folder, bundle, forward, store, shown, monkeypatch):
+    """Export what a trainer would have of a run's bundle, but for its `forward`."""
+    monkeypatch.setattr(export_module, "_build_card", lambda *_: bundle.manifest.card)
+    trainer = SimpleNamespace(
+        store=store,
+        model_settings=bundle.manifest.model,
+        forward=lambda: forward,
+        weights=bundle.weights,
+        shown_rows=np.arange(shown),
+        split=split_by_recording(store, 0.1, SETTINGS["seed"]),
+    )
+    export_module.export(folder, trainer, None, {})
+
+
+def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path, monkeypatch):
     folder, _ = run
     tokenizer, seen = load_tokenizer(folder / "tokenizer"), []
 
@@ -189,10 +184,7 @@ def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
         return ModelOutput.of(tokenizer, tiles, valid)
 
     bundle, store = read_bundle(folder / "tokenizer"), TileStore(tiny_tiles)
-    training = split_by_recording(store, 0.1, SETTINGS["seed"]).train
-    given = {"model_settings": bundle.manifest.model, "card": bundle.manifest.card}
-    tiles = store, np.arange(3), training
-    _export(tmp_path / "bundle", watching, bundle.weights(), *tiles, **given)
+    exported(tmp_path / "bundle", bundle, watching, store, 3, monkeypatch)
     assert len(seen) == 6
     assert {frames for _, frames in seen[3:]} == {1, 16, 32}
     constants = bundle.manifest.normalization
@@ -202,13 +194,6 @@ def test_the_export_sees_silence_and_a_single_frame(run, tiny_tiles, tmp_path):
     for name in BUNDLE:
         written = (tmp_path / "bundle" / name).read_bytes()
         assert (written == (folder / "tokenizer" / name).read_bytes()) is True
-
-
-def test_a_model_too_large_for_a_bundle_is_refused_before_it_is_trained(tiny_tiles, tmp_path):
-    model = {**MODEL, "width": 2048, "encoder_layers": 8}
-    with pytest.raises(UserError, match="MiB of weights, over the limit of 128 MiB: set a smaller"):
-        train(tiny_tiles, tmp_path / "run", model, SETTINGS, Silent())
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["whistles.wav", "speech/vowels.wav"])
@@ -232,7 +217,7 @@ def test_a_whole_file_gives_the_tokens_of_the_keras_model(run, name):
     assert differs.mean() < 0.001
 
 
-def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
+def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path, monkeypatch):
     folder, _ = run
     tokenizer = load_tokenizer(folder / "tokenizer")
 
@@ -240,11 +225,9 @@ def test_an_export_that_differs_fails(run, tiny_tiles, tmp_path):
         honest = ModelOutput.of(tokenizer, tiles, valid)
         return honest._replace(ids=(honest.ids + 1) % 16, distances=honest.distances + 1)
 
-    weights = read_bundle(folder / "tokenizer").weights()
-    tiles = TileStore(tiny_tiles), np.arange(4), np.arange(4)
-    given = {"model_settings": tokenizer.manifest.model, "card": Card()}
+    bundle, store = read_bundle(folder / "tokenizer"), TileStore(tiny_tiles)
     with pytest.raises(JobError, match="are not the model's"):
-        _export(tmp_path / "bundle", liar, weights, *tiles, **given)
+        exported(tmp_path / "bundle", bundle, liar, store, 4, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -273,11 +256,16 @@ def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_pat
         train(tiny_tiles, other, {}, {}, Silent(), resume=True)
 
 
-def test_a_loss_that_is_not_finite_is_said(few_tiles, tmp_path, monkeypatch):
+def test_a_model_too_large_for_a_bundle_or_a_loss_not_finite_is_said(
+    few_tiles, tmp_path, monkeypatch
+):
+    model = {**MODEL, "width": 2048, "encoder_layers": 8}
+    with pytest.raises(UserError, match="MiB of weights, over the limit of 128 MiB: set a smaller"):
+        train(few_tiles, tmp_path / "run", model, SETTINGS, Silent())
+    assert not (tmp_path / "run").exists()  # refused before it is trained
     monkeypatch.setattr(Trainer, "take_step", lambda *_: {"total": 1.0, "reconstruction": np.nan})
-    with pytest.raises(
-        UserError, match="not finite at step 0: begin a new run with a learning_rate"
-    ):
+    message = "not finite at step 0: begin a new run with a learning_rate"
+    with pytest.raises(UserError, match=message):
         train(few_tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
 
 

@@ -62,6 +62,9 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     batches = read_csv(folder / "losses.csv")
     (epoch,) = read_csv(folder / "epochs.csv")
     told = json.loads((folder / "objectives.json").read_text())["tasks"]
+    pairs = told["abx_choice"]["pairs"]  # by the names of the front ends
+    assert (told["abx_choice"]["chance"], set(pairs)) == (0.5, {"stft dwt", "dwt stft"})
+    assert all(0 <= score <= 1 for score in pairs.values())
     assert tuple(told) == tuple(summary.objectives) == tuple(OBJECTIVES)
     for one in summary.objectives:
         assert np.isfinite([float(row[f"{one}_loss"]) for row in batches]).all()
@@ -74,13 +77,6 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     tokens = load_tokenizer(folder / "tokenizer").encode(SAMPLES / "whistles.wav")
     assert tokens.ids.shape[1] == 2
     assert verify(folder).faults == []
-
-
-def test_pairs_of_front_ends_are_told_by_name(together):
-    told = json.loads((together[0] / "objectives.json").read_text())["tasks"]["abx_choice"]
-    assert told["chance"] == 0.5
-    assert set(told["pairs"]) == {"stft dwt", "dwt stft"}
-    assert all(0 <= score <= 1 for score in told["pairs"].values())
 
 
 def trainer_of(tiles, folder, **settings):
@@ -154,8 +150,3 @@ def test_a_collapsed_run_says_so(together):
     means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
     collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
     assert "COLLAPSED   latents are nearly all equal: variance 0.001" in train_summary(collapsed)
-
-
-def test_a_run_keeps_its_objective(together, tiles):
-    with pytest.raises(UserError, match=r"objective there .*: leave them out"):
-        train(tiles / "stft", together[0], {}, {"objective": "abx_choice"}, Silent(), resume=True)

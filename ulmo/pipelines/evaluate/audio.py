@@ -62,14 +62,12 @@ class EncoderFigures(NamedTuple):
         progress: _Progress = lambda *_: None,
     ) -> "EncoderFigures":
         """Measure anything that turns samples into ids, on sounds at its sample rate."""
-        total = len(sounds.sounds)
-        grids, masks, counts, sound_counts = [], [], [], []
+        total, size = len(sounds.sounds), encoder.codebook_size
+        grids, masks = [], []
         for number, (samples, *_) in enumerate(sounds.sounds):
             ids = encoder.encode(samples)
             grids.append(ids)
             masks.append(encoder.sound(samples, ids))
-            counts.append(_counts(ids, encoder.codebook_size))
-            sound_counts.append(_counts(ids[masks[-1]], encoder.codebook_size))
             progress("tokens", number + 1, total)
         folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
         changed = encoder.robustness(
@@ -80,15 +78,15 @@ class EncoderFigures(NamedTuple):
         return cls(
             abx=_abx("tokens", grids, sounds, "identical", progress),
             folds=folds,
-            probes=probes(histograms(grids, masks, encoder.codebook_size), sounds.labels, folds),
+            probes=probes(histograms(grids, masks, size), sounds.labels, folds),
             robustness=changed,
             rate=rate(
                 grids,
-                codebook_size=encoder.codebook_size,
+                codebook_size=size,
                 tokens_per_second=grids[0].shape[1] * encoder.sample_rate / encoder.hop,
             ),
-            counts=np.sum(counts, axis=0),
-            sound_counts=np.sum(sound_counts, axis=0),
+            counts=_counts(np.concatenate(grids), size),
+            sound_counts=_counts(np.concatenate(grids)[np.concatenate(masks)], size),
             grids=grids,
         )
 

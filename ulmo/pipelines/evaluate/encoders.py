@@ -5,9 +5,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Ids
+from ulmo.arrays import Array, Ids, Indices, Mask
 from ulmo.bundle.graph import encoder_graph
 from ulmo.bundle.session import open_session
 from ulmo.encoding import Columns, encode_columns
@@ -18,11 +17,8 @@ from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.spectrogram import levels, normalized_levels
 from ulmo.tokenizer import Tokenizer
 
-_Columns = NDArray[np.int64]
-_Mask = NDArray[np.bool_]
 
-
-def _everything(samples: Array, ids: Ids) -> _Mask:
+def _everything(samples: Array, ids: Ids) -> Mask:
     return np.ones(ids.shape, np.bool_)
 
 
@@ -38,7 +34,7 @@ class AudioEncoder(NamedTuple):
     codebook_size: int
     tile_samples: int  # samples of a tile; recordings are shifted by half of it
     # Whether each of the ids (time, band) of samples is sound; by default, all are.
-    sound: Callable[[Array, Ids], _Mask] = _everything
+    sound: Callable[[Array, Ids], Mask] = _everything
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "AudioEncoder":
@@ -54,7 +50,7 @@ class AudioEncoder(NamedTuple):
         def encode(samples: Array) -> Ids:
             return tokenizer.encode(samples, sample_rate=prep.sample_rate).ids
 
-        def sound(samples: Array, ids: Ids) -> _Mask:
+        def sound(samples: Array, ids: Ids) -> Mask:
             none = np.empty((prep.tile_size, 0), np.float32)
             plane = np.concatenate([none, *levels([samples], frontend, in_decibels)], axis=1)
             patches = patch_levels(
@@ -63,7 +59,7 @@ class AudioEncoder(NamedTuple):
                 columns=len(ids),
                 strides=(model.frequency_stride, model.time_stride),
             )
-            loud: _Mask = is_sound(patches, plane.max(keepdims=True)[0], prep.floor_db)[0]
+            loud: Mask = is_sound(patches, plane.max(keepdims=True)[0], prep.floor_db)[0]
             return loud
 
         return cls(
@@ -131,11 +127,11 @@ class _Changed(NamedTuple):
     """A changed recording."""
 
     samples: Array  # (n,)
-    columns: _Columns  # for each column of the original, the one at its time
+    columns: Indices  # for each column of the original, the one at its time
 
 
 # Samples (n,) and the numbers of their columns, at the encoder's rate, to a changed recording.
-_Change = Callable[[Array, _Columns, AudioEncoder, np.random.Generator], _Changed]
+_Change = Callable[[Array, Indices, AudioEncoder, np.random.Generator], _Changed]
 
 
 def _shift_columns(encoder: AudioEncoder) -> int:
@@ -143,13 +139,13 @@ def _shift_columns(encoder: AudioEncoder) -> int:
     return max(round(encoder.tile_samples / 2 / encoder.hop), 1)
 
 
-def _gain(samples: Array, columns: _Columns, *_: object, decibels: float) -> _Changed:
+def _gain(samples: Array, columns: Indices, *_: object, decibels: float) -> _Changed:
     """Amplify by some decibels. Nothing is clipped: samples may exceed full scale."""
     return _Changed(samples * np.float32(10 ** (decibels / 20)), columns)
 
 
 def _noise(
-    samples: Array, columns: _Columns, _: AudioEncoder, rng: np.random.Generator, ratio_db: float
+    samples: Array, columns: Indices, _: AudioEncoder, rng: np.random.Generator, ratio_db: float
 ) -> _Changed:
     """Add white Gaussian noise, ratio_db below the mean power of the recording."""
     power = float((samples.astype(np.float64) ** 2).sum()) / max(len(samples), 1)
@@ -157,7 +153,7 @@ def _noise(
     return _Changed((samples + noise).astype(np.float32), columns)
 
 
-def _shift(samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object) -> _Changed:
+def _shift(samples: Array, columns: Indices, encoder: AudioEncoder, *_: object) -> _Changed:
     """Prepend half a tile of zeros."""
     shift = _shift_columns(encoder)
     silence = np.zeros(shift * encoder.hop, np.float32)
@@ -165,7 +161,7 @@ def _shift(samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object)
 
 
 def _rate(
-    samples: Array, columns: _Columns, encoder: AudioEncoder, *_: object, factor: float
+    samples: Array, columns: Indices, encoder: AudioEncoder, *_: object, factor: float
 ) -> _Changed:
     """Resample to `factor` times the rate, and keep the nominal rate: above 1, slower and lower.
 

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.config import UserError, one_line, plain
 from ulmo.jobs.inputs import find_recordings
 from ulmo.preprocessing.audio import RefusedError, read_mono
-
-_Array = NDArray[np.float32]
 
 _MAX_LABELS_BYTES = 16 << 20
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's
@@ -33,7 +31,7 @@ class _Labelled(NamedTuple):
 class _Sound(NamedTuple):
     """The samples of a labelled recording, mono."""
 
-    samples: _Array  # (n,)
+    samples: Array  # (n,)
     label: str
     speaker: str | None
     source: str = ""  # by default, the path of its file
@@ -131,7 +129,7 @@ def find_labelled(
     return [_Labelled(path, path.parent.as_posix(), None) for path in found]
 
 
-def _part(blocks: Iterable[_Array], first: int, last: int) -> _Array:
+def _part(blocks: Iterable[Array], first: int, last: int) -> Array:
     """Samples `first` to `last`; no later block is read."""
     kept, place = [np.empty(0, np.float32)], 0
     for block in blocks:

@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.pipelines.axes import level_unit, to_png
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
-_Array = NDArray[np.float32]
 _Counts = NDArray[np.int64]
 
 _MAX_CODES = 1024  # codes drawn, the most used first: more would be too small to see
@@ -98,7 +98,7 @@ def _draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
     return to_png(figure)
 
 
-def _decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> _Array:
+def _decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> Array:
     """Levels (n, bins, frames) of the middle patches of grids of one code each."""
     model = tokenizer.manifest.model
     before, after = model.decoder_time_context
@@ -111,12 +111,12 @@ def _decoded_codes(tokenizer: Tokenizer, codes: NDArray[np.int64]) -> _Array:
         shape = (len(ids), before + 1 + after, model.bands)
         decoded = tokenizer.decode_ids(np.broadcast_to(ids[:, None, None], shape))
         patches.append(decoded[:, bins, frames, 0])
-    values: _Array = np.concatenate(patches)
+    values: Array = np.concatenate(patches)
     constants = tokenizer.manifest.normalization
     return values if constants is None else constants.undo(values)
 
 
-def _mosaic(patches: _Array, across: int, down: int) -> _Array:
+def _mosaic(patches: Array, across: int, down: int) -> Array:
     """Patches (n, bins, frames) in rows from the top, separated by empty lines."""
     height, width = patches.shape[1:]
     mosaic = np.full((down * (height + 1) + 1, across * (width + 1) + 1), np.nan, np.float32)

@@ -1,6 +1,7 @@
 """One recording becomes files of tokens."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +10,7 @@ from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import TokensHeader, read_header
-from ulmo.formats.outputs import is_channel_of, stream_paths
-from ulmo.formats.publish import output_paths, publish_tokens
+from ulmo.formats.publish import output_paths, publish_tokens, stream_paths, whole_name
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
@@ -162,20 +162,14 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
     target = planned.target
     if not target.parent.is_dir():
         return []
-    found = [
-        path
-        for path in target.parent.iterdir()
-        if path == target or is_channel_of(path.name, target.name)
-    ]
-    return [path for path in found if _is_of(path, planned, file_format)]
-
-
-def _is_of(output: Path, planned: Planned, file_format: str) -> bool:
-    try:
-        header = read_header(output_paths(output, file_format).header)
-    except (UserError, OSError):
-        return False
-    return header.recording == portable(planned.name)
+    found = []
+    for path in target.parent.iterdir():
+        if target.name in (path.name, whole_name(path.name)):
+            with suppress(UserError, OSError):
+                header = read_header(output_paths(path, file_format).header)
+                if header.recording == portable(planned.name):
+                    found.append(path)
+    return found
 
 
 def _header(

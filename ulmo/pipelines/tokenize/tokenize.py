@@ -16,8 +16,13 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import TokenizeManifest, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.header import read_header
-from ulmo.formats.outputs import is_file_name, remove_leftovers, stream_paths
-from ulmo.formats.publish import check_options, output_paths
+from ulmo.formats.publish import (
+    check_options,
+    is_file_name,
+    output_paths,
+    remove_leftovers,
+    stream_paths,
+)
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Indices
+from ulmo.arrays import Array, Indices
 from ulmo.bundle.bundle import build_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import stages_of
-from ulmo.config import JobError, ModelSettings
+from ulmo.config import JobError
 from ulmo.encoding import Columns
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.unk import unk_thresholds
-from ulmo.pipelines.dataset import ModelOutput, TileModel, batches
+from ulmo.pipelines.dataset import ModelOutput, batches
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
@@ -27,7 +27,6 @@ from ulmo.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from ulmo.pipelines.train.trainer import Trainer
 
-_Floats = NDArray[np.float32]
 
 _CHECK_TILES = 64
 _SHORT_TILES = 16  # more tiles to check: those with the fewest frames of sound
@@ -48,64 +47,43 @@ class _ExportCheck(NamedTuple):
 def export(
     folder: Path, trainer: "Trainer", validation: Metrics | None, versions: dict[str, str]
 ) -> _ExportCheck:
-    """Write the trained model as a bundle, unless its tokens are not the model's: JobError."""
-    return _export(
-        folder,
-        trainer.forward(),
-        trainer.weights(),
-        trainer.store,
-        trainer.shown_rows,
-        trainer.split.train,
-        model_settings=trainer.model_settings,
-        card=_build_card(trainer, validation, versions),
-    )
-
-
-def _export(
-    folder: Path,
-    model: TileModel,
-    weights: dict[str, _Floats],
-    store: TileStore,
-    rows: Indices,
-    training: Indices,
-    *,
-    model_settings: ModelSettings,
-    card: Card,
-) -> _ExportCheck:
     """Build the bundle, compare its tokens with the model's, and write it.
 
-    Checked are _CHECK_TILES of the rows, evenly spread, those with the least sound, and tiles of
-    pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
-    `training` rows. Raises JobError, and writes nothing, if a token differs that is not a tie,
-    or if a weight is not finite.
+    Checked are _CHECK_TILES of the held-out rows, evenly spread, those with the least sound, and
+    tiles of pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
+    training rows. Raises JobError, and writes nothing, if a token differs that is not a tie, or if
+    a weight is not finite.
     """
+    store, settings = trainer.store, trainer.model_settings
+    model, weights = trainer.forward(), trainer.weights()
     build = partial(
         build_bundle,
         prep=store.manifest.settings,
         normalization=store.manifest.normalization,
-        model=model_settings,
+        model=settings,
         weights=weights,
-        card=card,
+        card=_build_card(trainer, validation, versions),
     )
-    none = np.zeros((model_settings.codebook_size, len(UNK_QUANTILES)), np.float32)
+    none = np.zeros((settings.codebook_size, len(UNK_QUANTILES)), np.float32)
     try:
         tokenizer = Tokenizer(build(thresholds=none).at(folder))
     except ValueError as error:
         raise JobError(f"{folder}: {error}") from None
     tokens = differing = wrong = 0
-    for tiles, valid in _check_tiles(store, rows):
+    for tiles, valid in _check_tiles(store, trainer.shown_rows):
         expected = model(tiles, valid)
         got = tokenizer.encode_tiles(tiles, valid)
         tokens += got.ids.size
         differing += int((expected.ids != got.ids).sum())
-        wrong += _count_wrong(expected, got, stages_of(model_settings, weights))
+        wrong += _count_wrong(expected, got, stages_of(settings, weights))
     if wrong:
         raise JobError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
-    write_bundle(folder, build(thresholds=_measure_thresholds(tokenizer, store, training)))
+    thresholds = _measure_thresholds(tokenizer, store, trainer.split.train)
+    write_bundle(folder, build(thresholds=thresholds))
     return _ExportCheck(tokens, differing)
 
 
-def _count_wrong(expected: ModelOutput, got: Columns, stages: list[_Floats]) -> int:
+def _count_wrong(expected: ModelOutput, got: Columns, stages: list[Array]) -> int:
     """Number of tokens that differ and are not ties. With one stage, distances show the ties."""
     differs = expected.ids != got.ids
     if len(stages) == 1:
@@ -117,7 +95,7 @@ def _count_wrong(expected: ModelOutput, got: Columns, stages: list[_Floats]) -> 
     return sum(not _is_tie(latent, stages, one, other) for latent, one, other in pairs)
 
 
-def _is_tie(latent: _Floats, stages: list[_Floats], first: int, second: int) -> bool:
+def _is_tie(latent: Array, stages: list[Array], first: int, second: int) -> bool:
     """Whether two ids of a latent (EMB,) are equally near in the first stage where they differ.
 
     Later stages search for different residuals: their distances cannot be compared.
@@ -133,7 +111,7 @@ def _is_tie(latent: _Floats, stages: list[_Floats], first: int, second: int) -> 
     return True
 
 
-def _measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> _Floats:
+def _measure_thresholds(tokenizer: Tokenizer, store: TileStore, rows: Indices) -> Array:
     """Thresholds of `<unk>` (CB, levels), from at most _UNK_TILES of the rows, evenly spread.
 
     They are raised by the width of a tie: all vectors of digital silence are equal, and rounding
@@ -164,7 +142,7 @@ def _spread(rows: Indices, most: int) -> Indices:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
-def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[_Floats, NDArray[np.int32]]]:
+def _check_tiles(store: TileStore, rows: Indices) -> Iterator[tuple[Array, NDArray[np.int32]]]:
     """Batches of tiles (n, M, M, 1), and their numbers of valid frames (n,)."""
     for part in batches(_check_rows(store, rows), _CHECK_BATCH):
         yield store.read(part), store.valid_frames[part]

@@ -1,7 +1,7 @@
 """Rows of tiles as the batches that objectives learn from: views, and pairs of front ends."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ulmo.arrays import Indices
+from ulmo.arrays import Array, Indices
 from ulmo.config import TrainSettings, UserError
 from ulmo.models.objectives.base import Side, TrainingBatch
 from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
 
-_Floats = NDArray[np.float32]
 _Key = tuple[str, int, int]
 # Settings that tiles of several front ends must share to show the same moments.
 _SHARED = ("sample_rate", "hop_length", "tile_size", "overlap", "channels")
@@ -42,7 +41,15 @@ class Feed:
         if "frontends" in wants:
             self._stores += [_open_beside(store, Path(folder)) for folder in settings.beside]
             self._places = [_plain_rows(one) for one in self._stores]
-            _check_frontends(self.frontends)
+            if len(self.frontends) < 2:
+                raise UserError(
+                    "the objective compares front ends: name tiles of the same recordings through "
+                    "other front ends with --beside TILES_DIR, once for each"
+                )
+            if twice := [name for name, count in Counter(self.frontends).items() if count > 1]:
+                raise UserError(
+                    f"the front end {twice[0]} is there twice: leave one of its folders out"
+                )
 
     @property
     def frontends(self) -> list[str]:
@@ -120,7 +127,7 @@ def _plain_rows(store: TileStore) -> dict[_Key, int]:
     return dict(zip(_keys(store, rows), rows.tolist(), strict=True))
 
 
-def _paces(store: TileStore) -> _Floats:
+def _paces(store: TileStore) -> Array:
     """For each row, the duration of one of its frames in frames of view 0."""
     settings = store.manifest.settings
     paces = np.ones(len(store), np.float32)
@@ -144,13 +151,3 @@ def _open_beside(store: TileStore, folder: Path) -> TileStore:
         recording, _, tile = min(missing)
         raise UserError(f"{folder} has no tile {tile} of {recording}: prepare the same recordings")
     return other
-
-
-def _check_frontends(names: Sequence[str]) -> None:
-    if len(names) < 2:
-        raise UserError(
-            "the objective compares front ends: name tiles of the same recordings through "
-            "other front ends with --beside TILES_DIR, once for each"
-        )
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"the front end {twice[0]} is there twice: leave one of its folders out")

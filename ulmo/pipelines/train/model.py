@@ -1,6 +1,7 @@
 """The model of a run, its objectives and its optimizer, built from the run's settings."""
 
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import keras
@@ -14,12 +15,12 @@ from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.storage.differences import differences
 
-# Settings that must agree for the weights of an encoder to fit: of the model, and of the tiles.
-_MUST_AGREE = (
+# Settings that an encoder's weights depend on: of the model, and of the tiles.
+_MODEL_SETTINGS = (
     *("tile_size", "encoder_layers", "embedding_dim", "width"),
     *("frequency_stride", "time_stride", "latent_norm"),
-    *("frontend", "sample_rate", "hop_length", "normalization"),
 )
+_PREP_SETTINGS = ("frontend", "sample_rate", "hop_length", "normalization")
 
 
 def build_learner(
@@ -70,10 +71,8 @@ def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, fol
     """
     inside = folder / "tokenizer"
     bundle = read_bundle(inside if inside.is_dir() else folder)
-    theirs, ours = bundle.manifest.model.model_dump(), settings.model_dump()
-    theirs |= bundle.manifest.prep.model_dump()
-    there = {name: theirs[name] for name in _MUST_AGREE}
-    if differing := differences(there, ours | prep.model_dump()):
+    theirs = _encoder_settings(bundle.manifest.model, bundle.manifest.prep)
+    if differing := differences(theirs, _encoder_settings(settings, prep)):
         raise UserError(
             f"the encoder of {folder} does not fit ({differing}): use the same "
             "settings, or choose another --init"
@@ -81,6 +80,12 @@ def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, fol
     own, others = weights_of(model), bundle.weights()
     encoder = {name: others[name] for name in own if name.startswith("encoder.")}
     set_weights_of(model, {**own, **encoder})
+
+
+def _encoder_settings(model: ModelSettings, prep: PrepSettings) -> dict[str, Any]:
+    """The settings that must agree for the weights of an encoder to fit."""
+    model_settings = {name: getattr(model, name) for name in _MODEL_SETTINGS}
+    return model_settings | {name: getattr(prep, name) for name in _PREP_SETTINGS}
 
 
 def _seed(seed: int, name: str) -> int:

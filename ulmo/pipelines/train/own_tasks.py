@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ulmo.arrays import Indices
+from ulmo.arrays import Array, Indices
 from ulmo.config import OWN, SPREAD
 from ulmo.models.collapse import Spread
 from ulmo.models.learner import Learner
@@ -16,7 +15,6 @@ from ulmo.models.objectives.base import Objective, TrainingBatch
 from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
-_Tally = NDArray[np.float32]
 _PAIR = re.compile(r"(\d+)_(\d+)")  # two front ends by their numbers
 # Held-out batches are numbered from here, and their steps are negative: their random choices are
 # never those of a training step.
@@ -36,7 +34,7 @@ class OwnTasks(NamedTuple):
 
     means: dict[str, float]  # of Learner.names, over the batches, weighted by their tiles
     errors: dict[str, float]  # standard errors of the means; NaN for a single batch
-    tallies: dict[str, _Tally]
+    tallies: dict[str, Array]
 
     @classmethod
     def measure(
@@ -50,7 +48,7 @@ class OwnTasks(NamedTuple):
         """Measure the objectives on some rows; random choices are the same in each call."""
         values: list[dict[str, float]] = []
         counts: list[int] = []
-        tallies: dict[str, _Tally] = {}
+        tallies: dict[str, Array] = {}
         for number, part in enumerate(batches(rows, batch_size)):
             losses, counted = test_step(feed.batch(part, _HELD_OUT + number), np.int32(-1 - number))
             values.append({name: float(value) for name, value in losses.items()})
@@ -100,7 +98,7 @@ class OwnTasks(NamedTuple):
         }
 
 
-def _report(task: Objective, tally: _Tally | None, frontends: list[str]) -> dict[str, Any]:
+def _report(task: Objective, tally: Array | None, frontends: list[str]) -> dict[str, Any]:
     """More figures of a task. Pairs of front ends, numbered as in 0_1, are given by name."""
     report: dict[str, Any] = {}
     for name, value in ({} if tally is None else task.report(tally)).items():

@@ -122,9 +122,15 @@ class Checkpoints:
         """
         damaged: list[Path] = []
         for number in reversed(self.numbers):
-            wrong = self._damaged(number)
+            path = self._folder / f"{PREFIX}-{number}"
+            try:
+                wrong = damaged_files(self._folder, number)
+            except OSError as error:
+                raise UserError(
+                    f"{error.filename or path} cannot be read ({error.strerror}): change its "
+                    f"permissions, or move {path.name}.* away to use an earlier checkpoint"
+                ) from None
             if not wrong:
-                path = self._folder / f"{PREFIX}-{number}"
                 self._tracked.read(str(path)).assert_existing_objects_matched()
                 return damaged
             damaged += wrong
@@ -134,16 +140,6 @@ class Checkpoints:
         """Remove old checkpoints, and what a killed `save` left behind."""
         remove_others(self._folder, self.numbers[-self._keep :])
         shutil.rmtree(self._folder / _NEW, ignore_errors=True)
-
-    def _damaged(self, number: int) -> list[Path]:
-        try:
-            return damaged_files(self._folder, number)
-        except OSError as error:
-            path = error.filename or self._folder / f"{PREFIX}-{number}"
-            raise UserError(
-                f"{path} cannot be read ({error.strerror}): change its permissions, or move "
-                f"{PREFIX}-{number}.* away to use an earlier checkpoint"
-            ) from None
 
 
 @contextmanager

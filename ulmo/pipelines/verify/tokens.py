@@ -10,9 +10,8 @@ from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
-from ulmo.formats.outputs import is_parts
+from ulmo.formats.publish import is_parts, vocabulary_json
 from ulmo.formats.read import read_tokens, readers
-from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
@@ -29,11 +28,7 @@ _OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
 
 def _look_below(folder: Path) -> Below:
     """Files below a folder, but not in folders of another kind, nor in parts of timelines."""
-    found = walk(
-        folder,
-        skip=lambda path: is_parts(path.name),
-        prune=lambda names: not _OTHER_KINDS.isdisjoint(names),
-    )
+    found = walk(folder, skip=is_parts, prune=lambda names: not _OTHER_KINDS.isdisjoint(names))
     return found._replace(files=[folder / path for path in found.files])
 
 

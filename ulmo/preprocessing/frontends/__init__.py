@@ -40,18 +40,15 @@ def build_frontend(settings: PrepSettings) -> FrontEnd:
     Raises UserError if the settings do not fit it, or if a package that it needs is not installed.
     """
     kind = _class_of(settings)
-    for package in filter(_is_missing, kind.packages):
-        raise not_installed(package)
+    for package in kind.packages:
+        if find_spec(package) is None:
+            raise not_installed(package)
     return kind(settings)
 
 
 def installed_frontends() -> list[str]:
     """The front ends whose packages are installed."""
-    return [name for name, kind in FRONTENDS.items() if not any(map(_is_missing, kind.packages))]
-
-
-def _is_missing(package: str) -> bool:
-    return find_spec(package) is None
+    return [name for name, kind in FRONTENDS.items() if all(map(find_spec, kind.packages))]
 
 
 def check_used(settings: PrepSettings) -> None:
