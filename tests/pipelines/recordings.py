@@ -40,14 +40,14 @@ def contents(folder):
     }
 
 
+def rows_of(out, table="recordings"):
+    return pq.read_table(out / f"{table}.parquet").to_pylist()
+
+
 def stats(folder):
     """Bytes and times of all that is there."""
     times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
     return contents(folder), times
-
-
-def rows_of(out, table="recordings"):
-    return pq.read_table(out / f"{table}.parquet").to_pylist()
 
 
 def by_path(out):
@@ -99,7 +99,7 @@ def kill_at_move(patch, doomed):
 
 
 def doomed(number):
-    """For kill_at_move: the move of this number, and all after it."""
+    """For run_killed: the move of this number, and all after it."""
     left = [number]
 
     def is_doomed(_):
@@ -109,9 +109,30 @@ def doomed(number):
     return is_doomed
 
 
-def kill_before_manifests(patch):
-    """When all jobs are done, and before either table is there."""
-    kill_at_move(patch, lambda target: target.name in ("recordings.parquet", "tiles.parquet"))
+def run_killed(monkeypatch, is_doomed, job, *arguments, **options):
+    """Run a job that is killed at a move; see kill_at_move."""
+    with monkeypatch.context() as patch:
+        kill_at_move(patch, is_doomed)
+        with pytest.raises(Killed):
+            job(*arguments, **options)
+
+
+def before_tables(target):
+    """For run_killed: when all of a job is done, and before either table is there."""
+    return target.name in ("recordings.parquet", "tiles.parquet")
+
+
+def named(part):
+    """For run_killed: moves to a path with this part."""
+    return lambda target: part in target.as_posix()
+
+
+def count_moves(monkeypatch, job, *arguments, **options):
+    """Run a job; the number of its moves."""
+    with monkeypatch.context() as patch:
+        moves = kill_at_move(patch, lambda _: False)
+        job(*arguments, **options)
+    return len(moves)
 
 
 def kill(*_):
