@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +40,14 @@ def contents(folder):
     }
 
 
+def rows_of(out, table="recordings"):
+    return pq.read_table(out / f"{table}.parquet").to_pylist()
+
+
 def stats(folder):
     """Bytes and times of all that is there."""
     times = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
     return contents(folder), times
-
-
-def rows_of(out, table="recordings"):
-    return pq.read_table(out / f"{table}.parquet").to_pylist()
 
 
 def by_path(out):
@@ -83,9 +82,8 @@ class Killed(BaseException):
     """What no handler catches, as a kill."""
 
 
-@contextmanager
-def listed_moves(doomed=lambda _: False):
-    """A list of the moves of published files; one fails if `doomed` says so of its place."""
+def kill_at_move(patch, doomed):
+    """Let the move of a published file fail where `doomed` says so of its place; a list of all."""
     replace = Path.replace
     moves = []
 
@@ -96,20 +94,12 @@ def listed_moves(doomed=lambda _: False):
             raise Killed
         return replace(path, target)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", move)
-        yield moves
-
-
-@contextmanager
-def killed_at(doomed):
-    """What is done within is killed at a move that is doomed."""
-    with listed_moves(doomed), pytest.raises(Killed):
-        yield
+    patch.setattr(Path, "replace", move)
+    return moves
 
 
 def doomed(number):
-    """For killed_at: the move of this number, and all after it."""
+    """For run_killed: the move of this number, and all after it."""
     left = [number]
 
     def is_doomed(_):
@@ -119,9 +109,30 @@ def doomed(number):
     return is_doomed
 
 
-def is_table(target):
-    """For killed_at: when all jobs are done, and before either table is there."""
+def run_killed(monkeypatch, is_doomed, job, *arguments, **options):
+    """Run a job that is killed at a move; see kill_at_move."""
+    with monkeypatch.context() as patch:
+        kill_at_move(patch, is_doomed)
+        with pytest.raises(Killed):
+            job(*arguments, **options)
+
+
+def before_tables(target):
+    """For run_killed: when all of a job is done, and before either table is there."""
     return target.name in ("recordings.parquet", "tiles.parquet")
+
+
+def named(part):
+    """For run_killed: moves to a path with this part."""
+    return lambda target: part in target.as_posix()
+
+
+def count_moves(monkeypatch, job, *arguments, **options):
+    """Run a job; the number of its moves."""
+    with monkeypatch.context() as patch:
+        moves = kill_at_move(patch, lambda _: False)
+        job(*arguments, **options)
+    return len(moves)
 
 
 def kill(*_):

@@ -14,8 +14,7 @@ from ulmo.config import UserError
 from ulmo.jobs.inputs import input_file
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.tokenize import job as tokenize_job
-from ulmo.pipelines.tokenize import plan as tokenize_plan
-from ulmo.pipelines.tokenize import tokenize as pipeline
+from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.preprocessing import audio
 from ulmo.preprocessing.audio import RefusedError, open_recording
 from ulmo.preprocessing.store import TileStore
@@ -78,7 +77,8 @@ def disturb(monkeypatch, path, change, times):
 
 def is_open(path):
     """Whether this process has the file open."""
-    return any(link.exists() and link.samefile(path) for link in Path("/proc/self/fd").iterdir())
+    links = Path("/proc/self/fd").iterdir()
+    return any(link.exists() and link.samefile(path) for link in links)
 
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
@@ -155,12 +155,14 @@ def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
 def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer, tmp_path, monkeypatch):
     """One that grows after the plan, and before it is read."""
 
-    def late(*args):
-        plan = tokenize_plan.with_keys(*args)
-        (folder / "a.wav").write_bytes(wav(PCM + PCM))
-        return plan
+    keyed = Planned.keyed
 
-    monkeypatch.setattr(pipeline, "with_keys", late)
+    def late(*args):
+        planned = keyed(*args)
+        (folder / "a.wav").write_bytes(wav(PCM + PCM))
+        return planned
+
+    monkeypatch.setattr(Planned, "keyed", late)
     tokenize(tokenizer, folder, out=tmp_path / "out")
     row = by_path(tmp_path / "out")["a.wav"]
     file = input_file(folder, Path("a.wav"))

@@ -40,9 +40,7 @@ class User(NamedTuple):
         )
 
     def resumed(self, folder: Path) -> Ledger[Any, Any]:
-        ledger = self.open(folder)
-        ledger.resume(self.manifest, folder)
-        return ledger
+        return self.open(folder).resume(self.manifest, folder)
 
     def rows(self, key: str) -> list[Outcome]:
         """The rows of a key; each key has others."""

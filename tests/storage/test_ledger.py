@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -152,28 +151,6 @@ class TestKilled:
                 assert ledger.has_exactly(keys) or ledger.has_exactly(KEYS)
             user.run(copied, keys)
             assert contents(copied) == contents(folder)
-
-    def test_by_an_exception_at_every_change(self, user, tmp_path, monkeypatch):
-        """One folder: each run gets one change further than the run before it."""
-        (tmp_path / "fresh").mkdir()
-        user.run(tmp_path / "fresh")
-        folder = tmp_path / "out"
-        folder.mkdir()
-        for number in count():
-            left = [number]
-
-            def kill(left=left):
-                left[0] -= 1
-                if left[0] == -1:
-                    raise Killed
-
-            with monkeypatch.context() as patch, suppress(Killed):
-                at_each_change(patch, kill)
-                user.run(folder)
-            if left[0] >= 0:
-                break
-        assert number > len(KEYS)
-        assert contents(folder) == contents(tmp_path / "fresh")
 
     @given(
         jobs=st.lists(

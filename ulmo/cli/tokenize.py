@@ -88,9 +88,9 @@ def tokenize(
     go on after an interruption.
     """
     from ulmo.formats.base import Options
-    from ulmo.pipelines.tokenize import tokenize as pipeline
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
+    from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
     from ulmo.reports.prep import untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
@@ -119,14 +119,14 @@ def tokenize(
             if not many or not result.outputs:
                 progress.line(tokenized_line(result), error=not result.outputs)
 
-        listener = pipeline.Listener(progress.begin, done)
+        listener = Listener(progress.begin, done)
         try:
             if timeline and out:
-                results, joined = pipeline.tokenize_timeline(
+                results, joined = tokenize_timeline(
                     loaded, sources, wanted, out=out, workers=workers, listener=listener
                 )
             else:
-                results = pipeline.tokenize_files(
+                results = tokenize_files(
                     loaded, sources, wanted, out=out, workers=workers, listener=listener
                 )
         except KeyboardInterrupt:

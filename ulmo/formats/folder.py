@@ -25,7 +25,7 @@ TokensLedger = Ledger["TokenizeManifest", Tokenized]
 
 
 class TokenizeManifest(LedgerManifest):
-    """tokenize.json: everything but the recording that decides about its tokens."""
+    """tokenize.json: everything that decides about tokens, but the recordings."""
 
     schema_version: Literal[1] = 1
     tokenizer: Hash  # the tokenizer's fingerprint
@@ -33,8 +33,8 @@ class TokenizeManifest(LedgerManifest):
     file_format: str
     channels: str
     clock: ClockSettings
-    ids: tuple[int, ...] | None  # of runs to label
-    min_columns: int  # of a run to label
+    ids: tuple[int, ...] | None  # sorted; only their runs are labelled
+    min_columns: int  # shorter runs are not labelled
 
 
 def folder_ledger(folder: Path) -> TokensLedger:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -38,7 +38,7 @@ class OtherSettingsError(UserError):
 
 
 class Ledger(Generic[M, R]):
-    """What an output says of its job, and what the job adds to it.
+    """The record of an output's job, and what the running job adds to it.
 
     `remedy` says what to do about a damaged table, `anew` about a damaged or outdated manifest.
     The constructor reads the manifest and writes nothing. Raises UserError if the manifest is
@@ -71,8 +71,8 @@ class Ledger(Generic[M, R]):
         assert self._manifest is not None, "call resume() first"
         return self._manifest
 
-    def resume(self, wanted: M, output: Path) -> None:
-        """Find what an earlier job with the settings of `wanted` has done.
+    def resume(self, wanted: M, output: Path) -> Self:
+        """Find what an earlier job with the settings of `wanted` has done; returns the ledger.
 
         Raises OtherSettingsError if `output` was made with other settings, and UserError if its
         table cannot be read or, where there is no manifest, is not ulmo's.
@@ -97,6 +97,7 @@ class Ledger(Generic[M, R]):
                 first, count = self._in_table.get(key, (number, 0))
                 self._in_table[key] = (first, count + 1)
         self._journal.load()
+        return self
 
     def done(self, key: str) -> list[R]:
         """The rows of a key; none if it is not done."""

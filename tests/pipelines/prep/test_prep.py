@@ -1,6 +1,8 @@
 import json
 import os
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from tests.pipelines.recordings import (
     write,
 )
 from tests.preprocessing.signals import count_tiles
+from ulmo.config import AugmentSettings, ClockSettings
 from ulmo.jobs.inputs import list_inputs, portable
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep.job import plan_jobs
@@ -183,8 +186,13 @@ class TestOutput:
 
 
 class TestPlan:
-    def plan(self, audio, **changes):
-        manifest = TilesManifest(settings=TINY.model_copy(update=changes), plan="p")
+    def plan(self, audio, augment=None, clock=None, **changes):
+        manifest = TilesManifest(
+            settings=TINY.model_copy(update=changes),
+            augment=augment or AugmentSettings(),
+            clock=clock or ClockSettings(),
+            plan="p",
+        )
         return plan_jobs(audio, audio / "out", manifest, list_inputs(audio, audio / "out"))
 
     def test_jobs_are_consecutive_and_bounded(self, audio, monkeypatch):
@@ -200,7 +208,14 @@ class TestPlan:
     def test_a_jobs_key_tells_what_decides_over_its_shards(self, audio, small_jobs):
         first, *rest = self.plan(audio)
         assert self.plan(audio) == [first, *rest]
-        assert self.plan(audio, overlap=1)[0].key != first.key
+        others = [
+            {"overlap": 1},
+            {"augment": AugmentSettings(views=3)},
+            {"augment": AugmentSettings(views=3, noise_db=-41.0)},
+            {"clock": ClockSettings(timezone="+02:00")},
+            {"clock": ClockSettings(timestamp_pattern="%Y%j")},
+        ]
+        assert len({first.key, *(self.plan(audio, **how)[0].key for how in others)}) == 6
         os.utime(audio / "a.wav", ns=(0, 0))
         changed, *same = self.plan(audio)
         assert (changed.key, changed.rows_path != first.rows_path) == (first.key, True)
@@ -224,9 +239,61 @@ class TestPlan:
         prepare(tmp_path / "audio", tmp_path / "out", TINY, progress=lambda total: steps.append)
         assert len(steps) >= 5
 
-    @pytest.mark.parametrize(
-        ("name", "text"),
-        [(b"a/b.wav", "a/b.wav"), ("ä.wav".encode(), "ä.wav"), (b"caf\xe9.wav", r"caf\xe9.wav")],
-    )
-    def test_portable_names(self, name, text):
-        assert portable(Path(os.fsdecode(name))) == text
+
+EAST = ClockSettings(timezone="+02:00")
+
+
+@pytest.fixture
+def dated(audio):
+    """Recordings of which some names tell a time, and one that is refused."""
+    write(audio / "site" / "SITE_20230101_120000.wav", noise(5000, 1))
+    write(audio / "20230101T120000.5Z.wav", noise(2500, 2))
+    write(audio / "R230101.wav", noise(2500, 3))
+    (audio / "20230101_130000.wav").write_bytes(b"")
+    return audio
+
+
+def utc(*parts):
+    return datetime(2023, 1, 1, *parts, tzinfo=UTC)
+
+
+def test_a_start_for_each_recording_and_each_tile(dated, tmp_path):
+    out = tmp_path / "out"
+    prepare(dated, out, TINY, clock=EAST)
+    starts = {
+        path: (row["start_utc"], row["start_source"])
+        for path, row in by_path(out).items()
+        if row["start_utc"] or row["start_source"]
+    }
+    assert starts == {
+        "20230101T120000.5Z.wav": (utc(12, 0, 0, 500000), "name"),
+        "20230101_130000.wav": (utc(11), "name"),
+        "site/SITE_20230101_120000.wav": (utc(10), "name"),
+    }
+    tiles = rows_of(out, "tiles")
+    assert sum(row["recording"] == "site/SITE_20230101_120000.wav" for row in tiles) == 3
+    for row in tiles:
+        start, _ = starts.get(row["recording"], (None, None))
+        later = timedelta(microseconds=round(Fraction(row["start_sample"], RATE) * 10**6))
+        assert row["start_utc"] == (None if start is None else start + later)
+
+
+def test_a_view_begins_when_it_begins(audio, tmp_path):
+    write(audio / "20230101_120000.wav", noise(9000, 1))
+    settings = TINY.model_copy(update={"hop_length": 16})
+    prepare(audio, tmp_path / "out", settings, augment=AugmentSettings(views=3))
+    rows = [r for r in rows_of(tmp_path / "out", "tiles") if r["recording"][0] == "2"]
+    assert {row["view"] for row in rows} == {0, 1, 2}
+    assert max(row["start_s"] for row in rows) > 1
+    for row in rows:
+        assert row["start_utc"] == utc(12) + timedelta(seconds=row["start_s"])
+
+
+def test_a_pattern(dated, tmp_path):
+    clock = ClockSettings(timestamp_pattern="R%y%m%d", timezone="Europe/Berlin")
+    prepare(dated, tmp_path / "out", TINY, clock=clock)
+    row = by_path(tmp_path / "out")["R230101.wav"]
+    assert row["start_utc"] == utc(0) - timedelta(hours=1)
+    assert row["start_source"] == "pattern"
+    manifest = json.loads((tmp_path / "out" / "prep.json").read_text())
+    assert manifest["clock"] == {"timestamp_pattern": "R%y%m%d", "timezone": "Europe/Berlin"}

@@ -1,24 +1,25 @@
 import os
 import shutil
-from contextlib import nullcontext
 
 import pytest
 
 from tests.pipelines.recordings import (
     TINY,
     Killed,
+    before_tables,
     contents,
+    count_moves,
     counting,
     doomed,
-    is_table,
     kill,
-    killed_at,
-    listed_moves,
+    named,
     noise,
     read_complete,
+    run_killed,
+    stats,
     write,
 )
-from ulmo.config import JobError, UserError
+from ulmo.config import AugmentSettings, ClockSettings, JobError, UserError
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import output as prep_output
 from ulmo.pipelines.prep.prep import prepare
@@ -47,7 +48,7 @@ class TestSameBytes:
         prepare(damaged, tmp_path / "undisturbed", TINY)
         return contents(tmp_path / "undisturbed")
 
-    @pytest.mark.parametrize("killed", range(0, 9, 2))
+    @pytest.mark.parametrize("killed", [0, 4, 8])
     def test_when_a_job_is_killed(self, damaged, tmp_path, monkeypatch, undisturbed, killed):
         out = tmp_path / "out"
         jobs = []
@@ -72,7 +73,7 @@ class TestSameBytes:
         assert len(ran) == 9 - killed  # what was done is not done again
 
     @pytest.mark.parametrize("added", [False, True], ids=["new", "added to"])
-    def test_wherever_a_write_is_killed(self, tmp_path, added):
+    def test_wherever_a_write_is_killed(self, tmp_path, monkeypatch, added):
         """The move of each file in turn; a temporary file stays behind."""
         audio, out = tmp_path / "audio", tmp_path / "out"
         for seed, name in enumerate(["a.wav", "b.wav", "c.wav"]):
@@ -80,26 +81,23 @@ class TestSameBytes:
         if added:
             prepare(audio, out, TINY)
         write(audio / "aa.wav", noise(1500, 4))
-        with listed_moves() as moves:
-            prepare(audio, tmp_path / "undisturbed", TINY)
+        moves = count_moves(monkeypatch, prepare, audio, tmp_path / "undisturbed", TINY)
         undisturbed = contents(tmp_path / "undisturbed")
         # prep.json is written three times; the others are the rows of two jobs, and the journal
-        assert len(moves) == len(undisturbed) + 2 + 2 + 1
-        for killed in range(len(moves)):
+        assert moves == len(undisturbed) + 2 + 2 + 1
+        for killed in range(moves):
             copy = tmp_path / f"out{killed}"
             if added:
                 shutil.copytree(out, copy)
-            with killed_at(doomed(killed)):
-                prepare(audio, copy, TINY)
+            run_killed(monkeypatch, doomed(killed), prepare, audio, copy, TINY)
             assert not read_complete(copy) or (added and not killed)
             prepare(audio, copy, TINY)
             assert contents(copy) == undisturbed
 
     @pytest.fixture
-    def killed(self, damaged, tmp_path, undisturbed):
+    def killed(self, damaged, tmp_path, monkeypatch, undisturbed):
         """An output whose jobs are done, and whose tables are not written."""
-        with killed_at(is_table):
-            prepare(damaged, tmp_path / "out", TINY)
+        run_killed(monkeypatch, before_tables, prepare, damaged, tmp_path / "out", TINY)
         return tmp_path / "out"
 
     @pytest.mark.parametrize("pattern", ["tiles/00000[1-3]*.npy", ".rows/00000[0246]-*.parquet"])
@@ -108,15 +106,6 @@ class TestSameBytes:
         assert len(lost) > 2
         for path in lost:
             path.unlink()
-        prepare(damaged, killed, TINY)
-        assert contents(killed) == undisturbed
-
-    def test_when_the_journal_is_damaged(self, damaged, killed, undisturbed):
-        journal = killed / ".prep.jsonl"
-        lines = journal.read_bytes().splitlines()
-        assert len(lines) == 9
-        lines[:6] = [b"", b"{", b"[]", b'{"other": 1}', b"\xff", lines[5][:-9]]
-        journal.write_bytes(b"\n".join(lines))
         prepare(damaged, killed, TINY)
         assert contents(killed) == undisturbed
 
@@ -140,8 +129,7 @@ class TestSameBytes:
         """By its time alone; or by one more, so that jobs of the same recordings come later."""
         settings, out = TINY.model_copy(update={"normalization": "recording"}), tmp_path / "out"
         monkeypatch.setattr(prep_job, "_JOB_FILES", together)
-        with killed_at(is_table):
-            prepare(audio, out, settings)
+        run_killed(monkeypatch, before_tables, prepare, audio, out, settings)
         if change == "edit":
             content = bytearray((audio / "d.wav").read_bytes())
             content[4201] ^= 0x40
@@ -160,18 +148,6 @@ class TestSameBytes:
             shutil.copyfile(path, copy) if path.exists() else copy.symlink_to("none")
         prepare(tmp_path / "copy", tmp_path / "again", TINY)
         assert contents(tmp_path / "again") == undisturbed
-
-    @pytest.mark.parametrize("mode", ["corpus", "recording"])
-    def test_when_a_recording_is_added(self, audio, tmp_path, mode):
-        settings = TINY.model_copy(update={"normalization": mode})
-        out = tmp_path / "out"
-        prepare(audio, out, settings)
-        before = contents(out)
-        write(audio / "added.wav", noise(7000, 11))
-        summary = prepare(audio, out, settings)
-        assert (summary.reused, summary.recordings) == (False, 9)
-        prepare(audio, tmp_path / "fresh", settings)
-        assert contents(out) == contents(tmp_path / "fresh") != before
 
     @pytest.mark.parametrize("change", ["gone", "edited", "elsewhere"])
     def test_other_recordings_are_refused_and_nothing_is_touched(self, audio, tmp_path, change):
@@ -193,23 +169,7 @@ class TestSameBytes:
             prepare(audio, out, TINY)
         assert contents(out) == before
 
-    @pytest.mark.parametrize("damage", ["flip", "gone"])
-    @pytest.mark.parametrize("table", ["tiles.parquet", "recordings.parquet"])
-    def test_others_are_refused_without_a_table_too(self, audio, tmp_path, damage, table):
-        out = tmp_path / "out"
-        prepare(audio, out, TINY)
-        if damage == "gone":
-            (out / table).unlink()
-        else:
-            (out / table).write_bytes(b"x")
-        before = contents(out)
-        for name in ("c.wav", "d.wav"):
-            (audio / name).unlink()
-        with pytest.raises(UserError, match="made of other recordings"):
-            prepare(audio, out, TINY)
-        assert contents(out) == before
-
-    def test_when_two_plans_were_interrupted_in_turn(self, audio, tmp_path):
+    def test_when_two_plans_were_interrupted_in_turn(self, audio, tmp_path, monkeypatch):
         """Shards of one plan must not pass for those of the other."""
         settings = TINY.model_copy(update={"normalization": "recording"})
         prepare(audio, tmp_path / "undisturbed", settings)
@@ -217,8 +177,7 @@ class TestSameBytes:
         for change, fatal in ((lambda: None, 3), (lambda: write(added, noise(7000, 11)), 0)):
             change()
             rows = f".rows/{fatal:06d}-"
-            with killed_at(lambda target, rows=rows: rows in str(target)):
-                prepare(audio, tmp_path / "out", settings)
+            run_killed(monkeypatch, named(rows), prepare, audio, tmp_path / "out", settings)
         added.unlink()
         prepare(audio, tmp_path / "out", settings)
         assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
@@ -228,10 +187,10 @@ class TestAgain:
     def test_a_complete_output_is_left_as_it_is(self, audio, tmp_path):
         out = tmp_path / "out"
         first = prepare(audio, out, TINY)
-        before = {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))}
+        before = stats(out)
         again = prepare(audio, out, TINY)
         assert again == first._replace(reused=True)
-        assert {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))} == before
+        assert stats(out) == before
 
     def test_a_folder_with_the_name_of_a_left_over_is_removed(self, audio, tmp_path):
         out = tmp_path / "out"
@@ -256,7 +215,9 @@ class TestAgain:
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]
     )
-    def test_what_is_missing_of_a_complete_output_is_made_again(self, audio, tmp_path, lost):
+    def test_what_is_missing_of_a_complete_output_is_made_again(
+        self, audio, tmp_path, monkeypatch, lost
+    ):
         """And again after a kill at any move of that."""
         for path in sorted(audio.rglob("*.*"))[3:]:
             path.unlink()
@@ -264,56 +225,69 @@ class TestAgain:
         prepare(audio, out, TINY)
         before = contents(out)
         (out / lost).unlink()
-        with listed_moves() as moves:
-            assert not prepare(audio, shutil.copytree(out, tmp_path / "counted"), TINY).reused
-        for killed in range(len(moves)):
+        copy = shutil.copytree(out, tmp_path / "counted")
+        moves = count_moves(monkeypatch, prepare, audio, copy, TINY)
+        assert contents(copy) == before
+        for killed in range(moves):
             copy = shutil.copytree(out, tmp_path / f"out{killed}")
-            with killed_at(doomed(killed)):
-                prepare(audio, copy, TINY)
+            run_killed(monkeypatch, doomed(killed), prepare, audio, copy, TINY)
             prepare(audio, copy, TINY)
             assert contents(copy) == before
 
-    @pytest.mark.parametrize("complete", [True, False])
-    def test_other_settings_are_refused_and_nothing_is_touched(self, audio, tmp_path, complete):
-        out = tmp_path / "out"
-        with nullcontext() if complete else killed_at(is_table):
-            prepare(audio, out, TINY)
+    @pytest.mark.parametrize("name", ["out/thesis.txt", "out/tiles/x.npy", "out/.hidden", "out"])
+    def test_what_is_not_ours_is_refused_and_not_touched(self, audio, tmp_path, name):
+        place = tmp_path / "mine" / name
+        place.parent.mkdir(parents=True)
+        place.write_text("mine")
+        with pytest.raises(UserError, match="holds other things: choose a new folder"):
+            prepare(audio, tmp_path / "mine" / "out", TINY)
+        assert contents(tmp_path / "mine") == {name: b"mine"}
+
+    @pytest.mark.parametrize(
+        ("augment", "clock", "words"),
+        [
+            ({"views": 2}, {}, r"views there 3, here 2"),
+            ({"views": 1}, {}, r"views there 3, here 1"),
+            ({"view_seed": 7}, {}, r"view_seed there 0, here 7"),
+            (
+                {"hop_factors": (1.0,)},
+                {},
+                r"hop_factors there .*1\.25\), here \(1\.0,\)",
+            ),
+            ({}, {"timezone": "+02:00"}, r"timezone there 'UTC', here '\+02:00'"),
+        ],
+    )
+    def test_other_views_and_clocks_are_refused(self, augment, clock, words, audio, tmp_path):
+        out, settings = tmp_path / "out", TINY.model_copy(update={"hop_length": 16})
+        views = AugmentSettings(views=3)
+        prepare(audio, out, settings, augment=views)
         before = contents(out)
-        other = TINY.model_copy(update={"floor_db": -90.0, "overlap": 3})
-        with pytest.raises(
-            UserError, match=r"floor_db there -100\.0, here -90\.0, overlap there 0"
-        ):
-            prepare(audio, out, other)
+        how = {"augment": views.model_copy(update=augment), "clock": ClockSettings(**clock)}
+        with pytest.raises(UserError, match=rf"made with other settings \({words}") as caught:
+            prepare(audio, out, settings, **how)
+        assert "\n" not in str(caught.value)
         assert contents(out) == before
 
-    @pytest.mark.parametrize("name", ["thesis.txt", "tiles/x.npy", ".hidden"])
-    def test_a_folder_of_others_is_refused_and_not_touched(self, audio, tmp_path, name):
-        out = tmp_path / "out"
-        (out / name).parent.mkdir(parents=True)
-        (out / name).write_text("mine")
-        with pytest.raises(UserError, match="holds other things"):
-            prepare(audio, out, TINY)
-        assert contents(out) == {name: b"mine"}
-
-    def test_a_file_in_its_place_is_refused(self, audio, tmp_path):
-        (tmp_path / "out").write_text("mine")
-        with pytest.raises(UserError, match="choose a new folder"):
-            prepare(audio, tmp_path / "out", TINY)
+    @pytest.mark.parametrize(
+        ("how", "words"),
+        [
+            ({"settings": TINY.model_copy(update={"hop_length": 65})}, "hop_length"),
+            (
+                {"augment": AugmentSettings(views=3)},
+                "hop_factors .* and window_factors .*: hop",
+            ),
+            ({"clock": ClockSettings(timestamp_pattern="%H%M")}, "has no date"),
+            ({"clock": ClockSettings(timezone="Mars")}, "'Mars' is not known"),
+        ],
+    )
+    def test_what_cannot_work_is_refused_before_anything_is_read(self, how, words, tmp_path):
+        with pytest.raises(UserError, match=words):
+            prepare(tmp_path / "none", tmp_path / "out", **{"settings": TINY, **how})
+        assert not (tmp_path / "out").exists()
 
     def test_an_empty_folder_is_taken(self, audio, tmp_path):
         (tmp_path / "out").mkdir()
         assert prepare(audio, tmp_path / "out", TINY).recordings == 8
-
-    def test_a_manifest_that_is_not_ours_is_refused(self, audio, tmp_path):
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "prep.json").write_text("{}")
-        with pytest.raises(UserError, match="damaged"):
-            prepare(audio, tmp_path / "out", TINY)
-
-    def test_impossible_settings_leave_no_folder(self, audio, tmp_path):
-        with pytest.raises(UserError, match="hop_length"):
-            prepare(audio, tmp_path / "out", TINY.model_copy(update={"hop_length": 65}))
-        assert not (tmp_path / "out").exists()
 
     def test_no_recordings(self, tmp_path):
         (tmp_path / "audio").mkdir()

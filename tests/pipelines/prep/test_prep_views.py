@@ -19,16 +19,14 @@ from tests.pipelines.recordings import (
     write,
 )
 from tests.pipelines.training import MODEL, Silent
-from ulmo.config import AugmentSettings, ClockSettings, UserError
-from ulmo.jobs.inputs import list_inputs
+from ulmo.config import AugmentSettings, ClockSettings
 from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import writer as prep_writer
-from ulmo.pipelines.prep.job import plan_jobs
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.train import train
-from ulmo.preprocessing.store import TilesManifest, TileStore
+from ulmo.preprocessing.store import TileStore
 
 HOP = 16
 SETTINGS = TINY.model_copy(update={"hop_length": HOP})
@@ -224,40 +222,6 @@ class TestSameBytes:
         assert not list(out.glob(f".rows/{doomed:06d}-*.parquet"))
         assert not prepare(damaged, out, SETTINGS, **self.HOW).reused
         assert contents(out) == undisturbed
-
-
-class TestSettings:
-    @pytest.mark.parametrize(
-        ("change", "text"),
-        [
-            ({"views": 2}, r"\(views there 3, here 2\)"),
-            ({"view_seed": 7}, r"\(view_seed there 0, here 7\)"),
-            ({"hop_factors": (1.0,)}, r"\(hop_factors there \(0\.8, 1\.0, 1\.25\), here \(1\.0,\)"),
-        ],
-    )
-    def test_others_are_refused_and_nothing_is_touched(self, audio, viewed, change, text):
-        before = contents(viewed)
-        with pytest.raises(UserError, match=f"made with other settings {text}") as caught:
-            prepare(audio, viewed, SETTINGS, augment=AUGMENT.model_copy(update=change))
-        assert "\n" not in str(caught.value)
-        with pytest.raises(UserError, match="views there 3, here 1"):
-            prepare(audio, viewed, SETTINGS)
-        assert contents(viewed) == before
-
-    def test_views_that_cannot_be_met_leave_no_folder(self, audio, tmp_path):
-        with pytest.raises(UserError, match=r"hop_factors 0\.8 and window_factors 0\.5: hop_len"):
-            prepare(audio, tmp_path / "out", TINY, augment=AUGMENT)
-        assert not (tmp_path / "out").exists()
-        assert prepare(audio, tmp_path / "out", TINY).recordings == 8
-
-    def test_a_jobs_key_tells_what_its_views_are_made_with(self, audio):
-        files = list_inputs(audio, audio / "out")
-        keys = {
-            plan_jobs(audio, audio / "out", manifest, files)[0].key
-            for augment in (AUGMENT, AUGMENT.model_copy(update={"noise_db": -41.0}))
-            for manifest in [TilesManifest(settings=SETTINGS, augment=augment, plan="p")]
-        }
-        assert len(keys) == 2
 
 
 class TestDamage:

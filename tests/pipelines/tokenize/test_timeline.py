@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import UserError
-from ulmo.pipelines.tokenize.timeline import (
-    _TOLERANCE,
-    Placement,
-    Recorded,
-    gap_columns,
-    lay_out,
-    total_columns,
-)
+from ulmo.pipelines.tokenize.timeline import _TOLERANCE, Recorded, _Placement, lay_out
 
 RATE = 16000
 HOP_LENGTH, STRIDE = 160, 16
@@ -45,12 +38,9 @@ def laid(*recordings):
 def test_a_gap_is_as_long_as_recording_stopped():
     first, second = recorded("a", 0, 8), recorded("b", 24, 16)
     assert lay_out([second, first], sample_rate=RATE, hop=HOP) == [
-        Placement(Path("a"), 0, 50, BEGIN),
-        Placement(Path("b"), 150, 100, BEGIN + timedelta(seconds=24)),
+        _Placement(Path("a"), 0, 0, 50, BEGIN),
+        _Placement(Path("b"), 100, 150, 100, BEGIN + timedelta(seconds=24)),
     ]
-    segments = lay_out([first, second], sample_rate=RATE, hop=HOP)
-    assert gap_columns(segments) == [0, 100]
-    assert total_columns(segments) == 250
 
 
 @pytest.mark.parametrize(
@@ -89,7 +79,7 @@ def test_a_sample_clock_that_runs_slow_does_not_add_up():
     hours = [recorded(f"{i:05}", 3600 * i, 3600 * 1.00002) for i in range(24 * 365)]
     segments = lay_out(hours, sample_rate=RATE, hop=HOP)
     assert all(0 <= s.column * HOP - 3600 * i <= _TOLERANCE for i, s in enumerate(segments))
-    assert gap_columns(segments) == [0] * len(hours)
+    assert {segment.gap for segment in segments} == {0}
     assert min(s.columns for s in segments) >= columns_of(hours[0].samples) - 1
 
 
@@ -126,8 +116,6 @@ def test_a_recording_without_a_time_is_named():
 
 def test_nothing_is_no_timeline():
     assert lay_out([], sample_rate=RATE, hop=HOP) == []
-    assert gap_columns([]) == []
-    assert total_columns([]) == 0
 
 
 @given(
@@ -156,8 +144,10 @@ def test_every_recording_is_near_its_true_time(sample_rate, hop_samples, steps):
         moment = end + (pause if hourly else abs(pause)) * MICRO
     segments = lay_out(recordings, sample_rate=sample_rate, hop=hop)
     assert [segment.recording for segment in segments] == [r.path for r in recordings]
-    assert sum(s.columns for s in segments) + sum(gap_columns(segments)) == total_columns(segments)
-    assert all(gap >= 0 for gap in gap_columns(segments))
+    ends = [0, *(segment.column + segment.columns for segment in segments)]
+    gaps = [segment.column - end for segment, end in zip(segments, ends, strict=False)]
+    assert [segment.gap for segment in segments] == gaps
+    assert min(gaps) >= 0
     for before, here, segment in zip([None, *segments], recordings, segments, strict=False):
         true = Fraction((segment.start_utc - BEGIN) // MICRO, 10**6)
         late = segment.column * hop - true

@@ -121,31 +121,48 @@ def tokens(memory, tokenizer_of):
     return memory / "tokens"
 
 
-def test_a_shard(tiles):
-    def read():
-        store = TileStore(tiles)
-        store.read(range(len(store)))
-
-    assert_all_are_told(tiles / "tiles" / "000000-0000.npy", read, tiles)
+def read_tiles(tiles):
+    store = TileStore(tiles)
+    store.read(range(len(store)))
 
 
-def test_prep_json(tiles):
-    assert_all_are_told(tiles / "prep.json", lambda: read_manifest(tiles), tiles)
-
-
-def test_tiles_parquet(tiles):
-    assert_all_are_told(tiles / "tiles.parquet", lambda: TileStore(tiles), tiles)
-
-
-def test_recordings_parquet(tiles):
+def read_recordings(tiles):
     files = LedgerFiles.inside(tiles, "prep")
-    ledger = Ledger(files, TilesManifest, Prepared, remedy=AGAIN, anew=AGAIN)
-    assert_all_are_told(tiles / "recordings.parquet", ledger.rows, tiles)
+    Ledger(files, TilesManifest, Prepared, remedy=AGAIN, anew=AGAIN).rows()
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors", "encoder.onnx"])
-def test_a_bundle(name, bundle):
-    assert_all_are_told(bundle / name, lambda: read_bundle(bundle), bundle)
+def read_checkpoints(run):
+    for place in (run / "checkpoints", run / "checkpoints" / "best"):
+        if damaged := damaged_files(place, 5):
+            raise UserError(str(damaged[0]))
+
+
+def read_rows(tokens):
+    folder_ledger(tokens).rows()
+
+
+READERS = {
+    ("tiles", "tiles/000000-0000.npy"): read_tiles,
+    ("tiles", "prep.json"): read_manifest,
+    ("tiles", "tiles.parquet"): TileStore,
+    ("tiles", "recordings.parquet"): read_recordings,
+    ("bundle", "tokenizer.json"): read_bundle,
+    ("bundle", "model.safetensors"): read_bundle,
+    ("bundle", "encoder.onnx"): read_bundle,
+    ("tokens", "recordings.parquet"): read_rows,
+    ("tokens", "tokenize.json"): read_rows,
+    ("run", "train.json"): read_run,
+    ("run", "checkpoints/ckpt-5.index"): read_checkpoints,
+    ("run", "checkpoints/ckpt-5.data-00000-of-00001"): read_checkpoints,
+    ("run", "checkpoints/ckpt-5.json"): read_checkpoints,
+    ("run", "checkpoints/best/ckpt-5.json"): read_checkpoints,
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), READERS)
+def test_a_file_of_an_output(kind, name, request):
+    place = request.getfixturevalue(kind)
+    assert_all_are_told(place / name, lambda: READERS[kind, name](place), place)
 
 
 @pytest.mark.parametrize("name", ["npy", "parquet", "jsonl", "csv", "bin", "megatron"])
@@ -165,28 +182,6 @@ def test_labels(name, memory):
             raise UserError(faults[0].detail)
 
     assert_all_are_told(path, read, path.parent)
-
-
-@pytest.mark.parametrize("name", ["recordings.parquet", "tokenize.json"])
-def test_the_ledger_of_tokens(name, tokens):
-    assert_all_are_told(tokens / name, lambda: folder_ledger(tokens).rows(), tokens)
-
-
-def test_train_json(run):
-    assert_all_are_told(run / "train.json", lambda: read_run(run), run)
-
-
-@pytest.mark.parametrize(
-    "name", ["ckpt-5.index", "ckpt-5.data-00000-of-00001", "ckpt-5.json", "best/ckpt-5.json"]
-)
-def test_checkpoints(name, run):
-    path = run / "checkpoints" / name
-
-    def read():
-        if damaged := damaged_files(path.parent, 5):
-            raise UserError(str(damaged[0]))
-
-    assert_all_are_told(path, read, run)
 
 
 def test_the_test_itself(tmp_path, tiles):

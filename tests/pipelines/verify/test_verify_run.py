@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -19,44 +20,29 @@ def pipe(path):
     os.mkfifo(path)
 
 
+FAULTS = [
+    ("train.json", flip, "damaged"),
+    ("checkpoints/ckpt-5.index", flip, "damaged"),
+    ("checkpoints/ckpt-5.index", Path.unlink, "missing"),
+    ("checkpoints/ckpt-5.json", flip, "damaged"),
+    ("tokenizer/encoder.onnx", flip, "damaged"),
+    ("tokenizer", shutil.rmtree, "unfinished"),
+    (".tokenizer.new", Path.mkdir, "left_over"),
+    ("losses.csv", lambda path: path.write_text("step\n"), "damaged"),
+    ("losses.csv", lambda path: path.write_text(path.read_text() * 2), "damaged"),
+    ("losses.csv", pipe, "damaged"),
+    ("losses.csv", Path.unlink, "missing"),
+    ("epochs.csv", Path.unlink, "missing"),
+    ("train.json", Path.unlink, "missing"),
+]
+
+
 class TestRuns:
-    @pytest.mark.parametrize(
-        ("spoil", "expected"),
-        [
-            (lambda f: flip(f / "train.json"), {("train.json", "damaged")}),
-            (
-                lambda f: flip(f / "checkpoints" / "ckpt-5.index"),
-                {("checkpoints/ckpt-5.index", "damaged")},
-            ),
-            (
-                lambda f: (f / "checkpoints" / "ckpt-5.index").unlink(),
-                {("checkpoints/ckpt-5.index", "missing")},
-            ),
-            (
-                lambda f: flip(f / "checkpoints" / "ckpt-5.json"),
-                {("checkpoints/ckpt-5.json", "damaged")},
-            ),
-            (
-                lambda f: flip(f / "tokenizer" / "encoder.onnx"),
-                {("tokenizer/encoder.onnx", "damaged")},
-            ),
-            (lambda f: shutil.rmtree(f / "tokenizer"), {("tokenizer", "unfinished")}),
-            (lambda f: (f / ".tokenizer.new").mkdir(), {(".tokenizer.new", "left_over")}),
-            (lambda f: (f / "losses.csv").write_text("step\n"), {("losses.csv", "damaged")}),
-            (lambda f: (f / "losses.csv").unlink(), {("losses.csv", "missing")}),
-            (lambda f: (f / "epochs.csv").unlink(), {("epochs.csv", "missing")}),
-            (lambda f: pipe(f / "losses.csv"), {("losses.csv", "damaged")}),
-            (lambda f: (f / "train.json").unlink(), {("train.json", "missing")}),
-            (
-                lambda f: (f / "losses.csv").write_text((f / "losses.csv").read_text() * 2),
-                {("losses.csv", "damaged")},
-            ),
-        ],
-    )
-    def test_what_is_wrong_is_named(self, spoil, expected, run):
+    @pytest.mark.parametrize(("name", "spoil", "what"), FAULTS)
+    def test_what_is_wrong_is_named(self, name, spoil, what, run):
         assert verify(run).faults == []
-        spoil(run)
-        assert found(run) == expected
+        spoil(run / name)
+        assert found(run) == {(name, what)}
 
     def test_a_repair_goes_back_to_the_checkpoint_before(self, run):
         folder = run / "checkpoints"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,15 +22,28 @@ def audio(tiles):
     return tiles.parent / "audio"
 
 
-def spoil_all(folder):
-    """A table, and the header of a shard."""
-    flip(folder / "tiles.parquet")
-    flip(folder / SHARD, 3)
-
-
-def cut_shard(folder):
+def cut(path):
     """A shard of the first three of its five tiles, as ulmo would write it."""
-    write_shard(folder / SHARD, np.load(folder / SHARD)[:3])
+    write_shard(path, np.load(path)[:3])
+
+
+FAULTS = [
+    (SHARD, flip, "damaged"),
+    (SHARD, lambda path: flip(path, 3), "damaged"),
+    (SHARD, Path.unlink, "missing"),
+    (SHARD, cut, "disagrees"),
+    ("tiles.parquet", flip, "damaged"),
+    ("recordings.parquet", Path.unlink, "missing"),
+    ("recordings.parquet", flip, "damaged"),
+    ("prep.json", flip, "damaged"),
+    ("prep.json", Path.unlink, "missing"),
+    ("prep.json", lambda path: reseal(path, complete=False), "unfinished"),
+    ("prep.json", lambda path: reseal(path, fingerprint="0" * 64), "disagrees"),
+    ("tiles/x.npy", Path.touch, "orphan"),
+    (".prep.json.7.tmp", Path.touch, "left_over"),
+    (".rows", Path.mkdir, "left_over"),
+    (".prep.jsonl", Path.touch, "left_over"),
+]
 
 
 class TestTiles:
@@ -38,40 +52,21 @@ class TestTiles:
         assert status == 0
         assert output == f"{tiles}: tiles: 2 recordings, 5 tiles, 1 shards\n  all is well\n"
 
-    @pytest.mark.parametrize(
-        ("spoil", "expected"),
-        [
-            (lambda f: flip(f / SHARD), {(SHARD, "damaged")}),
-            (lambda f: flip(f / SHARD, 3), {(SHARD, "damaged")}),
-            (lambda f: (f / SHARD).unlink(), {(SHARD, "missing")}),
-            (lambda f: flip(f / "tiles.parquet"), {("tiles.parquet", "damaged")}),
-            (lambda f: (f / "recordings.parquet").unlink(), {("recordings.parquet", "missing")}),
-            (lambda f: flip(f / "recordings.parquet"), {("recordings.parquet", "damaged")}),
-            (lambda f: spoil_all(f), {("tiles.parquet", "damaged"), (SHARD, "damaged")}),
-            (lambda f: cut_shard(f), {(SHARD, "disagrees")}),
-            (lambda f: flip(f / "prep.json"), {("prep.json", "damaged")}),
-            (lambda f: (f / "prep.json").unlink(), {("prep.json", "missing")}),
-            (lambda f: reseal(f / "prep.json", complete=False), {("prep.json", "unfinished")}),
-            (lambda f: (f / "tiles" / "x.npy").touch(), {("tiles/x.npy", "orphan")}),
-            (lambda f: (f / ".prep.json.7.tmp").touch(), {(".prep.json.7.tmp", "left_over")}),
-            (lambda f: (f / ".rows").mkdir(), {(".rows", "left_over")}),
-            (lambda f: (f / ".prep.jsonl").touch(), {(".prep.jsonl", "left_over")}),
-            (
-                lambda f: reseal(f / "prep.json", tiles=6, recordings=3),
-                {("tiles.parquet", "disagrees"), ("recordings.parquet", "disagrees")},
-            ),
-            (
-                lambda f: reseal(f / "prep.json", fingerprint="0" * 64),
-                {("prep.json", "disagrees")},
-            ),
-        ],
-    )
-    def test_what_is_wrong_is_named(self, spoil, expected, tiles):
-        spoil(tiles)
-        assert found(tiles) == expected
+    @pytest.mark.parametrize(("name", "spoil", "what"), FAULTS)
+    def test_what_is_wrong_is_named(self, name, spoil, what, tiles):
+        spoil(tiles / name)
+        assert found(tiles) == {(name, what)}
         status, output = run_command(tiles)
         assert status == 3
         assert "  to do " in output
+
+    def test_several_faults_are_all_named(self, tiles):
+        reseal(tiles / "prep.json", tiles=6, recordings=3)
+        tables = {("tiles.parquet", "disagrees"), ("recordings.parquet", "disagrees")}
+        assert found(tiles) == tables
+        flip(tiles / "tiles.parquet")
+        flip(tiles / SHARD, 3)  # its header, which can be checked without a table
+        assert {("tiles.parquet", "damaged"), (SHARD, "damaged")} <= found(tiles)
 
     @pytest.mark.parametrize(
         ("name", "change", "what"),
@@ -91,9 +86,10 @@ class TestTiles:
         change_rows(tiles, name, change)
         assert what in {fault.what for fault in verify(tiles).faults}
 
-    def test_a_repair_gives_the_bytes_of_the_undisturbed_output(self, tiles, audio):
+    @pytest.mark.parametrize("spoil", [lambda path: flip(path, 300), cut])
+    def test_a_repair_gives_the_bytes_of_the_undisturbed_output(self, spoil, tiles, audio):
         before = contents(tiles)
-        flip(tiles / SHARD, 300)
+        spoil(tiles / SHARD)
         (tiles / "tiles" / "x.npy").touch()
         result = verify(tiles, repair=True)
         assert result.mended == ["removed tiles/x.npy", f"removed {SHARD}"]
@@ -101,10 +97,9 @@ class TestTiles:
         assert not prepare(audio, tiles, PREP).reused
         assert (verify(tiles).faults, contents(tiles)) == ([], before)
 
-    @pytest.mark.parametrize("names", [["tiles"], ["recordings"], ["tiles", "recordings"]])
-    def test_a_damaged_table_is_made_again_by_the_same_command(self, names, tiles, audio):
+    def test_damaged_tables_are_made_again_by_the_same_command(self, tiles, audio):
         before = contents(tiles)
-        for name in names:
+        for name in ("tiles", "recordings"):
             flip(tiles / f"{name}.parquet")
         assert {fault.remedy for fault in verify(tiles).faults} == {"run the same ulmo-prep again"}
         assert not prepare(audio, tiles, PREP).reused
@@ -126,28 +121,6 @@ class TestTiles:
         changed = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
         assert changed == {lost}
 
-    def test_recordings_that_are_others_now_are_not_mixed_in(self, tiles, audio):
-        """Told by their length and ends; else by the tiles, once they are made."""
-        path = audio / "a.wav"
-        content = path.read_bytes()
-        (tiles / SHARD).unlink()
-        path.write_bytes(content + bytes(2))
-        with pytest.raises(UserError, match="was made of other recordings"):
-            prepare(audio, tiles, PREP)
-        path.write_bytes(content)
-        change_rows(tiles, "tiles.parquet", lambda rows: rows[0].update(crc32c=7))
-        with pytest.raises(UserError, match="are not what they were: choose a new folder"):
-            prepare(audio, tiles, PREP)
-        assert not (tiles / SHARD).exists()
-
-    def test_without_prep_json_nothing_can_be_done(self, tiles, audio):
-        flip(tiles / "prep.json")
-        result = verify(tiles, repair=True)
-        assert [fault.path for fault in result.faults] == ["prep.json"]
-        assert "new folder" in result.faults[0].remedy
-        with pytest.raises(UserError, match="delete the folder and prepare the tiles again"):
-            prepare(audio, tiles, PREP)
-
     def test_json(self, tiles):
         flip(tiles / SHARD)
         status, output = run_command(tiles, "--json")
@@ -168,20 +141,17 @@ class TestNothingIsLost:
     """What --repair leaves alone, and what it refuses before anything is touched."""
 
     @pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet", SHARD])
-    @pytest.mark.parametrize("change", ["other", "gone", "none", "nowhere"])
+    @pytest.mark.parametrize("change", ["other", "gone"])
     def test_other_recordings(self, name, change, tiles, audio, tmp_path):
         (tiles / name).unlink()
         other = tmp_path / "other"
-        match change:
-            case "other":
-                make_audio(other, lengths=(400, 300, 200))
-            case "gone":
-                shutil.copytree(audio, other)
-                (other / "b.wav").unlink()
-            case "none":
-                other.mkdir()
+        if change == "other":
+            make_audio(other, lengths=(400, 300, 200))
+        else:
+            shutil.copytree(audio, other)
+            (other / "b.wav").unlink()
         before = contents(tiles)
-        with pytest.raises(UserError, match=r"made of other recordings|no recordings|not a folder"):
+        with pytest.raises(UserError, match="made of other recordings"):
             prepare(other, tiles, PREP)
         assert contents(tiles) == before
 
@@ -220,13 +190,6 @@ class TestNothingIsLost:
         result = verify(tiles, repair=True)
         assert (result.mended, contents(tiles)) == ([], before)
         assert [fault.what for fault in result.faults] == ["damaged"]
-
-    def test_a_shard_with_fewer_tiles_is_made_again(self, tiles, audio):
-        before = contents(tiles)
-        cut_shard(tiles)
-        verify(tiles, repair=True)
-        prepare(audio, tiles, PREP)
-        assert (verify(tiles).faults, contents(tiles)) == ([], before)
 
     def test_a_whole_shard_stays_where_the_table_is_wrong(self, tiles):
         change_rows(tiles, "tiles.parquet", lambda rows: rows.append(rows[0]))

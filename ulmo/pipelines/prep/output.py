@@ -257,7 +257,7 @@ class PrepOutput:
                 )
 
     def _left_overs(self) -> list[Path]:
-        """What is of no use in a complete output: a killed job may have left it."""
+        """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
         inside = (*self._folder.iterdir(), *(self._folder / "tiles").glob("*"))
         return [path for path in inside if is_temporary(path) or path.name in names]
@@ -276,7 +276,10 @@ def _is_free(folder: Path) -> bool:
 
 
 def _batched(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
-    """Jobs in rows: short ones together; none waits in the journal for many large ones."""
+    """Jobs that a worker does in a row: several small ones, or a large one.
+
+    They are noted in the journal together, so a kill costs little.
+    """
     together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
     rows: list[list[PrepJob]] = [[]]
     for job in jobs:

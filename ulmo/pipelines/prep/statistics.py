@@ -1,9 +1,9 @@
 """The constants of the modes `corpus`, `pcen` and `level`, learned before any tile is made."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 from ulmo.config import PrepSettings
 from ulmo.jobs.executor import Pool
@@ -23,35 +23,27 @@ _STRETCHES = 256  # as long as a tile, to learn from in all
 _RECORDING_STRETCHES = 4  # of one recording, at most
 
 
-class _Sample(NamedTuple):
-    """A recording to learn the corpus constants from."""
-
-    path: Path
-    settings: PrepSettings
-    stretches: int  # each as long as a tile
-
-
 def corpus_constants(pool: Pool, paths: Sequence[Path], settings: PrepSettings) -> Normalization:
     """Mean and spread of stretches of recordings that are evenly spread over the list."""
     step = max(1, len(paths) / _STRETCHES)
     chosen = [paths[int(i * step)] for i in range(int(len(paths) / step))]
     each = min(max(_STRETCHES // len(chosen), 1), _RECORDING_STRETCHES)
-    samples = [_Sample(path, settings, each) for path in chosen]
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    return sum(pool.map(_measure_stretches, samples), Moments()).normalization(least)
+    return sum(
+        pool.map(partial(_measure_stretches, settings, each), chosen), Moments()
+    ).normalization(least)
 
 
-def _measure_stretches(sample: _Sample) -> Moments:
-    """Moments of a few tile-long stretches, evenly spread, as far as they can be read."""
-    settings = sample.settings
+def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moments:
+    """Moments of `count` tile-long stretches, evenly spread, as far as they can be read."""
     frontend = build_frontend(settings)
     moments = Moments()
     try:
-        with open_recording(sample.path) as recording:
+        with open_recording(path) as recording:
             channels = channel_list(settings.channels, recording.channels)
             length = _native_length(recording, settings)
             room = max(recording.frames - length, 0)
-            for start, channel in product(_spread(room, sample.stretches), channels):
+            for start, channel in product(_spread(room, count), channels):
                 blocks = pick_channel(recording.blocks(start, length), channel)
                 samples = resample(blocks, recording.sample_rate, settings.sample_rate)
                 moments += measure(samples, frontend, settings)

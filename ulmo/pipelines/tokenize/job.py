@@ -1,6 +1,7 @@
 """One recording becomes files of tokens."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,21 +47,21 @@ class Result(NamedTuple):
     reused: bool = False  # whether an earlier job had tokenized it
 
 
-def tokenize_with(ref: TokenizerRef, options: TokenizeOptions, planned: Planned) -> Result:
-    """Tokenize a recording in a worker, which keeps its tokenizer between recordings."""
-    return tokenize_recording(_opened(ref), options, planned)
-
-
 @lru_cache(maxsize=1)
 def _opened(ref: TokenizerRef) -> Tokenizer:
     return ref.open()
 
 
-def tokenize_recording(tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned) -> Result:
+def tokenize_recording(
+    tokenizer: Tokenizer | TokenizerRef, options: TokenizeOptions, planned: Planned
+) -> Result:
     """Write the tokens of a recording, a file for each channel; none if it is refused.
 
-    A recording that changes while it is read is read once more.
+    A worker is given a reference, and keeps its tokenizer between recordings. A recording that
+    changes while it is read is read once more.
     """
+    if isinstance(tokenizer, TokenizerRef):
+        tokenizer = _opened(tokenizer)
     progress = ReadingProgress(input_file(planned.source.parent, Path(planned.source.name)).size)
     try:
         result = _tokenize_once(tokenizer, options, planned, progress)
@@ -92,8 +93,10 @@ def _tokenize_once(
                 unknown += written.header.unknown
                 outputs.append(path)
     except RefusedError as refusal:
-        _remove(outputs, options.file_format)
-        _remove(_earlier(planned, options.file_format), options.file_format)
+        for output in (*outputs, *_earlier(planned, options.file_format)):
+            paths = output_paths(output, options.file_format)
+            for path in (paths.header, *paths.files):
+                remove(path)
         facts = refusal.facts() | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, start, facts))
     facts = recording.facts() | {
@@ -154,33 +157,19 @@ def _write(
     return _Written(header, samples)
 
 
-def _remove(outputs: list[Path], file_format: str) -> None:
-    """Remove the files of outputs, headers first."""
-    for output in outputs:
-        paths = output_paths(output, file_format)
-        for path in (paths.header, *paths.files):
-            remove(path)
-
-
 def _earlier(planned: Planned, file_format: str) -> list[Path]:
     """Outputs of the same recording that an earlier job left, by their headers."""
     target = planned.target
     if not target.parent.is_dir():
         return []
-    found = [
-        path
-        for path in target.parent.iterdir()
-        if target.name in (path.name, whole_name(path.name))
-    ]
-    return [path for path in found if _is_of(path, planned, file_format)]
-
-
-def _is_of(output: Path, planned: Planned, file_format: str) -> bool:
-    try:
-        header = read_header(output_paths(output, file_format).header)
-    except (UserError, OSError):
-        return False
-    return header.recording == portable(planned.name)
+    found = []
+    for path in target.parent.iterdir():
+        if target.name in (path.name, whole_name(path.name)):
+            with suppress(UserError, OSError):
+                header = read_header(output_paths(path, file_format).header)
+                if header.recording == portable(planned.name):
+                    found.append(path)
+    return found
 
 
 def _header(

@@ -1,13 +1,13 @@
 """Which recordings become which files of tokens."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.folder import TOKENS, TokenizeManifest
+from ulmo.formats.folder import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
 from ulmo.jobs.inputs import find_recordings, input_file, portable
 from ulmo.storage.sealed import fingerprint
@@ -23,6 +23,14 @@ class Planned(NamedTuple):
     target: Path  # first file of the output; channel 1 of several goes to x.ch1.tokens.npy
     folder: Path  # of the output as a whole: outputs are named below it
     key: str = ""  # hash of everything that decides about the tokens; empty without a ledger
+
+    def keyed(self, settings: Mapping[str, Any]) -> Self:
+        """The same with its key: a hash of the file as it is now, its place and the settings."""
+        file = input_file(self.source.parent, Path(self.source.name))
+        places = [portable(self.name), portable(self.target.relative_to(self.folder))]
+        return self._replace(
+            key=fingerprint([settings, [*places, file.size, file.mtime_ns, file.ends]])
+        )
 
 
 def plan_outputs(
@@ -74,16 +82,12 @@ def _plan_below(
     ]
 
 
-def parts_folder(out: Path) -> Path:
-    """Hidden beside a timeline: the tokens of its recordings, until they are joined."""
-    return out.with_name(f".{out.name}{PARTS}")
+def plan_parts(sources: Sequence[Path], out: Path) -> list[Planned]:
+    """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
-
-def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
-    """Where the npy files of a timeline's recordings lie until they are joined.
-
-    A folder for each source, as two cards of one recorder may have files of one name.
+    Each source has a folder there, as two cards of one recorder may have files of one name.
     """
+    folder = out.with_name(f".{out.name}{PARTS}")
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
@@ -92,20 +96,8 @@ def plan_parts(sources: Sequence[Path], folder: Path) -> list[Planned]:
     return list(plan.values())
 
 
-def with_keys(plan: Sequence[Planned], decided_by: TokenizeManifest) -> list[Planned]:
-    """The plan with keys: hashes of each file as it is now, its place and the settings."""
-    settings = decided_by.deciding()
-    keyed = []
-    for planned in plan:
-        file = input_file(planned.source.parent, Path(planned.source.name))
-        places = [portable(planned.name), portable(planned.target.relative_to(planned.folder))]
-        key = fingerprint([settings, [*places, file.size, file.mtime_ns, file.ends]])
-        keyed.append(planned._replace(key=key))
-    return keyed
-
-
 def choose_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:
-    """The one output of `--out` and `--out-dir`; UserError where they are two, or unfit."""
+    """The output of `--out` or `--out-dir`. Raises UserError for both, and for unfit names."""
     if out_dir is None:
         return out
     if out is not None:
@@ -116,7 +108,7 @@ def choose_output(out: Path | None, out_dir: Path | None, file_format: str) -> P
 
 
 def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
-    """Where x.ch1.wav may meet channel 1 of x.wav."""
+    """Targets such as that of x.ch1.wav, which may also be that of channel 1 of x.wav."""
     wholes = [path.with_name(whole_name(path.name)) for path in targets]
     return [
         path
@@ -126,19 +118,18 @@ def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
 
 
 def _place(source: Path) -> Path:
-    """One path for one name in one folder, however it was given; a link is a name of its own."""
+    """The same path for the same file, however it was given; a link is a file of its own."""
     return source.parent.resolve() / source.name
 
 
 class _Found(NamedTuple):
     source: Path
     name: Path
-    below: Path
-    """Folders of the output that it goes to."""
+    below: Path  # folder below that of the output
 
 
 def _find(sources: Sequence[Path], out: Path | None) -> list[_Found]:
-    """Each recording once; of a folder, those with a sound file's suffix."""
+    """Each recording once; in a folder, all files with a sound file's suffix."""
     found: dict[Path, _Found] = {}
     for source in sources:
         if source.is_dir():

@@ -1,12 +1,11 @@
 """One timeline of many recordings: where each begins in columns, and how long the gaps are.
 
-Arithmetic alone, in whole microseconds, samples and columns; no sound is read. A recording is
-tokenized by itself, so its ids are those of the file alone; only its place is told here. Places
-are counted from the timeline's start, never from the recording before, so that no rounding adds
-up, however many files there are.
+Arithmetic alone, in whole microseconds, samples and columns; no sound is read. Each recording is
+tokenized by itself, so its ids do not depend on the others. Places are counted from the timeline's
+start, never from the recording before, so that rounding errors do not add up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import floor
@@ -15,9 +14,9 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 
+# Seconds by which a recording may begin before the one before it ends: times in names are whole
+# seconds, and the clock of the samples is another than that of the names.
 _TOLERANCE = Fraction(2)
-"""Seconds by which a recording may begin before the one before it ends: names have whole seconds,
-and the clocks of samples and of names are not the same."""
 
 
 class Recorded(NamedTuple):
@@ -25,22 +24,18 @@ class Recorded(NamedTuple):
 
     path: Path
     start_utc: datetime | None
-    samples: int
-    """At the tokenizer's sample rate."""
-    columns: int
-    """Of its tokens; the last one may be partly filling."""
+    samples: int  # at the tokenizer's sample rate
+    columns: int  # of its tokens; the last one may be partly filling
 
 
-class Placement(NamedTuple):
+class _Placement(NamedTuple):
     """A recording's part of a timeline."""
 
     recording: Path
-    column: int
-    """Of the timeline, where the recording's first one stands."""
-    columns: int
-    """Of the recording, from its first, that stand on the timeline; seldom less than all."""
-    start_utc: datetime
-    """True time of the recording's first sample."""
+    gap: int  # columns of `<gap>` before it; 0 before the first
+    column: int  # place of its first column on the timeline
+    columns: int  # number of its columns on the timeline, from its first; seldom less than all
+    start_utc: datetime  # true time of its first sample
 
 
 def lay_out(
@@ -48,55 +43,52 @@ def lay_out(
     *,
     sample_rate: int,
     hop: Fraction,
-    tolerance: Fraction = _TOLERANCE,
-) -> list[Placement]:
-    """Segments of one timeline, by their start; a column lasts `hop` seconds, exactly.
+    max_gap: float | None = None,
+) -> list[_Placement]:
+    """Segments of one timeline, in the order of their start; a column lasts exactly `hop` seconds.
 
-    A recording stands on the column nearest to its true time, but not before the end of the one
-    before it: where files touch, it may be late, by `tolerance` seconds at most. Where it would
-    be later (the clock of the samples runs slow, or each last column is partly filling), columns
-    at the end of the one before, whose time is the next one's too, give way.
+    A recording is placed on the column nearest to its true time, but not before the end of the
+    one before it. If files touch, it may be up to _TOLERANCE seconds late. If it would be later
+    (the clock of the samples runs slow, or each last column is partly filling), the last columns
+    of the one before, which share their time with it, are left out.
 
-    Raises UserError where a start is not known, and where recordings overlap by more.
+    Raises UserError if a start is not known, if recordings overlap by more than that, or if
+    a gap is longer than `max_gap` seconds.
     """
     known = [(_known_start(recorded), recorded) for recorded in recordings]
     known.sort(key=lambda pair: (pair[0], pair[1].path.as_posix()))
-    segments: list[Placement] = []
-    end = Fraction(0)
+    segments: list[_Placement] = []
+    end, total = Fraction(0), 0  # of the recording before: in seconds, and in columns
     for start, recorded in known:
         true = _seconds(start - known[0][0])
         overlap = end - true
-        if overlap > tolerance:
+        if overlap > _TOLERANCE:
             raise _overlap(segments[-1].recording, recorded.path, overlap)
         end = true + Fraction(recorded.samples, sample_rate)
         nearest = floor(true / hop + Fraction(1, 2))
-        latest = max(nearest, floor((true + tolerance) / hop))
-        column = min(max(nearest, total_columns(segments)), latest)
-        if column < total_columns(segments):
+        latest = max(nearest, floor((true + _TOLERANCE) / hop))
+        column = min(max(nearest, total), latest)
+        if column < total:
             before = segments[-1]
             segments[-1] = before._replace(columns=column - before.column)
             if column == before.column and overlap > hop:
                 raise _overlap(before.recording, recorded.path, overlap)
-        segments.append(Placement(recorded.path, column, recorded.columns, start))
+        gap = max(column - total, 0)
+        if max_gap is not None and gap * hop > max_gap:
+            raise UserError(
+                f"{recorded.path} begins {float(gap * hop) / 86400:.1f} days after the recording "
+                "before it ends: tokenize the two deployments apart"
+            )
+        segments.append(_Placement(recorded.path, gap, column, recorded.columns, start))
+        total = column + recorded.columns
     return segments
-
-
-def gap_columns(segments: Sequence[Placement]) -> list[int]:
-    """Columns of `<gap>` before each segment; 0 before the first."""
-    ends = [0, *(segment.column + segment.columns for segment in segments)]
-    return [segment.column - end for segment, end in zip(segments, ends, strict=False)]
-
-
-def total_columns(segments: Sequence[Placement]) -> int:
-    """Columns of a timeline, gaps and all."""
-    return segments[-1].column + segments[-1].columns if segments else 0
 
 
 def _known_start(recorded: Recorded) -> datetime:
     if recorded.start_utc is None:
         raise UserError(
-            f"{recorded.path}: neither header nor name tells when it began: "
-            "say where the name does, as in --timestamp-pattern %Y%m%d_%H%M%S"
+            f"{recorded.path}: neither header nor name says when it began: "
+            "describe the names, as in --timestamp-pattern %Y%m%d_%H%M%S"
         )
     return recorded.start_utc
 
@@ -108,5 +100,5 @@ def _seconds(difference: timedelta) -> Fraction:
 def _overlap(first: Path, second: Path, seconds: Fraction) -> UserError:
     return UserError(
         f"{second} begins {float(seconds):.1f} s before {first} ends: "
-        "two recorders are no one timeline, tokenize their files apart"
+        "a timeline has one recorder, so tokenize their files apart"
     )

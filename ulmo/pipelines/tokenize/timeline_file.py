@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,14 +20,8 @@ from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import STEM, output_paths, publish_tokens
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
-from ulmo.pipelines.tokenize.plan import Planned, parts_folder
-from ulmo.pipelines.tokenize.timeline import (
-    Placement,
-    Recorded,
-    gap_columns,
-    lay_out,
-    total_columns,
-)
+from ulmo.pipelines.tokenize.plan import Planned
+from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.clock import EPOCH, Clock
 from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries, short_name
@@ -36,7 +31,7 @@ from ulmo.tokens import read_npy_blocks
 
 _GAP_PIECE = 4096  # columns of a gap that are written at a time
 _MAX_GAP_SECONDS = 7 * 24 * 3600  # longer gaps lie between deployments; each column is written out
-_MAY_PASS = frozenset({"unreadable", "changed"})  # reasons of a refusal that may be gone tomorrow
+_MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
 
 
 class Timeline(NamedTuple):
@@ -51,7 +46,7 @@ class Timeline(NamedTuple):
 
 
 class TimelineOutput:
-    """A timeline and the ledger beside it: what an earlier job made, or what is to be made.
+    """A timeline and the ledger beside it, made by an earlier job or about to be made.
 
     `timeline` and `results` are those of an earlier job with the same recordings, if it ended.
     Raises UserError if the file has the tokens of another tokenizer.
@@ -74,17 +69,16 @@ class TimelineOutput:
         rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
-        segments = [Placement(Path(), each.column, each.columns, EPOCH) for each in found.segments]
-        self.timeline = _summary(out, segments, found)
+        self.timeline = _summary(out, found)
         for planned, row in zip(plan, rows, strict=True):
             outputs = [] if row.status == "refused" else [out]
             self.results.append(Result(planned.source, outputs, row, reused=True))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the timeline is there, and nothing that an earlier job left over."""
+        """Whether the timeline is there, and no files of a killed job."""
         left = (match for path in self._out.parent.glob(".*") if (match := _left_over(path)))
-        hidden = (parts_folder(self._out), lock_path(self._out))
+        hidden = (self._plan[0].folder, lock_path(self._out))
         return (
             self.timeline is not None
             and self._ledger.is_finished(planned.key for planned in self._plan)
@@ -112,7 +106,7 @@ class TimelineOutput:
     def tidy(self) -> None:
         """Remove the parts, and what a killed job left."""
         self._ledger.tidy()
-        shutil.rmtree(parts_folder(self._out), ignore_errors=True)
+        shutil.rmtree(self._plan[0].folder, ignore_errors=True)
         remove_temporaries(self._out.parent, self._is_ours)
 
     def _is_ours(self, name: str) -> bool:
@@ -143,10 +137,9 @@ def _left_over(path: Path) -> str:
 
 
 def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:
-    """UserError where recordings are no one timeline, by their headers, before hours of work.
+    """Raise UserError if the headers say that recordings cannot be joined: before hours of work.
 
-    A recording that is refused is left out; where one does not say how long it is, only their
-    beginnings are looked at.
+    Refused recordings are left out. If the header of one has no length, only starts are checked.
     """
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     clock = Clock.of(options.clock)
@@ -158,19 +151,18 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
             columns = -(-samples // (prep.hop_length * model.time_stride))
             start = clock.start(source)
             found.append(Recorded(source, start and start.utc, samples, columns))
-    if not all(recorded.samples for recorded in found):
+    has_lengths = all(recorded.samples for recorded in found)
+    if not has_lengths:
         found = [recorded._replace(samples=0, columns=0) for recorded in found]
     hop = Fraction(prep.hop_length * model.time_stride, prep.sample_rate)
-    segments = lay_out(found, sample_rate=prep.sample_rate, hop=hop)
-    if all(segment.columns for segment in segments):
-        _refuse_long_gaps(segments, hop)
+    max_gap = _MAX_GAP_SECONDS if has_lengths else None
+    lay_out(found, sample_rate=prep.sample_rate, hop=hop, max_gap=max_gap)
 
 
 def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options) -> Timeline:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
-    Raises UserError if a time is not known, if recordings overlap, and for a gap of more than a
-    week.
+    Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
     """
     files = {part.source: part.outputs[0] for part in parts}
     headers = {source: read_header(path.with_suffix(".json")) for source, path in files.items()}
@@ -182,11 +174,9 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
         ],
         sample_rate=grid.sample_rate,
         hop=Fraction(grid.hop, grid.sample_rate),
+        max_gap=_MAX_GAP_SECONDS,
     )
-    _refuse_long_gaps(segments, Fraction(grid.hop, grid.sample_rate))
-    gaps = gap_columns(segments)
-    total = total_columns(segments)
-    last = headers[segments[-1].recording]
+    last = segments[-1]
     begun = TokensHeader(
         **dict(grid.grid),
         recording=portable(Path(out.name.partition(STEM)[0])),
@@ -201,21 +191,21 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
             for segment in segments
         ),
     )
-    stride = grid.hop // grid.frame_hop
-    whole = (total - segments[-1].columns) * stride
+    frames = last.column * (grid.hop // grid.frame_hop) + headers[last.recording].frames
     unknown = 0
     with publish_tokens(out, file_format, options) as writer:
         writer.begin(begun)
-        for segment, gap in zip(segments, gaps, strict=True):
-            for ids in _gap(gap, grid):
+        for segment in segments:
+            for ids in _gap(segment.gap, grid):
                 writer.write(ids)
             left = segment.columns
             for ids in read_npy_blocks(files[segment.recording]):
                 writer.write(ids[:left])
                 unknown += int((ids[:left] == grid.vocabulary.unk).sum())
                 left -= min(left, len(ids))
-        writer.end(begun.ended(columns=total, frames=whole + last.frames, unknown=unknown))
-    return _summary(out, segments, grid)
+        ended = begun.ended(columns=last.column + last.columns, frames=frames, unknown=unknown)
+        writer.end(ended)
+    return _summary(out, ended)
 
 
 def _start(part: Result) -> datetime | None:
@@ -223,25 +213,17 @@ def _start(part: Result) -> datetime | None:
     return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
 
 
-def _summary(out: Path, segments: Sequence[Placement], grid: TokensHeader) -> Timeline:
-    gaps = gap_columns(segments)
+def _summary(out: Path, found: TokensHeader) -> Timeline:
+    segments = found.segments
+    silent = found.columns - sum(segment.columns for segment in segments)
     return Timeline(
         output=out,
         recordings=len(segments),
-        gaps=sum(gap > 0 for gap in gaps),
-        gap_seconds=float(sum(gaps) * Fraction(grid.hop, grid.sample_rate)),
-        columns=total_columns(segments),
-        bands=grid.bands,
+        gaps=sum(b.column > a.column + a.columns for a, b in pairwise(segments)),
+        gap_seconds=float(silent * Fraction(found.hop, found.sample_rate)),
+        columns=found.columns,
+        bands=found.bands,
     )
-
-
-def _refuse_long_gaps(segments: Sequence[Placement], hop: Fraction) -> None:
-    for segment, gap in zip(segments, gap_columns(segments), strict=True):
-        if gap * hop > _MAX_GAP_SECONDS:
-            raise UserError(
-                f"{segment.recording} begins {float(gap * hop) / 86400:.1f} days after the "
-                "recording before it ends: tokenize the two deployments apart"
-            )
 
 
 def _gap(columns: int, grid: TokensHeader) -> Iterator[Ids]:

@@ -14,12 +14,7 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
-from ulmo.formats.folder import (
-    TokenizeManifest,
-    TokensLedger,
-    folder_ledger,
-    timeline_ledger,
-)
+from ulmo.formats.folder import TokenizeManifest, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import (
     check_options,
@@ -30,19 +25,8 @@ from ulmo.formats.publish import (
 )
 from ulmo.jobs.executor import Pool, Progress
 from ulmo.jobs.inputs import portable
-from ulmo.pipelines.tokenize.job import (
-    Result,
-    TokenizeOptions,
-    tokenize_recording,
-    tokenize_with,
-)
-from ulmo.pipelines.tokenize.plan import (
-    Planned,
-    parts_folder,
-    plan_outputs,
-    plan_parts,
-    with_keys,
-)
+from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
+from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
@@ -83,13 +67,13 @@ def tokenize_files(
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
         return [made[planned] for planned in plan]
     manifest = _manifest(tokenizer, options)
-    plan = with_keys(plan, manifest)
-    ledger = _resumed(folder_ledger(out), manifest, out)
+    plan = [planned.keyed(manifest.deciding()) for planned in plan]
+    ledger = folder_ledger(out).resume(manifest, out)
     if (finished := _finished(ledger, options, plan)) is not None:
         return _report(finished, listener)
     make_folder(out)
     with locked(out / LOCK, out):
-        ledger = _resumed(folder_ledger(out), manifest, out)
+        ledger = folder_ledger(out).resume(manifest, out)
         return _tokenize_missing(tokenizer, options, plan, ledger, workers, listener)
 
 
@@ -118,11 +102,11 @@ def tokenize_timeline(
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
     alone = options._replace(file_format="npy", options=PLAIN)
-    parts = parts_folder(out)
-    plan = with_keys(plan_parts(sources, parts), _manifest(tokenizer, alone))
+    settings = _manifest(tokenizer, alone)
+    plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
 
     def opened() -> TimelineOutput:
-        ledger = _resumed(timeline_ledger(out), _manifest(tokenizer, options), out)
+        ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
         return TimelineOutput(out, options, ledger, plan)
 
     joined = opened()
@@ -135,7 +119,7 @@ def tokenize_timeline(
         if joined.timeline is not None:
             results = _report(joined.results, listener)
         else:
-            ledger = _parts_ledger(parts, _manifest(tokenizer, alone))
+            ledger = _parts_ledger(plan[0].folder, settings)
             results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
             joined.write(results)
         joined.tidy()
@@ -145,12 +129,12 @@ def tokenize_timeline(
 def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
     """The ledger of a timeline's parts; parts of other settings, or damaged, are removed."""
     try:
-        return _resumed(folder_ledger(parts), manifest, parts)
+        return folder_ledger(parts).resume(manifest, parts)
     except NewerError:
         raise
     except UserError:
         remove_any(parts)
-        return _resumed(folder_ledger(parts), manifest, parts)
+        return folder_ledger(parts).resume(manifest, parts)
 
 
 def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
@@ -172,11 +156,6 @@ def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifes
         ids=None if ids is None else tuple(sorted(ids)),
         min_columns=options.options.min_columns,
     )
-
-
-def _resumed(ledger: TokensLedger, manifest: TokenizeManifest, output: Path) -> TokensLedger:
-    ledger.resume(manifest, output)
-    return ledger
 
 
 def _finished(
@@ -284,7 +263,7 @@ def _tokenize(
     else:
         ref = tokenizer.ref
         ref = ref._replace(threads=ref.threads or max(cores // workers, 1))
-        job = partial(tokenize_with, ref, options)
+        job = partial(tokenize_recording, ref, options)
     size = sum(_size_of(planned.source) for planned in plan)
     with Pool(workers, listener.begin(size)) as pool:
         for planned, result in pool.each(job, plan):

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,13 +41,6 @@ from ulmo.storage.manifest import LedgerFiles
 
 _REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
 _NEW_FOLDER = "prepare into a new folder with ulmo-prep"
-
-
-class _Place(NamedTuple):
-    """A row of tiles.parquet."""
-
-    row: int
-    crc32c: int
 
 
 def _check(folder: Path) -> Findings:
@@ -134,17 +127,17 @@ def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
             )
 
 
-def _places(tiles: pa.Table) -> dict[str, list[_Place]]:
-    """The rows of each shard."""
-    found: dict[str, list[_Place]] = {}
+def _places(tiles: pa.Table) -> dict[str, list[tuple[int, int]]]:
+    """The row in its shard and the CRC-32C of each tile, by shard."""
+    found: dict[str, list[tuple[int, int]]] = {}
     columns = (tiles[name].to_pylist() for name in ("shard", "row", "crc32c"))
     for shard, row, crc in zip(*columns, strict=True):
-        found.setdefault(shard, []).append(_Place(row, crc))
+        found.setdefault(shard, []).append((row, crc))
     return found
 
 
 def _check_shard(
-    folder: Path, manifest: TilesManifest, name: str, places: Sequence[_Place]
+    folder: Path, manifest: TilesManifest, name: str, places: Sequence[tuple[int, int]]
 ) -> Iterator[Fault]:
     path = f"tiles/{name}"
     if not SHARD.fullmatch(name or ""):
@@ -158,7 +151,7 @@ def _check_shard(
     except (UserError, OSError, ValueError) as error:
         yield fault_of(path, error, _REPAIR, DELETE)
         return
-    rows = Counter(place.row for place in places)
+    rows = Counter(row for row, _ in places)
     if sorted(rows) != list(range(len(places))):
         what: What = "duplicate" if max(rows.values()) > 1 else "disagrees"
         detail = f"its rows of {name} are not one for each tile"
@@ -168,7 +161,7 @@ def _check_shard(
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
         yield Fault(path, "disagrees", detail, _REPAIR)
         return
-    wrong = [place.row for place in places if checksum(shard[place.row]) != place.crc32c]
+    wrong = [row for row, crc in places if checksum(shard[row]) != crc]
     if wrong:
         detail = (
             f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"

@@ -1,0 +1,6 @@
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_of):
+    return tokenizer_of()
