@@ -120,15 +120,8 @@ def test_a_run_of_other_settings_or_of_a_newer_version_is_not_touched(tiny_tiles
     write_sealed_values(path, manifest.model_dump(mode="json"))
     before = stats(out)
     refused("train", tiny_tiles, out, words="exists: go on with --resume, or choose a new folder")
-    refused(
-        "train",
-        tiny_tiles,
-        out,
-        "--resume",
-        "--CB",
-        "64",
-        words="(codebook_size there 512, here 64)",
-    )
+    other = ("--resume", "--CB", "64")
+    refused("train", tiny_tiles, out, *other, words="(codebook_size there 512, here 64)")
     assert stats(out) == before
     reseal(path, schema_version=3)
     before = stats(out)
