@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import lock_descriptor
 
-from tests.jobs.test_inputs import locked
 from tests.outputs import make_audio, make_tiles, make_tokens
 from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, tokenize
 from tests.pipelines.verifying import change_rows, deny, flip, found, run_command
 from tests.sealed import reseal, seal_tokens
 from tests.small_tokenizers import RATE
+from tests.storage.trees import close
 from ulmo.formats.base import PLAIN
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.convert import convert
@@ -190,7 +190,7 @@ class TestWhatStays:
 
     def test_a_subfolder_that_cannot_be_looked_into(self, tokens, monkeypatch):
         (tokens / "sub").mkdir()
-        locked(tokens / "sub", monkeypatch)
+        close(tokens / "sub", monkeypatch)
         assert found(tokens) == {("sub", "unreadable")}
         assert repair(tokens)[0] == 3
 
