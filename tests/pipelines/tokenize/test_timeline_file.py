@@ -13,7 +13,7 @@ from tests.pipelines.recordings import (
     run_killed,
     stats,
 )
-from tests.pipelines.tokenizing import hidden, join, names
+from tests.pipelines.tokenizing import hidden, join, names, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
@@ -377,6 +377,16 @@ class TestAgain:
         (tmp_path / "out" / "t.npy.tokenize.json").unlink()
         with pytest.raises(UserError, match="another tokenizer"):
             join(tokenizer_of("mel"), field, out=out)
+
+    def test_a_file_of_other_recordings_is_made_again(self, tokenizer, field, tmp_path):
+        """As a job that knows nothing of the ledger may have written it."""
+        out = tmp_path / "out" / "t.npy"
+        join(tokenizer, field, out=out)
+        before = contents(out.parent)
+        tokenize(tokenizer, field / "S_20230501_000010_000.wav", out=out)
+        assert contents(out.parent) != before
+        join(tokenizer, field, out=out)
+        assert contents(out.parent) == before
 
     def test_a_newer_ulmo_is_refused(self, tokenizer, field, tmp_path):
         join(tokenizer, field, out=tmp_path / "out" / "t.npy")
