@@ -4,6 +4,7 @@ import json
 from hashlib import sha256
 
 import numpy as np
+import onnxruntime
 import safetensors.numpy
 
 from ulmo.bundle.bundle import build_bundle, read_bundle, write_bundle
@@ -30,6 +31,14 @@ def sealed(values):
     outside = ("fingerprint", "card", "card_hash")
     rest = {name: value for name, value in values.items() if name not in outside}
     return {**values, "fingerprint": digest(rest), "card_hash": digest(values["card"])}
+
+
+def run_graph(content, values):
+    """Outputs of an ONNX graph for its one input."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: values})
 
 
 def rewrite(folder, change, seal=sealed):

@@ -60,7 +60,7 @@ BUNDLES = {
     "deep lists": put(MANIFEST, DEEP),
     "deep tables": put(MANIFEST, DEEP_TABLES),
     "many tables": put(MANIFEST, tables(20_000)),
-    "many keys": put(MANIFEST, keys(8000)),
+    "many keys": put(MANIFEST, keys(5500)),
     "a key twice": put(MANIFEST, b'{"schema_version": 2, "schema_version": 2}'),
     "a number of 60,000 digits": put(MANIFEST, b"1" * 60_000),
     "a manifest of 2 GB": sparse(MANIFEST, 2 * GIB),

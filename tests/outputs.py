@@ -1,7 +1,5 @@
 """One small output of each kind, as ulmo writes it: what is damaged, verified and attacked."""
 
-import json
-
 import numpy as np
 import soundfile
 
@@ -74,6 +72,10 @@ def save_checkpoint(place, number):
     write_digests(place, number)
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def log_of(columns, rows):
     """A CSV log with so many rows."""
     lines = [
@@ -81,7 +83,3 @@ def log_of(columns, rows):
         for row in range(rows)
     ]
     return "\n".join([",".join(columns), *lines]) + "\n"
-
-
-def json_of(path):
-    return json.loads(path.read_text())

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import pytest
 
+from tests.bundles import run_graph
 from ulmo.bundle import bundle
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.graph import decoder_graph, encoder_graph, encoder_size
@@ -63,11 +63,6 @@ def model(settings):
     return model
 
 
-def run(graph, values):
-    session = onnxruntime.InferenceSession(graph.to_bytes())
-    return session.run(None, {session.get_inputs()[0].name: values})
-
-
 def extent(function, values, wanted):
     """First and last index on axis 2 of the values that changes what is wanted of the result."""
     expected = wanted(function(values))
@@ -91,7 +86,7 @@ def test_names_and_shapes_of_the_weights(settings, model):
 def test_the_encoders_graph_and_time_context(settings, model):
     tiles = np.random.default_rng(1).normal(size=(1, 40, 120, 1)).astype(np.float32)
     graph = encoder_graph(settings, weights_of(model), latents=True)
-    _, distances, latents = run(graph, tiles)
+    _, distances, latents = run_graph(graph.to_bytes(), tiles)
     expected = model(tiles)
     np.testing.assert_allclose(latents, expected.latents, atol=1e-4)
     np.testing.assert_allclose(distances, expected.distances, atol=1e-3)
@@ -103,7 +98,7 @@ def test_the_encoders_graph_and_time_context(settings, model):
 def test_the_decoders_graph_and_time_context(settings, model):
     ids = np.random.default_rng(2).integers(0, 16, (1, 30, settings.bands)).astype(np.int32)
     latents = model.quantizer.embed(ids)
-    (tiles,) = run(decoder_graph(settings, weights_of(model)), ids)
+    (tiles,) = run_graph(decoder_graph(settings, weights_of(model)).to_bytes(), ids)
     np.testing.assert_allclose(tiles, model.decoder(latents, frames=120), atol=1e-4)
     before, after = settings.decoder_time_context
 

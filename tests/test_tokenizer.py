@@ -6,13 +6,13 @@ import sys
 from itertools import product
 
 import numpy as np
-import onnxruntime
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ulmo.encoding
+from tests.bundles import run_graph
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.bundle.graph import decoder_graph
 from ulmo.config import UserError
@@ -54,13 +54,8 @@ def at_once(tokenizer, samples):
     values = normalized(np.concatenate(blocks, axis=1), prep.normalization)
     columns, stride = -(-values.shape[1] // model.time_stride), model.time_stride
     padded = np.pad(values, ((0, 0), (0, (columns + 40) * stride - values.shape[1])))
-    found = run(tokenizer.bundle.encoder, padded[None, :, :, None])
-    return [values[:columns] for values in found]
-
-
-def run(graph, values):
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    return [output[0] for output in session.run(None, {session.get_inputs()[0].name: values})]
+    found = run_graph(tokenizer.bundle.encoder, padded[None, :, :, None])
+    return [values[0, :columns] for values in found]
 
 
 def lengths(tokenizer):
@@ -269,7 +264,7 @@ def test_decode_gives_the_tiles_of_the_decoder_at_once(plan, tokenizer_of):
     graph = decoder_graph(model, tokenizer.bundle.weights()).to_bytes()
     for length in lengths(tokenizer):
         tokens = tokenizer.encode(sound(length), sample_rate=RATE)
-        (plane,) = run(graph, tokens.ids[None])
+        ((plane,),) = run_graph(graph, tokens.ids[None])
         tiles = tokenizer.decode(tokens)
         assert tiles.shape == (-(-tokens.frames // size), size, size, 1)
         assert tiles.dtype == np.float32
@@ -291,7 +286,7 @@ def test_tiles_by_themselves_are_encoded_as_recordings_of_their_length(plan, tok
     for tile, frames, ids in zip(tiles, valid, found.ids, strict=True):
         padded = np.zeros((1, size, model.columns * model.time_stride, 1), np.float32)
         padded[0, :, :frames] = tile[:, :frames]
-        np.testing.assert_array_equal(ids, run(tokenizer.bundle.encoder, padded)[0])
+        np.testing.assert_array_equal(ids, run_graph(tokenizer.bundle.encoder, padded)[0][0])
 
 
 @pytest.mark.parametrize("plan", ["divides", "ragged", "one layer"])

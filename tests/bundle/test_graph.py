@@ -1,8 +1,8 @@
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
+from tests.bundles import run_graph
 from ulmo.bundle.graph import decoder_graph, encoder_graph, encoder_size
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings
@@ -39,13 +39,6 @@ def model_of(settings):
     return model
 
 
-def run(graph, values):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(graph.to_bytes(), options)
-    return session.run(None, {session.get_inputs()[0].name: values})
-
-
 def tiles(settings, columns, batch=2):
     shape = (batch, settings.tile_size, columns * settings.time_stride, 1)
     return np.random.default_rng(2).normal(size=shape).astype(np.float32)
@@ -61,8 +54,8 @@ def test_encoder_agrees_with_keras(plan):
     assert (list(shapes), shapes) == (list(weight_shapes(settings)), weight_shapes(settings))
     for columns in (settings.columns, 3):
         x = tiles(settings, columns)
-        ids, distances = run(encoder_graph(settings, weights), x)
-        *others, latents = run(encoder_graph(settings, weights, latents=True), x)
+        ids, distances = run_graph(encoder_graph(settings, weights).to_bytes(), x)
+        *others, latents = run_graph(encoder_graph(settings, weights, latents=True).to_bytes(), x)
         np.testing.assert_array_equal(others, [ids, distances])
         expected = model(x)
         assert ids.shape == distances.shape == (2, columns, settings.bands)
@@ -92,7 +85,7 @@ def test_decoder_agrees_with_keras(plan):
     for columns in (settings.columns, 3):
         shape = (2, columns, settings.bands)
         ids = np.random.default_rng(3).integers(0, 64, shape).astype(np.int32)
-        (found,) = run(graph, ids)
+        (found,) = run_graph(graph.to_bytes(), ids)
         frames = columns * settings.time_stride
         expected = model.decoder(model.quantizer.embed(ids), frames=frames)
         assert found.shape == (2, settings.tile_size, frames, 1)

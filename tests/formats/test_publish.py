@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.formats.streams import begun, save, some
+from tests.outputs import names
 from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
@@ -45,10 +46,6 @@ def test_names(name, path, files, header):
 def test_a_name_of_another_kind_is_refused(name, path):
     with pytest.raises(UserError, match=rf"is no name for {name}: end it with \.tokens\."):
         output_paths(Path("out", path), name)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -11,6 +11,11 @@ from ulmo.pipelines.prep import job as prep_job
 from ulmo.preprocessing import store as tile_store
 
 
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_of):
+    return tokenizer_of()
+
+
 @pytest.fixture
 def audio(tmp_path):
     """Eight sound recordings: of 1 to 3 tiles, two of them of one name, one stereo at 8 kHz."""

@@ -42,10 +42,6 @@ def join(tokenizer, *sources, out, workers=1, **how):
     )
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def hidden(folder):
     """What lies there and is not shown."""
     return [path for path in folder.rglob("*") if path.name.startswith(".")]

@@ -4,11 +4,12 @@ import os
 
 
 def make(folder, *names):
-    """Make empty files below a folder."""
-    for name in names:
-        path = folder / name
+    """Make empty files below a folder; their paths."""
+    paths = [folder / name for name in names]
+    for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    return paths
 
 
 def close(folder, monkeypatch):

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
+from tests.bundles import run_graph
 from tests.oracles import codebook_figures, reconstruction_figures, sound_tokens
 from tests.sealed import hashes_of
 from ulmo.bundle.bundle import read_bundle
@@ -67,11 +67,6 @@ def run_dir(store, tokenizer_folder, tmp_path):
     return folder
 
 
-def run(graph, values):
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: values})
-
-
 def expected_figures(run_dir, store, rows):
     """The figures of some tiles by loops, with the bundle's two graphs run by hand."""
     bundle = read_bundle(run_dir / "tokenizer")
@@ -79,9 +74,9 @@ def expected_figures(run_dir, store, rows):
     padded = np.zeros((len(rows), 32, 35, 1), np.float32)
     for i, frames in enumerate(valid):
         padded[i, :, :frames] = tiles[i, :, :frames]
-    ids, distances = run(bundle.encoder, padded)
+    ids, distances = run_graph(bundle.encoder, padded)
     graph = decoder_graph(bundle.manifest.model, bundle.weights()).to_bytes()
-    (made,) = run(graph, ids)
+    (made,) = run_graph(graph, ids)
     sound = sound_tokens(
         np.concatenate([store.normalization(row).undo(store.read([row]))[..., 0] for row in rows]),
         list(store.recordings[rows]),

@@ -61,11 +61,6 @@ def plan(folder):
     return AudioPlan(folder, folder / "labels.csv", "extra:speaker")
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tokenizer_of):
-    return tokenizer_of(plan="divides")
-
-
 def sounds_of(plan):
     labelled = find_labelled(plan.folder, plan.labels, plan.speaker_column)
     return Sounds.read(plan.folder, labelled, sample_rate=RATE, max_seconds=plan.max_seconds)

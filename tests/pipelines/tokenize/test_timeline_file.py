@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.outputs import names
 from tests.pipelines.recordings import (
     contents,
     count_moves,
@@ -13,7 +14,7 @@ from tests.pipelines.recordings import (
     run_killed,
     stats,
 )
-from tests.pipelines.tokenizing import hidden, join, names, tokenize
+from tests.pipelines.tokenizing import hidden, join, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.outputs import names
 from tests.pipelines.recordings import by_path, contents, rows_of
-from tests.pipelines.tokenizing import hidden, names, record, tokenize
+from tests.pipelines.tokenizing import hidden, record, tokenize
 from tests.sealed import reseal
 from tests.small_tokenizers import RATE
 from ulmo.config import ClockSettings, JobError, UserError

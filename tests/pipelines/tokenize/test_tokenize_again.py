@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.oracles import wav_bytes
+from tests.outputs import names
 from tests.pipelines.recordings import (
     NON_UTF8,
     RATE,
@@ -26,7 +27,7 @@ from tests.pipelines.recordings import (
     stats,
     write,
 )
-from tests.pipelines.tokenizing import hidden, names, tokenize
+from tests.pipelines.tokenizing import hidden, tokenize
 from ulmo.pipelines.tokenize import tokenize as pipeline
 
 JOURNAL = ".tokenize.jsonl"

@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.storage import trees
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import is_file_name, output_paths, remove_leftovers, stream_paths
@@ -11,15 +14,7 @@ from ulmo.pipelines.tokenize.plan import plan_outputs, plan_parts
 @pytest.fixture
 def make(tmp_path):
     """A function that makes empty files, and gives their paths."""
-
-    def make(*relative):
-        paths = [tmp_path / name for name in relative]
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        return paths
-
-    return make
+    return partial(trees.make, tmp_path)
 
 
 def targets_of(plan, root):

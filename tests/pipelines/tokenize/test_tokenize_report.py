@@ -3,8 +3,9 @@
 import pyarrow.parquet as pq
 import pytest
 
+from tests.outputs import names
 from tests.pipelines.recordings import NON_UTF8, noise, rows_of, write
-from tests.pipelines.tokenizing import names, record, tokenize
+from tests.pipelines.tokenizing import record, tokenize
 from tests.small_tokenizers import RATE
 from ulmo.formats.base import Format
 from ulmo.formats.header import read_header

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.outputs import names
 from tests.pipelines.training import read_csv
 from tests.pipelines.verifying import deny
 from ulmo.config import UserError, loss_names
@@ -119,10 +120,6 @@ def saved(tmp_path):
         checkpoints.save()
     value.assign(tf.zeros(100))
     return checkpoints, value, tmp_path / "ckpt"
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_the_latest_are_kept_and_nothing_else(saved):
