@@ -1,6 +1,7 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -69,6 +70,9 @@ class TimelineOutput:
         rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
+        joined = Counter(row.path for row in rows if row.status != "refused")
+        if Counter(segment.recording for segment in found.segments) != joined:
+            return  # another job has written over it
         self.timeline = _summary(out, found)
         for planned, row in zip(plan, rows, strict=True):
             outputs = [] if row.status == "refused" else [out]
