@@ -22,25 +22,18 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prepared(folder, tmp_path_factory):
-    """The rows by ulmo-prep, and the tiles."""
-    out = tmp_path_factory.mktemp("prepared") / "out"
-    prepare(folder, out, TINY)
-    return out
-
-
-@pytest.fixture(scope="module")
-def tokenized(folder, tmp_path_factory, tokenizer_of):
-    """The rows by ulmo-tokenize."""
-    out = tmp_path_factory.mktemp("tokenized") / "out"
-    tokenize(tokenizer_of(), folder, out=out)
-    return out
+def outs(folder, tmp_path_factory, tokenizer):
+    """What ulmo-prep and ulmo-tokenize make of them."""
+    place = tmp_path_factory.mktemp("outs")
+    prepare(folder, place / "prepared", TINY)
+    tokenize(tokenizer, folder, out=place / "tokenized")
+    return place
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("command", ["prepared", "tokenized"])
-def test_a_fault_and_its_row(fault, command, request):
-    row = by_path(request.getfixturevalue(command))[NAMES[fault]]
+def test_a_fault_and_its_row(fault, command, outs):
+    row = by_path(outs / command)[NAMES[fault]]
     due = FAULTS[fault]
     assert (row["status"], row["reason"]) == (due.status, due.reason)
     assert (row["detail"] is None) == (due.status == "ok")
@@ -50,9 +43,9 @@ def test_a_fault_and_its_row(fault, command, request):
 
 
 @pytest.mark.parametrize("command", ["prepared", "tokenized"])
-def test_what_was_read_and_what_is_missing_is_what_is_declared_or_held(command, request):
+def test_what_was_read_and_what_is_missing_is_what_is_declared_or_held(command, outs):
     """Where the sizes are wrong, what the file holds; there is one row a file, and no other."""
-    rows = by_path(request.getfixturevalue(command))
+    rows = by_path(outs / command)
     assert sorted(rows) == sorted(NAMES.values())
     for fault, name in NAMES.items():
         row = rows[name]
@@ -66,10 +59,10 @@ def test_what_was_read_and_what_is_missing_is_what_is_declared_or_held(command, 
             assert both == row["frames_declared"]
 
 
-def test_tiles_are_finite_and_refused_recordings_have_none(prepared):
-    store = TileStore(prepared)
+def test_tiles_are_finite_and_refused_recordings_have_none(outs):
+    store = TileStore(outs / "prepared")
     assert np.isfinite(store.read(range(len(store)))).all()
-    for row in rows_of(prepared):
+    for row in rows_of(outs / "prepared"):
         assert (row["tiles"] == 0) == (row["status"] == "refused")
 
 

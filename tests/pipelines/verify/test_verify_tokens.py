@@ -32,31 +32,31 @@ def repair(place):
 
 
 @pytest.fixture
-def tokens(tokenizer_of, tmp_path):
+def tokens(tokenizer, tmp_path):
     """A folder of tokens of three recordings: its files of tokens are below tokens/."""
     audio = make_audio(tmp_path / "audio", lengths=(3000, 2000, 3000), rate=RATE)
-    tokenize(tokenizer_of(), audio, out=tmp_path / "tokens")
+    tokenize(tokenizer, audio, out=tmp_path / "tokens")
     return tmp_path / "tokens"
 
 
 @pytest.fixture
-def again(tokenizer_of, tokens):
+def again(tokenizer, tokens):
     """The same ulmo-tokenize again; which of the recordings it did not tokenize."""
 
     def again():
-        results = tokenize(tokenizer_of(), tokens.parent / "audio", out=tokens)
+        results = tokenize(tokenizer, tokens.parent / "audio", out=tokens)
         return [result.reused for result in results]
 
     return again
 
 
 @pytest.fixture
-def timeline(tokenizer_of, tmp_path):
+def timeline(tokenizer, tmp_path):
     for number, name in enumerate(["S_20230501_000000.wav", "S_20230501_000010.wav"]):
         made = make_audio(tmp_path / str(number), lengths=(3000,), rate=RATE)
         (tmp_path / "field").mkdir(exist_ok=True)
         (made / "a.wav").rename(tmp_path / "field" / name)
-    join(tokenizer_of(), tmp_path / "field", out=tmp_path / "out" / "t.tokens.npy")
+    join(tokenizer, tmp_path / "field", out=tmp_path / "out" / "t.tokens.npy")
     return tmp_path / "out"
 
 
@@ -155,14 +155,14 @@ class TestTokens:
         assert found(place) == {(f"one/{A}", "missing")}
 
     def test_a_lone_file_leaves_its_header_which_tells_that_it_is_missing(
-        self, tokenizer_of, tmp_path
+        self, tokenizer, tmp_path
     ):
         audio = make_audio(tmp_path / "audio", lengths=(3000,), rate=RATE)
-        tokenize(tokenizer_of(), audio / "a.wav")
+        tokenize(tokenizer, audio / "a.wav")
         flip(audio / "a.tokens.npy")
         assert repair(audio)[0] == 3
         assert found(audio) == {("a.tokens.npy", "missing")}
-        tokenize(tokenizer_of(), audio / "a.wav")
+        tokenize(tokenizer, audio / "a.wav")
         assert len(np.load(audio / "a.tokens.npy"))
 
 
