@@ -14,7 +14,7 @@ from tests.pipelines.recordings import (
     run_killed,
     stats,
 )
-from tests.pipelines.tokenizing import hidden, join
+from tests.pipelines.tokenizing import hidden, join, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
