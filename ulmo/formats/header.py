@@ -129,11 +129,6 @@ class TokensHeader(Stream, Grid):
             raise ValueError("the tokens last too long for a calendar") from None
         return self
 
-    @property
-    def unk_rate(self) -> float:
-        """Share of the ids that are `<unk>`; 0 if there are no ids."""
-        return self.unknown / max(1, self.columns * self.bands)
-
     def seconds(self, column: int) -> float:
         """Begin of a column, in seconds from the recording's first sample.
 
