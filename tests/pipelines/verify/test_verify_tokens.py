@@ -247,11 +247,6 @@ class TestTimelines:
         seal_tokens(path)
         assert found(path) == {("t.tokens.npy", "gap")}
 
-    def test_a_damaged_one_is_missed(self, timeline):
-        flip(timeline / "t.tokens.npy")
-        assert repair(timeline)[0] == 3
-        assert found(timeline) == {("t.tokens.npy", "missing")}
-
     def test_one_of_other_recordings(self, timeline):
         header = timeline / "t.tokens.json"
         segments = json.loads(header.read_text())["segments"]
