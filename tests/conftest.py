@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
-from tests.bundles import write_small_bundle
+from tests.bundles import PREP, write_small_bundle
 from tests.pipelines.training import PIXEL
 from tests.small_tokenizers import HOP, PLANS, RATE
 from ulmo.config import PrepSettings
@@ -19,8 +19,6 @@ hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, ma
 hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
-
-
 LONGEST = ("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark")
 
 
@@ -33,8 +31,7 @@ def pytest_collection_modifyitems(items):
 def tiny_tiles(tmp_path_factory):
     """data_samples as tiles of 32 x 32: 8 kHz, 8 ms a frame."""
     folder = tmp_path_factory.mktemp("tiny") / "tiles"
-    settings = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
-    prepare(SAMPLES, folder, settings)
+    prepare(SAMPLES, folder, PREP)
     return folder
 
 
@@ -51,8 +48,7 @@ def few_recordings(tmp_path_factory):
 def few_tiles(few_recordings, tmp_path_factory):
     """Tiles as `tiny_tiles`, of three recordings: what a training needs that must not learn."""
     folder = tmp_path_factory.mktemp("few") / "tiles"
-    settings = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
-    prepare(few_recordings, folder, settings)
+    prepare(few_recordings, folder, PREP)
     return folder
 
 

@@ -12,12 +12,9 @@ Array = NDArray[np.float64]
 class Averages(NamedTuple):
     """State of an EMA codebook."""
 
-    codebook: Array
-    """(CB, EMB)"""
-    count: Array
-    """(CB,)"""
-    total: Array
-    """(CB, EMB)"""
+    codebook: Array  # (CB, EMB)
+    count: Array  # (CB,)
+    total: Array  # (CB, EMB)
 
 
 def nearest_code(vector: Array, codebook: Array) -> tuple[int, float]:

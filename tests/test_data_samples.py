@@ -3,15 +3,16 @@
 import csv
 import importlib.util
 from itertools import combinations, pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import soundfile
 
-FOLDER = Path(__file__).parents[1] / "data_samples"
-COLUMNS = ["file", "start_s", "end_s", "low_hz", "high_hz", "label"]
+from tests.conftest import SAMPLES as FOLDER
+
+with (FOLDER / "events.csv").open(encoding="utf-8", newline="") as lines:
+    COLUMNS, *TABLE = csv.reader(lines)
 TICK_S = 1e-6  # the resolution of events.csv
 
 
@@ -31,19 +32,13 @@ def recordings(folder):
 
 
 def rows(file):
-    with (FOLDER / "events.csv").open(encoding="utf-8", newline="") as lines:
-        table = list(csv.reader(lines))
-    found = [Row(name, *map(float, numbers), label) for name, *numbers, label in table[1:]]
+    found = [Row(name, *map(float, numbers), label) for name, *numbers, label in TABLE]
     return [row for row in found if row.file == file]
 
 
 def listen(file):
     samples, rate = soundfile.read(FOLDER / file, always_2d=True)
     return samples, rate  # (frames, channels)
-
-
-def rms_db(samples):
-    return 10.0 * np.log10(np.mean(samples**2))
 
 
 def band_powers(samples, rate):
@@ -82,11 +77,8 @@ def test_formats_cover_what_recorders_write():
 
 
 def test_events_name_only_files_that_exist():
-    with (FOLDER / "events.csv").open(encoding="utf-8", newline="") as lines:
-        table = list(csv.reader(lines))
-    assert table[0] == COLUMNS
-    silent = {"near_silence.wav"}
-    assert {name for name, *_ in table[1:]} == set(recordings(FOLDER)) - silent
+    assert tuple(COLUMNS) == Row._fields
+    assert {name for name, *_ in TABLE} == set(recordings(FOLDER)) - {"near_silence.wav"}
 
 
 @pytest.mark.parametrize("file", recordings(FOLDER))
@@ -143,7 +135,7 @@ def test_the_call_is_the_same_each_time():
 
 def test_near_silence_is_quiet_but_not_zero():
     samples, _ = listen("near_silence.wav")
-    assert -92.0 < rms_db(samples) < -88.0
+    assert -92.0 < 10.0 * np.log10(np.mean(samples**2)) < -88.0
 
 
 @pytest.mark.parametrize("file", recordings(FOLDER))

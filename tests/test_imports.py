@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+import ulmo
+from tests.bundles import write_small_bundle
 from tests.formats.streams import header_of, random_ids, save
 from ulmo.config import PrepSettings
 
@@ -53,11 +55,9 @@ class Import(NamedTuple):
     """One imported module, and where."""
 
     file: str
-    room: str
-    """Of the importing module."""
+    room: str  # of the importing module
     module: str
-    late: bool
-    """Inside a function, or under TYPE_CHECKING."""
+    late: bool  # inside a function, or under TYPE_CHECKING
 
 
 def room_of(module):
@@ -218,25 +218,14 @@ def test_the_runner_sees_a_framework():
     assert done.stderr == "loaded json\n"
 
 
-def test_import_ulmo_is_light():
-    run("import ulmo; assert ulmo.__version__; assert 'numpy' not in sys.modules")
-
-
-@pytest.mark.parametrize("name", ["Tokenizer", "Tokens", "load_tokenizer", "preprocess"])
-def test_public_names_are_loaded_when_they_are_used(name):
-    import ulmo
-
-    assert name in ulmo.__all__
-    assert getattr(ulmo, name).__name__ == name
-
-
-def test_public_names_load_no_framework():
-    run("import ulmo; [getattr(ulmo, name) for name in ulmo.__all__]")
-
-
-def test_a_name_that_is_not_public_is_an_attribute_error():
-    import ulmo
-
+def test_import_ulmo_is_light_and_its_names_are_loaded_when_they_are_used():
+    run(
+        "import ulmo; assert ulmo.__version__; assert 'numpy' not in sys.modules; "
+        "[getattr(ulmo, name) for name in ulmo.__all__]"
+    )
+    names = ["Tokenizer", "Tokens", "load_tokenizer", "preprocess"]
+    assert [getattr(ulmo, name).__name__ for name in names] == names
+    assert set(names) <= set(ulmo.__all__)
     with pytest.raises(AttributeError, match="module 'ulmo' has no attribute 'tokenise'"):
         _ = ulmo.tokenise
 
@@ -247,9 +236,13 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
-def test_tokenizing_is_light(make_bundle, tmp_path):
+@pytest.fixture
+def bundle(tmp_path):
     prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
-    bundle = make_bundle(tmp_path / "tokenizer", prep)
+    return write_small_bundle(tmp_path / "tokenizer", prep)
+
+
+def test_tokenizing_is_light(bundle, tmp_path):
     recording = tmp_path / "x.wav"
     soundfile.write(recording, np.sin(np.arange(4000) / 5), 2000)
     output = run(entry_point("ulmo-tokenize"), recording, "--tokenizer", bundle)
@@ -258,21 +251,14 @@ def test_tokenizing_is_light(make_bundle, tmp_path):
     assert np.load(target).shape == (13, 2)
 
 
-def test_inspecting_is_light(make_bundle, tmp_path):
-    prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
-    bundle = make_bundle(tmp_path / "tokenizer", prep)
+def test_inspecting_and_verifying_are_light(bundle, tiny_tiles):
     output = run(entry_point("ulmo"), "inspect", bundle)
     assert output.startswith(f"{bundle}\n  schema        2\n  fingerprint   ")
-
-
-def test_verifying_is_light(make_bundle, tiny_tiles, tmp_path):
-    prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
-    for place in (make_bundle(tmp_path / "tokenizer", prep), tiny_tiles):
+    for place in (bundle, tiny_tiles):
         assert run(entry_point("ulmo"), "verify", place).endswith("\n  all is well\n")
 
 
-def test_reading_a_bundle_does_not_load_onnx(make_bundle, tmp_path):
-    bundle = make_bundle(tmp_path / "tokenizer", PrepSettings(tile_size=32))
+def test_reading_a_bundle_does_not_load_onnx(bundle):
     run(
         "import pathlib; from ulmo.bundle.bundle import read_bundle; "
         "read_bundle(pathlib.Path(sys.argv[1])).weights(); "

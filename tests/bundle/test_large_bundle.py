@@ -36,20 +36,24 @@ def check(folder, settings):
     check_large(settings, folder / WEIGHTS, folder / ENCODER, remedy="copy it")
 
 
+def refused(folder, name, content, words):
+    """A file of other content is refused."""
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        check(folder, settings_of(folder))
+
+
 def test_a_good_one_is_read(folder):
     assert refusal(folder) is None
 
 
 def test_every_changed_byte_of_the_encoder_is_seen(folder):
-    settings = settings_of(folder)
     content = (folder / ENCODER).read_bytes()
     places = np.random.default_rng(0).choice(len(content), 60, replace=False)
     for place in [*places.tolist(), 0, len(content) - 1]:
         changed = bytearray(content)
         changed[place] ^= 1
-        (folder / ENCODER).write_bytes(changed)
-        with pytest.raises(ValueError, match="differs"):
-            check(folder, settings)
+        refused(folder, ENCODER, changed, "differs")
 
 
 def test_every_tensor_is_looked_at(folder):
@@ -61,9 +65,7 @@ def test_every_tensor_is_looked_at(folder):
         changed = bytearray(content)
         end = place + values.nbytes
         changed[end - 4 : end] = np.array(np.nan, "<f4").tobytes()
-        (folder / WEIGHTS).write_bytes(changed)
-        with pytest.raises(ValueError, match=f"{name} is not finite"):
-            check(folder, settings)
+        refused(folder, WEIGHTS, changed, f"{name} is not finite")
 
 
 def test_every_weight_of_the_encoder_is_compared(folder):
@@ -73,21 +75,15 @@ def test_every_weight_of_the_encoder_is_compared(folder):
         if name.startswith(("encoder.", "codebook")):
             changed = bytearray(content)
             changed[place] ^= 1
-            (folder / WEIGHTS).write_bytes(changed)
-            with pytest.raises(ValueError, match="of the encoder differs"):
-                check(folder, settings)
+            refused(folder, WEIGHTS, changed, "of the encoder differs")
 
 
 def test_header_and_thresholds_are_looked_at(folder):
-    settings = settings_of(folder)
     content = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(b"\0" + content[1:])
-    with pytest.raises(ValueError, match="header of the weights"):
-        check(folder, settings)
-    place = tensor_places(settings)["unk.thresholds"]
-    (folder / WEIGHTS).write_bytes(content[:place] + b"\0\0\x80\xbf" + content[place + 4 :])
-    with pytest.raises(ValueError, match="negative"):
-        check(folder, settings)
+    place = tensor_places(settings_of(folder))["unk.thresholds"]
+    refused(folder, WEIGHTS, b"\0" + content[1:], "header of the weights")
+    negative = content[:place] + b"\0\0\x80\xbf" + content[place + 4 :]
+    refused(folder, WEIGHTS, negative, "negative")
 
 
 def test_blocks_of_any_size_see_the_same(make_bundle, tmp_path, monkeypatch):

@@ -93,7 +93,13 @@ def test_tokens_of_another_tokenizer_are_not_converted_over(jobs, audio, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("prep", "prep.json"), ("convert", "c.json"), ("timeline", "t.json")]
+    ("name", "file"),
+    [
+        ("prep", "prep.json"),
+        ("tokenize", "tokenize.json"),
+        ("timeline", "t.json"),
+        ("convert", "c.json"),
+    ],
 )
 def test_a_newer_version_is_not_touched(name, file, jobs):
     arguments, path = jobs[name]

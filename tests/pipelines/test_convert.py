@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
+from tests import commands
 from tests.formats.streams import header_of, random_ids, save
 from tests.pipelines.recordings import contents
 from tests.sealed import seal_tokens
@@ -20,6 +21,7 @@ from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_tokens
 from ulmo.pipelines.convert import convert, list_sources
 
+run = partial(commands.run, ulmo, "convert")
 MANY = [name for name, kind in FORMATS.items() if kind.many]
 
 
@@ -45,10 +47,6 @@ def field(tmp_path):
 
 def to(sources, out, name, done=lambda _: None):
     return convert(sources, out, name, done=done)
-
-
-def run(*arguments):
-    return CliRunner().invoke(ulmo, ["convert", *(str(argument) for argument in arguments)])
 
 
 def names(folder):

@@ -10,14 +10,14 @@ import pytest
 from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
-from tests.storage.trees import close
+from tests.storage.trees import close, make
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.prep.prep import prepare
 
 ODD = [
     *(b"with spaces.wav", b"'quotes' and \"more\".wav", b"[brackets] (and) {braces}.wav"),
-    *(b"new\nline.wav", b"tab\t.wav", b"-dash.wav", b"$HOME.wav", b"%s%n.wav", b"*.wav"),
-    b"a\\b.wav",
+    *(b"new\nline.wav", b"tab\t.wav", b"-dash.wav", b"$HOME.wav", b"%s%n.wav"),
+    *(b"*.wav", b"a\\b.wav"),
     *("ünïcödé.wav".encode(), "u\u0308.wav".encode(), "鳥の声.wav".encode(), "🐋.wav".encode()),
     *(b"caf\xe9.wav", rb"caf\xe9.wav", rb"\x.wav", b"\xff\\xfe.wav", b"\\xff\xfe.wav", b".wav.wav"),
     *(b"a/x.wav", b"b/x.wav", b"a/a/x.wav", b"x.wav", b"x.WAV", b"x.wav.d/x.wav"),
@@ -25,14 +25,16 @@ ODD = [
 LONG = b"n" * 240 + b".wav"
 
 
-@pytest.fixture
-def odd(tmp_path):
-    folder = tmp_path / "odd"
-    for name in [*ODD, LONG]:
-        path = folder / os.fsdecode(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+def fill(folder, *names):
+    """A recording of each name."""
+    for path in make(folder, *names):
         path.write_bytes(wav(PCM[:800]))
     return folder
+
+
+@pytest.fixture
+def odd(tmp_path):
+    return fill(tmp_path / "odd", *map(os.fsdecode, [*ODD, LONG]))
 
 
 def test_every_name_has_a_row_and_an_id_of_its_own(odd, tmp_path):
@@ -46,9 +48,9 @@ def test_every_name_has_a_row_and_an_id_of_its_own(odd, tmp_path):
     assert contents(tmp_path / "again") == contents(tmp_path / "out")
 
 
-def test_every_name_is_tokenized_to_a_file_of_its_own(odd, tmp_path, tokenizer_of):
+def test_every_name_is_tokenized_to_a_file_of_its_own(odd, tmp_path, tokenizer):
     (odd / os.fsdecode(LONG)).unlink()
-    results = tokenize(tokenizer_of(), odd, out=tmp_path / "out")
+    results = tokenize(tokenizer, odd, out=tmp_path / "out")
     outputs = [output for result in results for output in result.outputs]
     assert len(outputs) == len(set(outputs)) == len(ODD)
     assert all(output.is_file() for output in outputs)
@@ -70,9 +72,7 @@ def test_no_two_names_are_one_text(name, text):
 
 
 def test_loops_pipes_and_dead_links_are_rows_and_nobody_waits(tmp_path):
-    folder = tmp_path / "audio"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep" / "x.wav").write_bytes(wav())
+    folder = fill(tmp_path / "audio", "deep/x.wav")
     (folder / "deep" / "loop").symlink_to(folder)
     (folder / "loop.wav").symlink_to(folder / "loop.wav")
     (folder / "twice.wav").symlink_to(folder / "deep" / "x.wav")
@@ -90,22 +90,16 @@ def test_loops_pipes_and_dead_links_are_rows_and_nobody_waits(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["prep", "tokenize"])
-def test_a_folder_that_cannot_be_looked_into_is_a_row(command, tmp_path, monkeypatch, tokenizer_of):
+def test_a_folder_that_cannot_be_looked_into_is_a_row(command, tmp_path, monkeypatch, tokenizer):
     folder, out = tmp_path / "audio", tmp_path / "out"
-    for name in ("in/x.wav", "in.wav", "y.wav"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(wav())
+    fill(folder, "in/x.wav", "in.wav", "y.wav")
     close(folder / "in", monkeypatch)
     if command == "prep":
         prepare(folder, out, TINY)
     else:
-        tokenize(tokenizer_of(), folder, out=out)
+        tokenize(tokenizer, folder, out=out)
     found = {row["path"]: (row["status"], row["reason"]) for row in rows_of(out)}
-    assert found == {
-        "in": ("refused", "unreadable"),
-        "in.wav": ("ok", None),
-        "y.wav": ("ok", None),
-    }
+    assert found == {"in": ("refused", "unreadable"), "in.wav": ("ok", None), "y.wav": ("ok", None)}
 
 
 WITHOUT_PRIVILEGE = """
@@ -129,9 +123,7 @@ def run(*arguments):
 def test_without_permission_a_file_and_a_folder_are_refused_and_told(tmp_path):
     """Whoever runs the tests, root too."""
     folder = tmp_path / "audio"
-    for name in ("open.wav", "closed.wav", "in/x.wav", "in/y.wav"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(wav())
+    fill(folder, "open.wav", "closed.wav", "in/x.wav", "in/y.wav")
     options = ["--sample-rate", "4000", "--hop-length", "64", "-M", "32", "--frontend", "stft"]
     (folder / "closed.wav").chmod(0)
     (folder / "in").chmod(0)

@@ -52,7 +52,8 @@ def replace(path):
 
 
 def touch(path):
-    os.utime(path, ns=(1, 1))
+    """Another time at each call."""
+    os.utime(path, ns=(1, path.stat().st_mtime_ns - 1))
 
 
 CHANGES = {"append": append, "rewrite": rewrite, "replace": replace, "touch": touch}
@@ -126,27 +127,16 @@ def test_refused_where_it_changes_twice_and_the_rest_is_done(folder, tmp_path, m
     assert (later.reused, later.statuses) == (False, {"ok": 3})
 
 
-def test_tokens_of_a_restless_recording(folder, tmp_path, monkeypatch, tokenizer_of):
+def test_tokens_of_a_restless_recording(folder, tmp_path, monkeypatch, tokenizer):
     for times, status in ((1, "ok"), (2, "refused")):
         out = tmp_path / f"out{times}"
         with monkeypatch.context() as patch:
-            disturb(patch, folder / "b.wav", touch_anew(), times)
-            tokenize(tokenizer_of(), folder, out=out)
+            disturb(patch, folder / "b.wav", touch, times)
+            tokenize(tokenizer, folder, out=out)
         rows = by_path(out)
         assert [row["status"] for row in rows.values()] == ["ok", status, "ok"]
         assert (out / "tokens" / "b.tokens.npy").exists() == (status == "ok")
     assert rows["b.wav"]["reason"] == "changed"
-
-
-def touch_anew():
-    """Another time at each call."""
-    count = [0]
-
-    def change(path):
-        count[0] += 1
-        os.utime(path, ns=(count[0], count[0]))
-
-    return change
 
 
 def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
@@ -162,7 +152,7 @@ def test_a_refused_recording_may_be_mended_or_go(folder, tmp_path):
         prepare(folder, tmp_path / "out", TINY)
 
 
-def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer_of, tmp_path, monkeypatch):
+def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer, tmp_path, monkeypatch):
     """One that grows after the plan, and before it is read."""
 
     keyed = Planned.keyed
@@ -173,7 +163,7 @@ def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer_of, tmp_
         return planned
 
     monkeypatch.setattr(Planned, "keyed", late)
-    tokenize(tokenizer_of(), folder, out=tmp_path / "out")
+    tokenize(tokenizer, folder, out=tmp_path / "out")
     row = by_path(tmp_path / "out")["a.wav"]
     file = input_file(folder, Path("a.wav"))
     assert (row["bytes"], row["ends_crc32c"]) == (file.size, file.ends)
@@ -181,7 +171,7 @@ def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer_of, tmp_
 
 
 def test_a_name_that_leads_to_another_file_once_it_is_open(
-    folder, tokenizer_of, tmp_path, monkeypatch
+    folder, tokenizer, tmp_path, monkeypatch
 ):
     opened = tokenize_job.open_recording
     left = [1]
@@ -194,7 +184,7 @@ def test_a_name_that_leads_to_another_file_once_it_is_open(
             yield recording
 
     monkeypatch.setattr(tokenize_job, "open_recording", late)
-    tokenize(tokenizer_of(), folder, out=tmp_path / "out")
+    tokenize(tokenizer, folder, out=tmp_path / "out")
     row = by_path(tmp_path / "out")["a.wav"]
     assert row["status"] == "ok"
     assert row["bytes"] == (folder / "a.wav").stat().st_size

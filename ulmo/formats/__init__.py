@@ -12,10 +12,10 @@ pyarrow is loaded only to write or read Parquet.
 from ulmo.formats.base import Format
 from ulmo.formats.csv import Csv
 from ulmo.formats.flat import Flat, Megatron
-from ulmo.formats.jsonl import Jsonl
 from ulmo.formats.labels import Audacity, Raven
 from ulmo.formats.npy import Npy
 from ulmo.formats.parquet import Parquet
+from ulmo.formats.rows import Jsonl
 
 FORMATS: dict[str, type[Format]] = {
     "npy": Npy,

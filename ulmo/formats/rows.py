@@ -1,6 +1,8 @@
-"""Recordings cut into rows of a table, each with its own start time."""
+"""Recordings cut into rows, each with its own start time; JSON lines, a row an object."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -67,6 +69,26 @@ class RowFormat(Format):
         raise NotImplementedError
 
 
+class Jsonl(RowFormat):
+    """One object a line, UTF-8."""
+
+    words = "JSON lines, a row an object"
+    suffixes = (".tokens.jsonl",)
+    trains = True
+
+    def _write_row(self, row: TokenRow) -> None:
+        values = row.fields(row.ids.reshape(-1).tolist())
+        line = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        self._files[0].write(line.encode() + b"\n")
+
+    @staticmethod
+    def read(path: Path, headers: Headers) -> Iterator[Ids]:
+        """Ids of rows that are just as written."""
+        bound = MAX_LINE_START + 8 * ROW_COLUMNS * headers[0].bands
+        with path.open(encoding="utf-8", newline="\n") as file:
+            yield from ids_of_rows(map(_row, bounded_lines(file, bound)), headers)
+
+
 def ids_of_rows(rows: Iterator[dict[str, Any]], headers: Headers) -> Iterator[Ids]:
     """Ids of each recording, from rows that must be exactly those that `RowFormat` writes."""
     for header in headers:
@@ -98,3 +120,10 @@ def bounded_lines(file: TextIO, bound: int) -> Iterator[str]:
         if not line.endswith("\n"):
             raise ValueError("its last line is cut")
         yield line
+
+
+def _row(line: str) -> dict[str, Any]:
+    row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("ids"), list):
+        raise ValueError("a line is no row of tokens")
+    return row

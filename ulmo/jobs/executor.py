@@ -27,15 +27,13 @@ _KEPT_BYTES = 256 << 20
 _HEAP_BYTES = 32 << 20  # the largest threshold that glibc takes
 
 
-def _silent(size: int, milliseconds: int) -> None: ...
-
-
-_report: Progress = _silent
+_report: Progress | None = None
 
 
 def progressed(size: int, milliseconds: int = 0) -> None:
     """Report from a job the bytes of input and the sound that it did since its last report."""
-    _report(size, milliseconds)
+    if _report is not None:
+        _report(size, milliseconds)
 
 
 class Pool:
@@ -168,7 +166,7 @@ def _end_with(life: Any) -> None:
     os._exit(1)
 
 
-def _set_report(report: Progress) -> None:
+def _set_report(report: Progress | None) -> None:
     global _report
     _report = report
 

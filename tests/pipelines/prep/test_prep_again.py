@@ -26,12 +26,14 @@ from ulmo.pipelines.prep.prep import prepare
 from ulmo.reports.prep import prep_summary
 from ulmo.storage.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("small_jobs")
+
 
 def die(_):
     os._exit(9)
 
 
-def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small_jobs):
+def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch):
     monkeypatch.setattr(prep_output, "run_jobs", die)
     settings = TINY.model_copy(update={"normalization": "tile"})
     with pytest.raises(JobError, match="run the same command with fewer --workers to go on"):
@@ -42,7 +44,7 @@ def test_a_worker_that_is_killed_is_one_line(audio, tmp_path, monkeypatch, small
 
 class TestSameBytes:
     @pytest.fixture
-    def undisturbed(self, damaged, tmp_path, small_jobs):
+    def undisturbed(self, damaged, tmp_path):
         prepare(damaged, tmp_path / "undisturbed", TINY)
         return contents(tmp_path / "undisturbed")
 
@@ -71,7 +73,7 @@ class TestSameBytes:
         assert len(ran) == 9 - killed  # what was done is not done again
 
     @pytest.mark.parametrize("added", [False, True], ids=["new", "added to"])
-    def test_wherever_a_write_is_killed(self, tmp_path, monkeypatch, small_jobs, added):
+    def test_wherever_a_write_is_killed(self, tmp_path, monkeypatch, added):
         """The move of each file in turn; a temporary file stays behind."""
         audio, out = tmp_path / "audio", tmp_path / "out"
         for seed, name in enumerate(["a.wav", "b.wav", "c.wav"]):
@@ -120,18 +122,23 @@ class TestSameBytes:
         assert prepare(damaged, out, TINY).reused
         assert contents(out) == undisturbed
 
-    def test_when_a_recording_was_changed_in_its_middle_after_a_kill(
-        self, audio, tmp_path, monkeypatch, small_jobs
+    @pytest.mark.parametrize(("change", "together"), [("edit", 2), ("add", 2), ("add", 1)])
+    def test_when_recordings_changed_after_a_kill(
+        self, audio, tmp_path, monkeypatch, change, together
     ):
-        """Neither its size nor its ends say so: its time does."""
-        settings = TINY.model_copy(update={"normalization": "recording"})
-        run_killed(monkeypatch, before_tables, prepare, audio, tmp_path / "out", settings)
-        content = bytearray((audio / "d.wav").read_bytes())
-        content[4201] ^= 0x40
-        (audio / "d.wav").write_bytes(content)
-        prepare(audio, tmp_path / "out", settings)
+        """By its time alone; or by one more, so that jobs of the same recordings come later."""
+        settings, out = TINY.model_copy(update={"normalization": "recording"}), tmp_path / "out"
+        monkeypatch.setattr(prep_job, "_JOB_FILES", together)
+        run_killed(monkeypatch, before_tables, prepare, audio, out, settings)
+        if change == "edit":
+            content = bytearray((audio / "d.wav").read_bytes())
+            content[4201] ^= 0x40
+            (audio / "d.wav").write_bytes(content)
+        else:
+            write(audio / "aa.wav", noise(7000, 11))
+        prepare(audio, out, settings)
         prepare(audio, tmp_path / "fresh", settings)
-        assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+        assert contents(out) == contents(tmp_path / "fresh")
 
     def test_of_a_copy_of_the_recordings(self, damaged, tmp_path, undisturbed):
         (tmp_path / "copy").mkdir()
@@ -162,9 +169,7 @@ class TestSameBytes:
             prepare(audio, out, TINY)
         assert contents(out) == before
 
-    def test_when_two_plans_were_interrupted_in_turn(
-        self, audio, tmp_path, monkeypatch, small_jobs
-    ):
+    def test_when_two_plans_were_interrupted_in_turn(self, audio, tmp_path, monkeypatch):
         """Shards of one plan must not pass for those of the other."""
         settings = TINY.model_copy(update={"normalization": "recording"})
         prepare(audio, tmp_path / "undisturbed", settings)
@@ -176,21 +181,6 @@ class TestSameBytes:
         added.unlink()
         prepare(audio, tmp_path / "out", settings)
         assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
-
-    def test_jobs_of_one_place_do_not_pass_for_those_of_another(
-        self, tmp_path, monkeypatch, small_jobs
-    ):
-        """The same recordings are one job each time, but later in the order."""
-        settings = TINY.model_copy(update={"normalization": "recording"})
-        audio, out = tmp_path / "audio", tmp_path / "out"
-        monkeypatch.setattr(prep_job, "_JOB_FILES", 1)
-        for seed, name in enumerate(["b.wav", "c.wav", "d.wav"]):
-            write(audio / name, noise(2500, seed))
-        run_killed(monkeypatch, before_tables, prepare, audio, out, settings)
-        write(audio / "a.wav", noise(2500, 9))
-        prepare(audio, out, settings)
-        prepare(audio, tmp_path / "fresh", settings)
-        assert contents(out) == contents(tmp_path / "fresh")
 
 
 class TestAgain:
@@ -226,7 +216,7 @@ class TestAgain:
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]
     )
     def test_what_is_missing_of_a_complete_output_is_made_again(
-        self, audio, tmp_path, small_jobs, monkeypatch, lost
+        self, audio, tmp_path, monkeypatch, lost
     ):
         """And again after a kill at any move of that."""
         for path in sorted(audio.rglob("*.*"))[3:]:
