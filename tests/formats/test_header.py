@@ -86,8 +86,6 @@ def test_golden_file(tmp_path):
 def test_what_is_derived():
     header = golden_header()
     assert (header.bands, header.vocabulary.unk, header.vocabulary.size) == (3, 16, 64)
-    assert header.unk_rate == 1.0
-    assert header.ended(columns=0, frames=0, unknown=0).unk_rate == 0.0
     assert header.ended(columns=2, frames=32, unknown=0).start_utc == header.start_utc
 
 

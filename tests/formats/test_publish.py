@@ -125,5 +125,5 @@ def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
         assert header == some((5,))[0][0]
     save(tmp_path / "x.tokens.csv", "csv", some((6,)))
     assert list(read_stored(tmp_path / "x.tokens.json").hashes) == [".csv"]
-    with pytest.raises(UserError, match="its header does not speak of it"):
+    with pytest.raises(UserError, match="its header does not name it"):
         list(read_tokens(tmp_path / "x.tokens.npy"))

@@ -16,7 +16,6 @@ from ulmo.preprocessing.augment import (
     degrade,
     draw_view,
     generator,
-    positive_pair,
     view_tiles,
 )
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
@@ -304,6 +303,19 @@ class TestStarts:
 
     def test_of_no_samples_there_are_no_views(self):
         assert views_of(NOISE[:0], starts=(0, 512)) == []
+
+
+def positive_pair(samples, settings, augment, rng, *, constants=None):
+    """Two views (M, M, 1) of the beginning of samples, as training draws them."""
+    check_views(settings, augment)
+    level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+    source = partial(resample, [samples], settings.sample_rate)
+    views = (draw_view(settings, augment, rng) for _ in range(2))
+    tiles = (
+        view_tiles(source, view, settings, augment, [0], level=level, constants=constants, rng=rng)
+        for view in views
+    )
+    return tuple(next(each).tile.values for each in tiles)
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)

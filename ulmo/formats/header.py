@@ -129,11 +129,6 @@ class TokensHeader(Stream, Grid):
             raise ValueError("the tokens last too long for a calendar") from None
         return self
 
-    @property
-    def unk_rate(self) -> float:
-        """Share of the ids that are `<unk>`; 0 if there are no ids."""
-        return self.unknown / max(1, self.columns * self.bands)
-
     def seconds(self, column: int) -> float:
         """Begin of a column, in seconds from the recording's first sample.
 
@@ -238,11 +233,11 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     """
     ending = ending or path.suffix
     if ending not in stored.hashes:
-        raise ValueError("its header does not speak of it")
+        raise ValueError("its header does not name it")
     columns = sum(header.columns for header in stored.headers)
     ids = sum(header.columns * header.bands for header in stored.headers)
     most = FREE_BYTES + BYTES_PER_ID * ids + BYTES_PER_COLUMN * columns
     if path.is_file() and path.stat().st_size > most:
-        raise ValueError("it is longer than what its header speaks of")
+        raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:
         raise ValueError("its checksum is not the one in its header")

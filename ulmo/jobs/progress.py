@@ -1,23 +1,8 @@
 """Progress of reading a recording."""
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 from ulmo.jobs.executor import progressed
-
-
-class Recording(Protocol):
-    """What progress needs of an opened recording, a class of preprocessing.audio."""
-
-    on_frames: Callable[[int], None] | None
-
-    @property
-    def frames(self) -> int:
-        """Frames that the recording is expected to have."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Frames a second."""
 
 
 class ReadingProgress:
@@ -28,8 +13,8 @@ class ReadingProgress:
         self._frames = 0
         self._bytes = self._milliseconds = 0  # reported
 
-    def follow(self, recording: Recording, passes: int) -> None:
-        """Follow one of `passes` passes over the recording."""
+    def follow(self, recording: Any, passes: int) -> None:
+        """Follow one of `passes` passes over a recording of preprocessing.audio."""
         total = max(recording.frames, 1) * passes
 
         def on_frames(frames: int) -> None:

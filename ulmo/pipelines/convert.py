@@ -141,11 +141,11 @@ def _checked_header(path: Path) -> TokensHeader:
     stored = read_stored(path.with_suffix(".json"))
     header = stored.headers[0]
     if len(stored.headers) > 1:
-        raise ValueError(f"{path} does not hold the ids that its header speaks of")
+        raise ValueError(f"{path} does not hold the ids that its header describes")
     columns = unknown = 0
     for ids in read_npy_blocks(path):
         if ids.shape[1] != header.bands or ids.min() < 0 or ids.max() >= header.vocabulary.size:
-            raise ValueError(f"{path} does not hold the ids that its header speaks of")
+            raise ValueError(f"{path} does not hold the ids that its header describes")
         columns += len(ids)
         unknown += int((ids == header.vocabulary.unk).sum())
     if (columns, unknown) != (header.columns, header.unknown):

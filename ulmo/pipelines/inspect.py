@@ -34,7 +34,7 @@ class BundleFacts(NamedTuple):
 
 
 def inspect_bundle(folder: Path | None = None) -> BundleFacts:
-    """Read and describe a bundle, or the one that ships; UserError where it is refused."""
+    """Read and describe a bundle, or the one that ships; raises UserError if it is refused."""
     folder = folder or DEFAULT
     bundle = read_bundle(folder)
     prep, model = bundle.manifest.prep, bundle.manifest.model

@@ -8,7 +8,6 @@ what the view is made of, so the order of work changes no bit.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import product
 from typing import NamedTuple
 from zlib import crc32
@@ -17,7 +16,6 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import AugmentSettings, PrepSettings, UserError
-from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile
@@ -116,36 +114,6 @@ def degrade(
     noise = np.float32(level * 10 ** (view.noise_db / 20))
     for block in blocks:
         yield gain * (block + noise * rng.standard_normal(len(block), np.float32))
-
-
-def positive_pair(
-    samples: Array,
-    settings: PrepSettings,
-    augment: AugmentSettings,
-    rng: np.random.Generator,
-    *,
-    constants: Normalization | None = None,
-) -> tuple[Array, Array]:
-    """Two views (M, M, 1) of the beginning of samples (n,) at the settings' rate.
-
-    A positive pair for SimCLR, BYOL and similar objectives (Chen et al. 2020, section 2.1).
-    `constants` normalise both; without them each is normalised by itself. UserError for settings
-    that the front end does not accept, and for no samples.
-    """
-    check_views(settings, augment)
-    if not len(samples):
-        raise UserError("there are no samples: pass at least one")
-    level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-    source = partial(resample, [samples], settings.sample_rate)
-
-    def one() -> Array:
-        view = draw_view(settings, augment, rng)
-        tiles = view_tiles(
-            source, view, settings, augment, [0], level=level, constants=constants, rng=rng
-        )
-        return next(tiles).tile.values
-
-    return one(), one()
 
 
 def _lengths(settings: PrepSettings, hop: float, window: float) -> tuple[int, int | None]:

@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from types import MappingProxyType
 
 import numpy as np
@@ -77,15 +76,6 @@ class TestRows:
         assert {row["augmentation"] for _, row in plain.values()} == {None}
         constants = [TileStore(out).manifest.normalization for out in (viewed, tmp_path / "plain")]
         assert constants[0] == constants[1]
-
-    def test_the_recordings_count_every_row(self, audio, viewed):
-        counted = Counter(row["recording"] for row in rows_of(viewed, "tiles"))
-        assert counted == {row["path"]: row["tiles"] for row in rows_of(viewed)}
-        manifest = TileStore(viewed).manifest
-        assert manifest.augment == AUGMENT
-        assert manifest.tiles == counted.total()
-        summary = prepare(audio, viewed, SETTINGS, augment=AUGMENT)
-        assert (summary.reused, summary.tiles) == (True, counted.total())
 
     def test_views_differ_and_say_how(self, viewed):
         every = tiles_by_key(viewed)

@@ -202,24 +202,6 @@ class TestBadRecordings:
 
 
 class TestChannels:
-    def test_each_of_one_file_that_is_named(self, tokenizer, tmp_path):
-        path = record(tmp_path / "x.wav", channels=2)
-        tokenize(tokenizer, path, channels="each", out=tmp_path / "out" / "y.npy")
-        assert names(tmp_path / "out") == ["y.ch0.json", "y.ch0.npy", "y.ch1.json", "y.ch1.npy"]
-
-    def test_each_of_a_mono_file_is_the_file(self, tokenizer, tmp_path):
-        tokenize(tokenizer, record(tmp_path / "x.wav"), channels="each")
-        assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy", "x.wav"]
-
-    @pytest.mark.parametrize(("channels", "channel"), [("mix", None), ("1", 1)])
-    def test_one_stream_has_one_file(self, channels, channel, tokenizer, tmp_path):
-        path = record(tmp_path / "x.wav", channels=2)
-        (result,) = tokenize(tokenizer, path, channels=channels)
-        assert result.outputs == [tmp_path / "x.tokens.npy"]
-        expected = tokenizer.encode(path, channel=channel).ids
-        np.testing.assert_array_equal(read_npy(result.outputs[0]), expected)
-        assert read_header(tmp_path / "x.tokens.json").channel == channel
-
     def test_one_that_is_not_there_is_refused(self, tokenizer, tmp_path):
         files = [record(tmp_path / "mono.wav"), record(tmp_path / "stereo.wav", channels=2)]
         first, second = tokenize(tokenizer, *files, channels="1")

@@ -1,13 +1,15 @@
 """ulmo verify: how a kind is told, and what it says of a bundle."""
 
+import json
 import os
 import shutil
 
 import pytest
 
 from tests.outputs import PREP, SMALL, make_tokens
-from tests.pipelines.verifying import SHARD, flip, run_command
-from ulmo.config import UserError
+from tests.pipelines.recordings import contents
+from tests.pipelines.verifying import SHARD, deny, flip, run_command
+from ulmo.config import NewerError, UserError
 from ulmo.pipelines.verify.verify import _KINDS, verify
 from ulmo.storage.lock import LOCK, locked
 
@@ -88,6 +90,55 @@ def test_help_says_what_repair_does_and_how_it_ends():
     text = " ".join(run_command("--help")[1].split())
     for words in ("tiles.parquet (tiles)", "DELETED", "Exit status: 0 all", "3 something", "next"):
         assert words in text
+
+
+UNREADABLE = [
+    *(("tiles", name) for name in ("prep.json", "tiles.parquet", "recordings.parquet", SHARD)),
+    ("run", "checkpoints/ckpt-5.json"),
+    ("run", "checkpoints/ckpt-5.index"),
+    ("run", "checkpoints/ckpt-5.data-00000-of-00001"),
+    ("run", "checkpoints/best/ckpt-5.index"),
+    ("tokens", "tokens/a.tokens.npy"),
+    ("tokens", "tokens/a.tokens.json"),
+    ("tokens", "recordings.parquet"),
+    ("tokens", "tokenize.json"),
+]
+VERSIONED = [
+    *(("tiles", "prep.json"), ("tokens", "tokens/a.tokens.json"), ("tokens", "tokenize.json")),
+    *(
+        ("run", "train.json"),
+        ("run", "checkpoints/ckpt-5.json"),
+        ("run", "tokenizer/tokenizer.json"),
+    ),
+]
+
+
+class TestWhatStays:
+    @pytest.mark.parametrize(("kind", "name"), UNREADABLE)
+    def test_what_cannot_be_read_is_not_damaged(self, kind, name, request, monkeypatch):
+        place = request.getfixturevalue(kind)
+        before = contents(place)
+        deny(monkeypatch, place / name)
+        result = verify(place, repair=True)
+        assert (name, "unreadable") in {(fault.path, fault.what) for fault in result.faults}
+        assert {fault.what for fault in result.faults} <= {"unreadable", "orphan"}
+        assert result.mended == []
+        monkeypatch.undo()
+        assert contents(place) == before
+        assert verify(place).faults == []
+
+    @pytest.mark.parametrize(("kind", "name"), VERSIONED)
+    def test_what_a_newer_ulmo_wrote(self, kind, name, request):
+        place = request.getfixturevalue(kind)
+        path = place / name
+        text = path.read_text()
+        version = json.loads(text)["schema_version"]
+        path.write_text(text.replace(f'"schema_version": {version}', '"schema_version": 99'))
+        before = contents(place)
+        with pytest.raises(NewerError, match="upgrade ulmo"):
+            verify(place, repair=True)
+        status, output = run_command(place, "--repair")
+        assert (status, output.count("\n"), contents(place)) == (2, 1, before)
 
 
 class TestBundles:

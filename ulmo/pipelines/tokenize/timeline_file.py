@@ -81,12 +81,13 @@ class TimelineOutput:
     @property
     def is_finished(self) -> bool:
         """Whether the timeline is there, and no files of a killed job."""
-        left = (match for path in self._out.parent.glob(".*") if (match := _left_over(path)))
+        paths = ((path, TEMPORARY.fullmatch(path.name)) for path in self._out.parent.glob(".*"))
+        left = (path for path, match in paths if match and self._is_ours(match["name"]))
         hidden = (self._plan[0].folder, lock_path(self._out))
         return (
             self.timeline is not None
             and self._ledger.is_finished(planned.key for planned in self._plan)
-            and not any(self._is_ours(name) for name in left)
+            and not any(map(is_left, left))
             and not any(path.exists() for path in hidden)
         )
 
@@ -132,12 +133,6 @@ class TimelineOutput:
                 f"here {made.tokenizer[:8]}): choose another name, or delete it"
             )
         return found if all(path.is_file() for path in self._outputs.files) else None
-
-
-def _left_over(path: Path) -> str:
-    """The name of the file that a killed job was writing; empty for other files."""
-    match = TEMPORARY.fullmatch(path.name)
-    return match["name"] if match and is_left(path) else ""
 
 
 def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:
