@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from ulmo.cli.options import Command, given, option, settings_options
 from ulmo.config import (
+    QUANTIZER_TRAITS,
     AugmentSettings,
     ClockSettings,
     ModelSettings,
@@ -54,7 +55,7 @@ def test_options_stand_under_their_headings_and_the_rest_comes_last(page):
     headings = [line for line in page.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == [
         *("Output:", "Model:", "Codebook:", "Objectives:", "Optimisation:"),
-        *("Front end:", "Levels:", "Tiles:", "Options:", "Examples:"),
+        *("Front end:", "Levels:", "Tiles:", "Options:", "Exit status:", "Examples:"),
     ]
     part = page[page.index("Codebook:") : page.index("Objectives:")]
     assert "--CB, --codebook-size INTEGER" in part
@@ -69,7 +70,7 @@ def test_help_ends_with_the_examples(page):
 
 def test_choices_have_words_and_settings_their_users(page):
     text = " ".join(page.split())
-    assert "--quantizer [ema|fsq|gradient|kmeans|residual]" in text
+    assert f"--quantizer [{'|'.join(QUANTIZER_TRAITS)}]" in text
     assert "fsq (fixed grid)" in text
     assert "mel (mel filter bank)" in text
     assert "(Ahalt et al. 1990). Only for ema. [default: 0.0]" in text

@@ -16,15 +16,12 @@ from ulmo.models.quantizers.fsq import FiniteScalarQuantizer
 from ulmo.models.sphere import on_sphere
 
 PLANS = [
-    {"quantizer": "ema"},
+    *({"quantizer": name} for name in QUANTIZERS if name != "fsq"),
     {"quantizer": "ema", "distance": "cosine", "gradient": "rotation"},
     {"quantizer": "fsq", "embedding_dim": 2, "fsq_levels": (6, 4)},
     {"quantizer": "fsq", "embedding_dim": 3, "fsq_levels": (3, 4, 2)},
-    {"quantizer": "gradient"},
     {"quantizer": "gradient", "distance": "cosine", "gradient": "rotation"},
-    {"quantizer": "kmeans"},
     {"quantizer": "kmeans", "distance": "cosine"},
-    {"quantizer": "residual"},
     {"quantizer": "residual", "stage_sizes": (2, 3, 4), "gradient": "rotation"},
 ]
 each_plan = pytest.mark.parametrize(
@@ -50,7 +47,6 @@ def latents_of(layer, *shape, seed=1):
 
 def test_the_table_is_the_settings_choice():
     assert list(QUANTIZERS) == list(QUANTIZER_TRAITS)
-    assert {plan["quantizer"] for plan in PLANS} == set(QUANTIZERS)
 
 
 @each_plan
@@ -202,7 +198,7 @@ def test_fsq_uses_every_code_alike_for_even_latents():
 
 
 def test_fsq_refuses_a_codebook_that_is_no_grid():
-    layer = quantizer_of(PLANS[2])
+    layer = quantizer_of({"quantizer": "fsq", "embedding_dim": 2, "fsq_levels": (6, 4)})
     with pytest.raises(ValueError, match="not the grid"):
         layer.load([np.zeros((24, 2), np.float32)])
 
@@ -214,7 +210,9 @@ def test_kmeans_lets_latents_pass_in_training():
     assert float(layer(latents, training=True).commitment) == 0
 
 
-@pytest.mark.parametrize("plan", [plan for plan in PLANS if plan["quantizer"][0] in "er"])
+@pytest.mark.parametrize(
+    "plan", [plan for plan in PLANS if plan["quantizer"] in ("ema", "residual")]
+)
 def test_dead_codes_are_revived_unless_it_is_forbidden(plan):
     """Latents of one corner, far from most codes."""
     used = []

@@ -36,6 +36,9 @@ SHORT = {  # the seed's symbols, which commands take beside the names
     "decoder_layers": ("-D",),
 }
 DEFAULT_GROUP = "Options"
+EXIT_STATUS = (
+    "0 done; 3 done, but some inputs were refused; 2 wrong usage; 1 failed; 130 interrupted."
+)
 
 
 def all_frontends() -> Mapping[str, Any]:
@@ -171,6 +174,9 @@ class Command(click.Command):
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
+        if "Exit status" not in (self.help or ""):
+            with formatter.section("Exit status"):
+                formatter.write_text(EXIT_STATUS)
         if self.examples:
             with formatter.section("Examples"):
                 for line in self.examples:

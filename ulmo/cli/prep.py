@@ -32,7 +32,9 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
 @settings_options(PrepSettings)
 @settings_options(AugmentSettings)
 @settings_options(ClockSettings)
-@option("--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [cores]")
+@option(
+    "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
+)
 @config_option
 @print_config_option
 @guarded

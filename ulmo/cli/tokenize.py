@@ -45,11 +45,16 @@ from ulmo.config import ClockSettings, UserError
     type=float,
     metavar="Q",
     group="Tokenizer",
-    help="Write <unk> for tokens further from their code than this share was in training: 0.9, "
-    "0.95, 0.99 or 0.999.  [default: no <unk>]",
+    help="Write <unk> for tokens that are further from their code than this share of the training "
+    "tokens was: 0.9, 0.95, 0.99 or 0.999.  [default: no <unk>]",
 )
-@option("--out", type=PATH, group="Output", help="A folder or a file.  [beside each recording]")
-@option("--out-dir", type=PATH, group="Output", help="A folder, which mirrors those of FOLDER.")
+@option(
+    "--out",
+    type=PATH,
+    group="Output",
+    help="A folder, or for one recording a file.  [default: beside it]",
+)
+@option("--out-dir", type=PATH, group="Output", help="A folder, whatever its name looks like.")
 @option(
     "--format",
     "file_format",
@@ -58,14 +63,34 @@ from ulmo.config import ClockSettings, UserError
     group="Output",
     help="Format to write.  [default: npy]",
 )
-@option("--timeline", is_flag=True, group="Output", help="One file of all, with <gap> between.")
+@option(
+    "--timeline",
+    is_flag=True,
+    group="Output",
+    help="Join all recordings in the one file --out, with <gap> where there is no sound.",
+)
 @ids_option
 @min_columns_option
 @settings_options(ClockSettings)
 @option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
-@option("--threads", type=click.IntRange(0), default=0, help="Threads a process; 0: all cores.")
-@option("--batch-size", type=click.IntRange(1, 1024), default=1, help="Windows at once.")
-@option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to compute.")
+@option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    help="Threads of a process; 0: all cores.  [default: 0]",
+)
+@option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    default=1,
+    help="Stretches of sound encoded at once.  [default: 1]",
+)
+@option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    help="Where to compute.  [default: cpu]",
+)
 @guarded
 def tokenize(
     sources: tuple[Path, ...],

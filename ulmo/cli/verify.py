@@ -29,9 +29,10 @@ def verify_(place: Path, repair: bool, as_json: bool) -> None:
     The kind of DIR follows from what lies in it: prep.json or tiles.parquet (tiles), train.json or
     checkpoints/ (a run), tokenizer.json (a bundle), else tokens. FILE is a file of tokens.
 
-    Without --repair nothing is written. With it, what is damaged is DELETED, but never what is
-    whole, what cannot be read, or what a newer ulmo wrote. Each "to do" line names the command to
-    run next: the same ulmo-prep, ulmo-tokenize or ulmo convert, or for a run ulmo-train --resume.
+    Without --repair nothing is written. With it, what is damaged, left over or orphaned is DELETED,
+    but never a whole file of the output, what cannot be read, or what a newer ulmo wrote. The "to
+    do" lines say what comes next, such as the same ulmo-prep, ulmo-tokenize or ulmo convert, or
+    ulmo-train --resume for a run.
 
     Exit status: 0 all is well, or was repaired; 3 something is wrong, and is named; 2 nothing could
     be checked or done, and nothing was touched unless the line says so.

@@ -71,7 +71,7 @@ class ModelSettings(Settings):
     }
 
     tile_size: TileSize = 224
-    """M: bins and frames of a tile; must match the training tiles."""
+    """M: bins and frames of a tile. ulmo-train takes it from the tiles."""
     encoder_layers: Annotated[int, Field(ge=1, le=8)] = 4
     """E: convolutional layers of the encoder."""
     embedding_dim: Annotated[int, Field(ge=2, le=1024)] = 32
@@ -91,11 +91,11 @@ class ModelSettings(Settings):
     distance: Literal["euclidean", "cosine"] = "euclidean"
     """Distance from latent to code. `cosine` places latents and codes on a sphere."""
     gradient: Literal["straight_through", "rotation"] = "straight_through"
-    """How gradients pass the codebook: copied (van den Oord et al.), or rotated (Fifty et al.)."""
+    """How gradients reach the encoder: copied (van den Oord et al.), or rotated (Fifty et al.)."""
     fsq_levels: _Factorisation | None = None
-    """Values of each dimension; their product is CB. If left out: factors of up to 8."""
+    """Values of each dimension; their product is CB. If left out: CB in factors of at most 8."""
     stage_sizes: _Factorisation | None = None
-    """Codes of each stage; their product is CB. If left out: factors of up to 32."""
+    """Codes of each stage; their product is CB. If left out: CB in factors of at most 32."""
     width: Annotated[int, Field(ge=2, le=2048)] = 128
     """Channels of the inner layers; the layer at full resolution has half as many."""
     frequency_stride: _Stride = 16

@@ -29,11 +29,11 @@ class PrepSettings(Settings):
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)] = 16000
     """Resample recordings to this rate, in hertz."""
     tile_size: TileSize = 224
-    """M: bins and frames of a tile. 224 divides by 16, and image encoders commonly use it."""
+    """M: bins and frames of a tile. 224 is divisible by 16, and common in image encoders."""
     hop_length: Annotated[int, Field(ge=1, le=1_000_000)] = 160
     """Samples from one frame to the next. 160: 10 ms at 16 kHz, so 224 frames last 2.24 s."""
     n_fft: Annotated[int, Field(ge=16, le=1 << 17)] | None = None
-    """FFT length. If left out: 2M with stft; with mel, the smallest sufficient power of two."""
+    """FFT length. If left out: 2M with stft; with mel, the first power of two that fits."""
     win_length: Annotated[int, Field(ge=2, le=1 << 17)] | None = None
     """Window length. If left out: n_fft if that is set, else 2M."""
     fmin: Annotated[float, Field(ge=0, le=2_000_000)] | None = None
@@ -59,9 +59,9 @@ class PrepSettings(Settings):
     pcen_time_constant: Annotated[float, Field(gt=0, le=3600)] = 0.4
     """PCEN: time constant of the running mean, in seconds."""
     level_release_db: Annotated[float, Field(gt=0, le=1000)] = 2.0
-    """Let the tracked level fall by this many dB per second. 2: little within a word or call."""
+    """Let the tracked level fall by this many dB per second. 2: hardly within one word or call."""
     level_range_db: Annotated[float, Field(ge=20, le=160)] = 80.0
-    """Clip power more than this many dB below the tracked level. 80: as floor_db for -20 dB."""
+    """Clip power more than this many dB below the tracked level."""
     level_least_db: Annotated[float, Field(ge=-140, le=0)] = -70.0
     """Lowest tracked level (dB re full-scale sine). -70 keeps a recorder's own noise faint."""
     overlap: Annotated[int, Field(ge=0)] = 0
@@ -102,7 +102,7 @@ class AugmentSettings(Settings):
     }
 
     views: Annotated[int, Field(ge=1, le=64)] = 1
-    """Views per tile: the tile itself, and others drawn by the settings below."""
+    """Versions of each tile to write: the tile, and others changed at random by these settings."""
     view_seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of all random draws."""
     rate_spread: Annotated[float, Field(ge=0, le=0.5)] = 0.1
@@ -114,7 +114,7 @@ class AugmentSettings(Settings):
     gain_spread_db: Annotated[float, Field(ge=0, le=60)] = 6.0
     """Change the gain by up to this many decibels, up or down."""
     noise_db: Annotated[float, Field(ge=-200, le=0)] = -40.0
-    """Add white noise up to this level re the recording's own; on average 20 dB less."""
+    """Add white noise of at most this level, in dB relative to the recording."""
     time_mask: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Mask up to this share of a tile's frames (SpecAugment, Park et al. 2019)."""
     frequency_mask: Annotated[float, Field(ge=0, le=0.9)] = 0.1
@@ -127,6 +127,6 @@ class ClockSettings(Settings):
     groups: ClassVar = {"Time": ("timestamp_pattern", "timezone")}
 
     timestamp_pattern: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    """Time in file names, as %Y%m%d_%H%M%S. If left out: the file's header, else common names."""
+    """Time in file names, as %Y%m%d_%H%M%S. If left out, the header or a common name is used."""
     timezone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
     """Zone of times that name none: an IANA name, or an offset such as +02:00."""

@@ -41,12 +41,11 @@ class TrainSettings(Settings):
     beside: tuple[_Folder, ...] = Field(default=(), max_length=MOST_BESIDE)
     """Tiles of the same recordings made by another front end; only abx_choice uses them."""
     silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Weight of a silent token in the codebook. Most of a field recording is silence."""
+    """Weight of silent tokens in codebook updates. Most of a field recording is silence."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
     """Share of the recordings (not of the tiles) held out."""
     patience: Annotated[int, Field(ge=1)] = 5
-    """Stop after this many epochs without a better held-out reconstruction.
-    Has no effect if the objectives include others than reconstruct and denoise."""
+    """Stop after this many epochs without a better reconstruction or denoising."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     """Minutes between checkpoints within an epoch; each epoch ends with one, too."""
     mixed_precision: bool = False

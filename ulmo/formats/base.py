@@ -33,7 +33,9 @@ class Format:
     """
 
     words: ClassVar[str]  # what the format is, for --help
-    suffixes: ClassVar[tuple[str, ...]]  # of its file names, in the order of `files`
+    # Endings of its file names, in the order of `files`. A readable format is known by what follows
+    # the last dot of the last one, which no other format may have.
+    suffixes: ClassVar[tuple[str, ...]]
     many: ClassVar[bool] = True  # whether one file may hold several recordings
     trains: ClassVar[bool] = False  # whether models train on it: a corpus gets a vocabulary file
     readable: ClassVar[bool] = True  # whether `read` reads back a file of the last suffix

@@ -25,13 +25,13 @@ def readers() -> dict[str, type[Format]]:
     return {Path(kind.suffixes[-1]).suffix: kind for kind in kinds}
 
 
-def read_tokens(path: Path) -> Iterator[StoredTokens]:
+def read_tokens(path: Path | str) -> Iterator[StoredTokens]:
     """Yield each recording of a tokens file: .npy, .parquet, .jsonl, .csv, .bin, Megatron's .idx.
 
     The file's header must lie beside it and agree with it. Raises UserError if either is missing
     or damaged, or if they disagree. One recording is in memory at a time.
     """
-    kinds = readers()
+    path, kinds = Path(path), readers()
     if path.suffix not in kinds:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():
