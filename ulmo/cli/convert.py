@@ -5,44 +5,36 @@ from pathlib import Path
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.cli.options import (
-    PATH,
-    Lazy,
-    all_formats,
-    command,
-    ids_option,
-    min_columns_option,
-    option,
-)
 
 
-@command(
+@cli.command(
     short_help="Tokens to another format, or to one corpus.",
     examples=(
         "ulmo convert tokens/ --format parquet --out corpus.parquet",
         "ulmo convert tokens/ --format raven --out labels/",
     ),
 )
-@click.argument("tokens", type=PATH, nargs=-1, required=True, metavar="TOKENS...")
-@option(
+@click.argument("tokens", type=cli.PATH, nargs=-1, required=True, metavar="TOKENS...")
+@cli.option(
     "--format",
     "file_format",
-    type=Lazy(all_formats),
+    type=cli.Lazy(cli.all_formats),
     required=True,
     group="Output",
     help="Format to write.",
 )
-@option(
+@cli.option(
     "--out",
-    type=PATH,
+    type=cli.PATH,
     required=True,
-    metavar="PATH",
+    metavar="cli.PATH",
     group="Output",
     help="The corpus to write; for npy, raven and audacity a folder, with a file for each.",
 )
-@ids_option
-@min_columns_option
+@cli.ids_option
+@cli.min_columns_option
 @guarded
 def convert(
     tokens: tuple[Path, ...],

@@ -6,76 +6,78 @@ from typing import Any
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.cli.options import PATH, command, option
 from ulmo.config import UserError
 
 
-@command(
+@cli.command(
     "eval",
     short_help="How good a tokenizer is, on tiles or labelled recordings.",
     examples=("ulmo eval run/ tiles/", "ulmo eval run/ --audio birds/ --labels birds.csv"),
 )
-@click.argument("run_or_bundle", type=PATH)
-@click.argument("tiles_dir", type=PATH, required=False)
-@option(
+@click.argument("run_or_bundle", type=cli.PATH)
+@click.argument("tiles_dir", type=cli.PATH, required=False)
+@cli.option(
     "--part",
     type=click.Choice(["auto", "validation", "train", "all"]),
     default="auto",
     group="Tiles",
     help="Tiles to measure. auto: the held-out ones of the run's own tiles, or all others.",
 )
-@option(
+@cli.option(
     "--batch-size",
     type=click.IntRange(1, 4096),
     default=16,
     group="Tiles",
     help="Tiles at once.  [default: 16]",
 )
-@option("--batches", is_flag=True, group="Tiles", help="Print a row for each batch, too.")
-@option("--audio", type=PATH, metavar="AUDIO_DIR", group="Recordings", help="Recordings.")
-@option(
+@cli.option("--batches", is_flag=True, group="Tiles", help="Print a row for each batch, too.")
+@cli.option("--audio", type=cli.PATH, metavar="AUDIO_DIR", group="Recordings", help="Recordings.")
+@cli.option(
     "--labels",
-    type=PATH,
+    type=cli.PATH,
     metavar="CSV",
     group="Recordings",
     help="Table with the columns file and label.  [default: names of the folders]",
 )
-@option(
+@cli.option(
     "--speaker-column",
     metavar="NAME",
     group="Recordings",
     help="Column of the speaker; NAME:KEY takes KEY=... within it.  [default: speaker]",
 )
-@option(
+@cli.option(
     "--source-column",
     metavar="NAME",
     group="Recordings",
     help="Column of what items share, such as one recording.  [default: each file by itself]",
 )
-@option(
+@cli.option(
     "--max-items",
     type=click.IntRange(2, 100_000),
     default=400,
     group="Recordings",
     help="Items to measure, at most.  [default: 400]",
 )
-@option(
+@cli.option(
     "--max-seconds",
     type=click.FloatRange(0.1, 600),
     default=5.0,
     group="Recordings",
     help="Seconds of each item, at most.  [default: 5]",
 )
-@option(
+@cli.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
     default=0,
     group="Recordings",
     help="Seed of the choice of items and of noise.  [default: 0]",
 )
-@option("--json", "report", type=PATH, group="Output", help="Report.  [default: eval.json in run]")
-@option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
+@cli.option(
+    "--json", "report", type=cli.PATH, group="Output", help="Report.  [default: eval.json in run]"
+)
+@cli.option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
 @guarded
 def evaluate(
     run_or_bundle: Path,

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
-from ulmo.cli.options import PATH, command, json_option
 
 
-@command(
+@cli.command(
     "inspect",
     short_help="What a tokenizer is.",
     examples=("ulmo inspect", "ulmo inspect run/tokenizer --json"),
 )
-@click.argument("bundle", type=PATH, required=False)
-@json_option
+@click.argument("bundle", type=cli.PATH, required=False)
+@cli.json_option
 @guarded
 def inspect_(bundle: Path | None, as_json: bool) -> None:
     """Show what a tokenizer is: front end, model, tokens, codebook, card, files.

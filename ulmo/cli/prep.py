@@ -7,36 +7,26 @@ from typing import Any
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.cli.options import (
-    PATH,
-    command,
-    config_option,
-    given,
-    merged,
-    option,
-    print_config_option,
-    settings_options,
-    version_option,
-)
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
 
 
-@command(
+@cli.command(
     short_help="Recordings to tiles.",
     examples=("ulmo-prep recordings/ tiles/", "ulmo-prep recordings/ tiles/ --sample-rate 48000"),
 )
-@version_option
-@click.argument("audio_dir", type=PATH)
-@click.argument("out_dir", type=PATH)
-@settings_options(PrepSettings)
-@settings_options(AugmentSettings)
-@settings_options(ClockSettings)
-@option(
+@cli.version_option
+@click.argument("audio_dir", type=cli.PATH)
+@click.argument("out_dir", type=cli.PATH)
+@cli.settings_options(PrepSettings)
+@cli.settings_options(AugmentSettings)
+@cli.settings_options(ClockSettings)
+@cli.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
 )
-@config_option
-@print_config_option
+@cli.config_option
+@cli.print_config_option
 @guarded
 def prep(
     audio_dir: Path,
@@ -50,9 +40,9 @@ def prep(
 
     If it was interrupted, run the same command again to go on.
     """
-    settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
-    augment = AugmentSettings.read(merged(config, "augment", given(flags, AugmentSettings)))
-    clock = ClockSettings.read(merged(config, "clock", given(flags, ClockSettings)))
+    settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
+    augment = AugmentSettings.read(cli.merged(config, "augment", cli.given(flags, AugmentSettings)))
+    clock = ClockSettings.read(cli.merged(config, "clock", cli.given(flags, ClockSettings)))
     if print_config:
         click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return

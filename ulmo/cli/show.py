@@ -5,51 +5,41 @@ from typing import Any
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, fail, guarded
-from ulmo.cli.options import (
-    PATH,
-    Lazy,
-    all_frontends,
-    command,
-    config_option,
-    given,
-    merged,
-    option,
-    settings_options,
-)
 from ulmo.config import PrepSettings
 
 
-@command(
+@cli.command(
     short_help="A recording through the front ends, as a picture.",
     examples=("ulmo show bird.wav", "ulmo show bird.wav --frontend mel --start 10 --seconds 5"),
 )
-@click.argument("file", type=PATH)
-@option(
+@click.argument("file", type=cli.PATH)
+@cli.option(
     "--frontend",
     "frontends",
-    type=Lazy(all_frontends, ["all"]),
+    type=cli.Lazy(cli.all_frontends, ["all"]),
     multiple=True,
     default=["all"],
     group="Picture",
     help="A panel for this front end. May be repeated.  [default: all that are installed]",
 )
-@option(
+@cli.option(
     "--start",
     type=click.FloatRange(0),
     default=0.0,
     group="Picture",
     help="First second to draw.  [default: 0]",
 )
-@option(
+@cli.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
     group="Picture",
     help="Seconds to draw.  [default: to the end]",
 )
-@option("--out", type=PATH, group="Picture", help="File to write.  [default: FILE.png]")
-@settings_options(PrepSettings, without={"frontend"})
-@config_option
+@cli.option("--out", type=cli.PATH, group="Picture", help="File to write.  [default: FILE.png]")
+@cli.settings_options(PrepSettings, without={"frontend"})
+@cli.config_option
 @guarded
 def show(
     file: Path,
@@ -66,7 +56,7 @@ def show(
     from ulmo.preprocessing.frontends import installed_frontends
     from ulmo.reports.prep import shown_lines
 
-    settings = PrepSettings.read(merged(config, "prep", given(flags, PrepSettings)))
+    settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
     names = installed_frontends() if "all" in frontends else frontends
     picture = out or file.with_name(f"{file.name}.png")
     try:

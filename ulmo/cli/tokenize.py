@@ -6,41 +6,30 @@ from typing import Any, Literal
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.cli.options import (
-    PATH,
-    Lazy,
-    all_formats,
-    command,
-    given,
-    ids_option,
-    min_columns_option,
-    option,
-    settings_options,
-    version_option,
-)
 from ulmo.config import ClockSettings, UserError
 
 
-@command(
+@cli.command(
     short_help="Recordings to tokens.",
     examples=("ulmo-tokenize bird.wav", "ulmo-tokenize recordings/ --out-dir tokens/"),
 )
-@version_option
-@click.argument("sources", type=PATH, nargs=-1, required=True, metavar="FILE|FOLDER...")
-@option(
+@cli.version_option
+@click.argument("sources", type=cli.PATH, nargs=-1, required=True, metavar="FILE|FOLDER...")
+@cli.option(
     "--tokenizer",
-    type=PATH,
+    type=cli.PATH,
     metavar="BUNDLE",
     group="Tokenizer",
     help="A folder such as RUN_DIR/tokenizer.  [default: the one that ships with ulmo]",
 )
-@option(
+@cli.option(
     "--channels",
     group="Tokenizer",
     help="mix, each, or a number from 0.  [default: as in training]",
 )
-@option(
+@cli.option(
     "--unk-quantile",
     type=float,
     metavar="Q",
@@ -48,44 +37,46 @@ from ulmo.config import ClockSettings, UserError
     help="Write <unk> for tokens that are further from their code than this share of the training "
     "tokens was: 0.9, 0.95, 0.99 or 0.999.  [default: no <unk>]",
 )
-@option(
+@cli.option(
     "--out",
-    type=PATH,
+    type=cli.PATH,
     group="Output",
     help="A folder, or for one recording a file.  [default: beside it]",
 )
-@option("--out-dir", type=PATH, group="Output", help="A folder, whatever its name looks like.")
-@option(
+@cli.option(
+    "--out-dir", type=cli.PATH, group="Output", help="A folder, whatever its name looks like."
+)
+@cli.option(
     "--format",
     "file_format",
-    type=Lazy(all_formats),
+    type=cli.Lazy(cli.all_formats),
     default="npy",
     group="Output",
     help="Format to write.  [default: npy]",
 )
-@option(
+@cli.option(
     "--timeline",
     is_flag=True,
     group="Output",
     help="Join all recordings in the one file --out, with <gap> where there is no sound.",
 )
-@ids_option
-@min_columns_option
-@settings_options(ClockSettings)
-@option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
-@option(
+@cli.ids_option
+@cli.min_columns_option
+@cli.settings_options(ClockSettings)
+@cli.option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
+@cli.option(
     "--threads",
     type=click.IntRange(0),
     default=0,
     help="Threads of a process; 0: all cores.  [default: 0]",
 )
-@option(
+@cli.option(
     "--batch-size",
     type=click.IntRange(1, 1024),
     default=1,
     help="Stretches of sound encoded at once.  [default: 1]",
 )
-@option(
+@cli.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
@@ -126,7 +117,7 @@ def tokenize(
     from ulmo.tokenizer import load_tokenizer
 
     out = choose_output(out, out_dir, flags["file_format"])
-    clock = ClockSettings.read(given(flags, ClockSettings))
+    clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
     wanted = TokenizeOptions(
         options=Options(ids, min_columns),

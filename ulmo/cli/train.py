@@ -5,31 +5,21 @@ from typing import Any
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
-from ulmo.cli.options import (
-    PATH,
-    command,
-    config_option,
-    given,
-    merged,
-    option,
-    print_config_option,
-    settings_options,
-    version_option,
-)
 from ulmo.config import ModelSettings, TrainSettings, to_toml
 
 
-@command(
+@cli.command(
     short_help="Tiles to a run with a tokenizer.",
     examples=("ulmo-train tiles/ run/", "ulmo-train tiles/ run/ --objective reconstruct,simclr"),
 )
-@version_option
-@click.argument("tiles_dir", type=PATH)
-@click.argument("run_dir", type=PATH)
-@settings_options(ModelSettings)
-@settings_options(TrainSettings, without={"beside"})
-@option(
+@cli.version_option
+@click.argument("tiles_dir", type=cli.PATH)
+@click.argument("run_dir", type=cli.PATH)
+@cli.settings_options(ModelSettings)
+@cli.settings_options(TrainSettings, without={"beside"})
+@cli.option(
     "--beside",
     type=click.Path(),
     multiple=True,
@@ -37,9 +27,9 @@ from ulmo.config import ModelSettings, TrainSettings, to_toml
     group="Objectives",
     help="For abx_choice: the same recordings through another front end. May be repeated.",
 )
-@option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
-@config_option
-@print_config_option
+@cli.option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
+@cli.config_option
+@cli.print_config_option
 @guarded
 def train(
     tiles_dir: Path,
@@ -53,12 +43,12 @@ def train(
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
     from ulmo.preprocessing.store import read_manifest
 
-    model = merged(config, "model", given(flags, ModelSettings))
+    model = cli.merged(config, "model", cli.given(flags, ModelSettings))
     manifest = read_manifest(tiles_dir)
     if manifest is not None and not resume:
         model.setdefault("tile_size", manifest.settings.tile_size)
     named = {"beside": beside} if beside else {}
-    settings = merged(config, "train", {**given(flags, TrainSettings), **named})
+    settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
     if print_config:
         click.echo(to_toml(dict(checked)))

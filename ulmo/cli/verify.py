@@ -6,22 +6,22 @@ from pathlib import Path
 
 import click
 
+from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.cli.options import PATH, command, json_option, option
 
 
-@command(
+@cli.command(
     "verify",
     short_help="Whether tiles, tokens, a run or a bundle are whole.",
     examples=("ulmo verify tokens/", "ulmo verify tiles/ --repair"),
 )
-@click.argument("place", type=PATH, metavar="DIR|FILE")
-@option(
+@click.argument("place", type=cli.PATH, metavar="DIR|FILE")
+@cli.option(
     "--repair",
     is_flag=True,
     help="Delete what is damaged, left over or an orphan; in a run, go back one checkpoint.",
 )
-@json_option
+@cli.json_option
 @guarded
 def verify_(place: Path, repair: bool, as_json: bool) -> None:
     """Check tiles, tokens, a run or a bundle: counts, checksums, orphans, gaps, duplicates.
