@@ -33,11 +33,12 @@ from tests.hostile_parts import (
     with_weight,
     zip_bomb,
 )
+from tests.outputs import write_table
 from tests.sealed import reseal, seal_tables, seal_tokens
 from ulmo.jobs.outcome import Prepared, Tokenized
 from ulmo.preprocessing.store import TILES_SCHEMA
 from ulmo.storage.sealed import fingerprint, seal
-from ulmo.storage.tables import schema_of, write_table
+from ulmo.storage.tables import schema_of
 
 BUNDLES = {
     "a large model that is NaN": large(WEIGHTS, 9_000_000),

@@ -11,6 +11,7 @@ from ulmo.storage.checkpoint_files import write_digests
 from ulmo.storage.csv_log import batch_columns, epoch_columns
 from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import write_sealed
+from ulmo.storage.tables import publish_table
 
 PREP = PrepSettings(
     frontend="stft", tile_size=8, sample_rate=1000, hop_length=16, normalization="tile"
@@ -83,3 +84,10 @@ def log_of(columns, rows):
         for row in range(rows)
     ]
     return "\n".join([",".join(columns), *lines]) + "\n"
+
+
+def write_table(path, rows, schema):
+    """Rows as a table of ours."""
+    with publish_table(path, schema) as writer:
+        for row in rows:
+            writer.add(row)

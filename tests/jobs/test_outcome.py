@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.outputs import write_table
 from ulmo.config import Settings
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
 from ulmo.storage.columns import ColumnType, OptionalNumber
 from ulmo.storage.journal import Journal
-from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of, write_table
+from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of
 
 BITS = {"int32": 31, "int64": 63, "uint32": 32, "utc": 53}
 

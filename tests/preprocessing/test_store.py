@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.oracles import crc32c
+from tests.outputs import write_table
 from tests.sealed import hashes_of, reseal, seal_tables
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.jobs.outcome import Prepared
@@ -24,7 +25,7 @@ from ulmo.preprocessing.store import (
 )
 from ulmo.storage import tables
 from ulmo.storage.sealed import write_json, write_sealed
-from ulmo.storage.tables import TableWriter, schema_of, write_table
+from ulmo.storage.tables import TableWriter, schema_of
 
 SIZE = 8
 TILES = np.random.default_rng(0).normal(size=(5, SIZE, SIZE, 1)).astype(np.float32)

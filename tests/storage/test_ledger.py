@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.outputs import write_table
 from tests.pipelines.recordings import Killed, contents
 from tests.pipelines.verifying import flip
 from tests.sealed import hashes_of, reseal
@@ -19,7 +20,7 @@ from tests.storage.ledgers import KEYS, USERS, at_each_change, rows_of
 from ulmo.config import NewerError, UserError
 from ulmo.storage import ledger as ledger_file
 from ulmo.storage.ledger import OtherSettingsError
-from ulmo.storage.tables import schema_of, write_table
+from ulmo.storage.tables import schema_of
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -107,7 +107,7 @@ def tokenize(
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-    from ulmo.reports.prep import untimed_line
+    from ulmo.reports.progress import untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,

@@ -6,14 +6,16 @@ OUT/tokens/               tokens and their headers, and nothing else
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from ulmo.config import ClockSettings
 from ulmo.jobs.outcome import Tokenized
-from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
+
+if TYPE_CHECKING:
+    from ulmo.storage.ledger import Ledger
 
 TOKENS = "tokens"
 COMMAND = "tokenize"
@@ -21,7 +23,7 @@ MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"
 DELETE = f"delete it, then {AGAIN}"
 
-TokensLedger = Ledger["TokenizeManifest", Tokenized]
+TokensLedger: TypeAlias = "Ledger[TokenizeManifest, Tokenized]"
 
 
 class TokenizeManifest(LedgerManifest):
@@ -48,4 +50,6 @@ def timeline_ledger(output: Path) -> TokensLedger:
 
 
 def _ledger(files: LedgerFiles) -> TokensLedger:
+    from ulmo.storage.ledger import Ledger  # brings pyarrow, which one file does not need
+
     return Ledger(files, TokenizeManifest, Tokenized, remedy=AGAIN, anew=DELETE)

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
-from ulmo.pipelines.show import Shown
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, untimed_line
+
+if TYPE_CHECKING:
+    from ulmo.pipelines.show import Shown  # brings Matplotlib
 
 SHOWN_REFUSALS = 10
 
@@ -48,15 +51,7 @@ def prep_summary(summary: PrepSummary) -> str:
     return "\n".join(lines)
 
 
-def untimed_line(untimed: int, recordings: int) -> str:
-    """How many names do not fit the user's pattern."""
-    return (
-        f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
-        "their times come from headers and usual names, if there are any"
-    )
-
-
-def shown_lines(shown: Shown) -> str:
+def shown_lines(shown: "Shown") -> str:
     """What was drawn, and what the settings leave out."""
     lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
     if shown.bandwidth_hz < shown.sample_rate / 2:

@@ -25,3 +25,11 @@ class Progress:
         self.bar = tqdm(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
         )
+
+
+def untimed_line(untimed: int, recordings: int) -> str:
+    """How many names do not fit the user's pattern."""
+    return (
+        f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
+        "their times come from headers and usual names, if there are any"
+    )

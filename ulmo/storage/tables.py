@@ -3,7 +3,7 @@
 The same rows always give the same bytes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -115,10 +115,3 @@ def publish_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer of a table that appears at `path` when the block ends, complete, or not at all."""
     with publish(path) as file, TableWriter(file, schema) as writer:
         yield writer
-
-
-def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    """Publish rows as Parquet."""
-    with publish_table(path, schema) as writer:
-        for row in rows:
-            writer.add(row)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.bundles import run_graph
 from tests.oracles import codebook_figures, reconstruction_figures, sound_tokens
+from tests.outputs import write_table
 from tests.sealed import hashes_of
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.graph import decoder_graph
@@ -21,7 +22,6 @@ from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TILES_SCHEMA, TileStore
 from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import write_sealed
-from ulmo.storage.tables import write_table
 
 STRIDES = (12, 5)
 """Neither divides the tiles' 32 bins and frames."""
