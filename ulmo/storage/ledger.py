@@ -151,6 +151,7 @@ class Ledger(Generic[M, R]):
                     table.add(row.model_dump())
         hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
         self.update(**values, hashes=hashes, complete=True)
+        self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)
         self.tidy()
 
