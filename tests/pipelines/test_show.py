@@ -89,7 +89,7 @@ def test_a_line_wherever_a_tile_begins_and_some_seconds_of_it(recording, tmp_pat
 
 @pytest.mark.parametrize(
     ("mode", "unit"),
-    [("tile", "dB re full scale"), ("pcen", "PCEN"), ("level", "dB re followed level")],
+    [("tile", "dB re full scale"), ("pcen", "PCEN"), ("level", "dB re tracked level")],
 )
 def test_the_colour_bar_tells_the_unit(recording, tmp_path, figures, mode, unit):
     show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"normalization": mode}))

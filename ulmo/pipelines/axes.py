@@ -12,7 +12,7 @@ from ulmo.config import PrepSettings
 
 _TICKS_HZ = (1, 2, 5)  # in each decade, as is usual on a logarithmic axis
 _TICK_SPACE = 1 / 28  # share of the axis that a tick's label takes
-_UNITS = {"pcen": "PCEN", "level": "dB re followed level"}
+_UNITS = {"pcen": "PCEN", "level": "dB re tracked level"}
 
 
 def level_unit(settings: PrepSettings) -> str:

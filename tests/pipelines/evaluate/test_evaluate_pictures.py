@@ -83,7 +83,7 @@ def test_codes_by_use_with_seconds_and_hertz(tokenizer_of, figures, monkeypatch)
     ("mode", "unit"),
     [
         *((mode, "normalised level") for mode in ("recording", "tile")),
-        *(("pcen", "PCEN"), ("level", "dB re followed level")),
+        *(("pcen", "PCEN"), ("level", "dB re tracked level")),
     ],
 )
 def test_units(mode, unit, tokenizer_of, figures):

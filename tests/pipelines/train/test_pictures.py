@@ -90,7 +90,7 @@ def test_both_panels_show_decibels_on_one_scale(store, figures):
         )
     low, high = np.percentile(normalization.undo(values), [1, 99.9])
     assert original.get_clim() == made.get_clim() == pytest.approx((low, high))
-    assert bar.get_ylabel() == "dB re followed level"
+    assert bar.get_ylabel() == "dB re tracked level"
 
 
 @pytest.mark.parametrize(
