@@ -56,6 +56,25 @@ class Start(NamedTuple):
         return {"start_utc": self.microseconds, "start_source": self.source}
 
 
+class Span(NamedTuple):
+    """Consecutive frames of a file between which no time was left out."""
+
+    frame: int  # the first, counted in the file
+    frames: int | None  # None: to the end of the file
+    offset: Fraction  # true time of the first frame, in seconds from the recording's first sample
+
+
+WHOLE = (Span(0, None, Fraction(0)),)
+
+
+class Timing(NamedTuple):
+    """When each frame of a recording was taken."""
+
+    start: Start | None  # None: unknown
+    spans: tuple[Span, ...] = WHOLE  # in the order of time; frames outside them are no sound
+    linear: bool = True  # False: time was left out somewhere, and it is not known where
+
+
 class Clock(NamedTuple):
     """How to find the start times of recordings."""
 
@@ -68,6 +87,10 @@ class Clock(NamedTuple):
         text = settings.timestamp_pattern
         pattern = None if text is None else parse_pattern(text)
         return cls(pattern, parse_timezone(settings.timezone))
+
+    def timing(self, path: Path) -> Timing:
+        """When each frame was taken. Never raises for a broken or unreadable file."""
+        return Timing(self.start(path))
 
     def start(self, path: Path) -> Start | None:
         """When a recording began, by the first of these that gives an existing time.
