@@ -1,6 +1,7 @@
 """The command ulmo-tokenize: parse, then one call."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,8 @@ from ulmo.config import ClockSettings, UserError
     default="cpu",
     help="Where to compute.  [default: cpu]",
 )
+@cli.quiet_option
+@cli.json_option
 @guarded
 def tokenize(
     sources: tuple[Path, ...],
@@ -96,6 +99,8 @@ def tokenize(
     timeline: bool,
     ids: frozenset[int] | None,
     min_columns: int,
+    quiet: bool,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band).
@@ -107,6 +112,7 @@ def tokenize(
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
+    from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
@@ -128,14 +134,15 @@ def tokenize(
     if timeline and out is None:
         raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
-    joined = None
-    with TokenizeProgress() as progress:
+    shown, joined = cli.Output(as_json, quiet), None
+    left_out: Counter[str] = Counter()
+    with TokenizeProgress(quiet=quiet) as progress:
 
         def done(result: Any) -> None:
-            if not many or not result.outputs:
+            if not result.outputs or (shown.in_words and not many):
                 progress.line(tokenized_line(result), error=not result.outputs)
 
-        listener = Listener(progress.begin, done)
+        listener = Listener(progress.begin, done, left_out)
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
@@ -147,11 +154,19 @@ def tokenize(
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
-    if many:
-        click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
-    if joined:
+    status = SOME_REFUSED if any(not result.outputs for result in results) else 0
+
+    def words() -> str:
+        return tokenize_summary(results, out if out and out.is_dir() else None, left_out)
+
+    def facts() -> dict[str, Any]:
+        return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)
+
+    if many or as_json:
+        shown.show(words, facts)
+    if joined and shown.in_words:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)
-    if clock.timestamp_pattern and untimed:
+    if clock.timestamp_pattern and untimed and not quiet:
         click.echo(untimed_line(untimed, len(results)), err=True)
-    sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
+    sys.exit(status)

@@ -21,8 +21,8 @@ _BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
 class EvalProgress(Progress):
     """One bar after another."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
         self.name = ""
 
     def update(self, name: str, done: int, total: int) -> None:

@@ -18,7 +18,8 @@ class TrainProgress(Progress):
 
     def note(self, text: str) -> None:
         """Something takes a while, or went wrong."""
-        print(text, file=sys.stderr)
+        if not self.quiet:
+            print(text, file=sys.stderr)
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""
@@ -44,7 +45,8 @@ class TrainProgress(Progress):
                 f", codes used {row['val_usage']:.0%}"
             )
         line += _scores(row, "val_")
-        self.bar.write(line, file=sys.stderr)
+        if not self.quiet:
+            self.bar.write(line, file=sys.stderr)
 
 
 def train_summary(summary: "TrainSummary") -> str:

@@ -24,7 +24,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
-from ulmo.storage.sealed import write_json
+from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
 
 _Part = Literal["auto", "validation", "train", "all"]
@@ -105,8 +105,8 @@ class Evaluation(NamedTuple):
         return {
             "schema_version": 2,
             "tokenizer": self.fingerprint,
-            "tiles": self.tiles and _plain(_tiles(self.tiles)),
-            "audio": self.audio and _plain(_audio(self.audio)),
+            "tiles": self.tiles and json_values(_tiles(self.tiles)),
+            "audio": self.audio and json_values(_audio(self.audio)),
             "pictures": {name: path.name for name, path in self.pictures.items()},
         }
 
@@ -178,17 +178,6 @@ def _choose(run_dir: Path, store: TileStore, part: _Part) -> tuple[_Part, Indice
     train = np.intersect1d(split.train, everything)
     parts = {"validation": split.validation, "train": train, "all": everything}
     return part, parts[part]
-
-
-def _plain(value: Any) -> Any:
-    """Named tuples as dictionaries, at any depth; numbers that are not finite as None."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {name: _plain(field) for name, field in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _tiles(tiles: TilesEvaluation) -> dict[str, Any]:

@@ -7,7 +7,8 @@ settings and the corpus constants. Any number of workers, killed and run again a
 times, therefore leave the same bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ class PrepSummary(NamedTuple):
     reused: bool  # whether everything was there already
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
+    left_out: Mapping[str, int] = {}  # files of sound that is not read, by kind (.wac)
 
 
 def prepare(
@@ -62,21 +64,27 @@ def prepare(
     Clock.of(clock)
     if augment.views > 1:
         check_views(settings, augment)
-    files = list_inputs(audio_dir, out_dir)
+    left_out: Counter[str] = Counter()
+    files = list_inputs(audio_dir, out_dir, left_out)
     source = Source(audio_dir, files, workers, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
     output = PrepOutput(out_dir, source, wanted)
     if output.is_finished:
-        return _summary(out_dir, output, files, reused=True)
+        return _summary(out_dir, output, files, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
         output = PrepOutput(out_dir, source, wanted)
         reused = output.finish()
-    return _summary(out_dir, output, files, reused=reused)
+    return _summary(out_dir, output, files, left_out, reused=reused)
 
 
 def _summary(
-    out_dir: Path, output: PrepOutput, files: Sequence[InputFile], *, reused: bool
+    out_dir: Path,
+    output: PrepOutput,
+    files: Sequence[InputFile],
+    left_out: Mapping[str, int],
+    *,
+    reused: bool,
 ) -> PrepSummary:
     rows = output.ledger.read_table()
     refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
@@ -95,4 +103,5 @@ def _summary(
         reused=reused,
         untimed=pc.sum(untimed).as_py() if pattern else 0,
         rewritten=tuple(newer) if reused else (),
+        left_out=left_out,
     )

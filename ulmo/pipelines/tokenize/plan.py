@@ -9,7 +9,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.folder import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
-from ulmo.jobs.inputs import find_recordings, input_file, portable
+from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
 from ulmo.storage.sealed import fingerprint
 
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -34,18 +34,23 @@ class Planned(NamedTuple):
 
 
 def plan_outputs(
-    sources: Sequence[Path], out: Path | None, file_format: str, channels: str = "mix"
+    sources: Sequence[Path],
+    out: Path | None,
+    file_format: str,
+    channels: str = "mix",
+    left_out: Counter[str] | None = None,
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
     `out` is a folder, whose tokens/ mirrors the folders of the sources, or for one recording the
     file to write; None writes beside each recording. If x.wav and x.flac would become one file,
     both keep their full names (x.wav.tokens.npy). Raises UserError if two recordings would still
-    become one file, and for a new folder with the name of a file of another format.
+    become one file, and for a new folder with the name of a file of another format. Sound that is
+    not read is counted in `left_out`, as in find_recordings.
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
-    found = _find(sources, out)
+    found = _find(sources, out, left_out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
             raise UserError(f"--out {out} is one file, but {len(found)} recordings were given")
@@ -82,7 +87,9 @@ def _plan_below(
     ]
 
 
-def plan_parts(sources: Sequence[Path], out: Path) -> list[Planned]:
+def plan_parts(
+    sources: Sequence[Path], out: Path, left_out: Counter[str] | None = None
+) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
     Each source has a folder there, as two cards of one recorder may have files of one name.
@@ -91,7 +98,7 @@ def plan_parts(sources: Sequence[Path], out: Path) -> list[Planned]:
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
-        for planned in _plan_below(_find([source], folder), folder, root, "npy"):
+        for planned in _plan_below(_find([source], folder, left_out), folder, root, "npy"):
             plan.setdefault(_place(planned.source), planned)
     return list(plan.values())
 
@@ -128,14 +135,17 @@ class _Found(NamedTuple):
     below: Path  # folder below that of the output
 
 
-def _find(sources: Sequence[Path], out: Path | None) -> list[_Found]:
+def _find(
+    sources: Sequence[Path], out: Path | None, left_out: Counter[str] | None = None
+) -> list[_Found]:
     """Each recording once; in a folder, all files with a sound file's suffix."""
+    left_out = Counter() if left_out is None else left_out
     found: dict[Path, _Found] = {}
     for source in sources:
         if source.is_dir():
-            inside = find_recordings(source, skip=out)
+            inside = find_recordings(source, skip=out, left_out=left_out)
             if not inside:
-                raise UserError(f"no recordings below {source} (.wav, .flac, .ogg and others)")
+                raise no_recordings(source, left_out)
             for path in inside:
                 each = _Found(source / path, path, path.parent)
                 found.setdefault(_place(each.source), each)

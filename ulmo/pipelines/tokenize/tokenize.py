@@ -5,6 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -43,6 +44,7 @@ class Listener(NamedTuple):
 
     begin: Callable[[int], Progress]  # called with the bytes of all inputs
     done: Callable[[Result], None]
+    left_out: Counter[str] | None = None  # gets the files of sound that is not read, by kind
 
 
 def tokenize_files(
@@ -61,7 +63,7 @@ def tokenize_files(
     recordings that it has already are not tokenized again.
     """
     _check(tokenizer, options)
-    plan = plan_outputs(sources, out, options.file_format, options.channels)
+    plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     if out is None or is_file_name(out, options.file_format):
         with _folders(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
@@ -103,7 +105,10 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", options=PLAIN)
     settings = _manifest(tokenizer, alone)
-    plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    plan = [
+        planned.keyed(settings.deciding())
+        for planned in plan_parts(sources, out, listener.left_out)
+    ]
 
     def opened() -> TimelineOutput:
         ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
