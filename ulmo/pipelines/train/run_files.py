@@ -1,6 +1,7 @@
 """The files of a run in training: checkpoints, losses.csv, epochs.csv and TensorBoard events."""
 
 import errno
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +74,7 @@ class RunLog:
     def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
         with _writing(self._folder), self._events.as_default(step=int(row["step"])):
             for name, value in row.items():
-                if name not in ("step", "epoch") and value is not None:
+                if name not in ("step", "epoch") and value is not None and math.isfinite(value):
                     tf.summary.scalar(f"{group}/{name}", value)
 
 
