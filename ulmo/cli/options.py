@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import click
+from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ulmo import __version__
@@ -93,6 +94,14 @@ class Lazy(click.ParamType[str]):
         if self._weighted:
             return value
         return click.Choice([*self._extra, *self._table()]).convert(value, param, ctx)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so; with `weighted`, each of several with commas between them."""
+        before, comma, begun = (
+            incomplete.rpartition(",") if self._weighted else ("", "", incomplete)
+        )
+        names = [*self._extra, *self._table()]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(begun)]
 
 
 class _Numbers(click.ParamType[Any]):
