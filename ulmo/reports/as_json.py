@@ -74,10 +74,10 @@ def _start(outcome: Outcome) -> str | None:
 
 def train_json(summary: "TrainSummary", status: int) -> _Facts:
     """Figures of the run, where its files lie, and the verdict on its ids."""
-    tasks = {
-        name: {"weight": weight, **summary.own_tasks.score(name)._asdict()}
-        for name, weight in summary.objectives.items()
-    }
+    tasks = {}
+    for name, weight in summary.objectives.items():
+        mean, error, chance = summary.own_tasks.score(name)
+        tasks[name] = {"weight": weight, "score": mean, "error": error, "chance": chance}
     facts = {
         **summary._asdict(),
         "tokenizer": summary.run_dir / "tokenizer",
