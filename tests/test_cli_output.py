@@ -1,6 +1,7 @@
 """--json and --quiet of prep, tokenize and train; sound that is left out of a folder."""
 
 import json
+from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
@@ -64,6 +65,8 @@ def test_json_is_one_object_on_stdout(name, card, bundle, tmp_path):
     assert facts["left_out"] == {".m4a": 2, ".wac": 1}
     rows = pq.read_table(tmp_path / "out" / "recordings.parquet").to_pylist()
     assert facts["hours"] == pytest.approx(sum(row["duration_s"] for row in rows) / 3600)
+    assert facts["flags"] == Counter(flag for row in rows for flag in row["flags"])
+    assert facts["flags"]["silent"] == 2  # zeros, and what was not a number
     if name == "prep":
         assert facts["tiles"] == sum(row["tiles"] for row in rows)
         refused = {one["path"]: one["reason"] for one in facts["refused"]}

@@ -37,9 +37,12 @@ def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
 
 
 def has_sound(store: TileStore, rows: Indices) -> bool:
-    """Whether any cell of some tiles is louder than digital silence; PCEN does not show it."""
+    """Whether any cell of some tiles is louder than digital silence.
+
+    PCEN keeps no levels, but makes of silence tiles of one value.
+    """
     if not store.in_decibels:
-        return True
+        return any(np.ptp(store.read([row])) > 0 for row in rows)
     least = quiet_level(store.manifest.settings) + FLOOR_MARGIN_DB
     return bool((store.peaks_db[rows] > least).any())
 

@@ -186,3 +186,10 @@ def test_what_is_not_a_number_is_left_out(tmp_path):
     tags = set(events(tmp_path))
     assert not {"batch/usage", "batch/total", "epoch/val_sound_usage"} & tags
     assert {"batch/perplexity", "epoch/val_usage"} <= tags
+
+
+def test_a_checkpoint_of_another_ulmo_is_refused_in_one_line(tmp_path):
+    Checkpoints(tmp_path, keep=2, step=tf.Variable(3)).save()
+    newer = Checkpoints(tmp_path, keep=2, step=tf.Variable(0), seconds=tf.Variable(0.0))
+    with pytest.raises(UserError, match="was written by another ulmo: begin a new run"):
+        newer.restore()

@@ -23,11 +23,11 @@ from ulmo.reports.train import train_summary
 RATE = PREP.sample_rate
 
 
-def tiles_of(folder, **recordings):
+def tiles_of(folder, prep=PREP, **recordings):
     (folder / "audio").mkdir()
     for name, samples in recordings.items():
         soundfile.write(folder / "audio" / f"{name}.wav", samples, RATE)
-    prepare(folder / "audio", folder / "tiles", PREP)
+    prepare(folder / "audio", folder / "tiles", prep)
     return folder / "tiles"
 
 
@@ -47,8 +47,10 @@ def seed_of(tiles, *, silent):
     return next(seed for seed, one in splits if has_sound(store, one.validation) is not silent)
 
 
-def test_nothing_is_learned_from_silence(tmp_path):
-    tiles = tiles_of(tmp_path, a=silence(), b=silence())
+@pytest.mark.parametrize("mode", ["corpus", "recording", "tile", "pcen", "level"])
+def test_nothing_is_learned_from_silence(mode, tmp_path):
+    prep = PREP.model_copy(update={"normalization": mode})
+    tiles = tiles_of(tmp_path, prep, a=silence(), b=silence())
     with pytest.raises(UserError, match="digital silence only, and there is nothing to learn"):
         train(tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
     assert not (tmp_path / "run").exists()

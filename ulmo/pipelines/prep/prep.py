@@ -39,6 +39,7 @@ class PrepSummary(NamedTuple):
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
     left_out: Mapping[str, int] = {}  # files of sound that is not read, by kind (.wac)
+    flags: Mapping[str, int] = {}  # recordings by flag
 
 
 def prepare(
@@ -104,4 +105,5 @@ def _summary(
         untimed=pc.sum(untimed).as_py() if pattern else 0,
         rewritten=tuple(newer) if reused else (),
         left_out=left_out,
+        flags=Counter(flag for flags in rows["flags"].to_pylist() for flag in flags),
     )

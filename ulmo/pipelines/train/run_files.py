@@ -132,10 +132,17 @@ class Checkpoints:
                     f"permissions, or move {path.name}.* away to use an earlier checkpoint"
                 ) from None
             if not wrong:
-                self._tracked.read(str(path)).assert_existing_objects_matched()
+                self._read(path)
                 return damaged
             damaged += wrong
         raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
+
+    def _read(self, path: Path) -> None:
+        """Read a whole checkpoint. Raises UserError if it has not what this ulmo writes."""
+        try:
+            self._tracked.read(str(path)).assert_existing_objects_matched()
+        except (AssertionError, ValueError):
+            raise UserError(f"{path} was written by another ulmo: begin a new run") from None
 
     def tidy(self) -> None:
         """Remove old checkpoints, and what a killed `save` left behind."""
