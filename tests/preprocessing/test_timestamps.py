@@ -7,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import UserError
-from ulmo.preprocessing.timestamps import (
-    NAME_PATTERNS,
-    find_time,
-    parse_pattern,
-    parse_timezone,
-    time_of_name,
-)
+from ulmo.preprocessing.names import NAME_PATTERNS, time_of_name
+from ulmo.preprocessing.timestamps import find_time, parse_pattern
+from ulmo.preprocessing.zones import parse_timezone
 
 PAGE = Path(__file__).parents[2] / "docs" / "clock.md"
 EAST = timezone(timedelta(hours=10))
