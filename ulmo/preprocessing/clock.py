@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from ulmo.config import ClockSettings, UserError
+from ulmo.config import ClockSettings, UserError, printable
 from ulmo.preprocessing.audiomoth import is_empty_trigger, is_triggered, triggered_timing
 from ulmo.preprocessing.metadata import Broadcast, Metadata, read_metadata
 from ulmo.preprocessing.names import read_name
@@ -60,8 +60,8 @@ class Clock(NamedTuple):
             example = example or name
         if example:
             raise UserError(
-                f"--timestamp-pattern fits none of the files' names, such as {example}: correct "
-                "it, or leave it out to take the times from headers and usual names"
+                f"--timestamp-pattern fits none of the files' names, such as {printable(example)}: "
+                "correct it, or leave it out to take the times from headers and usual names"
             )
 
     def timing(self, path: Path) -> Timing:
@@ -85,7 +85,9 @@ class Clock(NamedTuple):
         for source, time in self._times(path, header, log):
             if time:
                 return timing._replace(start=Start(time, source))
-        return timing._replace(start=None)
+        unread = read_name(path.name, self.timezone).unread
+        note = unread and f"its name goes on with {unread!r} after the time: not understood"
+        return timing._replace(start=None, note=timing.note or note)
 
     def start(self, path: Path) -> Start | None:
         """When a recording began; None if no time is found."""

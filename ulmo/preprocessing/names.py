@@ -1,6 +1,7 @@
 """How recorders name their files, and the time in a name."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
@@ -174,6 +175,11 @@ def _with_tail(match: re.Match[str], zone: tzinfo) -> NameTime:
     tail = read_tail(text, iso=bool(re.search(r"T\d\d:?\d\d(?::?\d\d)?\Z", match[0])))
     time = time_of(match.groupdict(), zone, tail) if tail.is_whole else None
     return NameTime(time, None if time else text)
+
+
+def unread_names(paths: Iterable[str]) -> list[str]:
+    """The paths, with "/" between folders, whose name holds a time that is not understood."""
+    return [path for path in paths if read_name(path.rpartition("/")[2], UTC).unread]
 
 
 def time_of_name(name: str, zone: tzinfo) -> datetime | None:
