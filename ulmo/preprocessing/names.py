@@ -45,7 +45,7 @@ NAME_PATTERNS = (
     NamePattern(
         "iso-basic",
         "Frontier Labs BAR, JASCO AMAR, Ocean Sonics icListen, Loggerhead",
-        rf"{_DATE}T{_TIME}",
+        rf"{_DATE}T{_TIME}(?P<fraction>\d{{3}})?",
         (
             "20230101T120000+1000_REC_-27.3+153.1.flac",
             "AMAR123.20230101T120000Z.wav",
@@ -180,8 +180,3 @@ def _with_tail(match: re.Match[str], zone: tzinfo) -> NameTime:
 def unread_names(paths: Iterable[str]) -> list[str]:
     """The paths, with "/" between folders, whose name holds a time that is not understood."""
     return [path for path in paths if read_name(path.rpartition("/")[2], UTC).unread]
-
-
-def time_of_name(name: str, zone: tzinfo) -> datetime | None:
-    """The time in a recorder's file name, in UTC; None without one, or without a clear one."""
-    return read_name(name, zone).utc

@@ -37,8 +37,9 @@ _BETWEEN = rf"[{_SPACES}_.(\[-]{{0,2}}"
 _END = r"(?![A-Za-z\d])"
 # Digits behind a point or comma; behind an underscore only milli- or microseconds. Not the
 # beginning of an identifier such as .5AFCD4F4.
-_FRACTION = re.compile(rf"(?:[.,](\d+)(?!\d|[A-Za-z]+\d)|_(\d{{3}}|\d{{6}}){_END})", re.ASCII)
-_HALF = re.compile(rf"{_BETWEEN}([AaPp])\.?[Mm]\b\.?{_END}", re.ASCII)
+_FRACTION = re.compile(r"(?:[.,](\d+)(?!\d|[A-Za-z]+\d)|_(\d{3}|\d{6})(?!\d))", re.ASCII)
+_LETTERS = re.compile(r"[A-Za-z]*", re.ASCII)
+_HALF = re.compile(rf"{_BETWEEN}([AaPp])\.?[Mm]\.?{_END}", re.ASCII)
 # Other minutes exist in no zone: such digits are a counter.
 _ZONE = re.compile(
     rf"(?P<between>{_BETWEEN})(?P<zone>(?i:UTC?|GMT)?[{_SPACES}]?[+-]\d{{1,2}}(?::?(?:00|15|30|45))?"
@@ -85,7 +86,7 @@ def read_tail(text: str, *, iso: bool = False) -> Tail:
     """
     fraction = half = zone = None
     text = text.replace("\u2212", "-")
-    if match := _FRACTION.match(text):
+    if (match := _FRACTION.match(text)) and (match[1] or _ends_or_zone(text[match.end() :])):
         fraction, text = match[1] or match[2], text[match.end() :]
     if match := _HALF.match(text):
         half, text = match[1].lower(), text[match.end() :]
@@ -111,6 +112,12 @@ def parse_zone(text: str) -> tzinfo | None:
         return parse_offset(text)
     except ValueError:
         return None
+
+
+def _ends_or_zone(text: str) -> bool:
+    """Whether no letters follow, or those of a zone: _123 and _123Z are fractions, _123m is not."""
+    match = _LETTERS.match(text)
+    return match is None or not match[0] or parse_zone(match[0]) is not None
 
 
 def _may_be_zone(word: str) -> bool:
