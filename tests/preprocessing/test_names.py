@@ -58,6 +58,11 @@ def test_the_page_has_every_pattern():
     assert block.split() == " ".join(expected).split()
 
 
+def test_the_page_has_every_name_of_a_zone():
+    page = PAGE.read_text(encoding="utf-8")
+    assert not [name for name in ZONE_HOURS if not re.search(rf"\b{name}\b", page) and name != "UT"]
+
+
 NO_TIMES = (
     *("20231324_161500.WAV", "20230229_120000.wav"),  # month 13; no leap year
     *("20230101_240000.wav", "20230101_126000.wav", "19891231_120000.wav", "21010101_120000.wav"),
