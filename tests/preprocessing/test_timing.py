@@ -111,6 +111,11 @@ class TestHarp:
             told = span.offset + Fraction(4000 * index - span.frame, RATE)
             assert abs(told - seconds(time - NOON)) < Fraction(2, 1000)
 
+    def test_samples_that_were_taken_a_little_too_fast_are_no_fault(self, tmp_path):
+        raws = [(NOON + index * (timedelta(seconds=0.5) - MS), 4000) for index in range(48)]
+        timing = timing_of(tmp_path, self.xwav(raws))
+        assert timing[1:] == ((Span(0, 48 * 4000, Fraction(0)),), True, None)
+
     @pytest.mark.parametrize("version", [1, ord("1"), 2, ord("2")])
     def test_versions(self, tmp_path, version):
         """Of some writers the version is a digit; version 2 has a float a channel."""

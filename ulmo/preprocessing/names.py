@@ -76,7 +76,7 @@ NAME_PATTERNS = (
     NamePattern(
         "separated",
         "Pettersson (after renaming), Avisoft, Peersonic, OwlSense, Anabat Swift, macOS",
-        r"(?P<year>\d{4})(?P<dash>[-_.])(?P<month>\d\d)(?P=dash)(?P<day>\d\d)(?:[ _T-]{1,2}| at )"
+        r"(?P<year>\d{4})(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)(?:[ _T-]{1,2}| at )"
         r"(?P<hour>\d{1,2})(?P<mark>[:_.-])(?P<minute>\d\d)(?P=mark)(?P<second>\d\d)",
         (
             "M00012_2023-01-01_12-00-00.wav",
@@ -86,9 +86,16 @@ NAME_PATTERNS = (
         ),
     ),
     NamePattern(
+        "dashed-date",
+        "a date with dashes and a time without",
+        rf"(?P<year>\d{{4}})(?P<dash>[-_.])(?P<month>\d\d)(?P=dash)(?P<day>\d\d)[ _T-]{_TIME}",
+        ("site_2023-01-01_120000.wav",),
+    ),
+    NamePattern(
         "letters",
         "hours, minutes and seconds with letters",
-        rf"{_DASHED}[ _T-]{{1,2}}(?P<hour>\d\d)h(?P<minute>\d\d)m(?P<second>\d\d)s?",
+        r"(?P<year>\d{4})(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)[ _T-]{1,2}"
+        r"(?P<hour>\d\d)h(?P<minute>\d\d)m(?P<second>\d\d)s?",
         ("2023-01-01 12h00m00s.wav",),
     ),
     NamePattern(
