@@ -8,13 +8,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from ulmo.config import ClockSettings
+from ulmo.preprocessing.harp import harp_timing
 from ulmo.preprocessing.metadata import Broadcast, Metadata, read_metadata
 from ulmo.preprocessing.timestamps import find_time, parse_pattern, parse_timezone, time_of_name
+from ulmo.preprocessing.timing import EPOCH as EPOCH
+from ulmo.preprocessing.timing import WHOLE as WHOLE
+from ulmo.preprocessing.timing import Span as Span
+from ulmo.preprocessing.timing import Start as Start
+from ulmo.preprocessing.timing import Timing as Timing
+from ulmo.storage.plain_file import open_file, signature_of
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 24 * 3600
 SAME_TIME = 2  # seconds by which the two times in a `bext` chunk may differ
 
@@ -36,45 +42,6 @@ AUDIOMOTH = re.compile(
 BROADCAST = re.compile(f"{_DATE} {_TIME}", re.ASCII)
 
 
-class Start(NamedTuple):
-    """When a recording's first sample was taken, and the source of that time."""
-
-    utc: datetime  # aware, in UTC, to the microsecond
-    source: str  # pattern, guano, comment, bext, date or name
-
-    def after(self, seconds: float) -> datetime:
-        """The time `seconds` later, in UTC, to the microsecond."""
-        return self.utc + timedelta(seconds=seconds)
-
-    @property
-    def microseconds(self) -> int:
-        """Microseconds since 1970."""
-        return (self.utc - EPOCH) // timedelta(microseconds=1)
-
-    def facts(self) -> dict[str, Any]:
-        """The columns of recordings.parquet about the time."""
-        return {"start_utc": self.microseconds, "start_source": self.source}
-
-
-class Span(NamedTuple):
-    """Consecutive frames of a file between which no time was left out."""
-
-    frame: int  # the first, counted in the file
-    frames: int | None  # None: to the end of the file
-    offset: Fraction  # true time of the first frame, in seconds from the recording's first sample
-
-
-WHOLE = (Span(0, None, Fraction(0)),)
-
-
-class Timing(NamedTuple):
-    """When each frame of a recording was taken."""
-
-    start: Start | None  # None: unknown
-    spans: tuple[Span, ...] = WHOLE  # in the order of time; frames outside them are no sound
-    linear: bool = True  # False: time was left out somewhere, and it is not known where
-
-
 class Clock(NamedTuple):
     """How to find the start times of recordings."""
 
@@ -89,26 +56,34 @@ class Clock(NamedTuple):
         return cls(pattern, parse_timezone(settings.timezone))
 
     def timing(self, path: Path) -> Timing:
-        """When each frame was taken. Never raises for a broken or unreadable file."""
-        return Timing(self.start(path))
+        """When each frame was taken. Never raises for a broken or unreadable file.
+
+        The start is given by the first of these that has an existing time: the name, by `pattern`;
+        the header: `harp`, GUANO, AudioMoth's comment, `bext`, DATE; the name, as recorders write
+        it. Times without a zone are in `timezone`.
+        """
+        try:
+            with open_file(path) as file:
+                timing = harp_timing(file, signature_of(file).size)
+        except OSError:
+            timing = None
+        timing = timing or Timing(None)
+        for source, time in self._times(path, timing):
+            if time:
+                return timing._replace(start=Start(time, source))
+        return timing
 
     def start(self, path: Path) -> Start | None:
-        """When a recording began, by the first of these that gives an existing time.
+        """When a recording began; None if no time is found."""
+        return self.timing(path).start
 
-        The name, by `pattern`; the header: GUANO, AudioMoth's comment, `bext`, DATE; the name, as
-        recorders write it. Times without a zone are in `timezone`. None if no time is found. Never
-        raises for a broken or unreadable file.
-        """
-        for source, time in self._times(path):
-            if time:
-                return Start(time, source)
-        return None
-
-    def _times(self, path: Path) -> Iterator[tuple[str, datetime | None]]:
+    def _times(self, path: Path, timing: Timing) -> Iterator[tuple[str, datetime | None]]:
         """The sources of a time and what they give, in their order."""
         zone = self.timezone
         if self.pattern:
             yield "pattern", find_time(self.pattern, path.name, zone)
+        if timing.start:
+            yield timing.start.source, timing.start.utc
         try:
             header = read_metadata(path)
         except OSError:
