@@ -11,9 +11,10 @@ and any number of threads. Each window is computed by one thread, in the same or
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import datetime
+from fractions import Fraction
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -26,19 +27,15 @@ from ulmo.bundle.session import Device, open_session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import JobError, UserError
-from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
-from ulmo.preprocessing.audio import (
-    open_recording,
-    open_stream,
-    read_blocks,
-    read_channel,
-)
-from ulmo.preprocessing.clock import Clock
+from ulmo.encoding import Columns, EncodedStretch, decode_stretches, encode_columns, ready_frames
+from ulmo.preprocessing.audio import read_blocks
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
+from ulmo.preprocessing.sources import open_sound_of
+from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
+from ulmo.preprocessing.stretches import SampleSource, check_gaps, whole
 from ulmo.preprocessing.tiles import cut_tiles
-from ulmo.tokens import Tokens, band_edges
+from ulmo.tokens import Tokens, band_edges, nearest_column
 from ulmo.vocabulary import Vocabulary
 
 _MAX_BATCH = 1024
@@ -93,6 +90,7 @@ class Tokenizer:
         self._session = open_session(bundle.encoder, device=device)
         self._frontend = build_frontend(manifest.prep)
         self._rate = manifest.prep.sample_rate
+        self._hop = Fraction(manifest.prep.hop_length * manifest.model.time_stride, self._rate)
 
     @property
     def codebook(self) -> Array:
@@ -137,27 +135,18 @@ class Tokenizer:
         channel: counts from 0; None means the mean of all channels. Only for files.
         batch_size: windows that are encoded at once, 1 to 1024. It does not change the ids.
 
-        RefusedError for a file that cannot be read; UserError for samples without a valid rate.
+        Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
+        stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
+        more than a week; UserError for samples without a valid rate.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
         ((200, 4), dtype('int32'))
         """
-        if isinstance(source, np.ndarray | list | tuple | np.generic):
-            samples = np.asarray(source)
-            return self._tokens(lambda: read_blocks([samples], sample_rate, self._rate), batch_size)
-        with ExitStack() as stack:
-            start = None
-            if isinstance(source, str | Path):
-                recording = stack.enter_context(open_recording(Path(source)))
-                start = Clock().start(Path(source))
-            else:
-                recording = stack.enter_context(open_stream(source))
-            return self._tokens(
-                lambda: read_channel(recording, channel, self._rate),
-                batch_size,
-                start_utc=start.utc if start else None,
-            )
+        with open_sound_of(
+            source, rate=self._rate, hop=self._hop, sample_rate=sample_rate, channel=channel
+        ) as sound:
+            return self._tokens(sound.read, batch_size, start_utc=sound.start_utc)
 
     def stream(
         self,
@@ -186,36 +175,40 @@ class Tokenizer:
                 "this tokenizer normalises by the whole recording, and a stream has no end yet: "
                 "use encode, or a tokenizer trained with normalization corpus"
             )
-        return self._parts(
-            lambda: read_blocks(blocks, sample_rate, self._rate), eager=True, start_utc=start_utc
-        )
+        return self._parts(lambda: whole(read_blocks(blocks, sample_rate, self._rate)), start_utc)
 
-    def columns(
+    def stretches(
         self, source: SampleSource, *, batch_size: int = 1, eager: bool = False
-    ) -> Iterator[Columns]:
-        """Columns of tokens of a source, which yields blocks of samples (n,) at the bundle's rate.
+    ) -> Iterator[EncodedStretch]:
+        """Columns of tokens of each stretch of a source; each is to be read before the next.
 
         `eager`: each column as soon as it is certain, rather than with its whole window.
         """
         check_batch_size(batch_size)
-        model = self.manifest.model
-        levels = normalized_levels(
-            source,
-            self._frontend,
-            self.manifest.prep,
-            self.manifest.normalization,
-            ready=ready_frames(model) if eager else None,
-        )
+        prep, model = self.manifest.prep, self.manifest.model
+        ready = ready_frames(model) if eager else None
         alone = eager or self._threads == 1
-        return encode_columns(
-            levels,
-            self._run,
-            model,
-            batch_size=batch_size,
-            eager=eager,
-            executor=None if alone else self._executor,
-            ahead=0 if alone else self._threads + 1,
-        )
+        constants = find_constants(source, self._frontend, prep, self.manifest.normalization)
+        total = 0  # columns
+        for stretch in source():
+            column = max(nearest_column(stretch.start, self._hop), total)
+            encoded = EncodedStretch(stretch.start, column, column - total)
+            levels = normalized_levels(
+                encoded.count(stretch.blocks), self._frontend, prep, constants, ready=ready
+            )
+            parts = encode_columns(
+                levels,
+                self._run,
+                model,
+                batch_size=batch_size,
+                eager=eager,
+                executor=None if alone else self._executor,
+                ahead=0 if alone else self._threads + 1,
+            )
+            if (first := next(parts, None)) is not None:  # a few samples may vanish at a lower rate
+                encoded.parts = chain([first], parts)
+                yield encoded
+                total = column + encoded.columns
 
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
         """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each on its own.
@@ -232,15 +225,19 @@ class Tokenizer:
     def decode(self, tokens: Tokens) -> Array:
         """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.
 
-        A tile is [bin, frame, 1], bin 0 the lowest frequency. The last tile is filled with zeros.
-        UserError for ids that are neither codes nor `<unk>`.
+        A tile is [bin, frame, 1], bin 0 the lowest frequency. Frames of `<gap>`, and those that
+        fill the last tile, are zeros. UserError for ids that are neither codes nor `<unk>`.
 
         >>> tokenizer = load_tokenizer()
         >>> tokenizer.decode(tokenizer.encode("data_samples/harmonic_calls.wav")).shape
         (4, 224, 224, 1)
         """
         size = self.manifest.prep.tile_size
-        tiles = [tile.values for tile in cut_tiles([self._plane(tokens)], tile_size=size, fill=0)]
+        planes = (
+            np.zeros((size, plane), np.float32) if isinstance(plane, int) else plane
+            for plane in self._planes(tokens)
+        )
+        tiles = [tile.values for tile in cut_tiles(planes, tile_size=size, fill=0)]
         return np.array(tiles, np.float32).reshape(-1, size, size, 1)
 
     def decode_ids(self, ids: Ids) -> Array:
@@ -263,9 +260,9 @@ class Tokenizer:
         normalization: constants of the recording or tile, if the bundle has none of its own.
         iterations: of the Griffin-Lim algorithm, which estimates the phases; tokens have none.
 
-        The rate is `tokens.sample_rate`. Normalisation `level` removes the slow changes of the
-        level, so the sound has a constant level. UserError for a front end or normalisation that
-        cannot be inverted. Needs librosa.
+        The rate is `tokens.sample_rate`. `<gap>` is digital silence of its true length.
+        Normalisation `level` removes the slow changes of the level, so the sound has a constant
+        level. UserError for a front end or normalisation that cannot be inverted. Needs librosa.
 
         >>> tokenizer = load_tokenizer()
         >>> tokens = tokenizer.encode("data_samples/harmonic_calls.wav")
@@ -274,8 +271,14 @@ class Tokenizer:
         """
         from ulmo.preprocessing.inverse import invert
 
-        constants = normalization or self.manifest.normalization
-        return invert(self._plane(tokens), self.manifest.prep, constants, iterations=iterations)
+        prep, constants = self.manifest.prep, normalization or self.manifest.normalization
+        sounds = [np.empty(0, np.float32)]
+        for plane in self._planes(tokens):
+            if isinstance(plane, int):
+                sounds.append(np.zeros(plane * prep.hop_length, np.float32))
+            else:
+                sounds.append(invert(plane, prep, constants, iterations=iterations))
+        return np.concatenate(sounds)
 
     @cached_property
     def _executor(self) -> ThreadPoolExecutor:
@@ -292,40 +295,35 @@ class Tokenizer:
             ids = mark_unknown(ids, distances, self._thresholds, self.vocabulary.unk)
         return Columns(ids, distances)
 
-    def _parts(
-        self,
-        source: SampleSource,
-        *,
-        batch_size: int = 1,
-        eager: bool = False,
-        start_utc: datetime | None = None,
-    ) -> Iterator[Tokens]:
-        """Tokens, a few columns at a time."""
+    def _parts(self, source: SampleSource, start_utc: datetime | None) -> Iterator[Tokens]:
+        """Tokens of sound without gaps, a few columns at a time."""
         prep, model = self.manifest.prep, self.manifest.model
-        samples = 0
-
-        def counted() -> Iterator[Array]:
-            nonlocal samples
-            samples = 0  # a source may be run twice
-            for block in source():
-                samples += len(block)
-                yield block
-
-        first = 0  # column
-        for part in self.columns(counted, batch_size=batch_size, eager=eager):
-            left = -(-samples // prep.hop_length) - first * model.time_stride
-            frames = min(len(part.ids) * model.time_stride, left)
-            yield self._placed(part, first, frames, start_utc)
-            first += len(part.ids)
+        for stretch in self.stretches(source, eager=True):
+            for part in stretch:
+                first = stretch.columns - len(part.ids)
+                left = -(-stretch.samples // prep.hop_length) - first * model.time_stride
+                frames = min(len(part.ids) * model.time_stride, left)
+                yield self._placed(part, first, frames, start_utc)
 
     def _tokens(
         self, source: SampleSource, batch_size: int, *, start_utc: datetime | None = None
     ) -> Tokens:
-        parts = list(self._parts(source, batch_size=batch_size, start_utc=start_utc))
-        shape = (0, self.manifest.model.bands)
-        none = Columns(np.empty(shape, np.int32), np.empty(shape, np.float32))
-        whole = Columns.joined([none, *(Columns(part.ids, part.distances) for part in parts)])
-        return self._placed(whole, 0, sum(part.frames for part in parts), start_utc)
+        prep, model = self.manifest.prep, self.manifest.model
+        parts, frames = [self._silence(0)], 0
+        gaps = Fraction(0)
+        for stretch in self.stretches(source, batch_size=batch_size):
+            gaps += stretch.gap * self._hop
+            check_gaps(gaps)
+            parts += [self._silence(stretch.gap), *stretch]
+            frames = stretch.column * model.time_stride - (-stretch.samples // prep.hop_length)
+        return self._placed(Columns.joined(parts), 0, frames, start_utc)
+
+    def _silence(self, columns: int) -> Columns:
+        """Columns of `<gap>`."""
+        shape = (columns, self.manifest.model.bands)
+        return Columns(
+            np.full(shape, self.vocabulary.special("<gap>"), np.int32), np.zeros(shape, np.float32)
+        )
 
     def _placed(
         self, columns: Columns, first: int, frames: int, start_utc: datetime | None
@@ -345,11 +343,9 @@ class Tokenizer:
             unk_quantile=self.unk_quantile,
         )
 
-    def _plane(self, tokens: Tokens) -> Array:
-        """The normalised spectrogram (M, frames) that the ids stand for."""
-        blocks = [np.empty((self.manifest.prep.tile_size, 0), np.float32)]
-        blocks += decode_columns(tokens.ids, self.decode_ids, self.manifest.model, self._map)
-        return np.concatenate(blocks, axis=1)[:, : tokens.frames]
+    def _planes(self, tokens: Tokens) -> Iterator[Array | int]:
+        gap, model = self.vocabulary.special("<gap>"), self.manifest.model
+        return decode_stretches(tokens.ids, tokens.frames, gap, self.decode_ids, model, self._map)
 
     @cached_property
     def _decoder(self) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from ulmo.config import ClockSettings
+from ulmo.formats.header import Gaps
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
@@ -35,6 +36,7 @@ class TokenizeManifest(LedgerManifest):
     file_format: str
     channels: str
     clock: ClockSettings
+    gaps: Gaps = "keep"  # how time that was left out is written
     ids: tuple[int, ...] | None  # sorted; only their runs are labelled
     min_columns: int  # shorter runs are not labelled
 

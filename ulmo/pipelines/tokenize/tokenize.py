@@ -101,7 +101,7 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = options._replace(file_format="npy", options=PLAIN)
+    alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
     plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
 
@@ -112,7 +112,7 @@ def tokenize_timeline(
     joined = opened()
     if joined.is_finished:
         return _report(joined.results, listener), joined.timeline
-    survey(tokenizer, alone, [planned.source for planned in plan])
+    survey(tokenizer, options, [planned.source for planned in plan])
     make_folder(out.parent)
     with locked(lock_path(out), out):
         joined = opened()
@@ -153,6 +153,7 @@ def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifes
         file_format=options.file_format,
         channels=options.channels,
         clock=options.clock,
+        gaps=options.gaps,
         ids=None if ids is None else tuple(sorted(ids)),
         min_columns=options.options.min_columns,
     )
