@@ -248,7 +248,10 @@ class TestHeaders:
         assert header.pop("edges_hz")[0] >= 0
         assert {header.pop("checksum"), *header.pop("hashes")} >= {".npy"}
         assert header == {
-            "schema_version": 2,
+            "schema_version": 3,
+            "time_expansion": 1.0,
+            "recording_rate": RATE,
+            "gaps": "keep",
             "fingerprint": tokenizer.manifest.fingerprint,
             "sample_rate": 2000,
             "hop": 80,

@@ -88,7 +88,7 @@ def _tokenize_once(
             chosen = channel_list(options.channels, recording.channels)
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
-                header = _header(tokenizer, planned.name, channel, start)
+                header = _header(tokenizer, planned.name, channel, recording, start)
                 written = _write(tokenizer, options, recording, header, path)
                 unknown += written.header.unknown
                 outputs.append(path)
@@ -173,7 +173,11 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
 
 
 def _header(
-    tokenizer: Tokenizer, name: Path, channel: int | None, start: Start | None
+    tokenizer: Tokenizer,
+    name: Path,
+    channel: int | None,
+    recording: Recording,
+    start: Start | None,
 ) -> TokensHeader:
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     return TokensHeader(
@@ -186,5 +190,6 @@ def _header(
         unk_quantile=tokenizer.unk_quantile,
         recording=portable(name),
         channel=channel,
+        recording_rate=recording.sample_rate,
         start_utc=start.utc if start else None,
     )

@@ -165,6 +165,7 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
     """
     files = {part.source: part.outputs[0] for part in parts}
     headers = {source: read_header(path.with_suffix(".json")) for source, path in files.items()}
+    rows = {part.source: part.outcome for part in parts}
     grid = headers[parts[0].source]
     segments = lay_out(
         [
@@ -181,11 +182,15 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
         recording=portable(Path(out.name.partition(STEM)[0])),
         start_utc=segments[0].start_utc,
         segments=tuple(
-            header.RecordingSpan(
+            header.Segment(
                 recording=headers[segment.recording].recording,
                 column=segment.column,
                 columns=segment.columns,
+                offset=_samples(segment.start_utc - segments[0].start_utc, grid.sample_rate),
                 start_utc=segment.start_utc,
+                recording_rate=rows[segment.recording].sample_rate or grid.sample_rate,
+                frames=rows[segment.recording].frames,
+                file_frames=rows[segment.recording].frames,
             )
             for segment in segments
         ),
@@ -210,6 +215,11 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
 def _start(part: Result) -> datetime | None:
     microseconds = part.outcome.start_utc
     return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+
+
+def _samples(late: timedelta, sample_rate: int) -> int:
+    """A time in samples, to the nearest."""
+    return round(Fraction(late // timedelta(microseconds=1) * sample_rate, 1_000_000))
 
 
 def _summary(out: Path, found: TokensHeader) -> Timeline:
