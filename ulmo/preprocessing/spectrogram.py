@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import (
     Moments,
     Normalization,
@@ -37,13 +38,15 @@ def levels(
     settings: PrepSettings,
     *,
     ready: Ready | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
     """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN.
 
     In the mode `level` they are in decibels re the level tracked from the first block on.
-    `ready` is for live sound: see `stream_power`.
+    `ready` is for live sound: see `stream_power`. `hearing` measures the power.
     """
     power = stream_power(frontend, samples, ready=ready)
+    power = hearing.power(power) if hearing else power
     if settings.normalization == "pcen":
         return pcen(power, settings)
     if settings.normalization == "level":
@@ -52,7 +55,12 @@ def levels(
 
 
 def normalized_tiles(
-    source: SampleSource, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+    source: SampleSource,
+    frontend: FrontEnd,
+    settings: PrepSettings,
+    corpus: Normalization | None,
+    *,
+    hearing: Hearing | None = None,
 ) -> Iterator[NormalizedTile]:
     """Tiles of one channel, normalised as the settings say.
 
@@ -62,7 +70,7 @@ def normalized_tiles(
     own = settings.normalization == "tile"
     constants = None if own else _constants(source, frontend, settings, corpus)
     tiles = cut_tiles(
-        levels(source(), frontend, settings),
+        levels(source(), frontend, settings, hearing=hearing),
         tile_size=settings.tile_size,
         overlap=settings.overlap,
         fill=quiet_level(settings),
@@ -78,6 +86,7 @@ def normalized_levels(
     corpus: Normalization | None,
     *,
     ready: Ready | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
     """The whole spectrogram of a channel as blocks (M, n) of normalised values, without overlap.
 
@@ -86,11 +95,11 @@ def normalized_levels(
     """
     if settings.normalization == "tile":
         plain = settings.model_copy(update={"overlap": 0})
-        for tile in normalized_tiles(source, frontend, plain, None):
+        for tile in normalized_tiles(source, frontend, plain, None, hearing=hearing):
             yield tile.values[:, : tile.valid_frames, 0]
         return
     constants = _constants(source, frontend, settings, corpus)
-    for block in levels(source(), frontend, settings, ready=ready):
+    for block in levels(source(), frontend, settings, ready=ready, hearing=hearing):
         yield constants.apply(block, out=block)
 
 

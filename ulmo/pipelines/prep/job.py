@@ -3,7 +3,6 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,6 @@ from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
-    Meter,
     Recording,
     RefusedError,
     channel_list,
@@ -28,6 +26,7 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
@@ -192,17 +191,18 @@ def _prepare_recording(
     job: PrepJob, file: InputFile, frontend: FrontEnd, writer: TileWriter, progress: ReadingProgress
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
+    hearing = Hearing(frontend, job.settings)
     with _open(job, file) as recording:
         first, *others = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
         passes = (1 + len(others)) * (2 if twice else 1)
         progress.follow(recording, passes)
-        plain = _write_tiles(job, recording, first, frontend, writer)
+        plain = _write_tiles(job, recording, first, hearing, frontend, writer)
     _write_views(job, file, first, plain, writer)
     for channel in others:
         with _open(job, file) as recording:
             progress.follow(recording, passes)
-            plain = _write_tiles(job, recording, channel, frontend, writer)
+            plain = _write_tiles(job, recording, channel, hearing, frontend, writer)
         _write_views(job, file, channel, plain, writer)
     if not writer.tiles:
         raise RefusedError(
@@ -211,10 +211,7 @@ def _prepare_recording(
             declared=recording.frames_declared,
             missing=recording.frames_promised,
         )
-    return recording.facts() | {
-        "bandwidth_hz": min(recording.sample_rate, job.settings.sample_rate) / 2,
-        "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
-    }
+    return hearing.facts(recording.facts())
 
 
 @contextmanager
@@ -235,16 +232,20 @@ class _Plain(NamedTuple):
 
 
 def _write_tiles(
-    job: PrepJob, recording: Recording, channel: int | None, frontend: FrontEnd, writer: TileWriter
+    job: PrepJob,
+    recording: Recording,
+    channel: int | None,
+    hearing: Hearing,
+    frontend: FrontEnd,
+    writer: TileWriter,
 ) -> _Plain:
     """Write the tiles of a channel."""
     settings = job.settings
-    meter = Meter()
-    source = partial(read_channel, recording, channel, settings.sample_rate)
+    source = partial(hearing.read, recording, channel)
     starts: list[int] = []
     constants = None
     for tile in normalized_tiles(
-        lambda: meter.of(source()), frontend, settings, job.manifest.normalization
+        source, frontend, settings, job.manifest.normalization, hearing=hearing
     ):
         start = tile.start_frame * settings.hop_length
         writer.add(
@@ -253,11 +254,11 @@ def _write_tiles(
             tile=len(starts),
             view=0,
             start_sample=start,
-            start_s=start / settings.sample_rate,
+            start_s=start / settings.true_rate,
         )
         starts.append(start)
         constants = tile.normalization if settings.normalization != "tile" else None
-    return _Plain(starts, constants, meter.level)
+    return _Plain(starts, constants, hearing.level)
 
 
 def _write_views(
@@ -265,12 +266,13 @@ def _write_views(
 ) -> None:
     """Write all views of a channel but the tiles themselves."""
     settings, augment = job.settings, job.manifest.augment
+    expansion = settings.time_expansion
     for view in range(1, augment.views):
         rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
         drawn = draw_view(settings, augment, rng)
         with _open(job, file) as recording:
             views = view_tiles(
-                partial(read_channel, recording, channel),
+                lambda rate: read_channel(recording, channel, round(rate * expansion)),
                 drawn,
                 settings,
                 augment,
@@ -280,13 +282,14 @@ def _write_views(
                 rng=rng,
             )
             for number, one in enumerate(views):
-                start_s = one.tile.start_frame * drawn.hop_length / drawn.sample_rate
+                start = one.tile.start_frame * drawn.hop_length
+                start_s = start / (drawn.sample_rate * expansion)
                 writer.add(
                     one.tile,
                     channel=channel,
                     tile=number,
                     view=view,
                     augmentation=one.describe(drawn),
-                    start_sample=round(start_s * settings.sample_rate),
+                    start_sample=round(start_s * settings.true_rate),
                     start_s=start_s,
                 )
