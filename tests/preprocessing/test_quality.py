@@ -38,6 +38,8 @@ def with_values(start, *values, channel=1):
         (with_values(9, 1, 1, 0.995, 1), ()),
         (with_values(2997, 1, 1, 1), ("clipped",)),
         (with_values(0, 2, 2, 2), ("over_full_scale", "clipped")),
+        (with_values(9, 31, -31), ("over_full_scale",)),
+        (with_values(9, -32, 32), ("over_full_scale", "unscaled")),
         (SOUND + np.float32([0, 0.02]), ("dc_offset",)),
         (SOUND - np.float32([0.02, 0]), ("dc_offset",)),
         (SOUND + np.float32([0.003, 0.003]), ()),

@@ -34,7 +34,7 @@ def preprocess(
     settings = settings or PrepSettings(normalization="recording")
     frontend = build_frontend(settings)
     with open_sound_of(
-        source, rate=settings.sample_rate, hop=tile_grid(settings), sample_rate=sample_rate
+        source, rate=settings.true_rate, hop=tile_grid(settings), sample_rate=sample_rate
     ) as sound:
         constants = find_constants(sound.read, frontend, settings, normalization)
         tiles = [

@@ -7,10 +7,11 @@ import numpy as np
 from ulmo.arrays import Array
 
 DC = 0.01  # of full scale: a channel whose mean is this far from 0 is flagged
+FAR_BEYOND = 10**1.5  # times full scale: no gain reaches 30 dB over it, but other units do
 NEAR_FULL_SCALE = 0.99
 CLIPPED_RUN = 3  # equal samples in a row, at NEAR_FULL_SCALE or over, that are not natural
 
-# Every flag and its meaning, in the order in which flags are listed. The first six are of the
+# Every flag and its meaning, in the order in which flags are listed. The first seven are of the
 # samples in the file, the others of what is made tiles or tokens of it.
 FLAGS = {
     "nonfinite": "samples were NaN, infinite or more than 120 dB over full scale, "
@@ -73,13 +74,15 @@ class Quality:
         if not self.frames:
             return ()
         dead = self._low == self._high
+        peak = max(self._high.max(), -self._low.min())
         found = {
             "nonfinite": non_finite > 0,
-            "over_full_scale": max(self._high.max(), -self._low.min()) > 1,
+            "over_full_scale": peak > 1,
             "clipped": self._clipped,
             "dc_offset": bool((np.abs(self._sums) >= DC * self.frames).any()),
             "dead_channel": bool(dead.any() and not dead.all()),
             "silent": bool(dead.all()),
+            "unscaled": peak >= FAR_BEYOND,
         }
         return in_order(flag for flag, is_found in found.items() if is_found)
 

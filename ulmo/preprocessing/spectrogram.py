@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import (
     Moments,
     Normalization,
@@ -36,13 +37,15 @@ def levels(
     settings: PrepSettings,
     *,
     ready: Ready | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
     """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN.
 
     In the mode `level` they are in decibels re the level tracked from the first block on.
-    `ready` is for live sound: see `stream_power`.
+    `ready` is for live sound: see `stream_power`. `hearing` measures the power.
     """
     power = stream_power(frontend, samples, ready=ready)
+    power = hearing.power(power) if hearing else power
     if settings.normalization == "pcen":
         return pcen(power, settings)
     if settings.normalization == "level":
@@ -55,10 +58,12 @@ def normalized_tiles(
     frontend: FrontEnd,
     settings: PrepSettings,
     constants: Normalization | None,
+    *,
+    hearing: Hearing | None = None,
 ) -> Iterator[NormalizedTile]:
     """Tiles of one stretch, blocks (n,) of samples. `constants` are those of `find_constants`."""
     tiles = cut_tiles(
-        levels(samples, frontend, settings),
+        levels(samples, frontend, settings, hearing=hearing),
         tile_size=settings.tile_size,
         overlap=settings.overlap,
         fill=quiet_level(settings),
@@ -74,6 +79,7 @@ def normalized_levels(
     constants: Normalization | None,
     *,
     ready: Ready | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
     """The whole spectrogram of one stretch as blocks (M, n) of normalised values, without overlap.
 
@@ -83,10 +89,10 @@ def normalized_levels(
     """
     if constants is None:
         plain = settings.model_copy(update={"overlap": 0})
-        for tile in normalized_tiles(samples, frontend, plain, None):
+        for tile in normalized_tiles(samples, frontend, plain, None, hearing=hearing):
             yield tile.values[:, : tile.valid_frames, 0]
         return
-    for block in levels(samples, frontend, settings, ready=ready):
+    for block in levels(samples, frontend, settings, ready=ready, hearing=hearing):
         yield constants.apply(block, out=block)
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
 from ulmo.preprocessing.audio import Recording, channel_list, pick_channel, resample
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.timing import WHOLE, Span
 from ulmo.tokens import nearest_column
@@ -44,7 +45,7 @@ def whole(blocks: Iterable[Array]) -> list[Stretch]:
 
 def tile_grid(settings: PrepSettings) -> Fraction:
     """Seconds of a column for `plan_stretches`, where tiles are cut and no model is known yet."""
-    return Fraction(_FRAMES_PER_COLUMN * settings.hop_length, settings.sample_rate)
+    return Fraction(_FRAMES_PER_COLUMN * settings.hop_length, settings.true_rate)
 
 
 class PlannedStretch(NamedTuple):
@@ -104,11 +105,13 @@ def read_stretches(
     hop: Fraction,
     first: int = 0,
     frames: int | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Stretch]:
     """One channel of a recording, or the mean of all (None), resampled: its stretches.
 
     hop: seconds from one column to the next; see `plan_stretches`.
     first, frames: read only these frames of the file.
+    hearing: measures what is read.
 
     Frames outside the spans are read, because the recording's verdict is about the whole file, and
     left out.
@@ -116,10 +119,11 @@ def read_stretches(
     if channel is not None:
         channel_list(str(channel), recording.channels)
     rate = recording.sample_rate
-    blocks = pick_channel(recording.blocks(first, frames), channel)
+    pick, convert = (hearing.pick, hearing.resample) if hearing else (pick_channel, resample)
+    blocks = pick(recording.blocks(first, frames), channel)
     pieces = _pieces(blocks, plan_stretches(spans, rate, hop), first)
     for start, group in groupby(pieces, key=itemgetter(0)):
-        yield Stretch(start, resample((piece for _, piece in group), rate, sample_rate))
+        yield Stretch(start, convert((piece for _, piece in group), rate, sample_rate))
 
 
 def _pieces(

@@ -3,7 +3,6 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,6 @@ from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
-    Meter,
     Recording,
     RefusedError,
     channel_list,
@@ -27,6 +25,7 @@ from ulmo.preprocessing.audio import (
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.clock import Clock, Span, Timing
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
@@ -196,18 +195,18 @@ def _prepare_recording(
     progress: ReadingProgress,
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
-    spans = timing.spans
+    spans, hearing = timing.spans, Hearing(frontend, job.settings)
     with _open(job, file) as recording:
         first, *others = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
         passes = (1 + len(others)) * (2 if twice else 1)
         progress.follow(recording, passes)
-        plain = _write_tiles(job, recording, spans, first, frontend, writer)
+        plain = _write_tiles(job, recording, spans, first, hearing, frontend, writer)
     _write_views(job, file, spans, first, plain, writer)
     for channel in others:
         with _open(job, file) as recording:
             progress.follow(recording, passes)
-            plain = _write_tiles(job, recording, spans, channel, frontend, writer)
+            plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
         _write_views(job, file, spans, channel, plain, writer)
     if not writer.tiles:
         raise RefusedError(
@@ -216,11 +215,7 @@ def _prepare_recording(
             declared=recording.frames_declared,
             missing=recording.frames_promised,
         )
-    return recording.facts() | {
-        "stretches": len(plain.starts),
-        "bandwidth_hz": min(recording.sample_rate, job.settings.sample_rate) / 2,
-        "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
-    }
+    return hearing.facts(recording.facts()) | {"stretches": len(plain.starts)}
 
 
 @contextmanager
@@ -247,24 +242,25 @@ def _write_tiles(
     recording: Recording,
     spans: tuple[Span, ...],
     channel: int | None,
+    hearing: Hearing,
     frontend: FrontEnd,
     writer: TileWriter,
 ) -> _Plain:
     """Write the tiles of a channel, each at its true time; none crosses a gap."""
     settings = job.settings
-    rate, hop = settings.sample_rate, tile_grid(settings)
-    meter = Meter()
+    rate, hop = settings.true_rate, tile_grid(settings)
     tiles = 0
     starts: dict[Fraction, list[int]] = {}
 
     def source() -> Iterator[Stretch]:
-        for stretch in read_stretches(recording, channel, rate, spans, hop=hop):
-            yield stretch._replace(blocks=meter.of(stretch.blocks))
+        return read_stretches(recording, channel, rate, spans, hop=hop, hearing=hearing)
 
     constants = find_constants(source, frontend, settings, job.manifest.normalization)
     for stretch in source():
         begun = starts.setdefault(stretch.start, [])
-        for tile in normalized_tiles(stretch.blocks, frontend, settings, constants):
+        for tile in normalized_tiles(
+            stretch.blocks, frontend, settings, constants, hearing=hearing
+        ):
             start = tile.start_frame * settings.hop_length
             true = stretch.start + Fraction(start, rate)
             writer.add(
@@ -277,7 +273,7 @@ def _write_tiles(
             )
             begun.append(start)
             tiles += 1
-    return _Plain(starts, constants, meter.level)
+    return _Plain(starts, constants, hearing.level)
 
 
 def _write_views(
@@ -290,14 +286,14 @@ def _write_views(
 ) -> None:
     """Write all views of a channel but the tiles themselves."""
     settings, augment = job.settings, job.manifest.augment
+    expansion = settings.time_expansion
     for view in range(1, augment.views):
         rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
         drawn = draw_view(settings, augment, rng)
         number = 0
         with _open(job, file) as recording:
-            for stretch in read_stretches(
-                recording, channel, drawn.sample_rate, spans, hop=tile_grid(settings)
-            ):
+            rate = round(drawn.sample_rate * expansion)
+            for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
                 for one in view_tiles(
                     stretch.blocks,
                     drawn,
@@ -308,15 +304,15 @@ def _write_views(
                     constants=plain.constants,
                     rng=rng,
                 ):
-                    late = one.tile.start_frame * drawn.hop_length / drawn.sample_rate
-                    start_s = float(stretch.start) + late
+                    start = one.tile.start_frame * drawn.hop_length
+                    start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
                     writer.add(
                         one.tile,
                         channel=channel,
                         tile=number,
                         view=view,
                         augmentation=one.describe(drawn),
-                        start_sample=round(start_s * settings.sample_rate),
+                        start_sample=round(start_s * settings.true_rate),
                         start_s=start_s,
                     )
                     number += 1

@@ -46,7 +46,7 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moment
             room = max(recording.frames - length, 0)
             for start, channel in product(_spread(room, count), channels):
                 for stretch in read_stretches(
-                    *(recording, channel, settings.sample_rate, spans),
+                    *(recording, channel, settings.true_rate, spans),
                     hop=tile_grid(settings),
                     first=start,
                     frames=length,
@@ -65,4 +65,4 @@ def _spread(room: int, count: int) -> list[int]:
 
 def _native_length(recording: Recording, settings: PrepSettings) -> int:
     tile = settings.tile_size * settings.hop_length
-    return -(-tile * recording.sample_rate // settings.sample_rate)
+    return -(-tile * recording.sample_rate // settings.true_rate)
