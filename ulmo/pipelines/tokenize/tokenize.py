@@ -62,6 +62,7 @@ def tokenize_files(
     """
     _check(tokenizer, options)
     plan = plan_outputs(sources, out, options.file_format, options.channels)
+    _check_names(options, plan)
     if out is None or is_file_name(out, options.file_format):
         with _folders(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
@@ -104,6 +105,7 @@ def tokenize_timeline(
     alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
     plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    _check_names(options, plan)
 
     def opened() -> TimelineOutput:
         ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
@@ -143,6 +145,11 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
     check_channels(options.channels)
     check_batch_size(options.batch_size)
     check_options(options.options, options.file_format, tokenizer.vocabulary.size)
+
+
+def _check_names(options: TokenizeOptions, plan: Sequence[Planned]) -> None:
+    """Raise UserError if the user's pattern fits none of the recordings' names."""
+    Clock.of(options.clock).check(planned.source.name for planned in plan)
 
 
 def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
