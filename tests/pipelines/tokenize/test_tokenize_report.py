@@ -9,6 +9,7 @@ from tests.pipelines.tokenizing import record, tokenize
 from tests.small_tokenizers import RATE
 from ulmo.formats.base import Format
 from ulmo.formats.header import read_header
+from ulmo.formats.places import header_path
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.preprocessing.audio import BLOCK_FRAMES
@@ -65,7 +66,7 @@ class TestReport:
         monkeypatch.setattr(type(tokenizer), "columns", some_unknown)
         path = record(tmp_path / "x.wav", channels=3)
         (result,) = tokenize(tokenizer, path, channels="each")
-        headers = [read_header(output.with_suffix(".json")) for output in result.outputs]
+        headers = [read_header(header_path(output.with_suffix(""))) for output in result.outputs]
         assert sum(header.unknown for header in headers) == result.outcome.unknown
         assert headers[0].unknown > 0
 

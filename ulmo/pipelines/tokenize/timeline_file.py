@@ -164,7 +164,9 @@ def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options
     Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
     """
     files = {part.source: part.outputs[0] for part in parts}
-    headers = {source: read_header(path.with_suffix(".json")) for source, path in files.items()}
+    headers = {
+        source: read_header(output_paths(path, "npy").header) for source, path in files.items()
+    }
     rows = {part.source: part.outcome for part in parts}
     grid = headers[parts[0].source]
     segments = lay_out(
