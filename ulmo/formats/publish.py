@@ -13,7 +13,9 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
 from ulmo.formats.labels import RunFormat, token_text
+from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
+    make_folder,
     publish,
     publish_together,
     remove,
@@ -39,7 +41,7 @@ class Outputs(NamedTuple):
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:
-    """The files of one output: for x.tokens.bin also x.tokens.idx, and x.tokens.json beside them.
+    """The files of one output: for x.tokens.bin also x.tokens.idx, and their header x.tokens.json.
 
     Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
@@ -50,8 +52,8 @@ def output_paths(path: Path, file_format: str) -> Outputs:
             stem = path.name.removesuffix(ending)
             return Outputs(
                 files=tuple(path.with_name(stem + each) for each in endings),
-                header=path.with_name(f"{stem}.json"),
-                vocabulary=path.with_name(f"{stem}.vocabulary.json"),
+                header=(header := header_path(path.with_name(stem))),
+                vocabulary=header.with_name(f"{stem}.vocabulary.json"),
             )
     raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
 
@@ -82,9 +84,11 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     for target in targets:
         outputs = output_paths(target, file_format)
         paths = (*outputs.files, outputs.header, outputs.vocabulary)
-        ours.setdefault(target.parent, set()).update(short_name(path.name) for path in paths)
+        for path in paths:
+            ours.setdefault(path.parent, set()).add(short_name(path.name))
     for folder, names in ours.items():
-        remove_temporaries(folder, partial(_is_among, names))
+        if folder.is_dir():
+            remove_temporaries(folder, partial(_is_among, names))
 
 
 def _is_among(names: Container[str], name: str) -> bool:
@@ -113,6 +117,7 @@ def publish_tokens(
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
+    make_folder(outputs.header.parent)
 
     def unseal() -> None:
         if _known_hashes(outputs.header, writer.headers) is None:

@@ -22,7 +22,6 @@ from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
-LEDGER = ["recordings.parquet", "tokenize.json"]
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
 
@@ -121,8 +120,14 @@ class TestBadRecordings:
         listener = Listener(begin, lambda _: None)
         results = tokenize(tokenizer, *paths, out=tmp_path / "out", listener=listener)
         assert [result.outcome.reason for result in results] == [None, "unreadable", "not_audio"]
-        assert names(tmp_path / "out") == [*LEDGER, "tokens"]
-        assert names(tmp_path / "out" / "tokens") == ["a.tokens.json", "a.tokens.npy"]
+        assert names(tmp_path / "out") == [
+            "recordings.parquet",
+            "token_headers",
+            "tokenize.json",
+            "tokens",
+        ]
+        assert names(tmp_path / "out" / "tokens") == ["a.tokens.npy"]
+        assert names(tmp_path / "out" / "token_headers") == ["a.tokens.json"]
 
     def test_one_that_vanishes_between_its_channels_leaves_nothing(
         self, tokenizer, tmp_path, monkeypatch
@@ -244,7 +249,9 @@ class TestHeaders:
         record(folder / "a" / "S_20230501_020304.wav", seconds=3.21)
         clock = ClockSettings(timezone="+02:00")
         tokenize(tokenizer, folder, out=out, clock=clock)
-        header = json.loads((out / "tokens" / "a" / "S_20230501_020304.tokens.json").read_text())
+        header = json.loads(
+            (out / "token_headers" / "a" / "S_20230501_020304.tokens.json").read_text()
+        )
         assert header.pop("edges_hz")[0] >= 0
         assert {header.pop("checksum"), *header.pop("hashes")} >= {".npy"}
         assert header == {

@@ -174,7 +174,7 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     """
     starts = {part.source: _start(part) for part in parts}
     begin = min(starts.values())
-    grids = [read_header(_header_of(part)) for part in parts]
+    grids = [read_header(output_paths(part.outputs[0], "npy").header) for part in parts]
     header = TokensHeader(
         **dict(grids[0].grid),
         recording=portable(Path(out.name.partition(STEM)[0])),
@@ -189,10 +189,6 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     with publish_tokens(out, options.file_format, options.options) as writer:
         ended = joint.write(writer)
     return _summary(out, ended, len(parts))
-
-
-def _header_of(part: Result) -> Path:
-    return part.outputs[0].with_suffix(".json")
 
 
 def _pieces(part: Result, header: TokensHeader, start: Fraction) -> Iterator[Piece]:

@@ -16,6 +16,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import TokenizeManifest, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.header import read_header
+from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
     check_options,
     is_file_name,
@@ -172,7 +173,9 @@ def _finished(
     """The results of an earlier job, if they are all that is wanted and nothing is left over."""
     if not ledger.is_finished(planned.key for planned in plan):
         return None
-    folders = {planned.target.parent for planned in plan} | {ledger.files.manifest.parent}
+    targets = [output_paths(planned.target, options.file_format) for planned in plan]
+    folders = {path.parent for each in targets for path in (*each.files, each.header)}
+    folders.add(ledger.files.manifest.parent)
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
     names = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
@@ -218,6 +221,7 @@ def _tokenize_missing(
     listener: Listener,
 ) -> list[Result]:
     """Tokenize the recordings that the ledger does not have, or has as refused."""
+    make_folder(plan[0].folder / HEADERS)
     found = {planned: _earlier(ledger, options, planned) for planned in plan}
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
