@@ -1,13 +1,14 @@
 """One recording becomes files of tokens."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
+from ulmo.config.errors import plain
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.publish import output_paths, publish_tokens, stream_paths, whole_name
@@ -24,7 +25,8 @@ from ulmo.preprocessing.audio import (
 )
 from ulmo.preprocessing.clock import Clock, Start
 from ulmo.preprocessing.frontends import count_frames
-from ulmo.storage.atomic import remove
+from ulmo.storage.atomic import is_of_one_file, make_folders, remove
+from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 
@@ -87,16 +89,15 @@ def _tokenize_once(
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
-            for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
-                header = _header(tokenizer, planned.name, channel, start)
-                written = _write(tokenizer, options, recording, header, path)
-                unknown += written.header.unknown
-                outputs.append(path)
+            with _refusing_unwritable():
+                make_folders(planned.target.parent)
+                for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
+                    header = _header(tokenizer, planned.name, channel, start)
+                    written = _write(tokenizer, options, recording, header, path)
+                    unknown += written.header.unknown
+                    outputs.append(path)
     except RefusedError as refusal:
-        for output in (*outputs, *_earlier(planned, options.file_format)):
-            paths = output_paths(output, options.file_format)
-            for path in (paths.header, *paths.files):
-                remove(path)
+        _remove((*outputs, *_earlier(planned, options.file_format)), options.file_format)
         facts = refusal.facts() | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, start, facts))
     facts = recording.facts() | {
@@ -107,6 +108,31 @@ def _tokenize_once(
         "outputs": [portable(path.relative_to(planned.folder)) for path in outputs],
     }
     return Result(source, outputs, _outcome(planned, file, start, facts))
+
+
+@contextmanager
+def _refusing_unwritable() -> Iterator[None]:
+    """Refuse a recording whose output cannot be written; errors of the disk end the job."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
+        why = error.strerror or str(error)
+        raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
+
+
+def _remove(outputs: Iterable[Path], file_format: str) -> None:
+    """Remove outputs, as far as that is allowed."""
+    for output in outputs:
+        paths = output_paths(output, file_format)
+        for path in (paths.header, *paths.files):
+            try:
+                remove(path)
+            except OSError as error:
+                if not is_of_one_file(error):
+                    raise
 
 
 def _outcome(
@@ -160,10 +186,8 @@ def _write(
 def _earlier(planned: Planned, file_format: str) -> list[Path]:
     """Outputs of the same recording that an earlier job left, by their headers."""
     target = planned.target
-    if not target.parent.is_dir():
-        return []
     found = []
-    for path in target.parent.iterdir():
+    for path in paths_in(target.parent):
         if target.name in (path.name, whole_name(path.name)):
             with suppress(UserError, OSError):
                 header = read_header(output_paths(path, file_format).header)
