@@ -3,16 +3,17 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.preprocessing.audio import open_recording, read_blocks
+from ulmo.preprocessing.audio import RefusedError, open_recording, read_blocks
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
 
@@ -46,12 +47,18 @@ def open_sound_of(
         samples = np.asarray(source)
         yield Sound(lambda: whole(read_blocks([samples], sample_rate, rate)))
         return
-    with _as_path(source) as path, open_recording(path) as recording:
+    with ExitStack() as opened:
+        path = opened.enter_context(_as_path(source))
         start, spans, *_ = Clock().timing(path)
-        yield Sound(
-            lambda: read_stretches(recording, channel, rate, spans, hop=hop),
-            start.utc if start else None,
-        )
+        start_utc = start.utc if start else None
+        try:
+            recording = opened.enter_context(open_recording(path))
+            read: SampleSource = partial(read_stretches, recording, channel, rate, spans, hop=hop)
+        except RefusedError as refusal:
+            if refusal.reason != "no_samples" or not Clock().is_empty(path):
+                raise
+            read = tuple
+        yield Sound(read, start_utc)
 
 
 @contextmanager

@@ -31,9 +31,10 @@ from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
@@ -65,7 +66,7 @@ def tokenize_files(
     plan = plan_outputs(sources, out, options.file_format, options.channels)
     _check_names(options, plan)
     if out is None or is_file_name(out, options.file_format):
-        with _folders(plan, options.file_format):
+        with _tidying(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
         return [made[planned] for planned in plan]
     manifest = _manifest(tokenizer, options)
@@ -109,7 +110,10 @@ def tokenize_timeline(
     _check_names(options, plan)
 
     def opened() -> TimelineOutput:
-        ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
+        ledger = timeline_ledger(out)
+        outputs = output_paths(out, options.file_format)
+        _check_places(out, (*outputs.files, outputs.header, *ledger.files))
+        ledger.resume(_manifest(tokenizer, options), out)
         return TimelineOutput(out, options, ledger, plan)
 
     joined = opened()
@@ -123,10 +127,23 @@ def tokenize_timeline(
             results = _report(joined.results, listener)
         else:
             ledger = _parts_ledger(plan[0].folder, settings)
+            make_folder(plan[0].folder)
             results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
             joined.write(results)
         joined.tidy()
     return results, joined.timeline
+
+
+def _check_places(out: Path, paths: Sequence[Path]) -> None:
+    """Raise UserError if a timeline, or what lies beside it, cannot have its name."""
+    try:
+        check_places(paths)
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}): choose another --out"
+        ) from None
 
 
 def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
@@ -178,7 +195,7 @@ def _finished(
     folders.add(ledger.files.manifest.parent)
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
-    names = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    names = (path for folder in folders for path in paths_in(folder))
     if len(results) < len(plan) or any(is_temporary(path) or path.name == LOCK for path in names):
         return None
     return results
@@ -187,9 +204,11 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are still there."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or not rows[0].channels:
+    if not rows or rows[0].status == "refused":
         return None
     row = rows[0]
+    if not row.stretches:  # nothing triggered it
+        return Result(planned.source, [], row, reused=True)
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
@@ -226,7 +245,7 @@ def _tokenize_missing(
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
     with (
-        _folders(plan, options.file_format),
+        _tidying(plan, options.file_format),
         ledger.writing(planned.key for planned in made),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
@@ -248,10 +267,8 @@ def _report(results: list[Result], listener: Listener) -> list[Result]:
 
 
 @contextmanager
-def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
-    """Make the folders of the outputs; at the end they hold nothing that is not complete."""
-    for folder in {planned.target.parent for planned in plan}:
-        make_folder(folder)
+def _tidying(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
+    """At the end, the folders of the outputs hold nothing that is not complete."""
     try:
         yield
     finally:
