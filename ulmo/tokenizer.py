@@ -27,10 +27,10 @@ from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import JobError, UserError
 from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
+from ulmo.preprocessing.arrays import read_blocks
 from ulmo.preprocessing.audio import (
     open_recording,
     open_stream,
-    read_blocks,
     read_channel,
 )
 from ulmo.preprocessing.clock import Clock

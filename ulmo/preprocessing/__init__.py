@@ -7,7 +7,8 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import read_blocks, read_mono
+from ulmo.preprocessing.arrays import read_blocks
+from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import normalized_tiles
