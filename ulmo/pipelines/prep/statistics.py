@@ -39,13 +39,13 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moment
     frontend = build_frontend(settings)
     moments = Moments()
     try:
-        with open_recording(path) as recording:
+        with open_recording(path, full_scale=settings.full_scale) as recording:
             channels = channel_list(settings.channels, recording.channels)
             length = _native_length(recording, settings)
             room = max(recording.frames - length, 0)
             for start, channel in product(_spread(room, count), channels):
                 blocks = pick_channel(recording.blocks(start, length), channel)
-                samples = resample(blocks, recording.sample_rate, settings.sample_rate)
+                samples = resample(blocks, recording.sample_rate, settings.true_rate)
                 moments += measure(samples, frontend, settings)
     except RefusedError:
         pass
@@ -60,4 +60,4 @@ def _spread(room: int, count: int) -> list[int]:
 
 def _native_length(recording: Recording, settings: PrepSettings) -> int:
     tile = settings.tile_size * settings.hop_length
-    return -(-tile * recording.sample_rate // settings.sample_rate)
+    return -(-tile * recording.sample_rate // settings.true_rate)
