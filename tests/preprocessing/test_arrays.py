@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ulmo.config import UserError
+from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.arrays import read_blocks, read_source
 
 RATE = 8000
@@ -21,10 +21,13 @@ BOTH = np.stack([SOUND, OTHER], axis=1)
 INT16 = np.round(SOUND * 32768).astype(np.int16)
 
 
-def read(samples, **options):
+PREP = PrepSettings(sample_rate=RATE)
+
+
+def read(samples, full_scale=None, **options):
     """The samples (n,) that are read of one block, or of a list of blocks."""
     blocks = samples if isinstance(samples, list) else [samples]
-    found = list(read_blocks(blocks, RATE, RATE, **options))
+    found = list(read_blocks(blocks, RATE, PREP.with_sound(None, full_scale), **options))
     assert all(block.dtype == np.float32 and block.ndim == 1 for block in found)
     return np.concatenate([np.empty(0, np.float32), *found])
 
@@ -139,7 +142,7 @@ def test_full_scale_divides_floats_alone():
 @pytest.mark.parametrize("blocks", [SOUND, BOTH, "x.wav", b"RIFF", {"array": SOUND}, None, 7])
 def test_what_is_no_series_of_blocks(blocks):
     with pytest.raises(UserError, match="encode takes whole arrays and files"):
-        read_blocks(blocks, RATE, RATE)
+        read_blocks(blocks, RATE, PREP)
 
 
 SOURCES = {

@@ -105,8 +105,8 @@ class TestGolden:
             "detail string, sample_rate int32, channels int32, frames int64, "
             "frames_declared int64, frames_missing int64, duration_s double, "
             "flags list<element: string>, bandwidth_hz double, share_above double, "
-            "peak_db double, start_utc timestamp[us, tz=UTC], start_source string, key string, "
-            "tiles int32"
+            "peak_db double, stretches int64, start_utc timestamp[us, tz=UTC], "
+            "start_source string, key string, tiles int32"
         )
 
     def test_shard(self, folder):

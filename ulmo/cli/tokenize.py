@@ -107,7 +107,8 @@ def tokenize(
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-    from ulmo.reports.progress import untimed_line
+    from ulmo.preprocessing.names import unread_names
+    from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,
@@ -154,4 +155,7 @@ def tokenize(
     untimed = sum(result.outcome.start_source != "pattern" for result in results)
     if clock.timestamp_pattern and untimed:
         click.echo(untimed_line(untimed, len(results)), err=True)
+    without = [result.source.name for result in results if result.outcome.start_utc is None]
+    if unread := unread_names(without):
+        click.echo(unread_line(unread, len(results)), err=True)
     sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)

@@ -44,6 +44,7 @@ class Outcome(Settings):
     bandwidth_hz: OptionalNumber = None  # the highest frequency that tiles or tokens show
     share_above: OptionalNumber = None  # share of the power that lies above it; null for silence
     peak_db: OptionalNumber = None  # largest sample re full scale; null for digital silence
+    stretches: Count = 0  # parts between which time was left out; one in most recordings
     start_utc: Microseconds = None  # time of the first sample
     start_source: OptionalText = None  # where it was found: pattern, guano, comment, bext, ...
     key: Text  # hash of everything that decides about this row: the recording and the settings

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.config import UserError
+from ulmo.config import PrepSettings, UserError
 from ulmo.config.errors import clipped, one_line
 from ulmo.preprocessing.audio import (
     MAX_AMPLITUDE,
@@ -81,18 +81,17 @@ def read_source(source: Any, sample_rate: int | None = None) -> Given:
 def read_blocks(
     blocks: Iterable[Any],
     rate: int | None,
-    new_rate: int,
+    settings: PrepSettings,
     *,
     channel: int | None = None,
-    full_scale: float = 1.0,
 ) -> Iterator[Array]:
-    """A caller's blocks of samples as one channel at another rate: blocks (n,), all finite.
+    """A caller's blocks of samples as one channel, as the settings take it: blocks (n,), finite.
 
     blocks: (n,), or (n, channels) with as many channels in each. Floats have full scale 1, and
         integers that of their type: int8, int16, int32, and uint8 around 128 as in WAV.
     rate: of the blocks, in hertz.
     channel: counts from 0; None means the mean of all channels.
-    full_scale: floats are divided by it.
+    settings: their `true_rate` is the rate of the result, and their `full_scale` divides floats.
 
     NaN, Inf and what is far beyond full scale here and there become 0, as in a file. UserError for
     samples whose scale or shape is not certain, and for a rate that is not valid.
@@ -107,8 +106,8 @@ def read_blocks(
         raise UserError(f"samples need their rate in hertz, not {rate}: pass sample_rate=")
     if channel is not None:
         check_channels(str(channel))
-    columns = _columns(blocks, channel, full_scale)
-    return resample(pick_channel(columns, channel), int(rate), new_rate)
+    columns = _columns(blocks, channel, settings.full_scale)
+    return resample(pick_channel(columns, channel), int(rate), settings.true_rate)
 
 
 def _columns(blocks: Iterable[Any], channel: int | None, full_scale: float) -> Iterator[Array]:

@@ -1,12 +1,10 @@
 """Recordings: open, repair, choose channels and resample, in blocks of bounded size."""
 
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -224,21 +222,6 @@ def open_recording(path: Path, *, full_scale: float = 1.0) -> Iterator[Recording
             if refusal.declared is None:
                 refusal.declared, refusal.missing = counts
             raise
-
-
-@contextmanager
-def open_stream(file: BinaryIO, *, full_scale: float = 1.0) -> Iterator[Recording]:
-    """Open the rest of a binary file, which need not be seekable.
-
-    It is copied to a temporary file first: correcting a wrong header takes the physical length,
-    and a decoder that failed is opened again.
-    """
-    with tempfile.TemporaryDirectory(prefix="ulmo-") as folder:
-        path = Path(folder) / "recording"
-        with path.open("wb") as copy:
-            shutil.copyfileobj(file, copy)
-        with open_recording(path, full_scale=full_scale) as recording:
-            yield recording
 
 
 def check_channels(channels: str) -> None:

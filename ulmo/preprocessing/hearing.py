@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import RESAMPLING, Recording, pick_channel, resample
+from ulmo.preprocessing.audio import RESAMPLING, pick_channel, resample
 from ulmo.preprocessing.frontends import FrontEnd
 from ulmo.preprocessing.quality import in_order
 from ulmo.tokens import band_edges
@@ -96,11 +96,6 @@ class Hearing:
                 self._loudest = max(self._loudest, float(powers.max()))
                 self._frames += block.shape[1]
             yield block
-
-    def read(self, recording: Recording, channel: int | None) -> Iterator[Array]:
-        """One channel of a recording, or the mean of all, at the settings' rate: blocks (n,)."""
-        rate = self._settings.true_rate
-        return self.resample(self.pick(recording.blocks(), channel), recording.sample_rate, rate)
 
     @property
     def level(self) -> float:

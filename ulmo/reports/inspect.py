@@ -70,7 +70,8 @@ def _front_end(facts: "BundleFacts") -> Rows:
         ("transform", f"{prep.frontend}: {FRONTENDS[prep.frontend].words}{_options(prep)}"),
         (
             "sound",
-            f"{prep.true_rate} Hz{_expanded(prep)}, {words.get(prep.channels, f'channel {prep.channels}')}",
+            f"{prep.true_rate} Hz{_expanded(prep)}, "
+            f"{words.get(prep.channels, f'channel {prep.channels}')}",
         ),
         ("bins", f"{bins}, centred on {low} Hz to {high} Hz"),
         (

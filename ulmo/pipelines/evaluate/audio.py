@@ -19,7 +19,8 @@ from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
-from ulmo.preprocessing.spectrogram import normalized_levels
+from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
+from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import Tokenizer
 
 _Counts = NDArray[np.int64]
@@ -183,7 +184,9 @@ class AudioEvaluation(NamedTuple):
 def _spectrogram(tokenizer: Tokenizer, frontend: FrontEnd, samples: Array) -> Array:
     """The normalised levels (frames, M) that a tokenizer sees of samples (n,) at its rate."""
     prep = tokenizer.manifest.prep
-    blocks = normalized_levels(lambda: [samples], frontend, prep, tokenizer.manifest.normalization)
+    corpus = tokenizer.manifest.normalization
+    constants = find_constants(lambda: whole([samples]), frontend, prep, corpus)
+    blocks = normalized_levels([samples], frontend, prep, constants)
     return np.concatenate([np.empty((prep.tile_size, 0), np.float32), *blocks], axis=1).T
 
 

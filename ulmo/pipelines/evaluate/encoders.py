@@ -14,7 +14,8 @@ from ulmo.evaluation.agreement import Agreement, agreement
 from ulmo.evaluation.silence import is_sound, patch_levels
 from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.spectrogram import levels, normalized_levels
+from ulmo.preprocessing.spectrogram import find_constants, levels, normalized_levels
+from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import Tokenizer
 
 
@@ -111,8 +112,9 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
         return Columns(*session.run(["ids", "distances", "latents"], {"tiles": tiles}))
 
     def latents(samples: Array) -> Array:
-        constants = tokenizer.manifest.normalization
-        blocks = normalized_levels(lambda: [samples], frontend, prep, constants)
+        corpus = tokenizer.manifest.normalization
+        constants = find_constants(lambda: whole([samples]), frontend, prep, corpus)
+        blocks = normalized_levels([samples], frontend, prep, constants)
         parts = [np.empty((0, model.bands, model.embedding_dim), np.float32)]
         parts += [
             columns.latents

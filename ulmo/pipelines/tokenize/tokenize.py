@@ -62,6 +62,7 @@ def tokenize_files(
     """
     _check(tokenizer, options)
     plan = plan_outputs(sources, out, options.file_format, options.channels)
+    _check_names(options, plan)
     if out is None or is_file_name(out, options.file_format):
         with _folders(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
@@ -101,9 +102,10 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = options._replace(file_format="npy", options=PLAIN)
+    alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
     plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    _check_names(options, plan)
 
     def opened() -> TimelineOutput:
         ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
@@ -112,7 +114,7 @@ def tokenize_timeline(
     joined = opened()
     if joined.is_finished:
         return _report(joined.results, listener), joined.timeline
-    survey(tokenizer, alone, [planned.source for planned in plan])
+    survey(tokenizer, options, [planned.source for planned in plan])
     make_folder(out.parent)
     with locked(lock_path(out), out):
         joined = opened()
@@ -145,14 +147,22 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
     check_options(options.options, options.file_format, tokenizer.vocabulary.size)
 
 
+def _check_names(options: TokenizeOptions, plan: Sequence[Planned]) -> None:
+    """Raise UserError if the user's pattern fits none of the recordings' names."""
+    Clock.of(options.clock).check(planned.source.name for planned in plan)
+
+
 def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
     ids = options.options.ids
     return TokenizeManifest(
         tokenizer=tokenizer.manifest.fingerprint,
         unk_quantile=tokenizer.unk_quantile,
+        time_expansion=tokenizer.prep.time_expansion,
+        full_scale=tokenizer.prep.full_scale,
         file_format=options.file_format,
         channels=options.channels,
         clock=options.clock,
+        gaps=options.gaps,
         ids=None if ids is None else tuple(sorted(ids)),
         min_columns=options.options.min_columns,
     )
