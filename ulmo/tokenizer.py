@@ -8,35 +8,31 @@ and any number of threads. Each window is computed by one thread, in the same or
 (ulmo.encoding). Memory does not grow with the length of the recording.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from fractions import Fraction
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Ids
+from ulmo.arrays import Array
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
 from ulmo.bundle.session import Device, open_session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
-from ulmo.config import JobError, UserError
-from ulmo.encoding import Columns, EncodedStretch, decode_stretches, encode_columns, ready_frames
-from ulmo.preprocessing.audio import read_blocks
+from ulmo.config import JobError, PrepSettings, UserError
+from ulmo.decoding import Decoder
+from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
+from ulmo.preprocessing.arrays import read_blocks
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.sources import open_sound_of
 from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
 from ulmo.preprocessing.stretches import SampleSource, check_gaps, whole
-from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.tokens import Tokens, band_edges, nearest_column
-from ulmo.vocabulary import Vocabulary
 
 _MAX_BATCH = 1024
 T = TypeVar("T")
@@ -51,21 +47,24 @@ class TokenizerRef(NamedTuple):
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
     unk_quantile: float | None
+    prep: PrepSettings  # with the time expansion and full scale that are wanted
 
     def open(self) -> "Tokenizer":
         """The tokenizer; JobError if the bundle in the folder was replaced."""
         bundle = read_bundle(self.folder)
         if bundle.manifest.fingerprint != self.fingerprint:
             raise JobError(f"{self.folder} was replaced meanwhile: run the same command again")
-        return Tokenizer(
+        opened = Tokenizer(
             bundle, threads=self.threads, device=self.device, unk_quantile=self.unk_quantile
         )
+        return opened.with_sound(self.prep.time_expansion, self.prep.full_scale)
 
 
-class Tokenizer:
+class Tokenizer(Decoder):
     """Turns recordings into tokens, and tokens into tiles and sound; see `load_tokenizer`.
 
     bundle, manifest: what it was made from, and the contents of tokenizer.json.
+    prep: the bundle's settings, with the time expansion and full scale of `with_sound`.
     vocabulary: the meaning of each id.
     unk_quantile: level of `<unk>`; None means that no id is `<unk>`.
     ref: what another process needs to open the same tokenizer.
@@ -79,18 +78,43 @@ class Tokenizer:
         device: Device = "cpu",
         unk_quantile: float | None = None,
     ) -> None:
+        super().__init__(bundle, threads=threads, device=device)
         manifest = bundle.manifest
-        self.bundle, self.manifest, self.unk_quantile = bundle, manifest, unk_quantile
-        self.vocabulary = Vocabulary(manifest.model.codebook_size)
-        self.ref = TokenizerRef(bundle.folder, manifest.fingerprint, threads, device, unk_quantile)
+        self.unk_quantile, self.prep = unk_quantile, manifest.prep
+        self.ref = TokenizerRef(
+            *(bundle.folder, manifest.fingerprint, threads, device, unk_quantile, self.prep)
+        )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
-        self._threads = threads or os.cpu_count() or 1
         self._session = open_session(bundle.encoder, device=device)
         self._frontend = build_frontend(manifest.prep)
-        self._rate = manifest.prep.sample_rate
-        self._hop = Fraction(manifest.prep.hop_length * manifest.model.time_stride, self._rate)
+
+    def with_sound(
+        self, time_expansion: float | None = None, full_scale: float | None = None
+    ) -> "Tokenizer":
+        """This tokenizer for recordings of another time expansion or full scale; None: as it is.
+
+        time_expansion: K, from 0.001 to 1000. Recordings are taken as if made at their rate / K;
+            all times and hertz are the true ones. The bundle's rate x K must be a whole number.
+        full_scale: samples of floating-point files and arrays are divided by it.
+        """
+        prep = self.prep.with_sound(time_expansion, full_scale)
+        if prep == self.prep:
+            return self
+        other = object.__new__(Tokenizer)
+        other.__dict__.update(self.__dict__, prep=prep, ref=self.ref._replace(prep=prep))
+        other._frontend = build_frontend(prep)
+        return other
+
+    def hearing(self) -> Hearing:
+        """A new measure of what is heard of a recording, for `stretches`."""
+        return Hearing(self._frontend, self.prep)
+
+    @property
+    def _hop(self) -> Fraction:
+        """Seconds from one column to the next."""
+        return Fraction(self.prep.hop_length * self.manifest.model.time_stride, self.prep.true_rate)
 
     @property
     def codebook(self) -> Array:
@@ -115,9 +139,9 @@ class Tokenizer:
         front end sees after the centre of the last frame. A front end that computes frames in
         groups adds a group, and normalisation by tiles adds a tile.
         """
-        prep, model = self.manifest.prep, self.manifest.model
+        prep, model = self.prep, self.manifest.model
         frames = model.time_stride + model.time_context[1] - 1
-        return (frames * prep.hop_length + self._frontend.right) / prep.sample_rate
+        return (frames * prep.hop_length + self._frontend.right) / prep.true_rate
 
     def encode(
         self,
@@ -126,40 +150,47 @@ class Tokenizer:
         sample_rate: int | None = None,
         channel: int | None = None,
         batch_size: int = 1,
+        time_expansion: float | None = None,
+        full_scale: float | None = None,
     ) -> Tokens:
-        """Tokens of a file, an open binary file, or an array of samples.
+        """Tokens of a file or of samples.
 
-        source: path; open binary file; or samples (n,), floats with full scale 1 or integers with
-            the full scale of their type.
+        source: path, open binary file or its bytes; or samples (n,) or (n, channels), floats with
+            full scale 1, or integers with that of their type; or audio of a Hugging Face dataset.
         sample_rate: hertz; required for samples, ignored for files.
-        channel: counts from 0; None means the mean of all channels. Only for files.
+        channel: counts from 0; None means the mean of all channels.
         batch_size: windows that are encoded at once, 1 to 1024. It does not change the ids.
+        time_expansion, full_scale: see `with_sound`; None means those of the bundle.
 
         Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
         stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
-        more than a week; UserError for samples without a valid rate.
+        more than a week; UserError for samples without a valid rate, or with an uncertain scale.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
         ((200, 4), dtype('int32'))
         """
+        listener = self.with_sound(time_expansion, full_scale)
         with open_sound_of(
-            source, rate=self._rate, hop=self._hop, sample_rate=sample_rate, channel=channel
+            source, listener.prep, hop=listener._hop, sample_rate=sample_rate, channel=channel
         ) as sound:
-            return self._tokens(sound.read, batch_size, start_utc=sound.start_utc)
+            return listener._tokens(sound.read, batch_size, start_utc=sound.start_utc)
 
     def stream(
         self,
         blocks: Iterable[Array],
         *,
         sample_rate: int,
+        channel: int | None = None,
         start_utc: datetime | None = None,
+        time_expansion: float | None = None,
+        full_scale: float | None = None,
     ) -> Iterator[Tokens]:
         """Tokens of sound that arrives in blocks, each column as soon as it can no longer change.
 
-        blocks: samples (n,) each, of any length; floats with full scale 1, or integers.
-        sample_rate: hertz.
+        blocks: samples (n,) or (n, channels) each, of any length, as in `encode`.
         start_utc: time of the first sample.
+        sample_rate, channel, time_expansion, full_scale: as in `encode`.
 
         The parts, joined, are the Tokens that `encode` returns for all of the sound. Columns come
         `latency_seconds` behind the sound. UserError if normalisation needs the whole recording,
@@ -175,14 +206,22 @@ class Tokenizer:
                 "this tokenizer normalises by the whole recording, and a stream has no end yet: "
                 "use encode, or a tokenizer trained with normalization corpus"
             )
-        return self._parts(lambda: whole(read_blocks(blocks, sample_rate, self._rate)), start_utc)
+        listener = self.with_sound(time_expansion, full_scale)
+        read = read_blocks(blocks, sample_rate, listener.prep, channel=channel)
+        return listener._parts(lambda: whole(read), start_utc)
 
     def stretches(
-        self, source: SampleSource, *, batch_size: int = 1, eager: bool = False
+        self,
+        source: SampleSource,
+        *,
+        batch_size: int = 1,
+        eager: bool = False,
+        hearing: Hearing | None = None,
     ) -> Iterator[EncodedStretch]:
         """Columns of tokens of each stretch of a source; each is to be read before the next.
 
-        `eager`: each column as soon as it is certain, rather than with its whole window.
+        `eager`: each column as soon as it is certain, rather than with its whole window. `hearing`
+        measures what is heard.
         """
         check_batch_size(batch_size)
         prep, model = self.manifest.prep, self.manifest.model
@@ -194,7 +233,9 @@ class Tokenizer:
             column = max(nearest_column(stretch.start, self._hop), total)
             encoded = EncodedStretch(stretch.start, column, column - total)
             levels = normalized_levels(
-                encoded.count(stretch.blocks), self._frontend, prep, constants, ready=ready
+                *(encoded.count(stretch.blocks), self._frontend, prep, constants),
+                ready=ready,
+                hearing=hearing,
             )
             parts = encode_columns(
                 levels,
@@ -221,73 +262,6 @@ class Tokenizer:
         padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
         batches = np.array_split(padded, min(self._threads, len(tiles)))
         return Columns.joined(self._map(self._run, batches))
-
-    def decode(self, tokens: Tokens) -> Array:
-        """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.
-
-        A tile is [bin, frame, 1], bin 0 the lowest frequency. Frames of `<gap>`, and those that
-        fill the last tile, are zeros. UserError for ids that are neither codes nor `<unk>`.
-
-        >>> tokenizer = load_tokenizer()
-        >>> tokenizer.decode(tokenizer.encode("data_samples/harmonic_calls.wav")).shape
-        (4, 224, 224, 1)
-        """
-        size = self.manifest.prep.tile_size
-        planes = (
-            np.zeros((size, plane), np.float32) if isinstance(plane, int) else plane
-            for plane in self._planes(tokens)
-        )
-        tiles = [tile.values for tile in cut_tiles(planes, tile_size=size, fill=0)]
-        return np.array(tiles, np.float32).reshape(-1, size, size, 1)
-
-    def decode_ids(self, ids: Ids) -> Array:
-        """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands).
-
-        An `<unk>` has no code: it is decoded as a latent of zeros. UserError for other ids.
-        """
-        unk = self.vocabulary.unk
-        if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
-            raise UserError(f"only ids 0 to {unk - 1} and <unk> ({unk}) can be decoded")
-        decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
-        return decoded
-
-    def resynthesize(
-        self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32
-    ) -> Array:
-        """Sound (frames * hop_length,) whose spectrogram is the decoded one, float32, full scale 1.
-
-        tokens: of a tokenizer with front end `stft` or `mel`.
-        normalization: constants of the recording or tile, if the bundle has none of its own.
-        iterations: of the Griffin-Lim algorithm, which estimates the phases; tokens have none.
-
-        The rate is `tokens.sample_rate`. `<gap>` is digital silence of its true length.
-        Normalisation `level` removes the slow changes of the level, so the sound has a constant
-        level. UserError for a front end or normalisation that cannot be inverted. Needs librosa.
-
-        >>> tokenizer = load_tokenizer()
-        >>> tokens = tokenizer.encode("data_samples/harmonic_calls.wav")
-        >>> tokenizer.resynthesize(tokens, iterations=1).shape
-        (128000,)
-        """
-        from ulmo.preprocessing.inverse import invert
-
-        prep, constants = self.manifest.prep, normalization or self.manifest.normalization
-        sounds = [np.empty(0, np.float32)]
-        for plane in self._planes(tokens):
-            if isinstance(plane, int):
-                sounds.append(np.zeros(plane * prep.hop_length, np.float32))
-            else:
-                sounds.append(invert(plane, prep, constants, iterations=iterations))
-        return np.concatenate(sounds)
-
-    @cached_property
-    def _executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads, "ulmo")
-
-    def _map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
-        if self._threads == 1:
-            return map(function, arguments)
-        return self._executor.map(function, arguments)
 
     def _run(self, tiles: Array) -> Columns:
         ids, distances = self._session.run(["ids", "distances"], {"tiles": tiles})
@@ -328,12 +302,11 @@ class Tokenizer:
     def _placed(
         self, columns: Columns, first: int, frames: int, start_utc: datetime | None
     ) -> Tokens:
-        prep, model = self.manifest.prep, self.manifest.model
-        hop = prep.hop_length * model.time_stride
+        hop = self.prep.hop_length * self.manifest.model.time_stride
         return Tokens(
             ids=columns.ids,
             distances=columns.distances,
-            sample_rate=prep.sample_rate,
+            sample_rate=self.prep.true_rate,
             hop=hop,
             edges_hz=self.edges_hz,
             frames=frames,
@@ -342,17 +315,6 @@ class Tokenizer:
             fingerprint=self.manifest.fingerprint,
             unk_quantile=self.unk_quantile,
         )
-
-    def _planes(self, tokens: Tokens) -> Iterator[Array | int]:
-        gap, model = self.vocabulary.special("<gap>"), self.manifest.model
-        return decode_stretches(tokens.ids, tokens.frames, gap, self.decode_ids, model, self._map)
-
-    @cached_property
-    def _decoder(self) -> Any:
-        from ulmo.bundle.graph import decoder_graph
-
-        graph = decoder_graph(self.manifest.model, self.bundle.weights())
-        return open_session(graph.to_bytes(), device=self.ref.device)
 
 
 def check_batch_size(batch_size: int) -> None:

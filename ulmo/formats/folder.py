@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from ulmo.config import ClockSettings
+from ulmo.config import ClockSettings, FullScale, TimeExpansion
 from ulmo.formats.header import Gaps
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
@@ -33,6 +33,8 @@ class TokenizeManifest(LedgerManifest):
     schema_version: Literal[1] = 1
     tokenizer: Hash  # the tokenizer's fingerprint
     unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None
+    time_expansion: TimeExpansion = 1.0
+    full_scale: FullScale = 1.0
     file_format: str
     channels: str
     clock: ClockSettings

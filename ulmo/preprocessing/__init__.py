@@ -24,18 +24,16 @@ def preprocess(
 ) -> Array:
     """Tiles (n, M, M, 1) of one recording, float32 and finite.
 
-    `source` is a file, whose channels are averaged, or samples (n,) with full scale 1 and their
-    `sample_rate` in hertz. Without `settings` the defaults apply, and the recording is normalised
-    by itself. The modes `corpus`, `pcen` and `level` need their constants as `normalization`. No
-    tile crosses a gap in the time of a file.
+    `source` is a file, or samples (n,) or (n, channels) with full scale 1 and their `sample_rate`
+    in hertz; channels are averaged. Without `settings` the defaults apply, and the recording is
+    normalised by itself. The modes `corpus`, `pcen` and `level` need their constants as
+    `normalization`. No tile crosses a gap in the time of a file.
 
     Raises RefusedError for a file that cannot be read, UserError for invalid settings.
     """
     settings = settings or PrepSettings(normalization="recording")
     frontend = build_frontend(settings)
-    with open_sound_of(
-        source, rate=settings.true_rate, hop=tile_grid(settings), sample_rate=sample_rate
-    ) as sound:
+    with open_sound_of(source, settings, hop=tile_grid(settings), sample_rate=sample_rate) as sound:
         constants = find_constants(sound.read, frontend, settings, normalization)
         tiles = [
             tile.values

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import UserError
@@ -21,7 +20,7 @@ from ulmo.preprocessing.opening import (
     open_sound,
     refusing,
 )
-from ulmo.preprocessing.plan import RATES, ReadPlan, plan_reading
+from ulmo.preprocessing.plan import ReadPlan, plan_reading
 from ulmo.preprocessing.quality import Quality
 from ulmo.preprocessing.refusal import RefusedError as RefusedError
 from ulmo.preprocessing.refusal import Verdict as Verdict
@@ -286,26 +285,3 @@ def read_mono(
     """Open a file and read one channel (None: the mean of all), resampled: blocks (n,)."""
     with open_recording(path, full_scale=full_scale) as recording:
         yield from read_channel(recording, channel, sample_rate)
-
-
-def read_blocks(blocks: Iterable[NDArray[Any]], rate: int | None, new_rate: int) -> Iterator[Array]:
-    """Repair a caller's blocks (n,) of samples as those of a file, and resample them.
-
-    Full scale is 1 for floats, and the type's own for integers (int16: 32 768). UserError for
-    other samples, and unless `rate` is in RATES.
-    """
-    if rate is None or rate not in RATES:
-        raise UserError(f"samples need their rate in hertz, not {rate}: pass sample_rate=")
-    return resample(map(_as_samples, blocks), rate, new_rate)
-
-
-def _as_samples(block: NDArray[Any]) -> Array:
-    values = np.asarray(block)
-    if values.ndim != 1:
-        raise UserError(f"samples must have the shape (n,), not {values.shape}")
-    if np.issubdtype(values.dtype, np.signedinteger):
-        return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
-    if not np.issubdtype(values.dtype, np.floating):
-        raise UserError(f"samples must be floats or signed integers, not {values.dtype}")
-    with np.errstate(over="ignore"):
-        return repair(values.astype(np.float32, copy=False))[0]

@@ -165,7 +165,7 @@ class AudioEvaluation(NamedTuple):
         planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
         step = _spectrogram_step([len(plane) for plane in planes])
         planes = [_mean_frames(plane, step) for plane in planes]
-        rate_hz = tokenizer.manifest.prep.sample_rate
+        rate_hz = tokenizer.manifest.prep.true_rate
         return cls(
             plan=plan,
             recordings=len(sounds.sounds),
@@ -219,7 +219,8 @@ def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress) -
     sounds = Sounds.read(
         plan.folder,
         [found[index] for index in kept],
-        sample_rate=prep.sample_rate,
+        sample_rate=prep.true_rate,
+        full_scale=prep.full_scale,
         max_seconds=plan.max_seconds,
         channel=int(prep.channels) if prep.channels.isdigit() else None,
         progress=lambda done: progress("reading", done, len(kept)),

@@ -46,10 +46,11 @@ class AudioEncoder(NamedTuple):
         """
         prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
         frontend = build_frontend(prep)
+        unexpanded = tokenizer.with_sound(time_expansion=1)
         in_decibels = prep.model_copy(update={"normalization": "corpus"})
 
         def encode(samples: Array) -> Ids:
-            return tokenizer.encode(samples, sample_rate=prep.sample_rate).ids
+            return unexpanded.encode(samples, sample_rate=prep.sample_rate).ids
 
         def sound(samples: Array, ids: Ids) -> Mask:
             none = np.empty((prep.tile_size, 0), np.float32)
@@ -65,7 +66,7 @@ class AudioEncoder(NamedTuple):
 
         return cls(
             encode=encode,
-            sample_rate=prep.sample_rate,
+            sample_rate=prep.true_rate,
             hop=prep.hop_length * model.time_stride,
             codebook_size=model.codebook_size,
             tile_samples=prep.hop_length * prep.tile_size,

@@ -223,7 +223,7 @@ def _prepare_recording(
 @contextmanager
 def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
     """Open a recording. Raises RefusedError if it has changed since the job was planned."""
-    with open_recording(job.audio_dir / file.path) as recording:
+    with open_recording(job.audio_dir / file.path, full_scale=job.settings.full_scale) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
             raise RefusedError("changed", "it has changed since the job was planned")
         yield recording

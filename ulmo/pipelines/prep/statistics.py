@@ -40,7 +40,7 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moment
     moments = Moments()
     spans = Clock().timing(path).spans
     try:
-        with open_recording(path) as recording:
+        with open_recording(path, full_scale=settings.full_scale) as recording:
             channels = channel_list(settings.channels, recording.channels)
             length = _native_length(recording, settings)
             room = max(recording.frames - length, 0)

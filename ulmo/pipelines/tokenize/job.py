@@ -23,6 +23,7 @@ from ulmo.pipelines.tokenize.timeline import Recorded
 from ulmo.preprocessing.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.clock import Clock, Span, Start
 from ulmo.preprocessing.frontends import count_frames
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.stretches import (
     PlannedStretch,
     Stretch,
@@ -93,16 +94,17 @@ def _tokenize_once(
     outputs: list[Path] = []
     unknown = 0
     try:
-        with open_recording(source) as recording:
+        with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
+            hearing = tokenizer.hearing()
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             with _refusing_unwritable():
                 make_folders(planned.target.parent)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
-                    reading = _Reading(source, recording, timing.spans, header)
+                    reading = _Reading(source, recording, timing.spans, header, hearing)
                     written = _write(tokenizer, options, reading, path)
                     unknown += written.header.unknown
                     outputs.append(path)
@@ -110,7 +112,7 @@ def _tokenize_once(
         _remove((*outputs, *_earlier(planned, options.file_format)), options.file_format)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
-    facts = timing.facts(recording.facts()) | {
+    facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": written.header.columns,
         "bands": written.header.bands,
         "samples": written.samples,
@@ -157,12 +159,13 @@ def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokeni
 
 
 class _Reading(NamedTuple):
-    """One channel of an open recording, and the header of its tokens."""
+    """One channel of an open recording, the header of its tokens, and what is heard of it."""
 
     source: Path
     recording: Recording
     spans: tuple[Span, ...]
     header: TokensHeader
+    hearing: Hearing
 
     @property
     def _hop(self) -> Fraction:
@@ -177,7 +180,9 @@ class _Reading(NamedTuple):
         """Its samples, from the first on at each call."""
         header = self.header
         return read_stretches(
-            self.recording, header.channel, header.sample_rate, self.spans, hop=self._hop
+            *(self.recording, header.channel, header.sample_rate, self.spans),
+            hop=self._hop,
+            hearing=self.hearing,
         )
 
 
@@ -191,7 +196,9 @@ def _write(
     tokenizer: Tokenizer, options: TokenizeOptions, reading: _Reading, path: Path
 ) -> _Written:
     """Write the tokens of one channel: as they come, or joined if time was left out."""
-    stretches = tokenizer.stretches(reading.read, batch_size=options.batch_size)
+    stretches = tokenizer.stretches(
+        reading.read, batch_size=options.batch_size, hearing=reading.hearing
+    )
     if len(reading.planned) > 1:
         return _write_joined(stretches, options, reading, path)
     header, samples, unknown = reading.header, 0, 0
@@ -277,10 +284,11 @@ def _header(
     recording: Recording,
     start: Start | None,
 ) -> TokensHeader:
-    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    prep, model = tokenizer.prep, tokenizer.manifest.model
     return TokensHeader(
         fingerprint=tokenizer.manifest.fingerprint,
-        sample_rate=prep.sample_rate,
+        sample_rate=prep.true_rate,
+        time_expansion=prep.time_expansion,
         hop=prep.hop_length * model.time_stride,
         frame_hop=prep.hop_length,
         edges_hz=tuple(tokenizer.edges_hz.tolist()),

@@ -141,8 +141,8 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
 
     Refused recordings are left out. If the header of one has no length, only starts are checked.
     """
-    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
-    rate, hop = prep.sample_rate, Fraction(prep.hop_length * model.time_stride, prep.sample_rate)
+    prep, model = tokenizer.prep, tokenizer.manifest.model
+    rate, hop = prep.true_rate, Fraction(prep.hop_length * model.time_stride, prep.true_rate)
     clock = Clock.of(options.clock)
     found = []
     for source in sources:

@@ -175,6 +175,8 @@ def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifes
     return TokenizeManifest(
         tokenizer=tokenizer.manifest.fingerprint,
         unk_quantile=tokenizer.unk_quantile,
+        time_expansion=tokenizer.prep.time_expansion,
+        full_scale=tokenizer.prep.full_scale,
         file_format=options.file_format,
         channels=options.channels,
         clock=options.clock,
