@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from ulmo.config import ClockSettings, UserError, printable
 from ulmo.preprocessing.audiomoth import is_empty_trigger, is_triggered, triggered_timing
 from ulmo.preprocessing.metadata import Broadcast, Metadata, read_metadata
 from ulmo.preprocessing.names import read_name
+from ulmo.preprocessing.refusal import RefusedError
 from ulmo.preprocessing.soundtrap import soundtrap_timing
 from ulmo.preprocessing.timestamps import find_time, parse_pattern, read_stamp
 from ulmo.preprocessing.timing import EPOCH as EPOCH
@@ -96,6 +97,18 @@ class Clock(NamedTuple):
             if time:
                 return Start(time, source)
         return None
+
+    def row(self, path: Path, timing: Timing, refusal: RefusedError) -> dict[str, Any]:
+        """The columns of recordings.parquet for a recording that was refused.
+
+        One that nothing triggered has no sound by rights: its status is `ok`.
+        """
+        facts = refusal.facts()
+        silent = refusal.reason in ("no_samples", "too_short")
+        if silent and (not timing.spans or self.is_empty(path)):
+            detail = "nothing triggered it: it has no sound"
+            facts |= {"status": "ok", "reason": None, "detail": detail, "frames_missing": 0}
+        return timing.facts(facts)
 
     def _times(
         self, path: Path, header: Metadata, log: Timing | None

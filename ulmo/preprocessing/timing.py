@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from ulmo.preprocessing.quality import in_order
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,3 +47,8 @@ class Timing(NamedTuple):
     spans: tuple[Span, ...] = WHOLE  # in the order of time; frames outside them are no sound
     linear: bool = True  # False: time was left out somewhere, and it is not known where
     note: str | None = None  # why a time that stands there was not used; for a line to the user
+
+    def facts(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The columns of recordings.parquet in `found`, and those about the time."""
+        flags = in_order(found["flags"], () if self.linear else ("time_not_linear",))
+        return {**(self.start.facts() if self.start else {}), **found, "flags": list(flags)}
