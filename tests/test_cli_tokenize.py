@@ -57,8 +57,8 @@ class TestTokenize:
         )
         ids = np.load(out / "tokens" / "cut.tokens.npy")
         assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
-        ledger = ["recordings.parquet", "tokenize.json"]
-        assert sorted(path.name for path in out.iterdir()) == [*ledger, "tokens"]
+        names = ["recordings.parquet", "token_headers", "tokenize.json", "tokens"]
+        assert sorted(path.name for path in out.iterdir()) == names
         assert {path.name for path in (out / "tokens").iterdir()} == {
             f"{name}.tokens.{ending}"
             for name in ("cut", "nan", "zero")

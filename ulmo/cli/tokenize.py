@@ -61,6 +61,14 @@ from ulmo.config import ClockSettings, UserError
     group="Output",
     help="Join all recordings in the one file --out, with <gap> where there is no sound.",
 )
+@cli.option(
+    "--gaps",
+    type=click.Choice(["keep", "one", "omit"]),
+    default="keep",
+    group="Output",
+    help="Time in which nothing was recorded: keep its length in <gap>, write one column, or omit "
+    "it. With one and omit, the header says when each part was recorded.  [default: keep]",
+)
 @cli.ids_option
 @cli.min_columns_option
 @cli.settings_options(ClockSettings)
@@ -112,8 +120,9 @@ def tokenize(
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
+    from ulmo.preprocessing.names import unread_names
     from ulmo.reports.as_json import tokenize_json
-    from ulmo.reports.progress import untimed_line
+    from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,
@@ -139,8 +148,9 @@ def tokenize(
     with TokenizeProgress(quiet=quiet) as progress:
 
         def done(result: Any) -> None:
-            if not result.outputs or (shown.in_words and not many):
-                progress.line(tokenized_line(result), error=not result.outputs)
+            refused = result.outcome.status == "refused"
+            if refused or (shown.in_words and not (many and result.outputs)):
+                progress.line(tokenized_line(result), error=refused)
 
         listener = Listener(progress.begin, done, left_out)
         try:
@@ -154,7 +164,7 @@ def tokenize(
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
-    status = SOME_REFUSED if any(not result.outputs for result in results) else 0
+    status = SOME_REFUSED if any(one.outcome.status == "refused" for one in results) else 0
 
     def words() -> str:
         return tokenize_summary(results, out if out and out.is_dir() else None, left_out)
@@ -169,4 +179,7 @@ def tokenize(
     untimed = sum(result.outcome.start_source != "pattern" for result in results)
     if clock.timestamp_pattern and untimed and not quiet:
         click.echo(untimed_line(untimed, len(results)), err=True)
+    without = [result.source.name for result in results if result.outcome.start_utc is None]
+    if (unread := unread_names(without)) and not quiet:
+        click.echo(unread_line(unread, len(results)), err=True)
     sys.exit(status)

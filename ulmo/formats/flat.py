@@ -24,6 +24,7 @@ from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats.base import PLAIN, Format, Headers, Options
 from ulmo.formats.header import check_hash, read_stored
+from ulmo.formats.places import header_path
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION, _UINT16 = 1, 8
@@ -90,7 +91,7 @@ class Megatron(Flat):
         data = path.with_suffix(".bin")
         if not data.is_file():
             raise UserError(f"{data} is missing, which holds the ids of {path.name}")
-        check_hash(data, read_stored(data.with_suffix(".json")))
+        check_hash(data, read_stored(header_path(data.with_suffix(""))))
         yield from Flat.read(data, headers)
 
 

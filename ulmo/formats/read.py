@@ -10,6 +10,7 @@ from ulmo.config import UserError, one_line
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
+from ulmo.formats.places import header_path
 
 
 class StoredTokens(NamedTuple):
@@ -36,7 +37,7 @@ def read_tokens(path: Path | str) -> Iterator[StoredTokens]:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():
         raise UserError(f"{path} is not a file")
-    stored = read_stored(path.with_suffix(".json"))
+    stored = read_stored(header_path(path.with_suffix("")))
     headers = stored.headers
     try:
         check_hash(path, stored)

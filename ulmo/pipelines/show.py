@@ -72,7 +72,7 @@ def show(
     if settings.channels == "each":
         raise UserError("one picture shows one channel: set channels to mix, or to a number")
     make_folder(picture.parent, "name the picture with --out FILE.png")
-    with open_recording(path) as recording:
+    with open_recording(path, full_scale=settings.full_scale) as recording:
         panels = [_panel(recording, each, start, seconds) for each in chosen]
         rate = recording.sample_rate
     if not panels[0].frames:
@@ -82,9 +82,9 @@ def show(
         file.write(image)
     return Shown(
         picture,
-        seconds=panels[0].frames * settings.hop_length / settings.sample_rate,
+        seconds=panels[0].frames * settings.frame_s,
         sample_rate=rate,
-        bandwidth_hz=min(rate, settings.sample_rate) / 2,
+        bandwidth_hz=min(rate, settings.true_rate) / 2,
     )
 
 
@@ -93,7 +93,7 @@ def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(width, height * len(panels) + 0.6), layout="constrained", dpi=_DPI)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    hop_s = settings.hop_length / settings.sample_rate
+    hop_s = settings.frame_s
     for axis, panel in zip(axes, panels, strict=True):
         values = panel.values
         loudest = float(np.percentile(values, 99.95))
@@ -174,7 +174,7 @@ def _panel(
     if recording.frames and first >= recording.frames:
         raise RefusedError("too_short", f"it ends before {start:g} s")
     blocks = recording.blocks(first, length)
-    samples = resample(pick_channel(blocks, channel), rate, settings.sample_rate)
+    samples = resample(pick_channel(blocks, channel), rate, settings.true_rate)
     values, width, frames = _pooled(levels(samples, frontend, settings))
     return _Panel(settings.frontend, values, frames, width, frontend)
 
@@ -184,6 +184,6 @@ def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) 
     pixels = _PANEL_INCHES[0] * _DPI * settings.tile_hop / panel.frames
     if pixels < _MIN_BORDER_PIXELS:
         return
-    hop_s = settings.hop_length / settings.sample_rate
+    hop_s = settings.frame_s
     for frame in islice(range(0, panel.frames, settings.tile_hop), 1, None):
         axis.axvline(start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
-from ulmo.reports.progress import Progress, left_out_lines, untimed_line
+from ulmo.reports.progress import Progress, left_out_lines, unread_line, untimed_line
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
@@ -41,6 +41,7 @@ def prep_summary(summary: PrepSummary) -> str:
         )
     lines += left_out_lines(summary.left_out)
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
+    lines += [unread_line(summary.unread, summary.recordings)] if summary.unread else []
     lines.append(f"output      {summary.out_dir}")
     if summary.tiles:
         lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")

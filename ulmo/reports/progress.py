@@ -2,11 +2,12 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from tqdm import tqdm
 
+from ulmo.config import printable
 from ulmo.jobs.inputs import left_out_words
 
 
@@ -32,6 +33,14 @@ class Progress:
         self.bar = tqdm(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
         )
+
+
+def unread_line(unread: Sequence[str], recordings: int) -> str:
+    """How many names hold a time that is not understood, so that the recordings have none."""
+    return (
+        f"clock       {len(unread)} of {recordings} names hold a time that is not understood, such "
+        f"as {printable(unread[0])}: their times are unknown; give --timestamp-pattern"
+    )
 
 
 def untimed_line(untimed: int, recordings: int) -> str:

@@ -128,7 +128,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
     """The files of an output: those that its header names, and no others."""
     name, there = output.header.name, output.files
     for ending in sorted(stored.hashes):
-        path = output.header.with_name(output.header.stem + ending)
+        path = output.path(ending)
         if ending not in there:
             yield path, ("missing", f"{name} names it", _AGAIN)
             continue
