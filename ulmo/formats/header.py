@@ -98,20 +98,17 @@ class Grid(Settings):
 
 
 class Segment(Settings):
-    """Columns of a stream that come from consecutive frames of one file.
-
-    While a segment is being written, its `columns` and `frames` may be 0: not known yet.
-    """
+    """Columns of a stream that come from consecutive frames of one file."""
 
     recording: Name
     column: Count  # the first, in the stream
-    columns: Count = 0
+    columns: Count
     # True time of its first sample, in samples at sample_rate from the stream's first sample.
     offset: Count
     start_utc: Utc | None = None  # the same as a time; None if unknown
     recording_rate: Rate  # of the file; `frame`, `frames` and `file_frames` are counted at it
     frame: Count = 0  # place in the file of its first frame
-    frames: Count = 0  # of sound
+    frames: Count  # of sound
     file_frames: Count  # of the whole file
 
     def is_of_the_file_of(self, before: "Segment") -> bool:
@@ -177,9 +174,8 @@ class TokensHeader(Stream, Grid):
         last = column - 1
         segment = self.segment(last)
         if segment is not None:
-            taken: float = (column - segment.column) * self.hop
-            if segment.frames:
-                taken = min(taken, segment.frames * self.sample_rate / segment.recording_rate)
+            length = segment.frames * self.sample_rate / segment.recording_rate
+            taken = min((column - segment.column) * self.hop, length)
             return (self.sample(segment.column) + taken) / self.sample_rate
         if self.segments and self.gaps != "keep":
             return self.seconds(column)
@@ -199,9 +195,7 @@ class TokensHeader(Stream, Grid):
     def segment(self, column: int) -> Segment | None:
         """The segment that a column belongs to; None for `<gap>`, and if there are no segments."""
         found = self._segment_before(column)
-        if found and found.columns and column >= found.column + found.columns:
-            return None
-        return found
+        return found if found and column < found.column + found.columns else None
 
     def place(self, column: int) -> Place | None:
         """Where a column begins in its file; None for a column of `<gap>`."""
