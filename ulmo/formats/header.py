@@ -184,6 +184,13 @@ class TokensHeader(Stream, Grid):
             samples = min(samples, self.frames * self.frame_hop)
         return (self.start + samples) / self.sample_rate
 
+    @property
+    def sound_seconds(self) -> float:
+        """Seconds of sound, without the gaps."""
+        if not self.segments:
+            return self.end_seconds(self.columns) - self.seconds(0)
+        return sum(segment.frames / segment.recording_rate for segment in self.segments)
+
     def utc(self, column: int) -> datetime | None:
         """True time at which a column begins, to the nearest microsecond; None if unknown."""
         if self.start_utc is None:

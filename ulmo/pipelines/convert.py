@@ -42,6 +42,7 @@ class Converted(NamedTuple):
     refusal: str | None = None
     columns: int = 0
     bands: int = 0
+    seconds: float = 0.0  # of sound
 
 
 def convert(
@@ -73,7 +74,8 @@ def convert(
     results = []
     for source, target in write(good, out, file_format, options):
         header = source.header
-        results.append(Converted(source.path, target, None, header.columns, header.bands))
+        size = (header.columns, header.bands, header.sound_seconds)
+        results.append(Converted(source.path, target, None, *size))
         done(results[-1])
     return [*refused, *results]
 

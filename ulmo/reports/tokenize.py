@@ -94,6 +94,20 @@ def converted_line(result: Converted) -> str:
     return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
 
 
+def convert_summary(results: Sequence[Converted], out: Path) -> str:
+    """A few lines about all files of tokens."""
+    refused = sum(result.refusal is not None for result in results)
+    hours = sum(result.seconds for result in results) / 3600
+    tokens = sum(result.columns * result.bands for result in results)
+    return "\n".join(
+        [
+            f"recordings  {len(results)} ({refused} refused), {hours:.2f} hours",
+            f"tokens      {tokens}",
+            f"output      {_text(out) if refused < len(results) else 'none'}",
+        ]
+    )
+
+
 def _text(path: Path) -> str:
     r"""A path that every terminal can show; bytes that are not UTF-8 become \xNN."""
     return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
