@@ -23,8 +23,8 @@ from ulmo.vocabulary import Vocabulary
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
 MAX_CORPUS_BYTES = 1 << 28  # longest header: about 500,000 recordings of a corpus, or segments
 AGAIN = "write the tokens again"
-# Longest file in any format: a row of CSV names its recording, a label of one id has its times.
-FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
+# Longest file in any format: a row of CSV, or a selection, names the recording of one id.
+FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -98,18 +98,25 @@ class Grid(Settings):
 
 
 class Segment(Settings):
-    """Columns of a stream that come from consecutive frames of one file."""
+    """Columns of a stream that come from consecutive frames of one file.
+
+    While a segment is being written, its `columns` and `frames` may be 0: not known yet.
+    """
 
     recording: Name
     column: Count  # the first, in the stream
-    columns: Count
+    columns: Count = 0
     # True time of its first sample, in samples at sample_rate from the stream's first sample.
     offset: Count
     start_utc: Utc | None = None  # the same as a time; None if unknown
     recording_rate: Rate  # of the file; `frame`, `frames` and `file_frames` are counted at it
     frame: Count = 0  # place in the file of its first frame
-    frames: Count  # of sound
+    frames: Count = 0  # of sound
     file_frames: Count  # of the whole file
+
+    def is_of_the_file_of(self, before: "Segment") -> bool:
+        """Whether the segment before it lies in the same file; two files may have one name."""
+        return self.recording == before.recording and self.frame >= before.frame + before.frames
 
 
 class Place(NamedTuple):
@@ -163,16 +170,17 @@ class TokensHeader(Stream, Grid):
 
         Counted in whole samples and divided once, so it does not drift in long recordings.
         """
-        return self._sample(column) / self.sample_rate
+        return self.sample(column) / self.sample_rate
 
     def end_seconds(self, column: int) -> float:
         """End of the column before this one, in true seconds: its border, or the sound's end."""
         last = column - 1
         segment = self.segment(last)
         if segment is not None:
-            length = segment.frames * self.sample_rate / segment.recording_rate
-            taken = min((column - segment.column) * self.hop, length)
-            return (self._sample(segment.column) + taken) / self.sample_rate
+            taken: float = (column - segment.column) * self.hop
+            if segment.frames:
+                taken = min(taken, segment.frames * self.sample_rate / segment.recording_rate)
+            return (self.sample(segment.column) + taken) / self.sample_rate
         if self.segments and self.gaps != "keep":
             return self.seconds(column)
         samples = column * self.hop
@@ -184,14 +192,16 @@ class TokensHeader(Stream, Grid):
         """True time at which a column begins, to the nearest microsecond; None if unknown."""
         if self.start_utc is None:
             return None
-        samples = self._sample(column)
+        samples = self.sample(column)
         microseconds = (2_000_000 * samples + self.sample_rate) // (2 * self.sample_rate)
         return self.start_utc + timedelta(microseconds=microseconds)
 
     def segment(self, column: int) -> Segment | None:
         """The segment that a column belongs to; None for `<gap>`, and if there are no segments."""
         found = self._segment_before(column)
-        return found if found and column < found.column + found.columns else None
+        if found and found.columns and column >= found.column + found.columns:
+            return None
+        return found
 
     def place(self, column: int) -> Place | None:
         """Where a column begins in its file; None for a column of `<gap>`."""
@@ -205,6 +215,19 @@ class TokensHeader(Stream, Grid):
             segment.recording, float(Fraction(segment.frame, segment.recording_rate) + late)
         )
 
+    def even_until(self, column: int) -> int | None:
+        """The next column that does not follow the one before it in time; None if all do."""
+        if self.gaps == "keep":
+            return None
+        return self.border(column)
+
+    def border(self, column: int) -> int | None:
+        """The next column, after this one, where a segment begins or ends; None: no other."""
+        index = bisect_right(self.segments, column, key=lambda segment: segment.column)
+        ends = [each.column + each.columns for each in self.segments[max(index - 1, 0) : index]]
+        begins = [each.column for each in self.segments[index : index + 1]]
+        return next((border for border in (*ends, *begins) if border > column), None)
+
     @property
     def _end_of_segments(self) -> int:
         last = self.segments[-1:]
@@ -215,7 +238,7 @@ class TokensHeader(Stream, Grid):
         index = bisect_right(self.segments, column, key=lambda segment: segment.column)
         return self.segments[index - 1] if index else None
 
-    def _sample(self, column: int) -> int:
+    def sample(self, column: int) -> int:
         """True time at which a column begins, in samples from the stream's first sample."""
         before = None if self.gaps == "keep" else self._segment_before(column)
         if before is None:
@@ -305,10 +328,8 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     ending = ending or path.suffix
     if ending not in stored.hashes:
         raise ValueError("its header does not name it")
-    columns = sum(header.columns for header in stored.headers)
     ids = sum(header.columns * header.bands for header in stored.headers)
-    most = FREE_BYTES + BYTES_PER_ID * ids + BYTES_PER_COLUMN * columns
-    if path.is_file() and path.stat().st_size > most:
+    if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
         raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:
         raise ValueError("its checksum is not the one in its header")
