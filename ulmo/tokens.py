@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,6 +66,11 @@ class Tokens:
         return self.ids.reshape(-1)
 
 
+def nearest_column(seconds: Fraction, hop: Fraction) -> int:
+    """The column, of `hop` seconds each, that begins nearest to a time; of two, the later."""
+    return floor(seconds / hop + Fraction(1, 2))
+
+
 def band_edges(frequencies: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
     """Edges in hertz (bands + 1,) of bands of `stride` bins, half way between the bins' centres.
 
@@ -114,14 +121,22 @@ def read_npy(path: Path) -> NDArray[np.int32]:
         return np.fromfile(file, dtype="<i4").reshape(columns, bands)
 
 
-def read_npy_blocks(path: Path, columns: int = 4096) -> Iterator[NDArray[np.int32]]:
-    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter."""
+def read_npy_blocks(
+    path: Path, columns: int = 4096, *, first: int = 0, count: int | None = None
+) -> Iterator[NDArray[np.int32]]:
+    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter.
+
+    Begins at column `first`, and reads `count` columns (None: to the end).
+    """
     with path.open("rb") as file:
-        left, bands = _read_shape(file, path)
+        there, bands = _read_shape(file, path)
+        left = max(there - first, 0)
+        left = left if count is None else min(count, left)
+        file.seek(4 * bands * first, io.SEEK_CUR)
         while left:
-            count = min(columns, left)
-            yield np.fromfile(file, "<i4", count * bands).reshape(count, bands)
-            left -= count
+            taken = min(columns, left)
+            yield np.fromfile(file, "<i4", taken * bands).reshape(taken, bands)
+            left -= taken
 
 
 def _read_shape(file: BinaryIO, path: Path) -> tuple[int, int]:

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +14,8 @@ from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
 from ulmo.formats.labels import RunFormat, token_text
 from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
-    make_folder,
+    check_places,
+    make_folders,
     publish,
     publish_together,
     remove,
@@ -83,17 +83,17 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
-        paths = (*outputs.files, outputs.header, outputs.vocabulary)
-        for path in paths:
-            ours.setdefault(path.parent, set()).add(short_name(path.name))
+        for path in (*outputs.files, outputs.header, outputs.vocabulary):
+            ours.setdefault(path.parent, set()).add(short_name(whole_name(path.name)))
     for folder, names in ours.items():
-        if folder.is_dir():
-            remove_temporaries(folder, partial(_is_among, names))
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            remove_temporaries(folder, names.__contains__)
 
 
-def _is_among(names: Container[str], name: str) -> bool:
-    """Whether a name, or the name without its channel, is among `names`."""
-    return name in names or whole_name(name) in names
+def temporary_names(outputs: Outputs) -> set[str]:
+    """The names by which temporary files of an output are known again, whichever its channel."""
+    paths = (*outputs.files, outputs.header, outputs.vocabulary)
+    return {short_name(whole_name(path.name)) for path in paths}
 
 
 def whole_name(name: str) -> str:
@@ -112,18 +112,20 @@ def publish_tokens(
 ) -> Iterator[Format]:
     """A writer whose files appear when the block ends, and not at all if it fails.
 
-    An older header is removed before the first of its files is replaced. With `corpus`, the
-    vocabulary is written as well, beside formats that models are trained on.
+    Raises OSError at once if no file can be put at one of the places. An older header is removed
+    before the first of its files is replaced. With `corpus`, the vocabulary is written as well,
+    beside formats that models are trained on.
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
-    make_folder(outputs.header.parent)
+    make_folders(outputs.header.parent)
+    check_places((*outputs.files, outputs.header))
 
     def unseal() -> None:
         if _known_hashes(outputs.header, writer.headers) is None:
             remove(outputs.header)
 
-    with publish_together(outputs.files, unseal) as files:
+    with publish_together(outputs.files, unseal, owner=whole_name) as files:
         writer = kind(files, options)
         try:
             yield writer
@@ -132,12 +134,12 @@ def publish_tokens(
             writer.abandon()
             raise
     if corpus and kind.trains:
-        with publish(outputs.vocabulary) as file:
+        with publish(outputs.vocabulary, owner=whole_name) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
     hashes = _known_hashes(outputs.header, writer.headers) or {}
     for each in outputs.files:
         hashes[each.name.removeprefix(outputs.header.stem)] = file_hash(each) or ""
-    with publish(outputs.header) as file:
+    with publish(outputs.header, owner=whole_name) as file:
         file.write(header_json(writer.headers, hashes))
 
 

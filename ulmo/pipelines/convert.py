@@ -1,5 +1,6 @@
 """ulmo convert: files of tokens become a corpus to train on, or labels to look at."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from ulmo.formats.publish import (
     publish_tokens,
     remove_leftovers,
 )
-from ulmo.storage.atomic import make_folder
+from ulmo.storage.atomic import is_of_one_file, make_folder, make_folders
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.storage.walk import by_bytes, walk
 from ulmo.tokens import read_npy_blocks
@@ -72,10 +73,13 @@ def convert(
     check_options(options, file_format, good[0].header.vocabulary.size)
     write = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
-    for source, target in write(good, out, file_format, options):
-        header = source.header
-        size = (header.columns, header.bands, header.sound_seconds)
-        results.append(Converted(source.path, target, None, *size))
+    for source, output in write(good, out, file_format, options):
+        if isinstance(output, str):
+            results.append(Converted(source.path, refusal=output))
+        else:
+            header = source.header
+            size = (header.columns, header.bands, header.sound_seconds)
+            results.append(Converted(source.path, output, None, *size))
         done(results[-1])
     return [*refused, *results]
 
@@ -97,17 +101,24 @@ def _to_corpus(
 
 def _to_folder(
     sources: Sequence[_Source], folder: Path, file_format: str, options: Options
-) -> Iterator[tuple[_Source, Path]]:
+) -> Iterator[tuple[_Source, Path | str]]:
+    """Each source and its output, or why that cannot be written."""
     plan = _plan(folder, sources, file_format)
     for target, source in plan.items():
         _refuse_others(output_paths(target, file_format), [source.header])
     make_folder(folder)
     with locked(folder / LOCK, folder):
         for target, source in plan.items():
-            make_folder(target.parent)
-            with publish_tokens(target, file_format, options) as writer:
-                _copy(source, writer)
-            yield source, target
+            try:
+                make_folders(target.parent)
+                with publish_tokens(target, file_format, options) as writer:
+                    _copy(source, writer)
+            except OSError as error:
+                if not is_of_one_file(error):
+                    raise
+                yield source, f"{target} cannot be written: {error.strerror}"
+            else:
+                yield source, target
         remove_leftovers(plan, file_format)
 
 
@@ -193,7 +204,7 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
 
     Also raises NewerError for a header that a newer ulmo wrote.
     """
-    if not outputs.header.exists():
+    if not os.path.lexists(outputs.header):
         return
     header = headers[0]
     stored = read_stored(outputs.header)

@@ -1,9 +1,12 @@
 """A bar on stderr."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Self
 
 from tqdm import tqdm
+
+from ulmo.config import printable
 
 
 class Progress:
@@ -25,6 +28,14 @@ class Progress:
         self.bar = tqdm(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
         )
+
+
+def unread_line(unread: Sequence[str], recordings: int) -> str:
+    """How many names hold a time that is not understood, so that the recordings have none."""
+    return (
+        f"clock       {len(unread)} of {recordings} names hold a time that is not understood, such "
+        f"as {printable(unread[0])}: their times are unknown; give --timestamp-pattern"
+    )
 
 
 def untimed_line(untimed: int, recordings: int) -> str:

@@ -22,7 +22,7 @@ from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus, readers
-from ulmo.pipelines.tokenize import timeline_file
+from ulmo.pipelines.tokenize import pieces
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.tokens import read_npy
 
@@ -160,7 +160,7 @@ class TestJoined:
 
     @pytest.mark.parametrize("piece", [1, 7, 100])
     def test_a_gap_is_written_in_pieces(self, piece, tokenizer, tmp_path, monkeypatch):
-        monkeypatch.setattr(timeline_file, "_GAP_PIECE", piece)
+        monkeypatch.setattr(pieces, "_AT_ONCE", piece)
         paths = [record(tmp_path, at, 1) for at in (0, 5)]
         _, timeline = join(tokenizer, *paths, out=tmp_path / "t.npy")
         ids = read_npy(tmp_path / "t.npy")

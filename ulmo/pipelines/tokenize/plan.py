@@ -10,6 +10,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
 from ulmo.jobs.inputs import find_recordings, input_file, portable
+from ulmo.storage.atomic import short_name
 from ulmo.storage.sealed import fingerprint
 
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -85,14 +86,16 @@ def _plan_below(
 def plan_parts(sources: Sequence[Path], out: Path) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
-    Each source has a folder there, as two cards of one recorder may have files of one name.
+    Each source has a folder there, as two cards of one recorder may have files of one name. Their
+    names are short, so that a recording whose name is as long as can be is a part too.
     """
-    folder = out.with_name(f".{out.name}{PARTS}")
+    folder = out.with_name(f".{short_name(out.name)}{PARTS}")
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
         for planned in _plan_below(_find([source], folder), folder, root, "npy"):
-            plan.setdefault(_place(planned.source), planned)
+            target = planned.target.with_name(short_name(planned.target.name))
+            plan.setdefault(_place(planned.source), planned._replace(target=target))
     return list(plan.values())
 
 

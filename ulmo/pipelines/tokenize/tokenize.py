@@ -31,9 +31,10 @@ from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
@@ -63,8 +64,9 @@ def tokenize_files(
     """
     _check(tokenizer, options)
     plan = plan_outputs(sources, out, options.file_format, options.channels)
+    _check_names(options, plan)
     if out is None or is_file_name(out, options.file_format):
-        with _folders(plan, options.file_format):
+        with _tidying(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
         return [made[planned] for planned in plan]
     manifest = _manifest(tokenizer, options)
@@ -102,18 +104,22 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = options._replace(file_format="npy", options=PLAIN)
+    alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
     plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    _check_names(options, plan)
 
     def opened() -> TimelineOutput:
-        ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
+        ledger = timeline_ledger(out)
+        outputs = output_paths(out, options.file_format)
+        _check_places(out, (*outputs.files, outputs.header, *ledger.files))
+        ledger.resume(_manifest(tokenizer, options), out)
         return TimelineOutput(out, options, ledger, plan)
 
     joined = opened()
     if joined.is_finished:
         return _report(joined.results, listener), joined.timeline
-    survey(tokenizer, alone, [planned.source for planned in plan])
+    survey(tokenizer, options, [planned.source for planned in plan])
     make_folder(out.parent)
     with locked(lock_path(out), out):
         joined = opened()
@@ -121,10 +127,23 @@ def tokenize_timeline(
             results = _report(joined.results, listener)
         else:
             ledger = _parts_ledger(plan[0].folder, settings)
+            make_folder(plan[0].folder)
             results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
             joined.write(results)
         joined.tidy()
     return results, joined.timeline
+
+
+def _check_places(out: Path, paths: Sequence[Path]) -> None:
+    """Raise UserError if a timeline, or what lies beside it, cannot have its name."""
+    try:
+        check_places(paths)
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}): choose another --out"
+        ) from None
 
 
 def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
@@ -146,14 +165,22 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
     check_options(options.options, options.file_format, tokenizer.vocabulary.size)
 
 
+def _check_names(options: TokenizeOptions, plan: Sequence[Planned]) -> None:
+    """Raise UserError if the user's pattern fits none of the recordings' names."""
+    Clock.of(options.clock).check(planned.source.name for planned in plan)
+
+
 def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
     ids = options.options.ids
     return TokenizeManifest(
         tokenizer=tokenizer.manifest.fingerprint,
         unk_quantile=tokenizer.unk_quantile,
+        time_expansion=tokenizer.prep.time_expansion,
+        full_scale=tokenizer.prep.full_scale,
         file_format=options.file_format,
         channels=options.channels,
         clock=options.clock,
+        gaps=options.gaps,
         ids=None if ids is None else tuple(sorted(ids)),
         min_columns=options.options.min_columns,
     )
@@ -170,7 +197,7 @@ def _finished(
     folders.add(ledger.files.manifest.parent)
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
-    names = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    names = (path for folder in folders for path in paths_in(folder))
     if len(results) < len(plan) or any(is_temporary(path) or path.name == LOCK for path in names):
         return None
     return results
@@ -179,9 +206,11 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are still there."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or not rows[0].channels:
+    if not rows or rows[0].status == "refused":
         return None
     row = rows[0]
+    if not row.stretches:  # nothing triggered it
+        return Result(planned.source, [], row, reused=True)
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
@@ -218,7 +247,7 @@ def _tokenize_missing(
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
     with (
-        _folders(plan, options.file_format),
+        _tidying(plan, options.file_format),
         ledger.writing(planned.key for planned in made),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
@@ -240,10 +269,8 @@ def _report(results: list[Result], listener: Listener) -> list[Result]:
 
 
 @contextmanager
-def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
-    """Make the folders of the outputs; at the end they hold nothing that is not complete."""
-    for folder in {planned.target.parent for planned in plan}:
-        make_folder(folder)
+def _tidying(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
+    """At the end, the folders of the outputs hold nothing that is not complete."""
     try:
         yield
     finally:

@@ -148,9 +148,9 @@ def _check_timeline(
     folder: Path, table: Path, rows: list[Tokenized], output: Path
 ) -> Iterator[Fault]:
     """The timeline is there, and has the recordings that its table names."""
-    joined = Counter(row.path for row in rows if row.status != "refused")
+    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if not output.exists():
-        detail = f"{sum(joined.values())} recordings were joined to it"
+        detail = f"{len(joined)} recordings were joined to it"
         yield Fault(below(output, folder), "missing", detail, AGAIN)
         return
     try:
