@@ -176,7 +176,7 @@ class TestTokenize:
             (("--out", "x", "--out-dir", "y"), ("--out and --out-dir are two outputs",)),
             (("--out-dir", "y.npy"), ("y.npy is named as a file: use --out",)),
             (("--out", "y.npy"), ("y.npy is one file, but 2 recordings were given",)),
-            (("--out", "y.csv"), ("y.csv is no name for npy: end it with .tokens.npy",)),
+            (("--out", "y.csv", "--format", "npy"), ("y.csv is no name for npy: end it with",)),
             (("--channels", "left"), ("channels must be mix, each or a number",)),
             (("--ids", "1"), ("--ids and --min-columns choose runs to label, and npy has none",)),
             (("--ids", "x", "--format", "raven"), ("'x' is not whole numbers",)),

@@ -41,7 +41,8 @@ from ulmo.config import ClockSettings, UserError
     "--out",
     type=cli.PATH,
     group="Output",
-    help="A folder, or for one recording a file.  [default: beside it]",
+    help="A folder, or a file: of one recording, or one table of all, as all.csv.  "
+    "[default: beside each recording]",
 )
 @cli.option(
     "--out-dir", type=cli.PATH, group="Output", help="A folder, whatever its name looks like."
@@ -50,9 +51,8 @@ from ulmo.config import ClockSettings, UserError
     "--format",
     "file_format",
     type=cli.Lazy(cli.all_formats),
-    default="npy",
     group="Output",
-    help="Format to write.  [default: npy]",
+    help="Format to write.  [default: as --out ends, else npy]",
 )
 @cli.option(
     "--timeline",
@@ -112,6 +112,7 @@ def tokenize(
     go on after an interruption.
     """
     from ulmo.formats.base import Options
+    from ulmo.formats.publish import format_of
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
@@ -125,6 +126,7 @@ def tokenize(
     )
     from ulmo.tokenizer import load_tokenizer
 
+    flags["file_format"] = flags["file_format"] or format_of(out)
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
@@ -157,7 +159,7 @@ def tokenize(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
     if many:
-        click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
+        click.echo(tokenize_summary(results, None if timeline else out))
     if joined:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)

@@ -76,7 +76,8 @@ def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
         f"tokens      {tokens}",
     ]
     if out is not None:
-        lines.append(f"output      {_text(out)}, with recordings.parquet over all")
+        table = ", with recordings.parquet over all" if out.is_dir() else ""
+        lines.append(f"output      {_text(out)}{table}")
     return "\n".join(lines)
 
 

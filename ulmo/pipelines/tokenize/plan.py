@@ -39,17 +39,24 @@ def plan_outputs(
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
-    `out` is a folder, whose tokens/ mirrors the folders of the sources, or for one recording the
-    file to write; None writes beside each recording. If x.wav and x.flac would become one file,
-    both keep their full names (x.wav.tokens.npy). Raises UserError if two recordings would still
-    become one file, and for a new folder with the name of a file of another format.
+    `out` is a folder, whose tokens/ mirrors the folders of the sources, or the file to write; None
+    writes beside each recording. For one file of several recordings the plan is that of its parts.
+
+    If x.wav and x.flac would become one file, both keep their full names (x.wav.tokens.npy). Raises
+    UserError if two recordings would still become one file, and for a new folder with the name of a
+    file of another format.
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
     found = _find(sources, out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
-            raise UserError(f"--out {out} is one file, but {len(found)} recordings were given")
+            if FORMATS[file_format].many:
+                return plan_parts(sources, out)
+            raise UserError(
+                f"--out {out} is one file, but {len(found)} recordings were given: "
+                "set --out to a folder, or to one table of all, as all.parquet or all.csv"
+            )
         return [Planned(found[0].source, found[0].name, out, out.parent)]
     return _plan_below(found, out, out and out / TOKENS, file_format, channels)
 
