@@ -129,6 +129,7 @@ class Stream(Settings):
     recording: Name  # its path, as the user gave it or relative to the user's folder
     channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # None: the mean of all
     recording_rate: Rate | None = None  # of the recording; None: unknown, or see the segments
+    recording_frames: Count = 0  # that were read, at recording_rate; 0: as above
     start: Count = 0  # sample on which the first column's first frame is centred
     # Time of the recording's first sample; None if unknown.
     start_utc: Utc | None = None
@@ -182,7 +183,10 @@ class TokensHeader(Stream, Grid):
         samples = column * self.hop
         if self.frames:
             samples = min(samples, self.frames * self.frame_hop)
-        return (self.start + samples) / self.sample_rate
+        end = (self.start + samples) / self.sample_rate
+        if self.recording_rate and self.recording_frames:
+            end = min(end, self.recording_frames / self.recording_rate)
+        return end
 
     @property
     def sound_seconds(self) -> float:
@@ -246,11 +250,12 @@ class TokensHeader(Stream, Grid):
             return self.start + column * self.hop
         return self.start + before.offset + (column - before.column) * self.hop
 
-    def ended(self, *, columns: int, frames: int, unknown: int) -> "TokensHeader":
+    def ended(
+        self, *, columns: int, frames: int, unknown: int, recording_frames: int = 0
+    ) -> "TokensHeader":
         """This header with the length of the recording, once it has ended."""
-        return TokensHeader(
-            **{**dict(self), "columns": columns, "frames": frames, "unknown": unknown}
-        )
+        length = {"columns": columns, "frames": frames, "recording_frames": recording_frames}
+        return TokensHeader(**{**dict(self), **length, "unknown": unknown})
 
 
 class _StoredHeader(TokensHeader):
