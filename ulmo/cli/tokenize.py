@@ -42,7 +42,8 @@ from ulmo.config import ClockSettings, UserError
     "--out",
     type=cli.PATH,
     group="Output",
-    help="A folder, or for one recording a file.  [default: beside it]",
+    help="A folder, or a file: of one recording, or one table of all, as all.csv.  "
+    "[default: beside each recording]",
 )
 @cli.option(
     "--out-dir", type=cli.PATH, group="Output", help="A folder, whatever its name looks like."
@@ -51,9 +52,8 @@ from ulmo.config import ClockSettings, UserError
     "--format",
     "file_format",
     type=cli.Lazy(cli.all_formats),
-    default="npy",
     group="Output",
-    help="Format to write.  [default: npy]",
+    help="Format to write.  [default: as --out ends, else npy]",
 )
 @cli.option(
     "--timeline",
@@ -117,6 +117,7 @@ def tokenize(
     go on after an interruption.
     """
     from ulmo.formats.base import Options
+    from ulmo.formats.publish import format_of
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
@@ -131,6 +132,7 @@ def tokenize(
     )
     from ulmo.tokenizer import load_tokenizer
 
+    flags["file_format"] = flags["file_format"] or format_of(out)
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
@@ -167,7 +169,7 @@ def tokenize(
     status = SOME_REFUSED if any(one.outcome.status == "refused" for one in results) else 0
 
     def words() -> str:
-        return tokenize_summary(results, out if out and out.is_dir() else None, left_out)
+        return tokenize_summary(results, None if timeline else out, left_out)
 
     def facts() -> dict[str, Any]:
         return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)

@@ -69,4 +69,6 @@ def shown_lines(shown: "Shown") -> str:
             f"its sample rate is {shown.sample_rate} Hz: "
             f"--sample-rate {shown.sample_rate} shows all of it"
         )
+    if shown.stretches > 1:
+        lines.append(f"it has {shown.stretches - 1} gaps in time, drawn as silence")
     return "\n".join(lines)

@@ -79,7 +79,8 @@ def tokenize_summary(
         *left_out_lines(left_out),
     ]
     if out is not None:
-        lines.append(f"output      {_text(out)}, with recordings.parquet over all")
+        table = ", with recordings.parquet over all" if out.is_dir() else ""
+        lines.append(f"output      {_text(out)}{table}")
     return "\n".join(lines)
 
 
@@ -97,6 +98,20 @@ def converted_line(result: Converted) -> str:
         return f"{_text(result.source)}: refused: {result.refusal}"
     output = _text(result.output or Path())
     return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
+
+
+def convert_summary(results: Sequence[Converted], out: Path) -> str:
+    """A few lines about all files of tokens."""
+    refused = sum(result.refusal is not None for result in results)
+    hours = sum(result.seconds for result in results) / 3600
+    tokens = sum(result.columns * result.bands for result in results)
+    return "\n".join(
+        [
+            f"recordings  {len(results)} ({refused} refused), {hours:.2f} hours",
+            f"tokens      {tokens}",
+            f"output      {_text(out) if refused < len(results) else 'none'}",
+        ]
+    )
 
 
 def _text(path: Path) -> str:

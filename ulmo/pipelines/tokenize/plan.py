@@ -43,18 +43,24 @@ def plan_outputs(
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
-    `out` is a folder, whose tokens/ mirrors the folders of the sources, or for one recording the
-    file to write; None writes beside each recording. If x.wav and x.flac would become one file,
-    both keep their full names (x.wav.tokens.npy). Raises UserError if two recordings would still
-    become one file, and for a new folder with the name of a file of another format. Sound that is
-    not read is counted in `left_out`, as in find_recordings.
+    `out` is a folder, whose tokens/ mirrors the folders of the sources, or the file to write; None
+    writes beside each recording. For one file of several recordings the plan is that of its parts.
+
+    If x.wav and x.flac would become one file, both keep their full names (x.wav.tokens.npy). Raises
+    UserError if two recordings would still become one file, and for a new folder with the name of a
+    file of another format. Sound that is not read is counted in `left_out`, as in find_recordings.
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
     found = _find(sources, out, left_out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
-            raise UserError(f"--out {out} is one file, but {len(found)} recordings were given")
+            if FORMATS[file_format].many:
+                return plan_parts(sources, out)
+            raise UserError(
+                f"--out {out} is one file, but {len(found)} recordings were given: "
+                "set --out to a folder, or to one table of all, as all.parquet or all.csv"
+            )
         return [Planned(found[0].source, found[0].name, out, out.parent)]
     return _plan_below(found, out, out and out / TOKENS, file_format, channels)
 
@@ -142,13 +148,15 @@ def _find(
     sources: Sequence[Path], out: Path | None, left_out: Counter[str] | None = None
 ) -> list[_Found]:
     """Each recording once; in a folder, all files with a sound file's suffix."""
-    left_out = Counter() if left_out is None else left_out
     found: dict[Path, _Found] = {}
     for source in sources:
         if source.is_dir():
-            inside = find_recordings(source, skip=out, left_out=left_out)
+            unread: Counter[str] = Counter()
+            inside = find_recordings(source, skip=out, left_out=unread)
             if not inside:
-                raise no_recordings(source, left_out)
+                raise no_recordings(source, unread)
+            if left_out is not None:
+                left_out.update(unread)
             for path in inside:
                 each = _Found(source / path, path, path.parent)
                 found.setdefault(_place(each.source), each)
