@@ -81,7 +81,7 @@ class Clock(NamedTuple):
         timing = timing or log or Timing(None)
         start = self._first_time(path, header, log)
         unread = None if start else read_name(path.name, self.timezone).unread
-        note = unread and f"its name goes on with {unread!r} after the time: not understood"
+        note = unread and f"its name holds a time that is not understood: {unread!r}"
         return timing._replace(start=start, note=timing.note or note)
 
     def start(self, path: Path) -> Start | None:
