@@ -27,7 +27,7 @@ _BITS = 32
 _MAX_FRAMES = 1 << 31  # the firmware limits a recording, with what is left out, to 4 GiB
 _MAX_MARKERS = 1 << 18  # twice as many as a file of 4 GiB has, with buffers of 32 KiB between them
 _PROBES = (0, 11, 31), (32, 33, 96, 160, 255)  # samples of a marker that are 1 or -1, and 0
-_NAME = re.compile(r"\d{6}T(?:\.[^.]*)?\Z", re.ASCII)
+_NAME = re.compile(r"\d{8}_\d{6}T(?:\.[^.]*)?\Z", re.ASCII)
 _COMMENT = re.compile(r"AudioMoth.*(?:threshold|trigger) ", re.DOTALL)
 
 
@@ -55,15 +55,17 @@ def is_empty_trigger(path: Path, header: Metadata) -> bool:
     )
 
 
-def triggered_timing(path: Path) -> Timing | None:
+def triggered_timing(path: Path, *, exact: bool) -> Timing | None:
     """The time of a triggered recording, which is read once; None if it cannot be read.
 
-    Markers belong to no span. Without markers, nothing was left out.
+    Markers belong to no span. Without markers, nothing was left out. They are only found if the
+    samples are those that the recorder wrote: of one channel, in a file that keeps them (`exact`).
     """
     try:
         with open_recording(path) as recording:
-            if recording.channels != 1:
-                return Timing(None)
+            if recording.channels != 1 or not exact:
+                note = "a trigger made it, and a conversion hides what was left out"
+                return Timing(None, linear=False, note=note)
             markers = list(islice(_markers(recording.blocks()), _MAX_MARKERS))
             frames, rate = recording.frames_read, recording.sample_rate
     except RefusedError:
