@@ -244,6 +244,14 @@ class TestTriggered:
         timing = timing_of(tmp_path, content, "20230101_120000T.WAV")
         assert timing[1:] == (WHOLE, True, None)
 
+    @pytest.mark.parametrize(("kind", "channels"), [("OGG", 1), ("MP3", 1), ("WAV", 2)])
+    def test_a_conversion_hides_the_markers(self, tmp_path, kind, channels):
+        path = tmp_path / f"20230101_120000T.{kind.lower()}"
+        soundfile.write(path, np.zeros((4000, channels)), RATE, format=kind)
+        timing = Clock().timing(path)
+        assert timing[:3] == (Start(NOON, "name"), WHOLE, False)
+        assert "a conversion hides" in timing.note
+
     def test_an_impossible_count_makes_time_not_linear(self, tmp_path):
         content = wav(marker(1 << 31).tobytes())
         timing = timing_of(tmp_path, content, "20230101_120000T.WAV")

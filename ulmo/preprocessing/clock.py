@@ -77,11 +77,11 @@ class Clock(NamedTuple):
         header, log = _read_header(path)
         timing = header.harp
         if timing is None and is_triggered(path, header):
-            timing = triggered_timing(path)
+            timing = triggered_timing(path, exact=header.is_exact)
         timing = timing or log or Timing(None)
         start = self._first_time(path, header, log)
         unread = None if start else read_name(path.name, self.timezone).unread
-        note = unread and f"its name goes on with {unread!r} after the time: not understood"
+        note = unread and f"its name holds a time that is not understood: {unread!r}"
         return timing._replace(start=start, note=timing.note or note)
 
     def start(self, path: Path) -> Start | None:
