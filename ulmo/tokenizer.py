@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
-from ulmo.bundle.session import Device, open_session
+from ulmo.bundle.per_process import PerProcess
+from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import JobError, UserError
@@ -49,7 +50,7 @@ R = TypeVar("R")
 class TokenizerRef(NamedTuple):
     """All that another process needs to open the same tokenizer."""
 
-    folder: Path
+    folder: Path  # absolute
     fingerprint: str
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
@@ -59,7 +60,7 @@ class TokenizerRef(NamedTuple):
         """The tokenizer; JobError if the bundle in the folder was replaced."""
         bundle = read_bundle(self.folder)
         if bundle.manifest.fingerprint != self.fingerprint:
-            raise JobError(f"{self.folder} was replaced meanwhile: run the same command again")
+            raise JobError(f"{self.folder} was replaced meanwhile: load or run the same again")
         return Tokenizer(
             bundle, threads=self.threads, device=self.device, unk_quantile=self.unk_quantile
         )
@@ -85,14 +86,20 @@ class Tokenizer:
         manifest = bundle.manifest
         self.bundle, self.manifest, self.unk_quantile = bundle, manifest, unk_quantile
         self.vocabulary = Vocabulary(manifest.model.codebook_size)
-        self.ref = TokenizerRef(bundle.folder, manifest.fingerprint, threads, device, unk_quantile)
+        folder = bundle.folder.absolute()
+        self.ref = TokenizerRef(folder, manifest.fingerprint, threads, device, unk_quantile)
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
         self._threads = threads or os.cpu_count() or 1
-        self._session = open_session(bundle.encoder, device=device)
+        self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
+        self._session = Session(bundle.encoder, device=device)
         self._frontend = build_frontend(manifest.prep)
         self._rate = manifest.prep.sample_rate
+
+    def __reduce__(self) -> tuple[Callable[[TokenizerRef], "Tokenizer"], tuple[TokenizerRef]]:
+        """Pickle the bundle's place and fingerprint; whoever loads that opens the bundle."""
+        return TokenizerRef.open, (self.ref,)
 
     @property
     def codebook(self) -> Array:
@@ -277,9 +284,9 @@ class Tokenizer:
         constants = normalization or self.manifest.normalization
         return invert(self._plane(tokens), self.manifest.prep, constants, iterations=iterations)
 
-    @cached_property
+    @property
     def _executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads, "ulmo")
+        return self._executors.get()
 
     def _map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
         if self._threads == 1:
@@ -352,11 +359,11 @@ class Tokenizer:
         return np.concatenate(blocks, axis=1)[:, : tokens.frames]
 
     @cached_property
-    def _decoder(self) -> Any:
+    def _decoder(self) -> Session:
         from ulmo.bundle.graph import decoder_graph
 
         graph = decoder_graph(self.manifest.model, self.bundle.weights())
-        return open_session(graph.to_bytes(), device=self.ref.device)
+        return Session(graph.to_bytes(), device=self.ref.device)
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -1,9 +1,12 @@
 """A bar on stderr."""
 
 import sys
+from threading import RLock
 from typing import Any, Self
 
 from tqdm import tqdm
+
+tqdm.set_lock(RLock())  # its own needs semaphores, and only one process has a bar
 
 
 class Progress:
