@@ -25,6 +25,7 @@ from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ulmo import __version__
+from ulmo.cli.streams import mend_streams
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Settings, read_toml
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -171,6 +172,11 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command, whatever its streams are."""
+        mend_streams()
+        return super().main(*args, **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings, then the examples."""

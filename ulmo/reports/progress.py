@@ -3,12 +3,15 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from threading import RLock
 from typing import Any, Self
 
 from tqdm import tqdm
 
 from ulmo.config import printable
 from ulmo.jobs.inputs import left_out_words
+
+tqdm.set_lock(RLock())  # its own needs semaphores, and only one process has a bar
 
 
 class Progress:

@@ -27,8 +27,9 @@ from ulmo.formats.publish import (
     remove_leftovers,
     stream_paths,
 )
-from ulmo.jobs.executor import Pool, Progress
+from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import portable
+from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey

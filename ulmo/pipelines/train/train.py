@@ -171,8 +171,13 @@ def loading_tensorflow() -> Iterator[None]:
     """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.jobs.executor import Pool, Progress
+from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
-from ulmo.jobs.progress import ReadingProgress
+from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.audio import RefusedError, open_recording
 from ulmo.storage.faults import READ, Fault
