@@ -57,13 +57,11 @@ class TestTokenize:
         )
         ids = np.load(out / "tokens" / "cut.tokens.npy")
         assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
-        names = ["recordings.parquet", "token_headers", "tokenize.json", "tokens"]
-        assert sorted(path.name for path in out.iterdir()) == names
-        assert {path.name for path in (out / "tokens").iterdir()} == {
-            f"{name}.tokens.{ending}"
-            for name in ("cut", "nan", "zero")
-            for ending in ("json", "npy")
-        }
+        ledger = ["recordings.parquet", "token_headers", "tokenize.json"]
+        assert sorted(path.name for path in out.iterdir()) == [*ledger, "tokens"]
+        for folder, ending in (("tokens", "npy"), ("token_headers", "json")):
+            made = {path.name for path in (out / folder).iterdir()}
+            assert made == {f"{name}.tokens.{ending}" for name in ("cut", "nan", "zero")}
         again = run(tokenize_command, *files[:2], *bundle, "--out-dir", out)
         assert again.exit_code == 0
         assert again.stdout.count("[was there already]") == 2
@@ -202,7 +200,7 @@ class TestTokenize:
             (("--out", "x", "--out-dir", "y"), ("--out and --out-dir are two outputs",)),
             (("--out-dir", "y.npy"), ("y.npy is named as a file: use --out",)),
             (("--out", "y.npy"), ("y.npy is one file, but 2 recordings were given",)),
-            (("--out", "y.csv"), ("y.csv is no name for npy: end it with .tokens.npy",)),
+            (("--out", "y.csv", "--format", "npy"), ("y.csv is no name for npy: end it with",)),
             (("--channels", "left"), ("channels must be mix, each or a number",)),
             (("--ids", "1"), ("--ids and --min-columns choose runs to label, and npy has none",)),
             (("--ids", "x", "--format", "raven"), ("'x' is not whole numbers",)),

@@ -43,7 +43,7 @@ class Flat(Format):
         self._files[0].write(ids.astype("<u2").tobytes())
 
     def _end(self) -> None:
-        self._files[0].write(self.header.vocabulary.special("<eos>").to_bytes(2, "little"))
+        self._files[0].write(self.header.vocabulary.eos.to_bytes(2, "little"))
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
@@ -54,7 +54,7 @@ class Flat(Format):
         with path.open("rb") as file:
             for header, length in zip(headers, lengths, strict=True):
                 ids = np.fromfile(file, "<u2", length).astype(np.int32)
-                if len(ids) < length or ids[-1] != header.vocabulary.special("<eos>"):
+                if len(ids) < length or ids[-1] != header.vocabulary.eos:
                     raise ValueError(f"no <eos> after {header.recording!r}")
                 yield ids[:-1].reshape(-1, header.bands)
 

@@ -16,7 +16,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths, stream_paths
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
@@ -29,7 +29,7 @@ READ = [name for name, kind in FORMATS.items() if kind.readable]
 def ids_in(output, file_format):
     """What is read back of one recording's output."""
     path = output_paths(output, file_format).files[-1]
-    (stored,) = read_tokens(path)
+    (stored,) = read_corpus(path)
     return stored.ids
 
 
@@ -261,6 +261,7 @@ class TestHeaders:
             "schema_version": 3,
             "time_expansion": 1.0,
             "recording_rate": RATE,
+            "recording_frames": round(3.21 * RATE),
             "gaps": "keep",
             "fingerprint": tokenizer.manifest.fingerprint,
             "sample_rate": 2000,

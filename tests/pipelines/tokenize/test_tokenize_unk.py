@@ -17,7 +17,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.header import read_header
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import output_paths
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert import convert
 from ulmo.tokenizer import load_tokenizer
 
@@ -87,7 +87,7 @@ def test_blocks_and_batches_and_threads_give_the_same(tokenizer, folder):
 @pytest.mark.parametrize("file_format", READ)
 def test_every_format_and_its_header(file_format, tokenizer, tmp_path):
     (result,) = tokenize(tokenizer, FOREIGN[0], out=tmp_path / "out", file_format=file_format)
-    (stored,) = read_tokens(output_paths(result.outputs[0], file_format).files[-1])
+    (stored,) = read_corpus(output_paths(result.outputs[0], file_format).files[-1])
     expected = tokenizer.encode(FOREIGN[0]).ids
     np.testing.assert_array_equal(stored.ids, expected)
     assert stored.header.unk_quantile == LEVEL
