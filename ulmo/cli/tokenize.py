@@ -1,6 +1,7 @@
 """The command ulmo-tokenize: parse, then one call."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +91,8 @@ from ulmo.config import ClockSettings, UserError
     default="cpu",
     help="Where to compute.  [default: cpu]",
 )
+@cli.quiet_option
+@cli.json_option
 @guarded
 def tokenize(
     sources: tuple[Path, ...],
@@ -104,6 +107,8 @@ def tokenize(
     timeline: bool,
     ids: frozenset[int] | None,
     min_columns: int,
+    quiet: bool,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band).
@@ -117,6 +122,7 @@ def tokenize(
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
     from ulmo.preprocessing.names import unread_names
+    from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
@@ -139,14 +145,16 @@ def tokenize(
     if timeline and out is None:
         raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
-    joined = None
-    with TokenizeProgress() as progress:
+    shown, joined = cli.Output(as_json, quiet), None
+    left_out: Counter[str] = Counter()
+    with TokenizeProgress(quiet=quiet) as progress:
 
         def done(result: Any) -> None:
-            if not many or not result.outputs:
-                progress.line(tokenized_line(result), error=result.outcome.status == "refused")
+            refused = result.outcome.status == "refused"
+            if refused or (shown.in_words and not (many and result.outputs)):
+                progress.line(tokenized_line(result), error=refused)
 
-        listener = Listener(progress.begin, done)
+        listener = Listener(progress.begin, done, left_out)
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
@@ -158,14 +166,22 @@ def tokenize(
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
-    if many:
-        click.echo(tokenize_summary(results, None if timeline else out))
-    if joined:
+    status = SOME_REFUSED if any(one.outcome.status == "refused" for one in results) else 0
+
+    def words() -> str:
+        return tokenize_summary(results, None if timeline else out, left_out)
+
+    def facts() -> dict[str, Any]:
+        return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)
+
+    if many or as_json:
+        shown.show(words, facts)
+    if joined and shown.in_words:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)
-    if clock.timestamp_pattern and untimed:
+    if clock.timestamp_pattern and untimed and not quiet:
         click.echo(untimed_line(untimed, len(results)), err=True)
     without = [result.source.name for result in results if result.outcome.start_utc is None]
-    if unread := unread_names(without):
+    if (unread := unread_names(without)) and not quiet:
         click.echo(unread_line(unread, len(results)), err=True)
-    sys.exit(SOME_REFUSED if any(result.outcome.status == "refused" for result in results) else 0)
+    sys.exit(status)

@@ -4,14 +4,14 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ulmo.config import printable
 from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, left_out_lines
 
 
 class TokenizeProgress(Progress):
@@ -60,8 +60,10 @@ def tokenized_line(result: Result) -> str:
     )
 
 
-def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
-    """A few lines about many recordings."""
+def tokenize_summary(
+    results: Sequence[Result], out: Path | None, left_out: Mapping[str, int]
+) -> str:
+    """A few lines about many recordings, and the files of sound that are not read."""
     outcomes = [result.outcome for result in results]
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -74,6 +76,7 @@ def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
         f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
         + (f"; {reused} were there already" if reused else ""),
         f"tokens      {tokens}",
+        *left_out_lines(left_out),
     ]
     if out is not None:
         table = ", with recordings.parquet over all" if out.is_dir() else ""

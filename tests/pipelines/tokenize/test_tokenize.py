@@ -311,6 +311,6 @@ def test_a_tokenizer_that_is_replaced_meanwhile_is_told(make_bundle, tokenizer, 
     shutil.rmtree(folder)
     make_bundle(folder, tokenizer.manifest.prep, seed=2)
     paths = [record(tmp_path / name) for name in ("a.wav", "b.wav")]
-    with pytest.raises(JobError, match="was replaced meanwhile: run the same command again"):
+    with pytest.raises(JobError, match="was replaced meanwhile: load or run the same again"):
         tokenize(old, *paths, workers=2)
     assert names(tmp_path) == ["a.wav", "b.wav", "tokenizer"]

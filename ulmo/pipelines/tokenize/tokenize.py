@@ -5,6 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -32,8 +33,9 @@ from ulmo.formats.publish import (
     remove_leftovers,
     stream_paths,
 )
-from ulmo.jobs.executor import Pool, Progress
+from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import portable
+from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
@@ -53,6 +55,7 @@ class Listener(NamedTuple):
 
     begin: Callable[[int], Progress]  # called with the bytes of all inputs
     done: Callable[[Result], None]
+    left_out: Counter[str] | None = None  # gets the files of sound that is not read, by kind
 
 
 def tokenize_files(
@@ -71,7 +74,7 @@ def tokenize_files(
     recordings that it has already are not tokenized again.
     """
     _check(tokenizer, options)
-    plan = plan_outputs(sources, out, options.file_format, options.channels)
+    plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     _check_names(options, plan)
     if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):
         return _tokenize_corpus(tokenizer, options, plan, out, workers, listener)
@@ -156,7 +159,8 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
-    plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    parts = plan_parts(sources, out, listener.left_out)
+    plan = [planned.keyed(settings.deciding()) for planned in parts]
     _check_names(options, plan)
 
     def opened() -> TimelineOutput:
