@@ -48,7 +48,9 @@ def prep(
         return
     from ulmo.pipelines.prep.prep import prepare
     from ulmo.reports.prep import PrepProgress, prep_summary
+    from ulmo.reports.sound import tiles_line
 
+    click.echo(tiles_line(settings, views=augment.views), err=True)
     try:
         with PrepProgress() as progress:
             summary = prepare(
@@ -62,5 +64,5 @@ def prep(
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(AGAIN) from None
-    click.echo(prep_summary(summary))
+    click.echo(prep_summary(summary, settings.time_expansion))
     sys.exit(SOME_REFUSED if summary.refused else 0)

@@ -38,6 +38,22 @@ from ulmo.config import ClockSettings, UserError
     "tokens was: 0.9, 0.95, 0.99 or 0.999.  [default: no <unk>]",
 )
 @cli.option(
+    "--time-expansion",
+    type=float,
+    metavar="K",
+    group="Tokenizer",
+    help="Take recordings as made at their rate / K, but report true times and hertz: 10 for bats, "
+    "below 1 for whales, say.  [default: as in training]",
+)
+@cli.option(
+    "--full-scale",
+    type=float,
+    metavar="VALUE",
+    group="Tokenizer",
+    help="Divide the samples of floating-point files by this: of files in micropascals, say.  "
+    "[default: as in training]",
+)
+@cli.option(
     "--out",
     type=cli.PATH,
     group="Output",
@@ -90,6 +106,8 @@ def tokenize(
     out_dir: Path | None,
     channels: str | None,
     unk_quantile: float | None,
+    time_expansion: float | None,
+    full_scale: float | None,
     workers: int | None,
     threads: int,
     device: Literal["cpu", "cuda"],
@@ -104,11 +122,13 @@ def tokenize(
     go on after an interruption.
     """
     from ulmo.formats.base import Options
+    from ulmo.jobs.outcome import count_flags
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
     from ulmo.preprocessing.names import unread_names
     from ulmo.reports.progress import unread_line, untimed_line
+    from ulmo.reports.sound import flag_lines, tokens_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,
@@ -119,7 +139,9 @@ def tokenize(
 
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
-    loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
+    loaded = load_tokenizer(
+        tokenizer, threads=threads, device=device, unk_quantile=unk_quantile
+    ).with_sound(time_expansion, full_scale)
     wanted = TokenizeOptions(
         options=Options(ids, min_columns),
         channels=channels or loaded.manifest.prep.channels,
@@ -130,6 +152,8 @@ def tokenize(
         raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
     joined = None
+    if many:
+        click.echo(tokens_line(loaded.prep, loaded.manifest.model), err=True)
     with TokenizeProgress() as progress:
 
         def done(result: Any) -> None:
@@ -150,6 +174,9 @@ def tokenize(
             raise KeyboardInterrupt(AGAIN) from None
     if many:
         click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
+    counts = count_flags(dict(result.outcome) for result in results)
+    for line in flag_lines(counts, time_expansion=loaded.prep.time_expansion):
+        click.echo(line, err=not many)
     if joined:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)

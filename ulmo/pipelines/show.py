@@ -13,16 +13,16 @@ from matplotlib.figure import Figure
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.preprocessing.audio import (
     Recording,
     RefusedError,
     channel_list,
     open_recording,
-    pick_channel,
-    resample,
 )
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.storage.atomic import publish
 
@@ -41,6 +41,7 @@ class _Panel(NamedTuple):
     frames: int
     frames_per_column: int
     frontend: FrontEnd
+    hearing: Hearing
 
 
 class Shown(NamedTuple):
@@ -49,7 +50,9 @@ class Shown(NamedTuple):
     picture: Path
     seconds: float
     sample_rate: int  # of the recording, in hertz
-    bandwidth_hz: float  # visible: half the recording's or the settings' rate, whichever is lower
+    bandwidth_hz: float  # the highest frequency that the panels show
+    time_expansion: float
+    flags: Sequence[FlagCount]  # what is unusual about it, through the panel that shows most
 
 
 def show(
@@ -74,6 +77,8 @@ def show(
     with open_recording(path, full_scale=settings.full_scale) as recording:
         panels = [_panel(recording, each, start, seconds) for each in chosen]
         rate = recording.sample_rate
+        widest = max((panel.hearing for panel in panels), key=lambda hearing: hearing.bandwidth_hz)
+        facts = {"path": path.name, **widest.facts(recording.facts())}
     if not panels[0].frames:
         raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
     image = _draw(panels, settings, title=path.name, start=start)
@@ -83,7 +88,9 @@ def show(
         picture,
         seconds=panels[0].frames * settings.frame_s,
         sample_rate=rate,
-        bandwidth_hz=min(rate, settings.true_rate) / 2,
+        bandwidth_hz=widest.bandwidth_hz,
+        time_expansion=settings.time_expansion,
+        flags=count_flags([facts]),
     )
 
 
@@ -172,10 +179,11 @@ def _panel(
     first = round(start * rate)
     if recording.frames and first >= recording.frames:
         raise RefusedError("too_short", f"it ends before {start:g} s")
-    blocks = recording.blocks(first, length)
-    samples = resample(pick_channel(blocks, channel), rate, settings.true_rate)
-    values, width, frames = _pooled(levels(samples, frontend, settings))
-    return _Panel(settings.frontend, values, frames, width, frontend)
+    hearing = Hearing(frontend, settings)
+    blocks = hearing.pick(recording.blocks(first, length), channel)
+    samples = hearing.resample(blocks, rate, settings.true_rate)
+    values, width, frames = _pooled(levels(samples, frontend, settings, hearing=hearing))
+    return _Panel(settings.frontend, values, frames, width, frontend, hearing)
 
 
 def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
 from ulmo.reports.progress import Progress, unread_line, untimed_line
+from ulmo.reports.sound import flag_lines
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
@@ -24,7 +25,7 @@ class PrepProgress(Progress):
         return advance
 
 
-def prep_summary(summary: PrepSummary) -> str:
+def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     """A few lines: what was prepared, what was refused and why, and what to do next."""
     lines = []
     if summary.reused:
@@ -38,6 +39,7 @@ def prep_summary(summary: PrepSummary) -> str:
     if hidden:
         rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
         lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    lines += flag_lines(summary.flags, time_expansion=time_expansion)
     if summary.rewritten:
         lines.append(
             f"modified    {len(summary.rewritten)} recordings since then (such as "
@@ -60,4 +62,4 @@ def shown_lines(shown: "Shown") -> str:
             f"its sample rate is {shown.sample_rate} Hz: "
             f"--sample-rate {shown.sample_rate} shows all of it"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *flag_lines(shown.flags, time_expansion=shown.time_expansion)])

@@ -7,14 +7,16 @@ settings and the corpus constants. Any number of workers, killed and run again a
 times, therefore leave the same bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings
 from ulmo.jobs.inputs import InputFile, list_inputs, portable
+from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
 from ulmo.preprocessing.augment import check_views
@@ -37,6 +39,7 @@ class PrepSummary(NamedTuple):
     refused: list[tuple[str, str, str]]  # path, reason code and detail of each
     reused: bool  # whether everything was there already
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
+    flags: Sequence[FlagCount] = ()  # what is unusual about how many recordings
     unread: tuple[str, ...] = ()  # recordings whose names hold a time that is not understood
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
 
@@ -97,6 +100,14 @@ def _summary(
         refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
         reused=reused,
         untimed=pc.sum(untimed).as_py() if pattern else 0,
+        flags=count_flags(_flagged(rows)),
         unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
         rewritten=tuple(newer) if reused else (),
     )
+
+
+def _flagged(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows that have flags, a batch at a time."""
+    named = rows.select(["path", "flags", "sample_rate", "bandwidth_hz", "peak_db"])
+    for batch in named.to_batches(max_chunksize=4096):
+        yield from batch.filter(pc.greater(pc.list_value_length(batch["flags"]), 0)).to_pylist()
