@@ -50,9 +50,13 @@ def prep(
     from ulmo.reports.prep import PrepProgress, prep_summary
     from ulmo.reports.sound import tiles_line
 
-    click.echo(tiles_line(settings, views=augment.views), err=True)
     try:
         with PrepProgress() as progress:
+
+            def begin(size: int) -> Any:
+                click.echo(tiles_line(settings, views=augment.views))
+                return progress.begin(size)
+
             summary = prepare(
                 audio_dir,
                 out_dir,
@@ -60,7 +64,7 @@ def prep(
                 augment=augment,
                 clock=clock,
                 workers=workers,
-                progress=progress.begin,
+                progress=begin,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(AGAIN) from None

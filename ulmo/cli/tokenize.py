@@ -152,15 +152,18 @@ def tokenize(
         raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
     joined = None
-    if many:
-        click.echo(tokens_line(loaded.prep, loaded.manifest.model), err=True)
     with TokenizeProgress() as progress:
 
         def done(result: Any) -> None:
             if not many or not result.outputs:
                 progress.line(tokenized_line(result), error=not result.outputs)
 
-        listener = Listener(progress.begin, done)
+        def begin(size: int) -> Any:
+            if many and size:
+                click.echo(tokens_line(loaded.prep, loaded.manifest.model))
+            return progress.begin(size)
+
+        listener = Listener(begin, done)
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
@@ -172,11 +175,12 @@ def tokenize(
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
-    if many:
-        click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
     counts = count_flags(dict(result.outcome) for result in results)
-    for line in flag_lines(counts, time_expansion=loaded.prep.time_expansion):
-        click.echo(line, err=not many)
+    lost = flag_lines(counts, time_expansion=loaded.prep.time_expansion)
+    if many:
+        click.echo(tokenize_summary(results, out if out and out.is_dir() else None, lost))
+    elif lost:
+        click.echo("\n".join(lost))
     if joined:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)

@@ -67,7 +67,7 @@ def tiles_line(settings: PrepSettings, *, views: int = 1) -> str:
         time_stride=min(16, settings.tile_size),
     )
     return (
-        f"{_number(60 * views / seconds)} tiles a minute, {_bytes(size)} an hour; by default "
+        f"rate        {_number(60 * views / seconds)} tiles a minute, {_bytes(size)} an hour; by default "
         f"{_number(tokens_per_second(settings, model))} tokens a second"
         f"{_heard(settings)}"
     )
@@ -76,9 +76,8 @@ def tiles_line(settings: PrepSettings, *, views: int = 1) -> str:
 def tokens_line(settings: PrepSettings, model: ModelSettings) -> str:
     """How many tokens come of a channel, and how large they are as .npy."""
     tokens = tokens_per_second(settings, model)
-    return (
-        f"{_number(tokens)} tokens a second, {_bytes(4 * 3600 * tokens)} an hour{_heard(settings)}"
-    )
+    size = _bytes(4 * 3600 * tokens)
+    return f"rate        {_number(tokens)} tokens a second, {size} an hour{_heard(settings)}"
 
 
 def tokens_per_second(settings: PrepSettings, model: ModelSettings) -> float:

@@ -58,8 +58,8 @@ def tokenized_line(result: Result) -> str:
     )
 
 
-def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
-    """A few lines about many recordings."""
+def tokenize_summary(results: Sequence[Result], out: Path | None, lost: Sequence[str] = ()) -> str:
+    """A few lines about many recordings; `lost` are those about flags."""
     outcomes = [result.outcome for result in results]
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -73,6 +73,7 @@ def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
         + (f"; {reused} were there already" if reused else ""),
         f"tokens      {tokens}",
     ]
+    lines += lost
     if out is not None:
         lines.append(f"output      {_text(out)}, with recordings.parquet over all")
     return "\n".join(lines)

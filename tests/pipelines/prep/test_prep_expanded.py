@@ -40,7 +40,7 @@ def columns(folder, name):
 @pytest.mark.parametrize("views", [1, 3])
 def test_tiles_are_those_of_the_slow_copy(mode, views, tmp_path):
     update = {"normalization": mode, "channels": "each"}
-    augment = AugmentSettings(views=views, hop_factors=(0.5, 1.0), window_factors=(1.0, 2.0))
+    augment = AugmentSettings(views=views, hop_factors=(0.5, 1.0), window_factors=(1.0,))
     slow = written(tmp_path / "slow", 3 * RATE // 2)
     fast = written(tmp_path / "fast", 15 * RATE)
     prepare(slow, tmp_path / "a", TINY.model_copy(update=update), augment=augment)
@@ -108,9 +108,9 @@ def test_the_command_says_what_will_come_and_what_is_lost(tmp_path):
     options = [folder, tmp_path / "out", "-M", 32, "--sample-rate", RATE, "--hop-length", 32]
     result = run(ulmo, "prep", *options)
     minute = 60 * RATE / (32 * 32)
-    assert f"{minute:.3g} tiles a minute, " in result.stderr
+    assert f"{minute:.3g} tiles a minute, " in result.stdout
     assert "above_bandwidth  2 recordings (such as 20260101_000000.wav): " in result.stdout
     options[1] = tmp_path / "expanded"
     result = run(ulmo, "prep", *options, "--time-expansion", K)
-    assert f"up to {K * RATE / 2:g} Hz, time expansion 10" in result.stderr
+    assert f"up to {K * RATE / 2:g} Hz, time expansion 10" in result.stdout
     assert "above_bandwidth" not in result.stdout

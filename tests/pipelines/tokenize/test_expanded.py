@@ -130,7 +130,7 @@ def test_the_command_says_what_is_lost_and_what_will_come(make_bundle, tmp_path)
         soundfile.write(tmp_path / "in" / name, samples, FAST, subtype="FLOAT")
     options = [tmp_path / "in", "--out", tmp_path / "out", "--tokenizer", bundle]
     result = run(ulmo, "tokenize", *options)
-    assert "100 tokens a second, 1.44 MB an hour; up to 1000 Hz" in result.stderr
+    assert "100 tokens a second, 1.44 MB an hour; up to 1000 Hz" in result.stdout
     for line in (
         "silent      1 recording (silent.wav): they hold silence",
         "unscaled    1 recording (pascal.wav): far beyond full scale "
@@ -146,13 +146,13 @@ def test_the_command_says_what_is_lost_and_what_will_come(make_bundle, tmp_path)
     assert rows["bat.wav"]["share_above"] == pytest.approx(0.9, abs=0.02)
     options[2] = tmp_path / "expanded"
     result = run(ulmo, "tokenize", *options, "--time-expansion", "10", "--full-scale", "1e5")
-    assert "1e+03 tokens" not in result.stderr
+    assert "1e+03 tokens" not in result.stdout
     assert "1000 tokens a second, 14.4 MB an hour; up to 10000 Hz, time expansion 10" in (
-        result.stderr
+        result.stdout
     )
     assert "above_bandwidth" not in result.stdout
     assert "unscaled" not in result.stdout
     assert by_path(tmp_path / "expanded")["bat.wav"]["share_above"] == 0
     one = run(ulmo, "tokenize", tmp_path / "in" / "bat.wav", "--tokenizer", bundle)
-    assert "above_bandwidth  1 recording" in one.stderr
-    assert "tokens a second" not in one.stderr
+    assert "above_bandwidth  1 recording" in one.stdout
+    assert "tokens a second" not in one.stdout
