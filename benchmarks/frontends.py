@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.report import machine, publish, side_by_side, table
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.jobs.executor import keep_freed_memory
+from ulmo.jobs.memory import keep_freed_memory
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend, count_frames, stream_power
 from ulmo.preprocessing.normalize import to_db
 

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import TypeVar
 
 import numpy as np
 
 from ulmo.arrays import Array, Ids
 from ulmo.bundle.bundle import Bundle
-from ulmo.bundle.session import Device, open_session
+from ulmo.bundle.per_process import PerProcess
+from ulmo.bundle.session import Device, Session
 from ulmo.config import UserError
 from ulmo.encoding import decode_stretches
 from ulmo.preprocessing.normalize import Normalization
@@ -33,6 +34,7 @@ class Decoder:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.vocabulary = Vocabulary(self.manifest.model.codebook_size)
         self._threads = threads or os.cpu_count() or 1
+        self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
         self._device: Device = device
 
     def decode(self, tokens: Tokens) -> Array:
@@ -93,9 +95,9 @@ class Decoder:
                 sounds.append(invert(plane, prep, constants, iterations=iterations))
         return np.concatenate(sounds)
 
-    @cached_property
+    @property
     def _executor(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads, "ulmo")
+        return self._executors.get()
 
     def _map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
         if self._threads == 1:
@@ -107,8 +109,8 @@ class Decoder:
         return decode_stretches(tokens.ids, tokens.frames, gap, self.decode_ids, model, self._map)
 
     @cached_property
-    def _decoder(self) -> Any:
+    def _decoder(self) -> Session:
         from ulmo.bundle.graph import decoder_graph
 
         graph = decoder_graph(self.manifest.model, self.bundle.weights())
-        return open_session(graph.to_bytes(), device=self._device)
+        return Session(graph.to_bytes(), device=self._device)

@@ -8,7 +8,7 @@ and any number of threads. Each window is computed by one thread, in the same or
 (ulmo.encoding). Memory does not grow with the length of the recording.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from fractions import Fraction
 from itertools import chain
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
-from ulmo.bundle.session import Device, open_session
+from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import JobError, PrepSettings, UserError
@@ -42,7 +42,7 @@ R = TypeVar("R")
 class TokenizerRef(NamedTuple):
     """All that another process needs to open the same tokenizer."""
 
-    folder: Path
+    folder: Path  # absolute
     fingerprint: str
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
@@ -53,7 +53,7 @@ class TokenizerRef(NamedTuple):
         """The tokenizer; JobError if the bundle in the folder was replaced."""
         bundle = read_bundle(self.folder)
         if bundle.manifest.fingerprint != self.fingerprint:
-            raise JobError(f"{self.folder} was replaced meanwhile: run the same command again")
+            raise JobError(f"{self.folder} was replaced meanwhile: load or run the same again")
         opened = Tokenizer(
             bundle, threads=self.threads, device=self.device, unk_quantile=self.unk_quantile
         )
@@ -81,13 +81,14 @@ class Tokenizer(Decoder):
         super().__init__(bundle, threads=threads, device=device)
         manifest = bundle.manifest
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
+        folder = bundle.folder.absolute()
         self.ref = TokenizerRef(
-            *(bundle.folder, manifest.fingerprint, threads, device, unk_quantile, self.prep)
+            *(folder, manifest.fingerprint, threads, device, unk_quantile, self.prep)
         )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
-        self._session = open_session(bundle.encoder, device=device)
+        self._session = Session(bundle.encoder, device=device)
         self._frontend = build_frontend(manifest.prep)
 
     def with_sound(
@@ -115,6 +116,10 @@ class Tokenizer(Decoder):
     def _hop(self) -> Fraction:
         """Seconds from one column to the next."""
         return Fraction(self.prep.hop_length * self.manifest.model.time_stride, self.prep.true_rate)
+
+    def __reduce__(self) -> tuple[Callable[[TokenizerRef], "Tokenizer"], tuple[TokenizerRef]]:
+        """Pickle the bundle's place and fingerprint; whoever loads that opens the bundle."""
+        return TokenizerRef.open, (self.ref,)
 
     @property
     def codebook(self) -> Array:

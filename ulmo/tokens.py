@@ -42,6 +42,9 @@ class Tokens:
     start_utc: datetime | None = None  # time of the recording's first sample, with time zone
     fingerprint: str = ""  # the tokenizer's: SHA-256 over settings and weights, in hexadecimal
     unk_quantile: float | None = None  # level of `<unk>`; None: no id is `<unk>`
+    # Sample at which each column begins, (time,), if they are not evenly spaced: a timeline whose
+    # gaps are left out, read from a file. None: `start`, and a hop from each to the next.
+    samples: NDArray[np.int64] | None = None
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -49,6 +52,8 @@ class Tokens:
 
         Samples are counted as integers and divided once, so that long recordings do not drift.
         """
+        if self.samples is not None:
+            return self.samples / self.sample_rate
         return (self.start + np.arange(len(self.ids), dtype=np.int64) * self.hop) / self.sample_rate
 
     @property

@@ -1,7 +1,7 @@
 """The header: its clock, what it refuses, its bytes."""
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 
 import pytest
@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.formats.streams import GRID, header_of, random_ids, some
+from tests.formats.streams import (
+    EPOCH,
+    VALUES,
+    header_of,
+    random_ids,
+    some,
+    stream_of,
+    streams,
+)
 from tests.sealed import write_sealed_values
 from ulmo.config import UserError
 from ulmo.formats import header as header_module
@@ -22,8 +30,6 @@ from ulmo.formats.header import (
     read_stored,
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-VALUES = {**GRID, "recording": "x.wav", "columns": 2, "frames": 17, "unknown": 6}
 SEGMENT = {"recording": "x", "column": 0, "columns": 1, "offset": 0, "recording_rate": 8000}
 SEGMENT |= {"frames": 1, "file_frames": 1}
 GOLDEN = """\
@@ -45,6 +51,7 @@ GOLDEN = """\
   "recording": "x.wav",
   "channel": null,
   "recording_rate": 8000,
+  "recording_frames": 2710,
   "start": 0,
   "start_utc": "2026-03-01T04:30:00.250000Z",
   "columns": 2,
@@ -67,7 +74,7 @@ GOLDEN = """\
   "hashes": {
     ".npy": "HASH"
   },
-  "checksum": "3e01f03ff3c3f7ddab6c61636115337008fb731ca6b0b835af3ce2e17defca95"
+  "checksum": "f20dedd72ade01897182837868530cec8c10cd2fc649313cc98bf392a45d1eab"
 }
 """.replace("FINGERPRINT", "ab" * 32).replace("HASH", "cd" * 32)
 
@@ -78,6 +85,7 @@ def golden_header():
     return TokensHeader(
         **VALUES,
         recording_rate=8000,
+        recording_frames=2710,
         unk_quantile=0.99,
         start_utc=time,
         segments=(Segment(recording="y.wav", column=1, columns=1, offset=2600, **places),),
@@ -131,56 +139,18 @@ def test_the_last_column_ends_with_the_sound(frames, end):
     assert header.end_seconds(2) == (80 + end) / 16_000
 
 
+def test_the_last_column_ends_with_the_recording():
+    """A frame may be filled only partly."""
+    header = TokensHeader(**VALUES, recording_rate=8000, recording_frames=1300)
+    assert header.end_seconds(1) == 2560 / 16_000
+    assert header.end_seconds(2) == 1300 / 8000 < 17 * 160 / 16_000
+
+
 def test_a_column_without_length_or_time():
     """Before the length is known, a column ends where the next begins."""
     header = golden_header().ended(columns=0, frames=0, unknown=0)
     assert header.end_seconds(7) == header.seconds(7)
     assert TokensHeader(**VALUES).utc(1) is None
-
-
-@st.composite
-def streams(draw):
-    """A stream of segments in files, and for each its true time and its place, exactly."""
-    rate, own, gaps = draw(st.sampled_from([16_000, 44_100])), 48_000, draw(GAPS)
-    segments, column, offset, frame = [], 0, 0, 0
-    for number in range(draw(st.integers(1, 6))):
-        late = draw(st.integers(0, 40))  # columns
-        between = 0 if not number else {"keep": late, "one": min(late, 1), "omit": 0}[gaps]
-        offset += late * 2560 * (number > 0)
-        column += between
-        if draw(st.booleans()):
-            frame = draw(st.integers(0, 10**6))
-        columns, short = draw(st.integers(1, 9)), draw(st.integers(0, 2559))
-        frames = (columns * 2560 - short) * own // rate
-        name = f"{number // 2}.wav"
-        segments.append(
-            Segment(
-                recording=name,
-                column=column,
-                columns=columns,
-                offset=offset,
-                recording_rate=own,
-                frame=frame,
-                frames=frames,
-                file_frames=frame + frames,
-            )
-        )
-        column, offset, frame = column + columns, offset + columns * 2560, frame + frames
-    return stream_of(segments, column, rate, gaps)
-
-
-GAPS = st.sampled_from(["keep", "one", "omit"])
-
-
-def stream_of(segments, columns, rate=16_000, gaps="keep"):
-    values = {
-        **VALUES,
-        "sample_rate": rate,
-        "columns": columns,
-        "frames": columns * 16,
-        "unknown": 0,
-    }
-    return TokensHeader(**values, segments=segments, gaps=gaps, start_utc=EPOCH)
 
 
 @given(header=streams())

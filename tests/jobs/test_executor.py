@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ulmo.config import JobError, UserError
-from ulmo.jobs.executor import Pool, _ignoring_interrupts, progressed
+from ulmo.jobs.executor import Pool, _ignoring_interrupts
+from ulmo.jobs.progress import progressed
 
 
 def work(number):

@@ -11,6 +11,7 @@ import soundfile
 
 from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings
+from ulmo.formats.publish import whole_name
 from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
@@ -90,7 +91,7 @@ def kill_at_move(patch, doomed):
     def move(path, target):
         moves.append(target)
         if doomed(target):
-            (path.parent / f".{target.name}.0.tmp").touch()
+            (path.parent / f".{whole_name(target.name)}.0.tmp").touch()
             raise Killed
         return replace(path, target)
 

@@ -44,7 +44,7 @@ from ulmo.bundle.weights import (
 )
 from ulmo.config import ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.storage.atomic import publish, sync_folder
+from ulmo.storage.atomic import publish, short_name, sync_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
 
@@ -116,7 +116,7 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: move it away, or choose another folder")
-    new, old = folder.with_name(f".{folder.name}.new"), _old(folder)
+    new, old = folder.with_name(f".{short_name(folder.name)}.new"), _old(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
     for left in (new, old):
@@ -171,7 +171,7 @@ def _present(folder: Path) -> Path:
 
 
 def _old(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+    return folder.with_name(f".{short_name(folder.name)}.old")
 
 
 def _check_names(folder: Path) -> None:

@@ -5,8 +5,10 @@ to its maker. Only an environment variable that is set before the import prevent
 """
 
 import os
+from functools import partial
 from typing import Any, Literal
 
+from ulmo.bundle.per_process import PerProcess
 from ulmo.config import UserError
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -20,14 +22,28 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def open_session(model: bytes, *, device: Device = "cpu") -> Any:
+class Session:
     """An inference session that computes in the thread that calls it.
 
     Several threads may call it at once: they share windows, not sums. On `cuda`, TF32 is off,
     because it would choose other codes. Even so, sums differ from the CPU's, and so may ids where
     two codes are equally near. UserError if this ONNX Runtime lacks the device or cannot load the
-    model.
+    model. A forked process opens the model again, which CUDA does not allow: UserError.
     """
+
+    def __init__(self, model: bytes, *, device: Device = "cpu") -> None:
+        self._opened = PerProcess(partial(_open, model, device, os.getpid()))
+        self._opened.get()
+
+    def run(self, outputs: list[str], inputs: dict[str, Any]) -> list[Any]:
+        """The values of some outputs, by the names of the inputs."""
+        values: list[Any] = self._opened.get().run(outputs, inputs)
+        return values
+
+
+def _open(model: bytes, device: Device, process: int) -> Any:
+    if device == "cuda" and process != os.getpid():
+        raise UserError("CUDA does not work in a forked process: start processes with spawn")
     provider = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise UserError(

@@ -6,13 +6,14 @@ Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 fai
 
 import errno
 import functools
-import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import click
 
+from ulmo.cli.streams import leave_broken_streams
 from ulmo.config import EXTRAS, JobError, UserError, not_installed, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,6 +22,15 @@ FAILED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 1, 2, 3, 130
 
 AGAIN = "interrupted: run the same command again to go on"
 MAKE_ROOM = ": make room, and run the same command again to go on"
+_LIMITS = {
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EMFILE: ": raise the limit (ulimit -n), or use fewer --workers",
+    errno.ENOMEM: ": use fewer --workers, or a smaller --batch-size",
+}
+_NO_THREAD = (
+    "no more threads can be started: raise the limit (ulimit -u), or use --workers 1 --threads 1"
+)
 
 
 def guarded(command: F) -> F:
@@ -40,18 +50,25 @@ def guarded(command: F) -> F:
         except KeyboardInterrupt as interrupt:
             fail(str(interrupt) or "interrupted", INTERRUPTED)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(FAILED)
         except JobError as error:
             fail(str(error), FAILED)
         except OSError as error:
-            room = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            fail(f"{error}{MAKE_ROOM if room else ''}", FAILED)
+            fail(f"{error}{_LIMITS.get(error.errno or 0, '')}", FAILED)
+        except MemoryError:
+            fail(f"out of memory{_LIMITS[errno.ENOMEM]}", FAILED)
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            fail(_NO_THREAD, FAILED)
+        finally:
+            leave_broken_streams()
 
     return cast(F, run)
 
 
 def fail(message: str, status: int) -> None:
     """Print one line on stderr, and end with the exit status."""
-    click.echo(f"ulmo: {printable(message)}", err=True)
+    with suppress(OSError):  # nobody reads stderr any more
+        click.echo(f"ulmo: {printable(message)}", err=True)
     sys.exit(status)

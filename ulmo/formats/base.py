@@ -64,7 +64,7 @@ class Format:
         return self._header
 
     def begin(self, header: TokensHeader) -> None:
-        """Begin a recording; the header need not know its length yet."""
+        """Begin a recording; the header has its segments, but need not know its length yet."""
         if self._recordings and not self.many:
             raise ValueError("this format holds one recording")
         if self._recordings and header.grid != self.header.grid:

@@ -2,7 +2,8 @@
 
 OUT/tokenize.json         the settings, sealed
 OUT/recordings.parquet    a row for each recording
-OUT/tokens/               tokens and their headers, and nothing else
+OUT/tokens/               tokens, and nothing else
+OUT/token_headers/        their headers, in the same folders
 """
 
 from pathlib import Path
@@ -18,7 +19,6 @@ from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 if TYPE_CHECKING:
     from ulmo.storage.ledger import Ledger
 
-TOKENS = "tokens"
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"

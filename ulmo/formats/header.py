@@ -23,8 +23,8 @@ from ulmo.vocabulary import Vocabulary
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
 MAX_CORPUS_BYTES = 1 << 28  # longest header: about 500,000 recordings of a corpus, or segments
 AGAIN = "write the tokens again"
-# Longest file in any format: a row of CSV names its recording, a label of one id has its times.
-FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
+# Longest file in any format: a row of CSV, or a selection, names the recording of one id.
+FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -111,6 +111,10 @@ class Segment(Settings):
     frames: Count  # of sound
     file_frames: Count  # of the whole file
 
+    def is_of_the_file_of(self, before: "Segment") -> bool:
+        """Whether the segment before it lies in the same file; two files may have one name."""
+        return self.recording == before.recording and self.frame >= before.frame + before.frames
+
 
 class Place(NamedTuple):
     """Where a column begins in a file."""
@@ -125,6 +129,7 @@ class Stream(Settings):
     recording: Name  # its path, as the user gave it or relative to the user's folder
     channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # None: the mean of all
     recording_rate: Rate | None = None  # of the recording; None: unknown, or see the segments
+    recording_frames: Count = 0  # that were read, at recording_rate; 0: as above
     start: Count = 0  # sample on which the first column's first frame is centred
     # Time of the recording's first sample; None if unknown.
     start_utc: Utc | None = None
@@ -163,7 +168,7 @@ class TokensHeader(Stream, Grid):
 
         Counted in whole samples and divided once, so it does not drift in long recordings.
         """
-        return self._sample(column) / self.sample_rate
+        return self.sample(column) / self.sample_rate
 
     def end_seconds(self, column: int) -> float:
         """End of the column before this one, in true seconds: its border, or the sound's end."""
@@ -172,19 +177,29 @@ class TokensHeader(Stream, Grid):
         if segment is not None:
             length = segment.frames * self.sample_rate / segment.recording_rate
             taken = min((column - segment.column) * self.hop, length)
-            return (self._sample(segment.column) + taken) / self.sample_rate
+            return (self.sample(segment.column) + taken) / self.sample_rate
         if self.segments and self.gaps != "keep":
             return self.seconds(column)
         samples = column * self.hop
         if self.frames:
             samples = min(samples, self.frames * self.frame_hop)
-        return (self.start + samples) / self.sample_rate
+        end = (self.start + samples) / self.sample_rate
+        if self.recording_rate and self.recording_frames:
+            end = min(end, self.recording_frames / self.recording_rate)
+        return end
+
+    @property
+    def sound_seconds(self) -> float:
+        """Seconds of sound, without the gaps."""
+        if not self.segments:
+            return self.end_seconds(self.columns) - self.seconds(0)
+        return sum(segment.frames / segment.recording_rate for segment in self.segments)
 
     def utc(self, column: int) -> datetime | None:
         """True time at which a column begins, to the nearest microsecond; None if unknown."""
         if self.start_utc is None:
             return None
-        samples = self._sample(column)
+        samples = self.sample(column)
         microseconds = (2_000_000 * samples + self.sample_rate) // (2 * self.sample_rate)
         return self.start_utc + timedelta(microseconds=microseconds)
 
@@ -205,6 +220,19 @@ class TokensHeader(Stream, Grid):
             segment.recording, float(Fraction(segment.frame, segment.recording_rate) + late)
         )
 
+    def even_until(self, column: int) -> int | None:
+        """The next column that does not follow the one before it in time; None if all do."""
+        if self.gaps == "keep":
+            return None
+        return self.border(column)
+
+    def border(self, column: int) -> int | None:
+        """The next column, after this one, where a segment begins or ends; None: no other."""
+        index = bisect_right(self.segments, column, key=lambda segment: segment.column)
+        ends = [each.column + each.columns for each in self.segments[max(index - 1, 0) : index]]
+        begins = [each.column for each in self.segments[index : index + 1]]
+        return next((border for border in (*ends, *begins) if border > column), None)
+
     @property
     def _end_of_segments(self) -> int:
         last = self.segments[-1:]
@@ -215,18 +243,19 @@ class TokensHeader(Stream, Grid):
         index = bisect_right(self.segments, column, key=lambda segment: segment.column)
         return self.segments[index - 1] if index else None
 
-    def _sample(self, column: int) -> int:
+    def sample(self, column: int) -> int:
         """True time at which a column begins, in samples from the stream's first sample."""
         before = None if self.gaps == "keep" else self._segment_before(column)
         if before is None:
             return self.start + column * self.hop
         return self.start + before.offset + (column - before.column) * self.hop
 
-    def ended(self, *, columns: int, frames: int, unknown: int) -> "TokensHeader":
+    def ended(
+        self, *, columns: int, frames: int, unknown: int, recording_frames: int = 0
+    ) -> "TokensHeader":
         """This header with the length of the recording, once it has ended."""
-        return TokensHeader(
-            **{**dict(self), "columns": columns, "frames": frames, "unknown": unknown}
-        )
+        length = {"columns": columns, "frames": frames, "recording_frames": recording_frames}
+        return TokensHeader(**{**dict(self), **length, "unknown": unknown})
 
 
 class _StoredHeader(TokensHeader):
@@ -305,10 +334,8 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     ending = ending or path.suffix
     if ending not in stored.hashes:
         raise ValueError("its header does not name it")
-    columns = sum(header.columns for header in stored.headers)
     ids = sum(header.columns * header.bands for header in stored.headers)
-    most = FREE_BYTES + BYTES_PER_ID * ids + BYTES_PER_COLUMN * columns
-    if path.is_file() and path.stat().st_size > most:
+    if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
         raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:
         raise ValueError("its checksum is not the one in its header")

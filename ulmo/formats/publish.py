@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,10 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
 from ulmo.formats.labels import RunFormat, token_text
+from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
+    check_places,
+    make_folders,
     publish,
     publish_together,
     remove,
@@ -21,6 +23,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.plain_file import file_hash
+from ulmo.tokens import read_npy_blocks
 from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"
@@ -39,7 +42,7 @@ class Outputs(NamedTuple):
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:
-    """The files of one output: for x.tokens.bin also x.tokens.idx, and x.tokens.json beside them.
+    """The files of one output: for x.tokens.bin also x.tokens.idx, and their header x.tokens.json.
 
     Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
@@ -50,8 +53,8 @@ def output_paths(path: Path, file_format: str) -> Outputs:
             stem = path.name.removesuffix(ending)
             return Outputs(
                 files=tuple(path.with_name(stem + each) for each in endings),
-                header=path.with_name(f"{stem}.json"),
-                vocabulary=path.with_name(f"{stem}.vocabulary.json"),
+                header=(header := header_path(path.with_name(stem))),
+                vocabulary=header.with_name(f"{stem}.vocabulary.json"),
             )
     raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
 
@@ -61,6 +64,15 @@ def is_file_name(out: Path, file_format: str) -> bool:
     with suppress(UserError):
         return not out.is_dir() and bool(output_paths(out, file_format))
     return False
+
+
+def format_of(out: Path | None) -> str:
+    """The format that the end of a name stands for: csv for all.csv; npy for all others."""
+    if out is not None and not out.is_dir():
+        for name, kind in FORMATS.items():
+            if is_file_name(out, name) and out.name.endswith(Path(kind.suffixes[-1]).suffix):
+                return name
+    return "npy"
 
 
 def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
@@ -81,15 +93,17 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
-        paths = (*outputs.files, outputs.header, outputs.vocabulary)
-        ours.setdefault(target.parent, set()).update(short_name(path.name) for path in paths)
+        for path in (*outputs.files, outputs.header, outputs.vocabulary):
+            ours.setdefault(path.parent, set()).add(short_name(whole_name(path.name)))
     for folder, names in ours.items():
-        remove_temporaries(folder, partial(_is_among, names))
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            remove_temporaries(folder, names.__contains__)
 
 
-def _is_among(names: Container[str], name: str) -> bool:
-    """Whether a name, or the name without its channel, is among `names`."""
-    return name in names or whole_name(name) in names
+def temporary_names(outputs: Outputs) -> set[str]:
+    """The names by which temporary files of an output are known again, whichever its channel."""
+    paths = (*outputs.files, outputs.header, outputs.vocabulary)
+    return {short_name(whole_name(path.name)) for path in paths}
 
 
 def whole_name(name: str) -> str:
@@ -108,17 +122,20 @@ def publish_tokens(
 ) -> Iterator[Format]:
     """A writer whose files appear when the block ends, and not at all if it fails.
 
-    An older header is removed before the first of its files is replaced. With `corpus`, the
-    vocabulary is written as well, beside formats that models are trained on.
+    Raises OSError at once if no file can be put at one of the places. An older header is removed
+    before the first of its files is replaced. With `corpus`, the vocabulary is written as well,
+    beside formats that models are trained on.
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
+    make_folders(outputs.header.parent)
+    check_places((*outputs.files, outputs.header))
 
     def unseal() -> None:
         if _known_hashes(outputs.header, writer.headers) is None:
             remove(outputs.header)
 
-    with publish_together(outputs.files, unseal) as files:
+    with publish_together(outputs.files, unseal, owner=whole_name) as files:
         writer = kind(files, options)
         try:
             yield writer
@@ -127,13 +144,21 @@ def publish_tokens(
             writer.abandon()
             raise
     if corpus and kind.trains:
-        with publish(outputs.vocabulary) as file:
+        with publish(outputs.vocabulary, owner=whole_name) as file:
             file.write(vocabulary_json(writer.header.codebook_size).encode())
     hashes = _known_hashes(outputs.header, writer.headers) or {}
     for each in outputs.files:
         hashes[each.name.removeprefix(outputs.header.stem)] = file_hash(each) or ""
-    with publish(outputs.header) as file:
+    with publish(outputs.header, owner=whole_name) as file:
         file.write(header_json(writer.headers, hashes))
+
+
+def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
+    """Write one recording, whose tokens lie in an npy file."""
+    writer.begin(header)
+    for ids in read_npy_blocks(path):
+        writer.write(ids)
+    writer.end(header)
 
 
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:

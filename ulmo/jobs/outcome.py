@@ -70,7 +70,6 @@ class Tokenized(Outcome):
 class FlagCount(NamedTuple):
     """The recordings that have a flag."""
 
-    flag: str
     recordings: int
     example: str  # path of the first of them
     sample_rate: int  # of that one, in hertz
@@ -78,15 +77,15 @@ class FlagCount(NamedTuple):
     peak_db: float | None  # the largest of all
 
 
-def count_flags(rows: Iterable[Mapping[str, Any]]) -> list[FlagCount]:
+def count_flags(rows: Iterable[Mapping[str, Any]]) -> dict[str, FlagCount]:
     """Count the flags of rows of recordings.parquet, each by the names of its columns."""
     counts: dict[str, FlagCount] = {}
     for row in rows:
         for flag in row["flags"] or ():
-            first = (flag, 0, row["path"], row["sample_rate"], row["bandwidth_hz"], row["peak_db"])
+            first = (0, row["path"], row["sample_rate"], row["bandwidth_hz"], row["peak_db"])
             found = counts.setdefault(flag, FlagCount(*first))
             peaks = [peak for peak in (found.peak_db, row["peak_db"]) if peak is not None]
             counts[flag] = found._replace(
                 recordings=found.recordings + 1, peak_db=max(peaks, default=None)
             )
-    return list(counts.values())
+    return counts

@@ -1,8 +1,24 @@
-"""Progress of reading a recording."""
+"""Progress of jobs, and of reading a recording."""
 
+from collections.abc import Callable
 from typing import Any
 
-from ulmo.jobs.executor import progressed
+Progress = Callable[[int, int], None]  # bytes of input and milliseconds of sound since last call
+
+_report: Progress | None = None
+
+
+def progressed(size: int, milliseconds: int = 0) -> None:
+    """Report from a job the bytes of input and the sound that it did since its last report."""
+    if _report is not None:
+        _report(size, milliseconds)
+
+
+def set_report(report: Progress | None) -> Progress | None:
+    """Have `report` called with what jobs of this process report; returns the one before."""
+    global _report
+    before, _report = _report, report
+    return before
 
 
 class ReadingProgress:

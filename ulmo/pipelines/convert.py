@@ -1,23 +1,26 @@
 """ulmo convert: files of tokens become a corpus to train on, or labels to look at."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.folder import MANIFEST, TOKENS
+from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.folder import MANIFEST
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
+from ulmo.formats.places import TOKENS, header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
+    copy_npy,
     is_parts,
     output_paths,
     publish_tokens,
     remove_leftovers,
 )
-from ulmo.storage.atomic import make_folder
+from ulmo.storage.atomic import is_of_one_file, make_folder, make_folders
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.storage.walk import by_bytes, walk
 from ulmo.tokens import read_npy_blocks
@@ -41,6 +44,7 @@ class Converted(NamedTuple):
     refusal: str | None = None
     columns: int = 0
     bands: int = 0
+    seconds: float = 0.0  # of sound
 
 
 def convert(
@@ -70,9 +74,13 @@ def convert(
     check_options(options, file_format, good[0].header.vocabulary.size)
     write = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
-    for source, target in write(good, out, file_format, options):
-        header = source.header
-        results.append(Converted(source.path, target, None, header.columns, header.bands))
+    for source, output in write(good, out, file_format, options):
+        if isinstance(output, str):
+            results.append(Converted(source.path, refusal=output))
+        else:
+            header = source.header
+            size = (header.columns, header.bands, header.sound_seconds)
+            results.append(Converted(source.path, output, None, *size))
         done(results[-1])
     return [*refused, *results]
 
@@ -87,24 +95,31 @@ def _to_corpus(
     with locked(lock_path(out), out):
         with publish_tokens(out, file_format, options, corpus=True) as writer:
             for source in sources:
-                _copy(source, writer)
+                copy_npy(source.path, source.header, writer)
                 yield source, out
         remove_leftovers([out], file_format)
 
 
 def _to_folder(
     sources: Sequence[_Source], folder: Path, file_format: str, options: Options
-) -> Iterator[tuple[_Source, Path]]:
+) -> Iterator[tuple[_Source, Path | str]]:
+    """Each source and its output, or why that cannot be written."""
     plan = _plan(folder, sources, file_format)
     for target, source in plan.items():
         _refuse_others(output_paths(target, file_format), [source.header])
     make_folder(folder)
     with locked(folder / LOCK, folder):
         for target, source in plan.items():
-            make_folder(target.parent)
-            with publish_tokens(target, file_format, options) as writer:
-                _copy(source, writer)
-            yield source, target
+            try:
+                make_folders(target.parent)
+                with publish_tokens(target, file_format, options) as writer:
+                    copy_npy(source.path, source.header, writer)
+            except OSError as error:
+                if not is_of_one_file(error):
+                    raise
+                yield source, f"{target} cannot be written: {error.strerror}"
+            else:
+                yield source, target
         remove_leftovers(plan, file_format)
 
 
@@ -138,7 +153,7 @@ def _checked_header(path: Path) -> TokensHeader:
     """The header beside a file of tokens. Raises an error unless the file holds what it says."""
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
-    stored = read_stored(path.with_suffix(".json"))
+    stored = read_stored(header_path(path.with_suffix("")))
     header = stored.headers[0]
     if len(stored.headers) > 1:
         raise ValueError(f"{path} does not hold the ids that its header describes")
@@ -152,13 +167,6 @@ def _checked_header(path: Path) -> TokensHeader:
         raise ValueError(f"{path} has {columns} columns, {unknown} ids unknown; its header differs")
     check_hash(path, stored)
     return header
-
-
-def _copy(source: _Source, writer: Format) -> None:
-    writer.begin(source.header)
-    for ids in read_npy_blocks(source.path):
-        writer.write(ids)
-    writer.end(source.header)
 
 
 def _refuse_mixture(sources: Sequence[_Source]) -> None:
@@ -180,7 +188,7 @@ def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Source]) -> None:
     if len(sources) > 1:
         taken.add(outputs.header.resolve())
     for source in sources:
-        for path in (source.path, source.path.with_suffix(".json")):
+        for path in (source.path, header_path(source.path.with_suffix(""))):
             if path.resolve() in taken:
                 raise UserError(f"--out would overwrite {path}: choose another name")
 
@@ -190,7 +198,7 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
 
     Also raises NewerError for a header that a newer ulmo wrote.
     """
-    if not outputs.header.exists():
+    if not os.path.lexists(outputs.header):
         return
     header = headers[0]
     stored = read_stored(outputs.header)

@@ -3,8 +3,8 @@
 recording -> levels of each front end -> columns -> panels, tile borders marked
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,14 +21,18 @@ from ulmo.preprocessing.audio import (
     channel_list,
     open_recording,
 )
+from ulmo.preprocessing.clock import Clock, Span
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
+from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.spectrogram import levels
-from ulmo.storage.atomic import publish
+from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
+from ulmo.storage.atomic import make_folder, publish
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
 _RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
 _MIN_BORDER_PIXELS = 6
+_GAP_FRAMES = 4096  # of a gap that are drawn at once
 _PANEL_INCHES = (12.0, 2.4)
 _DPI = 100
 
@@ -42,6 +46,7 @@ class _Panel(NamedTuple):
     frames_per_column: int
     frontend: FrontEnd
     hearing: Hearing
+    stretches: list[tuple[int, int]]  # first frame of each, and the frame after its last
 
 
 class Shown(NamedTuple):
@@ -52,7 +57,8 @@ class Shown(NamedTuple):
     sample_rate: int  # of the recording, in hertz
     bandwidth_hz: float  # the highest frequency that the panels show
     time_expansion: float
-    flags: Sequence[FlagCount]  # what is unusual about it, through the panel that shows most
+    flags: Mapping[str, FlagCount]  # what is unusual about it, through the panel that shows most
+    stretches: int  # drawn; between them, time was left out
 
 
 def show(
@@ -66,16 +72,18 @@ def show(
 ) -> Shown:
     """Draw a recording, or `seconds` of it from `start` on, and write the PNG.
 
-    Raises UserError for settings that a front end does not support, RefusedError for a recording
-    that cannot be read.
+    Raises UserError for settings that a front end does not support, and for a picture that cannot
+    be written where it should be; RefusedError for a recording that cannot be read.
     """
     chosen = [settings.model_copy(update={"frontend": name}) for name in frontends]
     for each in chosen:
         build_frontend(each)
     if settings.channels == "each":
         raise UserError("one picture shows one channel: set channels to mix, or to a number")
+    make_folder(picture.parent, "name the picture with --out FILE.png")
     with open_recording(path, full_scale=settings.full_scale) as recording:
-        panels = [_panel(recording, each, start, seconds) for each in chosen]
+        spans = Clock().timing(path).spans
+        panels = [_panel(recording, each, spans, start, seconds) for each in chosen]
         rate = recording.sample_rate
         widest = max((panel.hearing for panel in panels), key=lambda hearing: hearing.bandwidth_hz)
         facts = {"path": path.name, **widest.facts(recording.facts())}
@@ -91,6 +99,7 @@ def show(
         bandwidth_hz=widest.bandwidth_hz,
         time_expansion=settings.time_expansion,
         flags=count_flags([facts]),
+        stretches=len(panels[0].stretches),
     )
 
 
@@ -170,20 +179,47 @@ def _loudest(block: Array, width: int) -> Array:
 
 
 def _panel(
-    recording: Recording, settings: PrepSettings, start: float, seconds: float | None
+    recording: Recording,
+    settings: PrepSettings,
+    spans: tuple[Span, ...],
+    start: float,
+    seconds: float | None,
 ) -> _Panel:
+    """A panel in true time, with silence in gaps."""
     frontend = build_frontend(settings)
     (channel,) = channel_list(settings.channels, recording.channels)
-    rate = recording.sample_rate
-    length = None if seconds is None else max(round(seconds * rate), 1)
-    first = round(start * rate)
-    if recording.frames and first >= recording.frames:
-        raise RefusedError("too_short", f"it ends before {start:g} s")
+    rate, hop_s = recording.sample_rate, Fraction(settings.hop_length, settings.true_rate)
+    shown = clip_spans(spans, rate, start, seconds)
+    if not shown or (recording.frames and shown[0].frame >= recording.frames):
+        raise RefusedError("too_short", f"no sound from {start:g} s on")
+    first, last = shown[0].frame, shown[-1]
+    length = None if last.frames is None else last.frame + last.frames - first
+    begin = Fraction(round(start * rate), rate)
+    stretches: list[tuple[int, int]] = []
     hearing = Hearing(frontend, settings)
-    blocks = hearing.pick(recording.blocks(first, length), channel)
-    samples = hearing.resample(blocks, rate, settings.true_rate)
-    values, width, frames = _pooled(levels(samples, frontend, settings, hearing=hearing))
-    return _Panel(settings.frontend, values, frames, width, frontend, hearing)
+
+    def blocks() -> Iterator[Array]:
+        frames = 0
+        for stretch in read_stretches(
+            *(recording, channel, settings.true_rate, shown),
+            hop=tile_grid(settings),
+            first=first,
+            frames=length,
+            hearing=hearing,
+        ):
+            gap = max(round((stretch.start - begin) / hop_s) - frames, 0)
+            check_gaps(gap * hop_s, "draw a part of it with --start and --seconds")
+            for left in range(gap, 0, -_GAP_FRAMES):
+                count = min(left, _GAP_FRAMES)
+                yield np.full((settings.tile_size, count), quiet_level(settings), np.float32)
+            begun = frames = frames + gap
+            for block in levels(stretch.blocks, frontend, settings, hearing=hearing):
+                frames += block.shape[1]
+                yield block
+            stretches.append((begun, frames))
+
+    values, width, frames = _pooled(blocks())
+    return _Panel(settings.frontend, values, frames, width, frontend, hearing, stretches)
 
 
 def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:
@@ -192,5 +228,9 @@ def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) 
     if pixels < _MIN_BORDER_PIXELS:
         return
     hop_s = settings.frame_s
-    for frame in islice(range(0, panel.frames, settings.tile_hop), 1, None):
-        axis.axvline(start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8)
+    for first, end in panel.stretches:
+        for frame in range(first, end, settings.tile_hop):
+            if frame:
+                axis.axvline(
+                    start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8
+                )

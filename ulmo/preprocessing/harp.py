@@ -18,7 +18,7 @@ _COUNT_AT = 36  # offset of the number of raw files in the chunk
 _HEADER = 56  # bytes before the table; version 2 adds one float a channel
 _RAW_FILE = struct.Struct("<6BH4I")  # and 8 bytes of gain and padding
 _ENTRY = 32  # bytes of a raw file in the table; version 2 adds one float a channel
-_JITTER = timedelta(milliseconds=10)  # by which a raw file's stamp may precede the end of another
+_JITTER = Fraction(1, 100)  # seconds by which a raw file's stamp may precede the end of another
 
 
 class _RawFile(NamedTuple):
@@ -103,6 +103,8 @@ def _spans(raw_files: list[_RawFile], layout: WavLayout) -> Iterator[Span]:
 
     A stamp is cut to a millisecond: a raw file that begins within that and one sample of where the
     span ends continues it. The offset of a span is that of its first stamp, so no error adds up.
+    If the samples were taken faster than the header says, raw files begin a little early: they
+    continue the span.
     """
     held = layout.frames_in(layout.physical_bytes)
     there = held
@@ -113,16 +115,18 @@ def _spans(raw_files: list[_RawFile], layout: WavLayout) -> Iterator[Span]:
         raise _TableError(f"it has {total} frames, and the file {there}")
     rate, begin = layout.sample_rate, raw_files[0]
     begun, slack = begin.time, Fraction(1, 1000) + Fraction(1, rate)
-    for raw_file in raw_files:
-        if raw_file.frame >= held:
-            break
-        late = _seconds(raw_file.time - begin.time) - Fraction(raw_file.frame - begin.frame, rate)
-        if late < -_seconds(_JITTER):
+    for before, raw_file in zip((begin, *raw_files), raw_files, strict=False):
+        if _late(before, raw_file, rate) < -_JITTER:
             raise _TableError("a raw file begins before the end of the one before")
-        if late > slack:
+        if _late(begin, raw_file, rate) > slack and raw_file.frame < held:
             yield Span(begin.frame, raw_file.frame - begin.frame, _seconds(begin.time - begun))
             begin = raw_file
     yield Span(begin.frame, min(total, held) - begin.frame, _seconds(begin.time - begun))
+
+
+def _late(begin: _RawFile, raw_file: _RawFile, rate: int) -> Fraction:
+    """Seconds by which a raw file begins later than without a gap since another."""
+    return _seconds(raw_file.time - begin.time) - Fraction(raw_file.frame - begin.frame, rate)
 
 
 def _seconds(time: timedelta) -> Fraction:

@@ -44,6 +44,11 @@ class Metadata(NamedTuple):
     date: str | None = None
     sample_rate: int = 0  # of a WAV or FLAC file; 0 for others
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the file may hold the recorder's own samples: not Ogg, MP3 and the like."""
+        return self.sample_rate > 0
+
 
 def read_metadata(path: Path) -> Metadata:
     """What a header says, as far as it can be read; OSError if the file cannot be opened."""

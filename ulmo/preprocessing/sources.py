@@ -3,9 +3,10 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ulmo.config import PrepSettings
 from ulmo.preprocessing.arrays import read_blocks, read_source
-from ulmo.preprocessing.audio import open_recording
+from ulmo.preprocessing.audio import RefusedError, open_recording
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
 
@@ -49,15 +50,19 @@ def open_sound_of(
     if isinstance(given, np.ndarray):
         yield Sound(lambda: whole(read_blocks([given], rate, settings, channel=channel)))
         return
-    with (
-        _as_path(given) as path,
-        open_recording(path, full_scale=settings.full_scale) as recording,
-    ):
+    with ExitStack() as opened:
+        path = opened.enter_context(_as_path(given))
         start, spans, *_ = Clock().timing(path)
-        yield Sound(
-            lambda: read_stretches(recording, channel, settings.true_rate, spans, hop=hop),
-            start.utc if start else None,
-        )
+        start_utc = start.utc if start else None
+        try:
+            recording = opened.enter_context(open_recording(path, full_scale=settings.full_scale))
+        except RefusedError as refusal:
+            if refusal.reason != "no_samples" or not Clock().is_empty(path):
+                raise
+            yield Sound(tuple, start_utc)
+        else:
+            read = partial(read_stretches, recording, channel, settings.true_rate, spans, hop=hop)
+            yield Sound(read, start_utc)
 
 
 @contextmanager

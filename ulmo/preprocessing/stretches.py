@@ -86,14 +86,36 @@ def plan_stretches(spans: Iterable[Span], rate: int, hop: Fraction) -> list[Plan
     return planned
 
 
-def check_gaps(seconds: Fraction) -> None:
+def check_gaps(
+    seconds: Fraction, remedy: str = "use ulmo-tokenize with --gaps one or omit"
+) -> None:
     """RefusedError if the gaps of one recording, each column of which is written, last too long."""
     if seconds > MAX_GAP_SECONDS:
-        raise RefusedError(
-            "long_gaps",
-            f"its gaps last {float(seconds) / 86400:.1f} days in all: "
-            "use ulmo-tokenize with --gaps one or omit",
-        )
+        detail = f"its gaps last {float(seconds) / 86400:.1f} days in all: {remedy}"
+        raise RefusedError("long_gaps", detail)
+
+
+def clip_spans(
+    spans: Iterable[Span], rate: int, start: float, seconds: float | None
+) -> tuple[Span, ...]:
+    """What lies in `seconds` of true time (None: all) from `start` on, to the nearest frame.
+
+    rate: of the frames, in hertz.
+    """
+    first = round(start * rate)
+    end = None if seconds is None else first + max(round(seconds * rate), 1)
+    clipped = []
+    for span in spans:
+        begin = round(span.offset * rate)
+        skipped = max(first - begin, 0)
+        room = sys.maxsize if end is None else end - begin - skipped
+        held = sys.maxsize if span.frames is None else span.frames - skipped
+        frames = min(room, held)
+        if frames > 0:
+            offset = Fraction(begin + skipped, rate) if skipped else span.offset
+            all_of_it = None if frames == sys.maxsize else frames
+            clipped.append(Span(span.frame + skipped, all_of_it, offset))
+    return tuple(clipped)
 
 
 def read_stretches(

@@ -1,11 +1,24 @@
 """Run on one thread what must give the same bits for any number of threads."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import cv2
+
+_CHANGING = Lock()
+_inside = 0  # blocks that run now, in all threads
+_before: list[tuple[Callable[[int], None], int]] = []  # how to restore each library
+
+if hasattr(os, "register_at_fork"):  # so that no child is born with the lock held
+    os.register_at_fork(
+        before=_CHANGING.acquire,
+        after_in_parent=_CHANGING.release,
+        after_in_child=_CHANGING.release,
+    )
 
 
 @contextmanager
@@ -14,18 +27,33 @@ def one_thread() -> Iterator[None]:
 
     BLAS splits a product by its number of threads, and rounds differently at the edges of a
     piece. This costs no speed: a front end's products take microseconds, and the cores work on
-    different recordings.
+    different recordings. The limit holds until the last of the threads that asked for it is done.
     """
-    setters = [(library.set_num_threads, library.get_num_threads()) for library in _blas()]
-    setters.append((cv2.setNumThreads, cv2.getNumThreads()))
-    changed = [(set_threads, threads) for set_threads, threads in setters if threads != 1]
-    for set_threads, _ in changed:
-        set_threads(1)
+    global _inside
+    with _CHANGING:
+        if not _inside:
+            _limit()
+        _inside += 1
     try:
         yield
     finally:
-        for set_threads, threads in changed:
-            set_threads(threads)
+        with _CHANGING:
+            _inside -= 1
+            if not _inside:
+                for set_threads, threads in _before:
+                    set_threads(threads)
+
+
+def _limit() -> None:
+    """Set each library to one thread, and note what it had."""
+    _before.clear()
+    for library in _blas():
+        if (threads := library.get_num_threads()) != 1:
+            _before.append((library.set_num_threads, threads))
+            library.set_num_threads(1)
+    if (threads := cv2.getNumThreads()) != 1:
+        _before.append((cv2.setNumThreads, threads))
+        cv2.setNumThreads(0)  # runs everything in the caller's thread; 1 crashes after a fork
 
 
 @cache

@@ -1,7 +1,7 @@
 """What `ulmo prep`, `tokenize` and `show` say about sound: how much comes of it, what is lost."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from ulmo.config import ModelSettings, PrepSettings, printable
 from ulmo.jobs.outcome import FlagCount
@@ -9,13 +9,12 @@ from ulmo.jobs.outcome import FlagCount
 USUAL_EXPANSION = 10  # of bat workers
 
 
-def flag_lines(counts: Iterable[FlagCount], *, time_expansion: float = 1.0) -> list[str]:
+def flag_lines(counts: Mapping[str, FlagCount], *, time_expansion: float = 1.0) -> list[str]:
     """A line for each flag that costs tokens their worth: how many recordings, and what to do."""
-    found = {count.flag: count for count in counts}
     lines = []
     for flag, advice in _ADVICE.items():
-        if flag in found:
-            count = found[flag]
+        if flag in counts:
+            count = counts[flag]
             plural = "recordings" if count.recordings > 1 else "recording"
             example = f"such as {printable(count.example)}" if count.recordings > 1 else ""
             example = example or printable(count.example)
@@ -67,7 +66,8 @@ def tiles_line(settings: PrepSettings, *, views: int = 1) -> str:
         time_stride=min(16, settings.tile_size),
     )
     return (
-        f"rate        {_number(60 * views / seconds)} tiles a minute, {_bytes(size)} an hour; by default "
+        f"rate        {_number(60 * views / seconds)} tiles a minute, {_bytes(size)} an hour; "
+        "by default "
         f"{_number(tokens_per_second(settings, model))} tokens a second"
         f"{_heard(settings)}"
     )

@@ -4,14 +4,14 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ulmo.config import printable
 from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, left_out_lines
 
 
 class TokenizeProgress(Progress):
@@ -47,8 +47,10 @@ class TokenizeProgress(Progress):
 def tokenized_line(result: Result) -> str:
     """One line for a recording."""
     source, outcome = _text(result.source), result.outcome
-    if not result.outputs:
+    if outcome.status == "refused":
         return f"{source}: refused: {outcome.reason} ({outcome.detail})"
+    if not result.outputs:
+        return f"{source}: {outcome.detail}"
     outputs = ", ".join(_text(path) for path in result.outputs)
     notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
     notes += ["was there already"] if result.reused else []
@@ -58,8 +60,13 @@ def tokenized_line(result: Result) -> str:
     )
 
 
-def tokenize_summary(results: Sequence[Result], out: Path | None, lost: Sequence[str] = ()) -> str:
-    """A few lines about many recordings; `lost` are those about flags."""
+def tokenize_summary(
+    results: Sequence[Result],
+    out: Path | None,
+    left_out: Mapping[str, int],
+    lost: Sequence[str] = (),
+) -> str:
+    """A few lines about many recordings, what tokens lost, and files of sound that are not read."""
     outcomes = [result.outcome for result in results]
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -72,10 +79,12 @@ def tokenize_summary(results: Sequence[Result], out: Path | None, lost: Sequence
         f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
         + (f"; {reused} were there already" if reused else ""),
         f"tokens      {tokens}",
+        *left_out_lines(left_out),
     ]
     lines += lost
     if out is not None:
-        lines.append(f"output      {_text(out)}, with recordings.parquet over all")
+        table = ", with recordings.parquet over all" if out.is_dir() else ""
+        lines.append(f"output      {_text(out)}{table}")
     return "\n".join(lines)
 
 
@@ -93,6 +102,20 @@ def converted_line(result: Converted) -> str:
         return f"{_text(result.source)}: refused: {result.refusal}"
     output = _text(result.output or Path())
     return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
+
+
+def convert_summary(results: Sequence[Converted], out: Path) -> str:
+    """A few lines about all files of tokens."""
+    refused = sum(result.refusal is not None for result in results)
+    hours = sum(result.seconds for result in results) / 3600
+    tokens = sum(result.columns * result.bands for result in results)
+    return "\n".join(
+        [
+            f"recordings  {len(results)} ({refused} refused), {hours:.2f} hours",
+            f"tokens      {tokens}",
+            f"output      {_text(out) if refused < len(results) else 'none'}",
+        ]
+    )
 
 
 def _text(path: Path) -> str:

@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,25 +18,39 @@ from ulmo.config import UserError
 from ulmo.storage.plain_file import NO_TRAP
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
-_NAME_BYTES = 200  # of an output's name in another name; file systems take 255
+_NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
+_HASH_LETTERS = 16
 _DAY = 86400  # seconds
 _WINDOWS = os.name == "nt"  # moves and removes no file that is open, and syncs no folder
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Errors of a disk, a connection or this process: they are not of one file and its name.
+_OF_ALL = _FULL | {
+    getattr(errno, name)
+    for name in (
+        *("EIO", "EROFS", "ENOMEM", "EMFILE", "ENFILE", "ENODEV", "ENXIO", "ENOLCK", "ESTALE"),
+        *("ETIMEDOUT", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "EREMOTEIO"),
+    )
+    if hasattr(errno, name)
+}
 
 
 @contextmanager
-def publish(path: Path) -> Iterator[BinaryIO]:
+def publish(path: Path, *, owner: Callable[[str], str] = str) -> Iterator[BinaryIO]:
     """Write a file beside its place, and move it there once it is complete and on the disk.
 
-    Nobody ever sees a part of it: not after an error, a kill or a power cut.
+    Nobody ever sees a part of it: not after an error, a kill or a power cut. `owner` turns its name
+    into the one by which `remove_temporaries` knows the temporary file again.
     """
-    with publish_together([path]) as (file,):
+    with publish_together([path], owner=owner) as (file,):
         yield file
 
 
 @contextmanager
 def publish_together(
-    paths: Sequence[Path], before_moves: Callable[[], None] | None = None
+    paths: Sequence[Path],
+    before_moves: Callable[[], None] | None = None,
+    *,
+    owner: Callable[[str], str] = str,
 ) -> Iterator[Sequence[BinaryIO]]:
     """Publish several files: none is moved before all are complete and on the disk.
 
@@ -42,7 +58,7 @@ def publish_together(
     the first move, to remove the file that says they belong together.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(_temporary(path)) for path in paths]
+        files = [stack.enter_context(_temporary(path, owner(path.name))) for path in paths]
         yield files
         for file in files:
             file.flush()
@@ -58,10 +74,10 @@ def publish_together(
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[BinaryIO]:
+def _temporary(path: Path, owner: str) -> Iterator[BinaryIO]:
     """Open a new file beside `path`, locked while it is open; at the end it is removed."""
     while True:
-        place = path.with_name(f".{short_name(path.name)}.{secrets.token_hex(8)}.tmp")
+        place = path.with_name(f".{short_name(owner)}.{secrets.token_hex(8)}.tmp")
         try:
             with place.open("xb") as file:
                 if _lock(file) and place.exists():
@@ -80,10 +96,13 @@ def _lock(file: BinaryIO) -> bool:
 
 
 def short_name(name: str) -> str:
-    """The end of a file name, short enough to be part of a longer name."""
-    while len(os.fsencode(name)) > _NAME_BYTES:
-        name = name[1:]
-    return name
+    """A file name, or its hash and its end if it is too long to be part of another name."""
+    if len(os.fsencode(name)) <= _NAME_BYTES:
+        return name
+    end = name[1:]
+    while len(os.fsencode(end)) > _NAME_BYTES - _HASH_LETTERS:
+        end = end[1:]
+    return sha256(os.fsencode(name)).hexdigest()[:_HASH_LETTERS] + end
 
 
 def is_temporary(path: Path) -> bool:
@@ -94,7 +113,7 @@ def is_temporary(path: Path) -> bool:
 def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
     """Remove what killed jobs left in a folder; what a living process writes stays.
 
-    `is_ours` is called with the `short_name` of the output that a temporary file belongs to.
+    `is_ours` is called with the `short_name` of the owner of a temporary file.
     """
     for path in folder.iterdir():
         match = TEMPORARY.fullmatch(path.name)
@@ -134,28 +153,53 @@ def _claimed(path: Path) -> Iterator[bool]:
 
 def remove(path: Path) -> None:
     """Remove a file, if it is there, so that no power cut brings it back."""
-    if path.exists():
+    with suppress(FileNotFoundError):
         path.unlink()
         sync_folder(path.parent)
 
 
 def make_folder(folder: Path, remedy: str = "set --out") -> None:
-    """Make a folder and those above it, so that a power cut does not undo it.
+    """Make the folder of a job's output, and those above it.
 
     Raises UserError, which ends with `remedy`, if nothing can be written there, and OSError if the
     disk is full.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
     except OSError as error:
         if error.errno in _FULL:
             raise
         raise UserError(f"cannot make the folder {folder}: {error.strerror}: {remedy}") from None
-    for each in made:
-        sync_folder(each.parent)
     if not os.access(folder, os.W_OK):
         raise UserError(f"cannot write to {folder}: {remedy}")
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, so that a power cut does not undo it."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in made:
+        sync_folder(each.parent)
+
+
+def is_of_one_file(error: OSError) -> bool:
+    """Whether an error of writing a file says nothing of the next file.
+
+    True for a name that is too long or that the file system does not take, a denied or read-only
+    place, a folder in the way. False for a full or failing disk, or too many open files.
+    """
+    return error.errno is not None and error.errno not in _OF_ALL
+
+
+def check_places(paths: Iterable[Path]) -> None:
+    """Raise OSError if no file can be put at one of these paths, before there is work for it.
+
+    The name may be too long for the file system, or a folder may have it.
+    """
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 def sync_folder(folder: Path) -> None:

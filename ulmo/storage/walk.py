@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
+from ulmo.storage.atomic import is_of_one_file
 
 
 class Below(NamedTuple):
@@ -58,6 +59,16 @@ def walk(
                 left.append(f"{path}/")
     in_order = {path: closed[path] for path in by_bytes(closed)}
     return Below(by_bytes(map(Path, files)), in_order, by_bytes(skipped))
+
+
+def paths_in(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if there is no folder, or if it cannot be looked into."""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        return []
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -13,7 +13,7 @@ from tests.small_tokenizers import RATE, sound
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.formats.header import read_header
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.inspect import inspect_bundle
 from ulmo.tokenizer import load_tokenizer
@@ -41,7 +41,7 @@ def test_header_and_row_are_those_of_the_sound(bats, tokenizer, tmp_path):
     assert header.edges_hz[-1] == pytest.approx(10 * tokenizer.edges_hz[-1])
     assert header.end_seconds(header.columns) == pytest.approx(0.5)
     assert (result.outcome.duration_s, result.outcome.bandwidth_hz) == (0.5, FAST / 2)
-    (stored,) = read_tokens(tmp_path / "out.npy")
+    (stored,) = read_corpus(tmp_path / "out.npy")
     expected = tokenizer.encode(sound(FAST // 2), sample_rate=FAST // K)
     agree = (stored.ids == expected.ids).mean()  # the file has 16 bits
     assert agree > 0.9
@@ -52,7 +52,7 @@ def test_a_timeline_has_its_gaps_at_their_true_times(bats, tmp_path):
     record(folder / "20260101_000000.wav", 0.4)
     record(folder / "20260101_000002.wav", 0.4)
     _, timeline = join(bats, folder, out=tmp_path / "all.npy")
-    (stored,) = read_tokens(tmp_path / "all.npy")
+    (stored,) = read_corpus(tmp_path / "all.npy")
     gap = bats.vocabulary.special("<gap>")
     is_gap = (stored.ids == gap).all(axis=1)
     assert np.flatnonzero(np.diff(is_gap)).tolist() == [99, 499]

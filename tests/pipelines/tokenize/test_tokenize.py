@@ -16,13 +16,12 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths, stream_paths
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
-LEDGER = ["recordings.parquet", "tokenize.json"]
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
 
@@ -30,7 +29,7 @@ READ = [name for name, kind in FORMATS.items() if kind.readable]
 def ids_in(output, file_format):
     """What is read back of one recording's output."""
     path = output_paths(output, file_format).files[-1]
-    (stored,) = read_tokens(path)
+    (stored,) = read_corpus(path)
     return stored.ids
 
 
@@ -121,8 +120,14 @@ class TestBadRecordings:
         listener = Listener(begin, lambda _: None)
         results = tokenize(tokenizer, *paths, out=tmp_path / "out", listener=listener)
         assert [result.outcome.reason for result in results] == [None, "unreadable", "not_audio"]
-        assert names(tmp_path / "out") == [*LEDGER, "tokens"]
-        assert names(tmp_path / "out" / "tokens") == ["a.tokens.json", "a.tokens.npy"]
+        assert names(tmp_path / "out") == [
+            "recordings.parquet",
+            "token_headers",
+            "tokenize.json",
+            "tokens",
+        ]
+        assert names(tmp_path / "out" / "tokens") == ["a.tokens.npy"]
+        assert names(tmp_path / "out" / "token_headers") == ["a.tokens.json"]
 
     def test_one_that_vanishes_between_its_channels_leaves_nothing(
         self, tokenizer, tmp_path, monkeypatch
@@ -176,13 +181,16 @@ class TestBadRecordings:
         assert read_npy(result.outputs[0]).shape == (1, 4)
 
     @pytest.mark.parametrize("workers", [1, 2])
-    def test_a_full_disk_is_no_fault_of_a_recording(self, workers, tokenizer, tmp_path):
+    def test_what_is_in_the_way_of_one_output_is_no_fault_of_the_others(
+        self, workers, tokenizer, tmp_path
+    ):
         """Here a folder stands where a file of ids should be."""
         paths = [record(tmp_path / "in" / name) for name in ("a.wav", "b.wav", "c.wav")]
         blocked = tmp_path / "out" / "tokens" / "b.tokens.npy"
         blocked.mkdir(parents=True)
-        with pytest.raises(OSError, match=r"b\.tokens\.npy"):
-            tokenize(tokenizer, *paths, out=tmp_path / "out", workers=workers)
+        results = tokenize(tokenizer, *paths, out=tmp_path / "out", workers=workers)
+        assert [result.outcome.reason for result in results] == [None, "unwritable", None]
+        assert (results[1].outcome.status, results[1].outcome.frames) == ("refused", 0)
         blocked.rmdir()
         tokenize(tokenizer, *paths, out=tmp_path / "out")
         tokenize(tokenizer, *paths, out=tmp_path / "fresh")
@@ -244,13 +252,16 @@ class TestHeaders:
         record(folder / "a" / "S_20230501_020304.wav", seconds=3.21)
         clock = ClockSettings(timezone="+02:00")
         tokenize(tokenizer, folder, out=out, clock=clock)
-        header = json.loads((out / "tokens" / "a" / "S_20230501_020304.tokens.json").read_text())
+        header = json.loads(
+            (out / "token_headers" / "a" / "S_20230501_020304.tokens.json").read_text()
+        )
         assert header.pop("edges_hz")[0] >= 0
         assert {header.pop("checksum"), *header.pop("hashes")} >= {".npy"}
         assert header == {
             "schema_version": 3,
             "time_expansion": 1.0,
             "recording_rate": RATE,
+            "recording_frames": round(3.21 * RATE),
             "gaps": "keep",
             "fingerprint": tokenizer.manifest.fingerprint,
             "sample_rate": 2000,
@@ -300,6 +311,6 @@ def test_a_tokenizer_that_is_replaced_meanwhile_is_told(make_bundle, tokenizer, 
     shutil.rmtree(folder)
     make_bundle(folder, tokenizer.manifest.prep, seed=2)
     paths = [record(tmp_path / name) for name in ("a.wav", "b.wav")]
-    with pytest.raises(JobError, match="was replaced meanwhile: run the same command again"):
+    with pytest.raises(JobError, match="was replaced meanwhile: load or run the same again"):
         tokenize(old, *paths, workers=2)
     assert names(tmp_path) == ["a.wav", "b.wav", "tokenizer"]

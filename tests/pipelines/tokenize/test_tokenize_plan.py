@@ -199,7 +199,7 @@ def test_channels_have_files_of_their_own(target, channels, expected, tmp_path):
 
 def test_what_a_kill_left_of_ours_is_removed_and_nothing_else(make, tmp_path):
     ours = make(
-        *(".x.tokens.bin.17.tmp", ".x.tokens.idx.17.tmp", ".x.ch11.tokens.json.3.tmp"),
+        *(".x.tokens.bin.17.tmp", ".x.tokens.idx.17.tmp", ".x.tokens.json.3.tmp"),
         *("a/.y.tokens.bin.1.tmp",),
     )
     others = make(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ulmo.arrays import Array, Ids, Indices, Mask
 from ulmo.bundle.graph import encoder_graph
-from ulmo.bundle.session import open_session
+from ulmo.bundle.session import Session
 from ulmo.encoding import Columns, encode_columns
 from ulmo.evaluation.agreement import Agreement, agreement
 from ulmo.evaluation.silence import is_sound, patch_levels
@@ -106,7 +106,7 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
     """
     prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
     graph = encoder_graph(model, tokenizer.bundle.weights(), latents=True)
-    session, frontend = open_session(graph.to_bytes()), build_frontend(prep)
+    session, frontend = Session(graph.to_bytes()), build_frontend(prep)
 
     def run(tiles: Array) -> Columns:
         return Columns(*session.run(["ids", "distances", "latents"], {"tiles": tiles}))

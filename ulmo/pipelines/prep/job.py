@@ -165,11 +165,13 @@ def _try_job(
             try:
                 if changes[path] > 1:
                     raise RefusedError("changed", "it changed while it was read, twice: try later")
-                facts = _prepare_recording(job, file, timing, frontend, writer, progress[-1])
+                facts = timing.facts(
+                    _prepare_recording(job, file, timing, frontend, writer, progress[-1])
+                )
             except RefusedError as refusal:
                 if refusal.reason == "changed" and changes[path] < 2:
                     raise _ChangedError(path) from None
-                facts = refusal.facts()
+                facts = clock.row(job.audio_dir / path, timing, refusal)
             progress[-1].end()
             outcomes.append(
                 Prepared(
@@ -178,7 +180,7 @@ def _try_job(
                     ends_crc32c=file.ends,
                     key=job.key,
                     tiles=writer.tiles,
-                    **timing.facts(facts),
+                    **facts,
                 )
             )
         writer.flush()

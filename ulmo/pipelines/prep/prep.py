@@ -7,7 +7,8 @@ settings and the corpus constants. Any number of workers, killed and run again a
 times, therefore leave the same bytes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +40,10 @@ class PrepSummary(NamedTuple):
     refused: list[tuple[str, str, str]]  # path, reason code and detail of each
     reused: bool  # whether everything was there already
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
-    flags: Sequence[FlagCount] = ()  # what is unusual about how many recordings
+    flags: Mapping[str, FlagCount] = {}  # recordings that have each flag
     unread: tuple[str, ...] = ()  # recordings whose names hold a time that is not understood
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
+    left_out: Mapping[str, int] = {}  # files of sound that is not read, by kind (.wac)
 
 
 def prepare(
@@ -67,22 +69,28 @@ def prepare(
     times = Clock.of(clock)
     if augment.views > 1:
         check_views(settings, augment)
-    files = list_inputs(audio_dir, out_dir)
+    left_out: Counter[str] = Counter()
+    files = list_inputs(audio_dir, out_dir, left_out)
     times.check(file.path.name for file in files)
     source = Source(audio_dir, files, workers, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
     output = PrepOutput(out_dir, source, wanted)
     if output.is_finished:
-        return _summary(out_dir, output, files, reused=True)
+        return _summary(out_dir, output, files, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
         output = PrepOutput(out_dir, source, wanted)
         reused = output.finish()
-    return _summary(out_dir, output, files, reused=reused)
+    return _summary(out_dir, output, files, left_out, reused=reused)
 
 
 def _summary(
-    out_dir: Path, output: PrepOutput, files: Sequence[InputFile], *, reused: bool
+    out_dir: Path,
+    output: PrepOutput,
+    files: Sequence[InputFile],
+    left_out: Mapping[str, int],
+    *,
+    reused: bool,
 ) -> PrepSummary:
     rows = output.ledger.read_table()
     refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
@@ -103,6 +111,7 @@ def _summary(
         flags=count_flags(_flagged(rows)),
         unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
         rewritten=tuple(newer) if reused else (),
+        left_out=left_out,
     )
 
 

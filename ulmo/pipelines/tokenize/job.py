@@ -1,7 +1,7 @@
 """One recording becomes files of tokens."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from ulmo.config import ClockSettings, UserError
+from ulmo.config.errors import plain
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import Gaps, Segment, TokensHeader, read_header
@@ -20,7 +21,7 @@ from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
 from ulmo.preprocessing.audio import Recording, RefusedError, channel_list, open_recording
-from ulmo.preprocessing.clock import Clock, Span, Start, Timing
+from ulmo.preprocessing.clock import Clock, Span, Start
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.stretches import (
@@ -30,7 +31,8 @@ from ulmo.preprocessing.stretches import (
     plan_stretches,
     read_stretches,
 )
-from ulmo.storage.atomic import remove
+from ulmo.storage.atomic import is_of_one_file, make_folders, remove
+from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 _MOST_HELD = 1 << 24  # bytes of ids in memory that wait to be joined; the others are on the disk
@@ -51,7 +53,7 @@ class Result(NamedTuple):
     """What became of a recording, and where its tokens lie."""
 
     source: Path
-    outputs: list[Path]  # empty if the recording was refused
+    outputs: list[Path]  # empty if the recording was refused, or has no sound by rights
     outcome: Tokenized
     reused: bool = False  # whether an earlier job had tokenized it
 
@@ -86,7 +88,8 @@ def _tokenize_once(
     tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: ReadingProgress
 ) -> Result:
     source = planned.source
-    timing = Clock.of(options.clock).timing(source)
+    clock = Clock.of(options.clock)
+    timing = clock.timing(source)
     file = input_file(source.parent, Path(source.name))
     outputs: list[Path] = []
     unknown = 0
@@ -97,20 +100,19 @@ def _tokenize_once(
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
-            for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
-                header = _header(tokenizer, planned.name, channel, recording, timing.start)
-                reading = _Reading(source, recording, timing.spans, header, hearing)
-                written = _write(tokenizer, options, reading, path)
-                unknown += written.header.unknown
-                outputs.append(path)
+            with _refusing_unwritable():
+                make_folders(planned.target.parent)
+                for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
+                    header = _header(tokenizer, planned.name, channel, recording, timing.start)
+                    reading = _Reading(source, recording, timing.spans, header, hearing)
+                    written = _write(tokenizer, options, reading, path)
+                    unknown += written.header.unknown
+                    outputs.append(path)
     except RefusedError as refusal:
-        for output in (*outputs, *_earlier(planned, options.file_format)):
-            paths = output_paths(output, options.file_format)
-            for path in (paths.header, *paths.files):
-                remove(path)
-        facts = refusal.facts() | {"bands": tokenizer.manifest.model.bands}
-        return Result(source, [], _outcome(planned, file, timing, facts))
-    facts = hearing.facts(recording.facts()) | {
+        _remove((*outputs, *_earlier(planned, options.file_format)), options.file_format)
+        facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
+        return Result(source, [], _outcome(planned, file, facts))
+    facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": written.header.columns,
         "bands": written.header.bands,
         "samples": written.samples,
@@ -118,16 +120,41 @@ def _tokenize_once(
         "unknown": unknown,
         "outputs": [portable(path.relative_to(planned.folder)) for path in outputs],
     }
-    return Result(source, outputs, _outcome(planned, file, timing, facts))
+    return Result(source, outputs, _outcome(planned, file, facts))
 
 
-def _outcome(planned: Planned, file: InputFile, timing: Timing, facts: dict[str, Any]) -> Tokenized:
+@contextmanager
+def _refusing_unwritable() -> Iterator[None]:
+    """Refuse a recording whose output cannot be written; errors of the disk end the job."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
+        why = error.strerror or str(error)
+        raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
+
+
+def _remove(outputs: Iterable[Path], file_format: str) -> None:
+    """Remove outputs, as far as that is allowed."""
+    for output in outputs:
+        paths = output_paths(output, file_format)
+        for path in (paths.header, *paths.files):
+            try:
+                remove(path)
+            except OSError as error:
+                if not is_of_one_file(error):
+                    raise
+
+
+def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
     return Tokenized(
         path=portable(planned.name),
         bytes=file.size,
         ends_crc32c=file.ends,
         key=planned.key,
-        **timing.facts(facts),
+        **facts,
     )
 
 
@@ -185,7 +212,12 @@ def _write(
         if not writer.columns:
             raise _too_short()
         frames = count_frames(samples, header.frame_hop)
-        header = header.ended(columns=writer.columns, frames=frames, unknown=unknown)
+        header = header.ended(
+            columns=writer.columns,
+            frames=frames,
+            unknown=unknown,
+            recording_frames=reading.recording.frames_read,
+        )
         writer.end(header)
     return _Written(header, samples, stretches=1)
 
@@ -240,10 +272,8 @@ def _too_short() -> RefusedError:
 def _earlier(planned: Planned, file_format: str) -> list[Path]:
     """Outputs of the same recording that an earlier job left, by their headers."""
     target = planned.target
-    if not target.parent.is_dir():
-        return []
     found = []
-    for path in target.parent.iterdir():
+    for path in paths_in(target.parent):
         if target.name in (path.name, whole_name(path.name)):
             with suppress(UserError, OSError):
                 header = read_header(output_paths(path, file_format).header)

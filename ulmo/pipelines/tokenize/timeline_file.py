@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import Segment, TokensHeader, read_header
-from ulmo.formats.publish import STEM, output_paths, publish_tokens
+from ulmo.formats.publish import STEM, output_paths, publish_tokens, temporary_names
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
@@ -23,7 +23,13 @@ from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.clock import EPOCH, Clock
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
-from ulmo.storage.atomic import TEMPORARY, is_left, remove, remove_temporaries, short_name
+from ulmo.storage.atomic import (
+    TEMPORARY,
+    is_left,
+    remove,
+    remove_temporaries,
+    short_name,
+)
 from ulmo.storage.lock import lock_path
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
@@ -71,7 +77,7 @@ class TimelineOutput:
             return  # another job has written over it
         self.timeline = _summary(out, found, sum(row.stretches > 0 for row in rows))
         for planned, row in zip(plan, rows, strict=True):
-            outputs = [] if row.status == "refused" else [out]
+            outputs = [out] if row.stretches else []
             self.results.append(Result(planned.source, outputs, row, reused=True))
 
     @property
@@ -110,8 +116,8 @@ class TimelineOutput:
         remove_temporaries(self._out.parent, self._is_ours)
 
     def _is_ours(self, name: str) -> bool:
-        ours = (*self._outputs.files, self._outputs.header, *self._ledger.files)
-        return name in {short_name(path.name) for path in ours}
+        ledger = {short_name(path.name) for path in self._ledger.files}
+        return name in temporary_names(self._outputs) | ledger
 
     def _header(self) -> TokensHeader | None:
         """The header of a timeline whose files are all there."""
@@ -174,7 +180,7 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     """
     starts = {part.source: _start(part) for part in parts}
     begin = min(starts.values())
-    grids = [read_header(_header_of(part)) for part in parts]
+    grids = [read_header(output_paths(part.outputs[0], "npy").header) for part in parts]
     header = TokensHeader(
         **dict(grids[0].grid),
         recording=portable(Path(out.name.partition(STEM)[0])),
@@ -189,10 +195,6 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     with publish_tokens(out, options.file_format, options.options) as writer:
         ended = joint.write(writer)
     return _summary(out, ended, len(parts))
-
-
-def _header_of(part: Result) -> Path:
-    return part.outputs[0].with_suffix(".json")
 
 
 def _pieces(part: Result, header: TokensHeader, start: Fraction) -> Iterator[Piece]:

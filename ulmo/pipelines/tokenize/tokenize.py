@@ -5,6 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -16,23 +17,28 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import TokenizeManifest, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.header import read_header
+from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
     check_options,
+    copy_npy,
     is_file_name,
     output_paths,
+    publish_tokens,
     remove_leftovers,
     stream_paths,
 )
-from ulmo.jobs.executor import Pool, Progress
+from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import portable
+from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.audio import check_channels
 from ulmo.preprocessing.clock import Clock
-from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
@@ -43,6 +49,7 @@ class Listener(NamedTuple):
 
     begin: Callable[[int], Progress]  # called with the bytes of all inputs
     done: Callable[[Result], None]
+    left_out: Counter[str] | None = None  # gets the files of sound that is not read, by kind
 
 
 def tokenize_files(
@@ -56,15 +63,17 @@ def tokenize_files(
 ) -> list[Result]:
     """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
 
-    `sources` are files and folders. `out` is a folder, or for one recording the file to write;
-    None writes beside each recording. A folder gets a ledger as well (formats/folder.py), and
+    `sources` are files and folders. `out` is a folder, or the file to write; None writes beside
+    each recording. A folder gets a ledger as well (formats/folder.py), and
     recordings that it has already are not tokenized again.
     """
     _check(tokenizer, options)
-    plan = plan_outputs(sources, out, options.file_format, options.channels)
+    plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     _check_names(options, plan)
+    if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):
+        return _tokenize_corpus(tokenizer, options, plan, out, workers, listener)
     if out is None or is_file_name(out, options.file_format):
-        with _folders(plan, options.file_format):
+        with _tidying(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
         return [made[planned] for planned in plan]
     manifest = _manifest(tokenizer, options)
@@ -76,6 +85,45 @@ def tokenize_files(
     with locked(out / LOCK, out):
         ledger = folder_ledger(out).resume(manifest, out)
         return _tokenize_missing(tokenizer, options, plan, ledger, workers, listener)
+
+
+def _tokenize_corpus(
+    tokenizer: Tokenizer,
+    options: TokenizeOptions,
+    plan: Sequence[Planned],
+    out: Path,
+    workers: int | None,
+    listener: Listener,
+) -> list[Result]:
+    """Write the tokens of all recordings to one file, in their order.
+
+    Each is tokenized by itself, as for a timeline. If all are refused, nothing is written.
+    """
+    alone = options._replace(file_format="npy")
+    settings = _manifest(tokenizer, alone)
+    plan = [planned.keyed(settings.deciding()) for planned in plan]
+    outputs = output_paths(out, options.file_format)
+    _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
+
+    def joined(result: Result) -> Result:
+        return result._replace(outputs=[out] * len(result.outputs))
+
+    def done(result: Result) -> None:
+        listener.done(joined(result))
+
+    hearing = listener._replace(done=done)
+    make_folder(out.parent)
+    with locked(lock_path(out), out):
+        ledger = _parts_ledger(plan[0].folder, settings)
+        make_folder(plan[0].folder)
+        results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, hearing)
+        if parts := [path for result in results for path in result.outputs]:
+            with publish_tokens(out, options.file_format, corpus=True) as writer:
+                for path in parts:
+                    copy_npy(path, read_header(output_paths(path, "npy").header), writer)
+        remove_any(plan[0].folder)
+        remove_leftovers([out], options.file_format)
+    return [joined(result) for result in results]
 
 
 def tokenize_timeline(
@@ -104,11 +152,15 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
-    plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    parts = plan_parts(sources, out, listener.left_out)
+    plan = [planned.keyed(settings.deciding()) for planned in parts]
     _check_names(options, plan)
 
     def opened() -> TimelineOutput:
-        ledger = timeline_ledger(out).resume(_manifest(tokenizer, options), out)
+        ledger = timeline_ledger(out)
+        outputs = output_paths(out, options.file_format)
+        _check_places(out, (*outputs.files, outputs.header, *ledger.files))
+        ledger.resume(_manifest(tokenizer, options), out)
         return TimelineOutput(out, options, ledger, plan)
 
     joined = opened()
@@ -122,10 +174,23 @@ def tokenize_timeline(
             results = _report(joined.results, listener)
         else:
             ledger = _parts_ledger(plan[0].folder, settings)
+            make_folder(plan[0].folder)
             results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
             joined.write(results)
         joined.tidy()
     return results, joined.timeline
+
+
+def _check_places(out: Path, paths: Sequence[Path]) -> None:
+    """Raise UserError if a timeline, or what lies beside it, cannot have its name."""
+    try:
+        check_places(paths)
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}): choose another --out"
+        ) from None
 
 
 def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
@@ -174,10 +239,12 @@ def _finished(
     """The results of an earlier job, if they are all that is wanted and nothing is left over."""
     if not ledger.is_finished(planned.key for planned in plan):
         return None
-    folders = {planned.target.parent for planned in plan} | {ledger.files.manifest.parent}
+    targets = [output_paths(planned.target, options.file_format) for planned in plan]
+    folders = {path.parent for each in targets for path in (*each.files, each.header)}
+    folders.add(ledger.files.manifest.parent)
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
-    names = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    names = (path for folder in folders for path in paths_in(folder))
     if len(results) < len(plan) or any(is_temporary(path) or path.name == LOCK for path in names):
         return None
     return results
@@ -186,9 +253,11 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are still there."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or not rows[0].channels:
+    if not rows or rows[0].status == "refused":
         return None
     row = rows[0]
+    if not row.stretches:  # nothing triggered it
+        return Result(planned.source, [], row, reused=True)
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
@@ -220,11 +289,12 @@ def _tokenize_missing(
     listener: Listener,
 ) -> list[Result]:
     """Tokenize the recordings that the ledger does not have, or has as refused."""
+    make_folder(plan[0].folder / HEADERS)
     found = {planned: _earlier(ledger, options, planned) for planned in plan}
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
     with (
-        _folders(plan, options.file_format),
+        _tidying(plan, options.file_format),
         ledger.writing(planned.key for planned in made),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
@@ -246,10 +316,8 @@ def _report(results: list[Result], listener: Listener) -> list[Result]:
 
 
 @contextmanager
-def _folders(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
-    """Make the folders of the outputs; at the end they hold nothing that is not complete."""
-    for folder in {planned.target.parent for planned in plan}:
-        make_folder(folder)
+def _tidying(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
+    """At the end, the folders of the outputs hold nothing that is not complete."""
     try:
         yield
     finally:

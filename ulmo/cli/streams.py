@@ -1,0 +1,35 @@
+"""The streams of a command: each may be missing, closed, broken, or know few letters."""
+
+import os
+import sys
+
+
+def mend_streams() -> None:
+    """Replace missing streams, and let none of them refuse a letter.
+
+    A daemon, pythonw or `2>&-` leaves a process without stdout or stderr. The next file that is
+    opened would then be given the stream's number, and a library's warnings would be written to it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or getattr(stream, "closed", False):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def leave_broken_streams() -> None:
+    """Lead streams that cannot be written to nowhere, so that Python does not fail at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

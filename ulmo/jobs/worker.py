@@ -1,0 +1,223 @@
+"""A worker process, and how its parent speaks with it: over two pipes, and nothing else.
+
+    parent -> stdin of the worker    a job; an empty message to end
+    parent <- stdout of the worker   progress, and at the end of a job its result
+
+A worker is a fresh interpreter. It needs no shared memory and no semaphores, and it does not run
+the script that its parent runs: so a script needs no `if __name__ == "__main__"`, and a notebook,
+a REPL or a program that reads its script from stdin may use workers too.
+"""
+
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.spawn import get_executable
+from pathlib import Path
+from queue import SimpleQueue
+from subprocess import PIPE, Popen
+from threading import Lock, Thread
+from typing import Any, BinaryIO, NamedTuple
+
+from threadpoolctl import threadpool_limits
+
+from ulmo.config import JobError
+from ulmo.jobs.memory import keep_freed_memory
+from ulmo.jobs.progress import Progress, set_report
+
+_READY = b"\n<ulmo worker is ready>\n"
+_MOST_NOISE = 1 << 16  # bytes that another program in the worker's place may print
+_LENGTH_BYTES = 8  # of the length of a message, before it
+_REPORT_SECONDS = 0.1
+_START = "import sys; sys.path[:] = {path}; from ulmo.jobs.worker import main; main()"
+_ALONE = "run the same with --workers 1 (in Python: workers=1)"
+
+
+class _Message(NamedTuple):
+    """What a worker says."""
+
+    size: int  # bytes of input that were done since the last message
+    milliseconds: int  # of sound, likewise
+    ended: bool = False  # whether the job has ended
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Worker:
+    """A worker process. Raises JobError if it cannot be started."""
+
+    def __init__(self) -> None:
+        if getattr(sys, "frozen", False):
+            raise JobError(f"a frozen program has no Python to start workers with: {_ALONE}")
+        root = str(Path(__file__).parents[2])
+        path = [*(each for each in sys.path if isinstance(each, str)), root]
+        script = _START.format(path=ascii(path))
+        try:
+            command = [get_executable() or "python", *_flags(), "-c", script]
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE)
+        except OSError as error:
+            raise JobError(f"no worker can be started ({error.strerror}): {_ALONE}") from None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input: BinaryIO = self._process.stdin  # type: ignore[assignment]
+        self._output: BinaryIO = self._process.stdout  # type: ignore[assignment]
+        self._is_ready = False
+
+    def do(self, function: Callable[[Any], Any], job: Any, report: Progress) -> Any:
+        """Have a job done, and return its result or raise its error."""
+        content = pickle.dumps((function, job))
+        try:
+            if not self._is_ready:
+                self._await_start()
+            _send(self._input, content)
+            while True:
+                message: _Message = pickle.loads(_receive(self._output))
+                report(message.size, message.milliseconds)
+                if message.ended:
+                    break
+        except (OSError, EOFError, ValueError):
+            raise JobError(
+                "a worker was killed, perhaps for want of memory: "
+                "run the same command with fewer --workers to go on"
+            ) from None
+        if message.error is not None:
+            raise message.error
+        return message.result
+
+    def _await_start(self) -> None:
+        seen = b""
+        while not seen.endswith(_READY):
+            byte = self._output.read(1)
+            seen += byte
+            if not byte or len(seen) > _MOST_NOISE:
+                what = os.fsdecode(get_executable() or "")
+                raise JobError(f"{what!r} does not start as a worker: {_ALONE}")
+        self._is_ready = True
+
+    def stop(self) -> None:
+        """End the process now, in the middle of its job."""
+        with suppress(OSError):
+            self._input.close()
+
+    def close(self) -> None:
+        """End the process once its job is done."""
+        with suppress(OSError, ValueError):
+            _send(self._input, b"")
+        self.stop()
+        self._process.wait()
+        self._output.close()
+
+
+def _flags() -> list[str]:
+    """The interpreter's own options: -W, -X, -O and others."""
+    from multiprocessing.util import _args_from_interpreter_flags  # type: ignore[attr-defined]
+
+    return list(_args_from_interpreter_flags())
+
+
+def _send(file: BinaryIO, content: bytes) -> None:
+    file.write(len(content).to_bytes(_LENGTH_BYTES) + content)
+    file.flush()
+
+
+def _receive(file: BinaryIO) -> bytes:
+    """A message. Raises EOFError if the other end is closed."""
+    head = file.read(_LENGTH_BYTES)
+    length = int.from_bytes(head)
+    content = file.read(length) if len(head) == _LENGTH_BYTES else b""
+    if len(head) < _LENGTH_BYTES or len(content) < length:
+        raise EOFError
+    return content
+
+
+class _Reports:
+    """Sends a worker's messages; progress not more often than somebody would look."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = Lock()
+        self._size = self._milliseconds = 0
+        self._sent = time.monotonic()
+
+    def add(self, size: int, milliseconds: int) -> None:
+        """Report progress."""
+        with self._lock:
+            self._size += size
+            self._milliseconds += milliseconds
+            if time.monotonic() - self._sent > _REPORT_SECONDS:
+                self._send()
+
+    def end(self, **values: Any) -> None:
+        """Report the end of a job."""
+        with self._lock:
+            self._send(ended=True, **values)
+
+    def _send(self, **values: Any) -> None:
+        try:
+            _send(self._file, pickle.dumps(_Message(self._size, self._milliseconds, **values)))
+        except BrokenPipeError:  # the parent was killed
+            os._exit(1)
+        self._size = self._milliseconds = 0
+        self._sent = time.monotonic()
+
+
+def main() -> None:
+    """Do jobs until there are no more. The process ends at once if its parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    jobs: SimpleQueue[bytes] = SimpleQueue()
+    with os.fdopen(os.dup(0), "rb") as orders, os.fdopen(os.dup(1), "wb") as answers:
+        _silence()
+        keep_freed_memory()
+        Thread(target=_listen, args=(orders, jobs), daemon=True).start()
+        answers.write(_READY)
+        answers.flush()
+        reports = _Reports(answers)
+        set_report(reports.add)
+        _work(jobs, reports)
+
+
+def _work(jobs: "SimpleQueue[bytes]", reports: _Reports) -> None:
+    while content := jobs.get():
+        try:
+            function, job = pickle.loads(content)
+            threadpool_limits(1)  # of the libraries that are loaded by now
+            result = function(job)
+            pickle.dumps(result)
+        except BaseException as error:
+            reports.end(error=_portable(error))
+        else:
+            reports.end(result=result)
+
+
+def _silence() -> None:
+    """Lead what libraries print to stderr, away from the pipe."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # there is no stderr
+        os.dup2(nothing, 1)
+
+
+def _listen(orders: BinaryIO, jobs: "SimpleQueue[bytes]") -> None:
+    try:
+        while content := _receive(orders):
+            jobs.put(content)
+    except (EOFError, OSError):
+        os._exit(1)
+    jobs.put(b"")
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, with the lines that it came by, as something that can be sent."""
+    lines = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except (pickle.PicklingError, TypeError, AttributeError):
+        error = RuntimeError(str(error))
+    error.add_note(f"In a worker:\n{lines}")
+    return error
