@@ -11,6 +11,7 @@ from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
 from ulmo.cli.tokenize import tokenize as tokenize_command
+from ulmo.reports.train import TrainProgress
 
 
 @pytest.fixture(scope="session")
@@ -132,3 +133,23 @@ def test_convert_has_both_too(bundle, card, tmp_path):
     quiet = run(ulmo, *options, "--quiet")
     assert (quiet.exit_code, quiet.stdout) == (exits.SOME_REFUSED, "")
     assert len(quiet.stderr.splitlines()) == 1
+
+
+ROW = {"epoch": 0, "train_reconstruction": 1.0}
+LOSSES = {"reconstruction": 1.0, "commitment": 0.1, "perplexity": 2.0}
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quiet_training_warns_and_no_more(quiet, capsys):
+    with TrainProgress(quiet=quiet) as progress:
+        progress.note("loading TensorFlow ...")
+        progress.warn("ckpt-2 is damaged: going on from the checkpoint before")
+        progress.begin(2, 0)
+        progress.batch(LOSSES)
+        progress.epoch(ROW)
+        progress.batch(LOSSES)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("loading" in shown.err, "epoch 1" in shown.err) == (not quiet, not quiet)
+    assert "ckpt-2 is damaged: going on" in shown.err
+    assert (len(shown.err.splitlines()) == 1) is quiet
