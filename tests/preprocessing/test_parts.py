@@ -2,13 +2,17 @@
 
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.preprocessing.edited import with_granules
 from tests.preprocessing.sounds import KINDS, MONO, frames_in, read, written
+from ulmo.preprocessing import audio
+from ulmo.preprocessing.audio import open_recording
 
 
 @st.composite
@@ -54,3 +58,31 @@ def test_a_second_file_of_the_same_shape_is_read_on(first, second, tmp_path):
     assert both.verdict == ("repaired", "joined")
     assert both.missing == 0
     np.testing.assert_array_equal(both.samples, np.concatenate(alone))
+
+
+@pytest.fixture(scope="module")
+def long_files():
+    """A file of each kind, and one of two parts; longer than the blocks of their decoders."""
+    files = {kind: written(kind, 30_011, 16000) for kind in KINDS}
+    files["joined"] = written("ogg, opus", 20_000, 16000) + written("mp3", 9000, 16000)
+    files["cut from a stream"] = with_granules(files["ogg, opus"], 10**9)
+    return files
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "joined", "cut from a stream"])
+@settings(max_examples=8, deadline=None)
+@given(block=st.integers(1, 20_000), start=st.integers(0, 31_000), frames=st.integers(1, 9000))
+@example(64, 29_000, 2000)
+def test_samples_do_not_depend_on_the_blocks_or_on_where_reading_begins(
+    kind, long_files, block, start, frames
+):
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "x"
+        path.write_bytes(long_files[kind])
+        with open_recording(path) as recording:
+            whole = np.concatenate(list(recording.blocks()))
+            with mock.patch.object(audio, "BLOCK_FRAMES", max(block, 16)):
+                pieces = np.concatenate(list(recording.blocks()))
+                part = [np.empty((0, 1), np.float32), *recording.blocks(start, frames)]
+    np.testing.assert_array_equal(pieces, whole)
+    np.testing.assert_array_equal(np.concatenate(part), whole[start : start + frames])

@@ -163,9 +163,7 @@ def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
         yield held
 
 
-def _find_page(
-    file: BinaryIO, position: int, size: int, before: int | None = None
-) -> int | None:
+def _find_page(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
     """Where a page, or a sound file of another kind, begins from a position on; None if nowhere."""
     end = size if before is None else before
     blocks = Blocks(file, size)
