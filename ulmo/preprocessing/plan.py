@@ -180,6 +180,7 @@ def _joined(contents: Contents, parts: list[Part], refusals: list[RefusedError])
         words = [f"{counted} frames of another shape or coding in the same file are not read"]
         words += [refusal.detail for refusal in refusals if refusal.missing is None]
         detail = "; ".join([detail, *words] if detail else words)
+        plan = plan._replace(declared=None)  # no header speaks of the whole file
     return plan._replace(cause=cause, detail=detail)
 
 
