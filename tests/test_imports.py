@@ -278,4 +278,4 @@ def test_converting_is_light(tmp_path):
     path = save(tmp_path / "x.tokens.npy", "npy", [(header, ids)])
     out = tmp_path / "x.tokens.parquet"
     output = run(entry_point("ulmo"), "convert", path, "--format", "parquet", "--out", out)
-    assert output == f"{path}: 5 x 3 tokens -> {out}\n"
+    assert output.startswith(f"{path}: 5 x 3 tokens -> {out}\n")

@@ -38,6 +38,7 @@ class Format:
     suffixes: ClassVar[tuple[str, ...]]
     many: ClassVar[bool] = True  # whether one file may hold several recordings
     trains: ClassVar[bool] = False  # whether models train on it: a corpus gets a vocabulary file
+    tabular: ClassVar[bool] = False  # whether programs read a folder of them as one table
     readable: ClassVar[bool] = True  # whether `read` reads back a file of the last suffix
 
     def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:

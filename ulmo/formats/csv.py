@@ -24,6 +24,7 @@ class Csv(Format):
 
     words = "a line a token, with its times and hertz, for spreadsheets and R"
     suffixes = (".tokens.csv",)
+    tabular = True
 
     def _begin(self) -> None:
         if self._recordings == 1:

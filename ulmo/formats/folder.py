@@ -4,6 +4,7 @@ OUT/tokenize.json         the settings, sealed
 OUT/recordings.parquet    a row for each recording
 OUT/tokens/               tokens, and nothing else
 OUT/token_headers/        their headers, in the same folders
+OUT/README.md             of tables: tells Hugging Face datasets which files are the data
 """
 
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from ulmo.config import ClockSettings, FullScale, TimeExpansion
+from ulmo.formats import FORMATS
 from ulmo.formats.header import Gaps
+from ulmo.formats.places import TOKENS
 from ulmo.jobs.outcome import Tokenized
+from ulmo.storage.atomic import publish
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
 if TYPE_CHECKING:
@@ -23,6 +27,19 @@ COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"
 DELETE = f"delete it, then {AGAIN}"
+
+_README = """\
+---
+configs:
+- config_name: default
+  data_files: "{tokens}/**/*{ending}"
+---
+
+# Tokens of recordings
+
+Written by ulmo-tokenize. `datasets.load_dataset` reads this folder; pandas, Polars and DuckDB read
+`{tokens}`. `recordings.parquet` has a row for each recording.
+"""
 
 TokensLedger: TypeAlias = "Ledger[TokenizeManifest, Tokenized]"
 
@@ -41,6 +58,14 @@ class TokenizeManifest(LedgerManifest):
     gaps: Gaps = "keep"  # how time that was left out is written
     ids: tuple[int, ...] | None  # sorted; only their runs are labelled
     min_columns: int  # shorter runs are not labelled
+
+
+def write_readme(folder: Path, file_format: str) -> None:
+    """Write README.md, if the format is a table and there is none."""
+    kind, path = FORMATS[file_format], folder / "README.md"
+    if kind.tabular and not path.exists():
+        with publish(path) as file:
+            file.write(_README.format(tokens=TOKENS, ending=kind.suffixes[0]).encode())
 
 
 def folder_ledger(folder: Path) -> TokensLedger:

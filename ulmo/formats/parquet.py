@@ -24,6 +24,7 @@ class Parquet(RowFormat):
     words = "a table with a row per 4096 columns, for pandas, Polars, DuckDB and datasets"
     suffixes = (".tokens.parquet",)
     trains = True
+    tabular = True
 
     def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
         super().__init__(files, options)

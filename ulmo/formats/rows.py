@@ -90,6 +90,7 @@ class Jsonl(RowFormat):
     words = "JSON lines, a row an object"
     suffixes = (".tokens.jsonl",)
     trains = True
+    tabular = True
 
     def _write_row(self, row: TokenRow) -> None:
         values = row.fields(row.ids.reshape(-1).tolist())

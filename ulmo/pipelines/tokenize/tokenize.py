@@ -15,7 +15,13 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
-from ulmo.formats.folder import TokenizeManifest, TokensLedger, folder_ledger, timeline_ledger
+from ulmo.formats.folder import (
+    TokenizeManifest,
+    TokensLedger,
+    folder_ledger,
+    timeline_ledger,
+    write_readme,
+)
 from ulmo.formats.header import read_header
 from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
@@ -84,6 +90,7 @@ def tokenize_files(
     make_folder(out)
     with locked(out / LOCK, out):
         ledger = folder_ledger(out).resume(manifest, out)
+        write_readme(out, options.file_format)
         return _tokenize_missing(tokenizer, options, plan, ledger, workers, listener)
 
 
