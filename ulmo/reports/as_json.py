@@ -23,7 +23,8 @@ _Facts = dict[str, Any]
 def prep_json(summary: "PrepSummary", status: int) -> _Facts:
     """All of a PrepSummary; `status` is the exit status."""
     refused = [dict(zip(("path", "reason", "detail"), one, strict=True)) for one in summary.refused]
-    return _facts("prep", status, {**summary._asdict(), "refused": refused})
+    flags = {flag: count.recordings for flag, count in summary.flags.items()}
+    return _facts("prep", status, {**summary._asdict(), "refused": refused, "flags": flags})
 
 
 def tokenize_json(
