@@ -214,6 +214,15 @@ def test_no_more_threads(workers, place, tmp_path, monkeypatch):
     assert hidden(tmp_path) == []
 
 
+def test_ctrl_c_while_options_are_read(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ulmo, "parse_args", interrupt)
+    result = run(ulmo, "tokenize")
+    assert (result.exit_code, result.stderr) == (exits.INTERRUPTED, "ulmo: interrupted\n")
+
+
 class TestMended:
     """Streams as pythonw, a service or another program leaves them."""
 

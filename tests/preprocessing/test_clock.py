@@ -309,12 +309,17 @@ def test_a_hostile_text_costs_no_time(tmp_path, filling):
 
 
 @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
-def test_malformed_files_tell_no_time_but_one():
-    """That one was exported by an editor, which says when."""
+def test_malformed_files_tell_no_time_but_three():
+    """Those were exported by an editor, which says when."""
     starts = {path.name: Clock().start(path) for path in MALFORMED.rglob("*.wav")}
     told = {name: start for name, start in starts.items() if start is not None}
     exported = datetime(2017, 10, 6, 21, 23, 15, tzinfo=UTC)
-    assert told == {"testsamples_nonstandard-01.wav": Start(exported, "bext")}
+    made = Start(datetime(2016, 7, 31, 10, 25, 9, tzinfo=UTC), "date")
+    assert told == {
+        "testsamples_nonstandard-01.wav": Start(exported, "bext"),
+        "testsamples_waveformatextensible-ieeefloat-44100Hz-mono.wav": made,
+        "testsamples_fuzz_crash-e5471f5b58397287b509db7d026e95f1724454f5.wav": made,
+    }
 
 
 class TestClock:

@@ -157,6 +157,23 @@ class TestHarp:
         content = wav(bytes(1600), before=before)
         assert timing_of(tmp_path, content)[:3] == (None, WHOLE, True)
 
+    @pytest.mark.parametrize("count", [2, 3000])  # more than 64 KiB
+    def test_in_a_flac_file_that_keeps_the_chunks(self, tmp_path, count):
+        """As `flac --keep-foreign-metadata` writes it; positions are those of the xwav file."""
+        raws = [(NOON + timedelta(hours=index), 4) for index in range(count)]
+        content = self.xwav(raws, channels=2)
+        chunk_at = content.index(b"harp")
+        block = b"riff" + content[chunk_at : content.index(b"data")]
+        path = tmp_path / "x.flac"
+        soundfile.write(path, np.zeros((4 * count, 2)), RATE, subtype="PCM_16")
+        made = path.read_bytes()
+        head = b"\x02" + len(block).to_bytes(3, "big")
+        path.write_bytes(made[:42] + head + block + made[42:])
+        timing = Clock().timing(path)
+        assert timing.start == Start(NOON, "harp")
+        spans = (Span(4 * index, 4, Fraction(3600 * index)) for index in range(count))
+        assert timing.spans == tuple(spans)
+
     def test_more_raw_files_than_the_chunk_holds(self, tmp_path):
         before = self.harp([self.entry(NOON, 0, 1600)], count=65535)
         content = wav(bytes(1600), before=before)

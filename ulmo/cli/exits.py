@@ -9,7 +9,7 @@ import functools
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -67,7 +67,7 @@ def guarded(command: F) -> F:
     return cast(F, run)
 
 
-def fail(message: str, status: int) -> None:
+def fail(message: str, status: int) -> NoReturn:
     """Print one line on stderr, and end with the exit status."""
     with suppress(OSError):  # nobody reads stderr any more
         click.echo(f"ulmo: {printable(message)}", err=True)

@@ -1,28 +1,19 @@
 """ulmo: one command over all."""
 
-from typing import Any
-
 import click
 
 from ulmo.cli.convert import convert
 from ulmo.cli.evaluate import evaluate
 from ulmo.cli.inspect import inspect_
-from ulmo.cli.options import CONTEXT, version_option
+from ulmo.cli.options import CONTEXT, Group, version_option
 from ulmo.cli.prep import prep
 from ulmo.cli.show import show
-from ulmo.cli.streams import mend_streams
 from ulmo.cli.tokenize import tokenize
 from ulmo.cli.train import train
 from ulmo.cli.verify import verify_
 
 
-class _Group(click.Group):
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        mend_streams()
-        return super().main(*args, **kwargs)
-
-
-@click.group(cls=_Group, context_settings=CONTEXT)
+@click.group(cls=Group, context_settings=CONTEXT)
 @version_option
 def ulmo() -> None:
     """Large acoustic models: from any recording to tokens."""

@@ -25,6 +25,7 @@ from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ulmo import __version__
+from ulmo.cli.exits import INTERRUPTED, fail
 from ulmo.cli.streams import mend_streams
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Settings, read_toml
 
@@ -166,17 +167,32 @@ class Option(click.Option):
 option = partial(click.option, cls=Option)
 
 
-class Command(click.Command):
+class _Main(click.Command):
+    """Runs whatever the streams are. Ctrl-C while options are read has the status it always has."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the command line, and do what it says."""
+        mend_streams()
+        return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            fail("interrupted", INTERRUPTED)
+
+
+class Group(_Main, click.Group):
+    """A command that has commands."""
+
+
+class Command(_Main):
     """A command whose help groups its options under headings, and ends with examples."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command, whatever its streams are."""
-        mend_streams()
-        return super().main(*args, **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings, then the examples."""

@@ -22,7 +22,7 @@ AMBIGUOUS_ZONES = {
     *("CST", "CDT", "BST", "IST", "IDT", "AST", "ADT", "GST", "SST", "AMT", "AMST", "ECT", "MET"),
     *("PKT", "PHT", "CAT", "EAT", "WAT", "ART", "WEST", "EAST", "WAST", "IRST", "LMT", "WET"),
 }
-_UNKNOWN_ZONE = re.compile(r"[A-Z][SD]T|[A-Z]{2}DT|(?i:(?:utc|gmt).*)")  # as names of zones look
+_UNKNOWN_ZONE = re.compile(r"[A-Z][SD]T|[A-Z]{2}DT|(?:UTC|GMT).*")  # as names of zones look
 _OFFSET = re.compile(
     r"(?:UTC?|GMT)?\s?(?P<sign>[+-])"
     r"(?:(?P<hours>\d\d)(?P<minutes>\d\d)|(?P<hour>\d{1,2})(?::\s?(?P<minute>\d{1,2}))?)",
@@ -124,7 +124,7 @@ def _ends_or_zone(text: str) -> bool:
 def _may_be_zone(word: str) -> bool:
     known = ZONE_HOURS.keys() | AMBIGUOUS_ZONES
     begins = len(word) == 4 and word.isupper() and word[:3] in known
-    is_like = begins or _UNKNOWN_ZONE.fullmatch(word) is not None
+    is_like = begins or _UNKNOWN_ZONE.fullmatch(word.upper()) is not None
     return word in known or word.upper() in ZONE_HOURS or is_like
 
 
