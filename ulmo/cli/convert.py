@@ -29,7 +29,7 @@ from ulmo.cli.exits import SOME_REFUSED, guarded
     "--out",
     type=cli.PATH,
     required=True,
-    metavar="cli.PATH",
+    metavar="PATH",
     group="Output",
     help="The corpus to write; for npy, raven and audacity a folder, with a file for each.",
 )
