@@ -98,7 +98,7 @@ class Patches:
         frontend = build_frontend(prep)
 
         def encode(samples: Array) -> NDArray[np.int32]:
-            blocks = normalized_levels(lambda: [samples], frontend, prep, constants)
+            blocks = normalized_levels([samples], frontend, prep, constants)
             plane = np.concatenate([np.empty((prep.tile_size, 0), np.float32), *blocks], axis=1)
             return self.nearest(patches_of(plane[None, ..., None], self.model))[0]
 

@@ -20,7 +20,7 @@ from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError, read_toml
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.header import read_stored
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.evaluate.labelled import find_labelled
 from ulmo.pipelines.verify.verify import verify
@@ -55,7 +55,7 @@ def read_checkpoints(path):
 
 READERS = {
     "bundle": read_bundle,
-    "tokens": lambda path: list(read_tokens(path)),
+    "tokens": lambda path: list(read_corpus(path)),
     "header": read_stored,
     "tiles": read_tiles,
     "run": read_checkpoints,

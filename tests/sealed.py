@@ -2,6 +2,7 @@
 
 import json
 
+from ulmo.formats.places import header_path
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import seal
 
@@ -34,7 +35,7 @@ def seal_tokens(path, values=None):
 
     `values` are the header's; else its own.
     """
-    header = path.with_suffix(".json")
+    header = header_path(path.with_suffix(""))
     endings = {each.name.removeprefix(header.stem): each for each in sorted(path.parent.iterdir())}
     hashes = {
         ending: file_hash(each)

@@ -57,13 +57,11 @@ class TestTokenize:
         )
         ids = np.load(out / "tokens" / "cut.tokens.npy")
         assert (ids.dtype, ids.shape) == (np.int32, (125, 4))
-        ledger = ["recordings.parquet", "tokenize.json"]
+        ledger = ["recordings.parquet", "token_headers", "tokenize.json"]
         assert sorted(path.name for path in out.iterdir()) == [*ledger, "tokens"]
-        assert {path.name for path in (out / "tokens").iterdir()} == {
-            f"{name}.tokens.{ending}"
-            for name in ("cut", "nan", "zero")
-            for ending in ("json", "npy")
-        }
+        for folder, ending in (("tokens", "npy"), ("token_headers", "json")):
+            made = {path.name for path in (out / folder).iterdir()}
+            assert made == {f"{name}.tokens.{ending}" for name in ("cut", "nan", "zero")}
         again = run(tokenize_command, *files[:2], *bundle, "--out-dir", out)
         assert again.exit_code == 0
         assert again.stdout.count("[was there already]") == 2

@@ -32,6 +32,8 @@ GROUPS = {
 
 BOUNDS = {
     PrepSettings: {
+        "time_expansion": ((0.001, 1000.0, 0.1), (0.0009, 1001.0, -10.0, 0)),
+        "full_scale": ((1e-12, 1e12), (0.0, -1.0, 1.1e12)),
         "sample_rate": ((100, 4_000_000), (99, 4_000_001)),
         "tile_size": ((8, 2048), (7, 2049, 0)),
         "hop_length": ((1, 1_000_000), (0, 1_000_001)),
@@ -118,6 +120,7 @@ BESIDE = {
     (ModelSettings, "time_stride"): {"tile_size": 2048},
     (ModelSettings, "fsq_levels"): {"quantizer": "fsq", "embedding_dim": 3},
     (ModelSettings, "stage_sizes"): {"quantizer": "residual"},
+    (PrepSettings, "time_expansion"): {"sample_rate": 4000},
     (TrainSettings, "beside"): {"objective": "abx_choice"},
 }
 """What must be set with a value at its bound, for the two to fit."""

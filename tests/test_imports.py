@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "ulmo"
 BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
-TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "tokenizer"}
+TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
 COMMANDS = {*TOKENIZING, "models", "evaluation", "formats", "jobs"}
 ROOMS = {
     "arrays": set(),
@@ -37,6 +37,7 @@ ROOMS = {
     "jobs": {"config", "storage"},
     "bundle": {*FILES, "preprocessing"},
     "encoding": {"arrays", "config"},
+    "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},

@@ -23,7 +23,7 @@ from ulmo.bundle.bundle import read_bundle
 from ulmo.cli.main import ulmo
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Config, PrepSettings
 from ulmo.formats import FORMATS
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, set_weights_of
 from ulmo.models.learner import Learner
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
@@ -126,7 +126,7 @@ def test_a_format(audio, make_bundle, tmp_path, monkeypatch):
     result = run(ulmo, "tokenize", source, "--tokenizer", bundle, "--format", "toy")
     assert result.exit_code == 0, result.output
     assert run(ulmo, "tokenize", source, "--tokenizer", bundle).exit_code == 0
-    (stored,) = read_tokens(target)
+    (stored,) = read_corpus(target)
     np.testing.assert_array_equal(stored.ids, np.load(audio / "0.tokens.npy"))
     result = run(
         ulmo, "convert", audio / "0.tokens.npy", "--format", "toy", "--out", tmp_path / "out"

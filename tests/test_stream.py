@@ -137,9 +137,9 @@ def test_integers_have_the_full_scale_of_their_type(dtype, scale, tokenizer_of):
     np.testing.assert_array_equal(found.distances, expected.distances)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, bool, np.complex64, object])
+@pytest.mark.parametrize("dtype", [bool, np.complex64, object])
 def test_other_types_are_refused(dtype, tokenizer_of):
-    with pytest.raises(UserError, match="must be floats or signed integers"):
+    with pytest.raises(UserError, match="samples must be integers or floats"):
         tokenizer_of().encode(np.zeros(9, dtype), sample_rate=RATE)
 
 

@@ -3,7 +3,7 @@
 import io
 import subprocess
 import sys
-from itertools import product
+from itertools import islice, product
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.inverse import invert
 from ulmo.preprocessing.spectrogram import levels
+from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import load_tokenizer
 
 FRONTENDS = ("stft", "mel", "cqt")
@@ -102,7 +103,7 @@ def test_how_the_samples_come_is_without_effect(mode, tokenizer_of):
     @given(cuts=st.lists(st.integers(0, len(samples)), max_size=12))
     def check(cuts):
         blocks = np.split(samples, sorted(cuts))
-        columns = list(tokenizer.columns(lambda: iter(blocks)))
+        (columns,) = map(list, tokenizer.stretches(lambda: whole(blocks)))
         assert np.array_equal(np.concatenate([part.ids for part in columns]), expected.ids)
         found = np.concatenate([part.distances for part in columns])
         assert np.array_equal(found, expected.distances)
@@ -119,8 +120,8 @@ def test_columns_come_before_the_recording_ends(tokenizer_of):
             yield block
             given_out.append(None)
 
-    columns = tokenizer_of().columns(source)
-    assert len(next(columns).ids) == WINDOW
+    (columns,) = islice(tokenizer_of().stretches(lambda: whole(source())), 1)
+    assert len(next(iter(columns)).ids) == WINDOW
     assert len(given_out) < 10
 
 
@@ -217,9 +218,9 @@ def test_samples_that_are_no_numbers_become_0_as_in_a_file(tokenizer_of, tmp_pat
     assert_same(tokenizer_of().encode(tmp_path / "x.wav"), expected)
 
 
-@pytest.mark.parametrize("samples", [np.zeros((4, 2)), np.zeros((1, 4)), np.float32(0)])
+@pytest.mark.parametrize("samples", [np.zeros((4, 2, 1)), np.float32(0)])
 def test_samples_of_another_shape_are_refused(samples, tokenizer_of):
-    with pytest.raises(UserError, match=r"samples must have the shape \(n,\), not \("):
+    with pytest.raises(UserError, match=r"the shape \(n,\) or \(n, channels\), not \("):
         tokenizer_of().encode(samples, sample_rate=RATE)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
-    from ulmo.formats.read import read_tokens
+    from ulmo.formats.read import read_corpus, read_tokens
     from ulmo.preprocessing import preprocess
     from ulmo.preprocessing.audio import RefusedError
     from ulmo.tokenizer import Tokenizer, load_tokenizer
@@ -25,6 +25,7 @@ _HOME = {
     "load_tokenizer": "ulmo.tokenizer",
     "Tokens": "ulmo.tokens",
     "read_tokens": "ulmo.formats.read",
+    "read_corpus": "ulmo.formats.read",
     "preprocess": "ulmo.preprocessing",
     "RefusedError": "ulmo.preprocessing.audio",
     "UserError": "ulmo.config",
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "load_tokenizer",
     "preprocess",
+    "read_corpus",
     "read_tokens",
 ]
 

@@ -11,7 +11,9 @@ live. The last columns depend on the recording's end; they come from one window 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +39,32 @@ class Columns(NamedTuple):
         """Ids and distances of parts, of which there is at least one, as one."""
         ids, distances, _ = zip(*parts, strict=True)
         return cls(np.concatenate(ids), np.concatenate(distances))
+
+
+class EncodedStretch:
+    """The columns of a stretch of sound, which are computed as they are read, and their place.
+
+    column: the first one; the column nearest to the true time of the stretch.
+    gap: columns between it and the stretch before, in which nothing was recorded.
+    start: true time of the first sample, in seconds from the recording's first sample.
+    columns, samples: their numbers; final when all columns were read.
+    """
+
+    def __init__(self, start: Fraction, column: int, gap: int) -> None:
+        self.start, self.column, self.gap = start, column, gap
+        self.columns = self.samples = 0
+        self.parts: Iterator[Columns] = iter(())
+
+    def count(self, blocks: Iterable[Array]) -> Iterator[Array]:
+        """Pass on blocks (n,) of the samples, and count them."""
+        for block in blocks:
+            self.samples += len(block)
+            yield block
+
+    def __iter__(self) -> Iterator[Columns]:
+        for part in self.parts:
+            self.columns += len(part.ids)
+            yield part
 
 
 # Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands), and perhaps latents.
@@ -77,17 +105,43 @@ def encode_columns(
         yield from _columns(*pending.popleft())
 
 
-def decode_columns(
+# A map over the first columns of windows, which may use threads.
+Each = Callable[[Callable[[int], Array], Iterable[int]], Iterator[Array]]
+
+
+def decode_stretches(
     ids: Ids,
+    frames: int,
+    gap: int,
     decode: Callable[[Ids], Array],
     model: ModelSettings,
-    each: Callable[[Callable[[int], Array], Iterable[int]], Iterator[Array]] = map,
-) -> Iterator[Array]:
-    """Normalised levels of ids (time, band) in blocks (M, n).
+    each: Each = map,
+) -> Iterator[Array | int]:
+    """Normalised levels (M, n) of each stretch of ids (time, band); for a gap, its frames.
 
+    frames: of all ids; those of the last column may be fewer than the stride.
+    gap: the id of `<gap>`.
     decode: tiles (1, M, frames, 1) of ids (1, columns, bands).
     each: `map`, or a map that uses threads.
     """
+    is_gap = (ids == gap).all(axis=1)
+    borders = np.flatnonzero(np.diff(is_gap)) + 1
+    for first, last in pairwise([0, *borders.tolist(), len(ids)]):
+        count = min(last * model.time_stride, frames) - first * model.time_stride
+        if first < last and is_gap[first]:
+            yield count
+        elif first < last:
+            blocks = _decode_columns(ids[first:last], decode, model, each)
+            yield np.concatenate(list(blocks), axis=1)[:, :count]
+
+
+def _decode_columns(
+    ids: Ids,
+    decode: Callable[[Ids], Array],
+    model: ModelSettings,
+    each: Each,
+) -> Iterator[Array]:
+    """Normalised levels of ids (time, band) of one stretch, in blocks (M, n)."""
     before, after = model.decoder_time_context
 
     def block(start: int) -> Array:

@@ -8,39 +8,31 @@ and any number of threads. Each window is computed by one thread, in the same or
 (ulmo.encoding). Memory does not grow with the length of the recording.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import datetime
-from functools import cached_property, partial
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Ids
+from ulmo.arrays import Array
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
-from ulmo.bundle.per_process import PerProcess
 from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
-from ulmo.config import JobError, UserError
-from ulmo.encoding import Columns, decode_columns, encode_columns, ready_frames
-from ulmo.preprocessing.audio import (
-    open_recording,
-    open_stream,
-    read_blocks,
-    read_channel,
-)
-from ulmo.preprocessing.clock import Clock
+from ulmo.config import JobError, PrepSettings, UserError
+from ulmo.decoding import Decoder
+from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
+from ulmo.preprocessing.arrays import read_blocks
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.spectrogram import SampleSource, normalized_levels
-from ulmo.preprocessing.tiles import cut_tiles
-from ulmo.tokens import Tokens, band_edges
-from ulmo.vocabulary import Vocabulary
+from ulmo.preprocessing.hearing import Hearing
+from ulmo.preprocessing.sources import open_sound_of
+from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
+from ulmo.preprocessing.stretches import SampleSource, check_gaps, whole
+from ulmo.tokens import Tokens, band_edges, nearest_column
 
 _MAX_BATCH = 1024
 T = TypeVar("T")
@@ -55,21 +47,24 @@ class TokenizerRef(NamedTuple):
     threads: int  # as requested: 0 means one for each core of the machine that opens it
     device: Device
     unk_quantile: float | None
+    prep: PrepSettings  # with the time expansion and full scale that are wanted
 
     def open(self) -> "Tokenizer":
         """The tokenizer; JobError if the bundle in the folder was replaced."""
         bundle = read_bundle(self.folder)
         if bundle.manifest.fingerprint != self.fingerprint:
             raise JobError(f"{self.folder} was replaced meanwhile: load or run the same again")
-        return Tokenizer(
+        opened = Tokenizer(
             bundle, threads=self.threads, device=self.device, unk_quantile=self.unk_quantile
         )
+        return opened.with_sound(self.prep.time_expansion, self.prep.full_scale)
 
 
-class Tokenizer:
+class Tokenizer(Decoder):
     """Turns recordings into tokens, and tokens into tiles and sound; see `load_tokenizer`.
 
     bundle, manifest: what it was made from, and the contents of tokenizer.json.
+    prep: the bundle's settings, with the time expansion and full scale of `with_sound`.
     vocabulary: the meaning of each id.
     unk_quantile: level of `<unk>`; None means that no id is `<unk>`.
     ref: what another process needs to open the same tokenizer.
@@ -83,23 +78,48 @@ class Tokenizer:
         device: Device = "cpu",
         unk_quantile: float | None = None,
     ) -> None:
+        super().__init__(bundle, threads=threads, device=device)
         manifest = bundle.manifest
-        self.bundle, self.manifest, self.unk_quantile = bundle, manifest, unk_quantile
-        self.vocabulary = Vocabulary(manifest.model.codebook_size)
-        folder = bundle.folder.absolute()
-        self.ref = TokenizerRef(folder, manifest.fingerprint, threads, device, unk_quantile)
+        self.unk_quantile, self.prep = unk_quantile, manifest.prep
+        self.ref = TokenizerRef(
+            *(bundle.folder.absolute(), manifest.fingerprint, threads, device, unk_quantile),
+            self.prep,
+        )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
-        self._threads = threads or os.cpu_count() or 1
-        self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
         self._session = Session(bundle.encoder, device=device)
         self._frontend = build_frontend(manifest.prep)
-        self._rate = manifest.prep.sample_rate
 
     def __reduce__(self) -> tuple[Callable[[TokenizerRef], "Tokenizer"], tuple[TokenizerRef]]:
         """Pickle the bundle's place and fingerprint; whoever loads that opens the bundle."""
         return TokenizerRef.open, (self.ref,)
+
+    def with_sound(
+        self, time_expansion: float | None = None, full_scale: float | None = None
+    ) -> "Tokenizer":
+        """This tokenizer for recordings of another time expansion or full scale; None: as it is.
+
+        time_expansion: K, from 0.001 to 1000. Recordings are taken as if made at their rate / K;
+            all times and hertz are the true ones. The bundle's rate x K must be a whole number.
+        full_scale: samples of floating-point files and arrays are divided by it.
+        """
+        prep = self.prep.with_sound(time_expansion, full_scale)
+        if prep == self.prep:
+            return self
+        other = object.__new__(Tokenizer)
+        other.__dict__.update(self.__dict__, prep=prep, ref=self.ref._replace(prep=prep))
+        other._frontend = build_frontend(prep)
+        return other
+
+    def hearing(self) -> Hearing:
+        """A new measure of what is heard of a recording, for `stretches`."""
+        return Hearing(self._frontend, self.prep)
+
+    @property
+    def _hop(self) -> Fraction:
+        """Seconds from one column to the next."""
+        return Fraction(self.prep.hop_length * self.manifest.model.time_stride, self.prep.true_rate)
 
     @property
     def codebook(self) -> Array:
@@ -124,9 +144,9 @@ class Tokenizer:
         front end sees after the centre of the last frame. A front end that computes frames in
         groups adds a group, and normalisation by tiles adds a tile.
         """
-        prep, model = self.manifest.prep, self.manifest.model
+        prep, model = self.prep, self.manifest.model
         frames = model.time_stride + model.time_context[1] - 1
-        return (frames * prep.hop_length + self._frontend.right) / prep.sample_rate
+        return (frames * prep.hop_length + self._frontend.right) / prep.true_rate
 
     def encode(
         self,
@@ -135,49 +155,47 @@ class Tokenizer:
         sample_rate: int | None = None,
         channel: int | None = None,
         batch_size: int = 1,
+        time_expansion: float | None = None,
+        full_scale: float | None = None,
     ) -> Tokens:
-        """Tokens of a file, an open binary file, or an array of samples.
+        """Tokens of a file or of samples.
 
-        source: path; open binary file; or samples (n,), floats with full scale 1 or integers with
-            the full scale of their type.
+        source: path, open binary file or its bytes; or samples (n,) or (n, channels), floats with
+            full scale 1, or integers with that of their type; or audio of a Hugging Face dataset.
         sample_rate: hertz; required for samples, ignored for files.
-        channel: counts from 0; None means the mean of all channels. Only for files.
+        channel: counts from 0; None means the mean of all channels.
         batch_size: windows that are encoded at once, 1 to 1024. It does not change the ids.
+        time_expansion, full_scale: see `with_sound`; None means those of the bundle.
 
-        RefusedError for a file that cannot be read; UserError for samples without a valid rate.
+        Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
+        stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
+        more than a week; UserError for samples without a valid rate, or with an uncertain scale.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
         ((200, 4), dtype('int32'))
         """
-        if isinstance(source, np.ndarray | list | tuple | np.generic):
-            samples = np.asarray(source)
-            return self._tokens(lambda: read_blocks([samples], sample_rate, self._rate), batch_size)
-        with ExitStack() as stack:
-            start = None
-            if isinstance(source, str | Path):
-                recording = stack.enter_context(open_recording(Path(source)))
-                start = Clock().start(Path(source))
-            else:
-                recording = stack.enter_context(open_stream(source))
-            return self._tokens(
-                lambda: read_channel(recording, channel, self._rate),
-                batch_size,
-                start_utc=start.utc if start else None,
-            )
+        listener = self.with_sound(time_expansion, full_scale)
+        with open_sound_of(
+            source, listener.prep, hop=listener._hop, sample_rate=sample_rate, channel=channel
+        ) as sound:
+            return listener._tokens(sound.read, batch_size, start_utc=sound.start_utc)
 
     def stream(
         self,
         blocks: Iterable[Array],
         *,
         sample_rate: int,
+        channel: int | None = None,
         start_utc: datetime | None = None,
+        time_expansion: float | None = None,
+        full_scale: float | None = None,
     ) -> Iterator[Tokens]:
         """Tokens of sound that arrives in blocks, each column as soon as it can no longer change.
 
-        blocks: samples (n,) each, of any length; floats with full scale 1, or integers.
-        sample_rate: hertz.
+        blocks: samples (n,) or (n, channels) each, of any length, as in `encode`.
         start_utc: time of the first sample.
+        sample_rate, channel, time_expansion, full_scale: as in `encode`.
 
         The parts, joined, are the Tokens that `encode` returns for all of the sound. Columns come
         `latency_seconds` behind the sound. UserError if normalisation needs the whole recording,
@@ -193,36 +211,50 @@ class Tokenizer:
                 "this tokenizer normalises by the whole recording, and a stream has no end yet: "
                 "use encode, or a tokenizer trained with normalization corpus"
             )
-        return self._parts(
-            lambda: read_blocks(blocks, sample_rate, self._rate), eager=True, start_utc=start_utc
-        )
+        listener = self.with_sound(time_expansion, full_scale)
+        read = read_blocks(blocks, sample_rate, listener.prep, channel=channel)
+        return listener._parts(lambda: whole(read), start_utc)
 
-    def columns(
-        self, source: SampleSource, *, batch_size: int = 1, eager: bool = False
-    ) -> Iterator[Columns]:
-        """Columns of tokens of a source, which yields blocks of samples (n,) at the bundle's rate.
+    def stretches(
+        self,
+        source: SampleSource,
+        *,
+        batch_size: int = 1,
+        eager: bool = False,
+        hearing: Hearing | None = None,
+    ) -> Iterator[EncodedStretch]:
+        """Columns of tokens of each stretch of a source; each is to be read before the next.
 
-        `eager`: each column as soon as it is certain, rather than with its whole window.
+        `eager`: each column as soon as it is certain, rather than with its whole window. `hearing`
+        measures what is heard.
         """
         check_batch_size(batch_size)
-        model = self.manifest.model
-        levels = normalized_levels(
-            source,
-            self._frontend,
-            self.manifest.prep,
-            self.manifest.normalization,
-            ready=ready_frames(model) if eager else None,
-        )
+        prep, model = self.manifest.prep, self.manifest.model
+        ready = ready_frames(model) if eager else None
         alone = eager or self._threads == 1
-        return encode_columns(
-            levels,
-            self._run,
-            model,
-            batch_size=batch_size,
-            eager=eager,
-            executor=None if alone else self._executor,
-            ahead=0 if alone else self._threads + 1,
-        )
+        constants = find_constants(source, self._frontend, prep, self.manifest.normalization)
+        total = 0  # columns
+        for stretch in source():
+            column = max(nearest_column(stretch.start, self._hop), total)
+            encoded = EncodedStretch(stretch.start, column, column - total)
+            levels = normalized_levels(
+                *(encoded.count(stretch.blocks), self._frontend, prep, constants),
+                ready=ready,
+                hearing=hearing,
+            )
+            parts = encode_columns(
+                levels,
+                self._run,
+                model,
+                batch_size=batch_size,
+                eager=eager,
+                executor=None if alone else self._executor,
+                ahead=0 if alone else self._threads + 1,
+            )
+            if (first := next(parts, None)) is not None:  # a few samples may vanish at a lower rate
+                encoded.parts = chain([first], parts)
+                yield encoded
+                total = column + encoded.columns
 
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
         """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each on its own.
@@ -236,113 +268,50 @@ class Tokenizer:
         batches = np.array_split(padded, min(self._threads, len(tiles)))
         return Columns.joined(self._map(self._run, batches))
 
-    def decode(self, tokens: Tokens) -> Array:
-        """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.
-
-        A tile is [bin, frame, 1], bin 0 the lowest frequency. The last tile is filled with zeros.
-        UserError for ids that are neither codes nor `<unk>`.
-
-        >>> tokenizer = load_tokenizer()
-        >>> tokenizer.decode(tokenizer.encode("data_samples/harmonic_calls.wav")).shape
-        (4, 224, 224, 1)
-        """
-        size = self.manifest.prep.tile_size
-        tiles = [tile.values for tile in cut_tiles([self._plane(tokens)], tile_size=size, fill=0)]
-        return np.array(tiles, np.float32).reshape(-1, size, size, 1)
-
-    def decode_ids(self, ids: Ids) -> Array:
-        """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands).
-
-        An `<unk>` has no code: it is decoded as a latent of zeros. UserError for other ids.
-        """
-        unk = self.vocabulary.unk
-        if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
-            raise UserError(f"only ids 0 to {unk - 1} and <unk> ({unk}) can be decoded")
-        decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
-        return decoded
-
-    def resynthesize(
-        self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32
-    ) -> Array:
-        """Sound (frames * hop_length,) whose spectrogram is the decoded one, float32, full scale 1.
-
-        tokens: of a tokenizer with front end `stft` or `mel`.
-        normalization: constants of the recording or tile, if the bundle has none of its own.
-        iterations: of the Griffin-Lim algorithm, which estimates the phases; tokens have none.
-
-        The rate is `tokens.sample_rate`. Normalisation `level` removes the slow changes of the
-        level, so the sound has a constant level. UserError for a front end or normalisation that
-        cannot be inverted. Needs librosa.
-
-        >>> tokenizer = load_tokenizer()
-        >>> tokens = tokenizer.encode("data_samples/harmonic_calls.wav")
-        >>> tokenizer.resynthesize(tokens, iterations=1).shape
-        (128000,)
-        """
-        from ulmo.preprocessing.inverse import invert
-
-        constants = normalization or self.manifest.normalization
-        return invert(self._plane(tokens), self.manifest.prep, constants, iterations=iterations)
-
-    @property
-    def _executor(self) -> ThreadPoolExecutor:
-        return self._executors.get()
-
-    def _map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
-        if self._threads == 1:
-            return map(function, arguments)
-        return self._executor.map(function, arguments)
-
     def _run(self, tiles: Array) -> Columns:
         ids, distances = self._session.run(["ids", "distances"], {"tiles": tiles})
         if self._thresholds is not None:
             ids = mark_unknown(ids, distances, self._thresholds, self.vocabulary.unk)
         return Columns(ids, distances)
 
-    def _parts(
-        self,
-        source: SampleSource,
-        *,
-        batch_size: int = 1,
-        eager: bool = False,
-        start_utc: datetime | None = None,
-    ) -> Iterator[Tokens]:
-        """Tokens, a few columns at a time."""
+    def _parts(self, source: SampleSource, start_utc: datetime | None) -> Iterator[Tokens]:
+        """Tokens of sound without gaps, a few columns at a time."""
         prep, model = self.manifest.prep, self.manifest.model
-        samples = 0
-
-        def counted() -> Iterator[Array]:
-            nonlocal samples
-            samples = 0  # a source may be run twice
-            for block in source():
-                samples += len(block)
-                yield block
-
-        first = 0  # column
-        for part in self.columns(counted, batch_size=batch_size, eager=eager):
-            left = -(-samples // prep.hop_length) - first * model.time_stride
-            frames = min(len(part.ids) * model.time_stride, left)
-            yield self._placed(part, first, frames, start_utc)
-            first += len(part.ids)
+        for stretch in self.stretches(source, eager=True):
+            for part in stretch:
+                first = stretch.columns - len(part.ids)
+                left = -(-stretch.samples // prep.hop_length) - first * model.time_stride
+                frames = min(len(part.ids) * model.time_stride, left)
+                yield self._placed(part, first, frames, start_utc)
 
     def _tokens(
         self, source: SampleSource, batch_size: int, *, start_utc: datetime | None = None
     ) -> Tokens:
-        parts = list(self._parts(source, batch_size=batch_size, start_utc=start_utc))
-        shape = (0, self.manifest.model.bands)
-        none = Columns(np.empty(shape, np.int32), np.empty(shape, np.float32))
-        whole = Columns.joined([none, *(Columns(part.ids, part.distances) for part in parts)])
-        return self._placed(whole, 0, sum(part.frames for part in parts), start_utc)
+        prep, model = self.manifest.prep, self.manifest.model
+        parts, frames = [self._silence(0)], 0
+        gaps = Fraction(0)
+        for stretch in self.stretches(source, batch_size=batch_size):
+            gaps += stretch.gap * self._hop
+            check_gaps(gaps)
+            parts += [self._silence(stretch.gap), *stretch]
+            frames = stretch.column * model.time_stride - (-stretch.samples // prep.hop_length)
+        return self._placed(Columns.joined(parts), 0, frames, start_utc)
+
+    def _silence(self, columns: int) -> Columns:
+        """Columns of `<gap>`."""
+        shape = (columns, self.manifest.model.bands)
+        return Columns(
+            np.full(shape, self.vocabulary.special("<gap>"), np.int32), np.zeros(shape, np.float32)
+        )
 
     def _placed(
         self, columns: Columns, first: int, frames: int, start_utc: datetime | None
     ) -> Tokens:
-        prep, model = self.manifest.prep, self.manifest.model
-        hop = prep.hop_length * model.time_stride
+        hop = self.prep.hop_length * self.manifest.model.time_stride
         return Tokens(
             ids=columns.ids,
             distances=columns.distances,
-            sample_rate=prep.sample_rate,
+            sample_rate=self.prep.true_rate,
             hop=hop,
             edges_hz=self.edges_hz,
             frames=frames,
@@ -351,19 +320,6 @@ class Tokenizer:
             fingerprint=self.manifest.fingerprint,
             unk_quantile=self.unk_quantile,
         )
-
-    def _plane(self, tokens: Tokens) -> Array:
-        """The normalised spectrogram (M, frames) that the ids stand for."""
-        blocks = [np.empty((self.manifest.prep.tile_size, 0), np.float32)]
-        blocks += decode_columns(tokens.ids, self.decode_ids, self.manifest.model, self._map)
-        return np.concatenate(blocks, axis=1)[:, : tokens.frames]
-
-    @cached_property
-    def _decoder(self) -> Session:
-        from ulmo.bundle.graph import decoder_graph
-
-        graph = decoder_graph(self.manifest.model, self.bundle.weights())
-        return Session(graph.to_bytes(), device=self.ref.device)
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +42,9 @@ class Tokens:
     start_utc: datetime | None = None  # time of the recording's first sample, with time zone
     fingerprint: str = ""  # the tokenizer's: SHA-256 over settings and weights, in hexadecimal
     unk_quantile: float | None = None  # level of `<unk>`; None: no id is `<unk>`
+    # Sample at which each column begins, (time,), if they are not evenly spaced: a timeline whose
+    # gaps are left out, read from a file. None: `start`, and a hop from each to the next.
+    samples: NDArray[np.int64] | None = None
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -47,6 +52,8 @@ class Tokens:
 
         Samples are counted as integers and divided once, so that long recordings do not drift.
         """
+        if self.samples is not None:
+            return self.samples / self.sample_rate
         return (self.start + np.arange(len(self.ids), dtype=np.int64) * self.hop) / self.sample_rate
 
     @property
@@ -57,6 +64,11 @@ class Tokens:
     def sequence(self) -> NDArray[np.int32]:
         """The ids as one causal sequence, (time * bands,)."""
         return self.ids.reshape(-1)
+
+
+def nearest_column(seconds: Fraction, hop: Fraction) -> int:
+    """The column, of `hop` seconds each, that begins nearest to a time; of two, the later."""
+    return floor(seconds / hop + Fraction(1, 2))
 
 
 def band_edges(frequencies: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
@@ -109,14 +121,22 @@ def read_npy(path: Path) -> NDArray[np.int32]:
         return np.fromfile(file, dtype="<i4").reshape(columns, bands)
 
 
-def read_npy_blocks(path: Path, columns: int = 4096) -> Iterator[NDArray[np.int32]]:
-    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter."""
+def read_npy_blocks(
+    path: Path, columns: int = 4096, *, first: int = 0, count: int | None = None
+) -> Iterator[NDArray[np.int32]]:
+    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter.
+
+    Begins at column `first`, and reads `count` columns (None: to the end).
+    """
     with path.open("rb") as file:
-        left, bands = _read_shape(file, path)
+        there, bands = _read_shape(file, path)
+        left = max(there - first, 0)
+        left = left if count is None else min(count, left)
+        file.seek(4 * bands * first, io.SEEK_CUR)
         while left:
-            count = min(columns, left)
-            yield np.fromfile(file, "<i4", count * bands).reshape(count, bands)
-            left -= count
+            taken = min(columns, left)
+            yield np.fromfile(file, "<i4", taken * bands).reshape(taken, bands)
+            left -= taken
 
 
 def _read_shape(file: BinaryIO, path: Path) -> tuple[int, int]:

@@ -27,8 +27,33 @@ class Vocabulary:
 
     @property
     def unk(self) -> int:
-        """Id of `<unk>`, the first special token."""
+        """Id of `<unk>`: a sound that is far from every code. The first special token."""
         return self.special("<unk>")
+
+    @property
+    def pad(self) -> int:
+        """Id of `<pad>`, which fills up short sequences."""
+        return self.special("<pad>")
+
+    @property
+    def bos(self) -> int:
+        """Id of `<bos>`, which begins a sequence."""
+        return self.special("<bos>")
+
+    @property
+    def eos(self) -> int:
+        """Id of `<eos>`, which ends a sequence."""
+        return self.special("<eos>")
+
+    @property
+    def mask(self) -> int:
+        """Id of `<mask>`, which hides a token from a model that is to guess it."""
+        return self.special("<mask>")
+
+    @property
+    def gap(self) -> int:
+        """Id of `<gap>`: nothing was recorded."""
+        return self.special("<gap>")
 
     def special(self, token: str) -> int:
         """Id of a special token, by its written form."""

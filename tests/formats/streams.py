@@ -4,12 +4,14 @@ import io
 from datetime import UTC, datetime
 
 import numpy as np
+from hypothesis import strategies as st
 
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
-from ulmo.formats.header import TokensHeader
+from ulmo.formats.header import Segment, TokensHeader
 from ulmo.formats.publish import publish_tokens
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UTC_START = datetime(2026, 3, 1, 23, 59, 59, 999_999, UTC)
 GRID = {
     "fingerprint": "ab" * 32,
@@ -19,6 +21,7 @@ GRID = {
     "edges_hz": (0.0, 50.5, 1000.0, 8010.25),
     "codebook_size": 16,
 }
+VALUES = {**GRID, "recording": "x.wav", "columns": 2, "frames": 17, "unknown": 6}
 VOCABULARY = 64
 UNK, EOS = 16, 19
 
@@ -86,3 +89,49 @@ def some(lengths=(5, 0, 9000), **values):
         name = f'a/ä "b", c\t{number}.wav'
         recordings.append((header_of(ids, recording=name, filled=3, **more, **values), ids))
     return recordings
+
+
+@st.composite
+def streams(draw):
+    """A stream of segments in files, and for each its true time and its place, exactly."""
+    rate, gaps = draw(st.sampled_from([16_000, 44_100])), draw(GAPS)
+    segments, column, offset, frame = [], 0, 0, 0
+    for number in range(draw(st.integers(1, 6))):
+        late = draw(st.integers(0, 40))  # columns
+        between = 0 if not number else {"keep": late, "one": min(late, 1), "omit": 0}[gaps]
+        offset += late * 2560 * (number > 0)
+        column += between
+        own = 48_000 if number < 4 else 8_000
+        if number % 2 == 0:
+            frame = draw(st.integers(0, 10**6))
+        columns, short = draw(st.integers(1, 9)), draw(st.integers(0, 2559))
+        frames = -(-(columns * 2560 - short) * own // rate)
+        name = f"card/{number // 2}.wav"
+        segments.append(
+            Segment(
+                recording=name,
+                column=column,
+                columns=columns,
+                offset=offset,
+                recording_rate=own,
+                frame=frame,
+                frames=frames,
+                file_frames=10**7,
+            )
+        )
+        column, offset, frame = column + columns, offset + columns * 2560, frame + frames
+    return stream_of(segments, column, rate, gaps)
+
+
+GAPS = st.sampled_from(["keep", "one", "omit"])
+
+
+def stream_of(segments, columns, rate=16_000, gaps="keep"):
+    values = {
+        **VALUES,
+        "sample_rate": rate,
+        "columns": columns,
+        "frames": columns * 16,
+        "unknown": 0,
+    }
+    return TokensHeader(**values, segments=segments, gaps=gaps, start_utc=EPOCH)

@@ -14,6 +14,7 @@ from ulmo.formats.labels import token_text
 from ulmo.vocabulary import Vocabulary
 
 HOP_S = 0.16
+GAP = Vocabulary(16).gap
 
 
 def runs_of(ids, options=PLAIN):
@@ -64,6 +65,7 @@ NAMES = {"raven": "x.tokens.selections.txt", "audacity": "x.tokens.labels.txt"}
 @pytest.mark.parametrize("name", NAMES)
 def test_crowsetta_reads_every_run(name, filled, tmp_path):
     ids = np.repeat(random_ids(300, seed=3), 2, axis=0)[1:]
+    ids[ids == GAP] = 0
     header = header_of(ids, filled=filled)
     path = save(tmp_path / NAMES[name], name, [(header, ids)])
     frame, boxes = read(name, path)
@@ -118,3 +120,34 @@ def test_a_long_run_is_one_run(name):
     (content,) = written(name, [(header_of(ids), ids)], [1, 4096, 8000])
     assert content.count(b"\tc4") == 1
     assert b"1440.000000" in content
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("recorded", "edges"),
+    [
+        (48_000, {(0.0, 50.5), (50.5, 1000.0), (1000.0, 8000.0)}),
+        (8_000, {(0.0, 50.5), (50.5, 1000.0), (1000.0, 4000.0)}),
+        (2_000, {(0.0, 50.5), (50.5, 1000.0)}),
+        (100, {(0.0, 50.0)}),
+        (None, {(0.0, 50.5), (50.5, 1000.0), (1000.0, 8000.0)}),
+    ],
+)
+def test_no_label_lies_above_half_the_rate_of_the_recording(name, recorded, edges):
+    ids = np.array([[1, 2, 3]] * 3, np.int32)
+    (content,) = written(name, [(header_of(ids, recording_rate=recorded), ids)])
+    lines = content.decode().splitlines()
+    rows = lines[1:] if name == "raven" else lines[1::2]
+    place = slice(5, 7) if name == "raven" else slice(1, 3)
+    assert {tuple(map(float, row.split("\t")[place])) for row in rows} == edges
+
+
+def test_raven_names_the_file_and_the_place_in_it():
+    ids = np.array([[5], [7]], np.int32)
+    (content,) = written("raven", [(header_of(ids, recording="a/b/x\t\n.wav"), ids)])
+    names, *rows = [line.split("\t") for line in content.decode().splitlines()]
+    assert names[-3:] == ["Begin File", "Begin Path", "File Offset (s)"]
+    assert [row[-3:] for row in rows] == [
+        ["x??.wav", "a/b/x??.wav", "0.000000000"],
+        ["x??.wav", "a/b/x??.wav", "0.160000000"],
+    ]

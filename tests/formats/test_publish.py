@@ -13,7 +13,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
 from ulmo.formats.publish import output_paths, publish_tokens, vocabulary_json
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
     known = read_stored(tmp_path / "x.tokens.json").hashes
     assert sorted(known) == [".bin", ".csv", ".idx", ".npy", ".selections.txt"]
     for ending in (".npy", ".csv", ".idx", ".bin"):
-        ((header, _),) = read_tokens(tmp_path / f"x.tokens{ending}")
+        ((header, _),) = read_corpus(tmp_path / f"x.tokens{ending}")
         assert header == some((5,))[0][0]
     save(tmp_path / "x.tokens.csv", "csv", some((6,)))
     assert list(read_stored(tmp_path / "x.tokens.json").hashes) == [".csv"]
     with pytest.raises(UserError, match="its header does not name it"):
-        list(read_tokens(tmp_path / "x.tokens.npy"))
+        list(read_corpus(tmp_path / "x.tokens.npy"))

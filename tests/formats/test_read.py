@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.formats.streams import header_of, random_ids, save, some
+from tests.formats.streams import UTC_START, header_of, random_ids, save, some, streams
 from tests.sealed import seal_tokens
 from ulmo.config import UserError
 from ulmo.formats import FORMATS, rows
 from ulmo.formats import csv as csv_module
 from ulmo.formats.header import header_json
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus, read_tokens
 
 READABLE = {name: f"x{kind.suffixes[-1]}" for name, kind in FORMATS.items() if kind.readable}
 
@@ -39,7 +39,7 @@ def assert_same(found, recordings):
 def test_round_trip(name, tmp_path):
     recordings = recordings_for(name)
     path = save(tmp_path / READABLE[name], name, recordings)
-    assert_same(read_tokens(path), recordings)
+    assert_same(read_corpus(path), recordings)
     (tmp_path / "x.tokens.json").unlink()
     assert "x.tokens.json is missing" in refused(path)
 
@@ -51,27 +51,27 @@ def test_round_trip_of_any_grid(name, columns, bands, codes, tmp_path_factory):
     ids = random_ids(columns, bands, highest=codes)
     recordings = [(header_of(ids, codebook_size=codes), ids)] * (1 if name == "npy" else 2)
     path = save(tmp_path_factory.getbasetemp() / READABLE[name], name, recordings)
-    assert_same(read_tokens(path), recordings)
+    assert_same(read_corpus(path), recordings)
 
 
 def test_a_bin_is_read_without_megatrons_index(tmp_path):
     recordings = recordings_for("megatron")
     save(tmp_path / "x.tokens.bin", "megatron", recordings)
-    assert_same(read_tokens(tmp_path / "x.tokens.bin"), recordings)
+    assert_same(read_corpus(tmp_path / "x.tokens.bin"), recordings)
     (tmp_path / "x.tokens.bin").unlink()
     with pytest.raises(UserError, match=r"x\.tokens\.bin is missing"):
-        list(read_tokens(tmp_path / "x.tokens.idx"))
+        list(read_corpus(tmp_path / "x.tokens.idx"))
 
 
 def test_what_is_not_there_or_not_ours(tmp_path):
     for name, reason in (("x.labels.txt", "cannot be read back"), ("x.npy", "is not a file")):
         with pytest.raises(UserError, match=reason):
-            list(read_tokens(tmp_path / name))
+            list(read_corpus(tmp_path / name))
 
 
 def refused(path):
     with pytest.raises(UserError, match=r"x\.tokens\.") as caught:
-        list(read_tokens(path))
+        list(read_corpus(path))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_refused_or_gives_tokens(name, changes, tmp_path_facto
     path.write_bytes(content)
     seal_tokens(path)
     with contextlib.suppress(UserError):
-        ((header, ids),) = read_tokens(path)
+        ((header, ids),) = read_corpus(path)
         assert header == recordings[0][0]
         assert ids.shape == (5, 3)
         assert ids.max() < 64
@@ -160,7 +160,7 @@ def table_with(path, column, row, value):
 def test_a_parquet_file_of_others_is_refused(column, row, value, tmp_path):
     path = save(tmp_path / "x.tokens.parquet", "parquet", some((5, 5)))
     table_with(path, "channel", 0, None)
-    assert len(list(read_tokens(path))) == 2
+    assert len(list(read_corpus(path))) == 2
     refused(table_with(path, column, row, value))
 
 
@@ -215,7 +215,7 @@ def test_a_csv_field_that_is_no_id_is_refused(text, tmp_path):
     start, last = path.read_text().rstrip("\r\n").rsplit(",", 1)
     path.write_text(f"{start},{last}\r\n", newline="")
     seal_tokens(path)
-    assert len(list(read_tokens(path))) == 1
+    assert len(list(read_corpus(path))) == 1
     path.write_text(f"{start},{text}\r\n", newline="", encoding="utf-8")
     refused(seal_tokens(path))
 
@@ -227,3 +227,34 @@ def test_a_header_that_promises_everything_costs_nothing(name, tmp_path):
     header = recordings[0][0].ended(columns=1 << 48, frames=1 << 52, unknown=0)
     (tmp_path / "x.tokens.json").write_bytes(header_json([header]))
     refused(seal_tokens(path))
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_tokens_of_one_recording_are_those_that_encode_gave(name, tmp_path):
+    header, ids = some((0, 5))[1]
+    path = save(tmp_path / READABLE[name], name, [(header, ids)])
+    tokens = read_tokens(str(path))
+    np.testing.assert_array_equal(tokens.ids, ids)
+    np.testing.assert_array_equal(tokens.seconds, [header.seconds(column) for column in range(5)])
+    np.testing.assert_array_equal(tokens.hertz, [(0, 50.5), (50.5, 1000), (1000, 8010.25)])
+    known = ("sample_rate", "hop", "frames", "start", "start_utc", "fingerprint", "unk_quantile")
+    for field in known:
+        assert getattr(tokens, field) == getattr(header, field)
+    assert np.isnan(tokens.distances).all()
+    assert tokens.distances.shape == ids.shape
+
+
+def test_tokens_of_several_recordings_are_a_corpus(tmp_path):
+    path = save(tmp_path / "x.tokens.csv", "csv", some((5, 5)))
+    with pytest.raises(UserError, match=r"x\.tokens\.csv holds several .* ulmo\.read_corpus$"):
+        read_tokens(path)
+    assert [item.tokens().start_utc for item in read_corpus(path)] == [None, UTC_START]
+
+
+@given(header=streams())
+def test_tokens_of_a_timeline_have_true_times(header, tmp_path_factory):
+    ids = np.zeros((header.columns, 3), np.int32)
+    path = tmp_path_factory.getbasetemp() / "t.npy"
+    save(path, "npy", [(header, ids)])
+    expected = [header.seconds(column) for column in range(header.columns)]
+    np.testing.assert_array_equal(read_tokens(path).seconds, expected)

@@ -24,8 +24,8 @@ ROW_STARTS = [(0, 0), (2, 0), (2, 4096), (2, 8192)]
 
 
 COLUMNS = [
-    *("recording", "channel", "start_utc", "start_s", "hop_s", "bands"),
-    *("ids", "unk_rate", "fingerprint"),
+    *("recording", "channel", "start_utc", "start_s", "end_s", "hop_s", "bands"),
+    *("edges_hz", "ids", "unk_rate"),
 ]
 
 
@@ -53,7 +53,7 @@ def test_pandas_reads_tables(name, tmp_path):
         assert {ids.dtype for ids in frame["ids"]} == {np.dtype(np.uint16)}
     else:
         frame = pd.read_json(path, lines=True, dtype=False)
-        frame["start_utc"] = pd.to_datetime(frame["start_utc"])
+        frame["start_utc"] = pd.to_datetime(frame["start_utc"], format="ISO8601")
     assert list(frame.columns) == COLUMNS
     for (header, column, ids), row in zip(pieces(), frame.to_dict("records"), strict=True):
         for found, expected in (
@@ -63,10 +63,12 @@ def test_pandas_reads_tables(name, tmp_path):
             assert found == expected or (pd.isna(found) and pd.isna(expected))
         assert row["recording"] == header.recording
         assert row["start_s"] == (header.start + column * header.hop) / 16_000
+        end = min((column + len(ids)) * 2560, header.frames * 160)
+        assert row["end_s"] == (header.start + end) / 16_000
         assert (row["hop_s"], row["bands"]) == (0.16, 3)
+        assert list(row["edges_hz"]) == [0.0, 50.5, 1000.0, 8010.25]
         np.testing.assert_array_equal(np.array(row["ids"]).reshape(-1, 3), ids)
         assert row["unk_rate"] == pytest.approx((ids == UNK).mean())
-        assert row["fingerprint"] == header.fingerprint
 
 
 def test_parquet_tells_its_grid_and_vocabulary(tmp_path):
@@ -74,7 +76,7 @@ def test_parquet_tells_its_grid_and_vocabulary(tmp_path):
     metadata = pq.read_schema(path).metadata
     assert metadata[b"ulmo"].decode() == RECORDINGS[0][0].grid.model_dump_json()
     assert b'"special_tokens":{"<bos>":18,"<eos>":19,' in metadata[b"ulmo.vocabulary"]
-    assert pq.ParquetFile(path).metadata.row_group(0).column(6).compression == "ZSTD"
+    assert pq.ParquetFile(path).metadata.row_group(0).column(8).compression == "ZSTD"
 
 
 @pytest.mark.parametrize("name", ["parquet", "json"])
@@ -93,25 +95,30 @@ def test_datasets_reads_tables(name, tmp_path, monkeypatch):
 
 def test_pandas_reads_csv_with_its_defaults(tmp_path):
     frame = pd.read_csv(save(tmp_path / "x.tokens.csv", "csv", RECORDINGS))
-    names = ["recording", "channel", "start_utc", "start_s", "fingerprint"]
-    assert list(frame.columns) == [*names, "id_0", "id_1", "id_2"]
+    names = ["recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "start_utc", "id"]
+    assert list(frame.columns) == names
     ids = np.concatenate([ids for _, ids in RECORDINGS])
-    np.testing.assert_array_equal(frame[["id_0", "id_1", "id_2"]], ids)
-    assert frame["id_0"].dtype == np.int64
+    np.testing.assert_array_equal(frame["id"].to_numpy().reshape(-1, 3), ids)
+    assert frame["id"].dtype == np.int64
+    assert frame["low_hz"].tolist() == [0.0, 50.5, 1000.0] * len(ids)
+    assert frame["high_hz"].tolist() == [50.5, 1000.0, 8010.25] * len(ids)
+    assert (frame["end_s"] > frame["start_s"]).all()
     long = frame[frame["recording"] == RECORDINGS[2][0].recording]
     assert (long["channel"] == 2).all()
-    assert frame["channel"][:5].isna().all()
-    assert frame["start_utc"][:5].isna().all()
+    assert frame["channel"][:15].isna().all()
+    assert pd.to_datetime(frame["start_utc"][:15]).isna().all()
     times = pd.to_datetime(long["start_utc"])
     assert times.iloc[-1] == utc_of(RECORDINGS[2][0], 8999)
     assert times.dt.tz == UTC
-    np.testing.assert_array_equal(long["start_s"], (80 + np.arange(9000) * 2560) / 16_000)
+    begins = (80 + np.arange(9000) * 2560) / 16_000
+    np.testing.assert_array_equal(long["start_s"], begins.repeat(3))
+    assert long["end_s"].iloc[-1] == (80 + RECORDINGS[2][0].frames * 160) / 16_000
 
 
 def test_csv_is_rfc_4180(tmp_path):
     path = save(tmp_path / "x.tokens.csv", "csv", RECORDINGS)
     content = path.read_bytes()
-    lines = 1 + sum(len(ids) for _, ids in RECORDINGS)
+    lines = 1 + sum(ids.size for _, ids in RECORDINGS)
     assert content.count(b"\r\n") == content.count(b"\n") == lines
     with path.open(newline="", encoding="utf-8") as file:
         assert {len(row) for row in csv.reader(file, strict=True)} == {8}

@@ -14,21 +14,25 @@ from ulmo.formats.base import Options
 
 IDS = np.array([[0, 1, 2], [0, 16, 2], [3, 16, 63]], np.int32)
 HEADER = header_of(IDS, recording='a "b", c.wav', channel=1, start_utc=UTC_START, filled=4)
-PRINT = "ab" * 32
-
 
 STREAM = bytes.fromhex("0000 0100 0200 0000 1000 0200 0300 1000 3f00 1300")
 GOLDEN = {
     "jsonl": [
         b'{"recording":"a \\"b\\", c.wav","channel":1,"start_utc":"2026-03-01T23:59:59.999999Z",'
-        b'"start_s":0.0,"hop_s":0.16,"bands":3,"ids":[0,1,2,0,16,2,3,16,63],'
-        b'"unk_rate":0.2222222222222222,"fingerprint":"' + PRINT.encode() + b'"}\n'
+        b'"start_s":0.0,"end_s":0.36,"hop_s":0.16,"bands":3,"edges_hz":[0.0,50.5,1000.0,8010.25],'
+        b'"ids":[0,1,2,0,16,2,3,16,63],"unk_rate":0.2222222222222222}\n'
     ],
     "csv": [
-        b"recording,channel,start_utc,start_s,fingerprint,id_0,id_1,id_2\r\n"
-        b'"a ""b"", c.wav",1,2026-03-01T23:59:59.999999Z,0.0,' + PRINT.encode() + b",0,1,2\r\n"
-        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.159999Z,0.16,' + PRINT.encode() + b",0,16,2\r\n"
-        b'"a ""b"", c.wav",1,2026-03-02T00:00:00.319999Z,0.32,' + PRINT.encode() + b",3,16,63\r\n"
+        b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc,id\r\n"
+        b'"a ""b"", c.wav",1,0.0,0.16,0.0,50.5,2026-03-01T23:59:59.999999Z,0\r\n'
+        b'"a ""b"", c.wav",1,0.0,0.16,50.5,1000.0,2026-03-01T23:59:59.999999Z,1\r\n'
+        b'"a ""b"", c.wav",1,0.0,0.16,1000.0,8010.25,2026-03-01T23:59:59.999999Z,2\r\n'
+        b'"a ""b"", c.wav",1,0.16,0.32,0.0,50.5,2026-03-02T00:00:00.159999Z,0\r\n'
+        b'"a ""b"", c.wav",1,0.16,0.32,50.5,1000.0,2026-03-02T00:00:00.159999Z,16\r\n'
+        b'"a ""b"", c.wav",1,0.16,0.32,1000.0,8010.25,2026-03-02T00:00:00.159999Z,2\r\n'
+        b'"a ""b"", c.wav",1,0.32,0.36,0.0,50.5,2026-03-02T00:00:00.319999Z,3\r\n'
+        b'"a ""b"", c.wav",1,0.32,0.36,50.5,1000.0,2026-03-02T00:00:00.319999Z,16\r\n'
+        b'"a ""b"", c.wav",1,0.32,0.36,1000.0,8010.25,2026-03-02T00:00:00.319999Z,63\r\n'
     ],
     "bin": [STREAM],
     "megatron": [
@@ -39,18 +43,24 @@ GOLDEN = {
     ],
     "raven": [
         b"Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
-        b"\tToken\tBegin UTC\n"
+        b"\tToken\tBegin File\tBegin Path\tFile Offset (s)\tBegin UTC\n"
         b"1\tSpectrogram 1\t2\t0.000000000\t0.160000000\t50.500000\t1000.000000\tc1"
+        b'\ta "b", c.wav\ta "b", c.wav\t0.000000000'
         b"\t2026-03-01T23:59:59.999999Z\n"
         b"2\tSpectrogram 1\t2\t0.000000000\t0.320000000\t0.000000\t50.500000\tc0"
+        b'\ta "b", c.wav\ta "b", c.wav\t0.000000000'
         b"\t2026-03-01T23:59:59.999999Z\n"
         b"3\tSpectrogram 1\t2\t0.000000000\t0.320000000\t1000.000000\t8000.000000\tc2"
+        b'\ta "b", c.wav\ta "b", c.wav\t0.000000000'
         b"\t2026-03-01T23:59:59.999999Z\n"
         b"4\tSpectrogram 1\t2\t0.320000000\t0.360000000\t0.000000\t50.500000\tc3"
+        b'\ta "b", c.wav\ta "b", c.wav\t0.320000000'
         b"\t2026-03-02T00:00:00.319999Z\n"
         b"5\tSpectrogram 1\t2\t0.160000000\t0.360000000\t50.500000\t1000.000000\t<unk>"
+        b'\ta "b", c.wav\ta "b", c.wav\t0.160000000'
         b"\t2026-03-02T00:00:00.159999Z\n"
         b"6\tSpectrogram 1\t2\t0.320000000\t0.360000000\t1000.000000\t8000.000000\t<id63>"
+        b'\ta "b", c.wav\ta "b", c.wav\t0.320000000'
         b"\t2026-03-02T00:00:00.319999Z\n"
     ],
     "audacity": [

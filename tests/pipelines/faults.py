@@ -148,6 +148,11 @@ SAMPLES = {
     "NaN": Fault(spoilt({5: np.nan}), "repaired", "non_finite", flags=("nonfinite",)),
     "Inf": Fault(spoilt({5: np.inf, 6: -np.inf}), "repaired", "non_finite", flags=("nonfinite",)),
     "beyond +-1": Fault(spoilt(LOUD), "ok", flags=("over_full_scale",)),
+    "in micropascals": Fault(
+        floats(1e5 * SOUND), "ok", flags=("over_full_scale", "dc_offset", "unscaled")
+    ),
+    "far beyond": refused(floats(1e9 * SOUND), "beyond_scale", LENGTH, LENGTH),
+    "damage far beyond": Fault(spoilt({5: 1e9}), "repaired", "non_finite", flags=("nonfinite",)),
     "DC": Fault(floats(tone(0.1, 0.2)), "ok", flags=("dc_offset",)),
     "clipped": Fault(floats(SQUARE), "ok", flags=("clipped",)),
     "a dead channel": Fault(
@@ -161,7 +166,7 @@ SAMPLES = {
     ),
 }
 SHAPES = {
-    "384 kHz": Fault(wav(sample_rate=384_000), "ok"),
+    "384 kHz": Fault(wav(sample_rate=384_000), "ok", flags=("above_bandwidth",)),
     **{
         f"{rate} Hz": refused(with_rate(rate), "bad_rate", LENGTH, LENGTH)
         for rate in (0, 1, 4_000_000_000)

@@ -18,7 +18,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_stored
 from ulmo.formats.publish import output_paths
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert import convert, list_sources
 
 run = partial(commands.run, ulmo, "convert")
@@ -54,7 +54,7 @@ def names(folder):
 
 
 def stored(path):
-    return [(header.recording, ids.tolist()) for header, ids in read_tokens(path)]
+    return [(header.recording, ids.tolist()) for header, ids in read_corpus(path)]
 
 
 @pytest.mark.parametrize("name", MANY)
@@ -68,7 +68,7 @@ def test_a_folder_becomes_one_corpus(name, field, tmp_path):
     expected = [("Z.wav", 3), ("x.wav", 9000), ("y.wav", 1), ("b.wav", 0)]
     assert [(recording, len(ids)) for recording, ids in stored(out)] == expected
     ids = np.load(field / "a" / "x.tokens.npy")
-    np.testing.assert_array_equal(list(read_tokens(out))[1].ids, ids)
+    np.testing.assert_array_equal(list(read_corpus(out))[1].ids, ids)
     assert output_paths(out, name).vocabulary.exists() == FORMATS[name].trains
 
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -63,7 +65,9 @@ def test_the_facts_of_a_recording_are_columns_of_its_row(tmp_path):
         "frames_missing": 1000,
         "duration_s": 1000 / RATE,
         "flags": [],
+        "peak_db": 20 * math.log10(recording.peak),
     }
+    assert 0 < recording.peak < 1
 
 
 def test_the_facts_of_a_refusal_are_columns_of_its_row():

@@ -1,6 +1,5 @@
 import json
 from collections import namedtuple
-from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import AugmentSettings, PrepSettings, UserError
-from ulmo.preprocessing.audio import Meter, resample
+from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.augment import (
     NOISE_RANGE_DB,
     View,
@@ -61,11 +60,10 @@ def clicks(*places, samples=6000):
 def views_of(samples, view=PLAIN, *, augment=STILL, starts=(0,), constants=IN_DB, seed=0):
     """Views of the tiles that begin at some samples."""
 
-    meter = Meter()
-    list(meter.of([samples]))
-    source = partial(resample, [samples], RATE)
-    options = {"level": meter.level, "constants": constants, "rng": np.random.default_rng(seed)}
-    return list(view_tiles(source, view, SETTINGS, augment, starts, **options))
+    level = np.sqrt(np.mean(samples.astype(np.float64) ** 2)) if len(samples) else 0.0
+    resampled = resample([samples], RATE, view.sample_rate)
+    options = {"level": float(level), "constants": constants, "rng": np.random.default_rng(seed)}
+    return list(view_tiles(resampled, view, SETTINGS, augment, starts, **options))
 
 
 def values_of(samples, view=PLAIN, **options):
@@ -154,7 +152,7 @@ class TestParameters:
     def test_with_nothing_varied_a_view_is_the_tile(self, constants):
         """1e-3 dB: the noise of -200 dB lies under the last bit of nearly every sample."""
         settings = SETTINGS if constants else SETTINGS.model_copy(update={"normalization": "tile"})
-        plain = list(normalized_tiles(lambda: [NOISE], build_frontend(SETTINGS), settings, IN_DB))
+        plain = list(normalized_tiles([NOISE], build_frontend(SETTINGS), settings, constants))
         seen = views_of(
             NOISE, starts=[tile.start_frame * HOP for tile in plain], constants=constants
         )
@@ -309,10 +307,14 @@ def positive_pair(samples, settings, augment, rng, *, constants=None):
     """Two views (M, M, 1) of the beginning of samples, as training draws them."""
     check_views(settings, augment)
     level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
-    source = partial(resample, [samples], settings.sample_rate)
+    options = {"level": level, "constants": constants, "rng": rng}
     views = (draw_view(settings, augment, rng) for _ in range(2))
     tiles = (
-        view_tiles(source, view, settings, augment, [0], level=level, constants=constants, rng=rng)
+        view_tiles(
+            resample([samples], settings.sample_rate, view.sample_rate),
+            *(view, settings, augment, [0]),
+            **options,
+        )
         for view in views
     )
     return tuple(next(each).tile.values for each in tiles)

@@ -14,7 +14,6 @@ from tests.preprocessing.test_augment import (
     clicks,
     positive_pair,
 )
-from ulmo.preprocessing.audio import Meter
 
 
 class TestPositivePair:
@@ -62,14 +61,3 @@ class TestPositivePair:
             others = [view for i, pair in enumerate(pairs) if i != index for view in pair]
             nearest = min(((one - view) ** 2).mean() for view in others)
             assert ((one - other) ** 2).mean() < nearest
-
-
-class TestMeter:
-    def test_the_level_is_the_root_mean_square_of_all_that_passed(self):
-        meter = Meter()
-        assert meter.level == 0
-        parts = np.split(NOISE, (10, 10, 4000))
-        for part, passed in zip(parts, meter.of(parts), strict=True):
-            assert passed is part
-        expected = np.sqrt(np.mean(NOISE.astype(np.float64) ** 2))
-        assert meter.level == pytest.approx(expected, rel=1e-6)

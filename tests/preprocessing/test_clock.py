@@ -11,7 +11,8 @@ from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
 from ulmo.preprocessing import metadata
 from ulmo.preprocessing.clock import Clock, Start
-from ulmo.preprocessing.timestamps import parse_pattern, parse_timezone
+from ulmo.preprocessing.timestamps import parse_pattern
+from ulmo.preprocessing.zones import parse_timezone
 
 RATE = 48000
 DATA = bytes(2000)

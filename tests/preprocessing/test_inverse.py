@@ -25,7 +25,7 @@ def settings_of(case):
 
 def plane_of(samples, made):
     frontend = build_frontend(made)
-    blocks = normalized_levels(lambda: iter([samples]), frontend, made, CONSTANTS)
+    blocks = normalized_levels([samples], frontend, made, CONSTANTS)
     return np.concatenate(list(blocks), axis=1)
 
 

@@ -81,7 +81,7 @@ def test_hardly_any_samples(samples):
         (NOISE, {}, "sample_rate="),
         (NOISE, {"sample_rate": 0}, "sample_rate="),
         (NOISE, {"sample_rate": -8000}, "sample_rate="),
-        (NOISE.reshape(-1, 2), {"sample_rate": RATE}, r"\(5000, 2\)"),
+        (NOISE.reshape(2, -1), {"sample_rate": RATE}, r"\(2, 5000\)"),
         (np.float32(1), {"sample_rate": RATE}, r"\(\)"),
         (NOISE, {"sample_rate": RATE, "settings": PrepSettings()}, "normalization="),
         (NOISE, {"sample_rate": RATE, "settings": PrepSettings(fmax=9000)}, "fmax"),

@@ -5,7 +5,14 @@ from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import MIN_SCALE, Moments, Normalization, to_db
-from ulmo.preprocessing.spectrogram import levels, measure, normalized_levels, normalized_tiles
+from ulmo.preprocessing.spectrogram import (
+    find_constants,
+    levels,
+    measure,
+    normalized_levels,
+    normalized_tiles,
+)
+from ulmo.preprocessing.stretches import whole
 from ulmo.preprocessing.tiles import Tile
 
 SIZE, HOP, FRAMES = 16, 20, 45
@@ -28,18 +35,25 @@ def corpus_of(mode):
 
 def source(*cuts, samples=NOISE):
     """The samples as blocks, anew at each call."""
-    return lambda: iter(np.split(samples, cuts))
+    return lambda: whole(np.split(samples, cuts))
+
+
+def made_of(make, where, settings, corpus):
+    """Tiles or levels of a source of one stretch."""
+    frontend = build_frontend(settings)
+    constants = find_constants(where, frontend, settings, corpus)
+    (stretch,) = where()
+    return list(make(stretch.blocks, frontend, settings, constants))
 
 
 def tiles_of(mode, where=None, **values):
     settings, where = settings_of(mode, **values), where or source()
-    return list(normalized_tiles(where, build_frontend(settings), settings, corpus_of(mode)))
+    return made_of(normalized_tiles, where, settings, corpus_of(mode))
 
 
 def levels_of(mode, where=None, **values):
     settings, where = settings_of(mode, **values), where or source()
-    blocks = normalized_levels(where, build_frontend(settings), settings, corpus_of(mode))
-    return np.concatenate(list(blocks), axis=1)
+    return np.concatenate(made_of(normalized_levels, where, settings, corpus_of(mode)), axis=1)
 
 
 def true_levels(**values):
@@ -131,12 +145,11 @@ def test_digital_silence_is_finite_and_no_samples_have_no_tiles(mode):
 @pytest.mark.parametrize("make", [normalized_tiles, normalized_levels])
 def test_the_modes_keep_to_their_own_constants(make):
     """Those that learn them cannot do without; what the others are given is without effect."""
-    frontend = build_frontend(settings_of("corpus"))
     for mode in LEARNED:
         with pytest.raises(UserError, match=f"normalization '{mode}' .*normalization="):
-            list(make(source(), frontend, settings_of(mode), None))
+            made_of(make, source(), settings_of(mode), None)
     for mode in ("recording", "tile"):
         settings = settings_of(mode)
-        with_and_without = [list(make(source(), frontend, settings, c)) for c in (CORPUS, None)]
+        with_and_without = [made_of(make, source(), settings, c) for c in (CORPUS, None)]
         for one, other in zip(*with_and_without, strict=True):
             np.testing.assert_array_equal(one[0], other[0])

@@ -104,8 +104,9 @@ class TestGolden:
             "path string, bytes int64, ends_crc32c uint32, status string, reason string, "
             "detail string, sample_rate int32, channels int32, frames int64, "
             "frames_declared int64, frames_missing int64, duration_s double, "
-            "flags list<element: string>, start_utc timestamp[us, tz=UTC], start_source string, "
-            "key string, bandwidth_hz double, peak_db double, tiles int32"
+            "flags list<element: string>, bandwidth_hz double, share_above double, "
+            "peak_db double, stretches int64, start_utc timestamp[us, tz=UTC], "
+            "start_source string, key string, tiles int32"
         )
 
     def test_shard(self, folder):

@@ -60,6 +60,14 @@ from ulmo.config import ClockSettings, UserError
     group="Output",
     help="Join all recordings in the one file --out, with <gap> where there is no sound.",
 )
+@cli.option(
+    "--gaps",
+    type=click.Choice(["keep", "one", "omit"]),
+    default="keep",
+    group="Output",
+    help="Time in which nothing was recorded: keep its length in <gap>, write one column, or omit "
+    "it. With one and omit, the header says when each part was recorded.  [default: keep]",
+)
 @cli.ids_option
 @cli.min_columns_option
 @cli.settings_options(ClockSettings)
@@ -107,7 +115,8 @@ def tokenize(
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-    from ulmo.reports.progress import untimed_line
+    from ulmo.preprocessing.names import unread_names
+    from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,
@@ -133,7 +142,7 @@ def tokenize(
 
         def done(result: Any) -> None:
             if not many or not result.outputs:
-                progress.line(tokenized_line(result), error=not result.outputs)
+                progress.line(tokenized_line(result), error=result.outcome.status == "refused")
 
         listener = Listener(progress.begin, done)
         try:
@@ -154,4 +163,7 @@ def tokenize(
     untimed = sum(result.outcome.start_source != "pattern" for result in results)
     if clock.timestamp_pattern and untimed:
         click.echo(untimed_line(untimed, len(results)), err=True)
-    sys.exit(SOME_REFUSED if any(not result.outputs for result in results) else 0)
+    without = [result.source.name for result in results if result.outcome.start_utc is None]
+    if unread := unread_names(without):
+        click.echo(unread_line(unread, len(results)), err=True)
+    sys.exit(SOME_REFUSED if any(result.outcome.status == "refused" for result in results) else 0)

@@ -18,7 +18,14 @@ from ulmo.config.objectives import (
     loss_names,
     parse_objectives,
 )
-from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings, TileSize
+from ulmo.config.prep import (
+    AugmentSettings,
+    ClockSettings,
+    FullScale,
+    PrepSettings,
+    TileSize,
+    TimeExpansion,
+)
 from ulmo.config.strides import stage_names
 from ulmo.config.toml import Config, read_most, read_toml, to_toml
 from ulmo.config.train import MOST_BESIDE, TrainSettings
@@ -37,6 +44,7 @@ __all__ = [
     "ClockSettings",
     "Config",
     "Convolution",
+    "FullScale",
     "JobError",
     "ModelSettings",
     "NewerError",
@@ -45,6 +53,7 @@ __all__ = [
     "QuantizerTraits",
     "Settings",
     "TileSize",
+    "TimeExpansion",
     "TrainSettings",
     "UserError",
     "loss_names",

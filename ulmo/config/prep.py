@@ -1,18 +1,34 @@
 """How recordings become tiles, and when they were recorded."""
 
-from typing import Annotated, ClassVar, Literal, Self
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ulmo.config.base import Settings
 
 TileSize = Annotated[int, Field(ge=8, le=2048)]
+HIGHEST_RATE = 4_000_000  # hertz
+
+
+def _is_one(value: Any) -> bool:
+    return bool(value == 1)
+
+
+# Left out of JSON where they are 1, so that fingerprints are the same as before they existed.
+TimeExpansion = Annotated[float, Field(ge=0.001, le=1000, exclude_if=_is_one)]
+FullScale = Annotated[float, Field(ge=1e-12, le=1e12, exclude_if=_is_one)]
 
 
 class PrepSettings(Settings):
-    """How a recording becomes tiles. Frequencies are in hertz, lengths in samples."""
+    """How a recording becomes tiles. Frequencies are in hertz, lengths in samples.
+
+    With a `time_expansion` other than 1, all of these but that one are those of the expanded sound,
+    and every time and frequency that is reported is the true one.
+    """
 
     groups: ClassVar = {
+        "Recording": ("time_expansion", "full_scale", "channels"),
         "Front end": (
             *("frontend", "sample_rate", "hop_length", "n_fft", "win_length", "fmin", "fmax"),
             *("bins_per_octave", "wavelet", "wavelet_level"),
@@ -21,9 +37,13 @@ class PrepSettings(Settings):
             *("normalization", "floor_db", "level_range_db", "level_release_db", "level_least_db"),
             *("pcen_gain", "pcen_bias", "pcen_power", "pcen_time_constant"),
         ),
-        "Tiles": ("tile_size", "overlap", "channels"),
+        "Tiles": ("tile_size", "overlap"),
     }
 
+    time_expansion: TimeExpansion = 1.0
+    """Take recordings as made at rate / K, but report true times and hertz: 10 for bats, say."""
+    full_scale: FullScale = 1.0
+    """Divide the samples of floating-point files by this: of files in micropascals, say."""
     frontend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "mel"
     """Front end: the transform from samples to a spectrogram."""
     sample_rate: Annotated[int, Field(ge=100, le=4_000_000)] = 16000
@@ -73,7 +93,30 @@ class PrepSettings(Settings):
     def _fits(self) -> Self:
         if self.overlap >= self.tile_size:
             raise ValueError(f"overlap {self.overlap} must be less than tile_size {self.tile_size}")
+        rate = self.sample_rate * self.time_expansion
+        if not (math.isclose(rate, round(rate), rel_tol=1e-9) and 1 <= rate <= HIGHEST_RATE):
+            raise ValueError(
+                f"sample_rate {self.sample_rate} x time_expansion {self.time_expansion:g} must be "
+                f"a whole number of hertz, from 1 to {HIGHEST_RATE}"
+            )
         return self
+
+    @property
+    def true_rate(self) -> int:
+        """Rate in hertz that recordings are resampled to: sample_rate x time_expansion."""
+        return round(self.sample_rate * self.time_expansion)
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds of the recording from one frame to the next."""
+        return self.hop_length / self.true_rate
+
+    def with_sound(self, time_expansion: float | None, full_scale: float | None) -> Self:
+        """These settings with what is given (None: as here); UserError if it does not fit."""
+        given = {"time_expansion": time_expansion, "full_scale": full_scale}
+        return self.read(
+            {**dict(self), **{name: value for name, value in given.items() if value is not None}}
+        )
 
     @property
     def learns_constants(self) -> bool:

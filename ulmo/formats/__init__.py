@@ -4,7 +4,7 @@
         writer.begin(header)
         writer.write(ids)
         writer.end(header.ended(columns=..., frames=..., unknown=...))
-    for header, ids in read_tokens(path): ...           # ulmo.formats.read
+    for header, ids in read_corpus(path): ...           # ulmo.formats.read
 
 pyarrow is loaded only to write or read Parquet.
 """

@@ -74,6 +74,16 @@ class Format:
         self._recordings += 1
         self._begin()
 
+    def proceed(self, header: TokensHeader) -> None:
+        """Go on with a header whose segments are known further.
+
+        Before the first column of each segment is written, or of the gap before it, the header has
+        the segments up to it; only the last may still be without its length.
+        """
+        if header.grid != self.header.grid:
+            raise ValueError("one file holds the tokens of one tokenizer")
+        self._header = header
+
     def write(self, ids: Ids) -> None:
         """Append columns (n, band)."""
         if ids.ndim != 2 or ids.shape[1] != self.header.bands:

@@ -1,8 +1,9 @@
-"""Comma-separated values (RFC 4180), a row a column of tokens."""
+"""Comma-separated values (RFC 4180), a row a token."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,37 @@ from ulmo.formats.base import Format, Headers
 from ulmo.formats.header import TokensHeader, utc_text
 from ulmo.formats.rows import MAX_LINE_START, bounded_lines
 
-_FIELDS = ("recording", "channel", "start_utc", "start_s", "fingerprint")  # then id_0, id_1, ...
+_FIELDS = ("recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "start_utc", "id")
+# An empty field would have no type: readers of many files would give it another in each.
+_NO_TIME = "NaT"  # pandas' word for it
 
 
 class Csv(Format):
-    """For spreadsheets and R; a missing channel or time is an empty field."""
+    """For spreadsheets and R; a missing channel is an empty field, a missing time NaT."""
 
-    words = "a line a column, for spreadsheets and R"
+    words = "a line a token, with its times and hertz, for spreadsheets and R"
     suffixes = (".tokens.csv",)
 
     def _begin(self) -> None:
         if self._recordings == 1:
-            self._write_lines([_field_names(self.header)])
+            self._write_lines([_FIELDS])
+        self._held = np.empty((0, self.header.bands), np.int32)
 
     def _write(self, ids: Ids) -> None:
-        columns = enumerate(ids.tolist(), self.columns)
-        self._write_lines([*_row_fields(self.header, column), *row] for column, row in columns)
+        """The last column is held until the next comes: the recording's last one ends earlier."""
+        self._write_columns(self._held, self.columns - len(self._held))
+        self._write_columns(ids[:-1], self.columns)
+        self._held = ids[-1:].copy()
+
+    def _end(self) -> None:
+        self._write_columns(self._held, self.columns - len(self._held))
+
+    def _write_columns(self, ids: Ids, first: int) -> None:
+        self._write_lines(
+            (*place, number)
+            for column, row in enumerate(ids.tolist(), first)
+            for place, number in zip(_places(self.header, column), row, strict=True)
+        )
 
     def _write_lines(self, lines: Iterable[Iterable[Any]]) -> None:
         text = io.StringIO(newline="")
@@ -37,38 +53,40 @@ class Csv(Format):
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
-        """Compare each line's first fields with the headers' fields, then parse its ids."""
-        bands, size = headers[0].bands, path.stat().st_size
+        """Compare each line's first fields with the headers' fields, then parse its id."""
+        size = path.stat().st_size
         with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(bounded_lines(file, MAX_LINE_START + 64 * bands), strict=True)
-            if next(rows, None) != _field_names(headers[0]):
+            rows = csv.reader(bounded_lines(file, MAX_LINE_START), strict=True)
+            if next(rows, None) != list(_FIELDS):
                 raise ValueError("its first line names other columns")
             for header in headers:
-                if 2 * header.columns * bands > size:
+                if 2 * header.columns * header.bands > size:
                     raise ValueError("its header says more ids than it can hold")
-                ids = np.empty((header.columns, bands), np.int32)
+                ids = np.empty((header.columns, header.bands), np.int32)
                 for column in range(header.columns):
-                    row = next(rows, [])
-                    fields = _row_fields(header, column)
-                    start = ["" if value is None else str(value) for value in fields]
-                    if len(row) != len(start) + bands or row[: len(start)] != start:
-                        raise ValueError(f"column {column} of {header.recording!r} is another's")
-                    ids[column] = [_integer(text) for text in row[len(start) :]]
+                    places = _places(header, column)
+                    ids[column] = [_id_behind(place, next(rows, [])) for place in places]
                 yield ids
             if next(rows, None) is not None:
                 raise ValueError("there are more columns than its header says")
 
 
-def _field_names(header: TokensHeader) -> list[str]:
-    """Fields of the first line."""
-    return [*_FIELDS, *(f"id_{band}" for band in range(header.bands))]
-
-
-def _row_fields(header: TokensHeader, column: int) -> list[Any]:
-    """The fields before the ids of a column; None is written as an empty field."""
+def _places(header: TokensHeader, column: int) -> list[tuple[Any, ...]]:
+    """The fields before the id, for each token of a column; None is written as an empty field."""
     time = header.utc(column)
-    text = None if time is None else utc_text(time)
-    return [header.recording, header.channel, text, header.seconds(column), header.fingerprint]
+    begin, end = header.seconds(column), header.end_seconds(column + 1)
+    utc = _NO_TIME if time is None else utc_text(time)
+    return [
+        (header.recording, header.channel, begin, end, low, high, utc)
+        for low, high in pairwise(header.edges_hz)
+    ]
+
+
+def _id_behind(place: tuple[Any, ...], row: list[str]) -> int:
+    """The id of a line whose other fields must be those of a token's place."""
+    if row[:-1] != ["" if value is None else str(value) for value in place]:
+        raise ValueError(f"a line is not that of {place[0]!r} at {place[2]} s")
+    return _integer(row[-1])
 
 
 def _integer(text: str) -> int:

@@ -24,6 +24,7 @@ from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats.base import PLAIN, Format, Headers, Options
 from ulmo.formats.header import check_hash, read_stored
+from ulmo.formats.places import header_path
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION, _UINT16 = 1, 8
@@ -42,7 +43,7 @@ class Flat(Format):
         self._files[0].write(ids.astype("<u2").tobytes())
 
     def _end(self) -> None:
-        self._files[0].write(self.header.vocabulary.special("<eos>").to_bytes(2, "little"))
+        self._files[0].write(self.header.vocabulary.eos.to_bytes(2, "little"))
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
@@ -53,7 +54,7 @@ class Flat(Format):
         with path.open("rb") as file:
             for header, length in zip(headers, lengths, strict=True):
                 ids = np.fromfile(file, "<u2", length).astype(np.int32)
-                if len(ids) < length or ids[-1] != header.vocabulary.special("<eos>"):
+                if len(ids) < length or ids[-1] != header.vocabulary.eos:
                     raise ValueError(f"no <eos> after {header.recording!r}")
                 yield ids[:-1].reshape(-1, header.bands)
 
@@ -90,7 +91,7 @@ class Megatron(Flat):
         data = path.with_suffix(".bin")
         if not data.is_file():
             raise UserError(f"{data} is missing, which holds the ids of {path.name}")
-        check_hash(data, read_stored(data.with_suffix(".json")))
+        check_hash(data, read_stored(header_path(data.with_suffix(""))))
         yield from Flat.read(data, headers)
 
 

@@ -2,7 +2,8 @@
 
 OUT/tokenize.json         the settings, sealed
 OUT/recordings.parquet    a row for each recording
-OUT/tokens/               tokens and their headers, and nothing else
+OUT/tokens/               tokens, and nothing else
+OUT/token_headers/        their headers, in the same folders
 """
 
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from ulmo.config import ClockSettings
+from ulmo.config import ClockSettings, FullScale, TimeExpansion
+from ulmo.formats.header import Gaps
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
 if TYPE_CHECKING:
     from ulmo.storage.ledger import Ledger
 
-TOKENS = "tokens"
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"
@@ -32,9 +33,12 @@ class TokenizeManifest(LedgerManifest):
     schema_version: Literal[1] = 1
     tokenizer: Hash  # the tokenizer's fingerprint
     unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None
+    time_expansion: TimeExpansion = 1.0
+    full_scale: FullScale = 1.0
     file_format: str
     channels: str
     clock: ClockSettings
+    gaps: Gaps = "keep"  # how time that was left out is written
     ids: tuple[int, ...] | None  # sorted; only their runs are labelled
     min_columns: int  # shorter runs are not labelled
 

@@ -4,8 +4,11 @@ x.tokens.parquet    the ids
 x.tokens.json       TokensHeader of one recording, or the grid and the streams of several
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -17,11 +20,11 @@ from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import read_json, seal
 from ulmo.vocabulary import Vocabulary
 
-SCHEMA_VERSION = 2  # 1 had no checksums
-MAX_CORPUS_BYTES = 1 << 28  # longest header of a corpus: about a million recordings
+SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
+MAX_CORPUS_BYTES = 1 << 28  # longest header: about 500,000 recordings of a corpus, or segments
 AGAIN = "write the tokens again"
-# Longest file in any format: a row of CSV names its recording, a label of one id has its times.
-FREE_BYTES, BYTES_PER_ID, BYTES_PER_COLUMN = 1 << 24, 128, 1 << 15
+# Longest file in any format: a row of CSV, or a selection, names the recording of one id.
+FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -41,6 +44,8 @@ def _in_utc(time: datetime) -> datetime:
     return time.astimezone(UTC)
 
 
+Gaps = Literal["keep", "one", "omit"]
+Rate = Annotated[int, Field(ge=1, le=1 << 40)]  # hertz
 Utc = Annotated[
     AwareDatetime, AfterValidator(_in_utc), PlainSerializer(utc_text, when_used="json-unless-none")
 ]
@@ -49,10 +54,13 @@ Utc = Annotated[
 class Grid(Settings):
     """The grid of one tokenizer: the same for all its tokens."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     fingerprint: Hash  # of the tokenizer: SHA-256 of its settings and weights
-    # Rate in hertz that recordings were resampled to.
-    sample_rate: Annotated[int, Field(ge=100, le=4_000_000)]
+    # Rate in hertz that recordings were resampled to: the tokenizer's rate x time_expansion.
+    sample_rate: Annotated[int, Field(ge=1, le=4_000_000)]
+    # Recordings were tokenized as if made at their rate / time_expansion. All times and hertz here
+    # are the true ones.
+    time_expansion: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1.0
     hop: Annotated[int, Field(ge=1, le=512_000_000)]  # samples from one column to the next
     # Samples from one spectrogram frame to the next; divides hop.
     frame_hop: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -89,20 +97,41 @@ class Grid(Settings):
         return Grid(**_fields(self, Grid))
 
 
-class RecordingSpan(Settings):
-    """The columns that one recording takes in a timeline."""
+class Segment(Settings):
+    """Columns of a stream that come from consecutive frames of one file.
+
+    While a segment is being written, its `columns` and `frames` may be 0: not known yet.
+    """
 
     recording: Name
-    column: Count
-    columns: Count
-    start_utc: Utc | None = None
+    column: Count  # the first, in the stream
+    columns: Count = 0
+    # True time of its first sample, in samples at sample_rate from the stream's first sample.
+    offset: Count
+    start_utc: Utc | None = None  # the same as a time; None if unknown
+    recording_rate: Rate  # of the file; `frame`, `frames` and `file_frames` are counted at it
+    frame: Count = 0  # place in the file of its first frame
+    frames: Count = 0  # of sound
+    file_frames: Count  # of the whole file
+
+    def is_of_the_file_of(self, before: "Segment") -> bool:
+        """Whether the segment before it lies in the same file; two files may have one name."""
+        return self.recording == before.recording and self.frame >= before.frame + before.frames
+
+
+class Place(NamedTuple):
+    """Where a column begins in a file."""
+
+    recording: str
+    seconds: float  # from the file's first frame, at its own rate
 
 
 class Stream(Settings):
-    """The fields of one recording."""
+    """The fields of one recording, or of a timeline of several."""
 
     recording: Name  # its path, as the user gave it or relative to the user's folder
     channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # None: the mean of all
+    recording_rate: Rate | None = None  # of the recording; None: unknown, or see the segments
     start: Count = 0  # sample on which the first column's first frame is centred
     # Time of the recording's first sample; None if unknown.
     start_utc: Utc | None = None
@@ -110,8 +139,12 @@ class Stream(Settings):
     # Spectrogram frames covered by the columns; the last column may be partly padding.
     frames: Count = 0
     unknown: Count = 0  # ids that are `<unk>`
-    # Recordings of a timeline; between them, `<gap>`.
-    segments: Annotated[tuple[RecordingSpan, ...], Field(max_length=1 << 20)] = ()
+    # Where the recordings of a timeline lie, or the parts of a recording that has gaps in time.
+    # In the order of their columns. Columns outside them are `<gap>`.
+    segments: Annotated[tuple[Segment, ...], Field(max_length=1 << 20)] = ()
+    # How the time between segments is written: as many `<gap>` columns as it lasts, one, or none.
+    # Only with `keep` are columns evenly spaced in time.
+    gaps: Gaps = "keep"
 
 
 class TokensHeader(Stream, Grid):
@@ -121,35 +154,96 @@ class TokensHeader(Stream, Grid):
     def _agrees(self) -> Self:
         if self.columns != -(-self.frames * self.frame_hop // self.hop):
             raise ValueError(f"{self.frames} frames do not make {self.columns} columns")
+        for first, second in pairwise(self.segments):
+            if second.column < first.column + first.columns or second.offset < first.offset:
+                raise ValueError("segments must follow each other")
         if self.unknown > self.columns * self.bands:
             raise ValueError(f"unknown {self.unknown} is more than there are ids")
         try:
-            self.utc(self.columns)
+            self.utc(max(self.columns, self._end_of_segments))
         except OverflowError:
             raise ValueError("the tokens last too long for a calendar") from None
         return self
 
     def seconds(self, column: int) -> float:
-        """Begin of a column, in seconds from the recording's first sample.
+        """Begin of a column, in true seconds from the stream's first sample.
 
         Counted in whole samples and divided once, so it does not drift in long recordings.
         """
-        return (self.start + column * self.hop) / self.sample_rate
+        return self.sample(column) / self.sample_rate
 
     def end_seconds(self, column: int) -> float:
-        """End of the column before this one, in seconds: its border, or the end of the sound."""
+        """End of the column before this one, in true seconds: its border, or the sound's end."""
+        last = column - 1
+        segment = self.segment(last)
+        if segment is not None:
+            taken: float = (column - segment.column) * self.hop
+            if segment.frames:
+                taken = min(taken, segment.frames * self.sample_rate / segment.recording_rate)
+            return (self.sample(segment.column) + taken) / self.sample_rate
+        if self.segments and self.gaps != "keep":
+            return self.seconds(column)
         samples = column * self.hop
         if self.frames:
             samples = min(samples, self.frames * self.frame_hop)
         return (self.start + samples) / self.sample_rate
 
     def utc(self, column: int) -> datetime | None:
-        """Time at which a column begins, to the nearest microsecond; None if unknown."""
+        """True time at which a column begins, to the nearest microsecond; None if unknown."""
         if self.start_utc is None:
             return None
-        samples = self.start + column * self.hop
+        samples = self.sample(column)
         microseconds = (2_000_000 * samples + self.sample_rate) // (2 * self.sample_rate)
         return self.start_utc + timedelta(microseconds=microseconds)
+
+    def segment(self, column: int) -> Segment | None:
+        """The segment that a column belongs to; None for `<gap>`, and if there are no segments."""
+        found = self._segment_before(column)
+        if found and found.columns and column >= found.column + found.columns:
+            return None
+        return found
+
+    def place(self, column: int) -> Place | None:
+        """Where a column begins in its file; None for a column of `<gap>`."""
+        if not self.segments:
+            return Place(self.recording, self.seconds(column))
+        segment = self.segment(column)
+        if segment is None:
+            return None
+        late = Fraction((column - segment.column) * self.hop, self.sample_rate)
+        return Place(
+            segment.recording, float(Fraction(segment.frame, segment.recording_rate) + late)
+        )
+
+    def even_until(self, column: int) -> int | None:
+        """The next column that does not follow the one before it in time; None if all do."""
+        if self.gaps == "keep":
+            return None
+        return self.border(column)
+
+    def border(self, column: int) -> int | None:
+        """The next column, after this one, where a segment begins or ends; None: no other."""
+        index = bisect_right(self.segments, column, key=lambda segment: segment.column)
+        ends = [each.column + each.columns for each in self.segments[max(index - 1, 0) : index]]
+        begins = [each.column for each in self.segments[index : index + 1]]
+        return next((border for border in (*ends, *begins) if border > column), None)
+
+    @property
+    def _end_of_segments(self) -> int:
+        last = self.segments[-1:]
+        return last[0].column + last[0].columns if last else 0
+
+    def _segment_before(self, column: int) -> Segment | None:
+        """The last segment that begins at a column or before it."""
+        index = bisect_right(self.segments, column, key=lambda segment: segment.column)
+        return self.segments[index - 1] if index else None
+
+    def sample(self, column: int) -> int:
+        """True time at which a column begins, in samples from the stream's first sample."""
+        before = None if self.gaps == "keep" else self._segment_before(column)
+        if before is None:
+            return self.start + column * self.hop
+        return self.start + before.offset + (column - before.column) * self.hop
 
     def ended(self, *, columns: int, frames: int, unknown: int) -> "TokensHeader":
         """This header with the length of the recording, once it has ended."""
@@ -205,7 +299,7 @@ def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
 
 def read_header(path: Path) -> TokensHeader:
     """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
-    return _read(path, _StoredHeader).headers[0]
+    return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES).headers[0]
 
 
 def read_stored(path: Path) -> Stored:
@@ -213,10 +307,10 @@ def read_stored(path: Path) -> Stored:
     is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
     if is_bounded and b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES):
         return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
-    return _read(path, _StoredHeader)
+    return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES)
 
 
-def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int | None = None) -> Stored:
+def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int) -> Stored:
     if not path.is_file():
         raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")
     stored = read_json(path, kind, newest=SCHEMA_VERSION, remedy=AGAIN, most=most, sealed=True)
@@ -234,10 +328,8 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     ending = ending or path.suffix
     if ending not in stored.hashes:
         raise ValueError("its header does not name it")
-    columns = sum(header.columns for header in stored.headers)
     ids = sum(header.columns * header.bands for header in stored.headers)
-    most = FREE_BYTES + BYTES_PER_ID * ids + BYTES_PER_COLUMN * columns
-    if path.is_file() and path.stat().st_size > most:
+    if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
         raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:
         raise ValueError("its checksum is not the one in its header")

@@ -1,10 +1,13 @@
 """Runs of equal tokens in a band as labels: selection tables of Raven, label tracks of Audacity.
 
-Runs are found while a recording streams by.
+Runs are found while a recording streams by. None crosses the end of a file, or a gap.
 """
 
+from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache, partial
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -18,18 +21,17 @@ from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 _Places = NDArray[np.int64]
 _FIELDS = (  # of Raven; one more, "Begin UTC", if the recording's time is known
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)"),
-    *("Low Freq (Hz)", "High Freq (Hz)", "Token"),
+    *("Low Freq (Hz)", "High Freq (Hz)", "Token", "Begin File", "Begin Path", "File Offset (s)"),
 )
 
 
-class _Label(NamedTuple):
-    """A run as text."""
+class _Run(NamedTuple):
+    """Columns `first` to `stop` - 1 of a band, all of one token."""
 
-    begin: str  # seconds
-    end: str  # seconds
+    first: int
+    stop: int
     hertz: str  # lower and upper edge of its band, with a tab between
     token: str
-    utc: str  # time of its begin; empty if unknown
 
 
 class RunFormat(Format):
@@ -41,34 +43,48 @@ class RunFormat(Format):
 
     many = False
     readable = False
-    decimals: ClassVar[int] = 6  # of seconds
+    labels_gaps: ClassVar[bool] = True  # whether runs of `<gap>` are labelled
 
     def _begin(self) -> None:
-        highest = self.header.sample_rate / 2  # programs refuse what lies above
-        edges = pairwise(self.header.edges_hz)
-        self._bands = [f"{low:.6f}\t{min(high, highest):.6f}" for low, high in edges]
         self._open: Ids = np.full(self.header.bands, -1, np.int32)  # the id of each band's run
         self._since: _Places = np.zeros(self.header.bands, np.int64)  # its first column
 
     def _write(self, ids: Ids) -> None:
+        column = self.columns
+        while len(ids):
+            if self.header.border(column - 1) == column:
+                self._end_runs(column)
+            border = self.header.border(column) or column + len(ids)
+            self._find(ids[: border - column], column)
+            ids, column = ids[border - column :], border
+
+    def _find(self, ids: Ids, first: int) -> None:
+        """Write the runs that end in columns (n, band), of which `first` is the first."""
         before = np.concatenate([self._open[None], ids[:-1]])  # (n, band)
         changes = ids != before
-        columns = self.columns + np.arange(len(ids), dtype=np.int64)[:, None]
+        columns = first + np.arange(len(ids), dtype=np.int64)[:, None]
         begun = np.concatenate([self._since[None], np.where(changes, columns, -1)])
         since = np.maximum.accumulate(begun)  # (n + 1, band): of the run open before each column
         rows, bands = np.nonzero(changes & self._is_wanted(before, columns - since[:-1]))
         starts, tokens = since[rows, bands], before[rows, bands]
-        self._write_runs(starts, self.columns + rows, bands, tokens)
+        self._write_runs(starts, first + rows, bands, tokens)
         self._open, self._since = ids[-1].copy(), since[-1].copy()
 
-    def _end(self) -> None:
-        (bands,) = np.nonzero(self._is_wanted(self._open, self.columns - self._since))
-        ends = np.full(len(bands), self.columns, np.int64)
+    def _end_runs(self, column: int) -> None:
+        """Write the open runs, which end before a column."""
+        (bands,) = np.nonzero(self._is_wanted(self._open, column - self._since))
+        ends = np.full(len(bands), column, np.int64)
         self._write_runs(self._since[bands], ends, bands, self._open[bands])
+        self._open = np.full(self.header.bands, -1, np.int32)
+
+    def _end(self) -> None:
+        self._end_runs(self.columns)
 
     def _is_wanted(self, ids: Ids, lengths: _Places) -> NDArray[np.bool_]:
         """Whether to label runs of these ids and lengths in columns."""
         wanted: NDArray[np.bool_] = (ids >= 0) & (lengths >= self._options.min_columns)
+        if not self.labels_gaps:
+            wanted &= ids != self.header.vocabulary.gap
         if self._options.ids is not None:
             wanted &= np.isin(ids, np.array(sorted(self._options.ids), np.int64))
         return wanted
@@ -76,55 +92,104 @@ class RunFormat(Format):
     def _write_runs(self, starts: _Places, ends: _Places, bands: _Places, tokens: Ids) -> None:
         """Write the runs of columns `starts` to `ends` - 1 of `bands`, each of one id."""
         runs = zip(starts.tolist(), ends.tolist(), bands.tolist(), tokens.tolist(), strict=True)
-        header, decimals = self.header, self.decimals
-        begin = cache(lambda column: f"{header.seconds(column):.{decimals}f}")
-        end = cache(lambda column: f"{header.end_seconds(column):.{decimals}f}")
-        token = cache(partial(token_text, header.vocabulary))
-        utc = cache(lambda column: utc_text(time) if (time := header.utc(column)) else "")
-        lines = [
-            self._line(
-                _Label(begin(start), end(stop), self._bands[band], token(number), utc(start))
-            )
+        token = cache(partial(token_text, self.header.vocabulary))
+        hertz = cache(self._hertz)
+        made = (
+            _Run(start, stop, edges[band], token(number))
             for start, stop, band, number in runs
-        ]
-        self._files[0].write("".join(lines).encode())
+            if (edges := hertz(self._recording_rate(start)))[band]
+        )
+        self._files[0].write("".join(self._lines(made)).encode())
 
-    def _line(self, label: _Label) -> str:
-        """The line or lines of a run, with their ends."""
+    def _recording_rate(self, column: int) -> int:
+        """Hertz at which the file of a column was recorded, or resampled to if that is less."""
+        segment = self.header.segment(column)
+        rate = segment.recording_rate if segment else self.header.recording_rate
+        return min(rate or self.header.sample_rate, self.header.sample_rate)
+
+    def _hertz(self, rate: int) -> list[str]:
+        """Edges of each band, as programs take them: below half the rate, or empty above it."""
+        highest = rate / 2
+        edges = pairwise(round(edge, 6) for edge in self.header.edges_hz)
+        return [
+            f"{low:.6f}\t{min(high, highest):.6f}" if low < min(high, highest) else ""
+            for low, high in edges
+        ]
+
+    def _lines(self, runs: Iterator[_Run]) -> Iterator[str]:
+        """The line or lines of each run, with their ends."""
         raise NotImplementedError
 
 
 class Audacity(RunFormat):
-    """A label a run, in the order of their ends."""
+    """A label a run, in the order of their ends; times are from the recording's first sample."""
 
     words = "label track for Audacity"
     suffixes = (".tokens.labels.txt",)
 
-    def _line(self, label: _Label) -> str:
-        return f"{label.begin}\t{label.end}\t{label.token}\n\\\t{label.hertz}\n"
+    def _lines(self, runs: Iterator[_Run]) -> Iterator[str]:
+        begin = cache(lambda column: f"{self.header.seconds(column):.6f}")
+        end = cache(lambda column: f"{self.header.end_seconds(column):.6f}")
+        for run in runs:
+            yield f"{begin(run.first)}\t{end(run.stop)}\t{run.token}\n\\\t{run.hertz}\n"
 
 
 class Raven(RunFormat):
-    """A selection a run, numbered from 1, in the order of their ends; channels count from 1."""
+    """A selection a run, numbered from 1, in the order of their ends; channels count from 1.
+
+    Raven plays a list of files without the gaps between them. So a selection's times are those of
+    its file, behind the lengths of the files before; its true time is Begin UTC.
+    """
 
     words = "selection table for Raven Pro and Raven Lite"
     suffixes = (".tokens.selections.txt",)
-    decimals = 9
+    labels_gaps = False
 
     def _begin(self) -> None:
         super()._begin()
         self._selections = 0
+        self._files_begin: dict[int, Fraction] = {}  # by the first column of a segment
         fields = [*_FIELDS, *(["Begin UTC"] if self.header.start_utc else [])]
         self._files[0].write(("\t".join(fields) + "\n").encode())
 
-    def _line(self, label: _Label) -> str:
-        self._selections += 1
+    def _write(self, ids: Ids) -> None:
+        self._add_up_files()
+        super()._write(ids)
+
+    def _add_up_files(self) -> None:
+        """Seconds of the files before that of each segment, which was not known yet."""
+        known = len(self._files_begin)
+        segments = self.header.segments[max(known - 1, 0) :]
+        if not known and segments:
+            self._files_begin[segments[0].column] = Fraction(0)
+        for before, segment in pairwise(segments):
+            begin = self._files_begin[before.column]
+            if not segment.is_of_the_file_of(before):
+                begin += Fraction(before.file_frames, before.recording_rate)
+            self._files_begin[segment.column] = begin
+
+    def _lines(self, runs: Iterator[_Run]) -> Iterator[str]:
+        begins = cache(self._begin_fields)
         channel = 1 + (self.header.channel or 0)
-        utc = f"\t{label.utc}" if label.utc else ""
-        return (
-            f"{self._selections}\tSpectrogram 1\t{channel}\t{label.begin}\t{label.end}"
-            f"\t{label.hertz}\t{label.token}{utc}\n"
-        )
+        for run in runs:
+            begin, file, utc = begins(run.first)
+            self._selections += 1
+            end = begin + self.header.end_seconds(run.stop) - self.header.seconds(run.first)
+            yield (
+                f"{self._selections}\tSpectrogram 1\t{channel}\t{begin:.9f}\t{end:.9f}"
+                f"\t{run.hertz}\t{run.token}\t{file}{utc}\n"
+            )
+
+    def _begin_fields(self, column: int) -> tuple[float, str, str]:
+        """Seconds at which Raven shows a column; its file and place in it; and its time."""
+        segment, place = self.header.segment(column), self.header.place(column)
+        if place is None:
+            raise ValueError(f"column {column} is of no recording")
+        path = "".join(each if each.isprintable() else "?" for each in place.recording)
+        before = self._files_begin[segment.column] if segment else 0
+        file = f"{PurePosixPath(path).name}\t{path}\t{place.seconds:.9f}"
+        time = self.header.utc(column)
+        return float(before) + place.seconds, file, f"\t{utc_text(time)}" if time else ""
 
 
 def token_text(vocabulary: Vocabulary, token: int) -> str:

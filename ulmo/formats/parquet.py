@@ -103,11 +103,12 @@ def _schema(grid: Grid) -> Any:
             ("channel", pa.int32()),  # null: the mean of all
             ("start_utc", pa.timestamp("us", tz="UTC")),  # of the row's first column
             ("start_s", pa.float64()),  # the same, from the recording's first sample
+            ("end_s", pa.float64()),  # of the row's last column
             ("hop_s", pa.float64()),  # from column to column
             ("bands", pa.int32()),
+            ("edges_hz", pa.list_(pa.float64())),  # band b lies between edges b and b + 1
             ("ids", pa.list_(pa.uint16())),  # time-major: bands ids a column
             ("unk_rate", pa.float64()),
-            ("fingerprint", pa.string()),  # the tokenizer's
         ],
         metadata={"ulmo": grid.model_dump_json(), "ulmo.vocabulary": canonical_json(vocabulary)},
     )
@@ -125,6 +126,6 @@ def _rows(file: Any) -> Iterator[dict[str, Any]]:
             time = plain["start_utc"]
             yield {
                 **plain,
-                "start_utc": None if time is None else utc_text(time),
+                "start_utc": "" if time is None else utc_text(time),
                 "ids": ids.values.to_numpy(),
             }

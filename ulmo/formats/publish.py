@@ -12,8 +12,10 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
 from ulmo.formats.labels import RunFormat, token_text
+from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
     check_places,
+    make_folders,
     publish,
     publish_together,
     remove,
@@ -39,7 +41,7 @@ class Outputs(NamedTuple):
 
 
 def output_paths(path: Path, file_format: str) -> Outputs:
-    """The files of one output: for x.tokens.bin also x.tokens.idx, and x.tokens.json beside them.
+    """The files of one output: for x.tokens.bin also x.tokens.idx, and their header x.tokens.json.
 
     Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
@@ -50,8 +52,8 @@ def output_paths(path: Path, file_format: str) -> Outputs:
             stem = path.name.removesuffix(ending)
             return Outputs(
                 files=tuple(path.with_name(stem + each) for each in endings),
-                header=path.with_name(f"{stem}.json"),
-                vocabulary=path.with_name(f"{stem}.vocabulary.json"),
+                header=(header := header_path(path.with_name(stem))),
+                vocabulary=header.with_name(f"{stem}.vocabulary.json"),
             )
     raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
 
@@ -81,7 +83,8 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
-        ours.setdefault(target.parent, set()).update(temporary_names(outputs))
+        for path in (*outputs.files, outputs.header, outputs.vocabulary):
+            ours.setdefault(path.parent, set()).add(short_name(whole_name(path.name)))
     for folder, names in ours.items():
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             remove_temporaries(folder, names.__contains__)
@@ -115,6 +118,7 @@ def publish_tokens(
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
+    make_folders(outputs.header.parent)
     check_places((*outputs.files, outputs.header))
 
     def unseal() -> None:

@@ -2,21 +2,44 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.config import UserError, one_line
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
+from ulmo.formats.places import header_path
+from ulmo.tokens import Tokens
 
 
 class StoredTokens(NamedTuple):
-    """One recording's tokens."""
+    """One recording's tokens, as its file and header have them."""
 
     header: TokensHeader
     ids: Ids  # (time, band)
+
+    def tokens(self) -> Tokens:
+        """The same as `encode` gives; distances are not stored, and are NaN."""
+        header = self.header
+        is_even = header.gaps == "keep"
+        return Tokens(
+            ids=self.ids,
+            distances=np.full(self.ids.shape, np.nan, np.float32),
+            sample_rate=header.sample_rate,
+            hop=header.hop,
+            edges_hz=np.array(header.edges_hz),
+            frames=header.frames,
+            start=header.start,
+            start_utc=header.start_utc,
+            fingerprint=header.fingerprint,
+            unk_quantile=header.unk_quantile,
+            samples=None if is_even else np.array([*map(header.sample, range(len(self.ids)))]),
+        )
 
 
 def readers() -> dict[str, type[Format]]:
@@ -25,18 +48,34 @@ def readers() -> dict[str, type[Format]]:
     return {Path(kind.suffixes[-1]).suffix: kind for kind in kinds}
 
 
-def read_tokens(path: Path | str) -> Iterator[StoredTokens]:
+def read_tokens(path: Path | str) -> Tokens:
+    """The tokens of one recording, or of a timeline, from a file of any format but labels.
+
+    path: x.tokens.npy, .parquet, .jsonl, .csv, .bin, or Megatron's .idx, as ulmo wrote it.
+
+    They are those that `encode` returned, but for their distances, which files do not hold (NaN).
+    UserError if the file or its header is missing or damaged, if they disagree, or if it holds
+    several recordings: `read_corpus` reads those.
+    """
+    found = list(islice(read_corpus(path), 2))
+    if len(found) > 1:
+        raise UserError(f"{path} holds several recordings: read them with ulmo.read_corpus")
+    return found[0].tokens()
+
+
+def read_corpus(path: Path | str) -> Iterator[StoredTokens]:
     """Yield each recording of a tokens file: .npy, .parquet, .jsonl, .csv, .bin, Megatron's .idx.
 
-    The file's header must lie beside it and agree with it. Raises UserError if either is missing
-    or damaged, or if they disagree. One recording is in memory at a time.
+    Each is a header, ids (time, band) and `tokens()`, the same as Tokens. The file's header must
+    agree with it. Raises UserError if either is missing or damaged, or if they disagree. One
+    recording is in memory at a time.
     """
     path, kinds = Path(path), readers()
     if path.suffix not in kinds:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():
         raise UserError(f"{path} is not a file")
-    stored = read_stored(path.with_suffix(".json"))
+    stored = read_stored(header_path(path.with_suffix("")))
     headers = stored.headers
     try:
         check_hash(path, stored)

@@ -24,46 +24,61 @@ class TokenRow(NamedTuple):
     ids: NDArray[np.uint16]  # (n, band)
 
     def fields(self, ids: Any = None) -> dict[str, Any]:
-        """The row as JSON has it, with `ids` in the place of its ids."""
-        time = self.header.utc(self.column)  # of the first column
-        unknown = int((self.ids == self.header.vocabulary.unk).sum())
+        """The row as JSON has it, with `ids` in the place of its ids.
+
+        An unknown time is an empty text: readers of many files give each field one type, and a
+        null in the first file has none.
+        """
+        header, time = self.header, self.header.utc(self.column)
+        unknown = int((self.ids == header.vocabulary.unk).sum())
         return {
-            "recording": self.header.recording,
-            "channel": self.header.channel,
-            "start_utc": None if time is None else utc_text(time),
-            "start_s": self.header.seconds(self.column),  # from the recording's first sample
-            "hop_s": self.header.hop / self.header.sample_rate,
-            "bands": self.header.bands,
+            "recording": header.recording,
+            "channel": header.channel,
+            "start_utc": "" if time is None else utc_text(time),  # of the first column
+            "start_s": header.seconds(self.column),  # from the recording's first sample
+            "end_s": header.end_seconds(self.column + len(self.ids)),
+            "hop_s": header.hop / header.sample_rate,
+            "bands": header.bands,
+            "edges_hz": list(header.edges_hz),
             "ids": ids,
             "unk_rate": unknown / self.ids.size,  # share of the ids that are `<unk>`
-            "fingerprint": self.header.fingerprint,
         }
 
 
+def row_columns(header: TokensHeader, column: int) -> int:
+    """Columns in a full row that begins at `column`: evenly spaced in time, at most ROW_COLUMNS."""
+    end = header.even_until(column)
+    return ROW_COLUMNS if end is None else min(end - column, ROW_COLUMNS)
+
+
 class RowFormat(Format):
-    """Collects columns into rows of ROW_COLUMNS; the last row of a recording is shorter."""
+    """Collects columns into rows as long as `row_columns`; the last of a recording is shorter."""
 
     def _begin(self) -> None:
+        self._start_row(0)
+
+    def _start_row(self, column: int) -> None:
+        self._column = column  # the row's first
         self._held = np.empty((ROW_COLUMNS, self.header.bands), np.uint16)
         self._filled = 0
 
     def _write(self, ids: Ids) -> None:
-        taken = min(len(ids), ROW_COLUMNS - self._filled)
-        self._hold(ids[:taken])
-        if self._filled == ROW_COLUMNS:
-            self._write_row(TokenRow(self.header, self.columns + taken - ROW_COLUMNS, self._held))
-            self._held = np.empty_like(self._held)
-            self._filled = 0
-            self._hold(ids[taken:])
-
-    def _hold(self, ids: Ids) -> None:
-        self._held[self._filled : self._filled + len(ids)] = ids
-        self._filled += len(ids)
+        """A full row is held until more columns come: the recording's last one ends earlier."""
+        while len(ids):
+            left = row_columns(self.header, self._column) - self._filled
+            if left <= 0:
+                self._end()
+                self._start_row(self._column + self._filled)
+                continue
+            taken = ids[:left]
+            self._held[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            ids = ids[len(taken) :]
 
     def _end(self) -> None:
         if self._filled:
             ids = self._held[: self._filled].copy()
-            self._write_row(TokenRow(self.header, self.columns - self._filled, ids))
+            self._write_row(TokenRow(self.header, self._column, ids))
 
     def _write_row(self, row: TokenRow) -> None:
         raise NotImplementedError
@@ -93,12 +108,14 @@ def ids_of_rows(rows: Iterator[dict[str, Any]], headers: Headers) -> Iterator[Id
     """Ids of each recording, from rows that must be exactly those that `RowFormat` writes."""
     for header in headers:
         pieces = [np.empty((0, header.bands), np.int32)]
-        for column in range(0, header.columns, ROW_COLUMNS):
+        column = 0
+        while column < header.columns:
             row = next(rows, None)
             if row is None:
                 raise ValueError("there are fewer rows than its header says")
             ids, row["ids"] = row["ids"], None
-            if len(ids) != min(ROW_COLUMNS, header.columns - column) * header.bands:
+            length = min(row_columns(header, column), header.columns - column)
+            if len(ids) != length * header.bands:
                 raise ValueError(f"column {column} of {header.recording!r} begins no such row")
             array = np.array(ids)
             if array.dtype.kind not in "iu" or array.ndim != 1:
@@ -107,6 +124,7 @@ def ids_of_rows(rows: Iterator[dict[str, Any]], headers: Headers) -> Iterator[Id
             if row != TokenRow(header, column, piece).fields():
                 raise ValueError(f"column {column} of {header.recording!r} is another's")
             pieces.append(piece.astype(np.int32))
+            column += length
         yield np.concatenate(pieces)
     if next(rows, None) is not None:
         raise ValueError("there are more rows than its header says")

@@ -41,6 +41,10 @@ class Outcome(Settings):
     frames_missing: Count = 0  # declared, or held by the file, but not read
     duration_s: Seconds = 0.0  # of what was read
     flags: Texts = ()  # what is odd about the samples: preprocessing.quality.FLAGS
+    bandwidth_hz: OptionalNumber = None  # the highest frequency that tiles or tokens show
+    share_above: OptionalNumber = None  # share of the power that lies above it; null for silence
+    peak_db: OptionalNumber = None  # largest sample re full scale; null for digital silence
+    stretches: Count = 0  # parts between which time was left out; one in most recordings
     start_utc: Microseconds = None  # time of the first sample
     start_source: OptionalText = None  # where it was found: pattern, guano, comment, bext, ...
     key: Text  # hash of everything that decides about this row: the recording and the settings
@@ -49,8 +53,6 @@ class Outcome(Settings):
 class Prepared(Outcome):
     """A recording in a folder of tiles."""
 
-    bandwidth_hz: OptionalNumber = None  # that tiles show: half the lower of the two rates
-    peak_db: OptionalNumber = None  # largest sample re full scale; null for digital silence
     tiles: SmallCount = 0
 
 

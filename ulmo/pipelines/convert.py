@@ -8,8 +8,9 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.folder import MANIFEST, TOKENS
+from ulmo.formats.folder import MANIFEST
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
+from ulmo.formats.places import TOKENS, header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
@@ -149,7 +150,7 @@ def _checked_header(path: Path) -> TokensHeader:
     """The header beside a file of tokens. Raises an error unless the file holds what it says."""
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
-    stored = read_stored(path.with_suffix(".json"))
+    stored = read_stored(header_path(path.with_suffix("")))
     header = stored.headers[0]
     if len(stored.headers) > 1:
         raise ValueError(f"{path} does not hold the ids that its header describes")
@@ -191,7 +192,7 @@ def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Source]) -> None:
     if len(sources) > 1:
         taken.add(outputs.header.resolve())
     for source in sources:
-        for path in (source.path, source.path.with_suffix(".json")):
+        for path in (source.path, header_path(source.path.with_suffix(""))):
             if path.resolve() in taken:
                 raise UserError(f"--out would overwrite {path}: choose another name")
 

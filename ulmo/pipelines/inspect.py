@@ -86,13 +86,14 @@ def describe_codebook(
 def _front_end(prep: PrepSettings, frontend: FrontEnd) -> Table:
     return {
         "name": prep.frontend,
-        "sample_rate_hz": prep.sample_rate,
+        "sample_rate_hz": prep.true_rate,
+        "time_expansion": prep.time_expansion,
         "frame_ms": _frame_ms(prep),  # from one frame to the next
         # Sound that a frame depends on, before and after its centre.
-        "reach_ms": [1000 * n / prep.sample_rate for n in (frontend.left, frontend.right)],
+        "reach_ms": [1000 * n / prep.true_rate for n in (frontend.left, frontend.right)],
         "bins": prep.tile_size,
         "tile_frames": prep.tile_size,
-        "tile_s": prep.tile_size * prep.hop_length / prep.sample_rate,
+        "tile_s": prep.tile_size * prep.frame_s,
         # Centres of the lowest and the highest bin.
         "centres_hz": [float(frontend.frequencies[0]), float(frontend.frequencies[-1])],
     }
@@ -121,17 +122,17 @@ def _layer(layer: Convolution, channels: int) -> Table:
 
 
 def _frame_ms(prep: PrepSettings) -> float:
-    return 1000 * prep.hop_length / prep.sample_rate
+    return 1000 * prep.frame_s
 
 
 def _grid(prep: PrepSettings, model: ModelSettings, frontend: FrontEnd) -> Table:
     hop = prep.hop_length * model.time_stride
-    rate = model.bands * prep.sample_rate / hop
+    rate = model.bands * prep.true_rate / hop
     bits = math.log2(model.codebook_size)
     return {
         "bands": model.bands,
         "edges_hz": band_edges(frontend.frequencies, model.frequency_stride).tolist(),  # bands + 1
-        "column_ms": 1000 * hop / prep.sample_rate,
+        "column_ms": 1000 * hop / prep.true_rate,
         "tokens_per_second": rate,
         "bits_per_token": bits,
         "bits_per_second": rate * bits,  # before entropy coding

@@ -3,8 +3,8 @@
 recording -> levels of each front end -> columns -> panels, tile borders marked
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,16 +19,18 @@ from ulmo.preprocessing.audio import (
     RefusedError,
     channel_list,
     open_recording,
-    pick_channel,
-    resample,
 )
+from ulmo.preprocessing.clock import Clock, Span
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.spectrogram import levels
+from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
 from ulmo.storage.atomic import publish
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
 _RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
 _MIN_BORDER_PIXELS = 6
+_GAP_FRAMES = 4096  # of a gap that are drawn at once
 _PANEL_INCHES = (12.0, 2.4)
 _DPI = 100
 
@@ -41,6 +43,7 @@ class _Panel(NamedTuple):
     frames: int
     frames_per_column: int
     frontend: FrontEnd
+    stretches: list[tuple[int, int]]  # first frame of each, and the frame after its last
 
 
 class Shown(NamedTuple):
@@ -50,6 +53,7 @@ class Shown(NamedTuple):
     seconds: float
     sample_rate: int  # of the recording, in hertz
     bandwidth_hz: float  # visible: half the recording's or the settings' rate, whichever is lower
+    stretches: int  # drawn; between them, time was left out
 
 
 def show(
@@ -71,8 +75,9 @@ def show(
         build_frontend(each)
     if settings.channels == "each":
         raise UserError("one picture shows one channel: set channels to mix, or to a number")
-    with open_recording(path) as recording:
-        panels = [_panel(recording, each, start, seconds) for each in chosen]
+    with open_recording(path, full_scale=settings.full_scale) as recording:
+        spans = Clock().timing(path).spans
+        panels = [_panel(recording, each, spans, start, seconds) for each in chosen]
         rate = recording.sample_rate
     if not panels[0].frames:
         raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
@@ -81,9 +86,10 @@ def show(
         file.write(image)
     return Shown(
         picture,
-        seconds=panels[0].frames * settings.hop_length / settings.sample_rate,
+        seconds=panels[0].frames * settings.frame_s,
         sample_rate=rate,
-        bandwidth_hz=min(rate, settings.sample_rate) / 2,
+        bandwidth_hz=min(rate, settings.true_rate) / 2,
+        stretches=len(panels[0].stretches),
     )
 
 
@@ -92,7 +98,7 @@ def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(width, height * len(panels) + 0.6), layout="constrained", dpi=_DPI)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    hop_s = settings.hop_length / settings.sample_rate
+    hop_s = settings.frame_s
     for axis, panel in zip(axes, panels, strict=True):
         values = panel.values
         loudest = float(np.percentile(values, 99.95))
@@ -163,19 +169,45 @@ def _loudest(block: Array, width: int) -> Array:
 
 
 def _panel(
-    recording: Recording, settings: PrepSettings, start: float, seconds: float | None
+    recording: Recording,
+    settings: PrepSettings,
+    spans: tuple[Span, ...],
+    start: float,
+    seconds: float | None,
 ) -> _Panel:
+    """A panel in true time, with silence in gaps."""
     frontend = build_frontend(settings)
     (channel,) = channel_list(settings.channels, recording.channels)
-    rate = recording.sample_rate
-    length = None if seconds is None else max(round(seconds * rate), 1)
-    first = round(start * rate)
-    if recording.frames and first >= recording.frames:
-        raise RefusedError("too_short", f"it ends before {start:g} s")
-    blocks = recording.blocks(first, length)
-    samples = resample(pick_channel(blocks, channel), rate, settings.sample_rate)
-    values, width, frames = _pooled(levels(samples, frontend, settings))
-    return _Panel(settings.frontend, values, frames, width, frontend)
+    rate, hop_s = recording.sample_rate, Fraction(settings.hop_length, settings.true_rate)
+    shown = clip_spans(spans, rate, start, seconds)
+    if not shown or (recording.frames and shown[0].frame >= recording.frames):
+        raise RefusedError("too_short", f"no sound from {start:g} s on")
+    first, last = shown[0].frame, shown[-1]
+    length = None if last.frames is None else last.frame + last.frames - first
+    begin = Fraction(round(start * rate), rate)
+    stretches: list[tuple[int, int]] = []
+
+    def blocks() -> Iterator[Array]:
+        frames = 0
+        for stretch in read_stretches(
+            *(recording, channel, settings.true_rate, shown),
+            hop=tile_grid(settings),
+            first=first,
+            frames=length,
+        ):
+            gap = max(round((stretch.start - begin) / hop_s) - frames, 0)
+            check_gaps(gap * hop_s, "draw a part of it with --start and --seconds")
+            for left in range(gap, 0, -_GAP_FRAMES):
+                count = min(left, _GAP_FRAMES)
+                yield np.full((settings.tile_size, count), quiet_level(settings), np.float32)
+            begun = frames = frames + gap
+            for block in levels(stretch.blocks, frontend, settings):
+                frames += block.shape[1]
+                yield block
+            stretches.append((begun, frames))
+
+    values, width, frames = _pooled(blocks())
+    return _Panel(settings.frontend, values, frames, width, frontend, stretches)
 
 
 def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:
@@ -183,6 +215,10 @@ def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) 
     pixels = _PANEL_INCHES[0] * _DPI * settings.tile_hop / panel.frames
     if pixels < _MIN_BORDER_PIXELS:
         return
-    hop_s = settings.hop_length / settings.sample_rate
-    for frame in islice(range(0, panel.frames, settings.tile_hop), 1, None):
-        axis.axvline(start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8)
+    hop_s = settings.frame_s
+    for first, end in panel.stretches:
+        for frame in range(first, end, settings.tile_hop):
+            if frame:
+                axis.axvline(
+                    start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8
+                )

@@ -7,7 +7,7 @@ what the view is made of, so the order of work changes no bit.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 from zlib import crc32
@@ -77,7 +77,7 @@ def draw_view(settings: PrepSettings, augment: AugmentSettings, rng: np.random.G
 
 
 def view_tiles(
-    source: Callable[[int], Iterable[Array]],
+    samples: Iterable[Array],
     view: View,
     settings: PrepSettings,
     augment: AugmentSettings,
@@ -87,17 +87,18 @@ def view_tiles(
     constants: Normalization | None,
     rng: np.random.Generator,
 ) -> Iterator[ViewTile]:
-    """Views of the tiles that begin at the samples `starts`, counted at the settings' rate.
+    """Views of the tiles of a stretch.
 
-    `source` returns the samples of a channel at a given rate in hertz, and `level` is their root
-    mean square. `constants` normalise the tiles themselves (None: each by itself).
+    samples: of the stretch, at the view's rate, in blocks (n,).
+    starts: first samples of its tiles, from its own first sample on, at the settings' rate.
+    level: root mean square of the channel's samples.
+    constants: those that normalise the tiles themselves (None: each by itself).
     """
     changed = _view_settings(settings, view.hop_length, view.win_length)
     noise, masks = rng.spawn(2)
-    samples = degrade(source(view.sample_rate), view, level, noise)
     step = settings.sample_rate * view.hop_length
     tiles = cut_tiles_at(
-        levels(samples, build_frontend(changed), changed),
+        levels(degrade(samples, view, level, noise), build_frontend(changed), changed),
         [start * view.sample_rate // step for start in starts],
         tile_size=settings.tile_size,
         fill=quiet_level(changed),

@@ -1,31 +1,34 @@
-"""When a recording was made: by a user's pattern, else by its header, else by its name.
+"""When a recording was made, and where time was left out in it.
 
 A broken header or a name without a time is not an error: the time is then unknown.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from ulmo.config import ClockSettings
+from ulmo.config import ClockSettings, UserError, printable
+from ulmo.preprocessing.audiomoth import is_empty_trigger, is_triggered, triggered_timing
 from ulmo.preprocessing.metadata import Broadcast, Metadata, read_metadata
-from ulmo.preprocessing.timestamps import find_time, parse_pattern, parse_timezone, time_of_name
+from ulmo.preprocessing.names import read_name
+from ulmo.preprocessing.refusal import RefusedError
+from ulmo.preprocessing.soundtrap import soundtrap_timing
+from ulmo.preprocessing.timestamps import find_time, parse_pattern, read_stamp
+from ulmo.preprocessing.timing import EPOCH as EPOCH
+from ulmo.preprocessing.timing import WHOLE as WHOLE
+from ulmo.preprocessing.timing import Span as Span
+from ulmo.preprocessing.timing import Start as Start
+from ulmo.preprocessing.timing import Timing as Timing
+from ulmo.preprocessing.zones import parse_timezone
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = 24 * 3600
 SAME_TIME = 2  # seconds by which the two times in a `bext` chunk may differ
 
 _DATE = r"(?P<year>\d{4})[-_:/. ](?P<month>\d\d)[-_:/. ](?P<day>\d\d)"
 _TIME = r"(?P<hour>\d\d)[-_:. ](?P<minute>\d\d)[-_:. ](?P<second>\d\d)"
-ISO = re.compile(
-    r"\A(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T ]"
-    r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9})\d*)?"
-    r"\s?(?P<zone>Z|[+-]\d\d:?\d\d|[+-]\d\d)?\Z",
-    re.ASCII,
-)
 # Firmware 1.0 names no zone and means UTC, the only zone of its clock.
 AUDIOMOTH = re.compile(
     r"Recorded at (?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))? "
@@ -36,47 +39,8 @@ AUDIOMOTH = re.compile(
 BROADCAST = re.compile(f"{_DATE} {_TIME}", re.ASCII)
 
 
-class Start(NamedTuple):
-    """When a recording's first sample was taken, and the source of that time."""
-
-    utc: datetime  # aware, in UTC, to the microsecond
-    source: str  # pattern, guano, comment, bext, date or name
-
-    def after(self, seconds: float) -> datetime:
-        """The time `seconds` later, in UTC, to the microsecond."""
-        return self.utc + timedelta(seconds=seconds)
-
-    @property
-    def microseconds(self) -> int:
-        """Microseconds since 1970."""
-        return (self.utc - EPOCH) // timedelta(microseconds=1)
-
-    def facts(self) -> dict[str, Any]:
-        """The columns of recordings.parquet about the time."""
-        return {"start_utc": self.microseconds, "start_source": self.source}
-
-
-class Span(NamedTuple):
-    """Consecutive frames of a file between which no time was left out."""
-
-    frame: int  # the first, counted in the file
-    frames: int | None  # None: to the end of the file
-    offset: Fraction  # true time of the first frame, in seconds from the recording's first sample
-
-
-WHOLE = (Span(0, None, Fraction(0)),)
-
-
-class Timing(NamedTuple):
-    """When each frame of a recording was taken."""
-
-    start: Start | None  # None: unknown
-    spans: tuple[Span, ...] = WHOLE  # in the order of time; frames outside them are no sound
-    linear: bool = True  # False: time was left out somewhere, and it is not known where
-
-
 class Clock(NamedTuple):
-    """How to find the start times of recordings."""
+    """How to find the times of recordings."""
 
     pattern: re.Pattern[str] | None = None
     timezone: tzinfo = UTC
@@ -88,41 +52,91 @@ class Clock(NamedTuple):
         pattern = None if text is None else parse_pattern(text)
         return cls(pattern, parse_timezone(settings.timezone))
 
+    def check(self, names: Iterable[str]) -> None:
+        """Raise UserError if there are names, and none of them fits the user's pattern."""
+        example = None
+        for name in names:
+            if self.pattern is None or find_time(self.pattern, name, self.timezone):
+                return
+            example = example or name
+        if example:
+            raise UserError(
+                f"--timestamp-pattern fits none of the files' names, such as {printable(example)}: "
+                "correct it, or leave it out to take the times from headers and usual names"
+            )
+
     def timing(self, path: Path) -> Timing:
-        """When each frame was taken. Never raises for a broken or unreadable file."""
-        return Timing(self.start(path))
+        """When each frame was taken. Never raises for a broken or unreadable file.
 
-    def start(self, path: Path) -> Start | None:
-        """When a recording began, by the first of these that gives an existing time.
-
-        The name, by `pattern`; the header: GUANO, AudioMoth's comment, `bext`, DATE; the name, as
-        recorders write it. Times without a zone are in `timezone`. None if no time is found. Never
-        raises for a broken or unreadable file.
+        The start is given by the first of these that has an existing time: the name, by `pattern`;
+        the header: `harp`, GUANO, `wamd`, AudioMoth's comment, `bext`, iXML, DATE; a SoundTrap's
+        log beside the file; the name, as recorders write it. Times without a zone are in
+        `timezone`. Spans come from `harp`, from the markers in a triggered recording of an
+        AudioMoth, which is read once for them, or from a SoundTrap's log.
         """
-        for source, time in self._times(path):
-            if time:
-                return Start(time, source)
-        return None
-
-    def _times(self, path: Path) -> Iterator[tuple[str, datetime | None]]:
-        """The sources of a time and what they give, in their order."""
-        zone = self.timezone
-        if self.pattern:
-            yield "pattern", find_time(self.pattern, path.name, zone)
         try:
             header = read_metadata(path)
         except OSError:
             header = Metadata()
+        timing = header.harp
+        if timing is None and is_triggered(path, header):
+            timing = triggered_timing(path)
+        log = soundtrap_timing(path, header.sample_rate) if header.sample_rate else None
+        timing = timing or log or Timing(None)
+        for source, time in self._times(path, header, log):
+            if time:
+                return timing._replace(start=Start(time, source))
+        unread = read_name(path.name, self.timezone).unread
+        note = unread and f"its name goes on with {unread!r} after the time: not understood"
+        return timing._replace(start=None, note=timing.note or note)
+
+    def start(self, path: Path) -> Start | None:
+        """When a recording began; None if no time is found."""
+        return self.timing(path).start
+
+    def is_empty(self, path: Path) -> bool:
+        """Whether a file without sound is a recording of a trigger that nothing triggered."""
+        try:
+            return is_empty_trigger(path, read_metadata(path))
+        except OSError:
+            return False
+
+    def row(self, path: Path, timing: Timing, refusal: RefusedError) -> dict[str, Any]:
+        """The columns of recordings.parquet for a recording that was refused.
+
+        One that nothing triggered has no sound by rights: its status is `ok`.
+        """
+        facts = refusal.facts()
+        silent = refusal.reason in ("no_samples", "too_short")
+        if silent and (not timing.spans or self.is_empty(path)):
+            detail = "nothing triggered it: it has no sound"
+            facts |= {"status": "ok", "reason": None, "detail": detail, "frames_missing": 0}
+        return timing.facts(facts)
+
+    def _times(
+        self, path: Path, header: Metadata, log: Timing | None
+    ) -> Iterator[tuple[str, datetime | None]]:
+        """The sources of a time and what they give, in their order."""
+        zone = self.timezone
+        if self.pattern:
+            yield "pattern", find_time(self.pattern, path.name, zone)
+        if header.harp and header.harp.start:
+            yield header.harp.start.source, header.harp.start.utc
         for line in (header.guano or "").split("\n"):
             key, _, stamp = line.partition(":")
             if key.strip() == "Timestamp":
-                yield "guano", find_time(ISO, stamp.strip(" \t\r\0"), zone)
+                yield "guano", read_stamp(stamp, zone)
+        yield "wamd", read_stamp(header.wamd or "", zone)
         for comment in header.comments:
             yield "comment", find_time(AUDIOMOTH, comment, UTC)
         if header.bext:
             yield "bext", _broadcast_time(header.bext, zone)
-        yield "date", find_time(ISO, header.date or "", zone)
-        yield "name", time_of_name(path.name, zone)
+        if header.ixml:
+            yield "ixml", _broadcast_time(header.ixml, zone)
+        yield "date", read_stamp(header.date or "", zone)
+        if log and log.start:
+            yield log.start.source, log.start.utc
+        yield "name", read_name(path.name, zone).utc
 
 
 def _broadcast_time(bext: Broadcast, zone: tzinfo) -> datetime | None:

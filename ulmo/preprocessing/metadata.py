@@ -1,7 +1,8 @@
-"""Texts in the header of a recording: of bounded size, and not checked.
+"""What the header of a recording says about its time: texts of bounded size, not checked.
 
-WAV: GUANO (chunk `guan`), the comment of LIST/INFO, and the broadcast extension `bext`.
-FLAC, Ogg Vorbis and Opus: the comments DATE, COMMENT and DESCRIPTION.
+WAV: the chunks `harp`, `guan` (GUANO), `wamd` (Wildlife Acoustics), `bext` and `iXML`, and the
+comment and the date of LIST/INFO. FLAC, Ogg Vorbis and Opus: the comments DATE, COMMENT and
+DESCRIPTION. FLAC: GUANO and the chunks of a WAV file in APPLICATION blocks.
 """
 
 import io
@@ -9,15 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ulmo.preprocessing.harp import harp_timing
 from ulmo.preprocessing.riff import read_chunks, walk_chunks
+from ulmo.preprocessing.timing import Timing
+from ulmo.preprocessing.xml_text import read_xml
 from ulmo.storage.plain_file import open_file, signature_of
 
 MAX_BYTES = 1 << 16  # read of a chunk, and of a file's comments
 MAX_BLOCKS = 128  # metadata blocks of a FLAC file, or pages of an Ogg file, that are read
+_CHUNKS = (b"guan", b"bext", b"fmt ", b"wamd", b"iXML", b"harp")
+_TAKEN = (*_CHUNKS, b"LIST")
+_WAMD_TIME = 5  # METATAG_FILE_START_TIME in Wildlife Acoustics' wa_meta.h
 
 
 class Broadcast(NamedTuple):
-    """The times of a `bext` chunk (EBU Tech 3285)."""
+    """The times of a `bext` chunk (EBU Tech 3285), or of the same fields in iXML."""
 
     date: str
     time: str
@@ -26,56 +33,136 @@ class Broadcast(NamedTuple):
 
 
 class Metadata(NamedTuple):
-    """Texts of a header; None for one that is absent."""
+    """What a header says; None for what is absent."""
 
+    harp: Timing | None = None
     guano: str | None = None
+    wamd: str | None = None
     comments: tuple[str, ...] = ()
     bext: Broadcast | None = None
+    ixml: Broadcast | None = None
     date: str | None = None
+    sample_rate: int = 0  # of a WAV or FLAC file; 0 for others
 
 
 def read_metadata(path: Path) -> Metadata:
-    """The texts of a header, as far as it can be read; OSError if the file cannot be opened."""
+    """What a header says, as far as it can be read; OSError if the file cannot be opened."""
     with open_file(path) as file:
         size = signature_of(file).size
         kind = file.read(4)
         file.seek(0)
         if kind == b"fLaC":
-            return _vorbis_metadata(_flac_comments(file))
+            return _flac_metadata(file)
         if kind == b"OggS":
             return _vorbis_metadata(_ogg_comments(file))
-        return _wav_metadata(file, size)
+        found: dict[bytes, bytes] = {}
+        for name, _, length in read_chunks(file, size):
+            _take(found, name, file.read(min(length, MAX_BYTES)) if name in _TAKEN else b"")
+        harp = harp_timing(file, size) if b"harp" in found else None
+        return _chunk_metadata(found)._replace(harp=harp)
 
 
-def _wav_metadata(file: BinaryIO, size: int) -> Metadata:
-    found: dict[bytes, bytes] = {}
-    comments: list[str] = []
-    for name, _, length in read_chunks(file, size):
-        if name in (b"guan", b"bext", b"fmt "):
-            found.setdefault(name, file.read(min(length, MAX_BYTES)))
-        elif name == b"LIST":
-            comments += _info_comments(file.read(min(length, MAX_BYTES)))
-    guano, chunk = found.get(b"guan"), found.get(b"bext", b"")
+def _take(found: dict[bytes, bytes], name: bytes, content: bytes) -> None:
+    """Keep a chunk: the first of its name, or all of LIST/INFO as one."""
+    if name == b"LIST" and content[:4] == b"INFO":
+        found[name] = (found.get(name, b"") + content[4:])[:MAX_BYTES]
+    elif name in _CHUNKS:
+        found.setdefault(name, content)
+
+
+def _chunk_metadata(found: dict[bytes, bytes]) -> Metadata:
+    """What the chunks of a WAV file say."""
+    guano, bext = found.get(b"guan"), found.get(b"bext", b"")
+    rate = int.from_bytes(found.get(b"fmt ", b"")[4:8], "little")
+    ixml = _ixml(found.get(b"iXML", b""), rate)
     # Bytes of `bext`: description 256, originator 32, its reference 32, date 10, time 8, samples 8.
-    bext = Broadcast(
-        date=_text(chunk[320:330]),
-        time=_text(chunk[330:338]),
-        reference=int.from_bytes(chunk[338:346], "little"),
-        sample_rate=int.from_bytes(found.get(b"fmt ", b"")[4:8], "little"),
+    broadcast = Broadcast(
+        date=_text(bext[320:330]),
+        time=_text(bext[330:338]),
+        reference=int.from_bytes(bext[338:346], "little"),
+        sample_rate=rate,
     )
+    info = list(_info(found.get(b"LIST", b"")))
     return Metadata(
         guano=None if guano is None else _text(guano),
-        comments=tuple(comments),
-        bext=bext if len(chunk) >= 346 else None,
+        wamd=_wamd_time(found.get(b"wamd", b"")),
+        comments=tuple(text for name, text in info if name == b"ICMT"),
+        bext=broadcast if len(bext) >= 346 else None,
+        ixml=ixml,
+        date=next((text for name, text in info if name == b"ICRD"), None),
+        sample_rate=rate,
     )
 
 
-def _info_comments(chunk: bytes) -> Iterator[str]:
-    """The comments (ICMT) in a LIST chunk of type INFO."""
-    if chunk[:4] == b"INFO":
-        for name, start, length in walk_chunks(io.BytesIO(chunk), 4, len(chunk)):
-            if name == b"ICMT":
-                yield _text(chunk[start : start + length])
+def _info(content: bytes) -> Iterator[tuple[bytes, str]]:
+    """The texts of LIST/INFO, by their names."""
+    for name, start, length in walk_chunks(io.BytesIO(content), 0, len(content)):
+        yield name, _text(content[start : start + length])
+
+
+def _wamd_time(content: bytes) -> str | None:
+    """The start in a `wamd` chunk: fields of a number, a length and contents."""
+    stream = io.BytesIO(content)
+    while len(head := stream.read(6)) == 6:
+        field = stream.read(int.from_bytes(head[2:], "little"))
+        if int.from_bytes(head[:2], "little") == _WAMD_TIME:
+            return _text(field)
+    return None
+
+
+def _ixml(content: bytes, rate: int) -> Broadcast | None:
+    """Date, time and samples since midnight of an iXML chunk, or None without date and time."""
+    texts = {element.path[-1]: element.text for element in reversed(read_xml(content))}
+    date, time = texts.get("BWF_ORIGINATION_DATE"), texts.get("BWF_ORIGINATION_TIME")
+    if not date or not time:
+        return None
+    for high, low in (
+        ("BWF_TIME_REFERENCE_HIGH", "BWF_TIME_REFERENCE_LOW"),
+        ("TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_HI", "TIMESTAMP_SAMPLES_SINCE_MIDNIGHT_LO"),
+    ):
+        if reference := (_number(texts.get(high)) << 32) + _number(texts.get(low)):
+            return Broadcast(date, time, reference, rate)
+    return Broadcast(date, time, 0, rate)
+
+
+def _number(text: str | None) -> int:
+    """A number of 32 bits; 0 for any other text."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 11 else 0
+
+
+def _flac_metadata(file: BinaryIO) -> Metadata:
+    """The blocks of a FLAC file: those of APPLICATION hold GUANO, or a chunk of a WAV file.
+
+    `flac --keep-foreign-metadata` writes each chunk as a block named "riff".
+    """
+    found: dict[bytes, bytes] = {}
+    comments = b""
+    rate = 0
+    file.seek(4)
+    for _ in range(MAX_BLOCKS):
+        header = file.read(4)
+        if len(header) < 4:
+            break
+        kind, length = header[0] & 0x7F, int.from_bytes(header[1:], "big")
+        end = file.tell() + length
+        content = file.read(min(length, MAX_BYTES)) if kind in (0, 2, 4) else b""
+        if kind == 0:
+            rate = int.from_bytes(content[10:13], "big") >> 4
+        elif kind == 4:
+            comments = comments or content
+        elif content[:4].lower() == b"guan":
+            _take(found, b"guan", content[4:])
+        elif content[:4] == b"riff":
+            _take(found, content[4:8], content[12:])
+        if header[0] & 0x80:
+            break
+        file.seek(end)
+    vorbis, chunks = _vorbis_metadata(comments), _chunk_metadata(found)
+    return chunks._replace(
+        comments=vorbis.comments + chunks.comments,
+        date=vorbis.date or chunks.date,
+        sample_rate=rate,
+    )
 
 
 def _vorbis_metadata(comments: bytes) -> Metadata:
@@ -94,22 +181,6 @@ def _vorbis_pairs(block: bytes) -> Iterator[tuple[str, str]]:
             return
         name, _, text = _text(stream.read(int.from_bytes(length, "little"))).partition("=")
         yield name.upper(), text
-
-
-def _flac_comments(file: BinaryIO) -> bytes:
-    """Block 4 (VORBIS_COMMENT) of a FLAC file; empty without one."""
-    file.seek(4)
-    for _ in range(MAX_BLOCKS):
-        header = file.read(4)
-        length = int.from_bytes(header[1:], "big")
-        if len(header) < 4:
-            break
-        if header[0] & 0x7F == 4:
-            return file.read(min(length, MAX_BYTES))
-        if header[0] & 0x80:
-            break
-        file.seek(length, io.SEEK_CUR)
-    return b""
 
 
 def _ogg_comments(file: BinaryIO) -> bytes:

@@ -1,14 +1,18 @@
 """Flags for what is unusual about a recording's samples; flagged samples are not changed."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ulmo.arrays import Array
 
 DC = 0.01  # of full scale: a channel whose mean is this far from 0 is flagged
+FAR_BEYOND = 10**1.5  # times full scale: no gain reaches 30 dB over it, but other units do
 NEAR_FULL_SCALE = 0.99
 CLIPPED_RUN = 3  # equal samples in a row, at NEAR_FULL_SCALE or over, that are not natural
 
-# Every flag and its meaning, in the order in which flags are listed.
+# Every flag and its meaning, in the order in which flags are listed. The first seven are of the
+# samples in the file, the others of what is made tiles or tokens of it.
 FLAGS = {
     "nonfinite": "samples were NaN, infinite or more than 120 dB over full scale, "
     "and were set to 0",
@@ -17,7 +21,18 @@ FLAGS = {
     "dc_offset": "the mean of a channel is 0.01 of full scale or more",
     "dead_channel": "one of several channels has one constant value, and another has not",
     "silent": "every channel has one constant value",
+    "unscaled": "float samples reach 30 dB or more over full scale: another unit is likely",
+    "cancelled": "a tenth or more of the power is lost because channels cancel in their mean",
+    "below_floor": "no frame reaches the floor of the settings: the tokens fade to silence",
+    "above_bandwidth": "over a third of the power lies above bandwidth_hz",
+    "time_not_linear": "time was left out in the recording, and it is not known where",
 }
+
+
+def in_order(*flags: Iterable[str]) -> tuple[str, ...]:
+    """Each flag once, in the order of FLAGS."""
+    found = set().union(*flags)
+    return tuple(flag for flag in FLAGS if flag in found)
 
 
 class Quality:
@@ -59,15 +74,17 @@ class Quality:
         if not self.frames:
             return ()
         dead = self._low == self._high
+        peak = max(self._high.max(), -self._low.min())
         found = {
             "nonfinite": non_finite > 0,
-            "over_full_scale": max(self._high.max(), -self._low.min()) > 1,
+            "over_full_scale": peak > 1,
             "clipped": self._clipped,
             "dc_offset": bool((np.abs(self._sums) >= DC * self.frames).any()),
             "dead_channel": bool(dead.any() and not dead.all()),
             "silent": bool(dead.all()),
+            "unscaled": peak >= FAR_BEYOND,
         }
-        return tuple(flag for flag in FLAGS if found[flag])
+        return in_order(flag for flag, is_found in found.items() if is_found)
 
 
 def _is_clipped(block: Array) -> bool:

@@ -1,4 +1,4 @@
-"""One channel of a recording: samples to power, to levels, to normalised tiles."""
+"""Stretches of one channel: samples to power, to levels, to normalised tiles."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, stream_power
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import (
     Moments,
     Normalization,
@@ -14,11 +15,10 @@ from ulmo.preprocessing.normalize import (
     to_db,
     to_tracked_db,
 )
+from ulmo.preprocessing.stretches import SampleSource
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
 Ready = Callable[[int], int]
-# Returns a channel's samples from the start as blocks (n,) at the settings' rate, at each call.
-SampleSource = Callable[[], Iterable[Array]]
 
 
 class NormalizedTile(NamedTuple):
@@ -37,13 +37,15 @@ def levels(
     settings: PrepSettings,
     *,
     ready: Ready | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
     """Blocks (n,) of samples to blocks (M, frames) of decibels re a full-scale sine, or of PCEN.
 
     In the mode `level` they are in decibels re the level tracked from the first block on.
-    `ready` is for live sound: see `stream_power`.
+    `ready` is for live sound: see `stream_power`. `hearing` measures the power.
     """
     power = stream_power(frontend, samples, ready=ready)
+    power = hearing.power(power) if hearing else power
     if settings.normalization == "pcen":
         return pcen(power, settings)
     if settings.normalization == "level":
@@ -52,17 +54,16 @@ def levels(
 
 
 def normalized_tiles(
-    source: SampleSource, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
+    samples: Iterable[Array],
+    frontend: FrontEnd,
+    settings: PrepSettings,
+    constants: Normalization | None,
+    *,
+    hearing: Hearing | None = None,
 ) -> Iterator[NormalizedTile]:
-    """Tiles of one channel, normalised as the settings say.
-
-    `corpus` holds the constants of the modes `corpus`, `pcen` and `level`. The mode `recording`
-    reads the source twice.
-    """
-    own = settings.normalization == "tile"
-    constants = None if own else _constants(source, frontend, settings, corpus)
+    """Tiles of one stretch, blocks (n,) of samples. `constants` are those of `find_constants`."""
     tiles = cut_tiles(
-        levels(source(), frontend, settings),
+        levels(samples, frontend, settings, hearing=hearing),
         tile_size=settings.tile_size,
         overlap=settings.overlap,
         fill=quiet_level(settings),
@@ -72,44 +73,52 @@ def normalized_tiles(
 
 
 def normalized_levels(
-    source: SampleSource,
+    samples: Iterable[Array],
     frontend: FrontEnd,
     settings: PrepSettings,
-    corpus: Normalization | None,
+    constants: Normalization | None,
     *,
     ready: Ready | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
-    """The whole spectrogram of a channel as blocks (M, n) of normalised values, without overlap.
+    """The whole spectrogram of one stretch as blocks (M, n) of normalised values, without overlap.
 
-    The mode `tile` normalises the tiles that ulmo-prep would make without overlap. In no mode
-    does the result depend on how the samples are cut into blocks.
+    `constants` are those of `find_constants`. The mode `tile` normalises the tiles that ulmo-prep
+    would make without overlap. In no mode does the result depend on how the samples are cut into
+    blocks.
     """
-    if settings.normalization == "tile":
+    if constants is None:
         plain = settings.model_copy(update={"overlap": 0})
-        for tile in normalized_tiles(source, frontend, plain, None):
+        for tile in normalized_tiles(samples, frontend, plain, None, hearing=hearing):
             yield tile.values[:, : tile.valid_frames, 0]
         return
-    constants = _constants(source, frontend, settings, corpus)
-    for block in levels(source(), frontend, settings, ready=ready):
+    for block in levels(samples, frontend, settings, ready=ready, hearing=hearing):
         yield constants.apply(block, out=block)
 
 
-def measure(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Moments:
-    """The moments of the levels of blocks (n,) of samples."""
-    return sum((Moments.of(block) for block in levels(samples, frontend, settings)), Moments())
-
-
-def _constants(
+def find_constants(
     source: SampleSource, frontend: FrontEnd, settings: PrepSettings, corpus: Normalization | None
-) -> Normalization:
-    """The constants for a whole recording: its own, or those of the corpus."""
+) -> Normalization | None:
+    """The constants of a whole recording; None in the mode `tile`, where each tile has its own.
+
+    `corpus` holds the constants of the modes `corpus`, `pcen` and `level`; UserError without. The
+    mode `recording` reads the source, and measures all its stretches together.
+    """
+    if settings.normalization == "tile":
+        return None
     if settings.normalization == "recording":
-        return measure(source(), frontend, settings).normalization()
+        found = (measure(stretch.blocks, frontend, settings) for stretch in source())
+        return sum(found, Moments()).normalization()
     if corpus is None:
         raise UserError(
             f"normalization {settings.normalization!r} needs its constants: pass normalization="
         )
     return corpus
+
+
+def measure(samples: Iterable[Array], frontend: FrontEnd, settings: PrepSettings) -> Moments:
+    """The moments of the levels of blocks (n,) of samples."""
+    return sum((Moments.of(block) for block in levels(samples, frontend, settings)), Moments())
 
 
 def normalize_tile(tile: Tile, constants: Normalization | None) -> NormalizedTile:

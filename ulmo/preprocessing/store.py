@@ -41,7 +41,7 @@ TILES_SCHEMA = pa.schema(
         ("tile", pa.int32()),  # its number in the channel, the same for all of its views
         ("view", pa.int32()),  # 0: the tile itself
         ("augmentation", pa.string()),  # JSON: what the view was made with; null in view 0
-        ("start_sample", pa.int64()),  # centre of the first frame, at the settings' sample_rate
+        ("start_sample", pa.int64()),  # centre of the first frame, at the settings' true_rate
         ("start_s", pa.float64()),
         ("start_utc", pa.timestamp("us", tz="UTC")),  # null if unknown
         ("valid_frames", pa.int32()),  # the frames after them are filling
@@ -74,9 +74,7 @@ class TilesManifest(LedgerManifest):
         """The settings by name; those of views count only if there are several views."""
         augment = self.augment if self.augment.views > 1 else AugmentSettings()
         return {
-            name: value
-            for group in (self.settings, self.clock, augment)
-            for name, value in group.model_dump().items()
+            name: value for group in (self.settings, self.clock, augment) for name, value in group
         }
 
     def begun_again(self) -> Self:

@@ -70,7 +70,8 @@ def _front_end(facts: "BundleFacts") -> Rows:
         ("transform", f"{prep.frontend}: {FRONTENDS[prep.frontend].words}{_options(prep)}"),
         (
             "sound",
-            f"{prep.sample_rate} Hz, {words.get(prep.channels, f'channel {prep.channels}')}",
+            f"{prep.true_rate} Hz{_expanded(prep)}, "
+            f"{words.get(prep.channels, f'channel {prep.channels}')}",
         ),
         ("bins", f"{bins}, centred on {low} Hz to {high} Hz"),
         (
@@ -82,6 +83,12 @@ def _front_end(facts: "BundleFacts") -> Rows:
         ("levels", _levels(prep)),
         ("normalised", _normalization(facts.manifest)),
     ]
+
+
+def _expanded(prep: "PrepSettings") -> str:
+    if prep.time_expansion == 1:
+        return ""
+    return f" (time expansion {prep.time_expansion:g}: taken as {prep.sample_rate} Hz)"
 
 
 def _options(prep: "PrepSettings") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
-from ulmo.reports.progress import Progress, untimed_line
+from ulmo.reports.progress import Progress, unread_line, untimed_line
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
@@ -45,6 +45,7 @@ def prep_summary(summary: PrepSummary) -> str:
             "and prepare it again"
         )
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
+    lines += [unread_line(summary.unread, summary.recordings)] if summary.unread else []
     lines.append(f"output      {summary.out_dir}")
     if summary.tiles:
         lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")
@@ -59,4 +60,6 @@ def shown_lines(shown: "Shown") -> str:
             f"its sample rate is {shown.sample_rate} Hz: "
             f"--sample-rate {shown.sample_rate} shows all of it"
         )
+    if shown.stretches > 1:
+        lines.append(f"it has {shown.stretches - 1} gaps in time, drawn as silence")
     return "\n".join(lines)

@@ -1,10 +1,13 @@
 """A bar on stderr."""
 
 import sys
+from collections.abc import Sequence
 from threading import RLock
 from typing import Any, Self
 
 from tqdm import tqdm
+
+from ulmo.config import printable
 
 tqdm.set_lock(RLock())  # its own needs semaphores, and only one process has a bar
 
@@ -28,6 +31,14 @@ class Progress:
         self.bar = tqdm(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
         )
+
+
+def unread_line(unread: Sequence[str], recordings: int) -> str:
+    """How many names hold a time that is not understood, so that the recordings have none."""
+    return (
+        f"clock       {len(unread)} of {recordings} names hold a time that is not understood, such "
+        f"as {printable(unread[0])}: their times are unknown; give --timestamp-pattern"
+    )
 
 
 def untimed_line(untimed: int, recordings: int) -> str:

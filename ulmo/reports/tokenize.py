@@ -47,8 +47,10 @@ class TokenizeProgress(Progress):
 def tokenized_line(result: Result) -> str:
     """One line for a recording."""
     source, outcome = _text(result.source), result.outcome
-    if not result.outputs:
+    if outcome.status == "refused":
         return f"{source}: refused: {outcome.reason} ({outcome.detail})"
+    if not result.outputs:
+        return f"{source}: {outcome.detail}"
     outputs = ", ".join(_text(path) for path in result.outputs)
     notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
     notes += ["was there already"] if result.reused else []

@@ -67,8 +67,8 @@ def remove_faulty(
 
 
 def below(path: Path, folder: Path) -> str:
-    """A path below `folder` as text; the name of `folder` for itself."""
-    return path.relative_to(folder).as_posix() if path != folder else path.name
+    """A path as seen from `folder`, as text; the name of `folder` for itself."""
+    return Path(os.path.relpath(path, folder)).as_posix() if path != folder else path.name
 
 
 def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:

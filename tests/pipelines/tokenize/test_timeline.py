@@ -1,4 +1,3 @@
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,14 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import UserError
-from ulmo.pipelines.tokenize.timeline import _TOLERANCE, Recorded, _Placement, lay_out
+from ulmo.pipelines.tokenize.timeline import _TOLERANCE, Placement, Recorded, lay_out
 
 RATE = 16000
 HOP_LENGTH, STRIDE = 160, 16
 HOP = Fraction(HOP_LENGTH * STRIDE, RATE)
 """160 ms."""
-BEGIN = datetime(2023, 1, 1, tzinfo=UTC)
-MICRO = timedelta(microseconds=1)
 
 
 def columns_of(samples):
@@ -26,20 +23,19 @@ def columns_of(samples):
 def recorded(name, second, seconds):
     """A recording that begins and lasts so many seconds."""
     samples = round(seconds * RATE)
-    start = BEGIN + timedelta(microseconds=round(second * 1_000_000))
-    return Recorded(Path(name), start, samples, columns_of(samples))
+    return Recorded(Path(name), Fraction(second), samples, columns_of(samples))
 
 
 def laid(*recordings):
     segments = lay_out(recordings, sample_rate=RATE, hop=HOP)
-    return [(str(s.recording), s.column, s.columns) for s in segments]
+    return [(str(s.recorded.path), s.column, s.columns) for s in segments]
 
 
 def test_a_gap_is_as_long_as_recording_stopped():
     first, second = recorded("a", 0, 8), recorded("b", 24, 16)
     assert lay_out([second, first], sample_rate=RATE, hop=HOP) == [
-        _Placement(Path("a"), 0, 0, 50, BEGIN),
-        _Placement(Path("b"), 100, 150, 100, BEGIN + timedelta(seconds=24)),
+        Placement(first, 0, 0, 50),
+        Placement(second, 100, 150, 100),
     ]
 
 
@@ -104,16 +100,6 @@ def test_no_recording_is_lost_among_those_of_one_second():
         lay_out([*many, recorded("4.wav", 0, 0.5)], sample_rate=RATE, hop=HOP)
 
 
-def test_a_recording_without_a_time_is_named():
-    with pytest.raises(UserError, match=r"^x/b\.wav: .*--timestamp-pattern %Y") as caught:
-        lay_out(
-            [recorded("a", 0, 1), Recorded(Path("x/b.wav"), None, 16000, 7)],
-            sample_rate=RATE,
-            hop=HOP,
-        )
-    assert "\n" not in str(caught.value)
-
-
 def test_nothing_is_no_timeline():
     assert lay_out([], sample_rate=RATE, hop=HOP) == []
 
@@ -135,26 +121,31 @@ def test_every_recording_is_near_its_true_time(sample_rate, hop_samples, steps):
     """Files of an hour or a moment, over years; what follows an hour may begin 2 s too early."""
     hop = Fraction(hop_samples, sample_rate)
     recordings = []
-    moment = BEGIN
+    moment = 0  # microseconds
     for number, (extra, hourly, pause) in enumerate(steps):
         samples = extra + (3600 * sample_rate if hourly else 0)
         columns = -(-samples // hop_samples)
-        recordings.append(Recorded(Path(f"{number:03}"), moment, samples, columns))
-        end = moment + (samples * 10**6 // sample_rate + 1) * MICRO
-        moment = end + (pause if hourly else abs(pause)) * MICRO
+        recordings.append(Recorded(Path(f"{number:03}"), Fraction(moment, 10**6), samples, columns))
+        end = moment + samples * 10**6 // sample_rate + 1
+        moment = end + (pause if hourly else abs(pause))
     segments = lay_out(recordings, sample_rate=sample_rate, hop=hop)
-    assert [segment.recording for segment in segments] == [r.path for r in recordings]
+    assert [segment.recorded for segment in segments] == recordings
     ends = [0, *(segment.column + segment.columns for segment in segments)]
     gaps = [segment.column - end for segment, end in zip(segments, ends, strict=False)]
     assert [segment.gap for segment in segments] == gaps
     assert min(gaps) >= 0
     for before, here, segment in zip([None, *segments], recordings, segments, strict=False):
-        true = Fraction((segment.start_utc - BEGIN) // MICRO, 10**6)
-        late = segment.column * hop - true
+        late = segment.column * hop - segment.recorded.start
         touches = before is not None and segment.column == before.column + before.columns
         assert -hop / 2 <= late <= (max(hop / 2, _TOLERANCE) if touches else hop / 2)
         assert 0 <= segment.columns <= here.columns
     for segment, recording, following in zip(segments, recordings, segments[1:], strict=False):
-        length = Fraction((following.start_utc - segment.start_utc) // MICRO, 10**6)
+        length = following.recorded.start - segment.recorded.start
         shared = max(Fraction(recording.samples, sample_rate) - length, 0)
         assert (recording.columns - segment.columns) * hop <= shared + 2 * hop
+    for gaps, longest in (("keep", 10**9), ("one", 1), ("omit", 0)):
+        short = lay_out(recordings, sample_rate=sample_rate, hop=hop, gaps=gaps)
+        assert [each.gap for each in short] == [min(each.gap, longest) for each in segments]
+        assert [each.columns for each in short] == [each.columns for each in segments]
+        ends = [0, *(each.column + each.columns for each in short)]
+        assert [each.column - each.gap for each in short] == ends[:-1]

@@ -16,13 +16,12 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
 from ulmo.formats.publish import output_paths, stream_paths
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
 from ulmo.tokens import read_npy
 
-LEDGER = ["recordings.parquet", "tokenize.json"]
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
 
@@ -30,7 +29,7 @@ READ = [name for name, kind in FORMATS.items() if kind.readable]
 def ids_in(output, file_format):
     """What is read back of one recording's output."""
     path = output_paths(output, file_format).files[-1]
-    (stored,) = read_tokens(path)
+    (stored,) = read_corpus(path)
     return stored.ids
 
 
@@ -121,8 +120,14 @@ class TestBadRecordings:
         listener = Listener(begin, lambda _: None)
         results = tokenize(tokenizer, *paths, out=tmp_path / "out", listener=listener)
         assert [result.outcome.reason for result in results] == [None, "unreadable", "not_audio"]
-        assert names(tmp_path / "out") == [*LEDGER, "tokens"]
-        assert names(tmp_path / "out" / "tokens") == ["a.tokens.json", "a.tokens.npy"]
+        assert names(tmp_path / "out") == [
+            "recordings.parquet",
+            "token_headers",
+            "tokenize.json",
+            "tokens",
+        ]
+        assert names(tmp_path / "out" / "tokens") == ["a.tokens.npy"]
+        assert names(tmp_path / "out" / "token_headers") == ["a.tokens.json"]
 
     def test_one_that_vanishes_between_its_channels_leaves_nothing(
         self, tokenizer, tmp_path, monkeypatch
@@ -247,11 +252,16 @@ class TestHeaders:
         record(folder / "a" / "S_20230501_020304.wav", seconds=3.21)
         clock = ClockSettings(timezone="+02:00")
         tokenize(tokenizer, folder, out=out, clock=clock)
-        header = json.loads((out / "tokens" / "a" / "S_20230501_020304.tokens.json").read_text())
+        header = json.loads(
+            (out / "token_headers" / "a" / "S_20230501_020304.tokens.json").read_text()
+        )
         assert header.pop("edges_hz")[0] >= 0
         assert {header.pop("checksum"), *header.pop("hashes")} >= {".npy"}
         assert header == {
-            "schema_version": 2,
+            "schema_version": 3,
+            "time_expansion": 1.0,
+            "recording_rate": RATE,
+            "gaps": "keep",
             "fingerprint": tokenizer.manifest.fingerprint,
             "sample_rate": 2000,
             "hop": 80,

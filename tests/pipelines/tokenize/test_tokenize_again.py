@@ -112,7 +112,7 @@ class TestKilled:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert errors.decode().strip() == ("ulmo: interrupted: run the same command again to go on")
-        assert names(out) == [JOURNAL, "tokenize.json", "tokens"]
+        assert names(out) == [JOURNAL, "token_headers", "tokenize.json", "tokens"]
         assert names(out / "tokens") == []
 
 
@@ -163,10 +163,10 @@ class TestChanged:
         assert again() == []
         assert stats(out) == before
 
-    @pytest.mark.parametrize("lost", ["a.tokens.npy", "a.tokens.json"])
+    @pytest.mark.parametrize("lost", ["tokens/a.tokens.npy", "token_headers/a.tokens.json"])
     def test_an_output_that_is_lost(self, lost, out, again):
         before = contents(out)
-        (out / "tokens" / lost).unlink()
+        (out / lost).unlink()
         assert again() == ["a.wav", "b/empty.wav"]
         assert contents(out) == before
 
@@ -203,7 +203,7 @@ class TestChanged:
             case "gone":
                 path.unlink()
                 (out / "tokens" / "a.tokens.npy").unlink()
-                (out / "tokens" / "a.tokens.json").unlink()
+                (out / "token_headers" / "a.tokens.json").unlink()
                 expected = ["b/empty.wav"]
         assert again() == expected
         tokenize(tokenizer, field, out=tmp_path / "fresh")

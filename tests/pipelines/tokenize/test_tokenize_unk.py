@@ -15,8 +15,9 @@ from ulmo.config import UserError
 from ulmo.evaluation.unk import unk_thresholds
 from ulmo.formats import FORMATS
 from ulmo.formats.header import read_header
+from ulmo.formats.places import header_path
 from ulmo.formats.publish import output_paths
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert import convert
 from ulmo.tokenizer import load_tokenizer
 
@@ -86,7 +87,7 @@ def test_blocks_and_batches_and_threads_give_the_same(tokenizer, folder):
 @pytest.mark.parametrize("file_format", READ)
 def test_every_format_and_its_header(file_format, tokenizer, tmp_path):
     (result,) = tokenize(tokenizer, FOREIGN[0], out=tmp_path / "out", file_format=file_format)
-    (stored,) = read_tokens(output_paths(result.outputs[0], file_format).files[-1])
+    (stored,) = read_corpus(output_paths(result.outputs[0], file_format).files[-1])
     expected = tokenizer.encode(FOREIGN[0]).ids
     np.testing.assert_array_equal(stored.ids, expected)
     assert stored.header.unk_quantile == LEVEL
@@ -97,7 +98,7 @@ def test_workers_give_the_same(tokenizer, tmp_path):
     results = tokenize(tokenizer, *FOREIGN, out=tmp_path / "out", workers=2)
     for path, result in zip(FOREIGN, results, strict=True):
         np.testing.assert_array_equal(np.load(result.outputs[0]), tokenizer.encode(path).ids)
-        assert read_header(result.outputs[0].with_suffix(".json")).unk_quantile == LEVEL
+        assert read_header(header_path(result.outputs[0].with_suffix(""))).unk_quantile == LEVEL
 
 
 def test_a_timeline_gives_the_same(tokenizer, tmp_path):
@@ -120,7 +121,7 @@ def test_a_folder_has_one_level(folder, tmp_path):
         chosen = load_tokenizer(folder, threads=1, unk_quantile=level)
         (tmp_path / out).mkdir(exist_ok=True)
         (result,) = tokenize(chosen, FOREIGN[0], out=tmp_path / out)
-        header = read_header(result.outputs[0].with_suffix(".json"))
+        header = read_header(header_path(result.outputs[0].with_suffix("")))
         return result.reused, header.unk_quantile, result.outcome.unknown
 
     assert result_of(None, "plain") == (False, None, 0)

@@ -19,7 +19,7 @@ from ulmo.bundle.bundle import read_bundle
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.folder import folder_ledger
-from ulmo.formats.read import read_tokens
+from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import AGAIN, TilesManifest, TileStore, read_manifest
@@ -173,7 +173,7 @@ def test_tokens_and_their_header(name, memory):
     def read():
         """Labels are not read back: only verify reads them."""
         if FORMATS[name].readable:
-            list(read_tokens(path))
+            list(read_corpus(path))
         elif faults := verify(path).faults:
             raise UserError(faults[0].detail)
 

@@ -99,12 +99,16 @@ UNREADABLE = [
     ("run", "checkpoints/ckpt-5.data-00000-of-00001"),
     ("run", "checkpoints/best/ckpt-5.index"),
     ("tokens", "tokens/a.tokens.npy"),
-    ("tokens", "tokens/a.tokens.json"),
+    ("tokens", "token_headers/a.tokens.json"),
     ("tokens", "recordings.parquet"),
     ("tokens", "tokenize.json"),
 ]
 VERSIONED = [
-    *(("tiles", "prep.json"), ("tokens", "tokens/a.tokens.json"), ("tokens", "tokenize.json")),
+    *(
+        ("tiles", "prep.json"),
+        ("tokens", "token_headers/a.tokens.json"),
+        ("tokens", "tokenize.json"),
+    ),
     *(
         ("run", "train.json"),
         ("run", "checkpoints/ckpt-5.json"),

@@ -19,6 +19,7 @@ from tests.sealed import reseal, seal_tokens
 from tests.small_tokenizers import RATE
 from tests.storage.trees import close
 from ulmo.formats.base import PLAIN
+from ulmo.formats.places import header_path
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.verify.verify import verify
@@ -54,8 +55,9 @@ def timeline(tokenizer_of, tmp_path):
 
 def copy_over(folder, source):
     """The tokens of another recording in place of those of c.wav."""
-    for ending in ("npy", "json"):
-        shutil.copy(source.with_suffix(f".{ending}"), folder / "tokens" / f"c.tokens.{ending}")
+    shutil.copy(source, folder / "tokens" / "c.tokens.npy")
+    header = header_path(source.with_suffix(""))
+    shutil.copy(header, folder / "token_headers" / "c.tokens.json")
 
 
 def to_parquet(path):
@@ -77,7 +79,10 @@ TABLE, MANIFEST = "recordings.parquet", "tokenize.json"
 FAULTS = {
     "ids": (lambda f: flip(f / A), (A, "damaged")),
     "no ids": (lambda f: (f / A).unlink(), (A, "missing")),
-    "header": (lambda f: flip(f / "tokens/a.tokens.json"), ("tokens/a.tokens.json", "damaged")),
+    "header": (
+        lambda f: flip(f / "token_headers/a.tokens.json"),
+        ("token_headers/a.tokens.json", "damaged"),
+    ),
     "manifest": (lambda f: flip(f / MANIFEST), (MANIFEST, "damaged")),
     "no manifest": (lambda f: (f / MANIFEST).unlink(), (MANIFEST, "missing")),
     "unfinished": (lambda f: reseal(f / MANIFEST, complete=False), (MANIFEST, "unfinished")),
@@ -85,7 +90,7 @@ FAULTS = {
     "no table": (lambda f: (f / TABLE).unlink(), (TABLE, "missing")),
     "journal": (lambda f: (f / ".tokenize.jsonl").touch(), (".tokenize.jsonl", "left_over")),
     "no header": (lambda f: (f / "tokens/z.tokens.csv").touch(), ("tokens/z.tokens.csv", "orphan")),
-    "no row": (lambda f: make_tokens(f / "tokens/x"), ("tokens/x/x.tokens.json", "orphan")),
+    "no row": (lambda f: make_tokens(f / "tokens/x"), ("tokens/x/x.tokens.npy", "orphan")),
     "temporary": (
         lambda f: (f / "tokens/.a.tokens.npy.12.tmp").touch(),
         ("tokens/.a.tokens.npy.12.tmp", "left_over"),
@@ -116,7 +121,12 @@ class TestTokens:
         spoil(tokens)
         there = found(tokens)
         assert expected in there
-        others = {A, "tokens/a.tokens.json", "tokens/c.tokens.npy", "tokens/x/x.tokens.npy"}
+        others = {
+            A,
+            "token_headers/a.tokens.json",
+            "tokens/c.tokens.npy",
+            "token_headers/x/x.tokens.json",
+        }
         assert {path for path, _ in there} <= {expected[0], *others}
         assert run_command(tokens)[0] == 3
         for fault in verify(tokens, repair=True).faults:
@@ -142,8 +152,8 @@ class TestTokens:
         place.mkdir()
         tokens.rename(place / "one")
         assert found(place) == set()
-        for ending in ("npy", "json"):
-            (place / "one" / "tokens" / f"a.tokens.{ending}").unlink()
+        (place / "one" / "tokens" / "a.tokens.npy").unlink()
+        (place / "one" / "token_headers" / "a.tokens.json").unlink()
         assert found(place) == {(f"one/{A}", "missing")}
 
     def test_a_lone_file_leaves_its_header_which_tells_that_it_is_missing(

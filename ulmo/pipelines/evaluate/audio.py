@@ -19,7 +19,8 @@ from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
-from ulmo.preprocessing.spectrogram import normalized_levels
+from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
+from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import Tokenizer
 
 _Counts = NDArray[np.int64]
@@ -164,7 +165,7 @@ class AudioEvaluation(NamedTuple):
         planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
         step = _spectrogram_step([len(plane) for plane in planes])
         planes = [_mean_frames(plane, step) for plane in planes]
-        rate_hz = tokenizer.manifest.prep.sample_rate
+        rate_hz = tokenizer.manifest.prep.true_rate
         return cls(
             plan=plan,
             recordings=len(sounds.sounds),
@@ -183,7 +184,9 @@ class AudioEvaluation(NamedTuple):
 def _spectrogram(tokenizer: Tokenizer, frontend: FrontEnd, samples: Array) -> Array:
     """The normalised levels (frames, M) that a tokenizer sees of samples (n,) at its rate."""
     prep = tokenizer.manifest.prep
-    blocks = normalized_levels(lambda: [samples], frontend, prep, tokenizer.manifest.normalization)
+    corpus = tokenizer.manifest.normalization
+    constants = find_constants(lambda: whole([samples]), frontend, prep, corpus)
+    blocks = normalized_levels([samples], frontend, prep, constants)
     return np.concatenate([np.empty((prep.tile_size, 0), np.float32), *blocks], axis=1).T
 
 
@@ -216,7 +219,8 @@ def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress) -
     sounds = Sounds.read(
         plan.folder,
         [found[index] for index in kept],
-        sample_rate=prep.sample_rate,
+        sample_rate=prep.true_rate,
+        full_scale=prep.full_scale,
         max_seconds=plan.max_seconds,
         channel=int(prep.channels) if prep.channels.isdigit() else None,
         progress=lambda done: progress("reading", done, len(kept)),

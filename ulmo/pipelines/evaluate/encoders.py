@@ -14,7 +14,8 @@ from ulmo.evaluation.agreement import Agreement, agreement
 from ulmo.evaluation.silence import is_sound, patch_levels
 from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.spectrogram import levels, normalized_levels
+from ulmo.preprocessing.spectrogram import find_constants, levels, normalized_levels
+from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import Tokenizer
 
 
@@ -45,10 +46,11 @@ class AudioEncoder(NamedTuple):
         """
         prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
         frontend = build_frontend(prep)
+        unexpanded = tokenizer.with_sound(time_expansion=1)
         in_decibels = prep.model_copy(update={"normalization": "corpus"})
 
         def encode(samples: Array) -> Ids:
-            return tokenizer.encode(samples, sample_rate=prep.sample_rate).ids
+            return unexpanded.encode(samples, sample_rate=prep.sample_rate).ids
 
         def sound(samples: Array, ids: Ids) -> Mask:
             none = np.empty((prep.tile_size, 0), np.float32)
@@ -64,7 +66,7 @@ class AudioEncoder(NamedTuple):
 
         return cls(
             encode=encode,
-            sample_rate=prep.sample_rate,
+            sample_rate=prep.true_rate,
             hop=prep.hop_length * model.time_stride,
             codebook_size=model.codebook_size,
             tile_samples=prep.hop_length * prep.tile_size,
@@ -110,8 +112,9 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
         return Columns(*session.run(["ids", "distances", "latents"], {"tiles": tiles}))
 
     def latents(samples: Array) -> Array:
-        constants = tokenizer.manifest.normalization
-        blocks = normalized_levels(lambda: [samples], frontend, prep, constants)
+        corpus = tokenizer.manifest.normalization
+        constants = find_constants(lambda: whole([samples]), frontend, prep, corpus)
+        blocks = normalized_levels([samples], frontend, prep, constants)
         parts = [np.empty((0, model.bands, model.embedding_dim), np.float32)]
         parts += [
             columns.latents

@@ -60,11 +60,13 @@ class Sounds(NamedTuple):
         sample_rate: int,
         max_seconds: float,
         channel: int | None = None,
+        full_scale: float = 1.0,
         progress: Callable[[int], object] = lambda done: None,
     ) -> "Sounds":
         """Read samples at a rate, at most the first seconds of each recording.
 
-        `channel` None is the mean of all. `progress` receives the number of recordings done.
+        `channel` None is the mean of all. Samples of floating-point files are divided by
+        `full_scale`. `progress` receives the number of recordings done.
         """
         sounds, refused = [], []
         for number, item in enumerate(labelled):
@@ -72,7 +74,12 @@ class Sounds(NamedTuple):
             end = end if item.end_s is None else min(end, item.end_s)
             first, last = round(item.start_s * sample_rate), round(end * sample_rate)
             try:
-                blocks = read_mono(folder / item.path, sample_rate=sample_rate, channel=channel)
+                blocks = read_mono(
+                    folder / item.path,
+                    sample_rate=sample_rate,
+                    channel=channel,
+                    full_scale=full_scale,
+                )
                 samples = _part(blocks, first, last)
                 if not len(samples):
                     why = "there are no samples between its start and end"

@@ -72,7 +72,7 @@ def _draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
     figure = Figure(figsize=(13, 8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
     prep, constants = tokenizer.manifest.prep, tokenizer.manifest.normalization
-    hop_s = prep.hop_length / prep.sample_rate
+    hop_s = prep.frame_s
     seconds = (np.arange(width + 1) - 0.5) * hop_s  # a frame lies around its centre
     bins = np.arange(height + 1)
     left.pcolormesh(seconds, bins, patches[example], vmin=low, vmax=high, cmap="magma")

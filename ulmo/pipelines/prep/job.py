@@ -3,12 +3,11 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +17,19 @@ from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
 from ulmo.preprocessing.audio import (
-    Meter,
     Recording,
     RefusedError,
     channel_list,
     open_recording,
-    read_channel,
 )
 from ulmo.preprocessing.augment import draw_view, generator, view_tiles
-from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.clock import Clock, Span, Timing
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.spectrogram import normalized_tiles
+from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
+from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import publish_table
 
@@ -160,17 +159,19 @@ def _try_job(
         for planned in job.files:
             path = planned.path
             file = input_file(job.audio_dir, path) if changes[path] else planned
-            start = clock.start(job.audio_dir / path)
-            writer.begin(portable(path), start)
+            timing = clock.timing(job.audio_dir / path)
+            writer.begin(portable(path), timing.start)
             progress.append(ReadingProgress(planned.size))
             try:
                 if changes[path] > 1:
                     raise RefusedError("changed", "it changed while it was read, twice: try later")
-                facts = _prepare_recording(job, file, frontend, writer, progress[-1])
+                facts = timing.facts(
+                    _prepare_recording(job, file, timing, frontend, writer, progress[-1])
+                )
             except RefusedError as refusal:
                 if refusal.reason == "changed" and changes[path] < 2:
                     raise _ChangedError(path) from None
-                facts = refusal.facts()
+                facts = clock.row(job.audio_dir / path, timing, refusal)
             progress[-1].end()
             outcomes.append(
                 Prepared(
@@ -179,7 +180,6 @@ def _try_job(
                     ends_crc32c=file.ends,
                     key=job.key,
                     tiles=writer.tiles,
-                    **(start.facts() if start else {}),
                     **facts,
                 )
             )
@@ -189,21 +189,27 @@ def _try_job(
 
 
 def _prepare_recording(
-    job: PrepJob, file: InputFile, frontend: FrontEnd, writer: TileWriter, progress: ReadingProgress
+    job: PrepJob,
+    file: InputFile,
+    timing: Timing,
+    frontend: FrontEnd,
+    writer: TileWriter,
+    progress: ReadingProgress,
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
+    spans, hearing = timing.spans, Hearing(frontend, job.settings)
     with _open(job, file) as recording:
         first, *others = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
         passes = (1 + len(others)) * (2 if twice else 1)
         progress.follow(recording, passes)
-        plain = _write_tiles(job, recording, first, frontend, writer)
-    _write_views(job, file, first, plain, writer)
+        plain = _write_tiles(job, recording, spans, first, hearing, frontend, writer)
+    _write_views(job, file, spans, first, plain, writer)
     for channel in others:
         with _open(job, file) as recording:
             progress.follow(recording, passes)
-            plain = _write_tiles(job, recording, channel, frontend, writer)
-        _write_views(job, file, channel, plain, writer)
+            plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
+        _write_views(job, file, spans, channel, plain, writer)
     if not writer.tiles:
         raise RefusedError(
             "too_short",
@@ -211,16 +217,13 @@ def _prepare_recording(
             declared=recording.frames_declared,
             missing=recording.frames_promised,
         )
-    return recording.facts() | {
-        "bandwidth_hz": min(recording.sample_rate, job.settings.sample_rate) / 2,
-        "peak_db": 20 * math.log10(recording.peak) if recording.peak > 0 else None,
-    }
+    return hearing.facts(recording.facts()) | {"stretches": len(plain.starts)}
 
 
 @contextmanager
 def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
     """Open a recording. Raises RefusedError if it has changed since the job was planned."""
-    with open_recording(job.audio_dir / file.path) as recording:
+    with open_recording(job.audio_dir / file.path, full_scale=job.settings.full_scale) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
             raise RefusedError("changed", "it has changed since the job was planned")
         yield recording
@@ -229,64 +232,89 @@ def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
 class _Plain(NamedTuple):
     """What views need to know of the tiles of a channel."""
 
-    starts: list[int]  # first sample of each tile, at the settings' rate
+    # By the start of each stretch: first samples of its tiles, from its own first sample on, at the
+    # settings' rate.
+    starts: dict[Fraction, list[int]]
     constants: Normalization | None  # of all tiles; None if each has its own
     level: float  # root mean square of the channel's samples
 
 
 def _write_tiles(
-    job: PrepJob, recording: Recording, channel: int | None, frontend: FrontEnd, writer: TileWriter
+    job: PrepJob,
+    recording: Recording,
+    spans: tuple[Span, ...],
+    channel: int | None,
+    hearing: Hearing,
+    frontend: FrontEnd,
+    writer: TileWriter,
 ) -> _Plain:
-    """Write the tiles of a channel."""
+    """Write the tiles of a channel, each at its true time; none crosses a gap."""
     settings = job.settings
-    meter = Meter()
-    source = partial(read_channel, recording, channel, settings.sample_rate)
-    starts: list[int] = []
-    constants = None
-    for tile in normalized_tiles(
-        lambda: meter.of(source()), frontend, settings, job.manifest.normalization
-    ):
-        start = tile.start_frame * settings.hop_length
-        writer.add(
-            tile,
-            channel=channel,
-            tile=len(starts),
-            view=0,
-            start_sample=start,
-            start_s=start / settings.sample_rate,
-        )
-        starts.append(start)
-        constants = tile.normalization if settings.normalization != "tile" else None
-    return _Plain(starts, constants, meter.level)
+    rate, hop = settings.true_rate, tile_grid(settings)
+    tiles = 0
+    starts: dict[Fraction, list[int]] = {}
+
+    def source() -> Iterator[Stretch]:
+        return read_stretches(recording, channel, rate, spans, hop=hop, hearing=hearing)
+
+    constants = find_constants(source, frontend, settings, job.manifest.normalization)
+    for stretch in source():
+        begun = starts.setdefault(stretch.start, [])
+        for tile in normalized_tiles(
+            stretch.blocks, frontend, settings, constants, hearing=hearing
+        ):
+            start = tile.start_frame * settings.hop_length
+            true = stretch.start + Fraction(start, rate)
+            writer.add(
+                tile,
+                channel=channel,
+                tile=tiles,
+                view=0,
+                start_sample=round(true * rate),
+                start_s=float(true),
+            )
+            begun.append(start)
+            tiles += 1
+    return _Plain(starts, constants, hearing.level)
 
 
 def _write_views(
-    job: PrepJob, file: InputFile, channel: int | None, plain: _Plain, writer: TileWriter
+    job: PrepJob,
+    file: InputFile,
+    spans: tuple[Span, ...],
+    channel: int | None,
+    plain: _Plain,
+    writer: TileWriter,
 ) -> None:
     """Write all views of a channel but the tiles themselves."""
     settings, augment = job.settings, job.manifest.augment
+    expansion = settings.time_expansion
     for view in range(1, augment.views):
         rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
         drawn = draw_view(settings, augment, rng)
+        number = 0
         with _open(job, file) as recording:
-            views = view_tiles(
-                partial(read_channel, recording, channel),
-                drawn,
-                settings,
-                augment,
-                plain.starts,
-                level=plain.level,
-                constants=plain.constants,
-                rng=rng,
-            )
-            for number, one in enumerate(views):
-                start_s = one.tile.start_frame * drawn.hop_length / drawn.sample_rate
-                writer.add(
-                    one.tile,
-                    channel=channel,
-                    tile=number,
-                    view=view,
-                    augmentation=one.describe(drawn),
-                    start_sample=round(start_s * settings.sample_rate),
-                    start_s=start_s,
-                )
+            rate = round(drawn.sample_rate * expansion)
+            for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
+                for one in view_tiles(
+                    stretch.blocks,
+                    drawn,
+                    settings,
+                    augment,
+                    plain.starts[stretch.start],
+                    level=plain.level,
+                    constants=plain.constants,
+                    rng=rng,
+                ):
+                    start = one.tile.start_frame * drawn.hop_length
+                    start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
+                    writer.add(
+                        one.tile,
+                        channel=channel,
+                        tile=number,
+                        view=view,
+                        augmentation=one.describe(drawn),
+                        start_sample=round(start_s * settings.true_rate),
+                        start_s=start_s,
+                    )
+                    number += 1

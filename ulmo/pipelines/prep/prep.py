@@ -20,6 +20,7 @@ from ulmo.pipelines.prep.output import PrepOutput, Source
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
+from ulmo.preprocessing.names import unread_names
 from ulmo.preprocessing.store import TilesManifest
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
@@ -36,6 +37,7 @@ class PrepSummary(NamedTuple):
     refused: list[tuple[str, str, str]]  # path, reason code and detail of each
     reused: bool  # whether everything was there already
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
+    unread: tuple[str, ...] = ()  # recordings whose names hold a time that is not understood
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
 
 
@@ -59,10 +61,11 @@ def prepare(
     clock = clock or ClockSettings()
     build_frontend(settings)
     check_used(settings)
-    Clock.of(clock)
+    times = Clock.of(clock)
     if augment.views > 1:
         check_views(settings, augment)
     files = list_inputs(audio_dir, out_dir)
+    times.check(file.path.name for file in files)
     source = Source(audio_dir, files, workers, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
     output = PrepOutput(out_dir, source, wanted)
@@ -94,5 +97,6 @@ def _summary(
         refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
         reused=reused,
         untimed=pc.sum(untimed).as_py() if pattern else 0,
+        unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
         rewritten=tuple(newer) if reused else (),
     )

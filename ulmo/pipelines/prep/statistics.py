@@ -12,12 +12,12 @@ from ulmo.preprocessing.audio import (
     RefusedError,
     channel_list,
     open_recording,
-    pick_channel,
-    resample,
 )
+from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.spectrogram import measure
+from ulmo.preprocessing.stretches import read_stretches, tile_grid
 
 _STRETCHES = 256  # as long as a tile, to learn from in all
 _RECORDING_STRETCHES = 4  # of one recording, at most
@@ -38,15 +38,20 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moment
     """Moments of `count` tile-long stretches, evenly spread, as far as they can be read."""
     frontend = build_frontend(settings)
     moments = Moments()
+    spans = Clock().timing(path).spans
     try:
-        with open_recording(path) as recording:
+        with open_recording(path, full_scale=settings.full_scale) as recording:
             channels = channel_list(settings.channels, recording.channels)
             length = _native_length(recording, settings)
             room = max(recording.frames - length, 0)
             for start, channel in product(_spread(room, count), channels):
-                blocks = pick_channel(recording.blocks(start, length), channel)
-                samples = resample(blocks, recording.sample_rate, settings.sample_rate)
-                moments += measure(samples, frontend, settings)
+                for stretch in read_stretches(
+                    *(recording, channel, settings.true_rate, spans),
+                    hop=tile_grid(settings),
+                    first=start,
+                    frames=length,
+                ):
+                    moments += measure(stretch.blocks, frontend, settings)
     except RefusedError:
         pass
     return moments
@@ -60,4 +65,4 @@ def _spread(room: int, count: int) -> list[int]:
 
 def _native_length(recording: Recording, settings: PrepSettings) -> int:
     tile = settings.tile_size * settings.hop_length
-    return -(-tile * recording.sample_rate // settings.sample_rate)
+    return -(-tile * recording.sample_rate // settings.true_rate)

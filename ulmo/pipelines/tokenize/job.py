@@ -2,32 +2,40 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from fractions import Fraction
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, NamedTuple, cast
 
-from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
 from ulmo.config.errors import plain
+from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
-from ulmo.formats.header import TokensHeader, read_header
+from ulmo.formats.header import Gaps, Segment, TokensHeader, read_header
 from ulmo.formats.publish import output_paths, publish_tokens, stream_paths, whole_name
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
+from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
 from ulmo.pipelines.tokenize.plan import Planned
-from ulmo.preprocessing.audio import (
-    Recording,
-    RefusedError,
-    channel_list,
-    open_recording,
-    read_channel,
-)
-from ulmo.preprocessing.clock import Clock, Start
+from ulmo.pipelines.tokenize.timeline import Recorded
+from ulmo.preprocessing.audio import Recording, RefusedError, channel_list, open_recording
+from ulmo.preprocessing.clock import Clock, Span, Start
 from ulmo.preprocessing.frontends import count_frames
+from ulmo.preprocessing.hearing import Hearing
+from ulmo.preprocessing.stretches import (
+    PlannedStretch,
+    Stretch,
+    check_gaps,
+    plan_stretches,
+    read_stretches,
+)
 from ulmo.storage.atomic import is_of_one_file, make_folders, remove
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef
+
+_MOST_HELD = 1 << 24  # bytes of ids in memory that wait to be joined; the others are on the disk
 
 
 class TokenizeOptions(NamedTuple):
@@ -38,13 +46,14 @@ class TokenizeOptions(NamedTuple):
     channels: str = "mix"
     batch_size: int = 1
     clock: ClockSettings = ClockSettings()
+    gaps: Gaps = "keep"  # how time that was left out is written: see formats.header.Stream
 
 
 class Result(NamedTuple):
     """What became of a recording, and where its tokens lie."""
 
     source: Path
-    outputs: list[Path]  # empty if the recording was refused
+    outputs: list[Path]  # empty if the recording was refused, or has no sound by rights
     outcome: Tokenized
     reused: bool = False  # whether an earlier job had tokenized it
 
@@ -79,35 +88,39 @@ def _tokenize_once(
     tokenizer: Tokenizer, options: TokenizeOptions, planned: Planned, progress: ReadingProgress
 ) -> Result:
     source = planned.source
-    start = Clock.of(options.clock).start(source)
+    clock = Clock.of(options.clock)
+    timing = clock.timing(source)
     file = input_file(source.parent, Path(source.name))
     outputs: list[Path] = []
     unknown = 0
     try:
-        with open_recording(source) as recording:
+        with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
+            hearing = tokenizer.hearing()
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             with _refusing_unwritable():
                 make_folders(planned.target.parent)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
-                    header = _header(tokenizer, planned.name, channel, start)
-                    written = _write(tokenizer, options, recording, header, path)
+                    header = _header(tokenizer, planned.name, channel, recording, timing.start)
+                    reading = _Reading(source, recording, timing.spans, header, hearing)
+                    written = _write(tokenizer, options, reading, path)
                     unknown += written.header.unknown
                     outputs.append(path)
     except RefusedError as refusal:
         _remove((*outputs, *_earlier(planned, options.file_format)), options.file_format)
-        facts = refusal.facts() | {"bands": tokenizer.manifest.model.bands}
-        return Result(source, [], _outcome(planned, file, start, facts))
-    facts = recording.facts() | {
+        facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
+        return Result(source, [], _outcome(planned, file, facts))
+    facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": written.header.columns,
         "bands": written.header.bands,
         "samples": written.samples,
+        "stretches": written.stretches,
         "unknown": unknown,
         "outputs": [portable(path.relative_to(planned.folder)) for path in outputs],
     }
-    return Result(source, outputs, _outcome(planned, file, start, facts))
+    return Result(source, outputs, _outcome(planned, file, facts))
 
 
 @contextmanager
@@ -135,52 +148,120 @@ def _remove(outputs: Iterable[Path], file_format: str) -> None:
                     raise
 
 
-def _outcome(
-    planned: Planned, file: InputFile, start: Start | None, facts: dict[str, Any]
-) -> Tokenized:
+def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
     return Tokenized(
         path=portable(planned.name),
         bytes=file.size,
         ends_crc32c=file.ends,
         key=planned.key,
-        **(start.facts() if start else {}),
         **facts,
     )
+
+
+class _Reading(NamedTuple):
+    """One channel of an open recording, the header of its tokens, and what is heard of it."""
+
+    source: Path
+    recording: Recording
+    spans: tuple[Span, ...]
+    header: TokensHeader
+    hearing: Hearing
+
+    @property
+    def _hop(self) -> Fraction:
+        return Fraction(self.header.hop, self.header.sample_rate)
+
+    @property
+    def planned(self) -> list[PlannedStretch]:
+        """Its stretches, as far as they are known before it is read."""
+        return plan_stretches(self.spans, self.recording.sample_rate, self._hop)
+
+    def read(self) -> Iterator[Stretch]:
+        """Its samples, from the first on at each call."""
+        header = self.header
+        return read_stretches(
+            *(self.recording, header.channel, header.sample_rate, self.spans),
+            hop=self._hop,
+            hearing=self.hearing,
+        )
 
 
 class _Written(NamedTuple):
     header: TokensHeader
     samples: int
+    stretches: int
 
 
 def _write(
-    tokenizer: Tokenizer,
-    options: TokenizeOptions,
-    recording: Recording,
-    header: TokensHeader,
-    path: Path,
+    tokenizer: Tokenizer, options: TokenizeOptions, reading: _Reading, path: Path
 ) -> _Written:
-    """Write the tokens of one channel as they come."""
-    samples = unknown = 0
-
-    def source() -> Iterator[Array]:
-        nonlocal samples
-        samples = 0
-        for block in read_channel(recording, header.channel, header.sample_rate):
-            samples += len(block)
-            yield block
-
+    """Write the tokens of one channel: as they come, or joined if time was left out."""
+    stretches = tokenizer.stretches(
+        reading.read, batch_size=options.batch_size, hearing=reading.hearing
+    )
+    if len(reading.planned) > 1:
+        return _write_joined(stretches, options, reading, path)
+    header, samples, unknown = reading.header, 0, 0
     with publish_tokens(path, options.file_format, options.options) as writer:
         writer.begin(header)
-        for part in tokenizer.columns(source, batch_size=options.batch_size):
-            writer.write(part.ids)
-            unknown += int((part.ids == tokenizer.vocabulary.unk).sum())
+        for stretch in stretches:
+            for part in stretch:
+                writer.write(part.ids)
+                unknown += int((part.ids == tokenizer.vocabulary.unk).sum())
+            samples = stretch.samples
         if not writer.columns:
-            raise RefusedError("too_short", "there is less sound than a sample")
+            raise _too_short()
         frames = count_frames(samples, header.frame_hop)
         header = header.ended(columns=writer.columns, frames=frames, unknown=unknown)
         writer.end(header)
-    return _Written(header, samples)
+    return _Written(header, samples, stretches=1)
+
+
+def _write_joined(
+    stretches: Iterable[EncodedStretch], options: TokenizeOptions, reading: _Reading, path: Path
+) -> _Written:
+    """Write the tokens of stretches once all are there: formats need the place of each."""
+    header, recording, gaps = reading.header, reading.recording, Fraction(0)
+    with SpooledTemporaryFile(_MOST_HELD) as file:
+        held = cast("BinaryIO", file)
+        made = []
+        for stretch in stretches:
+            start = held.tell()
+            for part in stretch:
+                held.write(part.ids.tobytes())
+            made.append((stretch, partial(read_held, held, start, stretch.columns, header.bands)))
+            gaps += Fraction(stretch.gap * header.hop, header.sample_rate)
+        if not made:
+            raise _too_short()
+        if options.gaps == "keep":
+            check_gaps(gaps)
+        planned = {each.start: each for each in reading.planned}
+        pieces = [
+            Piece(
+                Recorded(reading.source, stretch.start, stretch.samples, stretch.columns),
+                frames=count_frames(stretch.samples, header.frame_hop),
+                segment=Segment(
+                    recording=header.recording,
+                    column=0,
+                    columns=stretch.columns,
+                    offset=0,
+                    recording_rate=recording.sample_rate,
+                    frame=planned[stretch.start].spans[0].frame,
+                    frames=planned[stretch.start].frames_in(recording.frames_read),
+                    file_frames=recording.frames_read,
+                ),
+                read=read,
+            )
+            for stretch, read in made
+        ]
+        joint = Joint.of(header, pieces, gaps=options.gaps)
+        with publish_tokens(path, options.file_format, options.options) as writer:
+            ended = joint.write(writer)
+    return _Written(ended, sum(stretch.samples for stretch, _ in made), len(made))
+
+
+def _too_short() -> RefusedError:
+    return RefusedError("too_short", "there is less sound than a sample")
 
 
 def _earlier(planned: Planned, file_format: str) -> list[Path]:
@@ -197,12 +278,17 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
 
 
 def _header(
-    tokenizer: Tokenizer, name: Path, channel: int | None, start: Start | None
+    tokenizer: Tokenizer,
+    name: Path,
+    channel: int | None,
+    recording: Recording,
+    start: Start | None,
 ) -> TokensHeader:
-    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    prep, model = tokenizer.prep, tokenizer.manifest.model
     return TokensHeader(
         fingerprint=tokenizer.manifest.fingerprint,
-        sample_rate=prep.sample_rate,
+        sample_rate=prep.true_rate,
+        time_expansion=prep.time_expansion,
         hop=prep.hop_length * model.time_stride,
         frame_hop=prep.hop_length,
         edges_hz=tuple(tokenizer.edges_hz.tolist()),
@@ -210,5 +296,6 @@ def _header(
         unk_quantile=tokenizer.unk_quantile,
         recording=portable(name),
         channel=channel,
+        recording_rate=recording.sample_rate,
         start_utc=start.utc if start else None,
     )

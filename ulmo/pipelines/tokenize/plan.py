@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.folder import TOKENS
+from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
 from ulmo.jobs.inputs import find_recordings, input_file, portable
 from ulmo.storage.atomic import short_name

@@ -1,41 +1,42 @@
-"""One timeline of many recordings: where each begins in columns, and how long the gaps are.
+"""One timeline of stretches of sound: where each begins in columns, and how long the gaps are.
 
-Arithmetic alone, in whole microseconds, samples and columns; no sound is read. Each recording is
-tokenized by itself, so its ids do not depend on the others. Places are counted from the timeline's
-start, never from the recording before, so that rounding errors do not add up.
+Arithmetic alone, in whole samples and columns; no sound is read. Each stretch is tokenized by
+itself, so its ids do not depend on the others. Places are counted from the timeline's start, never
+from the stretch before, so that rounding errors do not add up.
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from fractions import Fraction
 from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
+from ulmo.formats.header import Gaps
+from ulmo.tokens import nearest_column
 
 # Seconds by which a recording may begin before the one before it ends: times in names are whole
 # seconds, and the clock of the samples is another than that of the names.
 _TOLERANCE = Fraction(2)
+_LONGEST: dict[Gaps, float] = {"keep": float("inf"), "one": 1, "omit": 0}  # gaps, in columns
 
 
 class Recorded(NamedTuple):
-    """What the timeline needs to know of a recording."""
+    """What the timeline needs to know of a stretch of a recording."""
 
     path: Path
-    start_utc: datetime | None
+    start: Fraction  # true time of its first sample, in seconds from the timeline's start
     samples: int  # at the tokenizer's sample rate
     columns: int  # of its tokens; the last one may be partly filling
 
 
-class _Placement(NamedTuple):
-    """A recording's part of a timeline."""
+class Placement(NamedTuple):
+    """A stretch's part of a timeline."""
 
-    recording: Path
-    gap: int  # columns of `<gap>` before it; 0 before the first
+    recorded: Recorded
+    gap: int  # columns of `<gap>` before it
     column: int  # place of its first column on the timeline
     columns: int  # number of its columns on the timeline, from its first; seldom less than all
-    start_utc: datetime  # true time of its first sample
 
 
 def lay_out(
@@ -44,57 +45,60 @@ def lay_out(
     sample_rate: int,
     hop: Fraction,
     max_gap: float | None = None,
-) -> list[_Placement]:
-    """Segments of one timeline, in the order of their start; a column lasts exactly `hop` seconds.
+    gaps: Gaps = "keep",
+) -> list[Placement]:
+    """Stretches of one timeline, in the order of their start; a column lasts exactly `hop` seconds.
 
-    A recording is placed on the column nearest to its true time, but not before the end of the
-    one before it. If files touch, it may be up to _TOLERANCE seconds late. If it would be later
-    (the clock of the samples runs slow, or each last column is partly filling), the last columns
-    of the one before, which share their time with it, are left out.
+    A stretch is placed on the column nearest to its true time, but not before the end of the one
+    before it. If files touch, it may be up to _TOLERANCE seconds late. If it would be later (the
+    clock of the samples runs slow, or each last column is partly filling), the last columns of the
+    one before, which share their time with it, are left out.
 
-    Raises UserError if a start is not known, if recordings overlap by more than that, or if
-    a gap is longer than `max_gap` seconds.
+    gaps: as many `<gap>` columns as the gap lasts (keep), at most one, or none (omit). With the
+        last two, columns are not where their true time is.
+
+    Raises UserError if recordings overlap by more than that, or if a gap that is kept is longer
+    than `max_gap` seconds.
     """
-    known = [(_known_start(recorded), recorded) for recorded in recordings]
-    known.sort(key=lambda pair: (pair[0], pair[1].path.as_posix()))
-    segments: list[_Placement] = []
-    end, total = Fraction(0), 0  # of the recording before: in seconds, and in columns
-    for start, recorded in known:
-        true = _seconds(start - known[0][0])
+    placed: list[Placement] = []
+    end, total = Fraction(0), 0  # of the stretch before: in seconds, and in columns
+    for recorded in sorted(recordings, key=order):
+        true = recorded.start
         overlap = end - true
         if overlap > _TOLERANCE:
-            raise _overlap(segments[-1].recording, recorded.path, overlap)
+            raise _overlap(placed[-1].recorded.path, recorded.path, overlap)
         end = true + Fraction(recorded.samples, sample_rate)
-        nearest = floor(true / hop + Fraction(1, 2))
+        nearest = nearest_column(true, hop)
         latest = max(nearest, floor((true + _TOLERANCE) / hop))
         column = min(max(nearest, total), latest)
         if column < total:
-            before = segments[-1]
-            segments[-1] = before._replace(columns=column - before.column)
+            before = placed[-1]
+            placed[-1] = before._replace(columns=column - before.column)
             if column == before.column and overlap > hop:
-                raise _overlap(before.recording, recorded.path, overlap)
+                raise _overlap(before.recorded.path, recorded.path, overlap)
         gap = max(column - total, 0)
-        if max_gap is not None and gap * hop > max_gap:
+        if gaps == "keep" and max_gap is not None and gap * hop > max_gap:
             raise UserError(
                 f"{recorded.path} begins {float(gap * hop) / 86400:.1f} days after the recording "
-                "before it ends: tokenize the two deployments apart"
+                "before it ends: tokenize the two deployments apart, or set --gaps one"
             )
-        segments.append(_Placement(recorded.path, gap, column, recorded.columns, start))
+        placed.append(Placement(recorded, gap, column, recorded.columns))
         total = column + recorded.columns
-    return segments
+    return list(_shortened(placed, _LONGEST[gaps]))
 
 
-def _known_start(recorded: Recorded) -> datetime:
-    if recorded.start_utc is None:
-        raise UserError(
-            f"{recorded.path}: neither header nor name says when it began: "
-            "describe the names, as in --timestamp-pattern %Y%m%d_%H%M%S"
-        )
-    return recorded.start_utc
+def order(recorded: Recorded) -> tuple[Fraction, str]:
+    """What stretches of a timeline are sorted by."""
+    return recorded.start, recorded.path.as_posix()
 
 
-def _seconds(difference: timedelta) -> Fraction:
-    return Fraction(difference // timedelta(microseconds=1), 1_000_000)
+def _shortened(placed: Iterable[Placement], longest: float) -> Iterable[Placement]:
+    """Placements whose gaps have at most `longest` columns."""
+    left_out = 0
+    for each in placed:
+        gap = int(min(each.gap, longest))
+        left_out += each.gap - gap
+        yield each._replace(gap=gap, column=each.column - left_out)
 
 
 def _overlap(first: Path, second: Path, seconds: Fraction) -> UserError:

@@ -6,25 +6,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from ulmo.arrays import Ids
 from ulmo.config import NewerError, UserError
-from ulmo.formats import header
-from ulmo.formats.base import Options
 from ulmo.formats.folder import TokensLedger
-from ulmo.formats.header import TokensHeader, read_header
+from ulmo.formats.header import Segment, TokensHeader, read_header
 from ulmo.formats.publish import STEM, output_paths, publish_tokens, temporary_names
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
+from ulmo.pipelines.tokenize.pieces import Joint, Piece
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.clock import EPOCH, Clock
+from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.storage.atomic import (
     TEMPORARY,
     is_left,
@@ -36,8 +34,6 @@ from ulmo.storage.lock import lock_path
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
 
-_GAP_PIECE = 4096  # columns of a gap that are written at a time
-_MAX_GAP_SECONDS = 7 * 24 * 3600  # longer gaps lie between deployments; each column is written out
 _MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
 
 
@@ -76,12 +72,12 @@ class TimelineOutput:
         rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
-        joined = Counter(row.path for row in rows if row.status != "refused")
+        joined = Counter(path for row in rows for path in [row.path] * row.stretches)
         if Counter(segment.recording for segment in found.segments) != joined:
             return  # another job has written over it
-        self.timeline = _summary(out, found)
+        self.timeline = _summary(out, found, sum(row.stretches > 0 for row in rows))
         for planned, row in zip(plan, rows, strict=True):
-            outputs = [] if row.status == "refused" else [out]
+            outputs = [out] if row.stretches else []
             self.results.append(Result(planned.source, outputs, row, reused=True))
 
     @property
@@ -105,8 +101,7 @@ class TimelineOutput:
             for path in (self._outputs.header, *self._outputs.files):
                 remove(path)
             return
-        options = self._options
-        self.timeline = _join(good, self._out, options.file_format, options.options)
+        self.timeline = _join(good, self._out, self._options)
         with self._ledger.writing([]):
             for result in results:
                 names = (self._out.name,) if result.outputs else ()
@@ -146,95 +141,116 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
 
     Refused recordings are left out. If the header of one has no length, only starts are checked.
     """
-    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    prep, model = tokenizer.prep, tokenizer.manifest.model
+    rate, hop = prep.true_rate, Fraction(prep.hop_length * model.time_stride, prep.true_rate)
     clock = Clock.of(options.clock)
     found = []
     for source in sources:
         with suppress(RefusedError), open_recording(source) as recording:
             channel_list(options.channels, recording.channels)
-            samples = recording.frames * prep.sample_rate // recording.sample_rate
-            columns = -(-samples // (prep.hop_length * model.time_stride))
-            start = clock.start(source)
-            found.append(Recorded(source, start and start.utc, samples, columns))
+            timing = clock.timing(source)
+            if not timing.linear:
+                raise UserError(
+                    f"{source}: time was left out in it, and it is not known where, so its sound "
+                    "has no place on a timeline: leave it out"
+                )
+            start = _since_1970(timing.start and timing.start.utc, source)
+            for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
+                frames = stretch.frames_in(recording.frames)
+                samples = frames * rate // recording.sample_rate
+                columns = -(-samples // (prep.hop_length * model.time_stride))
+                found.append(Recorded(source, start + stretch.start, samples, columns))
     has_lengths = all(recorded.samples for recorded in found)
     if not has_lengths:
         found = [recorded._replace(samples=0, columns=0) for recorded in found]
-    hop = Fraction(prep.hop_length * model.time_stride, prep.sample_rate)
-    max_gap = _MAX_GAP_SECONDS if has_lengths else None
-    lay_out(found, sample_rate=prep.sample_rate, hop=hop, max_gap=max_gap)
+    first = min((recorded.start for recorded in found), default=Fraction(0))
+    lay_out(
+        [recorded._replace(start=recorded.start - first) for recorded in found],
+        sample_rate=rate,
+        hop=hop,
+        max_gap=MAX_GAP_SECONDS if has_lengths else None,
+        gaps=options.gaps,
+    )
 
 
-def _join(parts: Sequence[Result], out: Path, file_format: str, options: Options) -> Timeline:
+def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timeline:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
     Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
     """
-    files = {part.source: part.outputs[0] for part in parts}
-    headers = {source: read_header(path.with_suffix(".json")) for source, path in files.items()}
-    grid = headers[parts[0].source]
-    segments = lay_out(
-        [
-            Recorded(part.source, _start(part), part.outcome.samples, part.outcome.columns)
-            for part in parts
-        ],
-        sample_rate=grid.sample_rate,
-        hop=Fraction(grid.hop, grid.sample_rate),
-        max_gap=_MAX_GAP_SECONDS,
-    )
-    last = segments[-1]
-    begun = TokensHeader(
-        **dict(grid.grid),
+    starts = {part.source: _start(part) for part in parts}
+    begin = min(starts.values())
+    grids = [read_header(output_paths(part.outputs[0], "npy").header) for part in parts]
+    header = TokensHeader(
+        **dict(grids[0].grid),
         recording=portable(Path(out.name.partition(STEM)[0])),
-        start_utc=segments[0].start_utc,
-        segments=tuple(
-            header.RecordingSpan(
-                recording=headers[segment.recording].recording,
-                column=segment.column,
-                columns=segment.columns,
-                start_utc=segment.start_utc,
-            )
-            for segment in segments
-        ),
+        start_utc=EPOCH + timedelta(microseconds=round(begin * 1_000_000)),
     )
-    frames = last.column * (grid.hop // grid.frame_hop) + headers[last.recording].frames
-    unknown = 0
-    with publish_tokens(out, file_format, options) as writer:
-        writer.begin(begun)
-        for segment in segments:
-            for ids in _gap(segment.gap, grid):
-                writer.write(ids)
-            left = segment.columns
-            for ids in read_npy_blocks(files[segment.recording]):
-                writer.write(ids[:left])
-                unknown += int((ids[:left] == grid.vocabulary.unk).sum())
-                left -= min(left, len(ids))
-        ended = begun.ended(columns=last.column + last.columns, frames=frames, unknown=unknown)
-        writer.end(ended)
-    return _summary(out, ended)
+    pieces = [
+        piece
+        for part, grid in zip(parts, grids, strict=True)
+        for piece in _pieces(part, grid, starts[part.source] - begin)
+    ]
+    joint = Joint.of(header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
+    with publish_tokens(out, options.file_format, options.options) as writer:
+        ended = joint.write(writer)
+    return _summary(out, ended, len(parts))
 
 
-def _start(part: Result) -> datetime | None:
+def _pieces(part: Result, header: TokensHeader, start: Fraction) -> Iterator[Piece]:
+    """The stretches of a recording, whose tokens lie in one file, without gaps."""
+    row, (path,) = part.outcome, part.outputs
+    rate = header.recording_rate or header.sample_rate
+    whole = Segment(
+        recording=header.recording,
+        column=0,
+        columns=header.columns,
+        offset=0,
+        recording_rate=rate,
+        frames=row.frames,
+        file_frames=row.frames,
+    )
+    for segment in header.segments or (whole,):
+        last = segment.column + segment.columns == header.columns
+        stride = header.hop // header.frame_hop
+        samples = -(-segment.frames * header.sample_rate // segment.recording_rate)
+        yield Piece(
+            Recorded(
+                part.source,
+                start + Fraction(segment.offset, header.sample_rate),
+                samples if header.segments else row.samples,
+                segment.columns,
+            ),
+            frames=header.frames - segment.column * stride if last else segment.columns * stride,
+            segment=segment,
+            read=partial(read_npy_blocks, path, first=segment.column, count=segment.columns),
+        )
+
+
+def _start(part: Result) -> Fraction:
     microseconds = part.outcome.start_utc
-    return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+    start = None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
+    return _since_1970(start, part.source)
 
 
-def _summary(out: Path, found: TokensHeader) -> Timeline:
+def _since_1970(start: datetime | None, source: Path) -> Fraction:
+    """A time in seconds since 1970. Raises UserError if it is not known."""
+    if start is None:
+        raise UserError(
+            f"{source}: neither header nor name says when it began: "
+            "describe the names, as in --timestamp-pattern %Y%m%d_%H%M%S"
+        )
+    return Fraction((start - EPOCH) // timedelta(microseconds=1), 1_000_000)
+
+
+def _summary(out: Path, found: TokensHeader, recordings: int) -> Timeline:
     segments = found.segments
     silent = found.columns - sum(segment.columns for segment in segments)
     return Timeline(
         output=out,
-        recordings=len(segments),
+        recordings=recordings,
         gaps=sum(b.column > a.column + a.columns for a, b in pairwise(segments)),
         gap_seconds=float(silent * Fraction(found.hop, found.sample_rate)),
         columns=found.columns,
         bands=found.bands,
     )
-
-
-def _gap(columns: int, grid: TokensHeader) -> Iterator[Ids]:
-    """Columns of `<gap>`, some at a time."""
-    token = grid.vocabulary.special("<gap>")
-    while columns:
-        count = min(columns, _GAP_PIECE)
-        yield np.full((count, grid.bands), token, np.int32)
-        columns -= count

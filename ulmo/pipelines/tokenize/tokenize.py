@@ -16,6 +16,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
 from ulmo.formats.folder import TokenizeManifest, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.header import read_header
+from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
     check_options,
     is_file_name,
@@ -64,6 +65,7 @@ def tokenize_files(
     """
     _check(tokenizer, options)
     plan = plan_outputs(sources, out, options.file_format, options.channels)
+    _check_names(options, plan)
     if out is None or is_file_name(out, options.file_format):
         with _tidying(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
@@ -103,9 +105,10 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = options._replace(file_format="npy", options=PLAIN)
+    alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
     plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    _check_names(options, plan)
 
     def opened() -> TimelineOutput:
         ledger = timeline_ledger(out)
@@ -117,7 +120,7 @@ def tokenize_timeline(
     joined = opened()
     if joined.is_finished:
         return _report(joined.results, listener), joined.timeline
-    survey(tokenizer, alone, [planned.source for planned in plan])
+    survey(tokenizer, options, [planned.source for planned in plan])
     make_folder(out.parent)
     with locked(lock_path(out), out):
         joined = opened()
@@ -163,14 +166,22 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
     check_options(options.options, options.file_format, tokenizer.vocabulary.size)
 
 
+def _check_names(options: TokenizeOptions, plan: Sequence[Planned]) -> None:
+    """Raise UserError if the user's pattern fits none of the recordings' names."""
+    Clock.of(options.clock).check(planned.source.name for planned in plan)
+
+
 def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
     ids = options.options.ids
     return TokenizeManifest(
         tokenizer=tokenizer.manifest.fingerprint,
         unk_quantile=tokenizer.unk_quantile,
+        time_expansion=tokenizer.prep.time_expansion,
+        full_scale=tokenizer.prep.full_scale,
         file_format=options.file_format,
         channels=options.channels,
         clock=options.clock,
+        gaps=options.gaps,
         ids=None if ids is None else tuple(sorted(ids)),
         min_columns=options.options.min_columns,
     )
@@ -182,7 +193,9 @@ def _finished(
     """The results of an earlier job, if they are all that is wanted and nothing is left over."""
     if not ledger.is_finished(planned.key for planned in plan):
         return None
-    folders = {planned.target.parent for planned in plan} | {ledger.files.manifest.parent}
+    targets = [output_paths(planned.target, options.file_format) for planned in plan]
+    folders = {path.parent for each in targets for path in (*each.files, each.header)}
+    folders.add(ledger.files.manifest.parent)
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
     names = (path for folder in folders for path in paths_in(folder))
@@ -194,9 +207,11 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are still there."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or not rows[0].channels:
+    if not rows or rows[0].status == "refused":
         return None
     row = rows[0]
+    if not row.stretches:  # nothing triggered it
+        return Result(planned.source, [], row, reused=True)
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
@@ -228,6 +243,7 @@ def _tokenize_missing(
     listener: Listener,
 ) -> list[Result]:
     """Tokenize the recordings that the ledger does not have, or has as refused."""
+    make_folder(plan[0].folder / HEADERS)
     found = {planned: _earlier(ledger, options, planned) for planned in plan}
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]

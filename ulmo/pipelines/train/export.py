@@ -185,7 +185,7 @@ def describe_corpus(store: TileStore, rows: Indices) -> Corpus:
     plain = store.views[rows] == 0
     stops = table["start_sample"].to_numpy() + frames * settings.hop_length
     np.maximum.at(ends, stream[plain], stops[plain])
-    hours = float(ends.sum()) / settings.sample_rate / 3600
+    hours = float(ends.sum()) / settings.true_rate / 3600
     return Corpus(name=None, licence=None, recordings=len(names), hours=_rounded(hours))
 
 

@@ -17,7 +17,10 @@ from ulmo.preprocessing.store import TileStore
 
 _Key = tuple[str, int, int]
 # Settings that tiles of several front ends must share to show the same moments.
-_SHARED = ("sample_rate", "hop_length", "tile_size", "overlap", "channels")
+_SHARED = (
+    *("sample_rate", "time_expansion", "full_scale", "hop_length", "tile_size", "overlap"),
+    "channels",
+)
 
 
 class Feed:

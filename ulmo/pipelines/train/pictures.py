@@ -40,7 +40,7 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: TileModel) -> b
         panels = [normalization.undo(values[i, :, : valid[i], 0]) for values in (tiles, made)]
         low, high = np.percentile(panels[0], [1, 99.9])
         start_s = store.table["start_s"][int(row)].as_py()
-        hop_s = settings.hop_length / settings.sample_rate
+        hop_s = settings.frame_s
         seconds = start_s + (np.arange(valid[i] + 1) - 0.5) * hop_s  # a frame around its centre
         for axis, panel, kind in zip(grid[i], panels, ("original", "reconstruction"), strict=True):
             bins = np.arange(len(panel) + 1)

@@ -1,4 +1,4 @@
-"""Outputs of tokens: a header, and the files beside it, which have its name but for the ending."""
+"""Outputs of tokens: a header, and the files that have its name but for the ending."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,17 +6,18 @@ from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.places import HEADER_ENDING, header_path, tokens_path
 from ulmo.formats.publish import STEM
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
-_HEADER, _VOCABULARY = ".json", ".vocabulary.json"
-_ENDINGS = sorted({*_FORMATS, _VOCABULARY, _HEADER}, key=len, reverse=True)
+_VOCABULARY = ".vocabulary.json"
+_ENDINGS = sorted({*_FORMATS, _VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
 
 
 class Output(NamedTuple):
-    """A header, and the files beside it."""
+    """A header, and the files that it describes."""
 
-    header: Path
+    stem: Path  # of the files of tokens, without their endings: x.tokens
     files: dict[str, Path]  # by ending: ".npy" for x.tokens.npy
 
     @classmethod
@@ -24,35 +25,47 @@ class Output(NamedTuple):
         """Every output that some files belong to, but for hidden files and for other JSON."""
         groups: dict[Path, dict[str, Path]] = {}
         for path in files:
-            stem, ending = _split(path.name)
+            stem, ending = _split(path)
             if stem and not path.name.startswith("."):
-                groups.setdefault(path.with_name(stem + _HEADER), {})[ending] = path
+                groups.setdefault(stem, {})[ending] = path
         for found in groups.values():
-            found.pop(_HEADER, None)
-        outputs = (cls(header, found) for header, found in groups.items())
-        return [each for each in outputs if each.header.stem.endswith(STEM) or each._is_ours()]
+            found.pop(HEADER_ENDING, None)
+        outputs = (cls(stem, found) for stem, found in groups.items())
+        return [each for each in outputs if each.stem.name.endswith(STEM) or each._is_ours()]
 
     @classmethod
     def of(cls, path: Path) -> Self:
         """The output that a file belongs to. Raises UserError if it is not a file of tokens."""
-        stem, _ = _split(path.name)
+        stem = cls.stem_of(path)
         if not stem:
             endings = ", ".join(sorted(_FORMATS))
             raise UserError(f"{path} is no file of tokens: they end with {endings}")
-        beside = {each: path.with_name(stem + each) for each in sorted({*_FORMATS, _VOCABULARY})}
-        there = {ending: each for ending, each in beside.items() if each.exists()}
-        return cls(path.with_name(stem + _HEADER), there)
+        output = cls(stem, {})
+        for ending in sorted({*_FORMATS, _VOCABULARY}):
+            if (each := output.path(ending)).exists():
+                output.files[ending] = each
+        return output
 
     @staticmethod
-    def header_name(name: str) -> str:
-        """x.tokens.json for x.tokens.npy; empty for a name that no file of tokens has."""
-        stem, _ = _split(name)
-        return stem and stem + _HEADER
+    def stem_of(path: Path) -> Path | None:
+        """x.tokens for x.tokens.npy and its header; None for a name that no file of tokens has."""
+        return _split(path)[0]
+
+    @property
+    def header(self) -> Path:
+        """Where the header lies."""
+        return header_path(self.stem)
 
     @property
     def vocabulary(self) -> Path:
         """Where the vocabulary of a corpus lies."""
-        return self.header.with_name(self.header.stem + _VOCABULARY)
+        return self.header.with_name(self.stem.name + _VOCABULARY)
+
+    def path(self, ending: str) -> Path:
+        """Where the file with an ending lies."""
+        if ending == _VOCABULARY:
+            return self.vocabulary
+        return self.stem.with_name(self.stem.name + ending)
 
     def _is_ours(self) -> bool:
         """Whether the header looks like one: corpus.bin has corpus.json beside it.
@@ -69,9 +82,12 @@ class Output(NamedTuple):
         return b'"fingerprint"' in start and b'"edges_hz"' in start
 
 
-def _split(name: str) -> tuple[str, str]:
-    """x.tokens and .npy for x.tokens.npy; empty for a name that no file of tokens has."""
+def _split(path: Path) -> tuple[Path | None, str]:
+    """x.tokens and .npy for x.tokens.npy; None for a name that no file of tokens has."""
     for ending in _ENDINGS:
-        if name.endswith(ending) and name != ending:
-            return name.removesuffix(ending), ending
-    return "", ""
+        if path.name.endswith(ending) and path.name != ending:
+            stem = path.name.removesuffix(ending)
+            if ending in _FORMATS:
+                return path.with_name(stem), ending
+            return tokens_path(path.with_name(stem + HEADER_ENDING)), ending
+    return None, ""

@@ -10,11 +10,11 @@ from ulmo.formats.folder import (
     COMMAND,
     DELETE,
     MANIFEST,
-    TOKENS,
     folder_ledger,
     timeline_ledger,
 )
 from ulmo.formats.header import TokensHeader, read_header, read_stored
+from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.jobs.inputs import portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output
@@ -133,12 +133,13 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
 def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], files: list[Path]
 ) -> Iterator[Fault]:
-    """Files below tokens/ that belong to no row."""
-    headers = {Output.header_name(name) for row in rows for name in row.outputs} - {""}
+    """Files of tokens and headers that belong to no row."""
+    known = {Output.stem_of(home / name) for row in rows for name in row.outputs} - {None}
     for path in files:
-        if not path.is_relative_to(home / TOKENS) or path.name.startswith("."):
+        is_inside = any(path.is_relative_to(home / each) for each in (TOKENS, HEADERS))
+        if not is_inside or path.name.startswith("."):
             continue
-        if Output.header_name(portable(path.relative_to(home))) not in headers:
+        if Output.stem_of(path) not in known:
             detail = f"no row of {TABLE} names it"
             yield Fault(below(path, folder), "orphan", detail, "delete it, or move it elsewhere")
 
@@ -147,13 +148,13 @@ def _check_timeline(
     folder: Path, table: Path, rows: list[Tokenized], output: Path
 ) -> Iterator[Fault]:
     """The timeline is there, and has the recordings that its table names."""
-    joined = Counter(row.path for row in rows if row.status != "refused")
+    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if not output.exists():
-        detail = f"{sum(joined.values())} recordings were joined to it"
+        detail = f"{len(joined)} recordings were joined to it"
         yield Fault(below(output, folder), "missing", detail, AGAIN)
         return
     try:
-        segments = read_header(output.with_suffix(".json")).segments
+        segments = read_header(Output.of(output).header).segments
     except (UserError, OSError):
         return  # a fault of the file itself, which is reported there
     if Counter(segment.recording for segment in segments) != joined:

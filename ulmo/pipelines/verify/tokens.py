@@ -11,7 +11,7 @@ from ulmo.config import NewerError, UserError, read_most
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
 from ulmo.formats.publish import is_parts, vocabulary_json
-from ulmo.formats.read import read_tokens, readers
+from ulmo.formats.read import read_corpus, readers
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
@@ -128,7 +128,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
     """The files of an output: those that its header names, and no others."""
     name, there = output.header.name, output.files
     for ending in sorted(stored.hashes):
-        path = output.header.with_name(output.header.stem + ending)
+        path = output.path(ending)
         if ending not in there:
             yield path, ("missing", f"{name} names it", _AGAIN)
             continue
@@ -161,14 +161,14 @@ def _check_vocabulary(path: Path, codebook_size: int) -> None:
 
 def _misplaced_columns(path: Path) -> Iterator[int]:
     """Read all ids; the first misplaced column of each timeline."""
-    for header, ids in read_tokens(path):
+    for header, ids in read_corpus(path):
         if header.segments and (column := _misplaced(header, ids)) is not None:
             yield column
 
 
 def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
     """The first column where segments overlap, run out of the file, or leave no gap between."""
-    gap = header.vocabulary.special("<gap>")
+    gap = header.vocabulary.gap
     place = 0
     for segment in header.segments:
         if segment.column < place or segment.column + segment.columns > len(ids):

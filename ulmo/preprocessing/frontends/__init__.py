@@ -35,7 +35,7 @@ __all__ = [
 
 @lru_cache(maxsize=64)
 def build_frontend(settings: PrepSettings) -> FrontEnd:
-    """Build the front end named in the settings.
+    """Build the front end named in the settings, with the true frequencies of its bins.
 
     Raises UserError if the settings do not fit it, or if a package that it needs is not installed.
     """
@@ -43,7 +43,9 @@ def build_frontend(settings: PrepSettings) -> FrontEnd:
     for package in kind.packages:
         if find_spec(package) is None:
             raise not_installed(package)
-    return kind(settings)
+    frontend = kind(settings)
+    frontend.frequencies = frontend.frequencies * settings.time_expansion
+    return frontend
 
 
 def installed_frontends() -> list[str]:

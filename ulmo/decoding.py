@@ -1,0 +1,116 @@
+"""Tokens to tiles and sound: the half of a tokenizer that needs no front end."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import TypeVar
+
+import numpy as np
+
+from ulmo.arrays import Array, Ids
+from ulmo.bundle.bundle import Bundle
+from ulmo.bundle.per_process import PerProcess
+from ulmo.bundle.session import Device, Session
+from ulmo.config import UserError
+from ulmo.encoding import decode_stretches
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.tiles import cut_tiles
+from ulmo.tokens import Tokens
+from ulmo.vocabulary import Vocabulary
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Decoder:
+    """Turns tokens into tiles and sound; `ulmo.tokenizer.Tokenizer` is one that encodes as well.
+
+    bundle, manifest: what it was made from, and the contents of tokenizer.json.
+    vocabulary: the meaning of each id.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int, device: Device) -> None:
+        self.bundle, self.manifest = bundle, bundle.manifest
+        self.vocabulary = Vocabulary(self.manifest.model.codebook_size)
+        self._threads = threads or os.cpu_count() or 1
+        self._device: Device = device
+        self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
+
+    def decode(self, tokens: Tokens) -> Array:
+        """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.
+
+        A tile is [bin, frame, 1], bin 0 the lowest frequency. Frames of `<gap>`, and those that
+        fill the last tile, are zeros. UserError for ids that are neither codes nor `<unk>`.
+
+        >>> tokenizer = ulmo.load_tokenizer()
+        >>> tokenizer.decode(tokenizer.encode("data_samples/harmonic_calls.wav")).shape
+        (4, 224, 224, 1)
+        """
+        size = self.manifest.prep.tile_size
+        planes = (
+            np.zeros((size, plane), np.float32) if isinstance(plane, int) else plane
+            for plane in self._planes(tokens)
+        )
+        tiles = [tile.values for tile in cut_tiles(planes, tile_size=size, fill=0)]
+        return np.array(tiles, np.float32).reshape(-1, size, size, 1)
+
+    def decode_ids(self, ids: Ids) -> Array:
+        """Normalised tiles (n, M, columns * time_stride, 1) of ids (n, columns, bands).
+
+        An `<unk>` has no code: it is decoded as a latent of zeros. UserError for other ids.
+        """
+        unk = self.vocabulary.unk
+        if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
+            raise UserError(f"only ids 0 to {unk - 1} and <unk> ({unk}) can be decoded")
+        decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
+        return decoded
+
+    def resynthesize(
+        self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32
+    ) -> Array:
+        """Sound (frames * hop_length,) whose spectrogram is the decoded one, float32, full scale 1.
+
+        tokens: of a tokenizer with front end `stft` or `mel`.
+        normalization: constants of the recording or tile, if the bundle has none of its own.
+        iterations: of the Griffin-Lim algorithm, which estimates the phases; tokens have none.
+
+        The rate is `tokens.sample_rate`. `<gap>` is digital silence of its true length.
+        Normalisation `level` removes the slow changes of the level, so the sound has a constant
+        level. UserError for a front end or normalisation that cannot be inverted. Needs librosa.
+
+        >>> tokenizer = ulmo.load_tokenizer()
+        >>> tokens = tokenizer.encode("data_samples/harmonic_calls.wav")
+        >>> tokenizer.resynthesize(tokens, iterations=1).shape
+        (128000,)
+        """
+        from ulmo.preprocessing.inverse import invert
+
+        prep, constants = self.manifest.prep, normalization or self.manifest.normalization
+        sounds = [np.empty(0, np.float32)]
+        for plane in self._planes(tokens):
+            if isinstance(plane, int):
+                sounds.append(np.zeros(plane * prep.hop_length, np.float32))
+            else:
+                sounds.append(invert(plane, prep, constants, iterations=iterations))
+        return np.concatenate(sounds)
+
+    @property
+    def _executor(self) -> ThreadPoolExecutor:
+        return self._executors.get()
+
+    def _map(self, function: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
+        if self._threads == 1:
+            return map(function, arguments)
+        return self._executor.map(function, arguments)
+
+    def _planes(self, tokens: Tokens) -> Iterator[Array | int]:
+        gap, model = self.vocabulary.special("<gap>"), self.manifest.model
+        return decode_stretches(tokens.ids, tokens.frames, gap, self.decode_ids, model, self._map)
+
+    @cached_property
+    def _decoder(self) -> Session:
+        from ulmo.bundle.graph import decoder_graph
+
+        graph = decoder_graph(self.manifest.model, self.bundle.weights())
+        return Session(graph.to_bytes(), device=self._device)

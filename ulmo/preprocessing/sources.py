@@ -1,0 +1,87 @@
+"""What `encode` and `preprocess` accept: a path, an open binary file, or samples."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ulmo.config import PrepSettings, UserError
+from ulmo.preprocessing.arrays import read_blocks, read_source
+from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
+
+
+class Sound(NamedTuple):
+    """One channel of sound, ready to be read."""
+
+    read: SampleSource
+    start_utc: datetime | None = None  # time of its first sample, if that is known
+
+
+@contextmanager
+def open_sound_of(
+    source: Any,
+    settings: PrepSettings,
+    *,
+    hop: Fraction,
+    sample_rate: int | None = None,
+    channel: int | None = None,
+) -> Iterator[Sound]:
+    """Open a source; it can be read until the block ends.
+
+    source: see `read_source`. A binary file need not be seekable.
+    settings: it is resampled to their `true_rate`, and floats are divided by their `full_scale`.
+    hop: seconds from one column to the next; see `plan_stretches`.
+    sample_rate: of samples, in hertz.
+    channel: counts from 0; None means the mean of all channels.
+
+    RefusedError for a file that cannot be read; UserError for what is no sound, and for samples
+    without a valid rate.
+    """
+    given, rate = read_source(source, sample_rate)
+    if isinstance(given, np.ndarray):
+        yield Sound(lambda: whole(read_blocks([given], rate, settings, channel=channel)))
+        return
+    with ExitStack() as opened:
+        path = opened.enter_context(_as_path(given))
+        start, spans, *_ = Clock().timing(path)
+        start_utc = start.utc if start else None
+        try:
+            recording = opened.enter_context(open_recording(path, full_scale=settings.full_scale))
+        except RefusedError as refusal:
+            if refusal.reason != "no_samples" or not Clock().is_empty(path):
+                raise
+            yield Sound(tuple, start_utc)
+        else:
+            read = partial(read_stretches, recording, channel, settings.true_rate, spans, hop=hop)
+            yield Sound(read, start_utc)
+
+
+@contextmanager
+def _as_path(source: Path | BinaryIO) -> Iterator[Path]:
+    """The path of a file. What is left of an open one is copied to a temporary file.
+
+    A wrong header is corrected by the physical length, and a decoder that failed is opened again:
+    a pipe has neither.
+    """
+    if isinstance(source, Path):
+        yield source
+        return
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ulmo-"))
+        except OSError as error:
+            why = f"an open file is copied first, and no temporary folder can be made ({error})"
+            raise UserError(f"{why}: set TMPDIR, or give its path") from None
+        path = Path(folder) / "recording"
+        with path.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+        yield path
