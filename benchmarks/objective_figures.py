@@ -57,7 +57,7 @@ def audio_figures(
 
 
 def spread(latents: Array) -> Figures:
-    """How far apart latents (n, EMB) are: the two figures of `ulmo.models.collapse`.
+    """How far apart latents (n, EMB) are: the two figures of `ulmo.models.spread`.
 
     Their variance as a share of the mean square (1 if the mean is 0, 0 if all are equal), and the
     mean cosine of all pairs.

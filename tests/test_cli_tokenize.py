@@ -154,6 +154,30 @@ class TestTokenize:
         assert prepared.stdout.count(line) == 1
         assert "clock" not in run(prep_command, tmp_path, tmp_path / "plain", *TINY).stdout
 
+    def test_a_pattern_that_fits_no_name_at_all_is_an_error(self, bundle, tmp_path):
+        soundfile.write(tmp_path / "y.wav", sound(RATE), RATE)
+        for command in (
+            (tokenize_command, tmp_path, *bundle, "--out-dir", tmp_path / "out"),
+            (tokenize_command, tmp_path, *bundle, "--out", tmp_path / "a.npy", "--timeline"),
+            (tokenize_command, tmp_path / "y.wav", *bundle),
+            (prep_command, tmp_path, tmp_path / "tiles", *TINY),
+        ):
+            result = run(*command, "--timestamp-pattern", "x%y%m%d")
+            assert result.exit_code == exits.WRONG_USAGE
+            assert "fits none of the files' names, such as y.wav" in result.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["y.wav"]
+
+    def test_names_that_are_not_understood_are_counted(self, bundle, tmp_path):
+        for name in ("20230101_120000_CST.wav", "20230101_120000_EST.wav", "z.wav"):
+            soundfile.write(tmp_path / name, sound(RATE), RATE)
+        line = (
+            "clock       1 of 3 names hold a time that is not understood, such as 20230101_120000_C"
+        )
+        result = run(tokenize_command, tmp_path, *bundle, "--out-dir", tmp_path / "out")
+        assert (result.exit_code, result.stderr.count(line)) == (0, 1)
+        prepared = run(prep_command, tmp_path, tmp_path / "tiles", *TINY)
+        assert prepared.stdout.count(line) == 1
+
     def test_a_name_of_two_lines_and_one_that_is_no_utf8_are_one_line(self, bundle, tmp_path):
         lines = tmp_path / "field" / "a\nb\x1b[31m.wav"
         lines.parent.mkdir()
@@ -176,7 +200,7 @@ class TestTokenize:
             (("--out", "x", "--out-dir", "y"), ("--out and --out-dir are two outputs",)),
             (("--out-dir", "y.npy"), ("y.npy is named as a file: use --out",)),
             (("--out", "y.npy"), ("y.npy is one file, but 2 recordings were given",)),
-            (("--out", "y.csv"), ("y.csv is no name for npy: end it with .tokens.npy",)),
+            (("--out", "y.csv", "--format", "npy"), ("y.csv is no name for npy: end it with",)),
             (("--channels", "left"), ("channels must be mix, each or a number",)),
             (("--ids", "1"), ("--ids and --min-columns choose runs to label, and npy has none",)),
             (("--ids", "x", "--format", "raven"), ("'x' is not whole numbers",)),

@@ -34,8 +34,8 @@ class Decoder:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.vocabulary = Vocabulary(self.manifest.model.codebook_size)
         self._threads = threads or os.cpu_count() or 1
-        self._device: Device = device
         self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
+        self._device: Device = device
 
     def decode(self, tokens: Tokens) -> Array:
         """Tiles (n, M, M, 1) that the ids stand for, float32, in normalised levels.

@@ -81,19 +81,15 @@ class Tokenizer(Decoder):
         super().__init__(bundle, threads=threads, device=device)
         manifest = bundle.manifest
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
+        folder = bundle.folder.absolute()
         self.ref = TokenizerRef(
-            *(bundle.folder.absolute(), manifest.fingerprint, threads, device, unk_quantile),
-            self.prep,
+            *(folder, manifest.fingerprint, threads, device, unk_quantile, self.prep)
         )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
             self._thresholds = bundle.thresholds()[:, level_of(unk_quantile)]
         self._session = Session(bundle.encoder, device=device)
         self._frontend = build_frontend(manifest.prep)
-
-    def __reduce__(self) -> tuple[Callable[[TokenizerRef], "Tokenizer"], tuple[TokenizerRef]]:
-        """Pickle the bundle's place and fingerprint; whoever loads that opens the bundle."""
-        return TokenizerRef.open, (self.ref,)
 
     def with_sound(
         self, time_expansion: float | None = None, full_scale: float | None = None
@@ -120,6 +116,10 @@ class Tokenizer(Decoder):
     def _hop(self) -> Fraction:
         """Seconds from one column to the next."""
         return Fraction(self.prep.hop_length * self.manifest.model.time_stride, self.prep.true_rate)
+
+    def __reduce__(self) -> tuple[Callable[[TokenizerRef], "Tokenizer"], tuple[TokenizerRef]]:
+        """Pickle the bundle's place and fingerprint; whoever loads that opens the bundle."""
+        return TokenizerRef.open, (self.ref,)
 
     @property
     def codebook(self) -> Array:

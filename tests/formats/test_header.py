@@ -51,6 +51,7 @@ GOLDEN = """\
   "recording": "x.wav",
   "channel": null,
   "recording_rate": 8000,
+  "recording_frames": 2710,
   "start": 0,
   "start_utc": "2026-03-01T04:30:00.250000Z",
   "columns": 2,
@@ -73,7 +74,7 @@ GOLDEN = """\
   "hashes": {
     ".npy": "HASH"
   },
-  "checksum": "3e01f03ff3c3f7ddab6c61636115337008fb731ca6b0b835af3ce2e17defca95"
+  "checksum": "f20dedd72ade01897182837868530cec8c10cd2fc649313cc98bf392a45d1eab"
 }
 """.replace("FINGERPRINT", "ab" * 32).replace("HASH", "cd" * 32)
 
@@ -84,6 +85,7 @@ def golden_header():
     return TokensHeader(
         **VALUES,
         recording_rate=8000,
+        recording_frames=2710,
         unk_quantile=0.99,
         start_utc=time,
         segments=(Segment(recording="y.wav", column=1, columns=1, offset=2600, **places),),
@@ -135,6 +137,13 @@ def test_the_last_column_ends_with_the_sound(frames, end):
     header = TokensHeader(**{**VALUES, "frames": frames, "start": 80})
     assert header.end_seconds(1) == (80 + 2560) / 16_000
     assert header.end_seconds(2) == (80 + end) / 16_000
+
+
+def test_the_last_column_ends_with_the_recording():
+    """A frame may be filled only partly."""
+    header = TokensHeader(**VALUES, recording_rate=8000, recording_frames=1300)
+    assert header.end_seconds(1) == 2560 / 16_000
+    assert header.end_seconds(2) == 1300 / 8000 < 17 * 160 / 16_000
 
 
 def test_a_column_without_length_or_time():

@@ -1,7 +1,6 @@
 """Streams whose columns come from several places in files: times and places in every format."""
 
 import csv
-import io
 import json
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.formats.streams import EPOCH, begun, random_ids, save, streams, written
+from tests.formats.streams import EPOCH, random_ids, save, streams, written
 from ulmo.formats import FORMATS
 from ulmo.formats.labels import token_text
 from ulmo.formats.read import read_corpus
@@ -34,32 +33,13 @@ def stated(header, ids):
     return header.model_copy(update={"unknown": int((ids == 16).sum())})
 
 
-def step_by_step(name, header, ids):
-    """The files, if segments are known only once they begin, and their lengths once they end."""
-    files = [io.BytesIO() for _ in FORMATS[name].suffixes]
-    writer = FORMATS[name](files)
-    writer.begin(begun(header.model_copy(update={"segments": ()})))
-    done = 0
-    for number, segment in enumerate(header.segments):
-        is_open = segment.model_copy(update={"columns": 0, "frames": 0})
-        segments = (*header.segments[:number], is_open)
-        writer.proceed(writer.header.model_copy(update={"segments": segments}))
-        writer.write(ids[done : segment.column])
-        done = segment.column + segment.columns
-        for column in range(segment.column, done):
-            writer.write(ids[column : column + 1])
-    writer.end(header)
-    writer.close()
-    return [file.getvalue() for file in files]
-
-
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=25)
-@given(header=streams())
-def test_bytes_do_not_depend_on_when_segments_are_known(name, header):
+@given(header=streams(), cuts=st.lists(st.integers(0, 60), max_size=6))
+def test_how_the_ids_are_cut_changes_no_byte(name, header, cuts):
     ids = ids_of(header)
     header = stated(header, ids)
-    assert step_by_step(name, header, ids) == written(name, [(header, ids)])
+    assert written(name, [(header, ids)], cuts) == written(name, [(header, ids)])
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.readable])

@@ -111,7 +111,13 @@ def test_the_command_tells_what_it_did(field, tmp_path):
     out = tmp_path / "corpus.tokens.bin"
     result = run(field, "--format", "megatron", "--out", out)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[1] == f"{field}/a/x.tokens.npy: 9000 x 3 tokens -> {out}"
+    lines = result.stdout.splitlines()
+    assert lines[1] == f"{field}/a/x.tokens.npy: 9000 x 3 tokens -> {out}"
+    assert lines[4:] == [
+        "recordings  4 (0 refused), 0.40 hours",
+        "tokens      27012",
+        f"output      {out}",
+    ]
     made = {"corpus.tokens.bin", "corpus.tokens.idx", "corpus.tokens.json"}
     assert set(names(tmp_path)) > {*made, "corpus.tokens.vocabulary.json"}
 
@@ -154,6 +160,7 @@ def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
     bad = field / "a" / "x.tokens.npy"
     damage(bad, how)
     alone = run(bad, "--format", name, "--out", tmp_path / "c" / "c.tokens.bin")
+    assert alone.stdout.splitlines()[-1] == "output      none"
     assert alone.exit_code == exits.SOME_REFUSED
     assert not (tmp_path / "c").exists()
     out = tmp_path / ("corpus.tokens.bin" if name == "bin" else "labels")
@@ -161,7 +168,9 @@ def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
     assert result.exit_code == exits.SOME_REFUSED, result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"{bad}: refused: ")
-    assert len(result.stdout.splitlines()) == 3
+    totals = result.stdout.splitlines()[3:]
+    assert totals[0].startswith("recordings  4 (1 refused), 0.00 hours")
+    assert totals[1:] == ["tokens      12", f"output      {out}"]
     if name == "bin":
         assert [recording for recording, _ in stored(out)] == ["Z.wav", "y.wav", "b.wav"]
     else:

@@ -1,12 +1,16 @@
 """Pictures of recordings: what is drawn is what the front ends give, where it is marked."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.commands import TINY as TINY_FLAGS
 from tests.commands import run
+from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
@@ -160,3 +164,26 @@ def test_the_command(recording, tmp_path):
     assert "refused: not_audio" in refused.stderr
     unknown = run(ulmo, "show", recording, "--frontend", "fft")
     assert (unknown.exit_code, "all" in unknown.stderr) == (2, True)
+
+
+def test_a_folder_that_cannot_be_written_to_asks_for_out(recording, tmp_path, monkeypatch, figures):
+    """A card is often read-only. Root may write where others may not, so `access` is set up."""
+    access = os.access
+    closed = recording.parent
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    refused = run(ulmo, "show", recording, *TINY_FLAGS)
+    assert refused.exit_code == exits.WRONG_USAGE
+    assert refused.stderr == (
+        f"ulmo: cannot write to {closed}: name the picture with --out FILE.png\n"
+    )
+    assert figures == []
+    done = run(ulmo, "show", recording, *TINY_FLAGS, "--out", tmp_path / "new" / "x.png")
+    assert (done.exit_code, (tmp_path / "new" / "x.png").exists()) == (0, True)
+
+
+def test_a_long_name_has_a_picture_too(recording):
+    long = recording.rename(recording.with_name("n" * 251 + ".wav"))
+    done = run(ulmo, "show", long, *TINY_FLAGS)
+    assert done.exit_code == 0, done.output
+    (picture,) = long.parent.glob("*.png")
+    assert picture.name.endswith("nnn.wav.png")

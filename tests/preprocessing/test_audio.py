@@ -152,7 +152,7 @@ class TestFormats:
         kept = slice(4000, 28_000)
         assert np.corrcoef(samples[kept, 0], tone[kept])[0, 1] > 0.99
 
-    def test_a_coding_that_cannot_be_sought_in_is_read_twice_all_the_same(self, tmp_path):
+    def test_a_coding_that_cannot_be_sought_in_is_read_from_anywhere(self, tmp_path):
         path = tmp_path / "x.wav"
         soundfile.write(path, NOISE[:16_000], 8000, subtype="GSM610")
         with open_recording(path) as recording:
@@ -160,8 +160,7 @@ class TestFormats:
         assert first.shape == (16_000, 1)
         np.testing.assert_array_equal(first, again)
         assert recording.verdict == ("ok", None)
-        with pytest.raises(RefusedError):
-            read(path, start=5, frames=10)
+        np.testing.assert_array_equal(read(path, start=5, frames=10)[0], first[5:15])
 
 
 class TestBlocks:
@@ -335,6 +334,6 @@ class TestFlac:
         content[22:26] = bytes(4)
         samples, recording = read(write(path, content))
         np.testing.assert_array_equal(samples[:, 0], whole)
-        assert recording.frames == 0
+        assert recording.frames == len(whole)
         assert recording.verdict == ("repaired", "header_sizes")
         assert (recording.frames_read, recording.frames_missing) == (len(whole), 0)

@@ -10,7 +10,7 @@ from guano import GuanoFile
 from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
 from ulmo.preprocessing import metadata
-from ulmo.preprocessing.clock import Clock, Start
+from ulmo.preprocessing.clock import WHOLE, Clock, Start
 from ulmo.preprocessing.timestamps import parse_pattern
 from ulmo.preprocessing.zones import parse_timezone
 
@@ -329,6 +329,21 @@ class TestClock:
     def test_settings_that_cannot_work(self, given):
         with pytest.raises(UserError):
             Clock.of(ClockSettings(**given))
+
+    def test_a_pattern_that_fits_no_name_says_so_at_once(self):
+        clock = Clock(pattern=parse_pattern("x%y%m%d"))
+        Clock().check(["a.wav"])
+        clock.check([])
+        clock.check(["a.wav", "x230501.wav"])
+        with pytest.raises(UserError, match=r"fits none of the files' names, such as a\\n\.wav: "):
+            clock.check(["a\n.wav", "x239901.wav"])
+
+    def test_why_a_name_gives_no_time(self, tmp_path):
+        path = tmp_path / "20230101_120000_CST.wav"
+        note = "its name holds a time that is not understood: '_CST'"
+        assert Clock().timing(path) == (None, WHOLE, True, note)
+        path.write_bytes(wav(GUANO))
+        assert Clock().timing(path) == (Start(NOON, "guano"), WHOLE, True, None)
 
     def test_microseconds_and_what_comes_after(self):
         start = Start(NOON, "name")

@@ -51,7 +51,7 @@ def test_golden_rows(path):
         row(12_345_678, loss=math.nan, usage=1e-9, epoch=123_456_789),
     ]
     assert write(path, rows) == (
-        "step,epoch,loss,usage\n3,1,0.3333333,0.5\n4,1,,\n12345678,123456789,nan,1e-09\n"
+        "step,epoch,loss,usage\n3,1,0.3333333,0.5\n4,1,,\n12345678,123456789,,1e-09\n"
     )
 
 

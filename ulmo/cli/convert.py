@@ -46,7 +46,7 @@ def convert(
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
     from ulmo.formats.base import Options
     from ulmo.pipelines.convert import convert as run
-    from ulmo.reports.tokenize import converted_line
+    from ulmo.reports.tokenize import convert_summary, converted_line
 
     results = run(
         tokens,
@@ -55,4 +55,5 @@ def convert(
         options=Options(ids, min_columns),
         done=lambda result: click.echo(converted_line(result), err=result.refusal is not None),
     )
+    click.echo(convert_summary(results, out))
     sys.exit(SOME_REFUSED if any(result.refusal for result in results) else 0)

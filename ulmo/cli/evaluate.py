@@ -14,9 +14,9 @@ from ulmo.config import UserError
 @cli.command(
     "eval",
     short_help="How good a tokenizer is, on tiles or labelled recordings.",
-    examples=("ulmo eval run/ tiles/", "ulmo eval run/ --audio birds/ --labels birds.csv"),
+    examples=("ulmo eval run/ tiles/", "ulmo eval --audio birds/ --labels birds.csv"),
 )
-@click.argument("run_or_bundle", type=cli.PATH)
+@click.argument("run_or_bundle", type=cli.PATH, required=False)
 @click.argument("tiles_dir", type=cli.PATH, required=False)
 @cli.option(
     "--part",
@@ -78,15 +78,20 @@ from ulmo.config import UserError
     "--json", "report", type=cli.PATH, group="Output", help="Report.  [default: eval.json in run]"
 )
 @cli.option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
+@cli.quiet_option
 @guarded
 def evaluate(
-    run_or_bundle: Path,
+    run_or_bundle: Path | None,
     tiles_dir: Path | None,
     audio: Path | None,
     batches: bool,
+    quiet: bool,
     **options: Any,
 ) -> None:
     """Measure a tokenizer, and write eval.json and pictures.
+
+    RUN_OR_BUNDLE is a RUN_DIR or a folder such as RUN_DIR/tokenizer. The default is the tokenizer
+    that ships with ulmo.
 
     On the tiles in TILES_DIR: reconstruction, commitment loss and codebook. On the recordings below
     AUDIO_DIR: ABX, linear probe and nearest neighbours, robustness, rates and codebook.
@@ -102,9 +107,10 @@ def evaluate(
             "--labels, --speaker-column and --source-column need recordings: name them with --audio"
         )
     plan = None if audio is None else AudioPlan(audio, **chosen)
-    with EvalProgress() as progress:
+    with EvalProgress(quiet=quiet) as progress:
         evaluation = measure(
             run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options
         )
-    click.echo(evaluation_table(evaluation, batches=batches))
+    if not quiet:
+        click.echo(evaluation_table(evaluation, batches=batches))
     sys.exit(SOME_REFUSED if evaluation.audio and evaluation.audio.refused else 0)

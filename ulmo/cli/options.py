@@ -14,12 +14,14 @@ Headings stand in the order in which they first appear; options without a `group
 it when help is shown or an option is parsed, and each is listed with its own words.
 """
 
+import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import click
+from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ulmo import __version__
@@ -94,6 +96,14 @@ class Lazy(click.ParamType[str]):
         if self._weighted:
             return value
         return click.Choice([*self._extra, *self._table()]).convert(value, param, ctx)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so; with `weighted`, each of several with commas between them."""
+        before, comma, begun = (
+            incomplete.rpartition(",") if self._weighted else ("", "", incomplete)
+        )
+        names = [*self._extra, *self._table()]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(begun)]
 
 
 class _Numbers(click.ParamType[Any]):
@@ -290,6 +300,25 @@ def merged(config: Path | None, table: str, flags: dict[str, Any]) -> dict[str, 
     return {**(read_toml(config).get(table, {}) if config else {}), **flags}
 
 
+class Output(NamedTuple):
+    """How a command shows its result on stdout: in words, as one JSON object, or not at all."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    @property
+    def in_words(self) -> bool:
+        """Whether lines for people are printed."""
+        return not (self.as_json or self.quiet)
+
+    def show(self, words: Callable[[], str], facts: Callable[[], Mapping[str, Any]]) -> None:
+        """Print the result; `facts` are those of the JSON object, which goes before --quiet."""
+        if self.as_json:
+            click.echo(json.dumps(facts(), indent=2, allow_nan=False))
+        elif not self.quiet:
+            click.echo(words())
+
+
 PATH = click.Path(path_type=Path)
 config_option = option(
     "--config",
@@ -300,6 +329,7 @@ print_config_option = option(
     "--print-config", is_flag=True, help="Print the settings as TOML, and stop."
 )
 json_option = option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+quiet_option = option("--quiet", "-q", is_flag=True, help="Print errors only.")
 ids_option = option(
     "--ids",
     type=WHOLE_NUMBERS,

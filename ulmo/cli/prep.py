@@ -27,6 +27,8 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
 )
 @cli.config_option
 @cli.print_config_option
+@cli.quiet_option
+@cli.json_option
 @guarded
 def prep(
     audio_dir: Path,
@@ -34,6 +36,8 @@ def prep(
     workers: int,
     config: Path | None,
     print_config: bool,
+    quiet: bool,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Turn every recording below AUDIO_DIR into tiles in OUT_DIR.
@@ -47,10 +51,11 @@ def prep(
         click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return
     from ulmo.pipelines.prep.prep import prepare
-    from ulmo.reports.prep import PrepProgress, prep_summary
+    from ulmo.reports.as_json import prep_json
+    from ulmo.reports.prep import PrepProgress, prep_summary, refused_lines
 
     try:
-        with PrepProgress() as progress:
+        with PrepProgress(quiet=quiet) as progress:
             summary = prepare(
                 audio_dir,
                 out_dir,
@@ -62,5 +67,9 @@ def prep(
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(AGAIN) from None
-    click.echo(prep_summary(summary))
-    sys.exit(SOME_REFUSED if summary.refused else 0)
+    status = SOME_REFUSED if summary.refused else 0
+    for line in refused_lines(summary) if quiet else ():
+        click.echo(line, err=True)
+    shown = cli.Output(as_json, quiet)
+    shown.show(lambda: prep_summary(summary), lambda: prep_json(summary, status))
+    sys.exit(status)

@@ -55,10 +55,11 @@ def show(
     from ulmo.preprocessing.audio import RefusedError
     from ulmo.preprocessing.frontends import installed_frontends
     from ulmo.reports.prep import shown_lines
+    from ulmo.storage.atomic import short_name
 
     settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
     names = installed_frontends() if "all" in frontends else frontends
-    picture = out or file.with_name(f"{file.name}.png")
+    picture = out or file.with_name(f"{short_name(file.name)}.png")
     try:
         shown = draw(file, picture, names, settings, start=start, seconds=seconds)
     except RefusedError as refusal:

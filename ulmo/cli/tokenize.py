@@ -1,6 +1,7 @@
 """The command ulmo-tokenize: parse, then one call."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +42,8 @@ from ulmo.config import ClockSettings, UserError
     "--out",
     type=cli.PATH,
     group="Output",
-    help="A folder, or for one recording a file.  [default: beside it]",
+    help="A folder, or a file: of one recording, or one table of all, as all.csv.  "
+    "[default: beside each recording]",
 )
 @cli.option(
     "--out-dir", type=cli.PATH, group="Output", help="A folder, whatever its name looks like."
@@ -50,9 +52,8 @@ from ulmo.config import ClockSettings, UserError
     "--format",
     "file_format",
     type=cli.Lazy(cli.all_formats),
-    default="npy",
     group="Output",
-    help="Format to write.  [default: npy]",
+    help="Format to write.  [default: as --out ends, else npy]",
 )
 @cli.option(
     "--timeline",
@@ -90,6 +91,8 @@ from ulmo.config import ClockSettings, UserError
     default="cpu",
     help="Where to compute.  [default: cpu]",
 )
+@cli.quiet_option
+@cli.json_option
 @guarded
 def tokenize(
     sources: tuple[Path, ...],
@@ -104,6 +107,8 @@ def tokenize(
     timeline: bool,
     ids: frozenset[int] | None,
     min_columns: int,
+    quiet: bool,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Write the tokens of each recording: x.wav becomes x.tokens.npy, int32 (time, band).
@@ -112,10 +117,12 @@ def tokenize(
     go on after an interruption.
     """
     from ulmo.formats.base import Options
+    from ulmo.formats.publish import format_of
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
     from ulmo.preprocessing.names import unread_names
+    from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
@@ -125,6 +132,7 @@ def tokenize(
     )
     from ulmo.tokenizer import load_tokenizer
 
+    flags["file_format"] = flags["file_format"] or format_of(out)
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
@@ -137,14 +145,16 @@ def tokenize(
     if timeline and out is None:
         raise UserError("--timeline makes one file of all: name it with --out")
     many = timeline or any(source.is_dir() for source in sources)
-    joined = None
-    with TokenizeProgress() as progress:
+    shown, joined = cli.Output(as_json, quiet), None
+    left_out: Counter[str] = Counter()
+    with TokenizeProgress(quiet=quiet) as progress:
 
         def done(result: Any) -> None:
-            if not many or not result.outputs:
-                progress.line(tokenized_line(result), error=result.outcome.status == "refused")
+            refused = result.outcome.status == "refused"
+            if refused or (shown.in_words and not (many and result.outputs)):
+                progress.line(tokenized_line(result), error=refused)
 
-        listener = Listener(progress.begin, done)
+        listener = Listener(progress.begin, done, left_out)
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
@@ -156,14 +166,22 @@ def tokenize(
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
-    if many:
-        click.echo(tokenize_summary(results, out if out and out.is_dir() else None))
-    if joined:
+    status = SOME_REFUSED if any(one.outcome.status == "refused" for one in results) else 0
+
+    def words() -> str:
+        return tokenize_summary(results, None if timeline else out, left_out)
+
+    def facts() -> dict[str, Any]:
+        return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)
+
+    if many or as_json:
+        shown.show(words, facts)
+    if joined and shown.in_words:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)
-    if clock.timestamp_pattern and untimed:
+    if clock.timestamp_pattern and untimed and not quiet:
         click.echo(untimed_line(untimed, len(results)), err=True)
     without = [result.source.name for result in results if result.outcome.start_utc is None]
-    if unread := unread_names(without):
+    if (unread := unread_names(without)) and not quiet:
         click.echo(unread_line(unread, len(results)), err=True)
-    sys.exit(SOME_REFUSED if any(result.outcome.status == "refused" for result in results) else 0)
+    sys.exit(status)

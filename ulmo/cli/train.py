@@ -30,6 +30,8 @@ from ulmo.config import ModelSettings, TrainSettings, to_toml
 @cli.option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
 @cli.config_option
 @cli.print_config_option
+@cli.quiet_option
+@cli.json_option
 @guarded
 def train(
     tiles_dir: Path,
@@ -38,6 +40,8 @@ def train(
     resume: bool,
     config: Path | None,
     print_config: bool,
+    quiet: bool,
+    as_json: bool,
     **flags: Any,
 ) -> None:
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
@@ -54,8 +58,10 @@ def train(
         click.echo(to_toml(dict(checked)))
         return
     from ulmo.pipelines.train.train import train as run
+    from ulmo.reports.as_json import train_json
     from ulmo.reports.train import TrainProgress, train_summary
 
-    with TrainProgress() as progress:
+    with TrainProgress(quiet=quiet) as progress:
         summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
-    click.echo(train_summary(summary))
+    shown = cli.Output(as_json, quiet)
+    shown.show(lambda: train_summary(summary), lambda: train_json(summary, 0))

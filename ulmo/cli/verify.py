@@ -1,6 +1,5 @@
 """The command ulmo verify: parse, then one call."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,12 +7,13 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.config import UserError
 
 
 @cli.command(
     "verify",
-    short_help="Whether tiles, tokens, a run or a bundle are whole.",
-    examples=("ulmo verify tokens/", "ulmo verify tiles/ --repair"),
+    short_help="Whether tiles, tokens, a run, a bundle or recordings are whole.",
+    examples=("ulmo verify tokens/", "ulmo verify tiles/ --repair", "ulmo verify --audio field/"),
 )
 @click.argument("place", type=cli.PATH, metavar="DIR|FILE")
 @cli.option(
@@ -21,13 +21,18 @@ from ulmo.cli.exits import SOME_REFUSED, guarded
     is_flag=True,
     help="Delete what is damaged, left over or an orphan; in a run, go back one checkpoint.",
 )
+@cli.option("--audio", is_flag=True, help="DIR or FILE is recordings: read each to its end.")
+@cli.quiet_option
 @cli.json_option
 @guarded
-def verify_(place: Path, repair: bool, as_json: bool) -> None:
+def verify_(place: Path, repair: bool, audio: bool, quiet: bool, as_json: bool) -> None:
     """Check tiles, tokens, a run or a bundle: counts, checksums, orphans, gaps, duplicates.
 
     The kind of DIR follows from what lies in it: prep.json or tiles.parquet (tiles), train.json or
     checkpoints/ (a run), tokenizer.json (a bundle), else tokens. FILE is a file of tokens.
+
+    With --audio, DIR is a folder of recordings: which of them have sound that cannot be read, and
+    how many frames are missing.
 
     Without --repair nothing is written. With it, what is damaged, left over or orphaned is DELETED,
     but never a whole file of the output, what cannot be read, or what a newer ulmo wrote. The "to
@@ -38,11 +43,17 @@ def verify_(place: Path, repair: bool, as_json: bool) -> None:
     be checked or done, and nothing was touched unless the line says so.
     """
     from ulmo.pipelines.verify.verify import verify
-    from ulmo.reports.verify import verified_json, verified_lines
+    from ulmo.reports.verify import VerifyProgress, verified_json, verified_lines
 
-    found = verify(place, repair=repair)
-    if as_json:
-        click.echo(json.dumps(verified_json(found), indent=2))
+    if audio and repair:
+        raise UserError("--repair never changes recordings: leave it out")
+    if audio:
+        from ulmo.pipelines.verify.recordings import verify_recordings
+
+        with VerifyProgress(quiet=quiet) as progress:
+            found = verify_recordings(place, begin=progress.begin)
     else:
-        click.echo(verified_lines(found))
+        found = verify(place, repair=repair)
+    shown = cli.Output(as_json, quiet and not found.faults)
+    shown.show(lambda: verified_lines(found), lambda: verified_json(found))
     sys.exit(SOME_REFUSED if found.faults else 0)

@@ -29,7 +29,7 @@ class TrainSettings(Settings):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     """Most passes over the training tiles."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Stop cleanly after this many minutes of training steps, even within an epoch."""
+    """Stop after this many minutes (steps, validation, checkpoints), even within an epoch."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Adam's learning rate at the start."""
     final_learning_rate: Annotated[float, Field(ge=0, le=1)] = 5e-5

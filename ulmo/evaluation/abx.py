@@ -60,26 +60,34 @@ def abx(
     """ABX error of items (frames, ...) by their labels, within and across speakers if given.
 
     `distance` is a name in FRAME_DISTANCES: `identical` for ids (frames, bands), `cosine` or
-    `euclidean` for vectors. `progress` receives the pairs of items done, and all. ValueError for an
-    item without frames, and if there are more or fewer labels or speakers than items.
+    `euclidean` for vectors. `progress` receives the pairs of items done, and all. If the labels
+    leave nothing to compare (`why_no_abx`), no distance is computed. ValueError for an item without
+    frames, and if there are more or fewer labels or speakers than items.
     """
-    return abx_of_distances(distance_matrix(items, distance, progress=progress), labels, speakers)
+    _check(len(items), labels, speakers)
+    if why_no_abx(labels, speakers):
+        distances = np.zeros((len(items), len(items)))
+    else:
+        distances = distance_matrix(items, distance, progress=progress)
+    return abx_of_distances(distances, labels, speakers)
+
+
+def why_no_abx(labels: Sequence[str], speakers: Sequence[str] | None = None) -> str:
+    """Why there is no triple to compare; empty if there is one. No distance is computed."""
+    if len(set(labels)) < 2:
+        return "all items have one label"
+    groups = _groups(labels, speakers)
+    if not any(any(True for _ in _cells(groups, across=across)) for across in (False, True)):
+        return "no label has two items" + (" of one speaker" if speakers else "")
+    return ""
 
 
 def abx_of_distances(
     distances: Floats, labels: Sequence[str], speakers: Sequence[str] | None = None
 ) -> Abx:
     """ABX error from distances (n, n): X in the row, A or B in the column."""
-    if not len(distances) == len(labels) == len(labels if speakers is None else speakers):
-        raise ValueError("each item needs one label, and one speaker if there are any")
-    found: dict[str, dict[str, list[int]]] = {}
-    for index, label in enumerate(labels):
-        speaker = "" if speakers is None else speakers[index]
-        found.setdefault(speaker, {}).setdefault(label, []).append(index)
-    groups = {
-        speaker: {label: np.array(items) for label, items in by_label.items()}
-        for speaker, by_label in found.items()
-    }
+    _check(len(distances), labels, speakers)
+    groups = _groups(labels, speakers)
     same = _score(distances, _cells(groups, across=False))
     if speakers is None:
         return Abx(any=same, within=None, across=None, items=len(labels))
@@ -105,6 +113,22 @@ def subsample(
         group = (labels[index], "" if speakers is None else speakers[index])
         turns[place] = seen[group] = seen.get(group, -1) + 1
     return sorted(order[np.argsort(turns, kind="stable")[:max_items]].tolist())
+
+
+def _check(items: int, labels: Sequence[str], speakers: Sequence[str] | None) -> None:
+    if not items == len(labels) == len(labels if speakers is None else speakers):
+        raise ValueError("each item needs one label, and one speaker if there are any")
+
+
+def _groups(labels: Sequence[str], speakers: Sequence[str] | None) -> _Groups:
+    found: dict[str, dict[str, list[int]]] = {}
+    for index, label in enumerate(labels):
+        speaker = "" if speakers is None else speakers[index]
+        found.setdefault(speaker, {}).setdefault(label, []).append(index)
+    return {
+        speaker: {label: np.array(items) for label, items in by_label.items()}
+        for speaker, by_label in found.items()
+    }
 
 
 def _cells(groups: _Groups, *, across: bool) -> Iterator[_Cell]:

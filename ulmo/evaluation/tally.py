@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Array
 from ulmo.config import ModelSettings
 from ulmo.evaluation.codebook import CodebookHealth, codebook_health
+from ulmo.evaluation.verdict import Verdict
 
 _Totals = NDArray[np.float64]
 
@@ -74,8 +75,8 @@ class Tally:
     sound_squared_db: float
     distance: float
     dimensions: int  # of the latents of all tokens: tokens * EMB
-    counts: NDArray[np.int64]  # (CB,)
-    sound_counts: NDArray[np.int64]  # (CB,)
+    band_counts: NDArray[np.int64]  # (bands, CB)
+    sound_band_counts: NDArray[np.int64]  # (bands, CB)
     cells: _Totals  # (M, M)
     sums: _Totals  # (M, M)
     squares: float
@@ -112,8 +113,8 @@ class Tally:
             sound_squared_db=float(error_db[sound_mask].sum()),
             distance=float(batch.distances[token_mask].sum(dtype=np.float64)),
             dimensions=int(token_mask.sum()) * model.embedding_dim,
-            counts=np.bincount(batch.ids[token_mask], minlength=model.codebook_size),
-            sound_counts=np.bincount(batch.ids[sound], minlength=model.codebook_size),
+            band_counts=count_by_band(batch.ids, token_mask, model.codebook_size),
+            sound_band_counts=count_by_band(batch.ids, sound, model.codebook_size),
             cells=mask.sum(axis=0, dtype=np.float64),
             sums=kept.sum(axis=0),
             squares=float((kept**2).sum()),
@@ -129,6 +130,20 @@ class Tally:
     def __add__(self, other: "Tally") -> "Tally":
         names = [field.name for field in fields(self)]
         return Tally(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each code occurs, (CB,)."""
+        return np.asarray(self.band_counts.sum(axis=0))
+
+    @property
+    def sound_counts(self) -> NDArray[np.int64]:
+        """How often each code occurs among the tokens that are not silent, (CB,)."""
+        return np.asarray(self.sound_band_counts.sum(axis=0))
+
+    def verdict(self) -> Verdict:
+        """Whether the ids change with the sound."""
+        return Verdict.of(self.band_counts, self.sound_band_counts)
 
     def metrics(self) -> Metrics:
         """The figures of a batch, an epoch or a folder."""
@@ -164,6 +179,19 @@ class Tally:
         """Mean squared error if each group of cells is predicted by its mean."""
         explained = np.divide(sums**2, cells, out=np.zeros_like(sums), where=cells > 0).sum()
         return _ratio(max(self.squares - float(explained), 0.0), float(self.cells.sum()))
+
+
+def count_by_band(
+    ids: NDArray[np.int32], kept: NDArray[np.bool_], codebook_size: int
+) -> NDArray[np.int64]:
+    """How often each code occurs in each band, (bands, CB).
+
+    Counted are the ids (..., bands) that are `kept` (..., bands) and codes.
+    """
+    bands = ids.shape[-1]
+    places = ids + codebook_size * np.arange(bands)
+    counts = np.bincount(places[kept & (ids < codebook_size)], minlength=bands * codebook_size)
+    return counts.reshape(bands, codebook_size)
 
 
 def _ratio(total: float, count: float) -> float:

@@ -64,7 +64,7 @@ class Format:
         return self._header
 
     def begin(self, header: TokensHeader) -> None:
-        """Begin a recording; the header need not know its length yet."""
+        """Begin a recording; the header has its segments, but need not know its length yet."""
         if self._recordings and not self.many:
             raise ValueError("this format holds one recording")
         if self._recordings and header.grid != self.header.grid:
@@ -73,16 +73,6 @@ class Format:
         self.columns = 0
         self._recordings += 1
         self._begin()
-
-    def proceed(self, header: TokensHeader) -> None:
-        """Go on with a header whose segments are known further.
-
-        Before the first column of each segment is written, or of the gap before it, the header has
-        the segments up to it; only the last may still be without its length.
-        """
-        if header.grid != self.header.grid:
-            raise ValueError("one file holds the tokens of one tokenizer")
-        self._header = header
 
     def write(self, ids: Ids) -> None:
         """Append columns (n, band)."""

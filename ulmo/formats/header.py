@@ -98,20 +98,17 @@ class Grid(Settings):
 
 
 class Segment(Settings):
-    """Columns of a stream that come from consecutive frames of one file.
-
-    While a segment is being written, its `columns` and `frames` may be 0: not known yet.
-    """
+    """Columns of a stream that come from consecutive frames of one file."""
 
     recording: Name
     column: Count  # the first, in the stream
-    columns: Count = 0
+    columns: Count
     # True time of its first sample, in samples at sample_rate from the stream's first sample.
     offset: Count
     start_utc: Utc | None = None  # the same as a time; None if unknown
     recording_rate: Rate  # of the file; `frame`, `frames` and `file_frames` are counted at it
     frame: Count = 0  # place in the file of its first frame
-    frames: Count = 0  # of sound
+    frames: Count  # of sound
     file_frames: Count  # of the whole file
 
     def is_of_the_file_of(self, before: "Segment") -> bool:
@@ -132,6 +129,7 @@ class Stream(Settings):
     recording: Name  # its path, as the user gave it or relative to the user's folder
     channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # None: the mean of all
     recording_rate: Rate | None = None  # of the recording; None: unknown, or see the segments
+    recording_frames: Count = 0  # that were read, at recording_rate; 0: as above
     start: Count = 0  # sample on which the first column's first frame is centred
     # Time of the recording's first sample; None if unknown.
     start_utc: Utc | None = None
@@ -177,16 +175,25 @@ class TokensHeader(Stream, Grid):
         last = column - 1
         segment = self.segment(last)
         if segment is not None:
-            taken: float = (column - segment.column) * self.hop
-            if segment.frames:
-                taken = min(taken, segment.frames * self.sample_rate / segment.recording_rate)
+            length = segment.frames * self.sample_rate / segment.recording_rate
+            taken = min((column - segment.column) * self.hop, length)
             return (self.sample(segment.column) + taken) / self.sample_rate
         if self.segments and self.gaps != "keep":
             return self.seconds(column)
         samples = column * self.hop
         if self.frames:
             samples = min(samples, self.frames * self.frame_hop)
-        return (self.start + samples) / self.sample_rate
+        end = (self.start + samples) / self.sample_rate
+        if self.recording_rate and self.recording_frames:
+            end = min(end, self.recording_frames / self.recording_rate)
+        return end
+
+    @property
+    def sound_seconds(self) -> float:
+        """Seconds of sound, without the gaps."""
+        if not self.segments:
+            return self.end_seconds(self.columns) - self.seconds(0)
+        return sum(segment.frames / segment.recording_rate for segment in self.segments)
 
     def utc(self, column: int) -> datetime | None:
         """True time at which a column begins, to the nearest microsecond; None if unknown."""
@@ -199,9 +206,7 @@ class TokensHeader(Stream, Grid):
     def segment(self, column: int) -> Segment | None:
         """The segment that a column belongs to; None for `<gap>`, and if there are no segments."""
         found = self._segment_before(column)
-        if found and found.columns and column >= found.column + found.columns:
-            return None
-        return found
+        return found if found and column < found.column + found.columns else None
 
     def place(self, column: int) -> Place | None:
         """Where a column begins in its file; None for a column of `<gap>`."""
@@ -245,11 +250,12 @@ class TokensHeader(Stream, Grid):
             return self.start + column * self.hop
         return self.start + before.offset + (column - before.column) * self.hop
 
-    def ended(self, *, columns: int, frames: int, unknown: int) -> "TokensHeader":
+    def ended(
+        self, *, columns: int, frames: int, unknown: int, recording_frames: int = 0
+    ) -> "TokensHeader":
         """This header with the length of the recording, once it has ended."""
-        return TokensHeader(
-            **{**dict(self), "columns": columns, "frames": frames, "unknown": unknown}
-        )
+        length = {"columns": columns, "frames": frames, "recording_frames": recording_frames}
+        return TokensHeader(**{**dict(self), **length, "unknown": unknown})
 
 
 class _StoredHeader(TokensHeader):

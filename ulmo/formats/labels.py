@@ -148,25 +148,19 @@ class Raven(RunFormat):
     def _begin(self) -> None:
         super()._begin()
         self._selections = 0
-        self._files_begin: dict[int, Fraction] = {}  # by the first column of a segment
+        self._files_begin = self._add_up_files()
         fields = [*_FIELDS, *(["Begin UTC"] if self.header.start_utc else [])]
         self._files[0].write(("\t".join(fields) + "\n").encode())
 
-    def _write(self, ids: Ids) -> None:
-        self._add_up_files()
-        super()._write(ids)
-
-    def _add_up_files(self) -> None:
-        """Seconds of the files before that of each segment, which was not known yet."""
-        known = len(self._files_begin)
-        segments = self.header.segments[max(known - 1, 0) :]
-        if not known and segments:
-            self._files_begin[segments[0].column] = Fraction(0)
+    def _add_up_files(self) -> dict[int, Fraction]:
+        """Seconds of the files before that of each segment, by its first column."""
+        segments, begin = self.header.segments, Fraction(0)
+        begins = {segment.column: begin for segment in segments[:1]}
         for before, segment in pairwise(segments):
-            begin = self._files_begin[before.column]
             if not segment.is_of_the_file_of(before):
                 begin += Fraction(before.file_frames, before.recording_rate)
-            self._files_begin[segment.column] = begin
+            begins[segment.column] = begin
+        return begins
 
     def _lines(self, runs: Iterator[_Run]) -> Iterator[str]:
         begins = cache(self._begin_fields)

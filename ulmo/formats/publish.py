@@ -23,6 +23,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.plain_file import file_hash
+from ulmo.tokens import read_npy_blocks
 from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"
@@ -63,6 +64,15 @@ def is_file_name(out: Path, file_format: str) -> bool:
     with suppress(UserError):
         return not out.is_dir() and bool(output_paths(out, file_format))
     return False
+
+
+def format_of(out: Path | None) -> str:
+    """The format that the end of a name stands for: csv for all.csv; npy for all others."""
+    if out is not None and not out.is_dir():
+        for name, kind in FORMATS.items():
+            if is_file_name(out, name) and out.name.endswith(Path(kind.suffixes[-1]).suffix):
+                return name
+    return "npy"
 
 
 def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
@@ -141,6 +151,14 @@ def publish_tokens(
         hashes[each.name.removeprefix(outputs.header.stem)] = file_hash(each) or ""
     with publish(outputs.header, owner=whole_name) as file:
         file.write(header_json(writer.headers, hashes))
+
+
+def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
+    """Write one recording, whose tokens lie in an npy file."""
+    writer.begin(header)
+    for ids in read_npy_blocks(path):
+        writer.write(ids)
+    writer.end(header)
 
 
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:

@@ -1,6 +1,9 @@
 """Recordings below a folder, and how each is recognised again."""
 
 import os
+import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +14,29 @@ from ulmo.storage.plain_file import open_file, signature_of
 from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
-    {".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
-    | {".aif", ".aiff", ".aifc", ".caf", ".au"}
+    {".wav", ".wave", ".bwf", ".w64", ".rf64", ".bw64", ".flac", ".ogg", ".oga", ".opus"}
+    | {".mp1", ".mp2", ".mp3", ".mpga", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd"}
+)
+# Sound that ulmo does not read, by what converts it: counted, so that none is left out unnoticed.
+_CONVERTERS = {
+    "Kaleidoscope or wac2wav": (".wac",),  # Wildlife Acoustics
+    "SoundTrap Host": (".sud",),
+    "Audacity": (".aup", ".aup3", ".raw", ".pcm", ".sds", ".voc", ".vox", ".gsm"),
+    "the recorder's own software": (".dss", ".ds2", ".dvf", ".msv"),  # dictation recorders
+    "sox": (".sph", ".nist", ".sd2", ".shn"),
+    "ffmpeg": (
+        *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".aac", ".3gp", ".3ga", ".amr", ".wma", ".asf"),
+        *(".webm", ".weba", ".mka", ".mkv", ".avi", ".mts", ".dsf", ".dff", ".ape", ".wv", ".tta"),
+        *(".ac3", ".dts", ".mpc", ".spx", ".tak", ".ra", ".rm"),
+    ),
+}
+_CONVERTER_OF = {kind: name for name, kinds in _CONVERTERS.items() for kind in kinds}
+_ZERO_CROSSINGS = ".zc"  # of AnaBat, also .00# and the like: times, no samples
+# Folders that systems keep for themselves, beside all whose names begin with a dot.
+_SYSTEM = frozenset(
+    {"$recycle.bin", "recycler", "recycled", "system volume information", "lost+found"}
+    | {"__macosx", "network trash folder", "temporary items"}
+    | {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}  # network drives
 )
 _END_BYTES = 4096  # at either end of a file, to recognise it by
 
@@ -26,26 +50,78 @@ class InputFile(NamedTuple):
     ends: int  # CRC-32C of both ends: two recorders write files of one name and size
 
 
-def find_recordings(folder: Path, *, skip: Path | None = None) -> list[Path]:
+def find_recordings(
+    folder: Path, *, skip: Path | None = None, left_out: Counter[str] | None = None
+) -> list[Path]:
     """Find every file below a folder whose name ends as sound does, as a path relative to it.
 
     A link that leads nowhere, a pipe and a device are recordings that cannot be read, and so is
-    a folder that cannot be looked into. `skip` names a folder to leave out, such as the output's
-    own. Raises UserError if the folder itself cannot be looked into.
+    a folder that cannot be looked into. Files and folders that are hidden (a name with a dot
+    first), and those of the system, such as the trash, are left out; `folder` itself may lie in
+    one. `skip` names another folder to leave out, such as the output's own. The number of files of
+    sound that ulmo does not read is added to `left_out`, by kind (`.wac`). Raises UserError if the
+    folder itself cannot be looked into.
     """
-    top, left_out = folder.resolve(), skip and skip.resolve()
-    found = walk(folder, skip=lambda path: top / path == left_out)
-    sounds = [path for path in found.files if path.suffix.lower() in _SUFFIXES]
-    return by_bytes([*sounds, *found.closed])
+    top, own = folder.resolve(), skip and skip.resolve()
+    found = walk(folder, skip=lambda path: _is_hidden(path.name) or top / path == own)
+    shown = [path for path in found.files if not _is_hidden(path.name)]
+    if left_out is not None:
+        left_out.update(kind for path in shown if (kind := _unread_kind(path)))
+    return by_bytes([*(path for path in shown if path.suffix.lower() in _SUFFIXES), *found.closed])
 
 
-def list_inputs(audio_dir: Path, out_dir: Path) -> list[InputFile]:
-    """List every sound file below a folder, in a fixed order. Raises UserError if there is none."""
+def no_recordings(folder: Path, left_out: Mapping[str, int]) -> UserError:
+    """The error for a folder without recordings, which names the sound that is not read."""
+    unread = f"; it has {left_out_words(left_out)}" if left_out else ""
+    return UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others){unread}")
+
+
+def left_out_words(left_out: Mapping[str, int]) -> str:
+    """How many files of which kinds are not read, and what converts them.
+
+    >>> left_out_words({".wac": 3, ".m4a": 2})
+    '3 .wac, 2 .m4a: ulmo reads none of these; convert .wac by Kaleidoscope or wac2wav, .m4a by \
+ffmpeg, to WAV or FLAC'
+    """
+    counts = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    kinds: dict[str, list[str]] = {}
+    for kind, _ in counts:
+        if kind in _CONVERTER_OF:
+            kinds.setdefault(_CONVERTER_OF[kind], []).append(kind)
+    advice = [f"{' and '.join(names)} by {converter}" for converter, names in kinds.items()]
+    words = f"convert {', '.join(advice)}, to WAV or FLAC" if advice else ""
+    if _ZERO_CROSSINGS in left_out:
+        words += f"{'; ' if words else ''}{_ZERO_CROSSINGS} has zero crossings, but no samples"
+    listed = ", ".join(f"{count} {kind}" for kind, count in counts)
+    return f"{listed}: ulmo reads none of these; {words}"
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that the system keeps for itself."""
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _unread_kind(path: Path) -> str | None:
+    """The kind of sound that a file's name stands for, if ulmo does not read that kind."""
+    suffix = path.suffix.lower()
+    if suffix == _ZERO_CROSSINGS or re.fullmatch(r"\.\d\d#", suffix):
+        return _ZERO_CROSSINGS
+    return suffix if suffix in _CONVERTER_OF else None
+
+
+def list_inputs(
+    audio_dir: Path, out_dir: Path, left_out: Counter[str] | None = None
+) -> list[InputFile]:
+    """List every sound file below a folder, in a fixed order. Raises UserError if there is none.
+
+    Sound that is not read is counted in `left_out`, as in find_recordings.
+    """
     if not audio_dir.is_dir():
         raise UserError(f"{audio_dir} is not a folder")
-    found = find_recordings(audio_dir, skip=out_dir)
+    left_out = Counter() if left_out is None else left_out
+    found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
     if not found:
-        raise UserError(f"no recordings below {audio_dir} (.wav, .flac, .ogg and others)")
+        raise no_recordings(audio_dir, left_out)
     return [input_file(audio_dir, path) for path in found]
 
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from ulmo.config import AUTOENCODED, OWN, SPREAD, loss_names
-from ulmo.models.collapse import spread_of
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult, TrainingBatch
+from ulmo.models.spread import spread_of
 from ulmo.models.vqvae import VQVAE
 
 # A codebook and decoder that only follow the encoder learn from one tile in this many: they are not

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN, Format, Options
+from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.folder import MANIFEST
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
 from ulmo.formats.places import TOKENS, header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
+    copy_npy,
     is_parts,
     output_paths,
     publish_tokens,
@@ -43,6 +44,7 @@ class Converted(NamedTuple):
     refusal: str | None = None
     columns: int = 0
     bands: int = 0
+    seconds: float = 0.0  # of sound
 
 
 def convert(
@@ -77,7 +79,8 @@ def convert(
             results.append(Converted(source.path, refusal=output))
         else:
             header = source.header
-            results.append(Converted(source.path, output, None, header.columns, header.bands))
+            size = (header.columns, header.bands, header.sound_seconds)
+            results.append(Converted(source.path, output, None, *size))
         done(results[-1])
     return [*refused, *results]
 
@@ -92,7 +95,7 @@ def _to_corpus(
     with locked(lock_path(out), out):
         with publish_tokens(out, file_format, options, corpus=True) as writer:
             for source in sources:
-                _copy(source, writer)
+                copy_npy(source.path, source.header, writer)
                 yield source, out
         remove_leftovers([out], file_format)
 
@@ -110,7 +113,7 @@ def _to_folder(
             try:
                 make_folders(target.parent)
                 with publish_tokens(target, file_format, options) as writer:
-                    _copy(source, writer)
+                    copy_npy(source.path, source.header, writer)
             except OSError as error:
                 if not is_of_one_file(error):
                     raise
@@ -164,13 +167,6 @@ def _checked_header(path: Path) -> TokensHeader:
         raise ValueError(f"{path} has {columns} columns, {unknown} ids unknown; its header differs")
     check_hash(path, stored)
     return header
-
-
-def _copy(source: _Source, writer: Format) -> None:
-    writer.begin(source.header)
-    for ids in read_npy_blocks(source.path):
-        writer.write(ids)
-    writer.end(source.header)
 
 
 def _refuse_mixture(sources: Sequence[_Source]) -> None:

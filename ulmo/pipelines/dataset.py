@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Indices
 from ulmo.config import ModelSettings
-from ulmo.evaluation.silence import is_sound, patch_levels
+from ulmo.evaluation.silence import FLOOR_MARGIN_DB, is_sound, patch_levels
 from ulmo.evaluation.tally import MeasuredBatch, Tally
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.store import TileStore
@@ -34,6 +34,17 @@ def split_by_recording(store: TileStore, fraction: float, seed: int) -> Split:
     order = np.random.default_rng([seed, 0]).permutation(len(names))
     chosen = np.isin(store.recordings, names[order[:held_out]])
     return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen & (store.views == 0)))
+
+
+def has_sound(store: TileStore, rows: Indices) -> bool:
+    """Whether any cell of some tiles is louder than digital silence.
+
+    PCEN keeps no levels, but makes of silence tiles of one value.
+    """
+    if not store.in_decibels:
+        return any(np.ptp(store.read([row])) > 0 for row in rows)
+    least = quiet_level(store.manifest.settings) + FLOOR_MARGIN_DB
+    return bool((store.peaks_db[rows] > least).any())
 
 
 def shuffled(indices: Indices, *, seed: int, epoch: int) -> Indices:

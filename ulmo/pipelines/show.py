@@ -25,7 +25,7 @@ from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
-from ulmo.storage.atomic import publish
+from ulmo.storage.atomic import make_folder, publish
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
 _RANGE_DB = 80.0  # decibels from the loudest colour to the faintest
@@ -67,14 +67,15 @@ def show(
 ) -> Shown:
     """Draw a recording, or `seconds` of it from `start` on, and write the PNG.
 
-    Raises UserError for settings that a front end does not support, RefusedError for a recording
-    that cannot be read.
+    Raises UserError for settings that a front end does not support, and for a picture that cannot
+    be written where it should be; RefusedError for a recording that cannot be read.
     """
     chosen = [settings.model_copy(update={"frontend": name}) for name in frontends]
     for each in chosen:
         build_frontend(each)
     if settings.channels == "each":
         raise UserError("one picture shows one channel: set channels to mix, or to a number")
+    make_folder(picture.parent, "name the picture with --out FILE.png")
     with open_recording(path, full_scale=settings.full_scale) as recording:
         spans = Clock().timing(path).spans
         panels = [_panel(recording, each, spans, start, seconds) for each in chosen]

@@ -24,7 +24,7 @@ from ulmo.preprocessing.audio import (
     repair,
     resample,
 )
-from ulmo.preprocessing.plan import MAX_CHANNELS, RATES
+from ulmo.preprocessing.parts import MAX_CHANNELS, RATES
 from ulmo.preprocessing.quality import FAR_BEYOND
 
 Samples = NDArray[Any]

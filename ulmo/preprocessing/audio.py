@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,9 @@ import soxr
 
 from ulmo.arrays import Array
 from ulmo.config import UserError
-from ulmo.preprocessing.opening import (
-    UNKNOWN_FRAMES,
-    OpenSound,
-    check_same,
-    complete,
-    open_sound,
-    refusing,
-)
-from ulmo.preprocessing.plan import ReadPlan, plan_reading
+from ulmo.preprocessing.opening import UNKNOWN_FRAMES, Opener, OpenSound, go_to, refusing
+from ulmo.preprocessing.parts import Part
+from ulmo.preprocessing.plan import PARTIAL, ReadPlan, contents_of, plan_reading
 from ulmo.preprocessing.quality import Quality
 from ulmo.preprocessing.refusal import RefusedError as RefusedError
 from ulmo.preprocessing.refusal import Verdict as Verdict
@@ -31,7 +25,6 @@ MAX_AMPLITUDE = 1e6  # 120 dB over full scale: larger samples are damage, as NaN
 RESAMPLING: Any = {"dtype": "float32", "quality": "HQ"}  # 20 bit
 MOST_BEYOND = 0.01  # share of a recording's samples: more are no damage, but in another unit
 FLOATS = ("FLOAT", "DOUBLE")  # codings whose full scale is not known
-PARTIAL = frozenset({"truncated", "more_data"})  # header faults that lose sound
 
 
 class Recording:
@@ -44,17 +37,19 @@ class Recording:
     """
 
     def __init__(
-        self, open_again: Callable[[], OpenSound], plan: ReadPlan, full_scale: float = 1.0
+        self,
+        opener: Opener,
+        plan: ReadPlan,
+        opened: OpenSound | None = None,
+        full_scale: float = 1.0,
     ) -> None:
-        self._open = open_again
         self._full_scale = full_scale
         self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
-        self._opened: OpenSound | None = None
-        if not plan.sample_rate:
-            self._opened = open_again()
-            plan = complete(plan, self._opened.sound)
+        self._opener = opener
+        self._opened = opened  # the decoder of the only part, at its first frame
         self._plan = plan
-        self.sample_rate, self.channels, self.frames = plan.sample_rate, plan.channels, plan.frames
+        self.frames = plan.frames
+        self.sample_rate, self.channels = plan.parts[0].sample_rate, plan.parts[0].channels
         self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns  # of the file
         self.frames_declared = plan.declared  # by the header, true or not; None if it does not say
         self._reset()
@@ -65,7 +60,8 @@ class Recording:
         self.peak = 0.0
         self._beyond = 0  # finite samples over MAX_AMPLITUDE
         self._quality = Quality(self.channels)
-        self._broken = False
+        self._lost = 0  # frames that the decoder did not give
+        self._failed = False
 
     @property
     def frames_missing(self) -> int:
@@ -74,7 +70,7 @@ class Recording:
         Frames read and missing add up to what the header declares or, if its sizes are wrong
         (`header_sizes`), to what the file physically holds.
         """
-        return self._plan.missing + (self.frames - self.frames_read if self._broken else 0)
+        return self._plan.missing + self._lost
 
     @property
     def frames_promised(self) -> int:
@@ -89,8 +85,8 @@ class Recording:
     @property
     def verdict(self) -> Verdict:
         """`partial` comes before `repaired`, and the header before the samples."""
-        if self._broken:
-            return Verdict("partial", "decode_error")
+        if self._failed or (self._lost and self._plan.cause not in PARTIAL):
+            return Verdict("partial", "decode_error" if self._failed else "truncated")
         if cause := self._plan.cause:
             return Verdict("partial" if cause in PARTIAL else "repaired", cause)
         if self.non_finite:
@@ -105,6 +101,8 @@ class Recording:
                 return f"the decoder failed after {self.frames_read} of {self.frames} frames"
             case "non_finite":
                 return f"{self.non_finite} samples were NaN, infinite or too large: set to 0"
+            case "truncated" if not self._plan.detail:
+                return f"the file ends {self._lost} frames before its header says"
         return self._plan.detail
 
     def facts(self) -> dict[str, Any]:
@@ -133,30 +131,18 @@ class Recording:
         far beyond full scale.
         """
         self._reset()
-        with refusing():
-            file, sound = self._opened or self._open()
-            self._opened = None
-            if start:
-                sound.seek(start)
-        expected = frames is None and self.frames > 0
-        left = (self.frames or UNKNOWN_FRAMES) if frames is None else frames
-        length = max(min(BLOCK_FRAMES, BLOCK_SAMPLES // self.channels), 1)
-        gain = self._plan.gain / (self._full_scale if sound.subtype in FLOATS else 1)
-        while left > 0:
-            wanted = min(length, left)
-            block = _read(sound, wanted)
-            if gain != 1:
-                block *= np.float32(gain)
-            left -= len(block)
-            self.frames_read += len(block)
-            if self.on_frames:
-                self.on_frames(len(block))
-            self._broken = expected and len(block) < wanted
-            if len(block):
+        left = UNKNOWN_FRAMES if frames is None else frames
+        for part in self._plan.parts:
+            if part.frames and start >= part.frames:
+                start -= part.frames
+                continue
+            for block in self._part(part, start, left, whole=frames is None):
+                left -= len(block)
+                self.frames_read += len(block)
+                if self.on_frames:
+                    self.on_frames(len(block))
                 yield self._clean(block)
-            if len(block) < wanted:
-                break
-        check_same(file, self._plan)
+            start = 0
         if self._beyond > MOST_BEYOND * self.frames_read * self.channels:
             raise RefusedError(
                 "beyond_scale",
@@ -166,10 +152,34 @@ class Recording:
         if frames is None and not self.frames_read:
             raise RefusedError("decode_error", "the decoder failed at the first frame")
 
+    def _part(self, part: Part, start: int, frames: int, *, whole: bool) -> Iterator[Array]:
+        """Up to so many frames of a part, as decoded; counts what is lost if all is wanted."""
+        length = max(min(BLOCK_FRAMES, BLOCK_SAMPLES // self.channels), 1)
+        with refusing():
+            file, sound = self._opened or self._opener.open(part)
+            self._opened = None
+            if start:
+                go_to(sound, part, start, length)
+        gain = part.gain / (self._full_scale if sound.subtype in FLOATS else 1)
+        left = min(frames, (part.frames or UNKNOWN_FRAMES) - start)
+        while left > 0:
+            wanted = min(length, left)
+            block, failed = _read(sound, wanted)
+            if gain != 1:
+                block *= np.float32(gain)
+            left -= len(block)
+            if len(block):
+                yield block
+            if len(block) < wanted:
+                if whole and part.frames:
+                    self._lost += left
+                    self._failed |= failed
+                break
+        self._opener.check_same(file)
+
     def _clean(self, block: Array) -> Array:
-        with np.errstate(invalid="ignore"):
-            peak = float(max(block.max(), -block.min()))
-        if not peak <= MAX_AMPLITUDE:
+        # The sum of squares is the fastest way to see that no sample can be bad.
+        if not np.vdot(block, block) <= MAX_AMPLITUDE**2 / 2:
             self._beyond += int((np.isfinite(block) & (np.abs(block) > MAX_AMPLITUDE)).sum())
             block, bad = repair(block)
             self.non_finite += bad
@@ -177,19 +187,19 @@ class Recording:
         return block
 
 
-def _read(file: soundfile.SoundFile, frames: int) -> Array:
-    """The next frames, or those before the one at which the decoder failed.
+def _read(sound: soundfile.SoundFile, frames: int) -> tuple[Array, bool]:
+    """The next frames, or those before the one at which the decoder failed; whether it did.
 
     soundfile does not report how far it came before an error, so NaN marks the frames that were
     not reached. Decoders that can fail produce no NaN themselves.
     """
-    block = np.full((frames, file.channels), np.nan, np.float32)
+    block = np.full((frames, sound.channels), np.nan, np.float32)
     try:
-        read: Array = file.read(out=block)
+        read: Array = sound.read(out=block)
     except soundfile.LibsndfileError:
         reached = np.flatnonzero(~np.isnan(block[:, 0]))
-        return block[: reached[-1] + 1 if len(reached) else 0]
-    return read
+        return block[: reached[-1] + 1 if len(reached) else 0], True
+    return read, False
 
 
 def repair(samples: Array) -> tuple[Array, int]:
@@ -207,20 +217,17 @@ def open_recording(path: Path, *, full_scale: float = 1.0) -> Iterator[Recording
 
     A RefusedError raised in the `with` block is given the frames that the file declares.
     """
-    with ExitStack() as stack:
-        with refusing():
-            plan = plan_reading(path)
-        counts = plan.declared, plan.declared or 0
+    with refusing():
+        contents = contents_of(path)
+    with Opener(path, contents.signature) as opener:
+        plan, opened = plan_reading(contents, opener)
+        recording = Recording(opener, plan, opened, full_scale)
         try:
-            with refusing():
-                recording = Recording(
-                    lambda: stack.enter_context(open_sound(path, plan)), plan, full_scale
-                )
-            counts = recording.frames_declared, recording.frames_promised
             yield recording
         except RefusedError as refusal:
             if refusal.declared is None:
-                refusal.declared, refusal.missing = counts
+                refusal.declared = recording.frames_declared
+                refusal.missing = recording.frames_promised
             raise
 
 

@@ -9,6 +9,7 @@ AudioMoth-Firmware-Basic, encodeCompressionBuffer; expander.js of AudioMoth-Util
 import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,9 @@ from ulmo.storage.plain_file import open_file, signature_of
 _BLOCK = 256  # samples of a marker, and of each block that it counts
 _BITS = 32
 _MAX_FRAMES = 1 << 31  # the firmware limits a recording, with what is left out, to 4 GiB
+_MAX_MARKERS = 1 << 18  # twice as many as a file of 4 GiB has, with buffers of 32 KiB between them
 _PROBES = (0, 11, 31), (32, 33, 96, 160, 255)  # samples of a marker that are 1 or -1, and 0
-_NAME = re.compile(r"\d{6}T(?:\.[^.]*)?\Z", re.ASCII)
+_NAME = re.compile(r"\d{8}_\d{6}T(?:\.[^.]*)?\Z", re.ASCII)
 _COMMENT = re.compile(r"AudioMoth.*(?:threshold|trigger) ", re.DOTALL)
 
 
@@ -53,20 +55,23 @@ def is_empty_trigger(path: Path, header: Metadata) -> bool:
     )
 
 
-def triggered_timing(path: Path) -> Timing | None:
+def triggered_timing(path: Path, *, exact: bool) -> Timing | None:
     """The time of a triggered recording, which is read once; None if it cannot be read.
 
-    Markers belong to no span. Without markers, nothing was left out.
+    Markers belong to no span. Without markers, nothing was left out. They are only found if the
+    samples are those that the recorder wrote: of one channel, in a file that keeps them (`exact`).
     """
     try:
         with open_recording(path) as recording:
-            if recording.channels != 1:
-                return Timing(None)
-            markers = list(_markers(recording.blocks()))
+            if recording.channels != 1 or not exact:
+                note = "a trigger made it, and a conversion hides what was left out"
+                return Timing(None, linear=False, note=note)
+            markers = list(islice(_markers(recording.blocks()), _MAX_MARKERS))
             frames, rate = recording.frames_read, recording.sample_rate
     except RefusedError:
         return None
-    if frames + _BLOCK * sum(marker.blocks for marker in markers) > _MAX_FRAMES:
+    total = frames + _BLOCK * sum(marker.blocks for marker in markers)
+    if total > _MAX_FRAMES or len(markers) == _MAX_MARKERS:
         note = "the samples that were left out are more than a recording can have"
         return Timing(None, linear=False, note=note)
     return Timing(None, tuple(_spans(markers, frames, rate)) if markers else Timing(None).spans)

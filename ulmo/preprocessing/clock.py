@@ -74,32 +74,29 @@ class Clock(NamedTuple):
         `timezone`. Spans come from `harp`, from the markers in a triggered recording of an
         AudioMoth, which is read once for them, or from a SoundTrap's log.
         """
-        try:
-            header = read_metadata(path)
-        except OSError:
-            header = Metadata()
+        header, log = _read_header(path)
         timing = header.harp
         if timing is None and is_triggered(path, header):
-            timing = triggered_timing(path)
-        log = soundtrap_timing(path, header.sample_rate) if header.sample_rate else None
+            timing = triggered_timing(path, exact=header.is_exact)
         timing = timing or log or Timing(None)
-        for source, time in self._times(path, header, log):
-            if time:
-                return timing._replace(start=Start(time, source))
-        unread = read_name(path.name, self.timezone).unread
-        note = unread and f"its name goes on with {unread!r} after the time: not understood"
-        return timing._replace(start=None, note=timing.note or note)
+        start = self._first_time(path, header, log)
+        unread = None if start else read_name(path.name, self.timezone).unread
+        note = unread and f"its name holds a time that is not understood: {unread!r}"
+        return timing._replace(start=start, note=timing.note or note)
 
     def start(self, path: Path) -> Start | None:
-        """When a recording began; None if no time is found."""
-        return self.timing(path).start
+        """When a recording began, as in `timing`; None if no time is found."""
+        return self._first_time(path, *_read_header(path))
 
     def is_empty(self, path: Path) -> bool:
         """Whether a file without sound is a recording of a trigger that nothing triggered."""
-        try:
-            return is_empty_trigger(path, read_metadata(path))
-        except OSError:
-            return False
+        return is_empty_trigger(path, _read_header(path)[0])
+
+    def _first_time(self, path: Path, header: Metadata, log: Timing | None) -> Start | None:
+        for source, time in self._times(path, header, log):
+            if time:
+                return Start(time, source)
+        return None
 
     def row(self, path: Path, timing: Timing, refusal: RefusedError) -> dict[str, Any]:
         """The columns of recordings.parquet for a recording that was refused.
@@ -137,6 +134,15 @@ class Clock(NamedTuple):
         if log and log.start:
             yield log.start.source, log.start.utc
         yield "name", read_name(path.name, zone).utc
+
+
+def _read_header(path: Path) -> tuple[Metadata, Timing | None]:
+    """What the header says, and the log beside the file."""
+    try:
+        header = read_metadata(path)
+    except OSError:
+        return Metadata(), None
+    return header, soundtrap_timing(path, header.sample_rate) if header.sample_rate else None
 
 
 def _broadcast_time(bext: Broadcast, zone: tzinfo) -> datetime | None:

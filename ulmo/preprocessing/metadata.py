@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ulmo.preprocessing.harp import harp_timing
-from ulmo.preprocessing.riff import read_chunks, walk_chunks
+from ulmo.preprocessing.harp import MAX_HARP_BYTES, Sound, harp_timing
+from ulmo.preprocessing.riff import layout_of, read_chunks, walk_chunks
 from ulmo.preprocessing.timing import Timing
 from ulmo.preprocessing.xml_text import read_xml
 from ulmo.storage.plain_file import open_file, signature_of
 
 MAX_BYTES = 1 << 16  # read of a chunk, and of a file's comments
 MAX_BLOCKS = 128  # metadata blocks of a FLAC file, or pages of an Ogg file, that are read
-_CHUNKS = (b"guan", b"bext", b"fmt ", b"wamd", b"iXML", b"harp")
-_TAKEN = (*_CHUNKS, b"LIST")
+_TAKEN = (b"guan", b"bext", b"fmt ", b"wamd", b"iXML", b"harp", b"LIST")
 _WAMD_TIME = 5  # METATAG_FILE_START_TIME in Wildlife Acoustics' wa_meta.h
 
 
@@ -44,6 +43,11 @@ class Metadata(NamedTuple):
     date: str | None = None
     sample_rate: int = 0  # of a WAV or FLAC file; 0 for others
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the file may hold the recorder's own samples: not Ogg, MP3 and the like."""
+        return self.sample_rate > 0
+
 
 def read_metadata(path: Path) -> Metadata:
     """What a header says, as far as it can be read; OSError if the file cannot be opened."""
@@ -57,21 +61,27 @@ def read_metadata(path: Path) -> Metadata:
             return _vorbis_metadata(_ogg_comments(file))
         found: dict[bytes, bytes] = {}
         for name, _, length in read_chunks(file, size):
-            _take(found, name, file.read(min(length, MAX_BYTES)) if name in _TAKEN else b"")
-        harp = harp_timing(file, size) if b"harp" in found else None
-        return _chunk_metadata(found)._replace(harp=harp)
+            if name in _TAKEN:
+                _take(found, name, file.read(min(length, _longest(name))))
+        layout = layout_of(file, size) if b"harp" in found else None
+        return _chunk_metadata(found, layout and Sound.of_wav(layout))
+
+
+def _longest(name: bytes) -> int:
+    """Bytes that are read of a chunk."""
+    return MAX_HARP_BYTES if name == b"harp" else MAX_BYTES
 
 
 def _take(found: dict[bytes, bytes], name: bytes, content: bytes) -> None:
     """Keep a chunk: the first of its name, or all of LIST/INFO as one."""
     if name == b"LIST" and content[:4] == b"INFO":
         found[name] = (found.get(name, b"") + content[4:])[:MAX_BYTES]
-    elif name in _CHUNKS:
+    elif name in _TAKEN:
         found.setdefault(name, content)
 
 
-def _chunk_metadata(found: dict[bytes, bytes]) -> Metadata:
-    """What the chunks of a WAV file say."""
+def _chunk_metadata(found: dict[bytes, bytes], sound: Sound | None) -> Metadata:
+    """What the chunks of a WAV file say about its sound."""
     guano, bext = found.get(b"guan"), found.get(b"bext", b"")
     rate = int.from_bytes(found.get(b"fmt ", b"")[4:8], "little")
     ixml = _ixml(found.get(b"iXML", b""), rate)
@@ -84,6 +94,7 @@ def _chunk_metadata(found: dict[bytes, bytes]) -> Metadata:
     )
     info = list(_info(found.get(b"LIST", b"")))
     return Metadata(
+        harp=harp_timing(found.get(b"harp", b""), sound) if sound else None,
         guano=None if guano is None else _text(guano),
         wamd=_wamd_time(found.get(b"wamd", b"")),
         comments=tuple(text for name, text in info if name == b"ICMT"),
@@ -136,8 +147,7 @@ def _flac_metadata(file: BinaryIO) -> Metadata:
     `flac --keep-foreign-metadata` writes each chunk as a block named "riff".
     """
     found: dict[bytes, bytes] = {}
-    comments = b""
-    rate = 0
+    comments = info = b""
     file.seek(4)
     for _ in range(MAX_BLOCKS):
         header = file.read(4)
@@ -146,8 +156,10 @@ def _flac_metadata(file: BinaryIO) -> Metadata:
         kind, length = header[0] & 0x7F, int.from_bytes(header[1:], "big")
         end = file.tell() + length
         content = file.read(min(length, MAX_BYTES)) if kind in (0, 2, 4) else b""
+        if content[:8] == b"riffharp":
+            content += file.read(min(length - len(content), MAX_HARP_BYTES))
         if kind == 0:
-            rate = int.from_bytes(content[10:13], "big") >> 4
+            info = content
         elif kind == 4:
             comments = comments or content
         elif content[:4].lower() == b"guan":
@@ -157,11 +169,12 @@ def _flac_metadata(file: BinaryIO) -> Metadata:
         if header[0] & 0x80:
             break
         file.seek(end)
-    vorbis, chunks = _vorbis_metadata(comments), _chunk_metadata(found)
+    sound = Sound.of_flac(info)
+    vorbis, chunks = _vorbis_metadata(comments), _chunk_metadata(found, sound)
     return chunks._replace(
         comments=vorbis.comments + chunks.comments,
         date=vorbis.date or chunks.date,
-        sample_rate=rate,
+        sample_rate=sound.sample_rate,
     )
 
 

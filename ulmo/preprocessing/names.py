@@ -1,7 +1,7 @@
 """How recorders name their files, and the time in a name."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
@@ -76,7 +76,7 @@ NAME_PATTERNS = (
     NamePattern(
         "separated",
         "Pettersson (after renaming), Avisoft, Peersonic, OwlSense, Anabat Swift, macOS",
-        r"(?P<year>\d{4})(?P<dash>[-_.])(?P<month>\d\d)(?P=dash)(?P<day>\d\d)(?:[ _T-]{1,2}| at )"
+        r"(?P<year>\d{4})(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)(?:[ _T-]{1,2}| at )"
         r"(?P<hour>\d{1,2})(?P<mark>[:_.-])(?P<minute>\d\d)(?P=mark)(?P<second>\d\d)",
         (
             "M00012_2023-01-01_12-00-00.wav",
@@ -86,9 +86,16 @@ NAME_PATTERNS = (
         ),
     ),
     NamePattern(
+        "dashed-date",
+        "a date with dashes and a time without",
+        rf"(?P<year>\d{{4}})(?P<dash>[-_.])(?P<month>\d\d)(?P=dash)(?P<day>\d\d)[ _T-]{_TIME}",
+        ("site_2023-01-01_120000.wav",),
+    ),
+    NamePattern(
         "letters",
         "hours, minutes and seconds with letters",
-        rf"{_DASHED}[ _T-]{{1,2}}(?P<hour>\d\d)h(?P<minute>\d\d)m(?P<second>\d\d)s?",
+        r"(?P<year>\d{4})(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)[ _T-]{1,2}"
+        r"(?P<hour>\d\d)h(?P<minute>\d\d)m(?P<second>\d\d)s?",
         ("2023-01-01 12h00m00s.wav",),
     ),
     NamePattern(
@@ -148,7 +155,7 @@ class NameTime(NamedTuple):
     """The time in a file's name."""
 
     utc: datetime | None  # None: the name has no time, or one that is not understood
-    unread: str | None = None  # what stands behind a time and is not understood
+    unread: str | None = None  # the part of a time, or behind it, that is not understood
 
 
 def read_name(name: str, zone: tzinfo) -> NameTime:
@@ -163,8 +170,11 @@ def read_name(name: str, zone: tzinfo) -> NameTime:
         home = UTC if pattern.utc else zone
         match = regex.search(stem)
         while match:
-            if time_of(match.groupdict(), home):
+            groups = match.groupdict()
+            if time_of(groups, home):
                 return _with_tail(match, home)
+            if _is_midnight(groups) and time_of(groups | {"hour": "00"}, home):
+                return NameTime(None, match[0])
             match = regex.search(stem, match.start() + 1)
     return NameTime(None)
 
@@ -175,6 +185,12 @@ def _with_tail(match: re.Match[str], zone: tzinfo) -> NameTime:
     tail = read_tail(text, iso=bool(re.search(r"T\d\d:?\d\d(?::?\d\d)?\Z", match[0])))
     time = time_of(match.groupdict(), zone, tail) if tail.is_whole else None
     return NameTime(time, None if time else text)
+
+
+def _is_midnight(groups: Mapping[str, str | None]) -> bool:
+    """Whether the time is 24:00:00, the end of a day to some and its beginning to others."""
+    clock = [groups.get(name) for name in ("hour", "minute", "second")]
+    return clock[0] == "24" and clock[1] == "00" and clock[2] in ("00", None)
 
 
 def unread_names(paths: Iterable[str]) -> list[str]:

@@ -1,176 +1,194 @@
-"""How to read a recording: by its header, as far as the file's length confirms it.
+"""How to read a recording: the sound files in a file, one behind the other, and their headers.
 
-soundfile alone does not suffice for WAV: libsndfile believes the header, so it reads too little
-after a crash of the recorder, and does not report what is missing after a cut. See riff.py.
+libsndfile reads the first of them as far as its header says, and ignores what follows.
 """
 
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
-import soundfile
-
-from ulmo.preprocessing.containers import WAV_CODINGS, declared_frames, kind_of, ogg_has_end
+from ulmo.preprocessing import flac, headers, mp3, ogg, wav
+from ulmo.preprocessing.containers import find_sound, kind_at, unread_kind
+from ulmo.preprocessing.mpeg import find_mpeg, is_free_format
+from ulmo.preprocessing.opening import Opener, OpenSound, complete, refusing
+from ulmo.preprocessing.parts import RATES as RATES
+from ulmo.preprocessing.parts import Part
+from ulmo.preprocessing.pieces import Stretch, piece_file, within
 from ulmo.preprocessing.refusal import RefusedError
-from ulmo.preprocessing.riff import WIDTHS, WavLayout, layout_of
+from ulmo.preprocessing.tags import skip_filling
 from ulmo.storage.plain_file import Signature, open_file, signature_of
 
-MAX_CHANNELS = 1024
-RATES = range(100, 4_000_001)  # hertz
-NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
-READ_BYTES = 1 << 20  # looked at in one read
+SEARCH_BYTES = 1 << 20  # searched for MPEG audio at the beginning of a file
+PARTIAL = frozenset({"truncated", "more_data"})  # faults of a header that lose sound
+
+
+class Contents(NamedTuple):
+    """The sound files in a file, by their headers."""
+
+    signature: Signature
+    parts: tuple[Part | RefusedError, ...]  # a RefusedError stands for one that cannot be read
+    skipped: int  # bytes before the first that are in no tag
 
 
 class ReadPlan(NamedTuple):
-    """How to read a file, and what its header declares."""
+    """How to read a file: parts of one shape, and what is known of the file before it is read."""
 
     signature: Signature
-    declared: int | None = None  # frames by the header; None if it does not say
-    missing: int = 0  # frames that the file declares or holds, and that are not read
-    sample_rate: int = 0  # hertz; 0 until libsndfile finds it
-    channels: int = 0
-    frames: int = 0  # that are read; 0 if unknown
-    raw: WavLayout | None = None  # of a file read without its header; None: libsndfile reads it
-    gain: int = 1  # 256 if the highest 8 of 32 bits hold only the sign
-    cause: str | None = None  # reason code of what is wrong with the header
+    parts: tuple[Part, ...]  # read in this order
+    declared: int | None  # frames of these parts by their headers; None if one does not say
+    missing: int  # frames that the file declares or holds, and that are not read
+    cause: str | None = None  # reason code of what is wrong with the file
     detail: str | None = None
 
+    @property
+    def frames(self) -> int:
+        """Frames of all parts; 0 if unknown."""
+        frames = [part.frames for part in self.parts]
+        return sum(frames) if all(frames) else 0
 
-def plan_reading(path: Path) -> ReadPlan:
-    """Read a file's header.
 
-    Raises RefusedError if nothing in the file can be read, OSError if it cannot be opened.
+def contents_of(path: Path) -> Contents:
+    """Find the sound files in a file, and read their headers.
+
+    Raises RefusedError if there are none, OSError if the file cannot be opened.
     """
     with open_file(path) as file:
         signature = signature_of(file)
-        if signature.size == 0:
+        size = signature.size
+        if size == 0:
             raise RefusedError("empty_file", "the file has no bytes")
-        kind = kind_of(file)
-        if kind is None:
-            raise RefusedError("not_audio", "the file is in no supported sound format")
-        if kind == "wav":
-            return _plan_wav(file, signature)
-        plan = ReadPlan(signature, declared_frames(file, kind))
-        if kind == "ogg" and not ogg_has_end(file, signature.size):
-            detail = "the file ends before its stream does: an unknown length is missing"
-            return plan._replace(cause="truncated", detail=detail)
-        return plan
+        first = skip_filling(file, 0, size)
+        begin = _first(file, first, size)
+        position: int | None = begin
+        parts: list[Part | RefusedError] = []
+        while position is not None:
+            found, length = _split(file, position, size)
+            parts += found
+            position = _next(file, position + max(length, 1), size)
+        return Contents(signature, tuple(parts), begin - first)
 
 
-def check_shape(
-    sample_rate: int, channels: int, *, declared: int | None = None, missing: int = 0
-) -> None:
-    """Raise RefusedError for an unsupported sample rate or number of channels."""
-    if sample_rate not in RATES:
-        detail = f"a sample rate of {sample_rate} Hz is not supported"
-        raise RefusedError("bad_rate", detail, declared=declared, missing=missing)
-    if not channels:  # then the number of frames is unknown, too
-        raise RefusedError("bad_channels", "the header declares no channels")
-    if channels > MAX_CHANNELS:
-        detail = f"{channels} channels are not supported"
-        raise RefusedError("bad_channels", detail, declared=declared, missing=missing)
+def _first(file: BinaryIO, position: int, size: int) -> int:
+    """Where the sound begins; RefusedError if the file holds none."""
+    if kind_at(file, position, size):
+        return position
+    if name := unread_kind(file, position):
+        detail = f"{name} is not read: convert it to WAV or FLAC"
+        raise RefusedError("unsupported_coding", detail, missing=None)
+    if is_free_format(file, position):
+        detail = "MPEG audio of free format (no bit rate in its frames) is not read"
+        raise RefusedError("unsupported_coding", detail, missing=None)
+    # A piece of a stream may begin within a frame; other kinds cannot be read without their header.
+    place = find_mpeg(file, position, size, min(position + SEARCH_BYTES, size))
+    if place is None:
+        raise RefusedError("not_audio", "the file is in no supported sound format")
+    return place
 
 
-def _plan_wav(file: BinaryIO, signature: Signature) -> ReadPlan:
-    layout = layout_of(file, signature.size)
-    if layout is None:
-        raise RefusedError("bad_header", "the WAV file has no fmt chunk followed by a data chunk")
-    held = min(layout.declared_bytes, layout.physical_bytes)  # of sound, in the first data chunk
-    if layout.unfinished:
-        held = layout.wrapped_bytes or layout.physical_bytes
-    wrong = layout.unfinished or layout.oversized or bool(layout.searched and layout.bytes_missing)
-    declared = None if layout.unknown else layout.frames_in(layout.declared_bytes)
-    expected = layout.frames_in(held + (0 if wrong else layout.bytes_missing + layout.more_bytes))
-    counts: dict[str, Any] = {"declared": declared, "missing": expected}
-    if layout.format_tag not in WAV_CODINGS:
-        detail = f"samples coded as format {layout.format_tag:#06x} are not supported"
-        raise RefusedError("unsupported_coding", detail)
-    check_shape(layout.sample_rate, layout.channels, **counts)
-    plan = ReadPlan(signature, declared)
-    if layout.subtype is None:
-        return _plan_blocks(layout, plan, counts, wrong=wrong)
-    frames = layout.frames_in(held)
-    if wrong and not layout.wrapped_bytes:
-        frames = layout.frames_in(_without_nuls(file, layout.data_offset, held))
-    if not frames:
-        detail = "only NUL bytes follow the header" if held else "no samples follow the header"
-        raise RefusedError("no_samples", detail, **counts)
-    missing = expected - frames
-    plan = ReadPlan(signature, declared, missing, layout.sample_rate, layout.channels, frames)
-    gain = _gain(file, layout, frames * layout.frame_bytes)
-    raw: dict[str, Any] = {"raw": layout, "gain": gain}
-    if wrong:
-        detail = "the sizes in the header are wrong: the file's length was used instead"
-        if missing:
-            detail += f", without {missing} frames of NUL bytes at the end"
-        return plan._replace(**raw, cause="header_sizes", detail=detail)
-    if layout.bytes_missing:
-        detail = f"the file ends {missing} frames before its header says"
-        plan = plan._replace(cause="truncated", detail=detail)
-    elif missing:
-        detail = f"{missing} frames are in further data chunks, which are not read"
-        plan = plan._replace(cause="more_data", detail=detail)
-    if not layout.is_wide:
-        if _agrees(file, plan, layout):
-            return plan
-        if not plan.cause:
-            detail = "the header contradicts itself: only its sample format was used"
-            plan = plan._replace(cause="header_fields", detail=detail)
-    return plan._replace(**raw)
+def _next(file: BinaryIO, position: int, size: int) -> int | None:
+    """Where a further sound file begins, behind tags or other bytes; None if nowhere."""
+    start = skip_filling(file, position, size)
+    if start < size and kind_at(file, start, size) is None:
+        return find_sound(file, start, size)
+    return start if start < size else None
 
 
-def _plan_blocks(
-    layout: WavLayout, plan: ReadPlan, counts: dict[str, Any], *, wrong: bool
-) -> ReadPlan:
-    """How to read samples that are coded in blocks, which only libsndfile can decode."""
-    if layout.format_tag in WIDTHS:
-        detail = f"samples of {layout.bits} bits in format {layout.format_tag} are not supported"
-        raise RefusedError("unsupported_coding", detail, **counts)
-    if wrong:
-        detail = "the sizes in the header are wrong, and coded samples cannot be read without them"
-        raise RefusedError("lost_sizes", detail, declared=plan.declared)
-    if not layout.block_samples:
-        raise RefusedError("bad_header", "the header does not say how long a coded block is")
-    frames = layout.frames_in(min(layout.declared_bytes, layout.physical_bytes))
-    if not frames:
-        missing = plan.declared or 0
-        detail = "the file holds no whole block of samples"
-        raise RefusedError("no_samples", detail, declared=missing, missing=missing)
-    return plan._replace(frames=frames)
+def _split(file: BinaryIO, position: int, size: int) -> tuple[list[Part | RefusedError], int]:
+    """The parts of the sound file at a position, and how long they are together."""
+    kind = kind_at(file, position, size)
+    around = (Stretch(position, size - position),)
+    inside = piece_file(file, around) if position else file
+    size -= position
+    match kind:
+        case "wav":
+            found, end = wav.split(inside, size)
+        case "flac":
+            found, end = flac.split(inside, size)
+        case "ogg":
+            found, end = ogg.split(inside, size)
+        case "mp3":
+            found, end = mp3.split(inside, size)
+        case None:
+            return [], size
+        case _:
+            found, end = headers.split(inside, kind, size)
+    if position:
+        found = [
+            part._replace(pieces=within(around, part.pieces)) if isinstance(part, Part) else part
+            for part in found
+        ]
+    return found, end
 
 
-def _agrees(file: BinaryIO, plan: ReadPlan, layout: WavLayout) -> bool:
-    """Whether libsndfile finds the same samples as the plan."""
-    file.seek(0)  # libsndfile begins at the descriptor's position
-    try:
-        with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-            seen = (sound.samplerate, sound.channels, sound.frames, sound.subtype)
-    except soundfile.LibsndfileError:
-        return False
-    return bool(seen == (plan.sample_rate, plan.channels, plan.frames, layout.subtype))
+def plan_reading(contents: Contents, opener: Opener) -> tuple[ReadPlan, OpenSound | None]:
+    """Open each part that a decoder can read, and decide which parts are read.
 
-
-def _gain(file: BinaryIO, layout: WavLayout, size: int) -> int:
-    """The gain of 24-bit samples in four bytes: 256 if the lowest byte is used, else 1.
-
-    libsndfile guesses, and guesses wrong for short recordings.
+    Returns the decoder too, if there is but one part. Raises RefusedError if none can be read.
     """
-    if not layout.is_wide:
-        return 1
-    file.seek(layout.data_offset)
-    start = file.read(min(size, READ_BYTES))
-    return 256 if any(start[0 if layout.byte_order == "little" else 3 :: 4]) else 1
+    parts: list[Part] = []
+    refusals: list[RefusedError] = []
+    opened: OpenSound | None = None
+    for part in contents.parts:
+        try:
+            if isinstance(part, RefusedError):
+                raise part
+            if not part.sample_rate:
+                with refusing():
+                    opened = opener.open(part)
+                    part = complete(part, opened.sound)
+            parts.append(part)
+        except RefusedError as refusal:
+            if refusal.reason == "changed":
+                raise
+            refusals.append(refusal)
+    if not parts:
+        raise _one(refusals)
+    plan = _joined(contents, parts, refusals)
+    return plan, opened if len(contents.parts) == 1 else None
 
 
-def _without_nuls(file: BinaryIO, offset: int, size: int) -> int:
-    """Bytes up to the last that is not NUL, if NUL_TAIL or more NULs follow it; else all."""
-    end = size
-    while end > 0:
-        start = max(end - READ_BYTES, 0)
-        file.seek(offset + start)
-        found = np.flatnonzero(np.frombuffer(file.read(end - start), np.uint8))
-        if len(found):
-            end = start + int(found[-1]) + 1
-            break
-        end = start
-    return end if size - end >= NUL_TAIL else size
+def _one(refusals: list[RefusedError]) -> RefusedError:
+    """The first refusal, with the frames of all."""
+    first = refusals[0]
+    if len(refusals) > 1:
+        first.missing = sum(refusal.missing or 0 for refusal in refusals)
+    return first
+
+
+def _joined(contents: Contents, parts: list[Part], refusals: list[RefusedError]) -> ReadPlan:
+    """What is read, and what is not."""
+    first = parts[0]
+    shape = first.sample_rate, first.channels
+    read: list[Part] = []
+    others: list[Part] = []
+    for part in parts:
+        same = (part.sample_rate, part.channels) == shape and not part.aside
+        (read if same or part is first else others).append(part)
+    missing = sum(part.missing for part in read)
+    declared = sum(part.declared or 0 for part in read)
+    true = all(part.declared is not None for part in read)
+    if len(parts) > 1:  # a sum of sizes of which some are wrong says nothing
+        true = true and declared == sum(part.frames for part in read) + missing
+    counted = sum(part.frames + part.missing for part in others)
+    counted += sum(refusal.missing or 0 for refusal in refusals)
+    plan = ReadPlan(contents.signature, tuple(read), declared if true else None, missing + counted)
+    cause, detail = _fault(contents, read)
+    unknown = any(refusal.missing is None for refusal in refusals)
+    if counted or unknown:
+        cause = "more_data"
+        words = [f"{counted} frames of another shape or coding in the same file are not read"]
+        words += [refusal.detail for refusal in refusals if refusal.missing is None]
+        detail = "; ".join([detail, *words] if detail else words)
+    return plan._replace(cause=cause, detail=detail)
+
+
+def _fault(contents: Contents, read: list[Part]) -> tuple[str | None, str | None]:
+    """What is wrong with the parts that are read: lost sound first."""
+    faults = [(part.cause, part.detail) for part in read if part.cause]
+    for fault in sorted(faults, key=lambda fault: fault[0] not in PARTIAL):
+        return fault
+    if len(read) > 1:
+        return "joined", f"{len(read)} sound files in one were read one after the other"
+    if contents.skipped:
+        detail = f"{contents.skipped} bytes before the first frame were skipped"
+        return "leading_bytes", detail
+    return None, None

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
+from ulmo.preprocessing.containers import HEAD_BYTES, begins_file, kind_at
+
 MAX_CHUNKS = 1000
 SEARCH_BYTES = 1 << 16  # searched for the data after the header of a chunk longer than the file
 # Data sizes that writers use for an unknown size: 0x7FFFF000 (SoX), 0x7FFFFFFF, 0xFFFFFFFF
@@ -22,7 +24,8 @@ HEADER_BYTES = 44  # length of the plain header, which some writers count as dat
 WRAP = 1 << 32  # added once for each overflow of a 32-bit size
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 ByteOrder = Literal["little", "big"]
-ORDERS: dict[bytes, ByteOrder] = {b"RIFF": "little", b"RF64": "little", b"RIFX": "big"}
+ORDERS: dict[bytes, ByteOrder] = {b"RIFF": "little", b"RIFX": "big"}
+ORDERS |= {b"RF64": "little", b"BW64": "little"}  # the same but for the name (ITU-R BS.2088)
 # soundfile's names for samples of fixed width, by format tag and bytes a sample.
 FIXED = {
     (PCM, 1): "PCM_U8",
@@ -55,6 +58,7 @@ class WavLayout(NamedTuple):
     searched: bool = False  # whether a chunk before the data was longer than the file
     byte_order: ByteOrder = "little"
     wrapped_bytes: int = 0  # true size of the data if its 32-bit size overflowed; else 0
+    end: int = 0  # of the file, by its chunks
 
     @property
     def unfinished(self) -> bool:
@@ -138,9 +142,12 @@ def walk_chunks(
         if position + 8 > end:
             return
         file.seek(position)
-        header = file.read(8)
-        name, length = header[:4], int.from_bytes(header[4:], order)
+        header = file.read(HEAD_BYTES)
+        if begins_file(header):
+            return
+        name, length = header[:4], int.from_bytes(header[4:8], order)
         start = position + 8
+        file.seek(start)
         if name == b"ds64" and length >= 16:
             large_data = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
             file.seek(start)
@@ -148,10 +155,14 @@ def walk_chunks(
             length = large_data
         yield Chunk(name, start, length)
         position = start + length
-        if length % 2 and (
-            _is_chunk(file, position + 1, end, order) or not _is_chunk(file, position, end, order)
-        ):
-            position += 1
+        position += _padding(file, position, length, end, order)
+
+
+def _padding(file: BinaryIO, position: int, length: int, size: int, order: ByteOrder) -> int:
+    """Bytes (0 or 1) between the end of a chunk and the next chunk or file."""
+    return length % 2 and (
+        _follows(file, position + 1, size, order) or not _follows(file, position, size, order)
+    )
 
 
 def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
@@ -184,7 +195,17 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
                 break
     if fmt is None or data is None:
         return None
-    follows = _is_chunk(file, data.start + data.length + data.length % 2, size, order)
+    held = min(data.length, size - data.start)
+    end = data.start + held
+    end += _padding(file, end, held, size, order)
+    follows = _is_chunk(file, end, size, order)
+    for _ in range(MAX_CHUNKS):
+        if not _is_chunk(file, end, size, order):
+            break
+        file.seek(end + 4)
+        length = int.from_bytes(file.read(4), order)
+        end += 8 + length
+        end += _padding(file, end, length, size, order)
     return WavLayout(
         *fmt,
         data_offset=data.start,
@@ -195,6 +216,7 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
         searched=searched,
         byte_order=order,
         wrapped_bytes=_wrapped(file, data, size, order),
+        end=min(end, size),
     )
 
 
@@ -220,9 +242,14 @@ def _is_chunk(file: BinaryIO, position: int, size: int, order: ByteOrder) -> boo
     if position + 8 > size:
         return False
     file.seek(position)
-    header = file.read(8)
-    fits = position + 8 + int.from_bytes(header[4:], order) <= size
-    return fits and all(32 <= letter < 127 for letter in header[:4])
+    header = file.read(HEAD_BYTES)
+    fits = position + 8 + int.from_bytes(header[4:8], order) <= size
+    return fits and all(32 <= letter < 127 for letter in header[:4]) and not begins_file(header)
+
+
+def _follows(file: BinaryIO, position: int, size: int, order: ByteOrder) -> bool:
+    """Whether a chunk or another file begins at a position."""
+    return kind_at(file, position, size) is not None or _is_chunk(file, position, size, order)
 
 
 def _format(chunk: bytes, order: ByteOrder) -> _Format | None:

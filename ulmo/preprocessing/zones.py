@@ -78,8 +78,9 @@ class Tail(NamedTuple):
 def read_tail(text: str, *, iso: bool = False) -> Tail:
     """Read what follows a time.
 
-    A minus sign and digits are a zone directly after a time in ISO 8601 (`iso`), after a space or
-    an underscore, after UTC or GMT, and with a colon. Elsewhere they may be a counter.
+    A minus sign and digits are a zone directly after a time in ISO 8601 (`iso`) or a fraction,
+    after a space or an underscore, after UTC or GMT, and with a colon. Elsewhere they may be a
+    counter.
 
     >>> read_tail(".25 PM EST_site").rest
     '_site'
@@ -92,9 +93,9 @@ def read_tail(text: str, *, iso: bool = False) -> Tail:
         half, text = match[1].lower(), text[match.end() :]
     if match := _ZONE.match(text):
         name, between = match["zone"].strip(), match["between"]
-        counter = re.fullmatch(r"-\d+", name) and not (
-            (iso and not between) or (between[-1:] in ("_", " ", "(", "[") and len(name) in (3, 5))
-        )
+        apart = between[-1:] in ("_", " ", "(", "[") and len(name) in (3, 5)
+        direct = not between and bool(iso or fraction)
+        counter = re.fullmatch(r"-\d+", name) and not (apart or direct)
         if not counter and (zone := parse_zone(name)):
             text = text[match.end() :]
     if half is None and zone is None and re.match(rf"T{_END}", text):
@@ -122,7 +123,9 @@ def _ends_or_zone(text: str) -> bool:
 
 def _may_be_zone(word: str) -> bool:
     known = ZONE_HOURS.keys() | AMBIGUOUS_ZONES
-    return word in known or word.upper() in ZONE_HOURS or bool(_UNKNOWN_ZONE.fullmatch(word))
+    begins = len(word) == 4 and word.isupper() and word[:3] in known
+    is_like = begins or _UNKNOWN_ZONE.fullmatch(word) is not None
+    return word in known or word.upper() in ZONE_HOURS or is_like
 
 
 def parse_timezone(text: str) -> tzinfo:

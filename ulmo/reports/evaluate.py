@@ -4,10 +4,10 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, left_out_lines
+from ulmo.reports.verdict import verdict_lines
 
 if TYPE_CHECKING:
-    from ulmo.evaluation.abx import Abx
     from ulmo.evaluation.codebook import CodebookHealth
     from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from ulmo.pipelines.evaluate.evaluate import Evaluation, TilesEvaluation
 
 _SHOWN_REFUSALS = 10
+_ADVICE = "train another tokenizer, or measure this one on more varied recordings"
 _BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
 
 
 class EvalProgress(Progress):
     """One bar after another."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
         self.name = ""
 
     def update(self, name: str, done: int, total: int) -> None:
@@ -55,6 +56,7 @@ def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
     lines = [
         f"{total.tiles} tiles ({tiles.part}), {total.tokens} tokens, "
         f"{total.sound_tokens} of them not silent",
+        *verdict_lines(tiles.verdict, tiles.part, _ADVICE),
         "",
         _row("reconstruction", "MSE", "dB²", "LSD, dB"),
         _row("  all", f"{total.reconstruction:.4f}", _or_dash(total.reconstruction_db), lsd),
@@ -87,20 +89,14 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
     ]
     hidden = len(audio.refused) - _SHOWN_REFUSALS
     lines += [f"refused     and {hidden} more: see the report"] if hidden > 0 else []
-    spectrogram = "spectrogram, cosine"
-    if audio.spectrogram_step > 1:
-        spectrogram += f", 1 of {audio.spectrogram_step}"
-    rows = {
-        "tokens, identical": tokens.abx,
-        "latents, cosine": audio.latents.abx,
-        "codes, cosine": audio.codes_abx,
-        spectrogram: audio.spectrogram_abx,
-    }
-    rate = tokens.rate
+    lines += left_out_lines(audio.left_out)
+    lines += verdict_lines(tokens.verdict, "recordings", _ADVICE)
+    rate, kept = tokens.rate, {} if tokens.verdict.says_little else tokens.robustness
+    none = ["  not measured: no token could change"] if tokens.verdict.says_little else []
     return [
         *lines,
         "",
-        *_abx(rows),
+        *_abx(audio),
         "",
         *_probes(audio),
         "",
@@ -108,8 +104,9 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
         *(
             f"{'  ' + name.replace('_', ' '):<28}{_share(found.share):>10}"
             f"{_share(found.sound_share):>12}"
-            for name, found in tokens.robustness.items()
+            for name, found in kept.items()
         ),
+        *none,
         "",
         _row("rate", "a second"),
         _row("  tokens", f"{rate.tokens_per_second:.1f}"),
@@ -121,7 +118,20 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
     ]
 
 
-def _abx(rows: "dict[str, Abx]") -> list[str]:
+def _abx(audio: "AudioEvaluation") -> list[str]:
+    """ABX errors, or why there are none."""
+    if audio.abx_missing:
+        return [f"ABX         not measured: {audio.abx_missing}; --labels names a table of labels"]
+    spectrogram = "spectrogram, cosine"
+    if audio.spectrogram_step > 1:
+        spectrogram += f", 1 of {audio.spectrogram_step}"
+    named = {
+        "tokens, identical": audio.tokens.abx,
+        "latents, cosine": audio.latents and audio.latents.abx,
+        "codes, cosine": audio.codes_abx,
+        spectrogram: audio.spectrogram_abx,
+    }
+    rows = {title: found for title, found in named.items() if found is not None}
     first = next(iter(rows.values()))
     given = [name for name in ("any", "within", "across") if getattr(first, name) is not None]
     return [
@@ -136,7 +146,7 @@ def _abx(rows: "dict[str, Abx]") -> list[str]:
 def _probes(audio: "AudioEvaluation") -> list[str]:
     """Accuracies, or why there are none."""
     folds = audio.tokens.folds
-    if folds.missing:
+    if folds.missing or audio.latents is None:
         return [f"probes      not measured: {folds.missing}"]
     kinds: dict[str, Probes] = {
         "latents, mean": audio.latents.probes,
@@ -154,8 +164,9 @@ def _probes(audio: "AudioEvaluation") -> list[str]:
 def _codebook(all_tokens: "CodebookHealth", sound: "CodebookHealth") -> list[str]:
     lines = [f"{'codebook':<28}{'all':>10}{'non-silent':>12}"]
     for name, kind in _BOOK.items():
-        values = getattr(all_tokens, name), getattr(sound, name)
-        lines.append(f"{'  ' + name:<28}{values[0]:>10{kind}}{values[1]:>12{kind}}")
+        values = [getattr(health, name) for health in (all_tokens, sound)]
+        shown = ["-" if math.isnan(value) else f"{value:{kind}}" for value in values]
+        lines.append(f"{'  ' + name:<28}{shown[0]:>10}{shown[1]:>12}")
     return lines
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
-from ulmo.reports.progress import Progress, unread_line, untimed_line
+from ulmo.reports.progress import Progress, left_out_lines, unread_line, untimed_line
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
@@ -32,24 +32,33 @@ def prep_summary(summary: PrepSummary) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
     lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
     lines.append(f"tiles       {summary.tiles}")
-    for path, reason, detail in summary.refused[:SHOWN_REFUSALS]:
-        lines.append(f"refused     {printable(path)}: {reason} ({detail})")
-    hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
-    if hidden:
-        rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
-        lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    lines += refused_lines(summary)
     if summary.rewritten:
         lines.append(
             f"modified    {len(summary.rewritten)} recordings since then (such as "
             f"{printable(summary.rewritten[0])}): if their sound changed, delete {summary.out_dir} "
             "and prepare it again"
         )
+    lines += left_out_lines(summary.left_out)
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
     lines += [unread_line(summary.unread, summary.recordings)] if summary.unread else []
     lines.append(f"output      {summary.out_dir}")
     if summary.tiles:
         lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")
     return "\n".join(lines)
+
+
+def refused_lines(summary: PrepSummary) -> list[str]:
+    """What was refused and why: a line for each of the first, and one for the rest."""
+    lines = [
+        f"refused     {printable(path)}: {reason} ({detail})"
+        for path, reason, detail in summary.refused[:SHOWN_REFUSALS]
+    ]
+    hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
+    if hidden:
+        rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
+        lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
+    return lines
 
 
 def shown_lines(shown: "Shown") -> str:

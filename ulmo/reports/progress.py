@@ -1,21 +1,24 @@
-"""A bar on stderr."""
+"""A bar on stderr, and lines that several summaries have."""
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Any, Self
 
 from tqdm import tqdm
 
 from ulmo.config import printable
+from ulmo.jobs.inputs import left_out_words
 
 tqdm.set_lock(RLock())  # its own needs semaphores, and only one process has a bar
 
 
 class Progress:
-    """A progress bar on stderr, which closes when the `with` block ends."""
+    """A progress bar on stderr, which closes when the `with` block ends; none if `quiet`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
         self.bar: Any = None
 
     def __enter__(self) -> Self:
@@ -28,6 +31,8 @@ class Progress:
     def open(self, total: int, **options: Any) -> None:
         """Show the bar. A pipe or a file gets a line every 30 seconds instead of each step."""
         interval = 0.2 if sys.stderr.isatty() else 30.0
+        if self.quiet:
+            options["delay"] = math.inf  # seconds until the bar is shown
         self.bar = tqdm(
             total=total, mininterval=interval, miniters=1, dynamic_ncols=True, **options
         )
@@ -47,3 +52,8 @@ def untimed_line(untimed: int, recordings: int) -> str:
         f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
         "their times come from headers and usual names, if there are any"
     )
+
+
+def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
+    """How many files of sound are of kinds that ulmo does not read; no line if there are none."""
+    return [f"left out    {left_out_words(left_out)}"] if left_out else []

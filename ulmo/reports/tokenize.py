@@ -4,14 +4,14 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ulmo.config import printable
 from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, left_out_lines
 
 
 class TokenizeProgress(Progress):
@@ -60,8 +60,10 @@ def tokenized_line(result: Result) -> str:
     )
 
 
-def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
-    """A few lines about many recordings."""
+def tokenize_summary(
+    results: Sequence[Result], out: Path | None, left_out: Mapping[str, int]
+) -> str:
+    """A few lines about many recordings, and the files of sound that are not read."""
     outcomes = [result.outcome for result in results]
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -74,9 +76,11 @@ def tokenize_summary(results: Sequence[Result], out: Path | None) -> str:
         f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
         + (f"; {reused} were there already" if reused else ""),
         f"tokens      {tokens}",
+        *left_out_lines(left_out),
     ]
     if out is not None:
-        lines.append(f"output      {_text(out)}, with recordings.parquet over all")
+        table = ", with recordings.parquet over all" if out.is_dir() else ""
+        lines.append(f"output      {_text(out)}{table}")
     return "\n".join(lines)
 
 
@@ -94,6 +98,20 @@ def converted_line(result: Converted) -> str:
         return f"{_text(result.source)}: refused: {result.refusal}"
     output = _text(result.output or Path())
     return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
+
+
+def convert_summary(results: Sequence[Converted], out: Path) -> str:
+    """A few lines about all files of tokens."""
+    refused = sum(result.refusal is not None for result in results)
+    hours = sum(result.seconds for result in results) / 3600
+    tokens = sum(result.columns * result.bands for result in results)
+    return "\n".join(
+        [
+            f"recordings  {len(results)} ({refused} refused), {hours:.2f} hours",
+            f"tokens      {tokens}",
+            f"output      {_text(out) if refused < len(results) else 'none'}",
+        ]
+    )
 
 
 def _text(path: Path) -> str:

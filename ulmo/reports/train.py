@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ulmo.reports.progress import Progress
+from ulmo.reports.verdict import training_advice, verdict_lines
 
 if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
@@ -18,7 +19,8 @@ class TrainProgress(Progress):
 
     def note(self, text: str) -> None:
         """Something takes a while, or went wrong."""
-        print(text, file=sys.stderr)
+        if not self.quiet:
+            print(text, file=sys.stderr)
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""
@@ -44,7 +46,8 @@ class TrainProgress(Progress):
                 f", codes used {row['val_usage']:.0%}"
             )
         line += _scores(row, "val_")
-        self.bar.write(line, file=sys.stderr)
+        if not self.quiet:
+            self.bar.write(line, file=sys.stderr)
 
 
 def train_summary(summary: "TrainSummary") -> str:
@@ -56,12 +59,16 @@ def train_summary(summary: "TrainSummary") -> str:
     }
     lines = [
         f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
-        f"({reasons[summary.end]}), {summary.tiles_per_second:.0f} tiles/s"
+        f"({reasons[summary.end]}), {summary.minutes:.1f} minutes, "
+        f"{summary.tiles_per_second:.0f} tiles/s"
     ]
     if summary.validation is not None:
         lines += [f"held out    {line}" for line in _figures(summary.validation)]
     where = "in training" if summary.validation is None else "held out"
-    lines += _own_tasks(summary.own_tasks, summary.objectives, where)
+    if not summary.verdict.says_little:  # else any guess would be right
+        lines += _own_tasks(summary.own_tasks, summary.objectives, where)
+    advice = training_advice(summary.objectives, summary.quantizer)
+    lines += verdict_lines(summary.verdict, where, advice)
     lines += [
         f"tokenizer   {summary.run_dir / 'tokenizer'} "
         f"({summary.tokens - summary.ties} tokens are the model's, {summary.ties} ties)",
@@ -82,30 +89,25 @@ def _scores(values: Mapping[str, float], prefix: str) -> str:
 
 
 def _own_tasks(tasks: "OwnTasks", objectives: Iterable[str], where: str) -> list[str]:
-    """Scores, and a warning if the encoder collapsed."""
+    """Scores of the objectives' own tasks."""
     lines = []
     for name in objectives:
         mean, error, chance = tasks.score(name)
         spread = "" if math.isnan(error) else f" +- {error:.3f}"
         lines.append(f"own task    {name}: score {mean:.3f}{spread} {where}, chance {chance:.3f}")
-    variance, similarity = tasks.spread
-    if tasks.spread.collapsed:
-        lines.append(
-            f"COLLAPSED   latents are nearly all equal: variance {variance:.3f}, similarity of "
-            f"pairs {similarity:.3f}; these tokens carry little information: train with another "
-            "objective, or add reconstruct"
-        )
     return lines
 
 
 def _figures(metrics: "Metrics") -> list[str]:
+    sound = "no token is sound"
+    if metrics.sound_tokens:
+        book = metrics.sound_codebook
+        sound = f"on non-silent tokens {book.usage:.1%}, {book.entropy:.3f}"
     return [
         f"reconstruction {metrics.reconstruction:.4f}{_in_db(metrics.reconstruction_db)}; "
         f"a constant tile at best {metrics.baseline_tile:.4f}, "
         f"a mean per bin {metrics.baseline_bands:.4f}",
-        f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; "
-        f"on non-silent tokens {metrics.sound_codebook.usage:.1%}, "
-        f"{metrics.sound_codebook.entropy:.3f}",
+        f"codes used {metrics.codebook.usage:.1%}, entropy {metrics.codebook.entropy:.3f}; {sound}",
     ]
 
 

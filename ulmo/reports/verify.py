@@ -1,14 +1,25 @@
 """What `ulmo verify` shows: a few lines for people, or JSON for programs."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from ulmo.config import printable
 from ulmo.pipelines.verify.verify import Verified
+from ulmo.reports.progress import Progress
 from ulmo.storage.faults import Fault
 
 SHOWN_FAULTS = 20
 WORDS = {"left_over": "left over"}
+
+
+class VerifyProgress(Progress):
+    """A bar over the bytes of recordings."""
+
+    def begin(self, total: int) -> Callable[[int, int], None]:
+        """Show the bar, unless the job ends within a second. Returns a function that moves it."""
+        self.open(total, desc="verifying", unit="B", unit_scale=True, delay=1)
+        return lambda size, _: self.bar.update(size)
 
 
 def verified_lines(found: Verified) -> str:

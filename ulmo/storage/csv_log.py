@@ -1,6 +1,7 @@
 """losses.csv and epochs.csv: appended to by a run, cut back when it is resumed, and read."""
 
 import csv
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class CsvLog:
         self._file = path.open("a", newline="", encoding="utf-8")
 
     def write(self, row: Mapping[str, float | int]) -> None:
-        """Append a row; missing values and None are empty cells."""
+        """Append a row; missing values, None and numbers that are not finite are empty cells."""
         self._file.write(",".join(_cell(row.get(name)) for name in self._columns) + "\n")
 
     def flush(self) -> None:
@@ -65,7 +66,7 @@ def read_log(path: Path) -> dict[str, list[float]]:
 
 
 def _cell(value: float | int | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return ""
     return str(value) if isinstance(value, int) else f"{value:.7g}"
 

@@ -19,6 +19,8 @@ What = Literal[
     "duplicate",
     "disagrees",
     "unfinished",
+    "partial",
+    "refused",
 ]
 _NOT_THERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}

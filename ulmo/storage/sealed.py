@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import math
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,6 +107,25 @@ def canonical_json(value: Any) -> str:
 def fingerprint(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def json_values(value: Any) -> Any:
+    """The same as JSON takes it, at any depth.
+
+    Named tuples, settings and mappings become objects, paths text (bytes that are not UTF-8 become
+    \\xNN), and numbers that are not finite None.
+    """
+    if isinstance(value, Settings):
+        return value.model_dump(mode="json")
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(name): json_values(field) for name, field in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_values(item) for item in value]
+    if isinstance(value, Path):
+        return os.fsencode(value).decode("utf-8", "backslashreplace")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: Path, value: Any) -> None:

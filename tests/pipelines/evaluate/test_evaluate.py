@@ -17,11 +17,11 @@ from ulmo.evaluation.codebook import CodebookHealth
 from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.dataset import split_by_recording
-from ulmo.pipelines.evaluate.evaluate import _plain, evaluate
+from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TILES_SCHEMA, TileStore
 from ulmo.storage.run_manifest import RunManifest
-from ulmo.storage.sealed import write_sealed
+from ulmo.storage.sealed import json_values, write_sealed
 
 STRIDES = (12, 5)
 """Neither divides the tiles' 32 bins and frames."""
@@ -118,7 +118,7 @@ def test_the_total_is_that_of_loops(run_dir, store, held_out):
     assert (store.valid_frames[held_out] < 32).any()
     assert 0 < done.tiles.total.sound_tokens < done.tiles.total.tokens
     assert (done.tiles.part, done.tiles.total.tiles) == ("validation", len(held_out))
-    assert_same_figures(_plain(done.tiles.total), expected_figures(run_dir, store, held_out))
+    assert_same_figures(json_values(done.tiles.total), expected_figures(run_dir, store, held_out))
     batches = -(-len(held_out) // 13)
     assert told == [("tiles", i + 1, batches) for i in range(batches)]
     assert [metrics.tiles for metrics in done.tiles.batches[:-1]] == [13] * (batches - 1)
@@ -127,9 +127,9 @@ def test_the_total_is_that_of_loops(run_dir, store, held_out):
 def test_a_recordings_peak_is_of_all_its_tiles(run_dir, store, held_out):
     done = evaluate(run_dir, store.folder, batch_size=len(held_out) - 1)
     expected = expected_figures(run_dir, store, held_out)
-    first = _plain(done.tiles.batches[0])
+    first = json_values(done.tiles.batches[0])
     assert first["tiles"] == expected["tiles"] - 1
-    parts = [_plain(metrics) for metrics in done.tiles.batches]
+    parts = [json_values(metrics) for metrics in done.tiles.batches]
     for name in ("tokens", "sound_tokens"):
         assert sum(part[name] for part in parts) == expected[name]
 
@@ -147,11 +147,11 @@ def test_the_json_says_all(elsewhere, run_dir, store, tmp_path):
     assert values["tokenizer"] == done.fingerprint
     assert values["audio"] is None
     tiles = values["tiles"]
-    assert list(tiles) == ["folder", "part", "total", "reconstruction", "batches"]
+    assert list(tiles) == ["folder", "part", "verdict", "total", "reconstruction", "batches"]
     assert tiles["folder"] == str(store.folder.resolve())
     assert tiles["part"] == "validation"
-    assert tiles["total"] == _plain(done.tiles.total)
-    assert tiles["batches"] == [_plain(metrics) for metrics in done.tiles.batches]
+    assert tiles["total"] == json_values(done.tiles.total)
+    assert tiles["batches"] == [json_values(metrics) for metrics in done.tiles.batches]
 
 
 def test_errors_of_bands_and_frames_fit_the_total(run_dir, store):
@@ -289,7 +289,7 @@ def test_tiles_without_any_are_refused(run_dir, store, tmp_path):
 def test_what_could_not_be_measured_is_null():
     nothing = CodebookHealth(NAN, NAN, NAN, NAN)
     metrics = Metrics(1, 2, 0, 0.5, 0.25, NAN, math.inf, 1.0, 1.0, 1.0, nothing, nothing)
-    values = _plain(metrics)
+    values = json_values(metrics)
     assert values["sound_reconstruction_db"] is values["commitment"] is None
     assert values["codebook"] == dict.fromkeys(("usage", "entropy", "perplexity", "top1"))
     assert (values["tiles"], values["reconstruction"]) == (1, 0.5)

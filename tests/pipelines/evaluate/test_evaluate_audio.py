@@ -194,10 +194,10 @@ def test_the_json_has_names_that_stay(evaluation, plan):
     assert values["pictures"] == {"usage": "here-usage.png", "codes": "here-codes.png"}
     audio = values["audio"]
     settings = "folder labels_file max_items max_seconds seed"
-    figures = "refused codebook sound_codebook abx probes robustness rate"
+    figures = "refused left_out verdict codebook sound_codebook abx probes robustness rate"
     assert list(audio) == f"{settings} recordings seconds labels speakers {figures}".split()
     assert audio["refused"][0]["path"] == "low/x.wav"
-    names = ["tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
+    names = ["missing", "tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
     assert list(audio["abx"]) == names
     tokens = evaluation.audio.tokens
     assert audio["abx"]["tokens"] == {
@@ -248,20 +248,6 @@ def test_the_table_has_every_figure(evaluation):
     assert rows["usage",] == [f"{of.usage:.1%}" for of in health]
     assert f"{audio.tokens.rate.bits_per_second:.1f}" in text
     assert text.endswith("here.json, with here-usage.png, here-codes.png")
-
-
-def test_without_cells_the_table_has_dashes(tokenizer, folder, tmp_path):
-    plan, report = AudioPlan(folder / "high"), tmp_path / "x.json"
-    done = evaluate(tokenizer.ref.folder, audio=plan, report=report)
-    text = evaluation_table(done, batches=False)
-    (row,) = (line.split() for line in text.splitlines() if "identical" in line)
-    assert row[-1] == "-"
-    audio, why = json.loads(report.read_text())["audio"], "fewer than two labels have items of two"
-    assert audio["abx"]["tokens"]["any"] == {"error": None, "cells": 0, "triples": 0}
-    assert f"not measured: {why} sources" in text
-    nothing = {"accuracy": None, "spread": None, "chance": None, "folds": 0, "items": 0}
-    assert audio["probes"]["latents"] == {"linear": nothing, "neighbours": nothing}
-    assert audio["probes"]["missing"] == f"{why} sources"
 
 
 def test_bars_follow_each_other(capsys):

@@ -261,6 +261,7 @@ class TestHeaders:
             "schema_version": 3,
             "time_expansion": 1.0,
             "recording_rate": RATE,
+            "recording_frames": round(3.21 * RATE),
             "gaps": "keep",
             "fingerprint": tokenizer.manifest.fingerprint,
             "sample_rate": 2000,

@@ -1,5 +1,7 @@
 """The files of a run in training: its logs, and its checkpoints, whole and damaged."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -172,3 +174,22 @@ def test_one_that_cannot_be_read_is_not_passed_over(saved, monkeypatch):
     deny(monkeypatch, folder / "ckpt-3.index")
     with pytest.raises(UserError, match=r"ckpt-3\.index cannot be read .*change its permissions"):
         checkpoints.restore()
+
+
+def test_what_is_not_a_number_is_left_out(tmp_path):
+    log = RunLog(tmp_path, OBJECTIVES, steps=0, epochs=0)
+    log.batch({**batch_row(1), "usage": math.nan, "total": math.inf})
+    log.epoch({**epoch_row(0), "val_sound_usage": math.nan}, PICTURE)
+    log.close()
+    assert read_csv(tmp_path / "losses.csv")[0]["usage"] == ""
+    assert read_csv(tmp_path / "epochs.csv")[0]["val_sound_usage"] == ""
+    tags = set(events(tmp_path))
+    assert not {"batch/usage", "batch/total", "epoch/val_sound_usage"} & tags
+    assert {"batch/perplexity", "epoch/val_usage"} <= tags
+
+
+def test_a_checkpoint_of_another_ulmo_is_refused_in_one_line(tmp_path):
+    Checkpoints(tmp_path, keep=2, step=tf.Variable(3)).save()
+    newer = Checkpoints(tmp_path, keep=2, step=tf.Variable(0), seconds=tf.Variable(0.0))
+    with pytest.raises(UserError, match="was written by another ulmo: begin a new run"):
+        newer.restore()

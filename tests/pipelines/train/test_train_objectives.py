@@ -17,6 +17,7 @@ from ulmo.config import (
     TrainSettings,
     UserError,
 )
+from ulmo.evaluation.verdict import Verdict
 from ulmo.models import OBJECTIVES, build_vqvae
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.model import _init_encoder
@@ -24,6 +25,7 @@ from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TileStore
+from ulmo.reports.as_json import train_json
 from ulmo.reports.train import train_summary
 from ulmo.tokenizer import load_tokenizer
 
@@ -144,9 +146,29 @@ def test_what_cannot_be_learned_is_refused_and_leaves_nothing(
     assert not (tmp_path / "run" / "train.json").exists()
 
 
-def test_a_collapsed_run_says_so(together):
+COLLAPSED = Verdict("collapsed", 1000, 3, 512, 0.71, 0.11)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "quantizer", "advice"),
+    [
+        ({"byol": 1.0}, "ema", "train with reconstruct as one of the objectives"),
+        ({"reconstruct": 1.0}, "gradient", "train with --quantizer ema, or on more varied"),
+        ({"reconstruct": 1.0, "byol": 1.0}, "ema", "train on more varied recordings, or for more"),
+    ],
+)
+def test_a_collapse_is_told_by_the_ids_and_what_to_do_is_something_else(
+    objectives, quantizer, advice, together
+):
     _, summary = together
-    assert "COLLAPSED" not in train_summary(summary)
     means = {**summary.own_tasks.means, "pair_similarity": 0.999, "latent_variance": 0.001}
-    collapsed = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
-    assert "COLLAPSED   latents are nearly all equal: variance 0.001" in train_summary(collapsed)
+    alike = summary._replace(own_tasks=summary.own_tasks._replace(means=means))
+    assert (summary.verdict.kind, summary.quantizer) == ("varied", "ema")
+    assert "COLLAPSED" not in train_summary(alike)  # latents alike, and ids that vary
+    run = summary._replace(objectives=objectives, quantizer=quantizer, verdict=COLLAPSED)
+    (line,) = [line for line in train_summary(run).splitlines() if "COLLAPSED" in line]
+    assert "3 of 512 codes in use, the most used for 71% of non-silent tokens, entropy" in line
+    assert line.split(": ")[-1].startswith(advice)
+    one = run._replace(verdict=Verdict("one_code", 1000, 1, 512, 1.0, 0.0))
+    assert "ONE CODE    all 1000 non-silent tokens have one id (held out" in train_summary(one)
+    assert train_json(run, 0)["verdict"]["kind"] == "collapsed"

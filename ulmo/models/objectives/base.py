@@ -79,6 +79,11 @@ class EncodedBatch:
         return inside * ops.cast(batch.token_weights, "float32")
 
 
+def share_removed(error: Any, naive: Any) -> Any:
+    """Share of a naive error that is overcome, at most 1; 0 if there was none to overcome."""
+    return ops.where(naive > 0, 1.0 - ops.divide_no_nan(error, naive), 0.0)
+
+
 class Objective(keras.layers.Layer):
     """A task that trains the encoder, and the heads that it needs beside the encoder.
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
-from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult, share_removed
 from ulmo.models.objectives.cells import cell_weights, cells_of, valid_cells
 from ulmo.models.objectives.columns import ColumnNetwork, dense, joined
 from ulmo.models.vqvae import VQVAE
@@ -68,8 +68,8 @@ class Infill(Objective):
         naive = naive_guess(cells, (1.0 - missing) * valid_cells(batch, stride))
         weights = missing * cell_weights(batch, self.settings)
         error = _squared_error(self.guess(encoded, hidden), cells, weights)
-        share = ops.divide_no_nan(error, _squared_error(naive, cells, weights))
-        return TaskResult(loss=error, score=1.0 - share, chance=ops.zeros(()))
+        score = share_removed(error, _squared_error(naive, cells, weights))
+        return TaskResult(loss=error, score=score, chance=ops.zeros(()))
 
     def guess(self, encoded: EncodedBatch, hidden: Any) -> Any:
         """Predict cells (B, columns, time_stride, M) of tiles whose `hidden` cells are 0."""

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from ulmo.config import OBJECTIVE_TRAITS
-from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
+from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult, share_removed
 
 
 class Reconstruct(Objective):
@@ -35,7 +35,7 @@ def decoded(encoded: EncodedBatch, latents: Any, valid_frames: Any) -> TaskResul
     power = encoded.model.power(encoded.batch.tiles, valid_frames)
     return TaskResult(
         loss=figures["total"],
-        score=1.0 - ops.divide_no_nan(figures["reconstruction"], power),
+        score=share_removed(figures["reconstruction"], power),
         chance=ops.zeros(()),
         figures=figures,
     )

@@ -1,6 +1,7 @@
 """Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Ids
 from ulmo.config import UserError
-from ulmo.evaluation.abx import Abx, abx, subsample
+from ulmo.evaluation.abx import Abx, abx, subsample, why_no_abx
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.codebook import CodebookHealth, Rate, codebook_health, rate
 from ulmo.evaluation.distances import Item
 from ulmo.evaluation.folds import Folds, split_folds
 from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
+from ulmo.evaluation.tally import count_by_band
+from ulmo.evaluation.verdict import Verdict
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
@@ -51,6 +54,7 @@ class EncoderFigures(NamedTuple):
     rate: Rate
     counts: _Counts  # (CB,)
     sound_counts: _Counts  # (CB,)
+    verdict: Verdict  # whether the ids change with the sound
     grids: list[Ids]  # ids (time, band) of each recording
 
     @classmethod
@@ -70,6 +74,9 @@ class EncoderFigures(NamedTuple):
             grids.append(ids)
             masks.append(encoder.sound(samples, ids))
             progress("tokens", number + 1, total)
+        ids, sound = np.concatenate(grids), np.concatenate(masks)
+        counts = count_by_band(ids, np.ones_like(sound), size)
+        sound_counts = count_by_band(ids, sound, size)
         folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
         changed = encoder.robustness(
             [sound.samples for sound in sounds.sounds],
@@ -86,8 +93,9 @@ class EncoderFigures(NamedTuple):
                 codebook_size=size,
                 tokens_per_second=grids[0].shape[1] * encoder.sample_rate / encoder.hop,
             ),
-            counts=_counts(np.concatenate(grids), size),
-            sound_counts=_counts(np.concatenate(grids)[np.concatenate(masks)], size),
+            counts=counts.sum(axis=0),
+            sound_counts=sound_counts.sum(axis=0),
+            verdict=Verdict.of(counts, sound_counts),
             grids=grids,
         )
 
@@ -139,32 +147,40 @@ class AudioEvaluation(NamedTuple):
     labels: list[str]
     speakers: list[str] | None
     refused: Sequence[tuple[Path, str, str]]  # path, reason and detail of each unreadable one
+    left_out: Mapping[str, int]  # files of sound that is not read, by kind (.wac)
     tokens: EncoderFigures
-    latents: LatentFigures
-    codes_abx: Abx  # of the vectors of the codes, by the distance `cosine`
-    spectrogram_abx: Abx  # of the normalised levels, by the distance `cosine`
+    latents: LatentFigures | None  # None if labels allow neither ABX nor probes
+    abx_missing: str  # why ABX was not measured; empty if it was
+    codes_abx: Abx | None  # of the vectors of the codes, by the distance `cosine`
+    spectrogram_abx: Abx | None  # of the normalised levels, by the distance `cosine`
     spectrogram_step: int  # means of this many frames were compared: 1 if that was fast enough
 
     @classmethod
     def measure(
         cls, tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress = lambda *_: None
     ) -> "AudioEvaluation":
-        """Measure a tokenizer on labelled recordings.
+        """Measure a tokenizer on labelled recordings; what labels do not allow takes no time.
 
         Raises UserError if the labels cannot be read, or none of the recordings.
         """
-        sounds = _chosen_sounds(tokenizer, plan, progress)
-        encoder, latents_at = AudioEncoder.of(tokenizer), latents_of(tokenizer)
+        left_out: Counter[str] = Counter()
+        sounds = _chosen_sounds(tokenizer, plan, left_out, progress)
+        missing = why_no_abx(sounds.labels, sounds.speakers)
+        encoder = AudioEncoder.of(tokenizer)
         tokens = EncoderFigures.measure(encoder, sounds, seed=plan.seed, progress=progress)
-        latents = LatentFigures.measure(latents_at, sounds, tokens.folds, progress=progress)
-        codes = np.pad(  # special tokens have no vector, and get zeros
-            tokenizer.codebook, ((0, tokenizer.vocabulary.size - len(tokenizer.codebook)), (0, 0))
-        )
-        vectors = [codes[ids] for ids in tokens.grids]
-        frontend = build_frontend(tokenizer.manifest.prep)
-        planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
-        step = _spectrogram_step([len(plane) for plane in planes])
-        planes = [_mean_frames(plane, step) for plane in planes]
+        latents = codes_abx = spectrogram_abx = None
+        step = 1
+        if not (missing and tokens.folds.missing):
+            at = latents_of(tokenizer)
+            latents = LatentFigures.measure(at, sounds, tokens.folds, progress=progress)
+        if not missing:
+            vectors = [_vectors(tokenizer)[ids] for ids in tokens.grids]
+            codes_abx = _abx("codes", vectors, sounds, "cosine", progress)
+            frontend = build_frontend(tokenizer.manifest.prep)
+            planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
+            step = _spectrogram_step([len(plane) for plane in planes])
+            planes = [_mean_frames(plane, step) for plane in planes]
+            spectrogram_abx = _abx("the spectrogram", planes, sounds, "cosine", progress)
         rate_hz = tokenizer.manifest.prep.true_rate
         return cls(
             plan=plan,
@@ -173,12 +189,20 @@ class AudioEvaluation(NamedTuple):
             labels=sorted(set(sounds.labels)),
             speakers=None if sounds.speakers is None else sorted(set(sounds.speakers)),
             refused=sounds.refused,
+            left_out=left_out,
             tokens=tokens,
             latents=latents,
-            codes_abx=_abx("codes", vectors, sounds, "cosine", progress),
-            spectrogram_abx=_abx("the spectrogram", planes, sounds, "cosine", progress),
+            abx_missing=missing,
+            codes_abx=codes_abx,
+            spectrogram_abx=spectrogram_abx,
             spectrogram_step=step,
         )
+
+
+def _vectors(tokenizer: Tokenizer) -> Array:
+    """The vectors of all ids; special tokens have none, and get zeros."""
+    special = tokenizer.vocabulary.size - len(tokenizer.codebook)
+    return np.pad(tokenizer.codebook, ((0, special), (0, 0)))
 
 
 def _spectrogram(tokenizer: Tokenizer, frontend: FrontEnd, samples: Array) -> Array:
@@ -207,8 +231,11 @@ def _mean_frames(plane: Array, step: int) -> Array:
     return sums
 
 
-def _chosen_sounds(tokenizer: Tokenizer, plan: AudioPlan, progress: _Progress) -> Sounds:
-    found = find_labelled(plan.folder, plan.labels, plan.speaker_column, plan.source_column)
+def _chosen_sounds(
+    tokenizer: Tokenizer, plan: AudioPlan, left_out: Counter[str], progress: _Progress
+) -> Sounds:
+    columns = plan.speaker_column, plan.source_column
+    found = find_labelled(plan.folder, plan.labels, *columns, left_out=left_out)
     kept = subsample(
         [item.label for item in found],
         [item.speaker or "" for item in found],
@@ -236,8 +263,3 @@ def _abx(
 ) -> Abx:
     step = partial(progress, f"ABX of {name}")
     return abx(items, sounds.labels, sounds.speakers, distance=distance, progress=step)
-
-
-def _counts(ids: Ids, codebook_size: int) -> _Counts:
-    """How often each code occurs; special tokens are not counted."""
-    return np.bincount(ids[ids < codebook_size].ravel(), minlength=codebook_size)

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
-from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
+from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
@@ -24,7 +25,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
-from ulmo.storage.sealed import write_json
+from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
 
 _Part = Literal["auto", "validation", "train", "all"]
@@ -38,6 +39,7 @@ class TilesEvaluation(NamedTuple):
     part: str  # what was measured: `validation`, `train` or `all`
     batches: list[Metrics]
     total: Metrics
+    verdict: Verdict  # whether the ids change with the sound
     reconstruction: Reconstruction  # of all tiles, by bands and frames
     edges_hz: list[float]  # (bands + 1)
     counts: NDArray[np.int64]  # (CB,)
@@ -84,6 +86,7 @@ class TilesEvaluation(NamedTuple):
             part=part,
             batches=found,
             total=total.metrics(),
+            verdict=total.verdict(),
             reconstruction=total.reconstruction(),
             edges_hz=tokenizer.edges_hz.tolist(),
             counts=total.counts,
@@ -105,14 +108,14 @@ class Evaluation(NamedTuple):
         return {
             "schema_version": 2,
             "tokenizer": self.fingerprint,
-            "tiles": self.tiles and _plain(_tiles(self.tiles)),
-            "audio": self.audio and _plain(_audio(self.audio)),
+            "tiles": self.tiles and json_values(_tiles(self.tiles)),
+            "audio": self.audio and json_values(_audio(self.audio)),
             "pictures": {name: path.name for name, path in self.pictures.items()},
         }
 
 
 def evaluate(
-    run_or_bundle: Path,
+    run_or_bundle: Path | None = None,
     tiles_dir: Path | None = None,
     *,
     audio: AudioPlan | None = None,
@@ -122,7 +125,7 @@ def evaluate(
     report: Path | None = None,
     progress: _Progress = lambda *_: None,
 ) -> Evaluation:
-    """Measure a run's tokenizer, or a bundle, and write `report` and its pictures.
+    """Measure a run's tokenizer, a bundle, or the one that ships; write `report` and its pictures.
 
     On tiles: reconstruction, commitment, codebook. On `audio`: ABX, robustness, rates, codebook.
     The default report is eval.json in the run, or in the working folder for a bundle outside a run.
@@ -133,6 +136,7 @@ def evaluate(
     """
     if tiles_dir is None and audio is None:
         raise UserError("nothing to measure on: name TILES_DIR, or recordings with --audio")
+    run_or_bundle = run_or_bundle or DEFAULT
     bundle, run_dir = run_or_bundle / "tokenizer", run_or_bundle
     reports = run_dir
     if (run_or_bundle / MANIFEST).is_file():
@@ -180,21 +184,11 @@ def _choose(run_dir: Path, store: TileStore, part: _Part) -> tuple[_Part, Indice
     return part, parts[part]
 
 
-def _plain(value: Any) -> Any:
-    """Named tuples as dictionaries, at any depth; numbers that are not finite as None."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {name: _plain(field) for name, field in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def _tiles(tiles: TilesEvaluation) -> dict[str, Any]:
     return {
         "folder": portable(tiles.folder.resolve()),
         "part": tiles.part,
+        "verdict": tiles.verdict,
         "total": tiles.total,
         "reconstruction": {**tiles.reconstruction._asdict(), "edges_hz": tiles.edges_hz},
         "batches": tiles.batches,
@@ -217,11 +211,14 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
             {"path": portable(path), "reason": reason, "detail": detail}
             for path, reason, detail in audio.refused
         ],
+        "left_out": audio.left_out,
+        "verdict": tokens.verdict,
         "codebook": tokens.codebook,
         "sound_codebook": tokens.sound_codebook,
         "abx": {
-            "tokens": tokens.abx,
-            "latents": audio.latents.abx,
+            "missing": audio.abx_missing or None,
+            "tokens": None if audio.abx_missing else tokens.abx,
+            "latents": audio.latents and audio.latents.abx,
             "codes": audio.codes_abx,
             "spectrogram": audio.spectrogram_abx,
             "spectrogram_step": audio.spectrogram_step,
@@ -229,11 +226,15 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
         "probes": {
             "folds_by": tokens.folds.by,
             "missing": tokens.folds.missing or None,
-            "latents": audio.latents.probes,
+            "latents": audio.latents and audio.latents.probes,
             "histograms": tokens.probes,
         },
         "robustness": {
-            name: {**found._asdict(), "share": found.share, "sound_share": found.sound_share}
+            name: {
+                **found._asdict(),
+                "share": None if tokens.verdict.says_little else found.share,
+                "sound_share": None if tokens.verdict.says_little else found.sound_share,
+            }
             for name, found in tokens.robustness.items()
         },
         "rate": tokens.rate,

@@ -1,6 +1,7 @@
 """Labelled recordings: their labels from a CSV file or the names of folders, and their samples."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import UserError, one_line, plain
-from ulmo.jobs.inputs import find_recordings
+from ulmo.jobs.inputs import find_recordings, no_recordings
 from ulmo.preprocessing.audio import RefusedError, read_mono
 
 _MAX_LABELS_BYTES = 16 << 20
@@ -114,14 +115,17 @@ def find_labelled(
     labels: Path | None = None,
     speaker_column: str | None = None,
     source_column: str | None = None,
+    *,
+    left_out: Counter[str] | None = None,
 ) -> list[_Labelled]:
     """Labelled recordings below a folder; by default, the label is the folder that each lies in.
 
     `labels` is a CSV file with the columns `file` (below the folder) and `label`, and optionally
     `start` and `end` (seconds; empty for a whole recording), `speaker_column` (default: `speaker`)
     and `source_column` (default: none). The column `extra:speaker` takes NAME from `speaker=NAME`
-    in the column `extra`, whose KEY=VALUE pairs are separated by semicolons. Raises UserError for
-    files and folders that cannot be read in this way.
+    in the column `extra`, whose KEY=VALUE pairs are separated by semicolons. Sound that is
+    not read is counted in `left_out`, as in find_recordings. Raises UserError for files and folders
+    that cannot be read in this way.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
@@ -130,9 +134,10 @@ def find_labelled(
     for kind, column in (("speaker", speaker_column), ("source", source_column)):
         if column is not None:
             raise UserError(f"--{kind}-column names a column of the file given with --labels")
-    found = find_recordings(folder)
+    left_out = Counter() if left_out is None else left_out
+    found = find_recordings(folder, left_out=left_out)
     if not found:
-        raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others)")
+        raise no_recordings(folder, left_out)
     return [_Labelled(path, path.parent.as_posix(), None) for path in found]
 
 

@@ -7,7 +7,8 @@ settings and the corpus constants. Any number of workers, killed and run again a
 times, therefore leave the same bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ class PrepSummary(NamedTuple):
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
     unread: tuple[str, ...] = ()  # recordings whose names hold a time that is not understood
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
+    left_out: Mapping[str, int] = {}  # files of sound that is not read, by kind (.wac)
+    flags: Mapping[str, int] = {}  # recordings by flag
 
 
 def prepare(
@@ -64,22 +67,28 @@ def prepare(
     times = Clock.of(clock)
     if augment.views > 1:
         check_views(settings, augment)
-    files = list_inputs(audio_dir, out_dir)
+    left_out: Counter[str] = Counter()
+    files = list_inputs(audio_dir, out_dir, left_out)
     times.check(file.path.name for file in files)
     source = Source(audio_dir, files, workers, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
     output = PrepOutput(out_dir, source, wanted)
     if output.is_finished:
-        return _summary(out_dir, output, files, reused=True)
+        return _summary(out_dir, output, files, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
         output = PrepOutput(out_dir, source, wanted)
         reused = output.finish()
-    return _summary(out_dir, output, files, reused=reused)
+    return _summary(out_dir, output, files, left_out, reused=reused)
 
 
 def _summary(
-    out_dir: Path, output: PrepOutput, files: Sequence[InputFile], *, reused: bool
+    out_dir: Path,
+    output: PrepOutput,
+    files: Sequence[InputFile],
+    left_out: Mapping[str, int],
+    *,
+    reused: bool,
 ) -> PrepSummary:
     rows = output.ledger.read_table()
     refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
@@ -99,4 +108,6 @@ def _summary(
         untimed=pc.sum(untimed).as_py() if pattern else 0,
         unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
         rewritten=tuple(newer) if reused else (),
+        left_out=left_out,
+        flags=Counter(flag for flags in rows["flags"].to_pylist() for flag in flags),
     )

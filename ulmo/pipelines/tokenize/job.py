@@ -212,7 +212,12 @@ def _write(
         if not writer.columns:
             raise _too_short()
         frames = count_frames(samples, header.frame_hop)
-        header = header.ended(columns=writer.columns, frames=frames, unknown=unknown)
+        header = header.ended(
+            columns=writer.columns,
+            frames=frames,
+            unknown=unknown,
+            recording_frames=reading.recording.frames_read,
+        )
         writer.end(header)
     return _Written(header, samples, stretches=1)
 

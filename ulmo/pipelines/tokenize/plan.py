@@ -9,7 +9,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
-from ulmo.jobs.inputs import find_recordings, input_file, portable
+from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
 from ulmo.storage.atomic import short_name
 from ulmo.storage.sealed import fingerprint
 
@@ -35,21 +35,32 @@ class Planned(NamedTuple):
 
 
 def plan_outputs(
-    sources: Sequence[Path], out: Path | None, file_format: str, channels: str = "mix"
+    sources: Sequence[Path],
+    out: Path | None,
+    file_format: str,
+    channels: str = "mix",
+    left_out: Counter[str] | None = None,
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
-    `out` is a folder, whose tokens/ mirrors the folders of the sources, or for one recording the
-    file to write; None writes beside each recording. If x.wav and x.flac would become one file,
-    both keep their full names (x.wav.tokens.npy). Raises UserError if two recordings would still
-    become one file, and for a new folder with the name of a file of another format.
+    `out` is a folder, whose tokens/ mirrors the folders of the sources, or the file to write; None
+    writes beside each recording. For one file of several recordings the plan is that of its parts.
+
+    If x.wav and x.flac would become one file, both keep their full names (x.wav.tokens.npy). Raises
+    UserError if two recordings would still become one file, and for a new folder with the name of a
+    file of another format. Sound that is not read is counted in `left_out`, as in find_recordings.
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
-    found = _find(sources, out)
+    found = _find(sources, out, left_out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
-            raise UserError(f"--out {out} is one file, but {len(found)} recordings were given")
+            if FORMATS[file_format].many:
+                return plan_parts(sources, out)
+            raise UserError(
+                f"--out {out} is one file, but {len(found)} recordings were given: "
+                "set --out to a folder, or to one table of all, as all.parquet or all.csv"
+            )
         return [Planned(found[0].source, found[0].name, out, out.parent)]
     return _plan_below(found, out, out and out / TOKENS, file_format, channels)
 
@@ -83,7 +94,9 @@ def _plan_below(
     ]
 
 
-def plan_parts(sources: Sequence[Path], out: Path) -> list[Planned]:
+def plan_parts(
+    sources: Sequence[Path], out: Path, left_out: Counter[str] | None = None
+) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
     Each source has a folder there, as two cards of one recorder may have files of one name. Their
@@ -93,7 +106,7 @@ def plan_parts(sources: Sequence[Path], out: Path) -> list[Planned]:
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
-        for planned in _plan_below(_find([source], folder), folder, root, "npy"):
+        for planned in _plan_below(_find([source], folder, left_out), folder, root, "npy"):
             target = planned.target.with_name(short_name(planned.target.name))
             plan.setdefault(_place(planned.source), planned._replace(target=target))
     return list(plan.values())
@@ -131,14 +144,19 @@ class _Found(NamedTuple):
     below: Path  # folder below that of the output
 
 
-def _find(sources: Sequence[Path], out: Path | None) -> list[_Found]:
+def _find(
+    sources: Sequence[Path], out: Path | None, left_out: Counter[str] | None = None
+) -> list[_Found]:
     """Each recording once; in a folder, all files with a sound file's suffix."""
     found: dict[Path, _Found] = {}
     for source in sources:
         if source.is_dir():
-            inside = find_recordings(source, skip=out)
+            unread: Counter[str] = Counter()
+            inside = find_recordings(source, skip=out, left_out=unread)
             if not inside:
-                raise UserError(f"no recordings below {source} (.wav, .flac, .ogg and others)")
+                raise no_recordings(source, unread)
+            if left_out is not None:
+                left_out.update(unread)
             for path in inside:
                 each = _Found(source / path, path, path.parent)
                 found.setdefault(_place(each.source), each)

@@ -5,6 +5,7 @@ files and folders -> plan -> recordings, in this process or in several -> files 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -19,8 +20,10 @@ from ulmo.formats.header import read_header
 from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
     check_options,
+    copy_npy,
     is_file_name,
     output_paths,
+    publish_tokens,
     remove_leftovers,
     stream_paths,
 )
@@ -46,6 +49,7 @@ class Listener(NamedTuple):
 
     begin: Callable[[int], Progress]  # called with the bytes of all inputs
     done: Callable[[Result], None]
+    left_out: Counter[str] | None = None  # gets the files of sound that is not read, by kind
 
 
 def tokenize_files(
@@ -59,13 +63,15 @@ def tokenize_files(
 ) -> list[Result]:
     """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
 
-    `sources` are files and folders. `out` is a folder, or for one recording the file to write;
-    None writes beside each recording. A folder gets a ledger as well (formats/folder.py), and
+    `sources` are files and folders. `out` is a folder, or the file to write; None writes beside
+    each recording. A folder gets a ledger as well (formats/folder.py), and
     recordings that it has already are not tokenized again.
     """
     _check(tokenizer, options)
-    plan = plan_outputs(sources, out, options.file_format, options.channels)
+    plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
     _check_names(options, plan)
+    if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):
+        return _tokenize_corpus(tokenizer, options, plan, out, workers, listener)
     if out is None or is_file_name(out, options.file_format):
         with _tidying(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
@@ -79,6 +85,45 @@ def tokenize_files(
     with locked(out / LOCK, out):
         ledger = folder_ledger(out).resume(manifest, out)
         return _tokenize_missing(tokenizer, options, plan, ledger, workers, listener)
+
+
+def _tokenize_corpus(
+    tokenizer: Tokenizer,
+    options: TokenizeOptions,
+    plan: Sequence[Planned],
+    out: Path,
+    workers: int | None,
+    listener: Listener,
+) -> list[Result]:
+    """Write the tokens of all recordings to one file, in their order.
+
+    Each is tokenized by itself, as for a timeline. If all are refused, nothing is written.
+    """
+    alone = options._replace(file_format="npy")
+    settings = _manifest(tokenizer, alone)
+    plan = [planned.keyed(settings.deciding()) for planned in plan]
+    outputs = output_paths(out, options.file_format)
+    _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
+
+    def joined(result: Result) -> Result:
+        return result._replace(outputs=[out] * len(result.outputs))
+
+    def done(result: Result) -> None:
+        listener.done(joined(result))
+
+    hearing = listener._replace(done=done)
+    make_folder(out.parent)
+    with locked(lock_path(out), out):
+        ledger = _parts_ledger(plan[0].folder, settings)
+        make_folder(plan[0].folder)
+        results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, hearing)
+        if parts := [path for result in results for path in result.outputs]:
+            with publish_tokens(out, options.file_format, corpus=True) as writer:
+                for path in parts:
+                    copy_npy(path, read_header(output_paths(path, "npy").header), writer)
+        remove_any(plan[0].folder)
+        remove_leftovers([out], options.file_format)
+    return [joined(result) for result in results]
 
 
 def tokenize_timeline(
@@ -107,7 +152,8 @@ def tokenize_timeline(
         )
     alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
     settings = _manifest(tokenizer, alone)
-    plan = [planned.keyed(settings.deciding()) for planned in plan_parts(sources, out)]
+    parts = plan_parts(sources, out, listener.left_out)
+    plan = [planned.keyed(settings.deciding()) for planned in parts]
     _check_names(options, plan)
 
     def opened() -> TimelineOutput:

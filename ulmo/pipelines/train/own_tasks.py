@@ -9,7 +9,6 @@ import numpy as np
 
 from ulmo.arrays import Array, Indices
 from ulmo.config import OWN, SPREAD
-from ulmo.models.collapse import Spread
 from ulmo.models.learner import Learner
 from ulmo.models.objectives.base import Objective, TrainingBatch
 from ulmo.pipelines.dataset import batches
@@ -70,11 +69,6 @@ class OwnTasks(NamedTuple):
         """The score of one objective."""
         score = f"{name}_score"
         return _TaskScore(self.means[score], self.errors[score], self.means[f"{name}_chance"])
-
-    @property
-    def spread(self) -> Spread:
-        """The spread of the latents."""
-        return Spread(*(self.means[name] for name in SPREAD))
 
     def row(self, objectives: Mapping[str, float]) -> dict[str, float]:
         """Columns of epochs.csv."""

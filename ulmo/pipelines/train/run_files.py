@@ -1,6 +1,7 @@
 """The files of a run in training: checkpoints, losses.csv, epochs.csv and TensorBoard events."""
 
 import errno
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +74,7 @@ class RunLog:
     def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
         with _writing(self._folder), self._events.as_default(step=int(row["step"])):
             for name, value in row.items():
-                if name not in ("step", "epoch") and value is not None:
+                if name not in ("step", "epoch") and value is not None and math.isfinite(value):
                     tf.summary.scalar(f"{group}/{name}", value)
 
 
@@ -131,10 +132,17 @@ class Checkpoints:
                     f"permissions, or move {path.name}.* away to use an earlier checkpoint"
                 ) from None
             if not wrong:
-                self._tracked.read(str(path)).assert_existing_objects_matched()
+                self._read(path)
                 return damaged
             damaged += wrong
         raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
+
+    def _read(self, path: Path) -> None:
+        """Read a whole checkpoint. Raises UserError if it has not what this ulmo writes."""
+        try:
+            self._tracked.read(str(path)).assert_existing_objects_matched()
+        except (AssertionError, ValueError):
+            raise UserError(f"{path} was written by another ulmo: begin a new run") from None
 
     def tidy(self) -> None:
         """Remove old checkpoints, and what a killed `save` left behind."""

@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import UserError, not_installed
+from ulmo.config import TrainSettings, UserError, not_installed
 from ulmo.evaluation.tally import Metrics
+from ulmo.evaluation.verdict import Verdict
+from ulmo.pipelines.dataset import has_sound, split_by_recording
 from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
@@ -45,12 +47,15 @@ class TrainSummary(NamedTuple):
     steps: int
     epochs: int
     end: str  # the setting that ended it: epochs, patience or max_minutes
+    minutes: float  # as `max_minutes` counts them, in all sessions
     tiles_per_second: float
     validation: Metrics | None
     objectives: dict[str, float]
     own_tasks: "OwnTasks"  # on held-out recordings; on training tiles if none are held out
     tokens: int  # of the bundle, compared with those of the model on real tiles
     ties: int  # tokens that differ: both codes are equally near
+    verdict: Verdict  # on the ids of held-out recordings; of training tiles if none are held out
+    quantizer: str
 
 
 def train(
@@ -74,7 +79,7 @@ def train(
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
     plan = partial(plan_run, run_dir, tiles_dir, store, model, settings, resume=resume)
-    plan()  # refuses before anything is written
+    _refuse_silence(store, plan().train)  # before anything is written
     make_folder(run_dir, "choose another")
     try:
         with locked(run_dir / LOCK, run_dir):
@@ -84,6 +89,22 @@ def train(
         raise KeyboardInterrupt(
             f"{saved}: go on with ulmo-train {tiles_dir} {run_dir} --resume"
         ) from None
+
+
+def _refuse_silence(store: TileStore, settings: TrainSettings) -> None:
+    """Raise UserError if there is no sound to train on: now, not after hours."""
+    split = split_by_recording(store, settings.validation_fraction, settings.seed)
+    if has_sound(store, split.train):
+        return
+    if has_sound(store, split.validation):
+        raise UserError(
+            f"{store.folder}: all recordings with sound are held out, and the others are digital "
+            "silence: set another --seed, or --validation-fraction 0"
+        )
+    raise UserError(
+        f"{store.folder} holds digital silence only, and there is nothing to learn from it: "
+        "prepare recordings with sound"
+    )
 
 
 def _run(
@@ -111,7 +132,9 @@ def _run(
     }.items():
         with publish(run_dir / "pictures" / name) as file:
             file.write(picture)
-    tasks = trainer.own_tasks or trainer.measure_tasks(trainer.split.train[:_OWN_TILES])
+    some = trainer.split.train[:_OWN_TILES]
+    tasks = trainer.own_tasks or trainer.measure_tasks(some)
+    verdict = trainer.verdict or trainer.measure(some).verdict()
     content = tasks.as_json(trainer.learner, trainer.feed.frontends)
     write_json(run_dir / "objectives.json", content)
     return TrainSummary(
@@ -119,12 +142,15 @@ def _run(
         steps=int(trainer.state.step),
         epochs=int(trainer.state.epoch),
         end=end,
+        minutes=float(trainer.state.seconds) / 60,
         tiles_per_second=trainer.tiles_per_second,
         validation=validation,
         objectives=manifest.train.objectives,
         own_tasks=tasks,
         tokens=check.tokens,
         ties=check.differing,
+        verdict=verdict,
+        quantizer=manifest.model.quantizer,
     )
 
 

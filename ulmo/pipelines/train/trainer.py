@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import ModelSettings, TrainSettings, UserError
-from ulmo.evaluation.tally import Metrics
+from ulmo.evaluation.tally import Metrics, Tally
+from ulmo.evaluation.verdict import Verdict
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.dataset import (
     Loudness,
@@ -66,7 +67,8 @@ class _State(NamedTuple):
     sums: tf.Variable  # sums of the losses of the current epoch
     best: tf.Variable  # lowest validation reconstruction of an epoch
     stale: tf.Variable  # epochs since the best one
-    seconds: tf.Variable  # time spent in steps, in all sessions
+    step_seconds: tf.Variable  # time spent in steps, in all sessions
+    seconds: tf.Variable  # all time spent, in all sessions: what `max_minutes` counts
 
     @classmethod
     def new(cls, losses: int) -> "_State":
@@ -77,6 +79,7 @@ class _State(NamedTuple):
             sums=tf.Variable(tf.zeros(losses, tf.float64)),
             best=tf.Variable(np.inf, dtype=tf.float64),
             stale=tf.Variable(0, dtype=tf.int64),
+            step_seconds=tf.Variable(0.0, dtype=tf.float64),
             seconds=tf.Variable(0.0, dtype=tf.float64),
         )
 
@@ -104,6 +107,7 @@ class Trainer:
         split = split_by_recording(store, settings.validation_fraction, settings.seed)
         self.split = Split(self.feed.rows(split.train), split.validation)
         self.own_tasks: OwnTasks | None = None
+        self.verdict: Verdict | None = None  # on held-out recordings
         self._exact = build_vqvae(model_settings) if settings.mixed_precision else self.model
         self._forward = _as_function(self._exact)
         self.state = _State.new(len(self.learner.names))
@@ -113,7 +117,7 @@ class Trainer:
         self._train_step = _as_graph(self.learner.train_step)
         self._fit_step = _as_graph(self.learner.fit_step)
         self._test_step = _as_graph(self.learner.test_step)
-        self._saved_at = time.monotonic()
+        self._saved_at = self._counted_at = time.monotonic()
         variables = [variable.value for variable in self.learner.variables]
         self._checkpoints = Checkpoints(
             folder,
@@ -132,7 +136,7 @@ class Trainer:
     @property
     def tiles_per_second(self) -> float:
         """Training speed, validation left out; 0 before the first step."""
-        steps, seconds = int(self.state.step), float(self.state.seconds)
+        steps, seconds = int(self.state.step), float(self.state.step_seconds)
         tiles = steps * len(self.split.train) / self.steps_per_epoch
         return tiles / seconds if seconds else 0.0
 
@@ -143,6 +147,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Restore the latest checkpoint, or start the codebook and write the first checkpoint."""
+        self._counted_at = time.monotonic()
         for checkpoints in (self._checkpoints, self._best):
             checkpoints.tidy()
         if self._checkpoints.numbers:
@@ -175,11 +180,18 @@ class Trainer:
         """Metrics on the held-out recordings; None if none are held out."""
         if self.model.quantizer.follows_latents:
             self._start_codebook()
-        rows, size = self.split.validation, self.settings.batch_size
+        rows = self.split.validation
         if not len(rows):
             return None
         self.own_tasks = self.measure_tasks(rows)
-        return reduce(add, tallies(self.forward(), self.loudness, rows, batch_size=size)).metrics()
+        tally = self.measure(rows)
+        self.verdict = tally.verdict()
+        return tally.metrics()
+
+    def measure(self, rows: Indices) -> Tally:
+        """Sums over some rows, from which reconstruction and use of the codebook follow."""
+        size = self.settings.batch_size
+        return reduce(add, tallies(self.forward(), self.loudness, rows, batch_size=size))
 
     def measure_tasks(self, rows: Indices) -> OwnTasks:
         """Losses and scores of the objectives on some rows."""
@@ -243,7 +255,8 @@ class Trainer:
             )
         self.state.step.assign_add(1)
         self.state.sums.assign_add([losses[name] for name in self.learner.names])
-        self.state.seconds.assign_add(time.monotonic() - began)
+        self.state.step_seconds.assign_add(time.monotonic() - began)
+        self._count_time()
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
         self._reporter.batch(losses)
 
@@ -260,6 +273,13 @@ class Trainer:
         self.state.epoch.assign_add(1)
         log.epoch(row, self.picture())
         self._reporter.epoch(row)
+        self._count_time()
+
+    def _count_time(self) -> None:
+        """Add the time since the last call to that of the run, whatever it was spent on."""
+        now = time.monotonic()
+        self.state.seconds.assign_add(now - self._counted_at)
+        self._counted_at = now
 
     def _keep_if_best(self, metrics: Metrics | None) -> None:
         """Save the model if its held-out reconstruction is the best so far.

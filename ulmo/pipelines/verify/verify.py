@@ -30,7 +30,7 @@ class Verified(NamedTuple):
     """What was checked, repaired and found."""
 
     place: Path
-    kind: str  # a key of _KINDS
+    kind: str  # a key of _KINDS, or `recordings`
     counts: dict[str, int]
     faults: list[Fault]  # those that are left
     mended: list[str]  # what `--repair` did

@@ -1,12 +1,8 @@
-"""Collapse: the encoder gives every sound the same latent, which some objectives reward."""
+"""How far apart latents are: some objectives reward an encoder that makes all of them equal."""
 
 from typing import Any, NamedTuple
 
 from keras import ops
-
-# A run beyond either limit has collapsed; docs/objectives.md has the values of trained encoders.
-_LEAST_VARIANCE = 0.05
-_MOST_SIMILARITY = 0.95
 
 
 class Spread(NamedTuple):
@@ -15,11 +11,6 @@ class Spread(NamedTuple):
     # Variance as a share of the mean square: 1 if the mean is 0, 0 if all latents are equal.
     variance: Any
     similarity: Any  # mean cosine over all pairs of tokens in a band, -1 to 1
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether nearly all latents are equal."""
-        return self.variance < _LEAST_VARIANCE or self.similarity > _MOST_SIMILARITY
 
 
 def spread_of(latents: Any, weights: Any) -> Spread:

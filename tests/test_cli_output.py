@@ -1,0 +1,116 @@
+"""--json and --quiet of prep, tokenize and train; sound that is left out of a folder."""
+
+import json
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.commands import TINY, run
+from ulmo.cli import exits
+from ulmo.cli.prep import prep as prep_command
+from ulmo.cli.tokenize import tokenize as tokenize_command
+
+
+@pytest.fixture(scope="session")
+def bundle(tokenizer_of):
+    return ("--tokenizer", tokenizer_of().ref.folder)
+
+
+@pytest.fixture
+def card(troubled):
+    """Good, repaired, partial and refused recordings, the trash, and sound that is not read."""
+    for name in (".Trash-1000/files/old.wav", "a/._same.wav", "x.WAC", "y.m4a", "a/z.m4a"):
+        path = troubled / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((troubled / "zero.wav").read_bytes())
+    return troubled
+
+
+LEFT_OUT = (
+    "left out    2 .m4a, 1 .wac: ulmo reads none of these; convert .m4a by ffmpeg, .wac by "
+    "Kaleidoscope or wac2wav, to WAV or FLAC"
+)
+STATUSES = {"ok": 3, "partial": 1, "refused": 2, "repaired": 1}
+
+
+def commands(bundle, tmp_path):
+    return {
+        "prep": (prep_command, tmp_path / "out", *TINY, "--workers", 1),
+        "tokenize": (tokenize_command, "--out-dir", tmp_path / "out", *bundle),
+    }
+
+
+@pytest.mark.parametrize("name", ["prep", "tokenize"])
+def test_what_is_left_out_of_a_folder_is_counted_in_one_line(name, card, bundle, tmp_path):
+    command, *options = commands(bundle, tmp_path)[name]
+    result = run(command, card, *options)
+    assert LEFT_OUT in result.stdout.splitlines()
+    assert "recordings  7 (3 ok, 1 partial, 2 refused, 1 repaired)" in result.stdout
+    again = run(command, card, *options)
+    assert LEFT_OUT in again.stdout.splitlines()
+    names = pq.read_table(tmp_path / "out" / "recordings.parquet")["path"].to_pylist()
+    assert len(names) == 7
+    assert not [each for each in names if "Trash" in each or "._" in each]
+
+
+@pytest.mark.parametrize("name", ["prep", "tokenize"])
+def test_json_is_one_object_on_stdout(name, card, bundle, tmp_path):
+    command, *options = commands(bundle, tmp_path)[name]
+    result = run(command, card, *options, "--json")
+    facts = json.loads(result.stdout)
+    assert result.exit_code == facts["exit_status"] == exits.SOME_REFUSED
+    assert (facts["command"], facts["recordings"]) == (name, 7)
+    assert facts["statuses"] == STATUSES
+    assert facts["left_out"] == {".m4a": 2, ".wac": 1}
+    rows = pq.read_table(tmp_path / "out" / "recordings.parquet").to_pylist()
+    assert facts["hours"] == pytest.approx(sum(row["duration_s"] for row in rows) / 3600)
+    assert facts["flags"] == Counter(flag for row in rows for flag in row["flags"])
+    assert facts["flags"]["silent"] == 2  # zeros, and what was not a number
+    if name == "prep":
+        assert facts["tiles"] == sum(row["tiles"] for row in rows)
+        refused = {one["path"]: one["reason"] for one in facts["refused"]}
+        assert refused == {"empty.wav": "empty_file", "text.wav": "not_audio"}
+        return
+    assert facts["tokens"] == sum(row["columns"] * row["bands"] for row in rows)
+    files = {one["path"]: one for one in facts["files"]}
+    assert {path: one["status"] for path, one in files.items()} == {
+        row["path"]: row["status"] for row in rows
+    }
+    assert files["cut.wav"]["outputs"] == [str(tmp_path / "out" / "tokens" / "cut.tokens.npy")]
+    assert files["cut.wav"]["frames_missing"] == 80_011
+    assert files["empty.wav"]["outputs"] == []
+
+
+def test_json_of_single_files_and_of_a_timeline(bundle, card, tmp_path):
+    alone = run(tokenize_command, card / "zero.wav", *bundle, "--out", tmp_path / "y.npy", "--json")
+    facts = json.loads(alone.stdout)
+    assert (facts["exit_status"], facts["statuses"]) == (0, {"ok": 1})
+    assert facts["files"][0]["sample_rate"] == 8000
+    (tmp_path / "in").mkdir()
+    for name in ("S_20230501_000000.wav", "S_20230501_000100.wav"):
+        (card / "zero.wav").rename(tmp_path / "in" / name)
+        (card / "zero.wav").write_bytes((tmp_path / "in" / name).read_bytes())
+    out = tmp_path / "t.tokens.npy"
+    joined = run(tokenize_command, tmp_path / "in", *bundle, "--timeline", "--out", out, "--json")
+    facts = json.loads(joined.stdout)
+    starts = [one["start_utc"] for one in facts["files"]]
+    assert starts == ["2023-05-01T00:00:00.000000Z", "2023-05-01T00:01:00.000000Z"]
+    assert facts["timeline"]["output"] == str(out)
+    assert (facts["timeline"]["recordings"], facts["timeline"]["gaps"]) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["prep", "tokenize"])
+def test_quiet_prints_errors_alone(name, card, bundle, tmp_path):
+    command, *options = commands(bundle, tmp_path)[name]
+    result = run(command, card, *options, "--quiet")
+    assert (result.exit_code, result.stdout) == (exits.SOME_REFUSED, "")
+    lines = result.stderr.splitlines()
+    assert [line for line in lines if "refused" not in line] == []
+    assert len(lines) == 2
+    both = run(command, card, *options, "--quiet", "--json")
+    assert json.loads(both.stdout)["statuses"] == STATUSES
+    (card / "zero.wav").unlink()
+    wrong = run(command, card / "none", *options, "-q")
+    assert (wrong.exit_code, wrong.stdout) == (exits.WRONG_USAGE, "")
+    assert len(wrong.stderr.splitlines()) == 1

@@ -1,0 +1,101 @@
+"""ulmo verify --audio: whether all the sound that is in some recordings can be read.
+
+Each is read to its end by the reader of ulmo-prep and ulmo-tokenize, and nothing is written.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ulmo.config import UserError
+from ulmo.jobs.executor import Pool
+from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
+from ulmo.jobs.progress import Progress, ReadingProgress
+from ulmo.pipelines.verify.verify import Verified
+from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.storage.faults import READ, Fault
+
+_FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time
+_BETTER_COPY = (
+    "copy it again if there is a better copy; ulmo-prep and ulmo-tokenize use what can be read"
+)
+
+
+class _Facts(NamedTuple):
+    """What reading a recording to its end has shown."""
+
+    status: str
+    reason: str | None
+    detail: str | None
+    frames: int
+    frames_missing: int
+
+
+def verify_recordings(
+    place: Path,
+    *,
+    workers: int | None = None,
+    begin: Callable[[int], Progress] = lambda _: lambda *_: None,
+) -> Verified:
+    """Read every recording below a folder, or one file, and find those that are not whole.
+
+    A recording that was repaired is whole: all its sound was read. `begin` is called with the bytes
+    of all recordings, and returns a callback for the bytes and milliseconds done since its last
+    call. Raises UserError if there is no recording.
+    """
+    left_out: Counter[str] = Counter()
+    folder, names = place, [Path()]
+    if place.is_dir():
+        names = find_recordings(place, left_out=left_out)
+        if not names:
+            raise no_recordings(place, left_out)
+    elif place.is_file():
+        folder, names = place.parent, [Path(place.name)]
+    else:
+        raise UserError(f"{place} is neither a file nor a folder")
+    if workers is None:
+        workers = max(min(os.cpu_count() or 1, len(names) // _FILES_PER_WORKER), 1)
+    paths = [folder / name for name in names]
+    size = sum(input_file(folder, name).size for name in names)
+    with Pool(workers, begin(size)) as pool:
+        found = dict(pool.each(_read_whole, paths))
+    counts = Counter(facts.status for facts in found.values())
+    named = {status: counts[status] for status in ("ok", "repaired") if counts[status]}
+    frames = sum(facts.frames for facts in found.values())
+    missing = sum(facts.frames_missing for facts in found.values())
+    faults = [_fault(portable(name), found[folder / name]) for name in names]
+    return Verified(
+        place,
+        "recordings",
+        {"recordings": len(names), **named, "frames read": frames, "frames missing": missing}
+        | {f"{kind} left out": count for kind, count in sorted(left_out.items())},
+        [fault for fault in faults if fault is not None],
+        [],
+    )
+
+
+def _read_whole(path: Path) -> _Facts:
+    progress = ReadingProgress(input_file(path.parent, Path(path.name)).size)
+    try:
+        with open_recording(path) as recording:
+            progress.follow(recording, 1)
+            for _ in recording.blocks():
+                pass
+            facts = recording.facts()
+    except RefusedError as refusal:
+        facts = refusal.facts()
+    finally:
+        progress.end()
+    return _Facts(**{name: facts[name] for name in _Facts._fields})
+
+
+def _fault(name: str, facts: _Facts) -> Fault | None:
+    if facts.status in ("ok", "repaired"):
+        return None
+    frames = f"; {facts.frames:,} frames read, {facts.frames_missing:,} missing"
+    detail = f"{facts.reason} ({facts.detail}){frames if facts.status == 'partial' else ''}"
+    if facts.reason == "unreadable":
+        return Fault(name, "unreadable", detail, READ)
+    return Fault(name, "partial" if facts.status == "partial" else "refused", detail, _BETTER_COPY)

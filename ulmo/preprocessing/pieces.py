@@ -1,0 +1,167 @@
+"""A part of a file as a file of its own: stretches of the file, with corrected headers between.
+
+A decoder that cannot be trusted with a whole file (a second recording follows, or a size in the
+header is wrong) is given such a file instead.
+"""
+
+import errno
+import io
+import os
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any, BinaryIO, NamedTuple, cast
+
+READ_BYTES = 1 << 20  # of a file, looked at in one read
+
+
+class Stretch(NamedTuple):
+    """Consecutive bytes of a file."""
+
+    start: int
+    size: int
+
+
+class Hole(NamedTuple):
+    """Bytes that a decoder counts but cannot read: to it, the file ends here."""
+
+    size: int
+
+
+Piece = bytes | Stretch | Hole
+
+
+def size_of(piece: Piece) -> int:
+    """Bytes of a piece."""
+    return len(piece) if isinstance(piece, bytes) else piece.size
+
+
+def within(outer: Iterable[Piece], inner: Iterable[Piece]) -> tuple[Piece, ...]:
+    """Pieces `inner` of the file that consists of the pieces `outer`, as pieces of the original."""
+    around = list(outer)
+    starts = [0, *accumulate(map(size_of, around))]
+    found: list[Piece] = []
+    for piece in inner:
+        if not isinstance(piece, Stretch):
+            found.append(piece)
+            continue
+        place, end = piece.start, piece.start + piece.size
+        while place < min(end, starts[-1]):
+            number = bisect_right(starts, place) - 1
+            found.append(_cut(around[number], place - starts[number], end - place))
+            place += size_of(found[-1])
+    return tuple(found)
+
+
+def _cut(piece: Piece, begin: int, size: int) -> Piece:
+    """Up to `size` bytes of a piece, from one of its bytes on."""
+    size = min(size, size_of(piece) - begin)
+    if isinstance(piece, bytes):
+        return piece[begin : begin + size]
+    return Hole(size) if isinstance(piece, Hole) else Stretch(piece.start + begin, size)
+
+
+def replaced(size: int, changes: dict[int, bytes], *, start: int = 0) -> tuple[Piece, ...]:
+    """The first `size` bytes of a file from `start` on, with other bytes at some places."""
+    pieces: list[Piece] = []
+    for place, content in sorted(changes.items()):
+        pieces += [Stretch(start, place - start), content]
+        start = place + len(content)
+    return (*pieces, Stretch(start, size - start))
+
+
+class PieceFile(io.RawIOBase):
+    """A readable, seekable file made of pieces of another, which must not be read meanwhile."""
+
+    def __init__(self, file: BinaryIO, pieces: Iterable[Piece]) -> None:
+        self._file = file
+        self._pieces = [piece for piece in pieces if size_of(piece)]
+        self._starts = [0, *accumulate(map(size_of, self._pieces))]
+        self._place = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, and return it; OSError before the beginning."""
+        base = {os.SEEK_CUR: self._place, os.SEEK_END: self._starts[-1]}.get(whence, 0)
+        if base + offset < 0:
+            raise OSError("a place before the beginning of the file")
+        self._place = base + offset
+        return self._place
+
+    def tell(self) -> int:
+        """The present place."""
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, but for the end of the file: libsndfile asks only once."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view) and self._place < self._starts[-1]:
+            content = self._next(len(view) - done)
+            if not content:
+                break
+            view[done : done + len(content)] = content
+            done += len(content)
+            self._place += len(content)
+        return done
+
+    def _next(self, size: int) -> bytes:
+        """Up to `size` bytes of the piece at the present place."""
+        number = bisect_right(self._starts, self._place) - 1
+        piece, begin = self._pieces[number], self._place - self._starts[number]
+        if isinstance(piece, Hole):
+            return b""
+        if isinstance(piece, bytes):
+            return piece[begin : begin + size]
+        self._file.seek(piece.start + begin)
+        return self._file.read(min(size, piece.size - begin))
+
+
+def piece_file(file: BinaryIO, pieces: Iterable[Piece]) -> BinaryIO:
+    """A file made of pieces of another."""
+    return cast(BinaryIO, PieceFile(file, pieces))
+
+
+class Blocks:
+    """The bytes of a file, read in large blocks."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self.size = size
+        self.block = b""  # the latest
+        self.base = 0  # where it begins
+
+    def at(self, position: int, size: int) -> bytes:
+        """Up to `size` bytes from a position on, fewer at the end."""
+        begin = position - self.base
+        last = self.base + len(self.block) >= self.size
+        if begin < 0 or begin > len(self.block) - (0 if last else size):
+            self._file.seek(position)
+            self.base, begin = position, 0
+            self.block = self._file.read(max(min(READ_BYTES, self.size - position), 0))
+        return self.block[begin : begin + size]
+
+
+def next_data(file: BinaryIO, position: int) -> int:
+    """The first byte from a position on that is stored: sparse files have holes, which are NULs."""
+    if not hasattr(os, "SEEK_DATA"):
+        return position
+    try:
+        number = file.fileno()
+        before = os.lseek(number, 0, os.SEEK_CUR)
+    except OSError:  # no file of the system
+        return position
+    try:
+        return os.lseek(number, position, os.SEEK_DATA)
+    except OSError as error:
+        return sys.maxsize if error.errno == errno.ENXIO else position  # nothing but a hole
+    finally:
+        os.lseek(number, before, os.SEEK_SET)

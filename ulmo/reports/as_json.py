@@ -1,0 +1,93 @@
+"""What `--json` prints of prep, tokenize and train: one object, made from the summary."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulmo.formats.header import utc_text
+from ulmo.jobs.outcome import Outcome
+from ulmo.pipelines.tokenize.job import Result
+from ulmo.pipelines.tokenize.timeline_file import Timeline
+from ulmo.preprocessing.clock import EPOCH
+from ulmo.storage.sealed import json_values
+
+if TYPE_CHECKING:
+    from ulmo.pipelines.prep.prep import PrepSummary  # brings pyarrow
+    from ulmo.pipelines.train.train import TrainSummary  # brings Matplotlib
+
+_Facts = dict[str, Any]
+
+
+def prep_json(summary: "PrepSummary", status: int) -> _Facts:
+    """All of a PrepSummary; `status` is the exit status."""
+    refused = [dict(zip(("path", "reason", "detail"), one, strict=True)) for one in summary.refused]
+    return _facts("prep", status, {**summary._asdict(), "refused": refused})
+
+
+def tokenize_json(
+    results: Sequence[Result],
+    status: int,
+    *,
+    out: Path | None,
+    timeline: Timeline | None,
+    left_out: Mapping[str, int],
+) -> _Facts:
+    """Totals, and an entry in `files` for each recording: its row of the ledger, and its outputs.
+
+    `out` is the output folder or file; None if outputs lie beside the recordings.
+    """
+    outcomes = [result.outcome for result in results]
+    grids = [one.columns * one.bands for one in outcomes]
+    files = [
+        {
+            **result.outcome.model_dump(mode="json"),
+            "start_utc": _start(result.outcome),
+            "source": result.source,
+            "outputs": result.outputs,
+            "reused": result.reused,
+        }
+        for result in results
+    ]
+    facts = {
+        "out": out,
+        "recordings": len(results),
+        "statuses": Counter(outcome.status for outcome in outcomes),
+        "flags": Counter(flag for outcome in outcomes for flag in outcome.flags),
+        "hours": sum(outcome.duration_s for outcome in outcomes) / 3600,
+        "tokens": sum(size * len(one.outputs) for size, one in zip(grids, results, strict=True)),
+        "reused": sum(result.reused for result in results),
+        "left_out": left_out,
+        "timeline": timeline,
+        "files": files,
+    }
+    return _facts("tokenize", status, facts)
+
+
+def _start(outcome: Outcome) -> str | None:
+    """When a recording began, in ISO 8601."""
+    if outcome.start_utc is None:
+        return None
+    return utc_text(EPOCH + timedelta(microseconds=outcome.start_utc))
+
+
+def train_json(summary: "TrainSummary", status: int) -> _Facts:
+    """Figures of the run, where its files lie, and the verdict on its ids."""
+    tasks = {}
+    for name, weight in summary.objectives.items():
+        mean, error, chance = summary.own_tasks.score(name)
+        tasks[name] = {"weight": weight, "score": mean, "error": error, "chance": chance}
+    facts = {
+        **summary._asdict(),
+        "tokenizer": summary.run_dir / "tokenizer",
+        "pictures": summary.run_dir / "pictures",
+        "objectives": tasks,
+    }
+    del facts["own_tasks"]
+    return _facts("train", status, facts)
+
+
+def _facts(command: str, status: int, facts: Mapping[str, Any]) -> _Facts:
+    head = {"schema_version": 1, "command": command, "exit_status": status}
+    return {**head, **json_values(facts)}
