@@ -100,6 +100,13 @@ class Opener:
             sound.seek(0)  # else the first samples are late where granules do not begin at 0
         return OpenSound(file, sound)
 
+    def check(self, opened: OpenSound) -> None:
+        """Raise what went wrong with the file while a decoder read it: see `refusing`."""
+        inner = opened.sound.name
+        if isinstance(inner, PieceFile) and inner.error:
+            raise inner.error
+        self.check_same(opened.file)
+
     def check_same(self, file: BinaryIO) -> None:
         """Raise RefusedError (`changed`) if the file was modified or replaced meanwhile."""
         if signature_of(file) != self._signature:
