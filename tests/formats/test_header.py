@@ -178,12 +178,20 @@ def test_times_follow_the_segments(header):
             microseconds=round(Fraction(segment.offset + late, rate) * 10**6 + Fraction(1, 10**9))
         )
         inside = Fraction(segment.frame, segment.recording_rate) + Fraction(late, rate)
-        assert header.place(column) == Place(segment.recording, float(inside))
+        assert header.place(column) == Place(segment.recording, float(inside), header.utc(column))
         before = segment
 
 
 def test_a_recording_without_segments_is_its_own_place():
-    assert TokensHeader(**VALUES, start=80).place(1) == Place("x.wav", (80 + 2560) / 16_000)
+    place = TokensHeader(**VALUES, start=80).place(1)
+    assert place == Place("x.wav", (80 + 2560) / 16_000, None)
+
+
+def test_a_place_has_its_true_time_between_the_columns():
+    segment = Segment(**{**SEGMENT, "column": 1, "offset": 2600})
+    header = stream_of([segment], 2)
+    assert (header.seconds(1), header.utc(1) - EPOCH) == (0.16, timedelta(seconds=0.16))
+    assert header.place(1).utc - EPOCH == timedelta(microseconds=162_500)
 
 
 def test_a_header_of_many_segments_is_read(tmp_path):

@@ -17,7 +17,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.header import Gaps
 from ulmo.formats.places import TOKENS
 from ulmo.jobs.outcome import Tokenized
-from ulmo.storage.atomic import publish
+from ulmo.storage.atomic import publish, remove_temporaries
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class TokenizeManifest(LedgerManifest):
 def write_readme(folder: Path, file_format: str) -> None:
     """Write README.md, if the format is a table and there is none."""
     kind, path = FORMATS[file_format], folder / "README.md"
+    remove_temporaries(folder, lambda name: name == path.name)
     if kind.tabular and not path.exists():
         with publish(path) as file:
             file.write(_README.format(tokens=TOKENS, ending=kind.suffixes[0]).encode())

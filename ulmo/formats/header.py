@@ -121,6 +121,7 @@ class Place(NamedTuple):
 
     recording: str
     seconds: float  # from the file's first frame, at its own rate
+    utc: datetime | None  # true time, also if the stream's columns are on an even grid
 
 
 class Stream(Settings):
@@ -196,10 +197,12 @@ class TokensHeader(Stream, Grid):
         return sum(segment.frames / segment.recording_rate for segment in self.segments)
 
     def utc(self, column: int) -> datetime | None:
-        """True time at which a column begins, to the nearest microsecond; None if unknown."""
+        """Time at which a column begins, to the nearest microsecond; None if unknown."""
+        return self._utc_of(self.sample(column))
+
+    def _utc_of(self, samples: int) -> datetime | None:
         if self.start_utc is None:
             return None
-        samples = self.sample(column)
         microseconds = (2_000_000 * samples + self.sample_rate) // (2 * self.sample_rate)
         return self.start_utc + timedelta(microseconds=microseconds)
 
@@ -211,14 +214,13 @@ class TokensHeader(Stream, Grid):
     def place(self, column: int) -> Place | None:
         """Where a column begins in its file; None for a column of `<gap>`."""
         if not self.segments:
-            return Place(self.recording, self.seconds(column))
+            return Place(self.recording, self.seconds(column), self.utc(column))
         segment = self.segment(column)
         if segment is None:
             return None
-        late = Fraction((column - segment.column) * self.hop, self.sample_rate)
-        return Place(
-            segment.recording, float(Fraction(segment.frame, segment.recording_rate) + late)
-        )
+        late = (column - segment.column) * self.hop
+        seconds = Fraction(segment.frame, segment.recording_rate) + Fraction(late, self.sample_rate)
+        return Place(segment.recording, float(seconds), self._utc_of(segment.offset + late))
 
     def even_until(self, column: int) -> int | None:
         """The next column that does not follow the one before it in time; None if all do."""

@@ -182,8 +182,8 @@ class Raven(RunFormat):
         path = "".join(each if each.isprintable() else "?" for each in place.recording)
         before = self._files_begin[segment.column] if segment else 0
         file = f"{PurePosixPath(path).name}\t{path}\t{place.seconds:.9f}"
-        time = self.header.utc(column)
-        return float(before) + place.seconds, file, f"\t{utc_text(time)}" if time else ""
+        utc = f"\t{utc_text(place.utc)}" if place.utc else ""
+        return float(before) + place.seconds, file, utc
 
 
 def token_text(vocabulary: Vocabulary, token: int) -> str:
