@@ -118,6 +118,9 @@ class Silent:
     def note(self, text: str) -> None:
         """Something takes a while."""
 
+    def warn(self, text: str) -> None:
+        """Something went wrong, and training goes on."""
+
     def begin(self, steps: int, done: int) -> None:
         """Training begins."""
 

@@ -8,8 +8,10 @@ import pytest
 
 from tests.commands import TINY, run
 from ulmo.cli import exits
+from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
 from ulmo.cli.tokenize import tokenize as tokenize_command
+from ulmo.reports.train import TrainProgress
 
 
 @pytest.fixture(scope="session")
@@ -114,3 +116,40 @@ def test_quiet_prints_errors_alone(name, card, bundle, tmp_path):
     wrong = run(command, card / "none", *options, "-q")
     assert (wrong.exit_code, wrong.stdout) == (exits.WRONG_USAGE, "")
     assert len(wrong.stderr.splitlines()) == 1
+
+
+def test_convert_has_both_too(bundle, card, tmp_path):
+    run(tokenize_command, card, "--out-dir", tmp_path / "out", *bundle)
+    broken = next((tmp_path / "out" / "tokens").rglob("zero.tokens.npy"))
+    broken.write_bytes(broken.read_bytes()[:-4])
+    options = ("convert", tmp_path / "out", "--format", "jsonl", "--out", tmp_path / "all.jsonl")
+    result = run(ulmo, *options, "--json")
+    facts = json.loads(result.stdout)
+    assert result.exit_code == facts["exit_status"] == exits.SOME_REFUSED
+    assert (facts["command"], facts["recordings"], facts["refused"]) == ("convert", 5, 1)
+    refused = [one["source"] for one in facts["files"] if one["refusal"]]
+    assert refused == [str(broken)]
+    assert facts["tokens"] == sum(one["columns"] * one["bands"] for one in facts["files"])
+    quiet = run(ulmo, *options, "--quiet")
+    assert (quiet.exit_code, quiet.stdout) == (exits.SOME_REFUSED, "")
+    assert len(quiet.stderr.splitlines()) == 1
+
+
+ROW = {"epoch": 0, "train_reconstruction": 1.0}
+LOSSES = {"reconstruction": 1.0, "commitment": 0.1, "perplexity": 2.0}
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quiet_training_warns_and_no_more(quiet, capsys):
+    with TrainProgress(quiet=quiet) as progress:
+        progress.note("loading TensorFlow ...")
+        progress.warn("ckpt-2 is damaged: going on from the checkpoint before")
+        progress.begin(2, 0)
+        progress.batch(LOSSES)
+        progress.epoch(ROW)
+        progress.batch(LOSSES)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("loading" in shown.err, "epoch 1" in shown.err) == (not quiet, not quiet)
+    assert "ckpt-2 is damaged: going on" in shown.err
+    assert (len(shown.err.splitlines()) == 1) is quiet

@@ -198,7 +198,6 @@ def test_a_marker_is_no_sound(tokenizer_of, tmp_path):
     first, second = sound(1600), sound(3200)[1600:]
     write_triggered(path, first, 1, second, rate=RATE)
     tokens = tokenizer_of().encode(path)
-    joined = np.concatenate([first, np.zeros(BLOCK, np.float32), second])
-    assert len(tokens.ids) == -(-len(joined) // (HOP * STRIDE)) == 44
+    assert len(tokens.ids) == round((1600 + BLOCK) / (HOP * STRIDE)) + 20
     is_gap = (tokens.ids == tokenizer_of().vocabulary.special("<gap>")).all(axis=1)
     assert np.flatnonzero(is_gap).tolist() == [20, 21, 22]

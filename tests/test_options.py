@@ -55,7 +55,8 @@ def test_options_stand_under_their_headings_and_the_rest_comes_last(page):
     headings = [line for line in page.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == [
         *("Output:", "Model:", "Codebook:", "Objectives:", "Optimisation:"),
-        *("Front end:", "Levels:", "Tiles:", "Options:", "Exit status:", "Examples:"),
+        *("Recording:", "Front end:", "Levels:", "Tiles:"),
+        *("Options:", "Exit status:", "Examples:"),
     ]
     part = page[page.index("Codebook:") : page.index("Objectives:")]
     assert "--CB, --codebook-size INTEGER" in part

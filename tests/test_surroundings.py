@@ -118,7 +118,7 @@ def test_a_full_disk_behind_stdout(place, tmp_path):
     assert "No space left" in done.stderr
 
 
-NO_HOME = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR"), "/nowhere")
+NO_HOME = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR"), "/dev/null/none")
 FEW_LETTERS = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
 OLD_LOCALE = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 STRICT = {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error"}  # no asserts, no docstrings

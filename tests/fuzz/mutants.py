@@ -78,10 +78,32 @@ def insert(rng: random.Random, content: bytearray, other: bytes) -> None:
     content[at:at] = other[stretch(rng, len(other))]
 
 
+TAGS = (b"ID3\x04\0\0\0\0\x01\0" + bytes(128), b"TAG" + bytes(125), bytes(600))
+
+
+def join(rng: random.Random, content: bytearray, other: bytes) -> None:
+    """Two files in one, as cat joins them."""
+    content += other
+
+
+def behead(rng: random.Random, content: bytearray, _: bytes) -> None:
+    """The front is gone: a piece of a stream."""
+    del content[: rng.randrange(len(content) + 1)]
+
+
+def tag_before(rng: random.Random, content: bytearray, _: bytes) -> None:
+    content[:0] = rng.choice(TAGS)
+
+
+def tag_behind(rng: random.Random, content: bytearray, _: bytes) -> None:
+    content += rng.choice(TAGS)
+
+
 Mutator = Callable[[random.Random, bytearray, bytes], None]
 MUTATORS: tuple[Mutator, ...] = (
     *(flip, number, number, name, truncate),
     *(extend, repeat, cut, exchange, splice, insert),
+    *(join, behead, tag_before, tag_behind),
 )
 
 

@@ -29,6 +29,7 @@ from ulmo.jobs.inputs import input_file
 from ulmo.preprocessing.audio import Recording, RefusedError, open_recording
 from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.containers import kind_of
+from ulmo.preprocessing.refusal import UNKNOWN_LENGTH
 
 BATCH = 20_000
 MOST_FRAMES = 1 << 18
@@ -55,7 +56,9 @@ def read(path: Path) -> str:
     else:
         return check_read(recording, path)
     assert refusal.detail, "a refusal without a reason"
-    assert refusal.missing >= 0, "less than no frames are missing"
+    assert (refusal.missing or 0) >= 0, "less than no frames are missing"
+    known = refusal.missing is not None or UNKNOWN_LENGTH in refusal.detail
+    assert known, "a number of missing frames that nobody knows"
     return f"refused {refusal.reason}"
 
 
@@ -68,9 +71,11 @@ def check_read(recording: Recording, path: Path) -> str:
     both, declared = recording.frames_read + recording.frames_missing, recording.frames_declared
     if reason == "header_sizes":
         with path.open("rb") as file:
-            assert both <= recording.size or kind_of(file) != "wav", "more than the file holds"
+            kind = kind_of(file, recording.size)
+        assert both <= recording.size or kind != "wav", "more than the file holds"
     elif reason == "more_data":
-        assert (declared or 0) < both, "another chunk of nothing"
+        counted = (declared or 0) < both or UNKNOWN_LENGTH in (recording.detail or "")
+        assert counted, "another chunk of nothing"
     elif declared is not None:
         assert both == declared, f"{both} frames read and missing, {declared} declared"
     if status != "partial" and reason != "header_sizes":

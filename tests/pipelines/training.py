@@ -33,6 +33,9 @@ class Silent:
     def note(self, text):
         pass
 
+    def warn(self, text):
+        pass
+
     def begin(self, steps, done):
         self.steps = done
 

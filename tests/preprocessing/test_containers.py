@@ -1,7 +1,7 @@
 """Kinds of files by their first bytes, and what their headers promise."""
 
 import io
-import struct
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,16 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.oracles import wav_bytes
+from ulmo.preprocessing import flac, headers, mp3, ogg, wav
 from ulmo.preprocessing.audio import open_recording
-from ulmo.preprocessing.containers import (
-    HEADERS,
-    declared_frames,
-    kind_of,
-    mpeg_frame_bytes,
-    ogg_has_end,
-)
+from ulmo.preprocessing.containers import find_sound, kind_at, kind_of
+from ulmo.preprocessing.mpeg import frame_bytes
 
 TONE = 0.3 * np.sin(np.arange(8000) / 4).astype(np.float32)
+ID3 = b"ID3\x04\0\0" + bytes([0, 0, 2, 1]) + bytes(257)
 KINDS = {
     "wav": ("WAV", "PCM_16"),
     "w64": ("W64", "PCM_24"),
@@ -42,17 +39,15 @@ def written(kind, coding, channels=1):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_told(kind):
     content = written(*KINDS[kind])
-    assert kind_of(io.BytesIO(content)) == kind
-    if kind != "mp3":
-        assert kind_of(io.BytesIO(b"\0" + content)) is None
+    for front in (b"", bytes(999), ID3):
+        assert kind_of(io.BytesIO(front + content), len(front + content)) == kind
+    assert kind_of(io.BytesIO(b"x" + content), len(content) + 1) is None
 
 
-@pytest.mark.parametrize("kind", ["mp3", "flac"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_sound_behind_a_tag(kind, tmp_path):
-    tag = b"ID3\x04\0\0" + bytes([0, 0, 2, 1]) + bytes(257)
-    content = tag + written(*KINDS[kind])
-    assert kind_of(io.BytesIO(content)) == kind
-    assert kind_of(io.BytesIO(tag + b"no sound")) is None
+    content = ID3 + written(*KINDS[kind])
+    assert kind_of(io.BytesIO(ID3 + b"no sound"), len(ID3) + 8) is None
     (tmp_path / "x").write_bytes(content)
     with open_recording(tmp_path / "x") as recording:
         assert sum(map(len, recording.blocks())) == recording.frames_declared >= 8000
@@ -77,7 +72,7 @@ def test_sound_behind_a_tag(kind, tmp_path):
     ],
 )
 def test_the_length_of_an_mpeg_frame(header, length):
-    assert mpeg_frame_bytes(bytes.fromhex(header)) == length
+    assert frame_bytes(bytes.fromhex(header)) == length
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -93,36 +88,19 @@ def test_the_length_of_an_mpeg_frame(header, length):
 def test_what_headers_declare(kind, coding, channels):
     content = written(kind, coding, channels)
     for part in (content, content[: len(content) // 2]):
-        assert declared_frames(io.BytesIO(part), kind.lower()) == 8000
+        (found,), end = headers.split(io.BytesIO(part), kind.lower(), len(part))
+        assert found.declared == 8000
+        assert end == len(part)
 
 
 def test_apples_adpcm_counts_packets():
-    assert declared_frames(io.BytesIO(written("AIFF", "IMA_ADPCM")), "aiff") == 8000
-
-
-def test_sizes_that_stand_for_none():
-    au = bytearray(written("AU", "PCM_16"))
-    au[8:12] = b"\xff" * 4
-    assert declared_frames(io.BytesIO(bytes(au)), "au") is None
-    caf = written("CAF", "PCM_16")
-    at = caf.index(b"data") + 4
-    for size in (-1, 1 << 62, 4, 0):
-        unknown = caf[:at] + struct.pack(">q", size) + caf[at + 8 :]
-        assert declared_frames(io.BytesIO(unknown), "caf") is None
-    assert declared_frames(io.BytesIO(written("FLAC", "PCM_16")), "flac") is None
-
-
-def test_the_end_of_an_ogg_stream():
-    content = written("OGG", "VORBIS")
-    assert ogg_has_end(io.BytesIO(content), len(content))
-    for size in (0, 10, len(content) // 2, len(content) - 1):
-        assert not ogg_has_end(io.BytesIO(content[:size]), size)
-    before_the_last_page = content[: content.rindex(b"OggS")]
-    assert not ogg_has_end(io.BytesIO(before_the_last_page), len(before_the_last_page))
+    content = written("AIFF", "IMA_ADPCM")
+    (part,), _ = headers.split(io.BytesIO(content), "aiff", len(content))
+    assert part.declared == 8000
 
 
 @given(
-    kind=st.sampled_from(sorted(HEADERS)),
+    kind=st.sampled_from(sorted(headers.LAYOUTS)),
     head=st.sampled_from([written(*KINDS[kind])[:200] for kind in ("w64", "aiff", "caf", "au")]),
     changes=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 255)), max_size=8),
     cut=st.integers(0, 200),
@@ -135,7 +113,22 @@ def test_no_header_raises(kind, head, changes, cut):
     for place, value in changes:
         content[min(place, len(content) - 1)] = value
     file = io.BytesIO(bytes(content[:cut]))
-    frames = declared_frames(file, kind)
-    assert frames is None or 0 < frames < 1 << 80
-    assert isinstance(ogg_has_end(file, cut), bool)
-    assert kind_of(file) in {*KINDS, None}
+    size = len(file.getvalue())
+    for split in (partial(headers.split, kind=kind), flac.split, ogg.split, mp3.split, wav.split):
+        _, end = split(file, size=size)
+        assert 0 <= end <= size
+    assert kind_of(file, size) in {*KINDS, None}
+
+
+@given(
+    front=st.binary(max_size=100),
+    kind=st.sampled_from(sorted(KINDS)),
+    behind=st.binary(max_size=100),
+)
+def test_a_file_is_found_between_others_bytes(front, kind, behind):
+    content = written(*KINDS[kind])
+    file = io.BytesIO(front + content + behind)
+    place = find_sound(file, 0, len(file.getvalue()))
+    assert place == len(front)
+    assert find_sound(file, 0, len(file.getvalue()), before=place) is None
+    assert kind_at(file, place, len(file.getvalue())) == kind

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,14 @@ def test_what_has_no_inverse_is_refused(change, constants, text):
     made = settings_of("mel").model_copy(update=change)
     with pytest.raises(UserError, match=text):
         invert(np.zeros((128, 4), np.float32), made, constants)
+
+
+def test_where_numba_has_no_folder_for_its_cache_the_error_says_what_to_set(monkeypatch):
+    class Librosa:
+        @property
+        def griffinlim(self):
+            raise RuntimeError("cannot cache function '_localmax': no locator available")
+
+    monkeypatch.setitem(sys.modules, "librosa", Librosa())
+    with pytest.raises(UserError, match=r"no locator .*: set NUMBA_CACHE_DIR to a folder"):
+        invert(np.zeros((128, 4), np.float32), settings_of("stft"), CONSTANTS)

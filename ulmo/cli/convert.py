@@ -35,6 +35,8 @@ from ulmo.cli.exits import SOME_REFUSED, guarded
 )
 @cli.ids_option
 @cli.min_columns_option
+@cli.quiet_option
+@cli.json_option
 @guarded
 def convert(
     tokens: tuple[Path, ...],
@@ -42,18 +44,23 @@ def convert(
     out: Path,
     ids: frozenset[int] | None,
     min_columns: int,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
     from ulmo.formats.base import Options
+    from ulmo.pipelines.convert import Converted
     from ulmo.pipelines.convert import convert as run
+    from ulmo.reports.as_json import convert_json
     from ulmo.reports.tokenize import convert_summary, converted_line
 
-    results = run(
-        tokens,
-        out,
-        file_format,
-        options=Options(ids, min_columns),
-        done=lambda result: click.echo(converted_line(result), err=result.refusal is not None),
-    )
-    click.echo(convert_summary(results, out))
-    sys.exit(SOME_REFUSED if any(result.refusal for result in results) else 0)
+    shown = cli.Output(as_json, quiet)
+
+    def done(result: Converted) -> None:
+        if result.refusal is not None or shown.in_words:
+            click.echo(converted_line(result), err=result.refusal is not None)
+
+    results = run(tokens, out, file_format, options=Options(ids, min_columns), done=done)
+    status = SOME_REFUSED if any(result.refusal for result in results) else 0
+    shown.show(lambda: convert_summary(results, out), lambda: convert_json(results, out, status))
+    sys.exit(status)

@@ -53,9 +53,17 @@ def prep(
     from ulmo.pipelines.prep.prep import prepare
     from ulmo.reports.as_json import prep_json
     from ulmo.reports.prep import PrepProgress, prep_summary, refused_lines
+    from ulmo.reports.sound import tiles_line
 
+    shown = cli.Output(as_json, quiet)
     try:
         with PrepProgress(quiet=quiet) as progress:
+
+            def begin(size: int) -> Any:
+                if shown.in_words:
+                    click.echo(tiles_line(settings, views=augment.views))
+                return progress.begin(size)
+
             summary = prepare(
                 audio_dir,
                 out_dir,
@@ -63,13 +71,14 @@ def prep(
                 augment=augment,
                 clock=clock,
                 workers=workers,
-                progress=progress.begin,
+                progress=begin,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(AGAIN) from None
     status = SOME_REFUSED if summary.refused else 0
     for line in refused_lines(summary) if quiet else ():
         click.echo(line, err=True)
-    shown = cli.Output(as_json, quiet)
-    shown.show(lambda: prep_summary(summary), lambda: prep_json(summary, status))
+    shown.show(
+        lambda: prep_summary(summary, settings.time_expansion), lambda: prep_json(summary, status)
+    )
     sys.exit(status)

@@ -39,6 +39,22 @@ from ulmo.config import ClockSettings, UserError
     "tokens was: 0.9, 0.95, 0.99 or 0.999.  [default: no <unk>]",
 )
 @cli.option(
+    "--time-expansion",
+    type=float,
+    metavar="K",
+    group="Tokenizer",
+    help="Take recordings as made at their rate / K, but report true times and hertz: 10 for bats, "
+    "below 1 for whales, say.  [default: as in training]",
+)
+@cli.option(
+    "--full-scale",
+    type=float,
+    metavar="VALUE",
+    group="Tokenizer",
+    help="Divide the samples of floating-point files by this: of files in micropascals, say.  "
+    "[default: as in training]",
+)
+@cli.option(
     "--out",
     type=cli.PATH,
     group="Output",
@@ -101,6 +117,8 @@ def tokenize(
     out_dir: Path | None,
     channels: str | None,
     unk_quantile: float | None,
+    time_expansion: float | None,
+    full_scale: float | None,
     workers: int | None,
     threads: int,
     device: Literal["cpu", "cuda"],
@@ -118,12 +136,14 @@ def tokenize(
     """
     from ulmo.formats.base import Options
     from ulmo.formats.publish import format_of
+    from ulmo.jobs.outcome import count_flags
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
     from ulmo.preprocessing.names import unread_names
     from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import unread_line, untimed_line
+    from ulmo.reports.sound import flag_lines, tokens_line
     from ulmo.reports.tokenize import (
         TokenizeProgress,
         timeline_line,
@@ -135,7 +155,9 @@ def tokenize(
     flags["file_format"] = flags["file_format"] or format_of(out)
     out = choose_output(out, out_dir, flags["file_format"])
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
-    loaded = load_tokenizer(tokenizer, threads=threads, device=device, unk_quantile=unk_quantile)
+    loaded = load_tokenizer(
+        tokenizer, threads=threads, device=device, unk_quantile=unk_quantile
+    ).with_sound(time_expansion, full_scale)
     wanted = TokenizeOptions(
         options=Options(ids, min_columns),
         channels=channels or loaded.manifest.prep.channels,
@@ -154,7 +176,12 @@ def tokenize(
             if refused or (shown.in_words and not (many and result.outputs)):
                 progress.line(tokenized_line(result), error=refused)
 
-        listener = Listener(progress.begin, done, left_out)
+        def begin(size: int) -> Any:
+            if many and size and shown.in_words:
+                click.echo(tokens_line(loaded.prep, loaded.manifest.model))
+            return progress.begin(size)
+
+        listener = Listener(begin, done, left_out)
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(
@@ -167,15 +194,19 @@ def tokenize(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(AGAIN) from None
     status = SOME_REFUSED if any(one.outcome.status == "refused" for one in results) else 0
+    counts = count_flags(dict(result.outcome) for result in results)
+    lost = flag_lines(counts, time_expansion=loaded.prep.time_expansion)
 
     def words() -> str:
-        return tokenize_summary(results, None if timeline else out, left_out)
+        return tokenize_summary(results, None if timeline else out, left_out, lost)
 
     def facts() -> dict[str, Any]:
         return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)
 
     if many or as_json:
         shown.show(words, facts)
+    elif lost and shown.in_words:
+        click.echo("\n".join(lost))
     if joined and shown.in_words:
         click.echo(timeline_line(joined))
     untimed = sum(result.outcome.start_source != "pattern" for result in results)

@@ -3,7 +3,8 @@
 A command that has more to say adds fields in a subclass. A new column is one line.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 from ulmo.config import Settings
 from ulmo.storage.columns import (
@@ -64,3 +65,27 @@ class Tokenized(Outcome):
     samples: Count = 0  # of each channel, at the tokenizer's rate
     unknown: Count = 0  # ids that are <unk>, in all outputs
     outputs: Texts = ()  # below the folder of the table
+
+
+class FlagCount(NamedTuple):
+    """The recordings that have a flag."""
+
+    recordings: int
+    example: str  # path of the first of them
+    sample_rate: int  # of that one, in hertz
+    bandwidth_hz: float | None  # of that one
+    peak_db: float | None  # the largest of all
+
+
+def count_flags(rows: Iterable[Mapping[str, Any]]) -> dict[str, FlagCount]:
+    """Count the flags of rows of recordings.parquet, each by the names of its columns."""
+    counts: dict[str, FlagCount] = {}
+    for row in rows:
+        for flag in row["flags"] or ():
+            first = (0, row["path"], row["sample_rate"], row["bandwidth_hz"], row["peak_db"])
+            found = counts.setdefault(flag, FlagCount(*first))
+            peaks = [peak for peak in (found.peak_db, row["peak_db"]) if peak is not None]
+            counts[flag] = found._replace(
+                recordings=found.recordings + 1, peak_db=max(peaks, default=None)
+            )
+    return counts

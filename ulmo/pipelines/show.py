@@ -3,7 +3,7 @@
 recording -> levels of each front end -> columns -> panels, tile borders marked
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
 from ulmo.preprocessing.audio import (
     Recording,
@@ -22,6 +23,7 @@ from ulmo.preprocessing.audio import (
 )
 from ulmo.preprocessing.clock import Clock, Span
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
@@ -43,6 +45,7 @@ class _Panel(NamedTuple):
     frames: int
     frames_per_column: int
     frontend: FrontEnd
+    hearing: Hearing
     stretches: list[tuple[int, int]]  # first frame of each, and the frame after its last
 
 
@@ -52,7 +55,9 @@ class Shown(NamedTuple):
     picture: Path
     seconds: float
     sample_rate: int  # of the recording, in hertz
-    bandwidth_hz: float  # visible: half the recording's or the settings' rate, whichever is lower
+    bandwidth_hz: float  # the highest frequency that the panels show
+    time_expansion: float
+    flags: Mapping[str, FlagCount]  # what is unusual about it, through the panel that shows most
     stretches: int  # drawn; between them, time was left out
 
 
@@ -80,6 +85,8 @@ def show(
         spans = Clock().timing(path).spans
         panels = [_panel(recording, each, spans, start, seconds) for each in chosen]
         rate = recording.sample_rate
+        widest = max((panel.hearing for panel in panels), key=lambda hearing: hearing.bandwidth_hz)
+        facts = {"path": path.name, **widest.facts(recording.facts())}
     if not panels[0].frames:
         raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
     image = _draw(panels, settings, title=path.name, start=start)
@@ -89,7 +96,9 @@ def show(
         picture,
         seconds=panels[0].frames * settings.frame_s,
         sample_rate=rate,
-        bandwidth_hz=min(rate, settings.true_rate) / 2,
+        bandwidth_hz=widest.bandwidth_hz,
+        time_expansion=settings.time_expansion,
+        flags=count_flags([facts]),
         stretches=len(panels[0].stretches),
     )
 
@@ -187,6 +196,7 @@ def _panel(
     length = None if last.frames is None else last.frame + last.frames - first
     begin = Fraction(round(start * rate), rate)
     stretches: list[tuple[int, int]] = []
+    hearing = Hearing(frontend, settings)
 
     def blocks() -> Iterator[Array]:
         frames = 0
@@ -195,6 +205,7 @@ def _panel(
             hop=tile_grid(settings),
             first=first,
             frames=length,
+            hearing=hearing,
         ):
             gap = max(round((stretch.start - begin) / hop_s) - frames, 0)
             check_gaps(gap * hop_s, "draw a part of it with --start and --seconds")
@@ -202,13 +213,13 @@ def _panel(
                 count = min(left, _GAP_FRAMES)
                 yield np.full((settings.tile_size, count), quiet_level(settings), np.float32)
             begun = frames = frames + gap
-            for block in levels(stretch.blocks, frontend, settings):
+            for block in levels(stretch.blocks, frontend, settings, hearing=hearing):
                 frames += block.shape[1]
                 yield block
             stretches.append((begun, frames))
 
     values, width, frames = _pooled(blocks())
-    return _Panel(settings.frontend, values, frames, width, frontend, stretches)
+    return _Panel(settings.frontend, values, frames, width, frontend, hearing, stretches)
 
 
 def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:

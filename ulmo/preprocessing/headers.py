@@ -208,7 +208,9 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
     if not unfinished and layout.length <= hidden:
         found = None if ends(file, layout.end, size) else find_sound(file, layout.data, size)
         if found is None or found >= layout.end:
-            return [Part(kind, (Stretch(0, layout.end),), declared)], layout.end
+            # libsndfile takes all that follows in W64 for sound; AIFF may have chunks it needs.
+            last = layout.end if kind == "aiff" else min(layout.data + layout.length, size)
+            return [Part(kind, (Stretch(0, last),), declared)], layout.end
     end = find_sound(file, layout.data, size) or size
     held = max(end - layout.data, 0)
     true = without_nuls(file, layout.data, held) if unfinished else held

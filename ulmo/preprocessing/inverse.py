@@ -10,7 +10,7 @@ sounds as if its tracked level had been ALIGNMENT_DB throughout.
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError, not_installed
+from ulmo.config import PrepSettings, UserError, not_installed, one_line
 from ulmo.preprocessing.frontends.mel import mel_plan, triangles
 from ulmo.preprocessing.normalize import Normalization, quiet_level, to_power
 
@@ -40,9 +40,14 @@ def invert(
             "pass normalization= with those of this one"
         )
     try:
-        import librosa
+        from librosa import griffinlim
     except ModuleNotFoundError:
         raise not_installed("librosa") from None
+    except RuntimeError as error:  # Numba keeps what it compiles beside librosa, or in the home
+        raise UserError(
+            f"librosa cannot be loaded ({one_line(error)}): "
+            "set NUMBA_CACHE_DIR to a folder that can be written to"
+        ) from None
     length = plane.shape[1] * settings.hop_length
     if not length:
         return np.empty(0, np.float32)
@@ -52,7 +57,7 @@ def invert(
         power *= np.float32(10 ** (ALIGNMENT_DB / 10))
     magnitudes, win_length, n_fft = MAGNITUDES[settings.frontend](power, settings)
     gain = np.float32(win_length / 4)  # a full-scale sine: half the sum of a Hann window
-    samples: Array = librosa.griffinlim(
+    samples: Array = griffinlim(
         np.pad(magnitudes * gain, ((0, 0), (0, 1))),  # librosa has one more frame at the end
         n_iter=iterations,
         hop_length=settings.hop_length,
@@ -75,11 +80,11 @@ def _stft_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, 
 
 def _mel_magnitudes(power: Array, settings: PrepSettings) -> tuple[Array, int, int]:
     """The same for mel: the smallest non-negative powers whose bands fit these best."""
-    import librosa
+    from librosa.util import nnls
 
     plan = mel_plan(settings)
     weights = triangles(plan.edges, settings.sample_rate, plan.n_fft).astype(np.float32)
-    magnitudes = np.sqrt(librosa.util.nnls(weights, power))
+    magnitudes = np.sqrt(nnls(weights, power))
     return magnitudes.astype(np.float32), plan.win_length, plan.n_fft
 
 

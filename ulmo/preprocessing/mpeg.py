@@ -85,7 +85,7 @@ def find_mpeg(file: BinaryIO, position: int, size: int, before: int) -> int | No
     """Where MPEG audio begins, from a position on, and before another; None if nowhere."""
     while (position := next_data(file, position)) < before:
         file.seek(position)
-        length = min(READ_BYTES, size - position, before - position + HEAD - 1)
+        length = min(READ_BYTES, size - position, before - position + 2)
         block = np.frombuffer(file.read(length), np.uint8)
         if len(block) < HEAD:
             return None

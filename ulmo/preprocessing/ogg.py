@@ -151,8 +151,10 @@ def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
                 break
             position = start
             continue
-        place = _find_page(file, position + 1 if held is None else held.place + 1, size)
-        if held and place is not None and place < position:
+        place = None if held is None else _find_page(file, held.place + 1, size, position)
+        if place is None:
+            place = _find_page(file, position + 1, size)
+        else:
             held = None
         if place is None or not _page(blocks.at(place, LOOK), place):
             break
@@ -161,18 +163,18 @@ def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
         yield held
 
 
-def _find_page(file: BinaryIO, position: int, size: int) -> int | None:
-    """Where a page, or a sound file of another kind, begins from a position on."""
-    sound = find_sound(file, position, size)
-    end = size if sound is None else sound
+def _find_page(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
+    """Where a page, or a sound file of another kind, begins from a position on; None if nowhere."""
+    end = size if before is None else before
     blocks = Blocks(file, size)
-    while position < end:
-        block = blocks.at(position, READ_BYTES)
-        found = block.find(b"OggS\0")
-        if found >= 0:
-            return min(position + found, end)
-        position += max(len(block) - 4, 1)
-    return sound
+    start, found = position, None
+    while start < end and found is None:
+        block = blocks.at(start, READ_BYTES)
+        place = block.find(b"OggS\0", 0, end - start + 4)
+        found = start + place if place >= 0 else None
+        start += max(len(block) - 4, 1)
+    sound = find_sound(file, position, size, before=end if found is None else found)
+    return found if sound is None else sound
 
 
 def _page(head: bytes, place: int) -> Page | None:

@@ -64,6 +64,8 @@ def contents_of(path: Path) -> Contents:
             found, length = _split(file, position, size)
             parts += found
             position = _next(file, position + max(length, 1), size)
+        if not parts:
+            raise RefusedError("no_samples", "the file has a header but no samples")
         return Contents(signature, tuple(parts), begin - first)
 
 
@@ -71,7 +73,7 @@ def _first(file: BinaryIO, position: int, size: int) -> int:
     """Where the sound begins; RefusedError if the file holds none."""
     if kind_at(file, position, size):
         return position
-    if name := unread_kind(file, position):
+    if name := unread_kind(file, 0) or unread_kind(file, position):
         detail = f"{name} is not read: convert it to WAV or FLAC"
         raise RefusedError("unsupported_coding", detail, missing=None)
     if is_free_format(file, position):
@@ -178,6 +180,7 @@ def _joined(contents: Contents, parts: list[Part], refusals: list[RefusedError])
         words = [f"{counted} frames of another shape or coding in the same file are not read"]
         words += [refusal.detail for refusal in refusals if refusal.missing is None]
         detail = "; ".join([detail, *words] if detail else words)
+        plan = plan._replace(declared=None)  # no header speaks of the whole file
     return plan._replace(cause=cause, detail=detail)
 
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
-from ulmo.preprocessing.containers import HEAD_BYTES, begins_file, kind_at
+from ulmo.preprocessing.containers import HEAD_BYTES, begins_file, ends, kind_at
 
 MAX_CHUNKS = 1000
 SEARCH_BYTES = 1 << 16  # searched for the data after the header of a chunk longer than the file
@@ -53,7 +53,7 @@ class WavLayout(NamedTuple):
     data_offset: int
     declared_bytes: int
     physical_bytes: int  # from data_offset to the end of the file
-    chunk_follows: bool  # whether another chunk begins at the declared end of the data
+    chunk_follows: bool  # whether what follows the data confirms their declared end
     more_bytes: int = 0  # in further data chunks
     searched: bool = False  # whether a chunk before the data was longer than the file
     byte_order: ByteOrder = "little"
@@ -199,6 +199,8 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
     end = data.start + held
     end += _padding(file, end, held, size, order)
     follows = _is_chunk(file, end, size, order)
+    if 0 < data.length < HEADER_BYTES:  # a short sound, or the size that a crash left
+        follows = follows or ends(file, end, size)
     for _ in range(MAX_CHUNKS):
         if not _is_chunk(file, end, size, order):
             break

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ulmo.config import PrepSettings
+from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.arrays import read_blocks, read_source
 from ulmo.preprocessing.audio import RefusedError, open_recording
 from ulmo.preprocessing.clock import Clock
@@ -75,7 +75,12 @@ def _as_path(source: Path | BinaryIO) -> Iterator[Path]:
     if isinstance(source, Path):
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix="ulmo-") as folder:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ulmo-"))
+        except OSError as error:
+            why = f"an open file is copied first, and no temporary folder can be made ({error})"
+            raise UserError(f"{why}: set TMPDIR, or give its path") from None
         path = Path(folder) / "recording"
         with path.open("wb") as copy:
             shutil.copyfileobj(source, copy)

@@ -1,4 +1,4 @@
-"""What `--json` prints of prep, tokenize and train: one object, made from the summary."""
+"""What `--json` prints of prep, tokenize, convert and train: one object, from the summary."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulmo.formats.header import utc_text
 from ulmo.jobs.outcome import Outcome
+from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.preprocessing.clock import EPOCH
@@ -23,7 +24,8 @@ _Facts = dict[str, Any]
 def prep_json(summary: "PrepSummary", status: int) -> _Facts:
     """All of a PrepSummary; `status` is the exit status."""
     refused = [dict(zip(("path", "reason", "detail"), one, strict=True)) for one in summary.refused]
-    return _facts("prep", status, {**summary._asdict(), "refused": refused})
+    flags = {flag: count.recordings for flag, count in summary.flags.items()}
+    return _facts("prep", status, {**summary._asdict(), "refused": refused, "flags": flags})
 
 
 def tokenize_json(
@@ -70,6 +72,19 @@ def _start(outcome: Outcome) -> str | None:
     if outcome.start_utc is None:
         return None
     return utc_text(EPOCH + timedelta(microseconds=outcome.start_utc))
+
+
+def convert_json(results: Sequence[Converted], out: Path, status: int) -> _Facts:
+    """Totals, and an entry in `files` for each file of tokens; `refusal` is null if it is whole."""
+    facts = {
+        "out": out,
+        "recordings": len(results),
+        "refused": sum(result.refusal is not None for result in results),
+        "hours": sum(result.seconds for result in results) / 3600,
+        "tokens": sum(result.columns * result.bands for result in results),
+        "files": results,
+    }
+    return _facts("convert", status, facts)
 
 
 def train_json(summary: "TrainSummary", status: int) -> _Facts:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
 from ulmo.reports.progress import Progress, left_out_lines, unread_line, untimed_line
+from ulmo.reports.sound import flag_lines
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
@@ -24,7 +25,7 @@ class PrepProgress(Progress):
         return advance
 
 
-def prep_summary(summary: PrepSummary) -> str:
+def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     """A few lines: what was prepared, what was refused and why, and what to do next."""
     lines = []
     if summary.reused:
@@ -33,6 +34,7 @@ def prep_summary(summary: PrepSummary) -> str:
     lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
     lines.append(f"tiles       {summary.tiles}")
     lines += refused_lines(summary)
+    lines += flag_lines(summary.flags, time_expansion=time_expansion)
     if summary.rewritten:
         lines.append(
             f"modified    {len(summary.rewritten)} recordings since then (such as "
@@ -71,4 +73,4 @@ def shown_lines(shown: "Shown") -> str:
         )
     if shown.stretches > 1:
         lines.append(f"it has {shown.stretches - 1} gaps in time, drawn as silence")
-    return "\n".join(lines)
+    return "\n".join([*lines, *flag_lines(shown.flags, time_expansion=shown.time_expansion)])

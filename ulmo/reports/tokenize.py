@@ -61,9 +61,12 @@ def tokenized_line(result: Result) -> str:
 
 
 def tokenize_summary(
-    results: Sequence[Result], out: Path | None, left_out: Mapping[str, int]
+    results: Sequence[Result],
+    out: Path | None,
+    left_out: Mapping[str, int],
+    lost: Sequence[str] = (),
 ) -> str:
-    """A few lines about many recordings, and the files of sound that are not read."""
+    """A few lines about many recordings, what tokens lost, and files of sound that are not read."""
     outcomes = [result.outcome for result in results]
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -78,6 +81,7 @@ def tokenize_summary(
         f"tokens      {tokens}",
         *left_out_lines(left_out),
     ]
+    lines += lost
     if out is not None:
         table = ", with recordings.parquet over all" if out.is_dir() else ""
         lines.append(f"output      {_text(out)}{table}")

@@ -18,9 +18,13 @@ class TrainProgress(Progress):
     """A bar of steps with their losses, and a line for each epoch."""
 
     def note(self, text: str) -> None:
-        """Something takes a while, or went wrong."""
+        """Something takes a while."""
         if not self.quiet:
             print(text, file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Something went wrong, and training goes on."""
+        print(text, file=sys.stderr)
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""

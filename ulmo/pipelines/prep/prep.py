@@ -8,14 +8,16 @@ times, therefore leave the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings
 from ulmo.jobs.inputs import InputFile, list_inputs, portable
+from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
 from ulmo.preprocessing.augment import check_views
@@ -38,10 +40,10 @@ class PrepSummary(NamedTuple):
     refused: list[tuple[str, str, str]]  # path, reason code and detail of each
     reused: bool  # whether everything was there already
     untimed: int  # recordings whose names do not fit --timestamp-pattern; 0 without one
+    flags: Mapping[str, FlagCount] = {}  # recordings that have each flag
     unread: tuple[str, ...] = ()  # recordings whose names hold a time that is not understood
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
     left_out: Mapping[str, int] = {}  # files of sound that is not read, by kind (.wac)
-    flags: Mapping[str, int] = {}  # recordings by flag
 
 
 def prepare(
@@ -106,8 +108,15 @@ def _summary(
         refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
         reused=reused,
         untimed=pc.sum(untimed).as_py() if pattern else 0,
+        flags=count_flags(_flagged(rows)),
         unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
         rewritten=tuple(newer) if reused else (),
         left_out=left_out,
-        flags=Counter(flag for flags in rows["flags"].to_pylist() for flag in flags),
     )
+
+
+def _flagged(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows that have flags, a batch at a time."""
+    named = rows.select(["path", "flags", "sample_rate", "bandwidth_hz", "peak_db"])
+    for batch in named.to_batches(max_chunksize=4096):
+        yield from batch.filter(pc.greater(pc.list_value_length(batch["flags"]), 0)).to_pylist()

@@ -89,8 +89,8 @@ def _tokenize_once(
 ) -> Result:
     source = planned.source
     clock = Clock.of(options.clock)
-    timing = clock.timing(source)
     file = input_file(source.parent, Path(source.name))
+    timing = clock.timing(source)
     outputs: list[Path] = []
     unknown = 0
     try:

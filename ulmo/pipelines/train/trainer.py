@@ -47,7 +47,10 @@ class Reporter(Protocol):
     """Receives the progress of a run."""
 
     def note(self, text: str) -> None:
-        """Something takes a while, or went wrong."""
+        """Something takes a while."""
+
+    def warn(self, text: str) -> None:
+        """Something went wrong, and training goes on."""
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""
@@ -152,7 +155,7 @@ class Trainer:
             checkpoints.tidy()
         if self._checkpoints.numbers:
             for path in self._checkpoints.restore():
-                self._reporter.note(f"{path} is damaged: going on from the checkpoint before")
+                self._reporter.warn(f"{path} is damaged: going on from the checkpoint before")
         else:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()
