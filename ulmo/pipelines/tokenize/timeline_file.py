@@ -180,10 +180,11 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     """
     starts = {part.source: _start(part) for part in parts}
     begin = min(starts.values())
+    name = output_paths(out, options.file_format).header.stem
     grids = [read_header(output_paths(part.outputs[0], "npy").header) for part in parts]
     header = TokensHeader(
         **dict(grids[0].grid),
-        recording=portable(Path(out.name.partition(STEM)[0])),
+        recording=portable(Path(name.removesuffix(STEM))),
         start_utc=EPOCH + timedelta(microseconds=round(begin * 1_000_000)),
     )
     pieces = [
