@@ -137,7 +137,7 @@ def complete(part: Part, sound: soundfile.SoundFile) -> Part:
         raise RefusedError("no_samples", "the file has a header but no samples", **counts)
     if part.frames:
         frames = min(frames, part.frames)
-    declared = part.declared or frames or None
+    declared = (frames or None) if part.declared is None else part.declared
     cause, note = part.cause, part.detail
     missing = part.missing
     if cause is None:
