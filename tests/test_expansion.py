@@ -1,5 +1,6 @@
 """Time expansion: the tokens are those of the slow copy, the times and hertz those of the sound."""
 
+import copy
 from datetime import UTC, datetime
 
 import numpy as np
@@ -158,6 +159,7 @@ def test_a_tokenizer_of_another_expansion_is_another_view_of_the_same(tokenizer_
     for found in (bats, bats.ref.open()):
         np.testing.assert_array_equal(found.encode(sound(4800), **options).ids, expected.ids)
     assert bats.with_sound(1).prep == tokenizer.prep
+    assert copy.deepcopy(bats).prep == bats.prep
 
 
 @pytest.mark.parametrize("expansion", [0, -1, 1001, 0.03331, float("nan")])
