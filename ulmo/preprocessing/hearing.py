@@ -214,11 +214,12 @@ class _Windows:
         start = 0
         while start < len(block):
             stop = min(start + WINDOW - self._frames, len(block))
-            part, middle = (each[start:stop].astype(np.float64) for each in (block, mean))
-            # einsum, because BLAS would spread them over threads
-            self._squares += float(np.einsum("i,i->", part.ravel(), part.ravel()))
-            self._sums = self._sums + np.einsum("nc->c", part)
-            self._mean_squares += float(np.einsum("i,i->", middle, middle))
+            channels = np.array(block[start:stop].T, np.float64, order="C")
+            middle = mean[start:stop].astype(np.float64)
+            # One by one, because BLAS would spread more than 10,000 over threads.
+            self._squares += sum(float(np.vdot(one, one)) for one in channels)
+            self._sums = self._sums + channels.sum(axis=1)
+            self._mean_squares += float(np.vdot(middle, middle))
             self._mean_sum += float(middle.sum())
             self._frames += stop - start
             start = stop
