@@ -135,8 +135,8 @@ CODED = {
         written("WAV", "ULAW").replace(b"data" + LENGTH.to_bytes(4, "little"), b"data" + bytes(4)),
         0,
     ),
-    "ADPCM, crashed": refused(
-        IMA.replace(b"data" + (2048).to_bytes(4, "little"), b"data" + bytes(4)), "lost_sizes", 0
+    "ADPCM, crashed": wrong(
+        IMA.replace(b"data" + (2048).to_bytes(4, "little"), b"data" + bytes(4)), 0, read=4040
     ),
     **{
         f"format {tag:#06x}": refused(wav(tag=tag), "unsupported_coding")

@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [f"preprocessing/{name}.py" for name in ("audio", "opening", "plan")]
+READERS = ("audio", "flac", "headers", "mp3", "ogg", "opening", "parts", "plan", "wav")
+SOURCES = [f"preprocessing/{name}.py" for name in READERS]
 SOURCES += ["pipelines/prep/job.py", "pipelines/tokenize/job.py"]
 
 

@@ -156,15 +156,15 @@ class Recording:
         """Up to so many frames of a part, as decoded; counts what is lost if all is wanted."""
         length = max(min(BLOCK_FRAMES, BLOCK_SAMPLES // self.channels), 1)
         with refusing():
-            file, sound = self._opened or self._opener.open(part)
+            opened = self._opened or self._opener.open(part)
             self._opened = None
             if start:
-                go_to(sound, part, start, length)
-        gain = part.gain / (self._full_scale if sound.subtype in FLOATS else 1)
+                go_to(opened.sound, part, start, length)
+        gain = part.gain / (self._full_scale if opened.sound.subtype in FLOATS else 1)
         left = min(frames, (part.frames or UNKNOWN_FRAMES) - start)
         while left > 0:
             wanted = min(length, left)
-            block, failed = _read(sound, wanted)
+            block, failed = _read(opened.sound, wanted)
             if gain != 1:
                 block *= np.float32(gain)
             left -= len(block)
@@ -175,7 +175,8 @@ class Recording:
                     self._lost += left
                     self._failed |= failed
                 break
-        self._opener.check_same(file)
+        with refusing():
+            self._opener.check(opened)
 
     def _clean(self, block: Array) -> Array:
         # The sum of squares is the fastest way to see that no sample can be bad.

@@ -100,6 +100,13 @@ class Opener:
             sound.seek(0)  # else the first samples are late where granules do not begin at 0
         return OpenSound(file, sound)
 
+    def check(self, opened: OpenSound) -> None:
+        """Raise what went wrong with the file while a decoder read it: see `refusing`."""
+        inner = opened.sound.name
+        if isinstance(inner, PieceFile) and inner.error:
+            raise inner.error
+        self.check_same(opened.file)
+
     def check_same(self, file: BinaryIO) -> None:
         """Raise RefusedError (`changed`) if the file was modified or replaced meanwhile."""
         if signature_of(file) != self._signature:
@@ -130,7 +137,7 @@ def complete(part: Part, sound: soundfile.SoundFile) -> Part:
         raise RefusedError("no_samples", "the file has a header but no samples", **counts)
     if part.frames:
         frames = min(frames, part.frames)
-    declared = part.declared or frames or None
+    declared = (frames or None) if part.declared is None else part.declared
     cause, note = part.cause, part.detail
     missing = part.missing
     if cause is None:

@@ -79,6 +79,7 @@ class PieceFile(io.RawIOBase):
         self._pieces = [piece for piece in pieces if size_of(piece)]
         self._starts = [0, *accumulate(map(size_of, self._pieces))]
         self._place = 0
+        self.error: OSError | None = None
 
     def readable(self) -> bool:
         """True."""
@@ -89,11 +90,9 @@ class PieceFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, and return it; OSError before the beginning."""
+        """Go to a place, not before the beginning, and return it."""
         base = {os.SEEK_CUR: self._place, os.SEEK_END: self._starts[-1]}.get(whence, 0)
-        if base + offset < 0:
-            raise OSError("a place before the beginning of the file")
-        self._place = base + offset
+        self._place = max(base + offset, 0)
         return self._place
 
     def tell(self) -> int:
@@ -101,11 +100,18 @@ class PieceFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, but for the end of the file: libsndfile asks only once."""
+        """Fill the buffer, but for the end of the file: libsndfile asks only once.
+
+        A callback of libsndfile cannot raise: an error of the disk is kept in `error`.
+        """
         view = memoryview(buffer).cast("B")
         done = 0
         while done < len(view) and self._place < self._starts[-1]:
-            content = self._next(len(view) - done)
+            try:
+                content = self._next(len(view) - done)
+            except OSError as error:
+                self.error = error
+                break
             if not content:
                 break
             view[done : done + len(content)] = content

@@ -173,25 +173,32 @@ def _joined(contents: Contents, parts: list[Part], refusals: list[RefusedError])
     counted = sum(part.frames + part.missing for part in others)
     counted += sum(refusal.missing or 0 for refusal in refusals)
     plan = ReadPlan(contents.signature, tuple(read), declared if true else None, missing + counted)
-    cause, detail = _fault(contents, read)
+    fault = _fault(contents, read)
+    plan = plan._replace(cause=fault.cause, detail=fault.detail)
     unknown = any(refusal.missing is None for refusal in refusals)
     if counted or unknown:
-        cause = "more_data"
         words = [f"{counted} frames of another shape or coding in the same file are not read"]
         words += [refusal.detail for refusal in refusals if refusal.missing is None]
-        detail = "; ".join([detail, *words] if detail else words)
-        plan = plan._replace(declared=None)  # no header speaks of the whole file
-    return plan._replace(cause=cause, detail=detail)
+        detail = "; ".join([fault.detail, *words] if fault.detail else words)
+        # No header speaks of the whole file.
+        plan = plan._replace(declared=None, cause="more_data", detail=detail)
+    return plan
 
 
-def _fault(contents: Contents, read: list[Part]) -> tuple[str | None, str | None]:
+class _Fault(NamedTuple):
+    cause: str | None = None
+    detail: str | None = None
+
+
+def _fault(contents: Contents, read: list[Part]) -> _Fault:
     """What is wrong with the parts that are read: lost sound first."""
-    faults = [(part.cause, part.detail) for part in read if part.cause]
-    for fault in sorted(faults, key=lambda fault: fault[0] not in PARTIAL):
-        return fault
+    faults = [_Fault(part.cause, part.detail) for part in read if part.cause]
+    if faults:
+        return min(faults, key=lambda fault: fault.cause not in PARTIAL)
     if len(read) > 1:
-        return "joined", f"{len(read)} sound files in one were read one after the other"
+        detail = f"{len(read)} sound files in one were read one after the other"
+        return _Fault(cause="joined", detail=detail)
     if contents.skipped:
         detail = f"{contents.skipped} bytes before the first frame were skipped"
-        return "leading_bytes", detail
-    return None, None
+        return _Fault(cause="leading_bytes", detail=detail)
+    return _Fault()

@@ -13,7 +13,7 @@ from ulmo.preprocessing.opening import open_pieces
 from ulmo.preprocessing.parts import Part, check_shape, wrong_sizes
 from ulmo.preprocessing.pieces import READ_BYTES, Piece, Stretch, replaced
 from ulmo.preprocessing.refusal import RefusedError
-from ulmo.preprocessing.riff import WIDTHS, WavLayout, layout_of
+from ulmo.preprocessing.riff import WIDTHS, WRAP, WavLayout, layout_of
 from ulmo.preprocessing.tags import without_nuls
 
 
@@ -60,11 +60,12 @@ def _plan(file: BinaryIO, layout: WavLayout, end: int) -> Part:
     if file.read(4) == b"BW64":  # which libsndfile does not know
         pieces = replaced(end, {0: b"RF64"})
     plan = Part("wav", pieces, declared)
-    if layout.subtype is None:
-        return _plan_blocks(layout, plan, counts, wrong=wrong)
-    frames = layout.frames_in(held)
+    true = held
     if wrong and not layout.wrapped_bytes:
-        frames = layout.frames_in(without_nuls(file, layout.data_offset, held))
+        true = without_nuls(file, layout.data_offset, held)
+    if layout.subtype is None:
+        return _plan_blocks(layout, plan, counts, true if wrong else None)
+    frames = layout.frames_in(true)
     if not frames:
         detail = "only NUL bytes follow the header" if held else "no samples follow the header"
         raise RefusedError("no_samples", detail, **counts)
@@ -91,23 +92,38 @@ def _plan(file: BinaryIO, layout: WavLayout, end: int) -> Part:
     return plan._replace(**raw)
 
 
-def _plan_blocks(layout: WavLayout, plan: Part, counts: dict[str, Any], *, wrong: bool) -> Part:
-    """How to read samples that are coded in blocks, which only libsndfile can decode."""
+def _plan_blocks(layout: WavLayout, plan: Part, counts: dict[str, Any], held: int | None) -> Part:
+    """How to read samples that are coded in blocks, which only libsndfile can decode.
+
+    If the sizes in the header are wrong, `held` is the true size of the data: libsndfile is given
+    a header with it.
+    """
     if layout.format_tag in WIDTHS:
         detail = f"samples of {layout.bits} bits in format {layout.format_tag} are not supported"
         raise RefusedError("unsupported_coding", detail, **counts)
-    if wrong:
-        detail = "the sizes in the header are wrong, and coded samples cannot be read without them"
-        raise RefusedError("lost_sizes", detail, declared=plan.declared, missing=None)
     if not layout.block_samples:
         detail = "the header does not say how long a coded block is"
         raise RefusedError("bad_header", detail, missing=None)
-    frames = layout.frames_in(min(layout.declared_bytes, layout.physical_bytes))
+    size = min(layout.declared_bytes, layout.physical_bytes) if held is None else held
+    frames = layout.frames_in(size)
     if not frames:
         missing = plan.declared or 0
         detail = "the file holds no whole block of samples"
-        raise RefusedError("no_samples", detail, declared=missing, missing=missing)
-    return plan._replace(frames=frames)
+        raise RefusedError("no_samples", detail, declared=plan.declared, missing=missing)
+    if held is None:
+        return plan._replace(frames=frames)
+    if held >= WRAP:
+        detail = "the sizes in the header are wrong, and too large for a corrected header"
+        raise RefusedError("lost_sizes", detail, declared=plan.declared, missing=frames)
+    order = layout.byte_order
+    name = b"RIFX" if order == "big" else b"RIFF"
+    end = layout.data_offset + held
+    riff = name + min(end - 8, WRAP - 1).to_bytes(4, order)
+    changes = {0: riff, layout.data_offset - 4: held.to_bytes(4, order)}
+    pieces = replaced(end, changes)
+    missing = counts["missing"] - frames
+    plan = plan._replace(pieces=pieces, frames=frames, missing=missing)
+    return plan._replace(cause="header_sizes", detail=wrong_sizes(missing))
 
 
 def _agrees(file: BinaryIO, plan: Part, layout: WavLayout) -> bool:

@@ -149,10 +149,9 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
         with suppress(RefusedError), open_recording(source) as recording:
             channel_list(options.channels, recording.channels)
             timing = clock.timing(source)
-            if not timing.linear:
+            if obstacle := timing.obstacle:
                 raise UserError(
-                    f"{source}: time was left out in it, and it is not known where, so its sound "
-                    "has no place on a timeline: leave it out"
+                    f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
                 )
             start = _since_1970(timing.start and timing.start.utc, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
