@@ -260,7 +260,7 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are still there."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or not rows[0].channels:
+    if not rows or rows[0].status == "refused":
         return None
     row = rows[0]
     if not (row.stretches or row.outputs):  # nothing triggered it
