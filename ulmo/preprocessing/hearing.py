@@ -123,6 +123,11 @@ class Hearing:
         return round(max(1 - self._heard / self._before, 0.0), SHARE_DIGITS)
 
     @property
+    def fades(self) -> bool:
+        """Whether there is sound, and all of it is fainter than the floor."""
+        return self._loudest > 0 and "below_floor" in self.flags
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """What is lost: `cancelled`, `below_floor`, `above_bandwidth`; see quality.FLAGS."""
         settings = self._settings

@@ -267,7 +267,7 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
         return Result(planned.source, [], row, reused=True)
     if not row.channels:
         return None
-    channels = range(row.channels or 0) if options.channels == "each" else [None]
+    channels = range(row.channels) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
     unknown = 0
