@@ -23,6 +23,7 @@ from ulmo.tokens import nearest_column
 STRIDE = 4
 COLUMN = Fraction(HOP * STRIDE, RATE)
 TOTAL = 7000
+pytestmark = pytest.mark.filterwarnings("ignore:the sound is fainter")  # stretches of few samples
 
 
 @pytest.fixture(autouse=True)
