@@ -182,6 +182,7 @@ LIMITS = {
     OSError(errno.ENOSPC, "No space left on device"): "make room",
     MemoryError(): "fewer --workers",
     RuntimeError("can't start new thread"): "ulimit -u",
+    ImportError("libarrow.so: failed to map segment"): "ulimit -v",
 }
 
 

@@ -33,6 +33,11 @@ class SemLock:
     def __init__(self, *_): raise OSError(30, "Read-only file system", "/dev/shm/pym-1")
 _multiprocessing.SemLock = SemLock
 """
+NO_THREADS = """
+import threading
+def start(_): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+"""
 NOISE = "print('a library greets everybody')"
 
 
@@ -168,6 +173,13 @@ class TestNoWorker:
         monkeypatch.setattr(worker, "Popen", fork)
         with pytest.raises(JobError, match=f"{os.strerror(number)}.*{ALONE}"):
             use_pool()
+
+    def test_where_a_worker_may_have_no_threads(self, tmp_path, monkeypatch, capfd):
+        (tmp_path / "sitecustomize.py").write_text(NO_THREADS)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+        with pytest.raises(JobError, match=f"does not start as a worker.*{ALONE}"):
+            use_pool()
+        assert capfd.readouterr() == ("", "")
 
     def test_in_a_frozen_program(self, monkeypatch):
         """It would start itself again, and again."""

@@ -322,6 +322,23 @@ def test_malformed_files_tell_no_time_but_three():
     }
 
 
+@pytest.mark.parametrize(
+    ("field", "slowed"),
+    [
+        *(("TE: 10", True), ("TE:20", True), ("TE: 8.5", True)),
+        *(("TE: 1", False), ("TE: 0", False), ("TE: -10", False), ("TE: x", False), ("TE:", False)),
+        *(("TE: 1e9", False), ("TE: 10 x", False), ("NOTE: 10", False), ("", False)),
+    ],
+)
+def test_a_file_that_plays_slower_than_the_sound_has_a_flag(tmp_path, field, slowed):
+    path = tmp_path / "x.wav"
+    path.write_bytes(wav(chunk(b"guan", f"GUANO|Version: 1.0\n{field}\n".encode())))
+    timing = Clock().timing(path)
+    assert timing.slowed is slowed
+    assert timing.facts({"flags": ["clipped"]})["flags"] == ["clipped"] + ["time_expanded"] * slowed
+    assert (timing.obstacle is not None) is slowed
+
+
 class TestClock:
     def test_of_settings(self, tmp_path):
         clock = Clock.of(ClockSettings(timestamp_pattern="x%Y%m%d%H", timezone="+02:00"))
@@ -346,9 +363,9 @@ class TestClock:
     def test_why_a_name_gives_no_time(self, tmp_path):
         path = tmp_path / "20230101_120000_CST.wav"
         note = "its name holds a time that is not understood: '_CST'"
-        assert Clock().timing(path) == (None, WHOLE, True, note)
+        assert Clock().timing(path) == (None, WHOLE, True, note, False)
         path.write_bytes(wav(GUANO))
-        assert Clock().timing(path) == (Start(NOON, "guano"), WHOLE, True, None)
+        assert Clock().timing(path) == (Start(NOON, "guano"), WHOLE, True, None, False)
 
     def test_microseconds_and_what_comes_after(self):
         start = Start(NOON, "name")

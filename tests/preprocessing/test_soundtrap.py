@@ -47,7 +47,7 @@ def timing_of(folder, content, name=NAME):
 )
 def test_the_log_gives_utc_where_the_name_is_local(tmp_path, facts, late):
     start = Start(NOON.replace(microsecond=late), "log")
-    assert timing_of(tmp_path, log(*facts)) == (start, WHOLE, True, None)
+    assert timing_of(tmp_path, log(*facts)) == (start, WHOLE, True, None, False)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ class TestGaps:
         for index, (frame, end) in enumerate(zip(frames, ends, strict=False)):
             late = Fraction(sum(gaps[: index + 1]), 10**6)
             expected.append(Span(frame, end and end - frame, Fraction(frame, RATE) + late))
-        assert timing == (Start(NOON, "log"), tuple(expected), True, None)
+        assert timing == (Start(NOON, "log"), tuple(expected), True, None, False)
 
     def test_a_gap_that_was_filled_with_zeros_is_none(self, tmp_path):
         infos = (self.gap(100, 10**6), ("Info", "added 48000 zeros"), self.gap(200, 2 * 10**6))
@@ -141,3 +141,12 @@ def test_no_xml_raises(content):
 )
 def test_xml_that_is_refused_gives_nothing(content):
     assert read_xml(content) == []
+
+
+def test_a_log_in_capitals_is_the_same_log(tmp_path):
+    gap = ("Info", "Sampling Gap 60000000 us at sample 24000 (0.5 s), chunk 100")
+    plain = log(*FACTS, gap, ("CumulativeSamplingGap", "60000000 us"))
+    declaration, tag, rest = plain.partition(b"<ST>")
+    capitals = declaration + tag + rest.upper()
+    assert len(timing_of(tmp_path, plain).spans) == 2
+    assert timing_of(tmp_path, capitals) == timing_of(tmp_path, plain)

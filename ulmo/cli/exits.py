@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import click
 
 from ulmo.cli.streams import leave_broken_streams
-from ulmo.config import EXTRAS, JobError, UserError, not_installed, printable
+from ulmo.config import EXTRAS, JobError, UserError, not_installed, one_line, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,7 @@ _LIMITS = {
     errno.EMFILE: ": raise the limit (ulimit -n), or use fewer --workers",
     errno.ENOMEM: ": use fewer --workers, or a smaller --batch-size",
 }
+_INSTALL = "install ulmo again, or raise the limit of memory (ulimit -v)"
 _NO_THREAD = (
     "no more threads can be started: raise the limit (ulimit -u), or use --workers 1 --threads 1"
 )
@@ -47,6 +48,8 @@ def guarded(command: F) -> F:
             if package not in EXTRAS:
                 raise
             fail(str(not_installed(package)), WRONG_USAGE)
+        except ImportError as error:
+            fail(f"a library cannot be loaded ({one_line(error)}): {_INSTALL}", FAILED)
         except KeyboardInterrupt as interrupt:
             fail(str(interrupt) or "interrupted", INTERRUPTED)
         except BrokenPipeError:

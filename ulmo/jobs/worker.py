@@ -172,7 +172,10 @@ def main() -> None:
     with os.fdopen(os.dup(0), "rb") as orders, os.fdopen(os.dup(1), "wb") as answers:
         _silence()
         keep_freed_memory()
-        Thread(target=_listen, args=(orders, jobs), daemon=True).start()
+        try:
+            Thread(target=_listen, args=(orders, jobs), daemon=True).start()
+        except RuntimeError:  # there may be no more threads; the parent says what to do
+            return
         answers.write(_READY)
         answers.flush()
         reports = _Reports(answers)

@@ -82,7 +82,7 @@ class Clock(NamedTuple):
         start = self._first_time(path, header, log)
         unread = None if start else read_name(path.name, self.timezone).unread
         note = unread and f"its name holds a time that is not understood: {unread!r}"
-        return timing._replace(start=start, note=timing.note or note)
+        return timing._replace(start=start, note=timing.note or note, slowed=header.is_slowed)
 
     def start(self, path: Path) -> Start | None:
         """When a recording began, as in `timing`; None if no time is found."""
@@ -119,10 +119,8 @@ class Clock(NamedTuple):
             yield "pattern", find_time(self.pattern, path.name, zone)
         if header.harp and header.harp.start:
             yield header.harp.start.source, header.harp.start.utc
-        for line in (header.guano or "").split("\n"):
-            key, _, stamp = line.partition(":")
-            if key.strip() == "Timestamp":
-                yield "guano", read_stamp(stamp, zone)
+        for stamp in header.guano_values("Timestamp"):
+            yield "guano", read_stamp(stamp, zone)
         yield "wamd", read_stamp(header.wamd or "", zone)
         for comment in header.comments:
             yield "comment", find_time(AUDIOMOTH, comment, UTC)

@@ -6,6 +6,7 @@ DESCRIPTION. FLAC: GUANO and the chunks of a WAV file in APPLICATION blocks.
 """
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -42,6 +43,22 @@ class Metadata(NamedTuple):
     ixml: Broadcast | None = None
     date: str | None = None
     sample_rate: int = 0  # of a WAV or FLAC file; 0 for others
+
+    def guano_values(self, name: str) -> Iterator[str]:
+        """The values of a GUANO field, in their order."""
+        for line in (self.guano or "").split("\n"):
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                yield value.strip()
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether the file plays slower than the sound was: GUANO's TE, time expansion, is over 1.
+
+        Recorders of bats write such files, and others write TE 1.
+        """
+        value = next(self.guano_values("TE"), "")
+        return re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) is not None and float(value) > 1
 
     @property
     def is_exact(self) -> bool:

@@ -26,6 +26,7 @@ FLAGS = {
     "below_floor": "no frame reaches the floor of the settings: the tokens fade to silence",
     "above_bandwidth": "over a third of the power lies above bandwidth_hz",
     "time_not_linear": "time was left out in the recording, and it is not known where",
+    "time_expanded": "its header says that the file plays slower than the sound was (GUANO TE)",
 }
 
 

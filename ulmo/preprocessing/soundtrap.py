@@ -2,7 +2,8 @@
 
 The host program unpacks a .sud file to both, and notes in the log what it met, one event an
 element: <PROC_EVENT ID="3"><WavFileHandler NAME="VALUE" /></PROC_EVENT>. Names and words are those
-of its WavFileHandler (see WavFileHandler.java in PAMGuard's x3 library).
+of its WavFileHandler (see WavFileHandler.java in PAMGuard's x3 library), which writes all of them
+in capitals: letters are compared without their case.
 """
 
 import re
@@ -18,9 +19,9 @@ from ulmo.preprocessing.timing import Span, Start, Timing
 from ulmo.preprocessing.xml_text import MAX_XML_BYTES, Element, read_xml
 from ulmo.storage.plain_file import open_file
 
-_HANDLER = "WavFileHandler"
-_MICROSECONDS = re.compile(r"\s*(-?\d{1,15})\s*(?:us)?\s*", re.ASCII)
-_GAP = re.compile(r"Sampling Gap\s+(-?\d{1,15})\s*us at sample\s+(\d{1,15})\b", re.ASCII)
+_HANDLER = "wavfilehandler"
+_MICROSECONDS = re.compile(r"\s*(-?\d{1,15})\s*(?:us)?\s*", re.ASCII | re.IGNORECASE)
+_GAP = re.compile(r"sampling gap\s+(-?\d{1,15})\s*us at sample\s+(\d{1,15})\b", re.ASCII)
 # Each block of samples adds up to a microsecond of rounding to the log's sum of gaps. So a sum
 # below this share of the recording, or below a tenth of a second, is no gap.
 _ROUNDED, _LEAST = Fraction(1, 10_000), Fraction(1, 10)
@@ -51,10 +52,10 @@ def soundtrap_timing(path: Path, sample_rate: int) -> Timing | None:
     events = _events(read_xml(content))
     facts = dict(reversed(events))  # the first of each name
     start = _start(facts)
-    gaps = _find_gaps([value for name, value in events if name == "Info"])
+    gaps = _find_gaps([value.lower() for name, value in events if name == "info"])
     placed = gaps.filled + sum(gap.seconds for gap in gaps.left)
-    known = _seconds(facts.get("CumulativeSamplingGap"))
-    slack = max(_LEAST, _ROUNDED * (_seconds(facts.get("SamplingTimePeriod")) or 0))
+    known = _seconds(facts.get("cumulativesamplinggap"))
+    slack = max(_LEAST, _ROUNDED * (_seconds(facts.get("samplingtimeperiod")) or 0))
     wrong = gaps.lost or any(one.frame >= two.frame for one, two in pairwise(gaps.left))
     if wrong or (known is not None and abs(known - placed) > slack):
         note = "its log counts time that was left out, and does not say where"
@@ -71,17 +72,19 @@ def _events(elements: list[Element]) -> list[tuple[str, str]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for element in elements:
         number = next((given["ID"] for given in element.attributes if "ID" in given), "")
-        if element.path[-1] == "SUFFIX" and element.text == "wav":
+        name = element.path[-1].lower()
+        if name == "suffix" and element.text.lower() == "wav":
             wanted = wanted or number
-        elif element.path[-1] == _HANDLER:
-            found.setdefault(number, []).extend(element.attributes[-1].items())
+        elif name == _HANDLER:
+            facts = element.attributes[-1].items()
+            found.setdefault(number, []).extend((key.lower(), value) for key, value in facts)
     return found.get(wanted) or next(iter(found.values()), [])
 
 
 def _start(facts: dict[str, str]) -> Start | None:
     """SamplingStartTimeUTC, and the microseconds that follow it."""
-    time = read_stamp(facts.get("SamplingStartTimeUTC", ""), UTC)
-    late = _seconds(facts.get("SamplingStartTimeSubS")) or Fraction(0)
+    time = read_stamp(facts.get("samplingstarttimeutc", ""), UTC)
+    late = _seconds(facts.get("samplingstarttimesubs")) or Fraction(0)
     if time is None or not 0 <= late < 1:
         return None
     return Start(time + timedelta(microseconds=int(late * 1_000_000)), "log")
@@ -95,7 +98,7 @@ def _find_gaps(infos: list[str]) -> _Gaps:
         match = _GAP.search(info)
         if match and int(match[1]) > 0:
             left.append(_Gap(int(match[2]), Fraction(int(match[1]), 1_000_000)))
-        elif "Sampling Gap" in info:
+        elif "sampling gap" in info:
             lost = True
         elif info.startswith("added ") and after_gap:
             filled += left.pop().seconds

@@ -47,8 +47,17 @@ class Timing(NamedTuple):
     spans: tuple[Span, ...] = WHOLE  # in the order of time; frames outside them are no sound
     linear: bool = True  # False: time was left out somewhere, and it is not known where
     note: str | None = None  # why a time that stands there was not used; for a line to the user
+    slowed: bool = False  # the file plays slower than the sound was (GUANO TE), as of bats
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the recording has no place on a timeline; None if it has one."""
+        if not self.linear:
+            return "time was left out in it, and it is not known where"
+        return "it plays slower than the sound was (GUANO TE)" if self.slowed else None
 
     def facts(self, found: dict[str, Any]) -> dict[str, Any]:
         """The columns of recordings.parquet in `found`, and those about the time."""
-        flags = in_order(found["flags"], () if self.linear else ("time_not_linear",))
+        true = {"time_not_linear": self.linear, "time_expanded": not self.slowed}
+        flags = in_order(found["flags"], (flag for flag in true if not true[flag]))
         return {**(self.start.facts() if self.start else {}), **found, "flags": list(flags)}

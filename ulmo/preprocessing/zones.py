@@ -21,6 +21,10 @@ ZONE_HOURS = {
 AMBIGUOUS_ZONES = {
     *("CST", "CDT", "BST", "IST", "IDT", "AST", "ADT", "GST", "SST", "AMT", "AMST", "ECT", "MET"),
     *("PKT", "PHT", "CAT", "EAT", "WAT", "ART", "WEST", "EAST", "WAST", "IRST", "LMT", "WET"),
+    # Names that the tz database had until 2016, and that no hours are given for here.
+    *("YEKT", "OMST", "KRAT", "NOVT", "IRKT", "YAKT", "VLAT", "MAGT", "SAKT", "PETT", "SAMT"),
+    *("ULAT", "HOVT", "HKST", "IRDT", "ALMT", "QYZT", "WITA", "CLST", "PYST", "UYST", "EGST"),
+    *("WGST", "PMST", "LHST", "FJST", "VOST", "DAVT", "MAWT", "SYOT", "TAHT", "GALT", "BNT"),
 }
 _UNKNOWN_ZONE = re.compile(r"[A-Z][SD]T|[A-Z]{2}DT|(?:UTC|GMT).*")  # as names of zones look
 _OFFSET = re.compile(

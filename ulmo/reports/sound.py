@@ -53,6 +53,10 @@ _ADVICE: dict[str, Callable[[FlagCount, float], str]] = {
     "time_not_linear": lambda *_: (
         "time was left out in them, and it is not known where: later times are too early"
     ),
+    "time_expanded": lambda *_: (
+        "slowed down, as their GUANO TE says: times and hertz are those of the slow sound; write "
+        "the true sample rate into their headers"
+    ),
 }
 
 

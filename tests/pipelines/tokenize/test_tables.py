@@ -5,8 +5,9 @@ import pandas as pd
 import pyarrow.dataset as arrow
 import pytest
 
-from tests.pipelines.tokenizing import record, tokenize
+from tests.pipelines.tokenizing import join, record, tokenize
 from ulmo.formats import FORMATS
+from ulmo.formats.read import read_corpus
 
 TABLES = [name for name, kind in FORMATS.items() if kind.tabular]
 SOUNDS = ["a.wav", "sub/S_20230501_000000.wav", "sub/deep/z.wav"]  # the first has no time
@@ -64,3 +65,12 @@ def test_a_readme_of_the_user_stays(tokenizer, field, tmp_path):
     readme.write_text("mine")
     tokenize(tokenizer, field, out=readme.parent, file_format="csv")
     assert readme.read_text() == "mine"
+
+
+def test_timelines_of_one_name_share_a_header(tokenizer, tmp_path):
+    path = record(tmp_path / SOUNDS[1])
+    for name in ("npy", *TABLES):
+        join(tokenizer, path, out=tmp_path / f"t.v2.{name}", file_format=name)
+    for name in ("npy", *TABLES):
+        ((header, _),) = read_corpus(tmp_path / f"t.v2.{name}")
+        assert header.recording == "t.v2"

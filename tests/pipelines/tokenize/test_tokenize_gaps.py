@@ -197,7 +197,8 @@ class TestTimeline:
         with pytest.raises(UserError, match=r"366\.0 days after .* or set --gaps one"):
             join(tokenizer, folder, out=tmp_path / "t.npy")
         _, timeline = join(tokenizer, folder, out=tmp_path / "t.npy", gaps="omit")
-        assert (timeline.recordings, timeline.gaps) == (4, 0)
+        assert (timeline.recordings, timeline.gaps) == (4, 5)
+        assert timeline.gap_seconds == pytest.approx(366 * 24 * 3600, rel=1e-5)
 
     def test_is_refused_if_the_time_in_a_recording_is_not_known(
         self, field, tokenizer, tmp_path, monkeypatch

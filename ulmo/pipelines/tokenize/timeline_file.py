@@ -149,10 +149,9 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
         with suppress(RefusedError), open_recording(source) as recording:
             channel_list(options.channels, recording.channels)
             timing = clock.timing(source)
-            if not timing.linear:
+            if obstacle := timing.obstacle:
                 raise UserError(
-                    f"{source}: time was left out in it, and it is not known where, so its sound "
-                    "has no place on a timeline: leave it out"
+                    f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
                 )
             start = _since_1970(timing.start and timing.start.utc, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
@@ -180,10 +179,11 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     """
     starts = {part.source: _start(part) for part in parts}
     begin = min(starts.values())
+    name = output_paths(out, options.file_format).header.stem
     grids = [read_header(output_paths(part.outputs[0], "npy").header) for part in parts]
     header = TokensHeader(
         **dict(grids[0].grid),
-        recording=portable(Path(out.name.partition(STEM)[0])),
+        recording=portable(Path(name.removesuffix(STEM))),
         start_utc=EPOCH + timedelta(microseconds=round(begin * 1_000_000)),
     )
     pieces = [
@@ -244,13 +244,19 @@ def _since_1970(start: datetime | None, source: Path) -> Fraction:
 
 
 def _summary(out: Path, found: TokensHeader, recordings: int) -> Timeline:
-    segments = found.segments
-    silent = found.columns - sum(segment.columns for segment in segments)
+    gaps = [_gap(found, *pair) for pair in pairwise(found.segments)]
     return Timeline(
         output=out,
         recordings=recordings,
-        gaps=sum(b.column > a.column + a.columns for a, b in pairwise(segments)),
-        gap_seconds=float(silent * Fraction(found.hop, found.sample_rate)),
+        gaps=sum(gap > 0 for gap in gaps),
+        gap_seconds=float(sum(gaps) * Fraction(found.hop, found.sample_rate)),
         columns=found.columns,
         bands=found.bands,
     )
+
+
+def _gap(found: TokensHeader, before: Segment, after: Segment) -> int:
+    """Columns that the time between two segments lasts, whether they were written or not."""
+    if found.gaps == "keep":
+        return after.column - before.column - before.columns
+    return max(round(Fraction(after.offset - before.offset, found.hop)) - before.columns, 0)

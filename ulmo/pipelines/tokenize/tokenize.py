@@ -263,8 +263,10 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
     if not rows or rows[0].status == "refused" or not rows[0].channels:
         return None
     row = rows[0]
-    if not row.stretches:  # nothing triggered it
+    if not (row.stretches or row.outputs):  # nothing triggered it
         return Result(planned.source, [], row, reused=True)
+    if not row.channels:
+        return None
     channels = range(row.channels or 0) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
