@@ -98,11 +98,11 @@ class Recording:
         """The verdict in one line for people; None if `ok`."""
         match self.verdict.reason:
             case "decode_error":
-                return f"the decoder failed after {self.frames_read} of {self.frames} frames"
+                return f"the decoder failed: {self.frames_read} of {self.frames} frames were read"
             case "non_finite":
                 return f"{self.non_finite} samples were NaN, infinite or too large: set to 0"
-            case "truncated" if not self._plan.detail:
-                return f"the file ends {self._lost} frames before its header says"
+            case "truncated" if self._plan.cause not in PARTIAL:
+                return f"the sound ends {self._lost} frames before its header says"
         return self._plan.detail
 
     def facts(self) -> dict[str, Any]:

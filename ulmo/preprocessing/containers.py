@@ -5,7 +5,6 @@ is given only the kinds and codings listed here.
 """
 
 import re
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from ulmo.preprocessing.mpeg import begins_mpeg, find_mpeg
@@ -32,6 +31,7 @@ _SURE = re.compile(b"|".join(SURE.values()), re.DOTALL)
 # What stands in each of them, and where: few marks, because every byte is compared with each.
 _MARKS = {b"WAVE": 8, b"riff": 0, b"fLaC": 0, b"OggS": 0, b"FORM": 0, b"caff": 0, b".snd": 0}
 _MARKS |= {b"dns.": 0}
+FIRST_LOOK = 1 << 13  # bytes searched first: what follows is mostly near
 HEAD_BYTES = 40  # that MAGIC and SURE look at
 # Sound of other kinds, for people who wonder why it is refused.
 UNREAD = {
@@ -95,30 +95,35 @@ def begins_file(head: bytes) -> bool:
     return _SURE.match(head) is not None
 
 
-def find_sound(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
+def find_sound(
+    file: BinaryIO, position: int, size: int, before: int | None = None
+) -> int | None:
     """Where a sound file of any kind begins, from a position on, and before another; or None.
 
-    For what follows a file whose end is unknown: every byte is looked at.
+    For what follows a file whose end is unknown: every byte is looked at, up to the file found.
     """
     before = size if before is None else before
-    found = find_mpeg(file, position, size, before)
-    end = before if found is None else found
-    while (position := next_data(file, position)) < end:
+    length = FIRST_LOOK
+    while (position := next_data(file, position)) < before:
+        stop = min(position + length, before)
         file.seek(position)
-        block = file.read(min(READ_BYTES, size - position, end - position + HEAD_BYTES))
-        for place in sorted(place for mark in _MARKS for place in _places(block, mark)):
-            if begins_file(block[place : place + HEAD_BYTES]) and position + place < end:
-                return position + place
-        if len(block) <= HEAD_BYTES:
-            break
-        position += len(block) - HEAD_BYTES
-    return found
+        block = file.read(min(stop + HEAD_BYTES, size) - position)
+        marked = position + min(_first_place(block, mark) for mark in _MARKS)
+        found = find_mpeg(file, position, size, min(marked, stop))
+        if found is None and marked < stop:
+            found = marked
+        if found is not None:
+            return found
+        position, length = stop, min(8 * length, READ_BYTES)
+    return None
 
 
-def _places(block: bytes, mark: bytes) -> Iterator[int]:
-    """Where files that contain a mark may begin."""
+def _first_place(block: bytes, mark: bytes) -> int:
+    """Where the first file in a block begins that contains a mark; its length if none does."""
     place = block.find(mark)
     while place >= 0:
-        if place >= _MARKS[mark]:
-            yield place - _MARKS[mark]
+        begin = place - _MARKS[mark]
+        if begin >= 0 and begins_file(block[begin : begin + HEAD_BYTES]):
+            return begin
         place = block.find(mark, place + 1)
+    return len(block)

@@ -51,7 +51,7 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     if start >= size:
         return [part_of(file, size)], size
     info = _stream_info(file)
-    last = _last_frame(file, start, size, info)
+    last = _last_frame(file, max(start, size - TAIL), size, info)
     whole = info.total and last and last.first + last.samples == info.total
     tail = last.place + 1 if whole and last else start  # what may hide another file
     if whole and _holds(file, MARK, start, size):

@@ -196,7 +196,8 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
     layout = LAYOUTS[kind](file, size)
     if layout is None:
         end = find_sound(file, 1, size) or size
-        return [Part(kind, (Stretch(0, end),))], end
+        detail = f"the {kind.upper()} header does not say where the samples are"
+        return [RefusedError("bad_header", detail, missing=None)], end
     hidden = size - layout.data
     unfinished = (
         not layout.length

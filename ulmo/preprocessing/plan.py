@@ -177,7 +177,7 @@ def _joined(contents: Contents, parts: list[Part], refusals: list[RefusedError])
     plan = plan._replace(cause=fault.cause, detail=fault.detail)
     unknown = any(refusal.missing is None for refusal in refusals)
     if counted or unknown:
-        words = [f"{counted} frames of another shape or coding in the same file are not read"]
+        words = [f"{counted} frames of further sound in the file are not read"] if counted else []
         words += [refusal.detail for refusal in refusals if refusal.missing is None]
         detail = "; ".join([fault.detail, *words] if fault.detail else words)
         # No header speaks of the whole file.
