@@ -171,7 +171,7 @@ class Tokenizer(Decoder):
         Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
         stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
         more than a week; UserError for samples without a valid rate, or with an uncertain scale.
-        Warns if the sound is so faint that its tokens are those of silence.
+        Warns if the sound is so faint that its tokens fade to those of silence.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
@@ -187,8 +187,8 @@ class Tokenizer(Decoder):
             )
         if hearing.fades:
             warnings.warn(
-                "the sound is fainter than the floor of the settings, so its tokens are those of "
-                "silence: is its full scale right? Pass 16-bit integers as int16",
+                "the sound is fainter than the floor of the settings, so its tokens fade to those "
+                "of silence: is its full scale right? Pass 16-bit integers as int16",
                 stacklevel=2,
             )
         return tokens
