@@ -95,9 +95,7 @@ def begins_file(head: bytes) -> bool:
     return _SURE.match(head) is not None
 
 
-def find_sound(
-    file: BinaryIO, position: int, size: int, before: int | None = None
-) -> int | None:
+def find_sound(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
     """Where a sound file of any kind begins, from a position on, and before another; or None.
 
     For what follows a file whose end is unknown: every byte is looked at, up to the file found.
