@@ -43,7 +43,9 @@ def write_triggered(path, *parts, rate):
 @st.composite
 def timelines(draw, rate):
     """Spans of a recording: of any length, between them gaps of any length and frames of none."""
-    spans, frame, offset = [], 0, Fraction(0)
+    spans, frame, offset = [], draw(st.sampled_from([0, 0, BLOCK])), Fraction(0)
+    if draw(st.booleans()):
+        offset = Fraction(draw(st.integers(0, 3000)), 1000)
     for _ in range(draw(st.integers(1, 12))):
         frames = draw(st.integers(1, 500) | st.integers(1, 20))
         spans.append(Span(frame, frames, offset))

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from tests.commands import TINY, assert_refused, run
+from tests.gaps import write_triggered
 from tests.small_tokenizers import RATE, sound
 from ulmo.cli import exits
 from ulmo.cli.prep import prep as prep_command
@@ -45,6 +46,19 @@ def field(tmp_path):
 
 
 class TestTokenize:
+    def test_gaps_are_written_as_told(self, bundle, tmp_path):
+        """And a recording that nothing triggered is no fault."""
+        folder = tmp_path / "field"
+        write_triggered(folder / "20230501_120000T.WAV", sound(800), 100, sound(800), rate=RATE)
+        soundfile.write(folder / "20230501_130000T.WAV", np.zeros(0), RATE, subtype="PCM_16")
+        for gaps, columns in (("keep", 340), ("one", 21), ("omit", 20)):
+            out = tmp_path / gaps
+            result = run(tokenize_command, folder, *bundle, "--out", out, "--gaps", gaps)
+            assert result.exit_code == 0
+            assert result.stdout.count("130000T.WAV: nothing triggered it: it has no sound\n") == 1
+            ids = np.load(out / "tokens" / "20230501_120000T.tokens.npy")
+            assert len(ids) == columns
+
     def test_a_line_for_each_recording(self, bundle, troubled, tmp_path):
         out = tmp_path / "tokens"
         files = [troubled / name for name in ("nan.wav", "cut.wav", "empty.wav", "zero.wav")]

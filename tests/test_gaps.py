@@ -23,6 +23,7 @@ from ulmo.tokens import nearest_column
 STRIDE = 4
 COLUMN = Fraction(HOP * STRIDE, RATE)
 TOTAL = 7000
+pytestmark = pytest.mark.filterwarnings("ignore:the sound is fainter")  # stretches of few samples
 
 
 @pytest.fixture(autouse=True)
@@ -201,3 +202,19 @@ def test_a_marker_is_no_sound(tokenizer_of, tmp_path):
     assert len(tokens.ids) == round((1600 + BLOCK) / (HOP * STRIDE)) + 20
     is_gap = (tokens.ids == tokenizer_of().vocabulary.special("<gap>")).all(axis=1)
     assert np.flatnonzero(is_gap).tolist() == [20, 21, 22]
+
+
+def test_expanded_time_has_gaps_of_the_true_length(tokenizer_of, tmp_path):
+    """Columns of half the length."""
+    path = tmp_path / "20230501_120000T.WAV"
+    ((first, _), (second, place)) = write_triggered(path, sound(1600), 5, sound(900), rate=RATE)
+    tokens = tokenizer_of().encode(path, time_expansion=2)
+    assert tokens.sample_rate == 2 * RATE
+    assert tokens.hop / tokens.sample_rate == float(COLUMN) / 2
+    begin = round(place / RATE / (COLUMN / 2))
+    parts = (tokens.ids[:40], tokens.ids[begin:])
+    for part, samples in zip(parts, (first, second), strict=True):
+        alone = tokenizer_of().encode(samples, sample_rate=RATE, time_expansion=2)
+        np.testing.assert_array_equal(part, alone.ids)
+    assert (tokens.ids[40:begin] == tokenizer_of().vocabulary.special("<gap>")).all()
+    assert abs(tokens.seconds[begin] - place / RATE) <= float(COLUMN) / 4

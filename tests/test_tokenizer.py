@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import warnings
 from itertools import islice, product
 
 import numpy as np
@@ -331,6 +332,7 @@ def test_a_bundle_that_changes_after_it_was_read_changes_nothing(
 
 SCRIPT = """
 import sys
+import warnings
 import numpy as np
 import ulmo
 tokenizer = ulmo.load_tokenizer(sys.argv[1])
@@ -345,3 +347,15 @@ def test_no_framework_is_loaded(tokenizer_of):
     command = [sys.executable, "-c", SCRIPT, str(tokenizer_of().bundle.folder), *heavy]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("faint", [True, False])
+def test_sound_that_fades_to_silence_is_warned_of(faint):
+    """16-bit values in 32-bit integers have the full scale of 32 bits: they are 96 dB too quiet."""
+    values = np.random.default_rng(4).normal(0, 3000, RATE).astype(np.int16)
+    samples = values.astype(np.int32) if faint else values
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_tokenizer().encode(samples, sample_rate=16000)
+        load_tokenizer().encode(np.zeros(16000, np.float32), sample_rate=16000)
+    assert ["Pass 16-bit integers as int16" in str(one.message) for one in caught] == [True] * faint

@@ -8,6 +8,7 @@ and any number of threads. Each window is computed by one thread, in the same or
 (ulmo.encoding). Memory does not grow with the length of the recording.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from fractions import Fraction
@@ -170,6 +171,7 @@ class Tokenizer(Decoder):
         Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
         stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
         more than a week; UserError for samples without a valid rate, or with an uncertain scale.
+        Warns if the sound is so faint that its tokens are those of silence.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
@@ -179,7 +181,17 @@ class Tokenizer(Decoder):
         with open_sound_of(
             source, listener.prep, hop=listener._hop, sample_rate=sample_rate, channel=channel
         ) as sound:
-            return listener._tokens(sound.read, batch_size, start_utc=sound.start_utc)
+            hearing = listener.hearing()
+            tokens = listener._tokens(
+                sound.read, batch_size, start_utc=sound.start_utc, hearing=hearing
+            )
+        if hearing.fades:
+            warnings.warn(
+                "the sound is fainter than the floor of the settings, so its tokens are those of "
+                "silence: is its full scale right? Pass 16-bit integers as int16",
+                stacklevel=2,
+            )
+        return tokens
 
     def stream(
         self,
@@ -285,12 +297,17 @@ class Tokenizer(Decoder):
                 yield self._placed(part, first, frames, start_utc)
 
     def _tokens(
-        self, source: SampleSource, batch_size: int, *, start_utc: datetime | None = None
+        self,
+        source: SampleSource,
+        batch_size: int,
+        *,
+        start_utc: datetime | None = None,
+        hearing: Hearing | None = None,
     ) -> Tokens:
         prep, model = self.manifest.prep, self.manifest.model
         parts, frames = [self._silence(0)], 0
         gaps = Fraction(0)
-        for stretch in self.stretches(source, batch_size=batch_size):
+        for stretch in self.stretches(source, batch_size=batch_size, hearing=hearing):
             gaps += stretch.gap * self._hop
             check_gaps(gaps)
             parts += [self._silence(stretch.gap), *stretch]

@@ -19,7 +19,14 @@ ODD = [
     *(b"new\nline.wav", b"tab\t.wav", b"-dash.wav", b"$HOME.wav", b"%s%n.wav"),
     *(b"*.wav", b"a\\b.wav"),
     *("ünïcödé.wav".encode(), "u\u0308.wav".encode(), "鳥の声.wav".encode(), "🐋.wav".encode()),
-    *(b"caf\xe9.wav", rb"caf\xe9.wav", rb"\x.wav", b"\xff\\xfe.wav", b"\\xff\xfe.wav", b".wav.wav"),
+    *(
+        b"caf\xe9.wav",
+        rb"caf\xe9.wav",
+        rb"\x.wav",
+        b"\xff\\xfe.wav",
+        b"\\xff\xfe.wav",
+        b"y.wav.wav",
+    ),
     *(b"a/x.wav", b"b/x.wav", b"a/a/x.wav", b"x.wav", b"x.WAV", b"x.wav.d/x.wav"),
 ]
 LONG = b"n" * 240 + b".wav"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.commands import TINY as TINY_FLAGS
 from tests.commands import run
+from tests.gaps import write_triggered
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
@@ -187,3 +188,38 @@ def test_a_long_name_has_a_picture_too(recording):
     assert done.exit_code == 0, done.output
     (picture,) = long.parent.glob("*.png")
     assert picture.name.endswith("nnn.wav.png")
+
+
+class TestGaps:
+    """A second, 128 s of nothing, a second of a tone."""
+
+    @pytest.fixture
+    def triggered(self, tmp_path):
+        tone = 0.5 * np.sin(2 * np.pi * 1000 / RATE * np.arange(RATE))
+        path = tmp_path / "20230501_120000T.WAV"
+        write_triggered(path, np.zeros(RATE), 4000, tone, rate=RATE)
+        return path
+
+    def test_are_drawn_as_silence_in_true_time(self, triggered, tmp_path, figures):
+        settings = TINY.model_copy(update={"frontend": "stft"})
+        shown = show(triggered, tmp_path / "x.png", ["stft"], settings)
+        assert (shown.seconds, shown.stretches) == (130, 2)
+        (axis,) = panels(figures[0])
+        values = np.asarray(axis.images[0].get_array())
+        first, end, *_ = axis.images[0].get_extent()
+        seconds = first + (np.arange(values.shape[1]) + 0.5) * (end - first) / values.shape[1]
+        loud = seconds[values.max(axis=0) > values.max() - 10]
+        assert abs(loud[0] - 129) < 0.2
+        assert len(loud) / values.shape[1] == pytest.approx(1 / 130, rel=0.2)
+
+    def test_a_part_is_chosen_in_true_time(self, triggered, tmp_path, figures):
+        shown = show(triggered, tmp_path / "x.png", ["mel"], TINY, start=129.25, seconds=0.5)
+        assert (shown.seconds, shown.stretches) == (pytest.approx(0.5, abs=0.01), 1)
+        (axis,) = panels(figures[0])
+        assert axis.get_xlim()[0] == pytest.approx(129.25, abs=0.01)
+        with pytest.raises(RefusedError, match=r"no sound from 50 s on"):
+            show(triggered, tmp_path / "x.png", ["mel"], TINY, start=50, seconds=20)
+
+    def test_are_named(self, triggered, tmp_path):
+        result = run(ulmo, "show", triggered, "--out", tmp_path / "x.png", "--frontend", "mel")
+        assert "it has a gap in time, drawn as silence" in result.stdout

@@ -154,3 +154,14 @@ def test_what_the_sizes_say(declared, physical, missing, oversized, unfinished):
 )
 def test_subtype(tag, bits, subtype):
     assert layout(format_tag=tag, bits=bits).subtype == subtype
+
+
+@pytest.mark.parametrize("declared", [0, 20])
+def test_samples_that_look_like_a_chunk_are_no_chunk(tmp_path, declared):
+    """After a crash; chunks up to the end of the file are chunks."""
+    data = bytes(declared) + b"cue " + struct.pack("<I", 28) + bytes(range(1, 201))
+    content = wav(data)
+    content = content[:40] + struct.pack("<I", declared) + content[44:]
+    assert layout_of(tmp_path, content).unfinished
+    true = wav(bytes(declared), after=chunk(b"cue ", bytes(range(28))) + JUNK)
+    assert not layout_of(tmp_path, true).unfinished

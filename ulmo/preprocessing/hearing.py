@@ -52,20 +52,20 @@ class Hearing:
     def pick(self, blocks: Iterable[Array], channel: int | None) -> Iterator[Array]:
         """As `pick_channel`; measures how much of the channels their mean loses."""
         self._squares, self._samples = 0.0, 0
-        windows = _Windows()
+        windows, channels = _Windows(), 1
         for block in blocks:
             (picked,) = pick_channel([block], channel)
-            if channel is None and block.shape[1] > 1:
-                self._compare(windows.add(np.vstack([block.T, picked])))
+            channels = block.shape[1]
+            if channel is None and channels > 1:
+                self._compare(windows.add(block, picked), channels)
             yield picked
-        self._compare(windows.rest())
+        self._compare(windows.rest(), channels)
 
-    def _compare(self, windows: Iterable[NDArray[np.float64]]) -> None:
-        """Add windows: the energy of each channel and, last, of their mean."""
-        for *channels, mean in windows:
-            total = float(sum(channels))
+    def _compare(self, windows: Iterable[tuple[float, float]], channels: int) -> None:
+        """Add windows: the energy of all channels, and of their mean."""
+        for total, mean in windows:
             self._mixed += total
-            if mean * len(channels) ** 2 < LOST * total:
+            if mean * channels**2 < LOST * total:
                 self._lost += total
 
     def resample(self, blocks: Iterable[Array], rate: int, new_rate: int) -> Iterator[Array]:
@@ -121,6 +121,11 @@ class Hearing:
         if self.bandwidth_hz == self._rate / 2:
             return 0.0
         return round(max(1 - self._heard / self._before, 0.0), SHARE_DIGITS)
+
+    @property
+    def fades(self) -> bool:
+        """Whether there is sound, and all of it is fainter than the floor."""
+        return self._loudest > 0 and "below_floor" in self.flags
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -191,29 +196,40 @@ class _Energy:
 
 
 class _Windows:
-    """Cuts channels (C, n) into windows, and finds the energy of each, (C,), without the mean."""
+    """Cuts channels and their mean into windows, and finds the energy of both in each.
+
+    The energy of channels is the sum of all. Constants are no energy.
+    """
 
     def __init__(self) -> None:
-        self._frames = 0  # of the window that is not complete
-        self._sums = self._squares = np.zeros(1)
+        self._begin()
 
-    def add(self, channels: Array) -> Iterator[NDArray[np.float64]]:
-        """Add samples; yield the windows that they complete."""
-        start, frames = 0, channels.shape[1]
-        while start < frames:
-            stop = min(start + WINDOW - self._frames, frames)
-            part = channels[:, start:stop].astype(np.float64)
-            self._sums = self._sums + part.sum(axis=1)
-            self._squares = self._squares + np.einsum("cn,cn->c", part, part)
+    def _begin(self) -> None:
+        self._frames = 0  # of the window that is not complete
+        self._squares = self._mean_squares = self._mean_sum = 0.0
+        self._sums: NDArray[np.float64] = np.zeros(1)  # of each channel
+
+    def add(self, block: Array, mean: Array) -> Iterator[tuple[float, float]]:
+        """Add samples (n, channels) and their mean (n,); yield windows that are complete."""
+        start = 0
+        while start < len(block):
+            stop = min(start + WINDOW - self._frames, len(block))
+            part, middle = (each[start:stop].astype(np.float64) for each in (block, mean))
+            # einsum, because BLAS would spread them over threads
+            self._squares += float(np.einsum("i,i->", part.ravel(), part.ravel()))
+            self._sums = self._sums + np.einsum("nc->c", part)
+            self._mean_squares += float(np.einsum("i,i->", middle, middle))
+            self._mean_sum += float(middle.sum())
             self._frames += stop - start
             start = stop
             if self._frames == WINDOW:
                 yield from self.rest()
 
-    def rest(self) -> Iterator[NDArray[np.float64]]:
+    def rest(self) -> Iterator[tuple[float, float]]:
         """Yield the last window, if it has samples."""
         if self._frames:
-            energy = self._squares - self._sums**2 / self._frames
-            yield np.where(energy > ROUNDING * self._squares, energy, 0)
-        self._frames = 0
-        self._sums = self._squares = np.zeros(1)
+            constant = float(self._sums @ self._sums) / self._frames
+            energy = self._squares - constant
+            if energy > ROUNDING * self._squares:
+                yield energy, self._mean_squares - self._mean_sum**2 / self._frames
+        self._begin()

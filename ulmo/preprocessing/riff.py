@@ -199,8 +199,6 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
     end = data.start + held
     end += _padding(file, end, held, size, order)
     follows = _is_chunk(file, end, size, order)
-    if 0 < data.length < HEADER_BYTES:  # a short sound, or the size that a crash left
-        follows = follows or ends(file, end, size)
     for _ in range(MAX_CHUNKS):
         if not _is_chunk(file, end, size, order):
             break
@@ -208,6 +206,9 @@ def layout_of(file: BinaryIO, size: int) -> WavLayout | None:
         length = int.from_bytes(file.read(4), order)
         end += 8 + length
         end += _padding(file, end, length, size, order)
+    if data.length <= HEADER_BYTES:  # a short sound, or a size that a crash left
+        # Samples may look like one chunk, but hardly like chunks up to the end of the file.
+        follows = (follows or data.length > 0) and ends(file, end, size)
     return WavLayout(
         *fmt,
         data_offset=data.start,

@@ -72,5 +72,6 @@ def shown_lines(shown: "Shown") -> str:
             f"--sample-rate {shown.sample_rate} shows all of it"
         )
     if shown.stretches > 1:
-        lines.append(f"it has {shown.stretches - 1} gaps in time, drawn as silence")
+        gaps = "a gap" if shown.stretches == 2 else f"{shown.stretches - 1} gaps"
+        lines.append(f"it has {gaps} in time, drawn as silence")
     return "\n".join([*lines, *flag_lines(shown.flags, time_expansion=shown.time_expansion)])

@@ -53,6 +53,7 @@ def tokenized_line(result: Result) -> str:
         return f"{source}: {outcome.detail}"
     outputs = ", ".join(_text(path) for path in result.outputs)
     notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
+    notes += [f"{outcome.stretches} stretches with gaps"] if outcome.stretches > 1 else []
     notes += ["was there already"] if result.reused else []
     return (
         f"{source}: {outcome.duration_s:.2f} s -> {outcome.columns} x {outcome.bands} tokens"

@@ -190,3 +190,16 @@ def test_latents_are_normalised_as_codes_are(tokenizer_of):
     latents = latents_of(tokenizer_of())(sound(3000))
     np.testing.assert_allclose(latents.mean(axis=-1), 0, atol=1e-5)
     np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-2)
+
+
+def test_samples_of_files_are_encoded_whatever_their_expansion_and_scale(tokenizer_of):
+    """They were read already, and some files are in micropascals."""
+    tokenizer = tokenizer_of(mode="level")
+    samples = sound(SECONDS * RATE)
+    expected = tokenizer.encode(samples, sample_rate=RATE).ids
+    for expansion in (1, 10, 0.01):
+        made = AudioEncoder.of(tokenizer.with_sound(expansion))
+        assert made.sample_rate == round(RATE * expansion)
+        np.testing.assert_array_equal(made.encode(samples), expected)
+        assert (made.encode(1e5 * samples) == expected).mean() > 0.9
+        assert made.encode(samples[:0]).shape == (0, expected.shape[1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.gaps import BLOCK, write_triggered
+from tests.gaps import BLOCK, NOON, write_triggered
 from tests.pipelines.recordings import contents, rows_of
 from tests.pipelines.verifying import change_rows
 from tests.pipelines.verifying import found as faults_in
@@ -28,9 +28,9 @@ def noise(samples, seed):
 
 @pytest.fixture
 def audio(tmp_path):
-    """A triggered recording of three stretches, and one that nothing triggered."""
+    """A triggered recording, three stretches behind a gap, and one that nothing triggered."""
     folder = tmp_path / "audio"
-    parts = [noise(700, 0), 50, noise(330, 1), 1, noise(41, 2)]
+    parts = [3, noise(700, 0), 50, noise(330, 1), 1, noise(41, 2)]
     placed = write_triggered(folder / "20230501_120000T.WAV", *parts, rate=RATE)
     soundfile.write(folder / "20230501_130000T.WAV", np.zeros(0), RATE, subtype="PCM_16")
     return folder, placed
@@ -51,16 +51,15 @@ def test_each_tile_is_at_its_true_time(overlap, audio, tmp_path):
         for samples, place in placed
         for number, tile in enumerate(preprocess(samples, sample_rate=RATE, settings=settings))
     ]
-    assert [place for _, place in placed] == [0, 700 + 50 * BLOCK, 1030 + 51 * BLOCK]
+    assert [place for _, place in placed] == [*(3 * BLOCK, 700 + 53 * BLOCK, 1030 + 54 * BLOCK)]
     found = tiles_of(tmp_path / "out")
     assert [row["tile"] for row, _ in found] == list(range(len(expected)))
     for (row, tile), (start, alone) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(tile, alone)
         assert (row["start_sample"], row["start_s"]) == (start, start / RATE)
-        late = row["start_utc"] - found[0][0]["start_utc"]
-        assert late == timedelta(milliseconds=start)
+        assert row["start_utc"] - NOON.utc == timedelta(milliseconds=start)
     first, second = rows_of(tmp_path / "out")
-    assert (first["stretches"], first["frames"]) == (3, 1071 + 2 * BLOCK)
+    assert (first["stretches"], first["frames"]) == (3, 1071 + 3 * BLOCK)
     assert (second["status"], second["reason"], second["tiles"]) == ("ok", None, 0)
     assert faults_in(tmp_path / "out") == set()
 

@@ -100,6 +100,17 @@ def test_no_recording_is_lost_among_those_of_one_second():
         lay_out([*many, recorded("4.wav", 0, 0.5)], sample_rate=RATE, hop=HOP)
 
 
+def test_gaps_within_one_recording_count_together():
+    parts = [recorded("a", 4 * 86400 * i, 1) for i in range(3)]
+    options = {"sample_rate": RATE, "hop": HOP, "max_gap": 7 * 86400}
+    assert len(lay_out(parts[:2], **options)) == 2
+    with pytest.raises(UserError, match=r"the gaps in a last 8\.0 days in all: set --gaps one"):
+        lay_out(parts, **options)
+    assert len(lay_out(parts, **options, gaps="one")) == 3
+    others = [part._replace(path=Path(str(i))) for i, part in enumerate(parts)]
+    assert len(lay_out(others, **options)) == 3
+
+
 def test_nothing_is_no_timeline():
     assert lay_out([], sample_rate=RATE, hop=HOP) == []
 

@@ -176,12 +176,12 @@ class AudioEvaluation(NamedTuple):
         if not missing:
             vectors = [_vectors(tokenizer)[ids] for ids in tokens.grids]
             codes_abx = _abx("codes", vectors, sounds, "cosine", progress)
-            frontend = build_frontend(tokenizer.manifest.prep)
+            frontend = build_frontend(tokenizer.prep)
             planes = [_spectrogram(tokenizer, frontend, sound.samples) for sound in sounds.sounds]
             step = _spectrogram_step([len(plane) for plane in planes])
             planes = [_mean_frames(plane, step) for plane in planes]
             spectrogram_abx = _abx("the spectrogram", planes, sounds, "cosine", progress)
-        rate_hz = tokenizer.manifest.prep.true_rate
+        rate_hz = tokenizer.prep.true_rate
         return cls(
             plan=plan,
             recordings=len(sounds.sounds),
@@ -207,7 +207,7 @@ def _vectors(tokenizer: Tokenizer) -> Array:
 
 def _spectrogram(tokenizer: Tokenizer, frontend: FrontEnd, samples: Array) -> Array:
     """The normalised levels (frames, M) that a tokenizer sees of samples (n,) at its rate."""
-    prep = tokenizer.manifest.prep
+    prep = tokenizer.prep
     corpus = tokenizer.manifest.normalization
     constants = find_constants(lambda: whole([samples]), frontend, prep, corpus)
     blocks = normalized_levels([samples], frontend, prep, constants)
@@ -242,7 +242,7 @@ def _chosen_sounds(
         max_items=plan.max_items,
         seed=plan.seed,
     )
-    prep = tokenizer.manifest.prep
+    prep = tokenizer.prep
     sounds = Sounds.read(
         plan.folder,
         [found[index] for index in kept],

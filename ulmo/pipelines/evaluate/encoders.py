@@ -44,13 +44,14 @@ class AudioEncoder(NamedTuple):
         Levels are in dB re full scale, whatever the tokenizer's own normalisation: the same tokens
         are silent for all tokenizers.
         """
-        prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+        prep, model = tokenizer.prep, tokenizer.manifest.model
         frontend = build_frontend(prep)
-        unexpanded = tokenizer.with_sound(time_expansion=1)
         in_decibels = prep.model_copy(update={"normalization": "corpus"})
 
         def encode(samples: Array) -> Ids:
-            return unexpanded.encode(samples, sample_rate=prep.sample_rate).ids
+            stretches = tokenizer.stretches(lambda: whole([samples]))
+            parts = [part.ids for stretch in stretches for part in stretch]
+            return np.concatenate([np.empty((0, model.bands), np.int32), *parts])
 
         def sound(samples: Array, ids: Ids) -> Mask:
             none = np.empty((prep.tile_size, 0), np.float32)
@@ -104,7 +105,7 @@ def latents_of(tokenizer: Tokenizer) -> Callable[[Array], Array]:
     code nearest to a latent is its token. The bundle's graph gives ids and distances only; the same
     weights make another graph, in memory: no file is written, and TensorFlow is not needed.
     """
-    prep, model = tokenizer.manifest.prep, tokenizer.manifest.model
+    prep, model = tokenizer.prep, tokenizer.manifest.model
     graph = encoder_graph(model, tokenizer.bundle.weights(), latents=True)
     session, frontend = Session(graph.to_bytes()), build_frontend(prep)
 

@@ -71,7 +71,7 @@ def _draw_codes(tokenizer: Tokenizer, counts: _Counts) -> bytes:
     down = -(-len(patches) // across)
     figure = Figure(figsize=(13, 8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
-    prep, constants = tokenizer.manifest.prep, tokenizer.manifest.normalization
+    prep, constants = tokenizer.prep, tokenizer.manifest.normalization
     hop_s = prep.frame_s
     seconds = (np.arange(width + 1) - 0.5) * hop_s  # a frame lies around its centre
     bins = np.arange(height + 1)
@@ -132,7 +132,7 @@ def _mark_middle_band(axis: Any, tokenizer: Tokenizer) -> None:
     """Label a few bins in hertz: a band is too narrow to contain round frequencies."""
     model = tokenizer.manifest.model
     first = (model.bands - 1) // 2 * model.frequency_stride
-    frequencies = build_frontend(tokenizer.manifest.prep).frequencies
+    frequencies = build_frontend(tokenizer.prep).frequencies
     frequencies = frequencies[first : first + model.frequency_stride]
     bins = np.unique(np.linspace(0, len(frequencies) - 1, 5).round().astype(int))
     axis.set_yticks(bins + 0.5, [f"{hertz:.0f}" for hertz in frequencies[bins]])

@@ -176,6 +176,12 @@ class _Reading(NamedTuple):
         """Its stretches, as far as they are known before it is read."""
         return plan_stretches(self.spans, self.recording.sample_rate, self._hop)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its columns follow from its start alone, without gaps or frames of no sound."""
+        start, spans = self.planned[0] if self.planned else (0, ())
+        return len(self.planned) < 2 and start == 0 and all(span.frame == 0 for span in spans[:1])
+
     def read(self) -> Iterator[Stretch]:
         """Its samples, from the first on at each call."""
         header = self.header
@@ -199,7 +205,7 @@ def _write(
     stretches = tokenizer.stretches(
         reading.read, batch_size=options.batch_size, hearing=reading.hearing
     )
-    if len(reading.planned) > 1:
+    if not reading.is_whole:
         return _write_joined(stretches, options, reading, path)
     header, samples, unknown = reading.header, 0, 0
     with publish_tokens(path, options.file_format, options.options) as writer:

@@ -57,10 +57,11 @@ def lay_out(
     gaps: as many `<gap>` columns as the gap lasts (keep), at most one, or none (omit). With the
         last two, columns are not where their true time is.
 
-    Raises UserError if recordings overlap by more than that, or if a gap that is kept is longer
-    than `max_gap` seconds.
+    Raises UserError if recordings overlap by more than that, or if a gap that is kept, or all gaps
+    of one recording together, are longer than `max_gap` seconds.
     """
     placed: list[Placement] = []
+    left_out = Fraction(0)  # seconds: before a recording, or within it so far
     end, total = Fraction(0), 0  # of the stretch before: in seconds, and in columns
     for recorded in sorted(recordings, key=order):
         true = recorded.start
@@ -77,11 +78,10 @@ def lay_out(
             if column == before.column and overlap > hop:
                 raise _overlap(before.recorded.path, recorded.path, overlap)
         gap = max(column - total, 0)
-        if gaps == "keep" and max_gap is not None and gap * hop > max_gap:
-            raise UserError(
-                f"{recorded.path} begins {float(gap * hop) / 86400:.1f} days after the recording "
-                "before it ends: tokenize the two deployments apart, or set --gaps one"
-            )
+        within = bool(placed) and placed[-1].recorded.path == recorded.path
+        left_out = gap * hop + (left_out if within else 0)
+        if gaps == "keep" and max_gap is not None and left_out > max_gap:
+            raise _too_long(recorded.path, left_out, within)
         placed.append(Placement(recorded, gap, column, recorded.columns))
         total = column + recorded.columns
     return list(_shortened(placed, _LONGEST[gaps]))
@@ -99,6 +99,16 @@ def _shortened(placed: Iterable[Placement], longest: float) -> Iterable[Placemen
         gap = int(min(each.gap, longest))
         left_out += each.gap - gap
         yield each._replace(gap=gap, column=each.column - left_out)
+
+
+def _too_long(path: Path, left_out: Fraction, within: bool) -> UserError:
+    days = f"{float(left_out) / 86400:.1f} days"
+    if within:
+        return UserError(f"the gaps in {path} last {days} in all: set --gaps one or omit")
+    return UserError(
+        f"{path} begins {days} after the recording before it ends: "
+        "tokenize the two deployments apart, or set --gaps one"
+    )
 
 
 def _overlap(first: Path, second: Path, seconds: Fraction) -> UserError:

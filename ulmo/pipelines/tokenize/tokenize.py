@@ -260,14 +260,14 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are still there."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or not rows[0].channels:
+    if not rows or rows[0].status == "refused":
         return None
     row = rows[0]
     if not (row.stretches or row.outputs):  # nothing triggered it
         return Result(planned.source, [], row, reused=True)
     if not row.channels:
         return None
-    channels = range(row.channels or 0) if options.channels == "each" else [None]
+    channels = range(row.channels) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
     unknown = 0

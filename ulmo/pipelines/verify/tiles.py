@@ -208,7 +208,7 @@ def _check_times(
 ) -> Iterator[Fault]:
     """The tiles of a channel follow one another, each at its own place.
 
-    A recording of several stretches has a gap before each but the first, at most.
+    A recording has a gap before each of its stretches, at most.
     """
     names = ("recording", "channel", "view", "tile", "start_sample")
     streams: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
@@ -229,7 +229,7 @@ def _check_times(
         elif view == 0:
             late = np.diff([start for _, start in found], prepend=-step) - step
             gaps = stretches.get(recording, 1) - 1 if stretches else len(found)
-            if np.count_nonzero(late) > gaps or (late <= -step).any():
+            if np.count_nonzero(late[1:]) > gaps or (late <= -step).any():
                 detail = f"{stream}: its tiles do not begin every {step} samples"
                 yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
     valid = tiles["valid_frames"].to_numpy()
