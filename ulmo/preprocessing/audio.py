@@ -1,6 +1,7 @@
 """Recordings: open, repair, choose channels and resample, in blocks of bounded size."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,12 +48,15 @@ class Recording:
         self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
         self._opener = opener
         self._opened = opened  # the decoder of the only part, at its first frame
-        self._plan = plan
-        self.frames = plan.frames
         self.sample_rate, self.channels = plan.parts[0].sample_rate, plan.parts[0].channels
         self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns  # of the file
-        self.frames_declared = plan.declared  # by the header, true or not; None if it does not say
+        self._adopt(plan)
         self._reset()
+
+    def _adopt(self, plan: ReadPlan) -> None:
+        self._plan = plan
+        self.frames = plan.frames
+        self.frames_declared = plan.declared  # by the header, true or not; None if it does not say
 
     def _reset(self) -> None:
         self.frames_read = 0
@@ -62,6 +66,7 @@ class Recording:
         self._quality = Quality(self.channels)
         self._lost = 0  # frames that the decoder did not give
         self._failed = False
+        self._hides_more = False
 
     @property
     def frames_missing(self) -> int:
@@ -132,7 +137,9 @@ class Recording:
         """
         self._reset()
         left = UNKNOWN_FRAMES if frames is None else frames
-        for part in self._plan.parts:
+        parts = deque(self._plan.parts)
+        while parts:
+            part = parts.popleft()
             if part.frames and start >= part.frames:
                 start -= part.frames
                 continue
@@ -143,6 +150,9 @@ class Recording:
                     self.on_frames(len(block))
                 yield self._clean(block)
             start = 0
+            if self._hides_more:
+                self._find_more()
+                parts.extend(self._plan.parts[1:])
         if self._beyond > MOST_BEYOND * self.frames_read * self.channels:
             raise RefusedError(
                 "beyond_scale",
@@ -177,6 +187,14 @@ class Recording:
                 break
         with refusing():
             self._opener.check(opened)
+            self._hides_more = whole and opened.left > part.searched // 2 > 0
+
+    def _find_more(self) -> None:
+        """Plan anew: the decoder stopped long before the end of the file."""
+        self._hides_more = False
+        with refusing():
+            contents = contents_of(self._opener.path, every_byte=True)
+        self._adopt(plan_reading(contents, self._opener)[0])
 
     def _clean(self, block: Array) -> Array:
         # The sum of squares is the fastest way to see that no sample can be bad.

@@ -15,6 +15,7 @@ from ulmo.preprocessing.tags import skip_filling
 
 MARK = b"fLaC"
 TOTAL = 21  # where the 36 bits of the number of samples begin in a file, with four other bits
+END = 1 << 17  # bytes at the end that are always searched for another file
 TAIL = 1 << 14  # bytes looked at for the last frame; more if there is none in them
 SEARCHED = 1 << 17  # bytes searched at once: few enough for a processor's cache
 LONGEST_HEADER = 16
@@ -45,8 +46,15 @@ class Frame(NamedTuple):
     samples: int  # of each channel
 
 
-def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
-    """A FLAC file, and where it ends: at its last frame, or before another file."""
+def split(
+    file: BinaryIO, size: int, *, every_byte: bool = False
+) -> tuple[list[Part | RefusedError], int]:
+    """A FLAC file, and where it ends: at its last frame, or before another file.
+
+    If the last frame is where the header says, another file can only be one of as many samples.
+    It is searched for in the whole file only if `every_byte`: else the reader finds out, where
+    the decoder stops long before the end of the file.
+    """
     start = _audio_start(file, size)
     if start >= size:
         return [part_of(file, size)], size
@@ -54,11 +62,13 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     last = _last_frame(file, max(start, size - TAIL), size, info)
     whole = info.total and last and last.first + last.samples == info.total
     tail = last.place + 1 if whole and last else start  # what may hide another file
-    if whole and _holds(file, MARK, start, size):
+    searched = 0 if every_byte or size - start <= END else END
+    if whole and _holds(file, MARK, size - searched if searched else start, size):
         tail = start
     end = find_sound(file, tail, size)
     if whole and end is None:
-        return [Part("flac", (Stretch(0, size),), declared=info.total)], size
+        part = Part("flac", (Stretch(0, size),), declared=info.total, searched=searched)
+        return [part], size
     end = end or size
     return [part_of(file, end)], end
 

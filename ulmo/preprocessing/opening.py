@@ -4,6 +4,7 @@ WAV of fixed-width samples is read without its header if libsndfile would not re
 libsndfile reads every other part itself.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,6 +30,14 @@ class OpenSound(NamedTuple):
 
     file: BinaryIO
     sound: soundfile.SoundFile
+
+    @property
+    def left(self) -> int:
+        """Bytes that the decoder has not asked for."""
+        inner = self.sound.name
+        if isinstance(inner, PieceFile):
+            return inner.size - inner.tell()
+        return signature_of(self.file).size - os.lseek(self.file.fileno(), 0, os.SEEK_CUR)
 
 
 @contextmanager
@@ -67,7 +76,7 @@ class Opener:
     """Opens the parts of a file, one at a time."""
 
     def __init__(self, path: Path, signature: Signature) -> None:
-        self._path = path
+        self.path = path
         self._signature = signature
         self._stack = ExitStack()
 
@@ -84,7 +93,7 @@ class Opener:
         of libsndfile and of the system unchanged: see `refusing`.
         """
         self._stack.close()
-        file = self._stack.enter_context(open_file(self._path))
+        file = self._stack.enter_context(open_file(self.path))
         self.check_same(file)
         options: dict[str, Any] = {}
         if part.raw:

@@ -24,6 +24,7 @@ class Part(NamedTuple):
     gain: int = 1  # 256 if the highest 8 of 32 bits hold only the sign
     cause: str | None = None  # reason code of what is wrong with the header
     detail: str | None = None
+    searched: int = 0  # bytes at its end in which no other file begins; 0: everywhere
     aside: bool = False  # whether it sounds at the same time as another part: counted, not read
 
 

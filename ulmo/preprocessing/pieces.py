@@ -81,6 +81,11 @@ class PieceFile(io.RawIOBase):
         self._place = 0
         self.error: OSError | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of all pieces."""
+        return self._starts[-1]
+
     def readable(self) -> bool:
         """True."""
         return True

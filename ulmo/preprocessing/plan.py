@@ -46,8 +46,8 @@ class ReadPlan(NamedTuple):
         return sum(frames) if all(frames) else 0
 
 
-def contents_of(path: Path) -> Contents:
-    """Find the sound files in a file, and read their headers.
+def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
+    """Find the sound files in a file, and read their headers; `every_byte`: see flac.split.
 
     Raises RefusedError if there are none, OSError if the file cannot be opened.
     """
@@ -61,7 +61,7 @@ def contents_of(path: Path) -> Contents:
         position: int | None = begin
         parts: list[Part | RefusedError] = []
         while position is not None:
-            found, length = _split(file, position, size)
+            found, length = _split(file, position, size, every_byte=every_byte)
             parts += found
             position = _next(file, position + max(length, 1), size)
         if not parts:
@@ -94,7 +94,9 @@ def _next(file: BinaryIO, position: int, size: int) -> int | None:
     return start if start < size else None
 
 
-def _split(file: BinaryIO, position: int, size: int) -> tuple[list[Part | RefusedError], int]:
+def _split(
+    file: BinaryIO, position: int, size: int, *, every_byte: bool
+) -> tuple[list[Part | RefusedError], int]:
     """The parts of the sound file at a position, and how long they are together."""
     kind = kind_at(file, position, size)
     around = (Stretch(position, size - position),)
@@ -104,7 +106,7 @@ def _split(file: BinaryIO, position: int, size: int) -> tuple[list[Part | Refuse
         case "wav":
             found, end = wav.split(inside, size)
         case "flac":
-            found, end = flac.split(inside, size)
+            found, end = flac.split(inside, size, every_byte=every_byte)
         case "ogg":
             found, end = ogg.split(inside, size)
         case "mp3":
