@@ -225,3 +225,32 @@ def test_what_is_refused_is_named(tmp_path, content, words):
     assert error.value.reason == "unsupported_coding"
     assert "not known" in error.value.detail
     assert error.value.facts()["frames_missing"] == 0
+
+
+PCM = ("wav", "wavex", "rf64", "w64", "aiff", "caf", "au")
+TAIL = np.random.default_rng(6).normal(0, 900, 3000).astype("<i2").tobytes()
+
+
+class TestBytesBehindTheEnd:
+    """Of a size that is too small, or of something that is no sound."""
+
+    @pytest.mark.parametrize("kind", PCM)
+    def test_what_may_be_sound_is_counted(self, tmp_path, kind):
+        assert frames_in(tmp_path, written(kind, 1000) + TAIL) == (1000, 3000, MORE)
+
+    @pytest.mark.parametrize("kind", PCM)
+    def test_before_another_file(self, tmp_path, kind):
+        content = written(kind, 1000) + TAIL + written("wav", 500)
+        assert frames_in(tmp_path, content) == (1500, 3000, MORE)
+
+    @pytest.mark.parametrize(
+        "tail",
+        [
+            *(TAIL[:500], b"\xff" * 6000, b"<BWFXML>\r\n" + b"made by a recorder\n" * 99),
+            *(b"LIST" + struct.pack("<I", 99999) + TAIL, TAG + APE + bytes(6000)),
+        ],
+        ids=["short", "filling", "text", "a chunk that is cut", "tags"],
+    )
+    @pytest.mark.parametrize("kind", PCM)
+    def test_what_is_no_sound_is_ignored(self, tmp_path, kind, tail):
+        assert frames_in(tmp_path, written(kind, 1000) + tail) == (1000, 0, OK)

@@ -211,7 +211,9 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
         if found is None or found >= layout.end:
             # libsndfile takes all that follows in W64 for sound; AIFF may have chunks it needs.
             last = layout.end if kind == "aiff" else min(layout.data + layout.length, size)
-            return [Part(kind, (Stretch(0, last),), declared)], layout.end
+            width = layout.packet if layout.frames == 1 else 0
+            part = Part(kind, (Stretch(0, last),), declared, frame_bytes=width)
+            return [part], layout.end
     end = find_sound(file, layout.data, size) or size
     held = max(end - layout.data, 0)
     true = without_nuls(file, layout.data, held) if unfinished else held

@@ -25,6 +25,7 @@ class Part(NamedTuple):
     cause: str | None = None  # reason code of what is wrong with the header
     detail: str | None = None
     searched: int = 0  # bytes at its end in which no other file begins; 0: everywhere
+    frame_bytes: int = 0  # of samples of fixed width; 0 for coded samples
     aside: bool = False  # whether it sounds at the same time as another part: counted, not read
 
 
@@ -40,6 +41,17 @@ def check_shape(
     if channels > MAX_CHANNELS:
         detail = f"{channels} channels are not supported"
         raise RefusedError("bad_channels", detail, declared=declared, missing=missing)
+
+
+def with_hidden(part: Part, size: int) -> Part:
+    """A part behind whose end bytes follow that are neither a tag, a chunk nor another file.
+
+    Its header may be too small, so they may be sound: their frames are counted as missing.
+    """
+    frames = size // part.frame_bytes
+    detail = f"{frames} frames may follow the end that its header gives, and are not read"
+    detail = f"{part.detail}; {detail}" if part.detail else detail
+    return part._replace(missing=part.missing + frames, cause="more_data", detail=detail)
 
 
 def wrong_sizes(nuls: int) -> str:

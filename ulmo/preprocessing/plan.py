@@ -11,10 +11,10 @@ from ulmo.preprocessing.containers import find_sound, kind_at, unread_kind
 from ulmo.preprocessing.mpeg import find_mpeg, is_free_format
 from ulmo.preprocessing.opening import Opener, OpenSound, complete, refusing
 from ulmo.preprocessing.parts import RATES as RATES
-from ulmo.preprocessing.parts import Part
+from ulmo.preprocessing.parts import Part, with_hidden
 from ulmo.preprocessing.pieces import Stretch, piece_file, within
 from ulmo.preprocessing.refusal import RefusedError
-from ulmo.preprocessing.tags import skip_filling
+from ulmo.preprocessing.tags import hidden_bytes, skip_filling
 from ulmo.storage.plain_file import Signature, open_file, signature_of
 
 SEARCH_BYTES = 1 << 20  # searched for MPEG audio at the beginning of a file
@@ -63,7 +63,11 @@ def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
         while position is not None:
             found, length = _split(file, position, size, every_byte=every_byte)
             parts += found
-            position = _next(file, position + max(length, 1), size)
+            end = position + max(length, 1)
+            position = _next(file, end, size)
+            if parts and isinstance(part := parts[-1], Part) and part.frame_bytes:
+                hidden = hidden_bytes(file, end, size if position is None else position)
+                parts[-1] = with_hidden(part, hidden) if hidden else part
         if not parts:
             raise RefusedError("no_samples", "the file has a header but no samples")
         return Contents(signature, tuple(parts), begin - first)

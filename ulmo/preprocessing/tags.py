@@ -8,6 +8,17 @@ from ulmo.preprocessing.pieces import READ_BYTES
 
 NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
 ID3V1, ID3V1_LONG = 128, 227  # bytes of "TAG" and of "TAG+"
+_TEXT = frozenset({*range(32, 127), *b"\t\r\n"})
+# Chunks that stand behind sound.
+_CHUNKS = frozenset(
+    (
+        *(b"LIST", b"guan", b"GUAN", b"bext", b"iXML", b"axml", b"wamd", b"harp", b"cue ", b"fact"),
+        *(b"id3 ", b"ID3 ", b"JUNK", b"junk", b"PAD ", b"FLLR", b"PEAK", b"smpl", b"inst", b"plst"),
+        *(b"_PMX", b"afsp", b"labl", b"note", b"adtl", b"acid", b"strc", b"LGWV", b"minf", b"elm1"),
+        *(b"MARK", b"INST", b"COMT", b"APPL", b"ANNO", b"AUTH", b"NAME", b"(c) ", b"MIDI", b"AESD"),
+        *(b"info", b"strg", b"mark", b"midi", b"uuid", b"free", b"ovvw", b"peak", b"edct", b"umid"),
+    )
+)
 APE_HEADER = 1 << 29  # flag in an APE tag's first or last 32 bytes: these are the first
 
 
@@ -21,6 +32,18 @@ def skip_filling(file: BinaryIO, position: int, size: int) -> int:
             break
         position += length
     return min(position, size)
+
+
+def hidden_bytes(file: BinaryIO, position: int, size: int) -> int:
+    """Bytes from a position on, behind tags and NULs, that may be sound; 0 if they are surely not.
+
+    Fewer than a disk sector, one byte repeated, text, and a chunk that is cut are no sound.
+    """
+    start = skip_filling(file, position, size)
+    file.seek(start)
+    head = file.read(min(NUL_TAIL, size - start))
+    is_text = not set(head) - _TEXT or head[:4] in _CHUNKS
+    return 0 if len(head) < NUL_TAIL or is_text or len(set(head)) == 1 else size - start
 
 
 def _tag_bytes(head: bytes) -> int:

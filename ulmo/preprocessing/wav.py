@@ -72,6 +72,7 @@ def _plan(file: BinaryIO, layout: WavLayout, end: int) -> Part:
     missing = expected - frames
     plan = plan._replace(missing=missing, frames=frames)
     plan = plan._replace(sample_rate=layout.sample_rate, channels=layout.channels)
+    plan = plan._replace(frame_bytes=layout.frame_bytes)
     gain = _gain(file, layout, frames * layout.frame_bytes)
     samples = (Stretch(layout.data_offset, frames * layout.frame_bytes),)
     raw: dict[str, Any] = {"pieces": samples, "raw": layout, "gain": gain}
