@@ -177,8 +177,8 @@ def test_a_name_that_leads_to_another_file_once_it_is_open(
     left = [1]
 
     @contextmanager
-    def late(path):
-        with opened(path) as recording:
+    def late(path, **options):
+        with opened(path, **options) as recording:
             if path.name == "a.wav" and left.pop() if left else False:
                 replace(path)
             yield recording

@@ -162,7 +162,7 @@ def _au(file: BinaryIO, size: int) -> Layout | None:
     start, length, encoding, _, channels = struct.unpack(f"{order}5I", head[4:])
     packet = AU_BYTES.get(encoding, 0) * channels
     length = _known(length)
-    if start > MAX_OFFSET:
+    if not len(head) <= start <= MAX_OFFSET:
         return None
 
     def fields(true: int) -> dict[int, bytes]:

@@ -252,6 +252,8 @@ def _is_chunk(file: BinaryIO, position: int, size: int, order: ByteOrder) -> boo
 
 def _follows(file: BinaryIO, position: int, size: int, order: ByteOrder) -> bool:
     """Whether a chunk or another file begins at a position."""
+    if position >= size:
+        return False
     return kind_at(file, position, size) is not None or _is_chunk(file, position, size, order)
 
 
