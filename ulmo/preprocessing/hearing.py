@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import RESAMPLING, pick_channel, resample
 from ulmo.preprocessing.frontends import FrontEnd
-from ulmo.preprocessing.quality import in_order
+from ulmo.preprocessing.reading.audio import RESAMPLING, pick_channel, resample
+from ulmo.preprocessing.reading.quality import in_order
 from ulmo.tokens import band_edges
 
 MUCH_ABOVE = 1 / 3  # share of the power: more is `above_bandwidth`

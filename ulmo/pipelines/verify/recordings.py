@@ -14,7 +14,7 @@ from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
-from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.storage.faults import READ, Fault
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time

@@ -1,0 +1,27 @@
+"""Reason codes are a promise: each that the reader knows stands on the page."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+READERS = ("audio", "flac", "headers", "mp3", "ogg", "opening", "parts", "plan", "wav")
+SOURCES = [f"preprocessing/{name}.py" for name in READERS]
+SOURCES += ["pipelines/prep/job.py", "pipelines/tokenize/job.py"]
+
+
+def reasons():
+    """The first argument of every RefusedError, and every cause of a plan."""
+    found = set()
+    for name in SOURCES:
+        for node in ast.walk(ast.parse((ROOT / "ulmo" / name).read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "RefusedError":
+                found.add(node.args[0])
+            if isinstance(node, ast.keyword) and node.arg == "cause":
+                found.add(node.value)
+    return {node.value for node in found if isinstance(node, ast.Constant)}
+
+
+def test_every_reason_stands_on_the_page():
+    page = (ROOT / "docs" / "recordings.md").read_text()
+    assert len(reasons()) > 12
+    assert [reason for reason in sorted(reasons()) if f"`{reason}`" not in page] == []
