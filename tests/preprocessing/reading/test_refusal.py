@@ -4,16 +4,14 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-READERS = ("audio", "flac", "headers", "mp3", "ogg", "opening", "parts", "plan", "wav")
-SOURCES = [f"preprocessing/{name}.py" for name in READERS]
-SOURCES += ["pipelines/prep/job.py", "pipelines/tokenize/job.py"]
+SOURCES = sorted((ROOT / "ulmo").rglob("*.py"))
 
 
 def reasons():
     """The first argument of every RefusedError, and every cause of a plan."""
     found = set()
-    for name in SOURCES:
-        for node in ast.walk(ast.parse((ROOT / "ulmo" / name).read_text())):
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "RefusedError":
                 found.add(node.args[0])
             if isinstance(node, ast.keyword) and node.arg == "cause":
