@@ -12,8 +12,8 @@ from benchmarks.material import write_tokenizer
 from ulmo.config import ModelSettings, UserError
 from ulmo.pipelines.dataset import ModelOutput, TileModel
 from ulmo.pipelines.evaluate.encoders import AudioEncoder
-from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.reading.audio import read_mono
 from ulmo.preprocessing.spectrogram import normalized_levels
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer

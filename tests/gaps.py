@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from hypothesis import strategies as st
 
-from ulmo.preprocessing.clock import Clock, Span, Start, Timing
+from ulmo.preprocessing.times.clock import Clock, Span, Start, Timing
 
 BLOCK = 256
 """Samples of an AudioMoth's marker, and of each block of samples that it counts."""

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 import ulmo.encoding
 from tests.gaps import BLOCK, NOON, set_timing, timelines, write_triggered
 from tests.small_tokenizers import HOP, RATE, WINDOW, sound
-from ulmo.preprocessing.audio import RefusedError
-from ulmo.preprocessing.clock import Span
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Moments
+from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.preprocessing.spectrogram import find_constants, levels
 from ulmo.preprocessing.stretches import Stretch, plan_stretches
+from ulmo.preprocessing.times.clock import Span
 from ulmo.tokens import nearest_column
 
 STRIDE = 4

@@ -17,9 +17,9 @@ from tests.bundles import run_graph
 from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.bundle.graph import decoder_graph
 from ulmo.config import UserError
-from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.inverse import invert
+from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import load_tokenizer

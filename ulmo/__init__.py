@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
     from ulmo.formats.read import read_corpus, read_tokens
     from ulmo.preprocessing import preprocess
-    from ulmo.preprocessing.audio import RefusedError
+    from ulmo.preprocessing.reading.audio import RefusedError
     from ulmo.tokenizer import Tokenizer, load_tokenizer
     from ulmo.tokens import Tokens
 
@@ -27,7 +27,7 @@ _HOME = {
     "read_tokens": "ulmo.formats.read",
     "read_corpus": "ulmo.formats.read",
     "preprocess": "ulmo.preprocessing",
-    "RefusedError": "ulmo.preprocessing.audio",
+    "RefusedError": "ulmo.preprocessing.reading.audio",
     "UserError": "ulmo.config",
     "PrepSettings": "ulmo.config",
     "ModelSettings": "ulmo.config",

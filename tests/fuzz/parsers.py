@@ -26,7 +26,7 @@ from tests.oracles import wav_bytes
 from tests.outputs import PREP, SMALL, make_run, make_tiles, make_tokens
 from tests.sealed import hashes_of, seal_tokens
 from ulmo.config import ClockSettings, UserError, to_toml
-from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.sealed import seal
 
 SLOW = 0.2

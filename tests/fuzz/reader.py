@@ -26,11 +26,11 @@ from tqdm import tqdm
 from tests.fuzz.mutants import mutant
 from tests.fuzz.seeds import all_seeds
 from ulmo.jobs.inputs import input_file
-from ulmo.preprocessing.audio import Recording, RefusedError, open_recording
-from ulmo.preprocessing.clock import Clock
-from ulmo.preprocessing.parts import Part
-from ulmo.preprocessing.plan import contents_of
-from ulmo.preprocessing.refusal import UNKNOWN_LENGTH
+from ulmo.preprocessing.reading.audio import Recording, RefusedError, open_recording
+from ulmo.preprocessing.reading.parts import Part
+from ulmo.preprocessing.reading.plan import contents_of
+from ulmo.preprocessing.reading.refusal import UNKNOWN_LENGTH
+from ulmo.preprocessing.times.clock import Clock
 
 BATCH = 20_000
 MOST_FRAMES = 1 << 18

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz.seeds import MALFORMED, SCIPY
-from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 
 
 def files() -> Iterator[tuple[str, Path]]:

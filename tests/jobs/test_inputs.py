@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.storage.trees import close, make
 from ulmo.config import UserError
 from ulmo.jobs.inputs import find_recordings, left_out_words, list_inputs
-from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 
 
 def found(folder, **options):

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from tests.oracles import chunk, wav_bytes
-from tests.preprocessing.test_riff import rf64_bytes
+from tests.preprocessing.reading.test_riff import rf64_bytes
 
 RATE = 4000
 LENGTH = 4000

@@ -12,9 +12,9 @@ import soundfile
 from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings
 from ulmo.formats.publish import whole_name
-from ulmo.preprocessing.audio import read_mono
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
+from ulmo.preprocessing.reading.audio import read_mono
 from ulmo.preprocessing.store import TileStore
 from ulmo.preprocessing.tiles import Tile
 

@@ -7,7 +7,7 @@ from tests.pipelines.faults import FAULTS, LENGTH, OGG, PCM, wav, written
 from tests.pipelines.recordings import TINY, by_path, rows_of
 from tests.pipelines.tokenizing import tokenize
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.quality import FLAGS
+from ulmo.preprocessing.reading.quality import FLAGS
 from ulmo.preprocessing.store import TileStore
 
 NAMES = {fault: f"{number:02d}.wav" for number, fault in enumerate(FAULTS)}

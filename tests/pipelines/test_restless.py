@@ -15,8 +15,8 @@ from ulmo.jobs.inputs import input_file
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.plan import Planned
-from ulmo.preprocessing import audio
-from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading import audio
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.store import TileStore
 
 OTHER = (np.arange(3000) % 80 * 300).astype("<i2").tobytes()

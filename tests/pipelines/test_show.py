@@ -16,9 +16,9 @@ from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
 from ulmo.pipelines.show import _pooled, show
-from ulmo.preprocessing.audio import RefusedError
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
+from ulmo.preprocessing.reading.audio import RefusedError
 
 RATE = 8000
 TINY = PrepSettings(normalization="corpus", tile_size=32, sample_rate=RATE, hop_length=64)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import AugmentSettings, PrepSettings, UserError
-from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.augment import (
     NOISE_RANGE_DB,
     View,
@@ -19,6 +18,7 @@ from ulmo.preprocessing.augment import (
 )
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.reading.audio import resample
 from ulmo.preprocessing.spectrogram import normalized_tiles
 
 SIZE, RATE, HOP = 32, 4000, 16

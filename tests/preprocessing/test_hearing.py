@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import pick_channel, resample
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 from ulmo.preprocessing.hearing import WINDOW, Hearing
+from ulmo.preprocessing.reading.audio import pick_channel, resample
 
 RATE = 8000
 PREP = PrepSettings(sample_rate=RATE, hop_length=80, tile_size=64, normalization="level")

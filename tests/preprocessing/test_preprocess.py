@@ -5,9 +5,9 @@ import soundfile
 import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing import preprocess
-from ulmo.preprocessing.audio import RefusedError, resample
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.reading.audio import RefusedError, resample
 from ulmo.preprocessing.spectrogram import levels
 
 RATE = 8000

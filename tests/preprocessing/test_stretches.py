@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gaps import follow_each_other, timelines
-from ulmo.preprocessing import audio
-from ulmo.preprocessing.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading import audio
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.stretches import (
     MAX_GAP_SECONDS,
     check_gaps,
@@ -20,7 +20,7 @@ from ulmo.preprocessing.stretches import (
     plan_stretches,
     read_stretches,
 )
-from ulmo.preprocessing.timing import WHOLE, Span
+from ulmo.preprocessing.times.timing import WHOLE, Span
 from ulmo.tokens import nearest_column
 
 RATE = 1000

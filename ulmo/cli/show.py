@@ -52,8 +52,8 @@ def show(
 ) -> None:
     """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
     from ulmo.pipelines.show import show as draw
-    from ulmo.preprocessing.audio import RefusedError
     from ulmo.preprocessing.frontends import installed_frontends
+    from ulmo.preprocessing.reading.audio import RefusedError
     from ulmo.reports.prep import shown_lines
     from ulmo.storage.atomic import short_name
 

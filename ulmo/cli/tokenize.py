@@ -140,7 +140,7 @@ def tokenize(
     from ulmo.pipelines.tokenize.job import TokenizeOptions
     from ulmo.pipelines.tokenize.plan import choose_output
     from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-    from ulmo.preprocessing.names import unread_names
+    from ulmo.preprocessing.times.names import unread_names
     from ulmo.reports.as_json import tokenize_json
     from ulmo.reports.progress import unread_line, untimed_line
     from ulmo.reports.sound import flag_lines, tokens_line

@@ -15,18 +15,18 @@ from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
-from ulmo.preprocessing.audio import (
+from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
+from ulmo.preprocessing.normalize import quiet_level
+from ulmo.preprocessing.reading.audio import (
     Recording,
     RefusedError,
     channel_list,
     open_recording,
 )
-from ulmo.preprocessing.clock import Clock, Span
-from ulmo.preprocessing.frontends import FrontEnd, build_frontend
-from ulmo.preprocessing.hearing import Hearing
-from ulmo.preprocessing.normalize import quiet_level
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
+from ulmo.preprocessing.times.clock import Clock, Span
 from ulmo.storage.atomic import make_folder, publish
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames

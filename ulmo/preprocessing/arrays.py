@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.config.errors import clipped, one_line
-from ulmo.preprocessing.audio import (
+from ulmo.preprocessing.reading.audio import (
     MAX_AMPLITUDE,
     check_channels,
     pick_channel,
     repair,
     resample,
 )
-from ulmo.preprocessing.parts import MAX_CHANNELS, RATES
-from ulmo.preprocessing.quality import FAR_BEYOND
+from ulmo.preprocessing.reading.parts import MAX_CHANNELS, RATES
+from ulmo.preprocessing.reading.quality import FAR_BEYOND
 
 Samples = NDArray[Any]
 SCALED = (np.int8, np.int16, np.int32)  # integers whose full scale is that of their type

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import RESAMPLING, pick_channel, resample
 from ulmo.preprocessing.frontends import FrontEnd
-from ulmo.preprocessing.quality import in_order
+from ulmo.preprocessing.reading.audio import RESAMPLING, pick_channel, resample
+from ulmo.preprocessing.reading.quality import in_order
 from ulmo.tokens import band_edges
 
 MUCH_ABOVE = 1 / 3  # share of the power: more is `above_bandwidth`
@@ -30,6 +30,7 @@ WINDOW = 4096  # frames: 93 ms at 44.1 kHz
 NARROW = 0.9  # of half the rate: the power above a front end that ends lower is measured
 ROUNDING = 1e-12  # share of a window's squares: less energy is rounding of a constant
 SHARE_DIGITS = 4
+_ONES = np.ones(WINDOW, np.float32)
 
 
 class Hearing:
@@ -75,7 +76,9 @@ class Hearing:
         narrow = None
         if self._is_narrow and rate > 2 * self._top:
             narrow = soxr.ResampleStream(new_rate, 2 * self._top, 1, **RESAMPLING)
-        for block in resample(before.of(blocks), rate, new_rate):
+        if rate == new_rate:
+            before = after
+        for block in resample(blocks if before is after else before.of(blocks), rate, new_rate):
             after.add(block)
             if narrow:
                 below.add(narrow.resample_chunk(block))
@@ -176,10 +179,11 @@ class _Energy:
             self._near = np.float32(block.mean(dtype=np.float64))
         moved = block - self._near
         self.samples += len(moved)
-        self._sum += float(moved.sum(dtype=np.float64))
-        for start in range(0, len(moved), WINDOW):  # longer ones would be spread over threads
-            part = moved[start : start + WINDOW]
-            self._squares += float(np.vdot(part, part))
+        whole = len(moved) // WINDOW * WINDOW
+        for part in (moved[:whole].reshape(-1, WINDOW), moved[None, whole:]):
+            # Products of short vectors are quick, exact enough, and never spread over threads.
+            self._sum += float(np.vecdot(part, _ONES[: part.shape[1]]).sum(dtype=np.float64))
+            self._squares += float(np.vecdot(part, part).sum(dtype=np.float64))
 
     @property
     def value(self) -> float:

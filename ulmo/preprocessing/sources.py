@@ -14,9 +14,9 @@ import numpy as np
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.arrays import read_blocks, read_source
-from ulmo.preprocessing.audio import RefusedError, open_recording
-from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
+from ulmo.preprocessing.times.clock import Clock
 
 
 class Sound(NamedTuple):

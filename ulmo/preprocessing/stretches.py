@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.audio import Recording, channel_list, pick_channel, resample
 from ulmo.preprocessing.hearing import Hearing
-from ulmo.preprocessing.refusal import RefusedError
-from ulmo.preprocessing.timing import WHOLE, Span
+from ulmo.preprocessing.reading.audio import Recording, channel_list, pick_channel, resample
+from ulmo.preprocessing.reading.refusal import RefusedError
+from ulmo.preprocessing.times.timing import WHOLE, Span
 from ulmo.tokens import nearest_column
 
 MAX_GAP_SECONDS = 7 * 24 * 3600  # each column is written; longer gaps lie between deployments

@@ -11,7 +11,7 @@ from ulmo.jobs.outcome import Outcome
 from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
-from ulmo.preprocessing.clock import EPOCH
+from ulmo.preprocessing.times.clock import EPOCH
 from ulmo.storage.sealed import json_values
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from ulmo.jobs.inputs import list_inputs, portable
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep.job import plan_jobs
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.audio import BLOCK_FRAMES
+from ulmo.preprocessing.reading.audio import BLOCK_FRAMES
 from ulmo.preprocessing.store import TilesManifest, TileStore
 
 

@@ -20,7 +20,7 @@ from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus, readers
 from ulmo.pipelines.tokenize import pieces
 from ulmo.pipelines.tokenize import tokenize as pipeline
-from ulmo.preprocessing.clock import WHOLE, Span
+from ulmo.preprocessing.times.clock import WHOLE, Span
 
 GAPS = ("keep", "one", "omit")
 COLUMN = Fraction(80, RATE)

@@ -13,7 +13,7 @@ from ulmo.formats.header import read_header
 from ulmo.formats.places import header_path
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.tokenize import Listener
-from ulmo.preprocessing.audio import BLOCK_FRAMES
+from ulmo.preprocessing.reading.audio import BLOCK_FRAMES
 from ulmo.storage.tables import schema_of
 
 

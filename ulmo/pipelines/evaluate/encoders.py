@@ -12,8 +12,8 @@ from ulmo.bundle.session import Session
 from ulmo.encoding import Columns, encode_columns
 from ulmo.evaluation.agreement import Agreement, agreement
 from ulmo.evaluation.silence import is_sound, patch_levels
-from ulmo.preprocessing.audio import resample
 from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.reading.audio import resample
 from ulmo.preprocessing.spectrogram import find_constants, levels, normalized_levels
 from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import Tokenizer

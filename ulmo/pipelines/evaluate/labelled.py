@@ -12,7 +12,7 @@ import numpy as np
 from ulmo.arrays import Array
 from ulmo.config import UserError, one_line, plain
 from ulmo.jobs.inputs import find_recordings, no_recordings
-from ulmo.preprocessing.audio import RefusedError, read_mono
+from ulmo.preprocessing.reading.audio import RefusedError, read_mono
 
 _MAX_LABELS_BYTES = 16 << 20
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's

@@ -16,20 +16,20 @@ from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
-from ulmo.preprocessing.audio import (
+from ulmo.preprocessing.augment import draw_view, generator, view_tiles
+from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.preprocessing.hearing import Hearing
+from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.reading.audio import (
     Recording,
     RefusedError,
     channel_list,
     open_recording,
 )
-from ulmo.preprocessing.augment import draw_view, generator, view_tiles
-from ulmo.preprocessing.clock import Clock, Span, Timing
-from ulmo.preprocessing.frontends import FrontEnd, build_frontend
-from ulmo.preprocessing.hearing import Hearing
-from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
+from ulmo.preprocessing.times.clock import Clock, Span, Timing
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import publish_table
 

@@ -21,10 +21,10 @@ from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
 from ulmo.preprocessing.augment import check_views
-from ulmo.preprocessing.clock import Clock
 from ulmo.preprocessing.frontends import build_frontend, check_used
-from ulmo.preprocessing.names import unread_names
 from ulmo.preprocessing.store import TilesManifest
+from ulmo.preprocessing.times.clock import Clock
+from ulmo.preprocessing.times.names import unread_names
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
 

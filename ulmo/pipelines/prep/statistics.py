@@ -7,17 +7,17 @@ from pathlib import Path
 
 from ulmo.config import PrepSettings
 from ulmo.jobs.executor import Pool
-from ulmo.preprocessing.audio import (
+from ulmo.preprocessing.frontends import build_frontend
+from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
+from ulmo.preprocessing.reading.audio import (
     Recording,
     RefusedError,
     channel_list,
     open_recording,
 )
-from ulmo.preprocessing.clock import Clock
-from ulmo.preprocessing.frontends import build_frontend
-from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
 from ulmo.preprocessing.spectrogram import measure
 from ulmo.preprocessing.stretches import read_stretches, tile_grid
+from ulmo.preprocessing.times.clock import Clock
 
 _STRETCHES = 256  # as long as a tile, to learn from in all
 _RECORDING_STRETCHES = 4  # of one recording, at most

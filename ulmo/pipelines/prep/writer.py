@@ -10,9 +10,9 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings
-from ulmo.preprocessing.clock import Start
 from ulmo.preprocessing.spectrogram import NormalizedTile
 from ulmo.preprocessing.store import checksum, tiles_per_shard, write_shard
+from ulmo.preprocessing.times.clock import Start
 from ulmo.storage.tables import TableWriter
 
 

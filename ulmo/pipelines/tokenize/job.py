@@ -20,10 +20,9 @@ from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
-from ulmo.preprocessing.audio import Recording, RefusedError, channel_list, open_recording
-from ulmo.preprocessing.clock import Clock, Span, Start
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.preprocessing.hearing import Hearing
+from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.stretches import (
     PlannedStretch,
     Stretch,
@@ -31,6 +30,7 @@ from ulmo.preprocessing.stretches import (
     plan_stretches,
     read_stretches,
 )
+from ulmo.preprocessing.times.clock import Clock, Span, Start
 from ulmo.storage.atomic import is_of_one_file, make_folders, remove
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef

@@ -26,9 +26,9 @@ from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
-from ulmo.preprocessing.audio import RefusedError, channel_list, open_recording
-from ulmo.preprocessing.clock import EPOCH, Clock
+from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
+from ulmo.preprocessing.times.clock import EPOCH, Clock
 from ulmo.storage.atomic import (
     TEMPORARY,
     is_left,

@@ -39,8 +39,8 @@ from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
-from ulmo.preprocessing.audio import check_channels
-from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.reading.audio import check_channels
+from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked

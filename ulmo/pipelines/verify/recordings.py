@@ -14,8 +14,8 @@ from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
-from ulmo.preprocessing.audio import RefusedError, open_recording
-from ulmo.preprocessing.clock import Clock
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.faults import READ, Fault
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time

@@ -1,0 +1,25 @@
+"""Reason codes are a promise: each that the reader knows stands on the page."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+SOURCES = sorted((ROOT / "ulmo").rglob("*.py"))
+
+
+def reasons():
+    """The first argument of every RefusedError, and every cause of a plan."""
+    found = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "RefusedError":
+                found.add(node.args[0])
+            if isinstance(node, ast.keyword) and node.arg == "cause":
+                found.add(node.value)
+    return {node.value for node in found if isinstance(node, ast.Constant)}
+
+
+def test_every_reason_stands_on_the_page():
+    page = (ROOT / "docs" / "recordings.md").read_text()
+    assert len(reasons()) > 12
+    assert [reason for reason in sorted(reasons()) if f"`{reason}`" not in page] == []

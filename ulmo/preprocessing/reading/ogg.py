@@ -1,0 +1,188 @@
+"""The streams of an Ogg file, page by page (RFC 3533).
+
+libsndfile reads the first stream of a file and no more. Here, streams that follow each other
+(chained) or lie between each other's pages (multiplexed) become files of their own.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from ulmo.preprocessing.reading import flac
+from ulmo.preprocessing.reading.containers import FIRST_LOOK, find_sound, kind_at
+from ulmo.preprocessing.reading.parts import Part
+from ulmo.preprocessing.reading.pieces import (
+    READ_BYTES,
+    Blocks,
+    Piece,
+    Stretch,
+    piece_file,
+    size_of,
+    within,
+)
+from ulmo.preprocessing.reading.refusal import RefusedError
+from ulmo.preprocessing.reading.tags import skip_filling
+
+FIRST, LAST = 2, 4  # bits in the type of a page
+HEADER = 27  # bytes of a page before its table of segments
+LOOK = HEADER + 255 + 16  # bytes of a page in which its header and a mark of its coding lie
+MAPPING = 9  # bytes in an Ogg stream of FLAC before those of a FLAC file
+CODINGS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
+SILENT = (b"fishead", b"fisbone", b"\x80theora", b"BBCD", b"\x80kate", b"CMML")
+
+
+class Page(NamedTuple):
+    """One page, by its header."""
+
+    place: int
+    header: int  # bytes of its header
+    size: int  # bytes of all of it
+    type: int
+    granule: int  # frames up to its end, in the units of the coding
+    serial: int  # of its stream
+    number: int  # in its stream
+    head: bytes  # the first bytes of its contents
+
+
+class Stream(NamedTuple):
+    """The pages of one serial number, from one first page to the next."""
+
+    head: bytes  # the first bytes of its first page; empty if that is missing
+    pieces: list[Stretch]  # grows page by page
+    group: int  # streams of one group sound at the same time
+    last: int  # number of its last page
+    ended: bool = False
+    lost: int = 0  # pages missing between others, by their numbers
+    sounds: bool = False  # whether its headers are over
+
+
+def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
+    """The streams of a file that begins with a page, and where the last page of them ends."""
+    streams: dict[int, Stream] = {}  # of the present group, by serial number
+    done: list[Stream] = []
+    end, group, begun = 0, 0, False
+    for page in _pages(file, size):
+        end = page.place + page.size
+        if page.type & FIRST and begun:
+            done += streams.values()
+            streams, group, begun = {}, group + 1, False
+        begun = begun or not page.type & FIRST
+        stream = streams.get(page.serial)
+        if stream is None or (page.type & FIRST and page.serial in streams):
+            if stream:
+                done.append(stream)
+            stream = Stream(page.head if page.type & FIRST else b"", [], group, page.number - 1)
+        lost = (page.number - stream.last - 1) % (1 << 32) if stream.sounds else 0
+        _append(stream.pieces, page)
+        streams[page.serial] = stream._replace(
+            last=page.number,
+            ended=bool(page.type & LAST),
+            lost=stream.lost + (lost if lost < 1 << 31 else 0),
+            sounds=stream.sounds or 0 < page.granule < 1 << 63,
+        )
+    done += streams.values()
+    groups: set[int] = set()
+    parts: list[Part | RefusedError] = []
+    for stream in done:
+        if stream.head.startswith(SILENT):
+            continue
+        part = _part(file, stream, aside=stream.group in groups)
+        parts.append(part)
+        if isinstance(part, Part):
+            groups.add(stream.group)
+    return parts, end
+
+
+def _append(pieces: list[Stretch], page: Page) -> None:
+    """Add a page to the pieces; consecutive pages are one."""
+    if pieces and pieces[-1].start + pieces[-1].size == page.place:
+        pieces[-1] = Stretch(pieces[-1].start, pieces[-1].size + page.size)
+    else:
+        pieces.append(Stretch(page.place, page.size))
+
+
+def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError:
+    coding = next((name for head, name in CODINGS.items() if stream.head.startswith(head)), None)
+    if not stream.head:
+        detail = "the first pages of an Ogg stream are missing, without which it cannot be decoded"
+        return RefusedError("bad_header", detail, missing=None)
+    if coding is None:
+        detail = "an Ogg stream is neither Vorbis, Opus nor FLAC"
+        return RefusedError("unsupported_coding", detail, missing=None)
+    part = Part("ogg", tuple(stream.pieces), aside=aside)
+    if coding == "FLAC":
+        part = _native(file, stream, part)
+    if not stream.ended:
+        detail = "the file ends before its stream does: an unknown length is missing"
+        return part._replace(cause="truncated", detail=detail)
+    if stream.lost:
+        detail = f"{stream.lost} pages in the middle of an Ogg stream are missing"
+        return part._replace(cause="truncated", detail=detail)
+    return part
+
+
+def _native(file: BinaryIO, stream: Stream, part: Part) -> Part:
+    """FLAC without its Ogg pages, which libsndfile does not read."""
+    pieces: list[Piece] = []
+    for stretch in stream.pieces:
+        for page in _pages(piece_file(file, (stretch,)), stretch.size):
+            contents = page.size - page.header
+            pieces.append(Stretch(stretch.start + page.place + page.header, contents))
+    inside = within(pieces, (Stretch(MAPPING, sum(map(size_of, pieces)) - MAPPING),))
+    whole = piece_file(file, inside)
+    native = flac.part_of(whole, sum(map(size_of, inside)))
+    return native._replace(pieces=within(inside, native.pieces), aside=part.aside)
+
+
+def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
+    """Whole pages up to another file or the end; bytes that are in no page are passed over."""
+    blocks = Blocks(file, size)
+    held: Page | None = None  # until it is clear that the next page is not within it
+    position = 0
+    while position < size:
+        page = _page(blocks.at(position, LOOK), position)
+        if page and position + page.size <= size:
+            if held:
+                yield held
+            held, position = page, position + page.size
+            continue
+        start = skip_filling(file, position, size)
+        kind = None if page else kind_at(file, start, size)
+        if start == size or kind:
+            if kind != "ogg" or start == position:
+                break
+            position = start
+            continue
+        place = None if held is None else _find_page(file, held.place + 1, size, position)
+        if place is None:
+            place = _find_page(file, position + 1, size)
+        else:
+            held = None
+        if place is None or not _page(blocks.at(place, LOOK), place):
+            break
+        position = place
+    if held:
+        yield held
+
+
+def _find_page(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
+    """Where a page, or a sound file of another kind, begins from a position on; None if nowhere."""
+    end = size if before is None else before
+    start, length, found = position, FIRST_LOOK, None
+    while start < end and found is None:
+        file.seek(start)
+        place = file.read(min(min(length, end - start) + 4, size - start)).find(b"OggS\0")
+        found = start + place if place >= 0 else None
+        start, length = start + length, min(8 * length, READ_BYTES)
+    sound = find_sound(file, position, size, before=end if found is None else found)
+    return found if sound is None else sound
+
+
+def _page(head: bytes, place: int) -> Page | None:
+    """The page at a place, by its first LOOK bytes."""
+    if len(head) < HEADER or head[:5] != b"OggS\0":
+        return None
+    kind, granule, serial, number, segments = struct.unpack("<BQII4xB", head[5:HEADER])
+    header = HEADER + segments
+    size = header + sum(head[HEADER:header])
+    return Page(place, header, size, kind, granule, serial, number, head[header:])
