@@ -170,6 +170,8 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
             start = _since_1970(timing.start and timing.start.utc, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
                 frames = stretch.frames_in(recording.frames)
+                if recording.frames and not frames:
+                    continue  # it lies behind the end of the file
                 samples = frames * rate // recording.sample_rate
                 columns = -(-samples // (prep.hop_length * model.time_stride))
                 found.append(Recorded(source, start + stretch.start, samples, columns))
