@@ -269,12 +269,32 @@ PCM = ("wav", "wavex", "rf64", "w64", "aiff", "caf", "au")
 TAIL = np.random.default_rng(6).normal(0, 900, 3000).astype("<i2").tobytes()
 
 
+def test_one_of_which_only_headers_are_left_is_said_before_another(tmp_path):
+    """Its sound is in its last page, which is cut."""
+    found = read(tmp_path, written("ogg, vorbis", 9000)[:-50] + written("wav", 500))
+    assert (len(found.samples), found.verdict) == (500, MORE)
+    assert "how many frames are missing is not known" in found.detail
+
+
+def test_mpeg_that_cannot_be_decoded_is_said_in_true_words(tmp_path):
+    """Two headers of short frames among random bytes."""
+    found = read(tmp_path, written("mp3", 9000) + np.random.default_rng(1).bytes(3000))
+    assert (len(found.samples), found.verdict) == (9000, MORE)
+    assert "its frames cannot be decoded" in found.detail
+
+
 class TestBytesBehindTheEnd:
     """Of a size that is too small, or of something that is no sound."""
 
     @pytest.mark.parametrize("kind", PCM)
     def test_what_may_be_sound_is_counted(self, tmp_path, kind):
         assert frames_in(tmp_path, written(kind, 1000) + TAIL) == (1000, 3000, MORE)
+
+    @pytest.mark.parametrize("kind", ["wav, IMA ADPCM", "wav, GSM", "w64, IMA ADPCM", "aiff, GSM"])
+    def test_coded_blocks_are_counted_too(self, tmp_path, kind):
+        frames, missing, verdict = frames_in(tmp_path, written(kind, 1000) + TAIL)
+        assert (frames, verdict) == (frames_in(tmp_path, written(kind, 1000))[0], MORE)
+        assert missing > len(TAIL)  # less than a byte each
 
     @pytest.mark.parametrize("kind", PCM)
     def test_before_another_file(self, tmp_path, kind):

@@ -211,8 +211,8 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
         if found is None or found >= layout.end:
             # libsndfile takes all that follows in W64 for sound; AIFF may have chunks it needs.
             last = layout.end if kind == "aiff" else min(layout.data + layout.length, size)
-            width = layout.packet if layout.frames == 1 else 0
-            part = Part(kind, (Stretch(0, last),), declared, frame_bytes=width)
+            part = Part(kind, (Stretch(0, last),), declared)
+            part = part._replace(packet_bytes=layout.packet, packet_frames=layout.frames)
             return [part], layout.end
     end = find_sound(file, layout.data, size) or size
     held = max(end - layout.data, 0)
