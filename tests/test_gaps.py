@@ -17,7 +17,7 @@ from ulmo.preprocessing.normalize import Moments
 from ulmo.preprocessing.reading.audio import RefusedError
 from ulmo.preprocessing.spectrogram import find_constants, levels
 from ulmo.preprocessing.stretches import Stretch, plan_stretches
-from ulmo.preprocessing.times.clock import Span
+from ulmo.preprocessing.times.clock import WHOLE, Span
 from ulmo.tokens import nearest_column
 
 STRIDE = 4
@@ -218,3 +218,9 @@ def test_expanded_time_has_gaps_of_the_true_length(tokenizer_of, tmp_path):
         np.testing.assert_array_equal(part, alone.ids)
     assert (tokens.ids[40:begin] == tokenizer_of().vocabulary.special("<gap>")).all()
     assert abs(tokens.seconds[begin] - place / RATE) <= float(COLUMN) / 4
+
+
+def test_times_that_are_not_true_are_said(tokenizer_of, recording, monkeypatch):
+    set_timing(monkeypatch, WHOLE, linear=False)
+    with pytest.warns(UserWarning, match="not known where: times of its tokens are not true"):
+        tokenizer_of().encode(recording)

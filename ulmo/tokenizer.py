@@ -171,7 +171,8 @@ class Tokenizer(Decoder):
         Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
         stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
         more than a week; UserError for samples without a valid rate, or with an uncertain scale.
-        Warns if the sound is so faint that its tokens fade to those of silence.
+        Warns if the sound is so faint that its tokens fade to those of silence, and if a file shows
+        that its times are not true.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
@@ -185,6 +186,8 @@ class Tokenizer(Decoder):
             tokens = listener._tokens(
                 sound.read, batch_size, start_utc=sound.start_utc, hearing=hearing
             )
+        if sound.obstacle:
+            warnings.warn(f"{sound.obstacle}: times of its tokens are not true", stacklevel=2)
         if hearing.fades:
             warnings.warn(
                 "the sound is fainter than the floor of the settings, so its tokens fade to those "

@@ -160,6 +160,17 @@ class TestNoWorker:
         with pytest.raises(JobError, match=f"'{program}' does not start as a worker.*{ALONE}"):
             use_pool()
 
+    @pytest.mark.parametrize("lines", ["exec sleep 600", "while :; do echo no worker; done"])
+    def test_where_python_is_a_program_that_never_ends(self, lines, tmp_path, monkeypatch):
+        """As the window of a program that embeds Python."""
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{lines}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(worker, "get_executable", lambda: str(program))
+        monkeypatch.setattr(worker, "_START_SECONDS", 0.5)
+        with pytest.raises(JobError, match=f"does not start as a worker.*{ALONE}"):
+            use_pool()
+
     def test_where_it_is_gone(self, monkeypatch):
         monkeypatch.setattr(worker, "get_executable", lambda: "/nowhere/python")
         with pytest.raises(JobError, match=f"no worker can be started .*{ALONE}"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.commands import TINY as TINY_FLAGS
 from tests.commands import run
-from tests.gaps import write_triggered
+from tests.gaps import set_timing, write_triggered
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
@@ -19,6 +19,7 @@ from ulmo.pipelines.show import _pooled, show
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.reading.audio import RefusedError
+from ulmo.preprocessing.times.clock import WHOLE
 
 RATE = 8000
 TINY = PrepSettings(normalization="corpus", tile_size=32, sample_rate=RATE, hop_length=64)
@@ -223,3 +224,9 @@ class TestGaps:
     def test_are_named(self, triggered, tmp_path):
         result = run(ulmo, "show", triggered, "--out", tmp_path / "x.png", "--frontend", "mel")
         assert "it has a gap in time, drawn as silence" in result.stdout
+
+
+def test_times_that_are_not_true_are_said(recording, tmp_path, monkeypatch):
+    set_timing(monkeypatch, WHOLE, linear=False)
+    result = run(ulmo, "show", recording, "--out", tmp_path / "x.png", "--frontend", "mel")
+    assert "time_not_linear  1 recording (" in result.stdout

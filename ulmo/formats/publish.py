@@ -59,6 +59,14 @@ def output_paths(path: Path, file_format: str) -> Outputs:
     raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
 
 
+def others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
+    """Files that a header is of, by its hashes, beside those of an output."""
+    header = outputs.header
+    endings = {path.name.removeprefix(header.stem) for path in outputs.files}
+    folder = outputs.files[0].parent
+    return [folder / f"{header.stem}{ending}" for ending in sorted(hashes.keys() - endings)]
+
+
 def is_file_name(out: Path, file_format: str) -> bool:
     """Whether a path ends as files of the format do, and is no folder."""
     with suppress(UserError):

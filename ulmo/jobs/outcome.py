@@ -34,7 +34,7 @@ class Outcome(Settings):
     ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes
     status: Status
     reason: OptionalText = None  # a stable code; null if the status is ok
-    detail: OptionalText = None  # the same in words
+    detail: OptionalText = None  # the same in words; and why a time in it was not used
     sample_rate: OptionalSmallCount = None  # hertz
     channels: Channels = None
     frames: Count = 0  # samples of each channel that were read

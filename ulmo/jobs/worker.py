@@ -20,7 +20,7 @@ from multiprocessing.spawn import get_executable
 from pathlib import Path
 from queue import SimpleQueue
 from subprocess import PIPE, Popen
-from threading import Lock, Thread
+from threading import Lock, Thread, Timer
 from typing import Any, BinaryIO, NamedTuple
 
 from threadpoolctl import threadpool_limits
@@ -31,6 +31,7 @@ from ulmo.jobs.progress import Progress, set_report
 
 _READY = b"\n<ulmo worker is ready>\n"
 _MOST_NOISE = 1 << 16  # bytes that another program in the worker's place may print
+_START_SECONDS = 300.0  # a cold start from a slow disk takes tens
 _LENGTH_BYTES = 8  # of the length of a message, before it
 _REPORT_SECONDS = 0.1
 _START = "import sys; sys.path[:] = {path}; from ulmo.jobs.worker import main; main()"
@@ -89,13 +90,20 @@ class Worker:
         return message.result
 
     def _await_start(self) -> None:
+        """Wait for the worker. What says nothing for long is another program, and is ended."""
+        limit = Timer(_START_SECONDS, self._process.kill)
+        limit.daemon = True
+        limit.start()
         seen = b""
-        while not seen.endswith(_READY):
-            byte = self._output.read(1)
-            seen += byte
-            if not byte or len(seen) > _MOST_NOISE:
-                what = os.fsdecode(get_executable() or "")
-                raise JobError(f"{what!r} does not start as a worker: {_ALONE}")
+        try:
+            while not seen.endswith(_READY):
+                byte = self._output.read(1)
+                seen += byte
+                if not byte or len(seen) > _MOST_NOISE:
+                    what = os.fsdecode(get_executable() or "")
+                    raise JobError(f"{what!r} does not start as a worker: {_ALONE}")
+        finally:
+            limit.cancel()
         self._is_ready = True
 
     def stop(self) -> None:
@@ -105,6 +113,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process once its job is done."""
+        if not self._is_ready:  # it has no job, and may be a program that never ends
+            self._process.kill()
         with suppress(OSError, ValueError):
             _send(self._input, b"")
         self.stop()

@@ -16,6 +16,7 @@ from ulmo.formats.publish import (
     check_options,
     copy_npy,
     is_parts,
+    others_of,
     output_paths,
     publish_tokens,
     remove_leftovers,
@@ -208,12 +209,11 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
             f"{outputs.files[0]} has tokens of another tokenizer ({there.fingerprint[:8]} there, "
             f"{header.fingerprint[:8]} here): choose another --out, or delete it"
         )
-    endings = {path.name.removeprefix(outputs.header.stem) for path in outputs.files}
-    others = sorted(stored.hashes.keys() - endings)
+    others = others_of(outputs, stored.hashes)
     if others and stored.headers != tuple(headers):
         raise UserError(
-            f"{outputs.header} is of other recordings, and of {outputs.header.stem}{others[0]} "
-            "beside it: choose another --out"
+            f"{outputs.header} is of other recordings, and of {others[0].name} beside it: "
+            "choose another --out"
         )
 
 

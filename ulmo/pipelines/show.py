@@ -82,11 +82,11 @@ def show(
         raise UserError("one picture shows one channel: set channels to mix, or to a number")
     make_folder(picture.parent, "name the picture with --out FILE.png")
     with open_recording(path, full_scale=settings.full_scale) as recording:
-        spans = Clock().timing(path).spans
-        panels = [_panel(recording, each, spans, start, seconds) for each in chosen]
+        timing = Clock().timing(path)
+        panels = [_panel(recording, each, timing.spans, start, seconds) for each in chosen]
         rate = recording.sample_rate
         widest = max((panel.hearing for panel in panels), key=lambda hearing: hearing.bandwidth_hz)
-        facts = {"path": path.name, **widest.facts(recording.facts())}
+        facts = timing.facts({"path": path.name, **widest.facts(recording.facts())})
     if not panels[0].frames:
         raise RefusedError("too_short", f"no frame of sound from {start:g} s on")
     image = _draw(panels, settings, title=path.name, start=start)

@@ -24,6 +24,7 @@ class Sound(NamedTuple):
 
     read: SampleSource
     start_utc: datetime | None = None  # time of its first sample, if that is known
+    obstacle: str | None = None  # why its times are not true; None if they are, or may be
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def open_sound_of(
         return
     with ExitStack() as opened:
         path = opened.enter_context(_as_path(given))
-        start, spans, *_ = Clock().timing(path)
-        start_utc = start.utc if start else None
+        timing = Clock().timing(path)
+        start_utc = timing.start.utc if timing.start else None
         try:
             recording = opened.enter_context(open_recording(path, full_scale=settings.full_scale))
         except RefusedError as refusal:
@@ -61,8 +62,8 @@ def open_sound_of(
                 raise
             yield Sound(tuple, start_utc)
         else:
-            read = partial(read_stretches, recording, channel, settings.true_rate, spans, hop=hop)
-            yield Sound(read, start_utc)
+            chosen = recording, channel, settings.true_rate, timing.spans
+            yield Sound(partial(read_stretches, *chosen, hop=hop), start_utc, timing.obstacle)
 
 
 @contextmanager

@@ -215,3 +215,13 @@ class TestTimeline:
         soundfile.write(path, np.zeros(0), RATE, subtype="PCM_16")
         (result,), timeline = join(tokenizer, path, out=tmp_path / "t.npy")
         assert (result.outcome.status, result.outputs, timeline) == ("ok", [], None)
+
+    def test_a_header_of_another_file_beside_it_is_left_alone(self, field, tokenizer, tmp_path):
+        """Files of one name share their header, and so the way in which gaps are written."""
+        join(tokenizer, field[0], out=tmp_path / "t.npy")
+        before = contents(tmp_path)
+        with pytest.raises(UserError, match=r"t\.json is of t\.npy beside it"):
+            join(tokenizer, field[0], out=tmp_path / "t.csv", file_format="csv", gaps="one")
+        assert contents(tmp_path) == before
+        join(tokenizer, field[0], out=tmp_path / "t.csv", file_format="csv")
+        assert faults_in(tmp_path) == set()

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import TINY, assert_refused, run
+from tests.oracles import wav_bytes
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
@@ -56,3 +57,9 @@ def test_what_is_no_recording(tmp_path):
     assert_refused(run(ulmo, "verify", "--audio", tmp_path / "no"), "neither a file nor a folder")
     both = run(ulmo, "verify", "--audio", "--repair", tmp_path)
     assert_refused(both, "--repair never changes recordings: leave it out")
+
+
+def test_a_recording_that_nothing_triggered_is_no_fault(tmp_path):
+    (tmp_path / "20230101_120000T.WAV").write_bytes(wav_bytes(b"", sample_rate=8000, bits=16))
+    result = run(ulmo, "verify", "--audio", tmp_path)
+    assert (result.exit_code, "1 recordings, 1 ok" in result.stdout) == (0, True)

@@ -1,6 +1,8 @@
 """All the sound that a file holds is read, whatever its header says of the length."""
 
+import io
 import struct
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from tests.oracles import wav_bytes
 from tests.preprocessing.reading import edited
 from tests.preprocessing.reading.sounds import frames_in, read, written
+from ulmo.preprocessing.reading import flac, ogg
 from ulmo.preprocessing.reading.audio import RefusedError
 
 OK, SIZES = ("ok", None), ("repaired", "header_sizes")
@@ -49,6 +52,23 @@ class TestFlac:
             assert frames + missing == 70_000
             assert missing > 0
             assert verdict == ("partial", "decode_error")
+
+    def test_a_decoder_that_fails_is_said_where_no_length_is_known(self, tmp_path):
+        """Bytes before the first frame, and no length in the header."""
+        plain = edited.with_total(written("flac", 70_000), 0)
+        start = flac._audio_start(io.BytesIO(plain), len(plain))
+        found = read(tmp_path, plain[:start] + b"junkjunk" + plain[start:])
+        assert found.verdict == ("partial", "decode_error")
+        assert found.detail == (
+            f"the decoder failed after {len(found.samples)} frames: "
+            "how many frames are missing is not known"
+        )
+
+    def test_a_long_filling_before_other_bytes_is_looked_at_once(self, tmp_path):
+        content = edited.with_total(written("flac", 9000), 20_000) + bytes(50_000) + b"x"
+        with mock.patch.object(flac, "skip_filling", wraps=flac.skip_filling) as skip:
+            read(tmp_path, content)
+        assert skip.call_count < 10
 
     def test_in_ogg(self, tmp_path):
         plain = written("flac", 70_000)
@@ -156,6 +176,16 @@ class TestOgg:
         np.testing.assert_array_equal(found.samples, read(tmp_path, one).samples)
         assert (found.verdict, found.missing) == (MORE, 90_000)
 
+    def test_bytes_between_short_pages_are_read_once(self):
+        """A file of a few megabytes would else be read for hours."""
+        head = b"\x7fFLAC" + bytes(40)
+        page = edited.ogg_page(head, 1, 0, 0, 2) + b"x"
+        content = page + 9000 * (edited.ogg_page(b"", 1, 1, 0, 0) + b"x") + bytes(1 << 20)
+        file = mock.Mock(wraps=io.BytesIO(content))
+        ogg.split(file, len(content))
+        sizes = [call.args[0] for call in file.read.call_args_list]
+        assert sum(sizes) < 500 * len(content)
+
     def test_one_without_its_first_pages_is_refused_for_it(self, tmp_path):
         pages = edited.ogg_pages(written("ogg, vorbis", 60_000))
         with pytest.raises(RefusedError, match=r"first pages .* not known"):
@@ -196,6 +226,14 @@ class TestSizes:
             assert frames + missing >= 7000 - 22 * (kind == "wav")
             assert frames == 7000 - cut // 2
 
+    @pytest.mark.parametrize("kind", ["w64, IMA ADPCM", "aiff, IMA ADPCM", "wav, IMA ADPCM"])
+    @pytest.mark.parametrize("cut", [1, 100, 3000])
+    def test_coded_blocks_that_are_cut_are_missing(self, tmp_path, kind, cut):
+        plain = written(kind, 30_000)
+        frames, missing, verdict = frames_in(tmp_path, plain[:-cut])
+        assert (frames + missing, verdict) == (frames_in(tmp_path, plain)[0], CUT)
+        assert missing > 0
+
     def test_bw64(self, tmp_path):
         plain = written("rf64", 4000, 8000, 2)
         same(tmp_path, b"BW64" + plain[4:], plain)
@@ -231,12 +269,32 @@ PCM = ("wav", "wavex", "rf64", "w64", "aiff", "caf", "au")
 TAIL = np.random.default_rng(6).normal(0, 900, 3000).astype("<i2").tobytes()
 
 
+def test_one_of_which_only_headers_are_left_is_said_before_another(tmp_path):
+    """Its sound is in its last page, which is cut."""
+    found = read(tmp_path, written("ogg, vorbis", 9000)[:-50] + written("wav", 500))
+    assert (len(found.samples), found.verdict) == (500, MORE)
+    assert "how many frames are missing is not known" in found.detail
+
+
+def test_mpeg_that_cannot_be_decoded_is_said_in_true_words(tmp_path):
+    """Two headers of short frames among random bytes."""
+    found = read(tmp_path, written("mp3", 9000) + np.random.default_rng(1).bytes(3000))
+    assert (len(found.samples), found.verdict) == (9000, MORE)
+    assert "its frames cannot be decoded" in found.detail
+
+
 class TestBytesBehindTheEnd:
     """Of a size that is too small, or of something that is no sound."""
 
     @pytest.mark.parametrize("kind", PCM)
     def test_what_may_be_sound_is_counted(self, tmp_path, kind):
         assert frames_in(tmp_path, written(kind, 1000) + TAIL) == (1000, 3000, MORE)
+
+    @pytest.mark.parametrize("kind", ["wav, IMA ADPCM", "wav, GSM", "w64, IMA ADPCM", "aiff, GSM"])
+    def test_coded_blocks_are_counted_too(self, tmp_path, kind):
+        frames, missing, verdict = frames_in(tmp_path, written(kind, 1000) + TAIL)
+        assert (frames, verdict) == (frames_in(tmp_path, written(kind, 1000))[0], MORE)
+        assert missing > len(TAIL)  # less than a byte each
 
     @pytest.mark.parametrize("kind", PCM)
     def test_before_another_file(self, tmp_path, kind):

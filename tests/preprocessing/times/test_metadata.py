@@ -166,3 +166,9 @@ class TestFlac:
         timing = Clock().timing(tmp_path / "x.flac")
         assert timing.start == Start(NOON, "log")
         assert timing.spans[1] == Span(480, None, 1 + Fraction(480, RATE))
+
+
+@pytest.mark.parametrize("before", [bytes(700), b"ID3\x04\0\0\0\0\2\1" + b"x" * 257])
+def test_behind_a_tag_or_nuls_a_header_is_read_too(tmp_path, before):
+    made = wav(info(ICRD="2023-01-01T12:00:00Z"))
+    assert start_of(tmp_path, before + made) == Start(NOON, "date")

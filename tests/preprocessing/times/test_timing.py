@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import chunk, wav_bytes
+from ulmo.preprocessing.reading.audio import open_recording
+from ulmo.preprocessing.stretches import read_stretches
 from ulmo.preprocessing.times.clock import WHOLE, Clock, Span, Start
 
 NOON = datetime(2023, 1, 1, 12, tzinfo=UTC)
@@ -67,7 +69,7 @@ class TestHarp:
     def test_a_duty_cycle(self, tmp_path):
         raws = [(NOON, 8000), (NOON + timedelta(minutes=15), 16000)]
         timing = timing_of(tmp_path, self.xwav(raws))
-        spans = Span(0, 8000, Fraction(0)), Span(8000, 16000, Fraction(900))
+        spans = Span(0, 8000, Fraction(0)), Span(8000, None, Fraction(900))
         assert timing == (Start(NOON, "harp"), spans, True, None, False)
 
     @given(st.data())
@@ -87,12 +89,13 @@ class TestHarp:
         for time, frames in raws:
             for frame in (first, first + frames - 1):
                 span = next(s for s in reversed(timing.spans) if s.frame <= frame)
-                assert frame < span.frame + span.frames
+                assert span.frames is None or frame < span.frame + span.frames
                 told = seconds(timing.start.utc - NOON) + span.offset
                 told += Fraction(frame - span.frame, RATE)
                 assert abs(told - seconds(time - NOON) - Fraction(frame - first, RATE)) < 0.003
             first += frames
-        assert sum(span.frames for span in timing.spans) == first
+        ends = [span.frames and span.frame + span.frames for span in timing.spans]
+        assert ends == [*(span.frame for span in timing.spans[1:]), None]
         parts = sum(late - time >= 5 * MS for time, late in self.gaps(raws))
         assert len(timing.spans) == 1 + parts
 
@@ -114,7 +117,7 @@ class TestHarp:
     def test_samples_that_were_taken_a_little_too_fast_are_no_fault(self, tmp_path):
         raws = [(NOON + index * (timedelta(seconds=0.5) - MS), 4000) for index in range(48)]
         timing = timing_of(tmp_path, self.xwav(raws))
-        assert timing[1:] == ((Span(0, 48 * 4000, Fraction(0)),), True, None, False)
+        assert timing[1:] == (WHOLE, True, None, False)
 
     @pytest.mark.parametrize("version", [1, ord("1"), 2, ord("2")])
     def test_versions(self, tmp_path, version):
@@ -123,12 +126,23 @@ class TestHarp:
         floats = 3 if version in (2, ord("2")) else 0
         content = self.xwav(raws, channels=3, version=version, floats=floats)
         spans = timing_of(tmp_path, content).spans
-        assert spans == (Span(0, 800, Fraction(0)), Span(800, 800, Fraction(3600)))
+        assert spans == (Span(0, 800, Fraction(0)), Span(800, None, Fraction(3600)))
 
     def test_a_file_that_was_cut_short_has_the_spans_that_it_holds(self, tmp_path):
         raws = [(NOON + timedelta(hours=index), 800) for index in range(3)]
         timing = timing_of(tmp_path, self.xwav(raws)[:-2400])
-        assert timing.spans == (Span(0, 800, Fraction(0)), Span(800, 400, Fraction(3600)))
+        assert timing.spans == (Span(0, 800, Fraction(0)), Span(800, None, Fraction(3600)))
+
+    def test_sound_of_a_file_behind_it_is_read_on(self, tmp_path):
+        """The table is about the first file alone: what follows it is sound too."""
+        raws = [(NOON, 800), (NOON + timedelta(seconds=10), 800)]
+        sound = np.arange(1600, dtype="<i2").tobytes()
+        (tmp_path / "x.wav").write_bytes(self.xwav(raws, data=sound) + wav(sound))
+        spans = Clock().timing(tmp_path / "x.wav").spans
+        with open_recording(tmp_path / "x.wav") as recording:
+            stretches = read_stretches(recording, None, RATE, spans, hop=Fraction(1, 10))
+            lengths = [sum(map(len, stretch.blocks)) for stretch in stretches]
+        assert (lengths, recording.frames_read) == ([800, 2400], 3200)
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -151,6 +165,8 @@ class TestHarp:
         assert timing.start == Start(NOON.replace(year=2024), "name")
         assert (timing.spans, timing.linear) == (WHOLE, False)
         assert words in timing.note
+        facts = timing.facts({"flags": [], "detail": None})
+        assert (facts["flags"], facts["detail"]) == (["time_not_linear"], timing.note)
 
     def test_a_wrong_table_of_one_raw_file_is_no_gap(self, tmp_path):
         before = self.harp([self.entry(NOON, 0, 800, year=200)])
@@ -171,8 +187,8 @@ class TestHarp:
         path.write_bytes(made[:42] + head + block + made[42:])
         timing = Clock().timing(path)
         assert timing.start == Start(NOON, "harp")
-        spans = (Span(4 * index, 4, Fraction(3600 * index)) for index in range(count))
-        assert timing.spans == tuple(spans)
+        spans = [Span(4 * index, 4, Fraction(3600 * index)) for index in range(count)]
+        assert timing.spans == (*spans[:-1], spans[-1]._replace(frames=None))
 
     def test_more_raw_files_than_the_chunk_holds(self, tmp_path):
         before = self.harp([self.entry(NOON, 0, 1600)], count=65535)

@@ -13,8 +13,14 @@ from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import TokensLedger
-from ulmo.formats.header import Segment, TokensHeader, read_header
-from ulmo.formats.publish import STEM, output_paths, publish_tokens, temporary_names
+from ulmo.formats.header import Segment, TokensHeader, read_header, read_stored
+from ulmo.formats.publish import (
+    STEM,
+    others_of,
+    output_paths,
+    publish_tokens,
+    temporary_names,
+)
 from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
@@ -122,18 +128,26 @@ class TimelineOutput:
     def _header(self) -> TokensHeader | None:
         """The header of a timeline whose files are all there."""
         try:
-            found = read_header(self._outputs.header)
+            stored = read_stored(self._outputs.header)
         except NewerError:
             raise
         except (UserError, OSError):
             return None
+        found, is_one = stored.headers[0], len(stored.headers) == 1
+        others = others_of(self._outputs, stored.hashes)
+        if others and not (is_one and found.gaps == self._options.gaps):
+            raise UserError(
+                f"{self._outputs.header} is of {others[0].name} beside it, which has other gaps or "
+                "is no timeline: choose another --out"
+            )
         made = self._ledger.manifest
         if (found.fingerprint, found.unk_quantile) != (made.tokenizer, made.unk_quantile):
             raise UserError(
                 f"{self._out} was made with another tokenizer (there {found.fingerprint[:8]}, "
                 f"here {made.tokenizer[:8]}): choose another name, or delete it"
             )
-        return found if all(path.is_file() for path in self._outputs.files) else None
+        is_whole = is_one and all(path.is_file() for path in self._outputs.files)
+        return found if is_whole else None
 
 
 def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:
@@ -156,6 +170,8 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
             start = _since_1970(timing.start and timing.start.utc, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
                 frames = stretch.frames_in(recording.frames)
+                if recording.frames and not frames:
+                    continue  # it lies behind the end of the file
                 samples = frames * rate // recording.sample_rate
                 columns = -(-samples // (prep.hop_length * model.time_stride))
                 found.append(Recorded(source, start + stretch.start, samples, columns))

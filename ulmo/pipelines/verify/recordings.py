@@ -15,6 +15,7 @@ from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portabl
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.faults import READ, Fault
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time
@@ -85,7 +86,8 @@ def _read_whole(path: Path) -> _Facts:
                 pass
             facts = recording.facts()
     except RefusedError as refusal:
-        facts = refusal.facts()
+        clock = Clock()
+        facts = clock.row(path, clock.timing(path), refusal)
     finally:
         progress.end()
     return _Facts(**{name: facts[name] for name in _Facts._fields})

@@ -17,6 +17,7 @@ from ulmo.preprocessing.reading.opening import UNKNOWN_FRAMES, Opener, OpenSound
 from ulmo.preprocessing.reading.parts import Part
 from ulmo.preprocessing.reading.plan import PARTIAL, ReadPlan, contents_of, plan_reading
 from ulmo.preprocessing.reading.quality import Quality
+from ulmo.preprocessing.reading.refusal import UNKNOWN_LENGTH
 from ulmo.preprocessing.reading.refusal import RefusedError as RefusedError
 from ulmo.preprocessing.reading.refusal import Verdict as Verdict
 
@@ -102,6 +103,8 @@ class Recording:
     def detail(self) -> str | None:
         """The verdict in one line for people; None if `ok`."""
         match self.verdict.reason:
+            case "decode_error" if not self.frames:
+                return f"the decoder failed after {self.frames_read} frames: {UNKNOWN_LENGTH}"
             case "decode_error":
                 return f"the decoder failed: {self.frames_read} of {self.frames} frames were read"
             case "non_finite":
@@ -181,9 +184,9 @@ class Recording:
             if len(block):
                 yield block
             if len(block) < wanted:
-                if whole and part.frames:
-                    self._lost += left
+                if whole:
                     self._failed |= failed
+                    self._lost += left if part.frames else 0
                 break
         with refusing():
             self._opener.check(opened)

@@ -202,12 +202,14 @@ def _is_last(file: BinaryIO, last: Frame, size: int, info: StreamInfo) -> bool:
         return False
     file.seek(last.place)
     content = file.read(min(size - last.place, READ_BYTES))
-    crc = 0
-    for at, byte in enumerate(content):
+    crc, filled = 0, LONGEST_HEADER // 2  # filling before this byte was looked at
+    for at, byte in enumerate(content, 1):
         crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ byte]
-        whole = at > LONGEST_HEADER // 2 and crc == 0  # a frame ends with its own checksum
-        if whole and skip_filling(file, last.place + at + 1, size) == size:
-            return True
+        if crc == 0 and at > filled:  # a frame ends with its own checksum
+            end = skip_filling(file, last.place + at, size)
+            if end == size:
+                return True
+            filled = end - last.place
     return False
 
 

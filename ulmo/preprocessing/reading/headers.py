@@ -173,12 +173,12 @@ def _au(file: BinaryIO, size: int) -> Layout | None:
 
 
 def _w64(file: BinaryIO, size: int) -> Layout | None:
-    """The frames of the `data` chunk, of block_align bytes by `fmt`; not counted if coded."""
+    """The frames of the `data` chunk: of block_align bytes, or coded in blocks of as many."""
     packet, frames = 0, 1
     for name, start, length in _W64.walk(file, 40, size):
         if name == b"fmt ":
-            tag, packet = struct.unpack("<H10xH2x", file.read(16).ljust(16, b"\0"))
-            frames = 0 if tag in (2, 0x11, 0x31) else 1
+            tag, packet, coded = struct.unpack("<H10xH4xH", file.read(20).ljust(20, b"\0"))
+            frames = coded if tag in (2, 0x11, 0x31) else 1
         elif name == b"data":
             held = _known(length)
             end = _W64.end(file, start + held, size)
@@ -211,12 +211,14 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
         if found is None or found >= layout.end:
             # libsndfile takes all that follows in W64 for sound; AIFF may have chunks it needs.
             last = layout.end if kind == "aiff" else min(layout.data + layout.length, size)
-            width = layout.packet if layout.frames == 1 else 0
-            part = Part(kind, (Stretch(0, last),), declared, frame_bytes=width)
+            part = Part(kind, (Stretch(0, last),), declared)
+            part = part._replace(packet_bytes=layout.packet, packet_frames=layout.frames)
             return [part], layout.end
     end = find_sound(file, layout.data, size) or size
     held = max(end - layout.data, 0)
-    true = without_nuls(file, layout.data, held) if unfinished else held
+    # libsndfile takes a packet that is cut for a whole one.
+    whole = held - held % max(layout.packet, 1)
+    true = without_nuls(file, layout.data, held) if unfinished else whole
     part = Part(kind, replaced(layout.data + true, layout.fields(true)), declared)
     if unfinished:
         missing = layout.frames_in(held) - layout.frames_in(true)

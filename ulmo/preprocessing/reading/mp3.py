@@ -23,7 +23,7 @@ class Stream(NamedTuple):
     """Frames of one format that belong together."""
 
     format: Format
-    stretches: tuple[Stretch, ...]  # of the file; more than one if bytes between are no frames
+    stretches: list[Stretch]  # of the file; more than one if bytes between are no frames
     frames: int  # with sound
     declared: int | None = None  # frames by the Info frame at its beginning; None without one
     mark: int = 0  # bytes of that frame, or of one that gives no number
@@ -62,11 +62,10 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
         frames, end, cut = walk.run(position + mark, form, most)
         stretch = Stretch(position, end - position)
         if last:
-            stretches, lost = (*last.stretches, stretch), last.lost + lost
-            stream = last._replace(stretches=stretches, frames=last.frames + frames, lost=lost)
-            streams[-1] = stream._replace(cut=cut)
+            last.stretches.append(stretch)
+            streams[-1] = last._replace(frames=last.frames + frames, lost=last.lost + lost, cut=cut)
         else:
-            streams.append(Stream(form, (stretch,), frames, declared, mark, 0, cut))
+            streams.append(Stream(form, [stretch], frames, declared, mark, 0, cut))
         position = end
     return [_part(stream) for stream in streams if stream.frames], end
 
@@ -83,7 +82,7 @@ def _next(file: BinaryIO, position: int, size: int) -> int | None:
 
 def _part(stream: Stream) -> Part:
     """How to read a stream: unless it gives its true length, the decoder is told a longer one."""
-    pieces: tuple[Piece, ...] = stream.stretches
+    pieces: tuple[Piece, ...] = tuple(stream.stretches)
     first, samples = stream.stretches[0], stream.format.samples
     part = Part("mp3", pieces)
     if stream.left == 1 and not stream.cut and not stream.lost:  # the Info frame counts itself

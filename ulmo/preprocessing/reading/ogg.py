@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading import flac
-from ulmo.preprocessing.reading.containers import find_sound, kind_at
+from ulmo.preprocessing.reading.containers import FIRST_LOOK, find_sound, kind_at
 from ulmo.preprocessing.reading.parts import Part
 from ulmo.preprocessing.reading.pieces import (
     READ_BYTES,
@@ -48,7 +48,7 @@ class Stream(NamedTuple):
     """The pages of one serial number, from one first page to the next."""
 
     head: bytes  # the first bytes of its first page; empty if that is missing
-    pieces: tuple[Stretch, ...]
+    pieces: list[Stretch]  # grows page by page
     group: int  # streams of one group sound at the same time
     last: int  # number of its last page
     ended: bool = False
@@ -71,10 +71,10 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
         if stream is None or (page.type & FIRST and page.serial in streams):
             if stream:
                 done.append(stream)
-            stream = Stream(page.head if page.type & FIRST else b"", (), group, page.number - 1)
+            stream = Stream(page.head if page.type & FIRST else b"", [], group, page.number - 1)
         lost = (page.number - stream.last - 1) % (1 << 32) if stream.sounds else 0
+        _append(stream.pieces, page)
         streams[page.serial] = stream._replace(
-            pieces=_joined(stream.pieces, page),
             last=page.number,
             ended=bool(page.type & LAST),
             lost=stream.lost + (lost if lost < 1 << 31 else 0),
@@ -93,10 +93,12 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     return parts, end
 
 
-def _joined(pieces: tuple[Stretch, ...], page: Page) -> tuple[Stretch, ...]:
+def _append(pieces: list[Stretch], page: Page) -> None:
+    """Add a page to the pieces; consecutive pages are one."""
     if pieces and pieces[-1].start + pieces[-1].size == page.place:
-        return (*pieces[:-1], Stretch(pieces[-1].start, pieces[-1].size + page.size))
-    return (*pieces, Stretch(page.place, page.size))
+        pieces[-1] = Stretch(pieces[-1].start, pieces[-1].size + page.size)
+    else:
+        pieces.append(Stretch(page.place, page.size))
 
 
 def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError:
@@ -107,7 +109,7 @@ def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError
     if coding is None:
         detail = "an Ogg stream is neither Vorbis, Opus nor FLAC"
         return RefusedError("unsupported_coding", detail, missing=None)
-    part = Part("ogg", stream.pieces, aside=aside)
+    part = Part("ogg", tuple(stream.pieces), aside=aside)
     if coding == "FLAC":
         part = _native(file, stream, part)
     if not stream.ended:
@@ -166,13 +168,12 @@ def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
 def _find_page(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
     """Where a page, or a sound file of another kind, begins from a position on; None if nowhere."""
     end = size if before is None else before
-    blocks = Blocks(file, size)
-    start, found = position, None
+    start, length, found = position, FIRST_LOOK, None
     while start < end and found is None:
-        block = blocks.at(start, READ_BYTES)
-        place = block.find(b"OggS\0", 0, end - start + 4)
+        file.seek(start)
+        place = file.read(min(min(length, end - start) + 4, size - start)).find(b"OggS\0")
         found = start + place if place >= 0 else None
-        start += max(len(block) - 4, 1)
+        start, length = start + length, min(8 * length, READ_BYTES)
     sound = find_sound(file, position, size, before=end if found is None else found)
     return found if sound is None else sound
 

@@ -19,8 +19,9 @@ from ulmo.preprocessing.reading.refusal import RefusedError
 from ulmo.storage.plain_file import Signature, open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none
-# libsndfile's codes for an error of the operating system, and for a coding that it does not know.
-SYSTEM_ERROR, UNSUPPORTED_CODING = 2, 4
+# libsndfile's codes for an error of the operating system, for a coding that it does not know, and
+# for a stream in which mpg123 finds nothing.
+SYSTEM_ERROR, UNSUPPORTED_CODING, NO_STREAM = 2, 4, 7
 SEEKING_CHANGES = frozenset({"mp3", "ogg"})  # kinds whose samples depend on where reading began
 NOT_SEEKABLE = frozenset({"GSM610"})  # codings
 
@@ -48,7 +49,10 @@ def refusing() -> Iterator[None]:
     except soundfile.LibsndfileError as error:
         codes = {SYSTEM_ERROR: "unreadable", UNSUPPORTED_CODING: "unsupported_coding"}
         reason = codes.get(error.code, "bad_header")
-        raise RefusedError(reason, str(error.error_string).rstrip("."), missing=None) from None
+        words = str(error.error_string).rstrip(".")
+        if error.code == NO_STREAM:  # libsndfile's own words are about a file that is not there
+            words = "its frames cannot be decoded"
+        raise RefusedError(reason, words, missing=None) from None
     except OSError as error:
         raise RefusedError("unreadable", error.strerror or str(error)) from None
 
@@ -143,6 +147,8 @@ def complete(part: Part, sound: soundfile.SoundFile) -> Part:
         detail = f"samples coded as {sound.subtype} are not supported"
         raise RefusedError("unsupported_coding", detail, **counts)
     if sound.frames <= 0:
+        if part.cause:  # the end of an Ogg stream
+            counts["missing"] = None
         raise RefusedError("no_samples", "the file has a header but no samples", **counts)
     if part.frames:
         frames = min(frames, part.frames)

@@ -25,7 +25,8 @@ class Part(NamedTuple):
     cause: str | None = None  # reason code of what is wrong with the header
     detail: str | None = None
     searched: int = 0  # bytes at its end in which no other file begins; 0: everywhere
-    frame_bytes: int = 0  # of samples of fixed width; 0 for coded samples
+    packet_bytes: int = 0  # of a frame, or of a block of coded frames; 0 if that is not known
+    packet_frames: int = 1  # in as many bytes
     aside: bool = False  # whether it sounds at the same time as another part: counted, not read
 
 
@@ -48,7 +49,7 @@ def with_hidden(part: Part, size: int) -> Part:
 
     Its header may be too small, so they may be sound: their frames are counted as missing.
     """
-    frames = size // part.frame_bytes
+    frames = size // part.packet_bytes * part.packet_frames
     if not frames:
         return part
     detail = f"{frames} frames may follow the end that its header gives, and are not read"

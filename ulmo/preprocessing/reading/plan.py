@@ -65,7 +65,7 @@ def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
             parts += found
             end = position + max(length, 1)
             position = _next(file, end, size)
-            if parts and isinstance(part := parts[-1], Part) and part.frame_bytes:
+            if parts and isinstance(part := parts[-1], Part) and part.packet_bytes:
                 hidden = hidden_bytes(file, end, size if position is None else position)
                 parts[-1] = with_hidden(part, hidden) if hidden else part
         if not parts:

@@ -72,7 +72,7 @@ def _plan(file: BinaryIO, layout: WavLayout, end: int) -> Part:
     missing = expected - frames
     plan = plan._replace(missing=missing, frames=frames)
     plan = plan._replace(sample_rate=layout.sample_rate, channels=layout.channels)
-    plan = plan._replace(frame_bytes=layout.frame_bytes)
+    plan = plan._replace(packet_bytes=layout.frame_bytes)
     gain = _gain(file, layout, frames * layout.frame_bytes)
     samples = (Stretch(layout.data_offset, frames * layout.frame_bytes),)
     raw: dict[str, Any] = {"pieces": samples, "raw": layout, "gain": gain}
@@ -112,6 +112,7 @@ def _plan_blocks(layout: WavLayout, plan: Part, counts: dict[str, Any], held: in
         detail = "the file holds no whole block of samples"
         raise RefusedError("no_samples", detail, declared=plan.declared, missing=missing)
     if held is None:
+        plan = plan._replace(packet_bytes=layout.block_align, packet_frames=layout.block_samples)
         return plan._replace(frames=frames)
     if held >= WRAP:
         detail = "the sizes in the header are wrong, and too large for a corrected header"

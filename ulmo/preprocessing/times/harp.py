@@ -131,7 +131,7 @@ def _spans(raw_files: list[_RawFile], sound: Sound) -> Iterator[Span]:
         if _late(begin, raw_file, rate) > slack and raw_file.frame < sound.held:
             yield Span(begin.frame, raw_file.frame - begin.frame, _seconds(begin.time - begun))
             begin = raw_file
-    yield Span(begin.frame, min(total, sound.held) - begin.frame, _seconds(begin.time - begun))
+    yield Span(begin.frame, None, _seconds(begin.time - begun))  # another file may follow
 
 
 def _late(begin: _RawFile, raw_file: _RawFile, rate: int) -> Fraction:

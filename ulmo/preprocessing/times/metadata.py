@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ulmo.preprocessing.reading.pieces import Stretch, piece_file
 from ulmo.preprocessing.reading.riff import layout_of, read_chunks, walk_chunks
+from ulmo.preprocessing.reading.tags import skip_filling
 from ulmo.preprocessing.times.harp import MAX_HARP_BYTES, Sound, harp_timing
 from ulmo.preprocessing.times.timing import Timing
 from ulmo.preprocessing.times.xml_text import read_xml
@@ -70,6 +72,10 @@ def read_metadata(path: Path) -> Metadata:
     """What a header says, as far as it can be read; OSError if the file cannot be opened."""
     with open_file(path) as file:
         size = signature_of(file).size
+        if before := skip_filling(file, 0, size):
+            size -= before
+            file = piece_file(file, (Stretch(before, size),))
+        file.seek(0)
         kind = file.read(4)
         file.seek(0)
         if kind == b"fLaC":

@@ -46,7 +46,7 @@ class Timing(NamedTuple):
     start: Start | None  # None: unknown
     spans: tuple[Span, ...] = WHOLE  # in the order of time; frames outside them are no sound
     linear: bool = True  # False: time was left out somewhere, and it is not known where
-    note: str | None = None  # why a time that stands there was not used; for a line to the user
+    note: str | None = None  # why a time that stands there was not used; see `facts`
     slowed: bool = False  # the file plays slower than the sound was (GUANO TE), as of bats
 
     @property
@@ -57,7 +57,12 @@ class Timing(NamedTuple):
         return "it plays slower than the sound was (GUANO TE)" if self.slowed else None
 
     def facts(self, found: dict[str, Any]) -> dict[str, Any]:
-        """The columns of recordings.parquet in `found`, and those about the time."""
+        """The columns of recordings.parquet in `found`, and those about the time.
+
+        The note becomes `detail`, behind the one in `found`.
+        """
         true = {"time_not_linear": self.linear, "time_expanded": not self.slowed}
         flags = in_order(found["flags"], (flag for flag in true if not true[flag]))
-        return {**(self.start.facts() if self.start else {}), **found, "flags": list(flags)}
+        detail = "; ".join(filter(None, (found.get("detail"), self.note))) or None
+        known = {"flags": list(flags), "detail": detail}
+        return {**(self.start.facts() if self.start else {}), **found, **known}

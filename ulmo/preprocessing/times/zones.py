@@ -44,10 +44,11 @@ _END = r"(?![A-Za-z\d])"
 _FRACTION = re.compile(r"(?:[.,](\d+)(?!\d|[A-Za-z]+\d)|_(\d{3}|\d{6})(?!\d))", re.ASCII)
 _LETTERS = re.compile(r"[A-Za-z]*", re.ASCII)
 _HALF = re.compile(rf"{_BETWEEN}([AaPp])\.?[Mm]\.?{_END}", re.ASCII)
-# Other minutes exist in no zone: such digits are a counter.
+# Other minutes exist in no zone: such digits are a counter. In +05-30 they may be either.
+_MINUTES = "(?:00|15|30|45)"
 _ZONE = re.compile(
-    rf"(?P<between>{_BETWEEN})(?P<zone>(?i:UTC?|GMT)?[{_SPACES}]?[+-]\d{{1,2}}(?::?(?:00|15|30|45))?"
-    r"|[Zz]|[A-Za-z]{2,4}(?![+-]\d))"
+    rf"(?P<between>{_BETWEEN})(?P<zone>(?i:UTC?|GMT)?[{_SPACES}]?[+-]\d{{1,2}}"
+    rf"(?::?{_MINUTES}|(?![_-]{_MINUTES}(?!\d)))|[Zz]|[A-Za-z]{{2,4}}(?![+-]\d))"
     rf"{_END}(?![.:,]\d)",
     re.ASCII,
 )
