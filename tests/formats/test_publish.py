@@ -12,7 +12,7 @@ from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
-from ulmo.formats.publish import output_paths, publish_tokens, vocabulary_json
+from ulmo.formats.publish import TakenError, output_paths, publish_tokens, vocabulary_json
 from ulmo.formats.read import read_corpus
 
 
@@ -123,7 +123,48 @@ def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
     for ending in (".npy", ".csv", ".idx", ".bin"):
         ((header, _),) = read_corpus(tmp_path / f"x.tokens{ending}")
         assert header == some((5,))[0][0]
+    before = contents(tmp_path)
+    with pytest.raises(TakenError, match=r"x\.tokens\.bin beside it is of other recordings"):
+        save(tmp_path / "x.tokens.csv", "csv", some((6,)))
+    assert contents(tmp_path) == before
+    for ending in (".npy", ".bin", ".idx", ".selections.txt"):
+        (tmp_path / f"x.tokens{ending}").unlink()
     save(tmp_path / "x.tokens.csv", "csv", some((6,)))
     assert list(read_stored(tmp_path / "x.tokens.json").hashes) == [".csv"]
-    with pytest.raises(UserError, match="its header does not name it"):
-        list(read_corpus(tmp_path / "x.tokens.npy"))
+
+
+@pytest.mark.parametrize("content", [b'{"annotations": 1}', b"no JSON", b"[]"])
+def test_a_foreign_header_is_not_replaced(content, tmp_path):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(TakenError, match=r"x\.json cannot be written: .*choose another --out"):
+        save(tmp_path / "x.csv", "csv", some((5,)))
+    assert contents(tmp_path) == {"x.json": content}
+
+
+@pytest.mark.parametrize("damage", [lambda old: old[:300], lambda old: b"", lambda old: b"\0" * 9])
+def test_a_damaged_header_is_replaced(damage, tmp_path):
+    save(tmp_path / "x.csv", "csv", some((5,)))
+    before, header = contents(tmp_path), tmp_path / "x.json"
+    header.write_bytes(damage(header.read_bytes()))
+    save(tmp_path / "x.csv", "csv", some((5,)))
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("beside", [None, "npy"])
+def test_a_foreign_file_is_not_replaced(beside, tmp_path):
+    """Neither without a header, nor beside one that names another file."""
+    if beside:
+        save(tmp_path / f"x.{beside}", beside, some((5,)))
+    (tmp_path / "x.csv").write_bytes(b"time,species\n")
+    before = contents(tmp_path)
+    with pytest.raises(TakenError, match=r"x\.csv cannot be written: .*choose another --out"):
+        save(tmp_path / "x.csv", "csv", some((5,)))
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_a_killed_job_left_without_a_header_is_replaced(tmp_path):
+    save(tmp_path / "x.csv", "csv", some((5,)))
+    before = contents(tmp_path)
+    (tmp_path / "x.json").unlink()
+    save(tmp_path / "x.csv", "csv", some((5,)))
+    assert contents(tmp_path) == before

@@ -215,7 +215,7 @@ def test_wrong_usage(field, tmp_path, refused):
         ("end it with .tokens.bin", field, *corpus[:3], tmp_path / "corpus"),
         ("and bin has none", field, *corpus, "--ids", "3"),
         ("and bin has none", field, *corpus, "--min-columns", "2"),
-        ("--ids 64 is no id of this tokenizer: they are 0 to 63", field, *labels, "--ids", "3,64"),
+        (r"--ids: 64 is not an id of this tokenizer \(0 to 63\)", field, *labels, "--ids", "3,64"),
         ("cannot make the folder", field, *labels[:3], tmp_path / "file" / "labels"),
     ):
         refused(message, *arguments)

@@ -318,6 +318,20 @@ def read_stored(path: Path) -> Stored:
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES)
 
 
+def is_header(path: Path) -> bool:
+    """Whether a file may be a header, whole or damaged, or holds nothing; True if there is none.
+
+    Any field that only headers have is enough: all else is somebody's file.
+    """
+    if not path.is_file():
+        return True
+    if path.stat().st_size > MAX_CORPUS_BYTES:
+        return False
+    content = read_most(path, MAX_CORPUS_BYTES)
+    fields = (b'"fingerprint"', b'"frame_hop"', b'"edges_hz"', b'"codebook_size"')
+    return any(field in content for field in fields) or not content.strip(b"\0 \n")
+
+
 def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int) -> Stored:
     if not path.is_file():
         raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")

@@ -1,5 +1,6 @@
 """Files of tokens and their headers: their names, and how they appear, whole or not at all."""
 
+import errno
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,10 +8,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.header import Hashes, TokensHeader, header_json, read_stored
+from ulmo.formats.header import (
+    Hashes,
+    Stored,
+    TokensHeader,
+    header_json,
+    is_header,
+    read_stored,
+)
 from ulmo.formats.labels import RunFormat, token_text
 from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
@@ -31,6 +39,16 @@ PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finish
 _CHANNEL = ".ch"
 _OF_CHANNEL = re.compile(rf"{re.escape(_CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
 _MOST_IDS = 1 << 16  # ids are written as uint16
+
+
+class TakenError(UserError, FileExistsError):
+    """A file in the place of an output that must not be replaced."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        FileExistsError.__init__(self, errno.EEXIST, f"{why}: choose another --out", str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
 
 
 class Outputs(NamedTuple):
@@ -65,6 +83,35 @@ def others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
     endings = {path.name.removeprefix(header.stem) for path in outputs.files}
     folder = outputs.files[0].parent
     return [folder / f"{header.stem}{ending}" for ending in sorted(hashes.keys() - endings)]
+
+
+def check_outputs(outputs: Outputs) -> None:
+    """Raise OSError if an output cannot have its place; TakenError for a foreign file there.
+
+    Also raises NewerError for a header that a newer ulmo wrote. A folder of headers is ulmo's own.
+    """
+    check_places((*outputs.files, outputs.header))
+    if outputs.header.parent == outputs.files[0].parent and not is_header(outputs.header):
+        raise TakenError(outputs.header, "a file that ulmo did not write has this name")
+
+
+def refuse_spoiling(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
+    """Raise TakenError if the header of other tokens, in other formats beside, would be lost."""
+    stored = _stored(outputs.header)
+    if stored is None or stored.headers == tuple(headers):
+        return
+    others = [path.name for path in others_of(outputs, stored.hashes) if path.exists()]
+    if others and stored.headers[0].grid != headers[0].grid:
+        why = f"{others[0]} beside it has tokens of another tokenizer or time expansion"
+        raise TakenError(outputs.header, why)
+    if others:
+        raise TakenError(outputs.header, f"{others[0]} beside it is of other recordings or gaps")
+
+
+def is_shared(outputs: Outputs) -> bool:
+    """Whether the header is also that of files in other formats beside."""
+    stored = _stored(outputs.header)
+    return stored is not None and any(path.exists() for path in others_of(outputs, stored.hashes))
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
@@ -130,18 +177,25 @@ def publish_tokens(
 ) -> Iterator[Format]:
     """A writer whose files appear when the block ends, and not at all if it fails.
 
-    Raises OSError at once if no file can be put at one of the places. An older header is removed
-    before the first of its files is replaced. With `corpus`, the vocabulary is written as well,
-    beside formats that models are trained on.
+    Raises OSError at once if no file can be put at one of the places, and TakenError if that would
+    replace a file that is not ulmo's, or the header of other tokens. Older files, and then their
+    header, are removed before the first of them is replaced: a file without a header that is not
+    the same as the new one is foreign. With `corpus`, the vocabulary is written as well, beside
+    formats that models are trained on.
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
     make_folders(outputs.header.parent)
-    check_places((*outputs.files, outputs.header))
+    check_outputs(outputs)
 
     def unseal() -> None:
-        if _known_hashes(outputs.header, writer.headers) is None:
-            remove(outputs.header)
+        check_outputs(outputs)
+        refuse_spoiling(outputs, writer.headers)
+        for path, file in zip(outputs.files, files, strict=True):
+            _refuse_foreign(path, outputs.header, Path(file.name))
+        if _known_hashes(outputs.header, writer.headers) is None and outputs.header.exists():
+            for path in (*outputs.files, outputs.header):
+                remove(path)
 
     with publish_together(outputs.files, unseal, owner=whole_name) as files:
         writer = kind(files, options)
@@ -169,13 +223,34 @@ def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
     writer.end(header)
 
 
-def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:
-    """The hashes in an existing header of the same tokens, which stays; None if there is none."""
+def _refuse_foreign(path: Path, header: Path, made: Path) -> None:
+    """Raise TakenError for a file that no header names, and that ulmo did not write.
+
+    Names with `.tokens` are ulmo's. A killed job may leave a file that its header does not name:
+    it is the same as the new one.
+    """
+    if f"{STEM}." in path.name or header.parent != path.parent or not path.exists():
+        return
+    stored = _stored(header)
+    is_named = stored is None or path.name.removeprefix(header.stem) in stored.hashes
+    if not (header.exists() and is_named) and file_hash(path) != file_hash(made):
+        raise TakenError(path, "no header beside it says that ulmo wrote it")
+
+
+def _stored(header: Path) -> Stored | None:
+    """An existing header; None if there is none, or a damaged one."""
     try:
-        stored = read_stored(header)
+        return read_stored(header)
+    except NewerError:
+        raise
     except (UserError, OSError):
         return None
-    return stored.hashes if stored.headers == tuple(headers) else None
+
+
+def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:
+    """The hashes in an existing header of the same tokens, which stays; None if there is none."""
+    stored = _stored(header)
+    return stored.hashes if stored and stored.headers == tuple(headers) else None
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
@@ -189,7 +264,7 @@ def check_options(options: Options, file_format: str, vocabulary: int | None = N
     wrong = sorted(set(options.ids or ()).difference(range(vocabulary or _MOST_IDS)))
     if wrong:
         last = (vocabulary or _MOST_IDS) - 1
-        raise UserError(f"--ids {wrong[0]} is no id of this tokenizer: they are 0 to {last}")
+        raise UserError(f"--ids: {wrong[0]} is not an id of this tokenizer (0 to {last})")
 
 
 def vocabulary_json(codebook_size: int) -> str:

@@ -14,11 +14,12 @@ from ulmo.formats.places import TOKENS, header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
+    check_outputs,
     copy_npy,
     is_parts,
-    others_of,
     output_paths,
     publish_tokens,
+    refuse_spoiling,
     remove_leftovers,
 )
 from ulmo.storage.atomic import is_of_one_file, make_folder, make_folders
@@ -165,7 +166,11 @@ def _checked_header(path: Path) -> TokensHeader:
         columns += len(ids)
         unknown += int((ids == header.vocabulary.unk).sum())
     if (columns, unknown) != (header.columns, header.unknown):
-        raise ValueError(f"{path} has {columns} columns, {unknown} ids unknown; its header differs")
+        name = header_path(path.with_suffix(""))
+        raise ValueError(
+            f"{name} describes other tokens ({header.columns} columns, "
+            f"{header.unknown} <unk>; not {columns}, {unknown}): tokenize the recording again"
+        )
     check_hash(path, stored)
     return header
 
@@ -195,26 +200,19 @@ def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Source]) -> None:
 
 
 def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
-    """Raise UserError if there are tokens of another tokenizer, or of other recordings.
-
-    Also raises NewerError for a header that a newer ulmo wrote.
+    """Raise UserError if there are tokens of another tokenizer, of other recordings, or a foreign
+    file; NewerError for a header that a newer ulmo wrote.
     """
     if not os.path.lexists(outputs.header):
         return
-    header = headers[0]
-    stored = read_stored(outputs.header)
-    there = stored.headers[0]
+    check_outputs(outputs)
+    header, there = headers[0], read_stored(outputs.header).headers[0]
     if there.grid != header.grid:
         raise UserError(
             f"{outputs.files[0]} has tokens of another tokenizer ({there.fingerprint[:8]} there, "
             f"{header.fingerprint[:8]} here): choose another --out, or delete it"
         )
-    others = others_of(outputs, stored.hashes)
-    if others and stored.headers != tuple(headers):
-        raise UserError(
-            f"{outputs.header} is of other recordings, and of {others[0].name} beside it: "
-            "choose another --out"
-        )
+    refuse_spoiling(outputs, headers)
 
 
 def _plan(folder: Path, sources: Sequence[_Source], file_format: str) -> dict[Path, _Source]:

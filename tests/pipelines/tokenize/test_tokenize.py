@@ -227,7 +227,10 @@ class TestChannels:
         ({"clock": ClockSettings(timestamp_pattern="%H")}, "has no date"),
         ({"clock": ClockSettings(timezone="Mars")}, "Mars"),
         ({"options": Options(frozenset([3]))}, "npy has none"),
-        ({"file_format": "raven", "options": Options(frozenset([64]))}, "they are 0 to 63"),
+        (
+            {"file_format": "raven", "options": Options(frozenset([64]))},
+            "64 is not an id",
+        ),
         ({"file_format": "audacity", "options": Options(None, 0)}, "must be at least 1"),
     ],
 )

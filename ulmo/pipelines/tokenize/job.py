@@ -13,7 +13,13 @@ from ulmo.config.errors import plain
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import Gaps, Segment, TokensHeader, read_header
-from ulmo.formats.publish import output_paths, publish_tokens, stream_paths, whole_name
+from ulmo.formats.publish import (
+    is_shared,
+    output_paths,
+    publish_tokens,
+    stream_paths,
+    whole_name,
+)
 from ulmo.jobs.inputs import InputFile, input_file, portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
@@ -109,7 +115,8 @@ def _tokenize_once(
                     unknown += written.header.unknown
                     outputs.append(path)
     except RefusedError as refusal:
-        _remove((*outputs, *_earlier(planned, options.file_format)), options.file_format)
+        old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
+        _remove((*outputs, *old), options.file_format)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
     facts = timing.facts(hearing.facts(recording.facts())) | {
@@ -137,10 +144,10 @@ def _refusing_unwritable() -> Iterator[None]:
 
 
 def _remove(outputs: Iterable[Path], file_format: str) -> None:
-    """Remove outputs, as far as that is allowed."""
+    """Remove outputs, as far as that is allowed; a header that other formats need stays."""
     for output in outputs:
         paths = output_paths(output, file_format)
-        for path in (paths.header, *paths.files):
+        for path in paths.files if is_shared(paths) else (paths.header, *paths.files):
             try:
                 remove(path)
             except OSError as error:

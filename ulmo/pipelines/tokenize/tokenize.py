@@ -26,6 +26,7 @@ from ulmo.formats.header import read_header
 from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
     check_options,
+    check_outputs,
     copy_npy,
     is_file_name,
     output_paths,
@@ -111,6 +112,7 @@ def _tokenize_corpus(
     plan = [planned.keyed(settings.deciding()) for planned in plan]
     outputs = output_paths(out, options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
+    check_outputs(outputs)
 
     def joined(result: Result) -> Result:
         return result._replace(outputs=[out] * len(result.outputs))
@@ -167,6 +169,7 @@ def tokenize_timeline(
         ledger = timeline_ledger(out)
         outputs = output_paths(out, options.file_format)
         _check_places(out, (*outputs.files, outputs.header, *ledger.files))
+        check_outputs(outputs)
         ledger.resume(_manifest(tokenizer, options), out)
         return TimelineOutput(out, options, ledger, plan)
 
