@@ -80,9 +80,15 @@ KEPT = {
     "30 dB over full scale": (np.array([31.0, -31.0]), [31, -31]),
 }
 REFUSED = {
-    "int64 of int16 values": (INT16.astype(np.int64), "int64 has no full scale.*int16 or int32"),
-    "a list of integers": ([[1, 2, 3]], "int64 has no full scale"),
-    "uint16": (INT16.view(np.uint16), "uint16 has no full scale"),
+    "int64 of int16 values": (
+        INT16.astype(np.int64),
+        "int64 has no known full scale.*int16",
+    ),
+    "a list of integers": (
+        [[1, 2, 3]],
+        "a list of integers .* pass np.array",
+    ),
+    "uint16": (INT16.view(np.uint16), "uint16 has no known full scale"),
     "float of int16 values": (INT16.astype(np.float32), r"these reach 1\.\d+e\+04: pass integers"),
     "float of int32 values": (SOUND * np.float32(2**31), "full_scale="),
     "a few of which are damage": (np.append(np.full(9, 1e3), 1e30), "full scale 1"),

@@ -102,8 +102,11 @@ def read_blocks(
             "stream takes blocks one after the other, as a list or a generator gives them: "
             "encode takes whole arrays and files"
         )
-    if rate is None or rate not in RATES:
-        raise UserError(f"samples need their rate in hertz, not {rate}: pass sample_rate=")
+    if rate is None:
+        raise UserError("samples need their rate in hertz: pass sample_rate=")
+    if rate not in RATES:
+        whole = f"a whole number of hertz, from {RATES[0]} to {RATES[-1]}"
+        raise UserError(f"sample_rate must be {whole}, not {clipped(rate)}")
     if channel is not None:
         check_channels(str(channel))
     columns = _columns(blocks, channel, settings.full_scale)
@@ -154,7 +157,7 @@ def _scaled(values: Samples, full_scale: float) -> Array:
         return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     if np.issubdtype(values.dtype, np.integer):
         raise UserError(
-            f"{values.dtype} has no full scale that is known: pass int16 or int32, "
+            f"{values.dtype} has no known full scale: pass int16 or int32, "
             "or floats with full scale 1"
         )
     if not np.issubdtype(values.dtype, np.floating):
@@ -211,12 +214,17 @@ def _one_rate(own: Any, given: int | None) -> int | None:
 def _as_array(values: Any) -> Samples:
     """Any array as NumPy's."""
     try:
-        return np.asarray(values)
+        found = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{type(values).__name__} is no array of numbers ({one_line(error)}): pass a NumPy "
             "array, such as tensor.detach().cpu().numpy()"
         ) from None
+    if isinstance(values, list | tuple) and found.dtype in (np.int64, np.uint64):
+        raise UserError(
+            "a list of integers has no known full scale: pass np.array(x, dtype=np.int16)"
+        )
+    return found
 
 
 def _is_bytes(source: Any) -> bool:

@@ -58,6 +58,7 @@ def open_sound_of(
         try:
             recording = opened.enter_context(open_recording(path, full_scale=settings.full_scale))
         except RefusedError as refusal:
+            refusal.path = given if isinstance(given, Path) else None
             if refusal.reason != "no_samples" or not Clock().is_empty(path):
                 raise
             yield Sound(tuple, start_utc)

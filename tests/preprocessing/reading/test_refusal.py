@@ -1,7 +1,14 @@
 """Reason codes are a promise: each that the reader knows stands on the page."""
 
 import ast
+import pickle
 from pathlib import Path
+
+import pytest
+
+from ulmo import RefusedError, load_tokenizer
+from ulmo.config import printable
+from ulmo.preprocessing.reading.audio import open_recording
 
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "ulmo").rglob("*.py"))
@@ -17,6 +24,26 @@ def reasons():
             if isinstance(node, ast.keyword) and node.arg == "cause":
                 found.add(node.value)
     return {node.value for node in found if isinstance(node, ast.Constant)}
+
+
+@pytest.mark.parametrize("name", ["nothere.wav", "a\nb.wav", "empty.wav"])
+def test_the_text_names_the_file_on_one_line(name, tmp_path):
+    path = tmp_path / name
+    if name == "empty.wav":
+        path.touch()
+    with pytest.raises(RefusedError) as caught, open_recording(path):
+        pass
+    refusal = caught.value
+    for each in (refusal, pickle.loads(pickle.dumps(refusal))):
+        shown = printable(str(path))
+        assert str(each) == f"{shown}: refused: {refusal.reason} ({refusal.detail})"
+        assert each.args == (refusal.reason, refusal.detail)
+        assert each.facts() == refusal.facts()
+
+
+def test_the_text_of_bytes_names_no_file():
+    with pytest.raises(RefusedError, match=r"^refused: empty_file \(the file has no bytes\)$"):
+        load_tokenizer().encode(b"")
 
 
 def test_every_reason_stands_on_the_page():

@@ -237,20 +237,23 @@ def open_recording(path: Path, *, full_scale: float = 1.0) -> Iterator[Recording
 
     full_scale: samples of a floating-point file are divided by it.
 
-    A RefusedError raised in the `with` block is given the frames that the file declares.
+    A RefusedError, also one that is raised in the `with` block, is given the file's path, and there
+    the frames that the file declares.
     """
-    with refusing():
-        contents = contents_of(path)
-    with Opener(path, contents.signature) as opener:
-        plan, opened = plan_reading(contents, opener)
-        recording = Recording(opener, plan, opened, full_scale)
-        try:
+    recording = None
+    try:
+        with refusing():
+            contents = contents_of(path)
+        with Opener(path, contents.signature) as opener:
+            plan, opened = plan_reading(contents, opener)
+            recording = Recording(opener, plan, opened, full_scale)
             yield recording
-        except RefusedError as refusal:
-            if refusal.declared is None:
-                refusal.declared = recording.frames_declared
-                refusal.missing = recording.frames_promised
-            raise
+    except RefusedError as refusal:
+        refusal.path = refusal.path or path
+        if recording and refusal.declared is None:
+            refusal.declared = recording.frames_declared
+            refusal.missing = recording.frames_promised
+        raise
 
 
 def check_channels(channels: str) -> None:

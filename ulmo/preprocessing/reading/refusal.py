@@ -1,6 +1,9 @@
 """The verdict on a recording, and the error that refuses one."""
 
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from ulmo.config import printable
 
 Status = Literal["ok", "repaired", "partial", "refused"]
 
@@ -19,7 +22,8 @@ class RefusedError(Exception):
 
     `declared` is the number of frames in the header (None if the header does not say), `missing`
     the number of frames that the file declares or holds; None if it may hold sound of an unknown
-    length, which `detail` then says. None of them is used.
+    length, which `detail` then says. None of them is used. `path` is that of the file, if there is
+    one. The text of the error names all three: "x.wav: refused: not_audio (the file is ...)".
     """
 
     def __init__(
@@ -32,6 +36,11 @@ class RefusedError(Exception):
         self.detail = detail
         self.declared = declared
         self.missing = missing
+        self.path: Path | None = None
+
+    def __str__(self) -> str:
+        name = "" if self.path is None else f"{printable(str(self.path))}: "
+        return f"{name}refused: {self.reason} ({self.detail})"
 
     def facts(self) -> dict[str, Any]:
         """The columns of recordings.parquet for a refused recording."""

@@ -135,7 +135,7 @@ def _may_be_zone(word: str) -> bool:
 
 def parse_timezone(text: str) -> tzinfo:
     """A zone by its IANA name, or by an offset such as +02:00, -0330 or UTC+1; else UserError."""
-    if text in ("Z", "UTC"):
+    if text.upper() in ("Z", "UTC"):
         return UTC
     try:
         return parse_offset(text)
