@@ -53,20 +53,20 @@ def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("-M", "0"), ("tile_size = 0",)),
+        (("-M", "0"), ("--tile-size = 0: it must be",)),
         (("--overlap", "224"), ("overlap 224", "tile_size 224")),
         (("--fmax", "9000"), ("fmax 9000", "set fmax to 8000")),
         (("--frontend", "cqt", "--bins-per-octave", "4"), ("set bins_per_octave to 29",)),
         (("--hop-length", "600"), ("hop_length 600", "set hop_length to")),
         (("--frontend", "stft", "--n-fft", "256"), ("n_fft 256", "448")),
-        (("--views", "0"), ("views = 0",)),
-        (("--pcen-gain", "1.5"), ("pcen_gain = 1.5",)),
+        (("--views", "0"), ("--views = 0",)),
+        (("--pcen-gain", "1.5"), ("--pcen-gain = 1.5: it must be at most 1",)),
         (("--hop-factors", "a,b"), ("--hop-factors", "'a,b' is not numbers with commas")),
         (("--hop-factors", "0.8,"), ("'0.8,' is not numbers with commas",)),
         (("--hop-factors", "1,nan"), ("hop_factors.1 = nan",)),
         (("--views", "2", "--hop-factors", "4"), ("hop_factors 4", "hop_length 640")),
         (("--timestamp-pattern", "%H"), ("'%H': it has no date", "%Y%m%d_%H%M%S")),
-        (("--timestamp-pattern", ""), ("timestamp_pattern = ''",)),
+        (("--timestamp-pattern", ""), ("--timestamp-pattern = ''",)),
         (("--timezone", "Mars"), ("timezone 'Mars' is not known", "Europe/Berlin")),
     ],
 )
@@ -76,7 +76,7 @@ def test_prep_refuses_settings_before_it_begins(flags, words, tmp_path):
 
 
 def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
-    assert_refused(run(prep_command, tmp_path / "none", tmp_path / "out"), "none is not a folder")
+    assert_refused(run(prep_command, tmp_path / "none", tmp_path / "out"), "none does not exist")
     assert_refused(run(prep_command, tmp_path, tmp_path / "out"), "no recordings below")
     changed = run(prep_command, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
     assert_refused(changed, "other settings (overlap there 0, here 4)")
@@ -87,12 +87,12 @@ def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--CB", "1"), ("codebook_size = 1",)),
-        (("--ema-coeff", "1.5"), ("ema_coeff = 1.5",)),
-        (("-E", "9"), ("encoder_layers = 9",)),
+        (("--CB", "1"), ("--codebook-size = 1",)),
+        (("--ema-coeff", "1.5"), ("--ema-coeff = 1.5",)),
+        (("-E", "9"), ("--encoder-layers = 9",)),
         (("-M", "64"), ("tiles of 32, not tile_size 64", "-M 64")),
         (("--time-stride", "40"), ("time_stride must be at most tile_size 32",)),
-        (("--batch-size", "0"), ("batch_size = 0",)),
+        (("--batch-size", "0"), ("--batch-size = 0",)),
         (("--resume",), ("holds no run",)),
         (("--objective", "juggle"), ("objective = 'juggle'", "no objective", "next_frame")),
         (("--objective", "byol=0"), ("byol=0 is not a weight",)),

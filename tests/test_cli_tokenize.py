@@ -214,13 +214,16 @@ class TestTokenize:
         ("options", "words"),
         [
             (("--out", "x", "--out-dir", "y"), ("--out and --out-dir are two outputs",)),
-            (("--out-dir", "y.npy"), ("y.npy is named as a file: use --out",)),
+            (("--time-expansion", "0"), ("--time-expansion = 0.0: it must be at least 0.001",)),
             (("--out", "y.npy"), ("y.npy is one file, but 2 recordings were given",)),
             (("--out", "y.csv", "--format", "npy"), ("y.csv is no name for npy: end it with",)),
             (("--channels", "left"), ("channels must be mix, each or a number",)),
             (("--ids", "1"), ("--ids and --min-columns choose runs to label, and npy has none",)),
             (("--ids", "x", "--format", "raven"), ("'x' is not whole numbers",)),
-            (("--ids", "64", "--format", "raven"), ("they are 0 to 63",)),
+            (
+                ("--ids", "64", "--format", "raven"),
+                ("--ids: 64 is not an id of this",),
+            ),
             (("--timestamp-pattern", "%H"), ("'%H': it has no date",)),
             (("--timezone", "Mars"), ("timezone 'Mars' is not known",)),
             (("--format", "xml"), ("'npy', 'parquet'",)),
@@ -236,6 +239,24 @@ class TestTokenize:
         monkeypatch.chdir(tmp_path)
         assert_refused(run(tokenize_command, field, *bundle, *options), *words)
         assert [path.name for path in tmp_path.iterdir()] == ["field"]
+
+    @pytest.mark.parametrize("name", ["o.npy", "o.csv"])
+    def test_an_out_dir_is_a_folder_whatever_its_name(self, name, bundle, field, tmp_path):
+        result = run(tokenize_command, field, *bundle, "--out-dir", tmp_path / name)
+        assert result.exit_code == 0
+        assert (tmp_path / name / "recordings.parquet").is_file()
+        assert list((tmp_path / name / "tokens").rglob("*.tokens.npy"))
+
+    def test_the_output_line_names_what_was_written(self, bundle, tmp_path):
+        """One file with two channels becomes two tables."""
+        (tmp_path / "in").mkdir()
+        stereo = np.stack([sound(RATE), sound(RATE)[::-1]], axis=1)
+        soundfile.write(tmp_path / "in" / "x.wav", stereo, RATE)
+        out = tmp_path / "all.csv"
+        result = run(tokenize_command, tmp_path / "in", *bundle, "--channels", "each", "--out", out)
+        written = [str(tmp_path / f"all.ch{channel}.csv") for channel in (0, 1)]
+        assert result.stdout.splitlines()[-1] == f"output      {', '.join(written)}"
+        assert all(map(os.path.exists, written))
 
     def test_what_is_not_there(self, bundle, field, tmp_path):
         assert_refused(run(tokenize_command, field, "--tokenizer", tmp_path), "is not a tokenizer")

@@ -161,7 +161,8 @@ def test_a_card_of_many_corpora_and_long_notes_stays_short(make_bundle, tmp_path
 def test_json_is_strict_and_complete(folder):
     done = show(folder, "--json")
     values = json.loads(done.stdout, parse_constant=pytest.fail)
-    assert values == json.loads(json.dumps(as_json(inspect_bundle(folder))))
+    head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
+    assert values == head | json.loads(json.dumps(as_json(inspect_bundle(folder))))
     assert values["manifest"] == json.loads((folder / MANIFEST).read_text())
     assert values["grid"]["tokens_per_second"] == 125
     assert values["model"]["encoder"][0] == {"stride": [4, 4], "channels": 4}

@@ -6,6 +6,7 @@ Exit status: 0 clean; 3 done, but some inputs were refused; 2 wrong usage; 1 fai
 
 import errno
 import functools
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,7 +43,7 @@ def guarded(command: F) -> F:
         try:
             return command(*args, **kwargs)
         except UserError as error:
-            fail(str(error), WRONG_USAGE)
+            fail(_with_options(str(error)), WRONG_USAGE)
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in EXTRAS:
@@ -68,6 +69,15 @@ def guarded(command: F) -> F:
             leave_broken_streams()
 
     return cast(F, run)
+
+
+def _with_options(text: str) -> str:
+    """A complaint about settings, with the options of the command in place of their names."""
+    context = click.get_current_context(silent=True)
+    for param in context.command.params if context else ():
+        if isinstance(param, click.Option) and param.name:
+            text = re.sub(rf"(\A|; ){param.name}(?= = )", rf"\g<1>{param.opts[-1]}", text)
+    return text
 
 
 def fail(message: str, status: int) -> NoReturn:

@@ -28,7 +28,8 @@ def inspect_(bundle: Path | None, as_json: bool) -> None:
 
     facts = inspect.inspect_bundle(bundle)
     if as_json:
-        values = inspect.as_json(facts)
+        head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
+        values = {**head, **inspect.as_json(facts)}
         click.echo(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False))
     else:
         click.echo(inspection(facts))

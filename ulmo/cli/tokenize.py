@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.config import ClockSettings, UserError
+from ulmo.config import ClockSettings, UserError, printable
 
 
 @cli.command(
@@ -153,7 +153,7 @@ def tokenize(
     from ulmo.tokenizer import load_tokenizer
 
     flags["file_format"] = flags["file_format"] or format_of(out)
-    out = choose_output(out, out_dir, flags["file_format"])
+    out = choose_output(out, out_dir)
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(
         tokenizer, threads=threads, device=device, unk_quantile=unk_quantile
@@ -198,7 +198,11 @@ def tokenize(
     lost = flag_lines(counts, time_expansion=loaded.prep.time_expansion)
 
     def words() -> str:
-        return tokenize_summary(results, None if timeline else out, left_out, lost)
+        if timeline or out is None or out.is_dir():
+            return tokenize_summary(results, None if timeline else out, left_out, lost)
+        written = dict.fromkeys(str(path) for result in results for path in result.outputs)
+        output = printable(f"output      {', '.join(written) or 'none'}")
+        return tokenize_summary(results, None, left_out, [*lost, output])
 
     def facts() -> dict[str, Any]:
         return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)

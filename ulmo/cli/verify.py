@@ -55,5 +55,7 @@ def verify_(place: Path, repair: bool, audio: bool, quiet: bool, as_json: bool) 
     else:
         found = verify(place, repair=repair)
     shown = cli.Output(as_json, quiet and not found.faults)
-    shown.show(lambda: verified_lines(found), lambda: verified_json(found))
-    sys.exit(SOME_REFUSED if found.faults else 0)
+    status = SOME_REFUSED if found.faults else 0
+    head = {"schema_version": 1, "command": "verify", "exit_status": status}
+    shown.show(lambda: verified_lines(found), lambda: {**head, **verified_json(found)})
+    sys.exit(status)

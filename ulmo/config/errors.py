@@ -6,6 +6,12 @@ from pydantic import ValidationError
 
 _SHOWN_COMPLAINTS = 8
 _SHOWN_CHARACTERS = 60  # of a value, or of its name
+_BOUNDS = (
+    ("greater_than_equal", "ge", "at least"),
+    ("less_than_equal", "le", "at most"),
+    ("greater_than", "gt", "above"),
+    ("less_than", "lt", "below"),
+)
 
 
 class UserError(Exception):
@@ -48,7 +54,11 @@ def _phrase(item: Any) -> str:
         return f"{clipped(name)} is missing"
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    return f"{plain(name)} = {clipped(item['input'])}: {item['msg'].lower()}"
+    said = f"{plain(name)} = {clipped(item['input'])}"
+    for kind, bound, words in _BOUNDS:
+        if item["type"] == kind:
+            return f"{said}: it must be {words} {item['ctx'][bound]}"
+    return f"{said}: {item['msg'].lower()}"
 
 
 def plain(text: str) -> str:

@@ -109,6 +109,11 @@ def _unread_kind(path: Path) -> str | None:
     return suffix if suffix in _CONVERTER_OF else None
 
 
+def no_folder(path: Path) -> UserError:
+    """The error for a path that should be a folder."""
+    return UserError(f"{path} {'is not a folder' if path.exists() else 'does not exist'}")
+
+
 def list_inputs(
     audio_dir: Path, out_dir: Path, left_out: Counter[str] | None = None
 ) -> list[InputFile]:
@@ -117,7 +122,7 @@ def list_inputs(
     Sound that is not read is counted in `left_out`, as in find_recordings.
     """
     if not audio_dir.is_dir():
-        raise UserError(f"{audio_dir} is not a folder")
+        raise no_folder(audio_dir)
     left_out = Counter() if left_out is None else left_out
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
     if not found:

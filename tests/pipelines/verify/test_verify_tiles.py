@@ -126,6 +126,7 @@ class TestTiles:
         status, output = run_command(tiles, "--json")
         values = json.loads(output)
         assert (status, values["kind"], values["schema_version"]) == (3, "tiles", 1)
+        assert (values["command"], values["exit_status"]) == ("verify", 3)
         assert values["counts"] == {"recordings": 2, "tiles": 5, "shards": 1}
         (fault,) = values["faults"]
         assert (fault["path"], fault["what"]) == (SHARD, "damaged")

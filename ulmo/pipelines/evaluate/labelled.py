@@ -11,7 +11,7 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import UserError, one_line, plain
-from ulmo.jobs.inputs import find_recordings, no_recordings
+from ulmo.jobs.inputs import find_recordings, no_folder, no_recordings
 from ulmo.preprocessing.reading.audio import RefusedError, read_mono
 
 _MAX_LABELS_BYTES = 16 << 20
@@ -128,7 +128,7 @@ def find_labelled(
     that cannot be read in this way.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder")
+        raise no_folder(folder)
     if labels is not None:
         return _read_csv(folder, labels, {"speaker": speaker_column, "source": source_column})
     for kind, column in (("speaker", speaker_column), ("source", source_column)):

@@ -10,7 +10,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
 from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
-from ulmo.storage.atomic import short_name
+from ulmo.storage.atomic import make_folder, short_name
 from ulmo.storage.sealed import fingerprint
 
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -112,14 +112,17 @@ def plan_parts(
     return list(plan.values())
 
 
-def choose_output(out: Path | None, out_dir: Path | None, file_format: str) -> Path | None:
-    """The output of `--out` or `--out-dir`. Raises UserError for both, and for unfit names."""
+def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
+    """The output of `--out` or `--out-dir`. Raises UserError for both.
+
+    A new folder that is named as a file is made here, as only that tells it from a file.
+    """
     if out_dir is None:
         return out
     if out is not None:
         raise UserError("--out and --out-dir are two outputs: give one")
-    if is_file_name(out_dir, file_format):
-        raise UserError(f"--out-dir {out_dir} is named as a file: use --out, or another name")
+    if out_dir.suffix in _FILE_SUFFIXES:
+        make_folder(out_dir, "choose another --out-dir")
     return out_dir
 
 
