@@ -312,3 +312,10 @@ class TestBytesBehindTheEnd:
     @pytest.mark.parametrize("kind", PCM)
     def test_what_is_no_sound_is_ignored(self, tmp_path, kind, tail):
         assert frames_in(tmp_path, written(kind, 1000) + tail) == (1000, 0, OK)
+
+    def test_what_the_header_declares_counts_first(self, tmp_path):
+        """COMM of AIFF declares 4000 frames, SSND is cut to 1000, and 3000 follow it."""
+        content = bytearray(written("aiff", 4000))
+        place = content.index(b"SSND") + 4
+        content[place : place + 4] = struct.pack(">I", 8 + 2000)
+        assert frames_in(tmp_path, bytes(content)) == (1000, 3000, CUT)

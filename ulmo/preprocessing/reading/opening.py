@@ -154,15 +154,14 @@ def complete(part: Part, sound: soundfile.SoundFile) -> Part:
         frames = min(frames, part.frames)
     declared = (frames or None) if part.declared is None else part.declared
     cause, note = part.cause, part.detail
+    lacking = max((declared or 0) - frames, 0)
     missing = part.missing
-    if cause is None:
-        missing += max((declared or 0) - frames, 0)
-    if cause is None and (not frames or (declared or 0) < frames):
+    if lacking and (cause is None or (cause == "more_data" and lacking >= missing)):
+        cause, missing = "truncated", lacking
+        note = f"the file ends {missing} frames before its header says"
+    elif cause is None and (not frames or (declared or 0) < frames):
         cause = "header_sizes"
         note = "the header gives no length: the sound was read to its end"
-    elif cause is None and missing:
-        cause = "truncated"
-        note = f"the file ends {missing} frames before its header says"
     return part._replace(
         declared=declared,
         missing=missing,

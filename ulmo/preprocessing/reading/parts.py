@@ -50,6 +50,8 @@ def with_hidden(part: Part, size: int) -> Part:
     Its header may be too small, so they may be sound: their frames are counted as missing.
     """
     frames = size // part.packet_bytes * part.packet_frames
+    if not frames:
+        return part
     detail = f"{frames} frames may follow the end that its header gives, and are not read"
     detail = f"{part.detail}; {detail}" if part.detail else detail
     return part._replace(missing=part.missing + frames, cause="more_data", detail=detail)

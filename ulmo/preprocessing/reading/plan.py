@@ -197,10 +197,10 @@ class _Fault(NamedTuple):
 
 
 def _fault(contents: Contents, read: list[Part]) -> _Fault:
-    """What is wrong with the parts that are read: lost sound first."""
+    """What is wrong with the parts that are read: lost sound first, then wrong sizes."""
     faults = [_Fault(part.cause, part.detail) for part in read if part.cause]
     if faults:
-        return min(faults, key=lambda fault: fault.cause not in PARTIAL)
+        return min(faults, key=lambda one: (one.cause not in PARTIAL, one.cause != "header_sizes"))
     if len(read) > 1:
         detail = f"{len(read)} sound files in one were read one after the other"
         return _Fault(cause="joined", detail=detail)
