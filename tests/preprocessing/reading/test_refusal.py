@@ -36,13 +36,13 @@ def test_the_text_names_the_file_on_one_line(name, tmp_path):
     refusal = caught.value
     for each in (refusal, pickle.loads(pickle.dumps(refusal))):
         shown = printable(str(path))
-        assert str(each) == f"{shown}: refused: {refusal.reason} ({refusal.detail})"
+        assert str(each) == f"{shown}: {refusal.reason}: {refusal.detail}"
         assert each.args == (refusal.reason, refusal.detail)
         assert each.facts() == refusal.facts()
 
 
 def test_the_text_of_bytes_names_no_file():
-    with pytest.raises(RefusedError, match=r"^refused: empty_file \(the file has no bytes\)$"):
+    with pytest.raises(RefusedError, match=r"^empty_file: the file has no bytes$"):
         load_tokenizer().encode(b"")
 
 
@@ -50,3 +50,10 @@ def test_every_reason_stands_on_the_page():
     page = (ROOT / "docs" / "recordings.md").read_text()
     assert len(reasons()) > 12
     assert [reason for reason in sorted(reasons()) if f"`{reason}`" not in page] == []
+
+
+def test_its_text_is_one_line_that_a_pickle_keeps():
+    refusal = RefusedError("not_audio", "no sound", declared=7, missing=None)
+    text = "not_audio: no sound: how many frames are missing is not known"
+    for each in (refusal, pickle.loads(pickle.dumps(refusal))):
+        assert (str(each), each.declared, each.missing) == (text, 7, None)

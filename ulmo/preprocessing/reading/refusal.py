@@ -23,7 +23,7 @@ class RefusedError(Exception):
     `declared` is the number of frames in the header (None if the header does not say), `missing`
     the number of frames that the file declares or holds; None if it may hold sound of an unknown
     length, which `detail` then says. None of them is used. `path` is that of the file, if there is
-    one. The text of the error names all three: "x.wav: refused: not_audio (the file is ...)".
+    one. The text of the error names all three: "x.wav: not_audio: the file is ...".
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RefusedError(Exception):
 
     def __str__(self) -> str:
         name = "" if self.path is None else f"{printable(str(self.path))}: "
-        return f"{name}refused: {self.reason} ({self.detail})"
+        return f"{name}{self.reason}: {self.detail}"
 
     def facts(self) -> dict[str, Any]:
         """The columns of recordings.parquet for a refused recording."""
