@@ -76,7 +76,7 @@ def test_prep_refuses_settings_before_it_begins(flags, words, tmp_path):
 
 
 def test_prep_refuses_folders_that_do_not_fit(tiny_tiles, tmp_path):
-    assert_refused(run(prep_command, tmp_path / "none", tmp_path / "out"), "none is not a folder")
+    assert_refused(run(prep_command, tmp_path / "none", tmp_path / "out"), "none does not exist")
     assert_refused(run(prep_command, tmp_path, tmp_path / "out"), "no recordings below")
     changed = run(prep_command, SAMPLES, tiny_tiles, *TINY, "--overlap", 4)
     assert_refused(changed, "other settings (overlap there 0, here 4)")

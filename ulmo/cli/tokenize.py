@@ -198,7 +198,12 @@ def tokenize(
     lost = flag_lines(counts, time_expansion=loaded.prep.time_expansion)
 
     def words() -> str:
-        return tokenize_summary(results, None if timeline else out, left_out, lost)
+        model = loaded.manifest.model
+        return tokenize_summary(
+            *(results, None if timeline else out, left_out, lost),
+            timeline=joined,
+            hop=loaded.prep.hop_length * model.time_stride if flags["gaps"] == "keep" else None,
+        )
 
     def facts() -> dict[str, Any]:
         return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)

@@ -117,7 +117,8 @@ def list_inputs(
     Sound that is not read is counted in `left_out`, as in find_recordings.
     """
     if not audio_dir.is_dir():
-        raise UserError(f"{audio_dir} is not a folder")
+        what = "is not a folder" if audio_dir.exists() else "does not exist"
+        raise UserError(f"{audio_dir} {what}")
     left_out = Counter() if left_out is None else left_out
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
     if not found:

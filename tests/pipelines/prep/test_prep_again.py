@@ -293,7 +293,7 @@ class TestAgain:
         (tmp_path / "audio").mkdir()
         with pytest.raises(UserError, match="no recordings"):
             prepare(tmp_path / "audio", tmp_path / "out", TINY)
-        with pytest.raises(UserError, match="not a folder"):
+        with pytest.raises(UserError, match="none does not exist"):
             prepare(tmp_path / "none", tmp_path / "out", TINY)
         assert not (tmp_path / "out").exists()
 

@@ -128,7 +128,7 @@ def find_labelled(
     that cannot be read in this way.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder")
+        raise UserError(f"{folder} {'is not a folder' if folder.exists() else 'does not exist'}")
     if labels is not None:
         return _read_csv(folder, labels, {"speaker": speaker_column, "source": source_column})
     for kind, column in (("speaker", speaker_column), ("source", source_column)):

@@ -84,7 +84,8 @@ def _kind_of(place: Path) -> str:
             if kind.is_here(place):
                 return name
         raise UserError(
-            f"{place} holds no tiles, tokens, run or bundle of ulmo's: name the folder that does"
+            f"{place} holds no tiles, tokens, run or bundle of ulmo's: name the folder that does; "
+            "for recordings, use --audio"
         )
     if _PART.fullmatch(place.name) or is_ledger_file(place):
         raise UserError(f"{place} is a part of an output: name its folder, {_whole(place)}")
