@@ -210,7 +210,7 @@ class TestAgain:
         os.utime(audio / "c.wav", ns=(later, later))
         summary = prepare(audio, out, TINY)
         assert (summary.reused, summary.rewritten) == (True, ("c.wav",))
-        assert "modified    1 recordings since then (such as c.wav)" in prep_summary(summary)
+        assert "modified    1 recording since then (such as c.wav)" in prep_summary(summary)
 
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]
