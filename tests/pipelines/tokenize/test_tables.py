@@ -6,6 +6,7 @@ import pyarrow.dataset as arrow
 import pytest
 
 from tests.pipelines.tokenizing import join, record, tokenize
+from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.read import read_corpus
 
@@ -74,3 +75,16 @@ def test_timelines_of_one_name_share_a_header(tokenizer, tmp_path):
     for name in ("npy", *TABLES):
         ((header, _),) = read_corpus(tmp_path / f"t.v2.{name}")
         assert header.recording == "t.v2"
+
+
+def test_the_header_of_another_table_beside_it_is_left_alone(tokenizer, field, tmp_path):
+    tokenize(tokenizer, field, out=tmp_path / "all.csv", file_format="csv")
+    tokenize(tokenizer, field, out=tmp_path / "all.jsonl", file_format="jsonl")
+    for name in ("y.wav", "z.wav"):
+        record(tmp_path / "others" / name)
+    with pytest.raises(UserError, match=r"all\.json is of other tokens in all\.csv beside it"):
+        tokenize(
+            tokenizer, tmp_path / "others", out=tmp_path / "all.parquet", file_format="parquet"
+        )
+    for name in ("all.csv", "all.jsonl"):
+        assert len(list(read_corpus(tmp_path / name))) == len(SOUNDS)

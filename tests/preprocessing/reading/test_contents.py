@@ -10,7 +10,7 @@ import pytest
 from tests.oracles import wav_bytes
 from tests.preprocessing.reading import edited
 from tests.preprocessing.reading.sounds import frames_in, read, written
-from ulmo.preprocessing.reading import flac, ogg
+from ulmo.preprocessing.reading import flac, ogg, plan
 from ulmo.preprocessing.reading.audio import RefusedError
 
 OK, SIZES = ("ok", None), ("repaired", "header_sizes")
@@ -319,3 +319,10 @@ class TestBytesBehindTheEnd:
         place = content.index(b"SSND") + 4
         content[place : place + 4] = struct.pack(">I", 8 + 2000)
         assert frames_in(tmp_path, bytes(content)) == (1000, 3000, CUT)
+
+
+def test_the_number_of_files_in_one_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "MAX_PARTS", 3)
+    found = read(tmp_path, 5 * written("au", 100))
+    assert (len(found.samples), found.verdict) == (300, MORE)
+    assert "more than 3 sound files: the rest is not read" in found.detail

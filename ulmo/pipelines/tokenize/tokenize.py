@@ -22,12 +22,14 @@ from ulmo.formats.folder import (
     timeline_ledger,
     write_readme,
 )
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_header, read_stored
 from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
+    Outputs,
     check_options,
     copy_npy,
     is_file_name,
+    others_of,
     output_paths,
     publish_tokens,
     remove_leftovers,
@@ -111,6 +113,7 @@ def _tokenize_corpus(
     plan = [planned.keyed(settings.deciding()) for planned in plan]
     outputs = output_paths(out, options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
+    _refuse_others(outputs, tokenizer, {portable(planned.name) for planned in plan})
 
     def joined(result: Result) -> Result:
         return result._replace(outputs=[out] * len(result.outputs))
@@ -131,6 +134,23 @@ def _tokenize_corpus(
         remove_any(plan[0].folder)
         remove_leftovers([out], options.file_format)
     return [joined(result) for result in results]
+
+
+def _refuse_others(outputs: Outputs, tokenizer: Tokenizer, names: set[str]) -> None:
+    """Raise UserError if the header is that of another file too, and of other recordings."""
+    try:
+        stored = read_stored(outputs.header)
+    except NewerError:
+        raise
+    except (UserError, OSError):
+        return
+    others = others_of(outputs, stored.hashes)
+    mixed = stored.headers[0].fingerprint != tokenizer.manifest.fingerprint
+    if others and (mixed or any(header.recording not in names for header in stored.headers)):
+        raise UserError(
+            f"{outputs.header} is of other tokens in {others[0].name} beside it: "
+            "choose another --out"
+        )
 
 
 def tokenize_timeline(

@@ -18,6 +18,7 @@ from ulmo.preprocessing.reading.tags import hidden_bytes, skip_filling
 from ulmo.storage.plain_file import Signature, open_file, signature_of
 
 SEARCH_BYTES = 1 << 20  # searched for MPEG audio at the beginning of a file
+MAX_PARTS = 10_000  # sound files in one: to look for more would take hours of a hostile file
 PARTIAL = frozenset({"truncated", "more_data"})  # faults of a header that lose sound
 
 
@@ -61,11 +62,15 @@ def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
         position: int | None = begin
         parts: list[Part | RefusedError] = []
         while position is not None:
+            if len(parts) >= MAX_PARTS:
+                detail = f"the file holds more than {MAX_PARTS} sound files: the rest is not read"
+                parts.append(RefusedError("bad_header", detail, missing=None))
+                break
             found, length = _split(file, position, size, every_byte=every_byte)
             parts += found
             end = position + max(length, 1)
             position = _next(file, end, size)
-            if parts and isinstance(part := parts[-1], Part) and part.packet_bytes:
+            if found and isinstance(part := parts[-1], Part) and part.packet_bytes:
                 hidden = hidden_bytes(file, end, size if position is None else position)
                 parts[-1] = with_hidden(part, hidden) if hidden else part
         if not parts:

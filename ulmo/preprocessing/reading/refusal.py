@@ -33,6 +33,9 @@ class RefusedError(Exception):
         self.declared = declared
         self.missing = missing
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
     def facts(self) -> dict[str, Any]:
         """The columns of recordings.parquet for a refused recording."""
         return {
