@@ -36,6 +36,8 @@ def test_prep_goes_on_past_trouble_and_says_so(troubled, tmp_path):
     assert "recordings  7 (3 ok, 1 partial, 2 refused, 1 repaired)" in result.stdout
     assert "refused     empty.wav: empty_file (the file has no bytes)" in result.stdout
     assert "refused     text.wav: not_audio" in result.stdout
+    lost = "truncated (the file ends 80011 frames before its header says)"
+    assert f"partial     cut.wav: {lost}" in result.stdout
     assert f"next        ulmo-train {out} RUN_DIR" in result.stdout
     rows = {row["path"]: row for row in pq.read_table(out / "recordings.parquet").to_pylist()}
     refused = {"empty.wav": "refused", "text.wav": "refused"}

@@ -73,6 +73,9 @@ def test_json_is_one_object_on_stdout(name, card, bundle, tmp_path):
         assert facts["tiles"] == sum(row["tiles"] for row in rows)
         refused = {one["path"]: one["reason"] for one in facts["refused"]}
         assert refused == {"empty.wav": "empty_file", "text.wav": "not_audio"}
+        assert [(one["path"], one["reason"]) for one in facts["partial"]] == [
+            ("cut.wav", "truncated")
+        ]
         return
     assert facts["tokens"] == sum(row["columns"] * row["bands"] for row in rows)
     files = {one["path"]: one for one in facts["files"]}

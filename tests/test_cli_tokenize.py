@@ -55,7 +55,9 @@ class TestTokenize:
             out = tmp_path / gaps
             result = run(tokenize_command, folder, *bundle, "--out", out, "--gaps", gaps)
             assert result.exit_code == 0
-            assert result.stdout.count("130000T.WAV: nothing triggered it: it has no sound\n") == 1
+            line = "130000T.WAV: recorded with a trigger that never fired: it has no sound\n"
+            assert result.stdout.count(line) == 1
+            assert ("of all tokens are <gap>" in result.stdout) == (gaps == "keep")
             ids = np.load(out / "tokens" / "20230501_120000T.tokens.npy")
             assert len(ids) == columns
 
@@ -95,7 +97,9 @@ class TestTokenize:
         assert [line for line in lines if not line.startswith(("silent", "above_bandwidth"))] == [
             "recordings  7 (3 ok, 1 partial, 2 refused, 1 repaired), 0.00 hours",
             f"tokens      {sum(path.stat().st_size // 4 - 32 for path in out.rglob('*.npy'))}",
-            f"output      {out}, with recordings.parquet over all",
+            f"partial     {troubled}/cut.wav: truncated (the file ends 80011 frames before its "
+            "header says)",
+            f"output      {out} (recordings.parquet has a row for each recording)",
         ]
         rows = pq.read_table(out / "recordings.parquet").to_pylist()
         assert {row["path"]: row["reason"] for row in rows} == {
@@ -136,8 +140,8 @@ class TestTokenize:
         assert result.stderr == f"{field}/empty.wav: refused: empty_file (the file has no bytes)\n"
         assert result.stdout.splitlines()[1:] == [
             "recordings  3 (2 ok, 1 refused), 0.00 hours",
-            "tokens      800",
-            f"2 recordings, 1 gaps of 6.0 s in all -> 350 x 4 tokens -> {out}",
+            "tokens      1400",
+            f"2 recordings, 1 gap, 6 s in all -> 350 x 4 tokens -> {out}",
         ]
         header = json.loads((tmp_path / "t.tokens.json").read_text())
         assert header["start_utc"] == "2023-04-30T23:00:00.000000Z"
@@ -161,7 +165,7 @@ class TestTokenize:
         for name in ("x230501.wav", "y.wav", "z.wav"):
             soundfile.write(tmp_path / name, sound(RATE), RATE)
         pattern = ("--timestamp-pattern", "x%y%m%d")
-        line = "clock       2 of 3 names do not fit --timestamp-pattern: their times come"
+        line = "clock       2 of 3 names do not fit --timestamp-pattern: times then come"
         result = run(tokenize_command, tmp_path, *bundle, "--out-dir", tmp_path / "out", *pattern)
         assert (result.exit_code, result.stderr.count(line)) == (0, 1)
         fits = run(tokenize_command, tmp_path / "x230501.wav", *bundle, *pattern)
@@ -186,9 +190,7 @@ class TestTokenize:
     def test_names_that_are_not_understood_are_counted(self, bundle, tmp_path):
         for name in ("20230101_120000_CST.wav", "20230101_120000_EST.wav", "z.wav"):
             soundfile.write(tmp_path / name, sound(RATE), RATE)
-        line = (
-            "clock       1 of 3 names hold a time that is not understood, such as 20230101_120000_C"
-        )
+        line = "clock       1 of 3 names holds a time that is not understood, such as 20230101_1200"
         result = run(tokenize_command, tmp_path, *bundle, "--out-dir", tmp_path / "out")
         assert (result.exit_code, result.stderr.count(line)) == (0, 1)
         prepared = run(prep_command, tmp_path, tmp_path / "tiles", *TINY)

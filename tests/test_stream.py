@@ -12,6 +12,9 @@ from tests.small_tokenizers import HOP, PLANS, RATE, WINDOW, sound
 from ulmo.config import UserError
 from ulmo.preprocessing.frontends import FRONTENDS
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:over a third of the sound", "ignore:the sound is fainter"
+)  # what is lost is not the matter here
 LIVE_MODES = ("corpus", "tile", "pcen", "level")
 WHEN = datetime(2026, 11, 24, 16, 15, tzinfo=UTC)
 

@@ -24,6 +24,9 @@ from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import whole
 from ulmo.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:over a third of the sound", "ignore:the sound is fainter"
+)  # what is lost is not the matter here
 FRONTENDS = ("stft", "mel", "cqt")
 MODES = ("corpus", "recording", "tile")
 

@@ -171,29 +171,30 @@ class Tokenizer(Decoder):
         Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
         stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
         more than a week; UserError for samples without a valid rate, or with an uncertain scale.
-        Warns if the sound is so faint that its tokens fade to those of silence, and if a file shows
-        that its times are not true.
+        Warns (UserWarning) of what tokens lose, as the command does: channels that cancel, sound
+        fainter than the floor, much power above the highest band. Warns, too, if a file shows that
+        its times are not true.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
         ((200, 4), dtype('int32'))
         """
         listener = self.with_sound(time_expansion, full_scale)
+        hearing = listener.hearing()
         with open_sound_of(
-            source, listener.prep, hop=listener._hop, sample_rate=sample_rate, channel=channel
+            *(source, listener.prep),
+            hop=listener._hop,
+            sample_rate=sample_rate,
+            channel=channel,
+            hearing=hearing,
         ) as sound:
-            hearing = listener.hearing()
             tokens = listener._tokens(
                 sound.read, batch_size, start_utc=sound.start_utc, hearing=hearing
             )
         if sound.obstacle:
             warnings.warn(f"{sound.obstacle}: times of its tokens are not true", stacklevel=2)
-        if hearing.fades:
-            warnings.warn(
-                "the sound is fainter than the floor of the settings, so its tokens fade to those "
-                "of silence: is its full scale right? Pass 16-bit integers as int16",
-                stacklevel=2,
-            )
+        for words in hearing.losses(slowed=sound.slowed).values():
+            warnings.warn(words, stacklevel=2)
         return tokens
 
     def stream(

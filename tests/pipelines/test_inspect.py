@@ -153,7 +153,7 @@ def test_a_card_of_many_corpora_and_long_notes_stays_short(make_bundle, tmp_path
     )
     contents = {"card": Card(corpora=corpora, notes="long " * 800)}
     text = show(make_bundle(tmp_path / "tokenizer", PREP, contents=contents)).stdout
-    assert "Corpus 1: 1 recordings, 1.5 minutes, licence not stated" in text
+    assert "Corpus 1: 1 recording, 1.5 minutes, licence not stated" in text
     assert "and 56 more corpora: --json shows them" in text
     assert len(text.splitlines()) <= 64
 

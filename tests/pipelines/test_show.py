@@ -1,12 +1,15 @@
 """Pictures of recordings: what is drawn is what the front ends give, where it is marked."""
 
 import os
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from tests.commands import TINY as TINY_FLAGS
 from tests.commands import run
@@ -15,6 +18,7 @@ from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
+from ulmo.pipelines.axes import mark_hertz
 from ulmo.pipelines.show import _pooled, show
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
@@ -47,7 +51,7 @@ def figures(monkeypatch):
 
 def panels(figure):
     """The axes that show a spectrogram; the others are colour bars."""
-    return [axis for axis in figure.axes if axis.get_ylabel() == "frequency (Hz)"]
+    return [axis for axis in figure.axes if axis.get_ylabel().startswith("frequency")]
 
 
 def test_a_panel_for_each_front_end_with_seconds_and_hertz(recording, tmp_path, figures):
@@ -62,7 +66,8 @@ def test_a_panel_for_each_front_end_with_seconds_and_hertz(recording, tmp_path, 
         assert axis.get_xlim() == pytest.approx((-hop_s / 2, 2 - hop_s / 2))
         marked = [float(label.get_text()) for label in axis.get_yticklabels()]
         assert marked == sorted(marked)
-        assert 1000 in marked
+        assert 1 in marked
+        assert axis.get_ylabel() == "frequency (kHz)"
 
 
 @pytest.mark.parametrize("frontend", ["stft", "cqt"])
@@ -77,7 +82,7 @@ def test_the_colours_are_the_levels_and_the_marks_where_the_bins_are(
     (image,) = axis.images
     np.testing.assert_array_equal(image.get_array(), expected)
     names = [label.get_text() for label in axis.get_yticklabels()]
-    place = axis.get_yticks()[names.index("1000")]
+    place = axis.get_yticks()[names.index("1")]
     loudest = int(expected[:, 200].argmax())
     assert loudest <= place <= loudest + 1
 
@@ -99,7 +104,7 @@ def test_a_line_wherever_a_tile_begins_and_some_seconds_of_it(recording, tmp_pat
 )
 def test_the_colour_bar_tells_the_unit(recording, tmp_path, figures, mode, unit):
     show(recording, tmp_path / "x.png", ["mel"], TINY.model_copy(update={"normalization": mode}))
-    assert [axis.get_ylabel() for axis in figures[0].axes] == ["frequency (Hz)", unit]
+    assert [axis.get_ylabel() for axis in figures[0].axes] == ["frequency (kHz)", unit]
 
 
 def test_the_picture_is_a_png_and_always_the_same(recording, tmp_path):
@@ -135,14 +140,67 @@ def test_a_long_recording_says_what_a_column_is(recording, tmp_path, figures, mo
     monkeypatch.setattr(module, "_MAX_COLUMNS", 100)
     show(recording, tmp_path / "x.png", ["stft"], TINY)
     (axis,) = panels(figures[0])
-    assert axis.get_title(loc="left").endswith("250 frames of 8 ms, each column the loudest of 4")
+    assert "250 frames of 8 ms, each column the loudest of 4;" in axis.get_title(loc="left")
     assert axis.images[0].get_array().shape == (32, 63)
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@pytest.mark.parametrize(
+    ("rate", "expansion", "unit", "size"),
+    [(16000, 1, "kHz", 1000), (16000, 10, "kHz", 1000), (5000, 0.1, "Hz", 1), (1600, 1, "Hz", 1)],
+)
+def test_ticks_reach_near_the_top_and_do_not_overlap(frontend, rate, expansion, unit, size):
+    settings = PrepSettings(frontend=frontend, sample_rate=rate, time_expansion=expansion)
+    frequencies = build_frontend(settings).frequencies
+    figure = Figure(figsize=(12, 3), dpi=100)
+    axis = figure.subplots()
+    axis.set_ylim(0, len(frequencies))
+    mark_hertz(axis, frequencies)
+    FigureCanvasAgg(figure).draw()
+    labels = axis.get_yticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    assert axis.get_ylabel() == f"frequency ({unit})"
+    assert all(low.y1 < high.y0 for low, high in pairwise(boxes))
+    hertz = size * np.array([float(label.get_text()) for label in labels])
+    assert len(hertz) >= 5
+    assert axis.get_yticks()[-1] >= 0.85 * len(frequencies)
+    expected = np.interp(hertz, frequencies, np.arange(len(frequencies)) + 0.5)
+    np.testing.assert_allclose(axis.get_yticks(), expected, atol=0.51)
+
+
+def test_what_the_lines_are_is_said_where_there_are_some(recording, tmp_path, figures):
+    show(recording, tmp_path / "x.png", ["mel"], TINY)
+    show(recording, tmp_path / "x.png", ["mel"], TINY, seconds=0.2)
+    captions = [panels(figure)[0].get_title(loc="left") for figure in figures]
+    assert [caption.endswith("; dashed: where a tile begins") for caption in captions] == [
+        True,
+        False,
+    ]
+
+
+def test_a_trigger_that_never_fired_leaves_nothing_to_draw(tmp_path):
+    path = tmp_path / "20230101_120000T.WAV"
+    soundfile.write(path, np.zeros(0), RATE, subtype="PCM_16")
+    result = run(ulmo, "show", path)
+    assert result.exit_code == exits.WRONG_USAGE
+    words = "was recorded with a trigger that never fired: there is nothing to draw"
+    assert result.stderr == f"ulmo: {path} {words}\n"
+
+
+def test_the_rate_that_is_named_shows_all_of_it(recording, tmp_path):
+    command = ("show", recording, "--frontend", "mel", "--out", tmp_path / "x.png", "-M", 32)
+    command = (*command, "--hop-length", 16, "--time-expansion", 4)
+    few = run(ulmo, *command, "--sample-rate", 1000)
+    assert "8000 Hz: --sample-rate 2000 shows all of it" in few.stdout
+    assert "shows all of it" not in run(ulmo, *command, "--sample-rate", 2000).stdout
 
 
 def test_what_cannot_be_drawn(recording, tmp_path):
     picture = tmp_path / "x.png"
     with pytest.raises(UserError, match="one channel"):
         show(recording, picture, ["mel"], TINY.model_copy(update={"channels": "each"}))
+    with pytest.raises(UserError, match=r"x\.jpg does not end with \.png"):
+        show(recording, tmp_path / "x.jpg", ["mel"], TINY)
     with pytest.raises(UserError, match="set fmax to"):
         show(tmp_path / "none.wav", picture, ["cwt"], TINY.model_copy(update={"fmax": 4000.0}))
     with pytest.raises(RefusedError, match="too_short"):
@@ -229,4 +287,4 @@ class TestGaps:
 def test_times_that_are_not_true_are_said(recording, tmp_path, monkeypatch):
     set_timing(monkeypatch, WHOLE, linear=False)
     result = run(ulmo, "show", recording, "--out", tmp_path / "x.png", "--frontend", "mel")
-    assert "time_not_linear  1 recording (" in result.stdout
+    assert "time_not_linear  a b.wav: time was left out in it" in result.stdout

@@ -185,7 +185,7 @@ class TestBelowFloor:
         assert heard(samples).flags == ()
 
     def test_what_is_not_heard_counts_for_nothing(self):
-        assert "below_floor" in heard(np.stack([FIRST, -FIRST], axis=1)).flags
+        assert heard(np.stack([FIRST, -FIRST], axis=1)).flags == ("cancelled",)  # explains it
         assert heard(np.stack([FIRST, -FIRST], axis=1), channel=1).flags == ()
         assert heard(np.stack([FIRST, 0 * FIRST], axis=1), channel=1).flags == ("below_floor",)
         assert heard(FIRST[:0]).flags == ()

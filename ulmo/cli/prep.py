@@ -52,7 +52,8 @@ def prep(
         return
     from ulmo.pipelines.prep.prep import prepare
     from ulmo.reports.as_json import prep_json
-    from ulmo.reports.prep import PrepProgress, prep_summary, refused_lines
+    from ulmo.reports.prep import PrepProgress, prep_summary
+    from ulmo.reports.progress import named_lines
     from ulmo.reports.sound import tiles_line
 
     shown = cli.Output(as_json, quiet)
@@ -76,7 +77,7 @@ def prep(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(AGAIN) from None
     status = SOME_REFUSED if summary.refused else 0
-    for line in refused_lines(summary) if quiet else ():
+    for line in named_lines("refused", summary.refused) if quiet else ():
         click.echo(line, err=True)
     shown.show(
         lambda: prep_summary(summary, settings.time_expansion), lambda: prep_json(summary, status)

@@ -198,11 +198,15 @@ def tokenize(
     lost = flag_lines(counts, time_expansion=loaded.prep.time_expansion)
 
     def words() -> str:
-        if timeline or out is None or out.is_dir():
-            return tokenize_summary(results, None if timeline else out, left_out, lost)
+        model = loaded.manifest.model
+        in_folder = timeline or out is None or out.is_dir()
         written = dict.fromkeys(str(path) for result in results for path in result.outputs)
-        output = printable(f"output      {', '.join(written) or 'none'}")
-        return tokenize_summary(results, None, left_out, [*lost, output])
+        output = [] if in_folder else [printable(f"output      {', '.join(written) or 'none'}")]
+        return tokenize_summary(
+            *(results, out if in_folder and not timeline else None, left_out, [*lost, *output]),
+            timeline=joined,
+            hop=loaded.prep.hop_length * model.time_stride if flags["gaps"] == "keep" else None,
+        )
 
     def facts() -> dict[str, Any]:
         return tokenize_json(results, status, out=out, timeline=joined, left_out=left_out)

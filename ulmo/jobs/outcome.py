@@ -75,6 +75,7 @@ class FlagCount(NamedTuple):
     sample_rate: int  # of that one, in hertz
     bandwidth_hz: float | None  # of that one
     peak_db: float | None  # the largest of all
+    slowed: int = 0  # of the recordings, those that are flagged `time_expanded`, too
 
 
 def count_flags(rows: Iterable[Mapping[str, Any]]) -> dict[str, FlagCount]:
@@ -84,8 +85,9 @@ def count_flags(rows: Iterable[Mapping[str, Any]]) -> dict[str, FlagCount]:
         for flag in row["flags"] or ():
             first = (0, row["path"], row["sample_rate"], row["bandwidth_hz"], row["peak_db"])
             found = counts.setdefault(flag, FlagCount(*first))
+            slowed = found.slowed + ("time_expanded" in row["flags"])
             peaks = [peak for peak in (found.peak_db, row["peak_db"]) if peak is not None]
             counts[flag] = found._replace(
-                recordings=found.recordings + 1, peak_db=max(peaks, default=None)
+                recordings=found.recordings + 1, peak_db=max(peaks, default=None), slowed=slowed
             )
     return counts

@@ -9,9 +9,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings
+from ulmo.tokens import band_edges
 
-_TICKS_HZ = (1, 2, 5)  # in each decade, as is usual on a logarithmic axis
-_TICK_SPACE = 1 / 28  # share of the axis that a tick's label takes
+# Multiples of powers of ten, and the share of the axis to the next that their labels need: those
+# that are usual on a logarithmic axis, then others where there is room, as near the top.
+_TICKS = (
+    ((5, 2, 1), 1 / 14),
+    ((8, 6, 4, 3, 1.5), 1 / 10),
+    ((9, 7, 4.5, 3.5, 2.5, 2.2, 1.8, 1.6, 1.4, 1.2), 1 / 10),
+)
 _UNITS = {"pcen": "PCEN", "level": "dB re tracked level"}
 
 
@@ -21,14 +27,27 @@ def level_unit(settings: PrepSettings) -> str:
 
 
 def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
-    """Put ticks at round frequencies; `frequencies` are the centres of the bins in hertz."""
-    decades = 10.0 ** np.arange(0, 7)
-    marks = np.sort([multiple * decade for multiple in _TICKS_HZ for decade in decades])
-    marks = marks[(marks >= frequencies[0]) & (marks <= frequencies[-1])]
-    places = np.interp(marks, frequencies, np.arange(len(frequencies)) + 0.5)
-    apart = np.diff(places, append=np.inf) > len(frequencies) * _TICK_SPACE
-    axis.set_yticks(places[apart], [f"{mark:g}" for mark in marks[apart]], fontsize=7)
-    axis.set_ylabel("frequency (Hz)")
+    """Put ticks at round frequencies, up to near the top, as far apart as labels need.
+
+    frequencies: the centres of the bins in hertz, each of which is 1 high.
+    """
+    edges = band_edges(frequencies, 1)
+    known = np.array([edges[0], *frequencies, edges[-1]])
+    places = np.array([0, *(np.arange(len(frequencies)) + 0.5), len(frequencies)])
+    unit, size = ("kHz", 1000) if edges[-1] >= 1000 else ("Hz", 1)
+    chosen: dict[float, float] = {}  # place of each tick
+    for multiples, space in _TICKS:
+        marks = [multiple * 10.0**power for power in range(6, -4, -1) for multiple in multiples]
+        marks = [mark for mark in (*marks, 0.0) if edges[0] <= mark <= edges[-1]]
+        for mark in marks:
+            place = float(np.interp(mark, known, places))
+            if all(abs(place - other) >= len(frequencies) * space for other in chosen.values()):
+                chosen[mark] = place
+    ticks = sorted(chosen)
+    axis.set_yticks(
+        [chosen[mark] for mark in ticks], [f"{mark / size:g}" for mark in ticks], fontsize=7
+    )
+    axis.set_ylabel(f"frequency ({unit})")
 
 
 def to_png(figure: Figure) -> bytes:

@@ -4,6 +4,7 @@ recording -> levels of each front end -> columns -> panels, tile borders marked
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from ulmo.preprocessing.reading.audio import (
 )
 from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
-from ulmo.preprocessing.times.clock import Clock, Span
+from ulmo.preprocessing.times.clock import NEVER_FIRED, Clock, Span
 from ulmo.storage.atomic import make_folder, publish
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
@@ -79,9 +80,11 @@ def show(
     for each in chosen:
         build_frontend(each)
     if settings.channels == "each":
-        raise UserError("one picture shows one channel: set channels to mix, or to a number")
+        raise UserError("one picture shows one channel: set --channels to mix, or to a number")
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"{picture} does not end with .png, and pictures are PNG: name it so")
     make_folder(picture.parent, "name the picture with --out FILE.png")
-    with open_recording(path, full_scale=settings.full_scale) as recording:
+    with _open_recording(path, settings) as recording:
         timing = Clock().timing(path)
         panels = [_panel(recording, each, timing.spans, start, seconds) for each in chosen]
         rate = recording.sample_rate
@@ -101,6 +104,17 @@ def show(
         flags=count_flags([facts]),
         stretches=len(panels[0].stretches),
     )
+
+
+@contextmanager
+def _open_recording(path: Path, settings: PrepSettings) -> Iterator[Recording]:
+    try:
+        with open_recording(path, full_scale=settings.full_scale) as recording:
+            yield recording
+    except RefusedError as refusal:
+        if refusal.reason == "no_samples" and Clock().is_empty(path):
+            raise UserError(f"{path} was {NEVER_FIRED}: there is nothing to draw") from None
+        raise
 
 
 def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
@@ -137,8 +151,9 @@ def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start
         caption = f"{panel.name}: {len(values)} bins, {panel.frames} frames of {1000 * hop_s:g} ms"
         if panel.frames_per_column > 1:
             caption += f", each column the loudest of {panel.frames_per_column}"
+        if _mark_tiles(axis, panel, settings, start):
+            caption += "; dashed: where a tile begins"
         axis.set_title(caption, fontsize=9, loc="left")
-        _mark_tiles(axis, panel, settings, start)
         figure.colorbar(image, ax=axis, label=level_unit(settings), pad=0.01)
     axes[-1].set_xlabel("time (s)")
     figure.suptitle(title, fontsize=10)
@@ -222,15 +237,18 @@ def _panel(
     return _Panel(settings.frontend, values, frames, width, frontend, hearing, stretches)
 
 
-def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> None:
-    """Draw a line where each tile begins, unless lines would hide the picture."""
+def _mark_tiles(axis: Any, panel: _Panel, settings: PrepSettings, start: float) -> int:
+    """Draw a line where each tile begins, unless lines would hide the picture; how many."""
     pixels = _PANEL_INCHES[0] * _DPI * settings.tile_hop / panel.frames
     if pixels < _MIN_BORDER_PIXELS:
-        return
+        return 0
     hop_s = settings.frame_s
-    for first, end in panel.stretches:
-        for frame in range(first, end, settings.tile_hop):
-            if frame:
-                axis.axvline(
-                    start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8
-                )
+    begins = [
+        frame
+        for first, end in panel.stretches
+        for frame in range(first, end, settings.tile_hop)
+        if frame
+    ]
+    for frame in begins:
+        axis.axvline(start + (frame - 0.5) * hop_s, color="white", lw=0.7, ls="--", alpha=0.8)
+    return len(begins)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
 from ulmo.config.errors import clipped, one_line
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import (
     MAX_AMPLITUDE,
     check_channels,
@@ -84,6 +85,7 @@ def read_blocks(
     settings: PrepSettings,
     *,
     channel: int | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Array]:
     """A caller's blocks of samples as one channel, as the settings take it: blocks (n,), finite.
 
@@ -92,6 +94,7 @@ def read_blocks(
     rate: of the blocks, in hertz.
     channel: counts from 0; None means the mean of all channels.
     settings: their `true_rate` is the rate of the result, and their `full_scale` divides floats.
+    hearing: measures what is read.
 
     NaN, Inf and what is far beyond full scale here and there become 0, as in a file. UserError for
     samples whose scale or shape is not certain, and for a rate that is not valid.
@@ -110,7 +113,8 @@ def read_blocks(
     if channel is not None:
         check_channels(str(channel))
     columns = _columns(blocks, channel, settings.full_scale)
-    return resample(pick_channel(columns, channel), int(rate), settings.true_rate)
+    pick, convert = (hearing.pick, hearing.resample) if hearing else (pick_channel, resample)
+    return convert(pick(columns, channel), int(rate), settings.true_rate)
 
 
 def _columns(blocks: Iterable[Any], channel: int | None, full_scale: float) -> Iterator[Array]:

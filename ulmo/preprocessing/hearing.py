@@ -31,6 +31,22 @@ NARROW = 0.9  # of half the rate: the power above a front end that ends lower is
 ROUNDING = 1e-12  # share of a window's squares: less energy is rounding of a constant
 SHARE_DIGITS = 4
 _ONES = np.ones(WINDOW, np.float32)
+_USUAL_EXPANSION = 10  # of bat workers
+
+# What is lost, for every command and for `encode`. {is_} and {its} name the recordings.
+LOSSES = {
+    "cancelled": "{its} channels cancel when averaged",
+    "below_floor": "{is_} fainter than the floor of the settings, so tokens fade to silence",
+    "above_bandwidth": "over a third of {its} power lies above {bandwidth_hz:g} Hz, which is not "
+    "heard",
+}
+TRUE_RATE_FIRST = "write the true sample rate into the header first"
+
+
+def wider_expansion(rate: int, bandwidth_hz: float, time_expansion: float) -> float:
+    """A time expansion with which more of a recording is heard: all of it, or the usual one."""
+    needed = math.ceil(rate / 2 / bandwidth_hz)
+    return time_expansion * max(min(needed, _USUAL_EXPANSION), 2)
 
 
 class Hearing:
@@ -125,10 +141,21 @@ class Hearing:
             return 0.0
         return round(max(1 - self._heard / self._before, 0.0), SHARE_DIGITS)
 
-    @property
-    def fades(self) -> bool:
-        """Whether there is sound, and all of it is fainter than the floor."""
-        return self._loudest > 0 and "below_floor" in self.flags
+    def losses(self, *, slowed: bool = False) -> dict[str, str]:
+        """What `encode` warns of: each flag of a sound that is not silent, and what to pass.
+
+        slowed: the file plays slower than the sound was, so it needs its true rate first.
+        """
+        factor = wider_expansion(self._rate, self.bandwidth_hz, self._settings.time_expansion)
+        expand = TRUE_RATE_FIRST if slowed else f"pass time_expansion={factor:g}"
+        advice = {
+            "cancelled": "pass channel=0",
+            "below_floor": "is its full scale right? Pass 16-bit integers as int16",
+            "above_bandwidth": f"{expand}, or train a tokenizer with a higher sample_rate",
+        }
+        words = {"is_": "the sound is", "its": "the sound's", "bandwidth_hz": self.bandwidth_hz}
+        found = [flag for flag in self.flags if flag != "below_floor" or self._loudest > 0]
+        return {flag: f"{LOSSES[flag].format(**words)}: {advice[flag]}" for flag in found}
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -136,9 +163,10 @@ class Hearing:
         settings = self._settings
         in_level = settings.normalization == "level"
         floor = settings.level_least_db if in_level else settings.floor_db
+        faint = self._frames > 0 and self._loudest < 10 ** (floor / 10)
         found = {
             "cancelled": self._lost > 0 and self._lost >= MUCH_LOST * self._mixed,
-            "below_floor": self._frames > 0 and self._loudest < 10 ** (floor / 10),
+            "below_floor": faint and self._lost <= self._mixed / 2,  # else `cancelled` explains it
             "above_bandwidth": (self.share_above or 0.0) > MUCH_ABOVE,
         }
         return in_order(flag for flag, is_found in found.items() if is_found)

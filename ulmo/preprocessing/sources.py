@@ -14,6 +14,7 @@ import numpy as np
 
 from ulmo.config import PrepSettings, UserError
 from ulmo.preprocessing.arrays import read_blocks, read_source
+from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
 from ulmo.preprocessing.times.clock import Clock
@@ -25,6 +26,7 @@ class Sound(NamedTuple):
     read: SampleSource
     start_utc: datetime | None = None  # time of its first sample, if that is known
     obstacle: str | None = None  # why its times are not true; None if they are, or may be
+    slowed: bool = False  # the file plays slower than the sound was
 
 
 @contextmanager
@@ -35,6 +37,7 @@ def open_sound_of(
     hop: Fraction,
     sample_rate: int | None = None,
     channel: int | None = None,
+    hearing: Hearing | None = None,
 ) -> Iterator[Sound]:
     """Open a source; it can be read until the block ends.
 
@@ -43,13 +46,15 @@ def open_sound_of(
     hop: seconds from one column to the next; see `plan_stretches`.
     sample_rate: of samples, in hertz.
     channel: counts from 0; None means the mean of all channels.
+    hearing: measures what is read.
 
     RefusedError for a file that cannot be read; UserError for what is no sound, and for samples
     without a valid rate.
     """
     given, rate = read_source(source, sample_rate)
     if isinstance(given, np.ndarray):
-        yield Sound(lambda: whole(read_blocks([given], rate, settings, channel=channel)))
+        blocks = partial(read_blocks, [given], rate, settings, channel=channel, hearing=hearing)
+        yield Sound(lambda: whole(blocks()))
         return
     with ExitStack() as opened:
         path = opened.enter_context(_as_path(given))
@@ -64,7 +69,8 @@ def open_sound_of(
             yield Sound(tuple, start_utc)
         else:
             chosen = recording, channel, settings.true_rate, timing.spans
-            yield Sound(partial(read_stretches, *chosen, hop=hop), start_utc, timing.obstacle)
+            read = partial(read_stretches, *chosen, hop=hop, hearing=hearing)
+            yield Sound(read, start_utc, timing.obstacle, timing.slowed)
 
 
 @contextmanager

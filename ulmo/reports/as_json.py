@@ -12,6 +12,7 @@ from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.preprocessing.times.clock import EPOCH
+from ulmo.reports.tokenize import token_count
 from ulmo.storage.sealed import json_values
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ _Facts = dict[str, Any]
 
 def prep_json(summary: "PrepSummary", status: int) -> _Facts:
     """All of a PrepSummary; `status` is the exit status."""
-    refused = [dict(zip(("path", "reason", "detail"), one, strict=True)) for one in summary.refused]
     flags = {flag: count.recordings for flag, count in summary.flags.items()}
-    return _facts("prep", status, {**summary._asdict(), "refused": refused, "flags": flags})
+    named = {
+        name: [dict(zip(("path", "reason", "detail"), one, strict=True)) for one in recordings]
+        for name, recordings in (("refused", summary.refused), ("partial", summary.partial))
+    }
+    return _facts("prep", status, {**summary._asdict(), **named, "flags": flags})
 
 
 def tokenize_json(
@@ -41,7 +45,6 @@ def tokenize_json(
     `out` is the output folder or file; None if outputs lie beside the recordings.
     """
     outcomes = [result.outcome for result in results]
-    grids = [one.columns * one.bands for one in outcomes]
     files = [
         {
             **result.outcome.model_dump(mode="json"),
@@ -58,7 +61,7 @@ def tokenize_json(
         "statuses": Counter(outcome.status for outcome in outcomes),
         "flags": Counter(flag for outcome in outcomes for flag in outcome.flags),
         "hours": sum(outcome.duration_s for outcome in outcomes) / 3600,
-        "tokens": sum(size * len(one.outputs) for size, one in zip(grids, results, strict=True)),
+        "tokens": token_count(results, timeline),
         "reused": sum(result.reused for result in results),
         "left_out": left_out,
         "timeline": timeline,

@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ulmo.reports.progress import Progress, left_out_lines
+from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
 from ulmo.reports.verdict import verdict_lines
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ulmo.pipelines.evaluate.audio import AudioEvaluation
     from ulmo.pipelines.evaluate.evaluate import Evaluation, TilesEvaluation
 
-_SHOWN_REFUSALS = 10
 _ADVICE = "train another tokenizer, or measure this one on more varied recordings"
 _BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
 
@@ -54,7 +53,7 @@ def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
     edges = pairwise(tiles.edges_hz)
     bands = zip(edges, errors.band_errors, errors.band_errors_db, strict=True)
     lines = [
-        f"{total.tiles} tiles ({tiles.part}), {total.tokens} tokens, "
+        f"{counted(total.tiles, 'tile')} ({tiles.part}), {counted(total.tokens, 'token')}, "
         f"{total.sound_tokens} of them not silent",
         *verdict_lines(tiles.verdict, tiles.part, _ADVICE),
         "",
@@ -77,18 +76,13 @@ def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
 
 def _audio(audio: "AudioEvaluation") -> list[str]:
     tokens = audio.tokens
-    speakers = "" if audio.speakers is None else f", {len(audio.speakers)} speakers"
+    speakers = "" if audio.speakers is None else f", {counted(len(audio.speakers), 'speaker')}"
     lines = [
-        f"{audio.recordings} recordings, {audio.seconds:.1f} s, "
-        f"{len(audio.labels)} labels{speakers}, {tokens.rate.tokens} tokens, "
+        f"{counted(audio.recordings, 'recording')}, {audio.seconds:.1f} s, "
+        f"{counted(len(audio.labels), 'label')}{speakers}, {counted(tokens.rate.tokens, 'token')}, "
         f"{tokens.sound_counts.sum()} of them not silent"
     ]
-    lines += [
-        f"refused     {path}: {reason} ({detail})"
-        for path, reason, detail in audio.refused[:_SHOWN_REFUSALS]
-    ]
-    hidden = len(audio.refused) - _SHOWN_REFUSALS
-    lines += [f"refused     and {hidden} more: see the report"] if hidden > 0 else []
+    lines += named_lines("refused", audio.refused, "see the report")
     lines += left_out_lines(audio.left_out)
     lines += verdict_lines(tokens.verdict, "recordings", _ADVICE)
     rate, kept = tokens.rate, {} if tokens.verdict.says_little else tokens.robustness

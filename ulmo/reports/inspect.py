@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ulmo.config import QUANTIZER_TRAITS
 from ulmo.preprocessing.frontends import FRONTENDS
+from ulmo.reports.progress import counted
 
 if TYPE_CHECKING:
     from ulmo.bundle.card import Card, Corpus
@@ -236,7 +237,7 @@ def _card(card: "Card") -> Rows:
 
 def _corpus(corpus: "Corpus") -> str:
     return (
-        f"{corpus.name or 'unnamed recordings'}: {corpus.recordings} recordings, "
+        f"{corpus.name or 'unnamed recordings'}: {counted(corpus.recordings, 'recording')}, "
         f"{_duration(corpus.hours)}, licence {corpus.licence or 'not stated'}"
     )
 

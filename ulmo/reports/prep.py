@@ -1,18 +1,23 @@
 """What `ulmo prep` and `ulmo show` print."""
 
-from collections import Counter
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ulmo.config import printable
 from ulmo.pipelines.prep.prep import PrepSummary
-from ulmo.reports.progress import Progress, left_out_lines, unread_line, untimed_line
+from ulmo.reports.progress import (
+    Progress,
+    counted,
+    left_out_lines,
+    named_lines,
+    unread_line,
+    untimed_line,
+)
 from ulmo.reports.sound import flag_lines
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
-
-SHOWN_REFUSALS = 10
 
 
 class PrepProgress(Progress):
@@ -33,11 +38,11 @@ def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
     lines.append(f"recordings  {summary.recordings} ({counts}), {summary.hours:.2f} hours")
     lines.append(f"tiles       {summary.tiles}")
-    lines += refused_lines(summary)
+    lines += named_lines("refused", summary.refused) + named_lines("partial", summary.partial)
     lines += flag_lines(summary.flags, time_expansion=time_expansion)
     if summary.rewritten:
         lines.append(
-            f"modified    {len(summary.rewritten)} recordings since then (such as "
+            f"modified    {counted(len(summary.rewritten), 'recording')} since then (such as "
             f"{printable(summary.rewritten[0])}): if their sound changed, delete {summary.out_dir} "
             "and prepare it again"
         )
@@ -50,26 +55,13 @@ def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     return "\n".join(lines)
 
 
-def refused_lines(summary: PrepSummary) -> list[str]:
-    """What was refused and why: a line for each of the first, and one for the rest."""
-    lines = [
-        f"refused     {printable(path)}: {reason} ({detail})"
-        for path, reason, detail in summary.refused[:SHOWN_REFUSALS]
-    ]
-    hidden = Counter(reason for _, reason, _ in summary.refused[SHOWN_REFUSALS:])
-    if hidden:
-        rest = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
-        lines.append(f"refused     and {hidden.total()} more: {rest}; see recordings.parquet")
-    return lines
-
-
 def shown_lines(shown: "Shown") -> str:
     """What was drawn, and what the settings leave out."""
     lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
     if shown.bandwidth_hz < shown.sample_rate / 2:
+        needed = math.ceil(shown.sample_rate / shown.time_expansion)
         lines.append(
-            f"its sample rate is {shown.sample_rate} Hz: "
-            f"--sample-rate {shown.sample_rate} shows all of it"
+            f"its sample rate is {shown.sample_rate} Hz: --sample-rate {needed} shows all of it"
         )
     if shown.stretches > 1:
         gaps = "a gap" if shown.stretches == 2 else f"{shown.stretches - 1} gaps"

@@ -2,7 +2,9 @@
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from threading import RLock
 from typing import Any, Self
 
@@ -10,6 +12,8 @@ from tqdm import tqdm
 
 from ulmo.config import printable
 from ulmo.jobs.inputs import left_out_words
+
+_SHOWN = 10  # recordings that a summary names
 
 tqdm.set_lock(RLock())  # its own needs semaphores, and only one process has a bar
 
@@ -38,20 +42,55 @@ class Progress:
         )
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, which is singular for 1.
+
+    >>> counted(1, "gap"), counted(2_000, "gap")
+    ('1 gap', '2,000 gaps')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def named_lines(
+    word: str,
+    recordings: Sequence[tuple[Path | str, str, str]],
+    rest: str = "see recordings.parquet",
+) -> list[str]:
+    """A line for each of the first recordings (path, reason, detail), and one for the others.
+
+    word: what became of them. rest: where all of them are named.
+    """
+    lines = [
+        f"{word:<10}  {printable(str(path))}: {reason} ({printable(detail)})"
+        for path, reason, detail in recordings[:_SHOWN]
+    ]
+    hidden = Counter(reason for _, reason, _ in recordings[_SHOWN:])
+    if hidden:
+        counts = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
+        lines.append(f"{word:<10}  and {hidden.total()} more: {counts}; {rest}")
+    return lines
+
+
 def unread_line(unread: Sequence[str], recordings: int) -> str:
     """How many names hold a time that is not understood, so that the recordings have none."""
     return (
-        f"clock       {len(unread)} of {recordings} names hold a time that is not understood, such "
-        f"as {printable(unread[0])}: their times are unknown; give --timestamp-pattern"
+        f"clock       {_names(len(unread), recordings, 'hold')} a time that is not understood, "
+        f"such as {printable(unread[0])}: it is unknown; give --timestamp-pattern"
     )
 
 
 def untimed_line(untimed: int, recordings: int) -> str:
     """How many names do not fit the user's pattern."""
     return (
-        f"clock       {untimed} of {recordings} names do not fit --timestamp-pattern: "
-        "their times come from headers and usual names, if there are any"
+        f"clock       {_names(untimed, recordings, 'do')} not fit --timestamp-pattern: "
+        "times then come from headers and usual names, if there are any"
     )
+
+
+def _names(some: int, recordings: int, verb: str) -> str:
+    """`2 of 3 names hold`, `1 of 3 names holds`."""
+    ending = "" if some != 1 else "es" if verb.endswith("o") else "s"
+    return f"{some} of {counted(recordings, 'name')} {verb}{ending}"
 
 
 def left_out_lines(left_out: Mapping[str, int]) -> list[str]:

@@ -1,61 +1,62 @@
 """What `ulmo prep`, `tokenize` and `show` say about sound: how much comes of it, what is lost."""
 
-import math
 from collections.abc import Callable, Mapping
 
 from ulmo.config import ModelSettings, PrepSettings, printable
 from ulmo.jobs.outcome import FlagCount
-
-USUAL_EXPANSION = 10  # of bat workers
+from ulmo.preprocessing.hearing import LOSSES, TRUE_RATE_FIRST, wider_expansion
+from ulmo.reports.progress import counted
 
 
 def flag_lines(counts: Mapping[str, FlagCount], *, time_expansion: float = 1.0) -> list[str]:
-    """A line for each flag that costs tokens their worth: how many recordings, and what to do."""
+    """A line for each flag that costs tokens their worth: which recordings, and what to do."""
     lines = []
     for flag, advice in _ADVICE.items():
         if flag in counts:
             count = counts[flag]
-            plural = "recordings" if count.recordings > 1 else "recording"
-            example = f"such as {printable(count.example)}" if count.recordings > 1 else ""
-            example = example or printable(count.example)
-            text = advice(count, time_expansion)
-            lines.append(f"{flag:<10}  {count.recordings} {plural} ({example}): {text}")
+            name, one = printable(count.example), count.recordings == 1
+            who = name if one else f"{counted(count.recordings, 'recording')} (such as {name})"
+            text = f"{LOSSES.get(flag, '')}{advice(count, time_expansion)}".format(
+                is_="it is" if one else "they are",
+                its="its" if one else "their",
+                it="it" if one else "them",
+                bandwidth_hz=count.bandwidth_hz or count.sample_rate / 2,
+            )
+            lines.append(f"{flag:<10}  {who}: {text}")
     return lines
 
 
 def _unscaled(count: FlagCount, _: float) -> str:
     peak = 10 ** ((count.peak_db or 0) / 20)
     return (
-        f"far beyond full scale (peak {peak:.2g}): if they are in micropascals, give "
+        f"far beyond full scale (peak {peak:.2g}): if {{is_}} in micropascals, give "
         "--full-scale VALUE"
     )
 
 
 def _above(count: FlagCount, time_expansion: float) -> str:
     heard = count.bandwidth_hz or count.sample_rate / 2
-    needed = math.ceil(count.sample_rate / 2 / heard)
-    factor = time_expansion * max(min(needed, USUAL_EXPANSION), 2)
-    return (
-        f"over a third of their power lies above {heard:g} Hz, which is not heard: "
-        f"--time-expansion {factor:g}, or a higher sample rate of ulmo-prep"
-    )
+    factor = wider_expansion(count.sample_rate, heard, time_expansion)
+    slowed = count.slowed == count.recordings
+    expand = TRUE_RATE_FIRST if slowed else f"use --time-expansion {factor:g}"
+    return f": {expand}, or train a tokenizer with a higher --sample-rate (ulmo-prep)"
 
 
+# What follows the words of LOSSES, if the flag has some.
 _ADVICE: dict[str, Callable[[FlagCount, float], str]] = {
-    "silent": lambda *_: "they hold silence: all samples of a channel are equal",
+    "silent": lambda *_: "silence: all samples of a channel are equal",
     "unscaled": _unscaled,
-    "cancelled": lambda *_: "their channels cancel when averaged: --channels 0, or each",
+    "cancelled": lambda *_: ": use --channels 0 or --channels each",
     "below_floor": lambda *_: (
-        "fainter than the floor of the settings, so they fade to silence: amplify them, or train "
-        "with a lower --level-least-db"
+        ": amplify {it}, or train a tokenizer with a lower --level-least-db (ulmo-prep)"
     ),
     "above_bandwidth": _above,
     "time_not_linear": lambda *_: (
-        "time was left out in them, and it is not known where: later times are too early"
+        "time was left out in {it}, and it is not known where: later times are too early"
     ),
     "time_expanded": lambda *_: (
-        "slowed down, as their GUANO TE says: times and hertz are those of the slow sound; write "
-        "the true sample rate into their headers"
+        "slowed down, as GUANO TE says: times and hertz are those of the slow sound; write the "
+        "true sample rate into the header"
     ),
 }
 

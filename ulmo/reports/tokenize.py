@@ -11,7 +11,7 @@ from ulmo.config import printable
 from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
-from ulmo.reports.progress import Progress, left_out_lines
+from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
 
 
 class TokenizeProgress(Progress):
@@ -66,35 +66,85 @@ def tokenize_summary(
     out: Path | None,
     left_out: Mapping[str, int],
     lost: Sequence[str] = (),
+    *,
+    timeline: Timeline | None = None,
+    hop: int | None = None,
 ) -> str:
-    """A few lines about many recordings, what tokens lost, and files of sound that are not read."""
+    """A few lines about many recordings, what tokens lost, and files of sound that are not read.
+
+    hop: samples of a column, at the tokenizer's rate; None if the length of gaps is not kept.
+    """
     outcomes = [result.outcome for result in results]
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     reused = sum(result.reused for result in results)
     hours = sum(outcome.duration_s for outcome in outcomes) / 3600
-    tokens = sum(
-        result.outcome.columns * result.outcome.bands * len(result.outputs) for result in results
-    )
+    partial = [
+        (_text(result.source), one.reason or "", one.detail or "")
+        for result, one in zip(results, outcomes, strict=True)
+        if one.status == "partial"
+    ]
     lines = [
         f"recordings  {len(results)} ({statuses}), {hours:.2f} hours"
-        + (f"; {reused} were there already" if reused else ""),
-        f"tokens      {tokens}",
+        + (f"; {reused} {'was' if reused == 1 else 'were'} there already" if reused else ""),
+        f"tokens      {token_count(results, timeline)}",
+        *(_gap_lines(results, hop) if hop and not timeline else []),
+        *named_lines("partial", partial, "--json names all of them"),
         *left_out_lines(left_out),
     ]
     lines += lost
     if out is not None:
-        table = ", with recordings.parquet over all" if out.is_dir() else ""
+        table = " (recordings.parquet has a row for each recording)" if out.is_dir() else ""
         lines.append(f"output      {_text(out)}{table}")
     return "\n".join(lines)
 
 
+def token_count(results: Sequence[Result], timeline: Timeline | None) -> int:
+    """Tokens that were written, `<gap>` included."""
+    if timeline:
+        return timeline.columns * timeline.bands
+    return sum(one.outcome.columns * one.outcome.bands * len(one.outputs) for one in results)
+
+
+def _gap_lines(results: Sequence[Result], hop: int) -> list[str]:
+    """How many recordings have gaps, and how many of all tokens are `<gap>`."""
+    gapped = [result for result in results if result.outcome.stretches > 1 and result.outputs]
+    if not gapped:
+        return []
+    columns = gaps = 0
+    for result in results:
+        one, files = result.outcome, len(result.outputs)
+        columns += files * one.columns
+        if one.stretches > 1:
+            gaps += files * max(one.columns + one.samples // -hop, 0)
+    name = _text(gapped[0].source)
+    who = f"{counted(len(gapped), 'recording')} (such as {name}) have" if gapped[1:] else name
+    return [
+        f"gaps        {who if gapped[1:] else who + ' has'} gaps in time: {gaps / columns:.1%} of "
+        "all tokens are <gap>; --gaps one writes one column for each gap, --gaps omit none"
+    ]
+
+
+def lasting(seconds: float) -> str:
+    """A length of time, in the unit that a person would use.
+
+    >>> lasting(6), lasting(890), lasting(5097596)
+    ('6 s', '14.8 minutes', '59 days')
+    """
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
 def timeline_line(timeline: Timeline) -> str:
     """One line for a timeline."""
-    return (
-        f"{timeline.recordings} recordings, {timeline.gaps} gaps of {timeline.gap_seconds:.1f} s "
-        f"in all -> {timeline.columns} x {timeline.bands} tokens -> {_text(timeline.output)}"
-    )
+    gaps = "no gaps"
+    if timeline.gaps:
+        gaps = f"{counted(timeline.gaps, 'gap')}, {lasting(timeline.gap_seconds)} in all"
+    recordings = counted(timeline.recordings, "recording")
+    grid = f"{timeline.columns} x {timeline.bands}"
+    return f"{recordings}, {gaps} -> {grid} tokens -> {_text(timeline.output)}"
 
 
 def converted_line(result: Converted) -> str:

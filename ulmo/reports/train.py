@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, counted
 from ulmo.reports.verdict import training_advice, verdict_lines
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train_summary(summary: "TrainSummary") -> str:
         "max_minutes": "time is up",
     }
     lines = [
-        f"trained     {summary.steps} steps, {summary.epochs} whole epochs "
+        f"trained     {counted(summary.steps, 'step')}, {counted(summary.epochs, 'whole epoch')} "
         f"({reasons[summary.end]}), {summary.minutes:.1f} minutes, "
         f"{summary.tiles_per_second:.0f} tiles/s"
     ]

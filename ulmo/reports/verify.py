@@ -6,7 +6,7 @@ from typing import Any
 
 from ulmo.config import printable
 from ulmo.pipelines.verify.verify import Verified
-from ulmo.reports.progress import Progress
+from ulmo.reports.progress import Progress, counted
 from ulmo.storage.faults import Fault
 
 SHOWN_FAULTS = 20
@@ -24,7 +24,7 @@ class VerifyProgress(Progress):
 
 def verified_lines(found: Verified) -> str:
     """What was checked, what was repaired, what is wrong, and what to do about it."""
-    counts = ", ".join(f"{count:,} {name}" for name, count in found.counts.items())
+    counts = ", ".join(_counted(count, name) for name, count in found.counts.items())
     lines = [f"{printable(str(found.place))}: {found.kind}{': ' if counts else ''}{counts}"]
     lines += [f"  repaired    {printable(done)}" for done in found.mended]
     for fault in found.faults[:SHOWN_FAULTS]:
@@ -39,6 +39,14 @@ def verified_lines(found: Verified) -> str:
     if not found.faults:
         lines.append("  all is well")
     return "\n".join(lines)
+
+
+def _counted(count: int, name: str) -> str:
+    """A number and what it counts, in the plural: `1 shard`, `2 frames read`, `1 ok`."""
+    noun, space, rest = name.partition(" ")
+    if noun.endswith("s"):
+        return counted(count, noun.removesuffix("s")) + space + rest
+    return f"{count:,} {name}"
 
 
 def verified_json(found: Verified) -> dict[str, Any]:

@@ -210,7 +210,7 @@ class TestAgain:
         os.utime(audio / "c.wav", ns=(later, later))
         summary = prepare(audio, out, TINY)
         assert (summary.reused, summary.rewritten) == (True, ("c.wav",))
-        assert "modified    1 recordings since then (such as c.wav)" in prep_summary(summary)
+        assert "modified    1 recording since then (such as c.wav)" in prep_summary(summary)
 
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]
@@ -293,7 +293,7 @@ class TestAgain:
         (tmp_path / "audio").mkdir()
         with pytest.raises(UserError, match="no recordings"):
             prepare(tmp_path / "audio", tmp_path / "out", TINY)
-        with pytest.raises(UserError, match="not a folder"):
+        with pytest.raises(UserError, match="none does not exist"):
             prepare(tmp_path / "none", tmp_path / "out", TINY)
         assert not (tmp_path / "out").exists()
 

@@ -132,13 +132,14 @@ def test_the_command_says_what_is_lost_and_what_will_come(make_bundle, tmp_path)
     result = run(ulmo, "tokenize", *options)
     assert "100 tokens a second, 1.44 MB an hour; up to 1000 Hz" in result.stdout
     for line in (
-        "silent      1 recording (silent.wav): they hold silence",
-        "unscaled    1 recording (pascal.wav): far beyond full scale "
-        f"(peak {1e4 * np.abs(noise).max():.2g}): if they are in micropascals, give --full-scale",
-        "cancelled   1 recording (anti.wav): their channels cancel when averaged: --channels 0, or",
-        "below_floor  2 recordings (such as anti.wav): fainter than the floor",
+        "silent      silent.wav: silence: all samples of a channel are equal",
+        "unscaled    pascal.wav: far beyond full scale "
+        f"(peak {1e4 * np.abs(noise).max():.2g}): if it is in micropascals, give --full-scale",
+        "cancelled   anti.wav: its channels cancel when averaged: use --channels 0 or --channels",
+        "below_floor  quiet.wav: it is fainter than the floor of the settings, so tokens fade to "
+        "silence: amplify it, or train a tokenizer with a lower --level-least-db (ulmo-prep)",
         "above_bandwidth  3 recordings (such as bat.wav): over a third of their power lies above "
-        "1000 Hz, which is not heard: --time-expansion 10, or a higher",
+        "1000 Hz, which is not heard: use --time-expansion 10, or train a tokenizer with a higher",
     ):
         assert line in result.stdout
     rows = by_path(tmp_path / "out")
@@ -153,6 +154,7 @@ def test_the_command_says_what_is_lost_and_what_will_come(make_bundle, tmp_path)
     assert "above_bandwidth" not in result.stdout
     assert "unscaled" not in result.stdout
     assert by_path(tmp_path / "expanded")["bat.wav"]["share_above"] == 0
-    one = run(ulmo, "tokenize", tmp_path / "in" / "bat.wav", "--tokenizer", bundle)
-    assert "above_bandwidth  1 recording" in one.stdout
+    name = tmp_path / "in" / "bat.wav"
+    one = run(ulmo, "tokenize", name, "--tokenizer", bundle)
+    assert f"above_bandwidth  {name}: over a third of its power lies" in one.stdout
     assert "tokens a second" not in one.stdout

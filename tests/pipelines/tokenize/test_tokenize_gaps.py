@@ -131,7 +131,7 @@ class TestFolder:
         rows = {row["path"]: row for row in rows_of(out)}
         empty = rows["20230501_120100T.WAV"]
         assert (empty["status"], empty["reason"], empty["outputs"]) == ("ok", None, [])
-        assert empty["detail"] == "nothing triggered it: it has no sound"
+        assert empty["detail"] == "recorded with a trigger that never fired: it has no sound"
         assert [row["stretches"] for _, row in sorted(rows.items())] == [2, 0, 2, 1]
         assert faults_in(out) == set()
         before = contents(out)

@@ -50,7 +50,7 @@ class TestTiles:
     def test_all_is_well(self, tiles):
         status, output = run_command(tiles)
         assert status == 0
-        assert output == f"{tiles}: tiles: 2 recordings, 5 tiles, 1 shards\n  all is well\n"
+        assert output == f"{tiles}: tiles: 2 recordings, 5 tiles, 1 shard\n  all is well\n"
 
     @pytest.mark.parametrize(("name", "spoil", "what"), FAULTS)
     def test_what_is_wrong_is_named(self, name, spoil, what, tiles):

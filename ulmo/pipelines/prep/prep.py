@@ -43,6 +43,7 @@ class PrepSummary(NamedTuple):
     flags: Mapping[str, FlagCount] = {}  # recordings that have each flag
     unread: tuple[str, ...] = ()  # recordings whose names hold a time that is not understood
     rewritten: tuple[str, ...] = ()  # recordings modified after the output was complete
+    partial: Sequence[tuple[str, str, str]] = ()  # as `refused`: of which some sound is lost
     left_out: Mapping[str, int] = {}  # files of sound that is not read, by kind (.wac)
 
 
@@ -93,7 +94,6 @@ def _summary(
     reused: bool,
 ) -> PrepSummary:
     rows = output.ledger.read_table()
-    refused = rows.filter(pc.equal(rows["status"], "refused")).to_pylist()
     statuses = pc.value_counts(rows["status"]).to_pylist()
     done = (out_dir / "prep.json").stat().st_mtime_ns
     newer = (portable(file.path) for file in files if file.mtime_ns > done)
@@ -105,14 +105,22 @@ def _summary(
         hours=(pc.sum(rows["duration_s"]).as_py() or 0.0) / 3600,
         tiles=pc.sum(rows["tiles"]).as_py(),
         statuses={count["values"]: count["counts"] for count in statuses},
-        refused=[(row["path"], row["reason"], row["detail"]) for row in refused],
+        refused=_named(rows, "refused"),
         reused=reused,
         untimed=pc.sum(untimed).as_py() if pattern else 0,
         flags=count_flags(_flagged(rows)),
         unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
         rewritten=tuple(newer) if reused else (),
+        partial=_named(rows, "partial"),
         left_out=left_out,
     )
+
+
+def _named(rows: pa.Table, status: str) -> list[tuple[str, str, str]]:
+    """Path, reason code and detail of each recording with a status."""
+    found = rows.filter(pc.equal(rows["status"], status))
+    columns = (found[name].to_pylist() for name in ("path", "reason", "detail"))
+    return list(zip(*columns, strict=True))
 
 
 def _flagged(rows: pa.Table) -> Iterator[dict[str, Any]]:

@@ -63,7 +63,7 @@ def verify_recordings(
     with Pool(workers, begin(size)) as pool:
         found = dict(pool.each(_read_whole, paths))
     counts = Counter(facts.status for facts in found.values())
-    named = {status: counts[status] for status in ("ok", "repaired") if counts[status]}
+    named = {status: count for status, count in sorted(counts.items()) if count}
     frames = sum(facts.frames for facts in found.values())
     missing = sum(facts.frames_missing for facts in found.values())
     faults = [_fault(portable(name), found[folder / name]) for name in names]

@@ -25,6 +25,7 @@ from ulmo.preprocessing.times.timing import Timing as Timing
 from ulmo.preprocessing.times.zones import parse_timezone
 
 DAY = 24 * 3600
+NEVER_FIRED = "recorded with a trigger that never fired"
 SAME_TIME = 2  # seconds by which the two times in a `bext` chunk may differ
 
 _DATE = r"(?P<year>\d{4})[-_:/. ](?P<month>\d\d)[-_:/. ](?P<day>\d\d)"
@@ -106,7 +107,7 @@ class Clock(NamedTuple):
         facts = refusal.facts()
         silent = refusal.reason in ("no_samples", "too_short")
         if silent and (not timing.spans or self.is_empty(path)):
-            detail = "nothing triggered it: it has no sound"
+            detail = f"{NEVER_FIRED}: it has no sound"
             facts |= {"status": "ok", "reason": None, "detail": detail, "frames_missing": 0}
         return timing.facts(facts)
 
