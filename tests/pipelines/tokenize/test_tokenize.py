@@ -66,6 +66,7 @@ class TestThePromise:
             np.testing.assert_array_equal(ids_in(output, file_format), expected)
             assert read_header(output_paths(output, file_format).header).channel == channel
 
+    @pytest.mark.filterwarnings("ignore:over a third of the sound")
     def test_with_any_number_of_workers(self, tokenizer, audio, tmp_path):
         outs = [tmp_path / f"out{workers}" for workers in (1, 2, 3)]
         for workers, out in enumerate(outs, 1):
