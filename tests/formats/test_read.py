@@ -50,7 +50,7 @@ def test_round_trip(name, tmp_path):
 def test_round_trip_of_any_grid(name, columns, bands, codes, tmp_path_factory):
     ids = random_ids(columns, bands, highest=codes)
     recordings = [(header_of(ids, codebook_size=codes), ids)] * (1 if name == "npy" else 2)
-    path = save(tmp_path_factory.getbasetemp() / READABLE[name], name, recordings)
+    path = save(tmp_path_factory.getbasetemp() / name / READABLE[name], name, recordings)
     assert_same(read_corpus(path), recordings)
 
 

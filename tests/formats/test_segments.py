@@ -48,7 +48,7 @@ def test_how_the_ids_are_cut_changes_no_byte(name, header, cuts):
 def test_round_trip(name, header, tmp_path_factory):
     ids = ids_of(header)
     header = stated(header, ids)
-    path = tmp_path_factory.getbasetemp() / f"x{FORMATS[name].suffixes[-1]}"
+    path = tmp_path_factory.getbasetemp() / name / f"x{FORMATS[name].suffixes[-1]}"
     save(path, name, [(header, ids)])
     ((found, again),) = read_corpus(path)
     assert found == header
