@@ -230,7 +230,9 @@ def test_samples_of_another_shape_are_refused(samples, tokenizer_of):
 
 @pytest.mark.parametrize("rate", [None, 0, -8000, 99, 4_000_001])
 def test_samples_without_a_rate_are_refused(rate, tokenizer_of):
-    with pytest.raises(UserError, match=r"pass sample_rate="):
+    with pytest.raises(
+        UserError, match=r"pass sample_rate=|sample_rate must be a whole number of hertz"
+    ):
         tokenizer_of().encode(sound(100), sample_rate=rate)
 
 

@@ -79,8 +79,8 @@ def test_hardly_any_samples(samples):
     ("source", "options", "match"),
     [
         (NOISE, {}, "sample_rate="),
-        (NOISE, {"sample_rate": 0}, "sample_rate="),
-        (NOISE, {"sample_rate": -8000}, "sample_rate="),
+        (NOISE, {"sample_rate": 0}, "sample_rate must be a whole number"),
+        (NOISE, {"sample_rate": -8000}, "sample_rate must be a whole number"),
         (NOISE.reshape(2, -1), {"sample_rate": RATE}, r"\(2, 5000\)"),
         (np.float32(1), {"sample_rate": RATE}, r"\(\)"),
         (NOISE, {"sample_rate": RATE, "settings": PrepSettings()}, "normalization="),
