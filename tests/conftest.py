@@ -15,7 +15,7 @@ from ulmo.pipelines.prep.prep import prepare
 from ulmo.tokenizer import load_tokenizer
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
-hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=35)
 hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
