@@ -4,7 +4,7 @@ OUT/tokenize.json         the settings, sealed
 OUT/recordings.parquet    a row for each recording
 OUT/tokens/               tokens, and nothing else
 OUT/token_headers/        their headers, in the same folders
-OUT/README.md             of tables: tells Hugging Face datasets which files are the data
+OUT/README.md             for tables: names the files that Hugging Face datasets loads
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from subprocess import PIPE, Popen
 from threading import Lock, Thread, Timer
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
@@ -35,6 +35,9 @@ _START_SECONDS = 300.0  # a cold start from a slow disk takes tens
 _LENGTH_BYTES = 8  # of the length of a message, before it
 _REPORT_SECONDS = 0.1
 _START = "import sys; sys.path[:] = {path}; from ulmo.jobs.worker import main; main()"
+# Options of the interpreter, by their names in sys.flags.
+_OPTIONS = {"dont_write_bytecode": "B", "ignore_environment": "E", "no_user_site": "s"}
+_OPTIONS |= {"isolated": "I", "optimize": "O"}
 _ALONE = "run the same with --workers 1 (in Python: workers=1)"
 
 
@@ -64,8 +67,8 @@ class Worker:
             raise JobError(f"no worker can be started ({error.strerror}): {_ALONE}") from None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._input: BinaryIO = self._process.stdin  # type: ignore[assignment]
-        self._output: BinaryIO = self._process.stdout  # type: ignore[assignment]
+        self._input: IO[bytes] = self._process.stdin
+        self._output: IO[bytes] = self._process.stdout
         self._is_ready = False
 
     def do(self, function: Callable[[Any], Any], job: Any, report: Progress) -> Any:
@@ -123,18 +126,22 @@ class Worker:
 
 
 def _flags() -> list[str]:
-    """The interpreter's own options: -W, -X, -O and others."""
-    from multiprocessing.util import _args_from_interpreter_flags  # type: ignore[attr-defined]
+    """The interpreter's own options that decide how code runs, for another one."""
+    flags = [
+        f"-{letter * count}"
+        for name, letter in _OPTIONS.items()
+        if (count := getattr(sys.flags, name))
+    ]
+    utf8 = ["-X", "utf8"] if sys.flags.utf8_mode else []
+    return [*flags, *utf8, *(f"-W{option}" for option in sys.warnoptions)]
 
-    return list(_args_from_interpreter_flags())
 
-
-def _send(file: BinaryIO, content: bytes) -> None:
+def _send(file: IO[bytes], content: bytes) -> None:
     file.write(len(content).to_bytes(_LENGTH_BYTES) + content)
     file.flush()
 
 
-def _receive(file: BinaryIO) -> bytes:
+def _receive(file: IO[bytes]) -> bytes:
     """A message. Raises EOFError if the other end is closed."""
     head = file.read(_LENGTH_BYTES)
     length = int.from_bytes(head)
@@ -147,7 +154,7 @@ def _receive(file: BinaryIO) -> bytes:
 class _Reports:
     """Sends a worker's messages; progress not more often than somebody would look."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._lock = Lock()
         self._size = self._milliseconds = 0
@@ -216,7 +223,7 @@ def _silence() -> None:
         os.dup2(nothing, 1)
 
 
-def _listen(orders: BinaryIO, jobs: "SimpleQueue[bytes]") -> None:
+def _listen(orders: IO[bytes], jobs: "SimpleQueue[bytes]") -> None:
     try:
         while content := _receive(orders):
             jobs.put(content)

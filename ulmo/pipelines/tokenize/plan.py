@@ -115,7 +115,7 @@ def plan_parts(
 def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
     """The output of `--out` or `--out-dir`. Raises UserError for both.
 
-    A new folder that is named as a file is made here, as only that tells it from a file.
+    A new folder with a name like a file's is made here: later steps look for an existing folder.
     """
     if out_dir is None:
         return out

@@ -166,7 +166,7 @@ class Recording:
             raise RefusedError("decode_error", "the decoder failed at the first frame")
 
     def _part(self, part: Part, start: int, frames: int, *, whole: bool) -> Iterator[Array]:
-        """Up to so many frames of a part, as decoded; counts what is lost if all is wanted."""
+        """At most `frames` frames of a part, as decoded; counts lost ones if `whole`."""
         length = max(min(BLOCK_FRAMES, BLOCK_SAMPLES // self.channels), 1)
         with refusing():
             opened = self._opened or self._opener.open(part)

@@ -20,7 +20,7 @@ MAGIC = {
     "caf": rb"caff\x00\x01",
     "au": rb"\.snd\0|dns\....\0",
 }
-# The same for bytes between which a file may begin: so many that they stand nowhere by chance.
+# The same where a file may begin anywhere: patterns too long to occur by chance.
 SURE = MAGIC | {
     "flac": rb"fLaC[\0\x80]\0\0\x22",
     "ogg": rb"OggS\0[\x02\x03\x06]\0{8}",  # the first page of a stream

@@ -39,7 +39,7 @@ class Layout(NamedTuple):
     end: int  # of the file, where its samples are as long as the header says
 
     def frames_in(self, length: int) -> int:
-        """Frames in so many bytes."""
+        """Frames in `length` bytes."""
         return length // self.packet * self.frames if self.packet else 0
 
 

@@ -81,7 +81,7 @@ def _next(file: BinaryIO, position: int, size: int) -> int | None:
 
 
 def _part(stream: Stream) -> Part:
-    """How to read a stream: unless it gives its true length, the decoder is told a longer one."""
+    """How to read a stream. Without a true length in it, the decoder gets a longer one."""
     pieces: tuple[Piece, ...] = tuple(stream.stretches)
     first, samples = stream.stretches[0], stream.format.samples
     part = Part("mp3", pieces)
