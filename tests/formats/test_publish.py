@@ -124,7 +124,7 @@ def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
         ((header, _),) = read_corpus(tmp_path / f"x.tokens{ending}")
         assert header == some((5,))[0][0]
     before = contents(tmp_path)
-    with pytest.raises(TakenError, match=r"x\.tokens\.bin beside it is of other recordings"):
+    with pytest.raises(TakenError, match=r"it also describes x\.tokens\.bin, "):
         save(tmp_path / "x.tokens.csv", "csv", some((6,)))
     assert contents(tmp_path) == before
     for ending in (".npy", ".bin", ".idx", ".selections.txt"):

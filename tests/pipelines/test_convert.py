@@ -264,9 +264,9 @@ def test_a_folder_that_cannot_be_looked_into_is_refused(field, tmp_path, monkeyp
 
 def test_a_header_that_other_files_need_is_not_written_over(field, tmp_path):
     before = contents(field)
-    with pytest.raises(UserError, match="is of other recordings"):
+    with pytest.raises(UserError, match="it also describes"):
         to([field / "a"], field / "b.tokens.csv", "csv")
     other = tokenized(tmp_path / "b.tokens.npy", columns=7)
-    with pytest.raises(UserError, match="is of other recordings"):
+    with pytest.raises(UserError, match="it also describes"):
         to([other], field, "raven")
     assert contents(field) == before

@@ -3,7 +3,7 @@
 import errno
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +77,7 @@ def output_paths(path: Path, file_format: str) -> Outputs:
     raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
 
 
-def others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
+def _others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
     """Files that a header is of, by its hashes, beside those of an output."""
     header = outputs.header
     endings = {path.name.removeprefix(header.stem) for path in outputs.files}
@@ -95,23 +95,24 @@ def check_outputs(outputs: Outputs) -> None:
         raise TakenError(outputs.header, "a file that ulmo did not write has this name")
 
 
-def refuse_spoiling(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
-    """Raise TakenError if the header of other tokens, in other formats beside, would be lost."""
+def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]], bool]) -> None:
+    """Raise TakenError if files in other formats share the header, and would lose it.
+
+    `is_same` is called with the stored headers: whether they describe the tokens to be written.
+    Also raises NewerError for a header that a newer ulmo wrote.
+    """
     stored = _stored(outputs.header)
-    if stored is None or stored.headers == tuple(headers):
+    if stored is None or is_same(stored.headers):
         return
-    others = [path.name for path in others_of(outputs, stored.hashes) if path.exists()]
-    if others and stored.headers[0].grid != headers[0].grid:
-        why = f"{others[0]} beside it has tokens of another tokenizer or time expansion"
+    if others := [path.name for path in _others_of(outputs, stored.hashes) if path.exists()]:
+        why = f"it also describes {others[0]}, whose tokenizer, recordings or gaps are others"
         raise TakenError(outputs.header, why)
-    if others:
-        raise TakenError(outputs.header, f"{others[0]} beside it is of other recordings or gaps")
 
 
 def is_shared(outputs: Outputs) -> bool:
     """Whether the header is also that of files in other formats beside."""
     stored = _stored(outputs.header)
-    return stored is not None and any(path.exists() for path in others_of(outputs, stored.hashes))
+    return stored is not None and any(path.exists() for path in _others_of(outputs, stored.hashes))
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
@@ -148,8 +149,8 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
-        for path in (*outputs.files, outputs.header, outputs.vocabulary):
-            ours.setdefault(path.parent, set()).add(short_name(whole_name(path.name)))
+        for folder in {outputs.files[0].parent, outputs.header.parent}:
+            ours.setdefault(folder, set()).update(temporary_names(outputs))
     for folder, names in ours.items():
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             remove_temporaries(folder, names.__contains__)
@@ -190,7 +191,7 @@ def publish_tokens(
 
     def unseal() -> None:
         check_outputs(outputs)
-        refuse_spoiling(outputs, writer.headers)
+        refuse_spoiling(outputs, tuple(writer.headers).__eq__)
         for path, file in zip(outputs.files, files, strict=True):
             _refuse_foreign(path, outputs.header, Path(file.name))
         if _known_hashes(outputs.header, writer.headers) is None and outputs.header.exists():

@@ -212,7 +212,7 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
             f"{outputs.files[0]} has tokens of another tokenizer ({there.fingerprint[:8]} there, "
             f"{header.fingerprint[:8]} here): choose another --out, or delete it"
         )
-    refuse_spoiling(outputs, headers)
+    refuse_spoiling(outputs, tuple(headers).__eq__)
 
 
 def _plan(folder: Path, sources: Sequence[_Source], file_format: str) -> dict[Path, _Source]:

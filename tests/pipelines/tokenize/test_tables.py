@@ -82,7 +82,9 @@ def test_the_header_of_another_table_beside_it_is_left_alone(tokenizer, field, t
     tokenize(tokenizer, field, out=tmp_path / "all.jsonl", file_format="jsonl")
     for name in ("y.wav", "z.wav"):
         record(tmp_path / "others" / name)
-    with pytest.raises(UserError, match=r"all\.json is of other tokens in all\.csv beside it"):
+    with pytest.raises(
+        UserError, match=r"all\.json cannot be written: it also describes all\.csv, "
+    ):
         tokenize(
             tokenizer, tmp_path / "others", out=tmp_path / "all.parquet", file_format="parquet"
         )

@@ -220,7 +220,9 @@ class TestTimeline:
         """Files of one name share their header, and so the way in which gaps are written."""
         join(tokenizer, field[0], out=tmp_path / "t.npy")
         before = contents(tmp_path)
-        with pytest.raises(UserError, match=r"t\.json is of t\.npy beside it"):
+        with pytest.raises(
+            UserError, match=r"t\.json cannot be written: it also describes t\.npy, "
+        ):
             join(tokenizer, field[0], out=tmp_path / "t.csv", file_format="csv", gaps="one")
         assert contents(tmp_path) == before
         join(tokenizer, field[0], out=tmp_path / "t.csv", file_format="csv")

@@ -16,9 +16,9 @@ from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import Segment, TokensHeader, read_header, read_stored
 from ulmo.formats.publish import (
     STEM,
-    others_of,
     output_paths,
     publish_tokens,
+    refuse_spoiling,
     temporary_names,
 )
 from ulmo.jobs.inputs import portable
@@ -127,6 +127,11 @@ class TimelineOutput:
 
     def _header(self) -> TokensHeader | None:
         """The header of a timeline whose files are all there."""
+
+        def is_same(stored: Sequence[TokensHeader]) -> bool:
+            return len(stored) == 1 and stored[0].gaps == self._options.gaps
+
+        refuse_spoiling(self._outputs, is_same)
         try:
             stored = read_stored(self._outputs.header)
         except NewerError:
@@ -134,12 +139,6 @@ class TimelineOutput:
         except (UserError, OSError):
             return None
         found, is_one = stored.headers[0], len(stored.headers) == 1
-        others = others_of(self._outputs, stored.hashes)
-        if others and not (is_one and found.gaps == self._options.gaps):
-            raise UserError(
-                f"{self._outputs.header} is of {others[0].name} beside it, which has other gaps or "
-                "is no timeline: choose another --out"
-            )
         made = self._ledger.manifest
         if (found.fingerprint, found.unk_quantile) != (made.tokenizer, made.unk_quantile):
             raise UserError(

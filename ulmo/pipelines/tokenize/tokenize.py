@@ -22,17 +22,16 @@ from ulmo.formats.folder import (
     timeline_ledger,
     write_readme,
 )
-from ulmo.formats.header import read_header, read_stored
+from ulmo.formats.header import TokensHeader, read_header
 from ulmo.formats.places import HEADERS
 from ulmo.formats.publish import (
-    Outputs,
     check_options,
     check_outputs,
     copy_npy,
     is_file_name,
-    others_of,
     output_paths,
     publish_tokens,
+    refuse_spoiling,
     remove_leftovers,
     stream_paths,
 )
@@ -115,7 +114,13 @@ def _tokenize_corpus(
     outputs = output_paths(out, options.file_format)
     _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
     check_outputs(outputs)
-    _refuse_others(outputs, tokenizer, {portable(planned.name) for planned in plan})
+    names = {portable(planned.name) for planned in plan}
+
+    def is_same(stored: Sequence[TokensHeader]) -> bool:
+        others = {header.recording for header in stored} - names
+        return not others and stored[0].fingerprint == tokenizer.manifest.fingerprint
+
+    refuse_spoiling(outputs, is_same)
 
     def joined(result: Result) -> Result:
         return result._replace(outputs=[out] * len(result.outputs))
@@ -136,23 +141,6 @@ def _tokenize_corpus(
         remove_any(plan[0].folder)
         remove_leftovers([out], options.file_format)
     return [joined(result) for result in results]
-
-
-def _refuse_others(outputs: Outputs, tokenizer: Tokenizer, names: set[str]) -> None:
-    """Raise UserError if the header is that of another file too, and of other recordings."""
-    try:
-        stored = read_stored(outputs.header)
-    except NewerError:
-        raise
-    except (UserError, OSError):
-        return
-    others = others_of(outputs, stored.hashes)
-    mixed = stored.headers[0].fingerprint != tokenizer.manifest.fingerprint
-    if others and (mixed or any(header.recording not in names for header in stored.headers)):
-        raise UserError(
-            f"{outputs.header} is of other tokens in {others[0].name} beside it: "
-            "choose another --out"
-        )
 
 
 def tokenize_timeline(
