@@ -21,7 +21,6 @@ from ulmo.formats.publish import (
     refuse_spoiling,
     temporary_names,
 )
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
 from ulmo.pipelines.tokenize.plan import Planned
@@ -37,6 +36,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path
+from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
 
