@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError, one_line
+from ulmo.config import UserError, WholeFileError, one_line
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
@@ -66,8 +66,8 @@ def read_corpus(path: Path | str) -> Iterator[StoredTokens]:
     """Yield each recording of a tokens file: .npy, .parquet, .jsonl, .csv, .bin, Megatron's .idx.
 
     Each is a header, ids (time, band) and `tokens()`, the same as Tokens. The file's header must
-    agree with it. Raises UserError if either is missing or damaged, or if they disagree. One
-    recording is in memory at a time.
+    agree with it. Raises UserError if either is missing or damaged, and WholeFileError if they
+    disagree though the file has the hash in its header. One recording is in memory at a time.
     """
     path, kinds = Path(path), readers()
     if path.suffix not in kinds:
@@ -78,10 +78,14 @@ def read_corpus(path: Path | str) -> Iterator[StoredTokens]:
     headers = stored.headers
     try:
         check_hash(path, stored)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
+    try:
         for header, ids in zip(headers, kinds[path.suffix].read(path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
+        state = "is as it was written, but does not fit its header"
+        raise WholeFileError(f"{path} {state} ({one_line(error)}): {AGAIN}") from None
 
 
 def _checked(header: TokensHeader, ids: Ids) -> Ids:

@@ -8,9 +8,8 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Options
-from ulmo.formats.folder import MANIFEST
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
-from ulmo.formats.places import TOKENS, header_path
+from ulmo.formats.places import MANIFEST, TOKENS, header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
