@@ -13,6 +13,7 @@ from ulmo.arrays import Ids
 from ulmo.formats.base import Format, Headers
 from ulmo.formats.header import TokensHeader, utc_text
 from ulmo.formats.rows import MAX_LINE_START, bounded_lines
+from ulmo.storage.plain_file import open_unlinked_text
 
 _FIELDS = ("recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "start_utc", "id")
 # An empty field would have no type: readers of many files would give it another in each.
@@ -56,7 +57,7 @@ class Csv(Format):
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Compare each line's first fields with the headers' fields, then parse its id."""
         size = path.stat().st_size
-        with path.open(encoding="utf-8", newline="") as file:
+        with open_unlinked_text(path, newline="") as file:
             rows = csv.reader(bounded_lines(file, MAX_LINE_START), strict=True)
             if next(rows, None) != list(_FIELDS):
                 raise ValueError("its first line names other columns")

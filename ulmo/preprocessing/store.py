@@ -18,7 +18,7 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
-from ulmo.storage.manifest import LedgerManifest, read_manifest_file
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, progress, read_manifest_file
 from ulmo.storage.plain_file import file_hash, open_plain
 from ulmo.storage.sealed import canonical_json
 from ulmo.storage.tables import read_table
@@ -157,7 +157,8 @@ class TileStore:
         if manifest is None:
             raise UserError(f"{folder} holds no tiles: make them with ulmo-prep AUDIO_DIR {folder}")
         if not manifest.complete:
-            raise UserError(f"{folder} is unfinished: run the same ulmo-prep again to complete it")
+            done = progress(LedgerFiles.inside(folder, "prep"), manifest)
+            raise UserError(f"{folder} is unfinished ({done}): {GO_ON}")
         self.folder = folder
         self.manifest = manifest
         self.table = read_tiles_table(folder, manifest)
