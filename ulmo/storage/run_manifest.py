@@ -4,7 +4,7 @@ Known without TensorFlow, as are the run's checkpoints (checkpoint_files.py) and
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class RunManifest(Settings):
     train: TrainSettings
     tiles: str  # folder of the tiles
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    tiles_contents: dict[str, Any] = {}  # their settings and numbers, to say what has changed
     beside_fingerprints: tuple[str, ...] = ()  # of the tiles in `train.beside`, in their order
     versions: dict[str, str]  # of ulmo, TensorFlow, Keras and NumPy
 
