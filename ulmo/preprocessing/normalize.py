@@ -182,8 +182,8 @@ def largest_value(settings: PrepSettings, constants: Normalization | None) -> fl
     """
     if settings.normalization == "pcen":
         gain = settings.pcen_gain
-        ratio = MAX_LEVEL ** (1 - gain) / _smoothing(settings) ** gain
-        level = ratio**settings.pcen_power
+        ratio = float(MAX_LEVEL ** (1 - gain) / _smoothing(settings) ** gain)
+        level = math.pow(ratio, settings.pcen_power)
     else:
         level = max(abs(settings.floor_db), settings.level_range_db, _LOUDEST_DB)
     if constants is None:

@@ -24,7 +24,8 @@ class RunManifest(Settings):
     train: TrainSettings
     tiles: str  # folder of the tiles
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    tiles_contents: dict[str, Any] = {}  # their settings and numbers, to say what has changed
+    # Their settings and numbers, from which a resumed run says what has changed.
+    tiles_contents: Annotated[dict[str, Any], Field(default_factory=dict)]
     beside_fingerprints: tuple[str, ...] = ()  # of the tiles in `train.beside`, in their order
     versions: dict[str, str]  # of ulmo, TensorFlow, Keras and NumPy
 

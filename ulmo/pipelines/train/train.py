@@ -180,9 +180,10 @@ def loading_tensorflow() -> Iterator[None]:
     """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
+    kept = None
+    with suppress(OSError):  # there is no stderr
         kept = os.dup(2)
-    except OSError:  # there is no stderr
+    if kept is None:
         yield
         return
     if sys.stderr is not None:
