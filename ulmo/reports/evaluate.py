@@ -42,8 +42,8 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
         lines += [*_tiles(evaluation.tiles, batches=batches), ""]
     if evaluation.audio is not None:
         lines += [*_audio(evaluation.audio), ""]
-    names = ", ".join(path.name for path in evaluation.pictures.values())
-    return "\n".join([*lines, f"written to  {evaluation.report}, with {names}"])
+    files = [str(evaluation.report), *(path.name for path in evaluation.pictures.values())]
+    return "\n".join([*lines, f"written to  {', '.join(files)}"])
 
 
 def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:
