@@ -17,7 +17,6 @@ from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
@@ -25,6 +24,7 @@ from ulmo.pipelines.evaluate.pictures import draw_pictures
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
+from ulmo.storage.names import portable
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
