@@ -32,7 +32,7 @@ WITHOUT_PATHS = {
 }
 """All functions of pyarrow that ulmo calls; those of pyarrow.compute read no files."""
 PYARROW = {"pyarrow", "pyarrow.parquet", "pyarrow.compute"}
-OPENERS, BINARY = {"open_plain", "open"}, {"BinaryIO", "bytes"}
+OPENERS, BINARY = {"open_plain", "open_unlinked", "open"}, {"BinaryIO", "bytes"}
 ADDRESSES = ["s3:", "gs:", "mock:", "hdfs:", "file:/etc", os.fsdecode(b"caf\xe9")]
 
 

@@ -11,6 +11,7 @@ from ulmo.arrays import Ids
 from ulmo.formats.base import Format, Headers
 from ulmo.formats.cells import csv_cell
 from ulmo.formats.header import TokensHeader, utc_text
+from ulmo.storage.plain_file import open_unlinked
 
 _HEAD = b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc,id\r\n"
 _MAX_ID = 8  # bytes of an id and the end of its line: ids have up to five digits
@@ -56,7 +57,7 @@ class Csv(Format):
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Ids of lines that are just as written: only the ids are parsed."""
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_unlinked(path) as file:
             if file.read(len(_HEAD)) != _HEAD:
                 raise ValueError("its first line names other columns")
             for header in headers:

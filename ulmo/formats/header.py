@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError, WholeFileError, read_most
+from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.storage.manifest import Hash
-from ulmo.storage.plain_file import file_hash
+from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
 from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
 
@@ -314,7 +314,7 @@ def read_header(path: Path) -> TokensHeader:
 def read_stored(path: Path) -> Stored:
     """Read x.tokens.json of a recording or a corpus; UserError as above."""
     is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
-    if is_bounded and b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES):
+    if is_bounded and b'\n  "recordings": [' in read_unlinked(path, MAX_CORPUS_BYTES):
         return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES)
 
@@ -328,7 +328,10 @@ def is_header(path: Path) -> bool:
         return True
     if path.stat().st_size > MAX_CORPUS_BYTES:
         return False
-    content = read_most(path, MAX_CORPUS_BYTES)
+    try:
+        content = read_unlinked(path, MAX_CORPUS_BYTES)
+    except LinkError:
+        return False
     fields = (b'"fingerprint"', b'"frame_hop"', b'"edges_hz"', b'"codebook_size"')
     return any(field in content for field in fields) or not content.strip(b"\0 \n")
 
@@ -351,7 +354,7 @@ def recorded_hashes(path: Path) -> Hashes | None:
     """
     if not path.is_file() or path.stat().st_size > MAX_CORPUS_BYTES:
         return None
-    values = sealed_values(read_most(path, MAX_CORPUS_BYTES))
+    values = sealed_values(read_unlinked(path, MAX_CORPUS_BYTES))
     found = None if values is None else values.get("hashes")
     return found if found is None or isinstance(found, dict) else {}
 
@@ -365,6 +368,8 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     if ending not in stored.hashes:
         raise ValueError("its header does not name it")
     ids = sum(header.columns * header.bands for header in stored.headers)
+    if path.is_symlink():
+        raise LinkError(path)
     if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
         raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:

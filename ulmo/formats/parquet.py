@@ -8,9 +8,9 @@ import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.formats.base import PLAIN, Headers, Options
-from ulmo.formats.header import AGAIN, Grid, utc_text
+from ulmo.formats.header import Grid, utc_text
 from ulmo.formats.rows import ROW_COLUMNS, RowFormat, TokenRow, ids_of_rows
-from ulmo.storage.plain_file import open_plain
+from ulmo.storage.plain_file import open_unlinked
 from ulmo.storage.sealed import canonical_json
 
 # A group of rows ends with the row that reaches either limit. Over 24 hours of sound, groups of
@@ -77,19 +77,17 @@ class Parquet(RowFormat):
 
         from ulmo.storage.parquet_guard import check_pages
 
-        try:
-            with (
-                open_plain(path, remedy=AGAIN) as raw,
-                pq.ParquetFile(raw, page_checksum_verification=True) as file,
-            ):
-                expected = _schema(headers[0].grid)
-                found = file.schema_arrow
-                if not found.equals(expected) or found.metadata != expected.metadata:
-                    raise ValueError("it has other columns, or another tokenizer's tokens")
-                check_pages(raw, ROW_COLUMNS * headers[0].bands)
-                yield from ids_of_rows(_rows(file), headers)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(error) from None
+        with open_unlinked(path) as raw:
+            try:
+                with pq.ParquetFile(raw, page_checksum_verification=True) as file:
+                    expected = _schema(headers[0].grid)
+                    found = file.schema_arrow
+                    if not found.equals(expected) or found.metadata != expected.metadata:
+                        raise ValueError("it has other columns, or another tokenizer's tokens")
+                    check_pages(raw, ROW_COLUMNS * headers[0].bands)
+                    yield from ids_of_rows(_rows(file), headers)
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(error) from None
 
 
 def _writer(file: BinaryIO, schema: Any) -> Any:

@@ -44,8 +44,9 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
         lines += [*_tiles(evaluation.tiles, batches=batches), ""]
     if evaluation.audio is not None:
         lines += [*_audio(evaluation.audio), ""]
-    names = ", ".join(path_text(Path(path.name)) for path in evaluation.pictures.values())
-    return "\n".join([*lines, f"written to  {path_text(evaluation.report)}, with {names}"])
+    names = [path_text(Path(path.name)) for path in evaluation.pictures.values()]
+    files = ", ".join([path_text(evaluation.report), *names])
+    return "\n".join([*lines, f"written to  {files}"])
 
 
 def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from ulmo.config import NewerError, Settings, UserError, WholeFileError, whole_letters
 from ulmo.config.errors import clipped, complaint
-from ulmo.config.toml import read_most
 from ulmo.storage.atomic import publish
 from ulmo.storage.names import portable
+from ulmo.storage.plain_file import read_unlinked
 
 MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, unless it may have more
 _FREE_BRACKETS = 256
@@ -44,7 +44,7 @@ def read_json(
     which ends with `remedy` if the file is damaged, or with `outdated` if it is too old:
     WholeFileError if its checksum fits; NewerError if a newer ulmo wrote the file.
     """
-    content = read_most(path, most or MAX_JSON_BYTES) if content is None else content
+    content = read_unlinked(path, most or MAX_JSON_BYTES) if content is None else content
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:

@@ -117,7 +117,8 @@ class PrepOutput:
                 ledger.update(normalization=corpus_constants(pool, paths, settings))
             jobs = self._jobs()
             done = {job.key for job in jobs if self._is_done(job)}
-            with ledger.writing(job.key for job in jobs if job.key in done):
+            recordings = sum(len(job.files) for job in jobs)
+            with ledger.writing((job.key for job in jobs if job.key in done), recordings):
                 if done:
                     advance(sum(job.size for job in jobs if job.key in done))
                 missing = [job for job in jobs if job.key not in done]
@@ -125,7 +126,6 @@ class PrepOutput:
                     for job, rows in zip(batch, found, strict=True):
                         ledger.add(job.key, rows)
                 merged = self._merge(jobs)
-                recordings = sum(len(job.files) for job in jobs)
                 ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
 
     def _make_folders(self) -> None:

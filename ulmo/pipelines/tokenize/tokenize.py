@@ -315,7 +315,7 @@ def _tokenize_missing(
     missing = [planned for planned in plan if planned not in made]
     with (
         _tidying(plan, options.file_format),
-        ledger.writing(planned.key for planned in made),
+        ledger.writing((planned.key for planned in made), len(plan)),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
         for result in made.values():
