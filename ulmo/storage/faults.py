@@ -23,7 +23,15 @@ What = Literal[
     "refused",
 ]
 _NOT_THERE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EINVAL,
+    }
 )  # errors if a file is missing, or is no plain file
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
