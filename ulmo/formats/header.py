@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError
+from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.storage.manifest import Hash
 from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
-from ulmo.storage.sealed import read_json, seal
+from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
@@ -343,7 +343,20 @@ def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int) -> S
     try:
         return Stored(stored.headers(), stored.hashes)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
+        state = "is as it was written, but not as this ulmo writes it"
+        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
+
+
+def recorded_hashes(path: Path) -> Hashes | None:
+    """The hashes in a header whose checksum fits, whatever else it says; None for other files.
+
+    Raises OSError if the file cannot be read.
+    """
+    if not path.is_file() or path.stat().st_size > MAX_CORPUS_BYTES:
+        return None
+    values = sealed_values(read_unlinked(path, MAX_CORPUS_BYTES))
+    found = None if values is None else values.get("hashes")
+    return found if found is None or isinstance(found, dict) else {}
 
 
 def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
