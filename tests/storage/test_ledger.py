@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
