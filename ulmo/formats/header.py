@@ -27,7 +27,8 @@ AGAIN = "write the tokens again"
 FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Name = Annotated[str, Field(min_length=1, max_length=4096)]
+# A path as text, which has four letters for a byte that is not UTF-8; systems take 4,096 bytes.
+Name = Annotated[str, Field(min_length=1, max_length=4 * 4096)]
 Hashes = dict[str, str]  # SHA-256 of each file beside a header, by the end of its name: .npy, .idx
 _Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
 _StoredHashes = Annotated[dict[_Ending, Hash], Field(default_factory=dict, max_length=16)]

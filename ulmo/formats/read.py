@@ -1,6 +1,5 @@
 """Reading tokens back: each recording's header and ids, checked against each other."""
 
-import csv
 import warnings
 from collections.abc import Iterator
 from itertools import islice
@@ -117,7 +116,7 @@ def _read_file(path: Path) -> Iterator[StoredTokens]:
         check_hash(path, stored)
         for header, ids in zip(headers, kinds[path.suffix].read(path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
-    except (ValueError, RecursionError, csv.Error) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
 
 

@@ -19,9 +19,9 @@ from ulmo.formats.folder import (
 )
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, format_of, is_parts
-from ulmo.jobs.inputs import portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.atomic import short_name
+from ulmo.storage.names import portable
 from ulmo.storage.walk import by_bytes, walk
 
 PARTIAL = "add --partial (in Python: partial=True) to take what is there"

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
-from ulmo.preprocessing.normalize import Normalization
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, plain
+from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import file_hash, open_plain
-from ulmo.storage.sealed import canonical_json
+from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_table
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
@@ -77,6 +77,11 @@ class TilesManifest(LedgerManifest):
         return {
             name: value for group in (self.settings, self.clock, augment) for name, value in group
         }
+
+    def contents(self) -> dict[str, Any]:
+        """What the fingerprint depends on, as JSON has it, but for the samples themselves."""
+        values: dict[str, Any] = json_values(self.deciding())
+        return {"recordings": self.recordings, "tiles": self.tiles, **values}
 
     def begun_again(self) -> Self:
         """The manifest as it was before any tile was made; it keeps the constants."""
@@ -174,6 +179,7 @@ class TileStore:
                 raise UserError(f"{folder}: tiles.parquet names the shard {name[:60]!r}: {AGAIN}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
+        self._largest = largest_value(manifest.settings, manifest.normalization)
         self._constants: Normalization | None = None
         self._shards: dict[str, Array] = {}
         columns = (self.table[name].to_pylist() for name in ("shard", "row", "crc32c"))
@@ -188,7 +194,10 @@ class TileStore:
         return self.manifest.settings.tile_size
 
     def read(self, indices: Iterable[int]) -> Array:
-        """Read tiles (n, M, M, 1) by their rows in tiles.parquet; UserError if one is damaged."""
+        """Read tiles (n, M, M, 1) by their rows in tiles.parquet.
+
+        Raises UserError if one is damaged, or has a value that is not finite or that no sound has.
+        """
         return np.stack([self._tile(index) for index in indices])
 
     @property
@@ -219,6 +228,12 @@ class TileStore:
         if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
             raise UserError(f"{self._path(name)} is damaged in tile {row}: {DELETE}")
         tile: Array = shard[row]
+        if not -self._largest <= tile.min() <= tile.max() <= self._largest:  # nor if one is NaN
+            recording = plain(str(self.recordings[index]))
+            raise UserError(
+                f"{self._path(name)} holds values that no sound has in tile {row}, of {recording}: "
+                f"{AGAIN}"
+            )
         if self._constants is not None:
             tile = self._constants.apply(self._stored(index).undo(tile))
         return tile

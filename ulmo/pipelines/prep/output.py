@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import InputFile, portable
+from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.prep.job import PrepJob, plan_jobs, run_jobs
 from ulmo.pipelines.prep.statistics import corpus_constants
@@ -31,6 +31,7 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
+from ulmo.storage.names import portable
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.tables import publish_table, table_batches
 

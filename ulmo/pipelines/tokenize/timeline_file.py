@@ -22,7 +22,6 @@ from ulmo.formats.publish import (
     refuse_spoiling,
     temporary_names,
 )
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
 from ulmo.pipelines.tokenize.plan import Planned
@@ -38,6 +37,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path
+from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer
 
 _MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
