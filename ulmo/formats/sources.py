@@ -78,7 +78,7 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
                 lacking.setdefault(output.path.resolve(), f"{output.path} {lack}")
     lines = list(lacking.values())
     if lines and not partial:
-        others = f", as {len(lines) - 1} more outputs do" if len(lines) > 1 else ""
+        others = f", and {len(lines) - 1} more outputs are like it" if len(lines) > 1 else ""
         raise UserError(f"{lines[0]}{others}: {AGAIN}, or {PARTIAL}")
     return [f"partial: {line}" for line in lines]
 
@@ -122,7 +122,10 @@ def _lack(output: _Output, source: Source, formats: Collection[str]) -> str:
         missing = _missing(output, source, ledger.rows()) if source.path.is_dir() else []
     except UserError as error:
         return f"may lack recordings ({error})"
-    return f"lacks {len(missing)} files, the first {missing[0]}" if missing else ""
+    if not missing:
+        return ""
+    others = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+    return f"lacks {missing[0]}{others}"
 
 
 def _missing(output: _Output, source: Source, rows: Sequence[Tokenized]) -> list[str]:

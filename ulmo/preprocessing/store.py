@@ -18,7 +18,8 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError,
 from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
-from ulmo.storage.manifest import LedgerFiles, LedgerManifest, progress, read_manifest_file
+from ulmo.storage.journal import progress
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import file_hash, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_table
@@ -162,7 +163,7 @@ class TileStore:
         if manifest is None:
             raise UserError(f"{folder} holds no tiles: make them with ulmo-prep AUDIO_DIR {folder}")
         if not manifest.complete:
-            done = progress(LedgerFiles.inside(folder, "prep"), manifest)
+            done = progress(LedgerFiles.inside(folder, "prep").journal)
             raise UserError(f"{folder} is unfinished ({done}): {GO_ON}")
         self.folder = folder
         self.manifest = manifest

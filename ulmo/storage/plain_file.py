@@ -70,7 +70,12 @@ def open_plain(path: Path, *, remedy: str, size: int | None = None) -> Iterator[
 
 
 def read_unlinked(path: Path, most: int) -> bytes:
-    """Read a plain file. UserError if it has more than `most` bytes; OSError as open_unlinked()."""
+    """Read a plain file; OSError as open_unlinked().
+
+    Raises UserError if it has more than `most` bytes, or is a folder, a pipe or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no plain file")
     with open_unlinked(path) as file:
         content = _read(file, most + 1)
     if len(content) > most:
