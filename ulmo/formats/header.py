@@ -291,14 +291,18 @@ class Stored(NamedTuple):
 
 
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
-    """x.tokens.json of one recording, or of several with the same grid."""
+    """x.tokens.json of one recording, or of several with the same grid.
+
+    Its bytes do not depend on which of the files beside it was written first.
+    """
     stored: _StoredHeader | _StoredCorpus
+    hashes = dict(sorted((hashes or {}).items()))
     if len(headers) == 1:
-        stored = _StoredHeader(**dict(headers[0]), hashes=hashes or {})
+        stored = _StoredHeader(**dict(headers[0]), hashes=hashes)
     else:
         streams = tuple(Stream(**_fields(header, Stream)) for header in headers)
         grid = _fields(headers[0], Grid)
-        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes or {})
+        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes)
     return seal(stored.model_dump_json(indent=2))
 
 
