@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
+from ulmo.storage.plain_file import append_to
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -43,11 +44,12 @@ class CsvLog:
             lines = [columns, *([row[name] for name in columns] for row in rows)]
             file.write("".join(",".join(line) + "\n" for line in lines).encode())
         self._columns = columns
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._file = append_to(path)
 
     def write(self, row: Mapping[str, float | int]) -> None:
         """Append a row; missing values, None and numbers that are not finite are empty cells."""
-        self._file.write(",".join(_cell(row.get(name)) for name in self._columns) + "\n")
+        cells = ",".join(_cell(row.get(name)) for name in self._columns)
+        self._file.write(f"{cells}\n".encode())
 
     def flush(self) -> None:
         """Write what is buffered to the file."""

@@ -32,13 +32,13 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
-from ulmo.storage.plain_file import file_hash
 from ulmo.storage.tables import BATCH_ROWS, publish_table
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
+_CHOOSE = "choose a new folder"
 
 
 class Source(NamedTuple):
@@ -130,7 +130,7 @@ class PrepOutput:
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
-            folder.mkdir(exist_ok=True)
+            make_folder(folder, _CHOOSE, below=self._folder)
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the ledger, and its tiles and their rows are there."""
@@ -156,7 +156,7 @@ class PrepOutput:
         for shard in (self._folder / "tiles").glob("*.npy"):
             if shard not in named:
                 shard.unlink()
-        hashes = {path.name: file_hash(path)}
+        hashes = {path.name: table.hash}
         return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
     def _find_lost(self) -> _Lost:
@@ -210,7 +210,7 @@ class PrepOutput:
         except UserError:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-        (self._folder / "tiles").mkdir(exist_ok=True)
+        make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
         for path in paths:
             path.replace(self._folder / path.relative_to(beside))
         self.ledger.replace(made)
@@ -228,7 +228,7 @@ class PrepOutput:
 
     def _beside(self, folder: Path, begun: TilesManifest) -> "PrepOutput":
         """The output that is made beside; what another job has left there is removed."""
-        make_folder(folder)
+        make_folder(folder, _CHOOSE, below=self._folder)
         with suppress(UserError):
             output = PrepOutput(folder, self._source, begun)
             if output.ledger.manifest.begun_again() == begun:

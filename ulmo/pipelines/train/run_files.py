@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from ulmo.config import JobError, UserError
-from ulmo.storage.atomic import sync_folder
+from ulmo.storage.atomic import make_folders, sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
     damaged_files,
@@ -22,6 +23,7 @@ from ulmo.storage.checkpoint_files import (
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+from ulmo.storage.faults import remove_any
 
 _NEW = ".new"  # folder of the checkpoint that is being written
 
@@ -42,7 +44,8 @@ class RunLog:
         )
         self._folder = run_dir / "tensorboard"
         with _writing(self._folder):
-            self._events = tf.summary.create_file_writer(str(self._folder))
+            name = f".{secrets.token_hex(8)}.v2"  # so that nobody can put a link in its place
+            self._events = tf.summary.create_file_writer(str(self._folder), filename_suffix=name)
 
     def batch(self, row: Mapping[str, float | int]) -> None:
         """Log the losses of a batch."""
@@ -100,8 +103,9 @@ class Checkpoints:
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
         new = self._folder / _NEW
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        remove_any(new)
+        make_folders(self._folder, below=self._folder.parent)
+        new.mkdir()  # it is this job's, or there is an error
         number = max(self.numbers, default=0) + 1
         with _writing(new):
             self._tracked.write(str(new / f"{PREFIX}-{number}"))

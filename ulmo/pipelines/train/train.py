@@ -158,7 +158,7 @@ def _begin_run(run_dir: Path, manifest: RunManifest) -> None:
     """Write train.json, from when on the run can be resumed; remove half-written files."""
     write_sealed(run_dir / RUN_MANIFEST, manifest)
     for name in _FOLDERS:
-        (run_dir / name).mkdir(exist_ok=True)
+        make_folder(run_dir / name, "begin a new run", below=run_dir)
     sync_folder(run_dir)
     for folder in (run_dir, run_dir / "pictures"):
         for path in folder.iterdir():
