@@ -200,7 +200,7 @@ def publish_tokens(
 
         def unseal() -> None:
             made = [written_hash(file) for file in files]
-            until_the_header_is_there.enter_context(_one_writer(outputs))
+            until_the_header_is_there.enter_context(one_writer(outputs.header))
             check_outputs(outputs)
             refuse_spoiling(outputs, tuple(writer.headers).__eq__)
             for path, written in zip(outputs.files, made, strict=True):
@@ -232,19 +232,19 @@ def remove_tokens(outputs: Outputs) -> None:
 
     Raises OSError if that is not allowed, or if another job writes them.
     """
-    with _one_writer(outputs):
+    with one_writer(outputs.header):
         for path in outputs.files if is_shared(outputs) else (outputs.header, *outputs.files):
             remove(path)
 
 
-def _one_writer(outputs: Outputs) -> AbstractContextManager[None]:
-    """Hold the lock of a header while it and its files are changed.
+def one_writer(header: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a header while it and its files are changed; LockError after a minute.
 
     Two jobs that write one file each replace all of it, one after the other; those that write two
     formats of the same tokens both have their hashes in the header. It takes a moment, so the
     other is waited for.
     """
-    return locked(header_lock(outputs.header), outputs.header, wait=_WAIT_SECONDS)
+    return locked(header_lock(header), header, wait=_WAIT_SECONDS)
 
 
 def header_lock(header: Path) -> Path:

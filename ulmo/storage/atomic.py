@@ -181,16 +181,21 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
     NotADirectoryError is raised if a part of the way from there to `folder` is a link: somebody
     put it there, and it would lead out of the output.
     """
-    if below is not None:
-        for each in (folder, *folder.parents):
-            if each == below:
-                break
-            if each.is_symlink():
-                raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(each))
+    if below is not None and (link := link_on_the_way(folder, below)) is not None:
+        raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in made:
         sync_folder(each.parent)
+
+
+def link_on_the_way(path: Path, below: Path) -> Path | None:
+    """The first link that leads from a folder of the user's to a path below it; None if none does.
+
+    The folder itself may be one.
+    """
+    way = [each for each in (path, *path.parents) if each.is_relative_to(below) and each != below]
+    return next((each for each in reversed(way) if each.is_symlink()), None)
 
 
 def is_of_one_file(error: OSError) -> bool:

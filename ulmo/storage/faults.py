@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ulmo.config import UserError
+from ulmo.storage.atomic import link_on_the_way
 
 What = Literal[
     "damaged",
@@ -61,8 +62,12 @@ def has_any(*names: str) -> Callable[[Path], bool]:
 def remove_faulty(
     folder: Path, faults: list[Fault], is_removable: Callable[[Fault], bool]
 ) -> list[str]:
-    """Remove the files of some faults; returns a line for each file."""
-    names = list(dict.fromkeys(fault.path for fault in faults if is_removable(fault)))
+    """Remove the files of some faults; returns a line for each file.
+
+    What lies behind a linked folder is elsewhere, and stays.
+    """
+    found = dict.fromkeys(fault.path for fault in faults if is_removable(fault))
+    names = [name for name in found if not link_on_the_way((folder / name).parent, folder)]
     for name in names:
         remove_any(folder / name)
     return [f"removed {name}" for name in names]

@@ -97,9 +97,13 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
         lock.release()
 
 
-def is_lock(path: Path) -> bool:
-    """Whether a file has the name of a lock."""
-    return path.name.startswith(".") and path.name.endswith(LOCK)
+def locked_name(path: Path) -> str | None:
+    """The name of what a lock file locks, cut if it is long; None for a path of another name.
+
+    It is empty for LOCK, which locks its folder.
+    """
+    is_lock = path.name.startswith(".") and path.name.endswith(LOCK)
+    return path.name.removesuffix(LOCK).removeprefix(".") if is_lock else None
 
 
 def remove_lock(path: Path) -> None:
@@ -113,6 +117,22 @@ def refuse_held(path: Path, what: Path) -> None:
     """Raise LockError if another job holds the lock file; make and change nothing."""
     if is_held(path):
         raise _taken(what, path)
+
+
+def is_left_lock(path: Path) -> bool:
+    """Whether a file is a lock that nobody holds: a killed job left it. Change nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | NO_TRAP)
+    except OSError:
+        return False
+    try:
+        check_alone(descriptor, path)
+        is_ours = _names_a_holder(descriptor)
+    except (UserError, OSError):
+        is_ours = False
+    finally:
+        os.close(descriptor)
+    return is_ours and not is_held(path)
 
 
 def is_held(path: Path) -> bool:
@@ -157,14 +177,19 @@ def _sign(path: Path, descriptor: int) -> None:
         check_alone(descriptor, path)
     except UserError:
         raise _ForeignError from None
-    old = os.read(descriptor, _MOST_HOLDER) if os.fstat(descriptor).st_size else b""
-    if old.strip(b"\0 \n") and not old.startswith(_HOLDER_BEGINS):
+    if not _names_a_holder(descriptor):
         raise _ForeignError
     now = datetime.now(UTC).replace(microsecond=0)
     holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
+
+
+def _names_a_holder(descriptor: int) -> bool:
+    """Whether an open file is a lock's: a job may be killed before it has written anything."""
+    content = os.read(descriptor, _MOST_HOLDER) if os.fstat(descriptor).st_size else b""
+    return not content.strip(b"\0 \n") or content.startswith(_HOLDER_BEGINS)
 
 
 def _taken(what: Path, path: Path) -> LockError:

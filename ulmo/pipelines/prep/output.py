@@ -259,7 +259,8 @@ class PrepOutput:
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
-        inside = (*self._folder.iterdir(), *(self._folder / "tiles").glob("*"))
+        tiles = self._folder / "tiles"
+        inside = (*self._folder.iterdir(), *(() if tiles.is_symlink() else tiles.glob("*")))
         return [path for path in inside if is_temporary(path) or path.name in names]
 
 

@@ -45,7 +45,7 @@ from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
-from ulmo.storage.lock import LOCK, is_lock, lock_path, locked
+from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, check_batch_size
 
@@ -263,9 +263,8 @@ def _finished(
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
     names = (path for folder in folders for path in paths_in(folder))
-    if len(results) < len(plan) or any(is_temporary(path) or is_lock(path) for path in names):
-        return None
-    return results
+    is_left = any(is_temporary(path) or locked_name(path) is not None for path in names)
+    return results if len(results) == len(plan) and not is_left else None
 
 
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:

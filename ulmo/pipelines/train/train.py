@@ -21,7 +21,7 @@ from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import is_temporary, make_folder, publish, sync_folder
+from ulmo.storage.atomic import is_temporary, link_on_the_way, make_folder, publish, sync_folder
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
@@ -159,6 +159,9 @@ def _begin_run(run_dir: Path, manifest: RunManifest) -> None:
     write_sealed(run_dir / RUN_MANIFEST, manifest)
     for name in _FOLDERS:
         make_folder(run_dir / name, "begin a new run", below=run_dir)
+    for place in (run_dir / "checkpoints" / "best", run_dir / "tokenizer"):
+        if link_on_the_way(place, run_dir):
+            raise UserError(f"{place} is a link: remove it, or begin a new run")
     sync_folder(run_dir)
     for folder in (run_dir, run_dir / "pictures"):
         for path in folder.iterdir():
