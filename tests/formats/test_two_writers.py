@@ -17,7 +17,9 @@ from ulmo.formats.read import read_corpus
 from ulmo.pipelines.verify.verify import verify
 from ulmo.storage import lock
 
-TOKENIZERS = {"A": some((5,)), "B": some((7,), fingerprint="cd" * 32)}
+((HEADER, IDS),) = some((5,))
+OTHER = HEADER.model_copy(update={"fingerprint": "cd" * 32})
+TOKENIZERS = {"A": [(HEADER, IDS)], "B": [(OTHER, IDS[::-1])]}
 FINGERPRINTS = {job: recordings[0][0].fingerprint for job, recordings in TOKENIZERS.items()}
 
 
