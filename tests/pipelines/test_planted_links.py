@@ -11,6 +11,7 @@ from tests.pipelines.recordings import Killed, contents, kill, stats
 from tests.pipelines.tokenizing import record
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.prep.output import PrepOutput
 from ulmo.pipelines.train.train import _begin_run
 from ulmo.pipelines.verify.verify import verify
@@ -133,7 +134,7 @@ def test_a_run_that_is_resumed(place, home, make_bundle, tmp_path):
     shutil.rmtree(folder / place, ignore_errors=True)
     (folder / place).symlink_to(home)
     with pytest.raises(UserError, match="link"):
-        _begin_run(folder, read_run(folder))
+        _begin_run(folder, read_run(folder), BestEffort(print))
     verify(folder, repair=True)
 
 

@@ -5,7 +5,15 @@ it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
 from ulmo.config.base import Settings
-from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.errors import (
+    JobError,
+    NewerError,
+    UserError,
+    one_line,
+    plain,
+    printable,
+    whole_letters,
+)
 from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
@@ -66,4 +74,5 @@ __all__ = [
     "read_toml",
     "stage_names",
     "to_toml",
+    "whole_letters",
 ]

@@ -20,6 +20,7 @@ from ulmo.formats.header import (
     read_stored,
 )
 from ulmo.formats.labels import RunFormat, token_text
+from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
     check_places,
@@ -32,7 +33,6 @@ from ulmo.storage.atomic import (
 )
 from ulmo.storage.lock import lock_path, locked, remove_lock
 from ulmo.storage.plain_file import file_hash, written_hash
-from ulmo.tokens import read_npy_blocks
 from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"

@@ -167,7 +167,7 @@ def make_folder(folder: Path, remedy: str = "set --out", *, below: Path | None =
     try:
         make_folders(folder, below=below)
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise
         raise UserError(f"cannot make the folder {folder}: {error.strerror}: {remedy}") from None
     if not os.access(folder, os.W_OK):
@@ -196,6 +196,11 @@ def link_on_the_way(path: Path, below: Path) -> Path | None:
     """
     way = [each for each in (path, *path.parents) if each.is_relative_to(below) and each != below]
     return next((each for each in reversed(way) if each.is_symlink()), None)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written because its disk, or the user's share of it, is full."""
+    return error.errno in _FULL
 
 
 def is_of_one_file(error: OSError) -> bool:
