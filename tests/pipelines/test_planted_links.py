@@ -63,7 +63,10 @@ def test_beside_recordings(kind, home, tokenizer, tmp_path):
 
 
 COMMANDS = {
-    "tokenize": ("tokens", "token_headers", "tokens/deep", ".lock", ".tokenize.jsonl"),
+    "tokenize": (
+        *("tokens", "token_headers", "tokens/deep", "token_headers/deep"),
+        *(".lock", ".tokenize.jsonl"),
+    ),
     "prep": ("tiles", ".rows", ".again", ".lock", ".prep.jsonl"),
     "convert": ("deep", ".lock"),
     "timeline": (".20260101.tokens.npy.parts", ".20260101.tokens.npy.lock"),
@@ -75,16 +78,16 @@ COMMANDS = {
     ("name", "planted"), [(name, each) for name, all_ in COMMANDS.items() for each in all_]
 )
 def test_in_an_output(name, planted, home, tokenizer, tmp_path, monkeypatch):
-    audio, out = tmp_path / "audio" / "deep", tmp_path / "out"
-    record(audio / "20260101_000000.wav")
+    audio, out = tmp_path / "audio", tmp_path / "out"
+    record(audio / "deep" / "20260101_000000.wav")
     chosen = ("--tokenizer", tokenizer.bundle.folder)
     if name == "convert":
-        run(ulmo, "tokenize", audio.parent, *chosen, "--out-dir", tmp_path / "npy")
+        run(ulmo, "tokenize", audio, *chosen, "--out-dir", tmp_path / "npy")
     if name == "prep":  # of a job that was killed when it began: the folder is known as ulmo's
         with monkeypatch.context() as patched:
             patched.setattr(PrepOutput, "_make_folders", kill)
             with pytest.raises(Killed):
-                run(ulmo, "prep", audio.parent, out, *TINY)
+                run(ulmo, "prep", audio, out, *TINY)
         assert (out / "prep.json").exists()
     (out / planted).parent.mkdir(parents=True, exist_ok=True)
     is_file = planted.endswith((".lock", ".jsonl"))
@@ -92,8 +95,8 @@ def test_in_an_output(name, planted, home, tokenizer, tmp_path, monkeypatch):
     link = tmp_path / "linked"  # the user may name a link
     link.symlink_to(out)
     commands = {
-        "tokenize": ("tokenize", audio.parent, *chosen, "--out-dir", link),
-        "prep": ("prep", audio.parent, link, *TINY),
+        "tokenize": ("tokenize", audio, *chosen, "--out-dir", link),
+        "prep": ("prep", audio, link, *TINY),
         "convert": ("convert", tmp_path / "npy", "--out", link, "--format", "raven"),
         "timeline": (
             *("tokenize", audio, *chosen, "--timeline", "--out"),
@@ -136,6 +139,15 @@ def test_a_run_that_is_resumed(place, home, make_bundle, tmp_path):
     with pytest.raises(UserError, match="link"):
         _begin_run(folder, read_run(folder), BestEffort(print))
     verify(folder, repair=True)
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_recordings_in_a_folder_with_the_name_of_ours(home, tokenizer, tmp_path):
+    """Tokens lie beside them, and their headers would lie where the link leads."""
+    wav = record(tmp_path / "stranger" / "tokens" / "a.wav")
+    (tmp_path / "stranger" / "token_headers").symlink_to(home)
+    result = run(ulmo, "tokenize", wav, "--tokenizer", tokenizer.bundle.folder)
+    assert (result.exit_code, "a link is in its place" in result.output) == (3, True)
 
 
 class TestALock:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -193,7 +194,7 @@ def publish_tokens(
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
-    make_folders(outputs.header.parent)
+    _make_folder_of_header(outputs)
     check_outputs(outputs)
     hashes: Hashes = {}
     with ExitStack() as until_the_header_is_there:
@@ -225,6 +226,12 @@ def publish_tokens(
                 file.write(vocabulary_json(writer.header.codebook_size).encode())
         with publish(outputs.header, owner=whole_name) as file:
             file.write(header_json(writer.headers, hashes))
+
+
+def _make_folder_of_header(outputs: Outputs) -> None:
+    """Make it, and those between it and the folder that holds tokens and headers."""
+    headers, tokens = outputs.header.parent.absolute(), outputs.files[0].parent.absolute()
+    make_folders(headers, below=Path(os.path.commonpath([headers, tokens])))
 
 
 def remove_tokens(outputs: Outputs) -> None:
