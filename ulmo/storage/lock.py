@@ -181,9 +181,10 @@ def _sign(path: Path, descriptor: int) -> None:
         raise _ForeignError
     now = datetime.now(UTC).replace(microsecond=0)
     holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
-    os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
+    written = os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
+    if os.fstat(descriptor).st_size > written:  # ext4 syncs what was truncated, empty or not
+        os.ftruncate(descriptor, written)
 
 
 def _names_a_holder(descriptor: int) -> bool:
