@@ -111,7 +111,7 @@ class TimelineOutput:
         self.timeline = _join(good, self._out, self._options)
         with self._ledger.writing([], len(results)):
             for result in results:
-                names = (self._out.name,) if result.outputs else ()
+                names = (portable(Path(self._out.name)),) if result.outputs else ()
                 row = result.outcome.model_copy(update={"outputs": names})
                 self._ledger.add(row.key, [row])
             self._ledger.finish(result.outcome.key for result in results)

@@ -153,10 +153,11 @@ def _without_header(folder: Path, output: Output, error: UserError | OSError) ->
 _Found = tuple[What, str, str]  # what is wrong with a file, the detail and the remedy
 
 
-def _fault_of(error: Exception) -> _Found:
+def _fault_of(error: Exception, *, is_whole: bool = False) -> _Found:
+    """A fault for an error of reading a file; `is_whole` says that it has its recorded hash."""
     if isinstance(error, OSError):
         return "unreadable", error.strerror or str(error), _READABLE
-    if isinstance(error, WholeFileError):
+    if is_whole or isinstance(error, WholeFileError):
         return "unreadable", str(error), _KEEP
     return "damaged", str(error), _REPAIR
 
@@ -171,13 +172,16 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
             continue
         try:
             check_hash(path, stored, ending)
-            half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
-            if path.suffix in readers() and not half:
-                for column in _misplaced_columns(path):
-                    detail = f"column {column} is neither of a segment nor <gap>"
-                    yield path, ("gap", detail, _AGAIN)
         except (UserError, ValueError, OSError) as error:
             yield path, _fault_of(error)
+            continue
+        half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
+        try:
+            for column in _misplaced_columns(path) if path.suffix in readers() and not half else ():
+                detail = f"column {column} is neither of a segment nor <gap>"
+                yield path, ("gap", detail, _AGAIN)
+        except (UserError, ValueError, OSError) as error:
+            yield path, _fault_of(error, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
         if path != output.vocabulary:
@@ -192,7 +196,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
 def _check_vocabulary(path: Path, codebook_size: int) -> None:
     """Raise UserError unless a vocabulary is that of a codebook."""
     expected = vocabulary_json(codebook_size).encode()
-    if read_unlinked(path, len(expected)) != expected:
+    if not path.is_file() or read_unlinked(path, len(expected)) != expected:
         raise UserError("it is not the vocabulary of these tokens")
 
 
