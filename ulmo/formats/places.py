@@ -17,12 +17,16 @@ def header_path(stem: Path) -> Path:
     """The header of files of tokens whose names are `stem` and an ending.
 
     It lies below HEADERS if the files lie below a folder TOKENS with a folder HEADERS beside it.
+    Links to folders there are not followed.
     """
     for path in (stem, stem.absolute()):
         for root in path.parents:
             headers = root.with_name(HEADERS) if root.name == TOKENS else root
             if headers != root and headers.is_dir():
-                return headers / path.parent.relative_to(root) / f"{stem.name}{HEADER_ENDING}"
+                below = headers / path.parent.relative_to(root)
+                folders = [each for each in (below, *below.parents) if each.is_relative_to(headers)]
+                if not any(each.is_symlink() for each in folders):
+                    return below / f"{stem.name}{HEADER_ENDING}"
     return stem.with_name(f"{stem.name}{HEADER_ENDING}")
 
 
