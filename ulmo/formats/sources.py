@@ -9,15 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.formats.folder import (
-    AGAIN,
-    COMMAND,
-    MANIFEST,
-    TokensLedger,
-    folder_ledger,
-    timeline_ledger,
-)
-from ulmo.formats.places import TOKENS
+from ulmo.formats.folder import AGAIN, TokensLedger, folder_ledger, timeline_ledger
+from ulmo.formats.places import COMMAND, MANIFEST, TOKENS
 from ulmo.formats.publish import PARTS, format_of, is_parts
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.atomic import short_name

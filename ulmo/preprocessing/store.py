@@ -151,7 +151,7 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
         raise unreadable(path, error) from error
     if found != manifest.hashes.get(path.name):
         raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
-    table = read_table(path, TILES_SCHEMA, remedy=AGAIN)
+    table = read_table(path, TILES_SCHEMA, remedy=AGAIN, hashed=True)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table

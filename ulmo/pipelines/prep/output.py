@@ -14,7 +14,7 @@ from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
-from ulmo.pipelines.prep.job import PrepJob, plan_jobs, run_jobs
+from ulmo.pipelines.prep.job import PrepJob, is_of, plan_jobs, run_jobs
 from ulmo.pipelines.prep.statistics import corpus_constants
 from ulmo.preprocessing.store import (
     AGAIN,
@@ -39,6 +39,7 @@ _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it wait
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
+_OTHERS = "changed while they were read"  # for the plan: the next job asks what they are then
 
 
 class Source(NamedTuple):
@@ -126,6 +127,8 @@ class PrepOutput:
                     for job, rows in zip(batch, found, strict=True):
                         ledger.add(job.key, rows)
                 merged = self._merge(jobs)
+                if not all(is_of(ledger.done(job.key), job) for job in jobs):
+                    merged["plan"] = _OTHERS
                 ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
 
     def _make_folders(self) -> None:
@@ -135,7 +138,9 @@ class PrepOutput:
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the ledger, and its tiles and their rows are there."""
         rows = self.ledger.done(job.key)
-        return bool(rows) and all(path.is_file() for path in (job.rows_path, *job.shards(rows)))
+        return is_of(rows, job) and all(
+            path.is_file() for path in (job.rows_path, *job.shards(rows))
+        )
 
     def _merge(self, jobs: Sequence[PrepJob]) -> dict[str, Any]:
         """Write tiles.parquet; returns values for the manifest.

@@ -157,11 +157,12 @@ def _remove(outputs: Iterable[Path], file_format: str) -> None:
 
 
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
+    """A row with the key of the file that was read, which may not be the one of the plan."""
     return Tokenized(
         path=portable(planned.name),
         bytes=file.size,
         ends_crc32c=file.ends,
-        key=planned.key,
+        key=planned.key_of(file),
         **facts,
     )
 

@@ -113,7 +113,7 @@ class TimelineOutput:
                 names = (self._out.name,) if result.outputs else ()
                 row = result.outcome.model_copy(update={"outputs": names})
                 self._ledger.add(row.key, [row])
-            self._ledger.finish(planned.key for planned in self._plan)
+            self._ledger.finish(result.outcome.key for result in results)
 
     def tidy(self) -> None:
         """Remove the parts, and what a killed job left."""

@@ -321,9 +321,9 @@ def _tokenize_missing(
         for result in made.values():
             listener.done(result)
         for planned, result in fresh:
-            ledger.add(planned.key, [result.outcome])
+            ledger.add(result.outcome.key, [result.outcome])
             made[planned] = result
-        ledger.finish(planned.key for planned in plan)
+        ledger.finish(made[planned].outcome.key for planned in plan)
     return [made[planned] for planned in plan]
 
 
