@@ -201,7 +201,8 @@ def run(minutes, seed, starts, rounds=None):
             except BaseException as error:
                 error.add_note("\n".join(chaos.log))
                 error.add_note(f"round {number} of seed {seed}; so far {dict(chaos.figures)}")
-                if kept := os.environ.get("KEEP"): shutil.copytree(folder, f"{kept}/{seed}")
+                if kept := os.environ.get("KEEP"):
+                    shutil.copytree(folder, f"{kept}/{seed}")
                 raise
             number += 1
     figures = chaos.figures

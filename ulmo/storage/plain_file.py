@@ -49,8 +49,8 @@ def open_unlinked_text(path: Path, newline: str) -> TextIO:
 
 
 def followed(path: Path) -> Path:
-    """The file that a path which the user named leads to, if it is a link; else the same path."""
-    return path.resolve() if path.is_symlink() and path.is_file() else path
+    """What a path that the user named leads to, if it is a link; else the same path."""
+    return path.resolve() if path.is_symlink() and path.exists() else path
 
 
 @contextmanager
