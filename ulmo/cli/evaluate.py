@@ -1,6 +1,7 @@
 """The command ulmo eval: parse, then one call."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,12 @@ def evaluate(
     plan = None if audio is None else AudioPlan(audio, **chosen)
     with EvalProgress(quiet=quiet) as progress:
         evaluation = measure(
-            run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options
+            run_or_bundle,
+            tiles_dir,
+            audio=plan,
+            progress=progress.update,
+            warn=partial(click.echo, err=True),
+            **options,
         )
     if not quiet:
         click.echo(evaluation_table(evaluation, batches=batches))

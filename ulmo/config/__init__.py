@@ -5,7 +5,16 @@ it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
 from ulmo.config.base import Settings
-from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.errors import (
+    JobError,
+    NewerError,
+    UserError,
+    WholeFileError,
+    one_line,
+    plain,
+    printable,
+    whole_letters,
+)
 from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
@@ -56,6 +65,7 @@ __all__ = [
     "TimeExpansion",
     "TrainSettings",
     "UserError",
+    "WholeFileError",
     "loss_names",
     "not_installed",
     "one_line",
@@ -66,4 +76,5 @@ __all__ = [
     "read_toml",
     "stage_names",
     "to_toml",
+    "whole_letters",
 ]

@@ -66,11 +66,12 @@ def open_sound_of(
             refusal.path = given if isinstance(given, Path) else None
             if refusal.reason != "no_samples" or not Clock().is_empty(path):
                 raise
-            yield Sound(tuple, start_utc)
+            sound = Sound(tuple, start_utc)
         else:
             chosen = recording, channel, settings.true_rate, timing.spans
             read = partial(read_stretches, *chosen, hop=hop, hearing=hearing)
-            yield Sound(read, start_utc, timing.obstacle, timing.slowed)
+            sound = Sound(read, start_utc, timing.obstacle, timing.slowed)
+        yield sound
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ulmo.formats.publish import (
     stream_paths,
     whole_name,
 )
-from ulmo.jobs.inputs import InputFile, input_file, portable
+from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
@@ -39,6 +39,7 @@ from ulmo.preprocessing.stretches import (
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
 from ulmo.storage.atomic import is_of_one_file, make_folders, remove
+from ulmo.storage.names import portable
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -157,11 +158,12 @@ def _remove(outputs: Iterable[Path], file_format: str) -> None:
 
 
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
+    """A row with the key of the file that was read, which may not be the one of the plan."""
     return Tokenized(
         path=portable(planned.name),
         bytes=file.size,
         ends_crc32c=file.ends,
-        key=planned.key,
+        key=planned.key_of(file),
         **facts,
     )
 

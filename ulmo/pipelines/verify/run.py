@@ -105,7 +105,9 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
 
     A checkpoint that cannot be read stays: it may be whole.
     """
-    done = remove_faulty(folder, faults, lambda fault: fault.what == "left_over")
+    done = remove_faulty(
+        folder, faults, lambda fault: fault.what == "left_over", is_whole=lambda _: False
+    )
     for place in _places(folder):
         known = _numbers(place)
         kept = [number for number in known if _may_be_whole(place, number)]
