@@ -29,6 +29,7 @@ from ulmo.pipelines.tokenize.timeline import Recorded
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
+from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.stretches import (
     PlannedStretch,
     Stretch,
@@ -107,7 +108,7 @@ def _tokenize_once(
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
-            with _refusing_unwritable():
+            with _refusing_unwritable(), in_turn(recording, chosen):
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
