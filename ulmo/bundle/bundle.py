@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle.card import Card
+from ulmo.bundle.cost import check_tokenizer
 from ulmo.bundle.graph import encoder_graph, encoder_size
 from ulmo.bundle.large_bundle import LARGE, check_large
 from ulmo.bundle.manifest import (
@@ -42,7 +43,7 @@ from ulmo.bundle.weights import (
     unpack_weights,
     weights_size,
 )
-from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.storage.atomic import publish, short_name, sync_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
@@ -132,14 +133,21 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Read and check a bundle. UserError says what is wrong and what to do.
 
+    limits: what its settings may cost; checked before its weights are read.
+
+    What is hashed are the bytes that are returned: files that are replaced meanwhile are refused.
     The folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
     folder = _present(folder)
     _check_names(folder)
     manifest = _read_manifest(folder / MANIFEST)
+    try:
+        check_tokenizer(manifest.prep, manifest.model, limits)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     for name, size in sizes.items():
         check_length(folder / name, size, remedy=REMEDY)

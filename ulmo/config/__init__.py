@@ -4,7 +4,17 @@ Each command takes some of the groups here. A group is stored as JSON beside the
 it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
+from ulmo.config.arguments import instance_of, one_of, path_of, whole_number, whole_number_or_none
 from ulmo.config.base import Settings
+from ulmo.config.cost import (
+    LIMITS,
+    NO_LIMITS,
+    Cost,
+    Limits,
+    decoder_cost,
+    encoder_cost,
+    training_cost,
+)
 from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
 from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
@@ -33,8 +43,10 @@ from ulmo.config.train import MOST_BESIDE, TrainSettings
 __all__ = [
     "AUTOENCODED",
     "EXTRAS",
+    "LIMITS",
     "MOST_BESIDE",
     "NORM_EPSILON",
+    "NO_LIMITS",
     "OBJECTIVE_TRAITS",
     "OWN",
     "QUANTIZER_TRAITS",
@@ -44,8 +56,10 @@ __all__ = [
     "ClockSettings",
     "Config",
     "Convolution",
+    "Cost",
     "FullScale",
     "JobError",
+    "Limits",
     "ModelSettings",
     "NewerError",
     "ObjectiveTraits",
@@ -56,14 +70,22 @@ __all__ = [
     "TimeExpansion",
     "TrainSettings",
     "UserError",
+    "decoder_cost",
+    "encoder_cost",
+    "instance_of",
     "loss_names",
     "not_installed",
     "one_line",
+    "one_of",
     "parse_objectives",
+    "path_of",
     "plain",
     "printable",
     "read_most",
     "read_toml",
     "stage_names",
     "to_toml",
+    "training_cost",
+    "whole_number",
+    "whole_number_or_none",
 ]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError, one_line
+from ulmo.config import UserError, one_line, path_of
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
@@ -70,7 +70,7 @@ def read_corpus(path: Path | str) -> Iterator[StoredTokens]:
     agree with it. Raises UserError if either is missing or damaged, or if they disagree. One
     recording is in memory at a time.
     """
-    path, kinds = Path(path), readers()
+    path, kinds = path_of("path", path), readers()
     if path.suffix not in kinds:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
+from ulmo.bundle.cost import tokenizer_cost
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS, BundleManifest
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import codebook_of, weight_shapes
-from ulmo.config import Convolution, ModelSettings, PrepSettings, UserError
+from ulmo.config import LIMITS, Convolution, Limits, ModelSettings, PrepSettings
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 
@@ -33,15 +34,12 @@ class BundleFacts(NamedTuple):
     manifest: BundleManifest
 
 
-def inspect_bundle(folder: Path | None = None) -> BundleFacts:
+def inspect_bundle(folder: Path | None = None, limits: Limits = LIMITS) -> BundleFacts:
     """Read and describe a bundle, or the one that ships; raises UserError if it is refused."""
     folder = folder or DEFAULT
-    bundle = read_bundle(folder)
+    bundle = read_bundle(folder, limits)
     prep, model = bundle.manifest.prep, bundle.manifest.model
-    try:
-        frontend = build_frontend(prep)
-    except (UserError, ArithmeticError) as error:
-        raise UserError(f"{folder}: no front end meets its settings: {error}") from None
+    frontend = build_frontend(prep)
     codebook = codebook_of(model, bundle.weights())
     return BundleFacts(
         folder=str(folder),
@@ -102,11 +100,15 @@ def _front_end(prep: PrepSettings, frontend: FrontEnd) -> Table:
 def _model(prep: PrepSettings, model: ModelSettings) -> Table:
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(model).items()}
     before, after = model.time_context
+    cost = tokenizer_cost(prep, model)
     *inner, last = model.decoder
     return {
         "encoder": [_layer(layer, layer.outputs) for layer in model.encoder[:-1]],
         "decoder": [*(_layer(layer, layer.outputs) for layer in inner), _layer(last, 1)],
         "embedding_dim": model.embedding_dim,
+        # At once, and for a second of sound: from sound to tokens and back.
+        "memory_bytes": round(cost.bytes),
+        "operations_per_second": round(cost.operations_per_second),
         "parameters": sum(sizes.values()),
         # Without the codebook.
         "encoder_parameters": sum(n for name, n in sizes.items() if name.startswith("encoder")),
