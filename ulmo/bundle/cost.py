@@ -10,20 +10,20 @@ REMEDY = "set larger strides or hop_length, or a smaller width, codebook_size or
 def tokenizer_cost(prep: PrepSettings, model: ModelSettings, *, batch: int = 1) -> Cost:
     """From sound to tokens and back, with `batch` windows at once.
 
-    UserError for settings that no front end meets.
+    A front end that the settings do not fit costs nothing: `build_frontend` refuses it.
     """
+    try:
+        sound = sound_cost(prep)
+    except (UserError, ArithmeticError):
+        sound = Cost({}, {})
     frames_per_second = prep.true_rate / prep.hop_length
     encoding = encoding_cost(model, frames_per_second, batch=batch)
-    return sound_cost(prep) + encoding + decoding_cost(model, frames_per_second)
+    return sound + encoding + decoding_cost(model, frames_per_second)
 
 
 def check_tokenizer(prep: PrepSettings, model: ModelSettings, limits: Limits) -> None:
-    """Raise UserError for a tokenizer that no front end meets, or that passes a limit."""
-    try:
-        cost = tokenizer_cost(prep, model)
-    except (UserError, ArithmeticError) as error:
-        raise UserError(f"no front end meets its settings: {error}") from None
-    cost.check(limits, REMEDY)
+    """Raise UserError for a tokenizer that passes a limit."""
+    tokenizer_cost(prep, model).check(limits, REMEDY)
 
 
 def most_windows(prep: PrepSettings, model: ModelSettings, limits: Limits) -> int:

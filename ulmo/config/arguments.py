@@ -52,7 +52,7 @@ def instance_of(name: str, value: Any, kind: type[T], what: str) -> T:
     """A value of a class; `what` says how to get one."""
     if isinstance(value, kind):
         return value
-    raise _wrong(name, value, f"{what}, which {type(value).__name__} is not")
+    raise _wrong(name, value, what)
 
 
 def _is_number(value: Any, kind: Any) -> bool:
@@ -60,4 +60,4 @@ def _is_number(value: Any, kind: Any) -> bool:
 
 
 def _wrong(name: str, value: Any, allowed: str) -> UserError:
-    return UserError(f"{name} = {clipped(value)}: it must be {allowed}")
+    return UserError(f"{name} must be {allowed}, not {clipped(value)}")

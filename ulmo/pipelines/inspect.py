@@ -12,7 +12,7 @@ from ulmo.bundle.cost import tokenizer_cost
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS, BundleManifest
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import codebook_of, weight_shapes
-from ulmo.config import LIMITS, Convolution, Limits, ModelSettings, PrepSettings
+from ulmo.config import LIMITS, Convolution, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.tokens import band_edges
 
@@ -39,7 +39,10 @@ def inspect_bundle(folder: Path | None = None, limits: Limits = LIMITS) -> Bundl
     folder = folder or DEFAULT
     bundle = read_bundle(folder, limits)
     prep, model = bundle.manifest.prep, bundle.manifest.model
-    frontend = build_frontend(prep)
+    try:
+        frontend = build_frontend(prep)
+    except (UserError, ArithmeticError) as error:
+        raise UserError(f"{folder}: no front end meets its settings: {error}") from None
     codebook = codebook_of(model, bundle.weights())
     return BundleFacts(
         folder=str(folder),
