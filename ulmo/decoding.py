@@ -13,7 +13,8 @@ from ulmo.bundle.bundle import Bundle
 from ulmo.bundle.cost import most_windows
 from ulmo.bundle.per_process import PerProcess
 from ulmo.bundle.session import Device, Session
-from ulmo.config import LIMITS, Limits, UserError, instance_of, whole_number
+from ulmo.config import LIMITS, Limits, UserError
+from ulmo.config.arguments import instance_of, whole_number
 from ulmo.encoding import WINDOW_COLUMNS, decode_stretches
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.tiles import cut_tiles

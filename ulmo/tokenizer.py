@@ -14,7 +14,7 @@ from datetime import datetime
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +25,8 @@ from ulmo.bundle.cost import check_tokenizer, most_tiles, tokenizer_cost
 from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
-from ulmo.config import (
-    LIMITS,
-    JobError,
-    Limits,
-    PrepSettings,
-    UserError,
-    instance_of,
-    path_of,
-    whole_number,
-)
+from ulmo.config import LIMITS, JobError, Limits, PrepSettings, UserError
+from ulmo.config.arguments import instance_of, path_of, whole_number
 from ulmo.decoding import Decoder
 from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
 from ulmo.preprocessing.arrays import read_blocks
@@ -46,8 +38,6 @@ from ulmo.preprocessing.stretches import SampleSource, check_gaps, whole
 from ulmo.tokens import Tokens, band_edges, nearest_column
 
 _MAX_BATCH = 1024
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class TokenizerRef(NamedTuple):
@@ -306,10 +296,8 @@ class Tokenizer(Decoder):
         size = self.manifest.model.tile_size
         tiles, valid_frames = np.asarray(tiles, np.float32), np.asarray(valid_frames)
         if tiles.shape[1:] != (size, size, 1) or valid_frames.shape != tiles.shape[:1]:
-            raise UserError(
-                f"tiles must have the shape (n, {size}, {size}, 1) and valid_frames (n,), not "
-                f"{tiles.shape} and {valid_frames.shape}"
-            )
+            shapes = f"{tiles.shape} and {valid_frames.shape}"
+            raise UserError(f"tiles must be (n, {size}, {size}, 1) and valid_frames (n,): {shapes}")
         frames = np.arange(tiles.shape[2])
         sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
         padding = -tiles.shape[2] % self.manifest.model.time_stride
@@ -398,7 +386,7 @@ def load_tokenizer(
         code's training vectors becomes `<unk>`. None means never.
     max_gigabytes, max_gigaops: a bundle whose settings need more memory at once, in GB, or more
         operations for a second of sound, in billions, is refused before its weights are read.
-        None means 8 and 200 (ulmo.config.Limits): raise them only for a bundle that you trust.
+        None means 8 and 500 (ulmo.config.Limits): raise them only for a bundle that you trust.
 
     UserError if the bundle is missing, damaged or not trustworthy, or an option is not valid.
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -345,7 +344,7 @@ class TestDamaged:
     @pytest.mark.parametrize("name", ["manifest", "table"])
     def test_what_cannot_be_read_may_be_whole(self, user, complete, name, monkeypatch):
         path, before = getattr(user.files(complete), name), contents(complete)
-        opened = Path.open
+        opened = os.open
 
         def denied(each, *arguments, **options):
             if each == path:
@@ -353,7 +352,7 @@ class TestDamaged:
             return opened(each, *arguments, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "open", denied)
+            patch.setattr(os, "open", denied)
             with pytest.raises(UserError, match=rf"{path.name} cannot be read .*let yourself"):
                 user.resumed(complete)
             if name == "table":

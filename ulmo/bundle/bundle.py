@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.bundle.bounds import check_bounds
 from ulmo.bundle.card import Card
 from ulmo.bundle.cost import check_tokenizer
 from ulmo.bundle.graph import encoder_graph, encoder_size
@@ -38,13 +39,14 @@ from ulmo.bundle.manifest import (
 )
 from ulmo.bundle.weights import (
     Weights,
+    check_weights,
     pack_weights,
     unpack_thresholds,
     unpack_weights,
     weights_size,
 )
 from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
-from ulmo.preprocessing.normalize import Normalization
+from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish, short_name, sync_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
@@ -96,8 +98,11 @@ def build_bundle(
 ) -> BuiltBundle:
     """A bundle from the parts of a model. The same parts give the same bytes.
 
-    ValueError for weights or thresholds of another shape or type, or not finite.
+    ValueError for weights or thresholds of another shape or type, or not finite, and for weights
+    with which a distance might not be finite.
     """
+    check_weights(model, weights)
+    check_bounds(model, weights, largest_value(prep, normalization))
     files = {
         WEIGHTS: pack_weights(model, weights, thresholds),
         ENCODER: encoder_graph(model, weights).to_bytes(),
@@ -227,6 +232,8 @@ def _check_contents(bundle: Bundle) -> None:
     path = bundle.folder / WEIGHTS
     try:
         weights = bundle.weights()
+        largest = largest_value(bundle.manifest.prep, bundle.manifest.normalization)
+        check_bounds(bundle.manifest.model, weights, largest)
     except ValueError as error:
         raise UserError(f"{path} does not fit its settings ({error}): {REMEDY}") from None
     start = 0

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, Literal
 
 from ulmo.bundle.per_process import PerProcess
-from ulmo.config import UserError, one_of
+from ulmo.config import UserError
+from ulmo.config.arguments import one_of
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

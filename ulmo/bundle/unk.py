@@ -8,7 +8,7 @@ first; then those beyond the threshold of their code become `<unk>`.
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import one_of
+from ulmo.config.arguments import one_of
 
 UNK_QUANTILES = (0.9, 0.95, 0.99, 0.999)  # levels at which a bundle stores thresholds
 

@@ -1,6 +1,7 @@
 """The command ulmo eval: parse, then one call."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,12 @@ def evaluate(
     plan = None if audio is None else AudioPlan(audio, **chosen)
     with EvalProgress(quiet=quiet) as progress:
         evaluation = measure(
-            *(run_or_bundle, tiles_dir),
+            run_or_bundle,
+            tiles_dir,
             audio=plan,
-            limits=limits,
             progress=progress.update,
+            warn=partial(click.echo, err=True),
+            limits=limits,
             **options,
         )
     if not quiet:

@@ -1,6 +1,5 @@
 """The command ulmo inspect: parse, then one call."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,6 @@ def inspect_(bundle: Path | None, as_json: bool, **flags: Any) -> None:
     from ulmo.reports.inspect import inspection
 
     facts = inspect.inspect_bundle(bundle, Limits.read(cli.given(flags, Limits)))
-    if as_json:
-        head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
-        values = {**head, **inspect.as_json(facts)}
-        click.echo(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False))
-    else:
-        click.echo(inspection(facts))
+    head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
+    shown = cli.Output(as_json)
+    shown.show(lambda: inspection(facts), lambda: {**head, **inspect.as_json(facts)})

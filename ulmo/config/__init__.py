@@ -4,7 +4,6 @@ Each command takes some of the groups here. A group is stored as JSON beside the
 it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
-from ulmo.config.arguments import instance_of, one_of, path_of, whole_number, whole_number_or_none
 from ulmo.config.base import Settings
 from ulmo.config.cost import (
     LIMITS,
@@ -15,7 +14,15 @@ from ulmo.config.cost import (
     encoder_cost,
     training_cost,
 )
-from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.errors import (
+    JobError,
+    NewerError,
+    UserError,
+    one_line,
+    plain,
+    printable,
+    whole_letters,
+)
 from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
@@ -72,13 +79,10 @@ __all__ = [
     "UserError",
     "decoder_cost",
     "encoder_cost",
-    "instance_of",
     "loss_names",
     "not_installed",
     "one_line",
-    "one_of",
     "parse_objectives",
-    "path_of",
     "plain",
     "printable",
     "read_most",
@@ -86,6 +90,5 @@ __all__ = [
     "stage_names",
     "to_toml",
     "training_cost",
-    "whole_number",
-    "whole_number_or_none",
+    "whole_letters",
 ]

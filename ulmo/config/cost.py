@@ -47,9 +47,10 @@ class Limits(Settings):
     # the defaults 0.2 GB.
     max_gigabytes: Annotated[float, Field(gt=0, le=1e6)] = 8.0
     """Refuse settings that need more memory, in GB, for what is computed at once."""
-    # 200 Gop: a core does 2 to 30 of them in a second, so that a second of sound takes 7 to 100 s.
-    # The tokenizer that ships needs 0.1, and tiles of 512 bins at 500 kHz 12.
-    max_gigaops: Annotated[float, Field(gt=0, le=1e9)] = 200.0
+    # 500 Gop: a core does 5 to 50 of them in a second, so that a second of sound takes 10 to 100 s.
+    # The tokenizer that ships needs 0.2, and 7,800 frames a second of 256 bins at width 256 and
+    # strides of 8, for bats, 115.
+    max_gigaops: Annotated[float, Field(gt=0, le=1e9)] = 500.0
     """Refuse settings that need more operations, in billions, for a second of sound."""
 
     @classmethod

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError, read_most
+from ulmo.config import Settings, UserError
 from ulmo.storage.manifest import Hash
-from ulmo.storage.plain_file import file_hash
+from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
 from ulmo.storage.sealed import read_json, seal
 from ulmo.vocabulary import Vocabulary
 
@@ -27,7 +27,8 @@ AGAIN = "write the tokens again"
 FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Name = Annotated[str, Field(min_length=1, max_length=4096)]
+# A path as text, which has four letters for a byte that is not UTF-8; systems take 4,096 bytes.
+Name = Annotated[str, Field(min_length=1, max_length=4 * 4096)]
 Hashes = dict[str, str]  # SHA-256 of each file beside a header, by the end of its name: .npy, .idx
 _Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
 _StoredHashes = Annotated[dict[_Ending, Hash], Field(default_factory=dict, max_length=16)]
@@ -313,7 +314,7 @@ def read_header(path: Path) -> TokensHeader:
 def read_stored(path: Path) -> Stored:
     """Read x.tokens.json of a recording or a corpus; UserError as above."""
     is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
-    if is_bounded and b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES):
+    if is_bounded and b'\n  "recordings": [' in read_unlinked(path, MAX_CORPUS_BYTES):
         return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES)
 
@@ -327,7 +328,10 @@ def is_header(path: Path) -> bool:
         return True
     if path.stat().st_size > MAX_CORPUS_BYTES:
         return False
-    content = read_most(path, MAX_CORPUS_BYTES)
+    try:
+        content = read_unlinked(path, MAX_CORPUS_BYTES)
+    except LinkError:
+        return False
     fields = (b'"fingerprint"', b'"frame_hop"', b'"edges_hz"', b'"codebook_size"')
     return any(field in content for field in fields) or not content.strip(b"\0 \n")
 
@@ -351,6 +355,8 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     if ending not in stored.hashes:
         raise ValueError("its header does not name it")
     ids = sum(header.columns * header.bands for header in stored.headers)
+    if path.is_symlink():
+        raise LinkError(path)
     if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
         raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:

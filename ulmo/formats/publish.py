@@ -20,6 +20,7 @@ from ulmo.formats.header import (
     read_stored,
 )
 from ulmo.formats.labels import RunFormat, token_text
+from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
     check_places,
@@ -31,7 +32,6 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.plain_file import file_hash
-from ulmo.tokens import read_npy_blocks
 from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"

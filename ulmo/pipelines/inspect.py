@@ -14,6 +14,7 @@ from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import codebook_of, weight_shapes
 from ulmo.config import LIMITS, Convolution, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.storage.names import portable
 from ulmo.tokens import band_edges
 
 _COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
@@ -45,7 +46,7 @@ def inspect_bundle(folder: Path | None = None, limits: Limits = LIMITS) -> Bundl
         raise UserError(f"{folder}: no front end meets its settings: {error}") from None
     codebook = codebook_of(model, bundle.weights())
     return BundleFacts(
-        folder=str(folder),
+        folder=portable(folder),
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ulmo.arrays import Array
 from ulmo.config import LIMITS, Limits, PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
+from ulmo.pipelines.axes import level_unit, mark_hertz, own_style, to_png
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import quiet_level
@@ -119,6 +119,7 @@ def _open_recording(path: Path, settings: PrepSettings) -> Iterator[Recording]:
         raise
 
 
+@own_style()
 def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
     """PNG: a panel for each front end, with seconds, hertz, and lines where tiles begin."""
     width, height = _PANEL_INCHES

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import Limits, PrepSettings, instance_of
+from ulmo.config import Limits, PrepSettings
+from ulmo.config.arguments import instance_of
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.sources import open_sound_of

@@ -15,7 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError, whole_number_or_none
+from ulmo.config import PrepSettings, UserError
+from ulmo.config.arguments import whole_number_or_none
 from ulmo.config.errors import clipped, one_line
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import (

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ulmo.config import PrepSettings, UserError, whole_number_or_none
+from ulmo.config import PrepSettings, UserError
+from ulmo.config.arguments import whole_number_or_none
 from ulmo.preprocessing.arrays import read_blocks, read_source
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
@@ -68,11 +69,12 @@ def open_sound_of(
             refusal.path = given if isinstance(given, Path) else None
             if refusal.reason != "no_samples" or not Clock().is_empty(path):
                 raise
-            yield Sound(tuple, start_utc)
+            sound = Sound(tuple, start_utc)
         else:
             chosen = recording, channel, settings.true_rate, timing.spans
             read = partial(read_stretches, *chosen, hop=hop, hearing=hearing)
-            yield Sound(read, start_utc, timing.obstacle, timing.slowed)
+            sound = Sound(read, start_utc, timing.obstacle, timing.slowed)
+        yield sound
 
 
 @contextmanager

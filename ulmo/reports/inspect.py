@@ -3,7 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from ulmo.config import QUANTIZER_TRAITS
+from ulmo.config import QUANTIZER_TRAITS, printable
 from ulmo.preprocessing.frontends import FRONTENDS
 from ulmo.reports.progress import counted
 
@@ -36,7 +36,7 @@ Rows = list[tuple[str, str]]
 def inspection(facts: "BundleFacts") -> str:
     """Describe a bundle in about 50 lines."""
     sections: dict[str, Rows] = {
-        facts.folder: [
+        printable(facts.folder): [
             ("schema", str(facts.manifest.schema_version)),
             ("fingerprint", facts.manifest.fingerprint),
         ],

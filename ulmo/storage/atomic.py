@@ -167,7 +167,7 @@ def make_folder(folder: Path, remedy: str = "set --out") -> None:
     try:
         make_folders(folder)
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise
         raise UserError(f"cannot make the folder {folder}: {error.strerror}: {remedy}") from None
     if not os.access(folder, os.W_OK):
@@ -180,6 +180,11 @@ def make_folders(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for each in made:
         sync_folder(each.parent)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written because its disk, or the user's share of it, is full."""
+    return error.errno in _FULL
 
 
 def is_of_one_file(error: OSError) -> bool:

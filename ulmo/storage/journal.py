@@ -12,6 +12,7 @@ from typing import BinaryIO, Generic, TypeVar
 
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
+from ulmo.storage.plain_file import open_unlinked
 from ulmo.storage.sealed import canonical_json
 
 MAX_LINE = 16 << 20  # bytes
@@ -87,6 +88,16 @@ class Journal(Generic[R]):
         if any(row.model_dump()["key"] != entry["key"] for row in rows):
             raise ValueError("a row has another key than its line")
         return str(entry["key"]), rows
+
+
+def rows_in(path: Path) -> int:
+    """The rows in a journal, which a job may write to meanwhile; 0 if there is none."""
+    count = 0
+    with suppress(OSError), open_unlinked(path) as file:
+        while line := file.readline(MAX_LINE):
+            with suppress(ValueError, KeyError, TypeError, RecursionError):
+                count += len(json.loads(line)["rows"])
+    return count
 
 
 def _packed(key: str, rows: Sequence[Settings]) -> bytes:

@@ -24,7 +24,7 @@ from ulmo.storage.atomic import TEMPORARY, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
 from ulmo.storage.journal import Journal
-from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, progress, read_manifest_file
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import write_sealed
 from ulmo.storage.tables import BATCH_ROWS, publish_table, python_rows, read_table, schema_of
@@ -64,6 +64,15 @@ class Ledger(Generic[M, R]):
     def is_new(self) -> bool:
         """Whether there is no manifest on the disk."""
         return self._written is None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a job has ended here, and none has begun since."""
+        return self._manifest is not None and self._manifest.complete
+
+    def progress(self) -> str:
+        """How much a job that has not ended has done: "7 of 24 recordings"."""
+        return progress(self.files, self._manifest)
 
     @property
     def manifest(self) -> M:
@@ -117,11 +126,14 @@ class Ledger(Generic[M, R]):
         return self.has_exactly(keys) and not self._left_overs()
 
     @contextmanager
-    def writing(self, keep: Iterable[str]) -> Iterator[None]:
-        """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block."""
+    def writing(self, keep: Iterable[str], expected: int | None = None) -> Iterator[None]:
+        """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block.
+
+        `expected` is the number of rows that there will be, for those who look at it meanwhile.
+        """
         self._journal.begin((key, self.done(key)) for key in keep)
         self._table, self._in_table, self._block = None, {}, (0, [])
-        self.update(complete=False, hashes={})
+        self.update(complete=False, expected=expected, hashes={})
         remove(self.files.table)
         try:
             yield
@@ -150,7 +162,7 @@ class Ledger(Generic[M, R]):
                 for row in self.done(key):
                     table.add(row.model_dump())
         hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
-        self.update(**values, hashes=hashes, complete=True)
+        self.update(**values, hashes=hashes, expected=None, complete=True)
         self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)
         self.tidy()

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ulmo.config import NewerError, Settings, UserError
+from ulmo.config import NewerError, Settings, UserError, whole_letters
 from ulmo.config.errors import clipped, complaint
-from ulmo.config.toml import read_most
 from ulmo.storage.atomic import publish
+from ulmo.storage.names import portable
+from ulmo.storage.plain_file import read_unlinked
 
 MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, unless it may have more
 _FREE_BRACKETS = 256
@@ -43,7 +43,7 @@ def read_json(
     which ends with `remedy` if the file is damaged, or with `outdated` if it is too old; NewerError
     if a newer ulmo wrote the file.
     """
-    content = read_most(path, most or MAX_JSON_BYTES) if content is None else content
+    content = read_unlinked(path, most or MAX_JSON_BYTES) if content is None else content
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
@@ -112,19 +112,21 @@ def fingerprint(value: Any) -> str:
 def json_values(value: Any) -> Any:
     """The same as JSON takes it, at any depth.
 
-    Named tuples, settings and mappings become objects, paths text (bytes that are not UTF-8 become
-    \\xNN), and numbers that are not finite None.
+    Named tuples, settings and mappings become objects, paths text by `portable`, and numbers that
+    are not finite None. All text is valid UTF-8.
     """
     if isinstance(value, Settings):
         return value.model_dump(mode="json")
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
-        return {str(name): json_values(field) for name, field in value.items()}
+        return {whole_letters(str(name)): json_values(field) for name, field in value.items()}
     if isinstance(value, list | tuple):
         return [json_values(item) for item in value]
     if isinstance(value, Path):
-        return os.fsencode(value).decode("utf-8", "backslashreplace")
+        return portable(value)
+    if isinstance(value, str):
+        return whole_letters(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,6 +1,7 @@
 """Tables as Parquet: a schema from a class of rows, written in groups, read with bounds.
 
-The same rows always give the same bytes.
+The same rows always give the same bytes. pyarrow gets open files, and never a path: it takes one
+that begins with `file:`, `s3:` or the like for an address.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import is_text_list, read_guarded
+from ulmo.storage.plain_file import open_plain
 
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
@@ -52,11 +54,18 @@ def read_table(path: Path, schema: pa.Schema, *, remedy: str) -> pa.Table:
     not be read at all, the error is that of unreadable().
     """
     try:
-        return read_guarded(path, schema)
+        with open_plain(path, remedy=remedy) as file:
+            return read_guarded(file, schema)
     except (OSError, ValueError, pa.ArrowException) as error:
         if denied := reading_error(error):
             raise unreadable(path, denied) from error
         raise UserError(f"{path} cannot be read ({one_line(error)}): {remedy}") from error
+
+
+def table_batches(path: Path, *, remedy: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a table that this job wrote, without bounds and in constant memory."""
+    with open_plain(path, remedy=remedy) as file, pq.ParquetFile(file) as table:
+        yield from table.iter_batches(BATCH_ROWS)
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:

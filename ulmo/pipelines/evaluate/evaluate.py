@@ -17,13 +17,14 @@ from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import LIMITS, Limits, UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
-from ulmo.jobs.inputs import portable
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
 from ulmo.pipelines.evaluate.pictures import draw_pictures
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
+from ulmo.storage.names import portable
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
@@ -125,6 +126,7 @@ def evaluate(
     limits: Limits = LIMITS,
     report: Path | None = None,
     progress: _Progress = lambda *_: None,
+    warn: Callable[[str], None] = print,
 ) -> Evaluation:
     """Measure a run's tokenizer, a bundle, or the one that ships; write `report` and its pictures.
 
@@ -132,7 +134,8 @@ def evaluate(
     The default report is eval.json in the run, or in the working folder for a bundle outside a run.
     `part` chooses the run's held-out recordings (`validation`), its training recordings, or all;
     `auto` takes the held-out ones if the tiles are those that the run was trained on, else all.
-    `progress` receives what is measured, how much of it is done, and all. Raises UserError if the
+    `progress` receives what is measured, how much of it is done, and all; `warn` a line if a
+    picture could not be drawn or written, which ends nothing. Raises UserError if the
     tokenizer, the tiles and the recordings do not fit.
     """
     if tiles_dir is None and audio is None:
@@ -157,11 +160,13 @@ def evaluate(
     if audio is not None:
         on_audio = AudioEvaluation.measure(tokenizer, audio, progress)
         counted["recordings"] = on_audio.tokens.counts, on_audio.tokens.sound_counts
-    pictures = {}
-    for name, content in draw_pictures(tokenizer, counted).items():
-        pictures[name] = report.with_name(f"{report.stem}-{name}.png")
-        with publish(pictures[name]) as file:
-            file.write(content)
+    pictures: dict[str, Path] = {}
+    with BestEffort(warn)("pictures of the codebook"):
+        for name, content in draw_pictures(tokenizer, counted).items():
+            picture = report.with_name(f"{report.stem}-{name}.png")
+            with publish(picture) as file:
+                file.write(content)
+            pictures[name] = picture
     fingerprint = tokenizer.manifest.fingerprint
     evaluation = Evaluation(fingerprint, on_tiles, on_audio, report, pictures)
     write_json(report, evaluation.as_json())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import PrepSettings
-from ulmo.jobs.inputs import InputFile, input_file, portable
+from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
@@ -30,6 +30,7 @@ from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock, Span, Timing
+from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import publish_table
 

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import InputFile, portable
+from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.prep.job import PrepJob, plan_jobs, run_jobs
 from ulmo.pipelines.prep.statistics import corpus_constants
@@ -32,8 +31,9 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
+from ulmo.storage.names import portable
 from ulmo.storage.plain_file import file_hash
-from ulmo.storage.tables import BATCH_ROWS, publish_table
+from ulmo.storage.tables import publish_table, table_batches
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
@@ -117,7 +117,8 @@ class PrepOutput:
                 ledger.update(normalization=corpus_constants(pool, paths, settings))
             jobs = self._jobs()
             done = {job.key for job in jobs if self._is_done(job)}
-            with ledger.writing(job.key for job in jobs if job.key in done):
+            recordings = sum(len(job.files) for job in jobs)
+            with ledger.writing((job.key for job in jobs if job.key in done), recordings):
                 if done:
                     advance(sum(job.size for job in jobs if job.key in done))
                 missing = [job for job in jobs if job.key not in done]
@@ -125,7 +126,6 @@ class PrepOutput:
                     for job, rows in zip(batch, found, strict=True):
                         ledger.add(job.key, rows)
                 merged = self._merge(jobs)
-                recordings = sum(len(job.files) for job in jobs)
                 ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
 
     def _make_folders(self) -> None:
@@ -147,11 +147,10 @@ class PrepOutput:
         digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
         with publish_table(path, TILES_SCHEMA) as table:
             for job in jobs:
-                with pq.ParquetFile(job.rows_path) as part:
-                    for batch in part.iter_batches(BATCH_ROWS):
-                        table.add_table(pa.Table.from_batches([batch]))
-                        digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
-                        tiles += batch.num_rows
+                for batch in table_batches(job.rows_path, remedy=GO_ON):
+                    table.add_table(pa.Table.from_batches([batch]))
+                    digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
+                    tiles += batch.num_rows
         named = {shard for job in jobs for shard in job.shards(self.ledger.done(job.key))}
         for shard in (self._folder / "tiles").glob("*.npy"):
             if shard not in named:
@@ -264,8 +263,7 @@ class PrepOutput:
 
 
 def _tile_rows(job: PrepJob) -> pa.Table:
-    with pq.ParquetFile(job.rows_path) as file:
-        return file.read()
+    return pa.Table.from_batches(table_batches(job.rows_path, remedy=GO_ON), TILES_SCHEMA)
 
 
 def _is_free(folder: Path) -> bool:

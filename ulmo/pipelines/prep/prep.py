@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
-from ulmo.jobs.inputs import InputFile, list_inputs, portable
+from ulmo.jobs.inputs import InputFile, list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
@@ -28,6 +28,7 @@ from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.names import unread_names
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
+from ulmo.storage.names import portable
 
 
 class PrepSummary(NamedTuple):

@@ -20,7 +20,7 @@ from ulmo.formats.publish import (
     stream_paths,
     whole_name,
 )
-from ulmo.jobs.inputs import InputFile, input_file, portable
+from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
@@ -38,6 +38,7 @@ from ulmo.preprocessing.stretches import (
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
 from ulmo.storage.atomic import is_of_one_file, make_folders, remove
+from ulmo.storage.names import portable
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 

@@ -9,8 +9,9 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
-from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
+from ulmo.jobs.inputs import find_recordings, input_file, no_recordings
 from ulmo.storage.atomic import make_folder, short_name
+from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import Segment, TokensHeader, read_header, read_stored
+from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.publish import (
     STEM,
     output_paths,
@@ -21,7 +22,6 @@ from ulmo.formats.publish import (
     refuse_spoiling,
     temporary_names,
 )
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
 from ulmo.pipelines.tokenize.plan import Planned
@@ -37,8 +37,8 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path
+from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer
-from ulmo.tokens import read_npy_blocks
 
 _MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
 
@@ -108,7 +108,7 @@ class TimelineOutput:
                 remove(path)
             return
         self.timeline = _join(good, self._out, self._options)
-        with self._ledger.writing([]):
+        with self._ledger.writing([], len(results)):
             for result in results:
                 names = (self._out.name,) if result.outputs else ()
                 row = result.outcome.model_copy(update={"outputs": names})

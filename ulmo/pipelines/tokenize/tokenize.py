@@ -36,7 +36,6 @@ from ulmo.formats.publish import (
     stream_paths,
 )
 from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import portable
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
@@ -46,6 +45,7 @@ from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.names import portable
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer
 
@@ -315,7 +315,7 @@ def _tokenize_missing(
     missing = [planned for planned in plan if planned not in made]
     with (
         _tidying(plan, options.file_format),
-        ledger.writing(planned.key for planned in made),
+        ledger.writing((planned.key for planned in made), len(plan)),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
         for result in made.values():

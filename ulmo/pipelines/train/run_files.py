@@ -4,14 +4,15 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from ulmo.config import JobError, UserError
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.storage.atomic import sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
@@ -23,6 +24,7 @@ from ulmo.storage.checkpoint_files import (
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
 
+_EVENTS = "what TensorBoard shows"
 _NEW = ".new"  # folder of the checkpoint that is being written
 
 
@@ -30,52 +32,91 @@ class RunLog:
     """The three logs of a run that has done `steps` steps and closed `epochs` epochs.
 
     An epoch is closed after its last step: a checkpoint between the two belongs to an open epoch.
+    Every row of losses.csv and epochs.csv is written, or OSError ends the run; it can do without
+    TensorBoard's events.
     """
 
     def __init__(
-        self, run_dir: Path, objectives: Iterable[str], *, steps: int, epochs: int
+        self,
+        run_dir: Path,
+        objectives: Iterable[str],
+        best_effort: BestEffort,
+        *,
+        steps: int,
+        epochs: int,
     ) -> None:
         names = tuple(objectives)
         self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
         self._epochs = CsvLog(
             run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
         )
-        self._folder = run_dir / "tensorboard"
-        with _writing(self._folder):
-            self._events = tf.summary.create_file_writer(str(self._folder))
+        self._events = _Events(run_dir / "tensorboard", best_effort)
 
     def batch(self, row: Mapping[str, float | int]) -> None:
         """Log the losses of a batch."""
         self._batches.write(row)
-        self._scalars("batch", row)
+        self._events.scalars("batch", row)
 
-    def epoch(self, row: Mapping[str, float | int], picture: bytes) -> None:
-        """Log the figures of an epoch, and its picture (PNG) for TensorBoard."""
+    def epoch(self, row: Mapping[str, float | int], picture: bytes | None) -> None:
+        """Log the figures of an epoch, and its picture (PNG), if there is one, for TensorBoard."""
         self._epochs.write(row)
-        self._scalars("epoch", row)
-        with _writing(self._folder), self._events.as_default(step=int(row["step"])):
-            tf.summary.image("reconstructions", tf.image.decode_png(picture, 3)[None])
+        self._events.scalars("epoch", row)
+        if picture is not None:
+            self._events.picture(row, picture)
         self.flush()
 
     def flush(self) -> None:
         """Write what is buffered to the files."""
         self._batches.flush()
         self._epochs.flush()
-        with _writing(self._folder):
-            self._events.flush()
+        self._events.flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._batches.close()
         self._epochs.close()
-        with _writing(self._folder):
-            self._events.close()
+        self._events.close()
 
-    def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
-        with _writing(self._folder), self._events.as_default(step=int(row["step"])):
+
+class _Events:
+    """TensorBoard's events. After a failure, a session writes no more of them."""
+
+    def __init__(self, folder: Path, best_effort: BestEffort) -> None:
+        self._folder = folder
+        self._best_effort = best_effort
+        self._writer: Any = None
+        with best_effort(_EVENTS), _writing(folder):
+            folder.mkdir(exist_ok=True)
+            self._writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, group: str, row: Mapping[str, Any]) -> None:
+        def write(_: Any) -> None:
             for name, value in row.items():
                 if name not in ("step", "epoch") and value is not None and math.isfinite(value):
                     tf.summary.scalar(f"{group}/{name}", value)
+
+        self._write(write, row)
+
+    def picture(self, row: Mapping[str, Any], picture: bytes) -> None:
+        image = tf.image.decode_png(picture, 3)[None]
+        self._write(lambda _: tf.summary.image("reconstructions", image), row)
+
+    def flush(self) -> None:
+        self._write(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        self._write(lambda writer: writer.close())
+
+    def _write(self, action: Callable[[Any], object], row: Mapping[str, Any] | None = None) -> None:
+        """Call `action` with the writer, to which summaries go meanwhile, at the row's step."""
+        if self._writer is None:
+            return
+        with self._best_effort(_EVENTS) as attempt, _writing(self._folder), ExitStack() as stack:
+            if row is not None:
+                stack.enter_context(self._writer.as_default(step=int(row["step"])))
+            action(self._writer)
+        if attempt.failed:
+            self._writer = None
 
 
 class Checkpoints:

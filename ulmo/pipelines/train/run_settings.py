@@ -44,7 +44,14 @@ def plan_run(
     if resume:
         manifest = _resumed(read_run(run_dir), model, settings)
         if manifest.tiles_fingerprint != store.manifest.fingerprint:
-            raise UserError(f"{run_dir} was trained on other tiles than those of {tiles_dir}")
+            changed = differences(
+                {**manifest.tiles_contents, "fingerprint": manifest.tiles_fingerprint},
+                {**store.manifest.contents(), "fingerprint": store.manifest.fingerprint},
+            )
+            raise UserError(
+                f"{run_dir} was trained on other tiles than those of {tiles_dir} ({changed}): "
+                "prepare them as they were, or begin a new run"
+            )
         if manifest.beside_fingerprints != _fingerprints(manifest.train):
             raise UserError(
                 f"the --beside tiles of {run_dir} have changed: prepare them as they were"
@@ -67,6 +74,7 @@ def plan_run(
         train=new,
         tiles=str(tiles_dir.resolve()),
         tiles_fingerprint=store.manifest.fingerprint or "",
+        tiles_contents=store.manifest.contents(),
         beside_fingerprints=_fingerprints(new),
         versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
     )

@@ -8,6 +8,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.places import HEADER_ENDING, header_path, tokens_path
 from ulmo.formats.publish import STEM
+from ulmo.storage.plain_file import open_unlinked
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 _VOCABULARY = ".vocabulary.json"
@@ -75,7 +76,7 @@ class Output(NamedTuple):
         if not self.header.is_file():
             return False
         try:
-            with self.header.open("rb") as file:
+            with open_unlinked(self.header) as file:
                 start = file.read(1 << 16)
         except OSError:
             return bool(self.files)

@@ -15,11 +15,11 @@ from ulmo.formats.folder import (
 )
 from ulmo.formats.header import TokensHeader, read_header, read_stored
 from ulmo.formats.places import HEADERS, TOKENS
-from ulmo.jobs.inputs import portable
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.storage.faults import Fault, What, below, fault_of
 from ulmo.storage.manifest import TABLE
+from ulmo.storage.names import portable
 
 
 def is_ledger_file(path: Path) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.bundle.manifest import MANIFEST
-from ulmo.config import NewerError, UserError, read_most
+from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
 from ulmo.formats.publish import is_parts, vocabulary_json
@@ -16,6 +16,7 @@ from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
 from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
+from ulmo.storage.plain_file import read_unlinked
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
 
@@ -155,7 +156,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
 def _check_vocabulary(path: Path, codebook_size: int) -> None:
     """Raise UserError unless a vocabulary is that of a codebook."""
     expected = vocabulary_json(codebook_size).encode()
-    if read_most(path, len(expected)) != expected:
+    if read_unlinked(path, len(expected)) != expected:
         raise UserError("it is not the vocabulary of these tokens")
 
 

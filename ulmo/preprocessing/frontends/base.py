@@ -65,7 +65,7 @@ class Block(NamedTuple):
         a_second = settings.true_rate / settings.hop_length / self.frames
         memory = self.bytes + self.kept + FLOAT * (_SEGMENTS * self.samples + _LEVELS * cells)
         operations = a_second * (self.operations + _CALLS + 2 * self.samples)
-        return Cost({"front end": memory}, {"front end": operations + self.begin})
+        return Cost({"front end": float(memory)}, {"front end": float(operations + self.begin)})
 
 
 def count_frames(samples: int, hop_length: int) -> int:
