@@ -384,9 +384,8 @@ def load_tokenizer(
         near.
     unk_quantile: 0.9, 0.95, 0.99 or 0.999. A vector farther from its code than this share of the
         code's training vectors becomes `<unk>`. None means never.
-    max_gigabytes, max_gigaops: a bundle whose settings need more memory at once, in GB, or more
-        operations for a second of sound, in billions, is refused before its weights are read.
-        None means 8 and 500 (ulmo.config.Limits): raise them only for a bundle that you trust.
+    max_gigabytes, max_gigaops: a bundle that needs more memory at once, in GB, or more billions of
+        operations for a second of sound, is refused. None: 8 and 500 (ulmo.config.Limits).
 
     UserError if the bundle is missing, damaged or not trustworthy, or an option is not valid.
 
