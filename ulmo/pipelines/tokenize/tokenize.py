@@ -47,7 +47,7 @@ from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.walk import paths_in
-from ulmo.tokenizer import Tokenizer, check_batch_size
+from ulmo.tokenizer import Tokenizer
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
@@ -226,7 +226,7 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
     """Raise UserError for options that cannot be met, before any recording is opened."""
     Clock.of(options.clock)
     check_channels(options.channels)
-    check_batch_size(options.batch_size)
+    tokenizer.check_batch(options.batch_size)
     check_options(options.options, options.file_format, tokenizer.vocabulary.size)
 
 

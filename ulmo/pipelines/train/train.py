@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import JobError, TrainSettings, UserError, not_installed
+from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.pipelines.best_effort import BestEffort
@@ -75,8 +75,11 @@ def train(
     reporter: "Reporter",
     *,
     resume: bool = False,
+    limits: Limits = LIMITS,
 ) -> TrainSummary:
     """Train, and write RUN_DIR; `model` and `settings` hold what differs from the defaults.
+
+    limits: what a step of training, and the tokenizer that comes of it, may cost.
 
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
@@ -87,7 +90,9 @@ def train(
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
-    plan = partial(plan_run, run_dir, tiles_dir, store, model, settings, resume=resume)
+    plan = partial(
+        plan_run, run_dir, tiles_dir, store, model, settings, resume=resume, limits=limits
+    )
     _refuse_silence(store, plan().train)  # before anything is written
     make_folder(run_dir, "choose another")
     go_on = f"go on with ulmo-train {tiles_dir} {run_dir} --resume"

@@ -10,7 +10,7 @@ import numpy as np
 
 from ulmo.bundle.bundle import REMEDY, read_bundle
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
-from ulmo.config import NewerError, TrainSettings, UserError
+from ulmo.config import NO_LIMITS, NewerError, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
 from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others
 from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
@@ -47,7 +47,7 @@ _LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
 def _check_bundle(folder: Path) -> Findings:
     """Check a bundle: reading it checks every byte."""
     try:
-        bundle = read_bundle(folder)
+        bundle = read_bundle(folder, NO_LIMITS)
     except NewerError:
         raise
     except (UserError, OSError) as error:
