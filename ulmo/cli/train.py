@@ -7,7 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
-from ulmo.config import ModelSettings, TrainSettings, to_toml
+from ulmo.config import Limits, ModelSettings, TrainSettings, to_toml
 
 
 @cli.command(
@@ -28,6 +28,7 @@ from ulmo.config import ModelSettings, TrainSettings, to_toml
     help="For abx_choice: the same recordings through another front end. May be repeated.",
 )
 @cli.option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
+@cli.settings_options(Limits)
 @cli.config_option
 @cli.print_config_option
 @cli.quiet_option
@@ -57,6 +58,7 @@ def train(
         named["init"] = portable(Path(flags["init"]))
     settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
+    limits = Limits.read(cli.given(flags, Limits))
     if print_config:
         click.echo(to_toml(dict(checked)))
         return
@@ -65,6 +67,6 @@ def train(
     from ulmo.reports.train import TrainProgress, train_summary
 
     with TrainProgress(quiet=quiet) as progress:
-        summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
+        summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume, limits=limits)
     shown = cli.Output(as_json, quiet)
     shown.show(lambda: train_summary(summary), lambda: train_json(summary, 0))

@@ -9,6 +9,8 @@ alone.
 
 from pathlib import Path
 
+from ulmo.storage.plain_file import LinkError
+
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
@@ -28,6 +30,15 @@ def tokens_path(header: Path) -> Path:
     """The stem of the files of tokens that a header belongs to: the inverse of `header_path`."""
     stem = header.with_name(header.name.removesuffix(HEADER_ENDING))
     return _in_output(stem, HEADERS, TOKENS) or stem
+
+
+def refuse_linked_folders(header: Path) -> None:
+    """Raise LinkError if a folder of headers, or one below it, is a link that leads elsewhere."""
+    names = [folder.name for folder in header.parents]
+    if HEADERS in names:
+        for folder in header.parents[: names.index(HEADERS) + 1]:
+            if folder.is_symlink():
+                raise LinkError(folder)
 
 
 def _in_output(path: Path, there: str, other: str) -> Path | None:

@@ -23,8 +23,8 @@ from ulmo.config.errors import complaint
 from ulmo.storage.atomic import TEMPORARY, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
-from ulmo.storage.journal import Journal
-from ulmo.storage.manifest import LedgerFiles, LedgerManifest, progress, read_manifest_file
+from ulmo.storage.journal import Journal, progress
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import write_sealed
@@ -73,7 +73,7 @@ class Ledger(Generic[M, R]):
 
     def progress(self) -> str:
         """How much a job that has not ended has done: "7 of 24 recordings"."""
-        return progress(self.files, self._manifest)
+        return progress(self.files.journal)
 
     @property
     def manifest(self) -> M:
@@ -132,9 +132,9 @@ class Ledger(Generic[M, R]):
 
         `expected` is the number of rows that there will be, for those who look at it meanwhile.
         """
-        self._journal.begin((key, self.done(key)) for key in keep)
+        self._journal.begin(((key, self.done(key)) for key in keep), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
-        self.update(complete=False, expected=expected, hashes={})
+        self.update(complete=False, hashes={})
         remove(self.files.table)
         try:
             yield
@@ -162,11 +162,8 @@ class Ledger(Generic[M, R]):
             for key in keys:
                 for row in self.done(key):
                     table.add(row.model_dump())
-        hashes = {
-            **values.pop("hashes", {}),
-            _name_of(self.files.table): file_hash(self.files.table),
-        }
-        self.update(**values, hashes=hashes, expected=None, complete=True)
+        hashes = {**values.pop("hashes", {}), _name_of(self.files.table): table.hash}
+        self.update(**values, hashes=hashes, complete=True)
         self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)
         self.tidy()

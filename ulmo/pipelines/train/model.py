@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ulmo.bundle.bundle import read_bundle
-from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
+from ulmo.config import NO_LIMITS, ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
@@ -71,7 +71,7 @@ def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, fol
     or of its tiles do not fit.
     """
     inside = folder / "tokenizer"
-    bundle = read_bundle(inside if inside.is_dir() else folder)
+    bundle = read_bundle(inside if inside.is_dir() else folder, NO_LIMITS)
     theirs = _encoder_settings(bundle.manifest.model, bundle.manifest.prep)
     if differing := differences(theirs, _encoder_settings(settings, prep)):
         raise UserError(

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from ulmo.config import JobError, UserError, whole_letters
 from ulmo.pipelines.best_effort import BestEffort
-from ulmo.storage.atomic import sync_folder
+from ulmo.storage.atomic import make_folders, sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
     damaged_files,
@@ -24,6 +25,7 @@ from ulmo.storage.checkpoint_files import (
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+from ulmo.storage.faults import remove_any
 
 _EVENTS = "what TensorBoard shows"
 _NEW = ".new"  # folder of the checkpoint that is being written
@@ -88,7 +90,8 @@ class _Events:
         self._writer: Any = None
         with best_effort(_EVENTS), _writing(folder):
             folder.mkdir(exist_ok=True)
-            self._writer = tf.summary.create_file_writer(os.fsencode(folder))
+            name = f".{secrets.token_hex(8)}.v2"  # so that nobody can put a link in its place
+            self._writer = tf.summary.create_file_writer(os.fsencode(folder), filename_suffix=name)
 
     def scalars(self, group: str, row: Mapping[str, Any]) -> None:
         def write(_: Any) -> None:
@@ -142,8 +145,9 @@ class Checkpoints:
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
         new = self._folder / _NEW
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        remove_any(new)
+        make_folders(self._folder, below=self._folder.parent)
+        new.mkdir()  # it is this job's, or there is an error
         number = max(self.numbers, default=0) + 1
         with _writing(new), _in_utf8(new) as name:
             self._tracked.write(f"{name}/{PREFIX}-{number}")
