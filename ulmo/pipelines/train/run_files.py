@@ -91,9 +91,7 @@ class _Events:
         with best_effort(_EVENTS), _writing(folder):
             folder.mkdir(exist_ok=True)
             name = f".{secrets.token_hex(8)}.v2"  # so that nobody can put a link in its place
-            self._writer = tf.summary.create_file_writer(
-                os.fsencode(folder), filename_suffix=name
-            )
+            self._writer = tf.summary.create_file_writer(os.fsencode(folder), filename_suffix=name)
 
     def scalars(self, group: str, row: Mapping[str, Any]) -> None:
         def write(_: Any) -> None:
