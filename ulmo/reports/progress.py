@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ulmo.config import printable
 from ulmo.jobs.inputs import left_out_words
+from ulmo.storage.names import path_text
 
 _SHOWN = 10  # recordings that a summary names
 
@@ -61,7 +62,7 @@ def named_lines(
     word: what became of them. rest: where all of them are named.
     """
     lines = [
-        f"{word:<10}  {printable(str(path))}: {reason} ({printable(detail)})"
+        f"{word:<10}  {_name(path)}: {reason} ({printable(detail)})"
         for path, reason, detail in recordings[:_SHOWN]
     ]
     hidden = Counter(reason for _, reason, _ in recordings[_SHOWN:])
@@ -69,6 +70,10 @@ def named_lines(
         counts = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
         lines.append(f"{word:<10}  and {hidden.total()} more: {counts}; {rest}")
     return lines
+
+
+def _name(path: Path | str) -> str:
+    return path_text(path) if isinstance(path, Path) else printable(path)
 
 
 def unread_line(unread: Sequence[str], recordings: int) -> str:

@@ -15,12 +15,12 @@ from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
+from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths, stream_paths
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
-from ulmo.tokens import read_npy
 
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""

@@ -1,6 +1,7 @@
 """Whole runs on tiny tiles: what they write, and that stopping them changes nothing."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
+from tests.openings import recorded, unsafe, written
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal, spoil
 from ulmo.bundle.bundle import read_bundle
@@ -28,10 +30,29 @@ from ulmo.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")
-def run(tiny_tiles, tmp_path_factory):
+def openings():
+    """What was opened while the run was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(tiny_tiles, tmp_path_factory, openings):
     folder = tmp_path_factory.mktemp("runs") / "run"
     model = {**MODEL, "encoder_layers": 2, "decoder_layers": 3}
-    return folder, train(tiny_tiles, folder, model, SETTINGS, Silent())
+    with recorded() as found:
+        summary = train(tiny_tiles, folder, model, SETTINGS, Silent())
+    openings += found
+    return folder, summary
+
+
+def test_no_file_is_opened_to_write_where_a_link_may_be(run, openings):
+    """Of TensorFlow's own files, no event has a name that somebody could foresee."""
+    folder, _ = run
+    made = {path for path, _ in written(openings)}
+    assert {str(folder / name) for name in ("losses.csv", "epochs.csv", ".lock")} <= made
+    assert unsafe([each for each in openings if each[1].startswith(str(folder))]) == []
+    (events,) = (folder / "tensorboard").iterdir()
+    assert re.fullmatch(r"events\.out\.tfevents\..*\.[0-9a-f]{16}\.v2", events.name)
 
 
 def test_a_run_writes_what_the_contract_names(run, tiny_tiles):
