@@ -97,7 +97,7 @@ def test_another_files_header_is_refused(name, change, tmp_path):
         changed = [last.ended(columns=0, frames=0, unknown=0)]
     (tmp_path / "x.tokens.json").write_bytes(header_json([*others, *changed]))
     seal_tokens(path)
-    assert "is damaged" in refused(path)
+    assert "is as it was written, but does not fit its header" in refused(path)
 
 
 @pytest.mark.parametrize("name", READABLE)

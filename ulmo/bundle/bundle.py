@@ -47,7 +47,8 @@ from ulmo.bundle.weights import (
 )
 from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.storage.atomic import publish, short_name, sync_folder
+from ulmo.storage.atomic import make_folders, publish, short_name, sync_folder
+from ulmo.storage.faults import remove_any
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
 
@@ -126,8 +127,9 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     if old.exists() and not folder.exists():
         old.rename(folder)
     for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    new.mkdir(parents=True)
+        remove_any(left)
+    make_folders(folder.parent)
+    new.mkdir()  # it is this job's, or there is an error
     for name, data in bundle.files.items():
         with publish(new / name) as file:
             file.write(data)

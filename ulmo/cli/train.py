@@ -21,7 +21,7 @@ from ulmo.config import Limits, ModelSettings, TrainSettings, to_toml
 @cli.settings_options(TrainSettings, without={"beside"})
 @cli.option(
     "--beside",
-    type=click.Path(),
+    type=cli.PATH,
     multiple=True,
     metavar="TILES_DIR",
     group="Objectives",
@@ -37,7 +37,7 @@ from ulmo.config import Limits, ModelSettings, TrainSettings, to_toml
 def train(
     tiles_dir: Path,
     run_dir: Path,
-    beside: tuple[str, ...],
+    beside: tuple[Path, ...],
     resume: bool,
     config: Path | None,
     print_config: bool,
@@ -47,12 +47,15 @@ def train(
 ) -> None:
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
     from ulmo.preprocessing.store import read_manifest
+    from ulmo.storage.names import portable
 
     model = cli.merged(config, "model", cli.given(flags, ModelSettings))
     manifest = read_manifest(tiles_dir)
     if manifest is not None and not resume:
         model.setdefault("tile_size", manifest.settings.tile_size)
-    named = {"beside": beside} if beside else {}
+    named: dict[str, Any] = {"beside": tuple(map(portable, beside))} if beside else {}
+    if flags["init"] is not None:
+        named["init"] = portable(Path(flags["init"]))
     settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
     limits = Limits.read(cli.given(flags, Limits))

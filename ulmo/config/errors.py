@@ -23,6 +23,10 @@ class NewerError(UserError):
     """A file was written by a newer ulmo."""
 
 
+class WholeFileError(UserError):
+    """A file has the hash that is recorded of it, and yet its reader fails: it is not damaged."""
+
+
 class JobError(Exception):
     """A job failed, though the user made no mistake. Its text is one line."""
 

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError
+from ulmo.config import Settings, UserError, WholeFileError
+from ulmo.formats.places import refuse_linked_folders
 from ulmo.storage.manifest import Hash
 from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
-from ulmo.storage.sealed import read_json, seal
+from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
@@ -291,14 +292,18 @@ class Stored(NamedTuple):
 
 
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
-    """x.tokens.json of one recording, or of several with the same grid."""
+    """x.tokens.json of one recording, or of several with the same grid.
+
+    Its bytes do not depend on which of the files beside it was written first.
+    """
     stored: _StoredHeader | _StoredCorpus
+    hashes = dict(sorted((hashes or {}).items()))
     if len(headers) == 1:
-        stored = _StoredHeader(**dict(headers[0]), hashes=hashes or {})
+        stored = _StoredHeader(**dict(headers[0]), hashes=hashes)
     else:
         streams = tuple(Stream(**_fields(header, Stream)) for header in headers)
         grid = _fields(headers[0], Grid)
-        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes or {})
+        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes)
     return seal(stored.model_dump_json(indent=2))
 
 
@@ -308,11 +313,13 @@ def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
 
 def read_header(path: Path) -> TokensHeader:
     """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
+    refuse_linked_folders(path)
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES).headers[0]
 
 
 def read_stored(path: Path) -> Stored:
     """Read x.tokens.json of a recording or a corpus; UserError as above."""
+    refuse_linked_folders(path)
     is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
     if is_bounded and b'\n  "recordings": [' in read_unlinked(path, MAX_CORPUS_BYTES):
         return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
@@ -343,7 +350,21 @@ def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int) -> S
     try:
         return Stored(stored.headers(), stored.hashes)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
+        state = "is as it was written, but not as this ulmo writes it"
+        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
+
+
+def recorded_hashes(path: Path) -> Hashes | None:
+    """The hashes in a header whose checksum fits, whatever else it says; None for other files.
+
+    Raises OSError if the file cannot be read.
+    """
+    refuse_linked_folders(path)
+    if not path.is_file() or path.stat().st_size > MAX_CORPUS_BYTES:
+        return None
+    values = sealed_values(read_unlinked(path, MAX_CORPUS_BYTES))
+    found = None if values is None else values.get("hashes")
+    return found if found is None or isinstance(found, dict) else {}
 
 
 def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError, one_line
+from ulmo.config import UserError, WholeFileError, one_line
 from ulmo.config.arguments import path_of
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
@@ -76,8 +76,9 @@ def read_corpus(path: Path | str, *, partial: bool = False) -> Iterator[StoredTo
         warning. Such a folder is refused by default, as what it lacks would not be noticed.
 
     Each is a header, ids (time, band) and `tokens()`, the same as Tokens. The file's header must
-    agree with it. Raises UserError if either is missing or damaged, or if they disagree. No link
-    is followed but `path` itself. One recording is in memory at a time.
+    agree with it. Raises UserError if either is missing or damaged, and WholeFileError if they
+    disagree though the file has the hash in its header. No link is followed but `path` itself. One
+    recording is in memory at a time.
     """
     path, kinds = followed(path_of("path", path)), readers()
     if path.is_dir():
@@ -115,10 +116,14 @@ def _read_file(path: Path) -> Iterator[StoredTokens]:
     headers = stored.headers
     try:
         check_hash(path, stored)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
+    try:
         for header, ids in zip(headers, kinds[path.suffix].read(path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
+        state = "is as it was written, but does not fit its header"
+        raise WholeFileError(f"{path} {state} ({one_line(error)}): {AGAIN}") from None
 
 
 def _checked(header: TokensHeader, ids: Ids) -> Ids:

@@ -20,6 +20,7 @@ from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.reading.parts import MAX_CHANNELS
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
 from ulmo.preprocessing.times.clock import Clock
+from ulmo.storage.plain_file import create_file
 
 
 class Sound(NamedTuple):
@@ -94,6 +95,6 @@ def _as_path(source: Path | BinaryIO) -> Iterator[Path]:
             why = f"an open file is copied first, and no temporary folder can be made ({error})"
             raise UserError(f"{why}: set TMPDIR, or give its path") from None
         path = Path(folder) / "recording"
-        with path.open("wb") as copy:
+        with create_file(path) as copy:
             shutil.copyfileobj(source, copy)
         yield path

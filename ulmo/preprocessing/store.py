@@ -18,8 +18,9 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError,
 from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
-from ulmo.storage.manifest import LedgerFiles, LedgerManifest, progress, read_manifest_file
-from ulmo.storage.plain_file import file_hash, open_plain
+from ulmo.storage.journal import progress
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.plain_file import LinkError, file_hash, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_table
 
@@ -115,6 +116,8 @@ def open_shard(path: Path, tile_size: int) -> Array:
     Nothing is parsed: the file's length determines its header.
     """
     shape = (tile_size, tile_size, 1)
+    if path.parent.is_symlink():
+        raise LinkError(path.parent)
     with open_plain(path, remedy=DELETE) as file:
         count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
         if count < 1 or rest or file.read(SHARD_HEADER) != _shard_header(count, shape):
@@ -148,7 +151,7 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
         raise unreadable(path, error) from error
     if found != manifest.hashes.get(path.name):
         raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
-    table = read_table(path, TILES_SCHEMA, remedy=AGAIN)
+    table = read_table(path, TILES_SCHEMA, remedy=AGAIN, hashed=True)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table
@@ -162,7 +165,7 @@ class TileStore:
         if manifest is None:
             raise UserError(f"{folder} holds no tiles: make them with ulmo-prep AUDIO_DIR {folder}")
         if not manifest.complete:
-            done = progress(LedgerFiles.inside(folder, "prep"), manifest)
+            done = progress(LedgerFiles.inside(folder, "prep").journal)
             raise UserError(f"{folder} is unfinished ({done}): {GO_ON}")
         self.folder = folder
         self.manifest = manifest

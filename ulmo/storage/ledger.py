@@ -18,13 +18,14 @@ from typing import Any, Generic, Self, TypeVar
 import pyarrow as pa
 from pydantic import ValidationError
 
-from ulmo.config import Settings, UserError
+from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
 from ulmo.storage.atomic import TEMPORARY, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
-from ulmo.storage.journal import Journal
-from ulmo.storage.manifest import LedgerFiles, LedgerManifest, progress, read_manifest_file
+from ulmo.storage.journal import Journal, progress
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.names import portable
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import write_sealed
 from ulmo.storage.tables import BATCH_ROWS, publish_table, python_rows, read_table, schema_of
@@ -72,7 +73,7 @@ class Ledger(Generic[M, R]):
 
     def progress(self) -> str:
         """How much a job that has not ended has done: "7 of 24 recordings"."""
-        return progress(self.files, self._manifest)
+        return progress(self.files.journal)
 
     @property
     def manifest(self) -> M:
@@ -131,9 +132,9 @@ class Ledger(Generic[M, R]):
 
         `expected` is the number of rows that there will be, for those who look at it meanwhile.
         """
-        self._journal.begin((key, self.done(key)) for key in keep)
+        self._journal.begin(((key, self.done(key)) for key in keep), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
-        self.update(complete=False, expected=expected, hashes={})
+        self.update(complete=False, hashes={})
         remove(self.files.table)
         try:
             yield
@@ -161,8 +162,8 @@ class Ledger(Generic[M, R]):
             for key in keys:
                 for row in self.done(key):
                     table.add(row.model_dump())
-        hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
-        self.update(**values, hashes=hashes, expected=None, complete=True)
+        hashes = {**values.pop("hashes", {}), self.files.table.name: table.hash}
+        self.update(**values, hashes=hashes, complete=True)
         self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)
         self.tidy()
@@ -190,7 +191,7 @@ class Ledger(Generic[M, R]):
         if found != self.manifest.hashes.get(table.name):
             what = "is damaged" if os.path.lexists(table) else "is missing"
             raise UserError(f"{table} {what}: {self._remedy}")
-        return read_table(table, schema_of(self._row_type), remedy=self._remedy)
+        return read_table(table, schema_of(self._row_type), remedy=self._remedy, hashed=True)
 
     def rows(self) -> list[R]:
         """The rows of a complete output. Raises UserError if its table is missing or damaged."""
@@ -198,7 +199,7 @@ class Ledger(Generic[M, R]):
 
     def check(self) -> list[Fault]:
         """What is wrong with the three files; an output that has them is described by them."""
-        manifest, table, journal = (path.name for path in self.files)
+        manifest, table, journal = (portable(Path(path.name)) for path in self.files)
         if not self.manifest.complete:
             return [Fault(manifest, "unfinished", "the job has not ended", self._remedy)]
         faults = []
@@ -225,8 +226,9 @@ class Ledger(Generic[M, R]):
         try:
             return [self._row_type.model_validate(row) for row in python_rows(table)]
         except ValidationError as error:
-            raise UserError(
-                f"{self.files.table} is damaged ({complaint(error)}): {self._remedy}"
+            state = "is as it was written, but has rows of another ulmo"
+            raise WholeFileError(
+                f"{self.files.table} {state} ({complaint(error)}): {self._remedy}"
             ) from None
 
     def _left_overs(self) -> list[Path]:

@@ -7,7 +7,6 @@ from pydantic import Field
 
 from ulmo.config import Settings
 from ulmo.storage.faults import unreadable
-from ulmo.storage.journal import rows_in
 from ulmo.storage.plain_file import LinkError
 from ulmo.storage.sealed import read_json
 
@@ -20,7 +19,6 @@ class LedgerManifest(Settings):
 
     schema_version: int
     complete: bool = False
-    expected: Annotated[int, Field(ge=0)] | None = None  # recordings, until the job has ended
     hashes: dict[str, Hash] = Field(default_factory=dict)  # SHA-256 of each table, by file name
 
     @classmethod
@@ -57,12 +55,6 @@ def read_manifest_file(path: Path, manifest: type[M], remedy: str) -> M:
         raise
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def progress(files: "LedgerFiles", manifest: LedgerManifest | None) -> str:
-    """How much a job that has not ended has done: "7 of 24 recordings"."""
-    done, expected = rows_in(files.journal), manifest and manifest.expected
-    return f"{done} of {expected} recordings" if expected else f"{done} recordings"
 
 
 class LedgerFiles(NamedTuple):

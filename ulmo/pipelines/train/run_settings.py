@@ -19,6 +19,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.differences import differences
 from ulmo.storage.lock import LOCK
+from ulmo.storage.names import path_of, portable
 from ulmo.storage.run_manifest import RunManifest, read_run
 
 # Settings that may change when a run is resumed. They decide when it ends; the learning rate and
@@ -72,7 +73,7 @@ def plan_run(
     return RunManifest(
         model=new_model,
         train=new,
-        tiles=str(tiles_dir.resolve()),
+        tiles=portable(tiles_dir.resolve()),
         tiles_fingerprint=store.manifest.fingerprint or "",
         tiles_contents=store.manifest.contents(),
         beside_fingerprints=_fingerprints(new),
@@ -96,8 +97,8 @@ def _check_cost(
 
 def _with_full_paths(settings: TrainSettings) -> TrainSettings:
     """Settings whose folders can be found from any working folder."""
-    beside = tuple(str(Path(folder).resolve()) for folder in settings.beside)
-    init = settings.init and str(Path(settings.init).resolve())
+    beside = tuple(portable(path_of(folder).resolve()) for folder in settings.beside)
+    init = settings.init and portable(path_of(settings.init).resolve())
     return settings.model_copy(update={"beside": beside, "init": init})
 
 
@@ -120,7 +121,7 @@ def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
 
 def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
     """Fingerprints of the tiles in `beside`."""
-    stores = (TileStore(Path(folder)) for folder in settings.beside)
+    stores = (TileStore(path_of(folder)) for folder in settings.beside)
     return tuple(store.manifest.fingerprint or "" for store in stores)
 
 

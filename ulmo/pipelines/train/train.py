@@ -22,7 +22,14 @@ from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import is_full, is_temporary, make_folder, publish, sync_folder
+from ulmo.storage.atomic import (
+    is_full,
+    is_temporary,
+    link_on_the_way,
+    make_folder,
+    publish,
+    sync_folder,
+)
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
@@ -37,6 +44,8 @@ _ENVIRONMENT = {  # of TensorFlow, unless the user has set them
     # By default only on processors with AVX-512; without it a step takes 1.6 to 2 times as long.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
+# Where a run is written: in RUN_DIR itself, which may be a link, and not behind one in it.
+_PLACES = ("checkpoints", "checkpoints/best", "pictures", "tensorboard", "tokenizer")
 _OWN_TILES = 256  # training tiles to measure objectives on if none are held out
 
 
@@ -168,6 +177,9 @@ def _run(
 
 def _begin_run(run_dir: Path, manifest: RunManifest, best_effort: BestEffort) -> None:
     """Write train.json, from when on the run can be resumed; remove half-written files."""
+    for place in map(run_dir.joinpath, _PLACES):
+        if link_on_the_way(place, run_dir):
+            raise UserError(f"{place} is a link: remove it, or begin a new run")
     write_sealed(run_dir / RUN_MANIFEST, manifest)
     pictures = run_dir / "pictures"
     (run_dir / "checkpoints").mkdir(exist_ok=True)

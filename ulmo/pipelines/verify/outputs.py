@@ -23,16 +23,19 @@ class Output(NamedTuple):
 
     @classmethod
     def among(cls, files: Iterable[Path]) -> list[Self]:
-        """Every output that some files belong to, but for hidden files and for other JSON."""
+        """Every output that some files belong to, but for other JSON.
+
+        A hidden file without a header of ulmo's is another program's, such as `._x.tokens.npy`.
+        """
         groups: dict[Path, dict[str, Path]] = {}
         for path in files:
             stem, ending = _split(path)
-            if stem and not path.name.startswith("."):
+            if stem:
                 groups.setdefault(stem, {})[ending] = path
         for found in groups.values():
             found.pop(HEADER_ENDING, None)
         outputs = (cls(stem, found) for stem, found in groups.items())
-        return [each for each in outputs if each.stem.name.endswith(STEM) or each._is_ours()]
+        return [each for each in outputs if each._has_our_name() or each._is_ours()]
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -43,7 +46,8 @@ class Output(NamedTuple):
             raise UserError(f"{path} is no file of tokens: they end with {endings}")
         output = cls(stem, {})
         for ending in sorted({*_FORMATS, _VOCABULARY}):
-            if (each := output.path(ending)).exists():
+            each = output.path(ending)
+            if each.exists() and not each.is_dir():
                 output.files[ending] = each
         return output
 
@@ -68,6 +72,9 @@ class Output(NamedTuple):
             return self.vocabulary
         return self.stem.with_name(self.stem.name + ending)
 
+    def _has_our_name(self) -> bool:
+        return self.stem.name.endswith(STEM) and not self.stem.name.startswith(".")
+
     def _is_ours(self) -> bool:
         """Whether the header looks like one: corpus.bin has corpus.json beside it.
 
@@ -80,7 +87,8 @@ class Output(NamedTuple):
                 start = file.read(1 << 16)
         except OSError:
             return bool(self.files)
-        return b'"fingerprint"' in start and b'"edges_hz"' in start
+        fields = [field in start for field in (b'"fingerprint"', b'"edges_hz"')]
+        return any(fields) if self.stem.name.endswith(STEM) else all(fields)
 
 
 def _split(path: Path) -> tuple[Path | None, str]:

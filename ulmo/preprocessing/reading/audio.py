@@ -47,6 +47,8 @@ class Recording:
     ) -> None:
         self._full_scale = full_scale
         self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
+        # As `blocks`, of one channel (n, 1), from a run over several: see channels.in_turn.
+        self.in_turn: Callable[[int, int, int | None], Iterator[Array]] | None = None
         self._opener = opener
         self._opened = opened  # the decoder of the only part, at its first frame
         self.sample_rate, self.channels = plan.parts[0].sample_rate, plan.parts[0].channels

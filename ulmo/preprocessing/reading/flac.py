@@ -232,8 +232,8 @@ def _is_last(file: BinaryIO, last: Frame, size: int, info: StreamInfo) -> bool:
     return False
 
 
-def _table(polynomial: int, width: int) -> list[int]:
-    """Checksums of single bytes."""
+def crc_table(polynomial: int, width: int) -> list[int]:
+    """Checksums of single bytes, of a width in bits."""
     top, mask = 1 << (width - 1), (1 << width) - 1
     found = []
     for byte in range(256):
@@ -244,7 +244,7 @@ def _table(polynomial: int, width: int) -> list[int]:
     return found
 
 
-_CRC8, _CRC16 = _table(0x07, 8), _table(0x8005, 16)
+_CRC8, _CRC16 = crc_table(0x07, 8), crc_table(0x8005, 16)
 
 
 def _crc8(content: bytes) -> int:
