@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -137,12 +138,12 @@ class Chaos:
         self.figures["looks"] += 1
 
     def _check_readable(self):
-        endings = tuple(readers())
-        for path in self._out.rglob("*.tokens.*"):
-            if path.name.endswith(endings) and not path.name.startswith("."):
-                with suppress(UserError, FileNotFoundError):
-                    for header, ids in read_corpus(path):
-                        check_ids(path, ids, header, self._codes[header.fingerprint])
+        for folder, _, names in os.walk(self._out):  # which does not mind what vanishes
+            for path in (Path(folder, name) for name in names):
+                if ".tokens." in path.name and path.suffix in readers() and path.name[0] != ".":
+                    with suppress(UserError, FileNotFoundError):
+                        for header, ids in read_corpus(path):
+                            check_ids(path, ids, header, self._codes[header.fingerprint])
 
 
 def finish(job, out):
@@ -201,7 +202,8 @@ def run(minutes, seed, starts, rounds=None):
             except BaseException as error:
                 error.add_note("\n".join(chaos.log))
                 error.add_note(f"round {number} of seed {seed}; so far {dict(chaos.figures)}")
-                if kept := os.environ.get("KEEP"): shutil.copytree(folder, f"{kept}/{seed}")
+                if kept := os.environ.get("KEEP"):
+                    shutil.copytree(folder, f"{kept}/{seed}")
                 raise
             number += 1
     figures = chaos.figures

@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
+from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to_toml
 
 
 @cli.command(
@@ -30,6 +30,7 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
     is_flag=True,
     help="Bring a complete OUT_DIR up to date with recordings that changed or are gone.",
 )
+@cli.settings_options(Limits)
 @cli.config_option
 @cli.print_config_option
 @cli.quiet_option
@@ -53,6 +54,7 @@ def prep(
     settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
     augment = AugmentSettings.read(cli.merged(config, "augment", cli.given(flags, AugmentSettings)))
     clock = ClockSettings.read(cli.merged(config, "clock", cli.given(flags, ClockSettings)))
+    limits = Limits.read(cli.given(flags, Limits))
     if print_config:
         click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return
@@ -79,6 +81,7 @@ def prep(
                 clock=clock,
                 workers=workers,
                 accept_changes=accept_changes,
+                limits=limits,
                 progress=begin,
             )
     except KeyboardInterrupt:
