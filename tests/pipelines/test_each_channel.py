@@ -8,7 +8,7 @@ from ulmo.config import AugmentSettings
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.reading import audio, channels
 
-MANY = 40
+MANY = 12
 
 
 @pytest.fixture

@@ -60,8 +60,7 @@ def test_many_are_counted_and_the_first_are_named(audio, tmp_path):
         prepare(audio, tmp_path / "out", TINY)
 
 
-@pytest.mark.parametrize("views", [1, 2])
-@pytest.mark.parametrize("settings", [TINY, ALONE])
+@pytest.mark.parametrize(("settings", "views"), [(TINY, 1), (ALONE, 2)])
 def test_accepted_changes_give_the_bytes_of_a_fresh_output(settings, views, audio, tmp_path):
     augment = AugmentSettings(views=views, hop_factors=(1.0,), window_factors=(1.0,))
     out, fresh = tmp_path / "out", tmp_path / "fresh"
