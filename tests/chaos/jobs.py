@@ -107,7 +107,11 @@ def make_jobs(place):
         *(below(name) for name in ("npy", "parquet", "csv")),
         Job("corpus", lambda out: [*tokenize, "--out", out / "corpus" / "all.tokens.csv"]),
         Job("timeline", lambda out: [*tokenize, "--timeline", "--out", out / line]),
-        Job("convert", lambda out: ["convert", out / "npy", "--format", "parquet", "--out", out / table], False),
+        Job(
+            "convert",
+            lambda out: ["convert", out / "npy", "--format", "parquet", "--out", out / table],
+            False,
+        ),
     ]
     others = ([beside(one, name) for name in ("csv", "npy")] for one in place.tokenizers)
     return own, *others

@@ -11,6 +11,10 @@ from ulmo.pipelines.best_effort import BestEffort
         (ZeroDivisionError(), "a picture is left out: ZeroDivisionError"),
         (OSError(28, "No space left", "x.png"), "a picture is left out: x.png: No space left"),
         (OSError(28, "No space left"), "a picture is left out: No space left"),
+        (
+            IsADirectoryError(21, "Is a directory", "x.tmp", None, "x"),
+            "a picture is left out: x: Is a directory",
+        ),
         (UserError("a tile is damaged"), "a picture is left out: a tile is damaged"),
         (MemoryError(), "a picture is left out: MemoryError"),
         (RuntimeError("\x1b[31m"), r"a picture is left out: RuntimeError: \x1b[31m"),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.oracles import crc32c
 from tests.outputs import write_table
-from tests.sealed import hashes_of, reseal, seal_tables
+from tests.sealed import hashes_of, reseal, seal_tables, spoil
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.jobs.outcome import Prepared
 from ulmo.preprocessing.normalize import Normalization
@@ -257,6 +257,18 @@ def store_of(folder, mode, constants):
     manifest = manifest_of(settings=settings, normalization=constants, hashes=hashes_of(folder))
     write_sealed(folder / "prep.json", manifest)
     return TileStore(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -1e6])
+def test_a_tile_with_a_value_that_no_sound_has_is_refused_in_one_line(folder, value):
+    """Its checksum fits: a stranger, or another program, wrote it so."""
+    spoil(folder, 4, value)
+    store = TileStore(folder)
+    store.read([0, 1, 2, 3])
+    with pytest.raises(
+        UserError, match=r"0001\.npy holds values that no sound has in tile 1, of a"
+    ):
+        store.read([4])
 
 
 class TestTileStore:

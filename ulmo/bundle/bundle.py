@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ulmo.bundle.bounds import check_bounds
 from ulmo.bundle.card import Card
+from ulmo.bundle.cost import check_tokenizer
 from ulmo.bundle.graph import encoder_graph, encoder_size
 from ulmo.bundle.large_bundle import LARGE, check_large
 from ulmo.bundle.manifest import (
@@ -44,9 +45,10 @@ from ulmo.bundle.weights import (
     unpack_weights,
     weights_size,
 )
-from ulmo.config import ModelSettings, PrepSettings, UserError
+from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.storage.atomic import publish, short_name, sync_folder
+from ulmo.storage.atomic import make_folders, publish, short_name, sync_folder
+from ulmo.storage.faults import remove_any
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
 
@@ -125,8 +127,9 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     if old.exists() and not folder.exists():
         old.rename(folder)
     for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    new.mkdir(parents=True)
+        remove_any(left)
+    make_folders(folder.parent)
+    new.mkdir()  # it is this job's, or there is an error
     for name, data in bundle.files.items():
         with publish(new / name) as file:
             file.write(data)
@@ -137,14 +140,21 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Read and check a bundle. UserError says what is wrong and what to do.
 
+    limits: what its settings may cost; checked before its weights are read.
+
+    What is hashed are the bytes that are returned: files that are replaced meanwhile are refused.
     The folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
     folder = _present(folder)
     _check_names(folder)
     manifest = _read_manifest(folder / MANIFEST)
+    try:
+        check_tokenizer(manifest.prep, manifest.model, limits)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     for name, size in sizes.items():
         check_length(folder / name, size, remedy=REMEDY)

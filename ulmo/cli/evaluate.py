@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.config import UserError
+from ulmo.config import Limits, UserError
 
 
 @cli.command(
@@ -79,6 +79,7 @@ from ulmo.config import UserError
     "--json", "report", type=cli.PATH, group="Output", help="Report.  [default: eval.json in run]"
 )
 @cli.option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
+@cli.settings_options(Limits)
 @cli.quiet_option
 @guarded
 def evaluate(
@@ -107,6 +108,7 @@ def evaluate(
         raise UserError(
             "--labels, --speaker-column and --source-column need recordings: name them with --audio"
         )
+    limits = Limits.read(cli.given(options, Limits))
     plan = None if audio is None else AudioPlan(audio, **chosen)
     with EvalProgress(quiet=quiet) as progress:
         evaluation = measure(
@@ -115,6 +117,7 @@ def evaluate(
             audio=plan,
             progress=progress.update,
             warn=partial(click.echo, err=True),
+            limits=limits,
             **options,
         )
     if not quiet:

@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.config import ClockSettings, UserError
+from ulmo.config import ClockSettings, Limits, UserError
 
 
 @cli.command(
@@ -107,6 +107,7 @@ from ulmo.config import ClockSettings, UserError
     default="cpu",
     help="Where to compute.  [default: cpu]",
 )
+@cli.settings_options(Limits)
 @cli.quiet_option
 @cli.json_option
 @guarded
@@ -157,7 +158,11 @@ def tokenize(
     out = choose_output(out, out_dir)
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(
-        tokenizer, threads=threads, device=device, unk_quantile=unk_quantile
+        tokenizer,
+        threads=threads,
+        device=device,
+        unk_quantile=unk_quantile,
+        **cli.given(flags, Limits),
     ).with_sound(time_expansion, full_scale)
     wanted = TokenizeOptions(
         options=Options(ids, min_columns),

@@ -5,6 +5,15 @@ it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
 from ulmo.config.base import Settings
+from ulmo.config.cost import (
+    LIMITS,
+    NO_LIMITS,
+    Cost,
+    Limits,
+    decoder_cost,
+    encoder_cost,
+    training_cost,
+)
 from ulmo.config.errors import (
     JobError,
     NewerError,
@@ -42,8 +51,10 @@ from ulmo.config.train import MOST_BESIDE, TrainSettings
 __all__ = [
     "AUTOENCODED",
     "EXTRAS",
+    "LIMITS",
     "MOST_BESIDE",
     "NORM_EPSILON",
+    "NO_LIMITS",
     "OBJECTIVE_TRAITS",
     "OWN",
     "QUANTIZER_TRAITS",
@@ -53,8 +64,10 @@ __all__ = [
     "ClockSettings",
     "Config",
     "Convolution",
+    "Cost",
     "FullScale",
     "JobError",
+    "Limits",
     "ModelSettings",
     "NewerError",
     "ObjectiveTraits",
@@ -66,6 +79,8 @@ __all__ = [
     "TrainSettings",
     "UserError",
     "WholeFileError",
+    "decoder_cost",
+    "encoder_cost",
     "loss_names",
     "not_installed",
     "one_line",
@@ -76,5 +91,6 @@ __all__ = [
     "read_toml",
     "stage_names",
     "to_toml",
+    "training_cost",
     "whole_letters",
 ]

@@ -87,5 +87,5 @@ def plain(text: str) -> str:
 
 def clipped(value: Any) -> str:
     """A value as Python writes it, cut to one short line."""
-    text = repr(value)
+    text = " ".join(repr(value).split())  # an array has lines
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
 from ulmo.config import Settings, UserError, WholeFileError
+from ulmo.formats.places import refuse_linked_folders
 from ulmo.storage.manifest import Hash
 from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
 from ulmo.storage.sealed import read_json, seal, sealed_values
@@ -312,11 +313,13 @@ def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
 
 def read_header(path: Path) -> TokensHeader:
     """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
+    refuse_linked_folders(path)
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES).headers[0]
 
 
 def read_stored(path: Path) -> Stored:
     """Read x.tokens.json of a recording or a corpus; UserError as above."""
+    refuse_linked_folders(path)
     is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
     if is_bounded and b'\n  "recordings": [' in read_unlinked(path, MAX_CORPUS_BYTES):
         return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
@@ -356,6 +359,7 @@ def recorded_hashes(path: Path) -> Hashes | None:
 
     Raises OSError if the file cannot be read.
     """
+    refuse_linked_folders(path)
     if not path.is_file() or path.stat().st_size > MAX_CORPUS_BYTES:
         return None
     values = sealed_values(read_unlinked(path, MAX_CORPUS_BYTES))

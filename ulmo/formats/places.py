@@ -9,6 +9,8 @@ alone.
 
 from pathlib import Path
 
+from ulmo.storage.plain_file import LinkError
+
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
@@ -37,6 +39,15 @@ def tokens_path(header: Path) -> Path:
             if header_path(tokens) == header:
                 return tokens
     return stem
+
+
+def refuse_linked_folders(header: Path) -> None:
+    """Raise LinkError if a folder of headers, or one below it, is a link that leads elsewhere."""
+    names = [folder.name for folder in header.parents]
+    if HEADERS in names:
+        for folder in header.parents[: names.index(HEADERS) + 1]:
+            if folder.is_symlink():
+                raise LinkError(folder)
 
 
 def _depth(stem: Path) -> int | None:

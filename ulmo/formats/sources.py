@@ -14,7 +14,7 @@ from ulmo.formats.places import COMMAND, MANIFEST, TOKENS
 from ulmo.formats.publish import PARTS, format_of, is_parts
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.atomic import short_name
-from ulmo.storage.names import portable
+from ulmo.storage.names import path_of
 from ulmo.storage.walk import by_bytes, walk
 
 PARTIAL = "add --partial (in Python: partial=True) to take what is there"
@@ -84,8 +84,8 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
 
 
 def _outputs_of(source: Source) -> Iterator[_Output]:
-    place = source.path.absolute()
-    for folder in dict.fromkeys((place, *place.parents, *place.resolve().parents)):
+    place, true = source.path.absolute(), source.path.resolve()
+    for folder in dict.fromkeys((place, *place.parents, true, *true.parents)):
         if folder.name == TOKENS and _has_ledger(folder.parent):
             yield _Output(folder.parent, is_file=False)
     if not source.path.is_dir():
@@ -135,17 +135,14 @@ def _missing(output: _Output, source: Source, rows: Sequence[Tokenized]) -> list
         return names[:1] if names and not output.path.is_file() else []
     home, inside = output.path.resolve(), source.path.resolve()
 
-    def name_of(path: Path) -> str:
-        return portable((inside / path.relative_to(source.path)).relative_to(home))
+    def place_of(path: Path) -> Path:
+        return inside / path.relative_to(source.path)
 
-    is_below = inside != home and inside.is_relative_to(home)
-    start = f"{portable(inside.relative_to(home))}/" if is_below else ""
-    known = [
-        path
-        for path in source.files
-        if (inside / path.relative_to(source.path)).is_relative_to(home)
+    there = set(map(place_of, source.files))
+    closed = set(map(place_of, source.closed))
+    wanted = ((name, home / path_of(name)) for name in names)
+    return [
+        name
+        for name, path in wanted
+        if path.is_relative_to(inside) and path not in there and closed.isdisjoint(path.parents)
     ]
-    there = {name_of(path) for path in known}
-    closed = tuple(f"{name_of(path)}/" for path in known if path in source.closed)
-    wanted = (name for name in names if name.startswith(start) and not name.startswith(closed))
-    return [name for name in wanted if name not in there]

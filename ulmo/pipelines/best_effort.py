@@ -68,8 +68,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, UserError | JobError):
         return one_line(error)
     if isinstance(error, OSError) and error.strerror:
-        return printable(
-            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        )
+        path = error.filename2 or error.filename  # the second is the target of a rename
+        return printable(f"{path}: {error.strerror}" if path else error.strerror)
     name = type(error).__name__
     return name if not str(error) else f"{name}: {one_line(error)}"

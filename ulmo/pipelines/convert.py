@@ -124,7 +124,7 @@ def _to_folder(
     with locked(folder / LOCK, folder):
         for target, source in plan.items():
             try:
-                make_folders(target.parent)
+                make_folders(target.parent, below=folder)
                 with publish_tokens(target, file_format, options) as writer:
                     copy_npy(source.path, source.header, writer)
             except OSError as error:

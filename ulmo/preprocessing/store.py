@@ -20,7 +20,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
-from ulmo.storage.plain_file import file_hash, open_plain
+from ulmo.storage.plain_file import LinkError, file_hash, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_table
 
@@ -116,6 +116,8 @@ def open_shard(path: Path, tile_size: int) -> Array:
     Nothing is parsed: the file's length determines its header.
     """
     shape = (tile_size, tile_size, 1)
+    if path.parent.is_symlink():
+        raise LinkError(path.parent)
     with open_plain(path, remedy=DELETE) as file:
         count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
         if count < 1 or rest or file.read(SHARD_HEADER) != _shard_header(count, shape):

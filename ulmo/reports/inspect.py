@@ -140,6 +140,12 @@ def _model(facts: "BundleFacts") -> Rows:
             f"{_number(facts.grid['column_ms'])} of its own, {after} after",
         ),
         (
+            "cost",
+            f"{model['memory_bytes'] / 1e6:.0f} MB at once, and "
+            f"{_number(model['operations_per_second'] / 1e9)} billion operations for a second of "
+            "sound, at most",
+        ),
+        (
             "parameters",
             f"{model['parameters']:,}, of which {model['encoder_parameters']:,} in the encoder",
         ),

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from filelock import lock_descriptor
 
 from ulmo.config import UserError
-from ulmo.storage.plain_file import NO_TRAP
+from ulmo.storage.plain_file import NO_TRAP, create_file
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
@@ -79,7 +79,7 @@ def _temporary(path: Path, owner: str) -> Iterator[BinaryIO]:
     while True:
         place = path.with_name(f".{short_name(owner)}.{secrets.token_hex(8)}.tmp")
         try:
-            with place.open("xb") as file:
+            with create_file(place) as file:
                 if _lock(file) and place.exists():
                     yield file
                     return
@@ -158,14 +158,14 @@ def remove(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def make_folder(folder: Path, remedy: str = "set --out") -> None:
-    """Make the folder of a job's output, and those above it.
+def make_folder(folder: Path, remedy: str = "set --out", *, below: Path | None = None) -> None:
+    """Make the folder of a job's output, and those above it; `below` as in `make_folders`.
 
     Raises UserError, which ends with `remedy`, if nothing can be written there, and OSError if the
     disk is full.
     """
     try:
-        make_folders(folder)
+        make_folders(folder, below=below)
     except OSError as error:
         if is_full(error):
             raise
@@ -174,12 +174,28 @@ def make_folder(folder: Path, remedy: str = "set --out") -> None:
         raise UserError(f"cannot write to {folder}: {remedy}")
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, so that a power cut does not undo it."""
+def make_folders(folder: Path, *, below: Path | None = None) -> None:
+    """Make a folder and those above it, so that a power cut does not undo it.
+
+    `below`: the folder that the user named, which may be a link. What lies in it is ulmo's, and
+    NotADirectoryError is raised if a part of the way from there to `folder` is a link: somebody
+    put it there, and it would lead out of the output.
+    """
+    if below is not None and (link := link_on_the_way(folder, below)) is not None:
+        raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in made:
         sync_folder(each.parent)
+
+
+def link_on_the_way(path: Path, below: Path) -> Path | None:
+    """The first link that leads from a folder of the user's to a path below it; None if none does.
+
+    The folder itself may be one.
+    """
+    way = [each for each in (path, *path.parents) if each.is_relative_to(below) and each != below]
+    return next((each for each in reversed(way) if each.is_symlink()), None)
 
 
 def is_full(error: OSError) -> bool:

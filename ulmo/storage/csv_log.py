@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
+from ulmo.storage.plain_file import append_to
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -49,7 +50,7 @@ class CsvLog:
         self._columns = columns
         self._buffer = bytearray()
         # Unbuffered: a file that Python flushes when it forgets it fails beside the error.
-        self._file = path.open("ab", buffering=0)
+        self._file = append_to(path, buffering=0)
 
     def write(self, row: Mapping[str, float | int]) -> None:
         """Append a row; missing values, None and numbers that are not finite are empty cells.

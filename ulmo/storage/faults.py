@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ulmo.config import UserError, WholeFileError
+from ulmo.storage.atomic import link_on_the_way
 from ulmo.storage.names import path_of, portable
 
 What = Literal[
@@ -76,16 +77,20 @@ def remove_faulty(
     """Remove the files of some faults; returns a line for each file.
 
     `is_whole` asks the hash that is recorded of a file. It has the last word: a file that is as it
-    was written stays, whatever a fault says of it, and so does one that cannot be read.
+    was written stays, whatever a fault says of it, and so does one that cannot be read. What lies
+    behind a linked folder is elsewhere, and stays too.
     """
     names = list(dict.fromkeys(fault.path for fault in faults if is_removable(fault)))
-    gone = [name for name in names if not _stays(folder / path_of(name), is_whole)]
+    gone = [name for name in names if not _stays(folder, path_of(name), is_whole)]
     for name in gone:
         remove_any(folder / path_of(name))
     return [f"removed {name}" for name in gone]
 
 
-def _stays(path: Path, is_whole: Callable[[Path], bool]) -> bool:
+def _stays(folder: Path, name: Path, is_whole: Callable[[Path], bool]) -> bool:
+    path = folder / name
+    if link_on_the_way(path.parent, folder):
+        return True
     try:
         return is_whole(path)
     except WholeFileError:

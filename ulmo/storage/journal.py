@@ -12,7 +12,7 @@ from typing import BinaryIO, Generic, TypeVar
 
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import open_unlinked
+from ulmo.storage.plain_file import append_to, open_unlinked
 from ulmo.storage.sealed import canonical_json
 
 MAX_LINE = 16 << 20  # bytes
@@ -59,7 +59,7 @@ class Journal(Generic[R]):
                 file.write(_packed(key, rows))
             self.close()
         self._places = places
-        self._appended = self._path.open("ab")
+        self._appended = append_to(self._path)
 
     def add(self, key: str, rows: Sequence[R]) -> None:
         """Append a line."""

@@ -162,7 +162,7 @@ class Ledger(Generic[M, R]):
             for key in keys:
                 for row in self.done(key):
                     table.add(row.model_dump())
-        hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
+        hashes = {**values.pop("hashes", {}), self.files.table.name: table.hash}
         self.update(**values, hashes=hashes, complete=True)
         self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)

@@ -1,7 +1,8 @@
 """Files that a stranger may have made: opened without waiting, bounded, hashed, and recognised.
 
 `open_plain` and `open_unlinked` follow no link and take plain files only: for what ulmo wrote.
-`open_file` follows links: for recordings.
+`open_file` follows links: for recordings. Every file that ulmo writes is opened by `create_file`
+or `append_to`, or is a lock that passed `check_alone`: no planted link leads to another file.
 """
 
 import errno
@@ -48,8 +49,8 @@ def open_unlinked_text(path: Path, newline: str) -> TextIO:
 
 
 def followed(path: Path) -> Path:
-    """The file that a path which the user named leads to, if it is a link; else the same path."""
-    return path.resolve() if path.is_symlink() and path.is_file() else path
+    """What a path that the user named leads to, if it is a link; else the same path."""
+    return path.resolve() if path.is_symlink() and path.exists() else path
 
 
 @contextmanager
@@ -133,6 +134,62 @@ def file_hash(path: Path) -> str | None:
         return None
     with open_unlinked(path) as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def create_file(path: Path) -> BinaryIO:
+    """Open a new file, to be written and read. Raises FileExistsError if its name is taken."""
+    return open(path, "x+b", opener=_follow_nothing)
+
+
+def append_to(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """Open a file of ours to append to it. UserError if somebody put a link in its place."""
+
+    def opened(name: str, flags: int) -> int:
+        descriptor = os.open(name, (flags | NO_TRAP) & ~os.O_CREAT)
+        try:
+            check_alone(descriptor, path)
+        except UserError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    try:
+        return open(path, "ab", buffering, opener=opened)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link; a pipe without a reader
+            raise
+        raise _linked(path) from None
+
+
+def check_alone(descriptor: int, path: Path) -> None:
+    """Raise UserError unless an open file is a plain one with no other name.
+
+    What is written to a hard link changes the file whose other name it is.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise _linked(path)
+
+
+def _linked(path: Path) -> UserError:
+    return UserError(f"{path} is a link to another file, or no plain file: remove it")
+
+
+def _follow_nothing(path: str, flags: int) -> int:
+    return os.open(path, flags | NO_TRAP, 0o666)
+
+
+def written_hash(file: BinaryIO) -> str:
+    """SHA-256 in hexadecimal of all that was written to a file of `create_file`.
+
+    It is read by the descriptor: another file may have the name by now, or soon.
+    """
+    running = sha256()
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        running.update(block)
+    file.seek(0, os.SEEK_END)
+    return running.hexdigest()
 
 
 class Signature(NamedTuple):

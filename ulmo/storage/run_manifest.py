@@ -22,7 +22,7 @@ class RunManifest(Settings):
     schema_version: Literal[2] = 2
     model: ModelSettings
     train: TrainSettings
-    tiles: str  # folder of the tiles
+    tiles: str  # folder of the tiles, by `portable`, as are `train.beside` and `train.init`
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     # Their settings and numbers, from which a resumed run says what has changed.
     tiles_contents: Annotated[dict[str, Any], Field(default_factory=dict)]

@@ -17,7 +17,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import is_text_list, read_guarded
-from ulmo.storage.plain_file import open_plain
+from ulmo.storage.plain_file import open_plain, written_hash
 
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
@@ -81,7 +81,12 @@ def python_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 class TableWriter:
-    """Writes rows to Parquet (zstd), in groups of ROW_GROUP."""
+    """Writes rows to Parquet (zstd), in groups of ROW_GROUP.
+
+    `hash` is the SHA-256 of the table, in hexadecimal, once `publish_table` has ended.
+    """
+
+    hash: str = ""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
@@ -125,5 +130,7 @@ class TableWriter:
 @contextmanager
 def publish_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer of a table that appears at `path` when the block ends, complete, or not at all."""
-    with publish(path) as file, TableWriter(file, schema) as writer:
-        yield writer
+    with publish(path) as file:
+        with TableWriter(file, schema) as writer:
+            yield writer
+        writer.hash = written_hash(file)

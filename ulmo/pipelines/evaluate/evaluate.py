@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Indices
 from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.manifest import MANIFEST
-from ulmo.config import UserError
+from ulmo.config import LIMITS, Limits, UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
 from ulmo.pipelines.best_effort import BestEffort
@@ -123,6 +123,7 @@ def evaluate(
     part: _Part = "auto",
     batch_size: int = 16,
     threads: int = 0,
+    limits: Limits = LIMITS,
     report: Path | None = None,
     progress: _Progress = lambda *_: None,
     warn: Callable[[str], None] = print,
@@ -145,7 +146,7 @@ def evaluate(
     if (run_or_bundle / MANIFEST).is_file():
         bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
         reports = run_dir if (run_dir / RUN_MANIFEST).is_file() else Path.cwd()
-    tokenizer = Tokenizer(read_bundle(bundle), threads=threads)
+    tokenizer = Tokenizer(read_bundle(bundle, limits), threads=threads, limits=limits)
     report = report or reports / "eval.json"
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")

@@ -26,6 +26,7 @@ from ulmo.preprocessing.reading.audio import (
     channel_list,
     open_recording,
 )
+from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
@@ -210,17 +211,14 @@ def _prepare_recording(
     """Write one recording's tiles and their views; returns values of its row."""
     spans, hearing = timing.spans, Hearing(frontend, job.settings)
     with _open(job, file) as recording:
-        first, *others = channel_list(job.settings.channels, recording.channels)
+        chosen = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
-        passes = (1 + len(others)) * (2 if twice else 1)
-        progress.follow(recording, passes)
-        plain = _write_tiles(job, recording, spans, first, hearing, frontend, writer)
-    _write_views(job, file, spans, first, plain, writer)
-    for channel in others:
-        with _open(job, file) as recording:
-            progress.follow(recording, passes)
-            plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
-        _write_views(job, file, spans, channel, plain, writer)
+        views = job.manifest.augment.views - 1
+        progress.follow(recording, len(chosen) * ((2 if twice else 1) + views))
+        with in_turn(recording, chosen):
+            for channel in chosen:
+                plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
+                _write_views(job, file, recording, spans, channel, plain, writer)
     if not writer.tiles:
         raise RefusedError(
             "too_short",
@@ -292,6 +290,7 @@ def _write_tiles(
 def _write_views(
     job: PrepJob,
     file: InputFile,
+    recording: Recording,
     spans: tuple[Span, ...],
     channel: int | None,
     plain: _Plain,
@@ -304,28 +303,27 @@ def _write_views(
         rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
         drawn = draw_view(settings, augment, rng)
         number = 0
-        with _open(job, file) as recording:
-            rate = round(drawn.sample_rate * expansion)
-            for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
-                for one in view_tiles(
-                    stretch.blocks,
-                    drawn,
-                    settings,
-                    augment,
-                    plain.starts[stretch.start],
-                    level=plain.level,
-                    constants=plain.constants,
-                    rng=rng,
-                ):
-                    start = one.tile.start_frame * drawn.hop_length
-                    start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
-                    writer.add(
-                        one.tile,
-                        channel=channel,
-                        tile=number,
-                        view=view,
-                        augmentation=one.describe(drawn),
-                        start_sample=round(start_s * settings.true_rate),
-                        start_s=start_s,
-                    )
-                    number += 1
+        rate = round(drawn.sample_rate * expansion)
+        for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
+            for one in view_tiles(
+                stretch.blocks,
+                drawn,
+                settings,
+                augment,
+                plain.starts[stretch.start],
+                level=plain.level,
+                constants=plain.constants,
+                rng=rng,
+            ):
+                start = one.tile.start_frame * drawn.hop_length
+                start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
+                writer.add(
+                    one.tile,
+                    channel=channel,
+                    tile=number,
+                    view=view,
+                    augmentation=one.describe(drawn),
+                    start_sample=round(start_s * settings.true_rate),
+                    start_s=start_s,
+                )
+                number += 1

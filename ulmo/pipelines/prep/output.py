@@ -32,7 +32,6 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.names import portable
-from ulmo.storage.plain_file import file_hash
 from ulmo.storage.tables import publish_table, table_batches
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
@@ -40,6 +39,7 @@ _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that no
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
 _OTHERS = "changed while they were read"  # for the plan: the next job asks what they are then
+_CHOOSE = "choose a new folder"
 
 
 class Source(NamedTuple):
@@ -133,7 +133,7 @@ class PrepOutput:
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
-            folder.mkdir(exist_ok=True)
+            make_folder(folder, _CHOOSE, below=self._folder)
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the ledger, and its tiles and their rows are there."""
@@ -160,7 +160,7 @@ class PrepOutput:
         for shard in (self._folder / "tiles").glob("*.npy"):
             if shard not in named:
                 shard.unlink()
-        hashes = {path.name: file_hash(path)}
+        hashes = {path.name: table.hash}
         return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
     def _find_lost(self) -> _Lost:
@@ -214,7 +214,7 @@ class PrepOutput:
         except UserError:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-        (self._folder / "tiles").mkdir(exist_ok=True)
+        make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
         for path in paths:
             path.replace(self._folder / path.relative_to(beside))
         self.ledger.replace(made)
@@ -232,7 +232,7 @@ class PrepOutput:
 
     def _beside(self, folder: Path, begun: TilesManifest) -> "PrepOutput":
         """The output that is made beside; what another job has left there is removed."""
-        make_folder(folder)
+        make_folder(folder, _CHOOSE, below=self._folder)
         with suppress(UserError):
             output = PrepOutput(folder, self._source, begun)
             if output.ledger.manifest.begun_again() == begun:
@@ -263,7 +263,8 @@ class PrepOutput:
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
-        inside = (*self._folder.iterdir(), *(self._folder / "tiles").glob("*"))
+        tiles = self._folder / "tiles"
+        inside = (*self._folder.iterdir(), *(() if tiles.is_symlink() else tiles.glob("*")))
         return [path for path in inside if is_temporary(path) or path.name in names]
 
 

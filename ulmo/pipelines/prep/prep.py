@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings
+from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
 from ulmo.jobs.inputs import InputFile, list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend, check_used
+from ulmo.preprocessing.spectrogram import check_sound
 from ulmo.preprocessing.store import TilesManifest
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.names import unread_names
@@ -56,6 +57,7 @@ def prepare(
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
     workers: int = 1,
+    limits: Limits = LIMITS,
     progress: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> PrepSummary:
     """Prepare every recording below a folder.
@@ -66,11 +68,12 @@ def prepare(
     """
     augment = augment or AugmentSettings()
     clock = clock or ClockSettings()
+    check_sound(settings, limits)
     build_frontend(settings)
     check_used(settings)
     times = Clock.of(clock)
     if augment.views > 1:
-        check_views(settings, augment)
+        check_views(settings, augment, limits)
     left_out: Counter[str] = Counter()
     files = list_inputs(audio_dir, out_dir, left_out)
     times.check(file.path.name for file in files)

@@ -3,17 +3,19 @@
 import errno
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorflow as tf
 
-from ulmo.config import JobError, UserError
+from ulmo.config import JobError, UserError, whole_letters
 from ulmo.pipelines.best_effort import BestEffort
-from ulmo.storage.atomic import sync_folder
+from ulmo.storage.atomic import make_folders, sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
     damaged_files,
@@ -23,6 +25,7 @@ from ulmo.storage.checkpoint_files import (
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+from ulmo.storage.faults import remove_any
 
 _EVENTS = "what TensorBoard shows"
 _NEW = ".new"  # folder of the checkpoint that is being written
@@ -87,7 +90,8 @@ class _Events:
         self._writer: Any = None
         with best_effort(_EVENTS), _writing(folder):
             folder.mkdir(exist_ok=True)
-            self._writer = tf.summary.create_file_writer(str(folder))
+            name = f".{secrets.token_hex(8)}.v2"  # so that nobody can put a link in its place
+            self._writer = tf.summary.create_file_writer(os.fsencode(folder), filename_suffix=name)
 
     def scalars(self, group: str, row: Mapping[str, Any]) -> None:
         def write(_: Any) -> None:
@@ -141,11 +145,12 @@ class Checkpoints:
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
         new = self._folder / _NEW
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        remove_any(new)
+        make_folders(self._folder, below=self._folder.parent)
+        new.mkdir()  # it is this job's, or there is an error
         number = max(self.numbers, default=0) + 1
-        with _writing(new):
-            self._tracked.write(str(new / f"{PREFIX}-{number}"))
+        with _writing(new), _in_utf8(new) as name:
+            self._tracked.write(f"{name}/{PREFIX}-{number}")
         write_digests(new, number)
         parts = files_of(new, number)
         for part in parts:
@@ -181,7 +186,8 @@ class Checkpoints:
     def _read(self, path: Path) -> None:
         """Read a whole checkpoint. Raises UserError if it has not what this ulmo writes."""
         try:
-            self._tracked.read(str(path)).assert_existing_objects_matched()
+            with _in_utf8(path.parent) as name:
+                self._tracked.read(f"{name}/{path.name}").assert_existing_objects_matched()
         except (AssertionError, ValueError):
             raise UserError(f"{path} was written by another ulmo: begin a new run") from None
 
@@ -189,6 +195,18 @@ class Checkpoints:
         """Remove old checkpoints, and what a killed `save` left behind."""
         remove_others(self._folder, self.numbers[-self._keep :])
         shutil.rmtree(self._folder / _NEW, ignore_errors=True)
+
+
+@contextmanager
+def _in_utf8(folder: Path) -> Iterator[str]:
+    """A name of a folder that is UTF-8, since TensorFlow saves below no other: that of a link."""
+    name = str(folder)
+    if whole_letters(name) == name:
+        yield name
+        return
+    with TemporaryDirectory(prefix="ulmo-") as place:
+        (link := Path(place, "run")).symlink_to(folder.resolve(), target_is_directory=True)
+        yield str(link)
 
 
 @contextmanager

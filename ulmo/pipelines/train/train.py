@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import JobError, TrainSettings, UserError, not_installed
+from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.pipelines.best_effort import BestEffort
@@ -22,7 +22,14 @@ from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import is_full, is_temporary, make_folder, publish, sync_folder
+from ulmo.storage.atomic import (
+    is_full,
+    is_temporary,
+    link_on_the_way,
+    make_folder,
+    publish,
+    sync_folder,
+)
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
@@ -37,6 +44,8 @@ _ENVIRONMENT = {  # of TensorFlow, unless the user has set them
     # By default only on processors with AVX-512; without it a step takes 1.6 to 2 times as long.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
+# Where a run is written: in RUN_DIR itself, which may be a link, and not behind one in it.
+_PLACES = ("checkpoints", "checkpoints/best", "pictures", "tensorboard", "tokenizer")
 _OWN_TILES = 256  # training tiles to measure objectives on if none are held out
 
 
@@ -66,8 +75,11 @@ def train(
     reporter: "Reporter",
     *,
     resume: bool = False,
+    limits: Limits = LIMITS,
 ) -> TrainSummary:
     """Train, and write RUN_DIR; `model` and `settings` hold what differs from the defaults.
+
+    limits: what a step of training, and the tokenizer that comes of it, may cost.
 
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
@@ -78,7 +90,9 @@ def train(
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
-    plan = partial(plan_run, run_dir, tiles_dir, store, model, settings, resume=resume)
+    plan = partial(
+        plan_run, run_dir, tiles_dir, store, model, settings, resume=resume, limits=limits
+    )
     _refuse_silence(store, plan().train)  # before anything is written
     make_folder(run_dir, "choose another")
     go_on = f"go on with ulmo-train {tiles_dir} {run_dir} --resume"
@@ -163,6 +177,9 @@ def _run(
 
 def _begin_run(run_dir: Path, manifest: RunManifest, best_effort: BestEffort) -> None:
     """Write train.json, from when on the run can be resumed; remove half-written files."""
+    for place in map(run_dir.joinpath, _PLACES):
+        if link_on_the_way(place, run_dir):
+            raise UserError(f"{place} is a link: remove it, or begin a new run")
     write_sealed(run_dir / RUN_MANIFEST, manifest)
     pictures = run_dir / "pictures"
     (run_dir / "checkpoints").mkdir(exist_ok=True)

@@ -101,7 +101,7 @@ def _check_rows(
     for row in rows:
         missing = [name for name in row.outputs if name not in headers]
         for name in missing:
-            path = portable((table.parent / name).relative_to(folder))
+            path = below(table.parent / path_of(name), folder)
             yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
         if missing or not row.outputs:
             continue
@@ -137,7 +137,7 @@ def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], files: list[Path]
 ) -> Iterator[Fault]:
     """Files of tokens and headers that belong to no row."""
-    known = {Output.stem_of(home / name) for row in rows for name in row.outputs} - {None}
+    known = {Output.stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
     for path in files:
         is_inside = any(path.is_relative_to(home / each) for each in (TOKENS, HEADERS))
         if not is_inside or path.name.startswith("."):

@@ -22,8 +22,8 @@ AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # bytes a sample, 
 AIFF_PACKETS = {b"ima4": (34, 64), b"GSM ": (33, 160), b"ulaw": (1, 1), b"alaw": (1, 1)}
 AIFF_PACKETS |= {b"ULAW": (1, 1), b"ALAW": (1, 1)}
 MAX_OFFSET = 1 << 16  # bytes between a header and its samples
-# Longer chunks but that of the samples are kept from libsndfile: it refuses AIFF texts of 8 KiB, and
-# the time and memory that it takes for texts in CAF grow with their length.
+# Longer chunks but that of the samples are kept from libsndfile: it refuses AIFF texts of 8 KiB,
+# and the time and memory that it takes for texts in CAF grow with their length.
 LONG_CHUNK = 1 << 12
 MAX_LENGTH = 1 << 48  # a chunk this long fits on no disk
 # Sizes for an unknown size: 0x7F000000 less a header (SoX), 0x7FFFFFFF, 0xFFFFFFFF.
