@@ -160,7 +160,7 @@ TOKENS = {
         "a header of a corpus of brackets": put(
             HEADER, seal('{\n  "recordings": [' + "[]," * 3_000_000 + "[]]\n}")
         ),
-        "a header that names files outside": sealed(HEADER, recording="../" * 2000),
+        "a header that names files outside": sealed(HEADER, recording="../" * 6000),
     },
     "parquet": {
         "other columns": described(
