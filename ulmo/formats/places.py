@@ -7,6 +7,7 @@ Programs that read a whole folder as one table take every file in it. So OUT/tok
 alone.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
@@ -18,18 +19,27 @@ def header_path(stem: Path) -> Path:
 
     It lies below HEADERS if the files lie below a folder TOKENS with a folder HEADERS beside it.
     """
-    for path in (stem, stem.absolute()):
-        for root in path.parents:
-            headers = root.with_name(HEADERS) if root.name == TOKENS else root
-            if headers != root and headers.is_dir():
-                return headers / path.parent.relative_to(root) / f"{stem.name}{HEADER_ENDING}"
-    return stem.with_name(f"{stem.name}{HEADER_ENDING}")
+    name = f"{stem.name}{HEADER_ENDING}"
+    for folder in (stem.parent, stem.parent.absolute()):
+        for above, below in _parted(folder, TOKENS):
+            if (above / HEADERS).is_dir():
+                return above / HEADERS / below / name
+    return stem.with_name(name)
 
 
 def tokens_path(header: Path) -> Path:
     """The stem of the files of tokens that a header belongs to: the inverse of `header_path`."""
     stem = header.with_name(header.name.removesuffix(HEADER_ENDING))
-    for root in stem.parents:
-        if root.name == HEADERS:
-            return root.with_name(TOKENS) / stem.relative_to(root)
+    for above, below in _parted(stem.parent, HEADERS):
+        tokens = above / TOKENS / below / stem.name
+        if header_path(tokens) == header:
+            return tokens
     return stem
+
+
+def _parted(folder: Path, name: str) -> Iterator[tuple[Path, Path]]:
+    """What is above and what is below each part of a path that has a name; the last part first."""
+    parts = folder.parts
+    for number in range(len(parts) - 1, -1, -1):
+        if parts[number] == name:
+            yield Path(*parts[:number]), Path(*parts[number + 1 :])

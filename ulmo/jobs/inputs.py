@@ -63,7 +63,8 @@ def find_recordings(
     folder itself cannot be looked into.
     """
     top, own = folder.resolve(), skip and skip.resolve()
-    found = walk(folder, skip=lambda path: _is_hidden(path.name) or top / path == own)
+    inside = own.relative_to(top) if own and own.is_relative_to(top) else None
+    found = walk(folder, skip=lambda path: _is_hidden(path.name) or path == inside)
     shown = [path for path in found.files if not _is_hidden(path.name)]
     if left_out is not None:
         left_out.update(kind for path in shown if (kind := _unread_kind(path)))

@@ -175,11 +175,16 @@ def make_folder(folder: Path, remedy: str = "set --out") -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, so that a power cut does not undo it."""
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in made:
+    """Make a folder and those above it, at any depth, so that a power cut does not undo it."""
+    missing, above = [], folder
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
         sync_folder(each.parent)
+    if not missing:
+        folder.mkdir(exist_ok=True)  # which raises for a file in its place
 
 
 def is_of_one_file(error: OSError) -> bool:

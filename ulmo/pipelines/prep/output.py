@@ -1,7 +1,6 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +32,7 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.plain_file import file_hash
+from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.tables import BATCH_ROWS, publish_table
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
@@ -208,7 +208,7 @@ class PrepOutput:
                     f"{self._folder}: its recordings are not what they were: choose a new folder"
                 )
         except UserError:
-            shutil.rmtree(beside, ignore_errors=True)
+            remove_if_possible(beside)
             raise
         (self._folder / "tiles").mkdir(exist_ok=True)
         for path in paths:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -106,9 +107,10 @@ def plan_parts(
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
-        for planned in _plan_below(_find([source], folder, left_out), folder, root, "npy"):
+        found = _find([source], folder, left_out)
+        for each, planned in zip(found, _plan_below(found, folder, root, "npy"), strict=True):
             target = planned.target.with_name(short_name(planned.target.name))
-            plan.setdefault(_place(planned.source), planned._replace(target=target))
+            plan.setdefault(each.place, planned._replace(target=target))
     return list(plan.values())
 
 
@@ -136,15 +138,11 @@ def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
     ]
 
 
-def _place(source: Path) -> Path:
-    """The same path for the same file, however it was given; a link is a file of its own."""
-    return source.parent.resolve() / source.name
-
-
 class _Found(NamedTuple):
     source: Path
     name: Path
     below: Path  # folder below that of the output
+    place: Path  # the same for the same file, however it was given; a link is a file of its own
 
 
 def _find(
@@ -152,8 +150,10 @@ def _find(
 ) -> list[_Found]:
     """Each recording once; in a folder, all files with a sound file's suffix."""
     found: dict[Path, _Found] = {}
+    resolved = cache(Path.resolve)  # it looks at each folder above
     for source in sources:
         if source.is_dir():
+            place = resolved(source)
             unread: Counter[str] = Counter()
             inside = find_recordings(source, skip=out, left_out=unread)
             if not inside:
@@ -161,10 +161,12 @@ def _find(
             if left_out is not None:
                 left_out.update(unread)
             for path in inside:
-                each = _Found(source / path, path, path.parent)
-                found.setdefault(_place(each.source), each)
+                found.setdefault(
+                    place / path, _Found(source / path, path, path.parent, place / path)
+                )
         elif source.is_file():
-            found.setdefault(_place(source), _Found(source, source, Path()))
+            place = resolved(source.parent) / source.name
+            found.setdefault(place, _Found(source, source, Path(), place))
         else:
             raise UserError(f"{source} is neither a file nor a folder")
     return list(found.values())

@@ -1,6 +1,5 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -37,6 +36,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path
+from ulmo.storage.removal import remove_if_possible
 from ulmo.tokenizer import Tokenizer
 from ulmo.tokens import read_npy_blocks
 
@@ -118,7 +118,7 @@ class TimelineOutput:
     def tidy(self) -> None:
         """Remove the parts, and what a killed job left."""
         self._ledger.tidy()
-        shutil.rmtree(self._plan[0].folder, ignore_errors=True)
+        remove_if_possible(self._plan[0].folder)
         remove_temporaries(self._out.parent, self._is_ours)
 
     def _is_ours(self, name: str) -> bool:

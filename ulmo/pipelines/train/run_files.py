@@ -3,7 +3,6 @@
 import errno
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from ulmo.config import JobError, UserError
-from ulmo.storage.atomic import sync_folder
+from ulmo.storage.atomic import make_folders, sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
     damaged_files,
@@ -22,6 +21,7 @@ from ulmo.storage.checkpoint_files import (
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+from ulmo.storage.removal import remove_if_possible
 
 _NEW = ".new"  # folder of the checkpoint that is being written
 
@@ -100,8 +100,8 @@ class Checkpoints:
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
         new = self._folder / _NEW
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        remove_if_possible(new)
+        make_folders(new)
         number = max(self.numbers, default=0) + 1
         with _writing(new):
             self._tracked.write(str(new / f"{PREFIX}-{number}"))
@@ -147,7 +147,7 @@ class Checkpoints:
     def tidy(self) -> None:
         """Remove old checkpoints, and what a killed `save` left behind."""
         remove_others(self._folder, self.numbers[-self._keep :])
-        shutil.rmtree(self._folder / _NEW, ignore_errors=True)
+        remove_if_possible(self._folder / _NEW)
 
 
 @contextmanager
