@@ -107,6 +107,8 @@ def _tokenize_once(
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
+            if planned.blocked:
+                raise RefusedError("unwritable", planned.blocked)
             with _refusing_unwritable():
                 make_folders(planned.target.parent)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
 from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
@@ -25,6 +26,7 @@ class Planned(NamedTuple):
     target: Path  # first file of the output; channel 1 of several goes to x.ch1.tokens.npy
     folder: Path  # of the output as a whole: outputs are named below it
     key: str = ""  # hash of everything that decides about the tokens; empty without a ledger
+    blocked: str = ""  # why its output cannot have its place beside the others; empty if it can
 
     def keyed(self, settings: Mapping[str, Any]) -> Self:
         """The same with its key: a hash of the file as it is now, its place and the settings."""
@@ -89,9 +91,34 @@ def _plan_below(
         clash += _channels_of_others(targets)
     if clash:
         raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
+    blocked = {} if root is None else clashes(root, targets, file_format)
     return [
-        Planned(each.source, each.name, target, out or target.parent)
+        Planned(
+            *(each.source, each.name, target, out or target.parent),
+            blocked=blocked.get(target, ""),
+        )
         for each, target in zip(found, targets, strict=True)
+    ]
+
+
+def keep_apart(plan: Sequence[Planned]) -> list[Planned]:
+    """The plan, with the outputs blocked that the file system takes for earlier ones.
+
+    The folders of the plan must exist.
+    """
+    targets: dict[Path, list[Path]] = {}
+    for planned in plan:
+        targets.setdefault(planned.folder, []).append(planned.target)
+    earlier = {
+        target: first
+        for folder, inside in targets.items()
+        for target, first in merged(folder, inside).items()
+    }
+    return [
+        planned._replace(blocked=merged_words(earlier[planned.target]))
+        if planned.target in earlier
+        else planned
+        for planned in plan
     ]
 
 
