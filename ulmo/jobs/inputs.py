@@ -10,7 +10,7 @@ from typing import NamedTuple
 import google_crc32c
 
 from ulmo.config import UserError
-from ulmo.storage.plain_file import open_file, signature_of
+from ulmo.storage.plain_file import is_of_process, open_file, signature_of
 from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
@@ -139,7 +139,9 @@ def input_file(audio_dir: Path, path: Path) -> InputFile:
             ends = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
             ends += file.read(_END_BYTES)
-    except OSError:
+    except OSError as error:
+        if is_of_process(error):
+            raise
         return InputFile(path, 0, 0, 0)
     return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)))
 
