@@ -50,6 +50,7 @@ crash: $(STAMP)
 	$(BIN)/python -m tests.crash.training saves 200
 	$(BIN)/python -m tests.crash.training kill 100
 	$(BIN)/python -m tests.crash.training full 50
+	$(BIN)/python -m tests.crash.training stops 8
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.frontends

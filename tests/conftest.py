@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -20,11 +21,35 @@ hypothesis.settings.load_profile("ulmo")
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
 LONGEST = ("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark")
+# Long tests of lines that others reach: without coverage they take two thirds of the time.
+WITHOUT_COVERAGE = (
+    *("test_benchmark", "test_contract", "test_crash", "test_every_byte", "test_frontends_oracles"),
+    *("test_hostile", "test_parsers", "test_parts", "test_reader", "test_stream"),
+    *("test_surroundings", "test_train_silence", "test_train_stopped"),
+)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """The files that take longest come first, so that no worker is left alone with one."""
     items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
+    if config.getoption("cov_source", None) is None or config.getoption("no_cov", False):
+        return
+    for item in items:
+        name = item.path.name
+        if name.startswith(WITHOUT_COVERAGE) or hypothesis.is_hypothesis_test(item.obj):
+            item.add_marker("no_cover")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """What a test without coverage starts has none either."""
+    kept = {}
+    if item.get_closest_marker("no_cover"):
+        kept = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("COV")}
+    try:
+        return (yield)
+    finally:
+        os.environ.update(kept)
 
 
 @pytest.fixture(scope="session")

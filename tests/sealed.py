@@ -2,7 +2,13 @@
 
 import json
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.outputs import write_table
 from ulmo.formats.places import header_path
+from ulmo.preprocessing.store import TILES_SCHEMA, checksum
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import seal
 
@@ -28,6 +34,21 @@ def hashes_of(folder, *names):
 def seal_tables(folder, manifest="prep.json"):
     """Let a manifest speak of the tables as they are."""
     reseal(folder / manifest, hashes=hashes_of(folder))
+
+
+def spoil(folder, index, value):
+    """Put a value into a tile of prepared tiles, with checksums and hashes that fit it."""
+    table = pq.read_table(folder / "tiles.parquet")
+    row = table.slice(index, 1).to_pylist()[0]
+    tiles = np.load(folder / "tiles" / row["shard"], mmap_mode="r+")
+    tiles[row["row"], 0, 0] = value
+    tiles.flush()
+    sums = table["crc32c"].to_pylist()
+    sums[index] = checksum(tiles[row["row"]])
+    place = table.schema.get_field_index("crc32c")
+    changed = table.set_column(place, "crc32c", pa.array(sums, pa.uint32()))
+    write_table(folder / "tiles.parquet", changed.to_pylist(), TILES_SCHEMA)
+    seal_tables(folder)
 
 
 def seal_tokens(path, values=None):

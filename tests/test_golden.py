@@ -14,8 +14,8 @@ import pytest
 from tests.bundles import seal_again
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.manifest import SCHEMA_VERSION
+from ulmo.formats.npy import read_npy
 from ulmo.tokenizer import load_tokenizer
-from ulmo.tokens import read_npy
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:over a third of the sound", "ignore:the sound is fainter"

@@ -35,7 +35,7 @@ ROOMS = {
     "evaluation": FILES,
     "formats": {*FILES, "jobs"},
     "jobs": {"config", "storage"},
-    "bundle": {*FILES, "preprocessing"},
+    "bundle": {*FILES, "preprocessing", "encoding"},
     "encoding": {"arrays", "config"},
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,

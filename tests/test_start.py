@@ -47,7 +47,9 @@ def test_ctrl_c_while_modules_are_imported(module, tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_an_error_of_the_process_is_none_of_a_recording(number, tokenizer, tmp_path, monkeypatch):
+def test_an_error_of_the_process_is_none_of_a_recording(
+    number, tokenizer_of, tmp_path, monkeypatch
+):
     """Too many open files: the job ends and can go on, and no recording is refused for it."""
     write(tmp_path / "in" / "x.wav", noise(600, 0))
     monkeypatch.setattr("ulmo.storage.plain_file.os.open", failing(number))
@@ -63,7 +65,7 @@ def test_an_error_of_the_process_is_none_of_a_recording(number, tokenizer, tmp_p
     with pytest.raises(OSError, match=os.strerror(number)):
         walk(tmp_path / "in")
     monkeypatch.undo()
-    assert tokenize(tokenizer, tmp_path / "in")[0].outcome.status == "ok"
+    assert tokenize(tokenizer_of(), tmp_path / "in")[0].outcome.status == "ok"
 
 
 @pytest.mark.parametrize(

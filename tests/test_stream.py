@@ -148,5 +148,5 @@ def test_other_types_are_refused(dtype, tokenizer_of):
 
 @pytest.mark.parametrize("batch", [0, -1, 1025])
 def test_a_batch_out_of_bounds_is_refused(batch, tokenizer_of):
-    with pytest.raises(UserError, match="batch_size must be from 1 to 1024"):
+    with pytest.raises(UserError, match="batch_size must be a whole number from 1 to 1024"):
         tokenizer_of().encode(sound(100), sample_rate=RATE, batch_size=batch)

@@ -196,7 +196,7 @@ def test_a_channel_that_is_not_there_is_refused(stereo, tokenizer_of):
     with pytest.raises(RefusedError) as caught:
         tokenizer_of().encode(stereo[0], channel=2)
     assert caught.value.reason == "no_channel"
-    with pytest.raises(UserError, match="a number from 0, not -1"):
+    with pytest.raises(UserError, match="a whole number from 0 to 1023, or None, not -1"):
         tokenizer_of().encode(stereo[0], channel=-1)
 
 

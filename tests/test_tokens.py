@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmo.config import ModelSettings
-from ulmo.tokens import NpyWriter, Tokens, band_edges, read_npy
+from ulmo.formats.npy import read_npy
+from ulmo.tokens import NpyWriter, Tokens, band_edges
 from ulmo.vocabulary import Vocabulary
 
 GOLDEN = (

@@ -10,10 +10,12 @@ import numpy as np
 
 from ulmo.arrays import Array, Ids
 from ulmo.bundle.bundle import Bundle
+from ulmo.bundle.cost import most_windows
 from ulmo.bundle.per_process import PerProcess
 from ulmo.bundle.session import Device, Session
-from ulmo.config import UserError
-from ulmo.encoding import decode_stretches
+from ulmo.config import LIMITS, Limits, UserError
+from ulmo.config.arguments import instance_of, whole_number
+from ulmo.encoding import WINDOW_COLUMNS, decode_stretches
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.tiles import cut_tiles
 from ulmo.tokens import Tokens
@@ -23,17 +25,26 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_MAX_THREADS = 1024
+_MAX_ITERATIONS = 10_000
+
+
 class Decoder:
     """Turns tokens into tiles and sound; `ulmo.tokenizer.Tokenizer` is one that encodes as well.
 
     bundle, manifest: what it was made from, and the contents of tokenizer.json.
     vocabulary: the meaning of each id.
+    limits: what is computed at once takes no more memory; with many threads, some then wait.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int, device: Device) -> None:
-        self.bundle, self.manifest = bundle, bundle.manifest
+    def __init__(
+        self, bundle: Bundle, *, threads: int, device: Device, limits: Limits = LIMITS
+    ) -> None:
+        self.bundle, self.manifest, self.limits = bundle, bundle.manifest, limits
+        threads = whole_number("threads", threads, least=0, most=_MAX_THREADS)
         self.vocabulary = Vocabulary(self.manifest.model.codebook_size)
-        self._threads = threads or os.cpu_count() or 1
+        self._most = most_windows(self.manifest.prep, self.manifest.model, limits)  # at once
+        self._threads = min(threads or os.cpu_count() or 1, self._most)
         self._executors = PerProcess(partial(ThreadPoolExecutor, self._threads, "ulmo"))
         self._device: Device = device
 
@@ -47,6 +58,7 @@ class Decoder:
         >>> tokenizer.decode(tokenizer.encode("data_samples/harmonic_calls.wav")).shape
         (4, 224, 224, 1)
         """
+        self._check(tokens)
         size = self.manifest.prep.tile_size
         planes = (
             np.zeros((size, plane), np.float32) if isinstance(plane, int) else plane
@@ -60,11 +72,17 @@ class Decoder:
 
         An `<unk>` has no code: it is decoded as a latent of zeros. UserError for other ids.
         """
-        unk = self.vocabulary.unk
+        unk, bands = self.vocabulary.unk, self.manifest.model.bands
+        ids = np.asarray(ids)
+        if ids.dtype.kind not in "iu" or ids.ndim != 3 or ids.shape[2] != bands:
+            raise UserError(
+                f"ids must be whole numbers (n, columns, {bands}), not {ids.dtype} {ids.shape}"
+            )
         if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
             raise UserError(f"only ids 0 to {unk - 1} and <unk> ({unk}) can be decoded")
-        decoded: Array = self._decoder.run(["tiles"], {"ids": ids.astype(np.int32)})[0]
-        return decoded
+        step = max(self._most * WINDOW_COLUMNS // max(ids.shape[1], 1), 1)
+        parts = [ids[start : start + step] for start in range(0, len(ids), step)] or [ids]
+        return np.concatenate([self._decoder.run(["tiles"], {"ids": one})[0] for one in parts])
 
     def resynthesize(
         self, tokens: Tokens, *, normalization: Normalization | None = None, iterations: int = 32
@@ -86,6 +104,10 @@ class Decoder:
         """
         from ulmo.preprocessing.inverse import invert
 
+        self._check(tokens)
+        iterations = whole_number("iterations", iterations, least=0, most=_MAX_ITERATIONS)
+        if normalization is not None:
+            instance_of("normalization", normalization, Normalization, "a Normalization")
         prep, constants = self.manifest.prep, normalization or self.manifest.normalization
         sounds = [np.empty(0, np.float32)]
         for plane in self._planes(tokens):
@@ -94,6 +116,16 @@ class Decoder:
             else:
                 sounds.append(invert(plane, prep, constants, iterations=iterations))
         return np.concatenate(sounds)
+
+    def _check(self, tokens: Tokens) -> None:
+        """Raise UserError unless these are tokens of as many bands as this tokenizer has."""
+        instance_of("tokens", tokens, Tokens, "Tokens, as encode and read_tokens return them")
+        bands = self.manifest.model.bands
+        if tokens.ids.ndim != 2 or tokens.ids.shape[1] != bands:
+            raise UserError(
+                f"these tokens have the shape {tokens.ids.shape}, and this tokenizer {bands} "
+                "bands: use the tokenizer that made them"
+            )
 
     @property
     def _executor(self) -> ThreadPoolExecutor:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Array, Ids
-from ulmo.config import ModelSettings
+from ulmo.config import Cost, ModelSettings, decoder_cost, encoder_cost
 
 # Token columns that are encoded or decoded at once: 4.8 s with the defaults. Clips of 5 and 10 s,
 # frequent in corpora, have 29 and 60 certain columns: one window and two. With more columns, live
@@ -65,6 +65,33 @@ class EncodedStretch:
         for part in self.parts:
             self.columns += len(part.ids)
             yield part
+
+
+def encoding_cost(model: ModelSettings, frames_per_second: float, *, batch: int = 1) -> Cost:
+    """What `encode_columns` costs, with `batch` windows at once."""
+    before, after = _halo(model)
+    frames = (before + WINDOW_COLUMNS + after) * model.time_stride
+    return encoder_cost(
+        model,
+        frames=frames,
+        kept=WINDOW_COLUMNS,
+        frames_per_second=frames_per_second,
+        batch=batch,
+    )
+
+
+def decoding_cost(model: ModelSettings, frames_per_second: float) -> Cost:
+    """What `decode_stretches` costs, with one window at once."""
+    columns = sum(model.decoder_time_context) + WINDOW_COLUMNS
+    return decoder_cost(
+        model, columns=columns, kept=WINDOW_COLUMNS, frames_per_second=frames_per_second
+    )
+
+
+def _halo(model: ModelSettings) -> tuple[int, int]:
+    """Columns before and after a window that its own columns see."""
+    before, after = (-(-frames // model.time_stride) for frames in model.time_context)
+    return before, after
 
 
 # Tiles (batch, M, frames, 1) to ids and distances (batch, columns, bands), and perhaps latents.
@@ -190,8 +217,7 @@ class _Windows:
     def __init__(self, model: ModelSettings) -> None:
         self._stride = model.time_stride
         self._after_frames = model.time_context[1]
-        context = (-(-frames // self._stride) for frames in model.time_context)
-        self._before, self._after = context
+        self._before, self._after = _halo(model)
         self._width = WINDOW_COLUMNS
         self._length = (self._before + self._width + self._after) * self._stride
         self._held = np.empty((model.tile_size, 0), np.float32)

@@ -14,17 +14,19 @@ from datetime import datetime
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
+from ulmo.bundle.cost import check_tokenizer, most_tiles, tokenizer_cost
 from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
-from ulmo.config import JobError, PrepSettings, UserError
+from ulmo.config import LIMITS, JobError, Limits, PrepSettings, UserError
+from ulmo.config.arguments import instance_of, path_of, whole_number
 from ulmo.decoding import Decoder
 from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
 from ulmo.preprocessing.arrays import read_blocks
@@ -36,8 +38,6 @@ from ulmo.preprocessing.stretches import SampleSource, check_gaps, whole
 from ulmo.tokens import Tokens, band_edges, nearest_column
 
 _MAX_BATCH = 1024
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class TokenizerRef(NamedTuple):
@@ -49,14 +49,19 @@ class TokenizerRef(NamedTuple):
     device: Device
     unk_quantile: float | None
     prep: PrepSettings  # with the time expansion and full scale that are wanted
+    limits: Limits
 
     def open(self) -> "Tokenizer":
         """The tokenizer; JobError if the bundle in the folder was replaced."""
-        bundle = read_bundle(self.folder)
+        bundle = read_bundle(self.folder, self.limits)
         if bundle.manifest.fingerprint != self.fingerprint:
             raise JobError(f"{self.folder} was replaced meanwhile: load or run the same again")
         opened = Tokenizer(
-            bundle, threads=self.threads, device=self.device, unk_quantile=self.unk_quantile
+            bundle,
+            threads=self.threads,
+            device=self.device,
+            unk_quantile=self.unk_quantile,
+            limits=self.limits,
         )
         return opened.with_sound(self.prep.time_expansion, self.prep.full_scale)
 
@@ -78,13 +83,14 @@ class Tokenizer(Decoder):
         threads: int = 0,
         device: Device = "cpu",
         unk_quantile: float | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
-        super().__init__(bundle, threads=threads, device=device)
+        super().__init__(bundle, threads=threads, device=device, limits=limits)
         manifest = bundle.manifest
         self.unk_quantile, self.prep = unk_quantile, manifest.prep
         folder = bundle.folder.absolute()
         self.ref = TokenizerRef(
-            *(folder, manifest.fingerprint, threads, device, unk_quantile, self.prep)
+            *(folder, manifest.fingerprint, threads, device, unk_quantile, self.prep, limits)
         )
         self._thresholds: Array | None = None
         if unk_quantile is not None:
@@ -104,6 +110,7 @@ class Tokenizer(Decoder):
         prep = self.prep.with_sound(time_expansion, full_scale)
         if prep == self.prep:
             return self
+        check_tokenizer(prep, self.manifest.model, self.limits)
         other = object.__new__(Tokenizer)
         other.__dict__.update(self.__dict__, prep=prep, ref=self.ref._replace(prep=prep))
         other._frontend = build_frontend(prep)
@@ -227,6 +234,8 @@ class Tokenizer(Decoder):
                 "this tokenizer normalises by the whole recording, and a stream has no end yet: "
                 "use encode, or a tokenizer trained with normalization corpus"
             )
+        if start_utc is not None:
+            instance_of("start_utc", start_utc, datetime, "a datetime")
         listener = self.with_sound(time_expansion, full_scale)
         read = read_blocks(blocks, sample_rate, listener.prep, channel=channel)
         return listener._parts(lambda: whole(read), start_utc)
@@ -244,10 +253,11 @@ class Tokenizer(Decoder):
         `eager`: each column as soon as it is certain, rather than with its whole window. `hearing`
         measures what is heard.
         """
-        check_batch_size(batch_size)
+        self.check_batch(batch_size)
         prep, model = self.manifest.prep, self.manifest.model
         ready = ready_frames(model) if eager else None
-        alone = eager or self._threads == 1
+        ahead = min(self._threads + 1, self._most // batch_size - 1)
+        alone = eager or self._threads == 1 or ahead < 1
         constants = find_constants(source, self._frontend, prep, self.manifest.normalization)
         total = 0  # columns
         for stretch in source():
@@ -265,23 +275,36 @@ class Tokenizer(Decoder):
                 batch_size=batch_size,
                 eager=eager,
                 executor=None if alone else self._executor,
-                ahead=0 if alone else self._threads + 1,
+                ahead=0 if alone else ahead,
             )
             if (first := next(parts, None)) is not None:  # a few samples may vanish at a lower rate
                 encoded.parts = chain([first], parts)
                 yield encoded
                 total = column + encoded.columns
 
+    def check_batch(self, batch_size: int) -> None:
+        """Raise UserError unless a batch has 1 to 1024 windows, and they fit into the memory."""
+        whole_number("batch_size", batch_size, least=1, most=_MAX_BATCH)
+        cost = tokenizer_cost(self.prep, self.manifest.model, batch=batch_size)
+        cost.check(self.limits, f"set a batch_size of at most {self._most}")
+
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
         """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each on its own.
 
         Frames from `valid_frames` (n,) on are set to zero, as behind the end of a recording.
         """
+        size = self.manifest.model.tile_size
+        tiles, valid_frames = np.asarray(tiles, np.float32), np.asarray(valid_frames)
+        if tiles.shape[1:] != (size, size, 1) or valid_frames.shape != tiles.shape[:1]:
+            shapes = f"{tiles.shape} and {valid_frames.shape}"
+            raise UserError(f"tiles must be (n, {size}, {size}, 1) and valid_frames (n,): {shapes}")
         frames = np.arange(tiles.shape[2])
         sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
         padding = -tiles.shape[2] % self.manifest.model.time_stride
         padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
-        batches = np.array_split(padded, min(self._threads, len(tiles)))
+        at_once = most_tiles(self.manifest.model, self.limits)
+        parts = max(self._threads, -(-len(tiles) * self._threads // at_once))
+        batches = np.array_split(padded, min(parts, len(tiles)))
         return Columns.joined(self._map(self._run, batches))
 
     def _run(self, tiles: Array) -> Columns:
@@ -343,27 +366,26 @@ class Tokenizer(Decoder):
         )
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise UserError unless a batch has 1 to 1024 windows."""
-    if not 1 <= batch_size <= _MAX_BATCH:
-        raise UserError(f"batch_size must be from 1 to {_MAX_BATCH}, not {batch_size}")
-
-
 def load_tokenizer(
     path: str | Path | None = None,
     *,
     threads: int = 0,
     device: Device = "cpu",
     unk_quantile: float | None = None,
+    max_gigabytes: float | None = None,
+    max_gigaops: float | None = None,
 ) -> Tokenizer:
     """The tokenizer in a bundle folder.
 
     path: the bundle; None means the one that ships with ulmo.
-    threads: 0 means one for each core. The ids do not depend on it.
+    threads: at most, up to 1024; 0 means one for each core. Fewer compute where more would pass
+        the limit of memory. The ids do not depend on it.
     device: `cpu`, or `cuda` with onnxruntime-gpu, whose ids may differ where two codes are equally
         near.
     unk_quantile: 0.9, 0.95, 0.99 or 0.999. A vector farther from its code than this share of the
         code's training vectors becomes `<unk>`. None means never.
+    max_gigabytes, max_gigaops: a bundle that needs more memory at once, in GB, or more billions of
+        operations for a second of sound, is refused. None: 8 and 500 (ulmo.config.Limits).
 
     UserError if the bundle is missing, damaged or not trustworthy, or an option is not valid.
 
@@ -371,5 +393,8 @@ def load_tokenizer(
     >>> tokenizer.manifest.prep.sample_rate
     16000
     """
-    bundle = read_bundle(DEFAULT if path is None else Path(path))
-    return Tokenizer(bundle, threads=threads, device=device, unk_quantile=unk_quantile)
+    limits = Limits.of(max_gigabytes=max_gigabytes, max_gigaops=max_gigaops)
+    bundle = read_bundle(DEFAULT if path is None else path_of("path", path), limits)
+    return Tokenizer(
+        bundle, threads=threads, device=device, unk_quantile=unk_quantile, limits=limits
+    )

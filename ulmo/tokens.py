@@ -1,23 +1,14 @@
 """Tokens: ids on a grid of time and frequency, their clock, and the files that hold them."""
 
 import io
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from math import floor
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-
-_MAGIC = b"\x93NUMPY\x01\x00"
-# What numpy writes for int32 (time, band). numpy's own reader evaluates the header as Python.
-_HEADER = re.compile(
-    rb"\{'descr': '<i4', 'fortran_order': False, 'shape': \((\d{1,18}), (\d{1,18})\), \} *\n"
-)
 
 
 @dataclass(frozen=True)
@@ -112,43 +103,3 @@ class NpyWriter:
         shape = (self._columns, self._bands)
         header = {"descr": "<i4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
-
-
-def read_npy(path: Path) -> NDArray[np.int32]:
-    """Ids (time, band) of a tokens file; ValueError, before allocating, if it is not one."""
-    with path.open("rb") as file:
-        columns, bands = _read_shape(file, path)
-        return np.fromfile(file, dtype="<i4").reshape(columns, bands)
-
-
-def read_npy_blocks(
-    path: Path, columns: int = 4096, *, first: int = 0, count: int | None = None
-) -> Iterator[NDArray[np.int32]]:
-    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter.
-
-    Begins at column `first`, and reads `count` columns (None: to the end).
-    """
-    with path.open("rb") as file:
-        there, bands = _read_shape(file, path)
-        left = max(there - first, 0)
-        left = left if count is None else min(count, left)
-        file.seek(4 * bands * first, io.SEEK_CUR)
-        while left:
-            taken = min(columns, left)
-            yield np.fromfile(file, "<i4", taken * bands).reshape(taken, bands)
-            left -= taken
-
-
-def _read_shape(file: BinaryIO, path: Path) -> tuple[int, int]:
-    if file.read(len(_MAGIC)) != _MAGIC:
-        raise ValueError(f"{path} is not an .npy file of version 1")
-    header = _HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
-    if header is None:
-        raise ValueError(f"{path} is not a tokens file: it does not hold int32 (time, band)")
-    columns, bands = int(header[1]), int(header[2])
-    size = path.stat().st_size - file.tell()
-    if columns * bands * 4 != size:
-        raise ValueError(
-            f"{path} is damaged: {columns} x {bands} ids are declared, but {size} bytes follow"
-        )
-    return columns, bands

@@ -12,9 +12,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.crash.forked import become
 
 SOURCE = Path(__file__).with_name("fault.c")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -97,20 +98,12 @@ class Faults:
             return [Call(what, Path(path), Path(before)) for what, path, before in lines]
 
     def _child(self, function, folder, errors):
-        status = 99
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.dup2(errors.fileno(), 2)
+        def disturbed():
             if folder is not None:
                 assert self._library.install(ctypes.byref(self._plan)) == 0
-            status = function() or 0
-        except SystemExit as ended:
-            status = ended.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
+            return function()
+
+        become(disturbed, errors)
 
 
 def can_run():

@@ -70,7 +70,7 @@ def test_the_second_job_says_so_and_ends(name, jobs):
 def test_what_a_killed_job_left_is_no_lock(name, jobs):
     arguments, path = jobs[name]
     path.parent.mkdir()
-    path.write_text("{}")
+    path.write_text(' {"host":"here","pid":1,"since":"2026-01-01T00:00:00Z"}\n')
     assert run(*arguments).exit_code == 0
     assert not path.exists()
 

@@ -3,15 +3,20 @@
     python -m tests.crash.training saves 200
     python -m tests.crash.training kill 40
     python -m tests.crash.training full 40
+    python -m tests.crash.training stops 8
 
-TensorFlow is imported once and used in forked processes alone.
+`stops` kills one run of two threads so often, at any time, and resumes it. TensorFlow is imported
+once and used in forked processes alone.
 """
 
 import json
 import mmap
 import os
+import random
+import signal
 import struct
 import sys
+import time
 
 from tests.commands import run
 from tests.crash import campaign
@@ -19,6 +24,8 @@ from tests.crash.campaign import Campaign, in_memory, spread
 from tests.crash.faults import COUNT, KILL, KILLED, TEAR, Faults
 from tests.crash.jobs import Job
 from tests.pipelines.recordings import contents, noise, write
+from tests.pipelines.train.forks import Forks
+from tests.pipelines.training import BUNDLE
 from ulmo.cli.main import ulmo
 from ulmo.pipelines.train.train import loading_tensorflow
 
@@ -90,13 +97,19 @@ class Run(Job):
         return found | {folder.name: len(list(folder.glob("ckpt-*"))) for folder in folders}
 
 
-def make_job(folder):
-    """Tiles, and a run over them."""
+def make_tiles(folder):
+    """Tiles to train on."""
     tiles = folder / "tiles"
     for seed, name in enumerate("abcdef"):
         write(folder / "audio" / f"{name}.wav", noise(4000, seed))
     plan = ["--frontend", "stft", "-M", "16", "--sample-rate", "4000", "--hop-length", "32"]
     run(ulmo, "prep", folder / "audio", tiles, *plan, "--workers", "1")
+    return tiles
+
+
+def make_job(folder):
+    """Tiles, and a run over them."""
+    tiles = make_tiles(folder)
 
     def arguments(out):
         return ["train", tiles, out, *(["--resume"] if (out / "train.json").exists() else FLAGS)]
@@ -104,11 +117,42 @@ def make_job(folder):
     return [Run("train", arguments, is_finished=None)]
 
 
+def stops(folder, count):
+    """Kill one run so often; whether it ends in the bytes of a run that was never stopped."""
+    tiles, forks = make_tiles(folder), Forks()
+    flags = [*FLAGS, "--threads", "2", "--epochs", str(2 * count)]
+    forks.start("train", tiles, folder / "whole", *flags)
+    assert forks.status() == 0, forks.errors()
+    rows, run_dir, steps = 0, folder / "run", []
+    for number in range(count):
+        process = forks.start("train", tiles, run_dir, *(["--resume"] if number else flags))
+        rows, deadline = rows + random.randint(1, 3), time.monotonic() + 120
+        log = run_dir / "losses.csv"
+        while not log.exists() or log.read_bytes().count(b"\n") <= rows:
+            assert time.monotonic() < deadline, forks.errors()
+            time.sleep(0.001)
+        os.kill(process, signal.SIGKILL)
+        assert forks.status() == KILLED
+        rows = log.read_bytes().count(b"\n")
+        steps.append(rows - 1)
+    forks.start("train", tiles, run_dir, "--resume")
+    assert forks.status() == 0, forks.errors()
+    forks.close()
+    names = [f"tokenizer/{name}" for name in BUNDLE] + ["losses.csv", "epochs.csv"]
+    same = [
+        (run_dir / name).read_bytes() == (folder / "whole" / name).read_bytes() for name in names
+    ]
+    assert all(same), dict(zip(names, same, strict=True))
+    return {"kills": count, "after rows": steps}
+
+
 def main(what, count):
     """Run a campaign, and print its figures as JSON."""
     with in_memory() as folder:
         if what == "saves":
             figures = Saves(folder / "checkpoints").run(count)
+        elif what == "stops":
+            figures = stops(folder, count)
         else:
             figures = campaign.run(Campaign(folder, make_job), what, count)
     print(json.dumps(figures, indent=2))

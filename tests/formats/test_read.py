@@ -16,7 +16,6 @@ from tests.formats.streams import UTC_START, header_of, random_ids, save, some, 
 from tests.sealed import seal_tokens
 from ulmo.config import UserError
 from ulmo.formats import FORMATS, rows
-from ulmo.formats import csv as csv_module
 from ulmo.formats.header import header_json
 from ulmo.formats.read import read_corpus, read_tokens
 
@@ -98,7 +97,7 @@ def test_another_files_header_is_refused(name, change, tmp_path):
         changed = [last.ended(columns=0, frames=0, unknown=0)]
     (tmp_path / "x.tokens.json").write_bytes(header_json([*others, *changed]))
     seal_tokens(path)
-    assert "is damaged" in refused(path)
+    assert "is as it was written, but does not fit its header" in refused(path)
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -191,20 +190,19 @@ def test_a_line_of_others_is_refused(change, tmp_path):
     refused(seal_tokens(path))
 
 
-@pytest.mark.parametrize("name", ["jsonl", "csv"])
-def test_a_line_without_end_is_not_read_to_its_end(name, tmp_path, monkeypatch):
-    path = save(tmp_path / READABLE[name], name, some((5,)))
+def test_a_line_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.tokens.jsonl", "jsonl", some((5,)))
     with path.open("ab") as file:
         file.truncate(12 << 20)
     seal_tokens(path)
     lengths = []
-    lines, module = rows.bounded_lines, {"jsonl": rows, "csv": csv_module}[name]
+    lines = rows.bounded_lines
 
     class Watched:
         def __init__(self, file):
             self.readline = lambda bound: lengths.append(bound) or file.readline(bound)
 
-    monkeypatch.setattr(module, "bounded_lines", lambda f, b: lines(Watched(f), b))
+    monkeypatch.setattr(rows, "bounded_lines", lambda f, b: lines(Watched(f), b))
     refused(path)
     assert max(lengths) < 1 << 18
 
@@ -212,11 +210,8 @@ def test_a_line_without_end_is_not_read_to_its_end(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "+1", "1_0", "٣", "64", "9" * 50])
 def test_a_csv_field_that_is_no_id_is_refused(text, tmp_path):
     path = save(tmp_path / "x.tokens.csv", "csv", some((5,)))
-    start, last = path.read_text().rstrip("\r\n").rsplit(",", 1)
-    path.write_text(f"{start},{last}\r\n", newline="")
-    seal_tokens(path)
-    assert len(list(read_corpus(path))) == 1
-    path.write_text(f"{start},{text}\r\n", newline="", encoding="utf-8")
+    start, _ = path.read_bytes().rsplit(b",", 1)
+    path.write_bytes(start + f",{text}\r\n".encode())
     refused(seal_tokens(path))
 
 

@@ -11,8 +11,8 @@ from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
 from tests.storage.trees import close, make
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.prep.prep import prepare
+from ulmo.storage.names import portable
 
 ODD = [
     *(b"with spaces.wav", b"'quotes' and \"more\".wav", b"[brackets] (and) {braces}.wav"),

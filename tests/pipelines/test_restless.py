@@ -11,7 +11,8 @@ from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
 from ulmo.config import UserError
-from ulmo.jobs.inputs import input_file
+from ulmo.jobs.inputs import input_file, list_inputs
+from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.plan import Planned
@@ -189,3 +190,52 @@ def test_a_name_that_leads_to_another_file_once_it_is_open(
     assert row["status"] == "ok"
     assert row["bytes"] == (folder / "a.wav").stat().st_size
     assert row["frames"] == len(OTHER) // 2
+
+
+def exchange(folder):
+    """Give two recordings each other's name, with all of their times."""
+    (folder / "a.wav").rename(folder / "x")
+    (folder / "b.wav").rename(folder / "a.wav")
+    (folder / "x").rename(folder / "b.wav")
+
+
+def test_tokens_of_a_recording_that_had_another_name_for_a_while(
+    folder, tokenizer, tmp_path, monkeypatch
+):
+    """It is as it was when the job was planned; but that is not what was read."""
+    keyed, left = Planned.keyed, [3]
+
+    def late(*args):
+        planned = keyed(*args)
+        left[0] -= 1
+        if not left[0]:
+            exchange(folder)
+        return planned
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Planned, "keyed", late)
+        tokenize(tokenizer, folder, out=tmp_path / "out")
+    exchange(folder)
+    for out in ("out", "fresh"):
+        tokenize(tokenizer, folder, out=tmp_path / out)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_tiles_of_a_recording_that_had_another_name_for_a_while(folder, tmp_path, monkeypatch):
+    """The finished output is not taken for one of the recordings of the plan."""
+
+    def late(*args):
+        planned = list_inputs(*args)
+        exchange(folder)
+        return planned
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prep, "list_inputs", late)
+        prepare(folder, tmp_path / "out", TINY)
+    exchange(folder)
+    with pytest.raises(UserError, match="made of other recordings"):
+        prepare(folder, tmp_path / "out", TINY)
+    exchange(folder)
+    for out in ("out", "fresh"):
+        prepare(folder, tmp_path / out, TINY)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")

@@ -13,10 +13,10 @@ from tests.pipelines.tokenizing import hidden, join, tokenize
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import output_paths
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
+from ulmo.storage.names import portable
 
 NAME_MAX = 255  # bytes, of the file systems that tests run on
 LENGTHS = (1, 60, 61, 120, 228, 229, 239, 240, 243, 244, 245, 251)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.oracles import crc32c
 from tests.outputs import write_table
-from tests.sealed import hashes_of, reseal, seal_tables
+from tests.sealed import hashes_of, reseal, seal_tables, spoil
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.jobs.outcome import Prepared
 from ulmo.preprocessing.normalize import Normalization
@@ -223,7 +223,11 @@ WRONG_FOLDERS = {
     "newer": (change(schema_version=4), "newer ulmo .*upgrade"),
     "older": (change(schema_version=2), "older ulmo .*prepare the tiles again"),
     "no version": (change(schema_version=0), "damaged"),
-    "unfinished": (change(complete=False), "unfinished: run the same ulmo-prep"),
+    "a shard is gone": (
+        lambda folder: (folder / "tiles" / "000000-0000.npy").unlink(),
+        "lacks tiles/000000-0000.npy: run the same ulmo-prep",
+    ),
+    "unfinished": (change(complete=False), r"unfinished \(0 recordings\): run the same ulmo-prep"),
     "unknown key": (change(colour="red"), "colour"),
     "other count": (change(tiles=4), "disagree"),
     "no settings": (change(settings=None), "settings"),
@@ -237,7 +241,6 @@ WRONG_FOLDERS = {
     "other table": (other_columns, "columns"),
 }
 WRONG_TILES = {
-    "missing": (lambda folder: (folder / FIRST).unlink(), "is missing"),
     "empty": (replace(FIRST, b""), "cannot be read"),
     "text": (replace(FIRST, b"a text, no array"), "cannot be read"),
     "zip": (replace(FIRST, b"PK\x03\x04" + bytes(100)), "cannot be read"),
@@ -257,6 +260,18 @@ def store_of(folder, mode, constants):
     manifest = manifest_of(settings=settings, normalization=constants, hashes=hashes_of(folder))
     write_sealed(folder / "prep.json", manifest)
     return TileStore(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -1e6])
+def test_a_tile_with_a_value_that_no_sound_has_is_refused_in_one_line(folder, value):
+    """Its checksum fits: a stranger, or another program, wrote it so."""
+    spoil(folder, 4, value)
+    store = TileStore(folder)
+    store.read([0, 1, 2, 3])
+    with pytest.raises(
+        UserError, match=r"0001\.npy holds values that no sound has in tile 1, of a"
+    ):
+        store.read([4])
 
 
 class TestTileStore:

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +94,14 @@ def test_rows_are_there_after_a_flush(path):
     log.close()
     assert list(found) == list(COLUMNS)
     np.testing.assert_array_equal(found["loss"], [1, math.nan])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_names_the_file_and_leaves_nothing_to_fail_later(path):
+    log = CsvLog(path, COLUMNS, last=0)
+    log._file.close()
+    with Path("/dev/full").open("ab", buffering=0) as log._file:
+        log.write(row(1))
+        with pytest.raises(OSError, match=r"No space left on device: '.*losses\.csv'"):
+            log.close()
+        assert log._file.closed

@@ -23,7 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.bundle.bounds import check_bounds
 from ulmo.bundle.card import Card
+from ulmo.bundle.cost import check_tokenizer
 from ulmo.bundle.graph import encoder_graph, encoder_size
 from ulmo.bundle.large_bundle import LARGE, check_large
 from ulmo.bundle.manifest import (
@@ -36,14 +38,16 @@ from ulmo.bundle.manifest import (
 )
 from ulmo.bundle.weights import (
     Weights,
+    check_weights,
     pack_weights,
     unpack_thresholds,
     unpack_weights,
     weights_size,
 )
-from ulmo.config import ModelSettings, PrepSettings, UserError
-from ulmo.preprocessing.normalize import Normalization
+from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
+from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import make_folders, publish, short_name, sync_folder
+from ulmo.storage.faults import remove_any
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.sealed import read_json
@@ -95,8 +99,11 @@ def build_bundle(
 ) -> BuiltBundle:
     """A bundle from the parts of a model. The same parts give the same bytes.
 
-    ValueError for weights or thresholds of another shape or type, or not finite.
+    ValueError for weights or thresholds of another shape or type, or not finite, and for weights
+    with which a distance might not be finite.
     """
+    check_weights(model, weights)
+    check_bounds(model, weights, largest_value(prep, normalization))
     files = {
         WEIGHTS: pack_weights(model, weights, thresholds),
         ENCODER: encoder_graph(model, weights).to_bytes(),
@@ -120,8 +127,9 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     if old.exists() and not folder.exists():
         old.rename(folder)
     for left in (new, old):
-        remove_if_possible(left)
-    make_folders(new)
+        remove_any(left)
+    make_folders(folder.parent)
+    new.mkdir()  # it is this job's, or there is an error
     for name, data in bundle.files.items():
         with publish(new / name) as file:
             file.write(data)
@@ -132,14 +140,21 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     remove_if_possible(old)
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     """Read and check a bundle. UserError says what is wrong and what to do.
 
+    limits: what its settings may cost; checked before its weights are read.
+
+    What is hashed are the bytes that are returned: files that are replaced meanwhile are refused.
     The folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
     folder = _present(folder)
     _check_names(folder)
     manifest = _read_manifest(folder / MANIFEST)
+    try:
+        check_tokenizer(manifest.prep, manifest.model, limits)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
     for name, size in sizes.items():
         check_length(folder / name, size, remedy=REMEDY)
@@ -219,6 +234,8 @@ def _check_contents(bundle: Bundle) -> None:
     path = bundle.folder / WEIGHTS
     try:
         weights = bundle.weights()
+        largest = largest_value(bundle.manifest.prep, bundle.manifest.normalization)
+        check_bounds(bundle.manifest.model, weights, largest)
     except ValueError as error:
         raise UserError(f"{path} does not fit its settings ({error}): {REMEDY}") from None
     start = 0

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ulmo.bundle.per_process import PerProcess
 from ulmo.config import UserError
+from ulmo.config.arguments import one_of
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -32,6 +33,7 @@ class Session:
     """
 
     def __init__(self, model: bytes, *, device: Device = "cpu") -> None:
+        one_of("device", device, _PROVIDERS)
         self._opened = PerProcess(partial(_open, model, device, os.getpid()))
         self._opened.get()
 

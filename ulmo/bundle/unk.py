@@ -8,17 +8,14 @@ first; then those beyond the threshold of their code become `<unk>`.
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import UserError
+from ulmo.config.arguments import one_of
 
 UNK_QUANTILES = (0.9, 0.95, 0.99, 0.999)  # levels at which a bundle stores thresholds
 
 
 def level_of(quantile: float) -> int:
     """Index of a stored level; UserError, which names them, for any other."""
-    if quantile not in UNK_QUANTILES:
-        stored = ", ".join(map(str, UNK_QUANTILES))
-        raise UserError(f"unk_quantile must be one of {stored}, not {quantile:g}")
-    return UNK_QUANTILES.index(quantile)
+    return UNK_QUANTILES.index(one_of("unk_quantile", quantile, UNK_QUANTILES))
 
 
 def mark_unknown(

@@ -23,7 +23,6 @@ _Shapes = dict[str, tuple[int, ...]]
 THRESHOLDS = "unk.thresholds"
 
 _MAX_WEIGHTS_BYTES = 1 << 27  # all weights: 30 times the default model, hashed in under a second
-_MAX_FEATURES_BYTES = 1 << 30  # the largest feature map of one tile; 0.8 MB with the defaults
 
 
 def weight_shapes(settings: ModelSettings) -> _Shapes:
@@ -78,16 +77,6 @@ def check_size(settings: ModelSettings) -> None:
         raise ValueError(
             f"the model has {size >> 20} MiB of weights, over the limit of "
             f"{_MAX_WEIGHTS_BYTES >> 20} MiB: set a smaller width or codebook_size"
-        )
-    cells, largest = settings.tile_size**2, 0
-    for layer in settings.encoder:
-        cells = -(-cells // math.prod(layer.strides))
-        largest = max(largest, 4 * cells * layer.outputs)
-    if largest > _MAX_FEATURES_BYTES:
-        raise ValueError(
-            f"a tile takes {largest / 2**30:.1f} GiB inside the model, over the limit of "
-            f"{_MAX_FEATURES_BYTES >> 30} GiB: set larger strides, or a smaller width, "
-            "embedding_dim or tile_size"
         )
 
 

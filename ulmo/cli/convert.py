@@ -7,6 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
+from ulmo.config.errors import printable
 
 
 @cli.command(
@@ -33,6 +34,12 @@ from ulmo.cli.exits import SOME_REFUSED, guarded
     group="Output",
     help="The corpus to write; for npy, raven and audacity a folder, with a file for each.",
 )
+@cli.option(
+    "--partial",
+    is_flag=True,
+    group="Input",
+    help="Take what is there of a folder that ulmo-tokenize has not finished, or that lost files.",
+)
 @cli.ids_option
 @cli.min_columns_option
 @cli.quiet_option
@@ -44,6 +51,7 @@ def convert(
     out: Path,
     ids: frozenset[int] | None,
     min_columns: int,
+    partial: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -60,7 +68,11 @@ def convert(
         if result.refusal is not None or shown.in_words:
             click.echo(converted_line(result), err=result.refusal is not None)
 
-    results = run(tokens, out, file_format, options=Options(ids, min_columns), done=done)
+    def warn(line: str) -> None:
+        click.echo(printable(line), err=True)
+
+    chosen = Options(ids, min_columns)
+    results = run(tokens, out, file_format, options=chosen, partial=partial, done=done, warn=warn)
     status = SOME_REFUSED if any(result.refusal for result in results) else 0
     shown.show(lambda: convert_summary(results, out), lambda: convert_json(results, out, status))
     sys.exit(status)

@@ -1,6 +1,7 @@
 """The command ulmo eval: parse, then one call."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, guarded
-from ulmo.config import UserError
+from ulmo.config import Limits, UserError
 
 
 @cli.command(
@@ -78,6 +79,7 @@ from ulmo.config import UserError
     "--json", "report", type=cli.PATH, group="Output", help="Report.  [default: eval.json in run]"
 )
 @cli.option("--threads", type=click.IntRange(0), default=0, help="Computing threads; 0: all cores.")
+@cli.settings_options(Limits)
 @cli.quiet_option
 @guarded
 def evaluate(
@@ -106,10 +108,17 @@ def evaluate(
         raise UserError(
             "--labels, --speaker-column and --source-column need recordings: name them with --audio"
         )
+    limits = Limits.read(cli.given(options, Limits))
     plan = None if audio is None else AudioPlan(audio, **chosen)
     with EvalProgress(quiet=quiet) as progress:
         evaluation = measure(
-            run_or_bundle, tiles_dir, audio=plan, progress=progress.update, **options
+            run_or_bundle,
+            tiles_dir,
+            audio=plan,
+            progress=progress.update,
+            warn=partial(click.echo, err=True),
+            limits=limits,
+            **options,
         )
     if not quiet:
         click.echo(evaluation_table(evaluation, batches=batches))

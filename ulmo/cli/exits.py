@@ -8,6 +8,7 @@ import errno
 import functools
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar, cast
@@ -53,6 +54,7 @@ def guarded(command: F) -> F:
         except ImportError as error:
             fail(f"a library cannot be loaded ({one_line(error)}): {_INSTALL}", FAILED)
         except KeyboardInterrupt as interrupt:
+            _let_go(interrupt)
             fail(str(interrupt) or "interrupted", INTERRUPTED)
         except BrokenPipeError:
             sys.exit(FAILED)
@@ -70,6 +72,17 @@ def guarded(command: F) -> F:
             leave_broken_streams()
 
     return cast(F, run)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the interrupted calls held; of files that cannot be finished nothing is said."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__context__
+    finally:
+        sys.unraisablehook = hook
 
 
 def _with_options(text: str) -> str:

@@ -1,12 +1,13 @@
 """The command ulmo inspect: parse, then one call."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
+from ulmo.config import Limits
 
 
 @cli.command(
@@ -15,9 +16,10 @@ from ulmo.cli.exits import guarded
     examples=("ulmo inspect", "ulmo inspect run/tokenizer --json"),
 )
 @click.argument("bundle", type=cli.PATH, required=False)
+@cli.settings_options(Limits)
 @cli.json_option
 @guarded
-def inspect_(bundle: Path | None, as_json: bool) -> None:
+def inspect_(bundle: Path | None, as_json: bool, **flags: Any) -> None:
     """Show what a tokenizer is: front end, model, tokens, codebook, card, files.
 
     BUNDLE is a folder such as RUN_DIR/tokenizer. The default is the tokenizer that ships with ulmo.
@@ -26,10 +28,7 @@ def inspect_(bundle: Path | None, as_json: bool) -> None:
     from ulmo.pipelines import inspect
     from ulmo.reports.inspect import inspection
 
-    facts = inspect.inspect_bundle(bundle)
-    if as_json:
-        head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
-        values = {**head, **inspect.as_json(facts)}
-        click.echo(json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False))
-    else:
-        click.echo(inspection(facts))
+    facts = inspect.inspect_bundle(bundle, Limits.read(cli.given(flags, Limits)))
+    head = {"schema_version": 1, "command": "inspect", "exit_status": 0}
+    shown = cli.Output(as_json)
+    shown.show(lambda: inspection(facts), lambda: {**head, **inspect.as_json(facts)})

@@ -312,9 +312,14 @@ class Output(NamedTuple):
         return not (self.as_json or self.quiet)
 
     def show(self, words: Callable[[], str], facts: Callable[[], Mapping[str, Any]]) -> None:
-        """Print the result; `facts` are those of the JSON object, which goes before --quiet."""
+        """Print the result; `facts` are those of the JSON object, which goes before --quiet.
+
+        The JSON is ASCII: each terminal shows it, and each pipe takes it.
+        """
         if self.as_json:
-            click.echo(json.dumps(facts(), indent=2, allow_nan=False))
+            from ulmo.storage.sealed import json_values
+
+            click.echo(json.dumps(json_values(facts()), indent=2, allow_nan=False))
         elif not self.quiet:
             click.echo(words())
 

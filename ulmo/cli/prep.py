@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
+from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to_toml
 
 
 @cli.command(
@@ -25,6 +25,12 @@ from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, to_toml
 @cli.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
 )
+@cli.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Bring a complete OUT_DIR up to date with recordings that changed or are gone.",
+)
+@cli.settings_options(Limits)
 @cli.config_option
 @cli.print_config_option
 @cli.quiet_option
@@ -34,6 +40,7 @@ def prep(
     audio_dir: Path,
     out_dir: Path,
     workers: int,
+    accept_changes: bool,
     config: Path | None,
     print_config: bool,
     quiet: bool,
@@ -47,6 +54,7 @@ def prep(
     settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
     augment = AugmentSettings.read(cli.merged(config, "augment", cli.given(flags, AugmentSettings)))
     clock = ClockSettings.read(cli.merged(config, "clock", cli.given(flags, ClockSettings)))
+    limits = Limits.read(cli.given(flags, Limits))
     if print_config:
         click.echo(to_toml({"prep": settings, "augment": augment, "clock": clock}))
         return
@@ -72,6 +80,8 @@ def prep(
                 augment=augment,
                 clock=clock,
                 workers=workers,
+                accept_changes=accept_changes,
+                limits=limits,
                 progress=begin,
             )
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import SOME_REFUSED, fail, guarded
-from ulmo.config import PrepSettings
+from ulmo.config import Limits, PrepSettings
 
 
 @cli.command(
@@ -39,6 +39,7 @@ from ulmo.config import PrepSettings
 )
 @cli.option("--out", type=cli.PATH, group="Picture", help="File to write.  [default: FILE.png]")
 @cli.settings_options(PrepSettings, without={"frontend"})
+@cli.settings_options(Limits)
 @cli.config_option
 @guarded
 def show(
@@ -57,11 +58,12 @@ def show(
     from ulmo.reports.prep import shown_lines
     from ulmo.storage.atomic import short_name
 
+    limits = Limits.read(cli.given(flags, Limits))
     settings = PrepSettings.read(cli.merged(config, "prep", cli.given(flags, PrepSettings)))
     names = installed_frontends() if "all" in frontends else frontends
     picture = out or file.with_name(f"{short_name(file.name)}.png")
     try:
-        shown = draw(file, picture, names, settings, start=start, seconds=seconds)
+        shown = draw(file, picture, names, settings, start=start, seconds=seconds, limits=limits)
     except RefusedError as refusal:
         fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
     click.echo(shown_lines(shown))

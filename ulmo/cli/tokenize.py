@@ -9,7 +9,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
-from ulmo.config import ClockSettings, UserError, printable
+from ulmo.config import ClockSettings, Limits, UserError
 
 
 @cli.command(
@@ -107,6 +107,7 @@ from ulmo.config import ClockSettings, UserError, printable
     default="cpu",
     help="Where to compute.  [default: cpu]",
 )
+@cli.settings_options(Limits)
 @cli.quiet_option
 @cli.json_option
 @guarded
@@ -150,13 +151,18 @@ def tokenize(
         tokenize_summary,
         tokenized_line,
     )
+    from ulmo.storage.names import path_text
     from ulmo.tokenizer import load_tokenizer
 
     flags["file_format"] = flags["file_format"] or format_of(out)
     out = choose_output(out, out_dir)
     clock = ClockSettings.read(cli.given(flags, ClockSettings))
     loaded = load_tokenizer(
-        tokenizer, threads=threads, device=device, unk_quantile=unk_quantile
+        tokenizer,
+        threads=threads,
+        device=device,
+        unk_quantile=unk_quantile,
+        **cli.given(flags, Limits),
     ).with_sound(time_expansion, full_scale)
     wanted = TokenizeOptions(
         options=Options(ids, min_columns),
@@ -200,8 +206,8 @@ def tokenize(
     def words() -> str:
         model = loaded.manifest.model
         in_folder = timeline or out is None or out.is_dir()
-        written = dict.fromkeys(str(path) for result in results for path in result.outputs)
-        output = [] if in_folder else [printable(f"output      {', '.join(written) or 'none'}")]
+        written = dict.fromkeys(path_text(path) for result in results for path in result.outputs)
+        output = [] if in_folder else [f"output      {', '.join(written) or 'none'}"]
         return tokenize_summary(
             *(results, out if in_folder and not timeline else None, left_out, [*lost, *output]),
             timeline=joined,

@@ -7,7 +7,7 @@ import click
 
 from ulmo.cli import options as cli
 from ulmo.cli.exits import guarded
-from ulmo.config import ModelSettings, TrainSettings, to_toml
+from ulmo.config import Limits, ModelSettings, TrainSettings, to_toml
 
 
 @cli.command(
@@ -21,13 +21,14 @@ from ulmo.config import ModelSettings, TrainSettings, to_toml
 @cli.settings_options(TrainSettings, without={"beside"})
 @cli.option(
     "--beside",
-    type=click.Path(),
+    type=cli.PATH,
     multiple=True,
     metavar="TILES_DIR",
     group="Objectives",
     help="For abx_choice: the same recordings through another front end. May be repeated.",
 )
 @cli.option("--resume", is_flag=True, group="Output", help="Go on with the run in RUN_DIR.")
+@cli.settings_options(Limits)
 @cli.config_option
 @cli.print_config_option
 @cli.quiet_option
@@ -36,7 +37,7 @@ from ulmo.config import ModelSettings, TrainSettings, to_toml
 def train(
     tiles_dir: Path,
     run_dir: Path,
-    beside: tuple[str, ...],
+    beside: tuple[Path, ...],
     resume: bool,
     config: Path | None,
     print_config: bool,
@@ -46,14 +47,18 @@ def train(
 ) -> None:
     """Train a VQ-VAE on the tiles in TILES_DIR, and write its tokenizer into RUN_DIR."""
     from ulmo.preprocessing.store import read_manifest
+    from ulmo.storage.names import portable
 
     model = cli.merged(config, "model", cli.given(flags, ModelSettings))
     manifest = read_manifest(tiles_dir)
     if manifest is not None and not resume:
         model.setdefault("tile_size", manifest.settings.tile_size)
-    named = {"beside": beside} if beside else {}
+    named: dict[str, Any] = {"beside": tuple(map(portable, beside))} if beside else {}
+    if flags["init"] is not None:
+        named["init"] = portable(Path(flags["init"]))
     settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
+    limits = Limits.read(cli.given(flags, Limits))
     if print_config:
         click.echo(to_toml(dict(checked)))
         return
@@ -62,6 +67,6 @@ def train(
     from ulmo.reports.train import TrainProgress, train_summary
 
     with TrainProgress(quiet=quiet) as progress:
-        summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume)
+        summary = run(tiles_dir, run_dir, model, settings, progress, resume=resume, limits=limits)
     shown = cli.Output(as_json, quiet)
     shown.show(lambda: train_summary(summary), lambda: train_json(summary, 0))

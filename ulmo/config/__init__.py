@@ -5,7 +5,25 @@ it (prep.json, train.json, tokenizer.json), so nothing has to be typed twice.
 """
 
 from ulmo.config.base import Settings
-from ulmo.config.errors import JobError, NewerError, UserError, one_line, plain, printable
+from ulmo.config.cost import (
+    LIMITS,
+    NO_LIMITS,
+    Cost,
+    Limits,
+    decoder_cost,
+    encoder_cost,
+    training_cost,
+)
+from ulmo.config.errors import (
+    JobError,
+    NewerError,
+    UserError,
+    WholeFileError,
+    one_line,
+    plain,
+    printable,
+    whole_letters,
+)
 from ulmo.config.extras import EXTRAS, not_installed
 from ulmo.config.model import QUANTIZER_TRAITS, ModelSettings, QuantizerTraits
 from ulmo.config.network import NORM_EPSILON, SPHERE_EPSILON, Convolution
@@ -33,8 +51,10 @@ from ulmo.config.train import MOST_BESIDE, TrainSettings
 __all__ = [
     "AUTOENCODED",
     "EXTRAS",
+    "LIMITS",
     "MOST_BESIDE",
     "NORM_EPSILON",
+    "NO_LIMITS",
     "OBJECTIVE_TRAITS",
     "OWN",
     "QUANTIZER_TRAITS",
@@ -44,8 +64,10 @@ __all__ = [
     "ClockSettings",
     "Config",
     "Convolution",
+    "Cost",
     "FullScale",
     "JobError",
+    "Limits",
     "ModelSettings",
     "NewerError",
     "ObjectiveTraits",
@@ -56,6 +78,9 @@ __all__ = [
     "TimeExpansion",
     "TrainSettings",
     "UserError",
+    "WholeFileError",
+    "decoder_cost",
+    "encoder_cost",
     "loss_names",
     "not_installed",
     "one_line",
@@ -66,4 +91,6 @@ __all__ = [
     "read_toml",
     "stage_names",
     "to_toml",
+    "training_cost",
+    "whole_letters",
 ]

@@ -1,5 +1,6 @@
 """Errors with a text of one line for the user, and other libraries' errors in one line."""
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,6 +23,10 @@ class NewerError(UserError):
     """A file was written by a newer ulmo."""
 
 
+class WholeFileError(UserError):
+    """A file has the hash that is recorded of it, and yet its reader fails: it is not damaged."""
+
+
 class JobError(Exception):
     """A job failed, though the user made no mistake. Its text is one line."""
 
@@ -35,7 +40,21 @@ def one_line(error: Exception) -> str:
 
 def printable(text: str) -> str:
     r"""A text as one line; control characters such as \x1b are written as Python writes them."""
+    text = whole_letters(text)
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def whole_letters(text: str) -> str:
+    r"""A text that is valid UTF-8: bytes of a path that were not become \xNN.
+
+    Python keeps such bytes as single surrogates, which no file, terminal or JSON takes.
+    """
+    return re.sub("[\ud800-\udfff]", _escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return rf"\x{number - 0xDC00:02x}" if 0xDC80 <= number <= 0xDCFF else rf"\u{number:04x}"
 
 
 def complaint(error: ValidationError) -> str:
@@ -68,5 +87,5 @@ def plain(text: str) -> str:
 
 def clipped(value: Any) -> str:
     """A value as Python writes it, cut to one short line."""
-    text = repr(value)
+    text = " ".join(repr(value).split())  # an array has lines
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

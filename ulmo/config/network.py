@@ -6,12 +6,14 @@ Everything else about the network follows from these records:
     the ONNX operators                   onnx_operator, onnx_options   ulmo/bundle/graph.py
     names, shapes and bytes of weights   shapes                        ulmo/bundle/weights.py
     the time context                     frames_seen                   ulmo/config/model.py
+    memory and operations                grid, operations              ulmo/config/cost.py
 
 A new kind of layer is one class here, and its place in `encoder_layers` or `decoder_layers`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 _Pair = tuple[int, int]  # (frequency, time)
@@ -76,6 +78,23 @@ class Convolution:
         pads = [rows[0], frames[0], rows[1], frames[1]]
         return {"kernel_shape": self.kernel, "strides": self.steps, "pads": pads}
 
+    def grid(self, rows: int, frames: int) -> _Pair:
+        """Rows and frames of the output, of an input whose length the stride divides."""
+        return rows // self.strides[0], frames // self.strides[1]
+
+    @property
+    def spread(self) -> _Pair:
+        """Cells of the grid that the channels of one output are laid out on."""
+        return 1, 1
+
+    def operations(self, rows: int, frames: int) -> int:
+        """Multiplications of an input of rows x frames, each with its addition."""
+        return prod(self.kernel) * self.inputs * self.outputs * prod(self.places(rows, frames))
+
+    def places(self, rows: int, frames: int) -> _Pair:
+        """Rows and frames at which the kernel is applied."""
+        return self.grid(rows, frames)
+
     def frames_seen(self, first: int, last: int) -> _Pair:
         """First and last input frame on which the output frames `first` to `last` depend."""
         start = -self.padding[1][0]
@@ -93,6 +112,14 @@ class _TransposedConvolution(Convolution):
         """As above, but Keras keeps this kernel as (height, width, out, in)."""
         return {"kernel": (*self.kernel, self.outputs, self.inputs), "bias": (self.outputs,)}
 
+    def grid(self, rows: int, frames: int) -> _Pair:
+        """See above."""
+        return rows * self.strides[0], frames * self.strides[1]
+
+    def places(self, rows: int, frames: int) -> _Pair:
+        """Those of the input."""
+        return rows, frames
+
     def frames_seen(self, first: int, last: int) -> _Pair:
         """See above."""
         stride, before = self.steps[1], self.padding[1][0]
@@ -106,6 +133,19 @@ class _SubPixel(Convolution):
     def steps(self) -> _Pair:
         """The convolution works at the resolution of its input."""
         return 1, 1
+
+    def grid(self, rows: int, frames: int) -> _Pair:
+        """See above."""
+        return rows * self.strides[0], frames * self.strides[1]
+
+    @property
+    def spread(self) -> _Pair:
+        """All cells that the layer adds."""
+        return self.strides
+
+    def places(self, rows: int, frames: int) -> _Pair:
+        """Those of the input."""
+        return rows, frames
 
     def frames_seen(self, first: int, last: int) -> _Pair:
         """See above."""

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from ulmo.config.errors import plain
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import output_paths, whole_name
-from ulmo.jobs.inputs import portable
 from ulmo.storage.atomic import is_of_one_file
+from ulmo.storage.names import portable
 
 _RENAME = "rename the one or the other, or tokenize them apart"
 
@@ -21,7 +21,8 @@ def clashes(root: Path, targets: Sequence[Path], file_format: str) -> dict[Path,
     """Targets that a folder of other targets is in the way of, and what to say about each.
 
     Folders below `root` mirror those of the recordings: one called x.tokens.npy takes the place of
-    an output, and one called token_headers beside one called tokens would be taken for headers.
+    an output. Outside the folder `tokens` of an output, one called token_headers beside one called
+    tokens would be taken for that of the headers.
     """
     folders: set[Path] = set()
     for folder in dict.fromkeys(target.parent for target in targets):
@@ -31,7 +32,7 @@ def clashes(root: Path, targets: Sequence[Path], file_format: str) -> dict[Path,
     headers = {
         folder
         for folder in folders
-        if folder.name == HEADERS and folder.with_name(TOKENS) in folders
+        if folder.name == HEADERS and folder.with_name(TOKENS) in folders and root.name != TOKENS
     }
     found: dict[Path, str] = {}
     for target in targets:

@@ -1,26 +1,29 @@
 """Comma-separated values (RFC 4180), a row a token."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.formats.base import Format, Headers
+from ulmo.formats.cells import csv_cell
 from ulmo.formats.header import TokensHeader, utc_text
-from ulmo.formats.rows import MAX_LINE_START, bounded_lines
+from ulmo.storage.plain_file import open_unlinked
 
-_FIELDS = ("recording", "channel", "start_s", "end_s", "low_hz", "high_hz", "start_utc", "id")
+_HEAD = b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc,id\r\n"
+_MAX_ID = 8  # bytes of an id and the end of its line: ids have up to five digits
 # An empty field would have no type: readers of many files would give it another in each.
 _NO_TIME = "NaT"  # pandas' word for it
 
 
 class Csv(Format):
-    """For spreadsheets and R; a missing channel is an empty field, a missing time NaT."""
+    """For spreadsheets and R; a missing channel is an empty field, a missing time NaT.
+
+    A recording whose name would be a formula has an apostrophe before it: see `csv_cell`.
+    """
 
     words = "a line a token, with its times and hertz, for spreadsheets and R"
     suffixes = (".tokens.csv",)
@@ -28,7 +31,8 @@ class Csv(Format):
 
     def _begin(self) -> None:
         if self._recordings == 1:
-            self._write_lines([_FIELDS])
+            self._files[0].write(_HEAD)
+        self._lines = _Lines(self.header)
         self._held = np.empty((0, self.header.bands), np.int32)
 
     def _write(self, ids: Ids) -> None:
@@ -38,59 +42,60 @@ class Csv(Format):
         self._held = ids[-1:].copy()
 
     def _end(self) -> None:
+        self._lines = _Lines(self.header)
         self._write_columns(self._held, self.columns - len(self._held))
 
     def _write_columns(self, ids: Ids, first: int) -> None:
-        self._write_lines(
-            (*place, number)
+        lines = (
+            f"{start}{number}\r\n"
             for column, row in enumerate(ids.tolist(), first)
-            for place, number in zip(_places(self.header, column), row, strict=True)
+            for start, number in zip(self._lines.starts(column), row, strict=True)
         )
-
-    def _write_lines(self, lines: Iterable[Iterable[Any]]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\r\n").writerows(lines)
-        self._files[0].write(text.getvalue().encode())
+        self._files[0].write("".join(lines).encode())
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
-        """Compare each line's first fields with the headers' fields, then parse its id."""
+        """Ids of lines that are just as written: only the ids are parsed."""
         size = path.stat().st_size
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(bounded_lines(file, MAX_LINE_START), strict=True)
-            if next(rows, None) != list(_FIELDS):
+        with open_unlinked(path) as file:
+            if file.read(len(_HEAD)) != _HEAD:
                 raise ValueError("its first line names other columns")
             for header in headers:
                 if 2 * header.columns * header.bands > size:
                     raise ValueError("its header says more ids than it can hold")
+                lines = _Lines(header)
                 ids = np.empty((header.columns, header.bands), np.int32)
                 for column in range(header.columns):
-                    places = _places(header, column)
-                    ids[column] = [_id_behind(place, next(rows, [])) for place in places]
+                    ids[column] = [_id_behind(start, file) for start in lines.starts(column)]
                 yield ids
-            if next(rows, None) is not None:
+            if file.read(1):
                 raise ValueError("there are more columns than its header says")
 
 
-def _places(header: TokensHeader, column: int) -> list[tuple[Any, ...]]:
-    """The fields before the id, for each token of a column; None is written as an empty field."""
-    time = header.utc(column)
-    begin, end = header.seconds(column), header.end_seconds(column + 1)
-    utc = _NO_TIME if time is None else utc_text(time)
-    return [
-        (header.recording, header.channel, begin, end, low, high, utc)
-        for low, high in pairwise(header.edges_hz)
-    ]
+class _Lines:
+    """The lines of a recording, but for their ids."""
+
+    def __init__(self, header: TokensHeader) -> None:
+        self._header = header
+        channel = "" if header.channel is None else header.channel
+        self._recording = f"{csv_cell(header.recording)},{channel}"
+        self._bands = [f"{low},{high}" for low, high in pairwise(header.edges_hz)]
+
+    def starts(self, column: int) -> list[str]:
+        """All of the line before the id, for each token of a column."""
+        time = self._header.utc(column)
+        begin, end = self._header.seconds(column), self._header.end_seconds(column + 1)
+        utc = _NO_TIME if time is None else utc_text(time)
+        place = f"{self._recording},{begin},{end}"
+        return [f"{place},{band},{utc}," for band in self._bands]
 
 
-def _id_behind(place: tuple[Any, ...], row: list[str]) -> int:
-    """The id of a line whose other fields must be those of a token's place."""
-    if row[:-1] != ["" if value is None else str(value) for value in place]:
-        raise ValueError(f"a line is not that of {place[0]!r} at {place[2]} s")
-    return _integer(row[-1])
-
-
-def _integer(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5):
-        raise ValueError(f"{text[:20]!r} is no id")
+def _id_behind(start: str, file: BinaryIO) -> int:
+    """The id of the next line, which must begin with `start`."""
+    expected = start.encode()
+    if file.read(len(expected)) != expected:
+        raise ValueError(f"no line begins with {start[:200]!r}")
+    text, end = (line := file.readline(_MAX_ID))[:-2], line[-2:]
+    if end != b"\r\n" or not text.isdigit() or len(text) > 5:
+        raise ValueError(f"{line!r} is no id")
     return int(text)

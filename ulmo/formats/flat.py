@@ -13,6 +13,7 @@ Layout of .idx (megatron/core/datasets/indexed_dataset.py), little-endian:
     int64      n + 1 borders, in sequences: 0 to n
 """
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from ulmo.config import UserError
 from ulmo.formats.base import PLAIN, Format, Headers, Options
 from ulmo.formats.header import check_hash, read_stored
 from ulmo.formats.places import header_path
+from ulmo.storage.plain_file import open_unlinked
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION, _UINT16 = 1, 8
@@ -49,9 +51,9 @@ class Flat(Format):
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Split the stream by the lengths in the headers; each recording must end with `<eos>`."""
         lengths = _document_lengths(headers)
-        if path.stat().st_size != 2 * sum(lengths):
-            raise ValueError(f"its header says {sum(lengths)} ids")
-        with path.open("rb") as file:
+        with open_unlinked(path) as file:
+            if os.fstat(file.fileno()).st_size != 2 * sum(lengths):
+                raise ValueError(f"its header says {sum(lengths)} ids")
             for header, length in zip(headers, lengths, strict=True):
                 ids = np.fromfile(file, "<u2", length).astype(np.int32)
                 if len(ids) < length or ids[-1] != header.vocabulary.eos:
@@ -86,7 +88,9 @@ class Megatron(Flat):
         if max(lengths) > _MAX_LENGTH:
             raise ValueError("its header says more ids than a document can have")
         expected = _index_bytes(lengths)
-        if path.stat().st_size != len(expected) or path.read_bytes() != expected:
+        with open_unlinked(path) as file:
+            is_same = file.read(len(expected) + 1) == expected
+        if not is_same:
             raise ValueError("its header says other documents")
         data = path.with_suffix(".bin")
         if not data.is_file():

@@ -15,7 +15,7 @@ from pydantic import Field
 from ulmo.config import ClockSettings, FullScale, TimeExpansion
 from ulmo.formats import FORMATS
 from ulmo.formats.header import Gaps
-from ulmo.formats.places import TOKENS
+from ulmo.formats.places import COMMAND, TOKENS
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.atomic import publish, remove_temporaries
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
@@ -23,8 +23,6 @@ from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 if TYPE_CHECKING:
     from ulmo.storage.ledger import Ledger
 
-COMMAND = "tokenize"
-MANIFEST = f"{COMMAND}.json"
 AGAIN = "run the same ulmo-tokenize again"
 DELETE = f"delete it, then {AGAIN}"
 

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError, read_most
+from ulmo.config import Settings, UserError, WholeFileError
+from ulmo.formats.places import refuse_linked_folders
 from ulmo.storage.manifest import Hash
-from ulmo.storage.plain_file import file_hash
-from ulmo.storage.sealed import read_json, seal
+from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
+from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
@@ -27,7 +28,8 @@ AGAIN = "write the tokens again"
 FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-Name = Annotated[str, Field(min_length=1, max_length=4096)]
+# A path as text, which has four letters for a byte that is not UTF-8; systems take 4,096 bytes.
+Name = Annotated[str, Field(min_length=1, max_length=4 * 4096)]
 Hashes = dict[str, str]  # SHA-256 of each file beside a header, by the end of its name: .npy, .idx
 _Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
 _StoredHashes = Annotated[dict[_Ending, Hash], Field(default_factory=dict, max_length=16)]
@@ -290,14 +292,18 @@ class Stored(NamedTuple):
 
 
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
-    """x.tokens.json of one recording, or of several with the same grid."""
+    """x.tokens.json of one recording, or of several with the same grid.
+
+    Its bytes do not depend on which of the files beside it was written first.
+    """
     stored: _StoredHeader | _StoredCorpus
+    hashes = dict(sorted((hashes or {}).items()))
     if len(headers) == 1:
-        stored = _StoredHeader(**dict(headers[0]), hashes=hashes or {})
+        stored = _StoredHeader(**dict(headers[0]), hashes=hashes)
     else:
         streams = tuple(Stream(**_fields(header, Stream)) for header in headers)
         grid = _fields(headers[0], Grid)
-        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes or {})
+        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes)
     return seal(stored.model_dump_json(indent=2))
 
 
@@ -307,13 +313,15 @@ def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
 
 def read_header(path: Path) -> TokensHeader:
     """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
+    refuse_linked_folders(path)
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES).headers[0]
 
 
 def read_stored(path: Path) -> Stored:
     """Read x.tokens.json of a recording or a corpus; UserError as above."""
+    refuse_linked_folders(path)
     is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
-    if is_bounded and b'\n  "recordings": [' in read_most(path, MAX_CORPUS_BYTES):
+    if is_bounded and b'\n  "recordings": [' in read_unlinked(path, MAX_CORPUS_BYTES):
         return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
     return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES)
 
@@ -327,7 +335,10 @@ def is_header(path: Path) -> bool:
         return True
     if path.stat().st_size > MAX_CORPUS_BYTES:
         return False
-    content = read_most(path, MAX_CORPUS_BYTES)
+    try:
+        content = read_unlinked(path, MAX_CORPUS_BYTES)
+    except LinkError:
+        return False
     fields = (b'"fingerprint"', b'"frame_hop"', b'"edges_hz"', b'"codebook_size"')
     return any(field in content for field in fields) or not content.strip(b"\0 \n")
 
@@ -339,7 +350,21 @@ def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int) -> S
     try:
         return Stored(stored.headers(), stored.hashes)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {AGAIN}") from None
+        state = "is as it was written, but not as this ulmo writes it"
+        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
+
+
+def recorded_hashes(path: Path) -> Hashes | None:
+    """The hashes in a header whose checksum fits, whatever else it says; None for other files.
+
+    Raises OSError if the file cannot be read.
+    """
+    refuse_linked_folders(path)
+    if not path.is_file() or path.stat().st_size > MAX_CORPUS_BYTES:
+        return None
+    values = sealed_values(read_unlinked(path, MAX_CORPUS_BYTES))
+    found = None if values is None else values.get("hashes")
+    return found if found is None or isinstance(found, dict) else {}
 
 
 def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
@@ -351,6 +376,8 @@ def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
     if ending not in stored.hashes:
         raise ValueError("its header does not name it")
     ids = sum(header.columns * header.bands for header in stored.headers)
+    if path.is_symlink():
+        raise LinkError(path)
     if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
         raise ValueError("it is longer than its header says")
     if file_hash(path) != stored.hashes[ending]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Ids
 from ulmo.formats.base import Format
+from ulmo.formats.cells import path_cell
 from ulmo.formats.header import utc_text
 from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -179,9 +180,9 @@ class Raven(RunFormat):
         segment, place = self.header.segment(column), self.header.place(column)
         if place is None:
             raise ValueError(f"column {column} is of no recording")
-        path = "".join(each if each.isprintable() else "?" for each in place.recording)
+        name, path = PurePosixPath(place.recording).name, place.recording
         before = self._files_begin[segment.column] if segment else 0
-        file = f"{PurePosixPath(path).name}\t{path}\t{place.seconds:.9f}"
+        file = f"{path_cell(name)}\t{path_cell(path)}\t{place.seconds:.9f}"
         utc = f"\t{utc_text(place.utc)}" if place.utc else ""
         return float(before) + place.seconds, file, utc
 

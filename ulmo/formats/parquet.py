@@ -10,6 +10,7 @@ from ulmo.arrays import Ids
 from ulmo.formats.base import PLAIN, Headers, Options
 from ulmo.formats.header import Grid, utc_text
 from ulmo.formats.rows import ROW_COLUMNS, RowFormat, TokenRow, ids_of_rows
+from ulmo.storage.plain_file import open_unlinked
 from ulmo.storage.sealed import canonical_json
 
 # A group of rows ends with the row that reaches either limit. Over 24 hours of sound, groups of
@@ -35,12 +36,7 @@ class Parquet(RowFormat):
     def _begin(self) -> None:
         super()._begin()
         if self._writer is None:
-            import pyarrow.parquet as pq
-
-            schema = _schema(self.header.grid)
-            self._writer = pq.ParquetWriter(
-                self._files[0], schema, compression="zstd", write_page_checksum=True
-            )
+            self._writer = _writer(self._files[0], _schema(self.header.grid))
 
     def _write_row(self, row: TokenRow) -> None:
         self._rows.append(row)
@@ -81,16 +77,23 @@ class Parquet(RowFormat):
 
         from ulmo.storage.parquet_guard import check_pages
 
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                expected = _schema(headers[0].grid)
-                found = file.schema_arrow
-                if not found.equals(expected) or found.metadata != expected.metadata:
-                    raise ValueError("it has other columns, or another tokenizer's tokens")
-                check_pages(path, ROW_COLUMNS * headers[0].bands)
-                yield from ids_of_rows(_rows(file), headers)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(error) from None
+        with open_unlinked(path) as raw:
+            try:
+                with pq.ParquetFile(raw, page_checksum_verification=True) as file:
+                    expected = _schema(headers[0].grid)
+                    found = file.schema_arrow
+                    if not found.equals(expected) or found.metadata != expected.metadata:
+                        raise ValueError("it has other columns, or another tokenizer's tokens")
+                    check_pages(raw, ROW_COLUMNS * headers[0].bands)
+                    yield from ids_of_rows(_rows(file), headers)
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(error) from None
+
+
+def _writer(file: BinaryIO, schema: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
 
 
 def _schema(grid: Grid) -> Any:

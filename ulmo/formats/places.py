@@ -7,9 +7,12 @@ Programs that read a whole folder as one table take every file in it. So OUT/tok
 alone.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
+from ulmo.storage.plain_file import LinkError
+
+COMMAND = "tokenize"
+MANIFEST = f"{COMMAND}.json"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
 HEADER_ENDING = ".json"
 
@@ -17,29 +20,44 @@ HEADER_ENDING = ".json"
 def header_path(stem: Path) -> Path:
     """The header of files of tokens whose names are `stem` and an ending.
 
-    It lies below HEADERS if the files lie below a folder TOKENS with a folder HEADERS beside it.
+    It lies below HEADERS if the files lie below the folder TOKENS of an output.
     """
-    name = f"{stem.name}{HEADER_ENDING}"
-    for folder in (stem.parent, stem.parent.absolute()):
-        for above, below in _parted(folder, TOKENS):
-            if (above / HEADERS).is_dir():
-                return above / HEADERS / below / name
-    return stem.with_name(name)
+    found = _in_output(stem, TOKENS, HEADERS) or stem
+    return found.with_name(f"{stem.name}{HEADER_ENDING}")
 
 
 def tokens_path(header: Path) -> Path:
     """The stem of the files of tokens that a header belongs to: the inverse of `header_path`."""
     stem = header.with_name(header.name.removesuffix(HEADER_ENDING))
-    for above, below in _parted(stem.parent, HEADERS):
-        tokens = above / TOKENS / below / stem.name
-        if header_path(tokens) == header:
-            return tokens
-    return stem
+    return _in_output(stem, HEADERS, TOKENS) or stem
 
 
-def _parted(folder: Path, name: str) -> Iterator[tuple[Path, Path]]:
-    """What is above and what is below each part of a path that has a name; the last part first."""
-    parts = folder.parts
-    for number in range(len(parts) - 1, -1, -1):
-        if parts[number] == name:
-            yield Path(*parts[:number]), Path(*parts[number + 1 :])
+def refuse_linked_folders(header: Path) -> None:
+    """Raise LinkError if a folder of headers, or one below it, is a link that leads elsewhere."""
+    names = [folder.name for folder in header.parents]
+    if HEADERS in names:
+        for folder in header.parents[: names.index(HEADERS) + 1]:
+            if folder.is_symlink():
+                raise LinkError(folder)
+
+
+def _in_output(path: Path, there: str, other: str) -> Path | None:
+    """The same place below `other` for a path below the folder `there` of an output.
+
+    A folder of recordings may be called so, too, and its tokens then lie in one. That of an output
+    has a manifest beside it, or, in a copy that lost it, lies above all others.
+    """
+    whole = path.absolute()
+    parents = whole.parents
+    depths = [
+        depth
+        for depth, name in enumerate(reversed(whole.parts[:-1]))
+        if name == there and parents[depth].with_name(HEADERS).is_dir()
+    ]
+    if not depths:
+        return None
+    managed = [depth for depth in depths if parents[depth].with_name(MANIFEST).is_file()]
+    depth = managed[0] if managed else depths[-1]
+    known = path if depth < len(path.parents) - 1 else path.absolute()
+    root = known.parents[depth]
+    return root.with_name(other) / known.relative_to(root)

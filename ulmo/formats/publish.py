@@ -2,9 +2,10 @@
 
 import errno
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ulmo.formats.header import (
     read_stored,
 )
 from ulmo.formats.labels import RunFormat, token_text
+from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
     check_places,
@@ -31,8 +33,8 @@ from ulmo.storage.atomic import (
     remove_temporaries,
     short_name,
 )
-from ulmo.storage.plain_file import file_hash
-from ulmo.tokens import read_npy_blocks
+from ulmo.storage.lock import lock_path, locked, remove_lock
+from ulmo.storage.plain_file import file_hash, written_hash
 from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"
@@ -40,6 +42,7 @@ PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finish
 _CHANNEL = ".ch"
 _OF_CHANNEL = re.compile(rf"{re.escape(_CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
 _MOST_IDS = 1 << 16  # ids are written as uint16
+_WAIT_SECONDS = 60.0  # for another job that is putting its files in the same place
 
 
 class TakenError(UserError, FileExistsError):
@@ -151,12 +154,16 @@ def channel_path(target: Path, channel: int | None) -> Path:
 
 
 def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
-    """Remove the hidden files that killed jobs left beside these outputs, and no others."""
+    """Remove the hidden files that killed jobs left beside these outputs, and no others.
+
+    A lock that another job holds stays.
+    """
     ours: dict[Path, set[str]] = {}
     for target in targets:
         outputs = output_paths(target, file_format)
         for folder in {outputs.files[0].parent, outputs.header.parent}:
             ours.setdefault(folder, set()).update(temporary_names(outputs))
+        remove_lock(header_lock(outputs.header))
     for folder, names in ours.items():
         try:
             remove_temporaries(folder, names.__contains__)
@@ -188,41 +195,77 @@ def publish_tokens(
     """A writer whose files appear when the block ends, and not at all if it fails.
 
     Raises OSError at once if no file can be put at one of the places, and TakenError if that would
-    replace a file that is not ulmo's, or the header of other tokens. Older files, and then their
+    replace a file that is not ulmo's, or the header of other tokens; LockError if another job has
+    been writing the same files for a minute. Older files, and then their
     header, are removed before the first of them is replaced: a file without a header that is not
     the same as the new one is foreign. With `corpus`, the vocabulary is written as well, beside
     formats that models are trained on.
     """
     outputs = output_paths(path, file_format)
     kind = FORMATS[file_format]
-    make_folders(outputs.header.parent)
+    _make_folder_of_header(outputs)
     check_outputs(outputs)
+    hashes: Hashes = {}
+    with ExitStack() as until_the_header_is_there:
 
-    def unseal() -> None:
-        check_outputs(outputs)
-        refuse_spoiling(outputs, tuple(writer.headers).__eq__)
-        for path, file in zip(outputs.files, files, strict=True):
-            _refuse_foreign(path, outputs.header, Path(file.name))
-        if _known_hashes(outputs.header, writer.headers) is None and outputs.header.exists():
-            for path in (*outputs.files, outputs.header):
-                remove(path)
+        def unseal() -> None:
+            made = [written_hash(file) for file in files]
+            until_the_header_is_there.enter_context(one_writer(outputs.header))
+            check_outputs(outputs)
+            refuse_spoiling(outputs, tuple(writer.headers).__eq__)
+            for path, written in zip(outputs.files, made, strict=True):
+                _refuse_foreign(path, outputs.header, written)
+            known = _known_hashes(outputs.header, writer.headers)
+            if known is None and outputs.header.exists():
+                for path in (*outputs.files, outputs.header):
+                    remove(path)
+            endings = (path.name.removeprefix(outputs.header.stem) for path in outputs.files)
+            hashes.update({**(known or {}), **dict(zip(endings, made, strict=True))})
 
-    with publish_together(outputs.files, unseal, owner=whole_name) as files:
-        writer = kind(files, options)
-        try:
-            yield writer
-            writer.close()
-        except BaseException:
-            writer.abandon()
-            raise
-    if corpus and kind.trains:
-        with publish(outputs.vocabulary, owner=whole_name) as file:
-            file.write(vocabulary_json(writer.header.codebook_size).encode())
-    hashes = _known_hashes(outputs.header, writer.headers) or {}
-    for each in outputs.files:
-        hashes[each.name.removeprefix(outputs.header.stem)] = file_hash(each) or ""
-    with publish(outputs.header, owner=whole_name) as file:
-        file.write(header_json(writer.headers, hashes))
+        with publish_together(outputs.files, unseal, owner=whole_name) as files:
+            writer = kind(files, options)
+            try:
+                yield writer
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
+        if corpus and kind.trains:
+            with publish(outputs.vocabulary, owner=whole_name) as file:
+                file.write(vocabulary_json(writer.header.codebook_size).encode())
+        with publish(outputs.header, owner=whole_name) as file:
+            file.write(header_json(writer.headers, hashes))
+
+
+def _make_folder_of_header(outputs: Outputs) -> None:
+    """Make it, and those between it and the folder that holds tokens and headers."""
+    headers, tokens = outputs.header.parent.absolute(), outputs.files[0].parent.absolute()
+    make_folders(headers, below=Path(os.path.commonpath([headers, tokens])))
+
+
+def remove_tokens(outputs: Outputs) -> None:
+    """Remove the files of an output, and its header unless files in other formats need it.
+
+    Raises OSError if that is not allowed, or if another job writes them.
+    """
+    with one_writer(outputs.header):
+        for path in outputs.files if is_shared(outputs) else (outputs.header, *outputs.files):
+            remove(path)
+
+
+def one_writer(header: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a header while it and its files are changed; LockError after a minute.
+
+    Two jobs that write one file each replace all of it, one after the other; those that write two
+    formats of the same tokens both have their hashes in the header. It takes a moment, so the
+    other is waited for.
+    """
+    return locked(header_lock(header), header, wait=_WAIT_SECONDS)
+
+
+def header_lock(header: Path) -> Path:
+    """The lock file that whoever changes a header holds: one for all channels of a recording."""
+    return lock_path(header.with_name(whole_name(header.name)))
 
 
 def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
@@ -233,17 +276,17 @@ def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
     writer.end(header)
 
 
-def _refuse_foreign(path: Path, header: Path, made: Path) -> None:
+def _refuse_foreign(path: Path, header: Path, written: str) -> None:
     """Raise TakenError for a file that no header names, and that ulmo did not write.
 
     Names with `.tokens` are ulmo's. A killed job may leave a file that its header does not name:
-    it is the same as the new one.
+    it is the same as the new one, whose hash is `written`.
     """
     if f"{STEM}." in path.name or header.parent != path.parent or not path.exists():
         return
     stored = _stored(header)
     is_named = stored is None or path.name.removeprefix(header.stem) in stored.hashes
-    if not (header.exists() and is_named) and file_hash(path) != file_hash(made):
+    if not (header.exists() and is_named) and file_hash(path) != written:
         raise TakenError(path, "no header beside it says that ulmo wrote it")
 
 

@@ -1,6 +1,6 @@
 """Reading tokens back: each recording's header and ids, checked against each other."""
 
-import csv
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,11 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError, one_line
+from ulmo.config import UserError, WholeFileError, one_line
+from ulmo.config.arguments import path_of
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
 from ulmo.formats.places import header_path
+from ulmo.formats.publish import STEM
+from ulmo.formats.sources import check_whole, find_tokens
+from ulmo.storage.plain_file import followed
 from ulmo.tokens import Tokens
 
 
@@ -48,41 +52,78 @@ def readers() -> dict[str, type[Format]]:
     return {Path(kind.suffixes[-1]).suffix: kind for kind in kinds}
 
 
-def read_tokens(path: Path | str) -> Tokens:
+def read_tokens(path: Path | str, *, partial: bool = False) -> Tokens:
     """The tokens of one recording, or of a timeline, from a file of any format but labels.
 
-    path: x.tokens.npy, .parquet, .jsonl, .csv, .bin, or Megatron's .idx, as ulmo wrote it.
+    path: x.tokens.npy, .parquet, .jsonl, .csv, .bin, or Megatron's .idx, as ulmo wrote it; or a
+        folder with one such file, for which `partial` is as in `read_corpus`.
 
     They are those that `encode` returned, but for their distances, which files do not hold (NaN).
     UserError if the file or its header is missing or damaged, if they disagree, or if it holds
     several recordings: `read_corpus` reads those.
     """
-    found = list(islice(read_corpus(path), 2))
+    found = list(islice(read_corpus(path, partial=partial), 2))
     if len(found) > 1:
         raise UserError(f"{path} holds several recordings: read them with ulmo.read_corpus")
     return found[0].tokens()
 
 
-def read_corpus(path: Path | str) -> Iterator[StoredTokens]:
+def read_corpus(path: Path | str, *, partial: bool = False) -> Iterator[StoredTokens]:
     """Yield each recording of a tokens file: .npy, .parquet, .jsonl, .csv, .bin, Megatron's .idx.
 
+    path: the file; or a folder, of which all files of tokens are read, in the order of their names.
+    partial: take what is there of a folder whose job has not ended, or whose files are gone, with a
+        warning. Such a folder is refused by default, as what it lacks would not be noticed.
+
     Each is a header, ids (time, band) and `tokens()`, the same as Tokens. The file's header must
-    agree with it. Raises UserError if either is missing or damaged, or if they disagree. One
+    agree with it. Raises UserError if either is missing or damaged, and WholeFileError if they
+    disagree though the file has the hash in its header. No link is followed but `path` itself. One
     recording is in memory at a time.
     """
-    path, kinds = Path(path), readers()
+    path, kinds = followed(path_of("path", path)), readers()
+    if path.is_dir():
+        yield from _read_folder(path, partial)
+        return
     if path.suffix not in kinds:
         raise UserError(f"{path} cannot be read back: only {', '.join(kinds)} can")
     if not path.is_file():
         raise UserError(f"{path} is not a file")
+    yield from _read_file(path)
+
+
+def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
+    kinds = readers()
+
+    def is_tokens(path: Path) -> bool:
+        return path.suffix in kinds and path.stem.endswith(STEM) and path.name[0] != "."
+
+    source = find_tokens(folder, is_tokens)
+    for line in check_whole([source], FORMATS, partial=partial):
+        warnings.warn(line, stacklevel=3)
+    if not source.files:
+        raise UserError(f"{folder} holds no tokens: make them with ulmo-tokenize")
+    for path in source.files:
+        if path in source.closed:
+            raise UserError(f"{path} cannot be looked into: let yourself read it (chmod, chown)")
+        is_half = path.suffix == ".bin" and path.with_suffix(".idx") in source.files
+        if not is_half:
+            yield from _read_file(path)
+
+
+def _read_file(path: Path) -> Iterator[StoredTokens]:
+    kinds = readers()
     stored = read_stored(header_path(path.with_suffix("")))
     headers = stored.headers
     try:
         check_hash(path, stored)
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
+    try:
         for header, ids in zip(headers, kinds[path.suffix].read(path, headers), strict=True):
             yield StoredTokens(header, _checked(header, ids))
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
+    except (ValueError, RecursionError) as error:
+        state = "is as it was written, but does not fit its header"
+        raise WholeFileError(f"{path} {state} ({one_line(error)}): {AGAIN}") from None
 
 
 def _checked(header: TokensHeader, ids: Ids) -> Ids:

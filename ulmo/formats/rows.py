@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Ids
 from ulmo.formats.base import PIECE, Format, Headers
 from ulmo.formats.header import TokensHeader, utc_text
+from ulmo.storage.plain_file import open_unlinked_text
 
 ROW_COLUMNS = PIECE  # columns of tokens in a row, at most: 11 minutes at 160 ms
 MAX_LINE_START = 8 * 4096  # characters of a line before its ids, at most
@@ -101,7 +102,7 @@ class Jsonl(RowFormat):
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Ids of rows that are just as written."""
         bound = MAX_LINE_START + 8 * ROW_COLUMNS * headers[0].bands
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with open_unlinked_text(path, newline="\n") as file:
             yield from ids_of_rows(map(_row, bounded_lines(file, bound)), headers)
 
 

@@ -1,6 +1,5 @@
 """Recordings below a folder, and how each is recognised again."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -144,16 +143,3 @@ def input_file(audio_dir: Path, path: Path) -> InputFile:
             raise
         return InputFile(path, 0, 0, 0)
     return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)))
-
-
-def portable(path: Path) -> str:
-    r"""A path as text that every file format takes. No two paths have the same text.
-
-    Bytes that are not UTF-8 become \xNN. In such a path, and in one that contains `\x` anyway,
-    every backslash is doubled.
-    """
-    name = os.fsencode(path.as_posix())
-    text = name.decode("utf-8", "backslashreplace")
-    if r"\x" not in text:
-        return text
-    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

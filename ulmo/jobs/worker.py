@@ -8,6 +8,7 @@ the script that its parent runs: so a script needs no `if __name__ == "__main__"
 a REPL or a program that reads its script from stdin may use workers too.
 """
 
+import ctypes
 import os
 import pickle
 import signal
@@ -20,7 +21,7 @@ from multiprocessing.spawn import get_executable
 from pathlib import Path
 from queue import SimpleQueue
 from subprocess import PIPE, Popen
-from threading import Lock, Thread, Timer
+from threading import Event, Lock, Thread, Timer
 from typing import IO, Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
@@ -35,6 +36,7 @@ _MOST_NOISE = 1 << 16  # bytes that another program in the worker's place may pr
 _START_SECONDS = 300.0  # a cold start from a slow disk takes tens
 _LENGTH_BYTES = 8  # of the length of a message, before it
 _REPORT_SECONDS = 0.1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _START = "import sys; sys.path[:] = {path}; from ulmo.jobs.worker import main; main()"
 # Options of the interpreter, by their names in sys.flags.
 _OPTIONS = {"dont_write_bytecode": "B", "ignore_environment": "E", "no_user_site": "s"}
@@ -95,7 +97,8 @@ class Worker:
 
     def _await_start(self) -> None:
         """Wait for the worker. What says nothing for long is another program, and is ended."""
-        limit = Timer(_START_SECONDS, self._process.kill)
+        too_late = Event()
+        limit = Timer(_START_SECONDS, lambda: (too_late.set(), self._process.kill()))
         limit.daemon = True
         limit.start()
         seen = b""
@@ -103,6 +106,8 @@ class Worker:
             while not seen.endswith(_READY):
                 byte = self._output.read(1)
                 seen += byte
+                if not byte and self._process.wait() < 0 and not too_late.is_set():
+                    raise EOFError  # killed while it was starting
                 if not byte or len(seen) > _MOST_NOISE:
                     what = os.fsdecode(get_executable() or "")
                     raise JobError(f"{what!r} does not start as a worker: {_ALONE}")
@@ -187,6 +192,7 @@ def main() -> None:
     """Do jobs until there are no more. The process ends at once if its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     fill_descriptors()
+    _end_with_parent()
     jobs: SimpleQueue[bytes] = SimpleQueue()
     with os.fdopen(os.dup(0), "rb") as orders, os.fdopen(os.dup(1), "wb") as answers:
         _silence()
@@ -200,6 +206,18 @@ def main() -> None:
         reports = _Reports(answers)
         set_report(reports.add)
         _work(jobs, reports)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, before it writes anything more.
+
+    A worker that is stopped, or that gets no time, does not notice by itself that its parent was
+    killed: it would go on later, and put old tokens in the place of those of a newer job. Linux
+    alone can do this; elsewhere `_listen` notices as soon as it runs.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _work(jobs: "SimpleQueue[bytes]", reports: _Reports) -> None:

@@ -1,14 +1,24 @@
-"""Shared by all pictures: hertz on an axis, the unit of levels, and reproducible PNG bytes."""
+"""Shared by all pictures: hertz on an axis, the unit of levels, and reproducible PNG bytes.
 
+A picture shows foreign text, such as the name of a recording, and is drawn wherever a user works.
+So each function that draws is decorated with `own_style()` and ends with `to_png`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from ulmo.config import PrepSettings
+from ulmo.config import PrepSettings, printable
 from ulmo.tokens import band_edges
 
 # Multiples of powers of ten, and the share of the axis to the next that their labels need: those
@@ -18,6 +28,7 @@ _TICKS = (
     ((8, 6, 4, 3, 1.5), 1 / 10),
     ((9, 7, 4.5, 3.5, 2.5, 2.2, 1.8, 1.6, 1.4, 1.2), 1 / 10),
 )
+_MOST_LETTERS = 110  # of a text
 _UNITS = {"pcen": "PCEN", "level": "dB re tracked level"}
 
 
@@ -50,9 +61,58 @@ def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
     axis.set_ylabel(f"frequency ({unit})")
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draw in matplotlib's own style, whatever a matplotlibrc asks for.
+
+    Matplotlib reads one in the working folder, which may be a stranger's: LaTeX, say, or a picture
+    of a gigabyte.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
+
+
 def to_png(figure: Figure) -> bytes:
-    """A figure as PNG; the same figure gives the same bytes."""
+    """A figure as PNG; the same figure gives the same bytes. All of its text is drawn as text.
+
+    No text but a number at a tick is taken for mathematics or LaTeX.
+    """
+    ticks = {id(label) for axes in figure.axes for label in _tick_labels(axes)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in ticks and text.get_text():
+            text.set_text(as_drawn(text.get_text()))
+            text.set_parse_math(False)
+            text.set_usetex(False)
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def as_drawn(text: str, most: int = _MOST_LETTERS) -> str:
+    r"""A text as a picture can show it: one line of at most so many letters, cut in its middle.
+
+    Control characters, and those that the font does not have, are written as Python writes them.
+
+    >>> as_drawn("a\nb"), as_drawn("\U0001f426")
+    ('a\\nb', '\\U0001f426')
+    """
+    letters = _letters()
+    drawn = "".join(char if ord(char) in letters else ascii(char)[1:-1] for char in printable(text))
+    if len(drawn) <= most:
+        return drawn
+    begin = (most - 1) // 2
+    return f"{drawn[:begin]}\N{HORIZONTAL ELLIPSIS}{drawn[begin + 1 - most :]}"
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """Code points that matplotlib's own font can draw."""
+    return frozenset(get_font(findfont(FontProperties(family="DejaVu Sans"))).get_charmap())
+
+
+def _tick_labels(axes: Any) -> Iterator[Text]:
+    for axis in (axes.xaxis, axes.yaxis):
+        for tick in (*axis.majorTicks, *axis.minorTicks):
+            yield from (tick.label1, tick.label2)

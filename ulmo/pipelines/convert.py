@@ -9,29 +9,28 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.clashes import clashes, merged, merged_words
-from ulmo.formats.folder import MANIFEST
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
-from ulmo.formats.places import TOKENS, header_path
+from ulmo.formats.npy import read_npy_blocks
+from ulmo.formats.places import header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
     check_outputs,
     copy_npy,
-    is_parts,
     output_paths,
     publish_tokens,
     refuse_spoiling,
     remove_leftovers,
 )
+from ulmo.formats.sources import Source, check_whole, find_tokens
 from ulmo.storage.atomic import is_of_one_file, make_folder, make_folders
 from ulmo.storage.lock import LOCK, lock_path, locked
-from ulmo.storage.walk import by_bytes, walk
-from ulmo.tokens import read_npy_blocks
+from ulmo.storage.plain_file import followed
 
 _SUFFIX = ".tokens.npy"
 
 
-class _Source(NamedTuple):
+class _Checked(NamedTuple):
     """A file of tokens that was checked against its header."""
 
     path: Path
@@ -56,18 +55,30 @@ def convert(
     file_format: str,
     *,
     options: Options = PLAIN,
+    partial: bool = False,
     done: Callable[[Converted], None],
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[Converted]:
     """Write the tokens of *.tokens.npy files, and of all below folders, in another format.
 
     `out` is a file for formats that hold many recordings, else a folder. A file that cannot be
-    read is refused, and the rest go on. Raises UserError for tokens of different tokenizers.
+    read is refused, and the rest go on. Raises UserError for tokens of different tokenizers, and
+    for those of a job that has not ended or whose files are gone; with `partial`, what is there is
+    taken, and `warn` is called with a line for each output that lacks some.
     """
     check_options(options, file_format)
+    found = list_sources(sources)
+    for line in check_whole(found, {"npy"}, partial=partial):
+        warn(line)
+    files: dict[Path, Path] = {}
+    for each in found:
+        if not each.files:
+            raise UserError(f"{each.path} holds no *{_SUFFIX}: make them with ulmo-tokenize")
+        files |= {path: below for path, below in each.files.items() if path not in files}
     refused, good = [], []
-    for path, below in list_sources(sources).items():
+    for path, below in files.items():
         try:
-            good.append(_Source(path, below, _checked_header(path)))
+            good.append(_Checked(path, below, _checked_header(path)))
         except (UserError, OSError, ValueError) as error:
             refused.append(Converted(path, refusal=str(error)))
             done(refused[-1])
@@ -89,8 +100,8 @@ def convert(
 
 
 def _to_corpus(
-    sources: Sequence[_Source], out: Path, file_format: str, options: Options
-) -> Iterator[tuple[_Source, Path]]:
+    sources: Sequence[_Checked], out: Path, file_format: str, options: Options
+) -> Iterator[tuple[_Checked, Path]]:
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
     _refuse_others(outputs, [source.header for source in sources])
@@ -104,8 +115,8 @@ def _to_corpus(
 
 
 def _to_folder(
-    sources: Sequence[_Source], folder: Path, file_format: str, options: Options
-) -> Iterator[tuple[_Source, Path | str]]:
+    sources: Sequence[_Checked], folder: Path, file_format: str, options: Options
+) -> Iterator[tuple[_Checked, Path | str]]:
     """Each source and its output, or why that cannot be written."""
     plan = _plan(folder, sources, file_format)
     for target, source in plan.items():
@@ -120,7 +131,7 @@ def _to_folder(
                 yield source, f"{target} cannot be written: {blocked[target]}"
                 continue
             try:
-                make_folders(target.parent)
+                make_folders(target.parent, below=folder)
                 with publish_tokens(target, file_format, options) as writer:
                     copy_npy(source.path, source.header, writer)
             except OSError as error:
@@ -132,30 +143,14 @@ def _to_folder(
         remove_leftovers(plan, file_format)
 
 
-def list_sources(paths: Iterable[Path]) -> dict[Path, Path]:
-    """Files of tokens, each once, and their paths below the folder that was given."""
-    found: dict[Path, Path] = {}
+def list_sources(paths: Iterable[Path]) -> list[Source]:
+    """The files of tokens at each path. Raises UserError for a path that can have none."""
+    sources = []
     for path in paths:
-        if path.is_dir():
-            inside = _inside(path)
-            if not inside:
-                raise UserError(f"{path} holds no *{_SUFFIX}: make them with ulmo-tokenize")
-            root = path / TOKENS if (path / MANIFEST).is_file() else path
-            for each in inside:
-                is_below = each.is_relative_to(root)
-                found.setdefault(each, each.relative_to(root if is_below else path))
-        elif path.is_file() and path.name.endswith(".npy"):
-            found.setdefault(path, Path(path.name))
-        else:
+        if not path.is_dir() and not (path.is_file() and path.name.endswith(".npy")):
             raise UserError(f"{path} is neither a folder nor a {_SUFFIX} file")
-    return found
-
-
-def _inside(folder: Path) -> list[Path]:
-    """Files of tokens below a folder, and folders that cannot be opened, which are refused."""
-    found = walk(folder, skip=is_parts)
-    tokens = [path for path in found.files if path.name.endswith(_SUFFIX)]
-    return [folder / path for path in by_bytes([*tokens, *found.closed])]
+        sources.append(find_tokens(followed(path), lambda each: each.name.endswith(_SUFFIX)))
+    return sources
 
 
 def _checked_header(path: Path) -> TokensHeader:
@@ -182,7 +177,7 @@ def _checked_header(path: Path) -> TokensHeader:
     return header
 
 
-def _refuse_mixture(sources: Sequence[_Source]) -> None:
+def _refuse_mixture(sources: Sequence[_Checked]) -> None:
     first, *others = sources
     expected = first.header
     for path, _, header in others:
@@ -195,7 +190,7 @@ def _refuse_mixture(sources: Sequence[_Source]) -> None:
             raise UserError(f"{path} has another grid than {first.path}: tokenize it again")
 
 
-def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Source]) -> None:
+def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Checked]) -> None:
     """Raise UserError if an output would replace a source, or the header of one of several."""
     taken = {each.resolve() for each in outputs.files}
     if len(sources) > 1:
@@ -222,10 +217,10 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
     refuse_spoiling(outputs, tuple(headers).__eq__)
 
 
-def _plan(folder: Path, sources: Sequence[_Source], file_format: str) -> dict[Path, _Source]:
+def _plan(folder: Path, sources: Sequence[_Checked], file_format: str) -> dict[Path, _Checked]:
     """Where each file goes below a folder: a/x.tokens.npy to a/x.tokens.labels.txt."""
     suffix = FORMATS[file_format].suffixes[0]
-    plan: dict[Path, _Source] = {}
+    plan: dict[Path, _Checked] = {}
     for source in sources:
         stem = source.below.name.removesuffix(".npy").removesuffix(".tokens")
         target = folder / source.below.with_name(stem + suffix)

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
+from ulmo.bundle.cost import tokenizer_cost
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS, BundleManifest
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import codebook_of, weight_shapes
-from ulmo.config import Convolution, ModelSettings, PrepSettings, UserError
+from ulmo.config import LIMITS, Convolution, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
+from ulmo.storage.names import portable
 from ulmo.tokens import band_edges
 
 _COMPARED_CODES = 4096  # most codes whose nearest neighbour is sought: 1 s
@@ -33,10 +35,10 @@ class BundleFacts(NamedTuple):
     manifest: BundleManifest
 
 
-def inspect_bundle(folder: Path | None = None) -> BundleFacts:
+def inspect_bundle(folder: Path | None = None, limits: Limits = LIMITS) -> BundleFacts:
     """Read and describe a bundle, or the one that ships; raises UserError if it is refused."""
     folder = folder or DEFAULT
-    bundle = read_bundle(folder)
+    bundle = read_bundle(folder, limits)
     prep, model = bundle.manifest.prep, bundle.manifest.model
     try:
         frontend = build_frontend(prep)
@@ -44,7 +46,7 @@ def inspect_bundle(folder: Path | None = None) -> BundleFacts:
         raise UserError(f"{folder}: no front end meets its settings: {error}") from None
     codebook = codebook_of(model, bundle.weights())
     return BundleFacts(
-        folder=str(folder),
+        folder=portable(folder),
         front_end=_front_end(prep, frontend),
         model=_model(prep, model),
         grid=_grid(prep, model, frontend),
@@ -102,11 +104,15 @@ def _front_end(prep: PrepSettings, frontend: FrontEnd) -> Table:
 def _model(prep: PrepSettings, model: ModelSettings) -> Table:
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(model).items()}
     before, after = model.time_context
+    cost = tokenizer_cost(prep, model)
     *inner, last = model.decoder
     return {
         "encoder": [_layer(layer, layer.outputs) for layer in model.encoder[:-1]],
         "decoder": [*(_layer(layer, layer.outputs) for layer in inner), _layer(last, 1)],
         "embedding_dim": model.embedding_dim,
+        # At once, and for a second of sound: from sound to tokens and back.
+        "memory_bytes": round(cost.bytes),
+        "operations_per_second": round(cost.operations_per_second),
         "parameters": sum(sizes.values()),
         # Without the codebook.
         "encoder_parameters": sum(n for name, n in sizes.items() if name.startswith("encoder")),

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import LIMITS, Limits, PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
+from ulmo.pipelines.axes import level_unit, mark_hertz, own_style, to_png
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import quiet_level
@@ -25,7 +25,7 @@ from ulmo.preprocessing.reading.audio import (
     channel_list,
     open_recording,
 )
-from ulmo.preprocessing.spectrogram import levels
+from ulmo.preprocessing.spectrogram import check_sound, levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import NEVER_FIRED, Clock, Span
 from ulmo.storage.atomic import make_folder, publish
@@ -70,6 +70,7 @@ def show(
     *,
     start: float = 0.0,
     seconds: float | None = None,
+    limits: Limits = LIMITS,
 ) -> Shown:
     """Draw a recording, or `seconds` of it from `start` on, and write the PNG.
 
@@ -78,6 +79,7 @@ def show(
     """
     chosen = [settings.model_copy(update={"frontend": name}) for name in frontends]
     for each in chosen:
+        check_sound(each, limits)
         build_frontend(each)
     if settings.channels == "each":
         raise UserError("one picture shows one channel: set --channels to mix, or to a number")
@@ -117,6 +119,7 @@ def _open_recording(path: Path, settings: PrepSettings) -> Iterator[Recording]:
         raise
 
 
+@own_style()
 def _draw(panels: Sequence[_Panel], settings: PrepSettings, *, title: str, start: float) -> bytes:
     """PNG: a panel for each front end, with seconds, hertz, and lines where tiles begin."""
     width, height = _PANEL_INCHES

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
+from ulmo.config.arguments import whole_number_or_none
 from ulmo.config.errors import clipped, one_line
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import (
     MAX_AMPLITUDE,
-    check_channels,
     pick_channel,
     repair,
     resample,
@@ -110,8 +110,7 @@ def read_blocks(
     if rate not in RATES:
         whole = f"a whole number of hertz, from {RATES[0]} to {RATES[-1]}"
         raise UserError(f"sample_rate must be {whole}, not {clipped(rate)}")
-    if channel is not None:
-        check_channels(str(channel))
+    channel = whole_number_or_none("channel", channel, least=0, most=MAX_CHANNELS - 1)
     columns = _columns(blocks, channel, settings.full_scale)
     pick, convert = (hearing.pick, hearing.resample) if hearing else (pick_channel, resample)
     return convert(pick(columns, channel), int(rate), settings.true_rate)
@@ -224,6 +223,12 @@ def _as_array(values: Any) -> Samples:
             f"{type(values).__name__} is no array of numbers ({one_line(error)}): pass a NumPy "
             "array, such as tensor.detach().cpu().numpy()"
         ) from None
+    masked = int(np.sum(values.mask)) if isinstance(values, np.ma.MaskedArray) else 0
+    if masked:
+        raise UserError(
+            f"{masked} samples are masked, and sound has no holes: pass "
+            "samples.filled(0), or only what is not masked"
+        )
     if isinstance(values, list | tuple) and found.dtype in (np.int64, np.uint64):
         raise UserError(
             "a list of integers has no known full scale: pass np.array(x, dtype=np.int16)"

@@ -15,10 +15,10 @@ from zlib import crc32
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, PrepSettings, UserError
+from ulmo.config import LIMITS, AugmentSettings, Limits, PrepSettings, UserError
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import Normalization, quiet_level
-from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile
+from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile, sound_cost
 from ulmo.preprocessing.tiles import cut_tiles_at
 
 NOISE_RANGE_DB = 40.0  # the noise level is drawn from this far below its maximum up to it
@@ -47,11 +47,17 @@ class ViewTile(NamedTuple):
         return json.dumps({**view._asdict(), **masks})
 
 
-def check_views(settings: PrepSettings, augment: AugmentSettings) -> None:
-    """Raise UserError unless the front end accepts every set of parameters that may be drawn."""
+def check_views(settings: PrepSettings, augment: AugmentSettings, limits: Limits = LIMITS) -> None:
+    """Raise UserError unless the front end accepts every set of parameters that may be drawn.
+
+    limits: what all views may cost, if they all had the parameters that cost most.
+    """
     for hop, window in product(augment.hop_factors, augment.window_factors):
         try:
-            build_frontend(_view_settings(settings, *_lengths(settings, hop, window)))
+            view = _view_settings(settings, *_lengths(settings, hop, window))
+            cost = sound_cost(view).times(augment.views)
+            cost.check(limits, "set fewer views, or a larger hop_length")
+            build_frontend(view)
         except UserError as error:
             raise UserError(
                 f"a view with hop_factors {hop:g} and window_factors {window:g}: {error}"

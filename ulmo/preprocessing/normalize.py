@@ -20,6 +20,8 @@ MAX_LEVEL = 1e25  # PCEN without compression: 120 dB over full scale, times PCEN
 INFINITE = np.float32(np.inf)
 DB_PER_NEPER = np.float32(10 / math.log(10))  # for power: 10 log10(x) over ln(x)
 PCEN_SCALE = 2.0**31  # for power before PCEN, whose usual parameters are for 32-bit integers
+_LOUDEST_DB = 10 * math.log10(MAX_LEVEL / PCEN_SCALE)
+_MARGIN = 1.01  # for rounding
 PCEN_EPS = 1e-6  # epsilon of Wang et al. (2017), equation 1
 
 
@@ -168,6 +170,25 @@ def quiet_level(settings: PrepSettings) -> float:
         return settings.floor_db
     energy = np.array(PCEN_SCALE * 10 ** (settings.floor_db / 10))
     return float(_compressed(energy, energy, settings))
+
+
+def largest_value(settings: PrepSettings, constants: Normalization | None) -> float:
+    """No normalised value of a tile is larger, or smaller than its negative.
+
+    Samples are at most 120 dB over full scale, which with the gain of a front end gives levels of
+    at most _LOUDEST_DB; none is below the settings' floor. In PCEN, with energy E, its mean m >=
+    smoothing * E and gain and power up to 1, a level is at most (E / m**gain)**power. Without
+    `constants`, they are those of a recording or tile: a mean of levels, and at least MIN_SCALE.
+    """
+    if settings.normalization == "pcen":
+        gain = settings.pcen_gain
+        ratio = float(MAX_LEVEL ** (1 - gain) / _smoothing(settings) ** gain)
+        level = math.pow(ratio, settings.pcen_power)
+    else:
+        level = max(abs(settings.floor_db), settings.level_range_db, _LOUDEST_DB)
+    if constants is None:
+        return _MARGIN * 2 * level / MIN_SCALE
+    return _MARGIN * (level + abs(constants.offset)) / constants.scale
 
 
 def _smoothing(settings: PrepSettings) -> float:

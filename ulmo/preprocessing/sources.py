@@ -13,11 +13,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ulmo.config import PrepSettings, UserError
+from ulmo.config.arguments import whole_number_or_none
 from ulmo.preprocessing.arrays import read_blocks, read_source
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.parts import MAX_CHANNELS
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
 from ulmo.preprocessing.times.clock import Clock
+from ulmo.storage.plain_file import create_file
 
 
 class Sound(NamedTuple):
@@ -51,6 +54,7 @@ def open_sound_of(
     RefusedError for a file that cannot be read; UserError for what is no sound, and for samples
     without a valid rate.
     """
+    channel = whole_number_or_none("channel", channel, least=0, most=MAX_CHANNELS - 1)
     given, rate = read_source(source, sample_rate)
     if isinstance(given, np.ndarray):
         blocks = partial(read_blocks, [given], rate, settings, channel=channel, hearing=hearing)
@@ -66,11 +70,12 @@ def open_sound_of(
             refusal.path = given if isinstance(given, Path) else None
             if refusal.reason != "no_samples" or not Clock().is_empty(path):
                 raise
-            yield Sound(tuple, start_utc)
+            sound = Sound(tuple, start_utc)
         else:
             chosen = recording, channel, settings.true_rate, timing.spans
             read = partial(read_stretches, *chosen, hop=hop, hearing=hearing)
-            yield Sound(read, start_utc, timing.obstacle, timing.slowed)
+            sound = Sound(read, start_utc, timing.obstacle, timing.slowed)
+        yield sound
 
 
 @contextmanager
@@ -90,6 +95,6 @@ def _as_path(source: Path | BinaryIO) -> Iterator[Path]:
             why = f"an open file is copied first, and no temporary folder can be made ({error})"
             raise UserError(f"{why}: set TMPDIR, or give its path") from None
         path = Path(folder) / "recording"
-        with path.open("wb") as copy:
+        with create_file(path) as copy:
             shutil.copyfileobj(source, copy)
         yield path

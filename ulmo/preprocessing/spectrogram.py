@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends import FrontEnd, stream_power
+from ulmo.config import Cost, Limits, PrepSettings, UserError
+from ulmo.preprocessing.frontends import FrontEnd, frontend_cost, stream_power
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import (
     Moments,
@@ -15,10 +15,18 @@ from ulmo.preprocessing.normalize import (
     to_db,
     to_tracked_db,
 )
+from ulmo.preprocessing.reading.parts import RATES
 from ulmo.preprocessing.stretches import SampleSource
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
 Ready = Callable[[int], int]
+
+_READING = 48e6  # bytes: blocks of samples as they are decoded and mixed
+_GROUP = 1000  # samples that soxr resamples at once, and returns in a block
+_COPIES = 5  # of such a block
+_RESAMPLING = 200  # operations a sample at the settings' rate
+_CELL = {"pcen": 200}  # operations on a cell of power: PCEN takes powers in float64, others 30
+_FRAME = {"pcen": 5000}  # on a frame, beside those of its cells
 
 
 class NormalizedTile(NamedTuple):
@@ -29,6 +37,27 @@ class NormalizedTile(NamedTuple):
     valid_frames: int
     normalization: Normalization
     loudest: float  # the largest value of the valid frames
+
+
+def sound_cost(settings: PrepSettings) -> Cost:
+    """What it costs to turn sound into tiles: reading, front end, levels, a tile.
+
+    UserError for settings that no front end meets.
+    """
+    bins, mode = settings.tile_size, settings.normalization
+    frames = settings.true_rate / settings.hop_length  # a second
+    levels = frames * (bins * _CELL.get(mode, 30) + _FRAME.get(mode, 0))
+    block = _GROUP * settings.true_rate / RATES[0]
+    other = Cost(
+        {"reading": _READING, "resampling": 4 * _COPIES * block, "levels": 5 * 4 * bins * bins},
+        {"resampling": settings.true_rate * _RESAMPLING, "levels": levels},
+    )
+    return other + frontend_cost(settings)
+
+
+def check_sound(settings: PrepSettings, limits: Limits) -> None:
+    """Raise UserError for settings that pass a limit, or that no front end meets."""
+    sound_cost(settings).check(limits, "set a larger hop_length, or a smaller tile_size")
 
 
 def levels(

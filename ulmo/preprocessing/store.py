@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
-from ulmo.preprocessing.normalize import Normalization
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, plain
+from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
-from ulmo.storage.manifest import LedgerManifest, read_manifest_file
-from ulmo.storage.plain_file import file_hash, open_plain
-from ulmo.storage.sealed import canonical_json
+from ulmo.storage.journal import progress
+from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.plain_file import LinkError, file_hash, open_plain
+from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_table
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
@@ -77,6 +78,11 @@ class TilesManifest(LedgerManifest):
             name: value for group in (self.settings, self.clock, augment) for name, value in group
         }
 
+    def contents(self) -> dict[str, Any]:
+        """What the fingerprint depends on, as JSON has it, but for the samples themselves."""
+        values: dict[str, Any] = json_values(self.deciding())
+        return {"recordings": self.recordings, "tiles": self.tiles, **values}
+
     def begun_again(self) -> Self:
         """The manifest as it was before any tile was made; it keeps the constants."""
         kept = {"settings", "augment", "clock", "plan", "normalization"}
@@ -110,6 +116,8 @@ def open_shard(path: Path, tile_size: int) -> Array:
     Nothing is parsed: the file's length determines its header.
     """
     shape = (tile_size, tile_size, 1)
+    if path.parent.is_symlink():
+        raise LinkError(path.parent)
     with open_plain(path, remedy=DELETE) as file:
         count, rest = divmod(os.fstat(file.fileno()).st_size - SHARD_HEADER, 4 * tile_size**2)
         if count < 1 or rest or file.read(SHARD_HEADER) != _shard_header(count, shape):
@@ -143,7 +151,7 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
         raise unreadable(path, error) from error
     if found != manifest.hashes.get(path.name):
         raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
-    table = read_table(path, TILES_SCHEMA, remedy=AGAIN)
+    table = read_table(path, TILES_SCHEMA, remedy=AGAIN, hashed=True)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     return table
@@ -157,7 +165,8 @@ class TileStore:
         if manifest is None:
             raise UserError(f"{folder} holds no tiles: make them with ulmo-prep AUDIO_DIR {folder}")
         if not manifest.complete:
-            raise UserError(f"{folder} is unfinished: run the same ulmo-prep again to complete it")
+            done = progress(LedgerFiles.inside(folder, "prep").journal)
+            raise UserError(f"{folder} is unfinished ({done}): {GO_ON}")
         self.folder = folder
         self.manifest = manifest
         self.table = read_tiles_table(folder, manifest)
@@ -170,8 +179,11 @@ class TileStore:
         for name in self.table["shard"].unique().to_pylist():
             if not SHARD.fullmatch(name):
                 raise UserError(f"{folder}: tiles.parquet names the shard {name[:60]!r}: {AGAIN}")
+            if not os.path.lexists(self._path(name)):
+                raise UserError(f"{folder} lacks tiles/{name}: {GO_ON}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
+        self._largest = largest_value(manifest.settings, manifest.normalization)
         self._constants: Normalization | None = None
         self._shards: dict[str, Array] = {}
         columns = (self.table[name].to_pylist() for name in ("shard", "row", "crc32c"))
@@ -186,7 +198,10 @@ class TileStore:
         return self.manifest.settings.tile_size
 
     def read(self, indices: Iterable[int]) -> Array:
-        """Read tiles (n, M, M, 1) by their rows in tiles.parquet; UserError if one is damaged."""
+        """Read tiles (n, M, M, 1) by their rows in tiles.parquet.
+
+        Raises UserError if one is damaged, or has a value that is not finite or that no sound has.
+        """
         return np.stack([self._tile(index) for index in indices])
 
     @property
@@ -217,6 +232,12 @@ class TileStore:
         if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
             raise UserError(f"{self._path(name)} is damaged in tile {row}: {DELETE}")
         tile: Array = shard[row]
+        if not -self._largest <= tile.min() <= tile.max() <= self._largest:  # nor if one is NaN
+            recording = plain(str(self.recordings[index]))
+            raise UserError(
+                f"{self._path(name)} holds values that no sound has in tile {row}, of {recording}: "
+                f"{AGAIN}"
+            )
         if self._constants is not None:
             tile = self._constants.apply(self._stored(index).undo(tile))
         return tile

@@ -142,7 +142,10 @@ def read_stretches(
         channel_list(str(channel), recording.channels)
     rate = recording.sample_rate
     pick, convert = (hearing.pick, hearing.resample) if hearing else (pick_channel, resample)
-    blocks = pick(recording.blocks(first, frames), channel)
+    if recording.in_turn and channel is not None:
+        blocks = pick(recording.in_turn(channel, first, frames), 0)
+    else:
+        blocks = pick(recording.blocks(first, frames), channel)
     pieces = _pieces(blocks, plan_stretches(spans, rate, hop), first)
     for start, group in groupby(pieces, key=itemgetter(0)):
         yield Stretch(start, convert((piece for _, piece in group), rate, sample_rate))

@@ -2,10 +2,12 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
 from ulmo.reports.verdict import verdict_lines
+from ulmo.storage.names import path_text
 
 if TYPE_CHECKING:
     from ulmo.evaluation.codebook import CodebookHealth
@@ -42,8 +44,9 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
         lines += [*_tiles(evaluation.tiles, batches=batches), ""]
     if evaluation.audio is not None:
         lines += [*_audio(evaluation.audio), ""]
-    names = ", ".join(path.name for path in evaluation.pictures.values())
-    return "\n".join([*lines, f"written to  {evaluation.report}, with {names}"])
+    names = [path_text(Path(path.name)) for path in evaluation.pictures.values()]
+    files = ", ".join([path_text(evaluation.report), *names])
+    return "\n".join([*lines, f"written to  {files}"])
 
 
 def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:

@@ -3,7 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING
 
-from ulmo.config import QUANTIZER_TRAITS
+from ulmo.config import QUANTIZER_TRAITS, printable
 from ulmo.preprocessing.frontends import FRONTENDS
 from ulmo.reports.progress import counted
 
@@ -36,7 +36,7 @@ Rows = list[tuple[str, str]]
 def inspection(facts: "BundleFacts") -> str:
     """Describe a bundle in about 50 lines."""
     sections: dict[str, Rows] = {
-        facts.folder: [
+        printable(facts.folder): [
             ("schema", str(facts.manifest.schema_version)),
             ("fingerprint", facts.manifest.fingerprint),
         ],
@@ -138,6 +138,12 @@ def _model(facts: "BundleFacts") -> Rows:
             "sees",
             f"{_number(model['receptive_field_ms'])} ms for each token: {before} before, "
             f"{_number(facts.grid['column_ms'])} of its own, {after} after",
+        ),
+        (
+            "cost",
+            f"{model['memory_bytes'] / 1e6:.0f} MB at once, and "
+            f"{_number(model['operations_per_second'] / 1e9)} billion operations for a second of "
+            "sound, at most",
         ),
         (
             "parameters",

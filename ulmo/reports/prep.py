@@ -15,6 +15,7 @@ from ulmo.reports.progress import (
     untimed_line,
 )
 from ulmo.reports.sound import flag_lines
+from ulmo.storage.names import path_text
 
 if TYPE_CHECKING:
     from ulmo.pipelines.show import Shown  # brings Matplotlib
@@ -32,7 +33,7 @@ class PrepProgress(Progress):
 
 def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     """A few lines: what was prepared, what was refused and why, and what to do next."""
-    lines = []
+    lines, out_dir = [], path_text(summary.out_dir)
     if summary.reused:
         lines.append("Everything was prepared already; nothing was done.")
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.statuses.items()))
@@ -43,21 +44,23 @@ def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     if summary.rewritten:
         lines.append(
             f"modified    {counted(len(summary.rewritten), 'recording')} since then (such as "
-            f"{printable(summary.rewritten[0])}): if their sound changed, delete {summary.out_dir} "
-            "and prepare it again"
+            f"{printable(summary.rewritten[0])}): if their sound changed, run again with "
+            "--accept-changes"
         )
     lines += left_out_lines(summary.left_out)
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []
     lines += [unread_line(summary.unread, summary.recordings)] if summary.unread else []
-    lines.append(f"output      {summary.out_dir}")
+    lines.append(f"output      {out_dir}")
     if summary.tiles:
-        lines.append(f"next        ulmo-train {summary.out_dir} RUN_DIR")
+        lines.append(f"next        ulmo-train {out_dir} RUN_DIR")
     return "\n".join(lines)
 
 
 def shown_lines(shown: "Shown") -> str:
     """What was drawn, and what the settings leave out."""
-    lines = [f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {shown.picture}"]
+    lines = [
+        f"{shown.seconds:.2f} s, up to {shown.bandwidth_hz:g} Hz -> {path_text(shown.picture)}"
+    ]
     if shown.bandwidth_hz < shown.sample_rate / 2:
         needed = math.ceil(shown.sample_rate / shown.time_expansion)
         lines.append(

@@ -4,6 +4,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from ulmo.config import printable
 from ulmo.jobs.inputs import left_out_words
+from ulmo.storage.names import path_text
 
 _SHOWN = 10  # recordings that a summary names
 
@@ -30,7 +32,13 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
-            self.bar.close()
+            with suppress(OSError):  # a full or broken stderr ends no job
+                self.bar.close()
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, if that can be written to."""
+        with suppress(OSError):
+            print(text, file=sys.stderr)
 
     def open(self, total: int, **options: Any) -> None:
         """Show the bar. A pipe or a file gets a line every 30 seconds instead of each step."""
@@ -61,7 +69,7 @@ def named_lines(
     word: what became of them. rest: where all of them are named.
     """
     lines = [
-        f"{word:<10}  {printable(str(path))}: {reason} ({printable(detail)})"
+        f"{word:<10}  {_name(path)}: {reason} ({printable(detail)})"
         for path, reason, detail in recordings[:_SHOWN]
     ]
     hidden = Counter(reason for _, reason, _ in recordings[_SHOWN:])
@@ -69,6 +77,10 @@ def named_lines(
         counts = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
         lines.append(f"{word:<10}  and {hidden.total()} more: {counts}; {rest}")
     return lines
+
+
+def _name(path: Path | str) -> str:
+    return path_text(path) if isinstance(path, Path) else printable(path)
 
 
 def unread_line(unread: Sequence[str], recordings: int) -> str:

@@ -1,6 +1,5 @@
 """What `ulmo tokenize` and `ulmo convert` print."""
 
-import os
 import sys
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from ulmo.pipelines.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines
+from ulmo.storage.names import path_text
 
 
 class TokenizeProgress(Progress):
@@ -46,12 +46,12 @@ class TokenizeProgress(Progress):
 
 def tokenized_line(result: Result) -> str:
     """One line for a recording."""
-    source, outcome = _text(result.source), result.outcome
+    source, outcome = path_text(result.source), result.outcome
     if outcome.status == "refused":
         return f"{source}: refused: {outcome.reason} ({outcome.detail})"
     if not result.outputs:
         return f"{source}: {outcome.detail}"
-    outputs = ", ".join(_text(path) for path in result.outputs)
+    outputs = ", ".join(path_text(path) for path in result.outputs)
     notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
     notes += [f"{outcome.stretches} stretches with gaps"] if outcome.stretches > 1 else []
     notes += ["was there already"] if result.reused else []
@@ -80,7 +80,7 @@ def tokenize_summary(
     reused = sum(result.reused for result in results)
     hours = sum(outcome.duration_s for outcome in outcomes) / 3600
     partial = [
-        (_text(result.source), one.reason or "", one.detail or "")
+        (path_text(result.source), one.reason or "", one.detail or "")
         for result, one in zip(results, outcomes, strict=True)
         if one.status == "partial"
     ]
@@ -95,7 +95,7 @@ def tokenize_summary(
     lines += lost
     if out is not None:
         table = " (recordings.parquet has a row for each recording)" if out.is_dir() else ""
-        lines.append(f"output      {_text(out)}{table}")
+        lines.append(f"output      {path_text(out)}{table}")
     return "\n".join(lines)
 
 
@@ -117,7 +117,7 @@ def _gap_lines(results: Sequence[Result], hop: int) -> list[str]:
         columns += files * one.columns
         if one.stretches > 1:
             gaps += files * max(one.columns + one.samples // -hop, 0)
-    name = _text(gapped[0].source)
+    name = path_text(gapped[0].source)
     who = f"{counted(len(gapped), 'recording')} (such as {name}) have" if gapped[1:] else name
     return [
         f"gaps        {who if gapped[1:] else who + ' has'} gaps in time: {gaps / columns:.1%} of "
@@ -144,15 +144,15 @@ def timeline_line(timeline: Timeline) -> str:
         gaps = f"{counted(timeline.gaps, 'gap')}, {lasting(timeline.gap_seconds)} in all"
     recordings = counted(timeline.recordings, "recording")
     grid = f"{timeline.columns} x {timeline.bands}"
-    return f"{recordings}, {gaps} -> {grid} tokens -> {_text(timeline.output)}"
+    return f"{recordings}, {gaps} -> {grid} tokens -> {path_text(timeline.output)}"
 
 
 def converted_line(result: Converted) -> str:
     """One line for a file of tokens."""
     if result.refusal is not None:
-        return f"{_text(result.source)}: refused: {result.refusal}"
-    output = _text(result.output or Path())
-    return f"{_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
+        return f"{path_text(result.source)}: refused: {printable(result.refusal)}"
+    output = path_text(result.output or Path())
+    return f"{path_text(result.source)}: {result.columns} x {result.bands} tokens -> {output}"
 
 
 def convert_summary(results: Sequence[Converted], out: Path) -> str:
@@ -164,11 +164,6 @@ def convert_summary(results: Sequence[Converted], out: Path) -> str:
         [
             f"recordings  {len(results)} ({refused} refused), {hours:.2f} hours",
             f"tokens      {tokens}",
-            f"output      {_text(out) if refused < len(results) else 'none'}",
+            f"output      {path_text(out) if refused < len(results) else 'none'}",
         ]
     )
-
-
-def _text(path: Path) -> str:
-    r"""A path that every terminal can show; bytes that are not UTF-8 become \xNN."""
-    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ulmo.config import printable
 from ulmo.reports.progress import Progress, counted
 from ulmo.reports.verdict import training_advice, verdict_lines
+from ulmo.storage.names import path_text
 
 if TYPE_CHECKING:
     from ulmo.evaluation.tally import Metrics
@@ -20,11 +22,11 @@ class TrainProgress(Progress):
     def note(self, text: str) -> None:
         """Something takes a while."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
     def warn(self, text: str) -> None:
         """Something went wrong, and training goes on."""
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""
@@ -68,16 +70,17 @@ def train_summary(summary: "TrainSummary") -> str:
     ]
     if summary.validation is not None:
         lines += [f"held out    {line}" for line in _figures(summary.validation)]
+    tokenizer = path_text(summary.run_dir / "tokenizer")
     where = "in training" if summary.validation is None else "held out"
     if not summary.verdict.says_little:  # else any guess would be right
         lines += _own_tasks(summary.own_tasks, summary.objectives, where)
     advice = training_advice(summary.objectives, summary.quantizer)
     lines += verdict_lines(summary.verdict, where, advice)
     lines += [
-        f"tokenizer   {summary.run_dir / 'tokenizer'} "
+        f"tokenizer   {tokenizer} "
         f"({summary.tokens - summary.ties} tokens are the model's, {summary.ties} ties)",
-        f"pictures    {summary.run_dir / 'pictures'}",
-        f"next        ulmo-tokenize FILE... --tokenizer {summary.run_dir / 'tokenizer'}",
+        f"pictures    {path_text(summary.run_dir / 'pictures')}",
+        f"next        ulmo-tokenize FILE... --tokenizer {tokenizer}",
     ]
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from typing import Any
 from ulmo.config import printable
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.reports.progress import Progress, counted
-from ulmo.storage.faults import Fault
+from ulmo.storage.names import path_text
 
 SHOWN_FAULTS = 20
 WORDS = {"left_over": "left over"}
@@ -25,7 +25,7 @@ class VerifyProgress(Progress):
 def verified_lines(found: Verified) -> str:
     """What was checked, what was repaired, what is wrong, and what to do about it."""
     counts = ", ".join(_counted(count, name) for name, count in found.counts.items())
-    lines = [f"{printable(str(found.place))}: {found.kind}{': ' if counts else ''}{counts}"]
+    lines = [f"{path_text(found.place)}: {found.kind}{': ' if counts else ''}{counts}"]
     lines += [f"  repaired    {printable(done)}" for done in found.mended]
     for fault in found.faults[:SHOWN_FAULTS]:
         word = WORDS.get(fault.what, fault.what)
@@ -53,13 +53,9 @@ def verified_json(found: Verified) -> dict[str, Any]:
     """All of it as a JSON object, with every fault."""
     return {
         "schema_version": 1,
-        "place": str(found.place),
+        "place": found.place,
         "kind": found.kind,
         "counts": found.counts,
-        "faults": [_table(fault) for fault in found.faults],
+        "faults": found.faults,
         "repaired": found.mended,
     }
-
-
-def _table(fault: Fault) -> dict[str, str]:
-    return dict(fault._asdict())

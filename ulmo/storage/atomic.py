@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import lock_descriptor
 
 from ulmo.config import UserError
-from ulmo.storage.plain_file import NO_TRAP
+from ulmo.storage.plain_file import NO_TRAP, create_file
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
@@ -66,11 +67,32 @@ def publish_together(
         if before_moves is not None:
             before_moves()
         for file, path in zip(files, paths, strict=True):
-            if _WINDOWS:
-                file.close()
-            Path(file.name).replace(path)
+            _move(file, path)
     for folder in {path.parent for path in paths}:
         sync_folder(folder)
+
+
+def _move(file: BinaryIO, path: Path) -> None:
+    """Give a written file its name.
+
+    A network file system may lose the answer to its first request, and answer to the second that
+    there is no such file: it is moved then.
+    """
+    if _WINDOWS:
+        file.close()
+    try:
+        Path(file.name).replace(path)
+    except FileNotFoundError:
+        if file.closed or not _is_at(file, path):
+            raise
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether a path is the name of an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -79,7 +101,7 @@ def _temporary(path: Path, owner: str) -> Iterator[BinaryIO]:
     while True:
         place = path.with_name(f".{short_name(owner)}.{secrets.token_hex(8)}.tmp")
         try:
-            with place.open("xb") as file:
+            with create_file(place) as file:
                 if _lock(file) and place.exists():
                     yield file
                     return
@@ -158,24 +180,31 @@ def remove(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def make_folder(folder: Path, remedy: str = "set --out") -> None:
-    """Make the folder of a job's output, and those above it.
+def make_folder(folder: Path, remedy: str = "set --out", *, below: Path | None = None) -> None:
+    """Make the folder of a job's output, and those above it; `below` as in `make_folders`.
 
     Raises UserError, which ends with `remedy`, if nothing can be written there, and OSError if the
     disk is full.
     """
     try:
-        make_folders(folder)
+        make_folders(folder, below=below)
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise
         raise UserError(f"cannot make the folder {folder}: {error.strerror}: {remedy}") from None
     if not os.access(folder, os.W_OK):
         raise UserError(f"cannot write to {folder}: {remedy}")
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, at any depth, so that a power cut does not undo it."""
+def make_folders(folder: Path, *, below: Path | None = None) -> None:
+    """Make a folder and those above it, at any depth, so that a power cut does not undo it.
+
+    `below`: the folder that the user named, which may be a link. What lies in it is ulmo's, and
+    NotADirectoryError is raised if a part of the way from there to `folder` is a link: somebody
+    put it there, and it would lead out of the output.
+    """
+    if below is not None and (link := link_on_the_way(folder, below)) is not None:
+        raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
     missing, above = [], folder
     while not above.exists():
         missing.append(above)
@@ -185,6 +214,22 @@ def make_folders(folder: Path) -> None:
         sync_folder(each.parent)
     if not missing:
         folder.mkdir(exist_ok=True)  # which raises for a file in its place
+
+
+def link_on_the_way(path: Path, below: Path) -> Path | None:
+    """The first link that leads from a folder of the user's to a path below it; None if none does.
+
+    The folder itself may be one.
+    """
+    if not path.is_relative_to(below):
+        return None
+    way = list(takewhile(lambda each: each != below, (path, *path.parents)))
+    return next((each for each in reversed(way) if each.is_symlink()), None)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written because its disk, or the user's share of it, is full."""
+    return error.errno in _FULL
 
 
 def is_of_one_file(error: OSError) -> bool:

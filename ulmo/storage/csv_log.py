@@ -2,11 +2,14 @@
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
+from ulmo.storage.plain_file import append_to
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -14,6 +17,7 @@ _VALIDATION = (
     *("val_commitment", "val_usage", "val_entropy", "val_perplexity"),
     *("val_sound_usage", "val_sound_entropy", "val_sound_perplexity"),
 )
+_BUFFER_BYTES = 1 << 13  # of rows that wait to be written
 
 
 def batch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
@@ -42,20 +46,45 @@ class CsvLog:
         with publish(path) as file:
             lines = [columns, *([row[name] for name in columns] for row in rows)]
             file.write("".join(",".join(line) + "\n" for line in lines).encode())
+        self._path = path
         self._columns = columns
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._buffer = bytearray()
+        # Unbuffered: a file that Python flushes when it forgets it fails beside the error.
+        self._file = append_to(path, buffering=0)
 
     def write(self, row: Mapping[str, float | int]) -> None:
-        """Append a row; missing values, None and numbers that are not finite are empty cells."""
-        self._file.write(",".join(_cell(row.get(name)) for name in self._columns) + "\n")
+        """Append a row; missing values, None and numbers that are not finite are empty cells.
+
+        Raises OSError, which names the file, if the disk is full.
+        """
+        line = ",".join(_cell(row.get(name)) for name in self._columns) + "\n"
+        self._buffer += line.encode()
+        if len(self._buffer) > _BUFFER_BYTES:
+            self._write()
 
     def flush(self) -> None:
-        """Write what is buffered to the file."""
-        self._file.flush()
+        """Write what is buffered to the file, and the file to the disk."""
+        self._write()
+        with self._naming():
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Flush and close the file."""
+        with self._file:
+            self.flush()
+
+    def _write(self) -> None:
+        with self._naming():
+            while self._buffer:
+                del self._buffer[: self._file.write(self._buffer)]
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """An error of writing does not name its file."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 def read_log(path: Path) -> dict[str, list[float]]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import UserError, WholeFileError
+from ulmo.storage.atomic import link_on_the_way
+from ulmo.storage.names import path_of, portable
 from ulmo.storage.removal import remove_tree
 
 What = Literal[
@@ -23,7 +25,15 @@ What = Literal[
     "refused",
 ]
 _NOT_THERE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EINVAL,
+    }
 )  # errors if a file is missing, or is no plain file
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
@@ -31,7 +41,7 @@ READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo ver
 class Fault(NamedTuple):
     """Something that is wrong, and what to do about it."""
 
-    path: str  # below the folder that was verified
+    path: str  # below the folder that was verified, by `portable`
     what: What
     detail: str
     remedy: str
@@ -59,18 +69,39 @@ def has_any(*names: str) -> Callable[[Path], bool]:
 
 
 def remove_faulty(
-    folder: Path, faults: list[Fault], is_removable: Callable[[Fault], bool]
+    folder: Path,
+    faults: list[Fault],
+    is_removable: Callable[[Fault], bool],
+    is_whole: Callable[[Path], bool],
 ) -> list[str]:
-    """Remove the files of some faults; returns a line for each file."""
+    """Remove the files of some faults; returns a line for each file.
+
+    `is_whole` asks the hash that is recorded of a file. It has the last word: a file that is as it
+    was written stays, whatever a fault says of it, and so does one that cannot be read. What lies
+    behind a linked folder is elsewhere, and stays too.
+    """
     names = list(dict.fromkeys(fault.path for fault in faults if is_removable(fault)))
-    for name in names:
-        remove_any(folder / name)
-    return [f"removed {name}" for name in names]
+    gone = [name for name in names if not _stays(folder, path_of(name), is_whole)]
+    for name in gone:
+        remove_any(folder / path_of(name))
+    return [f"removed {name}" for name in gone]
+
+
+def _stays(folder: Path, name: Path, is_whole: Callable[[Path], bool]) -> bool:
+    path = folder / name
+    if link_on_the_way(path.parent, folder):
+        return True
+    try:
+        return is_whole(path)
+    except WholeFileError:
+        return True  # the table that has its hash
+    except (UserError, OSError) as error:
+        return reading_error(error) is not None
 
 
 def below(path: Path, folder: Path) -> str:
-    """A path as seen from `folder`, as text; the name of `folder` for itself."""
-    return Path(os.path.relpath(path, folder)).as_posix() if path != folder else path.name
+    """A path as seen from `folder`, by `portable`; the name of `folder` for itself."""
+    return portable(Path(os.path.relpath(path, folder)) if path != folder else Path(path.name))
 
 
 def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
@@ -112,7 +143,7 @@ def unreadable(path: Path, error: OSError) -> UserError:
 
 
 def fault_of(path: str, error: Exception, remedy: str, *replaced: str) -> Fault:
-    """The fault for an error of reading: `unreadable` if reading was denied, else `damaged`.
+    """The fault for an error of reading: `damaged` unless reading was denied or the file is whole.
 
     `replaced` are remedies at the end of the error's text, in whose place `remedy` is named.
     """
@@ -122,4 +153,5 @@ def fault_of(path: str, error: Exception, remedy: str, *replaced: str) -> Fault:
     detail = str(error)
     for words in (remedy, *replaced):
         detail = detail.removesuffix(f": {words}")
-    return Fault(path, "damaged", detail, remedy)
+    what: What = "unreadable" if isinstance(error, WholeFileError) else "damaged"
+    return Fault(path, what, detail, remedy)

@@ -12,6 +12,7 @@ from typing import BinaryIO, Generic, TypeVar
 
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
+from ulmo.storage.plain_file import append_to, open_unlinked
 from ulmo.storage.sealed import canonical_json
 
 MAX_LINE = 16 << 20  # bytes
@@ -38,20 +39,27 @@ class Journal(Generic[R]):
 
     def rows(self, key: str) -> list[R]:
         """The rows of a key. Raises KeyError if the journal does not have it."""
-        self._read = self._read or self._path.open("rb")
+        self._read = self._read or open_unlinked(self._path)
         self._read.seek(self._places[key])
         return self._parsed(self._read.readline(MAX_LINE))[1]
 
-    def begin(self, entries: Iterable[tuple[str, Sequence[R]]]) -> None:
-        """Replace the journal by one with these keys and rows, and open it for add()."""
+    def begin(
+        self, entries: Iterable[tuple[str, Sequence[R]]], expected: int | None = None
+    ) -> None:
+        """Replace the journal by one with these keys and rows, and open it for add().
+
+        `expected` is the number of rows that there will be, for progress().
+        """
         places = {}
         with publish(self._path) as file:
+            if expected is not None:
+                file.write(canonical_json({"expected": expected}).encode() + b"\n")
             for key, rows in entries:
                 places[key] = file.tell()
                 file.write(_packed(key, rows))
             self.close()
         self._places = places
-        self._appended = self._path.open("ab")
+        self._appended = append_to(self._path)
 
     def add(self, key: str, rows: Sequence[R]) -> None:
         """Append a line."""
@@ -71,7 +79,7 @@ class Journal(Generic[R]):
         """The key of each line, and where the line begins."""
         if not self._path.is_file():
             return
-        with suppress(OSError), self._path.open("rb") as file:
+        with suppress(OSError), open_unlinked(self._path) as file:
             place = 0
             while line := file.readline(MAX_LINE):
                 with suppress(ValueError, KeyError, TypeError, RecursionError):
@@ -87,6 +95,20 @@ class Journal(Generic[R]):
         if any(row.model_dump()["key"] != entry["key"] for row in rows):
             raise ValueError("a row has another key than its line")
         return str(entry["key"]), rows
+
+
+def progress(path: Path) -> str:
+    """How much a job that has not ended has done, by its journal: "7 of 24 recordings"."""
+    done, expected = 0, ""
+    with suppress(OSError), open_unlinked(path) as file:
+        while line := file.readline(MAX_LINE):
+            with suppress(ValueError, RecursionError):
+                match json.loads(line):
+                    case {"rows": list(rows)}:
+                        done += len(rows)
+                    case {"expected": int(number)} if 0 <= number < 1 << 53:
+                        expected = f"of {number} "
+    return f"{done} {expected}recordings"
 
 
 def _packed(key: str, rows: Sequence[Settings]) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 import pyarrow as pa
 from pydantic import ValidationError
 
-from ulmo.config import Settings, UserError
+from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
 from ulmo.storage.atomic import (
     TEMPORARY,
@@ -29,8 +29,9 @@ from ulmo.storage.atomic import (
 )
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
-from ulmo.storage.journal import Journal
+from ulmo.storage.journal import Journal, progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.names import portable
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import write_sealed
 from ulmo.storage.tables import BATCH_ROWS, publish_table, python_rows, read_table, schema_of
@@ -70,6 +71,15 @@ class Ledger(Generic[M, R]):
     def is_new(self) -> bool:
         """Whether there is no manifest on the disk."""
         return self._written is None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a job has ended here, and none has begun since."""
+        return self._manifest is not None and self._manifest.complete
+
+    def progress(self) -> str:
+        """How much a job that has not ended has done: "7 of 24 recordings"."""
+        return progress(self.files.journal)
 
     @property
     def manifest(self) -> M:
@@ -130,9 +140,12 @@ class Ledger(Generic[M, R]):
         return self.has_exactly(keys) and not self._left_overs()
 
     @contextmanager
-    def writing(self, keep: Iterable[str]) -> Iterator[None]:
-        """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block."""
-        self._journal.begin((key, self.done(key)) for key in keep)
+    def writing(self, keep: Iterable[str], expected: int | None = None) -> Iterator[None]:
+        """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block.
+
+        `expected` is the number of rows that there will be, for those who look at it meanwhile.
+        """
+        self._journal.begin(((key, self.done(key)) for key in keep), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
         self.update(complete=False, hashes={})
         remove(self.files.table)
@@ -162,7 +175,7 @@ class Ledger(Generic[M, R]):
             for key in keys:
                 for row in self.done(key):
                     table.add(row.model_dump())
-        hashes = {**values.pop("hashes", {}), self.files.table.name: file_hash(self.files.table)}
+        hashes = {**values.pop("hashes", {}), _name_of(self.files.table): table.hash}
         self.update(**values, hashes=hashes, complete=True)
         self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)
@@ -188,10 +201,10 @@ class Ledger(Generic[M, R]):
             found = file_hash(table)
         except OSError as error:
             raise unreadable(table, error) from error
-        if found != self.manifest.hashes.get(table.name):
+        if found != self.manifest.hashes.get(_name_of(table)):
             what = "is damaged" if os.path.lexists(table) else "is missing"
             raise UserError(f"{table} {what}: {self._remedy}")
-        return read_table(table, schema_of(self._row_type), remedy=self._remedy)
+        return read_table(table, schema_of(self._row_type), remedy=self._remedy, hashed=True)
 
     def rows(self) -> list[R]:
         """The rows of a complete output. Raises UserError if its table is missing or damaged."""
@@ -199,7 +212,7 @@ class Ledger(Generic[M, R]):
 
     def check(self) -> list[Fault]:
         """What is wrong with the three files; an output that has them is described by them."""
-        manifest, table, journal = (path.name for path in self.files)
+        manifest, table, journal = map(_name_of, self.files)
         if not self.manifest.complete:
             return [Fault(manifest, "unfinished", "the job has not ended", self._remedy)]
         faults = []
@@ -226,8 +239,9 @@ class Ledger(Generic[M, R]):
         try:
             return [self._row_type.model_validate(row) for row in python_rows(table)]
         except ValidationError as error:
-            raise UserError(
-                f"{self.files.table} is damaged ({complaint(error)}): {self._remedy}"
+            state = "is as it was written, but has rows of another ulmo"
+            raise WholeFileError(
+                f"{self.files.table} {state} ({complaint(error)}): {self._remedy}"
             ) from None
 
     def _left_overs(self) -> list[Path]:
@@ -240,3 +254,8 @@ class Ledger(Generic[M, R]):
             for path, match in temporary
             if path == self.files.journal or (match is not None and match["name"] in names)
         ]
+
+
+def _name_of(path: Path) -> str:
+    """The name of a file as the manifest has it."""
+    return portable(Path(path.name))

@@ -2,8 +2,9 @@
 
 The lock is filelock's, on a hidden file. The kernel lifts it when the process ends, however it
 ends: a killed job locks nobody out. Worker processes do not inherit it. The file names its holder,
-for the message to the second job. Where files cannot be locked (some network file systems), the
-file itself is the lock, and filelock removes it once its process is gone from this machine.
+for the message to the second job; a file or a link that holds anything else is left as it is.
+Where files cannot be locked (some network file systems), the file itself is the lock, and filelock
+removes it once its process is gone from this machine.
 """
 
 import errno
@@ -12,20 +13,41 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Self
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, UnixFileLock, lock_descriptor
 from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
 from ulmo.storage.atomic import short_name
-from ulmo.storage.plain_file import NO_TRAP, open_plain
+from ulmo.storage.plain_file import NO_TRAP, check_alone, open_plain
 
 LOCK = ".lock"  # in a folder; beside an output that is a file: .NAME.lock
 _WAIT_SECONDS, _POLL_SECONDS = 0.2, 0.02  # for a job that is just ending
+_MOST_HOLDER = 4096  # bytes of what is written in a lock file
+_HOLDER_BEGINS = b' {"host":'
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+class LockError(UserError, OSError):
+    """An output cannot be written now: another job writes it, or its lock cannot be taken.
+
+    It is an OSError as well, as one of many outputs may be refused and the job go on. `filename`
+    is the output, `strerror` the reason and the remedy.
+    """
+
+    def __init__(self, number: int, why: str, what: Path) -> None:
+        OSError.__init__(self, number, why, str(what))
+
+    def __str__(self) -> str:
+        return f"{self.filename} {str(self.strerror).removeprefix('it ')}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int | None, str | None, str]]:
+        return type(self), (self.errno, self.strerror, self.filename)
 
 
 class _Holder(Settings):
@@ -42,23 +64,30 @@ def lock_path(out: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path, what: Path) -> Iterator[None]:
+def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[None]:
     """Hold the lock file `path` while `what` is written, then remove it. Its folder must exist.
 
-    Raises UserError, in one line, if another job holds it or if it cannot be made.
+    Raises LockError, in one line, if another job holds it for more than `wait` seconds, or if it
+    cannot be made.
     """
+    in_the_way = f"it cannot be locked: {path} is in the way, and no lock of ulmo's: remove it"
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is in the way of the lock, and no file: remove it")
+        raise LockError(errno.EEXIST, in_the_way, what)
     try:
         lock = _lock_of(path)
-        lock.acquire(_WAIT_SECONDS, _POLL_SECONDS)
+        lock.acquire(wait, _POLL_SECONDS)
     except Timeout:
         raise _taken(what, path) from None
+    except _ForeignError:
+        raise LockError(errno.EEXIST, in_the_way, what) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:  # a link that was put there just now
+            raise LockError(errno.EEXIST, in_the_way, what) from None
         if error.errno not in _DENIED:
             raise
         remedy = "let yourself write there (chmod, chown), then run the same again"
-        raise UserError(f"{path} cannot be made ({error.strerror}): {remedy}") from None
+        why = f"it cannot be locked: {path} cannot be made ({error.strerror}): {remedy}"
+        raise LockError(error.errno, why, what) from None
     try:
         yield
     finally:
@@ -68,22 +97,58 @@ def locked(path: Path, what: Path) -> Iterator[None]:
         lock.release()
 
 
+def locked_name(path: Path) -> str | None:
+    """The name of what a lock file locks, cut if it is long; None for a path of another name.
+
+    It is empty for LOCK, which locks its folder.
+    """
+    is_lock = path.name.startswith(".") and path.name.endswith(LOCK)
+    return path.name.removesuffix(LOCK).removeprefix(".") if is_lock else None
+
+
+def remove_lock(path: Path) -> None:
+    """Remove a lock file that a killed job left; one that is held, or not ulmo's, stays."""
+    if os.path.lexists(path):
+        with suppress(LockError), locked(path, path, wait=0):
+            pass
+
+
 def refuse_held(path: Path, what: Path) -> None:
-    """Raise UserError if another job holds the lock file; make and change nothing."""
+    """Raise LockError if another job holds the lock file; make and change nothing."""
+    if is_held(path):
+        raise _taken(what, path)
+
+
+def is_left_lock(path: Path) -> bool:
+    """Whether a file is a lock that nobody holds: a killed job left it. Change nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | NO_TRAP)
+    except OSError:
+        return False
+    try:
+        check_alone(descriptor, path)
+        is_ours = _names_a_holder(descriptor)
+    except (UserError, OSError):
+        is_ours = False
+    finally:
+        os.close(descriptor)
+    return is_ours and not is_held(path)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another job holds the lock file; make and change nothing."""
     for access in (os.O_RDWR, os.O_RDONLY):
         try:
             descriptor = os.open(path, access | NO_TRAP)
         except OSError:
             continue
         try:
-            is_held = not lock_descriptor(descriptor, blocking=False)
+            return not lock_descriptor(descriptor, blocking=False)
         except OSError as error:
-            is_held = error.errno in _NO_LOCKS
+            return error.errno in _NO_LOCKS
         finally:
             os.close(descriptor)
-        if is_held:
-            raise _taken(what, path)
-        return
+    return False
 
 
 def _lock_of(path: Path) -> BaseFileLock:
@@ -95,24 +160,45 @@ def _lock_of(path: Path) -> BaseFileLock:
             if error.errno not in _NO_LOCKS:
                 raise
             return SoftFileLock(path)
-    return FileLock(path, on_acquired=_sign)
+    return FileLock(path, on_acquired=partial(_sign, path))
 
 
-def _sign(descriptor: int) -> None:
-    """Write the holder down, after the first byte: Windows lets nobody read the byte it locks."""
+class _ForeignError(Exception):
+    """A file that is no lock has the name of one."""
+
+
+def _sign(path: Path, descriptor: int) -> None:
+    """Write the holder down, after the first byte: Windows lets nobody read the byte it locks.
+
+    Raises _ForeignError, and changes nothing, if the file is not one that a job has left: a link
+    may have been put in its place while it was opened.
+    """
+    try:
+        check_alone(descriptor, path)
+    except UserError:
+        raise _ForeignError from None
+    if not _names_a_holder(descriptor):
+        raise _ForeignError
     now = datetime.now(UTC).replace(microsecond=0)
     holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
-    os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
+    written = os.write(descriptor, f" {holder.model_dump_json()}\n".encode())
+    if os.fstat(descriptor).st_size > written:  # ext4 syncs what was truncated, empty or not
+        os.ftruncate(descriptor, written)
 
 
-def _taken(what: Path, path: Path) -> UserError:
+def _names_a_holder(descriptor: int) -> bool:
+    """Whether an open file is a lock's: a job may be killed before it has written anything."""
+    content = os.read(descriptor, _MOST_HOLDER) if os.fstat(descriptor).st_size else b""
+    return not content.strip(b"\0 \n") or content.startswith(_HOLDER_BEGINS)
+
+
+def _taken(what: Path, path: Path) -> LockError:
     who, may_be_gone = "another job", False
     try:
         with open_plain(path, remedy="") as file:
             file.seek(1)
-            holder = _Holder.model_validate_json(file.read(4096))
+            holder = _Holder.model_validate_json(file.read(_MOST_HOLDER))
     except (UserError, ValidationError):
         if pid := SoftFileLock(path).pid:
             who, may_be_gone = f"{who} (process {pid})", True
@@ -122,4 +208,4 @@ def _taken(what: Path, path: Path) -> UserError:
         who += f" (process {holder.pid}{place}, since {holder.since:%Y-%m-%d %H:%M:%S} UTC)"
     gone = f"; if that job is gone, remove {path}" if may_be_gone else ""
     remedy = f"wait for its end, or choose another place{gone}"
-    return UserError(f"{what} is being written by {who}: {remedy}")
+    return LockError(errno.EBUSY, f"it is being written by {who}: {remedy}", what)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from ulmo.config import Settings
 from ulmo.storage.faults import unreadable
+from ulmo.storage.plain_file import LinkError
 from ulmo.storage.sealed import read_json
 
 TABLE = "recordings.parquet"
@@ -50,6 +51,8 @@ def read_manifest_file(path: Path, manifest: type[M], remedy: str) -> M:
             outdated=remedy,
             sealed=True,
         )
+    except LinkError:
+        raise
     except OSError as error:
         raise unreadable(path, error) from error
 

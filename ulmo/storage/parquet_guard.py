@@ -10,8 +10,8 @@ Format: https://github.com/apache/parquet-format (PageHeader in parquet.thrift) 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -56,17 +56,20 @@ class PageHeader(NamedTuple):
     dictionary: bool
 
 
-def read_guarded(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a small table; ValueError if it has another schema, or unpacks to too much."""
+def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
+    """Read a small table; ValueError if it has another schema, or unpacks to too much.
+
+    `raw` is an open file: a path could be taken for an address (`file:`, `s3:`).
+    """
     texts = [field.name for field in schema if field.type == pa.string()]
     lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
-    if not pq.read_schema(path).equals(schema):
+    if not pq.read_schema(raw).equals(schema):
         raise ValueError("its columns are not those that this ulmo writes")
-    check_pages(path, VALUES_PER_ROW, without_dictionary=lists)
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
+    check_pages(raw, VALUES_PER_ROW, without_dictionary=lists)
+    with pq.ParquetFile(raw, read_dictionary=texts) as file:
         table = file.read(use_threads=False)
     table.validate(full=True)  # texts are UTF-8, and indices are within their dictionaries
-    left = _max_bytes(path)
+    left = _max_bytes(_size(raw))
     for name in texts:
         left -= sum(_text_bytes(chunk) for chunk in table[name].chunks)
     if left < 0:
@@ -80,31 +83,30 @@ def is_text_list(kind: pa.DataType) -> bool:
 
 
 def check_pages(
-    path: Path, values_per_row: int = 1, *, without_dictionary: frozenset[int] = frozenset()
+    raw: BinaryIO, values_per_row: int = 1, *, without_dictionary: frozenset[int] = frozenset()
 ) -> None:
-    """Raise ValueError if a file has more rows, values or unpacked bytes than its size allows.
+    """Raise ValueError if an open file has more rows, values or bytes than its size allows.
 
     Columns `without_dictionary`, given by index, must not have a dictionary: their texts are then
     no longer than their pages.
     """
-    size = path.stat().st_size
-    left_rows, left = ROWS_PER_BYTE * size + FREE_ROWS, _max_bytes(path)
-    with path.open("rb") as raw:
-        for group in row_groups(_footer(raw, size)):
-            left_rows -= group.rows
-            if left_rows < 0 or group.rows > MAX_ROW_GROUP:
-                raise ValueError("it declares more rows than its size allows")
-            for place, column in enumerate(group.columns):
-                values = 0
-                for page in _pages(raw, size, column):
-                    if page.dictionary and place in without_dictionary:
-                        raise ValueError("its lists of texts have a dictionary")
-                    left -= page.unpacked
-                    values += page.values
-                    if left < 0:
-                        raise ValueError("it unpacks to more than it may hold")
-                if values > 2 * (values_per_row * group.rows + FREE_ROWS):
-                    raise ValueError("a column has more values than rows")
+    size = _size(raw)
+    left_rows, left = ROWS_PER_BYTE * size + FREE_ROWS, _max_bytes(size)
+    for group in row_groups(_footer(raw, size)):
+        left_rows -= group.rows
+        if left_rows < 0 or group.rows > MAX_ROW_GROUP:
+            raise ValueError("it declares more rows than its size allows")
+        for place, column in enumerate(group.columns):
+            values = 0
+            for page in _pages(raw, size, column):
+                if page.dictionary and place in without_dictionary:
+                    raise ValueError("its lists of texts have a dictionary")
+                left -= page.unpacked
+                values += page.values
+                if left < 0:
+                    raise ValueError("it unpacks to more than it may hold")
+            if values > 2 * (values_per_row * group.rows + FREE_ROWS):
+                raise ValueError("a column has more values than rows")
 
 
 def row_groups(footer: bytes) -> Iterator[RowGroup]:
@@ -177,8 +179,12 @@ def _numbers(reader: "_Reader", wanted: Sequence[int]) -> dict[int, int]:
     return {field: reader.zigzag() for field in fields}
 
 
-def _max_bytes(path: Path) -> int:
-    return BYTES_PER_BYTE * path.stat().st_size + FREE_BYTES
+def _size(raw: BinaryIO) -> int:
+    return os.fstat(raw.fileno()).st_size
+
+
+def _max_bytes(size: int) -> int:
+    return BYTES_PER_BYTE * size + FREE_BYTES
 
 
 def _text_bytes(chunk: Any) -> int:

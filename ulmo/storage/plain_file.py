@@ -1,7 +1,8 @@
 """Files that a stranger may have made: opened without waiting, bounded, hashed, and recognised.
 
-`open_plain` follows no link and takes plain files only: for what ulmo wrote. `open_file` follows
-links: for recordings.
+`open_plain` and `open_unlinked` follow no link and take plain files only: for what ulmo wrote.
+`open_file` follows links: for recordings. Every file that ulmo writes is opened by `create_file`
+or `append_to`, or is a lock that passed `check_alone`: no planted link leads to another file.
 """
 
 import errno
@@ -10,8 +11,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TextIO
 
 from ulmo.config import UserError
 
@@ -21,16 +23,45 @@ _BLOCK = 1 << 20
 _OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
+class LinkError(UserError, OSError):
+    """A link in the place of a file that ulmo wrote: it could lead to any file."""
+
+    def __init__(self, path: Path) -> None:
+        why = "it is a link, and ulmo follows none among its files: put the file itself there"
+        OSError.__init__(self, errno.ELOOP, why, str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be read: {self.strerror}"
+
+
+def open_unlinked(path: Path) -> BufferedReader:
+    """Open a plain file, and follow no link: LinkError for one, OSError for any other.
+
+    A path that the user named may be a link: see `followed`.
+    """
+    if stat.S_ISLNK(os.lstat(path).st_mode):
+        raise LinkError(path)
+    return os.fdopen(_descriptor(path, os.O_RDONLY | NO_TRAP), "rb")
+
+
+def open_unlinked_text(path: Path, newline: str) -> TextIO:
+    """The same, to read UTF-8."""
+    return TextIOWrapper(open_unlinked(path), encoding="utf-8", newline=newline)
+
+
+def followed(path: Path) -> Path:
+    """What a path that the user named leads to, if it is a link; else the same path."""
+    return path.resolve() if path.is_symlink() and path.exists() else path
+
+
 @contextmanager
 def open_plain(path: Path, *, remedy: str, size: int | None = None) -> Iterator[BinaryIO]:
     """Open a plain file, of `size` bytes; UserError, which ends with the remedy, for any other."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise UserError(f"{path} is no plain file: {remedy}")
-        with os.fdopen(os.open(path, os.O_RDONLY | NO_TRAP), "rb") as file:
+        with open_unlinked(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path} is no plain file: {remedy}")
             if size not in (None, status.st_size):
                 raise UserError(f"{path} has {status.st_size} bytes, not {size}: {remedy}")
             yield file
@@ -38,6 +69,20 @@ def open_plain(path: Path, *, remedy: str, size: int | None = None) -> Iterator[
         raise UserError(f"{path} is missing: {remedy}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from None
+
+
+def read_unlinked(path: Path, most: int) -> bytes:
+    """Read a plain file; OSError as open_unlinked().
+
+    Raises UserError if it has more than `most` bytes, or is a folder, a pipe or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no plain file")
+    with open_unlinked(path) as file:
+        content = _read(file, most + 1)
+    if len(content) > most:
+        raise UserError(f"{path} is too large to be ours")
+    return content
 
 
 def read_bounded(path: Path, most: int, *, remedy: str) -> bytes:
@@ -79,16 +124,78 @@ def _read(file: BinaryIO, most: int) -> bytes:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file in hexadecimal, in constant memory; None if there is no plain file."""
-    if not path.is_file():
+    """SHA-256 of a file in hexadecimal, in constant memory; None if there is no plain file.
+
+    A link is none. Raises OSError if the file cannot be read.
+    """
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return None
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    with path.open("rb") as file:
+    with open_unlinked(path) as file:
         return file_digest(file, "sha256").hexdigest()
 
 
 def is_of_process(error: OSError) -> bool:
     """Whether an error of reading says nothing of the file: too many are open, or no memory."""
     return error.errno in _OF_PROCESS
+
+
+def create_file(path: Path) -> BinaryIO:
+    """Open a new file, to be written and read. Raises FileExistsError if its name is taken."""
+    return open(path, "x+b", opener=_follow_nothing)
+
+
+def append_to(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """Open a file of ours to append to it. UserError if somebody put a link in its place."""
+
+    def opened(name: str, flags: int) -> int:
+        descriptor = os.open(name, (flags | NO_TRAP) & ~os.O_CREAT)
+        try:
+            check_alone(descriptor, path)
+        except UserError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    try:
+        return open(path, "ab", buffering, opener=opened)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link; a pipe without a reader
+            raise
+        raise _linked(path) from None
+
+
+def check_alone(descriptor: int, path: Path) -> None:
+    """Raise UserError unless an open file is a plain one with no other name.
+
+    What is written to a hard link changes the file whose other name it is.
+    """
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise _linked(path)
+
+
+def _linked(path: Path) -> UserError:
+    return UserError(f"{path} is a link to another file, or no plain file: remove it")
+
+
+def _follow_nothing(path: str, flags: int) -> int:
+    return os.open(path, flags | NO_TRAP, 0o666)
+
+
+def written_hash(file: BinaryIO) -> str:
+    """SHA-256 in hexadecimal of all that was written to a file of `create_file`.
+
+    It is read by the descriptor: another file may have the name by now, or soon.
+    """
+    running = sha256()
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        running.update(block)
+    file.seek(0, os.SEEK_END)
+    return running.hexdigest()
 
 
 class Signature(NamedTuple):
@@ -106,10 +213,14 @@ def open_file(path: Path) -> BinaryIO:
 
     It has no buffer: libsndfile, which is given the descriptor, begins where the file stands.
     """
-    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+    return os.fdopen(_descriptor(path, os.O_RDONLY | _NO_WAIT), "rb", buffering=0)
+
+
+def _descriptor(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb", buffering=0)
+        return descriptor
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))

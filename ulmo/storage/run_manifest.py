@@ -4,7 +4,7 @@ Known without TensorFlow, as are the run's checkpoints (checkpoint_files.py) and
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,8 +22,10 @@ class RunManifest(Settings):
     schema_version: Literal[2] = 2
     model: ModelSettings
     train: TrainSettings
-    tiles: str  # folder of the tiles
+    tiles: str  # folder of the tiles, by `portable`, as are `train.beside` and `train.init`
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    # Their settings and numbers, from which a resumed run says what has changed.
+    tiles_contents: Annotated[dict[str, Any], Field(default_factory=dict)]
     beside_fingerprints: tuple[str, ...] = ()  # of the tiles in `train.beside`, in their order
     versions: dict[str, str]  # of ulmo, TensorFlow, Keras and NumPy
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +10,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ulmo.config import NewerError, Settings, UserError
+from ulmo.config import NewerError, Settings, UserError, WholeFileError, whole_letters
 from ulmo.config.errors import clipped, complaint
-from ulmo.config.toml import read_most
 from ulmo.storage.atomic import publish
+from ulmo.storage.names import portable
+from ulmo.storage.plain_file import read_unlinked
 
 MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, unless it may have more
 _FREE_BRACKETS = 256
 _SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')  # the end of a sealed file
 _SEAL_BYTES = 85
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z|\\\Z)', re.DOTALL)  # the last may lack its end
 S = TypeVar("S", bound=Settings)
 
 
@@ -40,41 +41,51 @@ def read_json(
     `content` is what the file holds, if it was read already; else it may have `most` bytes,
     MAX_JSON_BYTES by default. `newest` is the schema version that this ulmo writes, and `oldest`
     the first that it reads. A `sealed` file ends with its checksum. Raises UserError with one line,
-    which ends with `remedy` if the file is damaged, or with `outdated` if it is too old; NewerError
-    if a newer ulmo wrote the file.
+    which ends with `remedy` if the file is damaged, or with `outdated` if it is too old:
+    WholeFileError if its checksum fits; NewerError if a newer ulmo wrote the file.
     """
-    content = read_most(path, most or MAX_JSON_BYTES) if content is None else content
+    content = read_unlinked(path, most or MAX_JSON_BYTES) if content is None else content
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:
         raise NewerError(
             f"{path} was written by a newer ulmo (schema {clipped(version)}): upgrade ulmo"
         )
+    is_whole = sealed and is_sealed(content)
+    refused = WholeFileError if is_whole else UserError
     if type(version) is int and 1 <= version < oldest:
-        raise UserError(f"{path} was written by an older ulmo (schema {version}): {outdated}")
+        raise refused(f"{path} was written by an older ulmo (schema {version}): {outdated}")
     if sealed:
-        if not _is_sealed(content):
+        if not is_whole:
             raise UserError(f"{path} is damaged (its checksum does not fit): {remedy}")
         del values["checksum"]
         text = json.dumps(values)
     try:
         return settings.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise UserError(f"{path} is damaged ({complaint(error)}): {remedy}") from None
+        state = "is as it was written, but not as this ulmo writes it" if is_whole else "is damaged"
+        raise refused(f"{path} {state} ({complaint(error)}): {remedy}") from None
 
 
 def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
     """The values of JSON, and their text for pydantic.
 
-    Brackets are counted first: a megabyte of them alone takes a hundred megabytes to parse.
+    Brackets are counted first: a megabyte of them alone takes a hundred megabytes to parse. Those
+    in texts do not count: names may have any.
     """
-    if content.count(b"{") + content.count(b"[") > _FREE_BRACKETS + len(content) // 32:
+    if _has_many_brackets(content) and _has_many_brackets(_TEXT.sub(b"", content), len(content)):
         raise UserError(f"{path} is not JSON of ours: {remedy}")
     try:
         values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
         return values, json.dumps(values)
     except (ValueError, RecursionError):
         raise UserError(f"{path} is not JSON: {remedy}") from None
+
+
+def _has_many_brackets(content: bytes, size: int | None = None) -> bool:
+    """Whether there are more than JSON of ours has in `size` bytes; by default in as many."""
+    size = len(content) if size is None else size
+    return content.count(b"{") + content.count(b"[") > _FREE_BRACKETS + size // 32
 
 
 def seal(text: str) -> bytes:
@@ -84,11 +95,22 @@ def seal(text: str) -> bytes:
     return head + f',\n  "checksum": "{digest}"\n}}\n'.encode()
 
 
-def _is_sealed(content: bytes) -> bool:
+def is_sealed(content: bytes) -> bool:
     """Whether a sealed file is as it was written: no byte was changed, added or lost."""
     found = _SEAL.fullmatch(content, max(len(content) - _SEAL_BYTES, 0))
     digest = hashlib.sha256(content[:-_SEAL_BYTES]).hexdigest()
     return found is not None and found["hash"].decode() == digest
+
+
+def sealed_values(content: bytes) -> dict[str, Any] | None:
+    """The values of a sealed file that is as it was written, whatever they are; None for others."""
+    if not is_sealed(content):
+        return None
+    try:
+        values, _ = _parsed(content, Path(), "")
+    except UserError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,19 +134,21 @@ def fingerprint(value: Any) -> str:
 def json_values(value: Any) -> Any:
     """The same as JSON takes it, at any depth.
 
-    Named tuples, settings and mappings become objects, paths text (bytes that are not UTF-8 become
-    \\xNN), and numbers that are not finite None.
+    Named tuples, settings and mappings become objects, paths text by `portable`, and numbers that
+    are not finite None. All text is valid UTF-8.
     """
     if isinstance(value, Settings):
         return value.model_dump(mode="json")
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
-        return {str(name): json_values(field) for name, field in value.items()}
+        return {whole_letters(str(name)): json_values(field) for name, field in value.items()}
     if isinstance(value, list | tuple):
         return [json_values(item) for item in value]
     if isinstance(value, Path):
-        return os.fsencode(value).decode("utf-8", "backslashreplace")
+        return portable(value)
+    if isinstance(value, str):
+        return whole_letters(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,6 +1,7 @@
 """Tables as Parquet: a schema from a class of rows, written in groups, read with bounds.
 
-The same rows always give the same bytes.
+The same rows always give the same bytes. pyarrow gets open files, and never a path: it takes one
+that begins with `file:`, `s3:` or the like for an address.
 """
 
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from typing import Any, BinaryIO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ulmo.config import Settings, UserError, one_line
+from ulmo.config import Settings, UserError, WholeFileError, one_line
 from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import is_text_list, read_guarded
+from ulmo.storage.plain_file import open_plain, written_hash
 
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
@@ -45,18 +47,28 @@ def schema_of(row: type[Settings]) -> pa.Schema:
     return pa.schema([(name, TYPES[kinds[name]]) for name in row.model_fields])
 
 
-def read_table(path: Path, schema: pa.Schema, *, remedy: str) -> pa.Table:
-    """A table of ours.
+def read_table(path: Path, schema: pa.Schema, *, remedy: str, hashed: bool = False) -> pa.Table:
+    """A table of ours; `hashed` says that it has the hash that is recorded of it.
 
-    Raises UserError, which ends with `remedy`, if it has other columns or is damaged; if it could
-    not be read at all, the error is that of unreadable().
+    Raises UserError, which ends with `remedy`, if it has other columns or is damaged, and
+    WholeFileError if it is `hashed`; if it could not be read at all, the error is that of
+    unreadable().
     """
     try:
-        return read_guarded(path, schema)
+        with open_plain(path, remedy=remedy) as file:
+            return read_guarded(file, schema)
     except (OSError, ValueError, pa.ArrowException) as error:
         if denied := reading_error(error):
             raise unreadable(path, denied) from error
-        raise UserError(f"{path} cannot be read ({one_line(error)}): {remedy}") from error
+        state = "is as it was written, but cannot be read" if hashed else "cannot be read"
+        refused = WholeFileError if hashed else UserError
+        raise refused(f"{path} {state} ({one_line(error)}): {remedy}") from error
+
+
+def table_batches(path: Path, *, remedy: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a table that this job wrote, without bounds and in constant memory."""
+    with open_plain(path, remedy=remedy) as file, pq.ParquetFile(file) as table:
+        yield from table.iter_batches(BATCH_ROWS)
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -69,7 +81,12 @@ def python_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 class TableWriter:
-    """Writes rows to Parquet (zstd), in groups of ROW_GROUP."""
+    """Writes rows to Parquet (zstd), in groups of ROW_GROUP.
+
+    `hash` is the SHA-256 of the table, in hexadecimal, once `publish_table` has ended.
+    """
+
+    hash: str = ""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
@@ -113,5 +130,7 @@ class TableWriter:
 @contextmanager
 def publish_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     """A writer of a table that appears at `path` when the block ends, complete, or not at all."""
-    with publish(path) as file, TableWriter(file, schema) as writer:
-        yield writer
+    with publish(path) as file:
+        with TableWriter(file, schema) as writer:
+            yield writer
+        writer.hash = written_hash(file)

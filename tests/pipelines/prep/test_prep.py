@@ -28,12 +28,13 @@ from tests.pipelines.recordings import (
 )
 from tests.preprocessing.signals import count_tiles
 from ulmo.config import AugmentSettings, ClockSettings
-from ulmo.jobs.inputs import list_inputs, portable
+from ulmo.jobs.inputs import list_inputs
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep.job import plan_jobs
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.reading.audio import BLOCK_FRAMES
 from ulmo.preprocessing.store import TilesManifest, TileStore
+from ulmo.storage.names import portable
 
 
 class TestOutput:

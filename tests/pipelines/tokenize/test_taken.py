@@ -5,6 +5,7 @@ import pytest
 from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, record, tokenize
 from ulmo import UserError, read_tokens
+from ulmo.formats import publish
 from ulmo.pipelines.convert import convert
 
 FOREIGN = b'{"annotations": 1}'
@@ -74,3 +75,18 @@ def test_a_refused_recording_keeps_the_header_that_other_formats_need(tokenizer,
     tokenize(tokenizer, wav, file_format="csv")
     assert not (tmp_path / "a.tokens.csv").exists()
     assert len(read_tokens(tmp_path / "a.tokens.npy").ids)
+
+
+def test_an_output_that_another_job_has_been_writing_for_long_is_a_row(
+    tokenizer, tmp_path, monkeypatch
+):
+    wavs = [record(tmp_path / name) for name in ("a.wav", "b.wav")]
+    monkeypatch.setattr(publish, "_WAIT_SECONDS", 0.05)
+    with publish.one_writer(tmp_path / "a.tokens.json"):
+        results = tokenize(tokenizer, *wavs)
+        with pytest.raises(UserError, match="is being written by another job"):
+            tokenize(tokenizer, *wavs, out=tmp_path / "a.tokens.csv", file_format="csv")
+    assert reasons(results) == {"a.wav": "unwritable", "b.wav": None}
+    detail = results[0].outcome.detail
+    assert "a.tokens.json cannot be written: it is being written by another job (proc" in detail
+    assert reasons(tokenize(tokenizer, *wavs)) == {"a.wav": None, "b.wav": None}

@@ -20,11 +20,11 @@ from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
+from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus, readers
 from ulmo.pipelines.tokenize import pieces
 from ulmo.pipelines.tokenize import tokenize as pipeline
-from ulmo.tokens import read_npy
 
 COLUMN = 80
 """Samples of a column: 40 ms."""

@@ -15,12 +15,12 @@ from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
 from ulmo.formats.header import read_header
+from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths, stream_paths
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.tokenizer import load_tokenizer
-from ulmo.tokens import read_npy
 
 READ = [name for name, kind in FORMATS.items() if kind.readable]
 """Formats that can be read back."""
@@ -143,6 +143,8 @@ class TestBadRecordings:
 
         kept = shutil.copy(path, tmp_path / "kept.wav")
         monkeypatch.setattr(tokenize_job, "_write", write_and_remove)
+        # Each channel is decoded in its turn.
+        monkeypatch.setattr("ulmo.preprocessing.reading.channels.MOST_KEPT", 1)
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
         assert (result.outcome.reason, result.outputs) == ("unreadable", [])
         assert names(tmp_path / "out" / "tokens") == []

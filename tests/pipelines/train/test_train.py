@@ -1,6 +1,7 @@
 """Whole runs on tiny tiles: what they write, and that stopping them changes nothing."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -10,8 +11,9 @@ import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
+from tests.openings import recorded, unsafe, written
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
-from tests.sealed import reseal
+from tests.sealed import reseal, spoil
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import JobError, ModelSettings, TrainSettings, UserError
 from ulmo.models.objectives import OBJECTIVES
@@ -28,10 +30,29 @@ from ulmo.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")
-def run(tiny_tiles, tmp_path_factory):
+def openings():
+    """What was opened while the run was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(tiny_tiles, tmp_path_factory, openings):
     folder = tmp_path_factory.mktemp("runs") / "run"
     model = {**MODEL, "encoder_layers": 2, "decoder_layers": 3}
-    return folder, train(tiny_tiles, folder, model, SETTINGS, Silent())
+    with recorded() as found:
+        summary = train(tiny_tiles, folder, model, SETTINGS, Silent())
+    openings += found
+    return folder, summary
+
+
+def test_no_file_is_opened_to_write_where_a_link_may_be(run, openings):
+    """Of TensorFlow's own files, no event has a name that somebody could foresee."""
+    folder, _ = run
+    made = {path for path, _ in written(openings)}
+    assert {str(folder / name) for name in ("losses.csv", "epochs.csv", ".lock")} <= made
+    assert unsafe([each for each in openings if each[1].startswith(str(folder))]) == []
+    (events,) = (folder / "tensorboard").iterdir()
+    assert re.fullmatch(r"events\.out\.tfevents\..*\.[0-9a-f]{16}\.v2", events.name)
 
 
 def test_a_run_writes_what_the_contract_names(run, tiny_tiles):
@@ -251,9 +272,42 @@ def test_a_resumed_run_keeps_its_settings_and_its_tiles(run, tiny_tiles, tmp_pat
     other = tmp_path / "run"
     other.mkdir()
     shutil.copyfile(folder / "train.json", other / "train.json")
-    reseal(other / "train.json", tiles_fingerprint="0" * 64)
-    with pytest.raises(UserError, match="trained on other tiles"):
+    contents = read_run(folder).tiles_contents
+    changed = {**contents, "tiles": 9, "hop_length": 80}
+    reseal(other / "train.json", tiles_fingerprint="0" * 64, tiles_contents=changed)
+    now = rf"tiles there 9, here {contents['tiles']}, hop_length there 80, here 64, fingerprint"
+    with pytest.raises(UserError, match=rf"trained on other tiles than those of .* \({now}"):
         train(tiny_tiles, other, {}, {}, Silent(), resume=True)
+    reseal(other / "train.json", tiles_contents={})  # as an earlier ulmo wrote it
+    with pytest.raises(UserError, match=r"\(.*fingerprint there '00000000', here"):
+        train(tiny_tiles, other, {}, {}, Silent(), resume=True)
+
+
+@pytest.mark.parametrize("value", [np.nan, 3e38])
+def test_tiles_without_meaning_are_refused_and_nothing_learns_from_them(few_tiles, tmp_path, value):
+    """Before the first step, if the codebook starts from them; else where they are read."""
+    tiles = shutil.copytree(few_tiles, tmp_path / "tiles")
+    for index in range(len(TileStore(tiles))):
+        spoil(tiles, index, np.nan)
+    with pytest.raises(UserError, match=r"\.npy holds values that no sound has in tile \d+, of "):
+        train(tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
+    assert numbers(tmp_path / "run" / "checkpoints") == []
+    assert not (tmp_path / "run" / "tokenizer").exists()
+
+
+def test_weights_that_are_not_finite_are_not_saved(few_tiles, tmp_path):
+    """The loss of their step was still finite: the checkpoint before stays."""
+    settings = TrainSettings(**{**SETTINGS, "epochs": 1})
+    store = TileStore(few_tiles)
+    model = ModelSettings(tile_size=store.tile_size, **MODEL)
+    trainer = Trainer(store, tmp_path, model, settings, Silent())
+    trainer.begin()
+    saved = numbers(tmp_path)
+    weight = trainer.model.weights[0]
+    weight.assign(np.full(weight.shape, np.nan))
+    with pytest.raises(UserError, match=r"a weight is not finite at step 0: .* before is kept"):
+        trainer._save(SimpleNamespace(flush=lambda: None))
+    assert numbers(tmp_path) == saved
 
 
 def test_a_model_too_large_for_a_bundle_or_a_loss_not_finite_is_said(

@@ -1,6 +1,7 @@
 """Training that is stopped, and goes on as if it had not been."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -12,7 +13,7 @@ from ulmo.pipelines.train.train import train
 
 SMALL = ["-E", "1", "-D", "1", "--EMB", "4", "--CB", "16", "--width", "4", "--seed", "1"]
 SMALL += ["--frequency-stride", "8", "--time-stride", "4", "--batch-size", "8", "--epochs", "2"]
-SMALL += ["--threads", "1", "--checkpoint-minutes", "1e-6"]
+SMALL += ["--threads", "2", "--checkpoint-minutes", "1e-6"]
 STEPS = 2  # a run is stopped after as many of the 5 or more of its first epoch
 
 
@@ -48,25 +49,70 @@ def forks():
 
 @pytest.fixture(scope="module")
 def undisturbed(forks, few_tiles, tmp_path_factory):
-    """A run on one thread from its start to its end."""
+    """A run on two threads from its start to its end."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     forks.start("train", few_tiles, folder, *SMALL)
-    assert forks.status() == 0
+    assert forks.status() == 0, forks.errors()
     return contents(folder)
 
 
-@pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_was_stopped_ends_as_if_never_stopped(
-    undisturbed, forks, few_tiles, tmp_path, how, status
-):
-    """To the byte, as two runs of one seed on one thread do."""
-    folder, deadline = tmp_path / "run", time.monotonic() + 120
-    process = forks.start("train", few_tiles, folder, *SMALL)
-    while lines(folder / "losses.csv") <= STEPS and time.monotonic() < deadline:
+def stop(forks, folder, arguments, how, *, rows):
+    """Start, and send a signal once losses.csv has more than `rows`; the exit status."""
+    process, deadline = forks.start("train", *arguments), time.monotonic() + 120
+    while lines(folder / "losses.csv") <= rows + 1 and time.monotonic() < deadline:
         time.sleep(0.002)
     os.kill(process, how)
-    assert forks.status() == status
+    return forks.status()
+
+
+def test_a_run_that_was_interrupted_ends_as_if_never_stopped(
+    undisturbed, forks, few_tiles, tmp_path
+):
+    """To the byte, as two runs of one seed do."""
+    folder = tmp_path / "run"
+    arguments = (few_tiles, folder, *SMALL)
+    assert stop(forks, folder, arguments, signal.SIGINT, rows=STEPS) == 130
     assert not (folder / "tokenizer").exists()
     forks.start("train", few_tiles, folder, "--resume")
-    assert forks.status() == 0
+    assert forks.status() == 0, forks.errors()
+    assert contents(folder) == undisturbed
+
+
+def test_kills_full_disks_and_broken_pictures_change_nothing(
+    undisturbed, forks, few_tiles, tmp_path
+):
+    """A full disk is a line and status 1; pictures and events are a line each, and no more.
+
+    `tests.crash.training stops` has more kills.
+    """
+    folder = tmp_path / "run"
+    resumed = (few_tiles, folder, "--resume", "--quiet")
+
+    def fill(fault, *arguments):
+        """Run with a full disk; the lines before the last."""
+        forks.start("train", *arguments, fault=fault)
+        assert forks.status() == 1
+        *others, last = forks.errors()
+        go_on = f"make room, and go on with ulmo-train {few_tiles} {folder} --resume"
+        assert last == f"ulmo: [Errno 28] No space left on device: {go_on}"
+        assert not (folder / "tokenizer").exists()
+        return others
+
+    assert fill("losses", few_tiles, folder, *SMALL, "--quiet") == []
+    for rows in (1, 2, 3):
+        assert stop(forks, folder, resumed, signal.SIGKILL, rows=rows) == -signal.SIGKILL
+    assert fill("checkpoint", *resumed) == []
+    assert fill("bundle", *resumed) == [
+        "what TensorBoard shows is left out: No space left on device",
+        "the picture of an epoch is left out: ValueError: $x^$y is no picture",
+    ]
+    shutil.rmtree(folder / "tensorboard")
+    (folder / "tensorboard").touch()
+    (folder / "pictures" / "losses.png").mkdir()
+    forks.start("train", *resumed)
+    assert forks.status() == 0, forks.errors()
+    assert forks.errors() == [
+        f"what TensorBoard shows is left out: {folder / 'tensorboard'}: File exists",
+        f"the picture losses.png is left out: {folder / 'pictures' / 'losses.png'}: Is a directory",
+    ]
     assert contents(folder) == undisturbed

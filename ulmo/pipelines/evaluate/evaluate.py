@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from ulmo.arrays import Indices
 from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.manifest import MANIFEST
-from ulmo.config import UserError
+from ulmo.config import LIMITS, Limits, UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
-from ulmo.jobs.inputs import portable
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
 from ulmo.pipelines.evaluate.pictures import draw_pictures
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
+from ulmo.storage.names import portable
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
@@ -122,8 +123,10 @@ def evaluate(
     part: _Part = "auto",
     batch_size: int = 16,
     threads: int = 0,
+    limits: Limits = LIMITS,
     report: Path | None = None,
     progress: _Progress = lambda *_: None,
+    warn: Callable[[str], None] = print,
 ) -> Evaluation:
     """Measure a run's tokenizer, a bundle, or the one that ships; write `report` and its pictures.
 
@@ -131,7 +134,8 @@ def evaluate(
     The default report is eval.json in the run, or in the working folder for a bundle outside a run.
     `part` chooses the run's held-out recordings (`validation`), its training recordings, or all;
     `auto` takes the held-out ones if the tiles are those that the run was trained on, else all.
-    `progress` receives what is measured, how much of it is done, and all. Raises UserError if the
+    `progress` receives what is measured, how much of it is done, and all; `warn` a line if a
+    picture could not be drawn or written, which ends nothing. Raises UserError if the
     tokenizer, the tiles and the recordings do not fit.
     """
     if tiles_dir is None and audio is None:
@@ -142,7 +146,7 @@ def evaluate(
     if (run_or_bundle / MANIFEST).is_file():
         bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
         reports = run_dir if (run_dir / RUN_MANIFEST).is_file() else Path.cwd()
-    tokenizer = Tokenizer(read_bundle(bundle), threads=threads)
+    tokenizer = Tokenizer(read_bundle(bundle, limits), threads=threads, limits=limits)
     report = report or reports / "eval.json"
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")
@@ -156,11 +160,13 @@ def evaluate(
     if audio is not None:
         on_audio = AudioEvaluation.measure(tokenizer, audio, progress)
         counted["recordings"] = on_audio.tokens.counts, on_audio.tokens.sound_counts
-    pictures = {}
-    for name, content in draw_pictures(tokenizer, counted).items():
-        pictures[name] = report.with_name(f"{report.stem}-{name}.png")
-        with publish(pictures[name]) as file:
-            file.write(content)
+    pictures: dict[str, Path] = {}
+    with BestEffort(warn)("pictures of the codebook"):
+        for name, content in draw_pictures(tokenizer, counted).items():
+            picture = report.with_name(f"{report.stem}-{name}.png")
+            with publish(picture) as file:
+                file.write(content)
+            pictures[name] = picture
     fingerprint = tokenizer.manifest.fingerprint
     evaluation = Evaluation(fingerprint, on_tiles, on_audio, report, pictures)
     write_json(report, evaluation.as_json())

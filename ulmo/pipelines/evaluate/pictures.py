@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.pipelines.axes import level_unit, to_png
+from ulmo.pipelines.axes import level_unit, own_style, to_png
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
@@ -17,6 +17,7 @@ _MAX_CODES = 1024  # codes drawn, the most used first: more would be too small t
 _BATCH = 64  # codes decoded at once
 
 
+@own_style()
 def draw_pictures(
     tokenizer: Tokenizer, counted: dict[str, tuple[_Counts, _Counts]]
 ) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import PrepSettings
-from ulmo.jobs.inputs import InputFile, input_file, portable
+from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Prepared
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.prep.writer import Disk, TileWriter
@@ -26,13 +26,16 @@ from ulmo.preprocessing.reading.audio import (
     channel_list,
     open_recording,
 )
+from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock, Span, Timing
+from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 from ulmo.storage.tables import publish_table
 
+_CHANGED = "changed"  # the reason of a recording that was written to while it was read
 _JOB_FILES = 64
 _JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
 
@@ -89,6 +92,15 @@ class PrepJob:
 def plan_of(files: Sequence[InputFile]) -> str:
     """Hash of a list of recordings: their names, sizes and ends."""
     return fingerprint(_named(files))
+
+
+def is_of(rows: Sequence[Prepared], job: PrepJob) -> bool:
+    """Whether the rows of a job are of the very recordings of its plan.
+
+    One that changed before it was read is another one, and the planned one may come back.
+    """
+    read = [[row.path, row.bytes, row.ends_crc32c] for row in rows]
+    return read == _named(job.files) and all(row.reason != _CHANGED for row in rows)
 
 
 def _named(files: Sequence[InputFile]) -> list[list[Any]]:
@@ -164,12 +176,12 @@ def _try_job(
             progress.append(ReadingProgress(planned.size))
             try:
                 if changes[path] > 1:
-                    raise RefusedError("changed", "it changed while it was read, twice: try later")
+                    raise RefusedError(_CHANGED, "it changed while it was read, twice: try later")
                 facts = timing.facts(
                     _prepare_recording(job, file, timing, frontend, writer, progress[-1])
                 )
             except RefusedError as refusal:
-                if refusal.reason == "changed" and changes[path] < 2:
+                if refusal.reason == _CHANGED and changes[path] < 2:
                     raise _ChangedError(path) from None
                 facts = clock.row(job.audio_dir / path, timing, refusal)
             progress[-1].end()
@@ -199,17 +211,14 @@ def _prepare_recording(
     """Write one recording's tiles and their views; returns values of its row."""
     spans, hearing = timing.spans, Hearing(frontend, job.settings)
     with _open(job, file) as recording:
-        first, *others = channel_list(job.settings.channels, recording.channels)
+        chosen = channel_list(job.settings.channels, recording.channels)
         twice = job.settings.normalization == "recording"
-        passes = (1 + len(others)) * (2 if twice else 1)
-        progress.follow(recording, passes)
-        plain = _write_tiles(job, recording, spans, first, hearing, frontend, writer)
-    _write_views(job, file, spans, first, plain, writer)
-    for channel in others:
-        with _open(job, file) as recording:
-            progress.follow(recording, passes)
-            plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
-        _write_views(job, file, spans, channel, plain, writer)
+        views = job.manifest.augment.views - 1
+        progress.follow(recording, len(chosen) * ((2 if twice else 1) + views))
+        with in_turn(recording, chosen):
+            for channel in chosen:
+                plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
+                _write_views(job, file, recording, spans, channel, plain, writer)
     if not writer.tiles:
         raise RefusedError(
             "too_short",
@@ -225,7 +234,7 @@ def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
     """Open a recording. Raises RefusedError if it has changed since the job was planned."""
     with open_recording(job.audio_dir / file.path, full_scale=job.settings.full_scale) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
-            raise RefusedError("changed", "it has changed since the job was planned")
+            raise RefusedError(_CHANGED, "it has changed since the job was planned")
         yield recording
 
 
@@ -281,6 +290,7 @@ def _write_tiles(
 def _write_views(
     job: PrepJob,
     file: InputFile,
+    recording: Recording,
     spans: tuple[Span, ...],
     channel: int | None,
     plain: _Plain,
@@ -293,28 +303,27 @@ def _write_views(
         rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
         drawn = draw_view(settings, augment, rng)
         number = 0
-        with _open(job, file) as recording:
-            rate = round(drawn.sample_rate * expansion)
-            for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
-                for one in view_tiles(
-                    stretch.blocks,
-                    drawn,
-                    settings,
-                    augment,
-                    plain.starts[stretch.start],
-                    level=plain.level,
-                    constants=plain.constants,
-                    rng=rng,
-                ):
-                    start = one.tile.start_frame * drawn.hop_length
-                    start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
-                    writer.add(
-                        one.tile,
-                        channel=channel,
-                        tile=number,
-                        view=view,
-                        augmentation=one.describe(drawn),
-                        start_sample=round(start_s * settings.true_rate),
-                        start_s=start_s,
-                    )
-                    number += 1
+        rate = round(drawn.sample_rate * expansion)
+        for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
+            for one in view_tiles(
+                stretch.blocks,
+                drawn,
+                settings,
+                augment,
+                plain.starts[stretch.start],
+                level=plain.level,
+                constants=plain.constants,
+                rng=rng,
+            ):
+                start = one.tile.start_frame * drawn.hop_length
+                start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
+                writer.add(
+                    one.tile,
+                    channel=channel,
+                    tile=number,
+                    view=view,
+                    augmentation=one.describe(drawn),
+                    start_sample=round(start_s * settings.true_rate),
+                    start_s=start_s,
+                )
+                number += 1

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import InputFile, portable
+from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
-from ulmo.pipelines.prep.job import PrepJob, plan_jobs, run_jobs
+from ulmo.pipelines.prep.job import PrepJob, is_of, plan_jobs, run_jobs
 from ulmo.pipelines.prep.statistics import corpus_constants
 from ulmo.preprocessing.store import (
     AGAIN,
@@ -31,14 +30,17 @@ from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
-from ulmo.storage.plain_file import file_hash
+from ulmo.storage.names import portable
 from ulmo.storage.removal import remove_if_possible
-from ulmo.storage.tables import BATCH_ROWS, publish_table
+from ulmo.storage.tables import publish_table, table_batches
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
+_NAMED = 3  # recordings of each kind in a message
+_OTHERS = "changed while they were read"  # for the plan: the next job asks what they are then
+_CHOOSE = "choose a new folder"
 
 
 class Source(NamedTuple):
@@ -65,10 +67,14 @@ class PrepOutput:
     """A folder of tiles, which is new, or was begun with the same settings.
 
     The constructor writes nothing. Raises UserError if the folder has other files, or tiles of
-    other settings or recordings. Recordings may be added, and refused ones may change or go.
+    other settings or recordings. Recordings may be added, and refused ones may change or go; with
+    `accept_changes` all of them may. Then those modified since the output was complete count as
+    changed too, though their sizes and ends are the same.
     """
 
-    def __init__(self, folder: Path, source: Source, wanted: TilesManifest) -> None:
+    def __init__(
+        self, folder: Path, source: Source, wanted: TilesManifest, *, accept_changes: bool = False
+    ) -> None:
         self._folder = folder
         self._source = source
         files = LedgerFiles.inside(folder, "prep")
@@ -76,10 +82,20 @@ class PrepOutput:
         if self.ledger.is_new and folder.exists() and not _is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
-        if self.ledger.manifest.plan != wanted.plan:
-            if self.ledger.manifest.complete:
-                self._refuse_others()
+        self._earlier: tuple[TilesManifest, list[InputFile]] | None = None
+        made = self.ledger.manifest
+        modified = self.modified() if made.complete else []
+        if made.plan != wanted.plan or (modified and accept_changes):
+            if made.complete:
+                if not accept_changes:
+                    self._refuse_others()
+                self._earlier = made, modified
             self.ledger.replace(wanted)
+
+    def modified(self) -> list[InputFile]:
+        """Recordings that were written to after the output was complete."""
+        done = self.ledger.files.manifest.stat().st_mtime_ns
+        return [file for file in self._source.files if file.mtime_ns > done]
 
     @property
     def is_finished(self) -> bool:
@@ -116,8 +132,10 @@ class PrepOutput:
                 paths = [source.audio_dir / file.path for file in source.files]
                 ledger.update(normalization=corpus_constants(pool, paths, settings))
             jobs = self._jobs()
+            self._keep(jobs)
             done = {job.key for job in jobs if self._is_done(job)}
-            with ledger.writing(job.key for job in jobs if job.key in done):
+            recordings = sum(len(job.files) for job in jobs)
+            with ledger.writing((job.key for job in jobs if job.key in done), recordings):
                 if done:
                     advance(sum(job.size for job in jobs if job.key in done))
                 missing = [job for job in jobs if job.key not in done]
@@ -125,17 +143,35 @@ class PrepOutput:
                     for job, rows in zip(batch, found, strict=True):
                         ledger.add(job.key, rows)
                 merged = self._merge(jobs)
-                recordings = sum(len(job.files) for job in jobs)
+                if not all(is_of(ledger.done(job.key), job) for job in jobs):
+                    merged["plan"] = _OTHERS
                 ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
-            folder.mkdir(exist_ok=True)
+            make_folder(folder, _CHOOSE, below=self._folder)
+
+    def _keep(self, jobs: Sequence[PrepJob]) -> None:
+        """Write the rows of jobs as they were before the output was complete, if nothing changed.
+
+        The jobs of a complete output have no rows of their own.
+        """
+        if self._earlier is None:
+            return
+        manifest, modified = self._earlier
+        with suppress(UserError):  # a table is lost: then all is made anew
+            tiles = read_tiles_table(self._folder, manifest)
+            for job in jobs:
+                if self.ledger.done(job.key) and not set(modified) & set(job.files):
+                    with publish_table(job.rows_path, TILES_SCHEMA) as rows:
+                        rows.add_table(tiles.filter(pc.starts_with(tiles["shard"], job.prefix)))
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the ledger, and its tiles and their rows are there."""
         rows = self.ledger.done(job.key)
-        return bool(rows) and all(path.is_file() for path in (job.rows_path, *job.shards(rows)))
+        return is_of(rows, job) and all(
+            path.is_file() for path in (job.rows_path, *job.shards(rows))
+        )
 
     def _merge(self, jobs: Sequence[PrepJob]) -> dict[str, Any]:
         """Write tiles.parquet; returns values for the manifest.
@@ -147,16 +183,15 @@ class PrepOutput:
         digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
         with publish_table(path, TILES_SCHEMA) as table:
             for job in jobs:
-                with pq.ParquetFile(job.rows_path) as part:
-                    for batch in part.iter_batches(BATCH_ROWS):
-                        table.add_table(pa.Table.from_batches([batch]))
-                        digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
-                        tiles += batch.num_rows
+                for batch in table_batches(job.rows_path, remedy=GO_ON):
+                    table.add_table(pa.Table.from_batches([batch]))
+                    digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
+                    tiles += batch.num_rows
         named = {shard for job in jobs for shard in job.shards(self.ledger.done(job.key))}
         for shard in (self._folder / "tiles").glob("*.npy"):
             if shard not in named:
                 shard.unlink()
-        hashes = {path.name: file_hash(path)}
+        hashes = {path.name: table.hash}
         return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
     def _find_lost(self) -> _Lost:
@@ -205,12 +240,13 @@ class PrepOutput:
                 paths = [shard for shard in shards if shard.name in lost.shards]
             if not is_same:
                 raise UserError(
-                    f"{self._folder}: its recordings are not what they were: choose a new folder"
+                    f"{self._folder}: its recordings are not what they were: add --accept-changes "
+                    "to prepare them anew, or choose a new folder"
                 )
         except UserError:
             remove_if_possible(beside)
             raise
-        (self._folder / "tiles").mkdir(exist_ok=True)
+        make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
         for path in paths:
             path.replace(self._folder / path.relative_to(beside))
         self.ledger.replace(made)
@@ -228,7 +264,7 @@ class PrepOutput:
 
     def _beside(self, folder: Path, begun: TilesManifest) -> "PrepOutput":
         """The output that is made beside; what another job has left there is removed."""
-        make_folder(folder)
+        make_folder(folder, _CHOOSE, below=self._folder)
         with suppress(UserError):
             output = PrepOutput(folder, self._source, begun)
             if output.ledger.manifest.begun_again() == begun:
@@ -249,23 +285,35 @@ class PrepOutput:
                 "folder that it was made of, as it was, or choose a new folder"
             ) from None
         here = {portable(file.path): (file.size, file.ends) for file in self._source.files}
-        for row in rows:
-            if row.status != "refused" and here.get(row.path) != (row.bytes, row.ends_crc32c):
-                raise UserError(
-                    f"{folder} was made of other recordings ({row.path} is gone, or another now): "
-                    "choose a new folder"
-                )
+        there = {row.path: (row.bytes, row.ends_crc32c) for row in rows if row.status != "refused"}
+        changes = {
+            "changed": [path for path in there if here.get(path, there[path]) != there[path]],
+            "gone": [path for path in there if path not in here],
+        }
+        if any(changes.values()):
+            changes["added"] = sorted(here.keys() - {row.path for row in rows})
+            words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
+            raise UserError(
+                f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "
+                "what changed, or choose a new folder"
+            )
 
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
-        inside = (*self._folder.iterdir(), *(self._folder / "tiles").glob("*"))
+        tiles = self._folder / "tiles"
+        inside = (*self._folder.iterdir(), *(() if tiles.is_symlink() else tiles.glob("*")))
         return [path for path in inside if is_temporary(path) or path.name in names]
 
 
+def _some(kind: str, paths: Sequence[str]) -> str:
+    """How many recordings, and the first of them: "4 changed: a.wav, b.wav, c.wav and others"."""
+    named = ", ".join(paths[:_NAMED]) + (" and others" if len(paths) > _NAMED else "")
+    return f"{len(paths)} {kind}: {named}"
+
+
 def _tile_rows(job: PrepJob) -> pa.Table:
-    with pq.ParquetFile(job.rows_path) as file:
-        return file.read()
+    return pa.Table.from_batches(table_batches(job.rows_path, remedy=GO_ON), TILES_SCHEMA)
 
 
 def _is_free(folder: Path) -> bool:

@@ -15,18 +15,20 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings
-from ulmo.jobs.inputs import InputFile, list_inputs, portable
+from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
+from ulmo.jobs.inputs import InputFile, list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend, check_used
+from ulmo.preprocessing.spectrogram import check_sound
 from ulmo.preprocessing.store import TilesManifest
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.names import unread_names
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.lock import LOCK, locked
+from ulmo.storage.names import portable
 
 
 class PrepSummary(NamedTuple):
@@ -55,32 +57,37 @@ def prepare(
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
     workers: int = 1,
+    accept_changes: bool = False,
+    limits: Limits = LIMITS,
     progress: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> PrepSummary:
     """Prepare every recording below a folder.
 
     `progress` is called with the bytes of all recordings, and returns a callback taking the bytes
-    done since its last call. Raises UserError for settings that cannot be met, for folders that do
-    not fit and for an output that was made with other settings.
+    done since its last call. With `accept_changes`, recordings of a complete output that changed or
+    are gone are no error: the output becomes that of the present ones. Raises UserError for
+    settings that cannot be met, for folders that do not fit and for an output that was made with
+    other settings.
     """
     augment = augment or AugmentSettings()
     clock = clock or ClockSettings()
+    check_sound(settings, limits)
     build_frontend(settings)
     check_used(settings)
     times = Clock.of(clock)
     if augment.views > 1:
-        check_views(settings, augment)
+        check_views(settings, augment, limits)
     left_out: Counter[str] = Counter()
     files = list_inputs(audio_dir, out_dir, left_out)
     times.check(file.path.name for file in files)
     source = Source(audio_dir, files, workers, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
-    output = PrepOutput(out_dir, source, wanted)
+    output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
     if output.is_finished:
         return _summary(out_dir, output, files, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
-        output = PrepOutput(out_dir, source, wanted)
+        output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
         reused = output.finish()
     return _summary(out_dir, output, files, left_out, reused=reused)
 
@@ -95,8 +102,7 @@ def _summary(
 ) -> PrepSummary:
     rows = output.ledger.read_table()
     statuses = pc.value_counts(rows["status"]).to_pylist()
-    done = (out_dir / "prep.json").stat().st_mtime_ns
-    newer = (portable(file.path) for file in files if file.mtime_ns > done)
+    newer = map(portable, (file.path for file in output.modified()))
     pattern = output.ledger.manifest.clock.timestamp_pattern
     untimed = pc.not_equal(pc.fill_null(rows["start_source"], ""), "pattern")
     return PrepSummary(

@@ -15,6 +15,7 @@ from ulmo.preprocessing.reading.audio import (
     channel_list,
     open_recording,
 )
+from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.spectrogram import measure
 from ulmo.preprocessing.stretches import read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock
@@ -44,14 +45,15 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moment
             channels = channel_list(settings.channels, recording.channels)
             length = _native_length(recording, settings)
             room = max(recording.frames - length, 0)
-            for start, channel in product(_spread(room, count), channels):
-                for stretch in read_stretches(
-                    *(recording, channel, settings.true_rate, spans),
-                    hop=tile_grid(settings),
-                    first=start,
-                    frames=length,
-                ):
-                    moments += measure(stretch.blocks, frontend, settings)
+            with in_turn(recording, channels):
+                for start, channel in product(_spread(room, count), channels):
+                    for stretch in read_stretches(
+                        *(recording, channel, settings.true_rate, spans),
+                        hop=tile_grid(settings),
+                        first=start,
+                        frames=length,
+                    ):
+                        moments += measure(stretch.blocks, frontend, settings)
     except RefusedError:
         pass
     return moments

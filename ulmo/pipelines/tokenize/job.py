@@ -11,18 +11,18 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from ulmo.config import ClockSettings, UserError
-from ulmo.config.errors import plain
+from ulmo.config.errors import plain, printable
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import Gaps, Segment, TokensHeader, read_header
 from ulmo.formats.publish import (
     channel_path,
-    is_shared,
     output_paths,
     publish_tokens,
+    remove_tokens,
     stream_paths,
 )
-from ulmo.jobs.inputs import InputFile, input_file, portable
+from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
@@ -31,6 +31,7 @@ from ulmo.pipelines.tokenize.timeline import Recorded
 from ulmo.preprocessing.frontends import count_frames
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
+from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.stretches import (
     PlannedStretch,
     Stretch,
@@ -39,7 +40,8 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import is_of_one_file, make_folders, remove
+from ulmo.storage.atomic import is_of_one_file, make_folders
+from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 _MOST_HELD = 1 << 24  # bytes of ids in memory that wait to be joined; the others are on the disk
@@ -109,8 +111,8 @@ def _tokenize_once(
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             if planned.blocked:
                 raise RefusedError("unwritable", planned.blocked)
-            with _refusing_unwritable():
-                make_folders(planned.target.parent)
+            with _refusing_unwritable(), in_turn(recording, chosen):
+                make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
                     reading = _Reading(source, recording, timing.spans, header, hearing)
@@ -142,28 +144,27 @@ def _refusing_unwritable() -> Iterator[None]:
         if not is_of_one_file(error):
             raise
         name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
-        why = error.strerror or str(error)
+        why = printable(error.strerror or str(error))
         raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
 
 
 def _remove(outputs: Iterable[Path], file_format: str) -> None:
     """Remove outputs, as far as that is allowed; a header that other formats need stays."""
     for output in reversed(list(outputs)):
-        paths = output_paths(output, file_format)
-        for path in paths.files if is_shared(paths) else (paths.header, *paths.files):
-            try:
-                remove(path)
-            except OSError as error:
-                if not is_of_one_file(error):
-                    raise
+        try:
+            remove_tokens(output_paths(output, file_format))
+        except OSError as error:
+            if not is_of_one_file(error):
+                raise
 
 
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
+    """A row with the key of the file that was read, which may not be the one of the plan."""
     return Tokenized(
         path=portable(planned.name),
         bytes=file.size,
         ends_crc32c=file.ends,
-        key=planned.key,
+        key=planned.key_of(file),
         **facts,
     )
 

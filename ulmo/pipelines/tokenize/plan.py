@@ -11,8 +11,9 @@ from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
-from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
+from ulmo.jobs.inputs import InputFile, find_recordings, input_file, no_recordings
 from ulmo.storage.atomic import make_folder, short_name
+from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -25,16 +26,22 @@ class Planned(NamedTuple):
     name: Path  # the source as the user gave it, or below the folder that the user gave
     target: Path  # first file of the output; channel 1 of several goes to x.ch1.tokens.npy
     folder: Path  # of the output as a whole: outputs are named below it
+    settings: str = ""  # hash of the job's settings; empty without a ledger
     key: str = ""  # hash of everything that decides about the tokens; empty without a ledger
     blocked: str = ""  # why its output cannot have its place beside the others; empty if it can
 
     def keyed(self, settings: Mapping[str, Any]) -> Self:
-        """The same with its key: a hash of the file as it is now, its place and the settings."""
+        """The same with its key: that of the file as it is now."""
+        planned = self._replace(settings=fingerprint(settings))
         file = input_file(self.source.parent, Path(self.source.name))
+        return planned._replace(key=planned.key_of(file))
+
+    def key_of(self, file: InputFile) -> str:
+        """A hash of a file in the place of the source, of all places and of the settings."""
+        if not self.settings:
+            return ""
         places = [portable(self.name), portable(self.target.relative_to(self.folder))]
-        return self._replace(
-            key=fingerprint([settings, [*places, file.size, file.mtime_ns, file.ends]])
-        )
+        return fingerprint([self.settings, *places, file.size, file.mtime_ns, file.ends])
 
 
 def plan_outputs(

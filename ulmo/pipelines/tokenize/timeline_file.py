@@ -13,14 +13,16 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import Segment, TokensHeader, read_header, read_stored
+from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.publish import (
     STEM,
+    header_lock,
     output_paths,
     publish_tokens,
     refuse_spoiling,
+    remove_tokens,
     temporary_names,
 )
-from ulmo.jobs.inputs import portable
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
 from ulmo.pipelines.tokenize.plan import Planned
@@ -31,14 +33,13 @@ from ulmo.preprocessing.times.clock import EPOCH, Clock
 from ulmo.storage.atomic import (
     TEMPORARY,
     is_left,
-    remove,
     remove_temporaries,
     short_name,
 )
-from ulmo.storage.lock import lock_path
+from ulmo.storage.lock import lock_path, remove_lock
+from ulmo.storage.names import portable
 from ulmo.storage.removal import remove_if_possible
 from ulmo.tokenizer import Tokenizer
-from ulmo.tokens import read_npy_blocks
 
 _MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
 
@@ -91,7 +92,8 @@ class TimelineOutput:
         """Whether the timeline is there, and no files of a killed job."""
         paths = ((path, TEMPORARY.fullmatch(path.name)) for path in self._out.parent.glob(".*"))
         left = (path for path, match in paths if match and self._is_ours(match["name"]))
-        hidden = (self._plan[0].folder, lock_path(self._out))
+        locks = (lock_path(self._out), header_lock(self._outputs.header))
+        hidden = (self._plan[0].folder, *locks)
         return (
             self.timeline is not None
             and self._ledger.is_finished(planned.key for planned in self._plan)
@@ -104,22 +106,22 @@ class TimelineOutput:
         good = [result for result in results if result.outputs]
         self._ledger.remove()
         if not good:
-            for path in (self._outputs.header, *self._outputs.files):
-                remove(path)
+            remove_tokens(self._outputs)
             return
         self.timeline = _join(good, self._out, self._options)
-        with self._ledger.writing([]):
+        with self._ledger.writing([], len(results)):
             for result in results:
-                names = (self._out.name,) if result.outputs else ()
+                names = (portable(Path(self._out.name)),) if result.outputs else ()
                 row = result.outcome.model_copy(update={"outputs": names})
                 self._ledger.add(row.key, [row])
-            self._ledger.finish(planned.key for planned in self._plan)
+            self._ledger.finish(result.outcome.key for result in results)
 
     def tidy(self) -> None:
         """Remove the parts, and what a killed job left."""
         self._ledger.tidy()
         remove_if_possible(self._plan[0].folder)
         remove_temporaries(self._out.parent, self._is_ours)
+        remove_lock(header_lock(self._outputs.header))
 
     def _is_ours(self, name: str) -> bool:
         ledger = {short_name(path.name) for path in self._ledger.files}

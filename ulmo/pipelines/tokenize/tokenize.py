@@ -23,7 +23,7 @@ from ulmo.formats.folder import (
     write_readme,
 )
 from ulmo.formats.header import TokensHeader, read_header
-from ulmo.formats.places import HEADERS
+from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
     check_options,
     check_outputs,
@@ -36,7 +36,6 @@ from ulmo.formats.publish import (
     stream_paths,
 )
 from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import portable
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
@@ -45,9 +44,10 @@ from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
 from ulmo.storage.faults import remove_any
-from ulmo.storage.lock import LOCK, lock_path, locked
+from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
+from ulmo.storage.names import portable
 from ulmo.storage.walk import paths_in
-from ulmo.tokenizer import Tokenizer, check_batch_size
+from ulmo.tokenizer import Tokenizer
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
@@ -134,7 +134,7 @@ def _tokenize_corpus(
     make_folder(out.parent)
     with locked(lock_path(out), out):
         ledger = _parts_ledger(plan[0].folder, settings)
-        make_folder(plan[0].folder)
+        make_folder(plan[0].folder, below=out.parent)
         results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, hearing)
         if parts := [path for result in results for path in result.outputs]:
             with publish_tokens(out, options.file_format, corpus=True) as writer:
@@ -194,7 +194,7 @@ def tokenize_timeline(
             results = _report(joined.results, listener)
         else:
             ledger = _parts_ledger(plan[0].folder, settings)
-            make_folder(plan[0].folder)
+            make_folder(plan[0].folder, below=out.parent)
             results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
             joined.write(results)
         joined.tidy()
@@ -228,7 +228,7 @@ def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
     """Raise UserError for options that cannot be met, before any recording is opened."""
     Clock.of(options.clock)
     check_channels(options.channels)
-    check_batch_size(options.batch_size)
+    tokenizer.check_batch(options.batch_size)
     check_options(options.options, options.file_format, tokenizer.vocabulary.size)
 
 
@@ -265,9 +265,8 @@ def _finished(
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
     names = (path for folder in folders for path in paths_in(folder))
-    if len(results) < len(plan) or any(is_temporary(path) or path.name == LOCK for path in names):
-        return None
-    return results
+    is_left = any(is_temporary(path) or locked_name(path) is not None for path in names)
+    return results if len(results) == len(plan) and not is_left else None
 
 
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
@@ -311,22 +310,24 @@ def _tokenize_missing(
     listener: Listener,
 ) -> list[Result]:
     """Tokenize the recordings that the ledger does not have, or has as refused."""
-    make_folder(plan[0].folder / HEADERS)
+    folder = plan[0].folder
+    for name in (TOKENS, HEADERS):
+        make_folder(folder / name, below=folder)
     plan = keep_apart(plan)
     found = {planned: _earlier(ledger, options, planned) for planned in plan}
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
     with (
         _tidying(plan, options.file_format),
-        ledger.writing(planned.key for planned in made),
+        ledger.writing((planned.key for planned in made), len(plan)),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
     ):
         for result in made.values():
             listener.done(result)
         for planned, result in fresh:
-            ledger.add(planned.key, [result.outcome])
+            ledger.add(result.outcome.key, [result.outcome])
             made[planned] = result
-        ledger.finish(planned.key for planned in plan)
+        ledger.finish(made[planned].outcome.key for planned in plan)
     return [made[planned] for planned in plan]
 
 

@@ -14,6 +14,7 @@ from ulmo.config import TrainSettings, UserError
 from ulmo.models.objectives.base import Side, TrainingBatch
 from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
+from ulmo.storage.names import path_of
 
 _Key = tuple[str, int, int]
 # Settings that tiles of several front ends must share to show the same moments.
@@ -42,7 +43,7 @@ class Feed:
         self._stores = [store]
         self._places: list[dict[_Key, int]] = []
         if "frontends" in wants:
-            self._stores += [_open_beside(store, Path(folder)) for folder in settings.beside]
+            self._stores += [_open_beside(store, path_of(folder)) for folder in settings.beside]
             self._places = [_plain_rows(one) for one in self._stores]
             if len(self.frontends) < 2:
                 raise UserError(

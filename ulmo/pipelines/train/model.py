@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from ulmo.bundle.bundle import read_bundle
-from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
+from ulmo.config import NO_LIMITS, ModelSettings, PrepSettings, TrainSettings, UserError
 from ulmo.models.learner import Learner
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.storage.differences import differences
+from ulmo.storage.names import path_of
 
 # Settings that an encoder's weights depend on: of the model, and of the tiles.
 _MODEL_SETTINGS = (
@@ -38,7 +39,7 @@ def build_learner(
     try:
         model = build_vqvae(model_settings, settings.seed)
         if init and settings.init is not None:
-            _init_encoder(model, model_settings, prep, Path(settings.init))
+            _init_encoder(model, model_settings, prep, path_of(settings.init))
         objectives = {
             name: (OBJECTIVES[name](model_settings, _seed(settings.seed, name)), weight)
             for name, weight in settings.objectives.items()
@@ -70,7 +71,7 @@ def _init_encoder(model: VQVAE, settings: ModelSettings, prep: PrepSettings, fol
     or of its tiles do not fit.
     """
     inside = folder / "tokenizer"
-    bundle = read_bundle(inside if inside.is_dir() else folder)
+    bundle = read_bundle(inside if inside.is_dir() else folder, NO_LIMITS)
     theirs = _encoder_settings(bundle.manifest.model, bundle.manifest.prep)
     if differing := differences(theirs, _encoder_settings(settings, prep)):
         raise UserError(

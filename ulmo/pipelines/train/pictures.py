@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ulmo.arrays import Indices
-from ulmo.pipelines.axes import level_unit, mark_hertz, to_png
+from ulmo.pipelines.axes import as_drawn, level_unit, mark_hertz, own_style, to_png
 from ulmo.pipelines.dataset import TileModel
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
@@ -15,6 +15,7 @@ from ulmo.storage.csv_log import read_log
 
 _Log = dict[str, list[float]]
 _PICTURE_TILES = 4
+_NAME_LETTERS = 48  # of a recording over its panels
 
 
 def _spread_rows(store: TileStore, rows: Indices) -> Indices:
@@ -26,6 +27,7 @@ def _spread_rows(store: TileStore, rows: Indices) -> Indices:
     return chosen
 
 
+@own_style()
 def draw_reconstructions(store: TileStore, rows: Indices, model: TileModel) -> bytes:
     """PNG: a few of the rows, the original left; seconds, hertz, and one scale of decibels."""
     settings = store.manifest.settings
@@ -36,6 +38,7 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: TileModel) -> b
     figure = Figure(figsize=(10, 2.6 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 2, squeeze=False)
     for i, row in enumerate(rows):
+        name = as_drawn(str(store.recordings[row]), _NAME_LETTERS)
         normalization = store.normalization(int(row))
         panels = [normalization.undo(values[i, :, : valid[i], 0]) for values in (tiles, made)]
         low, high = np.percentile(panels[0], [1, 99.9])
@@ -45,13 +48,14 @@ def draw_reconstructions(store: TileStore, rows: Indices, model: TileModel) -> b
         for axis, panel, kind in zip(grid[i], panels, ("original", "reconstruction"), strict=True):
             bins = np.arange(len(panel) + 1)
             image = axis.pcolormesh(seconds, bins, panel, vmin=low, vmax=high, cmap="magma")
-            axis.set_title(f"{store.recordings[row]}: {kind}", fontsize=8)
+            axis.set_title(f"{name}: {kind}", fontsize=8)
             axis.set_xlabel("time (s)")
             mark_hertz(axis, frequencies)
         figure.colorbar(image, ax=grid[i], label=level_unit(settings))
     return to_png(figure)
 
 
+@own_style()
 def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
     """PNG: losses, the codebook's perplexity and the objectives' scores, by batch and by epoch."""
     batches, epochs = read_log(losses_csv), read_log(epochs_csv)

@@ -3,14 +3,17 @@
 import errno
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorflow as tf
 
-from ulmo.config import JobError, UserError
+from ulmo.config import JobError, UserError, whole_letters
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.storage.atomic import make_folders, sync_folder
 from ulmo.storage.checkpoint_files import (
     PREFIX,
@@ -21,8 +24,10 @@ from ulmo.storage.checkpoint_files import (
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
+from ulmo.storage.faults import remove_any
 from ulmo.storage.removal import remove_if_possible
 
+_EVENTS = "what TensorBoard shows"
 _NEW = ".new"  # folder of the checkpoint that is being written
 
 
@@ -30,52 +35,92 @@ class RunLog:
     """The three logs of a run that has done `steps` steps and closed `epochs` epochs.
 
     An epoch is closed after its last step: a checkpoint between the two belongs to an open epoch.
+    Every row of losses.csv and epochs.csv is written, or OSError ends the run; it can do without
+    TensorBoard's events.
     """
 
     def __init__(
-        self, run_dir: Path, objectives: Iterable[str], *, steps: int, epochs: int
+        self,
+        run_dir: Path,
+        objectives: Iterable[str],
+        best_effort: BestEffort,
+        *,
+        steps: int,
+        epochs: int,
     ) -> None:
         names = tuple(objectives)
         self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
         self._epochs = CsvLog(
             run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
         )
-        self._folder = run_dir / "tensorboard"
-        with _writing(self._folder):
-            self._events = tf.summary.create_file_writer(str(self._folder))
+        self._events = _Events(run_dir / "tensorboard", best_effort)
 
     def batch(self, row: Mapping[str, float | int]) -> None:
         """Log the losses of a batch."""
         self._batches.write(row)
-        self._scalars("batch", row)
+        self._events.scalars("batch", row)
 
-    def epoch(self, row: Mapping[str, float | int], picture: bytes) -> None:
-        """Log the figures of an epoch, and its picture (PNG) for TensorBoard."""
+    def epoch(self, row: Mapping[str, float | int], picture: bytes | None) -> None:
+        """Log the figures of an epoch, and its picture (PNG), if there is one, for TensorBoard."""
         self._epochs.write(row)
-        self._scalars("epoch", row)
-        with _writing(self._folder), self._events.as_default(step=int(row["step"])):
-            tf.summary.image("reconstructions", tf.image.decode_png(picture, 3)[None])
+        self._events.scalars("epoch", row)
+        if picture is not None:
+            self._events.picture(row, picture)
         self.flush()
 
     def flush(self) -> None:
         """Write what is buffered to the files."""
         self._batches.flush()
         self._epochs.flush()
-        with _writing(self._folder):
-            self._events.flush()
+        self._events.flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._batches.close()
         self._epochs.close()
-        with _writing(self._folder):
-            self._events.close()
+        self._events.close()
 
-    def _scalars(self, group: str, row: Mapping[str, Any]) -> None:
-        with _writing(self._folder), self._events.as_default(step=int(row["step"])):
+
+class _Events:
+    """TensorBoard's events. After a failure, a session writes no more of them."""
+
+    def __init__(self, folder: Path, best_effort: BestEffort) -> None:
+        self._folder = folder
+        self._best_effort = best_effort
+        self._writer: Any = None
+        with best_effort(_EVENTS), _writing(folder):
+            folder.mkdir(exist_ok=True)
+            name = f".{secrets.token_hex(8)}.v2"  # so that nobody can put a link in its place
+            self._writer = tf.summary.create_file_writer(os.fsencode(folder), filename_suffix=name)
+
+    def scalars(self, group: str, row: Mapping[str, Any]) -> None:
+        def write(_: Any) -> None:
             for name, value in row.items():
                 if name not in ("step", "epoch") and value is not None and math.isfinite(value):
                     tf.summary.scalar(f"{group}/{name}", value)
+
+        self._write(write, row)
+
+    def picture(self, row: Mapping[str, Any], picture: bytes) -> None:
+        image = tf.image.decode_png(picture, 3)[None]
+        self._write(lambda _: tf.summary.image("reconstructions", image), row)
+
+    def flush(self) -> None:
+        self._write(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        self._write(lambda writer: writer.close())
+
+    def _write(self, action: Callable[[Any], object], row: Mapping[str, Any] | None = None) -> None:
+        """Call `action` with the writer, to which summaries go meanwhile, at the row's step."""
+        if self._writer is None:
+            return
+        with self._best_effort(_EVENTS) as attempt, _writing(self._folder), ExitStack() as stack:
+            if row is not None:
+                stack.enter_context(self._writer.as_default(step=int(row["step"])))
+            action(self._writer)
+        if attempt.failed:
+            self._writer = None
 
 
 class Checkpoints:
@@ -100,11 +145,12 @@ class Checkpoints:
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
         new = self._folder / _NEW
-        remove_if_possible(new)
-        make_folders(new)
+        remove_any(new)
+        make_folders(self._folder, below=self._folder.parent)
+        new.mkdir()  # it is this job's, or there is an error
         number = max(self.numbers, default=0) + 1
-        with _writing(new):
-            self._tracked.write(str(new / f"{PREFIX}-{number}"))
+        with _writing(new), _in_utf8(new) as name:
+            self._tracked.write(f"{name}/{PREFIX}-{number}")
         write_digests(new, number)
         parts = files_of(new, number)
         for part in parts:
@@ -140,7 +186,8 @@ class Checkpoints:
     def _read(self, path: Path) -> None:
         """Read a whole checkpoint. Raises UserError if it has not what this ulmo writes."""
         try:
-            self._tracked.read(str(path)).assert_existing_objects_matched()
+            with _in_utf8(path.parent) as name:
+                self._tracked.read(f"{name}/{path.name}").assert_existing_objects_matched()
         except (AssertionError, ValueError):
             raise UserError(f"{path} was written by another ulmo: begin a new run") from None
 
@@ -148,6 +195,18 @@ class Checkpoints:
         """Remove old checkpoints, and what a killed `save` left behind."""
         remove_others(self._folder, self.numbers[-self._keep :])
         remove_if_possible(self._folder / _NEW)
+
+
+@contextmanager
+def _in_utf8(folder: Path) -> Iterator[str]:
+    """A name of a folder that is UTF-8, since TensorFlow saves below no other: that of a link."""
+    name = str(folder)
+    if whole_letters(name) == name:
+        yield name
+        return
+    with TemporaryDirectory(prefix="ulmo-") as place:
+        (link := Path(place, "run")).symlink_to(folder.resolve(), target_is_directory=True)
+        yield str(link)
 
 
 @contextmanager

@@ -4,12 +4,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ulmo.bundle.cost import check_tokenizer
 from ulmo.bundle.weights import check_size
-from ulmo.config import QUANTIZER_TRAITS, ModelSettings, TrainSettings, UserError
+from ulmo.config import (
+    LIMITS,
+    QUANTIZER_TRAITS,
+    Limits,
+    ModelSettings,
+    TrainSettings,
+    UserError,
+    training_cost,
+)
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.differences import differences
 from ulmo.storage.lock import LOCK
+from ulmo.storage.names import path_of, portable
 from ulmo.storage.run_manifest import RunManifest, read_run
 
 # Settings that may change when a run is resumed. They decide when it ends; the learning rate and
@@ -25,20 +35,29 @@ def plan_run(
     settings: dict[str, Any],
     *,
     resume: bool,
+    limits: Limits = LIMITS,
 ) -> RunManifest:
     """The settings of a new run, or of the one to resume. Writes nothing.
 
     `model` and `settings` hold only what differs from the defaults, or from the run's own values.
-    Raises UserError for settings that do not fit each other, the tiles or the run.
+    Raises UserError for settings that do not fit each other, the tiles, the run or the limits.
     """
     if resume:
         manifest = _resumed(read_run(run_dir), model, settings)
         if manifest.tiles_fingerprint != store.manifest.fingerprint:
-            raise UserError(f"{run_dir} was trained on other tiles than those of {tiles_dir}")
+            changed = differences(
+                {**manifest.tiles_contents, "fingerprint": manifest.tiles_fingerprint},
+                {**store.manifest.contents(), "fingerprint": store.manifest.fingerprint},
+            )
+            raise UserError(
+                f"{run_dir} was trained on other tiles than those of {tiles_dir} ({changed}): "
+                "prepare them as they were, or begin a new run"
+            )
         if manifest.beside_fingerprints != _fingerprints(manifest.train):
             raise UserError(
                 f"the --beside tiles of {run_dir} have changed: prepare them as they were"
             )
+        _check_cost(manifest.model, manifest.train, store, limits)
         return manifest
     if run_dir.exists() and not _is_free(run_dir):
         raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
@@ -48,26 +67,38 @@ def plan_run(
             f"{tiles_dir} holds tiles of {store.tile_size}, not tile_size {new_model.tile_size}: "
             f"leave tile_size out, or prepare the tiles with -M {new_model.tile_size}"
         )
-    try:  # now, not after hours of training
-        check_size(new_model)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     new = _with_full_paths(TrainSettings.read(settings))
+    _check_cost(new_model, new, store, limits)
     _check_codebook(new_model, new)
     return RunManifest(
         model=new_model,
         train=new,
-        tiles=str(tiles_dir.resolve()),
+        tiles=portable(tiles_dir.resolve()),
         tiles_fingerprint=store.manifest.fingerprint or "",
+        tiles_contents=store.manifest.contents(),
         beside_fingerprints=_fingerprints(new),
         versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
     )
 
 
+def _check_cost(
+    model: ModelSettings, settings: TrainSettings, store: TileStore, limits: Limits
+) -> None:
+    """Refuse a step of training, or a tokenizer, that is too large: now, not after hours."""
+    try:
+        check_size(model)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    training_cost(model, batch=settings.batch_size).check(
+        limits, "set a smaller batch_size or width, or larger strides"
+    )
+    check_tokenizer(store.manifest.settings, model, limits)
+
+
 def _with_full_paths(settings: TrainSettings) -> TrainSettings:
     """Settings whose folders can be found from any working folder."""
-    beside = tuple(str(Path(folder).resolve()) for folder in settings.beside)
-    init = settings.init and str(Path(settings.init).resolve())
+    beside = tuple(portable(path_of(folder).resolve()) for folder in settings.beside)
+    init = settings.init and portable(path_of(settings.init).resolve())
     return settings.model_copy(update={"beside": beside, "init": init})
 
 
@@ -90,7 +121,7 @@ def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
 
 def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
     """Fingerprints of the tiles in `beside`."""
-    stores = (TileStore(Path(folder)) for folder in settings.beside)
+    stores = (TileStore(path_of(folder)) for folder in settings.beside)
     return tuple(store.manifest.fingerprint or "" for store in stores)
 
 

@@ -7,21 +7,29 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import TrainSettings, UserError, not_installed
+from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import has_sound, split_by_recording
 from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import is_temporary, make_folder, publish, sync_folder
+from ulmo.storage.atomic import (
+    is_full,
+    is_temporary,
+    link_on_the_way,
+    make_folder,
+    publish,
+    sync_folder,
+)
 from ulmo.storage.lock import LOCK, locked
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
@@ -36,7 +44,8 @@ _ENVIRONMENT = {  # of TensorFlow, unless the user has set them
     # By default only on processors with AVX-512; without it a step takes 1.6 to 2 times as long.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
-_FOLDERS = ("checkpoints", "pictures", "tensorboard")
+# Where a run is written: in RUN_DIR itself, which may be a link, and not behind one in it.
+_PLACES = ("checkpoints", "checkpoints/best", "pictures", "tensorboard", "tokenizer")
 _OWN_TILES = 256  # training tiles to measure objectives on if none are held out
 
 
@@ -66,8 +75,11 @@ def train(
     reporter: "Reporter",
     *,
     resume: bool = False,
+    limits: Limits = LIMITS,
 ) -> TrainSummary:
     """Train, and write RUN_DIR; `model` and `settings` hold what differs from the defaults.
+
+    limits: what a step of training, and the tokenizer that comes of it, may cost.
 
     Raises UserError for settings that cannot be met or packages that are missing, and after Ctrl-C
     KeyboardInterrupt, whose text says how to resume the run.
@@ -78,17 +90,22 @@ def train(
     store = TileStore(tiles_dir)
     if not len(store):
         raise UserError(f"{tiles_dir} has no tiles to train on: every recording was refused")
-    plan = partial(plan_run, run_dir, tiles_dir, store, model, settings, resume=resume)
+    plan = partial(
+        plan_run, run_dir, tiles_dir, store, model, settings, resume=resume, limits=limits
+    )
     _refuse_silence(store, plan().train)  # before anything is written
     make_folder(run_dir, "choose another")
+    go_on = f"go on with ulmo-train {tiles_dir} {run_dir} --resume"
     try:
         with locked(run_dir / LOCK, run_dir):
             return _run(store, run_dir, plan(), reporter)
     except KeyboardInterrupt as interrupt:
         saved = str(interrupt) or "interrupted"
-        raise KeyboardInterrupt(
-            f"{saved}: go on with ulmo-train {tiles_dir} {run_dir} --resume"
-        ) from None
+        raise KeyboardInterrupt(f"{saved}: {go_on}") from None
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise JobError(f"{error}: make room, and {go_on}") from None
 
 
 def _refuse_silence(store: TileStore, settings: TrainSettings) -> None:
@@ -115,23 +132,27 @@ def _run(
         from ulmo.pipelines.train.run_files import RunLog
         from ulmo.pipelines.train.trainer import Trainer
     trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
-    _begin_run(run_dir, manifest)
+    best_effort = trainer.best_effort
+    _begin_run(run_dir, manifest, best_effort)
     trainer.begin()
     steps, epochs = int(trainer.state.step), int(trainer.state.epoch)
-    log = RunLog(run_dir, manifest.train.objectives, steps=steps, epochs=epochs)
-    with _catching_interrupts(trainer):
+    objectives = manifest.train.objectives
+    log = RunLog(run_dir, objectives, best_effort, steps=steps, epochs=epochs)
+    with closing(log), _catching_interrupts(trainer):
         end = trainer.run(log)
-    log.close()
     if end == "interrupt":
         raise KeyboardInterrupt(f"interrupted and saved at step {int(trainer.state.step)}")
     validation = trainer.validate()
     check = export(run_dir / "tokenizer", trainer, validation, manifest.versions)
-    for name, picture in {
-        "reconstructions.png": trainer.picture(),
-        "losses.png": draw_losses(run_dir / "losses.csv", run_dir / "epochs.csv"),
-    }.items():
-        with publish(run_dir / "pictures" / name) as file:
-            file.write(picture)
+    pictures: dict[str, Callable[[], bytes]] = {
+        "reconstructions.png": trainer.picture,
+        "losses.png": partial(draw_losses, run_dir / "losses.csv", run_dir / "epochs.csv"),
+    }
+    for name, draw in pictures.items():
+        with best_effort(f"the picture {name}"):
+            picture = draw()
+            with publish(run_dir / "pictures" / name) as file:
+                file.write(picture)
     some = trainer.split.train[:_OWN_TILES]
     tasks = trainer.own_tasks or trainer.measure_tasks(some)
     verdict = trainer.verdict or trainer.measure(some).verdict()
@@ -154,14 +175,19 @@ def _run(
     )
 
 
-def _begin_run(run_dir: Path, manifest: RunManifest) -> None:
+def _begin_run(run_dir: Path, manifest: RunManifest, best_effort: BestEffort) -> None:
     """Write train.json, from when on the run can be resumed; remove half-written files."""
+    for place in map(run_dir.joinpath, _PLACES):
+        if link_on_the_way(place, run_dir):
+            raise UserError(f"{place} is a link: remove it, or begin a new run")
     write_sealed(run_dir / RUN_MANIFEST, manifest)
-    for name in _FOLDERS:
-        (run_dir / name).mkdir(exist_ok=True)
+    pictures = run_dir / "pictures"
+    (run_dir / "checkpoints").mkdir(exist_ok=True)
+    with best_effort("the folder of pictures"):
+        pictures.mkdir(exist_ok=True)
     sync_folder(run_dir)
-    for folder in (run_dir, run_dir / "pictures"):
-        for path in folder.iterdir():
+    for folder in (run_dir, pictures):
+        for path in folder.iterdir() if folder.is_dir() else ():
             if is_temporary(path):
                 path.unlink()
 
@@ -171,9 +197,10 @@ def loading_tensorflow() -> Iterator[None]:
     """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
+    kept = None
+    with suppress(OSError):  # there is no stderr
         kept = os.dup(2)
-    except OSError:  # there is no stderr
+    if kept is None:
         yield
         return
     if sys.stderr is not None:

@@ -20,6 +20,7 @@ from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.evaluation.tally import Metrics, Tally
 from ulmo.evaluation.verdict import Verdict
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import (
     Loudness,
     ModelOutput,
@@ -102,6 +103,7 @@ class Trainer:
         self.settings = settings
         self.model_settings = model_settings
         self.interrupted = False
+        self.best_effort = BestEffort(reporter.warn)
         self.loudness = Loudness(store, model_settings)
         prep, begun = store.manifest.settings, bool(numbers(folder))
         self.learner = build_learner(model_settings, settings, prep, init=not begun)
@@ -159,7 +161,7 @@ class Trainer:
         else:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()
-            self._checkpoints.save()
+            self._write_checkpoint()
 
     def run(self, log: RunLog) -> str:
         """Train to the end, and return why it ended.
@@ -167,7 +169,8 @@ class Trainer:
         The model is then that of the best epoch, or of the last if the encoder learns from more
         than reconstruction.
         """
-        self._reporter.begin(self._schedule.all_steps, int(self.state.step))
+        with self.best_effort("the progress"):
+            self._reporter.begin(self._schedule.all_steps, int(self.state.step))
         self._saved_at = time.monotonic()
         end = self._end()
         while end is None:
@@ -252,16 +255,14 @@ class Trainer:
         self.model.quantizer.allow_revival(now.revives)
         losses = self.take_step(rows)
         if not np.isfinite([losses["total"], losses["reconstruction"]]).all():
-            raise UserError(
-                f"the loss is not finite at step {step}: begin a new run with a learning_rate "
-                f"below {self.settings.learning_rate:g}"
-            )
+            raise self._diverged("the loss is")
         self.state.step.assign_add(1)
         self.state.sums.assign_add([losses[name] for name in self.learner.names])
         self.state.step_seconds.assign_add(time.monotonic() - began)
         self._count_time()
         log.batch({"step": step + 1, "epoch": int(self.state.epoch), **losses})
-        self._reporter.batch(losses)
+        with self.best_effort("the progress"):
+            self._reporter.batch(losses)
 
     def _close_epoch(self, log: RunLog) -> None:
         means = np.asarray(self.state.sums) / self.steps_per_epoch
@@ -274,8 +275,12 @@ class Trainer:
         self._keep_if_best(metrics)
         self.state.sums.assign(np.zeros(len(names)))
         self.state.epoch.assign_add(1)
-        log.epoch(row, self.picture())
-        self._reporter.epoch(row)
+        picture = None
+        with self.best_effort("the picture of an epoch"):
+            picture = self.picture()
+        log.epoch(row, picture)
+        with self.best_effort("the progress"):
+            self._reporter.epoch(row)
         self._count_time()
 
     def _count_time(self) -> None:
@@ -301,8 +306,22 @@ class Trainer:
     def _save(self, log: RunLog) -> None:
         """Write a checkpoint, after the logs: they are never behind it."""
         log.flush()
-        self._checkpoints.save()
+        self._write_checkpoint()
         self._saved_at = time.monotonic()
+
+    def _write_checkpoint(self) -> None:
+        """Write a checkpoint, unless it holds a weight that is not finite: those before stay."""
+        variables = (*self.learner.variables, *self.learner.optimizer.variables)
+        numbers_of = (np.asarray(variable) for variable in variables)
+        if not all(np.isfinite(values).all() for values in numbers_of):
+            raise self._diverged("a weight is")
+        self._checkpoints.save()
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"{what} not finite at step {int(self.state.step)}: begin a new run with a "
+            f"learning_rate below {self.settings.learning_rate:g}; the checkpoint before is kept"
+        )
 
     def _start_codebook(self) -> None:
         """Start the codebook from latents of training tiles, with part of the silence left out."""

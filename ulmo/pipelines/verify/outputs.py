@@ -8,6 +8,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.places import HEADER_ENDING, header_path, tokens_path
 from ulmo.formats.publish import STEM
+from ulmo.storage.plain_file import open_unlinked
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 _VOCABULARY = ".vocabulary.json"
@@ -22,16 +23,19 @@ class Output(NamedTuple):
 
     @classmethod
     def among(cls, files: Iterable[Path]) -> list[Self]:
-        """Every output that some files belong to, but for hidden files and for other JSON."""
+        """Every output that some files belong to, but for other JSON.
+
+        A hidden file without a header of ulmo's is another program's, such as `._x.tokens.npy`.
+        """
         groups: dict[Path, dict[str, Path]] = {}
         for path in files:
             stem, ending = _split(path)
-            if stem and not path.name.startswith("."):
+            if stem:
                 groups.setdefault(stem, {})[ending] = path
         for found in groups.values():
             found.pop(HEADER_ENDING, None)
         outputs = (cls(stem, found) for stem, found in groups.items())
-        return [each for each in outputs if each.stem.name.endswith(STEM) or each._is_ours()]
+        return [each for each in outputs if each._has_our_name() or each._is_ours()]
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -42,7 +46,8 @@ class Output(NamedTuple):
             raise UserError(f"{path} is no file of tokens: they end with {endings}")
         output = cls(stem, {})
         for ending in sorted({*_FORMATS, _VOCABULARY}):
-            if (each := output.path(ending)).exists():
+            each = output.path(ending)
+            if each.exists() and not each.is_dir():
                 output.files[ending] = each
         return output
 
@@ -67,6 +72,9 @@ class Output(NamedTuple):
             return self.vocabulary
         return self.stem.with_name(self.stem.name + ending)
 
+    def _has_our_name(self) -> bool:
+        return self.stem.name.endswith(STEM) and not self.stem.name.startswith(".")
+
     def _is_ours(self) -> bool:
         """Whether the header looks like one: corpus.bin has corpus.json beside it.
 
@@ -75,11 +83,12 @@ class Output(NamedTuple):
         if not self.header.is_file():
             return False
         try:
-            with self.header.open("rb") as file:
+            with open_unlinked(self.header) as file:
                 start = file.read(1 << 16)
         except OSError:
             return bool(self.files)
-        return b'"fingerprint"' in start and b'"edges_hz"' in start
+        fields = [field in start for field in (b'"fingerprint"', b'"edges_hz"')]
+        return any(fields) if self.stem.name.endswith(STEM) else all(fields)
 
 
 def _split(path: Path) -> tuple[Path | None, str]:

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import find_recordings, input_file, no_recordings, portable
+from ulmo.jobs.inputs import find_recordings, input_file, no_recordings
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.faults import READ, Fault
+from ulmo.storage.names import portable
 
 _FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time
 _BETTER_COPY = (

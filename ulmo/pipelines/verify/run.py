@@ -10,8 +10,8 @@ import numpy as np
 
 from ulmo.bundle.bundle import REMEDY, read_bundle
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
-from ulmo.config import NewerError, TrainSettings, UserError
-from ulmo.storage.atomic import is_temporary
+from ulmo.config import NO_LIMITS, NewerError, TrainSettings, UserError
+from ulmo.storage.atomic import is_temporary, link_on_the_way
 from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others
 from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
 from ulmo.storage.faults import (
@@ -47,7 +47,7 @@ _LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
 def _check_bundle(folder: Path) -> Findings:
     """Check a bundle: reading it checks every byte."""
     try:
-        bundle = read_bundle(folder)
+        bundle = read_bundle(folder, NO_LIMITS)
     except NewerError:
         raise
     except (UserError, OSError) as error:
@@ -105,8 +105,12 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
 
     A checkpoint that cannot be read stays: it may be whole.
     """
-    done = remove_faulty(folder, faults, lambda fault: fault.what == "left_over")
+    done = remove_faulty(
+        folder, faults, lambda fault: fault.what == "left_over", is_whole=lambda _: False
+    )
     for place in _places(folder):
+        if link_on_the_way(place, folder):
+            continue  # its files are elsewhere, and stay
         known = _numbers(place)
         kept = [number for number in known if _may_be_whole(place, number)]
         if known == kept:

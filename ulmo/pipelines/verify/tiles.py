@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ulmo.preprocessing.store import (
     checksum,
     fingerprint_head,
     open_shard,
+    read_manifest,
     read_tiles_table,
 )
 from ulmo.storage.atomic import is_temporary
@@ -31,6 +33,7 @@ from ulmo.storage.faults import (
     Findings,
     Kind,
     What,
+    below,
     fault_of,
     has_any,
     left_overs,
@@ -91,7 +94,23 @@ def _mend(folder: Path, faults: list[Fault]) -> list[str]:
 
     A table stays until another is made; so do files that cannot be read.
     """
-    return remove_faulty(folder, faults, _is_removable)
+
+    @cache
+    def recorded() -> tuple[TilesManifest, dict[str, list[tuple[int, int]]]] | None:
+        manifest = read_manifest(folder)
+        if manifest is None:
+            return None
+        return manifest, _places(read_tiles_table(folder, manifest))
+
+    def is_whole(path: Path) -> bool:
+        """Whether a shard has the checksums in tiles.parquet."""
+        if path.parent != folder / "tiles" or (found := recorded()) is None:
+            return False
+        manifest, shards = found
+        faulty = _check_shard(folder, manifest, path.name, shards.get(path.name, []))
+        return path.name in shards and not any(faulty)
+
+    return remove_faulty(folder, faults, _is_removable, is_whole)
 
 
 def _is_removable(fault: Fault) -> bool:
@@ -123,9 +142,8 @@ def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
     """Files below tiles/ that no row names."""
     for path in sorted((folder / "tiles").glob("*")):
         if path.name not in named and not is_temporary(path):
-            yield Fault(
-                f"tiles/{path.name}", "orphan", "no row of tiles.parquet names it", "delete it"
-            )
+            detail = "no row of tiles.parquet names it"
+            yield Fault(below(path, folder), "orphan", detail, "delete it")
 
 
 def _places(tiles: pa.Table) -> dict[str, list[tuple[int, int]]]:

@@ -7,19 +7,17 @@ from pathlib import Path
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import (
     AGAIN,
-    COMMAND,
     DELETE,
-    MANIFEST,
     folder_ledger,
     timeline_ledger,
 )
 from ulmo.formats.header import TokensHeader, read_header, read_stored
-from ulmo.formats.places import HEADERS, TOKENS
-from ulmo.jobs.inputs import portable
+from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.storage.faults import Fault, What, below, fault_of
 from ulmo.storage.manifest import TABLE
+from ulmo.storage.names import path_of, portable
 
 
 def is_ledger_file(path: Path) -> bool:
@@ -67,10 +65,15 @@ def _check_ledger(
         return
     faults = ledger.check()
     for fault in faults:
-        yield fault._replace(path=below(manifest.with_name(fault.path), folder))
+        yield fault._replace(path=below(manifest.parent / path_of(fault.path), folder))
     if faults:
         return
-    table, rows = ledger.files.table, ledger.rows()
+    table = ledger.files.table
+    try:
+        rows = ledger.rows()
+    except UserError as error:
+        yield fault_of(below(table, folder), error, AGAIN)
+        return
     if timeline is None:
         yield from _check_rows(folder, table, rows, outputs)
         yield from _check_orphans(folder, table.parent, rows, files)
@@ -98,7 +101,7 @@ def _check_rows(
     for row in rows:
         missing = [name for name in row.outputs if name not in headers]
         for name in missing:
-            path = portable((table.parent / name).relative_to(folder))
+            path = below(table.parent / path_of(name), folder)
             yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
         if missing or not row.outputs:
             continue
@@ -134,7 +137,7 @@ def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], files: list[Path]
 ) -> Iterator[Fault]:
     """Files of tokens and headers that belong to no row."""
-    known = {Output.stem_of(home / name) for row in rows for name in row.outputs} - {None}
+    known = {Output.stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
     for path in files:
         is_inside = any(path.is_relative_to(home / each) for each in (TOKENS, HEADERS))
         if not is_inside or path.name.startswith("."):

@@ -7,21 +7,25 @@ import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.bundle.manifest import MANIFEST
-from ulmo.config import NewerError, UserError, read_most
+from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
-from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
-from ulmo.formats.publish import is_parts, vocabulary_json
+from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored, recorded_hashes
+from ulmo.formats.publish import is_parts, one_writer, vocabulary_json
 from ulmo.formats.read import read_corpus, readers
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
 from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
+from ulmo.storage.lock import is_left_lock, locked_name
+from ulmo.storage.names import path_of, portable
+from ulmo.storage.plain_file import file_hash, read_unlinked
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
 
 _AGAIN = "run the same ulmo-tokenize or ulmo convert again"
 _REPAIR = f"ulmo verify DIR --repair removes it; then {_AGAIN}"
 _REMOVE = f"delete it, or {_AGAIN}"
+_KEEP = f"it stays, for an ulmo that reads it; or {_REMOVE}"
 _READABLE = "make it readable, or copy it again, then run ulmo verify again"
 _OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
 
@@ -47,11 +51,35 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
     folder = place if place.is_dir() else place.parent
 
     def is_removable(fault: Fault) -> bool:
-        path = folder / fault.path
-        stays = is_ledger_file(path) and not path.name.startswith(".")
+        path = folder / path_of(fault.path)
+        stays = is_ledger_file(path) and fault.what != "left_over"
         return fault.what in ("damaged", "left_over") and path.is_file() and not stays
 
-    return remove_faulty(folder, faults, is_removable)
+    done = []
+    outputs: dict[Path, list[Fault]] = {}  # by header
+    for fault in filter(is_removable, faults):
+        path = folder / path_of(fault.path)
+        if Output.stem_of(path) is None:
+            done += remove_faulty(folder, [fault], is_removable, _is_whole)
+        else:
+            outputs.setdefault(Output.of(path).header, []).append(fault)
+    for header, found in outputs.items():
+        with one_writer(header):  # a job may have written the files again since
+            done += remove_faulty(folder, found, is_removable, _is_whole)
+    return done
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file has the hash in its header, or is a header whose checksum fits."""
+    stem = Output.stem_of(path)
+    if stem is None:
+        return False
+    header = Output(stem, {}).header
+    hashes = recorded_hashes(header)
+    if hashes is None or path == header:
+        return hashes is not None
+    recorded = hashes.get(path.name.removeprefix(stem.name))
+    return recorded is not None and recorded == file_hash(path)
 
 
 def _check(place: Path) -> Findings:
@@ -65,15 +93,16 @@ def _check(place: Path) -> Findings:
     outputs = Output.among(found.files)
     findings = _check_outputs(place, outputs)
     temporary = [path for path in found.files if TEMPORARY.fullmatch(path.name) and is_left(path)]
+    temporary += [path for path in found.files if _is_lock(path) and is_left_lock(path)]
     faults = [
         *findings.faults,
         *left_overs(place, temporary),
         *(
-            Fault(path.as_posix(), "unfinished", "the job has not ended", AGAIN_TOKENIZE)
+            Fault(portable(path), "unfinished", "the job has not ended", AGAIN_TOKENIZE)
             for path in found.skipped
         ),
         *(
-            Fault(path.as_posix(), "unreadable", why, _READABLE)
+            Fault(portable(path), "unreadable", why, _READABLE)
             for path, why in found.closed.items()
         ),
         *check_ledgers(place, found.files, outputs),
@@ -85,6 +114,12 @@ def _check(place: Path) -> Findings:
             once.append(fault)
         seen.add(fault[:2])
     return Findings(findings.counts, once)
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether a file has the name of a lock of a folder of tokens, or of a file of them."""
+    name = locked_name(path)
+    return name == "" or (name is not None and Output.stem_of(path.with_name(name)) is not None)
 
 
 def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
@@ -118,9 +153,12 @@ def _without_header(folder: Path, output: Output, error: UserError | OSError) ->
 _Found = tuple[What, str, str]  # what is wrong with a file, the detail and the remedy
 
 
-def _fault_of(error: Exception) -> _Found:
+def _fault_of(error: Exception, *, is_whole: bool = False) -> _Found:
+    """A fault for an error of reading a file; `is_whole` says that it has its recorded hash."""
     if isinstance(error, OSError):
         return "unreadable", error.strerror or str(error), _READABLE
+    if is_whole or isinstance(error, WholeFileError):
+        return "unreadable", str(error), _KEEP
     return "damaged", str(error), _REPAIR
 
 
@@ -134,13 +172,16 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
             continue
         try:
             check_hash(path, stored, ending)
-            half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
-            if path.suffix in readers() and not half:
-                for column in _misplaced_columns(path):
-                    detail = f"column {column} is neither of a segment nor <gap>"
-                    yield path, ("gap", detail, _AGAIN)
         except (UserError, ValueError, OSError) as error:
             yield path, _fault_of(error)
+            continue
+        half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
+        try:
+            for column in _misplaced_columns(path) if path.suffix in readers() and not half else ():
+                detail = f"column {column} is neither of a segment nor <gap>"
+                yield path, ("gap", detail, _AGAIN)
+        except (UserError, ValueError, OSError) as error:
+            yield path, _fault_of(error, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
         if path != output.vocabulary:
@@ -155,7 +196,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
 def _check_vocabulary(path: Path, codebook_size: int) -> None:
     """Raise UserError unless a vocabulary is that of a codebook."""
     expected = vocabulary_json(codebook_size).encode()
-    if read_most(path, len(expected)) != expected:
+    if not path.is_file() or read_unlinked(path, len(expected)) != expected:
         raise UserError("it is not the vocabulary of these tokens")
 
 

@@ -16,6 +16,7 @@ from ulmo.storage.checkpoint_files import OURS
 from ulmo.storage.faults import READ, Fault, Findings
 from ulmo.storage.lock import LOCK, locked, refuse_held
 from ulmo.storage.manifest import TABLE
+from ulmo.storage.plain_file import followed
 from ulmo.storage.run_manifest import RUN_MANIFEST
 
 # In the order in which they are looked for.
@@ -41,6 +42,7 @@ def verify(place: Path, *, repair: bool = False) -> Verified:
 
     Raises UserError if nothing of ulmo's lies there.
     """
+    place = followed(place)
     kind = _kind_of(place)
     findings, mended = _check(place, kind), []
     folder = place if place.is_dir() else place.parent

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from importlib.util import find_spec
 
-from ulmo.config import PrepSettings, UserError, not_installed
+from ulmo.config import Cost, PrepSettings, UserError, not_installed
 from ulmo.preprocessing.frontends.base import FrontEnd, count_frames, stream_power
 from ulmo.preprocessing.frontends.cqt import Cqt
 from ulmo.preprocessing.frontends.cwt import Cwt
@@ -28,6 +28,7 @@ __all__ = [
     "build_frontend",
     "check_used",
     "count_frames",
+    "frontend_cost",
     "installed_frontends",
     "stream_power",
 ]
@@ -46,6 +47,16 @@ def build_frontend(settings: PrepSettings) -> FrontEnd:
     frontend = kind(settings)
     frontend.frequencies = frontend.frequencies * settings.time_expansion
     return frontend
+
+
+def frontend_cost(settings: PrepSettings) -> Cost:
+    """What the front end named in the settings costs. It is not built.
+
+    UserError for settings that do not fit it. Without its packages it costs nothing, as it cannot
+    run.
+    """
+    kind = _class_of(settings)
+    return kind.cost(settings) if all(map(find_spec, kind.packages)) else Cost({}, {})
 
 
 def installed_frontends() -> list[str]:

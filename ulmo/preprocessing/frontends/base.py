@@ -1,13 +1,18 @@
 """The base of all front ends, and the stream that drives them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings
+from ulmo.config import Cost, PrepSettings
+
+FLOAT = 4  # bytes
+_SEGMENTS = 5  # copies of a block's samples: held, joined, cut, and zeros for the end
+_LEVELS = 4  # copies of a block's power until it lies in a tile
+_CALLS = 50_000  # operations that the calls for a block stand for
 
 
 class FrontEnd:
@@ -34,9 +39,33 @@ class FrontEnd:
         """Raise UserError, with a remedy, if the settings cannot be met."""
         raise NotImplementedError
 
+    @classmethod
+    def cost(cls, settings: PrepSettings) -> Cost:
+        """What it costs, without building it. UserError for settings that cannot be met."""
+        raise NotImplementedError
+
     def power(self, segment: Array) -> Array:
         """Power (M, block_frames) of left + (block_frames - 1) * hop_length + right samples."""
         raise NotImplementedError
+
+
+class Block(NamedTuple):
+    """What a front end takes for the frames that it computes at once, and to be built."""
+
+    frames: int
+    samples: int  # that it needs
+    bytes: float  # of all its arrays, but for the samples and the power
+    operations: float
+    kept: float  # bytes of what is computed when it is built
+    begin: float  # operations of that
+
+    def cost(self, settings: PrepSettings) -> Cost:
+        """For a second of sound: of the power, and of the samples that wait for it."""
+        cells = settings.tile_size * self.frames
+        a_second = settings.true_rate / settings.hop_length / self.frames
+        memory = self.bytes + self.kept + FLOAT * (_SEGMENTS * self.samples + _LEVELS * cells)
+        operations = a_second * (self.operations + _CALLS + 2 * self.samples)
+        return Cost({"front end": float(memory)}, {"front end": float(operations + self.begin)})
 
 
 def count_frames(samples: int, hop_length: int) -> int:

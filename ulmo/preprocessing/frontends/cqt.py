@@ -25,13 +25,19 @@ class Cqt(FilterBank):
     words = "constant-Q transform"
     settings = ("fmin", "bins_per_octave")
 
-    def __init__(self, settings: PrepSettings) -> None:
-        frequencies, cycles = self._bins(settings)
+    @classmethod
+    def filters(cls, settings: PrepSettings) -> tuple[Values, Values, Values]:
+        """See FilterBank."""
+        frequencies, cycles = cls._bins(settings)
         rate = settings.sample_rate
-        self._lengths = cycles * rate / frequencies
+        lengths = cycles * rate / frequencies
         # Cycles beyond which the response stays under RESPONSE_FLOOR: it falls as 1 / (pi x^3).
         width = (1 / (np.pi * RESPONSE_FLOOR)) ** (1 / 3)
-        super().__init__(settings, frequencies / rate, self._lengths / 2, width / self._lengths)
+        return frequencies / rate, lengths / 2, width / lengths
+
+    def __init__(self, settings: PrepSettings) -> None:
+        self._lengths = 2 * self.filters(settings)[1]
+        super().__init__(settings)
 
     def response(self, index: int, offset: Values) -> Values:
         """Fourier transform of a Hann window of area 1."""

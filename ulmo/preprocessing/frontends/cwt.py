@@ -30,12 +30,18 @@ class Cwt(FilterBank):
     words = "continuous wavelet transform"
     settings = ("fmin", "fmax")
 
+    @classmethod
+    def filters(cls, settings: PrepSettings) -> tuple[Values, Values, Values]:
+        """See FilterBank."""
+        cycles = cls._centres(settings) / settings.sample_rate
+        deviations = _deviations(cycles)
+        reaches = RESPONSE_DEVIATIONS / (2 * np.pi * deviations)
+        return cycles, ENVELOPE_DEVIATIONS * deviations, reaches
+
     def __init__(self, settings: PrepSettings) -> None:
-        self._cycles = self._centres(settings) / settings.sample_rate
-        self._deviations = OMEGA_0 / (2 * np.pi * self._cycles)  # of the envelopes, in samples
-        half_lengths = ENVELOPE_DEVIATIONS * self._deviations
-        reaches = RESPONSE_DEVIATIONS / (2 * np.pi * self._deviations)
-        super().__init__(settings, self._cycles, half_lengths, reaches)
+        self._cycles, *_ = self.filters(settings)
+        self._deviations = _deviations(self._cycles)
+        super().__init__(settings)
 
     def response(self, index: int, offset: Values) -> Values:
         """The envelope's transform, a Gaussian, and the taper."""
@@ -60,3 +66,8 @@ class Cwt(FilterBank):
                 f"set fmin to {rate / RATE_TO_LOWEST:.1f}"
             )
         return np.geomspace(fmin, fmax, settings.tile_size)
+
+
+def _deviations(cycles: Values) -> Values:
+    """Standard deviations of the envelopes, in samples."""
+    return np.asarray(OMEGA_0 / (2 * np.pi * cycles))

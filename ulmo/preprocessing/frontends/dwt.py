@@ -3,13 +3,14 @@
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
+from ulmo.config import Cost, PrepSettings, UserError
 from ulmo.preprocessing.frontends.wavelet import (
     STEP,
     Band,
     Cascade,
     Wavelet,
     wavelet_bands,
+    wavelet_block,
 )
 
 LEVEL = 7  # by default: eight bands, which at M = 224 have 28 rows an octave, about as `cqt` has
@@ -25,15 +26,29 @@ class Dwt(Wavelet):
 
     words = "discrete wavelet transform"
 
-    def __init__(self, settings: PrepSettings) -> None:
+    @staticmethod
+    def _level(settings: PrepSettings) -> int:
         level = LEVEL if settings.wavelet_level is None else settings.wavelet_level
         if level + 1 > settings.tile_size:
             raise UserError(
                 f"wavelet_level {level} gives {level + 1} bands, more than tile_size "
                 f"{settings.tile_size}: set wavelet_level to {settings.tile_size - 1}"
             )
+        return level
+
+    @classmethod
+    def cost(cls, settings: PrepSettings) -> Cost:
+        """See FrontEnd. A stage of two levels leaves a quarter of the samples for the next."""
+        level = cls._level(settings)
+        cascade = _cascade(level, *wavelet_bands(settings))
+        samples = [4.0**-number for number in range(len(cascade.stages))]
+        bands = [(1, 2 ** min(number + 1, level)) for number in range(level + 1)]
+        return wavelet_block(settings, cascade, samples, bands).cost(settings)
+
+    def __init__(self, settings: PrepSettings) -> None:
+        level = self._level(settings)
         low, high = wavelet_bands(settings)
-        cascade = Cascade(level, [low, high], [low.then(low), low.then(high), high])
+        cascade = _cascade(level, low, high)
         super().__init__(settings, cascade, _pyramid(low, high, level))
         octaves = (np.arange(settings.tile_size) + 0.5) * (level + 1) / settings.tile_size
         self.frequencies = settings.sample_rate / 2 * 2.0 ** (octaves - level - 1)
@@ -52,6 +67,10 @@ class Dwt(Wavelet):
                 for octave, band in zip(octaves, stage.bands[1:], strict=True)
             ]
         return [rest, *bands]
+
+
+def _cascade(level: int, low: Band, high: Band) -> Cascade:
+    return Cascade(level, [low, high], [low.then(low), low.then(high), high])
 
 
 def _pyramid(low: Band, high: Band, level: int) -> list[Band]:

@@ -4,14 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.base import FrontEnd
+from ulmo.config import Cost, PrepSettings, UserError
+from ulmo.preprocessing.frontends.base import FLOAT, Block, FrontEnd
 from ulmo.preprocessing.frontends.fft import fast_length, rfft
 from ulmo.preprocessing.threads import one_thread
 
 Values = NDArray[np.float64]
 
 MAX_CELLS = 1 << 26  # most samples of the FFT and cells of the folded spectra: half a gigabyte
+_CALL = 10_000  # operations that the calls for a filter stand for
 
 
 class FilterBank(FrontEnd):
@@ -27,20 +28,41 @@ class FilterBank(FrontEnd):
 
     frame_by_frame = False
 
-    def __init__(
-        self, settings: PrepSettings, cycles: Values, half_lengths: Values, reaches: Values
-    ) -> None:
-        """Filters (M,) by their centres in cycles a sample.
+    @classmethod
+    def cost(cls, settings: PrepSettings) -> Cost:
+        """See FrontEnd. An FFT, then each filter's response, and an inverse FFT of the folds."""
+        _, half_lengths, reaches = cls.filters(settings)
+        margin, folds = _block_of(settings, half_lengths)
+        n_fft, bins = folds * settings.hop_length, settings.tile_size
+        half = n_fft / 2 + 1
+        responses = np.minimum(2 * reaches * n_fft + folds + 1, half)
+        total, longest = float(responses.sum()), float(responses.max())
+        return Block(
+            frames=folds - 2 * margin,
+            samples=n_fft + settings.hop_length,
+            bytes=FLOAT * (4 * n_fft + 4 * longest + 10 * bins * folds),
+            operations=n_fft * 2.5 * np.log2(n_fft)
+            + 6 * total
+            + bins * folds * (5 * np.log2(folds) + 10)
+            + bins * _CALL,
+            kept=2 * FLOAT * total + 10 * 8 * longest,
+            begin=100 * total,
+        ).cost(settings)
 
-        A filter is 0 beyond `half_lengths` samples on either side of 0, and its response beyond
-        `reaches` cycles a sample on either side of its centre.
+    @classmethod
+    def filters(cls, settings: PrepSettings) -> tuple[Values, Values, Values]:
+        """Filters (M,) by their centres in cycles a sample, and two limits of each.
+
+        A filter is 0 beyond its half length, in samples on either side of 0, and its response
+        beyond its reach, in cycles a sample on either side of its centre.
         """
+        raise NotImplementedError
+
+    def __init__(self, settings: PrepSettings) -> None:
         self.hop_length = hop_length = settings.hop_length
+        cycles, half_lengths, reaches = self.filters(settings)
         self.frequencies = cycles * settings.sample_rate
-        longest = float(half_lengths.max())
-        _check(settings, longest)
-        margin = int(np.ceil(longest / hop_length))
-        folds = fast_length(max(8 * margin, 64))
+        margin, folds = _block_of(settings, half_lengths)
         self._n_fft = folds * hop_length
         self._folds = folds
         self._margin = margin
@@ -80,6 +102,14 @@ class FilterBank(FrontEnd):
         kept = frames[:, self._margin : self._margin + self.block_frames]
         power: Array = kept.real**2 + kept.imag**2
         return power
+
+
+def _block_of(settings: PrepSettings, half_lengths: Values) -> tuple[int, int]:
+    """Frames by which blocks overlap on either side, and frames of a block with both."""
+    longest = float(half_lengths.max())
+    _check(settings, longest)
+    margin = int(np.ceil(longest / settings.hop_length))
+    return margin, fast_length(max(8 * margin, 64))
 
 
 def _check(settings: PrepSettings, longest: float) -> None:

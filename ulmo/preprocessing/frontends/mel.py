@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.stft import Windowed, check_window
+from ulmo.config import Cost, PrepSettings, UserError
+from ulmo.preprocessing.frontends.base import FLOAT
+from ulmo.preprocessing.frontends.stft import Windowed, check_window, spectra_block
 from ulmo.preprocessing.threads import one_thread
 
 Values = NDArray[np.float64]
@@ -24,6 +25,7 @@ TAPER_BETA = 20.0
 NEGLIGIBLE = 1e-10  # smallest weight that is kept, relative to the largest of its band: -100 dB
 # Bands multiplied at once: more would include more zeros, fewer would leave the CPU idle.
 ROWS = 16
+SKIRT = 40  # bins that a group reaches beyond its bands
 ZERO, INFINITE = np.float32(0), np.float32(np.inf)
 
 
@@ -92,6 +94,11 @@ class MelPlan(NamedTuple):
     win_length: int
     n_fft: int
 
+    @property
+    def length(self) -> int:
+        """Length of the FFT that is computed: see `interpolated`."""
+        return min(_fast_length(OVERSAMPLING * self.win_length), self.n_fft)
+
 
 def mel_plan(settings: PrepSettings) -> MelPlan:
     """Compute them; UserError for settings that cannot be met."""
@@ -133,10 +140,28 @@ class Mel(Windowed):
     words = "mel filter bank"
     settings = ("n_fft", "win_length", "fmin", "fmax")
 
+    @classmethod
+    def cost(cls, settings: PrepSettings) -> Cost:
+        """See FrontEnd. Weights are of all bins that a group of bands reaches, with their skirts.
+
+        To be built, each band takes two FFTs of n_fft in float64, ROWS of them at once.
+        """
+        plan = mel_plan(settings)
+        length = plan.length
+        block = spectra_block(settings, plan.win_length, length)
+        groups = -(-settings.tile_size // ROWS)
+        bins = plan.edges[-1] / settings.sample_rate * length
+        weights = ROWS * min(3 * bins + groups * SKIRT, groups * (length // 2 + 1))
+        return block._replace(
+            operations=block.operations + block.frames * weights,
+            kept=block.kept + FLOAT * weights + 10 * 8 * ROWS * plan.n_fft,
+            begin=block.begin + settings.tile_size * plan.n_fft * (10 * np.log2(plan.n_fft) + 50),
+        ).cost(settings)
+
     def __init__(self, settings: PrepSettings) -> None:
         plan = mel_plan(settings)
         n_fft, win_length, rate = plan.n_fft, plan.win_length, settings.sample_rate
-        length = min(_fast_length(OVERSAMPLING * win_length), n_fft)
+        length = plan.length
         super().__init__(win_length, n_fft, length, settings.hop_length)
         self.frequencies = plan.edges[1:-1]
         self._groups: list[tuple[slice, Array]] = []  # bins, weights (bands, bins) of ROWS bands

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.base import FrontEnd
+from ulmo.preprocessing.frontends.base import FLOAT, Block, FrontEnd
 from ulmo.preprocessing.threads import one_thread
 
 Taps = NDArray[np.float64]
@@ -147,14 +147,7 @@ class Wavelet(FrontEnd):
         self.cascade = cascade
         self.hop_length = hop = settings.hop_length
         unit = cascade.unit
-        period = unit // gcd(hop, unit)  # frames after which hops and units coincide
-        if period * max(hop, settings.tile_size) > MAX_BLOCK:
-            raise UserError(
-                f"hop_length {hop} and steps of {unit} samples meet only every {period * hop} "
-                f"samples: set hop_length to {max(hop // unit, 1) * unit}"
-            )
-        periods = min(BLOCK_SAMPLES // hop, BLOCK_CELLS // settings.tile_size) // period
-        self.block_frames = period * max(periods, 1)
+        self.block_frames = _block_frames(settings, unit)
         places = [(band.decimation, band.delay) for band in bands]
         self._bands = len(places)
         first = -int(np.ceil((hop / 2 + unit) / unit))
@@ -178,6 +171,58 @@ class Wavelet(FrontEnd):
         laid: Array = self._lay @ np.square(found, out=found)
         power = laid.reshape(self._bands, -1)
         return power if len(power) == len(self._rows) else power[self._rows] * self._share
+
+
+def _block_frames(settings: PrepSettings, unit: int) -> int:
+    """Frames of a block; UserError if hops and steps of `unit` samples hardly ever meet."""
+    hop = settings.hop_length
+    period = unit // gcd(hop, unit)  # frames after which hops and units coincide
+    if period * max(hop, settings.tile_size) > MAX_BLOCK:
+        raise UserError(
+            f"hop_length {hop} and steps of {unit} samples meet only every {period * hop} "
+            f"samples: set hop_length to {max(hop // unit, 1) * unit}"
+        )
+    periods = min(BLOCK_SAMPLES // hop, BLOCK_CELLS // settings.tile_size) // period
+    return period * max(periods, 1)
+
+
+def wavelet_block(
+    settings: PrepSettings,
+    cascade: Cascade,
+    shares: Sequence[float],
+    bands: Sequence[tuple[int, int]],
+) -> Block:
+    """What `Wavelet` takes.
+
+    shares: share of the samples that each stage of the cascade gets.
+    bands: groups of bands, each their number and their step in samples.
+
+    A stage takes history + STEP operations a sample. Each coefficient reaches the frames of two
+    steps; each pair of a coefficient and a frame is an entry of a sparse matrix.
+    """
+    hop, unit = settings.hop_length, cascade.unit
+    frames = _block_frames(settings, unit)
+    taps = len(cascade.stages[-1].bands[0].taps) * unit  # at most, of the longest filter
+    samples = (frames + 1) * hop + 20 * unit + taps
+    entries = [
+        number * (samples / step) * min(2 * step / hop + 2, frames) for number, step in bands
+    ]
+    windows = [
+        share * (stage.history / STEP + 4)
+        for share, stage in zip(shares, cascade.stages, strict=True)
+    ]
+    work = [
+        share * (stage.history + STEP) for share, stage in zip(shares, cascade.stages, strict=True)
+    ]
+    cells = settings.tile_size * frames
+    return Block(
+        frames=frames,
+        samples=samples + cascade.history,
+        bytes=FLOAT * ((samples + cascade.history) * max(windows) + 2 * cells),
+        operations=samples * (sum(work) + 2) + 2 * sum(entries) + 2 * cells,
+        kept=40 * sum(entries) + 60 * max(entries),
+        begin=100 * sum(entries) + 10 * taps,
+    )
 
 
 def _lay(

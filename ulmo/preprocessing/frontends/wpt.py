@@ -7,8 +7,15 @@ from math import ceil, log2
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import PrepSettings, UserError
-from ulmo.preprocessing.frontends.wavelet import Band, Cascade, Stage, Wavelet, wavelet_bands
+from ulmo.config import Cost, PrepSettings, UserError
+from ulmo.preprocessing.frontends.wavelet import (
+    Band,
+    Cascade,
+    Stage,
+    Wavelet,
+    wavelet_bands,
+    wavelet_block,
+)
 
 MAX_TAPS = 1 << 28  # most taps of all packets' filters: finding their delays takes some seconds
 
@@ -23,7 +30,8 @@ class Wpt(Wavelet):
 
     words = "wavelet packet transform"
 
-    def __init__(self, settings: PrepSettings) -> None:
+    @staticmethod
+    def _level(settings: PrepSettings) -> int:
         fewest = ceil(log2(settings.tile_size))
         level = fewest if settings.wavelet_level is None else settings.wavelet_level
         if level < fewest:
@@ -31,18 +39,34 @@ class Wpt(Wavelet):
                 f"wavelet_level {level} gives {2**level} bands, fewer than tile_size "
                 f"{settings.tile_size}: set wavelet_level to {fewest}"
             )
-        low, high = wavelet_bands(settings)
-        four = [low.then(low), low.then(high), high.then(high), high.then(low)]
-        cascade = Cascade(level, [low, high], four)
-        self._wanted = [settings.tile_size]  # rows after each stage
-        for stage in cascade.stages[:0:-1]:
-            self._wanted.insert(0, -(-self._wanted[0] // stage.decimation))
-        if 2**level * len(low.taps) * settings.tile_size > MAX_TAPS:
+        taps = len(wavelet_bands(settings)[0].taps)
+        if 2**level * taps * settings.tile_size > MAX_TAPS:
             raise UserError(
-                f"wavelet_level {level} makes filters of {2**level * len(low.taps)} taps, too long "
+                f"wavelet_level {level} makes filters of {2**level * taps} taps, too long "
                 f"for {settings.tile_size} of them: set wavelet_level to {fewest}, or a smaller "
                 "tile_size"
             )
+        return level
+
+    @classmethod
+    def cost(cls, settings: PrepSettings) -> Cost:
+        """See FrontEnd. To be built, the filters of all packets take 2^level taps M operations."""
+        level = cls._level(settings)
+        low, high = wavelet_bands(settings)
+        cascade = _cascade(level, low, high)
+        samples = [1.0] * len(cascade.stages)
+        block = wavelet_block(settings, cascade, samples, [(settings.tile_size, 2**level)])
+        taps = settings.tile_size * 2**level * len(low.taps)
+        longest = len(cascade.stages[-1].bands[0].taps)
+        return block._replace(begin=block.begin + 2 * taps * longest).cost(settings)
+
+    def __init__(self, settings: PrepSettings) -> None:
+        level = self._level(settings)
+        low, high = wavelet_bands(settings)
+        cascade = _cascade(level, low, high)
+        self._wanted = [settings.tile_size]  # rows after each stage
+        for stage in cascade.stages[:0:-1]:
+            self._wanted.insert(0, -(-self._wanted[0] // stage.decimation))
         bands = islice(_leaves(Band(np.ones(1), 1), 0, cascade.stages), settings.tile_size)
         super().__init__(settings, cascade, bands)
         width = settings.sample_rate / 2 ** (level + 1)
@@ -59,6 +83,11 @@ class Wpt(Wavelet):
             drop = surplus // stage.decimation - early
             rows = split.reshape(found.shape[0] * stage.decimation, -1)[:wanted, drop:]
         return [rows]
+
+
+def _cascade(level: int, low: Band, high: Band) -> Cascade:
+    four = [low.then(low), low.then(high), high.then(high), high.then(low)]
+    return Cascade(level, [low, high], four)
 
 
 def _leaves(band: Band, index: int, stages: Sequence[Stage]) -> Iterator[Band]:

@@ -47,6 +47,8 @@ class Recording:
     ) -> None:
         self._full_scale = full_scale
         self.on_frames: Callable[[int], None] | None = None  # called with the frames of each block
+        # As `blocks`, of one channel (n, 1), from a run over several: see channels.in_turn.
+        self.in_turn: Callable[[int, int, int | None], Iterator[Array]] | None = None
         self._opener = opener
         self._opened = opened  # the decoder of the only part, at its first frame
         self.sample_rate, self.channels = plan.parts[0].sample_rate, plan.parts[0].channels
@@ -296,14 +298,17 @@ def pick_channel(blocks: Iterable[Array], channel: int | None) -> Iterator[Array
 def resample(blocks: Iterable[Array], rate: int, new_rate: int) -> Iterator[Array]:
     """Resample blocks (n,) from one rate in hertz to another, as a stream.
 
-    soxr, quality HQ (20 bit). The result does not depend on where the blocks are cut.
+    soxr, quality HQ (20 bit). The result does not depend on where the blocks are cut. A block
+    that would become long, as from 100 Hz to 4 MHz, is resampled in parts, and yields as many.
     """
     if rate == new_rate:
         yield from blocks
         return
     stream = soxr.ResampleStream(rate, new_rate, 1, **RESAMPLING)
+    step = max(BLOCK_SAMPLES * rate // new_rate, 1)
     for block in blocks:
-        yield stream.resample_chunk(np.ascontiguousarray(block))
+        for start in range(0, len(block), step):
+            yield stream.resample_chunk(np.ascontiguousarray(block[start : start + step]))
     yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
 

@@ -9,11 +9,19 @@ from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading.containers import find_sound
 from ulmo.preprocessing.reading.parts import Part
-from ulmo.preprocessing.reading.pieces import READ_BYTES, Stretch, replaced
+from ulmo.preprocessing.reading.pieces import (
+    MOST_METADATA,
+    READ_BYTES,
+    Piece,
+    Stretch,
+    replaced,
+    without,
+)
 from ulmo.preprocessing.reading.refusal import RefusedError
 from ulmo.preprocessing.reading.tags import skip_filling
 
 MARK = b"fLaC"
+INFO_END = 42  # where STREAMINFO, the first block of metadata, ends
 TOTAL = 21  # where the 36 bits of the number of samples begin in a file, with four other bits
 END = 1 << 17  # bytes at the end that are always searched for another file
 TAIL = 1 << 14  # bytes looked at for the last frame; more if there is none in them
@@ -67,7 +75,7 @@ def split(
         tail = start
     end = find_sound(file, tail, size)
     if whole and end is None:
-        part = Part("flac", (Stretch(0, size),), declared=info.total, searched=searched)
+        part = Part("flac", _shown(file, start, size), declared=info.total, searched=searched)
         return [part], size
     end = end or size
     return [part_of(file, end)], end
@@ -80,7 +88,7 @@ def part_of(file: BinaryIO, size: int) -> Part:
         return Part("flac", (Stretch(0, size),))
     info = _stream_info(file)
     last = _last_frame(file, start, size, info)
-    part = Part("flac", (Stretch(0, size),), declared=info.total or None)
+    part = Part("flac", _shown(file, start, size), declared=info.total or None)
     first = _first_frame(file, start, size, info)
     if last is None or first is None or last.first < first.first:
         return part
@@ -95,15 +103,26 @@ def part_of(file: BinaryIO, size: int) -> Part:
     detail = f"the header gives {info.total} frames: the {frames} in the file were counted"
     if not info.total:
         detail = "the header gives no length: the sound was read to its end"
-    return part._replace(
-        pieces=replaced(size, {TOTAL: changed}), frames=frames, cause="header_sizes", detail=detail
-    )
+    pieces = _shown(file, start, size, {TOTAL: changed})
+    return part._replace(pieces=pieces, frames=frames, cause="header_sizes", detail=detail)
+
+
+def _shown(
+    file: BinaryIO, start: int, size: int, changes: dict[int, bytes] | None = None
+) -> tuple[Piece, ...]:
+    """What the decoder gets of a file: of long metadata, STREAMINFO alone."""
+    file.seek(len(MARK))
+    first = file.read(1)
+    if start <= MOST_METADATA or first[0] & 0x7F:
+        return replaced(size, changes or {})
+    last = {len(MARK): bytes([first[0] | 0x80])}
+    return without(replaced(size, last | (changes or {})), [Stretch(INFO_END, start - INFO_END)])
 
 
 def _audio_start(file: BinaryIO, size: int) -> int:
     """Where the metadata blocks end."""
     position = 4
-    if size < 42:
+    if size < INFO_END:
         return size
     for _ in range(MAX_BLOCKS):
         file.seek(position)
@@ -118,7 +137,7 @@ def _audio_start(file: BinaryIO, size: int) -> int:
 
 def _stream_info(file: BinaryIO) -> StreamInfo:
     file.seek(0)
-    head = file.read(42)
+    head = file.read(INFO_END)
     fields = int.from_bytes(head[18:26], "big")  # 20 bits rate, 3 channels, 5 bits, 36 total
     return StreamInfo(
         block=int.from_bytes(head[10:12], "big"),
@@ -213,8 +232,8 @@ def _is_last(file: BinaryIO, last: Frame, size: int, info: StreamInfo) -> bool:
     return False
 
 
-def _table(polynomial: int, width: int) -> list[int]:
-    """Checksums of single bytes."""
+def crc_table(polynomial: int, width: int) -> list[int]:
+    """Checksums of single bytes, of a width in bits."""
     top, mask = 1 << (width - 1), (1 << width) - 1
     found = []
     for byte in range(256):
@@ -225,7 +244,7 @@ def _table(polynomial: int, width: int) -> list[int]:
     return found
 
 
-_CRC8, _CRC16 = _table(0x07, 8), _table(0x8005, 16)
+_CRC8, _CRC16 = crc_table(0x07, 8), crc_table(0x8005, 16)
 
 
 def _crc8(content: bytes) -> int:

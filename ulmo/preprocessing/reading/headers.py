@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading.containers import HEAD_BYTES, begins_file, ends, find_sound, kind_at
 from ulmo.preprocessing.reading.parts import Part, wrong_sizes
-from ulmo.preprocessing.reading.pieces import Stretch, replaced
+from ulmo.preprocessing.reading.pieces import Stretch, replaced, without
 from ulmo.preprocessing.reading.refusal import RefusedError
 from ulmo.preprocessing.reading.tags import without_nuls
 
@@ -22,6 +22,9 @@ AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # bytes a sample, 
 AIFF_PACKETS = {b"ima4": (34, 64), b"GSM ": (33, 160), b"ulaw": (1, 1), b"alaw": (1, 1)}
 AIFF_PACKETS |= {b"ULAW": (1, 1), b"ALAW": (1, 1)}
 MAX_OFFSET = 1 << 16  # bytes between a header and its samples
+# Longer chunks but that of the samples are kept from libsndfile: it refuses AIFF texts of 8 KiB,
+# and the time and memory that it takes for texts in CAF grow with their length.
+LONG_CHUNK = 1 << 12
 MAX_LENGTH = 1 << 48  # a chunk this long fits on no disk
 # Sizes for an unknown size: 0x7F000000 less a header (SoX), 0x7FFFFFFF, 0xFFFFFFFF.
 UNKNOWN = (range(0x7EFFF000, 0x7F000001), range(0x7FFFF000, 0x80000001), range(0xFFFFF000, 1 << 32))
@@ -66,6 +69,15 @@ class _Chunks(NamedTuple):
                 return
             position += width + length
             position += -position % self.padding
+
+    def long(self, file: BinaryIO, position: int, end: int) -> Iterator[Stretch]:
+        """Chunks from a position on longer than LONG_CHUNK, which end before `end`."""
+        width = struct.calcsize(self.header)
+        for _, start, length in self.walk(file, position, end):
+            if start + length > end:
+                return
+            if length > LONG_CHUNK:
+                yield Stretch(start - width, width + length + -(start + length) % self.padding)
 
     def end(self, file: BinaryIO, position: int, size: int) -> int:
         """Where the chunks from a position on end: another file, no chunk, or `size`."""
@@ -189,6 +201,7 @@ def _w64(file: BinaryIO, size: int) -> Layout | None:
 
 
 LAYOUTS = {"aiff": _aiff, "caf": _caf, "au": _au, "w64": _w64}
+_CHUNKS = {"aiff": (_AIFF, 12), "caf": (_CAF, 8), "w64": (_W64, 40)}  # and where the first begins
 
 
 def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedError], int]:
@@ -198,6 +211,8 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
         end = find_sound(file, 1, size) or size
         detail = f"the {kind.upper()} header does not say where the samples are"
         return [RefusedError("bad_header", detail, missing=None)], end
+    chunks, first = _CHUNKS.get(kind, (_AIFF, layout.data))
+    long = list(chunks.long(file, first, layout.data))
     hidden = size - layout.data
     unfinished = (
         not layout.length
@@ -210,8 +225,11 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
         found = None if ends(file, layout.end, size) else find_sound(file, layout.data, size)
         if found is None or found >= layout.end:
             # libsndfile takes all that follows in W64 for sound; AIFF may have chunks it needs.
-            last = layout.end if kind == "aiff" else min(layout.data + layout.length, size)
-            part = Part(kind, (Stretch(0, last),), declared)
+            last = sound = min(layout.data + layout.length, size)
+            if kind == "aiff":
+                last = layout.end
+                long += chunks.long(file, sound + sound % 2, last)
+            part = Part(kind, without([Stretch(0, last)], long), declared)
             part = part._replace(packet_bytes=layout.packet, packet_frames=layout.frames)
             return [part], layout.end
     end = find_sound(file, layout.data, size) or size
@@ -219,7 +237,8 @@ def split(file: BinaryIO, kind: str, size: int) -> tuple[list[Part | RefusedErro
     # libsndfile takes a packet that is cut for a whole one.
     whole = held - held % max(layout.packet, 1)
     true = without_nuls(file, layout.data, held) if unfinished else whole
-    part = Part(kind, replaced(layout.data + true, layout.fields(true)), declared)
+    pieces = without(replaced(layout.data + true, layout.fields(true)), long)
+    part = Part(kind, pieces, declared)
     if unfinished:
         missing = layout.frames_in(held) - layout.frames_in(true)
         part = part._replace(missing=missing, cause="header_sizes", detail=wrong_sizes(missing))

@@ -12,6 +12,7 @@ from ulmo.preprocessing.reading import flac
 from ulmo.preprocessing.reading.containers import FIRST_LOOK, find_sound, kind_at
 from ulmo.preprocessing.reading.parts import Part
 from ulmo.preprocessing.reading.pieces import (
+    MOST_METADATA,
     READ_BYTES,
     Blocks,
     Piece,
@@ -27,7 +28,10 @@ FIRST, LAST = 2, 4  # bits in the type of a page
 HEADER = 27  # bytes of a page before its table of segments
 LOOK = HEADER + 255 + 16  # bytes of a page in which its header and a mark of its coding lie
 MAPPING = 9  # bytes in an Ogg stream of FLAC before those of a FLAC file
+MOST_PACKET = 1 << 24  # bytes of a packet of sound; a decoder would hold it in memory, twice
 CODINGS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
+# Comments with neither text nor name of a writer.
+NO_COMMENTS = {"Vorbis": b"\x03vorbis" + bytes(8) + b"\x01", "Opus": b"OpusTags" + bytes(8)}
 SILENT = (b"fishead", b"fisbone", b"\x80theora", b"BBCD", b"\x80kate", b"CMML")
 
 
@@ -41,7 +45,18 @@ class Page(NamedTuple):
     granule: int  # frames up to its end, in the units of the coding
     serial: int  # of its stream
     number: int  # in its stream
+    lacing: bytes  # lengths of its segments; a packet ends with one below 255
     head: bytes  # the first bytes of its contents
+
+    @property
+    def contents(self) -> int:
+        """Where its contents begin."""
+        return self.place + self.header
+
+    @property
+    def packets(self) -> int:
+        """Packets that end in it."""
+        return sum(length < 255 for length in self.lacing)
 
 
 class Stream(NamedTuple):
@@ -54,6 +69,9 @@ class Stream(NamedTuple):
     ended: bool = False
     lost: int = 0  # pages missing between others, by their numbers
     sounds: bool = False  # whether its headers are over
+    packets: int = 0  # that have ended, up to 2: a coding's header, and comments
+    unended: int = 0  # bytes behind the comments in pages in which no packet ends
+    longest: int = 0  # the most of them in a row
 
 
 def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
@@ -74,11 +92,16 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
             stream = Stream(page.head if page.type & FIRST else b"", [], group, page.number - 1)
         lost = (page.number - stream.last - 1) % (1 << 32) if stream.sounds else 0
         _append(stream.pieces, page)
+        goes_on = stream.packets > 1 and min(page.lacing, default=0) == 255
+        unended = goes_on * (stream.unended + page.size)
         streams[page.serial] = stream._replace(
             last=page.number,
             ended=bool(page.type & LAST),
             lost=stream.lost + (lost if lost < 1 << 31 else 0),
             sounds=stream.sounds or 0 < page.granule < 1 << 63,
+            packets=stream.packets + (page.packets if stream.packets < 2 else 0),
+            unended=unended,
+            longest=max(stream.longest, unended),
         )
     done += streams.values()
     groups: set[int] = set()
@@ -109,9 +132,14 @@ def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError
     if coding is None:
         detail = "an Ogg stream is neither Vorbis, Opus nor FLAC"
         return RefusedError("unsupported_coding", detail, missing=None)
+    if stream.longest > MOST_PACKET:
+        detail = f"a packet of an Ogg stream is longer than {MOST_PACKET} bytes"
+        return RefusedError("bad_header", detail, missing=None)
     part = Part("ogg", tuple(stream.pieces), aside=aside)
     if coding == "FLAC":
         part = _native(file, stream, part)
+    else:
+        part = part._replace(pieces=_shown(file, part.pieces, NO_COMMENTS[coding]))
     if not stream.ended:
         detail = "the file ends before its stream does: an unknown length is missing"
         return part._replace(cause="truncated", detail=detail)
@@ -119,6 +147,49 @@ def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError
         detail = f"{stream.lost} pages in the middle of an Ogg stream are missing"
         return part._replace(cause="truncated", detail=detail)
     return part
+
+
+def _shown(file: BinaryIO, pieces: tuple[Piece, ...], no_comments: bytes) -> tuple[Piece, ...]:
+    """What the decoder gets of a stream: no comments instead of long ones.
+
+    Pages are numbered in a row, so the page of the coding's header gets another number.
+    """
+    inside = piece_file(file, pieces)
+    size = sum(map(size_of, pieces))
+    first: Page | None = None
+    length = packets = 0
+    for page in _pages(inside, size):
+        first = first or page
+        packets += page.packets
+        length += page.size if page.place else 0
+        if packets < 2:
+            continue
+        if length <= MOST_METADATA:
+            break
+        last = page.lacing.index(next(value for value in page.lacing if value < 255)) + 1
+        begin, end = page.contents + sum(page.lacing[:last]), page.place + page.size
+        inside.seek(begin)
+        lacing = bytes([len(no_comments)]) + page.lacing[last:]
+        comments = _page_bytes(page, page.number, lacing, no_comments + inside.read(end - begin))
+        inside.seek(first.contents)
+        content = inside.read(first.size - first.header)
+        head = _page_bytes(first, page.number - 1, first.lacing, content)
+        return (head, comments, *within(pieces, [Stretch(end, size - end)]))
+    return pieces
+
+
+def _page_bytes(page: Page, number: int, lacing: bytes, content: bytes) -> bytes:
+    """A page with another number and other contents, which begin with a packet (RFC 3533, 6)."""
+    flags = page.type & (FIRST | LAST)
+    fields = struct.pack("<BQIIxxxxB", flags, page.granule, page.serial, number, len(lacing))
+    made = b"OggS\0" + fields + lacing + content
+    crc = 0
+    for byte in made:
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC32[crc >> 24 ^ byte]
+    return made[:22] + struct.pack("<I", crc) + made[26:]
+
+
+_CRC32 = flac.crc_table(0x04C11DB7, 32)
 
 
 def _native(file: BinaryIO, stream: Stream, part: Part) -> Part:
@@ -185,4 +256,5 @@ def _page(head: bytes, place: int) -> Page | None:
     kind, granule, serial, number, segments = struct.unpack("<BQII4xB", head[5:HEADER])
     header = HEADER + segments
     size = header + sum(head[HEADER:header])
-    return Page(place, header, size, kind, granule, serial, number, head[header:])
+    lacing = head[HEADER:header]
+    return Page(place, header, size, kind, granule, serial, number, lacing, head[header:])

@@ -14,6 +14,8 @@ from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, cast
 
 READ_BYTES = 1 << 20  # of a file, looked at in one read
+# Bytes of metadata that a decoder is given: it would hold more in memory, in part twice.
+MOST_METADATA = 1 << 20
 
 
 class Stretch(NamedTuple):
@@ -52,6 +54,22 @@ def within(outer: Iterable[Piece], inner: Iterable[Piece]) -> tuple[Piece, ...]:
             found.append(_cut(around[number], place - starts[number], end - place))
             place += size_of(found[-1])
     return tuple(found)
+
+
+def without(pieces: Iterable[Piece], hidden: Iterable[Stretch]) -> tuple[Piece, ...]:
+    """Pieces of a file but for the hidden bytes of it, which are in order."""
+    left = list(pieces)
+    for start, size in hidden:
+        kept: list[Piece] = []
+        for piece in left:
+            if isinstance(piece, Stretch):
+                begin = min(max(start - piece.start, 0), piece.size)
+                end = min(max(start + size - piece.start, 0), piece.size)
+                kept += [_cut(piece, 0, begin), _cut(piece, end, piece.size)]
+            else:
+                kept.append(piece)
+        left = [piece for piece in kept if size_of(piece)]
+    return tuple(left)
 
 
 def _cut(piece: Piece, begin: int, size: int) -> Piece:

@@ -1,0 +1,93 @@
+"""Foreign text in pictures, and pictures in foreign folders."""
+
+import warnings
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ulmo.pipelines.axes import as_drawn, mark_hertz, own_style, to_png
+
+HOSTILE = [
+    "$x^$y_1.wav",
+    r"$\input{/etc/passwd}$ %s {} \frac \1",
+    "_begins",
+    "two\nlines\r\t",
+    "\x1b[31mred\x07",
+    "\u202egpj.wav \u05d0\u05d1 \u0627\u0644",
+    "e\u0301\u0302" * 60,
+    "\u9ce5 \U0001f426 \U0010ffff",
+    "not UTF-8: \udcff",
+    "n" * 255,
+    "$" * 300,
+    "",
+]
+
+
+@own_style()
+def draw(names):
+    """A picture with each name wherever a picture has text."""
+    figure = Figure(figsize=(2, 2))
+    for axis, name in zip(figure.subplots(3, 4).flat, names, strict=True):
+        axis.plot([1, 1000], label=f"training: {name}")
+        axis.set(title=name, xlabel=name, ylabel=name, yscale="log")
+        axis.set_title(name, loc="left")
+        axis.text(0, 1, name)
+        axis.annotate(name, (0, 1))
+        axis.legend(title=name)
+    figure.suptitle(names[0])
+    return to_png(figure), figure
+
+
+def test_foreign_text_is_drawn_as_text():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a letter that the font lacks, say
+        png, figure = draw(HOSTILE)
+    assert png.startswith(b"\x89PNG")
+    for axis, name in zip(figure.axes, HOSTILE, strict=True):
+        title = axis.title.get_text()
+        assert (title == name) or not (name.isprintable() and len(name) < 50 and name.isascii())
+        assert title.isprintable()
+        assert len(title) <= 110
+        assert len(axis.get_legend().get_texts()) == 1
+
+
+def test_numbers_at_ticks_keep_their_exponents():
+    _, figure = draw(HOSTILE)
+    assert any("10^{" in label.get_text() for label in figure.axes[0].get_yticklabels())
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("a b.wav", "a b.wav"),
+        ("a\nb", r"a\nb"),
+        ("\u202ea", r"\u202ea"),
+        ("\u9ce5", r"\u9ce5"),
+        ("\u00e9\u05d0", "\u00e9\u05d0"),
+        ("a" * 60 + "b" * 60, "a" * 54 + "\u2026" + "b" * 55),
+    ],
+)
+def test_what_cannot_be_drawn_is_written_as_python_does(text, drawn):
+    assert as_drawn(text) == drawn
+    assert as_drawn(drawn) == drawn
+
+
+def test_a_matplotlibrc_changes_nothing(monkeypatch):
+    """Matplotlib reads one from the working folder."""
+
+    @own_style()
+    def picture():
+        figure = Figure(figsize=(2, 1))
+        axis = figure.subplots()
+        axis.set_title("a_b")
+        mark_hertz(axis, np.linspace(100, 4000, 32))
+        return to_png(figure)
+
+    expected = picture()
+    foreign = {"text.usetex": True, "font.family": "none", "figure.dpi": 1e9, "text.color": "red"}
+    for name, value in foreign.items():
+        monkeypatch.setitem(mpl.rcParams, name, value)
+    assert (picture() == expected) is True
+    assert mpl.rcParams["text.usetex"] is True

@@ -1,0 +1,63 @@
+"""Arguments of Python functions, checked alike: UserError says in one line what is allowed.
+
+A flag (True) is no number, and a text ("0") is none either: whoever passes one meant something
+else. NumPy's numbers are numbers.
+"""
+
+import numbers
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ulmo.config.errors import UserError, clipped
+
+T = TypeVar("T")
+
+
+def whole_number(name: str, value: Any, *, least: int, most: int) -> int:
+    """A whole number from `least` to `most`."""
+    if _is_number(value, numbers.Integral) and least <= value <= most:
+        return int(value)
+    raise _wrong(name, value, f"a whole number from {least} to {most}")
+
+
+def whole_number_or_none(name: str, value: Any, *, least: int, most: int) -> int | None:
+    """The same, or None."""
+    if value is None:
+        return None
+    if _is_number(value, numbers.Integral) and least <= value <= most:
+        return int(value)
+    raise _wrong(name, value, f"a whole number from {least} to {most}, or None")
+
+
+def one_of(name: str, value: Any, choices: Iterable[T]) -> T:
+    """One of some values, numbers or texts."""
+    known = list(choices)
+    for choice in known:
+        kind = str if isinstance(choice, str) else numbers.Real
+        if (isinstance(value, str) if kind is str else _is_number(value, kind)) and value == choice:
+            return choice
+    raise _wrong(name, value, f"one of {', '.join(map(str, known))}")
+
+
+def path_of(name: str, value: Any) -> Path:
+    """A path, given as text, bytes or anything that is a path."""
+    if isinstance(value, str | bytes | os.PathLike):
+        return Path(os.fsdecode(value))
+    raise _wrong(name, value, "a path: a text or a pathlib.Path")
+
+
+def instance_of(name: str, value: Any, kind: type[T], what: str) -> T:
+    """A value of a class; `what` says how to get one."""
+    if isinstance(value, kind):
+        return value
+    raise _wrong(name, value, what)
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _wrong(name: str, value: Any, allowed: str) -> UserError:
+    return UserError(f"{name} must be {allowed}, not {clipped(value)}")
