@@ -83,15 +83,35 @@ class Killed(BaseException):
     """What no handler catches, as a kill."""
 
 
-def kill_at_move(patch, doomed):
-    """Let the move of a published file fail where `doomed` says so of its place; a list of all."""
+def leave_temporary(path, target):
+    """What is left of a move that did not begin."""
+    (path.parent / f".{whole_name(target.name)}.0.tmp").touch()
+
+
+def leave_half(path, target):
+    """What is left of a move that copies the file, and is cut off in its middle."""
+    content = path.read_bytes()
+    target.write_bytes(content[: len(content) // 2])
+
+
+def leave_both(path, target):
+    """What is left of a move that copies the file, before it removes the first."""
+    target.write_bytes(path.read_bytes())
+    leave_temporary(path, target)
+
+
+def kill_at_move(patch, doomed, leave=leave_temporary):
+    """Let the move of a published file fail where `doomed` says so of its place; a list of all.
+
+    `leave` makes what is left of it.
+    """
     replace = Path.replace
     moves = []
 
     def move(path, target):
         moves.append(target)
         if doomed(target):
-            (path.parent / f".{whole_name(target.name)}.0.tmp").touch()
+            leave(path, target)
             raise Killed
         return replace(path, target)
 
@@ -110,10 +130,10 @@ def doomed(number):
     return is_doomed
 
 
-def run_killed(monkeypatch, is_doomed, job, *arguments, **options):
+def run_killed(monkeypatch, is_doomed, job, *arguments, leave=leave_temporary, **options):
     """Run a job that is killed at a move; see kill_at_move."""
     with monkeypatch.context() as patch:
-        kill_at_move(patch, is_doomed)
+        kill_at_move(patch, is_doomed, leave)
         with pytest.raises(Killed):
             job(*arguments, **options)
 

@@ -66,11 +66,32 @@ def publish_together(
         if before_moves is not None:
             before_moves()
         for file, path in zip(files, paths, strict=True):
-            if _WINDOWS:
-                file.close()
-            Path(file.name).replace(path)
+            _move(file, path)
     for folder in {path.parent for path in paths}:
         sync_folder(folder)
+
+
+def _move(file: BinaryIO, path: Path) -> None:
+    """Give a written file its name.
+
+    A network file system may lose the answer to its first request, and answer to the second that
+    there is no such file: it is moved then.
+    """
+    if _WINDOWS:
+        file.close()
+    try:
+        Path(file.name).replace(path)
+    except FileNotFoundError:
+        if file.closed or not _is_at(file, path):
+            raise
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether a path is the name of an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except OSError:
+        return False
 
 
 @contextmanager

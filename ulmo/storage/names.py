@@ -6,20 +6,26 @@ from pathlib import Path
 
 from ulmo.config import printable
 
+# Control characters, marks of direction, blanks without width, tags, and the surrogates that stand
+# for bytes that are no UTF-8. A list of our own: what Python calls printable changes with it.
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _BACKSLASH = re.compile(rb"\\(\\|x[0-9a-f]{2})")
 
 
 def portable(path: Path) -> str:
-    r"""A path as text that every file format takes. No two paths have the same text.
+    r"""A path as text that every file, table and terminal takes. No two paths have the same text.
 
-    Bytes that are not UTF-8 become \xNN. In such a path, and in one that contains `\x` anyway,
-    every backslash is doubled.
+    Bytes that are not UTF-8 become \xNN, and so do those of characters that move a cursor, end a
+    line, or hide or reorder letters. In such a path, and in one that contains `\x` anyway, every
+    backslash is doubled. `path_of` undoes it.
     """
-    name = os.fsencode(path.as_posix())
-    text = name.decode("utf-8", "backslashreplace")
-    if r"\x" not in text:
-        return text
-    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    name = path.as_posix()
+    if r"\x" not in name and not _UNSHOWN.search(name):
+        return name
+    return _UNSHOWN.sub(_escaped, name.replace("\\", r"\\"))
 
 
 def path_of(text: str) -> Path:
@@ -37,6 +43,10 @@ def path_of(text: str) -> Path:
 def path_text(path: Path) -> str:
     """A path as one line that every terminal can show: `portable`, without control characters."""
     return printable(portable(path))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(rf"\x{byte:02x}" for byte in os.fsencode(found[0]))
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
