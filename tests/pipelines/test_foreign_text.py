@@ -13,7 +13,6 @@ import pytest
 
 from tests import commands
 from tests.crash.jobs import ONE, PREP, make_bundle
-from tests.pipelines.faults import wav
 from tests.pipelines.recordings import RATE, by_path, noise, write
 from tests.preprocessing.times.test_clock import guan, info
 from ulmo.cli.main import ulmo
