@@ -1,7 +1,10 @@
 """--json and --quiet of prep, tokenize and train; sound that is left out of a folder."""
 
 import json
+import os
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +14,7 @@ from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
 from ulmo.cli.tokenize import tokenize as tokenize_command
+from ulmo.pipelines.best_effort import BestEffort
 from ulmo.reports.train import TrainProgress
 
 
@@ -156,3 +160,19 @@ def test_quiet_training_warns_and_no_more(quiet, capsys):
     assert ("loading" in shown.err, "epoch 1" in shown.err) == (not quiet, not quiet)
     assert "ckpt-2 is damaged: going on" in shown.err
     assert (len(shown.err.splitlines()) == 1) is quiet
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_stderr_that_is_full_ends_no_training(monkeypatch):
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with TrainProgress() as progress:
+            progress.note("loading TensorFlow ...")
+            progress.warn("ckpt-2 is damaged: going on from the checkpoint before")
+            with BestEffort(progress.warn)("the progress") as attempt:
+                progress.begin(2, 0)
+                progress.batch(LOSSES)
+                progress.epoch(ROW)
+            assert attempt.failed
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # for what is still buffered

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 
 from tests.bundles import WEIGHTS, write_small_bundle
 from ulmo.bundle.cost import check_tokenizer, most_windows, tokenizer_cost
 from ulmo.bundle.graph import decoder_graph, encoder_graph
 from ulmo.bundle.weights import blank_weights
+from ulmo.cli.main import ulmo
 from ulmo.config import (
     LIMITS,
     AugmentSettings,
@@ -109,7 +111,7 @@ def test_views_count(tmp_path):
 
 @pytest.mark.parametrize(
     ("model", "train"),
-    [({}, {"batch_size": 4096}), (SCORES, {}), ({"width": 512}, {"batch_size": 64})],
+    [({}, {"batch_size": 4096}), (SCORES, {}), ({"width": 512}, {"batch_size": 512})],
 )
 def test_a_training_is_refused_before_it_begins(model, train, tiny_tiles, tmp_path):
     store = TileStore(tiny_tiles)
@@ -130,6 +132,19 @@ def test_an_option_raises_the_limits(tmp_path):
         load_tokenizer(folder, max_gigaops=0)
     raised = load_tokenizer(folder, max_gigabytes=99, max_gigaops=999)
     assert raised.ref.open().limits == Limits(max_gigabytes=99, max_gigaops=999)
+
+
+def test_the_commands_have_the_options():
+    for name in ("prep", "train", "tokenize", "eval", "show", "inspect"):
+        options = {option for each in ulmo.commands[name].params for option in each.opts}
+        assert {"--max-gigabytes", "--max-gigaops"} <= options
+    done = CliRunner().invoke(ulmo, ["inspect", "--max-gigabytes", "0.001"])
+    assert done.exit_code == 2
+    assert "over the limit of 0.001: " in done.stderr
+    done = CliRunner().invoke(ulmo, ["inspect", "--max-gigabytes", "0"])
+    assert "--max-gigabytes = 0.0: it must be above 0" in done.stderr
+    done = CliRunner().invoke(ulmo, ["inspect", "--max-gigabytes", "9"])
+    assert "billion operations for a second of sound" in " ".join(done.stdout.split())
 
 
 def test_a_batch_is_refused_that_does_not_fit(tmp_path):
@@ -221,6 +236,7 @@ def multiplications(graph, axis, length):
     return counted
 
 
+SMALL = {"tile_size": 64, "hop_length": 64}
 SETTINGS = {
     "stft": {"tile_size": 512, "hop_length": 64},
     "mel": {"tile_size": 128, "sample_rate": 96_000},
@@ -235,7 +251,7 @@ SETTINGS = {
 @pytest.mark.parametrize("is_special", [False, True])
 def test_a_front_end_takes_no_more_memory(name, is_special):
     """Nor much less: what NumPy and OpenCV allocate at most, while it is built and runs."""
-    settings = PrepSettings(frontend=name, **(SETTINGS[name] if is_special else {"tile_size": 64}))
+    settings = PrepSettings(frontend=name, **(SETTINGS[name] if is_special else SMALL))
     frontend = build_frontend(settings)  # what is imported and kept for all is not counted
     samples = frontend.left + frontend.right + 2 * frontend.block_frames * settings.hop_length
     blocks = np.array_split(np.zeros(samples, np.float32), 4)
@@ -293,9 +309,12 @@ print(json.dumps(found))
 
 
 def test_resampling_takes_little_memory():
-    """A block becomes 65 million samples, but not at once: from 100 Hz to 4 MHz, billions."""
+    """A block becomes 65 million samples, but not at once: from 100 Hz to 4 MHz, billions.
+
+    soxr itself computes groups of its input, and returns what it makes of one at once.
+    """
     parts = resample([np.ones(1 << 14, np.float32)], 100, 400_000)
-    assert all(len(part) <= 2 * BLOCK_SAMPLES for part in islice(parts, 8))
+    assert all(len(part) <= 4 * BLOCK_SAMPLES for part in islice(parts, 8))
 
 
 def test_resampling_in_parts_changes_no_bit():

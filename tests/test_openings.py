@@ -95,7 +95,7 @@ OWN = {
     "pipelines/train/train.py": "nothing: /dev/null",
 }
 WRITERS = {"write_bytes", "write_text", "touch", "mknod", "savefig", "imsave", "tofile"}
-WRITERS |= {"savetxt", "savez", "memmap", "copyfile", "copy2", "copytree", "truncate"}
+WRITERS |= {"savetxt", "savez", "memmap", "copyfile", "copy2", "copytree"}
 
 
 def test_no_other_part_of_ulmo_opens_to_write():

@@ -5,7 +5,8 @@
     python -m tests.crash.training full 40
     python -m tests.crash.training stops 8
 
-`stops` kills one run of two threads so often, at any time, and resumes it. TensorFlow is imported once and used in forked processes alone.
+`stops` kills one run of two threads so often, at any time, and resumes it. TensorFlow is imported
+once and used in forked processes alone.
 """
 
 import json

@@ -72,7 +72,7 @@ def assert_read(path, recordings):
         np.testing.assert_array_equal(one.ids, ids)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(name=NAMES)
 def test_a_name_and_its_text_are_one(name):
     path = Path(os.fsdecode(name))
@@ -93,7 +93,7 @@ def test_odd_names_come_back_from_every_format(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", READABLE)
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(names=st.lists(NAMES, min_size=1, max_size=3))
 def test_any_names_come_back_from_every_format(name, names, tmp_path_factory):
     recordings = [named(each) for each in names[: None if READABLE[name].many else 1]]
@@ -114,7 +114,7 @@ def test_files_of_any_name_are_read(name, tmp_path):
         np.testing.assert_array_equal(read_tokens(path).ids, one[1])
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(name=NAMES)
 @example(name=b"\t=x")
 @example(name=b"a;=1+1;.wav")
@@ -128,7 +128,7 @@ def test_no_cell_of_csv_is_a_formula_and_an_apostrophe_less_is_the_name(name):
         assert row[0].removeprefix("'") == header.recording
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(name=NAMES)
 def test_no_cell_of_raven_is_a_formula_and_its_path_leads_to_the_file(name):
     header, ids = named(name)

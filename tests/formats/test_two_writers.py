@@ -10,6 +10,7 @@ import pytest
 import ulmo.formats.publish as publish_module
 from tests.formats.streams import save, some
 from tests.outputs import names
+from tests.storage.trees import failing
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import read_stored
@@ -30,7 +31,7 @@ class Jobs:
         self._at, self._moves = at, 0
         self._b_can_do_no_more, self._a_is_held = Event(), Event()
         self.errors = {}
-        replace, acquire = Path.replace, lock.FileLock.acquire
+        replace, acquire = Path.replace, lock.BaseFileLock.acquire
 
         def move(path, target):
             if current_thread().name == "A":
@@ -44,7 +45,7 @@ class Jobs:
             return acquire(*arguments, **options)
 
         monkeypatch.setattr(Path, "replace", move)
-        monkeypatch.setattr(lock.FileLock, "acquire", wait)
+        monkeypatch.setattr(lock.BaseFileLock, "acquire", wait)
 
     def _hold(self, here):
         if here:
@@ -95,8 +96,12 @@ def test_of_two_tokenizers_one_has_all_files(name, old, tmp_path, monkeypatch):
         assert names(folder) == sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
 
 
+@pytest.mark.parametrize("locks", [True, False])
 @pytest.mark.parametrize("pair", [("npy", "csv"), ("csv", "npy"), ("megatron", "jsonl")])
-def test_two_formats_of_the_same_tokens_both_have_their_hashes(pair, tmp_path, monkeypatch):
+def test_two_formats_of_the_same_tokens_have_their_hashes(pair, locks, tmp_path, monkeypatch):
+    """Also where the file system locks no files."""
+    if not locks:
+        monkeypatch.setattr(lock, "lock_descriptor", failing(errno.ENOLCK))
     moves = len(FORMATS[pair[0]].suffixes) + 1
     for at in range(1, moves + 1):
         folder = tmp_path / str(at)

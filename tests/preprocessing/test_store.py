@@ -223,6 +223,10 @@ WRONG_FOLDERS = {
     "newer": (change(schema_version=4), "newer ulmo .*upgrade"),
     "older": (change(schema_version=2), "older ulmo .*prepare the tiles again"),
     "no version": (change(schema_version=0), "damaged"),
+    "a shard is gone": (
+        lambda folder: (folder / "tiles" / "000000-0000.npy").unlink(),
+        "lacks tiles/000000-0000.npy: run the same ulmo-prep",
+    ),
     "unfinished": (change(complete=False), r"unfinished \(0 recordings\): run the same ulmo-prep"),
     "unknown key": (change(colour="red"), "colour"),
     "other count": (change(tiles=4), "disagree"),
@@ -237,7 +241,6 @@ WRONG_FOLDERS = {
     "other table": (other_columns, "columns"),
 }
 WRONG_TILES = {
-    "missing": (lambda folder: (folder / FIRST).unlink(), "is missing"),
     "empty": (replace(FIRST, b""), "cannot be read"),
     "text": (replace(FIRST, b"a text, no array"), "cannot be read"),
     "zip": (replace(FIRST, b"PK\x03\x04" + bytes(100)), "cannot be read"),

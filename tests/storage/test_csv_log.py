@@ -100,8 +100,8 @@ def test_rows_are_there_after_a_flush(path):
 def test_a_full_disk_names_the_file_and_leaves_nothing_to_fail_later(path):
     log = CsvLog(path, COLUMNS, last=0)
     log._file.close()
-    log._file = Path("/dev/full").open("ab", buffering=0)
-    log.write(row(1))
-    with pytest.raises(OSError, match=r"No space left on device: '.*losses\.csv'"):
-        log.close()
-    assert log._file.closed
+    with Path("/dev/full").open("ab", buffering=0) as log._file:
+        log.write(row(1))
+        with pytest.raises(OSError, match=r"No space left on device: '.*losses\.csv'"):
+            log.close()
+        assert log._file.closed

@@ -25,6 +25,11 @@ from ulmo.config import AugmentSettings, ClockSettings, Limits, PrepSettings, to
 @cli.option(
     "--workers", type=click.IntRange(1), default=os.cpu_count, help="Processes.  [default: cores]"
 )
+@cli.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Bring a complete OUT_DIR up to date with recordings that changed or are gone.",
+)
 @cli.settings_options(Limits)
 @cli.config_option
 @cli.print_config_option
@@ -35,6 +40,7 @@ def prep(
     audio_dir: Path,
     out_dir: Path,
     workers: int,
+    accept_changes: bool,
     config: Path | None,
     print_config: bool,
     quiet: bool,
@@ -74,6 +80,7 @@ def prep(
                 augment=augment,
                 clock=clock,
                 workers=workers,
+                accept_changes=accept_changes,
                 limits=limits,
                 progress=begin,
             )

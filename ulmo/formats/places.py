@@ -22,23 +22,14 @@ def header_path(stem: Path) -> Path:
 
     It lies below HEADERS if the files lie below the folder TOKENS of an output.
     """
-    depth = _depth(stem)
-    if depth is None:
-        return stem.with_name(f"{stem.name}{HEADER_ENDING}")
-    path = stem if depth < len(stem.parents) - 1 else stem.absolute()
-    root = path.parents[depth]
-    return root.with_name(HEADERS) / path.parent.relative_to(root) / f"{stem.name}{HEADER_ENDING}"
+    found = _in_output(stem, TOKENS, HEADERS) or stem
+    return found.with_name(f"{stem.name}{HEADER_ENDING}")
 
 
 def tokens_path(header: Path) -> Path:
     """The stem of the files of tokens that a header belongs to: the inverse of `header_path`."""
     stem = header.with_name(header.name.removesuffix(HEADER_ENDING))
-    for root in stem.parents:
-        if root.name == HEADERS:
-            tokens = root.with_name(TOKENS) / stem.relative_to(root)
-            if header_path(tokens) == header:
-                return tokens
-    return stem
+    return _in_output(stem, HEADERS, TOKENS) or stem
 
 
 def refuse_linked_folders(header: Path) -> None:
@@ -50,17 +41,22 @@ def refuse_linked_folders(header: Path) -> None:
                 raise LinkError(folder)
 
 
-def _depth(stem: Path) -> int | None:
-    """Which of the folders above a stem is TOKENS of an output; None if none is.
+def _in_output(path: Path, there: str, other: str) -> Path | None:
+    """The same place below `other` for a path below the folder `there` of an output.
 
-    A folder of recordings may be called so, too, and its tokens then lie in one: that of an output
+    A folder of recordings may be called so, too, and its tokens then lie in one. That of an output
     has a manifest beside it, or, in a copy that lost it, lies above all others.
     """
-    parents = stem.absolute().parents
+    parents = path.absolute().parents
     depths = [
         depth
         for depth, root in enumerate(parents)
-        if root.name == TOKENS and root.with_name(HEADERS).is_dir()
+        if root.name == there and root.with_name(HEADERS).is_dir()
     ]
+    if not depths:
+        return None
     managed = [depth for depth in depths if parents[depth].with_name(MANIFEST).is_file()]
-    return managed[0] if managed else depths[-1] if depths else None
+    depth = managed[0] if managed else depths[-1]
+    known = path if depth < len(path.parents) - 1 else path.absolute()
+    root = known.parents[depth]
+    return root.with_name(other) / known.relative_to(root)

@@ -15,12 +15,15 @@ from ulmo.preprocessing.normalize import (
     to_db,
     to_tracked_db,
 )
+from ulmo.preprocessing.reading.parts import RATES
 from ulmo.preprocessing.stretches import SampleSource
 from ulmo.preprocessing.tiles import Tile, cut_tiles
 
 Ready = Callable[[int], int]
 
-_READING = 48e6  # bytes: blocks of samples as they are decoded, mixed and resampled
+_READING = 48e6  # bytes: blocks of samples as they are decoded and mixed
+_GROUP = 1000  # samples that soxr resamples at once, and returns in a block
+_COPIES = 5  # of such a block
 _RESAMPLING = 200  # operations a sample at the settings' rate
 _CELL = {"pcen": 200}  # operations on a cell of power: PCEN takes powers in float64, others 30
 _FRAME = {"pcen": 5000}  # on a frame, beside those of its cells
@@ -44,8 +47,9 @@ def sound_cost(settings: PrepSettings) -> Cost:
     bins, mode = settings.tile_size, settings.normalization
     frames = settings.true_rate / settings.hop_length  # a second
     levels = frames * (bins * _CELL.get(mode, 30) + _FRAME.get(mode, 0))
+    block = _GROUP * settings.true_rate / RATES[0]
     other = Cost(
-        {"reading": _READING, "levels": 5 * 4 * bins * bins},
+        {"reading": _READING, "resampling": 4 * _COPIES * block, "levels": 5 * 4 * bins * bins},
         {"resampling": settings.true_rate * _RESAMPLING, "levels": levels},
     )
     return other + frontend_cost(settings)

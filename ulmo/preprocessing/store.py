@@ -179,6 +179,8 @@ class TileStore:
         for name in self.table["shard"].unique().to_pylist():
             if not SHARD.fullmatch(name):
                 raise UserError(f"{folder}: tiles.parquet names the shard {name[:60]!r}: {AGAIN}")
+            if not os.path.lexists(self._path(name)):
+                raise UserError(f"{folder} lacks tiles/{name}: {GO_ON}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")
         self._largest = largest_value(manifest.settings, manifest.normalization)

@@ -44,8 +44,8 @@ def prep_summary(summary: PrepSummary, time_expansion: float = 1.0) -> str:
     if summary.rewritten:
         lines.append(
             f"modified    {counted(len(summary.rewritten), 'recording')} since then (such as "
-            f"{printable(summary.rewritten[0])}): if their sound changed, delete {out_dir} "
-            "and prepare it again"
+            f"{printable(summary.rewritten[0])}): if their sound changed, run again with "
+            "--accept-changes"
         )
     lines += left_out_lines(summary.left_out)
     lines += [untimed_line(summary.untimed, summary.recordings)] if summary.untimed else []

@@ -39,7 +39,7 @@ class Journal(Generic[R]):
 
     def rows(self, key: str) -> list[R]:
         """The rows of a key. Raises KeyError if the journal does not have it."""
-        self._read = self._read or self._path.open("rb")
+        self._read = self._read or open_unlinked(self._path)
         self._read.seek(self._places[key])
         return self._parsed(self._read.readline(MAX_LINE))[1]
 
@@ -79,7 +79,7 @@ class Journal(Generic[R]):
         """The key of each line, and where the line begins."""
         if not self._path.is_file():
             return
-        with suppress(OSError), self._path.open("rb") as file:
+        with suppress(OSError), open_unlinked(self._path) as file:
             place = 0
             while line := file.readline(MAX_LINE):
                 with suppress(ValueError, KeyError, TypeError, RecursionError):

@@ -162,7 +162,7 @@ class Ledger(Generic[M, R]):
             for key in keys:
                 for row in self.done(key):
                     table.add(row.model_dump())
-        hashes = {**values.pop("hashes", {}), self.files.table.name: table.hash}
+        hashes = {**values.pop("hashes", {}), _name_of(self.files.table): table.hash}
         self.update(**values, hashes=hashes, complete=True)
         self._journal.close()
         self._journal = Journal(self.files.journal, self._row_type)
@@ -188,7 +188,7 @@ class Ledger(Generic[M, R]):
             found = file_hash(table)
         except OSError as error:
             raise unreadable(table, error) from error
-        if found != self.manifest.hashes.get(table.name):
+        if found != self.manifest.hashes.get(_name_of(table)):
             what = "is damaged" if os.path.lexists(table) else "is missing"
             raise UserError(f"{table} {what}: {self._remedy}")
         return read_table(table, schema_of(self._row_type), remedy=self._remedy, hashed=True)
@@ -199,7 +199,7 @@ class Ledger(Generic[M, R]):
 
     def check(self) -> list[Fault]:
         """What is wrong with the three files; an output that has them is described by them."""
-        manifest, table, journal = (portable(Path(path.name)) for path in self.files)
+        manifest, table, journal = map(_name_of, self.files)
         if not self.manifest.complete:
             return [Fault(manifest, "unfinished", "the job has not ended", self._remedy)]
         faults = []
@@ -241,3 +241,8 @@ class Ledger(Generic[M, R]):
             for path, match in temporary
             if path == self.files.journal or (match is not None and match["name"] in names)
         ]
+
+
+def _name_of(path: Path) -> str:
+    """The name of a file as the manifest has it."""
+    return portable(Path(path.name))

@@ -165,7 +165,7 @@ class TestSameBytes:
             victim.unlink()
         else:
             victim.write_bytes(other)
-        with pytest.raises(UserError, match=r"made of other recordings \(c\.wav is gone"):
+        with pytest.raises(UserError, match=r"made of other recordings \(1 \w+: c\.wav\)"):
             prepare(audio, out, TINY)
         assert contents(out) == before
 

@@ -143,6 +143,8 @@ class TestBadRecordings:
 
         kept = shutil.copy(path, tmp_path / "kept.wav")
         monkeypatch.setattr(tokenize_job, "_write", write_and_remove)
+        # Each channel is decoded in its turn.
+        monkeypatch.setattr("ulmo.preprocessing.reading.channels.MOST_KEPT", 1)
         (result,) = tokenize(tokenizer, path, out=tmp_path / "out", channels="each")
         assert (result.outcome.reason, result.outputs) == ("unreadable", [])
         assert names(tmp_path / "out" / "tokens") == []

@@ -288,7 +288,7 @@ def test_tiles_without_meaning_are_refused_and_nothing_learns_from_them(few_tile
     """Before the first step, if the codebook starts from them; else where they are read."""
     tiles = shutil.copytree(few_tiles, tmp_path / "tiles")
     for index in range(len(TileStore(tiles))):
-        spoil(tiles, index, value)
+        spoil(tiles, index, np.nan)
     with pytest.raises(UserError, match=r"\.npy holds values that no sound has in tile \d+, of "):
         train(tiles, tmp_path / "run", MODEL, SETTINGS, Silent())
     assert numbers(tmp_path / "run" / "checkpoints") == []

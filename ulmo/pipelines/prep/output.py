@@ -38,6 +38,7 @@ _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it wait
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
+_NAMED = 3  # recordings of each kind in a message
 _OTHERS = "changed while they were read"  # for the plan: the next job asks what they are then
 _CHOOSE = "choose a new folder"
 
@@ -66,10 +67,14 @@ class PrepOutput:
     """A folder of tiles, which is new, or was begun with the same settings.
 
     The constructor writes nothing. Raises UserError if the folder has other files, or tiles of
-    other settings or recordings. Recordings may be added, and refused ones may change or go.
+    other settings or recordings. Recordings may be added, and refused ones may change or go; with
+    `accept_changes` all of them may. Then those modified since the output was complete count as
+    changed too, though their sizes and ends are the same.
     """
 
-    def __init__(self, folder: Path, source: Source, wanted: TilesManifest) -> None:
+    def __init__(
+        self, folder: Path, source: Source, wanted: TilesManifest, *, accept_changes: bool = False
+    ) -> None:
         self._folder = folder
         self._source = source
         files = LedgerFiles.inside(folder, "prep")
@@ -77,10 +82,20 @@ class PrepOutput:
         if self.ledger.is_new and folder.exists() and not _is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
-        if self.ledger.manifest.plan != wanted.plan:
-            if self.ledger.manifest.complete:
-                self._refuse_others()
+        self._earlier: tuple[TilesManifest, list[InputFile]] | None = None
+        made = self.ledger.manifest
+        modified = self.modified() if made.complete else []
+        if made.plan != wanted.plan or (modified and accept_changes):
+            if made.complete:
+                if not accept_changes:
+                    self._refuse_others()
+                self._earlier = made, modified
             self.ledger.replace(wanted)
+
+    def modified(self) -> list[InputFile]:
+        """Recordings that were written to after the output was complete."""
+        done = self.ledger.files.manifest.stat().st_mtime_ns
+        return [file for file in self._source.files if file.mtime_ns > done]
 
     @property
     def is_finished(self) -> bool:
@@ -117,6 +132,7 @@ class PrepOutput:
                 paths = [source.audio_dir / file.path for file in source.files]
                 ledger.update(normalization=corpus_constants(pool, paths, settings))
             jobs = self._jobs()
+            self._keep(jobs)
             done = {job.key for job in jobs if self._is_done(job)}
             recordings = sum(len(job.files) for job in jobs)
             with ledger.writing((job.key for job in jobs if job.key in done), recordings):
@@ -134,6 +150,21 @@ class PrepOutput:
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
             make_folder(folder, _CHOOSE, below=self._folder)
+
+    def _keep(self, jobs: Sequence[PrepJob]) -> None:
+        """Write the rows of jobs as they were before the output was complete, if nothing changed.
+
+        The jobs of a complete output have no rows of their own.
+        """
+        if self._earlier is None:
+            return
+        manifest, modified = self._earlier
+        with suppress(UserError):  # a table is lost: then all is made anew
+            tiles = read_tiles_table(self._folder, manifest)
+            for job in jobs:
+                if self.ledger.done(job.key) and not set(modified) & set(job.files):
+                    with publish_table(job.rows_path, TILES_SCHEMA) as rows:
+                        rows.add_table(tiles.filter(pc.starts_with(tiles["shard"], job.prefix)))
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the ledger, and its tiles and their rows are there."""
@@ -209,7 +240,8 @@ class PrepOutput:
                 paths = [shard for shard in shards if shard.name in lost.shards]
             if not is_same:
                 raise UserError(
-                    f"{self._folder}: its recordings are not what they were: choose a new folder"
+                    f"{self._folder}: its recordings are not what they were: add --accept-changes "
+                    "to prepare them anew, or choose a new folder"
                 )
         except UserError:
             shutil.rmtree(beside, ignore_errors=True)
@@ -253,12 +285,18 @@ class PrepOutput:
                 "folder that it was made of, as it was, or choose a new folder"
             ) from None
         here = {portable(file.path): (file.size, file.ends) for file in self._source.files}
-        for row in rows:
-            if row.status != "refused" and here.get(row.path) != (row.bytes, row.ends_crc32c):
-                raise UserError(
-                    f"{folder} was made of other recordings ({row.path} is gone, or another now): "
-                    "choose a new folder"
-                )
+        there = {row.path: (row.bytes, row.ends_crc32c) for row in rows if row.status != "refused"}
+        changes = {
+            "changed": [path for path in there if here.get(path, there[path]) != there[path]],
+            "gone": [path for path in there if path not in here],
+        }
+        if any(changes.values()):
+            changes["added"] = sorted(here.keys() - {row.path for row in rows})
+            words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
+            raise UserError(
+                f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "
+                "what changed, or choose a new folder"
+            )
 
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
@@ -266,6 +304,12 @@ class PrepOutput:
         tiles = self._folder / "tiles"
         inside = (*self._folder.iterdir(), *(() if tiles.is_symlink() else tiles.glob("*")))
         return [path for path in inside if is_temporary(path) or path.name in names]
+
+
+def _some(kind: str, paths: Sequence[str]) -> str:
+    """How many recordings, and the first of them: "4 changed: a.wav, b.wav, c.wav and others"."""
+    named = ", ".join(paths[:_NAMED]) + (" and others" if len(paths) > _NAMED else "")
+    return f"{len(paths)} {kind}: {named}"
 
 
 def _tile_rows(job: PrepJob) -> pa.Table:

@@ -57,14 +57,17 @@ def prepare(
     augment: AugmentSettings | None = None,
     clock: ClockSettings | None = None,
     workers: int = 1,
+    accept_changes: bool = False,
     limits: Limits = LIMITS,
     progress: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> PrepSummary:
     """Prepare every recording below a folder.
 
     `progress` is called with the bytes of all recordings, and returns a callback taking the bytes
-    done since its last call. Raises UserError for settings that cannot be met, for folders that do
-    not fit and for an output that was made with other settings.
+    done since its last call. With `accept_changes`, recordings of a complete output that changed or
+    are gone are no error: the output becomes that of the present ones. Raises UserError for
+    settings that cannot be met, for folders that do not fit and for an output that was made with
+    other settings.
     """
     augment = augment or AugmentSettings()
     clock = clock or ClockSettings()
@@ -79,12 +82,12 @@ def prepare(
     times.check(file.path.name for file in files)
     source = Source(audio_dir, files, workers, progress)
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
-    output = PrepOutput(out_dir, source, wanted)
+    output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
     if output.is_finished:
         return _summary(out_dir, output, files, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
-        output = PrepOutput(out_dir, source, wanted)
+        output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
         reused = output.finish()
     return _summary(out_dir, output, files, left_out, reused=reused)
 
@@ -99,8 +102,7 @@ def _summary(
 ) -> PrepSummary:
     rows = output.ledger.read_table()
     statuses = pc.value_counts(rows["status"]).to_pylist()
-    done = (out_dir / "prep.json").stat().st_mtime_ns
-    newer = (portable(file.path) for file in files if file.mtime_ns > done)
+    newer = map(portable, (file.path for file in output.modified()))
     pattern = output.ledger.manifest.clock.timestamp_pattern
     untimed = pc.not_equal(pc.fill_null(rows["start_source"], ""), "pattern")
     return PrepSummary(
