@@ -13,7 +13,7 @@ from ulmo.config import UserError, WholeFileError, one_line
 from ulmo.config.arguments import path_of
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
-from ulmo.formats.header import AGAIN, TokensHeader, check_hash, read_stored
+from ulmo.formats.header import AGAIN, TokensHeader, check_hash, is_header, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import STEM
 from ulmo.formats.sources import check_whole, find_tokens
@@ -95,7 +95,11 @@ def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
     kinds = readers()
 
     def is_tokens(path: Path) -> bool:
-        return path.suffix in kinds and path.stem.endswith(STEM) and path.name[0] != "."
+        if path.suffix not in kinds or not path.stem.endswith(STEM):
+            return False
+        # Without a header of ulmo's, what is hidden is another program's, such as ._x.tokens.npy.
+        header = header_path(folder / path.with_suffix(""))
+        return path.name[0] != "." or (header.is_file() and is_header(header))
 
     source = find_tokens(folder, is_tokens)
     for line in check_whole([source], FORMATS, partial=partial):

@@ -1,6 +1,7 @@
 """The files of a run in training: its logs, and its checkpoints, whole and damaged."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -195,3 +196,15 @@ def test_a_checkpoint_of_another_ulmo_is_refused_in_one_line(tmp_path):
     newer = Checkpoints(tmp_path, keep=2, step=tf.Variable(0), seconds=tf.Variable(0.0))
     with pytest.raises(UserError, match="was written by another ulmo: begin a new run"):
         newer.restore()
+
+
+def test_a_folder_whose_path_is_not_utf8(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    train(folder, [1, 2], last_step=0)
+    assert len(list((folder / "tensorboard").iterdir())) == 1
+    Checkpoints(folder / "ckpt", keep=2, value=tf.Variable(3.0)).save()
+    value = tf.Variable(0.0)
+    assert Checkpoints(folder / "ckpt", keep=2, value=value).restore() == []
+    assert float(value) == 3
+    assert numbers(folder / "ckpt") == [1]

@@ -93,6 +93,7 @@ def test_tokens_of_hidden_files_that_were_given(tmp_path, tokenizer):
     (tmp_path / "out" / "tokens" / "._a.tokens.npy").write_bytes(b"\0\5\x16\7 a Mac's")
     (tmp_path / "out" / "token_headers" / "._a.tokens.json").write_bytes(b"\0\5\x16\7")
     assert_well(tmp_path / "out", files=len(paths))
+    assert len(list(read_corpus(tmp_path / "out"))) == len(paths)
     (tmp_path / "out" / "tokens" / ".x.tokens.npy").unlink()
     assert [fault.path for fault in verify(tmp_path / "out").faults] == ["tokens/.x.tokens.npy"]
 
