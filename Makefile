@@ -10,7 +10,7 @@ PEERS_PYTHON ?= $(PEERS)/bin/python
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test wheel lint search crash bench fuzz fuzz-parsers audit peers clean
+.PHONY: demo test wheel lint search crash chaos bench fuzz fuzz-parsers audit peers clean
 
 demo: $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh data_samples/demo.sh demo_out
@@ -51,6 +51,13 @@ crash: $(STAMP)
 	$(BIN)/python -m tests.crash.training kill 100
 	$(BIN)/python -m tests.crash.training full 50
 	$(BIN)/python -m tests.crash.training stops 8
+
+# Several jobs on one output for MINUTES, with signals to all of them and recordings that change meanwhile. Prints how
+# many there were, of what. MINUTES may be exceeded by a round.
+MINUTES ?= 10
+SEED ?= 0
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos.campaign --minutes $(MINUTES) --seed $(SEED)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.frontends

@@ -1,9 +1,9 @@
-"""Write docs/tests.md: which tests show what docs/reliability.md says.
+"""Write docs/tests.md: which tests show what docs/reliability.md and SECURITY.md say.
 
     python docs/tests_page.py
 
-reliability.md is the source. Each item that begins with a bold sentence is a fault, and ends with a
-comment
+These two are the sources. Each item that begins with a bold sentence is a fault or a promise, and
+ends with a comment
 
     <!-- tests: row "NAME"; FILE.py; FILE.py::CLASS::test_name -->
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
-SOURCE = FOLDER / "reliability.md"
+SOURCES = (FOLDER / "reliability.md", FOLDER.parent / "SECURITY.md")
 PAGE = FOLDER / "tests.md"
 TESTS = FOLDER.parent / "tests"
 ITEM = re.compile(
@@ -27,8 +27,9 @@ ROW = re.compile(r'row "(.+)"')
 ROW_TEST = "test_faults.py::test_a_fault_and_its_row"
 HEAD = """# Tests: what shows that it is true
 
-Which tests show what [reliability](reliability.md) says, fault by fault. Paths are below `tests/`;
-a name in brackets is a row of `tests/pipelines/faults.py`. Written by `python docs/tests_page.py`.
+Which tests show what [reliability](reliability.md) and [SECURITY.md](../SECURITY.md) say, item by
+item. Paths are below `tests/`; a name in brackets is a row of `tests/pipelines/faults.py`. Written
+by `python docs/tests_page.py`.
 """
 
 
@@ -68,8 +69,13 @@ def path_of(file: str) -> Path:
     return found[0]
 
 
+def sources() -> str:
+    """The text of both sources."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
+
+
 def page(text: str) -> str:
-    """The page that follows from the text of reliability.md."""
+    """The page that follows from the text of the sources."""
     lines, heading, fault = [HEAD.rstrip()], "", ""
     for shown in read(text):
         if shown.heading != heading:
@@ -85,4 +91,4 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(SOURCE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(page(sources()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What this process opens to write, as Python's audit events say."""
+"""What this process opens to write, sockets and programs, as Python's audit events say."""
 
 import os
 import re
@@ -14,6 +14,8 @@ NEW = os.O_CREAT | os.O_EXCL
 EXISTING = re.compile(
     r"(\..*)?\.lock|(\..+)?\.(prep|tokenize)\.jsonl|(losses|epochs)\.csv|\..+\.[0-9a-f]{16}\.tmp"
 )
+OUTWARD = ("socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo")
+OUTWARD += ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile")
 _recordings = []
 
 
@@ -23,6 +25,9 @@ def _hook(event, arguments):
         if isinstance(path, str | bytes | os.PathLike):
             for recorded in _recordings:
                 recorded.append((get_ident(), os.fsdecode(path), mode, flags or 0))
+    elif _recordings and event in OUTWARD:
+        for recorded in _recordings:
+            recorded.append((get_ident(), event, event, 0))
 
 
 @contextmanager
@@ -37,6 +42,11 @@ def recorded():
         yield openings
     finally:
         _recordings.remove(openings)
+
+
+def outward(openings):
+    """Sockets that were opened, and programs that were run."""
+    return [event for _, event, mode, _ in openings if event == mode]
 
 
 def written(openings):

@@ -1,5 +1,7 @@
 """The commands as a user meets them: output, exit status, one line for a mistake."""
 
+import gc
+import sys
 import tomllib
 
 import numpy as np
@@ -270,3 +272,26 @@ def test_an_interrupt_is_status_130_and_a_full_disk_1(raised, status, monkeypatc
     monkeypatch.setattr("ulmo.pipelines.prep.prep.prepare", fail)
     result = run(prep_command, SAMPLES, tmp_path / "out")
     assert (result.exit_code, len(result.stderr.splitlines())) == (status, 1)
+
+
+class Unfinished:
+    """As pyarrow's writers, it finishes its file when it is freed, and the file is closed."""
+
+    def __del__(self):
+        raise ValueError("write to closed file")
+
+
+def test_after_an_interrupt_nothing_is_said_of_files_that_cannot_be_finished(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        held = Unfinished()
+        raise KeyboardInterrupt(held.__class__.__name__)
+
+    said = []
+    monkeypatch.setattr("ulmo.pipelines.prep.prep.prepare", fail)
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    result = run(prep_command, SAMPLES, tmp_path / "out")
+    assert result.exit_code == exits.INTERRUPTED
+    del result
+    gc.collect()
+    assert said == []
+    assert sys.unraisablehook == said.append

@@ -130,17 +130,23 @@ def test_pages_speak_of_the_project_alone(page):
     assert not PRIVATE.search(text_of(page))
 
 
-def test_the_page_of_tests_follows_from_reliability():
-    source = text_of("docs/reliability.md")
-    assert text_of("docs/tests.md") == tests_page.page(source)
+def test_the_page_of_tests_follows_from_its_sources():
+    assert text_of("docs/tests.md") == tests_page.page(tests_page.sources())
     with pytest.raises(ValueError, match="no test is named for: A fault"):
         list(tests_page.read("- **A fault.** Text.\n- **Another.** Text.\n"))
     with pytest.raises(ValueError, match="0 files below tests"):
         tests_page.path_of("test_nothing.py")
 
 
+def test_every_promise_of_security_has_its_test():
+    """Each item is one that the page of tests knows: a bold sentence, and a comment behind it."""
+    text = text_of("SECURITY.md")
+    promises = {shown.fault for shown in tests_page.read(text)}
+    assert len(promises) == len(re.findall(r"^[-*] ", text, re.MULTILINE)) > 20
+
+
 def test_every_test_that_is_named_exists():
-    shown = list(tests_page.read(text_of("docs/reliability.md")))
+    shown = list(tests_page.read(tests_page.sources()))
     assert len(shown) > 60
     for one in shown:
         assert one.row is None or one.row in FAULTS, one

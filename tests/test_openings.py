@@ -3,6 +3,8 @@
 import ast
 import os
 import re
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 import ulmo
 from tests.bundles import PREP
 from tests.commands import TINY, run
-from tests.openings import NEW, recorded, unsafe, written
+from tests.openings import NEW, outward, recorded, unsafe, written
 from tests.pipelines.recordings import noise, write
 from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
@@ -49,6 +51,7 @@ def test_in_every_command(make_bundle, tmp_path):
             result = run(command, name, *arguments)
         assert result.exit_code == 0, (name, result.output)
         assert unsafe(openings) == []
+        assert outward(openings) == []
         new = {Path(path).name for path, flags in written(openings) if flags & NEW == NEW}
         made.setdefault(name, set()).update(new)
     assert not any(map(TEMPORARY.fullmatch, made.pop("inspect") | made.pop("verify")))
@@ -56,6 +59,13 @@ def test_in_every_command(make_bundle, tmp_path):
         found = [match["token"] for match in map(TEMPORARY.fullmatch, new) if match]
         assert (name, bool(found)) == (name, True)
         assert all(re.fullmatch("[0-9a-f]{16}", token) for token in found)
+
+
+def test_sockets_and_programs_are_seen():
+    with recorded() as openings:
+        socket.socket().close()
+        subprocess.run(["true"], check=True)
+    assert set(outward(openings)) >= {"socket.__new__", "subprocess.Popen"}
 
 
 def test_the_events_are_seen(tmp_path):

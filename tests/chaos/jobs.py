@@ -92,7 +92,7 @@ def make_jobs(place):
     The first come in an order in which one's input is an earlier one's output.
     """
     tokenize = ["tokenize", place.audio, "--tokenizer", place.tokenizers[0].path, *ONE]
-    prep = ["--normalization", "corpus", *PREP[:-2]]
+    prep = ["--normalization", "corpus", *PREP[:-2], "--accept-changes"]
 
     def below(name):
         return Job(name, lambda out: [*tokenize, "--out-dir", out / name, "--format", name])
@@ -103,14 +103,14 @@ def make_jobs(place):
 
     line, table = Path("line", "t.tokens.npy"), Path("table", "c.tokens.parquet")
     own = [
-        # Job("prep", lambda out: ["prep", place.audio, out / "prep", *prep]),
+        Job("prep", lambda out: ["prep", place.audio, out / "prep", *prep]),
         *(below(name) for name in ("npy", "parquet", "csv")),
         Job("corpus", lambda out: [*tokenize, "--out", out / "corpus" / "all.tokens.csv"]),
         Job("timeline", lambda out: [*tokenize, "--timeline", "--out", out / line]),
         Job(
             "convert",
             lambda out: ["convert", out / "npy", "--format", "parquet", "--out", out / table],
-            False,
+            has_workers=False,
         ),
     ]
     others = ([beside(one, name) for name in ("csv", "npy")] for one in place.tokenizers)

@@ -34,7 +34,7 @@ class Running:
     def __init__(self, job, words, main, *, cold=False):
         self.name = job.name
         self.was_hit = False
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when it has ended
         command = [sys.executable, "-m", "ulmo", *map(str, words)]
         held = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self.pid = os.fork()

@@ -133,6 +133,15 @@ def test_a_header_speaks_of_all_formats_of_the_same_tokens(tmp_path):
     assert list(read_stored(tmp_path / "x.tokens.json").hashes) == [".csv"]
 
 
+def test_a_header_does_not_depend_on_the_order_of_the_formats(tmp_path):
+    names = ("npy", "csv", "raven")
+    for folder, order in (("a", names), ("b", names[::-1])):
+        (tmp_path / folder).mkdir()
+        for name in order:
+            save(tmp_path / folder / f"x{FORMATS[name].suffixes[0]}", name, some((5,)))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
 @pytest.mark.parametrize("content", [b'{"annotations": 1}', b"no JSON", b"[]"])
 def test_a_foreign_header_is_not_replaced(content, tmp_path):
     (tmp_path / "x.json").write_bytes(content)

@@ -171,6 +171,15 @@ class TestNoWorker:
         with pytest.raises(JobError, match=f"does not start as a worker.*{ALONE}"):
             use_pool()
 
+    def test_where_it_is_killed_at_once(self, tmp_path, monkeypatch):
+        """It would start; so it is not said that it does not."""
+        program = tmp_path / "program"
+        program.write_text("#!/bin/sh\nkill -KILL $$\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(worker, "get_executable", lambda: str(program))
+        with pytest.raises(JobError, match="a worker was killed"):
+            use_pool()
+
     def test_where_it_is_gone(self, monkeypatch):
         monkeypatch.setattr(worker, "get_executable", lambda: "/nowhere/python")
         with pytest.raises(JobError, match=f"no worker can be started .*{ALONE}"):

@@ -98,7 +98,12 @@ class Worker:
     def _await_start(self) -> None:
         """Wait for the worker. What says nothing for long is another program, and is ended."""
         too_late = Event()
-        limit = Timer(_START_SECONDS, lambda: (too_late.set(), self._process.kill()))
+
+        def give_up() -> None:
+            too_late.set()
+            self._process.kill()
+
+        limit = Timer(_START_SECONDS, give_up)
         limit.daemon = True
         limit.start()
         seen = b""

@@ -11,7 +11,7 @@ import soundfile
 
 import ulmo
 from tests.conftest import SAMPLES
-from tests.openings import recorded, unsafe, written
+from tests.openings import outward, recorded, unsafe, written
 from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal, spoil
 from ulmo.bundle.bundle import read_bundle
@@ -51,6 +51,7 @@ def test_no_file_is_opened_to_write_where_a_link_may_be(run, openings):
     made = {path for path, _ in written(openings)}
     assert {str(folder / name) for name in ("losses.csv", "epochs.csv", ".lock")} <= made
     assert unsafe([each for each in openings if each[1].startswith(str(folder))]) == []
+    assert [each for each in outward(openings) if each.startswith("socket")] == []
     (events,) = (folder / "tensorboard").iterdir()
     assert re.fullmatch(r"events\.out\.tfevents\..*\.[0-9a-f]{16}\.v2", events.name)
 
