@@ -78,8 +78,9 @@ def read_unlinked(path: Path, most: int) -> bytes:
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no plain file")
     with open_unlinked(path) as file:
-        content = _read(file, most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else _read(file, most + 1)
+    if max(size, len(content)) > most:
         raise UserError(f"{path} is too large to be ours")
     return content
 
