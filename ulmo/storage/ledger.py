@@ -93,13 +93,7 @@ class Ledger(Generic[M, R]):
         Raises OtherSettingsError if `output` was made with other settings, and UserError if its
         table cannot be read or, where there is no manifest, is not ulmo's.
         """
-        try:
-            check_places(self.files)
-        except OSError as error:
-            if not is_of_one_file(error):
-                raise
-            move = "move it elsewhere, or choose another output"
-            raise UserError(f"{error.filename} is in the way ({error.strerror}): {move}") from None
+        _refuse_folders(self.files.manifest, self.files.table)
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
@@ -145,6 +139,7 @@ class Ledger(Generic[M, R]):
 
         `expected` is the number of rows that there will be, for those who look at it meanwhile.
         """
+        _refuse_folders(self.files.journal)
         self._journal.begin(((key, self.done(key)) for key in keep), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
         self.update(complete=False, hashes={})
@@ -259,3 +254,14 @@ class Ledger(Generic[M, R]):
 def _name_of(path: Path) -> str:
     """The name of a file as the manifest has it."""
     return portable(Path(path.name))
+
+
+def _refuse_folders(*paths: Path) -> None:
+    """Raise UserError if a folder has the place of a file."""
+    try:
+        check_places(paths)
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        move = "move it elsewhere, or choose another output"
+        raise UserError(f"{error.filename} is in the way ({error.strerror}): {move}") from None
