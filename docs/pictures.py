@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import ulmo
+from ulmo.pipelines.axes import own_style
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 
@@ -43,7 +44,10 @@ def main(out: Path) -> None:
     spectrogram = np.concatenate(list(decibels[..., 0]), axis=1)[:, : tokens.frames]
     places = places_of(tokenizer.codebook, tokens.ids, spectrogram)
 
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10.5, "text.color": INK}):
+    with (
+        own_style(),
+        mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 10.5, "text.color": INK}),
+    ):
         figure = Figure(figsize=(11, 7.2), layout="constrained", dpi=130)
         rows = figure.add_gridspec(3, 2, height_ratios=(2.4, 1.2, 1.5))
         upper = figure.add_subplot(rows[0, :])

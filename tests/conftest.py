@@ -1,5 +1,6 @@
 import os
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import hypothesis
@@ -23,10 +24,12 @@ SAMPLES = Path(__file__).parent.parent / "data_samples"
 LONGEST = ("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark")
 # Long tests of lines that others reach: without coverage they take two thirds of the time.
 WITHOUT_COVERAGE = (
-    *("test_benchmark", "test_contract", "test_crash", "test_every_byte", "test_frontends_oracles"),
-    *("test_hostile", "test_parsers", "test_parts", "test_reader", "test_stream"),
-    *("test_surroundings", "test_train_silence", "test_train_stopped"),
+    *("test_benchmark", "test_chaos", "test_contract", "test_crash", "test_every_byte"),
+    *("test_frontends_oracles", "test_hostile", "test_imports", "test_openings", "test_parsers"),
+    *("test_parts", "test_planted_links", "test_reader", "test_stream", "test_surroundings"),
+    *("test_train_silence", "test_train_stopped", "test_two_jobs", "test_two_writers"),
 )
+COVERED = 12  # examples of one test with coverage, evenly spread over all
 
 
 def pytest_collection_modifyitems(config, items):
@@ -34,10 +37,15 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
     if config.getoption("cov_source", None) is None or config.getoption("no_cov", False):
         return
+    tests = defaultdict(list)
     for item in items:
-        name = item.path.name
-        if name.startswith(WITHOUT_COVERAGE) or hypothesis.is_hypothesis_test(item.obj):
-            item.add_marker("no_cover")
+        tests[item.path, item.nodeid.partition("[")[0]].append(item)
+    for (path, _), examples in tests.items():
+        step = -(-len(examples) // COVERED)
+        alone = path.name.startswith(WITHOUT_COVERAGE)
+        for number, item in enumerate(examples):
+            if alone or number % step or hypothesis.is_hypothesis_test(item.obj):
+                item.add_marker("no_cover")
 
 
 @pytest.hookimpl(wrapper=True)

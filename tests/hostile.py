@@ -72,10 +72,6 @@ BUNDLES = {
     "a wavelet that is code": setting("prep/wavelet", "__import__('os')"),
     "NaN in the settings": setting("prep/floor_db", float("nan")),
     "a model beyond all bounds": setting("model/width", 2048),
-    "a second of sound that takes hours": lambda f, bait: rewrite(
-        f,
-        lambda values: values["prep"].update(sample_rate=4_000_000, hop_length=1, n_fft=1 << 17),
-    ),
     "a tile of 10^12 bins": setting("prep/tile_size", 10**12),
     "a card that moves the cursor": setting("card/notes", "\x1b[2J\x1b]0;owned\x07"),
     "weights are a pickle": bundle_file(WEIGHTS, lambda c: padded(pickle.dumps(Bomb()), len(c))),
@@ -160,7 +156,7 @@ TOKENS = {
         "a header of a corpus of brackets": put(
             HEADER, seal('{\n  "recordings": [' + "[]," * 3_000_000 + "[]]\n}")
         ),
-        "a header that names files outside": sealed(HEADER, recording="../" * 2000),
+        "a header that names files outside": sealed(HEADER, recording="../" * 6000),
     },
     "parquet": {
         "other columns": described(

@@ -8,9 +8,11 @@ Keras.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as of typing, which a command imports once Ctrl-C has a meaning
 if TYPE_CHECKING:
+    from typing import Any
+
     from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
     from ulmo.formats.read import read_corpus, read_tokens
     from ulmo.preprocessing import preprocess
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOME:
         raise AttributeError(f"module 'ulmo' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -1,5 +1,5 @@
 """`python -m ulmo` is the command `ulmo`."""
 
-from ulmo.cli.main import ulmo
+from ulmo.cli.start import ulmo
 
 ulmo(prog_name="ulmo")

@@ -1,6 +1,7 @@
 """Foreign text in pictures, and pictures in foreign folders."""
 
 import warnings
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ulmo.pipelines.axes import as_drawn, mark_hertz, own_style, to_png
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = [
     "$x^$y_1.wav",
     r"$\input{/etc/passwd}$ %s {} \frac \1",
@@ -51,6 +53,18 @@ def test_foreign_text_is_drawn_as_text():
         assert title.isprintable()
         assert len(title) <= 110
         assert len(axis.get_legend().get_texts()) == 1
+
+
+def test_every_picture_is_drawn_in_our_style_and_goes_through_to_png():
+    saving, drawing = [], {}
+    for path in (ROOT / "ulmo").rglob("*.py"):
+        source = path.read_text()
+        saving += [path.name] * source.count("savefig(")
+        if "Figure(" in source:
+            drawing[str(path.relative_to(ROOT))] = "@own_style()" in source and "to_png(" in source
+    assert saving == ["axes.py"]
+    assert len(drawing) == 3
+    assert all(drawing.values()), drawing
 
 
 def test_numbers_at_ticks_keep_their_exponents():

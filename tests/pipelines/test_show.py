@@ -18,7 +18,7 @@ from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.pipelines import show as module
-from ulmo.pipelines.axes import mark_hertz
+from ulmo.pipelines.axes import mark_hertz, to_png
 from ulmo.pipelines.show import _pooled, show
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
@@ -247,6 +247,14 @@ def test_a_long_name_has_a_picture_too(recording):
     assert done.exit_code == 0, done.output
     (picture,) = long.parent.glob("*.png")
     assert picture.name.endswith("nnn.wav.png")
+
+
+def test_a_name_that_is_no_mathematics_is_drawn_as_it_is(recording, figures, monkeypatch):
+    hostile = recording.rename(recording.with_name("_$x^$y\n\u202e.wav"))
+    monkeypatch.setattr(module, "to_png", lambda figure: figures.append(figure) or to_png(figure))
+    done = run(ulmo, "show", hostile, *TINY_FLAGS, "--frontend", "stft")
+    assert done.exit_code == 0, done.output
+    assert figures[0].get_suptitle() == r"_$x^$y\n\u202e.wav"
 
 
 class TestGaps:

@@ -16,7 +16,6 @@ has the weights of the bundle. (Importing the onnx package takes 0.2 s and 14 MB
 import json
 import os
 import re
-import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +49,7 @@ from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import make_folders, publish, short_name, sync_folder
 from ulmo.storage.faults import remove_any
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
+from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.sealed import read_json
 
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
@@ -137,7 +137,7 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
         folder.rename(old)
     new.rename(folder)
     sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    remove_if_possible(old)
 
 
 def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:

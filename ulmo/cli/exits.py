@@ -28,6 +28,7 @@ _LIMITS = {
     errno.ENOSPC: MAKE_ROOM,
     errno.EDQUOT: MAKE_ROOM,
     errno.EMFILE: ": raise the limit (ulimit -n), or use fewer --workers",
+    errno.EFBIG: ": raise the limit of this shell (ulimit -f), or choose another disk",
     errno.ENOMEM: ": use fewer --workers, or a smaller --batch-size",
 }
 _INSTALL = "install ulmo again, or raise the limit of memory (ulimit -v)"

@@ -3,18 +3,15 @@
 import os
 import sys
 
+from ulmo.config.descriptors import fill_descriptors
+
 
 def mend_streams() -> None:
     """Replace missing streams, and let none of them refuse a letter.
 
-    A daemon, pythonw or `2>&-` leaves a process without stdout or stderr. The next file that is
-    opened would then be given the stream's number, and a library's warnings would be written to it.
+    A daemon, pythonw or `2>&-` leaves a process without stdout or stderr.
     """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number
+    fill_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None or getattr(stream, "closed", False):

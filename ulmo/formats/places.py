@@ -47,11 +47,12 @@ def _in_output(path: Path, there: str, other: str) -> Path | None:
     A folder of recordings may be called so, too, and its tokens then lie in one. That of an output
     has a manifest beside it, or, in a copy that lost it, lies above all others.
     """
-    parents = path.absolute().parents
+    whole = path.absolute()
+    parents = whole.parents
     depths = [
         depth
-        for depth, root in enumerate(parents)
-        if root.name == there and root.with_name(HEADERS).is_dir()
+        for depth, name in enumerate(reversed(whole.parts[:-1]))
+        if name == there and parents[depth].with_name(HEADERS).is_dir()
     ]
     if not depths:
         return None

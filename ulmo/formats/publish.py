@@ -25,6 +25,7 @@ from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import header_path
 from ulmo.storage.atomic import (
     check_places,
+    is_of_one_file,
     make_folders,
     publish,
     publish_together,
@@ -141,10 +142,15 @@ def stream_paths(target: Path, channels: Sequence[int | None]) -> list[Path]:
     """
     if len(channels) == 1:
         return [target]
+    return [channel_path(target, channel) for channel in channels]
+
+
+def channel_path(target: Path, channel: int | None) -> Path:
+    """The file of one channel of several."""
     stem, dot, ending = target.name.rpartition(f"{STEM}.")
     if not dot:
         stem, dot, ending = target.stem, "", target.suffix
-    return [target.with_name(f"{stem}{_CHANNEL}{channel}{dot}{ending}") for channel in channels]
+    return target.with_name(f"{stem}{_CHANNEL}{channel}{dot}{ending}")
 
 
 def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
@@ -159,8 +165,11 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
             ours.setdefault(folder, set()).update(temporary_names(outputs))
         remove_lock(header_lock(outputs.header))
     for folder, names in ours.items():
-        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        try:
             remove_temporaries(folder, names.__contains__)
+        except OSError as error:  # such as a folder whose path is too long: nothing lies there
+            if not is_of_one_file(error):
+                raise
 
 
 def temporary_names(outputs: Outputs) -> set[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import google_crc32c
 
 from ulmo.config import UserError
-from ulmo.storage.plain_file import open_file, signature_of
+from ulmo.storage.plain_file import is_of_process, open_file, signature_of
 from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
@@ -62,7 +62,8 @@ def find_recordings(
     folder itself cannot be looked into.
     """
     top, own = folder.resolve(), skip and skip.resolve()
-    found = walk(folder, skip=lambda path: _is_hidden(path.name) or top / path == own)
+    inside = own.relative_to(top) if own and own.is_relative_to(top) else None
+    found = walk(folder, skip=lambda path: _is_hidden(path.name) or path == inside)
     shown = [path for path in found.files if not _is_hidden(path.name)]
     if left_out is not None:
         left_out.update(kind for path in shown if (kind := _unread_kind(path)))
@@ -137,6 +138,8 @@ def input_file(audio_dir: Path, path: Path) -> InputFile:
             ends = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
             ends += file.read(_END_BYTES)
-    except OSError:
+    except OSError as error:
+        if is_of_process(error):
+            raise
         return InputFile(path, 0, 0, 0)
     return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)))

@@ -27,6 +27,7 @@ from typing import IO, Any, NamedTuple
 from threadpoolctl import threadpool_limits
 
 from ulmo.config import JobError
+from ulmo.config.descriptors import fill_descriptors
 from ulmo.jobs.memory import keep_freed_memory
 from ulmo.jobs.progress import Progress, set_report
 
@@ -195,6 +196,7 @@ class _Reports:
 def main() -> None:
     """Do jobs until there are no more. The process ends at once if its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    fill_descriptors()
     _end_with_parent()
     jobs: SimpleQueue[bytes] = SimpleQueue()
     with os.fdopen(os.dup(0), "rb") as orders, os.fdopen(os.dup(1), "wb") as answers:
@@ -240,10 +242,7 @@ def _silence() -> None:
     """Lead what libraries print to stderr, away from the pipe."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # there is no stderr
-        os.dup2(nothing, 1)
+    os.dup2(2, 1)
 
 
 def _listen(orders: IO[bytes], jobs: "SimpleQueue[bytes]") -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
 from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import header_path
@@ -122,7 +123,13 @@ def _to_folder(
         _refuse_others(output_paths(target, file_format), [source.header])
     make_folder(folder)
     with locked(folder / LOCK, folder):
+        blocked = clashes(folder, list(plan), file_format)
+        for target, first in merged(folder, list(plan)).items():
+            blocked[target] = merged_words(first)
         for target, source in plan.items():
+            if target in blocked:
+                yield source, f"{target} cannot be written: {blocked[target]}"
+                continue
             try:
                 make_folders(target.parent, below=folder)
                 with publish_tokens(target, file_format, options) as writer:

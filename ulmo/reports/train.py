@@ -22,11 +22,11 @@ class TrainProgress(Progress):
     def note(self, text: str) -> None:
         """Something takes a while."""
         if not self.quiet:
-            print(printable(text), file=sys.stderr)
+            self.say(printable(text))
 
     def warn(self, text: str) -> None:
         """Something went wrong, and training goes on."""
-        print(printable(text), file=sys.stderr)
+        self.say(printable(text))
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins, with `done` of `steps` steps done before."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -196,7 +197,7 @@ def make_folder(folder: Path, remedy: str = "set --out", *, below: Path | None =
 
 
 def make_folders(folder: Path, *, below: Path | None = None) -> None:
-    """Make a folder and those above it, so that a power cut does not undo it.
+    """Make a folder and those above it, at any depth, so that a power cut does not undo it.
 
     `below`: the folder that the user named, which may be a link. What lies in it is ulmo's, and
     NotADirectoryError is raised if a part of the way from there to `folder` is a link: somebody
@@ -204,10 +205,15 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
     """
     if below is not None and (link := link_on_the_way(folder, below)) is not None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in made:
+    missing, above = [], folder
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
         sync_folder(each.parent)
+    if not missing:
+        folder.mkdir(exist_ok=True)  # which raises for a file in its place
 
 
 def link_on_the_way(path: Path, below: Path) -> Path | None:
@@ -215,7 +221,9 @@ def link_on_the_way(path: Path, below: Path) -> Path | None:
 
     The folder itself may be one.
     """
-    way = [each for each in (path, *path.parents) if each.is_relative_to(below) and each != below]
+    if not path.is_relative_to(below):
+        return None
+    way = list(takewhile(lambda each: each != below, (path, *path.parents)))
     return next((each for each in reversed(way) if each.is_symlink()), None)
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +9,7 @@ from typing import Literal, NamedTuple
 from ulmo.config import UserError, WholeFileError
 from ulmo.storage.atomic import link_on_the_way
 from ulmo.storage.names import path_of, portable
+from ulmo.storage.removal import remove_tree
 
 What = Literal[
     "damaged",
@@ -114,7 +114,7 @@ def remove_any(path: Path) -> None:
     """Remove a file, a link or a folder, if it is there. Raises UserError if that is denied."""
     try:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             path.unlink(missing_ok=True)
     except OSError as error:

@@ -20,7 +20,13 @@ from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
-from ulmo.storage.atomic import TEMPORARY, remove, short_name
+from ulmo.storage.atomic import (
+    TEMPORARY,
+    check_places,
+    is_of_one_file,
+    remove,
+    short_name,
+)
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
 from ulmo.storage.journal import Journal, progress
@@ -87,6 +93,13 @@ class Ledger(Generic[M, R]):
         Raises OtherSettingsError if `output` was made with other settings, and UserError if its
         table cannot be read or, where there is no manifest, is not ulmo's.
         """
+        try:
+            check_places(self.files)
+        except OSError as error:
+            if not is_of_one_file(error):
+                raise
+            move = "move it elsewhere, or choose another output"
+            raise UserError(f"{error.filename} is in the way ({error.strerror}): {move}") from None
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):

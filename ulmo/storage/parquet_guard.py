@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 ROWS_PER_BYTE, FREE_ROWS = 8, 1 << 12
 BYTES_PER_BYTE, FREE_BYTES = 64, 8 << 20  # of pages, and of texts; ulmo's: at most 20 a byte
-MAX_HEADER = 1 << 13  # bytes of a page's header; ulmo's have under 100, statistics included
+MAX_HEADER = 1 << 16  # bytes of a page's header; its statistics may be two escaped paths of 4 KiB
 MAX_DEPTH = 8
 VALUES_PER_ROW = 64  # of lists of texts
 MAX_ROW_GROUP = 1 << 20

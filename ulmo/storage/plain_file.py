@@ -20,6 +20,7 @@ from ulmo.config import UserError
 _NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOCTTY"))
 NO_TRAP = _NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # neither waits for a pipe nor follows a link
 _BLOCK = 1 << 20
+_OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class LinkError(UserError, OSError):
@@ -78,8 +79,9 @@ def read_unlinked(path: Path, most: int) -> bytes:
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no plain file")
     with open_unlinked(path) as file:
-        content = _read(file, most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else _read(file, most + 1)
+    if max(size, len(content)) > most:
         raise UserError(f"{path} is too large to be ours")
     return content
 
@@ -134,6 +136,11 @@ def file_hash(path: Path) -> str | None:
         return None
     with open_unlinked(path) as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def is_of_process(error: OSError) -> bool:
+    """Whether an error of reading says nothing of the file: too many are open, or no memory."""
+    return error.errno in _OF_PROCESS
 
 
 def create_file(path: Path) -> BinaryIO:

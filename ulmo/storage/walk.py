@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.storage.atomic import is_of_one_file
+from ulmo.storage.plain_file import is_of_process
 
 
 class Below(NamedTuple):
@@ -30,35 +31,37 @@ def walk(
     of a subfolder, `prune` with the names of the files in one: nothing of it or below it is
     listed if they return True.
     """
-    files: list[str] = []
+    files: list[Path] = []
     skipped: list[Path] = []
     closed: dict[Path, str] = {}
-    left = [""]
+    left = [("", Path())]
     while left:
-        here = left.pop()
+        here, there = left.pop()
         try:
             with os.scandir(folder / here) as entries:
                 found = list(entries)
         except OSError as error:
+            if is_of_process(error):
+                raise
             why = error.strerror or str(error)
             if not here:
                 raise UserError(f"{folder} cannot be looked into: {why}") from None
-            closed[Path(here)] = why
+            closed[there] = why
             continue
         names = [entry.name for entry in found if not _is_folder(entry)]
         if here and prune(names):
             continue
-        files += [f"{here}{name}" for name in names]
+        files += [there / name for name in names]
         for entry in found:
             if not entry.is_dir(follow_symlinks=False):
                 continue
-            path = f"{here}{entry.name}"
-            if skip(Path(path)):
-                skipped.append(Path(path))
+            path = there / entry.name
+            if skip(path):
+                skipped.append(path)
             else:
-                left.append(f"{path}/")
+                left.append((f"{here}{entry.name}/", path))
     in_order = {path: closed[path] for path in by_bytes(closed)}
-    return Below(by_bytes(map(Path, files)), in_order, by_bytes(skipped))
+    return Below(by_bytes(files), in_order, by_bytes(skipped))
 
 
 def paths_in(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.preprocessing.reading.edited import ogg_pages, with_crc
 from tests.preprocessing.reading.sounds import read, written
-from ulmo.preprocessing.reading.audio import open_recording
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.times.clock import Clock
 
 LONG = (1 << 28) - 64  # what an ID3 tag can hold
@@ -138,3 +138,14 @@ def test_what_is_long_is_not_in_memory(case, tmp_path):
     assert memory("VmHWM") - before < MOST
     np.testing.assert_array_equal(samples, plain.samples)
     assert (recording.verdict, recording.frames_missing) == (plain.verdict, 0)
+
+
+@pytest.mark.parametrize("kind", ["ogg, vorbis", "ogg, opus"])
+def test_a_long_packet_of_sound_is_refused(kind, tmp_path):
+    """A decoder would hold it in memory, twice."""
+    pages = ogg_pages(written(kind, FRAMES))
+    whole = pages[1][:5] + b"\1" + pages[1][6:26] + b"\xff" + b"\xff" * 255
+    sparse(tmp_path / "long", [*pages[:3], *(LONG // 65025 * [whole, 65025]), *pages[3:]])
+    with pytest.raises(RefusedError, match="a packet of an Ogg stream is longer than") as refused:
+        open_recording(tmp_path / "long").__enter__()
+    assert (refused.value.reason, refused.value.missing) == ("bad_header", None)

@@ -1,7 +1,6 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.names import portable
+from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.tables import publish_table, table_batches
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
@@ -244,7 +244,7 @@ class PrepOutput:
                     "to prepare them anew, or choose a new folder"
                 )
         except UserError:
-            shutil.rmtree(beside, ignore_errors=True)
+            remove_if_possible(beside)
             raise
         make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
         for path in paths:

@@ -1,9 +1,11 @@
 """One recording becomes files of tokens."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache, partial
+from itertools import chain, count, takewhile
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -14,11 +16,11 @@ from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.header import Gaps, Segment, TokensHeader, read_header
 from ulmo.formats.publish import (
+    channel_path,
     output_paths,
     publish_tokens,
     remove_tokens,
     stream_paths,
-    whole_name,
 )
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
@@ -40,7 +42,6 @@ from ulmo.preprocessing.stretches import (
 from ulmo.preprocessing.times.clock import Clock, Span, Start
 from ulmo.storage.atomic import is_of_one_file, make_folders
 from ulmo.storage.names import portable
-from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 _MOST_HELD = 1 << 24  # bytes of ids in memory that wait to be joined; the others are on the disk
@@ -108,6 +109,8 @@ def _tokenize_once(
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
+            if planned.blocked:
+                raise RefusedError("unwritable", planned.blocked)
             with _refusing_unwritable(), in_turn(recording, chosen):
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
@@ -147,7 +150,7 @@ def _refusing_unwritable() -> Iterator[None]:
 
 def _remove(outputs: Iterable[Path], file_format: str) -> None:
     """Remove outputs, as far as that is allowed; a header that other formats need stays."""
-    for output in outputs:
+    for output in reversed(list(outputs)):
         try:
             remove_tokens(output_paths(output, file_format))
         except OSError as error:
@@ -285,15 +288,20 @@ def _too_short() -> RefusedError:
 
 def _earlier(planned: Planned, file_format: str) -> list[Path]:
     """Outputs of the same recording that an earlier job left, by their headers."""
-    target = planned.target
+    channels = (channel_path(planned.target, number) for number in count())
     found = []
-    for path in paths_in(target.parent):
-        if target.name in (path.name, whole_name(path.name)):
-            with suppress(UserError, OSError):
-                header = read_header(output_paths(path, file_format).header)
-                if header.recording == portable(planned.name):
-                    found.append(path)
+    for path in chain([planned.target], takewhile(partial(_is_there, file_format), channels)):
+        with suppress(UserError, OSError):
+            header = read_header(output_paths(path, file_format).header)
+            if header.recording == portable(planned.name):
+                found.append(path)
     return found
+
+
+def _is_there(file_format: str, output: Path) -> bool:
+    """Whether an output, or a part of it, is there. Channels are removed from the last on."""
+    paths = output_paths(output, file_format)
+    return any(os.path.lexists(path) for path in (paths.header, *paths.files))
 
 
 def _header(

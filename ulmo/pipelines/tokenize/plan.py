@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
+from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
 from ulmo.jobs.inputs import InputFile, find_recordings, input_file, no_recordings
@@ -26,6 +28,7 @@ class Planned(NamedTuple):
     folder: Path  # of the output as a whole: outputs are named below it
     settings: str = ""  # hash of the job's settings; empty without a ledger
     key: str = ""  # hash of everything that decides about the tokens; empty without a ledger
+    blocked: str = ""  # why its output cannot have its place beside the others; empty if it can
 
     def keyed(self, settings: Mapping[str, Any]) -> Self:
         """The same with its key: that of the file as it is now."""
@@ -95,9 +98,34 @@ def _plan_below(
         clash += _channels_of_others(targets)
     if clash:
         raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
+    blocked = {} if root is None else clashes(root, targets, file_format)
     return [
-        Planned(each.source, each.name, target, out or target.parent)
+        Planned(
+            *(each.source, each.name, target, out or target.parent),
+            blocked=blocked.get(target, ""),
+        )
         for each, target in zip(found, targets, strict=True)
+    ]
+
+
+def keep_apart(plan: Sequence[Planned]) -> list[Planned]:
+    """The plan, with the outputs blocked that the file system takes for earlier ones.
+
+    The folders of the plan must exist.
+    """
+    targets: dict[Path, list[Path]] = {}
+    for planned in plan:
+        targets.setdefault(planned.folder, []).append(planned.target)
+    earlier = {
+        target: first
+        for folder, inside in targets.items()
+        for target, first in merged(folder, inside).items()
+    }
+    return [
+        planned._replace(blocked=merged_words(earlier[planned.target]))
+        if planned.target in earlier
+        else planned
+        for planned in plan
     ]
 
 
@@ -113,9 +141,10 @@ def plan_parts(
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
-        for planned in _plan_below(_find([source], folder, left_out), folder, root, "npy"):
+        found = _find([source], folder, left_out)
+        for each, planned in zip(found, _plan_below(found, folder, root, "npy"), strict=True):
             target = planned.target.with_name(short_name(planned.target.name))
-            plan.setdefault(_place(planned.source), planned._replace(target=target))
+            plan.setdefault(each.place, planned._replace(target=target))
     return list(plan.values())
 
 
@@ -143,15 +172,11 @@ def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
     ]
 
 
-def _place(source: Path) -> Path:
-    """The same path for the same file, however it was given; a link is a file of its own."""
-    return source.parent.resolve() / source.name
-
-
 class _Found(NamedTuple):
     source: Path
     name: Path
     below: Path  # folder below that of the output
+    place: Path  # the same for the same file, however it was given; a link is a file of its own
 
 
 def _find(
@@ -159,8 +184,10 @@ def _find(
 ) -> list[_Found]:
     """Each recording once; in a folder, all files with a sound file's suffix."""
     found: dict[Path, _Found] = {}
+    resolved = cache(Path.resolve)  # it looks at each folder above
     for source in sources:
         if source.is_dir():
+            place = resolved(source)
             unread: Counter[str] = Counter()
             inside = find_recordings(source, skip=out, left_out=unread)
             if not inside:
@@ -168,10 +195,12 @@ def _find(
             if left_out is not None:
                 left_out.update(unread)
             for path in inside:
-                each = _Found(source / path, path, path.parent)
-                found.setdefault(_place(each.source), each)
+                found.setdefault(
+                    place / path, _Found(source / path, path, path.parent, place / path)
+                )
         elif source.is_file():
-            found.setdefault(_place(source), _Found(source, source, Path()))
+            place = resolved(source.parent) / source.name
+            found.setdefault(place, _Found(source, source, Path(), place))
         else:
             raise UserError(f"{source} is neither a file nor a folder")
     return list(found.values())

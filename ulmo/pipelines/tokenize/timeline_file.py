@@ -1,6 +1,5 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -39,6 +38,7 @@ from ulmo.storage.atomic import (
 )
 from ulmo.storage.lock import lock_path, remove_lock
 from ulmo.storage.names import portable
+from ulmo.storage.removal import remove_if_possible
 from ulmo.tokenizer import Tokenizer
 
 _MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
@@ -119,7 +119,7 @@ class TimelineOutput:
     def tidy(self) -> None:
         """Remove the parts, and what a killed job left."""
         self._ledger.tidy()
-        shutil.rmtree(self._plan[0].folder, ignore_errors=True)
+        remove_if_possible(self._plan[0].folder)
         remove_temporaries(self._out.parent, self._is_ours)
         remove_lock(header_lock(self._outputs.header))
 

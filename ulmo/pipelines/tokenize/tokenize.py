@@ -38,7 +38,7 @@ from ulmo.formats.publish import (
 from ulmo.jobs.executor import Pool
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
-from ulmo.pipelines.tokenize.plan import Planned, plan_outputs, plan_parts
+from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
@@ -81,6 +81,8 @@ def tokenize_files(
     if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):
         return _tokenize_corpus(tokenizer, options, plan, out, workers, listener)
     if out is None or is_file_name(out, options.file_format):
+        if out is None:
+            plan = keep_apart(plan)
         with _tidying(plan, options.file_format):
             made = dict(_tokenize(tokenizer, options, plan, workers, listener))
         return [made[planned] for planned in plan]
@@ -311,6 +313,7 @@ def _tokenize_missing(
     folder = plan[0].folder
     for name in (TOKENS, HEADERS):
         make_folder(folder / name, below=folder)
+    plan = keep_apart(plan)
     found = {planned: _earlier(ledger, options, planned) for planned in plan}
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]

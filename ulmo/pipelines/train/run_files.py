@@ -4,7 +4,6 @@ import errno
 import math
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from ulmo.storage.checkpoint_files import (
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
 from ulmo.storage.faults import remove_any
+from ulmo.storage.removal import remove_if_possible
 
 _EVENTS = "what TensorBoard shows"
 _NEW = ".new"  # folder of the checkpoint that is being written
@@ -194,7 +194,7 @@ class Checkpoints:
     def tidy(self) -> None:
         """Remove old checkpoints, and what a killed `save` left behind."""
         remove_others(self._folder, self.numbers[-self._keep :])
-        shutil.rmtree(self._folder / _NEW, ignore_errors=True)
+        remove_if_possible(self._folder / _NEW)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError
     if coding is None:
         detail = "an Ogg stream is neither Vorbis, Opus nor FLAC"
         return RefusedError("unsupported_coding", detail, missing=None)
-    if stream.longest > MOST_PACKET:
+    if stream.longest > MOST_PACKET and coding != "FLAC":
         detail = f"a packet of an Ogg stream is longer than {MOST_PACKET} bytes"
         return RefusedError("bad_header", detail, missing=None)
     part = Part("ogg", tuple(stream.pieces), aside=aside)

@@ -16,7 +16,7 @@ from ulmo.preprocessing.reading.containers import SUBTYPES
 from ulmo.preprocessing.reading.parts import Part, check_shape
 from ulmo.preprocessing.reading.pieces import Piece, PieceFile, Stretch
 from ulmo.preprocessing.reading.refusal import RefusedError
-from ulmo.storage.plain_file import Signature, open_file, signature_of
+from ulmo.storage.plain_file import Signature, is_of_process, open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none
 # libsndfile's codes for an error of the operating system, for a coding that it does not know, and
@@ -54,6 +54,8 @@ def refusing() -> Iterator[None]:
             words = "its frames cannot be decoded"
         raise RefusedError(reason, words, missing=None) from None
     except OSError as error:
+        if is_of_process(error):
+            raise
         raise RefusedError("unreadable", error.strerror or str(error)) from None
 
 

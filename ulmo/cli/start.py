@@ -1,0 +1,87 @@
+"""Where commands begin: Ctrl-C has one meaning from the first import to the last moment.
+
+While modules are imported nothing is begun, and once a command has ended nothing is left to do:
+Ctrl-C then ends the process at once. In between it is a KeyboardInterrupt, which undoes what is
+half done, and a second Ctrl-C ends the process at once. This module imports nothing slow.
+"""
+
+import os
+import signal
+from importlib import import_module
+
+TYPE_CHECKING = False  # as of typing, which is slow to import
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+_INTERRUPTED = 130
+_IMPORTING = "<frozen importlib"  # how the file names of the import system's frames begin
+
+_heard: list[int] = []  # the signal, once it was heard while a command ran
+
+
+def ulmo(**how: "Any") -> None:
+    """The command ulmo."""
+    _run("main", "ulmo", how)
+
+
+def prep() -> None:
+    """The command ulmo-prep."""
+    _run("prep", "prep", {})
+
+
+def train() -> None:
+    """The command ulmo-train."""
+    _run("train", "train", {})
+
+
+def tokenize() -> None:
+    """The command ulmo-tokenize."""
+    _run("tokenize", "tokenize", {})
+
+
+def _run(module: str, name: str, how: "dict[str, Any]") -> None:
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # nohup, or `&`
+        getattr(import_module(f"ulmo.cli.{module}"), name)(**how)
+        return
+    signal.signal(signal.SIGINT, _leave)
+    command = getattr(import_module(f"ulmo.cli.{module}"), name)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        command(**how)
+    except SystemExit as ended:
+        raise SystemExit(_INTERRUPTED if _heard and ended.code else ended.code) from None
+    except BaseException:
+        if not _heard:
+            raise
+        _leave()
+    finally:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _interrupt(number: int, frame: "FrameType | None") -> None:
+    """Raise KeyboardInterrupt, but where a command imports what it needs: there it may be lost."""
+    if _imports_for_command(frame):
+        _leave()
+    _heard.append(number)
+    signal.signal(signal.SIGINT, _leave)
+    raise KeyboardInterrupt
+
+
+def _imports_for_command(frame: "FrameType | None") -> bool:
+    """Whether a module is being imported that one of ulmo.cli has asked for."""
+    inside, asking = False, ""  # the module that asked for the outermost import
+    while frame is not None:
+        imports = frame.f_code.co_filename.startswith(_IMPORTING)
+        if inside and not imports:
+            asking = str(frame.f_globals.get("__name__"))
+        inside, frame = imports, frame.f_back
+    return asking.startswith("ulmo.cli.")
+
+
+def _leave(*_: object) -> None:
+    """End the process now. What it has not finished looks as after a kill: it can go on."""
+    try:
+        os.write(2, b"ulmo: interrupted\n")
+    finally:
+        os._exit(_INTERRUPTED)

@@ -1,0 +1,109 @@
+"""Outputs of one job that cannot all have their places below its folder."""
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ulmo.config.errors import plain
+from ulmo.formats.places import HEADERS, TOKENS
+from ulmo.formats.publish import output_paths, whole_name
+from ulmo.storage.atomic import is_of_one_file
+from ulmo.storage.names import portable
+
+_RENAME = "rename the one or the other, or tokenize them apart"
+
+
+def clashes(root: Path, targets: Sequence[Path], file_format: str) -> dict[Path, str]:
+    """Targets that a folder of other targets is in the way of, and what to say about each.
+
+    Folders below `root` mirror those of the recordings: one called x.tokens.npy takes the place of
+    an output. Outside the folder `tokens` of an output, one called token_headers beside one called
+    tokens would be taken for that of the headers.
+    """
+    folders: set[Path] = set()
+    for folder in dict.fromkeys(target.parent for target in targets):
+        new = takewhile(lambda each: each not in folders, (folder, *folder.parents))
+        folders.update(takewhile(lambda each: each != root, new))
+    by_name = {folder.parent / whole_name(folder.name) for folder in folders}
+    headers = {
+        folder
+        for folder in folders
+        if folder.name == HEADERS and folder.with_name(TOKENS) in folders and root.name != TOKENS
+    }
+    found: dict[Path, str] = {}
+    for target in targets:
+        paths = output_paths(target, file_format)
+        names = {path.name for path in (*paths.files, paths.header)}
+        taken = sorted(name for name in names if target.with_name(name) in by_name)
+        if taken:
+            found[target] = f"a folder of recordings is called {taken[0]}: {_RENAME}"
+        elif headers and not headers.isdisjoint(target.parents):
+            found[target] = f"its folder {HEADERS} has a name of ulmo's: {_RENAME}"
+    return found
+
+
+def merged(root: Path, targets: Sequence[Path]) -> dict[Path, Path]:
+    """Targets that the file system takes for an earlier one, and that one.
+
+    Some know no case, some no accents apart from their letters. Names that may be one are tried
+    in a hidden folder, which is made in `root` if there are any.
+    """
+    alike: dict[str, list[Path]] = {}
+    for target in dict.fromkeys(targets):
+        alike.setdefault(_folded(target), []).append(target)
+    groups = [group for group in alike.values() if len(group) > 1]
+    if not groups:
+        return {}
+    try:
+        with TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as probe:
+            return dict(_merged(Path(probe), groups))
+    except OSError as error:  # nothing can be written there
+        if not is_of_one_file(error):
+            raise
+        return {}
+
+
+def merged_words(first: Path) -> str:
+    """What to say about a target that is taken for an earlier one."""
+    name = plain(portable(Path(first.name)))
+    return f"this file system takes it for {name}, the output of another recording: {_RENAME}"
+
+
+def _merged(probe: Path, groups: Sequence[Sequence[Path]]) -> Iterator[tuple[Path, Path]]:
+    for group in groups:
+        kept: list[Path] = []
+        for target in group:
+            first = next((each for each in kept if _is_one(probe, each, target)), None)
+            if first is None:
+                kept.append(target)
+            else:
+                yield target, first
+
+
+def _is_one(probe: Path, one: Path, other: Path) -> bool:
+    """Whether two paths of equally many parts lead to one place."""
+    pairs = {pair for pair in zip(one.parts, other.parts, strict=True) if pair[0] != pair[1]}
+    return all(_is_one_name(probe, *pair) for pair in pairs)
+
+
+def _is_one_name(probe: Path, one: str, other: str) -> bool:
+    path = probe / one
+    try:
+        path.touch()
+        return os.path.lexists(probe / other)
+    except OSError as error:  # no name that it takes
+        if not is_of_one_file(error):
+            raise
+        return False
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _folded(path: Path) -> str:
+    """The same text for paths that some file system may take for one."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", str(path)).casefold())

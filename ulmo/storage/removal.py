@@ -1,0 +1,58 @@
+"""Folders that are removed with all that is in them, at any depth."""
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+_OPEN = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all below it. Links are not followed. Raises OSError.
+
+    A folder inside that is not empty is moved up to `folder` first: no path grows, nothing
+    recurses, and two folders are open at most.
+    """
+    if os.rename not in os.supports_dir_fd:  # Windows
+        shutil.rmtree(folder)
+        return
+    top = os.open(folder, _OPEN)
+    try:
+        left = _empty(top, top)
+        while left:
+            name = left.pop()
+            here = os.open(name, _OPEN, dir_fd=top)
+            try:
+                left += _empty(here, top)
+            finally:
+                os.close(here)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    folder.rmdir()
+
+
+def _empty(here: int, top: int) -> list[str]:
+    """Remove what is in an open folder, or move it up; the names there of what was moved."""
+    moved = []
+    with os.scandir(here) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=here)
+            continue
+        with suppress(OSError):  # it is not empty
+            os.rmdir(name, dir_fd=here)
+            continue
+        new = secrets.token_hex(16)
+        os.rename(name, new, src_dir_fd=here, dst_dir_fd=top)
+        moved.append(new)
+    return moved
+
+
+def remove_if_possible(folder: Path) -> None:
+    """Remove a folder and all below it, if it is there and that is allowed."""
+    with suppress(OSError):
+        remove_tree(folder)
