@@ -24,7 +24,7 @@ ITEM = re.compile(
     re.MULTILINE,
 )
 ROW = re.compile(r'row "(.+)"')
-ROW_TEST = "test_faults.py::test_a_fault_and_its_row"
+ROW_TEST = "pipelines/test_faults.py::test_a_fault_and_its_row"
 HEAD = """# Tests: what shows that it is true
 
 Which tests show what [reliability](reliability.md) and [SECURITY.md](../SECURITY.md) say, item by

@@ -13,6 +13,7 @@ from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import output_paths, whole_name
 from ulmo.storage.atomic import is_of_one_file
 from ulmo.storage.names import portable
+from ulmo.storage.plain_file import create_file
 
 _RENAME = "rename the one or the other, or tokenize them apart"
 
@@ -93,7 +94,7 @@ def _is_one(probe: Path, one: Path, other: Path) -> bool:
 def _is_one_name(probe: Path, one: str, other: str) -> bool:
     path = probe / one
     try:
-        path.touch()
+        create_file(path).close()
         return os.path.lexists(probe / other)
     except OSError as error:  # no name that it takes
         if not is_of_one_file(error):
