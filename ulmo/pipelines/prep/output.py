@@ -163,7 +163,7 @@ class PrepOutput:
             tiles = read_tiles_table(self._folder, manifest)
             for job in jobs:
                 if self.ledger.done(job.key) and not set(modified) & set(job.files):
-                    with publish_table(job.rows_path, TILES_SCHEMA) as rows:
+                    with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as rows:
                         rows.add_table(tiles.filter(pc.starts_with(tiles["shard"], job.prefix)))
 
     def _is_done(self, job: PrepJob) -> bool:
