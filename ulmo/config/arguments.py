@@ -41,7 +41,7 @@ def one_of(name: str, value: Any, choices: Iterable[T]) -> T:
     raise _wrong(name, value, f"one of {', '.join(map(str, known))}")
 
 
-def path_of(name: str, value: Any) -> Path:
+def path_argument(name: str, value: Any) -> Path:
     """A path, given as text, bytes or anything that is a path."""
     if isinstance(value, str | bytes | os.PathLike):
         return Path(os.fsdecode(value))

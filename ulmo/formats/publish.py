@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
@@ -49,10 +49,14 @@ class TakenError(UserError, FileExistsError):
     """A file in the place of an output that must not be replaced."""
 
     def __init__(self, path: Path, why: str) -> None:
+        self._why = why
         FileExistsError.__init__(self, errno.EEXIST, f"{why}: choose another --out", str(path))
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be written: {self.strerror}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
+        return type(self), (Path(self.filename), self._why)
 
 
 class Outputs(NamedTuple):

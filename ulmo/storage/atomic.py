@@ -205,10 +205,7 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
     """
     if below is not None and (link := link_on_the_way(folder, below)) is not None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
-    missing, above = [], folder
-    while not above.exists():
-        missing.append(above)
-        above = above.parent
+    missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync_folder(each.parent)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to
+from ulmo.storage.plain_file import append_to, open_unlinked_text
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -102,9 +102,9 @@ def _cell(value: float | int | None) -> str:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """Whole rows; a last row cut short by a kill is dropped."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_unlinked_text(path, newline="") as file:
         text = file.read()
     complete = text[: text.rfind("\n") + 1]
     return list(csv.DictReader(complete.splitlines()))

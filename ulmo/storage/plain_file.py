@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, Self, TextIO
 
 from ulmo.config import UserError
 
@@ -32,6 +32,9 @@ class LinkError(UserError, OSError):
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be read: {self.strerror}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (Path(self.filename),)
 
 
 def open_unlinked(path: Path) -> BufferedReader:
