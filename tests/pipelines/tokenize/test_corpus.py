@@ -65,6 +65,20 @@ def test_the_bytes_do_not_depend_on_workers_or_kills(tokenizer, field, tmp_path,
         assert contents(tmp_path / each) == contents(tmp_path / "1")
 
 
+@pytest.mark.parametrize("damage", ["other ids", "cut", "no array"])
+def test_a_part_that_was_damaged_is_made_again(damage, tokenizer, field, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole.csv", tmp_path / "all.csv"
+    tokenize(tokenizer, field, out=whole, file_format="csv")
+    how = {"out": out, "file_format": "csv"}
+    run_killed(monkeypatch, doomed(4), tokenize, tokenizer, field, **how)
+    part = next(tmp_path.glob(".all.csv.parts/tokens/**/*.npy"))
+    data = part.read_bytes()
+    changed = {"other ids": data[:-8] + bytes(8), "cut": data[:-4], "no array": b"x" * len(data)}
+    part.write_bytes(changed[damage])
+    tokenize(tokenizer, field, **how)
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_if_all_are_refused_nothing_is_written(tokenizer, field, tmp_path):
     for path in field.rglob("*.wav"):
         path.write_bytes(b"")

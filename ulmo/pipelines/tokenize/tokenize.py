@@ -22,7 +22,7 @@ from ulmo.formats.folder import (
     timeline_ledger,
     write_readme,
 )
-from ulmo.formats.header import TokensHeader, read_header
+from ulmo.formats.header import TokensHeader, check_hash, read_header, read_stored
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
     check_options,
@@ -270,7 +270,7 @@ def _finished(
 
 
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
-    """What an earlier job made of a recording, if its files are still there."""
+    """What an earlier job made of a recording, if its files are as they were written."""
     rows = ledger.done(planned.key)
     if not rows or rows[0].status == "refused":
         return None
@@ -286,15 +286,16 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
     for output in outputs:
         paths = output_paths(output, options.file_format)
         try:
-            header = read_header(paths.header)
-        except (UserError, OSError):
+            stored = read_stored(paths.header)
+            for path in paths.files:
+                check_hash(path, stored, path.name.removeprefix(paths.header.stem))
+        except (UserError, OSError, ValueError):
             return None
+        header, *others = stored.headers
         unknown += header.unknown
         found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
         made = ledger.manifest
-        if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
-            return None
-        if not all(path.is_file() for path in paths.files):
+        if others or found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return None
     if (names, unknown) != (row.outputs, row.unknown):
         return None
