@@ -42,7 +42,7 @@ PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finish
 _CHANNEL = ".ch"
 _OF_CHANNEL = re.compile(rf"{re.escape(_CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
 _MOST_IDS = 1 << 16  # ids are written as uint16
-_WAIT_SECONDS = 60.0  # for another job that is putting its files in the same place
+_WAIT_SECONDS = 60.0  # for another job that is moving its files to the same places
 
 
 class TakenError(UserError, FileExistsError):
@@ -242,7 +242,7 @@ def publish_tokens(
 
 
 def _make_folder_of_header(outputs: Outputs) -> None:
-    """Make it, and those between it and the folder that holds tokens and headers."""
+    """Make the header's folder, and those between it and the common folder of header and tokens."""
     headers, tokens = outputs.header.parent.absolute(), outputs.files[0].parent.absolute()
     make_folders(headers, below=Path(os.path.commonpath([headers, tokens])))
 
@@ -260,15 +260,15 @@ def remove_tokens(outputs: Outputs) -> None:
 def one_writer(header: Path) -> AbstractContextManager[None]:
     """Hold the lock of a header while it and its files are changed; LockError after a minute.
 
-    Two jobs that write one file each replace all of it, one after the other; those that write two
-    formats of the same tokens both have their hashes in the header. It takes a moment, so the
-    other is waited for.
+    Of two jobs that write the same output, the later one replaces all files. Two jobs that write
+    the same tokens in two formats both have their hashes in the header. A job holds the lock for a
+    moment only, so the other one waits.
     """
     return locked(header_lock(header), header, wait=_WAIT_SECONDS)
 
 
 def header_lock(header: Path) -> Path:
-    """The lock file that whoever changes a header holds: one for all channels of a recording."""
+    """The lock file to hold while a header is changed: one for all channels of a recording."""
     return lock_path(header.with_name(whole_name(header.name)))
 
 

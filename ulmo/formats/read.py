@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError, WholeFileError, one_line
+from ulmo.config import UserError, WholeFileError, one_line, printable
 from ulmo.config.arguments import path_argument
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
@@ -103,7 +103,7 @@ def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
 
     source = find_tokens(folder, is_tokens)
     for line in check_whole([source], FORMATS, partial=partial):
-        warnings.warn(line, stacklevel=3)
+        warnings.warn(printable(line), stacklevel=3)
     if not source.files:
         raise UserError(f"{folder} holds no tokens: make them with ulmo-tokenize")
     for path in source.files:

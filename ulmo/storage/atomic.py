@@ -75,8 +75,8 @@ def publish_together(
 def _move(file: BinaryIO, path: Path) -> None:
     """Give a written file its name.
 
-    A network file system may lose the answer to its first request, and answer to the second that
-    there is no such file: it is moved then.
+    A network file system may lose the answer to its request, and send it again. The second one
+    fails, because the file was moved by the first.
     """
     if _WINDOWS:
         file.close()
@@ -214,9 +214,9 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
 
 
 def link_on_the_way(path: Path, below: Path) -> Path | None:
-    """The first link that leads from a folder of the user's to a path below it; None if none does.
+    """The first link between a folder of the user and a path below it; None if there is none.
 
-    The folder itself may be one.
+    The folder itself may be a link.
     """
     if not path.is_relative_to(below):
         return None

@@ -49,7 +49,8 @@ class CsvLog:
         self._path = path
         self._columns = columns
         self._buffer = bytearray()
-        # Unbuffered: a file that Python flushes when it forgets it fails beside the error.
+        # Without Python's buffer: it is flushed once more when the file is deleted, and on a full
+        # disk that prints a second error.
         self._file = append_to(path, buffering=0)
 
     def write(self, row: Mapping[str, float | int]) -> None:
@@ -80,7 +81,7 @@ class CsvLog:
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """An error of writing does not name its file."""
+        """Name the file in errors of writing, which do not."""
         try:
             yield
         except OSError as error:

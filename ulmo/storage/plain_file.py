@@ -27,7 +27,7 @@ class LinkError(UserError, OSError):
     """A link in the place of a file that ulmo wrote: it could lead to any file."""
 
     def __init__(self, path: Path) -> None:
-        why = "it is a link, and ulmo follows none among its files: put the file itself there"
+        why = "it is a link, and ulmo follows no links to its own files: put the file itself there"
         OSError.__init__(self, errno.ELOOP, why, str(path))
 
     def __str__(self) -> str:

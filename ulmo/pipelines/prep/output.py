@@ -40,7 +40,7 @@ _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that no
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
 _NAMED = 3  # recordings of each kind in a message
-_OTHERS = "changed while they were read"  # for the plan: the next job asks what they are then
+_OTHERS = "changed while they were read"  # in place of the plan: the next job compares the rows
 _CHOOSE = "choose a new folder"
 
 
@@ -153,9 +153,9 @@ class PrepOutput:
             make_folder(folder, _CHOOSE, below=self._folder)
 
     def _keep(self, jobs: Sequence[PrepJob]) -> None:
-        """Write the rows of jobs as they were before the output was complete, if nothing changed.
+        """Write the rows of jobs again whose recordings did not change, so that they count as done.
 
-        The jobs of a complete output have no rows of their own.
+        The jobs of a complete output have no files of rows: all rows are in tiles.parquet.
         """
         if self._earlier is None:
             return
