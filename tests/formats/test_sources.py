@@ -1,4 +1,4 @@
-"""Whoever reads what lies below a folder is told what an unfinished job has not made yet."""
+"""Readers of folders say what an unfinished job has not made yet."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Jobs that write the same output at once: header, hash and ids always speak of one of them."""
+"""Jobs that write the same output at once: header, hash and ids are always of the same job."""
 
 import errno
 from functools import partial

@@ -183,7 +183,7 @@ class TestALock:
     @pytest.mark.parametrize("content", ["mine", '{"host": 1}', "\0mine"])
     def test_that_holds_something_else_is_left_alone(self, content, path):
         path.write_text(content)
-        words = "in the way, and no lock of ulmo's: remove it"
+        words = "in the way, and is not a lock of ulmo: remove it"
         with pytest.raises(UserError, match=words), locked(path, path):
             pass
         assert path.read_text() == content

@@ -33,7 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
-        values = tomllib.loads(read_most(path, _MAX_TOML_BYTES).decode("utf-8"))
+        values = tomllib.loads(_read_most(path, _MAX_TOML_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as TOML: {one_line(error)}") from None
     try:
@@ -50,7 +50,7 @@ def to_toml(tables: dict[str, Settings]) -> str:
     )
 
 
-def read_most(path: Path, most: int) -> bytes:
+def _read_most(path: Path, most: int) -> bytes:
     """The bytes of a file. Raises UserError if it has more than `most`, or is no plain file."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no plain file")

@@ -19,7 +19,7 @@ _RENAME = "rename the one or the other, or tokenize them apart"
 
 
 def clashes(root: Path, targets: Sequence[Path], file_format: str) -> dict[Path, str]:
-    """Targets that a folder of other targets is in the way of, and what to say about each.
+    """Targets whose place is taken by a folder of other targets, and the reason for each.
 
     Folders below `root` mirror those of the recordings: one called x.tokens.npy takes the place of
     an output. Outside the folder `tokens` of an output, one called token_headers beside one called

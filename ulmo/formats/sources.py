@@ -1,7 +1,7 @@
-"""Files of tokens that a user names, or that lie below folders: and whether all are there.
+"""Files of tokens that a user names, or that lie below folders, and whether all are there.
 
-Whoever reads what lies below a folder asks the ledgers of the outputs there. An output whose job
-was killed, or still runs, has some of its recordings only, and looks no different.
+An output whose job was killed, or still runs, has only some of its recordings, and looks like a
+finished one. So all readers of folders check the ledgers of the outputs there.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

@@ -76,8 +76,8 @@ def publish_together(
             before_moves()
         for temporary, path in zip(made, paths, strict=True):
             temporary.move(path.name)
-        for temporary in made:
-            temporary.folder.sync()
+        for folder in {temporary.folder.path: temporary.folder for temporary in made}.values():
+            folder.sync()
 
 
 class _Temporary(NamedTuple):
@@ -90,8 +90,8 @@ class _Temporary(NamedTuple):
     def move(self, name: str) -> None:
         """Give it its name.
 
-        A network file system may lose the answer to its first request, and answer to the second
-        that there is no such file: it is moved then.
+        A network file system may lose the answer to its request, and send it again. The second one
+        fails, because the file was moved by the first.
         """
         if _WINDOWS:
             self.file.close()
@@ -220,10 +220,7 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
     """
     if below is not None and (link := link_on_the_way(folder, below)) is not None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
-    missing, above = [], folder
-    while not above.exists():
-        missing.append(above)
-        above = above.parent
+    missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync_folder(each.parent)
@@ -232,9 +229,9 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
 
 
 def link_on_the_way(path: Path, below: Path) -> Path | None:
-    """The first link that leads from a folder of the user's to a path below it; None if none does.
+    """The first link between a folder of the user and a path below it; None if there is none.
 
-    The folder itself may be one.
+    The folder itself may be a link.
     """
     path, below = path.absolute(), below.absolute()
     if not path.is_relative_to(below):

@@ -98,7 +98,7 @@ class Journal(Generic[R]):
 
 
 def progress(path: Path) -> str:
-    """How much a job that has not ended has done, by its journal: "7 of 24 recordings"."""
+    """How much an unfinished job has done, by its journal: "7 of 24 recordings"."""
     done, expected = 0, ""
     with suppress(OSError), open_unlinked(path) as file:
         while line := file.readline(MAX_LINE):

@@ -78,7 +78,7 @@ class Ledger(Generic[M, R]):
         return self._manifest is not None and self._manifest.complete
 
     def progress(self) -> str:
-        """How much a job that has not ended has done: "7 of 24 recordings"."""
+        """How much an unfinished job has done: "7 of 24 recordings"."""
         return progress(self.files.journal)
 
     @property
@@ -137,7 +137,7 @@ class Ledger(Generic[M, R]):
     def writing(self, keep: Iterable[str], expected: int | None = None) -> Iterator[None]:
         """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block.
 
-        `expected` is the number of rows that there will be, for those who look at it meanwhile.
+        `expected` is the number of rows that there will be, for `progress`.
         """
         _refuse_folders(self.files.journal)
         self._journal.begin(((key, self.done(key)) for key in keep), expected)

@@ -48,7 +48,7 @@ def schema_of(row: type[Settings]) -> pa.Schema:
 
 
 def read_table(path: Path, schema: pa.Schema, *, remedy: str, hashed: bool = False) -> pa.Table:
-    """A table of ours; `hashed` says that it has the hash that is recorded of it.
+    """A table of ulmo; `hashed` says that the caller found its recorded hash.
 
     Raises UserError, which ends with `remedy`, if it has other columns or is damaged, and
     WholeFileError if it is `hashed`; if it could not be read at all, the error is that of

@@ -95,9 +95,9 @@ def plan_of(files: Sequence[InputFile]) -> str:
 
 
 def is_of(rows: Sequence[Prepared], job: PrepJob) -> bool:
-    """Whether the rows of a job are of the very recordings of its plan.
+    """Whether the rows of a job describe exactly the recordings of its plan.
 
-    One that changed before it was read is another one, and the planned one may come back.
+    A recording may change before it is read, and change back later.
     """
     read = [[row.path, row.bytes, row.ends_crc32c] for row in rows]
     return read == _named(job.files) and all(row.reason != _CHANGED for row in rows)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that no
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
 _NAMED = 3  # recordings of each kind in a message
-_OTHERS = "changed while they were read"  # for the plan: the next job asks what they are then
+_OTHERS = "changed while they were read"  # in place of the plan: the next job compares the rows
 _CHOOSE = "choose a new folder"
 
 
@@ -152,19 +153,20 @@ class PrepOutput:
             make_folder(folder, _CHOOSE, below=self._folder)
 
     def _keep(self, jobs: Sequence[PrepJob]) -> None:
-        """Write the rows of jobs as they were before the output was complete, if nothing changed.
+        """Write the rows of jobs again whose recordings did not change, so that they count as done.
 
-        The jobs of a complete output have no rows of their own.
+        The jobs of a complete output have no files of rows: all rows are in tiles.parquet.
         """
         if self._earlier is None:
             return
         manifest, modified = self._earlier
+        changed = set(modified)
         with suppress(UserError):  # a table is lost: then all is made anew
-            tiles = read_tiles_table(self._folder, manifest)
+            tiles = _by_job(read_tiles_table(self._folder, manifest))
             for job in jobs:
-                if self.ledger.done(job.key) and not set(modified) & set(job.files):
+                if self.ledger.done(job.key) and changed.isdisjoint(job.files):
                     with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as rows:
-                        rows.add_table(tiles.filter(pc.starts_with(tiles["shard"], job.prefix)))
+                        rows.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the ledger, and its tiles and their rows are there."""
@@ -231,11 +233,8 @@ class PrepOutput:
             else:
                 made = manifest
                 jobs = again._make_shards(lost.shards)
-                tiles = read_tiles_table(self._folder, manifest)
-                is_same = all(
-                    _tile_rows(job).equals(tiles.filter(pc.starts_with(tiles["shard"], job.prefix)))
-                    for job in jobs
-                )
+                tiles = _by_job(read_tiles_table(self._folder, manifest))
+                is_same = all(_tile_rows(job).equals(tiles.get(job.prefix)) for job in jobs)
                 shards = sorted((beside / "tiles").glob("*.npy"))
                 paths = [shard for shard in shards if shard.name in lost.shards]
             if not is_same:
@@ -310,6 +309,22 @@ def _some(kind: str, paths: Sequence[str]) -> str:
     """How many recordings, and the first of them: "4 changed: a.wav, b.wav, c.wav and others"."""
     named = ", ".join(paths[:_NAMED]) + (" and others" if len(paths) > _NAMED else "")
     return f"{len(paths)} {kind}: {named}"
+
+
+def _by_job(tiles: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each job that has tiles, by how the names of its shards begin.
+
+    They lie together, in the order of the jobs.
+    """
+    runs = pc.run_end_encode(tiles["shard"].combine_chunks())
+    ends: dict[str, int] = {}
+    for name, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        ends[f"{name.partition('-')[0]}-"] = end
+    borders = pairwise([0, *ends.values()])
+    return {
+        prefix: tiles.slice(begin, max(end - begin, 0))
+        for prefix, (begin, end) in zip(ends, borders, strict=True)
+    }
 
 
 def _tile_rows(job: PrepJob) -> pa.Table:
