@@ -194,7 +194,12 @@ def is_parts(folder: Path) -> bool:
 
 @contextmanager
 def publish_tokens(
-    path: Path, file_format: str, options: Options = PLAIN, *, corpus: bool = False
+    path: Path,
+    file_format: str,
+    options: Options = PLAIN,
+    *,
+    corpus: bool = False,
+    below: Path | None = None,
 ) -> Iterator[Format]:
     """A writer whose files appear when the block ends, and not at all if it fails.
 
@@ -203,17 +208,19 @@ def publish_tokens(
     been writing the same files for a minute. Older files, and then their
     header, are removed before the first of them is replaced: a file without a header that is not
     the same as the new one is foreign. With `corpus`, the vocabulary is written as well, beside
-    formats that models are trained on.
+    formats that models are trained on. `below` is the folder that the user named: no link between
+    it and the files is followed, nor one between it and the header.
     """
     outputs = output_paths(path, file_format)
-    kind = FORMATS[file_format]
-    _make_folder_of_header(outputs)
+    kind, home = FORMATS[file_format], _home(outputs, below)
+    make_folders(outputs.header.parent, below=home)
     check_outputs(outputs)
     hashes: Hashes = {}
     with ExitStack() as until_the_header_is_there:
 
         def unseal() -> None:
             made = [written_hash(file) for file in files]
+            make_folders(outputs.header.parent, below=home)  # raises if it is a link by now
             until_the_header_is_there.enter_context(one_writer(outputs.header))
             check_outputs(outputs)
             refuse_spoiling(outputs, tuple(writer.headers).__eq__)
@@ -222,11 +229,11 @@ def publish_tokens(
             known = _known_hashes(outputs.header, writer.headers)
             if known is None and outputs.header.exists():
                 for path in (*outputs.files, outputs.header):
-                    remove(path)
+                    remove(path, below=home)
             endings = (path.name.removeprefix(outputs.header.stem) for path in outputs.files)
             hashes.update({**(known or {}), **dict(zip(endings, made, strict=True))})
 
-        with publish_together(outputs.files, unseal, owner=whole_name) as files:
+        with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
             writer = kind(files, options)
             try:
                 yield writer
@@ -235,26 +242,30 @@ def publish_tokens(
                 writer.abandon()
                 raise
         if corpus and kind.trains:
-            with publish(outputs.vocabulary, owner=whole_name) as file:
+            with publish(outputs.vocabulary, owner=whole_name, below=home) as file:
                 file.write(vocabulary_json(writer.header.codebook_size).encode())
-        with publish(outputs.header, owner=whole_name) as file:
+        with publish(outputs.header, owner=whole_name, below=home) as file:
             file.write(header_json(writer.headers, hashes))
 
 
-def _make_folder_of_header(outputs: Outputs) -> None:
-    """Make the header's folder, and those between it and the common folder of header and tokens."""
-    headers, tokens = outputs.header.parent.absolute(), outputs.files[0].parent.absolute()
-    make_folders(headers, below=Path(os.path.commonpath([headers, tokens])))
+def _home(outputs: Outputs, below: Path | None) -> Path:
+    """The folder in which both the files and their header lie, at any depth."""
+    folders = (outputs.header.parent, outputs.files[0].parent)
+    if below is not None and all(folder.is_relative_to(below) for folder in folders):
+        return below
+    return Path(os.path.commonpath([folder.absolute() for folder in folders]))
 
 
-def remove_tokens(outputs: Outputs) -> None:
+def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     """Remove the files of an output, and its header unless files in other formats need it.
 
-    Raises OSError if that is not allowed, or if another job writes them.
+    `below` as in `publish_tokens`. Raises OSError if that is not allowed, or if another job writes
+    them.
     """
+    home = _home(outputs, below)
     with one_writer(outputs.header):
         for path in outputs.files if is_shared(outputs) else (outputs.header, *outputs.files):
-            remove(path)
+            remove(path, below=home)
 
 
 def one_writer(header: Path) -> AbstractContextManager[None]:

@@ -132,7 +132,7 @@ def _to_folder(
                 continue
             try:
                 make_folders(target.parent, below=folder)
-                with publish_tokens(target, file_format, options) as writer:
+                with publish_tokens(target, file_format, options, below=folder) as writer:
                     copy_npy(source.path, source.header, writer)
             except OSError as error:
                 if not is_of_one_file(error):

@@ -95,8 +95,11 @@ def tiles_per_shard(tile_size: int) -> int:
 
 
 def write_shard(path: Path, tiles: Sequence[Array]) -> None:
-    """Publish tiles (M, M, 1) as one array (n, M, M, 1): C order, .npy version 1."""
-    with publish(path) as file:
+    """Publish tiles (M, M, 1) as one array (n, M, M, 1): C order, .npy version 1.
+
+    The folder of the shards is ulmo's, and may not be a link.
+    """
+    with publish(path, below=path.parent.parent) as file:
         file.write(_shard_header(len(tiles), tiles[0].shape))
         for tile in tiles:
             file.write(np.ascontiguousarray(tile).data)

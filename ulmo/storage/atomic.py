@@ -11,12 +11,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from filelock import lock_descriptor
 
 from ulmo.config import UserError
-from ulmo.storage.plain_file import NO_TRAP, create_file
+from ulmo.storage.open_folder import OpenFolder, open_folder
+from ulmo.storage.plain_file import NO_TRAP
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
@@ -36,13 +37,16 @@ _OF_ALL = _FULL | {
 
 
 @contextmanager
-def publish(path: Path, *, owner: Callable[[str], str] = str) -> Iterator[BinaryIO]:
+def publish(
+    path: Path, *, owner: Callable[[str], str] = str, below: Path | None = None
+) -> Iterator[BinaryIO]:
     """Write a file beside its place, and move it there once it is complete and on the disk.
 
     Nobody ever sees a part of it: not after an error, a kill or a power cut. `owner` turns its name
-    into the one by which `remove_temporaries` knows the temporary file again.
+    into the one by which `remove_temporaries` knows the temporary file again; `below` as in
+    `open_folder`.
     """
-    with publish_together([path], owner=owner) as (file,):
+    with publish_together([path], owner=owner, below=below) as (file,):
         yield file
 
 
@@ -52,6 +56,7 @@ def publish_together(
     before_moves: Callable[[], None] | None = None,
     *,
     owner: Callable[[str], str] = str,
+    below: Path | None = None,
 ) -> Iterator[Sequence[BinaryIO]]:
     """Publish several files: none is moved before all are complete and on the disk.
 
@@ -59,54 +64,60 @@ def publish_together(
     the first move, to remove the file that says they belong together.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(_temporary(path, owner(path.name))) for path in paths]
-        yield files
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())
+        made = []
+        for path in paths:
+            folder = stack.enter_context(open_folder(path.parent, below=below))
+            made.append(stack.enter_context(_temporary(folder, owner(path.name))))
+        yield [temporary.file for temporary in made]
+        for temporary in made:
+            temporary.file.flush()
+            os.fsync(temporary.file.fileno())
         if before_moves is not None:
             before_moves()
-        for file, path in zip(files, paths, strict=True):
-            _move(file, path)
-    for folder in {path.parent for path in paths}:
-        sync_folder(folder)
+        for temporary, path in zip(made, paths, strict=True):
+            temporary.move(path.name)
+        for folder in {temporary.folder.path: temporary.folder for temporary in made}.values():
+            folder.sync()
 
 
-def _move(file: BinaryIO, path: Path) -> None:
-    """Give a written file its name.
+class _Temporary(NamedTuple):
+    """A file that is being written."""
 
-    A network file system may lose the answer to its request, and send it again. The second one
-    fails, because the file was moved by the first.
-    """
-    if _WINDOWS:
-        file.close()
-    try:
-        Path(file.name).replace(path)
-    except FileNotFoundError:
-        if file.closed or not _is_at(file, path):
-            raise
+    file: BinaryIO
+    folder: OpenFolder
+    name: str
 
+    def move(self, name: str) -> None:
+        """Give it its name.
 
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Whether a path is the name of an open file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
-    except OSError:
-        return False
+        A network file system may lose the answer to its request, and send it again. The second one
+        fails, because the file was moved by the first.
+        """
+        if _WINDOWS:
+            self.file.close()
+        try:
+            self.folder.move(self.name, name)
+        except FileNotFoundError:
+            if self.file.closed or not self._has(name):
+                raise
+
+    def _has(self, name: str) -> bool:
+        status = self.folder.status(name)
+        return status is not None and os.path.samestat(os.fstat(self.file.fileno()), status)
 
 
 @contextmanager
-def _temporary(path: Path, owner: str) -> Iterator[BinaryIO]:
-    """Open a new file beside `path`, locked while it is open; at the end it is removed."""
+def _temporary(folder: OpenFolder, owner: str) -> Iterator[_Temporary]:
+    """Open a new file in a folder, locked while it is open; at the end it is removed."""
     while True:
-        place = path.with_name(f".{short_name(owner)}.{secrets.token_hex(8)}.tmp")
+        name = f".{short_name(owner)}.{secrets.token_hex(8)}.tmp"
         try:
-            with create_file(place) as file:
-                if _lock(file) and place.exists():
-                    yield file
+            with folder.create(name) as file:
+                if _lock(file) and folder.status(name) is not None:
+                    yield _Temporary(file, folder, name)
                     return
         finally:
-            place.unlink(missing_ok=True)
+            folder.remove(name)
 
 
 def _lock(file: BinaryIO) -> bool:
@@ -139,7 +150,7 @@ def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
     """
     for path in folder.iterdir():
         match = TEMPORARY.fullmatch(path.name)
-        if match is None or not is_ours(match["name"]):
+        if match is None or not is_ours(match["name"]) or path.is_dir():
             continue
         with _claimed(path) as left:
             if left and not _WINDOWS:
@@ -173,11 +184,15 @@ def _claimed(path: Path) -> Iterator[bool]:
         yield left
 
 
-def remove(path: Path) -> None:
-    """Remove a file, if it is there, so that no power cut brings it back."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-        sync_folder(path.parent)
+def remove(path: Path, *, below: Path | None = None) -> None:
+    """Remove a file, if it is there, so that no power cut brings it back.
+
+    `below` as in `open_folder`.
+    """
+    with suppress(FileNotFoundError), open_folder(path.parent, below=below) as folder:
+        if folder.status(path.name) is not None:
+            folder.remove(path.name)
+            folder.sync()
 
 
 def make_folder(folder: Path, remedy: str = "set --out", *, below: Path | None = None) -> None:
@@ -218,6 +233,7 @@ def link_on_the_way(path: Path, below: Path) -> Path | None:
 
     The folder itself may be a link.
     """
+    path, below = path.absolute(), below.absolute()
     if not path.is_relative_to(below):
         return None
     way = list(takewhile(lambda each: each != below, (path, *path.parents)))

@@ -247,7 +247,8 @@ class Ledger(Generic[M, R]):
         return [
             path
             for path, match in temporary
-            if path == self.files.journal or (match is not None and match["name"] in names)
+            if path == self.files.journal
+            or (match is not None and match["name"] in names and not path.is_dir())
         ]
 
 

@@ -146,9 +146,16 @@ def is_of_process(error: OSError) -> bool:
     return error.errno in _OF_PROCESS
 
 
-def create_file(path: Path) -> BinaryIO:
-    """Open a new file, to be written and read. Raises FileExistsError if its name is taken."""
-    return open(path, "x+b", opener=_follow_nothing)
+def create_file(path: Path, *, folder: int | None = None) -> BinaryIO:
+    """Open a new file, to be written and read. Raises FileExistsError if its name is taken.
+
+    `folder` is the descriptor of the folder that a relative path begins in.
+    """
+
+    def opened(name: str, flags: int) -> int:
+        return os.open(name, flags | NO_TRAP, 0o666, dir_fd=folder)
+
+    return open(path, "x+b", opener=opened)
 
 
 def append_to(path: Path, *, buffering: int = -1) -> BinaryIO:
@@ -183,10 +190,6 @@ def check_alone(descriptor: int, path: Path) -> None:
 
 def _linked(path: Path) -> UserError:
     return UserError(f"{path} is a link to another file, or no plain file: remove it")
-
-
-def _follow_nothing(path: str, flags: int) -> int:
-    return os.open(path, flags | NO_TRAP, 0o666)
 
 
 def written_hash(file: BinaryIO) -> str:

@@ -128,9 +128,14 @@ class TableWriter:
 
 
 @contextmanager
-def publish_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
-    """A writer of a table that appears at `path` when the block ends, complete, or not at all."""
-    with publish(path) as file:
+def publish_table(
+    path: Path, schema: pa.Schema, *, below: Path | None = None
+) -> Iterator[TableWriter]:
+    """A writer of a table that appears at `path` when the block ends, complete, or not at all.
+
+    `below` as in `open_folder`.
+    """
+    with publish(path, below=below) as file:
         with TableWriter(file, schema) as writer:
             yield writer
         writer.hash = written_hash(file)

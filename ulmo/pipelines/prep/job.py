@@ -166,7 +166,7 @@ def _try_job(
     clock = Clock.of(job.manifest.clock)
     outcomes = []
     with ExitStack() as opened:
-        rows = opened.enter_context(publish_table(job.rows_path, TILES_SCHEMA))
+        rows = opened.enter_context(publish_table(job.rows_path, TILES_SCHEMA, below=job.out_dir))
         writer = TileWriter(job.shard_path, job.settings, rows, disk)
         for planned in job.files:
             path = planned.path

@@ -165,7 +165,7 @@ class PrepOutput:
             tiles = _by_job(read_tiles_table(self._folder, manifest))
             for job in jobs:
                 if self.ledger.done(job.key) and changed.isdisjoint(job.files):
-                    with publish_table(job.rows_path, TILES_SCHEMA) as rows:
+                    with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as rows:
                         rows.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
 
     def _is_done(self, job: PrepJob) -> bool:

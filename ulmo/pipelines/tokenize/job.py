@@ -116,12 +116,12 @@ def _tokenize_once(
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
                     reading = _Reading(source, recording, timing.spans, header, hearing)
-                    written = _write(tokenizer, options, reading, path)
+                    written = _write(tokenizer, options, reading, path, planned.folder)
                     unknown += written.header.unknown
                     outputs.append(path)
     except RefusedError as refusal:
         old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
-        _remove((*outputs, *old), options.file_format)
+        _remove((*outputs, *old), options.file_format, planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
     facts = timing.facts(hearing.facts(recording.facts())) | {
@@ -148,11 +148,11 @@ def _refusing_unwritable() -> Iterator[None]:
         raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
 
 
-def _remove(outputs: Iterable[Path], file_format: str) -> None:
+def _remove(outputs: Iterable[Path], file_format: str, below: Path) -> None:
     """Remove outputs, as far as that is allowed; a header that other formats need stays."""
     for output in reversed(list(outputs)):
         try:
-            remove_tokens(output_paths(output, file_format))
+            remove_tokens(output_paths(output, file_format), below=below)
         except OSError as error:
             if not is_of_one_file(error):
                 raise
@@ -210,16 +210,16 @@ class _Written(NamedTuple):
 
 
 def _write(
-    tokenizer: Tokenizer, options: TokenizeOptions, reading: _Reading, path: Path
+    tokenizer: Tokenizer, options: TokenizeOptions, reading: _Reading, path: Path, below: Path
 ) -> _Written:
     """Write the tokens of one channel: as they come, or joined if time was left out."""
     stretches = tokenizer.stretches(
         reading.read, batch_size=options.batch_size, hearing=reading.hearing
     )
     if not reading.is_whole:
-        return _write_joined(stretches, options, reading, path)
+        return _write_joined(stretches, options, reading, path, below)
     header, samples, unknown = reading.header, 0, 0
-    with publish_tokens(path, options.file_format, options.options) as writer:
+    with publish_tokens(path, options.file_format, options.options, below=below) as writer:
         writer.begin(header)
         for stretch in stretches:
             for part in stretch:
@@ -240,7 +240,11 @@ def _write(
 
 
 def _write_joined(
-    stretches: Iterable[EncodedStretch], options: TokenizeOptions, reading: _Reading, path: Path
+    stretches: Iterable[EncodedStretch],
+    options: TokenizeOptions,
+    reading: _Reading,
+    path: Path,
+    below: Path,
 ) -> _Written:
     """Write the tokens of stretches once all are there: formats need the place of each."""
     header, recording, gaps = reading.header, reading.recording, Fraction(0)
@@ -277,7 +281,7 @@ def _write_joined(
             for stretch, read in made
         ]
         joint = Joint.of(header, pieces, gaps=options.gaps)
-        with publish_tokens(path, options.file_format, options.options) as writer:
+        with publish_tokens(path, options.file_format, options.options, below=below) as writer:
             ended = joint.write(writer)
     return _Written(ended, sum(stretch.samples for stretch, _ in made), len(made))
 

@@ -1,0 +1,92 @@
+"""Folders that are held open while files are written to them.
+
+A name is looked up in the open folder itself. Whoever renames the folder meanwhile, or puts a link
+in its place, leads nothing elsewhere.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ulmo.storage.plain_file import create_file
+
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_LINK = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
+_IS_POSIX = os.name != "nt"  # Windows opens no folders, and moves no open file
+
+
+class OpenFolder:
+    """An open folder. All names are of files in it."""
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self.path = path
+        self._descriptor = descriptor  # None on Windows: names are then looked up by the path
+
+    def create(self, name: str) -> BinaryIO:
+        """Open a new file, as `create_file` does."""
+        return create_file(self._named(name), folder=self._descriptor)
+
+    def move(self, old: str, new: str) -> None:
+        """Give a file another name, in place of the file that has it."""
+        folder = self._descriptor
+        os.replace(self._named(old), self._named(new), src_dir_fd=folder, dst_dir_fd=folder)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._named(name), dir_fd=self._descriptor)
+
+    def status(self, name: str) -> os.stat_result | None:
+        """The status of a file or a link, or None if there is none."""
+        with suppress(FileNotFoundError):
+            return os.stat(self._named(name), dir_fd=self._descriptor, follow_symlinks=False)
+        return None
+
+    def sync(self) -> None:
+        """Make its names survive a power cut. Windows has no such call."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def _named(self, name: str) -> Path:
+        return self.path / name if self._descriptor is None else Path(name)
+
+
+@contextmanager
+def open_folder(folder: Path, *, below: Path | None = None) -> Iterator[OpenFolder]:
+    """Open a folder. OSError if there is none.
+
+    `below`: a folder above it that the user named. It may be a link, but what lies in it is ulmo's:
+    NotADirectoryError is raised if a part of the way from there to `folder` is a link.
+    """
+    if not _IS_POSIX:
+        yield OpenFolder(folder, None)
+        return
+    descriptor = _descriptor(folder, below)
+    try:
+        yield OpenFolder(folder, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor(folder: Path, below: Path | None) -> int:
+    """Open a folder, part by part if links are not to be followed."""
+    inner, outer = folder.absolute(), (below or folder).absolute()
+    if not inner.is_relative_to(outer):
+        return os.open(folder, _FOLDER)
+    place, here = outer, os.open(below or folder, _FOLDER)
+    for part in inner.relative_to(outer).parts:
+        place /= part
+        try:
+            inside = os.open(part, _NO_LINK, dir_fd=here)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            why = "a link is in its place" if place.is_symlink() else error.strerror
+            raise NotADirectoryError(errno.ENOTDIR, why, str(place)) from None
+        finally:
+            os.close(here)
+        here = inside
+    return here
