@@ -100,7 +100,6 @@ OWN = {
     "storage/plain_file.py": "create_file and append_to",
     "storage/lock.py": "a lock, to ask whether it is held",
     "storage/atomic.py": "what a killed job left, to lock it",
-    "storage/open_folder.py": "folders, to write in them",
     "storage/removal.py": "folders, to look into them",
     "storage/open_folder.py": "folders, to write files in them",
     "config/descriptors.py": "nothing: /dev/null",
