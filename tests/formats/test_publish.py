@@ -12,8 +12,10 @@ from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
-from ulmo.formats.publish import TakenError, output_paths, publish_tokens, vocabulary_json
+from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.read import read_corpus
+from ulmo.formats.taken import TakenError
+from ulmo.formats.vocabulary import vocabulary_json
 
 
 @pytest.mark.parametrize(
