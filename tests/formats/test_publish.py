@@ -152,12 +152,20 @@ def test_a_foreign_header_is_not_replaced(content, tmp_path):
     assert contents(tmp_path) == {"x.json": content}
 
 
-@pytest.mark.parametrize("damage", [lambda old: old[:300], lambda old: b"", lambda old: b"\0" * 9])
-def test_a_damaged_header_is_replaced(damage, tmp_path):
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    before, header = contents(tmp_path), tmp_path / "x.json"
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("x.tokens", lambda old: old[:300]),
+        *((name, lambda old: b"") for name in ("x", "x.tokens")),
+        *((name, lambda old: b"\0" * 9) for name in ("x", "x.tokens")),
+    ],
+)
+def test_a_damaged_header_is_replaced(name, damage, tmp_path):
+    """One that holds something only if ulmo chose its name."""
+    save(tmp_path / f"{name}.csv", "csv", some((5,)))
+    before, header = contents(tmp_path), tmp_path / f"{name}.json"
     header.write_bytes(damage(header.read_bytes()))
-    save(tmp_path / "x.csv", "csv", some((5,)))
+    save(tmp_path / f"{name}.csv", "csv", some((5,)))
     assert contents(tmp_path) == before
 
 

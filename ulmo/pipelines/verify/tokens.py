@@ -78,11 +78,28 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
 
 def _has_ulmos_name(path: Path) -> bool:
     """Whether ulmo chose the name of a file, or that of the file that a temporary one becomes."""
-    match = TEMPORARY.fullmatch(path.name)
-    wanted = path.with_name(match["name"]) if match else path
+    wanted = _wanted(path) or path
     stem = Output.stem_of(wanted)
-    is_own = is_ledger_file(wanted) or (match is not None and wanted.name == README)
-    return is_own or (stem is not None and is_ulmos_name(stem.name))
+    return _is_beside(wanted) or (stem is not None and is_ulmos_name(stem.name))
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file is the half of one that ulmo may write, and no living process writes it."""
+    wanted = _wanted(path)
+    if wanted is None or not (_is_beside(wanted) or Output.stem_of(wanted)):
+        return False
+    return is_left(path)
+
+
+def _wanted(path: Path) -> Path | None:
+    """The file that a temporary one becomes, by its short name; None for other files."""
+    match = TEMPORARY.fullmatch(path.name)
+    return path.with_name(match["name"]) if match else None
+
+
+def _is_beside(path: Path) -> bool:
+    """Whether a path has the name of a file that ulmo writes beside tokens."""
+    return is_ledger_file(path) or path.name == README
 
 
 def _is_whole(path: Path) -> bool:
@@ -101,7 +118,7 @@ def _check(place: Path) -> Findings:
     found = _look_below(place)
     outputs = Output.among(found.files)
     findings = _check_outputs(place, outputs)
-    temporary = [path for path in found.files if TEMPORARY.fullmatch(path.name) and is_left(path)]
+    temporary = [path for path in found.files if _is_half(path)]
     temporary += [path for path in found.files if _is_lock(path) and is_left_lock(path)]
     faults = [
         *findings.faults,
