@@ -44,7 +44,7 @@ class Limits(Settings):
 
     groups: ClassVar = {"Limits": ("max_gigabytes", "max_gigaops")}
 
-    # 8 GB: half of a common laptop. The tokenizer that ships needs 0.06 GB, and a training step of
+    # 8 GB: half of a common laptop. The tokenizer that ships needs 0.09 GB, and a training step of
     # the defaults 0.2 GB.
     max_gigabytes: Annotated[float, Field(gt=0, le=1e6)] = 8.0
     """Refuse settings that need more memory, in GB, for what is computed at once."""

@@ -12,6 +12,7 @@ _UNSHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+_UTF8 = ("utf-8", "surrogateescape")
 _BACKSLASH = re.compile(rb"\\(\\|x[0-9a-f]{2})")
 
 
@@ -22,7 +23,8 @@ def portable(path: Path) -> str:
     line, or hide or reorder letters. In such a path, and in one that contains `\x` anyway, every
     backslash is doubled. `path_of` undoes it.
     """
-    name = path.as_posix()
+    # The bytes of a name are UTF-8 whatever the locale says: Python decodes them by the locale.
+    name = os.fsencode(path.as_posix()).decode(*_UTF8)
     if r"\x" not in name and not _UNSHOWN.search(name):
         return name
     return _UNSHOWN.sub(_escaped, name.replace("\\", r"\\"))
@@ -34,7 +36,7 @@ def path_of(text: str) -> Path:
     >>> path_of(portable(Path("caf\udce9"))) == Path("caf\udce9")
     True
     """
-    name = os.fsencode(text)
+    name = text.encode(*_UTF8)
     if rb"\x" in name:
         name = _BACKSLASH.sub(_unescaped, name)
     return Path(os.fsdecode(name))
@@ -46,7 +48,7 @@ def path_text(path: Path) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return "".join(rf"\x{byte:02x}" for byte in os.fsencode(found[0]))
+    return "".join(rf"\x{byte:02x}" for byte in found[0].encode(*_UTF8))
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import TokensLedger
-from ulmo.formats.header import Segment, TokensHeader, read_header, read_stored
+from ulmo.formats.header import Segment, TokensHeader, check_hash, read_header, read_stored
 from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
@@ -128,7 +128,7 @@ class TimelineOutput:
         return name in temporary_names(self._outputs) | ledger
 
     def _header(self) -> TokensHeader | None:
-        """The header of a timeline whose files are all there."""
+        """The header of a timeline whose files are as they were written."""
 
         def is_same(stored: Sequence[TokensHeader]) -> bool:
             return len(stored) == 1 and stored[0].gaps == self._options.gaps
@@ -147,8 +147,12 @@ class TimelineOutput:
                 f"{self._out} was made with another tokenizer (there {found.fingerprint[:8]}, "
                 f"here {made.tokenizer[:8]}): choose another name, or delete it"
             )
-        is_whole = is_one and all(path.is_file() for path in self._outputs.files)
-        return found if is_whole else None
+        try:
+            for path in self._outputs.files:
+                check_hash(path, stored, path.name.removeprefix(self._outputs.header.stem))
+        except (UserError, OSError, ValueError):
+            return None
+        return found if is_one else None
 
 
 def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:
