@@ -41,7 +41,7 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import is_of_one_file, make_folders
+from ulmo.storage.atomic import is_of_one_file, make_folders, refuse_gone
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -112,7 +112,7 @@ def _tokenize_once(
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             if planned.blocked:
                 raise RefusedError("unwritable", planned.blocked)
-            with _refusing_unwritable(), in_turn(recording, chosen):
+            with _refusing_unwritable(planned), in_turn(recording, chosen):
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
@@ -139,13 +139,18 @@ def _tokenize_once(
 
 
 @contextmanager
-def _refusing_unwritable() -> Iterator[None]:
-    """Refuse a recording whose output cannot be written; errors of the disk end the job."""
+def _refusing_unwritable(planned: Planned) -> Iterator[None]:
+    """Refuse a recording whose output cannot be written; errors of the disk end the job.
+
+    So does the loss of the folder of all outputs.
+    """
     try:
         yield
     except OSError as error:
         if not is_of_one_file(error):
             raise
+        if planned.settings:
+            refuse_gone(planned.folder)
         name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
         why = printable(error.strerror or str(error))
         raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None

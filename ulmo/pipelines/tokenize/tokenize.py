@@ -45,7 +45,7 @@ from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, made_of, survey
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
-from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
+from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder, staying
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
@@ -324,6 +324,7 @@ def _tokenize_missing(
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
     with (
+        staying(folder),
         _tidying(plan, options.file_format),
         ledger.writing((planned.key for planned in made), len(plan)),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
