@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.formats.streams import begun, save, some
+from tests.moves import at_moves
 from tests.outputs import names
 from tests.pipelines.recordings import contents
 from ulmo.config import UserError
@@ -92,14 +93,13 @@ def test_a_header_goes_before_the_files_that_it_speaks_of(tmp_path, monkeypatch)
     """A kill before the new one is there leaves none: new tokens never lie beside an old header."""
     path = save(tmp_path / "x.tokens.bin", "bin", some((5,)))
     (tmp_path / "x.tokens.json").write_bytes(header_json([some((7,))[0][0]]))
-    replace = Path.replace
 
-    def move(source, target):
+    def interrupted(move, source, target):
         if target.suffix == ".json":
             raise InterruptedError
-        replace(source, target)
+        move()
 
-    monkeypatch.setattr(Path, "replace", move)
+    at_moves(monkeypatch, interrupted)
     with pytest.raises(InterruptedError):
         save(path, "bin", some((6,)))
     assert np.fromfile(path, np.uint16).size == 6 * 3 + 1
@@ -109,7 +109,7 @@ def test_a_header_goes_before_the_files_that_it_speaks_of(tmp_path, monkeypatch)
 def test_a_header_of_two_formats_stays_throughout(tmp_path, monkeypatch):
     """x.tokens.npy is not left without one while x.tokens.csv is written."""
     save(tmp_path / "x.tokens.npy", "npy", some((5,)))
-    monkeypatch.setattr(Path, "replace", lambda source, target: (_ for _ in ()).throw(OSError))
+    at_moves(monkeypatch, lambda *_: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError, match=r"^$"):
         save(tmp_path / "x.tokens.csv", "csv", some((5,)))
     assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy"]

@@ -294,7 +294,7 @@ class Stored(NamedTuple):
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
     """x.tokens.json of one recording, or of several with the same grid.
 
-    Its bytes do not depend on which of the files beside it was written first.
+    Its bytes do not depend on the order in which the files beside it were written.
     """
     stored: _StoredHeader | _StoredCorpus
     hashes = dict(sorted((hashes or {}).items()))

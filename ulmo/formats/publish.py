@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
@@ -43,17 +43,21 @@ PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finish
 _CHANNEL = ".ch"
 _OF_CHANNEL = re.compile(rf"{re.escape(_CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
 _MOST_IDS = 1 << 16  # ids are written as uint16
-_WAIT_SECONDS = 60.0  # for another job that is putting its files in the same place
+_WAIT_SECONDS = 60.0  # for another job that is moving its files to the same places
 
 
 class TakenError(UserError, FileExistsError):
     """A file in the place of an output that must not be replaced."""
 
     def __init__(self, path: Path, why: str) -> None:
+        self._why = why
         FileExistsError.__init__(self, errno.EEXIST, f"{why}: choose another --out", str(path))
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be written: {self.strerror}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
+        return type(self), (Path(self.filename), self._why)
 
 
 class Outputs(NamedTuple):
@@ -301,15 +305,15 @@ def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
 def one_writer(header: Path) -> AbstractContextManager[None]:
     """Hold the lock of a header while it and its files are changed; LockError after a minute.
 
-    Two jobs that write one file each replace all of it, one after the other; those that write two
-    formats of the same tokens both have their hashes in the header. It takes a moment, so the
-    other is waited for.
+    Of two jobs that write the same output, the later one replaces all files. Two jobs that write
+    the same tokens in two formats both have their hashes in the header. A job holds the lock for a
+    moment only, so the other one waits.
     """
     return locked(header_lock(header), header, wait=_WAIT_SECONDS)
 
 
 def header_lock(header: Path) -> Path:
-    """The lock file that whoever changes a header holds: one for all channels of a recording."""
+    """The lock file to hold while a header is changed: one for all channels of a recording."""
     return lock_path(header.with_name(whole_name(header.name)))
 
 

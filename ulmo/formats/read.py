@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.config import UserError, WholeFileError, one_line
-from ulmo.config.arguments import path_of
+from ulmo.config import UserError, WholeFileError, one_line, printable
+from ulmo.config.arguments import path_argument
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.checked import changed
@@ -81,7 +81,7 @@ def read_corpus(path: Path | str, *, partial: bool = False) -> Iterator[StoredTo
     while it is read; and WholeFileError if they disagree though the file has the hash in its
     header. No link is followed but `path` itself. One recording is in memory at a time.
     """
-    path, kinds = followed(path_of("path", path)), readers()
+    path, kinds = followed(path_argument("path", path)), readers()
     if path.is_dir():
         yield from _read_folder(path, partial)
         return
@@ -104,7 +104,7 @@ def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
 
     source = find_tokens(folder, is_tokens)
     for line in check_whole([source], FORMATS, partial=partial):
-        warnings.warn(line, stacklevel=3)
+        warnings.warn(printable(line), stacklevel=3)
     if not source.files:
         raise UserError(f"{folder} holds no tokens: make them with ulmo-tokenize")
     for path in source.files:

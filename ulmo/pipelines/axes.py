@@ -65,8 +65,8 @@ def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
 def own_style() -> Iterator[None]:
     """Draw in matplotlib's own style, whatever a matplotlibrc asks for.
 
-    Matplotlib reads one in the working folder, which may be a stranger's: LaTeX, say, or a picture
-    of a gigabyte.
+    Matplotlib reads one from the working folder, which may be a stranger's: it could ask for LaTeX,
+    or for a picture of a gigabyte.
     """
     with mpl.rc_context():
         mpl.rcdefaults()

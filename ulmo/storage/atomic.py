@@ -77,8 +77,8 @@ def publish_together(
             before_moves()
         for temporary, path in zip(made, paths, strict=True):
             temporary.move(path.name)
-        for temporary in made:
-            temporary.folder.sync()
+        for folder in {temporary.folder.path: temporary.folder for temporary in made}.values():
+            folder.sync()
 
 
 @contextmanager
@@ -100,8 +100,8 @@ class _Temporary(NamedTuple):
     def move(self, name: str) -> None:
         """Give it its name.
 
-        A network file system may lose the answer to its first request, and answer to the second
-        that there is no such file: it is moved then.
+        A network file system may lose the answer to its request, and send it again. The second one
+        fails, because the file was moved by the first.
         """
         if _WINDOWS:
             self.file.close()
@@ -234,11 +234,8 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
     if below is not None and not os.path.lexists(below):
         raise FileNotFoundError(errno.ENOENT, "it was moved or deleted", str(below))
-    top = below and below.absolute()
-    missing, above = [], folder
-    while above.absolute() != top and not above.exists():
-        missing.append(above)
-        above = above.parent
+    top, way = below and below.absolute(), (folder, *folder.parents)
+    missing = list(takewhile(lambda each: each.absolute() != top and not each.exists(), way))
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync_folder(each.parent)
@@ -266,9 +263,9 @@ def refuse_gone(folder: Path) -> None:
 
 
 def link_on_the_way(path: Path, below: Path) -> Path | None:
-    """The first link that leads from a folder of the user's to a path below it; None if none does.
+    """The first link between a folder of the user and a path below it; None if there is none.
 
-    The folder itself may be one.
+    The folder itself may be a link.
     """
     path, below = path.absolute(), below.absolute()
     if not path.is_relative_to(below):

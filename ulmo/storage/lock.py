@@ -36,8 +36,8 @@ _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 class LockError(UserError, OSError):
     """An output cannot be written now: another job writes it, or its lock cannot be taken.
 
-    It is an OSError as well, as one of many outputs may be refused and the job go on. `filename`
-    is the output, `strerror` the reason and the remedy.
+    It is also an OSError, because a job may refuse one of many outputs and go on. `filename` is the
+    output, `strerror` the reason and the remedy.
     """
 
     def __init__(self, number: int, why: str, what: Path) -> None:
@@ -71,7 +71,7 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
     cannot be made.
     """
     name = _name_of(path, what)
-    in_the_way = f"it cannot be locked: {name} is in the way, and no lock of ulmo's: remove it"
+    in_the_way = f"it cannot be locked: {name} is in the way, and is not a lock of ulmo: remove it"
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise LockError(errno.EEXIST, in_the_way, what)
     try:
@@ -113,7 +113,7 @@ def locked_name(path: Path) -> str | None:
 
 
 def remove_lock(path: Path) -> None:
-    """Remove a lock file that a killed job left; one that is held, or not ulmo's, stays."""
+    """Remove a lock file that a killed job left; one that is held, or is not ulmo's, stays."""
     if os.path.lexists(path):
         with suppress(LockError), locked(path, path, wait=0):
             pass
@@ -170,7 +170,7 @@ def _lock_of(path: Path) -> BaseFileLock:
 
 
 class _ForeignError(Exception):
-    """A file that is no lock has the name of one."""
+    """A file has the name of a lock, and is none."""
 
 
 def _sign(path: Path, descriptor: int) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, Self, TextIO
 
 from ulmo.config import UserError
 
@@ -27,11 +27,14 @@ class LinkError(UserError, OSError):
     """A link in the place of a file that ulmo wrote: it could lead to any file."""
 
     def __init__(self, path: Path) -> None:
-        why = "it is a link, and ulmo follows none among its files: put the file itself there"
+        why = "it is a link, and ulmo follows no links to its own files: put the file itself there"
         OSError.__init__(self, errno.ELOOP, why, str(path))
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be read: {self.strerror}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (Path(self.filename),)
 
 
 def open_unlinked(path: Path) -> BufferedReader:

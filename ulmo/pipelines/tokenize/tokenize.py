@@ -279,7 +279,7 @@ def _finished(
 def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
     """What an earlier job made of a recording, if its files are as they were written."""
     rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused":
+    if not rows or rows[0].status == "refused" or planned.blocked:
         return None
     row = rows[0]
     if not (row.stretches or row.outputs):  # nothing triggered it
