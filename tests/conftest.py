@@ -14,6 +14,7 @@ from tests.pipelines.training import PIXEL
 from tests.small_tokenizers import HOP, PLANS, RATE
 from ulmo.config import PrepSettings
 from ulmo.pipelines.prep.prep import prepare
+from ulmo.preprocessing.reading import audio
 from ulmo.tokenizer import load_tokenizer
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
@@ -120,6 +121,20 @@ def tokenizer_of(make_bundle, tmp_path_factory):
 def no_pixels(monkeypatch):
     """Figures are made but not painted: painting takes longer than a tiny training."""
     monkeypatch.setattr(Figure, "savefig", lambda figure, file, **_: file.write(PIXEL))
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Frames of each call of the decoder, in a list that grows."""
+    calls, read = [], audio._read
+
+    def counting(sound, frames):
+        block, failed = read(sound, frames)
+        calls.append(len(block))
+        return block, failed
+
+    monkeypatch.setattr(audio, "_read", counting)
+    return calls
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 import ulmo
 from ulmo.config import UserError
-from ulmo.config.arguments import one_of, path_of, whole_number, whole_number_or_none
+from ulmo.config.arguments import one_of, path_argument, whole_number, whole_number_or_none
 from ulmo.tokenizer import load_tokenizer
 
 SOUND = np.random.default_rng(0).normal(0, 0.1, (4000, 2)).astype(np.float32)
@@ -117,6 +117,6 @@ def test_what_is_allowed_is_said():
     with pytest.raises(UserError, match=r"^n must be one of a, b, not 'c'$"):
         one_of("n", "c", ("a", "b"))
     with pytest.raises(UserError, match=r"^p must be a path: a text or a pathlib.Path, not 1$"):
-        path_of("p", 1)
-    assert path_of("p", b"x\xff").name.encode(errors="surrogateescape") == b"x\xff"
+        path_argument("p", 1)
+    assert path_argument("p", b"x\xff").name.encode(errors="surrogateescape") == b"x\xff"
     assert one_of("n", Fraction(1, 2), (0.25, 0.5)) == 0.5

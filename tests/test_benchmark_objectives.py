@@ -23,6 +23,7 @@ from ulmo.evaluation.folds import Fold, Folds
 from ulmo.evaluation.probe import probes
 from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.preprocessing.frontends import FRONTENDS
+from ulmo.storage.names import portable
 
 RATE = 2000
 RECIPE = """
@@ -87,7 +88,10 @@ def parsed(arguments):
     """The settings that ulmo-train makes of a command."""
     context = train.make_context("train", arguments)
     names = [name for name in TrainSettings.model_fields if context.params.get(name) is not None]
-    return TrainSettings.read({name: context.params[name] for name in names}), context.params
+    values = {name: context.params[name] for name in names}
+    if "beside" in values:
+        values["beside"] = tuple(map(portable, values["beside"]))
+    return TrainSettings.read(values), context.params
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.kind == "ulmo"])
@@ -124,7 +128,7 @@ def test_front_ends_are_given_where_they_are_compared(name, others, work, monkey
     _, params = parsed(commands[0][4:])
     assert params["tiles_dir"] == work.out / "mel" / "train"
     beside = [str(work.out / frontend / "train") for frontend in FRONTENDS if frontend != "mel"]
-    assert list(params["beside"]) == beside[:others]
+    assert list(map(str, params["beside"])) == beside[:others]
     assert made[0] == ("mel", "train", 3)
     assert not params["resume"]
 

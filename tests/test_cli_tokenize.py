@@ -201,9 +201,9 @@ class TestTokenize:
         lines.parent.mkdir()
         lines.write_bytes(b"")
         prepared = run(prep_command, lines.parent, tmp_path / "tiles", *TINY)
-        assert r"refused     a\nb\x1b[31m.wav: empty_file" in prepared.stdout
+        assert r"refused     a\x0ab\x1b[31m.wav: empty_file" in prepared.stdout
         result = run(tokenize_command, lines, *bundle)
-        assert r"a\nb\x1b[31m.wav: refused: empty_file" in result.stderr
+        assert r"a\x0ab\x1b[31m.wav: refused: empty_file" in result.stderr
         path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.wav"))
         with path.open("wb") as file:
             soundfile.write(file, sound(RATE), RATE, format="WAV")

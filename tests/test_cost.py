@@ -40,6 +40,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import load_tokenizer
 
 SAMPLES = Path(__file__).parents[1] / "data_samples"
+CLEAR = Path("/proc/self/clear_refs")
 SCORES = {"frequency_stride": 1, "time_stride": 1, "codebook_size": 65_472, "embedding_dim": 2}
 FINE = PrepSettings(frontend="stft", tile_size=2048, sample_rate=4_000_000, hop_length=1)
 WIDE = PrepSettings(frontend="stft", tile_size=2048)
@@ -266,8 +267,9 @@ def test_a_front_end_takes_no_more_memory(name, is_special):
     assert most <= frontend_cost(settings).bytes <= 9 * most
 
 
+@pytest.mark.skipif(not CLEAR.exists(), reason="the system does not measure memory")
 def test_a_window_takes_no_more_memory():
-    """What a process grows by at most, while ONNX Runtime encodes and decodes a window."""
+    """What a process grows by at most, while ONNX Runtime encodes a window."""
     done = subprocess.run(
         [sys.executable, "-c", WINDOW], capture_output=True, text=True, check=True,
         cwd=Path(__file__).parents[1],
@@ -278,11 +280,11 @@ def test_a_window_takes_no_more_memory():
 
 WINDOW = """
 import json, numpy as np
-from ulmo.bundle.graph import decoder_graph, encoder_graph
+from ulmo.bundle.graph import encoder_graph
 from ulmo.bundle.session import Session
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings
-from ulmo.encoding import decoding_cost, encoding_cost
+from ulmo.encoding import encoding_cost
 
 def status(name):
     lines = open("/proc/self/status")

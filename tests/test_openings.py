@@ -101,6 +101,7 @@ OWN = {
     "storage/lock.py": "a lock, to ask whether it is held",
     "storage/atomic.py": "what a killed job left, to lock it",
     "storage/removal.py": "folders, to look into them",
+    "storage/open_folder.py": "folders, to write files in them",
     "config/descriptors.py": "nothing: /dev/null",
     "cli/streams.py": "nothing: /dev/null",
     "jobs/worker.py": "nothing: /dev/null",

@@ -318,6 +318,10 @@ def test_a_short_recording_has_the_ids_of_its_tile(plan, share, tokenizer_of):
 def test_ids_that_are_no_codes_cannot_be_decoded(wrong, tokenizer_of):
     ids = np.zeros((1, 5, 4), np.int32)
     assert tokenizer_of().decode_ids(ids).shape == (1, 32, 20, 1)
+    for kind in (np.int64, np.uint16):  # whole numbers of any type
+        same = tokenizer_of().decode_ids(ids.astype(kind))
+        np.testing.assert_array_equal(same, tokenizer_of().decode_ids(ids))
+    assert tokenizer_of().decode_ids(ids[:0]).shape == (0, 32, 20, 1)
     ids[0, 3, 2] = wrong
     with pytest.raises(UserError, match=r"only ids 0 to 15 and <unk> \(16\) can be decoded"):
         tokenizer_of().decode_ids(ids)

@@ -9,7 +9,7 @@ from ulmo.formats.base import Format
 from ulmo.models.gradients import straight_through
 from ulmo.models.objectives.base import Objective, TaskResult
 from ulmo.models.quantizers.base import Quantizer, nearest
-from ulmo.preprocessing.frontends.base import FrontEnd
+from ulmo.preprocessing.frontends.base import Block, FrontEnd
 
 
 class ToyFrontEnd(FrontEnd):
@@ -23,6 +23,12 @@ class ToyFrontEnd(FrontEnd):
         self.hop_length = self.right = settings.hop_length
         highest = settings.fmax or settings.sample_rate / 2
         self.frequencies = np.linspace(1, highest, settings.tile_size)
+
+    @classmethod
+    def cost(cls, settings):
+        samples = cls.block_frames * settings.hop_length
+        cells = cls.block_frames * settings.tile_size
+        return Block(cls.block_frames, samples, 8 * cells, cells, kept=0, begin=0).cost(settings)
 
     def power(self, segment):
         power = 2 * np.square(segment.reshape(self.block_frames, -1)).mean(axis=1)

@@ -24,7 +24,6 @@ from ulmo.vocabulary import Vocabulary
 T = TypeVar("T")
 R = TypeVar("R")
 
-
 _MAX_THREADS = 1024
 _MAX_ITERATIONS = 10_000
 
@@ -80,8 +79,12 @@ class Decoder:
             )
         if ids.size and not (ids.min() >= 0 and ids.max() <= unk):
             raise UserError(f"only ids 0 to {unk - 1} and <unk> ({unk}) can be decoded")
-        step = max(self._most * WINDOW_COLUMNS // max(ids.shape[1], 1), 1)
-        parts = [ids[start : start + step] for start in range(0, len(ids), step)] or [ids]
+        if not ids.size:
+            frames = ids.shape[1] * self.manifest.model.time_stride
+            return np.empty((len(ids), self.manifest.prep.tile_size, frames, 1), np.float32)
+        ids = ids.astype(np.int32)
+        step = max(self._most * WINDOW_COLUMNS // ids.shape[1], 1)
+        parts = (ids[start : start + step] for start in range(0, len(ids), step))
         return np.concatenate([self._decoder.run(["tiles"], {"ids": one})[0] for one in parts])
 
     def resynthesize(

@@ -26,7 +26,7 @@ from ulmo.bundle.session import Device, Session
 from ulmo.bundle.unk import level_of, mark_unknown
 from ulmo.bundle.weights import codebook_of
 from ulmo.config import LIMITS, JobError, Limits, PrepSettings, UserError
-from ulmo.config.arguments import instance_of, path_of, whole_number
+from ulmo.config.arguments import instance_of, path_argument, whole_number
 from ulmo.decoding import Decoder
 from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
 from ulmo.preprocessing.arrays import read_blocks
@@ -394,7 +394,7 @@ def load_tokenizer(
     16000
     """
     limits = Limits.of(max_gigabytes=max_gigabytes, max_gigaops=max_gigaops)
-    bundle = read_bundle(DEFAULT if path is None else path_of("path", path), limits)
+    bundle = read_bundle(DEFAULT if path is None else path_argument("path", path), limits)
     return Tokenizer(
         bundle, threads=threads, device=device, unk_quantile=unk_quantile, limits=limits
     )

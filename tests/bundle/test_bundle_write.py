@@ -12,6 +12,7 @@ from ulmo.bundle import bundle as bundle_module
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import UserError
 from ulmo.storage import atomic
+from ulmo.storage.open_folder import OpenFolder
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def fingerprint(folder):
 
 
 STEPS = [(Path, "rename"), (Path, "replace"), (Path, "mkdir"), (Path, "open"), (Path, "unlink")]
-STEPS += [(os, "fsync"), (os, "rmdir"), (os, "unlink")]
+STEPS += [(OpenFolder, "move"), (os, "fsync"), (os, "rmdir"), (os, "unlink")]
 
 
 @contextmanager

@@ -176,6 +176,8 @@ def check_order(calls):
                     f"{call.path} is moved before the moves of {moved} are on the disk"
                 )
             moved.add(call.path)
+        elif call.what in ("unlink", "rmdir"):
+            moved.discard(call.path)
     assert not moved, f"the moves of {moved} are not synced"
 
 

@@ -105,11 +105,15 @@ static int concerns(const struct call *call, const long *a, char *name, size_t s
     return strncmp(name, plan->folder, strlen(plan->folder)) == 0;
 }
 
-/* A line a call; of a rename, what it was before comes third (a path of its own, as ours are). */
+/* A line a call; of a rename, what it was before comes third. */
 static void tell(const struct call *call, const long *a, const char *name) {
-    char line[16500];
-    int moves = strcmp(call->name, "rename") == 0;
-    const char *before = moves ? (const char *)a[call->path - (call->at >= 0 ? 2 : 1)] : "";
+    char line[16500], before[8200] = "";
+    if (strcmp(call->name, "rename") == 0) {
+        struct call first = *call;
+        first.path -= call->at >= 0 ? 2 : 1;
+        first.at -= call->at >= 0 ? 2 : 0;
+        name_of(&first, a, before, sizeof(before));
+    }
     int length = snprintf(line, sizeof(line), "%s\t%s\t%s\n", call->name, name, before);
     long write_line[5] = {plan->log, (long)line, length};
     CALL(SYS_write, write_line);

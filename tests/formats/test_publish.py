@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from tests.formats.streams import begun, save, some
+from tests.moves import at_moves
 from tests.outputs import names
 from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
-from ulmo.formats.publish import TakenError, output_paths, publish_tokens, vocabulary_json
+from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.read import read_corpus
+from ulmo.formats.taken import TakenError
+from ulmo.formats.vocabulary import vocabulary_json
 
 
 @pytest.mark.parametrize(
@@ -92,14 +95,13 @@ def test_a_header_goes_before_the_files_that_it_speaks_of(tmp_path, monkeypatch)
     """A kill before the new one is there leaves none: new tokens never lie beside an old header."""
     path = save(tmp_path / "x.tokens.bin", "bin", some((5,)))
     (tmp_path / "x.tokens.json").write_bytes(header_json([some((7,))[0][0]]))
-    replace = Path.replace
 
-    def move(source, target):
+    def interrupted(move, source, target):
         if target.suffix == ".json":
             raise InterruptedError
-        replace(source, target)
+        move()
 
-    monkeypatch.setattr(Path, "replace", move)
+    at_moves(monkeypatch, interrupted)
     with pytest.raises(InterruptedError):
         save(path, "bin", some((6,)))
     assert np.fromfile(path, np.uint16).size == 6 * 3 + 1
@@ -109,7 +111,7 @@ def test_a_header_goes_before_the_files_that_it_speaks_of(tmp_path, monkeypatch)
 def test_a_header_of_two_formats_stays_throughout(tmp_path, monkeypatch):
     """x.tokens.npy is not left without one while x.tokens.csv is written."""
     save(tmp_path / "x.tokens.npy", "npy", some((5,)))
-    monkeypatch.setattr(Path, "replace", lambda source, target: (_ for _ in ()).throw(OSError))
+    at_moves(monkeypatch, lambda *_: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError, match=r"^$"):
         save(tmp_path / "x.tokens.csv", "csv", some((5,)))
     assert names(tmp_path) == ["x.tokens.json", "x.tokens.npy"]
@@ -150,12 +152,20 @@ def test_a_foreign_header_is_not_replaced(content, tmp_path):
     assert contents(tmp_path) == {"x.json": content}
 
 
-@pytest.mark.parametrize("damage", [lambda old: old[:300], lambda old: b"", lambda old: b"\0" * 9])
-def test_a_damaged_header_is_replaced(damage, tmp_path):
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    before, header = contents(tmp_path), tmp_path / "x.json"
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("x.tokens", lambda old: old[:300]),
+        *((name, lambda old: b"") for name in ("x", "x.tokens")),
+        *((name, lambda old: b"\0" * 9) for name in ("x", "x.tokens")),
+    ],
+)
+def test_a_damaged_header_is_replaced(name, damage, tmp_path):
+    """One that holds something only if ulmo chose its name."""
+    save(tmp_path / f"{name}.csv", "csv", some((5,)))
+    before, header = contents(tmp_path), tmp_path / f"{name}.json"
     header.write_bytes(damage(header.read_bytes()))
-    save(tmp_path / "x.csv", "csv", some((5,)))
+    save(tmp_path / f"{name}.csv", "csv", some((5,)))
     assert contents(tmp_path) == before
 
 

@@ -1,4 +1,4 @@
-"""Jobs that write the same output at once: header, hash and ids always speak of one of them."""
+"""Jobs that write the same output at once: header, hash and ids are always of the same job."""
 
 import errno
 from functools import partial
@@ -9,6 +9,7 @@ import pytest
 
 import ulmo.formats.publish as publish_module
 from tests.formats.streams import save, some
+from tests.moves import at_moves
 from tests.outputs import names
 from tests.storage.trees import failing
 from ulmo.config import UserError
@@ -31,20 +32,20 @@ class Jobs:
         self._at, self._moves = at, 0
         self._b_can_do_no_more, self._a_is_held = Event(), Event()
         self.errors = {}
-        replace, acquire = Path.replace, lock.BaseFileLock.acquire
+        acquire = lock.BaseFileLock.acquire
 
-        def move(path, target):
+        def held(move, source, target):
             if current_thread().name == "A":
                 self._moves += 1
                 self._hold(self._moves == self._at)
-            return replace(path, target)
+            move()
 
         def wait(*arguments, **options):
             if current_thread().name == "B":
                 self._b_can_do_no_more.set()
             return acquire(*arguments, **options)
 
-        monkeypatch.setattr(Path, "replace", move)
+        at_moves(monkeypatch, held)
         monkeypatch.setattr(lock.BaseFileLock, "acquire", wait)
 
     def _hold(self, here):
@@ -121,15 +122,15 @@ def test_two_formats_of_the_same_tokens_have_their_hashes(pair, locks, tmp_path,
 
 def test_the_hash_is_that_of_what_was_written(tmp_path, monkeypatch):
     """Somebody without a lock puts other ids in the place, before the header is there."""
-    path, replace = tmp_path / "x.tokens.npy", Path.replace
+    path = tmp_path / "x.tokens.npy"
     save(tmp_path / "other.tokens.npy", "npy", TOKENIZERS["B"])
 
-    def move(source, target):
-        replace(source, target)
+    def replaced(move, source, target):
+        move()
         if target == path:
             path.write_bytes((tmp_path / "other.tokens.npy").read_bytes())
 
-    monkeypatch.setattr(Path, "replace", move)
+    at_moves(monkeypatch, replaced)
     save(path, "npy", TOKENIZERS["A"])
     (fault,) = verify(path).faults
     assert (fault.path, fault.what) == ("x.tokens.npy", "damaged")

@@ -15,9 +15,12 @@ import pytest
 
 from tests.jobs.toys import chat, crook, double, fail, leave, lie, use_pool
 from ulmo.config import JobError, UserError
+from ulmo.formats.publish import TakenError
 from ulmo.jobs import worker
 from ulmo.jobs.executor import Pool
 from ulmo.jobs.worker import Worker
+from ulmo.storage.lock import LockError
+from ulmo.storage.plain_file import LinkError
 
 ROOT = Path(__file__).parents[2]
 # Without a main guard: a worker that ran this again would start workers, and so on.
@@ -131,6 +134,18 @@ class TestResults:
     def test_an_error_that_cannot_be_sent(self, one):
         with pytest.raises(RuntimeError, match="crooked"):
             one(crook)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            LinkError(Path("x")),
+            LockError(errno.EBUSY, "it is being written", Path("x")),
+            TakenError(Path("x"), "no header beside it"),
+        ],
+    )
+    def test_an_error_for_the_user_can_be_sent(self, error):
+        sent = pickle.loads(pickle.dumps(error))
+        assert (type(sent), str(sent), sent.filename) == (type(error), str(error), "x")
 
     def test_an_error_names_the_lines_that_it_came_by(self, one):
         with pytest.raises(UserError, match="unlucky") as raised:

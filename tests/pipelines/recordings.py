@@ -2,13 +2,13 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from tests.moves import at_moves
 from tests.preprocessing.signals import join_tiles
 from ulmo.config import PrepSettings
 from ulmo.formats.publish import whole_name
@@ -105,17 +105,16 @@ def kill_at_move(patch, doomed, leave=leave_temporary):
 
     `leave` makes what is left of it.
     """
-    replace = Path.replace
     moves = []
 
-    def move(path, target):
+    def killed(move, path, target):
         moves.append(target)
         if doomed(target):
             leave(path, target)
             raise Killed
-        return replace(path, target)
+        move()
 
-    patch.setattr(Path, "replace", move)
+    at_moves(patch, killed)
     return moves
 
 

@@ -157,11 +157,15 @@ def test_a_folder_in_the_place_of_a_table_is_one_line(name, tokenizer, tmp_path)
     assert not list((tmp_path / "out").rglob("*.npy"))
 
 
-def test_outputs_that_the_file_system_takes_for_one(tokenizer, tmp_path, monkeypatch):
+@pytest.fixture
+def without_case(monkeypatch):
+    """A disk that does not tell upper from lower case, in what ulmo finds out about it."""
+    monkeypatch.setattr("ulmo.formats.clashes._first_name", lambda _, name: name.lower())
+
+
+@pytest.mark.usefixtures("without_case")
+def test_outputs_that_the_file_system_takes_for_one(tokenizer, tmp_path):
     first = "one/X.tokens.npy"
-    monkeypatch.setattr(
-        "ulmo.formats.clashes._is_one_name", lambda _, one, other: one.lower() == other.lower()
-    )
     for seed, name in enumerate(("X.wav", "x.wav", "y.wav")):
         write(tmp_path / "in" / "one" / name, noise(600, seed))
     for _ in range(2):
@@ -173,3 +177,16 @@ def test_outputs_that_the_file_system_takes_for_one(tokenizer, tmp_path, monkeyp
         assert hidden(tmp_path / "out") == []
     done = convert([tmp_path / "out"], tmp_path / "again", "npy", done=lambda _: None)
     assert [result.refusal for result in done] == [None, None]
+
+
+@pytest.mark.usefixtures("without_case")
+def test_a_recording_that_is_added_takes_the_place_of_another(tokenizer, tmp_path):
+    """The other one's tokens were there before, and count no longer."""
+    for seed, name in enumerate(("x.wav", "X.wav")):
+        write(tmp_path / "in" / name, noise(600, seed))
+        tokenize(tokenizer, tmp_path / "in", out=tmp_path / "out")
+    rows = by_path(tmp_path / "out")
+    assert {path: row["reason"] for path, row in rows.items()} == {
+        "X.wav": None,
+        "x.wav": "unwritable",
+    }

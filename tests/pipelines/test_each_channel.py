@@ -6,23 +6,9 @@ from tests.pipelines.recordings import TINY, contents, noise, write
 from tests.pipelines.tokenizing import record, tokenize
 from ulmo.config import AugmentSettings
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.reading import audio, channels
+from ulmo.preprocessing.reading import channels
 
 MANY = 12
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """Frames of each call of the decoder."""
-    calls, read = [], audio._read
-
-    def counting(sound, frames):
-        block, failed = read(sound, frames)
-        calls.append(len(block))
-        return block, failed
-
-    monkeypatch.setattr(audio, "_read", counting)
-    return calls
 
 
 @pytest.mark.parametrize("mode", ["corpus", "recording"])

@@ -4,10 +4,10 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
+from tests.moves import at_moves
 from tests.pipelines.recordings import (
     RATE,
     TINY,
@@ -99,15 +99,14 @@ def test_moves_that_are_copies(job, leave, tmp_path, monkeypatch):
 
 def test_a_move_whose_answer_is_lost(job, tmp_path, monkeypatch):
     """As NFS: the file is moved, and the second request finds none."""
-    replace = Path.replace
 
-    def move(path, target):
-        replace(path, target)
-        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
+    def answer_is_lost(move, source, target):
+        move()
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(source))
 
     job(tmp_path / "fresh")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", move)
+        at_moves(patch, answer_is_lost)
         job(tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 

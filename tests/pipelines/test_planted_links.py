@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,9 @@ from tests.pipelines.recordings import Killed, contents, kill, stats
 from tests.pipelines.tokenizing import record
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
+from ulmo.formats import publish
 from ulmo.pipelines.best_effort import BestEffort
+from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.output import PrepOutput
 from ulmo.pipelines.train.train import _begin_run
 from ulmo.pipelines.verify.verify import verify
@@ -27,7 +30,9 @@ def home(tmp_path):
     """The user's own files, which no command names."""
     home = tmp_path / "home"
     (home / "sub").mkdir(parents=True)
-    for name in ("thesis.json", "x.npy", "000000-0000.npy", ".a.0123456789abcdef.tmp", "sub/y"):
+    names = ["thesis.json", "x.npy", "000000-0000.npy", ".a.0123456789abcdef.tmp", "sub/y"]
+    names += [f"x.ch{channel}.tokens.{kind}" for channel in (0, 1) for kind in ("npy", "json")]
+    for name in names:
         (home / name).write_text("mine")
     return home
 
@@ -117,6 +122,31 @@ def test_in_an_output(name, planted, home, tokenizer, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("swapped", ["tokens/deep", "token_headers/deep", "tokens", "tiles"])
+def test_a_folder_that_becomes_one_while_its_files_are_written(
+    swapped, home, tokenizer, tmp_path, monkeypatch
+):
+    audio, out = tmp_path / "audio", tmp_path / "out"
+    record(audio / "deep" / "x.wav", channels=2)
+
+    def swap(original, *arguments):
+        if not (out / swapped).is_symlink():
+            (out / swapped).rename(tmp_path / "moved")
+            (out / swapped).symlink_to(home)
+        return original(*arguments)
+
+    for module, name in ((prep_writer, "write_shard"), (publish, "written_hash")):
+        monkeypatch.setattr(module, name, partial(swap, getattr(module, name)))
+    chosen = ("--tokenizer", tokenizer.bundle.folder, "--channels", "each", "--out-dir", out)
+    prep = ("prep", audio, out, *TINY)
+    result = run(ulmo, *(prep if swapped == "tiles" else ("tokenize", audio, *chosen)))
+    assert (out / swapped).is_symlink()
+    assert result.exit_code in (1, 3), result.output
+    assert "a link is in its place" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("unchanged")
 def test_tiles_that_lie_elsewhere(home, tmp_path):
     """Neither repaired, nor written anew, nor cleared of what no row names."""
     folder = make_tiles(tmp_path / "made")
@@ -183,7 +213,7 @@ class TestALock:
     @pytest.mark.parametrize("content", ["mine", '{"host": 1}', "\0mine"])
     def test_that_holds_something_else_is_left_alone(self, content, path):
         path.write_text(content)
-        words = "in the way, and no lock of ulmo's: remove it"
+        words = "in the way, and is not a lock of ulmo: remove it"
         with pytest.raises(UserError, match=words), locked(path, path):
             pass
         assert path.read_text() == content

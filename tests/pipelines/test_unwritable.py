@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.moves import at_moves
 from tests.pipelines.recordings import TINY, by_path, contents, noise, rows_of, write
 from tests.pipelines.test_odd_names import run
 from tests.pipelines.tokenizing import hidden, join, tokenize
@@ -119,14 +120,14 @@ class TestErrors:
     @pytest.fixture
     def fail(self, monkeypatch):
         def set_up(name):
-            number, replace = getattr(errno, name), Path.replace
+            number = getattr(errno, name)
 
-            def move(path, target):
+            def failing(move, source, target):
                 if target.name == "b.tokens.npy":
-                    raise OSError(number, os.strerror(number), str(path), None, str(target))
-                return replace(path, target)
+                    raise OSError(number, os.strerror(number), str(source), None, str(target))
+                move()
 
-            monkeypatch.setattr(Path, "replace", move)
+            at_moves(monkeypatch, failing)
 
         return set_up
 

@@ -15,6 +15,7 @@ from ulmo.preprocessing.store import TilesManifest
 from ulmo.storage.journal import Journal
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest
+from ulmo.storage.open_folder import OpenFolder
 
 KEYS = ("k0", "k1", "k2", "k3", "k4")
 
@@ -121,10 +122,10 @@ def at_each_change(patch: pytest.MonkeyPatch, react: Callable[[], None]) -> None
 
         return changed
 
-    def add(journal, key, rows):
+    def add(journal, *entry):
         react()
         place = journal._path.stat().st_size
-        written(journal, key, rows)
+        written(journal, *entry)
         whole = journal._path.read_bytes()
         journal._path.write_bytes(whole[: (place + len(whole)) // 2])
         react()
@@ -132,5 +133,5 @@ def at_each_change(patch: pytest.MonkeyPatch, react: Callable[[], None]) -> None
 
     written = Journal.add
     patch.setattr(Journal, "add", add)
-    patch.setattr(Path, "replace", before(Path.replace))
-    patch.setattr(Path, "unlink", before(Path.unlink))
+    for owner, name in ((OpenFolder, "move"), (OpenFolder, "remove"), (Path, "unlink")):
+        patch.setattr(owner, name, before(getattr(owner, name)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.moves import at_moves
 from tests.storage.trees import failing
 from ulmo.config import UserError
 from ulmo.storage import atomic
@@ -178,14 +179,14 @@ def test_no_name_is_too_long_and_nobody_guesses_it(tmp_path, name):
 
 
 def test_files_are_closed_before_they_are_moved_on_windows(tmp_path, monkeypatch):
-    replace, seen = Path.replace, []
+    seen = []
 
-    def move(self, target):
+    def watched(move, source, target):
         seen.append(file.closed)
-        return replace(self, target)
+        move()
 
     monkeypatch.setattr(atomic, "_WINDOWS", True)
-    monkeypatch.setattr(Path, "replace", move)
+    at_moves(monkeypatch, watched)
     with publish(tmp_path / "x") as file:
         file.write(b"whole")
     (tmp_path / ".y.0.tmp").touch()

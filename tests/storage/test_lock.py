@@ -107,7 +107,7 @@ class TestEither:
     @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("none")])
     def test_what_is_no_file_is_in_the_way(self, path, kind, make):
         make(path)
-        refused(path, "is in the way, and no lock of ulmo.s: remove it")
+        refused(path, "is in the way, and is not a lock of ulmo: remove it")
         assert not path.with_name("none").exists()
 
 

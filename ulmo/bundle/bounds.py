@@ -1,8 +1,8 @@
 """How large the numbers inside a model can become: a bundle's distances must be finite.
 
-Every weight of a bundle may be finite and its distances still not be: then each token is the first
-code, and nothing says so. So the interval that the numbers of a layer lie in is computed from the
-layer before (Moore 1966), for every input within the range of tiles:
+If all weights of a bundle are finite, its distances may still be infinite. Then each token would be
+the first code, without any error. So the interval that holds the numbers of a layer is computed
+from that of the layer before (Moore 1966), for every input within the range of tiles:
 
     high = sum over the kernel of  max(k, 0) * high - max(-k, 0) * low,  plus the bias
 

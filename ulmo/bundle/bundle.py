@@ -129,7 +129,7 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     for left in (new, old):
         remove_any(left)
     make_folders(folder.parent)
-    new.mkdir()  # it is this job's, or there is an error
+    new.mkdir()  # fails if somebody else has made it meanwhile
     for name, data in bundle.files.items():
         with publish(new / name) as file:
             file.write(data)
@@ -145,7 +145,7 @@ def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
 
     limits: what its settings may cost; checked before its weights are read.
 
-    What is hashed are the bytes that are returned: files that are replaced meanwhile are refused.
+    The bytes that are hashed are the bytes that are returned: files replaced meanwhile are refused.
     The folder may be a symbolic link, because the user named it; nothing inside may be one.
     """
     folder = _present(folder)

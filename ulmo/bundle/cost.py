@@ -10,7 +10,7 @@ REMEDY = "set larger strides or hop_length, or a smaller width, codebook_size or
 def tokenizer_cost(prep: PrepSettings, model: ModelSettings, *, batch: int = 1) -> Cost:
     """From sound to tokens and back, with `batch` windows at once.
 
-    A front end that the settings do not fit costs nothing: `build_frontend` refuses it.
+    A front end whose settings are not valid costs nothing here: `build_frontend` refuses it.
     """
     try:
         sound = sound_cost(prep)
@@ -22,7 +22,7 @@ def tokenizer_cost(prep: PrepSettings, model: ModelSettings, *, batch: int = 1) 
 
 
 def check_tokenizer(prep: PrepSettings, model: ModelSettings, limits: Limits) -> None:
-    """Raise UserError for a tokenizer that passes a limit."""
+    """Raise UserError for a tokenizer that costs more than a limit allows."""
     tokenizer_cost(prep, model).check(limits, REMEDY)
 
 

@@ -75,7 +75,7 @@ def guarded(command: F) -> F:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Free what the interrupted calls held; of files that cannot be finished nothing is said."""
+    """Free what the interrupted calls hold, silently: their files cannot be finished any more."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         while error is not None:

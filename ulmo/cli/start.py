@@ -1,8 +1,8 @@
-"""Where commands begin: Ctrl-C has one meaning from the first import to the last moment.
+"""Where commands begin, and what Ctrl-C does from the first import to the end of the process.
 
-While modules are imported nothing is begun, and once a command has ended nothing is left to do:
-Ctrl-C then ends the process at once. In between it is a KeyboardInterrupt, which undoes what is
-half done, and a second Ctrl-C ends the process at once. This module imports nothing slow.
+Before and after a command, there is nothing to undo: Ctrl-C ends the process at once. While the
+command runs, Ctrl-C raises KeyboardInterrupt, which undoes what is half done; a second Ctrl-C ends
+the process at once. This module imports nothing slow.
 """
 
 import os
@@ -60,7 +60,7 @@ def _run(module: str, name: str, how: "dict[str, Any]") -> None:
 
 
 def _interrupt(number: int, frame: "FrameType | None") -> None:
-    """Raise KeyboardInterrupt, but where a command imports what it needs: there it may be lost."""
+    """Raise KeyboardInterrupt; end the process during a command's imports, which may catch it."""
     if _imports_for_command(frame):
         _leave()
     _heard.append(number)
@@ -69,7 +69,7 @@ def _interrupt(number: int, frame: "FrameType | None") -> None:
 
 
 def _imports_for_command(frame: "FrameType | None") -> bool:
-    """Whether a module is being imported that one of ulmo.cli has asked for."""
+    """Whether a module is being imported on behalf of a module of ulmo.cli."""
     inside, asking = False, ""  # the module that asked for the outermost import
     while frame is not None:
         imports = frame.f_code.co_filename.startswith(_IMPORTING)
@@ -80,7 +80,7 @@ def _imports_for_command(frame: "FrameType | None") -> bool:
 
 
 def _leave(*_: object) -> None:
-    """End the process now. What it has not finished looks as after a kill: it can go on."""
+    """End the process now. Its outputs are as after a kill: the same command goes on."""
     try:
         os.write(2, b"ulmo: interrupted\n")
     finally:

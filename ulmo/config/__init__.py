@@ -45,7 +45,7 @@ from ulmo.config.prep import (
     TimeExpansion,
 )
 from ulmo.config.strides import stage_names
-from ulmo.config.toml import Config, read_most, read_toml, to_toml
+from ulmo.config.toml import Config, read_toml, to_toml
 from ulmo.config.train import MOST_BESIDE, TrainSettings
 
 __all__ = [
@@ -87,7 +87,6 @@ __all__ = [
     "parse_objectives",
     "plain",
     "printable",
-    "read_most",
     "read_toml",
     "stage_names",
     "to_toml",

@@ -1,7 +1,6 @@
-"""Arguments of Python functions, checked alike: UserError says in one line what is allowed.
+"""Checks of the arguments of Python functions: UserError says what is allowed.
 
-A flag (True) is no number, and a text ("0") is none either: whoever passes one meant something
-else. NumPy's numbers are numbers.
+True and "0" are not accepted as numbers: they are probably mistakes. NumPy's numbers are accepted.
 """
 
 import numbers
@@ -41,7 +40,7 @@ def one_of(name: str, value: Any, choices: Iterable[T]) -> T:
     raise _wrong(name, value, f"one of {', '.join(map(str, known))}")
 
 
-def path_of(name: str, value: Any) -> Path:
+def path_argument(name: str, value: Any) -> Path:
     """A path, given as text, bytes or anything that is a path."""
     if isinstance(value, str | bytes | os.PathLike):
         return Path(os.fsdecode(value))

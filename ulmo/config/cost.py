@@ -1,10 +1,11 @@
 """What settings cost: bytes in memory at once, and operations for a second of sound.
 
-Everything is computed from settings alone, before weights are read or a recording is opened, and
-what passes the limits is refused. Each setting has bounds of its own, and yet a few kilobytes of
-settings could ask for terabytes or years: the product is what counts.
+Costs are estimated from the settings alone, before weights are read or a recording is opened, and
+settings above the limits are refused. Each setting has bounds of its own, but costs multiply: a few
+kilobytes of settings could ask for terabytes or years.
 
-    bytes       of all arrays that exist at once, float32 unless said otherwise; an upper estimate
+    bytes       of all arrays that exist at once, float32 unless said otherwise; rather too high
+                than too low
     operations  multiplications with their additions, or as many simple steps; those that are done
                 once, before the first second, are counted with it
 
@@ -28,10 +29,10 @@ from ulmo.config.network import Convolution
 
 GIGA = 1e9
 FLOAT = 4  # bytes
-# Input and output of a layer at once, each so often: ONNX Runtime lays channels out in blocks for
-# some layers, and takes memory in powers of two.
+# Copies of the input and the output of a layer that exist at once: ONNX Runtime rearranges channels
+# in blocks for some layers, and allocates memory in powers of two.
 _COPIES = 3
-_RUNTIME = 10e6  # bytes that ONNX Runtime holds beside
+_RUNTIME = 10e6  # bytes that ONNX Runtime needs in addition
 # Training keeps each feature map, its gradient, and a copy of each for the layout of the kernel.
 _TRAINING_COPIES = 4
 # Weights in training: values, gradients, and two moments of Adam; the best ones, for a checkpoint.
@@ -43,7 +44,7 @@ class Limits(Settings):
 
     groups: ClassVar = {"Limits": ("max_gigabytes", "max_gigaops")}
 
-    # 8 GB: half of a common laptop. The tokenizer that ships needs 0.06 GB, and a training step of
+    # 8 GB: half of a common laptop. The tokenizer that ships needs 0.09 GB, and a training step of
     # the defaults 0.2 GB.
     max_gigabytes: Annotated[float, Field(gt=0, le=1e6)] = 8.0
     """Refuse settings that need more memory, in GB, for what is computed at once."""
@@ -65,7 +66,7 @@ class Limits(Settings):
 
 
 LIMITS = Limits()
-# For settings of which nothing is computed: where only the weights of a bundle are read.
+# For bundles whose weights are read, but which compute nothing.
 NO_LIMITS = Limits(max_gigabytes=1e6, max_gigaops=1e9)
 
 
@@ -96,7 +97,7 @@ class Cost:
         return sum(self.operations.values())
 
     def check(self, limits: Limits, remedy: str = "set other ones") -> None:
-        """Raise UserError, which ends with what to do, if a limit is passed."""
+        """Raise UserError, which ends with what to do, if a cost is above its limit."""
         for what, parts, limit, unit, name in (
             ("memory at once", self.memory, limits.max_gigabytes, "GB", "max_gigabytes"),
             (

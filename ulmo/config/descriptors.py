@@ -1,4 +1,4 @@
-"""The descriptors of the three streams, which a process may be started without."""
+"""The descriptors 0 to 2 of stdin, stdout and stderr, some of which may be closed."""
 
 import os
 
@@ -6,7 +6,7 @@ import os
 def fill_descriptors() -> None:
     """Open the null device on each of the descriptors 0 to 2 that is closed.
 
-    The next file that is opened would else be given the number of a stream, and a library that
+    Otherwise the next file that is opened would get the number of a stream, and a library that
     writes to stderr would write to that file.
     """
     for descriptor in range(3):

@@ -24,7 +24,7 @@ class NewerError(UserError):
 
 
 class WholeFileError(UserError):
-    """A file has the hash that is recorded of it, and yet its reader fails: it is not damaged."""
+    """A file cannot be read, although it has its recorded hash: it is not damaged."""
 
 
 class JobError(Exception):
@@ -45,9 +45,9 @@ def printable(text: str) -> str:
 
 
 def whole_letters(text: str) -> str:
-    r"""A text that is valid UTF-8: bytes of a path that were not become \xNN.
+    r"""The text as valid UTF-8: bytes of a path that are not UTF-8 become \xNN.
 
-    Python keeps such bytes as single surrogates, which no file, terminal or JSON takes.
+    Python keeps such bytes as single surrogates, which files, terminals and JSON do not accept.
     """
     return re.sub("[\ud800-\udfff]", _escaped, text)
 

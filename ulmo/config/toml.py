@@ -38,7 +38,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
-        text = read_most(path, _MAX_TOML_BYTES).decode("utf-8")
+        text = _read_most(path, _MAX_TOML_BYTES).decode("utf-8")
         if _LONG_KEY.search(text):
             raise ValueError("a key has more than 16 parts")
         values = tomllib.loads(text)
@@ -58,7 +58,7 @@ def to_toml(tables: dict[str, Settings]) -> str:
     )
 
 
-def read_most(path: Path, most: int) -> bytes:
+def _read_most(path: Path, most: int) -> bytes:
     """The bytes of a file. Raises UserError if it has more than `most`, or is no plain file."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no plain file")

@@ -6,8 +6,8 @@ into CSV or a table with tabs.
 
 import re
 
-# What a spreadsheet computes, in ASCII or as wide letters, also behind white space that an import
-# may cut off; tabs and ends of lines may begin a new cell.
+# What a spreadsheet computes, in ASCII or as wide letters, also after white space, which an import
+# may remove; tabs and ends of lines may begin a new cell.
 _FORMULA = re.compile(r"\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n]")
 # Separators of CSV in any country, and what ends a line: such a cell is quoted.
 _QUOTED = re.compile(r'[,;|\t"\r\n]')
@@ -16,8 +16,8 @@ _QUOTED = re.compile(r'[,;|\t"\r\n]')
 def csv_cell(text: str) -> str:
     """A text as a cell of CSV.
 
-    An apostrophe goes before a text that would be a formula, and before one that begins with an
-    apostrophe: whoever takes one apostrophe off the begin of each cell has the true text.
+    A text that would be a formula gets an apostrophe before it, and so does one that begins with an
+    apostrophe: removing one apostrophe from the start of a cell gives the true text.
 
     >>> csv_cell("=x.wav"), csv_cell("'x.wav"), csv_cell("x, y.wav")
     ("'=x.wav", "''x.wav", '"x, y.wav"')
@@ -30,8 +30,8 @@ def csv_cell(text: str) -> str:
 def path_cell(path: str) -> str:
     """A path as a cell of a table with tabs, from which programs open the file.
 
-    `./` goes before a path that would be a formula: it leads to the same file, as no apostrophe
-    would. What cannot be printed becomes `?`.
+    A path that would be a formula gets `./` before it, which leads to the same file; an apostrophe
+    would not. What cannot be printed becomes `?`.
 
     >>> path_cell("=x.wav"), path_cell("a/=x.wav")
     ('./=x.wav', 'a/=x.wav')

@@ -214,11 +214,12 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, before it writes anything more.
+    """Let the kernel end this process as soon as its parent ends, before it writes anything more.
 
     A worker that is stopped, or that gets no time, does not notice by itself that its parent was
     killed: it would go on later, and put old tokens in the place of those of a newer job. Linux
-    alone can do this; elsewhere `_listen` notices as soon as it runs.
+    alone can do this; elsewhere `_listen` notices as soon as it runs. To Linux, the parent is the
+    thread that started the worker: it must live as long as the pool.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):

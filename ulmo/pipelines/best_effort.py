@@ -1,4 +1,4 @@
-"""What a job can do without, such as a picture: a failure is a line, and the job goes on."""
+"""Optional parts of a job, such as a picture: if one fails, the job says so and goes on."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,8 +11,8 @@ from ulmo.config import JobError, UserError, one_line, printable
 class BestEffort:
     """Blocks of code whose failure does not end a job: `with best_effort("the picture"): ...`.
 
-    warn: called with one line that names what is left out and the error. An error that repeats is
-    said once. Ctrl-C and exits pass: they are no failures.
+    warn: called with a line that names the part and the error; the same line is not repeated.
+    Ctrl-C and SystemExit are not caught.
 
     >>> best_effort = BestEffort(print)
     >>> for _ in range(2):
@@ -28,7 +28,7 @@ class BestEffort:
         self._said: set[str] = set()
 
     def __call__(self, what: str) -> "Attempt":
-        """A block to enter; `what` begins the line that says that it failed."""
+        """A block to enter; `what` names it at the start of the line about a failure."""
         return Attempt(what, self._say)
 
     def _say(self, line: str) -> None:
@@ -64,7 +64,7 @@ class Attempt:
 
 
 def _words(error: Exception) -> str:
-    """An error in one line. That of a library is named: its text alone may say little."""
+    """An error as one line, with the type of a library's error, whose text may say little."""
     if isinstance(error, UserError | JobError):
         return one_line(error)
     if isinstance(error, OSError) and error.strerror:

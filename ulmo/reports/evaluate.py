@@ -45,8 +45,8 @@ def evaluation_table(evaluation: "Evaluation", *, batches: bool) -> str:
     if evaluation.audio is not None:
         lines += [*_audio(evaluation.audio), ""]
     names = [path_text(Path(path.name)) for path in evaluation.pictures.values()]
-    files = ", ".join([path_text(evaluation.report), *names])
-    return "\n".join([*lines, f"written to  {files}"])
+    beside = f", with {', '.join(names)}" if names else ""
+    return "\n".join([*lines, f"written to  {path_text(evaluation.report)}{beside}"])
 
 
 def _tiles(tiles: "TilesEvaluation", *, batches: bool) -> list[str]:

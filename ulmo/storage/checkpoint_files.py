@@ -17,8 +17,8 @@ from pydantic import Field
 from ulmo.config import NewerError, Settings, UserError
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import reading_error
-from ulmo.storage.plain_file import file_hash
-from ulmo.storage.sealed import fingerprint, read_json
+from ulmo.storage.plain_file import file_hash, read_unlinked
+from ulmo.storage.sealed import MAX_JSON_BYTES, fingerprint, read_json
 
 PREFIX = "ckpt"
 _INDEX = re.compile(rf"{PREFIX}-(\d{{1,18}})\.index")
@@ -71,8 +71,9 @@ def damaged_files(folder: Path, number: int) -> list[Path]:
     """
     path = digests_path(folder, number)
     try:
-        digests = read_json(path, _Digests, newest=1, remedy=_AGAIN)
-        changed = path.read_bytes() != digests.to_bytes()
+        content = read_unlinked(path, MAX_JSON_BYTES)
+        digests = read_json(path, _Digests, newest=1, remedy=_AGAIN, content=content)
+        changed = content != digests.to_bytes()
     except NewerError:
         raise
     except (UserError, OSError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to
+from ulmo.storage.plain_file import append_to, open_unlinked_text
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -49,7 +49,8 @@ class CsvLog:
         self._path = path
         self._columns = columns
         self._buffer = bytearray()
-        # Unbuffered: a file that Python flushes when it forgets it fails beside the error.
+        # Without Python's buffer: it is flushed once more when the file is deleted, and on a full
+        # disk that prints a second error.
         self._file = append_to(path, buffering=0)
 
     def write(self, row: Mapping[str, float | int]) -> None:
@@ -80,7 +81,7 @@ class CsvLog:
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """An error of writing does not name its file."""
+        """Name the file in errors of writing, which do not."""
         try:
             yield
         except OSError as error:
@@ -102,9 +103,9 @@ def _cell(value: float | int | None) -> str:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """Whole rows; a last row cut short by a kill is dropped."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_unlinked_text(path, newline="") as file:
         text = file.read()
     complete = text[: text.rfind("\n") + 1]
     return list(csv.DictReader(complete.splitlines()))

@@ -76,9 +76,8 @@ def remove_faulty(
 ) -> list[str]:
     """Remove the files of some faults; returns a line for each file.
 
-    `is_whole` asks the hash that is recorded of a file. It has the last word: a file that is as it
-    was written stays, whatever a fault says of it, and so does one that cannot be read. What lies
-    behind a linked folder is elsewhere, and stays too.
+    `is_whole` says whether a file has its recorded hash. If so, the file stays, whatever a fault
+    says of it. A file that cannot be read stays too, and so does one behind a link to a folder.
     """
     names = list(dict.fromkeys(fault.path for fault in faults if is_removable(fault)))
     gone = [name for name in names if not _stays(folder, path_of(name), is_whole)]

@@ -1,4 +1,4 @@
-"""One spelling of a name: a path as text that every file, table and terminal takes, and back."""
+"""Paths as text that every file, table and terminal can hold, and back."""
 
 import os
 import re
@@ -7,22 +7,24 @@ from pathlib import Path
 from ulmo.config import printable
 
 # Control characters, marks of direction, blanks without width, tags, and the surrogates that stand
-# for bytes that are no UTF-8. A list of our own: what Python calls printable changes with it.
+# for bytes that are not UTF-8. A fixed list: `str.isprintable` differs between Python versions.
 _UNSHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+_UTF8 = ("utf-8", "surrogateescape")
 _BACKSLASH = re.compile(rb"\\(\\|x[0-9a-f]{2})")
 
 
 def portable(path: Path) -> str:
-    r"""A path as text that every file, table and terminal takes. No two paths have the same text.
+    r"""A path as text that every file, table and terminal can hold; no two have the same text.
 
     Bytes that are not UTF-8 become \xNN, and so do those of characters that move a cursor, end a
     line, or hide or reorder letters. In such a path, and in one that contains `\x` anyway, every
     backslash is doubled. `path_of` undoes it.
     """
-    name = path.as_posix()
+    # The bytes of a name are UTF-8 whatever the locale says: Python decodes them by the locale.
+    name = os.fsencode(path.as_posix()).decode(*_UTF8)
     if r"\x" not in name and not _UNSHOWN.search(name):
         return name
     return _UNSHOWN.sub(_escaped, name.replace("\\", r"\\"))
@@ -34,19 +36,19 @@ def path_of(text: str) -> Path:
     >>> path_of(portable(Path("caf\udce9"))) == Path("caf\udce9")
     True
     """
-    name = os.fsencode(text)
+    name = text.encode(*_UTF8)
     if rb"\x" in name:
         name = _BACKSLASH.sub(_unescaped, name)
     return Path(os.fsdecode(name))
 
 
 def path_text(path: Path) -> str:
-    """A path as one line that every terminal can show: `portable`, without control characters."""
+    """A path for a terminal: `portable` on one line, with all that Python cannot print escaped."""
     return printable(portable(path))
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return "".join(rf"\x{byte:02x}" for byte in os.fsencode(found[0]))
+    return "".join(rf"\x{byte:02x}" for byte in found[0].encode(*_UTF8))
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

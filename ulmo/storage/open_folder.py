@@ -1,7 +1,7 @@
 """Folders that are held open while files are written to them.
 
-A name is looked up in the open folder itself. Whoever renames the folder meanwhile, or puts a link
-in its place, leads nothing elsewhere.
+A name is looked up in the open folder itself. If somebody renames the folder meanwhile, or puts a
+link in its place, the files still go to the folder that was opened.
 """
 
 import errno
@@ -14,8 +14,8 @@ from typing import BinaryIO
 from ulmo.storage.plain_file import create_file
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_NO_LINK = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
-_IS_POSIX = os.name != "nt"  # Windows opens no folders, and moves no open file
+NO_LINK = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
+IS_POSIX = os.name != "nt"  # Windows opens no folders, and moves no open file
 
 
 class OpenFolder:
@@ -61,7 +61,7 @@ def open_folder(folder: Path, *, below: Path | None = None) -> Iterator[OpenFold
     `below`: a folder above it that the user named. It may be a link, but what lies in it is ulmo's:
     NotADirectoryError is raised if a part of the way from there to `folder` is a link.
     """
-    if not _IS_POSIX:
+    if not IS_POSIX:
         yield OpenFolder(folder, None)
         return
     descriptor = _descriptor(folder, below)
@@ -80,7 +80,7 @@ def _descriptor(folder: Path, below: Path | None) -> int:
     for part in inner.relative_to(outer).parts:
         place /= part
         try:
-            inside = os.open(part, _NO_LINK, dir_fd=here)
+            inside = os.open(part, NO_LINK, dir_fd=here)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise

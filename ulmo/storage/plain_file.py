@@ -9,11 +9,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple, Self, TextIO
 
 from ulmo.config import UserError
 
@@ -27,11 +27,14 @@ class LinkError(UserError, OSError):
     """A link in the place of a file that ulmo wrote: it could lead to any file."""
 
     def __init__(self, path: Path) -> None:
-        why = "it is a link, and ulmo follows none among its files: put the file itself there"
+        why = "it is a link, and ulmo follows no links to its own files: put the file itself there"
         OSError.__init__(self, errno.ELOOP, why, str(path))
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be read: {self.strerror}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (Path(self.filename),)
 
 
 def open_unlinked(path: Path) -> BufferedReader:
@@ -233,6 +236,16 @@ def _descriptor(path: Path, flags: int) -> int:
 
 def signature_of(file: BinaryIO) -> Signature:
     """The signature of an open file, wherever its name may lead by now."""
-    status = os.fstat(file.fileno())
+    return _signature(os.fstat(file.fileno()))
+
+
+def signature_at(path: Path) -> Signature | None:
+    """The signature of what has a name, which may be a link; None if nothing has it."""
+    with suppress(OSError):
+        return _signature(os.lstat(path))
+    return None
+
+
+def _signature(status: os.stat_result) -> Signature:
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return Signature(status.st_dev, status.st_ino, status.st_size, *times)

@@ -6,7 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-_OPEN = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+from ulmo.storage.open_folder import IS_POSIX, NO_LINK
 
 
 def remove_tree(folder: Path) -> None:
@@ -15,15 +15,15 @@ def remove_tree(folder: Path) -> None:
     A folder inside that is not empty is moved up to `folder` first: no path grows, nothing
     recurses, and two folders are open at most.
     """
-    if os.rename not in os.supports_dir_fd:  # Windows
+    if not IS_POSIX:
         shutil.rmtree(folder)
         return
-    top = os.open(folder, _OPEN)
+    top = os.open(folder, NO_LINK)
     try:
         left = _empty(top, top)
         while left:
             name = left.pop()
-            here = os.open(name, _OPEN, dir_fd=top)
+            here = os.open(name, NO_LINK, dir_fd=top)
             try:
                 left += _empty(here, top)
             finally:

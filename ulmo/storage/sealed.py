@@ -83,7 +83,7 @@ def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
 
 
 def _has_many_brackets(content: bytes, size: int | None = None) -> bool:
-    """Whether there are more than JSON of ours has in `size` bytes; by default in as many."""
+    """Whether there are more brackets than ulmo writes in JSON of `size` bytes (None: as many)."""
     size = len(content) if size is None else size
     return content.count(b"{") + content.count(b"[") > _FREE_BRACKETS + size // 32
 

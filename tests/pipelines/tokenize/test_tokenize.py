@@ -225,8 +225,8 @@ class TestChannels:
     [
         ({"channels": "left"}, "channels must be mix, each or a number from 0"),
         ({"channels": "٣"}, "channels must be mix, each or a number from 0"),
-        ({"batch_size": 0}, "batch_size must be from 1 to 1024"),
-        ({"batch_size": 1025}, "batch_size must be from 1 to 1024"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 to 1024"),
+        ({"batch_size": 1025}, "batch_size must be a whole number from 1 to 1024"),
         ({"clock": ClockSettings(timestamp_pattern="%H")}, "has no date"),
         ({"clock": ClockSettings(timezone="Mars")}, "Mars"),
         ({"options": Options(frozenset([3]))}, "npy has none"),

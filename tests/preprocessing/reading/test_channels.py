@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.preprocessing.reading.sounds import written
-from ulmo.preprocessing.reading import audio, channels
+from ulmo.preprocessing.reading import channels
 from ulmo.preprocessing.reading.audio import open_recording
 from ulmo.preprocessing.reading.channels import in_turn
 
@@ -18,20 +18,6 @@ def path(tmp_path):
     path = tmp_path / "many.wav"
     path.write_bytes(written("wav", FRAMES, channels=MANY))
     return path
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """Frames of each call of the decoder."""
-    calls, read = [], audio._read
-
-    def counting(sound, frames):
-        block, failed = read(sound, frames)
-        calls.append(len(block))
-        return block, failed
-
-    monkeypatch.setattr(audio, "_read", counting)
-    return calls
 
 
 @pytest.mark.parametrize(("most", "times"), [(1 << 30, 1), (300 * 4 * FRAMES, 4), (1, MANY)])

@@ -90,7 +90,7 @@ class _Events:
         self._writer: Any = None
         with best_effort(_EVENTS), _writing(folder):
             folder.mkdir(exist_ok=True)
-            name = f".{secrets.token_hex(8)}.v2"  # so that nobody can put a link in its place
+            name = f".{secrets.token_hex(8)}.v2"  # nobody can foresee it, and plant a link
             self._writer = tf.summary.create_file_writer(os.fsencode(folder), filename_suffix=name)
 
     def scalars(self, group: str, row: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ class Checkpoints:
         new = self._folder / _NEW
         remove_any(new)
         make_folders(self._folder, below=self._folder.parent)
-        new.mkdir()  # it is this job's, or there is an error
+        new.mkdir()  # fails if somebody else has made it meanwhile
         number = max(self.numbers, default=0) + 1
         with _writing(new), _in_utf8(new) as name:
             self._tracked.write(f"{name}/{PREFIX}-{number}")
@@ -199,7 +199,7 @@ class Checkpoints:
 
 @contextmanager
 def _in_utf8(folder: Path) -> Iterator[str]:
-    """A name of a folder that is UTF-8, since TensorFlow saves below no other: that of a link."""
+    """A path of a folder in UTF-8, if need be through a link: TensorFlow saves to no other path."""
     name = str(folder)
     if whole_letters(name) == name:
         yield name

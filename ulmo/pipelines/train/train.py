@@ -44,7 +44,7 @@ _ENVIRONMENT = {  # of TensorFlow, unless the user has set them
     # By default only on processors with AVX-512; without it a step takes 1.6 to 2 times as long.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
-# Where a run is written: in RUN_DIR itself, which may be a link, and not behind one in it.
+# Folders of a run. None of them may be a link; RUN_DIR itself may.
 _PLACES = ("checkpoints", "checkpoints/best", "pictures", "tensorboard", "tokenizer")
 _OWN_TILES = 256  # training tiles to measure objectives on if none are held out
 

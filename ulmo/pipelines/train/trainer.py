@@ -310,7 +310,7 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def _write_checkpoint(self) -> None:
-        """Write a checkpoint, unless it holds a weight that is not finite: those before stay."""
+        """Write a checkpoint. UserError if a weight is not finite: the checkpoints before stay."""
         variables = (*self.learner.variables, *self.learner.optimizer.variables)
         numbers_of = (np.asarray(variable) for variable in variables)
         if not all(np.isfinite(values).all() for values in numbers_of):

@@ -18,9 +18,9 @@ _IN_MEMORY = 1 << 24  # bytes of them that need no file
 def in_turn(recording: Recording, channels: Sequence[int | None]) -> Iterator[None]:
     """Within the block, these channels of a recording are read in this order, each at least once.
 
-    A decoder gives all channels at once. So the run for one of them keeps the samples of the next
-    ones too, as many as MOST_KEPT holds, and their runs decode nothing. A single channel, and a
-    recording whose header does not say how long it is, are decoded at each run.
+    A decoder gives all channels at once. So the pass over one channel keeps the samples of the next
+    ones, as many as fit into MOST_KEPT, and their passes decode nothing. A single channel, and a
+    recording whose header does not say how long it is, are decoded in each pass.
     """
     numbers = [channel for channel in channels if channel is not None]
     if len(numbers) < 2:

@@ -1,0 +1,16 @@
+"""The moves by which written files get their names, watched or disturbed."""
+
+from ulmo.storage.open_folder import OpenFolder
+
+
+def at_moves(patch, action):
+    """Call `action(move, source, target)` in place of each move, with its paths; `move()` does it.
+
+    `patch` is a monkeypatch of pytest.
+    """
+    original = OpenFolder.move
+
+    def moved(folder, old, new):
+        return action(lambda: original(folder, old, new), folder.path / old, folder.path / new)
+
+    patch.setattr(OpenFolder, "move", moved)
