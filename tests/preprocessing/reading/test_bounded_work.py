@@ -1,6 +1,7 @@
 """Files made to take long: the reader's work and memory have a bound that they cannot move."""
 
 import io
+import os
 import random
 import struct
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.preprocessing.reading.sounds import read, written
 from ulmo.preprocessing.reading import mpeg, ogg, plan, tags
-from ulmo.preprocessing.reading.audio import RefusedError
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.reading.parts import MAX_PARTS
 from ulmo.preprocessing.reading.plan import contents_of
 from ulmo.preprocessing.reading.refusal import MOST_DETAIL, in_words
@@ -116,6 +117,16 @@ class TestFilling:
         content = TAG + bytes(5000) + b"TAG" + bytes(125) + bytes(1 << 20)
         file = io.BytesIO(content + b"x")
         assert tags.skip_filling(file, 0, len(content) + 1) == len(content)
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not say where holes are")
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg, vorbis", "mp3", "aiff", "w64"])
+def test_holes_of_a_sparse_file_are_not_read(tmp_path, kind):
+    """They are read for hours otherwise."""
+    (tmp_path / "x").write_bytes(written(kind, 1000))
+    os.truncate(tmp_path / "x", 1 << 40)
+    with open_recording(tmp_path / "x") as recording:
+        assert sum(map(len, recording.blocks())) >= 1000
 
 
 class TestDetail:
