@@ -35,7 +35,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path, locked, remove_lock
-from ulmo.storage.plain_file import file_hash, written_hash
+from ulmo.storage.plain_file import file_hash, read_unlinked, written_hash
 from ulmo.vocabulary import Vocabulary
 
 STEM = ".tokens"
@@ -293,13 +293,24 @@ def _home(outputs: Outputs, below: Path | None) -> Path:
 def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     """Remove the files of an output, and its header unless files in other formats need it.
 
-    `below` as in `publish_tokens`. Raises OSError if that is not allowed, or if another job writes
+    The vocabulary of a corpus goes with its header. `below` as in `publish_tokens`. Raises OSError if that is not allowed, or if another job writes
     them.
     """
     home = _home(outputs, below)
     with one_writer(outputs.header):
-        for path in outputs.files if is_shared(outputs) else (outputs.header, *outputs.files):
+        own = (outputs.header, *_vocabulary_of(outputs), *outputs.files)
+        for path in outputs.files if is_shared(outputs) else own:
             remove(path, below=home)
+
+
+def _vocabulary_of(outputs: Outputs) -> list[Path]:
+    """The vocabulary beside a corpus; nothing if there is none, or somebody's file."""
+    if (stored := _stored(outputs.header)) is not None:
+        expected = vocabulary_json(stored.headers[0].codebook_size).encode()
+        with suppress(UserError, OSError):
+            if read_unlinked(outputs.vocabulary, len(expected)) == expected:
+                return [outputs.vocabulary]
+    return []
 
 
 def one_writer(header: Path) -> AbstractContextManager[None]:
