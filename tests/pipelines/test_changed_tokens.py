@@ -1,5 +1,6 @@
 """Files of tokens that somebody changes between two readings of them: what is used was hashed."""
 
+import re
 import shutil
 
 import numpy as np
@@ -17,9 +18,7 @@ from ulmo.pipelines import convert as convert_module
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.tokenize import timeline_file
 
-CHANGED = (
-    r"x.tokens.npy (was changed while it was read|can no longer be read).*: run the same again"
-)
+CHANGED = r"x.tokens.npy (was changed while it was|can no longer be) read.*: run the same again"
 
 
 def make(folder, *, seed=0, columns=5):
@@ -81,7 +80,7 @@ def test_convert_to_a_folder_refuses_that_file_alone(change, change_after_checks
     change_after_checks(change, make(tmp_path / "in" / "b"))
     found = convert([tmp_path / "in"], tmp_path / "out", "audacity", done=lambda _: None)
     assert [each.refusal is None for each in found] == [True, False]
-    assert "b/x.tokens.npy" in found[1].refusal and "run the same again" in found[1].refusal
+    assert re.search(f"b/{CHANGED}", found[1].refusal)
     assert not (tmp_path / "out" / "b" / "x.tokens.labels.txt").exists()
 
 
@@ -94,7 +93,7 @@ def test_the_ids_that_are_used_are_those_that_were_hashed(tmp_path):
     with path.open("r+b") as file:
         file.seek(-4, 2)
         file.write(np.int32(0).tobytes() if np.load(path)[-1, -1] else np.int32(1).tobytes())
-    with pytest.raises(ValueError, match="checksum|describes other tokens"):
+    with pytest.raises(ValueError, match=r"checksum|describes other tokens"):
         list(blocks)
 
 

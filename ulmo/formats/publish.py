@@ -293,8 +293,8 @@ def _home(outputs: Outputs, below: Path | None) -> Path:
 def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     """Remove the files of an output, and its header unless files in other formats need it.
 
-    The vocabulary of a corpus goes with its header. `below` as in `publish_tokens`. Raises OSError if that is not allowed, or if another job writes
-    them.
+    The vocabulary of a corpus goes with its header. `below` as in `publish_tokens`. Raises OSError
+    if that is not allowed, or if another job writes them.
     """
     home = _home(outputs, below)
     with one_writer(outputs.header):

@@ -1,14 +1,19 @@
 """A row of recordings.parquet is of the tokens that were written for it, and of no others."""
 
+import errno
+import re
 import shutil
 
 import pytest
 
 from tests.pipelines.recordings import contents, noise, write
-from tests.pipelines.tokenizing import join, tokenize
+from tests.pipelines.tokenizing import join, quiet, tokenize
 from tests.pipelines.verifying import found
+from ulmo.config import UserError
 from ulmo.formats.base import PLAIN
 from ulmo.pipelines.convert import convert
+from ulmo.storage import lock
+from ulmo.storage.open_folder import OpenFolder
 
 NAMES = ("S_20230501_000000.wav", "S_20230501_000009.wav")
 HOWS = [{}, {"channels": "each"}, {"file_format": "megatron"}]
@@ -85,12 +90,8 @@ def test_a_corpus_whose_recordings_are_all_refused_goes(name, file_format, token
     assert list(out.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_output_folder_is_moved_meanwhile(workers, tokenizer, tmp_path):
+def test_the_output_folder_is_moved_meanwhile(tokenizer, tmp_path):
     """One line, and nothing is made at the old place."""
-    from tests.pipelines.tokenizing import quiet
-    from ulmo.config import UserError
-
     field, out = tmp_path / "field", tmp_path / "out"
     for number in range(6):
         write(field / f"{number}.wav", noise(3000, number))
@@ -101,8 +102,40 @@ def test_the_output_folder_is_moved_meanwhile(workers, tokenizer, tmp_path):
 
     listener = quiet()._replace(done=move)
     with pytest.raises(UserError, match=r"output folder .*out was moved or deleted while the job"):
-        tokenize(tokenizer, field, out=out, workers=workers, listener=listener)
+        tokenize(tokenizer, field, out=out, listener=listener)
     assert not out.exists()
     results = tokenize(tokenizer, field, out=tmp_path / "moved")
     assert any(each.reused for each in results)
     assert found(tmp_path / "moved") == set()
+
+
+@pytest.mark.parametrize("denied", ["tokens", "token_headers"])
+def test_a_reason_names_the_output_and_no_place(denied, tokenizer, tmp_path, monkeypatch):
+    """Not the temporary file, whose name is another at each run, nor a folder above."""
+    field = fill(tmp_path / "field")
+    create, probe = OpenFolder.create, lock.TemporaryFile
+
+    def refuse(folder, name):
+        if folder.name == denied:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    def created(folder, name):
+        refuse(folder.path, name)
+        return create(folder, name)
+
+    def probed(dir):
+        refuse(dir, str(dir / "tmp123"))
+        return probe(dir=dir)
+
+    monkeypatch.setattr(OpenFolder, "create", created)
+    monkeypatch.setattr(lock, "TemporaryFile", probed)
+    tables = []
+    for number in range(2):
+        out = tmp_path / str(number)
+        tokenize(tokenizer, field, out=out)
+        tables.append((out / "recordings.parquet").read_bytes())
+        details = [row["detail"] for row in rows_of(out)]
+    assert tables[0] == tables[1]
+    stem = NAMES[0].removesuffix(".wav")
+    assert details[0].startswith(f"{stem}.tokens.{'npy' if denied == 'tokens' else 'json'} cannot")
+    assert not re.search(r"/|tmp", details[0])
