@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.pipelines.recordings import contents, noise, write
+from tests.pipelines.recordings import contents, noise, rows_of, write
 from tests.pipelines.tokenizing import join, quiet, tokenize
 from tests.pipelines.verifying import found
 from ulmo.config import UserError

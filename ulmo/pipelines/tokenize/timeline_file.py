@@ -14,8 +14,8 @@ from ulmo.config import NewerError, UserError
 from ulmo.formats.checked import changed, read_stretch, stretch_hashes
 from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored
+from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
-    STEM,
     header_lock,
     output_paths,
     publish_tokens,
