@@ -87,6 +87,8 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is None:
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
