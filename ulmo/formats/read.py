@@ -14,8 +14,7 @@ from ulmo.config.arguments import path_argument
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, is_header, read_stored
-from ulmo.formats.places import header_path
-from ulmo.formats.publish import STEM
+from ulmo.formats.places import STEM, header_path
 from ulmo.formats.sources import check_whole, find_tokens
 from ulmo.storage.plain_file import followed
 from ulmo.tokens import Tokens

@@ -92,13 +92,20 @@ def test_a_format_with_a_file_for_each_says_what_to_do(tokenizer, field, tmp_pat
         tokenize(tokenizer, field, out=tmp_path / "all.npy")
 
 
-def test_a_timeline_with_another_hash_is_made_again(tokenizer, field, tmp_path):
-    field, out = field / SOUNDS[0], tmp_path / "out" / "t.npy"
+@pytest.mark.parametrize("name", ["t.tokens.npy", "t.npy"])
+def test_a_timeline_with_another_hash_is_made_again(name, tokenizer, field, tmp_path):
+    """One that the user named, only once it is deleted."""
+    field, out = field / SOUNDS[0], tmp_path / "out" / name
     join(tokenizer, field, out=out)
     before = contents(tmp_path / "out")
     content = bytearray(out.read_bytes())
     content[-2] ^= 1
     out.write_bytes(content)
+    if name == "t.npy":
+        with pytest.raises(UserError, match="cannot be written: .*: delete it, or choose"):
+            join(tokenizer, field, out=out)
+        assert out.read_bytes() == content
+        out.unlink()
     join(tokenizer, field, out=out)
     assert contents(tmp_path / "out") == before
 

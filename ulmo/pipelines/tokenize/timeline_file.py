@@ -14,8 +14,8 @@ from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import TokensLedger
 from ulmo.formats.header import Segment, TokensHeader, check_hash, read_header, read_stored
 from ulmo.formats.npy import read_npy_blocks
+from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
-    STEM,
     header_lock,
     output_paths,
     publish_tokens,
