@@ -46,7 +46,7 @@ TokensLedger: TypeAlias = "Ledger[TokenizeManifest, Tokenized]"
 class TokenizeManifest(LedgerManifest):
     """tokenize.json: everything that decides about tokens, but the recordings."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2  # 1 had no hashes of tokens in recordings.parquet
     tokenizer: Hash  # the tokenizer's fingerprint
     unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None
     time_expansion: TimeExpansion = 1.0

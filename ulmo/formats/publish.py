@@ -4,15 +4,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.header import Hashes, Stored, TokensHeader, header_json, read_stored
+from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
 from ulmo.formats.labels import RunFormat
-from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import STEM, header_path
 from ulmo.formats.taken import (
     TakenError,
@@ -50,14 +50,18 @@ class Outputs(NamedTuple):
     header: Path  # written last: if it is there, the files are complete
     vocabulary: Path  # beside a corpus
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The ends of the files' names, by which the header names them."""
+        return tuple(path.name.removeprefix(self.header.stem) for path in self.files)
+
 
 def output_paths(path: Path, file_format: str) -> Outputs:
     """The files of one output: for x.tokens.bin also x.tokens.idx, and their header x.tokens.json.
 
     Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
-    suffixes = FORMATS[file_format].suffixes
-    endings = [suffix.removeprefix(STEM) for suffix in suffixes]
+    endings = endings_of(file_format)
     for ending in endings:
         if path.name.endswith(ending) and path.name != ending:
             stem = path.name.removesuffix(ending)
@@ -66,15 +70,20 @@ def output_paths(path: Path, file_format: str) -> Outputs:
                 header=(header := header_path(path.with_name(stem))),
                 vocabulary=header.with_name(f"{stem}.vocabulary.json"),
             )
-    raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
+    raise UserError(f"{path} is no name for {file_format}: end it with {STEM}{endings[0]}")
+
+
+def endings_of(file_format: str) -> list[str]:
+    """The ends of the names of a format's files, after `.tokens`; none if unknown."""
+    suffixes = FORMATS[file_format].suffixes if file_format in FORMATS else ()
+    return [suffix.removeprefix(STEM) for suffix in suffixes]
 
 
 def _others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
     """Files that a header is of, by its hashes, beside those of an output."""
     header = outputs.header
-    endings = {path.name.removeprefix(header.stem) for path in outputs.files}
-    folder = outputs.files[0].parent
-    return [folder / f"{header.stem}{ending}" for ending in sorted(hashes.keys() - endings)]
+    others = sorted(hashes.keys() - set(outputs.endings))
+    return [outputs.files[0].with_name(f"{header.stem}{ending}") for ending in others]
 
 
 def check_outputs(outputs: Outputs) -> None:
@@ -100,6 +109,30 @@ def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]]
     if others := [path.name for path in _others_of(outputs, stored.hashes) if path.exists()]:
         why = f"it also describes {others[0]}, whose tokenizer, recordings or gaps are others"
         raise TakenError(outputs.header, why)
+
+
+def tokens_hash(outputs: Iterable[Stored], endings: Iterable[str]) -> str:
+    """SHA-256 of the outputs of a recording, which its row in recordings.parquet holds.
+
+    It is that of their headers, as if each named the files of one format alone, whose `endings`
+    these are: so it changes with any id and any fact, but not when others are written beside.
+    """
+    running, endings = sha256(), set(endings)
+    for headers, hashes in outputs:
+        own = {ending: digest for ending, digest in hashes.items() if ending in endings}
+        running.update(header_json(headers, own))
+    return running.hexdigest()
+
+
+def read_whole(outputs: Outputs) -> Stored:
+    """The header of files that have the hashes in it.
+
+    Raises UserError, OSError or ValueError if that, or one of the files, is not so.
+    """
+    stored = read_stored(outputs.header)
+    for path, ending in zip(outputs.files, outputs.endings, strict=True):
+        check_hash(path, stored, ending)
+    return stored
 
 
 def is_shared(outputs: Outputs) -> bool:
@@ -216,8 +249,8 @@ def publish_tokens(
             if known is None and outputs.header.exists():
                 for path in (*outputs.files, outputs.header):
                     remove(path, below=home)
-            endings = (path.name.removeprefix(outputs.header.stem) for path in outputs.files)
-            hashes.update({**(known or {}), **dict(zip(endings, made, strict=True))})
+            writer.hashes = dict(zip(outputs.endings, made, strict=True))
+            hashes.update({**(known or {}), **writer.hashes})
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
             writer = kind(files, options)
@@ -270,14 +303,6 @@ def one_writer(header: Path) -> AbstractContextManager[None]:
 def header_lock(header: Path) -> Path:
     """The lock file to hold while a header is changed: one for all channels of a recording."""
     return lock_path(header.with_name(whole_name(header.name)))
-
-
-def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
-    """Write one recording, whose tokens lie in an npy file."""
-    writer.begin(header)
-    for ids in read_npy_blocks(path):
-        writer.write(ids)
-    writer.end(header)
 
 
 def _stored(header: Path) -> Stored | None:

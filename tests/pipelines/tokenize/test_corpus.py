@@ -102,7 +102,7 @@ def test_a_timeline_with_another_hash_is_made_again(name, tokenizer, field, tmp_
     content[-2] ^= 1
     out.write_bytes(content)
     if name == "t.npy":
-        with pytest.raises(UserError, match="cannot be written: .*: delete it, or choose"):
+        with pytest.raises(UserError, match=r"cannot be written: .*: delete it, or choose"):
             join(tokenizer, field, out=out)
         assert out.read_bytes() == content
         out.unlink()

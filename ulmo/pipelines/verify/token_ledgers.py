@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -12,8 +13,9 @@ from ulmo.formats.folder import (
     folder_ledger,
     timeline_ledger,
 )
-from ulmo.formats.header import TokensHeader, read_header, read_stored
+from ulmo.formats.header import Stored, TokensHeader, read_stored
 from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
+from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.storage.faults import Fault, What, below, fault_of
@@ -91,14 +93,17 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     except UserError as error:
         yield fault_of(below(table, folder), error, AGAIN)
         return
+    endings = endings_of(ledger.manifest.file_format)
     if timeline is None:
-        yield from _check_rows(folder, table, rows, found)
+        yield from _check_rows(folder, table, rows, found, endings)
         yield from _check_orphans(folder, table.parent, rows, found)
     else:
-        yield from _check_timeline(folder, table, rows, timeline)
+        yield from _check_timeline(folder, table, rows, timeline, endings)
 
 
-def _check_rows(folder: Path, table: Path, rows: list[Tokenized], found: _Found) -> Iterator[Fault]:
+def _check_rows(
+    folder: Path, table: Path, rows: list[Tokenized], found: _Found, endings: list[str]
+) -> Iterator[Fault]:
     """Each row has its outputs, which are as the row describes them."""
 
     def at_table(what: What, detail: str) -> Fault:
@@ -122,22 +127,26 @@ def _check_rows(folder: Path, table: Path, rows: list[Tokenized], found: _Found)
         if missing or not row.outputs:
             continue
         try:
-            described = {name: _only_header(headers[name]) for name in row.outputs}
+            made = [_of_one(headers[name]) for name in row.outputs]
         except (UserError, OSError, ValueError):
             continue  # a fault of the file itself, which is reported there
-        for name, header in described.items():
-            if detail := _contradiction(row, name, header):
-                yield at_table("disagrees", f"{row.path}: {detail}")
-        unknown = sum(header.unknown for header in described.values())
+        described = [stored.headers[0] for stored in made]
+        details = [*map(partial(_contradiction, row), row.outputs, described)]
+        unknown = sum(header.unknown for header in described)
         if unknown != row.unknown:
-            detail = f"{row.path}: {row.unknown} ids are <unk> there, {unknown} in its outputs"
-            yield at_table("disagrees", detail)
+            details.append(f"{row.unknown} ids are <unk> there, {unknown} in its outputs")
+        if not any(details) and tokens_hash(made, endings) != row.tokens_sha256:
+            details.append(f"{row.outputs[0]} has other tokens than were written for this row")
+        for detail in filter(None, details):
+            yield at_table("disagrees", f"{row.path}: {detail}")
 
 
-def _only_header(path: Path) -> TokensHeader:
+def _of_one(path: Path) -> Stored:
     """The header of one recording. Raises ValueError if a file has several."""
-    (header,) = read_stored(path).headers
-    return header
+    stored = read_stored(path)
+    if len(stored.headers) != 1:
+        raise ValueError("its header is of several recordings")
+    return stored
 
 
 def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
@@ -161,18 +170,24 @@ def _check_orphans(
 
 
 def _check_timeline(
-    folder: Path, table: Path, rows: list[Tokenized], output: Path
+    folder: Path, table: Path, rows: list[Tokenized], output: Path, endings: list[str]
 ) -> Iterator[Fault]:
-    """The timeline is there, and has the recordings that its table names."""
+    """The timeline is there, and has the recordings and the tokens that its table names."""
     joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if not output.exists():
         detail = f"{len(joined)} recordings were joined to it"
         yield Fault(below(output, folder), "missing", detail, AGAIN)
         return
     try:
-        segments = read_header(Output.of(output).header).segments
-    except (UserError, OSError):
+        stored = _of_one(Output.of(output).header)
+    except (UserError, OSError, ValueError):
         return  # a fault of the file itself, which is reported there
+    segments, digest = stored.headers[0].segments, tokens_hash([stored], endings)
+    others = ""
     if Counter(segment.recording for segment in segments) != joined:
-        detail = f"{output.name} has other recordings than it names"
+        others = "recordings"
+    elif any(row.stretches and row.tokens_sha256 != digest for row in rows):
+        others = "tokens"
+    if others:
+        detail = f"{output.name} has other {others} than it names"
         yield Fault(below(table, folder), "disagrees", detail, AGAIN)
