@@ -230,6 +230,8 @@ def publish_tokens(
     """
     outputs = output_paths(path, file_format)
     kind, home = FORMATS[file_format], _home(outputs, below)
+    if below is None:
+        make_folders(home)
     make_folders(outputs.header.parent, below=home)
     check_outputs(outputs)
     hashes: Hashes = {}
