@@ -113,7 +113,7 @@ def _tokenize_corpus(
     """Write the tokens of all recordings to one file, in their order.
 
     Each is tokenized by itself, as for a timeline. If all are refused, nothing is written, and an
-    older file goes.
+    older file is removed.
     """
     alone = options._replace(file_format="npy")
     settings = _manifest(tokenizer, alone)
