@@ -9,6 +9,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Options
 from ulmo.formats.clashes import clashes, merged, merged_words
+from ulmo.formats.gaps import misplaced
 from ulmo.formats.header import TokensHeader, check_hash, read_stored
 from ulmo.formats.npy import read_npy_blocks
 from ulmo.formats.places import header_path
@@ -165,6 +166,8 @@ def _checked_header(path: Path) -> TokensHeader:
     for ids in read_npy_blocks(path):
         if ids.shape[1] != header.bands or ids.min() < 0 or ids.max() >= header.vocabulary.size:
             raise ValueError(f"{path} does not hold the ids that its header describes")
+        if (column := misplaced(header, ids, columns)) is not None:
+            raise ValueError(f"column {column} of {path} is neither of a segment nor <gap>")
         columns += len(ids)
         unknown += int((ids == header.vocabulary.unk).sum())
     if (columns, unknown) != (header.columns, header.unknown):

@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, plain
+from ulmo.config import (
+    AugmentSettings,
+    ClockSettings,
+    PrepSettings,
+    UserError,
+    WholeFileError,
+    plain,
+)
 from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import unreadable
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.names import checked_name
 from ulmo.storage.plain_file import LinkError, file_hash, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_table
@@ -157,6 +165,12 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
     table = read_table(path, TILES_SCHEMA, remedy=AGAIN, hashed=True)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
+    try:
+        for name in table["recording"].unique().to_pylist():
+            checked_name(name)
+    except ValueError as error:
+        state = "is as it was written, but not as this ulmo writes it"
+        raise WholeFileError(f"{path} {state} (recording: {error}): {AGAIN}") from None
     return table
 
 

@@ -68,12 +68,7 @@ def _check_ledger(
         yield fault._replace(path=below(manifest.parent / path_of(fault.path), folder))
     if faults:
         return
-    table = ledger.files.table
-    try:
-        rows = ledger.rows()
-    except UserError as error:
-        yield fault_of(below(table, folder), error, AGAIN)
-        return
+    table, rows = ledger.files.table, ledger.rows()
     if timeline is None:
         yield from _check_rows(folder, table, rows, outputs)
         yield from _check_orphans(folder, table.parent, rows, files)
