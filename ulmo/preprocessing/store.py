@@ -170,7 +170,7 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
             checked_name(name)
     except ValueError as error:
         state = "is as it was written, but not as this ulmo writes it"
-        raise WholeFileError(f"{path} {state} (recording: {error}): {AGAIN}") from None
+        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
     return table
 
 

@@ -86,13 +86,19 @@ def damaged_files(folder: Path, number: int) -> list[Path]:
     return [folder / name for name, value in digests.files.items() if _hash(folder / name) != value]
 
 
-def is_known_wrong(folder: Path, number: int) -> bool:
-    """Whether a checkpoint lacks its index, or a file that does not match its hash.
+def what_is_wrong(path: Path) -> Literal["damaged", "missing"]:
+    """What is wrong with a file that `damaged_files` names."""
+    return "damaged" if path.exists() else "missing"
 
-    Without its hashes, a checkpoint may be as it was written. Raises as `damaged_files`.
+
+def is_known_wrong(folder: Path, number: int) -> bool:
+    """Whether a file of a checkpoint is missing, or does not match its hash.
+
+    Without its hashes, a checkpoint may be as it was written. One without an index is what a killed
+    save left, unless all indices are gone. Raises as `damaged_files`.
     """
-    if number not in numbers(folder):
-        return True
+    if number not in (existing := numbers(folder)):
+        return bool(existing)
     return any(path != digests_path(folder, number) for path in damaged_files(folder, number))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from ulmo.config import printable
+from ulmo.config.errors import clipped
 
 # Control characters, marks of direction, blanks without width, tags, and the surrogates that stand
 # for bytes that are not UTF-8. A fixed list: `str.isprintable` differs between Python versions.
@@ -55,7 +56,7 @@ def checked_name(text: str) -> str:
         return text  # as nearly all are: ten times faster
     path = path_of(text)
     if portable(path) != text or "\0" in str(path):
-        raise ValueError("it is no path as ulmo writes it")
+        raise ValueError(f"{clipped(text)} is no path as ulmo writes it")
     return text
 
 

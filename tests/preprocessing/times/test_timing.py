@@ -15,6 +15,7 @@ from tests.oracles import chunk, wav_bytes
 from ulmo.preprocessing.reading.audio import open_recording
 from ulmo.preprocessing.stretches import read_stretches
 from ulmo.preprocessing.times.clock import WHOLE, Clock, Span, Start
+from ulmo.preprocessing.times.metadata import read_metadata
 
 NOON = datetime(2023, 1, 1, 12, tzinfo=UTC)
 RATE = 8000
@@ -185,7 +186,7 @@ class TestHarp:
         made = path.read_bytes()
         head = b"\x02" + len(block).to_bytes(3, "big")
         path.write_bytes(made[:42] + head + block + made[42:])
-        timing = Clock().timing(path)
+        timing = read_metadata(path).harp
         assert timing.start == Start(NOON, "harp")
         spans = [Span(4 * index, 4, Fraction(3600 * index)) for index in range(count)]
         assert timing.spans == (*spans[:-1], spans[-1]._replace(frames=None))

@@ -19,6 +19,7 @@ from ulmo.storage.checkpoint_files import (
     is_known_wrong,
     numbers,
     remove_others,
+    what_is_wrong,
 )
 from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
 from ulmo.storage.faults import (
@@ -26,7 +27,6 @@ from ulmo.storage.faults import (
     Fault,
     Findings,
     Kind,
-    What,
     below,
     fault_of,
     has_any,
@@ -130,9 +130,8 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         remove_others(place, kept)
         where = place.relative_to(folder).as_posix()
         gone = ", ".join(f"ckpt-{number}" for number in known if number not in kept)
-        left = f"went back to ckpt-{kept[-1]}" if kept else "none is whole"
-        left += f", removed {gone}"
-        done.append(f"{where}: {left}")
+        left = f"ckpt-{kept[-1]} is the latest" if kept else "no other is left"
+        done.append(f"{where}: removed {gone}, {left}")
     return done
 
 
@@ -186,7 +185,7 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
         yield fault_of(below(path, folder), error, _FALL_BACK)
         return
     for path in damaged:
-        what: What = "damaged" if path.exists() else "missing"
+        what = what_is_wrong(path)
         if path == digests_path(place, number):
             detail = f"it has the hashes of checkpoint {number}, which may be whole"
             yield Fault(below(path, folder), what, detail, _UNKNOWN)
