@@ -58,7 +58,7 @@ class Timing(NamedTuple):
         gaps = len(self.spans) - 1
         if gaps <= _FREE_GAPS + last // _FRAMES_OF_A_GAP:
             return self
-        note = f"{gaps} gaps within {last} frames are more than a recorder leaves: they are not used"
+        note = f"{gaps} gaps within {last} frames are more than a recorder leaves: not used"
         return self._replace(spans=WHOLE, linear=False, note=note)
 
     @property
