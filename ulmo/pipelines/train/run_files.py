@@ -50,10 +50,11 @@ class RunLog:
         epochs: int,
     ) -> None:
         names = tuple(objectives)
-        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
-        self._epochs = CsvLog(
-            run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
-        )
+        say = best_effort.say
+        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps, say=say)
+        last = epochs - 1
+        columns = epoch_columns(names)
+        self._epochs = CsvLog(run_dir / "epochs.csv", columns, last=last, counted="epoch", say=say)
         self._events = _Events(run_dir / "tensorboard", best_effort)
 
     def batch(self, row: Mapping[str, float | int]) -> None:
