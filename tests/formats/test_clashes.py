@@ -1,9 +1,13 @@
 """Outputs that cannot all have their places: folders in their way, and names that are one."""
 
-import os
+import unicodedata
+from functools import partial
+from itertools import product
+from pathlib import Path
 
 import pytest
 
+from ulmo.formats import clashes as clashes_module
 from ulmo.formats.clashes import clashes, merged
 
 
@@ -37,18 +41,55 @@ def test_names_that_the_file_system_tells_apart(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_it_takes_for_one(tmp_path, monkeypatch):
-    """As on the disks of Windows and macOS."""
+@pytest.fixture
+def fold(monkeypatch):
+    """Let names be one if a function gives the same of them; a list of the files it opens."""
 
-    def is_there(path):
-        return path.name.lower() in (each.name.lower() for each in path.parent.iterdir())
+    def imitate(folded):
+        created, create, read = [], clashes_module.create_file, Path.read_bytes
 
-    monkeypatch.setattr(os.path, "lexists", is_there)
+        def create_file(path):
+            created.append(path.name)
+            return create(path.with_name(folded(path.name)))
+
+        monkeypatch.setattr(clashes_module, "create_file", create_file)
+        monkeypatch.setattr(
+            Path, "read_bytes", lambda path: read(path.with_name(folded(path.name)))
+        )
+        return created
+
+    return imitate
+
+
+def test_names_that_it_takes_for_one(fold, tmp_path):
+    """As on the disks of Windows."""
+    fold(str.lower)
     assert merged(tmp_path, [tmp_path / name for name in PAIRS]) == {
         tmp_path / "x.tokens.npy": tmp_path / "X.tokens.npy",
         tmp_path / "a/y": tmp_path / "A/y",
     }
     assert list(tmp_path.iterdir()) == []
+
+
+def test_letters_and_accents_that_are_one_but_not_in_another_case(fold, tmp_path):
+    """As on some disks of macOS; two of one group are taken apart, and two for one."""
+    fold(partial(unicodedata.normalize, "NFC"))
+    names = ["CAF\u00c9", "caf\u00e9", "CAFE\u0301", "cafe\u0301", "Cafe\u0301"]
+    assert merged(tmp_path, [tmp_path / name for name in names]) == {
+        tmp_path / names[2]: tmp_path / names[0],
+        tmp_path / names[3]: tmp_path / names[1],
+    }
+
+
+@pytest.mark.parametrize("folded", [str, str.lower])
+def test_each_name_is_tried_once(folded, fold, tmp_path):
+    """However many are alike: none is compared with all others."""
+    spellings = ["".join(each) for each in product(*zip("abcdef", "ABCDEF", strict=True))]
+    targets = [tmp_path / first / name for name in spellings for first in ("x", "X")]
+    created = fold(folded)
+    found = merged(tmp_path, targets)
+    assert sorted(created) == sorted([*spellings, "x", "X"])
+    assert found == ({} if folded is str else dict.fromkeys(targets[1:], targets[0]))
 
 
 def test_where_nothing_can_be_tried(tmp_path):

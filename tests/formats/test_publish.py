@@ -13,8 +13,10 @@ from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_header, read_stored
-from ulmo.formats.publish import TakenError, output_paths, publish_tokens, vocabulary_json
+from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.read import read_corpus
+from ulmo.formats.taken import TakenError
+from ulmo.formats.vocabulary import vocabulary_json
 
 
 @pytest.mark.parametrize(
@@ -150,12 +152,20 @@ def test_a_foreign_header_is_not_replaced(content, tmp_path):
     assert contents(tmp_path) == {"x.json": content}
 
 
-@pytest.mark.parametrize("damage", [lambda old: old[:300], lambda old: b"", lambda old: b"\0" * 9])
-def test_a_damaged_header_is_replaced(damage, tmp_path):
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    before, header = contents(tmp_path), tmp_path / "x.json"
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("x.tokens", lambda old: old[:300]),
+        *((name, lambda old: b"") for name in ("x", "x.tokens")),
+        *((name, lambda old: b"\0" * 9) for name in ("x", "x.tokens")),
+    ],
+)
+def test_a_damaged_header_is_replaced(name, damage, tmp_path):
+    """One that holds something only if ulmo chose its name."""
+    save(tmp_path / f"{name}.csv", "csv", some((5,)))
+    before, header = contents(tmp_path), tmp_path / f"{name}.json"
     header.write_bytes(damage(header.read_bytes()))
-    save(tmp_path / "x.csv", "csv", some((5,)))
+    save(tmp_path / f"{name}.csv", "csv", some((5,)))
     assert contents(tmp_path) == before
 
 

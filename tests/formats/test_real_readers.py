@@ -14,8 +14,8 @@ import tokenizers
 
 from tests.formats.streams import EOS, UNK, UTC_START, save, some
 from ulmo.formats.labels import token_text
-from ulmo.formats.publish import vocabulary_json
 from ulmo.formats.rows import ROW_COLUMNS
+from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 RECORDINGS = some((5, 0, 9000))

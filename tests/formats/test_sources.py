@@ -1,12 +1,13 @@
 """Readers of folders say what an unfinished job has not made yet."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from tests import commands
 from tests.formats.streams import UNK, header_of, random_ids, save
-from tests.pipelines.recordings import before_tables, run_killed
+from tests.pipelines.recordings import before_tables, counting, run_killed
 from tests.pipelines.tokenizing import record, tokenize
 from tests.storage.ledgers import tokens_of
 from ulmo.cli.main import ulmo
@@ -16,6 +17,7 @@ from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.read import read_corpus, read_tokens
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.convert import convert
+from ulmo.pipelines.verify.verify import verify
 
 NAMES = ("a", "b", "s/c", "s/caf\udce9", "s\\x/d")
 UNFINISHED = r"out is unfinished \(3 of 5 recordings\): run the same ulmo-tokenize again, or add"
@@ -148,6 +150,21 @@ def test_several_outputs_of_which_some_are_not_finished(tmp_path):
         to_corpus(tmp_path, tmp_path / "all")
     count, lines = to_corpus(tmp_path, tmp_path / "all", tmp_path / "all" / "b", partial=True)
     assert (count, len(lines)) == (7, 2)
+
+
+@pytest.mark.parametrize("look", [verify, lambda folder: to_corpus(folder, folder)])
+def test_many_outputs_in_a_folder_are_looked_through_once(look, tmp_path, monkeypatch):
+    """Not once for each output: twice as many take twice as many looks."""
+    compared, looks = [], []
+    for name in ("relative_to", "is_relative_to"):
+        monkeypatch.setattr(Path, name, counting(compared, getattr(Path, name)))
+    for number in (4, 8):
+        for each in range(number):
+            make_output(tmp_path / str(number) / f"o{each}", ["a"])
+        compared.clear()
+        look(tmp_path / str(number))
+        looks.append(len(compared))
+    assert looks[1] < 2.2 * looks[0]
 
 
 def test_a_timeline_whose_parts_are_not_joined(tmp_path):

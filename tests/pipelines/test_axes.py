@@ -1,5 +1,9 @@
 """Foreign text in pictures, and pictures in foreign folders."""
 
+import os
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -88,8 +92,32 @@ def test_what_cannot_be_drawn_is_written_as_python_does(text, drawn):
     assert as_drawn(drawn) == drawn
 
 
+def test_a_matplotlibrc_in_the_working_folder_is_not_opened(tmp_path):
+    """A pipe would be waited for, and of a file each bad line printed as it is."""
+    os.mkfifo(tmp_path / "matplotlibrc")
+    here = "import os; before = os.getcwd(); import ulmo.pipelines.show; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{here}assert os.getcwd() == before"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_matplotlib_is_imported_in_one_place():
+    importing = {
+        path.name
+        for path in (ROOT / "ulmo").rglob("*.py")
+        if re.search(r"^ *(import|from) matplotlib", path.read_text(), re.MULTILINE)
+    }
+    assert importing == {"own_matplotlib.py", "pictures.py"}  # and, to check types, of training
+
+
 def test_a_matplotlibrc_changes_nothing(monkeypatch):
-    """Matplotlib reads one from the working folder."""
+    """A program that uses ulmo may have imported matplotlib in a folder with one."""
 
     @own_style()
     def picture():

@@ -1,3 +1,5 @@
+"""A part of a job that fails is left out, in a line, and the job goes on."""
+
 import pytest
 
 from ulmo.config import UserError

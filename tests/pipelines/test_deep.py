@@ -160,9 +160,7 @@ def test_a_folder_in_the_place_of_a_table_is_one_line(name, tokenizer, tmp_path)
 @pytest.fixture
 def without_case(monkeypatch):
     """A disk that does not tell upper from lower case, in what ulmo finds out about it."""
-    monkeypatch.setattr(
-        "ulmo.formats.clashes._is_one_name", lambda _, one, other: one.lower() == other.lower()
-    )
+    monkeypatch.setattr("ulmo.formats.clashes._first_name", lambda _, name: name.lower())
 
 
 @pytest.mark.usefixtures("without_case")

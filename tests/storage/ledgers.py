@@ -122,10 +122,10 @@ def at_each_change(patch: pytest.MonkeyPatch, react: Callable[[], None]) -> None
 
         return changed
 
-    def add(journal, key, rows):
+    def add(journal, *entry):
         react()
         place = journal._path.stat().st_size
-        written(journal, key, rows)
+        written(journal, *entry)
         whole = journal._path.read_bytes()
         journal._path.write_bytes(whole[: (place + len(whole)) // 2])
         react()

@@ -1,5 +1,6 @@
 """Settings files: TOML both ways."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from ulmo.config.prep import AugmentSettings, ClockSettings, PrepSettings
 from ulmo.config.train import TrainSettings
 
 _MAX_TOML_BYTES = 1 << 16
+# A key of this many parts: tomllib takes memory and time by the square of their number.
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){16}""", re.ASCII
+)
 
 
 class Config(Settings):
@@ -33,7 +38,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: cannot be read as TOML: it is no file")
     try:
-        values = tomllib.loads(_read_most(path, _MAX_TOML_BYTES).decode("utf-8"))
+        text = _read_most(path, _MAX_TOML_BYTES).decode("utf-8")
+        if _LONG_KEY.search(text):
+            raise ValueError("a key has more than 16 parts")
+        values = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as TOML: {one_line(error)}") from None
     try:

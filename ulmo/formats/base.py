@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
 from ulmo.arrays import Ids
-from ulmo.formats.header import TokensHeader
+from ulmo.formats.header import Hashes, Stored, TokensHeader
 
 PIECE = 4096  # columns handed to `_write` at once, at most; also the columns in a row of a table
 Headers = tuple[TokensHeader, ...]
@@ -47,6 +47,7 @@ class Format:
         self.headers: list[TokensHeader] = []  # of the recordings written to their ends
         self._header: TokensHeader | None = None
         self._recordings = 0
+        self.hashes: Hashes = {}  # of the files, once they are written
         self.columns = 0  # of this recording, written so far
 
     @staticmethod
@@ -56,6 +57,11 @@ class Format:
         Raises ValueError if the file does not match its headers. The caller checks the ids' range.
         """
         raise NotImplementedError
+
+    @property
+    def stored(self) -> Stored:
+        """What the header says of these files, once they are written."""
+        return Stored(tuple(self.headers), self.hashes)
 
     @property
     def header(self) -> TokensHeader:

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,34 +75,33 @@ def merged_words(first: Path) -> str:
 
 
 def _merged(probe: Path, groups: Sequence[Sequence[Path]]) -> Iterator[tuple[Path, Path]]:
+    """The same for groups of paths of equally many parts; each name is tried once."""
+    first_name = cache(partial(_first_name, probe))
     for group in groups:
-        kept: list[Path] = []
-        for target in group:
-            first = next((each for each in kept if _is_one(probe, each, target)), None)
-            if first is None:
-                kept.append(target)
-            else:
+        parts = list(zip(*(target.parts for target in group), strict=True))
+        differing = [names for names in parts if len(set(names)) > 1]
+        kept: dict[tuple[str, ...], Path] = {}
+        for target, names in zip(group, zip(*differing, strict=True), strict=True):
+            first = kept.setdefault(tuple(map(first_name, names)), target)
+            if first is not target:
                 yield target, first
 
 
-def _is_one(probe: Path, one: Path, other: Path) -> bool:
-    """Whether two paths of equally many parts lead to one place."""
-    pairs = {pair for pair in zip(one.parts, other.parts, strict=True) if pair[0] != pair[1]}
-    return all(_is_one_name(probe, *pair) for pair in pairs)
+def _first_name(probe: Path, name: str) -> str:
+    """The first of the names tried that the file system takes this one for; or this one itself.
 
-
-def _is_one_name(probe: Path, one: str, other: str) -> bool:
-    path = probe / one
+    Each file in the folder `probe` holds the name by which it was made.
+    """
+    path = probe / name
     try:
-        create_file(path).close()
-        return os.path.lexists(probe / other)
+        with create_file(path) as file:
+            file.write(os.fsencode(name))
+    except FileExistsError:
+        return os.fsdecode(path.read_bytes())
     except OSError as error:  # no name that it takes
         if not is_of_one_file(error):
             raise
-        return False
-    finally:
-        with suppress(OSError):
-            path.unlink()
+    return name
 
 
 def _folded(path: Path) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 AGAIN = "run the same ulmo-tokenize again"
 DELETE = f"delete it, then {AGAIN}"
+README = "README.md"
 
 _README = """\
 ---
@@ -45,7 +46,7 @@ TokensLedger: TypeAlias = "Ledger[TokenizeManifest, Tokenized]"
 class TokenizeManifest(LedgerManifest):
     """tokenize.json: everything that decides about tokens, but the recordings."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2  # 1 had no hashes of tokens in recordings.parquet
     tokenizer: Hash  # the tokenizer's fingerprint
     unk_quantile: Annotated[float, Field(gt=0, lt=1)] | None
     time_expansion: TimeExpansion = 1.0
@@ -60,7 +61,7 @@ class TokenizeManifest(LedgerManifest):
 
 def write_readme(folder: Path, file_format: str) -> None:
     """Write README.md, if the format is a table and there is none."""
-    kind, path = FORMATS[file_format], folder / "README.md"
+    kind, path = FORMATS[file_format], folder / README
     remove_temporaries(folder, lambda name: name == path.name)
     if kind.tabular and not path.exists():
         with publish(path) as file:

@@ -1,9 +1,10 @@
 """int32 (time, band), as numpy reads it."""
 
-import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,39 +49,69 @@ class Npy(Format):
 
 def read_npy(path: Path) -> NDArray[np.int32]:
     """Ids (time, band) of a tokens file; ValueError, before allocating, if it is not one."""
+    with open_npy(path) as npy:
+        return npy.all()
+
+
+class NpyReader:
+    """Ids of an open tokens file, read in their order."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._hash = sha256()
+        if self._read(len(_MAGIC)) != _MAGIC:
+            raise ValueError(f"{path} is not an .npy file of version 1")
+        header = _HEADER.fullmatch(self._read(int.from_bytes(self._read(2), "little")))
+        if header is None:
+            raise ValueError(f"{path} is not a tokens file: it does not hold int32 (time, band)")
+        self._left, self._bands = int(header[1]), int(header[2])
+        size = os.fstat(file.fileno()).st_size - file.tell()
+        if self._left * self._bands * 4 != size:
+            raise ValueError(
+                f"{path} is damaged: {self._left} x {self._bands} ids are declared, "
+                f"but {size} bytes follow"
+            )
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all that was read, in hexadecimal: of the file, if that is all of it."""
+        return self._hash.hexdigest()
+
+    def blocks(self, count: int | None = None, columns: int = 4096) -> Iterator[NDArray[np.int32]]:
+        """Yield the next `count` columns (None: all), in blocks (n, band) of at most `columns`.
+
+        Fewer if the file has fewer; ValueError if it was cut meanwhile.
+        """
+        count = self._left if count is None else min(count, self._left)
+        while count:
+            taken = min(columns, count)
+            ids = np.fromfile(self._file, "<i4", taken * self._bands)
+            if len(ids) < taken * self._bands:
+                raise ValueError(f"{self._path} is damaged: it ends before its last ids")
+            self._hash.update(ids.data)
+            self._left -= taken
+            count -= taken
+            yield ids.reshape(taken, self._bands)
+
+    def all(self) -> NDArray[np.int32]:
+        """All ids (time, band) that are left."""
+        return next(self.blocks(columns=self._left), np.empty((0, self._bands), np.int32))
+
+    def skip(self, columns: int) -> None:
+        """Leave out columns; they are not hashed."""
+        columns = min(columns, self._left)
+        self._file.seek(4 * self._bands * columns, os.SEEK_CUR)
+        self._left -= columns
+
+    def _read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self._hash.update(content)
+        return content
+
+
+@contextmanager
+def open_npy(path: Path) -> Iterator[NpyReader]:
+    """Open a tokens file; ValueError, before allocating, if it is not one."""
     with open_unlinked(path) as file:
-        columns, bands = _read_shape(file, path)
-        return np.fromfile(file, dtype="<i4").reshape(columns, bands)
-
-
-def read_npy_blocks(
-    path: Path, columns: int = 4096, *, first: int = 0, count: int | None = None
-) -> Iterator[NDArray[np.int32]]:
-    """Ids of a tokens file in blocks (n, band) of `columns` columns; the last may be shorter.
-
-    Begins at column `first`, and reads `count` columns (None: to the end).
-    """
-    with open_unlinked(path) as file:
-        there, bands = _read_shape(file, path)
-        left = max(there - first, 0)
-        left = left if count is None else min(count, left)
-        file.seek(4 * bands * first, io.SEEK_CUR)
-        while left:
-            taken = min(columns, left)
-            yield np.fromfile(file, "<i4", taken * bands).reshape(taken, bands)
-            left -= taken
-
-
-def _read_shape(file: BinaryIO, path: Path) -> tuple[int, int]:
-    if file.read(len(_MAGIC)) != _MAGIC:
-        raise ValueError(f"{path} is not an .npy file of version 1")
-    header = _HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
-    if header is None:
-        raise ValueError(f"{path} is not a tokens file: it does not hold int32 (time, band)")
-    columns, bands = int(header[1]), int(header[2])
-    size = os.fstat(file.fileno()).st_size - file.tell()
-    if columns * bands * 4 != size:
-        raise ValueError(
-            f"{path} is damaged: {columns} x {bands} ids are declared, but {size} bytes follow"
-        )
-    return columns, bands
+        yield NpyReader(file, path)

@@ -15,6 +15,7 @@ COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
 HEADER_ENDING = ".json"
+STEM = ".tokens"  # before the ending of every name that ulmo chooses
 
 
 def header_path(stem: Path) -> Path:

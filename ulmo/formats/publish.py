@@ -1,28 +1,28 @@
 """Files of tokens and their headers: their names, and how they appear, whole or not at all."""
 
-import errno
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.header import (
-    Hashes,
-    Stored,
-    TokensHeader,
-    header_json,
-    is_header,
-    read_stored,
+from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
+from ulmo.formats.labels import RunFormat
+from ulmo.formats.places import STEM, header_path
+from ulmo.formats.taken import (
+    TakenError,
+    is_ulmos_name,
+    may_remove,
+    refuse_foreign,
+    refuse_foreign_header,
+    refuse_foreign_vocabulary,
 )
-from ulmo.formats.labels import RunFormat, token_text
-from ulmo.formats.npy import read_npy_blocks
-from ulmo.formats.places import header_path
+from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.storage.atomic import (
     check_places,
     is_of_one_file,
@@ -34,29 +34,13 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path, locked, remove_lock
-from ulmo.storage.plain_file import file_hash, written_hash
-from ulmo.vocabulary import Vocabulary
+from ulmo.storage.plain_file import written_hash
 
-STEM = ".tokens"
 PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
 _CHANNEL = ".ch"
 _OF_CHANNEL = re.compile(rf"{re.escape(_CHANNEL)}\d+(?=({re.escape(STEM)})?(\.[a-z]+)+\Z)")
 _MOST_IDS = 1 << 16  # ids are written as uint16
 _WAIT_SECONDS = 60.0  # for another job that is moving its files to the same places
-
-
-class TakenError(UserError, FileExistsError):
-    """A file in the place of an output that must not be replaced."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        self._why = why
-        FileExistsError.__init__(self, errno.EEXIST, f"{why}: choose another --out", str(path))
-
-    def __str__(self) -> str:
-        return f"{self.filename} cannot be written: {self.strerror}"
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
-        return type(self), (Path(self.filename), self._why)
 
 
 class Outputs(NamedTuple):
@@ -66,14 +50,18 @@ class Outputs(NamedTuple):
     header: Path  # written last: if it is there, the files are complete
     vocabulary: Path  # beside a corpus
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The ends of the files' names, by which the header names them."""
+        return tuple(path.name.removeprefix(self.header.stem) for path in self.files)
+
 
 def output_paths(path: Path, file_format: str) -> Outputs:
     """The files of one output: for x.tokens.bin also x.tokens.idx, and their header x.tokens.json.
 
     Raises UserError unless `path` ends as the format does, with or without `.tokens`.
     """
-    suffixes = FORMATS[file_format].suffixes
-    endings = [suffix.removeprefix(STEM) for suffix in suffixes]
+    endings = endings_of(file_format)
     for ending in endings:
         if path.name.endswith(ending) and path.name != ending:
             stem = path.name.removesuffix(ending)
@@ -82,15 +70,20 @@ def output_paths(path: Path, file_format: str) -> Outputs:
                 header=(header := header_path(path.with_name(stem))),
                 vocabulary=header.with_name(f"{stem}.vocabulary.json"),
             )
-    raise UserError(f"{path} is no name for {file_format}: end it with {suffixes[0]}")
+    raise UserError(f"{path} is no name for {file_format}: end it with {STEM}{endings[0]}")
+
+
+def endings_of(file_format: str) -> list[str]:
+    """The ends of the names of a format's files, after `.tokens`; none if unknown."""
+    suffixes = FORMATS[file_format].suffixes if file_format in FORMATS else ()
+    return [suffix.removeprefix(STEM) for suffix in suffixes]
 
 
 def _others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
     """Files that a header is of, by its hashes, beside those of an output."""
     header = outputs.header
-    endings = {path.name.removeprefix(header.stem) for path in outputs.files}
-    folder = outputs.files[0].parent
-    return [folder / f"{header.stem}{ending}" for ending in sorted(hashes.keys() - endings)]
+    others = sorted(hashes.keys() - set(outputs.endings))
+    return [outputs.files[0].with_name(f"{header.stem}{ending}") for ending in others]
 
 
 def check_outputs(outputs: Outputs) -> None:
@@ -99,8 +92,9 @@ def check_outputs(outputs: Outputs) -> None:
     Also raises NewerError for a header that a newer ulmo wrote. A folder of headers is ulmo's own.
     """
     check_places((*outputs.files, outputs.header))
-    if outputs.header.parent == outputs.files[0].parent and not is_header(outputs.header):
-        raise TakenError(outputs.header, "a file that ulmo did not write has this name")
+    is_apart = outputs.header.parent != outputs.files[0].parent
+    if not (is_apart and is_ulmos_name(outputs.header.stem)):
+        refuse_foreign_header(outputs.header)
 
 
 def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]], bool]) -> None:
@@ -115,6 +109,30 @@ def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]]
     if others := [path.name for path in _others_of(outputs, stored.hashes) if path.exists()]:
         why = f"it also describes {others[0]}, whose tokenizer, recordings or gaps are others"
         raise TakenError(outputs.header, why)
+
+
+def tokens_hash(outputs: Iterable[Stored], endings: Iterable[str]) -> str:
+    """SHA-256 of the outputs of a recording, which its row in recordings.parquet holds.
+
+    It is that of their headers, as if each named the files of one format alone, whose `endings`
+    these are: so it changes with any id and any fact, but not when others are written beside.
+    """
+    running, endings = sha256(), set(endings)
+    for headers, hashes in outputs:
+        own = {ending: digest for ending, digest in hashes.items() if ending in endings}
+        running.update(header_json(headers, own))
+    return running.hexdigest()
+
+
+def read_whole(outputs: Outputs) -> Stored:
+    """The header of files that have the hashes in it.
+
+    Raises UserError, OSError or ValueError if that, or one of the files, is not so.
+    """
+    stored = read_stored(outputs.header)
+    for path, ending in zip(outputs.files, outputs.endings, strict=True):
+        check_hash(path, stored, ending)
+    return stored
 
 
 def is_shared(outputs: Outputs) -> bool:
@@ -204,12 +222,11 @@ def publish_tokens(
     """A writer whose files appear when the block ends, and not at all if it fails.
 
     Raises OSError at once if no file can be put at one of the places, and TakenError if that would
-    replace a file that is not ulmo's, or the header of other tokens; LockError if another job has
-    been writing the same files for a minute. Older files, and then their
-    header, are removed before the first of them is replaced: a file without a header that is not
-    the same as the new one is foreign. With `corpus`, the vocabulary is written as well, beside
-    formats that models are trained on. `below` is the folder that the user named: no link between
-    it and the files is followed, nor one between it and the header.
+    replace a file that may not be ulmo's (formats/taken.py), or the header of other tokens;
+    LockError if another job has been writing the same files for a minute. Older files, and then
+    their header, are removed before the first of them is replaced. With `corpus`, the vocabulary is
+    written as well, beside formats that models are trained on. `below` is the folder that the user
+    named: no link between it and the files is followed, nor one between it and the header.
     """
     outputs = output_paths(path, file_format)
     kind, home = FORMATS[file_format], _home(outputs, below)
@@ -225,13 +242,15 @@ def publish_tokens(
             check_outputs(outputs)
             refuse_spoiling(outputs, tuple(writer.headers).__eq__)
             for path, written in zip(outputs.files, made, strict=True):
-                _refuse_foreign(path, outputs.header, written)
+                refuse_foreign(path, outputs.header, written)
+            if corpus and kind.trains:
+                refuse_foreign_vocabulary(outputs.vocabulary, outputs.header)
             known = _known_hashes(outputs.header, writer.headers)
             if known is None and outputs.header.exists():
                 for path in (*outputs.files, outputs.header):
                     remove(path, below=home)
-            endings = (path.name.removeprefix(outputs.header.stem) for path in outputs.files)
-            hashes.update({**(known or {}), **dict(zip(endings, made, strict=True))})
+            writer.hashes = dict(zip(outputs.endings, made, strict=True))
+            hashes.update({**(known or {}), **writer.hashes})
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
             writer = kind(files, options)
@@ -259,11 +278,14 @@ def _home(outputs: Outputs, below: Path | None) -> Path:
 def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     """Remove the files of an output, and its header unless files in other formats need it.
 
+    Nothing is removed if one of them has a name of the user's and is not as its header says.
     `below` as in `publish_tokens`. Raises OSError if that is not allowed, or if another job writes
     them.
     """
     home = _home(outputs, below)
     with one_writer(outputs.header):
+        if not may_remove(outputs.files, outputs.header):
+            return
         for path in outputs.files if is_shared(outputs) else (outputs.header, *outputs.files):
             remove(path, below=home)
 
@@ -281,28 +303,6 @@ def one_writer(header: Path) -> AbstractContextManager[None]:
 def header_lock(header: Path) -> Path:
     """The lock file to hold while a header is changed: one for all channels of a recording."""
     return lock_path(header.with_name(whole_name(header.name)))
-
-
-def copy_npy(path: Path, header: TokensHeader, writer: Format) -> None:
-    """Write one recording, whose tokens lie in an npy file."""
-    writer.begin(header)
-    for ids in read_npy_blocks(path):
-        writer.write(ids)
-    writer.end(header)
-
-
-def _refuse_foreign(path: Path, header: Path, written: str) -> None:
-    """Raise TakenError for a file that no header names, and that ulmo did not write.
-
-    Names with `.tokens` are ulmo's. A killed job may leave a file that its header does not name:
-    it is the same as the new one, whose hash is `written`.
-    """
-    if f"{STEM}." in path.name or header.parent != path.parent or not path.exists():
-        return
-    stored = _stored(header)
-    is_named = stored is None or path.name.removeprefix(header.stem) in stored.hashes
-    if not (header.exists() and is_named) and file_hash(path) != written:
-        raise TakenError(path, "no header beside it says that ulmo wrote it")
 
 
 def _stored(header: Path) -> Stored | None:
@@ -333,32 +333,3 @@ def check_options(options: Options, file_format: str, vocabulary: int | None = N
     if wrong:
         last = (vocabulary or _MOST_IDS) - 1
         raise UserError(f"--ids: {wrong[0]} is not an id of this tokenizer (0 to {last})")
-
-
-def vocabulary_json(codebook_size: int) -> str:
-    """A WordLevel tokenizer, as `tokenizers.Tokenizer.from_str` and `from_file` load it.
-
-    It turns "c17 <gap> c3" into ids, and unknown words into `<unk>`.
-    """
-    vocabulary = Vocabulary(codebook_size)
-    codes = {token_text(vocabulary, code): code for code in range(codebook_size)}
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    values = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": number, "content": token, **flags, "special": True}
-            for token, number in vocabulary.specials().items()
-        ],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "WhitespaceSplit"},
-        "post_processor": None,
-        "decoder": None,
-        "model": {
-            "type": "WordLevel",
-            "vocab": {**codes, **vocabulary.specials()},
-            "unk_token": "<unk>",
-        },
-    }
-    return json.dumps(values, indent=1) + "\n"

@@ -13,11 +13,11 @@ from ulmo.config import UserError, WholeFileError, one_line, printable
 from ulmo.config.arguments import path_argument
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
+from ulmo.formats.checked import changed
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, is_header, read_stored
-from ulmo.formats.places import header_path
-from ulmo.formats.publish import STEM
+from ulmo.formats.places import STEM, header_path
 from ulmo.formats.sources import check_whole, find_tokens
-from ulmo.storage.plain_file import followed
+from ulmo.storage.plain_file import followed, signature_at
 from ulmo.tokens import Tokens
 
 
@@ -76,9 +76,9 @@ def read_corpus(path: Path | str, *, partial: bool = False) -> Iterator[StoredTo
         warning. Such a folder is refused by default, as what it lacks would not be noticed.
 
     Each is a header, ids (time, band) and `tokens()`, the same as Tokens. The file's header must
-    agree with it. Raises UserError if either is missing or damaged, and WholeFileError if they
-    disagree though the file has the hash in its header. No link is followed but `path` itself. One
-    recording is in memory at a time.
+    agree with it. Raises UserError if either is missing or damaged, or if the file is written to
+    while it is read; and WholeFileError if they disagree though the file has the hash in its
+    header. No link is followed but `path` itself. One recording is in memory at a time.
     """
     path, kinds = followed(path_argument("path", path)), readers()
     if path.is_dir():
@@ -116,16 +116,27 @@ def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
 
 def _read_file(path: Path) -> Iterator[StoredTokens]:
     kinds = readers()
+    files = {path, path.with_suffix(".bin")} if path.suffix == ".idx" else {path}
+    found = {each: signature_at(each) for each in files}  # readers open a file by its name, again
+
+    def refuse_changed() -> None:
+        if any(signature_at(each) != signature for each, signature in found.items()):
+            raise changed(path)
+
     stored = read_stored(header_path(path.with_suffix("")))
     headers = stored.headers
     try:
         check_hash(path, stored)
     except ValueError as error:
+        refuse_changed()
         raise UserError(f"{path} is damaged ({one_line(error)}): {AGAIN}") from None
     try:
         for header, ids in zip(headers, kinds[path.suffix].read(path, headers), strict=True):
-            yield StoredTokens(header, _checked(header, ids))
+            checked = _checked(header, ids)
+            refuse_changed()
+            yield StoredTokens(header, checked)
     except (ValueError, RecursionError) as error:
+        refuse_changed()
         state = "is as it was written, but does not fit its header"
         raise WholeFileError(f"{path} {state} ({one_line(error)}): {AGAIN}") from None
 

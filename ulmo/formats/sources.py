@@ -6,7 +6,7 @@ finished one. So all readers of folders check the ledgers of the outputs there.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats.folder import AGAIN, TokensLedger, folder_ledger, timeline_ledger
@@ -28,6 +28,24 @@ class Source(NamedTuple):
     files: dict[Path, Path]  # each, and its path below the folder of the output
     hidden: Sequence[Path] = ()  # ledgers' files, and folders of parts, below the folder
     closed: Collection[Path] = ()  # of the files: folders that cannot be looked into
+
+
+class _There(NamedTuple):
+    """What a source has, at resolved paths: looked through once for all outputs in it."""
+
+    is_folder: bool
+    place: Path
+    files: set[Path]
+    closed: set[Path]
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        place, is_folder = source.path.resolve(), source.path.is_dir()
+
+        def places(paths: Iterable[Path]) -> set[Path]:
+            return {place / path.relative_to(source.path) for path in paths if is_folder}
+
+        return cls(is_folder, place, places(source.files), places(source.closed))
 
 
 class _Output(NamedTuple):
@@ -73,8 +91,9 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
     """
     lacking: dict[Path, str] = {}
     for source in sources:
+        there = _There.of(source)
         for output in _outputs_of(source):
-            if lack := _lack(output, source, formats):
+            if lack := _lack(output, there, formats):
                 lacking.setdefault(output.path.resolve(), f"{output.path} {lack}")
     lines = list(lacking.values())
     if lines and not partial:
@@ -106,7 +125,7 @@ def _has_ledger(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (MANIFEST, _JOURNAL))
 
 
-def _lack(output: _Output, source: Source, formats: Collection[str]) -> str:
+def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
     """What an output lacks of what its job makes; empty if it lacks nothing."""
     try:
         ledger = output.ledger
@@ -119,7 +138,7 @@ def _lack(output: _Output, source: Source, formats: Collection[str]) -> str:
             return ""
         if not ledger.is_complete:
             return f"is unfinished ({ledger.progress()})"
-        missing = _missing(output, source, ledger.rows()) if source.path.is_dir() else []
+        missing = _missing(output, there, ledger.rows()) if there.is_folder else []
     except UserError as error:
         return f"may lack recordings ({error})"
     if not missing:
@@ -128,21 +147,17 @@ def _lack(output: _Output, source: Source, formats: Collection[str]) -> str:
     return f"lacks {missing[0]}{others}"
 
 
-def _missing(output: _Output, source: Source, rows: Sequence[Tokenized]) -> list[str]:
+def _missing(output: _Output, there: _There, rows: Sequence[Tokenized]) -> list[str]:
     """Files that a folder should have, by the rows of an output above it or below it."""
     names = [name for row in rows for name in row.outputs]
     if output.is_file:
         return names[:1] if names and not output.path.is_file() else []
-    home, inside = output.path.resolve(), source.path.resolve()
-
-    def place_of(path: Path) -> Path:
-        return inside / path.relative_to(source.path)
-
-    there = set(map(place_of, source.files))
-    closed = set(map(place_of, source.closed))
+    home = output.path.resolve()
     wanted = ((name, home / path_of(name)) for name in names)
     return [
         name
         for name, path in wanted
-        if path.is_relative_to(inside) and path not in there and closed.isdisjoint(path.parents)
+        if path.is_relative_to(there.place)
+        and path not in there.files
+        and there.closed.isdisjoint(path.parents)
     ]

@@ -67,6 +67,7 @@ class Tokenized(Outcome):
     samples: Count = 0  # of each channel, at the tokenizer's rate
     unknown: Count = 0  # ids that are <unk>, in all outputs
     outputs: PathTexts = ()  # below the folder of the table
+    tokens_sha256: OptionalText = None  # of the outputs: formats.publish.tokens_hash
 
 
 class FlagCount(NamedTuple):

@@ -10,15 +10,19 @@ from functools import cache
 from io import BytesIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, printable
+from ulmo.pipelines.own_matplotlib import (
+    Figure,
+    FigureCanvasAgg,
+    FontProperties,
+    Text,
+    findfont,
+    get_font,
+    matplotlib,
+)
 from ulmo.tokens import band_edges
 
 # Multiples of powers of ten, and the share of the axis to the next that their labels need: those
@@ -65,11 +69,11 @@ def mark_hertz(axis: Any, frequencies: NDArray[np.float64]) -> None:
 def own_style() -> Iterator[None]:
     """Draw in matplotlib's own style, whatever a matplotlibrc asks for.
 
-    Matplotlib reads one from the working folder, which may be a stranger's: it could ask for LaTeX,
-    or for a picture of a gigabyte.
+    It could ask for LaTeX, or for a picture of a gigabyte. A program that uses ulmo may have
+    imported Matplotlib before, in a stranger's folder.
     """
-    with mpl.rc_context():
-        mpl.rcdefaults()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
         yield
 
 

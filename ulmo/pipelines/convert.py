@@ -8,16 +8,14 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.checked import ChangedError, copy_npy, read_checked
 from ulmo.formats.clashes import clashes, merged, merged_words
-from ulmo.formats.gaps import misplaced
-from ulmo.formats.header import TokensHeader, check_hash, read_stored
-from ulmo.formats.npy import read_npy_blocks
+from ulmo.formats.header import Stored, TokensHeader, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import (
     Outputs,
     check_options,
     check_outputs,
-    copy_npy,
     output_paths,
     publish_tokens,
     refuse_spoiling,
@@ -36,7 +34,11 @@ class _Checked(NamedTuple):
 
     path: Path
     below: Path  # its path below the folder that the user gave
-    header: TokensHeader
+    stored: Stored  # with the hash of the ids, which are read once more to be written
+
+    @property
+    def header(self) -> TokensHeader:
+        return self.stored.headers[0]
 
 
 class Converted(NamedTuple):
@@ -110,7 +112,7 @@ def _to_corpus(
     with locked(lock_path(out), out):
         with publish_tokens(out, file_format, options, corpus=True) as writer:
             for source in sources:
-                copy_npy(source.path, source.header, writer)
+                copy_npy(source.path, source.stored, writer)
                 yield source, out
         remove_leftovers([out], file_format)
 
@@ -134,7 +136,9 @@ def _to_folder(
             try:
                 make_folders(target.parent, below=folder)
                 with publish_tokens(target, file_format, options, below=folder) as writer:
-                    copy_npy(source.path, source.header, writer)
+                    copy_npy(source.path, source.stored, writer)
+            except ChangedError as error:
+                yield source, str(error)
             except OSError as error:
                 if not is_of_one_file(error):
                     raise
@@ -154,36 +158,21 @@ def list_sources(paths: Iterable[Path]) -> list[Source]:
     return sources
 
 
-def _checked_header(path: Path) -> TokensHeader:
+def _checked_header(path: Path) -> Stored:
     """The header beside a file of tokens. Raises an error unless the file holds what it says."""
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
     stored = read_stored(header_path(path.with_suffix("")))
-    header = stored.headers[0]
-    if len(stored.headers) > 1:
-        raise ValueError(f"{path} does not hold the ids that its header describes")
-    columns = unknown = 0
-    for ids in read_npy_blocks(path):
-        if ids.shape[1] != header.bands or ids.min() < 0 or ids.max() >= header.vocabulary.size:
-            raise ValueError(f"{path} does not hold the ids that its header describes")
-        if (column := misplaced(header, ids, columns)) is not None:
-            raise ValueError(f"column {column} of {path} is neither of a segment nor <gap>")
-        columns += len(ids)
-        unknown += int((ids == header.vocabulary.unk).sum())
-    if (columns, unknown) != (header.columns, header.unknown):
-        name = header_path(path.with_suffix(""))
-        raise ValueError(
-            f"{name} describes other tokens ({header.columns} columns, "
-            f"{header.unknown} <unk>; not {columns}, {unknown}): tokenize the recording again"
-        )
-    check_hash(path, stored)
-    return header
+    for _ in read_checked(path, stored):
+        pass
+    return stored
 
 
 def _refuse_mixture(sources: Sequence[_Checked]) -> None:
     first, *others = sources
     expected = first.header
-    for path, _, header in others:
+    for source in others:
+        path, header = source.path, source.header
         if header.fingerprint != expected.fingerprint:
             raise UserError(
                 f"{first.path} and {path} were made by two tokenizers "

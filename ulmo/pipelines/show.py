@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ulmo.arrays import Array
 from ulmo.config import LIMITS, Limits, PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.axes import level_unit, mark_hertz, own_style, to_png
+from ulmo.pipelines.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import quiet_level

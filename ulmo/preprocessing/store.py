@@ -24,13 +24,12 @@ from ulmo.config import (
 )
 from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
-from ulmo.storage.faults import unreadable
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.names import checked_name
-from ulmo.storage.plain_file import LinkError, file_hash, open_plain
+from ulmo.storage.plain_file import LinkError, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
-from ulmo.storage.tables import read_table
+from ulmo.storage.tables import read_recorded
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
 BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
@@ -156,13 +155,8 @@ def read_manifest(folder: Path) -> TilesManifest | None:
 def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
     """tiles.parquet of a complete output. Raises UserError if it is missing or damaged."""
     path = folder / "tiles.parquet"
-    try:
-        found = file_hash(path)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if found != manifest.hashes.get(path.name):
-        raise UserError(f"{path} is damaged (it is not the file that prep.json names): {DELETE}")
-    table = read_table(path, TILES_SCHEMA, remedy=AGAIN, hashed=True)
+    recorded = manifest.hashes.get(path.name)
+    table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     try:

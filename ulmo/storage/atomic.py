@@ -67,7 +67,8 @@ def publish_together(
         made = []
         for path in paths:
             folder = stack.enter_context(open_folder(path.parent, below=below))
-            made.append(stack.enter_context(_temporary(folder, owner(path.name))))
+            with _naming(path):
+                made.append(stack.enter_context(_temporary(folder, owner(path.name))))
         yield [temporary.file for temporary in made]
         for temporary in made:
             temporary.file.flush()
@@ -78,6 +79,15 @@ def publish_together(
             temporary.move(path.name)
         for folder in {temporary.folder.path: temporary.folder for temporary in made}.values():
             folder.sync()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors name the file, and not the one of a random name that will become it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 class _Temporary(NamedTuple):
@@ -96,7 +106,8 @@ class _Temporary(NamedTuple):
         if _WINDOWS:
             self.file.close()
         try:
-            self.folder.move(self.name, name)
+            with _naming(self.folder.path / name):
+                self.folder.move(self.name, name)
         except FileNotFoundError:
             if self.file.closed or not self._has(name):
                 raise
@@ -214,18 +225,41 @@ def make_folder(folder: Path, remedy: str = "set --out", *, below: Path | None =
 def make_folders(folder: Path, *, below: Path | None = None) -> None:
     """Make a folder and those above it, at any depth, so that a power cut does not undo it.
 
-    `below`: the folder that the user named, which may be a link. What lies in it is ulmo's, and
+    `below`: the folder that the user named, which may be a link. It exists, and is not made again:
+    FileNotFoundError is raised if it was moved or deleted. What lies in it is ulmo's, and
     NotADirectoryError is raised if a part of the way from there to `folder` is a link: somebody
     put it there, and it would lead out of the output.
     """
     if below is not None and (link := link_on_the_way(folder, below)) is not None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
-    missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    if below is not None and not os.path.lexists(below):
+        raise FileNotFoundError(errno.ENOENT, "it was moved or deleted", str(below))
+    top, way = below and below.absolute(), (folder, *folder.parents)
+    missing = list(takewhile(lambda each: each.absolute() != top and not each.exists(), way))
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
         sync_folder(each.parent)
     if not missing:
         folder.mkdir(exist_ok=True)  # which raises for a file in its place
+
+
+@contextmanager
+def staying(folder: Path) -> Iterator[None]:
+    """Raise UserError for an error of a file below an output's folder that is itself gone."""
+    try:
+        yield
+    except OSError:
+        refuse_gone(folder)
+        raise
+
+
+def refuse_gone(folder: Path) -> None:
+    """Raise UserError if the folder of an output was moved or deleted."""
+    if not folder.is_dir():
+        raise UserError(
+            f"the output folder {folder} was moved or deleted while the job ran: put it back, or "
+            "name its new place, and run the same again"
+        )
 
 
 def link_on_the_way(path: Path, below: Path) -> Path | None:

@@ -1,14 +1,15 @@
 """A journal: one line of JSON for each key that a running job has done, with the key's rows.
 
-Only keys and places in the file are held in memory. A line that is cut short, or that is no line
-of ours, is as good as none.
+A line may also have the hash of a file that the job needs at its end. Only keys and places in the
+journal are held in memory. A line that is cut short, or that is no line of ours, is as good as
+none.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
@@ -18,6 +19,14 @@ from ulmo.storage.sealed import canonical_json
 MAX_LINE = 16 << 20  # bytes
 
 R = TypeVar("R", bound=Settings)
+
+
+class Entry(NamedTuple, Generic[R]):
+    """A line."""
+
+    key: str
+    rows: Sequence[R]
+    file_hash: str = ""  # SHA-256 of the file that the job made for the key; empty if it made none
 
 
 class Journal(Generic[R]):
@@ -37,16 +46,14 @@ class Journal(Generic[R]):
         """Find the lines there are; none in a file that cannot be read."""
         self._places = dict(self._lines())
 
-    def rows(self, key: str) -> list[R]:
-        """The rows of a key. Raises KeyError if the journal does not have it."""
+    def entry(self, key: str) -> Entry[R]:
+        """The line of a key. Raises KeyError if the journal does not have it."""
         self._read = self._read or open_unlinked(self._path)
         self._read.seek(self._places[key])
-        return self._parsed(self._read.readline(MAX_LINE))[1]
+        return self._parsed(self._read.readline(MAX_LINE))
 
-    def begin(
-        self, entries: Iterable[tuple[str, Sequence[R]]], expected: int | None = None
-    ) -> None:
-        """Replace the journal by one with these keys and rows, and open it for add().
+    def begin(self, entries: Iterable[Entry[R]], expected: int | None = None) -> None:
+        """Replace the journal by one with these lines, and open it for add().
 
         `expected` is the number of rows that there will be, for progress().
         """
@@ -54,18 +61,18 @@ class Journal(Generic[R]):
         with publish(self._path) as file:
             if expected is not None:
                 file.write(canonical_json({"expected": expected}).encode() + b"\n")
-            for key, rows in entries:
-                places[key] = file.tell()
-                file.write(_packed(key, rows))
+            for entry in entries:
+                places[entry.key] = file.tell()
+                file.write(_packed(entry))
             self.close()
         self._places = places
         self._appended = append_to(self._path)
 
-    def add(self, key: str, rows: Sequence[R]) -> None:
-        """Append a line."""
+    def add(self, key: str, rows: Sequence[R], file_hash: str = "") -> None:
+        """Append a line; its values are those of an Entry."""
         assert self._appended is not None, "call begin() first"
         self._places[key] = self._appended.tell()
-        self._appended.write(_packed(key, rows))
+        self._appended.write(_packed(Entry(key, rows, file_hash)))
         self._appended.flush()
 
     def close(self) -> None:
@@ -83,10 +90,10 @@ class Journal(Generic[R]):
             place = 0
             while line := file.readline(MAX_LINE):
                 with suppress(ValueError, KeyError, TypeError, RecursionError):
-                    yield self._parsed(line)[0], place
+                    yield self._parsed(line).key, place
                 place = file.tell()
 
-    def _parsed(self, line: bytes) -> tuple[str, list[R]]:
+    def _parsed(self, line: bytes) -> Entry[R]:
         """Raises ValueError, KeyError, TypeError or RecursionError for what is no line of ours."""
         if not line.endswith(b"\n"):
             raise ValueError("the line is cut short")
@@ -94,7 +101,7 @@ class Journal(Generic[R]):
         rows = [self._row_type.model_validate(row) for row in entry["rows"]]
         if any(row.model_dump()["key"] != entry["key"] for row in rows):
             raise ValueError("a row has another key than its line")
-        return str(entry["key"]), rows
+        return Entry(str(entry["key"]), rows, str(entry.get("file_hash", "")))
 
 
 def progress(path: Path) -> str:
@@ -111,5 +118,8 @@ def progress(path: Path) -> str:
     return f"{done} {expected}recordings"
 
 
-def _packed(key: str, rows: Sequence[Settings]) -> bytes:
-    return canonical_json({"key": key, "rows": [row.model_dump() for row in rows]}).encode() + b"\n"
+def _packed(entry: Entry[R]) -> bytes:
+    line = {"key": entry.key, "rows": [row.model_dump() for row in entry.rows]}
+    if entry.file_hash:
+        line["file_hash"] = entry.file_hash
+    return canonical_json(line).encode() + b"\n"

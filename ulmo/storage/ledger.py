@@ -28,13 +28,19 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.differences import differences
-from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any, unreadable
-from ulmo.storage.journal import Journal, progress
+from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any
+from ulmo.storage.journal import Entry, Journal, progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.names import portable
-from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import write_sealed
-from ulmo.storage.tables import BATCH_ROWS, publish_table, python_rows, read_table, schema_of
+from ulmo.storage.tables import (
+    BATCH_ROWS,
+    publish_table,
+    python_rows,
+    read_recorded,
+    read_table,
+    schema_of,
+)
 
 M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
@@ -119,11 +125,15 @@ class Ledger(Generic[M, R]):
     def done(self, key: str) -> list[R]:
         """The rows of a key; none if it is not done."""
         if key in self._journal:
-            return self._journal.rows(key)
+            return list(self._journal.entry(key).rows)
         if self._table is not None and key in self._in_table:
             with suppress(UserError):  # sealed, and no rows of ours
                 return self._rows_at(self._table, *self._in_table[key])
         return []
+
+    def file_hash(self, key: str) -> str:
+        """The hash that add() noted with a key; empty if there is none, or the job has ended."""
+        return self._journal.entry(key).file_hash if key in self._journal else ""
 
     def has_exactly(self, keys: Iterable[str]) -> bool:
         """Whether the table is complete and has the rows of these keys, in this order."""
@@ -140,7 +150,8 @@ class Ledger(Generic[M, R]):
         `expected` is the number of rows that there will be, for `progress`.
         """
         _refuse_folders(self.files.journal)
-        self._journal.begin(((key, self.done(key)) for key in keep), expected)
+        kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
+        self._journal.begin(kept, expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
         self.update(complete=False, hashes={})
         remove(self.files.table)
@@ -149,9 +160,13 @@ class Ledger(Generic[M, R]):
         finally:
             self._journal.close()
 
-    def add(self, key: str, rows: Sequence[R]) -> None:
-        """Note that a key is done, once all of its outputs are on the disk."""
-        self._journal.add(key, rows)
+    def add(self, key: str, rows: Sequence[R], file_hash: str = "") -> None:
+        """Note that a key is done, once all of its outputs are on the disk.
+
+        `file_hash` is the SHA-256 of the file of the key that the job reads again at its end, if
+        it has one: a job that goes on believes that file only if it has this hash.
+        """
+        self._journal.add(key, rows, file_hash)
 
     def replace(self, manifest: M) -> None:
         """Begin another job on the same output, such as one with more recordings."""
@@ -192,14 +207,8 @@ class Ledger(Generic[M, R]):
         table = self.files.table
         if not self.manifest.complete:
             raise UserError(f"{table.parent} is unfinished: run the same command again")
-        try:
-            found = file_hash(table)
-        except OSError as error:
-            raise unreadable(table, error) from error
-        if found != self.manifest.hashes.get(_name_of(table)):
-            what = "is damaged" if os.path.lexists(table) else "is missing"
-            raise UserError(f"{table} {what}: {self._remedy}")
-        return read_table(table, schema_of(self._row_type), remedy=self._remedy, hashed=True)
+        recorded = self.manifest.hashes.get(_name_of(table))
+        return read_recorded(table, schema_of(self._row_type), recorded, remedy=self._remedy)
 
     def rows(self) -> list[R]:
         """The rows of a complete output. Raises UserError if its table is missing or damaged."""

@@ -70,7 +70,8 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
     Raises LockError, in one line, if another job holds it for more than `wait` seconds, or if it
     cannot be made.
     """
-    in_the_way = f"it cannot be locked: {path} is in the way, and is not a lock of ulmo: remove it"
+    name = _name_of(path, what)
+    in_the_way = f"it cannot be locked: {name} is in the way, and is not a lock of ulmo: remove it"
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise LockError(errno.EEXIST, in_the_way, what)
     try:
@@ -84,9 +85,9 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
         if error.errno == errno.ELOOP:  # a link that was put there just now
             raise LockError(errno.EEXIST, in_the_way, what) from None
         if error.errno not in _DENIED:
-            raise
+            raise OSError(error.errno, error.strerror, str(what)) from None
         remedy = "let yourself write there (chmod, chown), then run the same again"
-        why = f"it cannot be locked: {path} cannot be made ({error.strerror}): {remedy}"
+        why = f"it cannot be locked: {name} cannot be made ({error.strerror}): {remedy}"
         raise LockError(error.errno, why, what) from None
     try:
         yield
@@ -95,6 +96,11 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
             with suppress(OSError):
                 path.unlink()
         lock.release()
+
+
+def _name_of(path: Path, what: Path) -> str:
+    """A lock's name beside what it locks: messages become rows of tables, which name no places."""
+    return str(path.relative_to(what.parent)) if path.is_relative_to(what.parent) else path.name
 
 
 def locked_name(path: Path) -> str | None:
@@ -206,6 +212,6 @@ def _taken(what: Path, path: Path) -> LockError:
         may_be_gone = holder.host != socket.gethostname()
         place = f" on {holder.host[:64]!r}" if may_be_gone else ""
         who += f" (process {holder.pid}{place}, since {holder.since:%Y-%m-%d %H:%M:%S} UTC)"
-    gone = f"; if that job is gone, remove {path}" if may_be_gone else ""
+    gone = f"; if that job is gone, remove {_name_of(path, what)}" if may_be_gone else ""
     remedy = f"wait for its end, or choose another place{gone}"
     return LockError(errno.EBUSY, f"it is being written by {who}: {remedy}", what)

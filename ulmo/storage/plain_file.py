@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
@@ -236,6 +236,16 @@ def _descriptor(path: Path, flags: int) -> int:
 
 def signature_of(file: BinaryIO) -> Signature:
     """The signature of an open file, wherever its name may lead by now."""
-    status = os.fstat(file.fileno())
+    return _signature(os.fstat(file.fileno()))
+
+
+def signature_at(path: Path) -> Signature | None:
+    """The signature of what has a name, which may be a link; None if nothing has it."""
+    with suppress(OSError):
+        return _signature(os.lstat(path))
+    return None
+
+
+def _signature(status: os.stat_result) -> Signature:
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return Signature(status.st_dev, status.st_ino, status.st_size, *times)

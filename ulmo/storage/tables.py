@@ -4,6 +4,7 @@ The same rows always give the same bytes. pyarrow gets open files, and never a p
 that begins with `file:`, `s3:` or the like for an address.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import is_text_list, read_guarded
-from ulmo.storage.plain_file import open_plain, written_hash
+from ulmo.storage.plain_file import file_hash, open_plain, written_hash
 
 ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
@@ -65,10 +66,22 @@ def read_table(path: Path, schema: pa.Schema, *, remedy: str, hashed: bool = Fal
         raise refused(f"{path} {state} ({one_line(error)}): {remedy}") from error
 
 
-def table_batches(path: Path, *, remedy: str) -> Iterator[pa.RecordBatch]:
-    """The rows of a table that this job wrote, without bounds and in constant memory."""
-    with open_plain(path, remedy=remedy) as file, pq.ParquetFile(file) as table:
-        yield from table.iter_batches(BATCH_ROWS)
+def read_recorded(
+    path: Path, schema: pa.Schema, recorded: str | None, *, remedy: str, anew: str | None = None
+) -> pa.Table:
+    """A table of ours, if it has the SHA-256 that is recorded of it.
+
+    Raises UserError, which ends with `remedy`, if it is missing or another; and as read_table(),
+    with `anew` for a remedy if there is one, if its hash fits but it cannot be read.
+    """
+    try:
+        found = file_hash(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if found is None or found != recorded:
+        what = "is damaged" if os.path.lexists(path) else "is missing"
+        raise UserError(f"{path} {what}: {remedy}")
+    return read_table(path, schema, remedy=anew or remedy, hashed=True)
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -1,6 +1,9 @@
 import os
 import shutil
+from contextlib import contextmanager
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.pipelines.recordings import (
@@ -27,6 +30,20 @@ from ulmo.reports.prep import prep_summary
 from ulmo.storage.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("small_jobs")
+
+
+@contextmanager
+def recorded_jobs():
+    """The numbers of the jobs that are run inside the block."""
+    done, run_job = [], prep_job._run_job
+
+    def run(job, disk):
+        done.append(job.index)
+        return run_job(job, disk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prep_job, "_run_job", run)
+        yield done
 
 
 def die(_):
@@ -106,6 +123,45 @@ class TestSameBytes:
         assert len(lost) > 2
         for path in lost:
             path.unlink()
+        prepare(damaged, killed, TINY)
+        assert contents(killed) == undisturbed
+
+    @pytest.mark.parametrize("change", ["cut", "other text", "other rows", "a bomb"])
+    def test_when_rows_were_changed(self, damaged, killed, undisturbed, change):
+        """The jobs whose rows they are, and only those, are done again."""
+        path = sorted(killed.glob(".rows/*.parquet"))[1]
+        table = pq.read_table(path)
+        if change == "cut":
+            os.truncate(path, path.stat().st_size - 50)
+        elif change == "other text":
+            path.write_text("rows")
+        elif change == "a bomb":
+            column = pa.array(["x" * (16 << 20)] * len(table))
+            pq.write_table(table.set_column(2, table.schema.field(2), column), path)
+        else:
+            reversed_names = table["recording"].combine_chunks()[::-1]
+            pq.write_table(table.set_column(2, table.schema.field(2), reversed_names), path)
+        with recorded_jobs() as done:
+            prepare(damaged, killed, TINY)
+        assert done == [1]
+        assert contents(killed) == undisturbed
+
+    def test_rows_that_change_in_the_last_moment_are_one_line(
+        self, damaged, killed, undisturbed, monkeypatch
+    ):
+        """After a job has looked which rows are there; the next one makes them again."""
+        path, file_hash = sorted(killed.glob(".rows/*.parquet"))[1], prep_output.file_hash
+
+        def looked_at(place):
+            found = file_hash(place)
+            if place == path:
+                os.truncate(path, path.stat().st_size - 50)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(prep_output, "file_hash", looked_at)
+            with pytest.raises(UserError, match=r"damaged: run the same ulmo-prep again"):
+                prepare(damaged, killed, TINY)
         prepare(damaged, killed, TINY)
         assert contents(killed) == undisturbed
 

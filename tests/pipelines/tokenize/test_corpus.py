@@ -9,7 +9,7 @@ import pytest
 from tests.commands import run
 from tests.outputs import names
 from tests.pipelines.recordings import contents, doomed, run_killed
-from tests.pipelines.tokenizing import hidden, record, tokenize
+from tests.pipelines.tokenizing import hidden, join, record, tokenize
 from ulmo.cli.tokenize import tokenize as tokenize_command
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
@@ -90,6 +90,24 @@ def test_if_all_are_refused_nothing_is_written(tokenizer, field, tmp_path):
 def test_a_format_with_a_file_for_each_says_what_to_do(tokenizer, field, tmp_path):
     with pytest.raises(UserError, match=r"set --out to a folder, or .* all\.parquet or all\.csv"):
         tokenize(tokenizer, field, out=tmp_path / "all.npy")
+
+
+@pytest.mark.parametrize("name", ["t.tokens.npy", "t.npy"])
+def test_a_timeline_with_another_hash_is_made_again(name, tokenizer, field, tmp_path):
+    """One that the user named, only once it is deleted."""
+    field, out = field / SOUNDS[0], tmp_path / "out" / name
+    join(tokenizer, field, out=out)
+    before = contents(tmp_path / "out")
+    content = bytearray(out.read_bytes())
+    content[-2] ^= 1
+    out.write_bytes(content)
+    if name == "t.npy":
+        with pytest.raises(UserError, match=r"cannot be written: .*: delete it, or choose"):
+            join(tokenizer, field, out=out)
+        assert out.read_bytes() == content
+        out.unlink()
+    join(tokenizer, field, out=out)
+    assert contents(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize(

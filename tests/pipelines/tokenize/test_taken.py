@@ -56,6 +56,15 @@ def test_nothing_foreign_is_replaced_by_a_table_or_a_timeline(name, tokenizer, t
         assert (tmp_path / name).read_bytes() == FOREIGN
 
 
+def test_a_timeline_of_refused_recordings_removes_nothing_foreign(tokenizer, tmp_path):
+    """It has nothing to write, and removes an older timeline of its name."""
+    (tmp_path / "20260101_010000.wav").touch()
+    (tmp_path / "x.csv").write_bytes(FOREIGN)
+    how = {"gaps": "one", "out": tmp_path / "x.csv", "file_format": "csv"}
+    join(tokenizer, tmp_path / "20260101_010000.wav", **how)
+    assert (tmp_path / "x.csv").read_bytes() == FOREIGN
+
+
 def test_tokens_of_another_time_expansion_do_not_take_the_header_of_others(tokenizer, tmp_path):
     wav = record(tmp_path / "a.wav")
     tokenize(tokenizer, wav)

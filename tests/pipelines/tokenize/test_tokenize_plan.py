@@ -4,10 +4,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.pipelines.recordings import counting
 from tests.storage import trees
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import is_file_name, output_paths, remove_leftovers, stream_paths
+from ulmo.pipelines.tokenize import plan as planning
 from ulmo.pipelines.tokenize.plan import plan_outputs, plan_parts
 
 
@@ -74,6 +76,15 @@ class TestFiles:
         assert len(plan_outputs(make("x.wav", "x.chorus.wav"), None, "npy", "each")) == 2
         with pytest.raises(UserError, match=r"x\.ch\d+\.tokens\.npy: tokenize them apart"):
             plan_outputs(files, None, "npy", "each")
+
+    def test_all_targets_are_gathered_once(self, make, monkeypatch):
+        """Not once for each name that may be a channel of another."""
+        gathered = []
+        monkeypatch.setattr(planning, "set", counting(gathered, set), raising=False)
+        assert (
+            len(plan_outputs(make(*(f"{n}.ch1.wav" for n in range(9))), None, "npy", "each")) == 9
+        )
+        assert len(gathered) == 1
 
     def test_what_is_not_there_is_refused(self, make, tmp_path):
         for path in (tmp_path / "missing.wav", tmp_path / "missing"):

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
 from ulmo.pipelines.axes import level_unit, own_style, to_png
+from ulmo.pipelines.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 

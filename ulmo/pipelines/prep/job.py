@@ -33,7 +33,7 @@ from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock, Span, Timing
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
-from ulmo.storage.tables import publish_table
+from ulmo.storage.tables import TableWriter, publish_table
 
 _CHANGED = "changed"  # the reason of a recording that was written to while it was read
 _JOB_FILES = 64
@@ -131,10 +131,18 @@ def plan_jobs(
     ]
 
 
-def run_jobs(jobs: Sequence[PrepJob]) -> list[list[Prepared]]:
+class Made(NamedTuple):
+    """What a job has made."""
+
+    rows: list[Prepared]
+    tile_rows: str  # SHA-256 of the file at its `rows_path`, as it was written
+
+
+def run_jobs(jobs: Sequence[PrepJob]) -> list[Made]:
     """Prepare the recordings of some jobs; returns their rows once all tiles are on the disk."""
     with Disk() as disk:
-        return [_run_job(job, disk) for job in jobs]
+        made = [_run_job(job, disk) for job in jobs]
+    return [Made(rows, table.hash) for rows, table in made]
 
 
 class _ChangedError(Exception):
@@ -145,7 +153,7 @@ class _ChangedError(Exception):
         self.path = path
 
 
-def _run_job(job: PrepJob, disk: Disk) -> list[Prepared]:
+def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
     """Prepare a job's recordings; again from the beginning if one changes for the first time."""
     changes: Counter[Path] = Counter()
     while True:
@@ -160,7 +168,7 @@ def _run_job(job: PrepJob, disk: Disk) -> list[Prepared]:
 
 def _try_job(
     job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[ReadingProgress]
-) -> list[Prepared]:
+) -> tuple[list[Prepared], TableWriter]:
     """Prepare a job's recordings, but for those that have changed twice."""
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.manifest.clock)
@@ -197,7 +205,7 @@ def _try_job(
             )
         writer.flush()
         disk.publish(opened.pop_all())
-    return outcomes
+    return outcomes, rows
 
 
 def _prepare_recording(

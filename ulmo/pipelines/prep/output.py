@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
@@ -32,8 +31,9 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.names import portable
+from ulmo.storage.plain_file import file_hash
 from ulmo.storage.removal import remove_if_possible
-from ulmo.storage.tables import publish_table, table_batches
+from ulmo.storage.tables import publish_table, read_recorded
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
@@ -62,6 +62,14 @@ class _Lost(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.shards) or self.tables
+
+
+class _Kept(NamedTuple):
+    """A job of which a complete output has all."""
+
+    job: PrepJob
+    rows: list[Prepared]
+    tiles: pa.Table  # its rows of tiles.parquet
 
 
 class PrepOutput:
@@ -133,16 +141,21 @@ class PrepOutput:
                 paths = [source.audio_dir / file.path for file in source.files]
                 ledger.update(normalization=corpus_constants(pool, paths, settings))
             jobs = self._jobs()
-            self._keep(jobs)
             done = {job.key for job in jobs if self._is_done(job)}
+            kept = self._kept([job for job in jobs if job.key not in done])
             recordings = sum(len(job.files) for job in jobs)
             with ledger.writing((job.key for job in jobs if job.key in done), recordings):
+                for job, rows, tiles in kept:
+                    with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
+                        table.add_table(tiles)
+                    ledger.add(job.key, rows, table.hash)
+                    done.add(job.key)
                 if done:
                     advance(sum(job.size for job in jobs if job.key in done))
                 missing = [job for job in jobs if job.key not in done]
                 for batch, found in pool.each(run_jobs, _batched(missing, workers)):
-                    for job, rows in zip(batch, found, strict=True):
-                        ledger.add(job.key, rows)
+                    for job, made in zip(batch, found, strict=True):
+                        ledger.add(job.key, *made)
                 merged = self._merge(jobs)
                 if not all(is_of(ledger.done(job.key), job) for job in jobs):
                     merged["plan"] = _OTHERS
@@ -152,28 +165,37 @@ class PrepOutput:
         for folder in (self._folder / "tiles", self._folder / ROWS):
             make_folder(folder, _CHOOSE, below=self._folder)
 
-    def _keep(self, jobs: Sequence[PrepJob]) -> None:
-        """Write the rows of jobs again whose recordings did not change, so that they count as done.
+    def _kept(self, jobs: Sequence[PrepJob]) -> list[_Kept]:
+        """Jobs of the output that was complete of which nothing changed, and its rows of them.
 
-        The jobs of a complete output have no files of rows: all rows are in tiles.parquet.
+        They have no rows of tiles of their own. If a table is lost, all is made anew.
         """
         if self._earlier is None:
-            return
+            return []
         manifest, modified = self._earlier
-        changed = set(modified)
-        with suppress(UserError):  # a table is lost: then all is made anew
-            tiles = _by_job(read_tiles_table(self._folder, manifest))
-            for job in jobs:
-                if self.ledger.done(job.key) and changed.isdisjoint(job.files):
-                    with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as rows:
-                        rows.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
+        try:
+            tiles = _by_prefix(read_tiles_table(self._folder, manifest))
+        except UserError:
+            return []
+        kept, changed = [], set(modified)
+        for job in jobs:
+            rows = self.ledger.done(job.key)
+            if changed.isdisjoint(job.files) and self._has_tiles(job, rows):
+                kept.append(_Kept(job, rows, tiles.get(job.prefix, TILES_SCHEMA.empty_table())))
+        return kept
 
     def _is_done(self, job: PrepJob) -> bool:
-        """Whether a job is in the ledger, and its tiles and their rows are there."""
-        rows = self.ledger.done(job.key)
-        return is_of(rows, job) and all(
-            path.is_file() for path in (job.rows_path, *job.shards(rows))
-        )
+        """Whether a job is in the journal, its tiles are there, and so are their rows, unchanged.
+
+        Of the tiles themselves, each has its checksum in its row.
+        """
+        rows, recorded = self.ledger.done(job.key), self.ledger.file_hash(job.key)
+        return bool(recorded) and self._has_tiles(job, rows) and _hash(job) == recorded
+
+    @staticmethod
+    def _has_tiles(job: PrepJob, rows: Sequence[Prepared]) -> bool:
+        """Whether these rows are those of a job, and its tiles are there."""
+        return is_of(rows, job) and all(path.is_file() for path in job.shards(rows))
 
     def _merge(self, jobs: Sequence[PrepJob]) -> dict[str, Any]:
         """Write tiles.parquet; returns values for the manifest.
@@ -185,10 +207,10 @@ class PrepOutput:
         digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
         with publish_table(path, TILES_SCHEMA) as table:
             for job in jobs:
-                for batch in table_batches(job.rows_path, remedy=GO_ON):
-                    table.add_table(pa.Table.from_batches([batch]))
-                    digest.update(batch["crc32c"].to_numpy().astype("<u4").tobytes())
-                    tiles += batch.num_rows
+                rows = _tile_rows(job, self.ledger.file_hash(job.key))
+                table.add_table(rows)
+                digest.update(rows["crc32c"].to_numpy().astype("<u4").tobytes())
+                tiles += len(rows)
         named = {shard for job in jobs for shard in job.shards(self.ledger.done(job.key))}
         for shard in (self._folder / "tiles").glob("*.npy"):
             if shard not in named:
@@ -233,8 +255,11 @@ class PrepOutput:
             else:
                 made = manifest
                 jobs = again._make_shards(lost.shards)
-                tiles = _by_job(read_tiles_table(self._folder, manifest))
-                is_same = all(_tile_rows(job).equals(tiles.get(job.prefix)) for job in jobs)
+                tiles = _by_prefix(read_tiles_table(self._folder, manifest))
+                is_same = all(
+                    job.prefix in tiles and _tile_rows(job, recorded).equals(tiles[job.prefix])
+                    for job, recorded in jobs
+                )
                 shards = sorted((beside / "tiles").glob("*.npy"))
                 paths = [shard for shard in shards if shard.name in lost.shards]
             if not is_same:
@@ -251,15 +276,15 @@ class PrepOutput:
         self.ledger.replace(made)
         self.ledger.update()
 
-    def _make_shards(self, names: frozenset[str]) -> list[PrepJob]:
-        """Do the jobs that make some shards, without a ledger."""
+    def _make_shards(self, names: frozenset[str]) -> list[tuple[PrepJob, str]]:
+        """Do the jobs that make some shards, without a ledger; returns the hashes of their rows."""
         self._make_folders()
-        jobs = [job for job in self._jobs() if any(name.startswith(job.prefix) for name in names)]
+        prefixes = {_prefix(name) for name in names}
+        jobs = [job for job in self._jobs() if job.prefix in prefixes]
         advance = self._source.progress(sum(job.size for job in jobs))
         with Pool(min(self._source.workers, len(jobs)), lambda size, _: advance(size)) as pool:
-            for _ in pool.each(run_jobs, [[job] for job in jobs]):
-                pass
-        return jobs
+            found = pool.each(run_jobs, [[job] for job in jobs])
+            return [(job, made.tile_rows) for (job,), (made,) in found]
 
     def _beside(self, folder: Path, begun: TilesManifest) -> "PrepOutput":
         """The output that is made beside; what another job has left there is removed."""
@@ -311,24 +336,30 @@ def _some(kind: str, paths: Sequence[str]) -> str:
     return f"{len(paths)} {kind}: {named}"
 
 
-def _by_job(tiles: pa.Table) -> dict[str, pa.Table]:
-    """The rows of each job that has tiles, by how the names of its shards begin.
-
-    They lie together, in the order of the jobs.
-    """
-    runs = pc.run_end_encode(tiles["shard"].combine_chunks())
-    ends: dict[str, int] = {}
-    for name, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        ends[f"{name.partition('-')[0]}-"] = end
-    borders = pairwise([0, *ends.values()])
-    return {
-        prefix: tiles.slice(begin, max(end - begin, 0))
-        for prefix, (begin, end) in zip(ends, borders, strict=True)
-    }
+def _tile_rows(job: PrepJob, recorded: str) -> pa.Table:
+    """The rows of a job's tiles. Raises UserError unless their file has the recorded hash."""
+    return read_recorded(job.rows_path, TILES_SCHEMA, recorded, remedy=GO_ON, anew=AGAIN)
 
 
-def _tile_rows(job: PrepJob) -> pa.Table:
-    return pa.Table.from_batches(table_batches(job.rows_path, remedy=GO_ON), TILES_SCHEMA)
+def _hash(job: PrepJob) -> str | None:
+    """The hash of the file of a job's rows; None if it is not there, or cannot be read."""
+    with suppress(OSError):
+        return file_hash(job.rows_path)
+    return None
+
+
+def _by_prefix(tiles: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each job, which stand together, by how the names of its shards begin."""
+    found, place = {}, 0
+    for prefix, names in groupby(tiles["shard"].to_pylist(), _prefix):
+        count = len(list(names))
+        found[prefix] = tiles.slice(place, count)
+        place += count
+    return found
+
+
+def _prefix(shard: str) -> str:
+    return shard.partition("-")[0] + "-"
 
 
 def _is_free(folder: Path) -> bool:

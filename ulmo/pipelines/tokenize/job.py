@@ -14,13 +14,14 @@ from ulmo.config import ClockSettings, UserError
 from ulmo.config.errors import plain, printable
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
-from ulmo.formats.header import Gaps, Segment, TokensHeader, read_header
+from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_header
 from ulmo.formats.publish import (
     channel_path,
     output_paths,
     publish_tokens,
     remove_tokens,
     stream_paths,
+    tokens_hash,
 )
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
@@ -40,7 +41,7 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import is_of_one_file, make_folders
+from ulmo.storage.atomic import is_of_one_file, make_folders, refuse_gone
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -101,7 +102,7 @@ def _tokenize_once(
     file = input_file(source.parent, Path(source.name))
     timing = clock.timing(source)
     outputs: list[Path] = []
-    unknown = 0
+    made: list[Stored] = []
     try:
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
@@ -111,38 +112,45 @@ def _tokenize_once(
             progress.follow(recording, len(chosen) * (1 + tokenizer.needs_two_passes))
             if planned.blocked:
                 raise RefusedError("unwritable", planned.blocked)
-            with _refusing_unwritable(), in_turn(recording, chosen):
+            with _refusing_unwritable(planned), in_turn(recording, chosen):
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
                     reading = _Reading(source, recording, timing.spans, header, hearing)
                     written = _write(tokenizer, options, reading, path, planned.folder)
-                    unknown += written.header.unknown
                     outputs.append(path)
+                    made.append(written.stored)
     except RefusedError as refusal:
         old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
         _remove((*outputs, *old), options.file_format, planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
+    header = written.stored.headers[0]
     facts = timing.facts(hearing.facts(recording.facts())) | {
-        "columns": written.header.columns,
-        "bands": written.header.bands,
+        "columns": header.columns,
+        "bands": header.bands,
         "samples": written.samples,
         "stretches": written.stretches,
-        "unknown": unknown,
+        "unknown": sum(stored.headers[0].unknown for stored in made),
         "outputs": [portable(path.relative_to(planned.folder)) for path in outputs],
+        "tokens_sha256": tokens_hash(made, written.stored.hashes),
     }
     return Result(source, outputs, _outcome(planned, file, facts))
 
 
 @contextmanager
-def _refusing_unwritable() -> Iterator[None]:
-    """Refuse a recording whose output cannot be written; errors of the disk end the job."""
+def _refusing_unwritable(planned: Planned) -> Iterator[None]:
+    """Refuse a recording whose output cannot be written; errors of the disk end the job.
+
+    So does the loss of the folder of all outputs.
+    """
     try:
         yield
     except OSError as error:
         if not is_of_one_file(error):
             raise
+        if planned.settings:
+            refuse_gone(planned.folder)
         name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
         why = printable(error.strerror or str(error))
         raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
@@ -204,7 +212,7 @@ class _Reading(NamedTuple):
 
 
 class _Written(NamedTuple):
-    header: TokensHeader
+    stored: Stored  # of these files alone
     samples: int
     stretches: int
 
@@ -236,7 +244,7 @@ def _write(
             recording_frames=reading.recording.frames_read,
         )
         writer.end(header)
-    return _Written(header, samples, stretches=1)
+    return _Written(writer.stored, samples, stretches=1)
 
 
 def _write_joined(
@@ -282,8 +290,8 @@ def _write_joined(
         ]
         joint = Joint.of(header, pieces, gaps=options.gaps)
         with publish_tokens(path, options.file_format, options.options, below=below) as writer:
-            ended = joint.write(writer)
-    return _Written(ended, sum(stretch.samples for stretch, _ in made), len(made))
+            joint.write(writer)
+    return _Written(writer.stored, sum(stretch.samples for stretch, _ in made), len(made))
 
 
 def _too_short() -> RefusedError:

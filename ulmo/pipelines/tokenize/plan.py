@@ -164,11 +164,12 @@ def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
 
 def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
     """Targets such as that of x.ch1.wav, which may also be that of channel 1 of x.wav."""
+    taken = set(targets)
     wholes = [path.with_name(whole_name(path.name)) for path in targets]
     return [
         path
         for path, whole in zip(targets, wholes, strict=True)
-        if whole != path and whole in set(targets)
+        if whole != path and whole in taken
     ]
 
 

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
+from ulmo.formats.checked import changed, read_stretch, stretch_hashes
 from ulmo.formats.folder import TokensLedger
-from ulmo.formats.header import Segment, TokensHeader, read_header, read_stored
-from ulmo.formats.npy import read_npy_blocks
+from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored
+from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
-    STEM,
     header_lock,
     output_paths,
     publish_tokens,
+    read_whole,
     refuse_spoiling,
     remove_tokens,
     temporary_names,
+    tokens_hash,
 )
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Joint, Piece
@@ -72,16 +74,19 @@ class TimelineOutput:
         self._outputs = output_paths(out, options.file_format)
         self.timeline: Timeline | None = None
         self.results: list[Result] = []
-        found = self._header()
+        stored = self._stored()
         keys = [planned.key for planned in plan]
-        if found is None or not ledger.has_exactly(keys):
+        if stored is None or not ledger.has_exactly(keys):
             return
         rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
         joined = Counter(path for row in rows for path in [row.path] * row.stretches)
+        (found,), digest = stored.headers, tokens_hash([stored], self._outputs.endings)
         if Counter(segment.recording for segment in found.segments) != joined:
             return  # another job has written over it
+        if any(row.stretches and row.tokens_sha256 != digest for row in rows):
+            return
         self.timeline = _summary(out, found, sum(row.stretches > 0 for row in rows))
         for planned, row in zip(plan, rows, strict=True):
             outputs = [out] if row.stretches else []
@@ -108,11 +113,15 @@ class TimelineOutput:
         if not good:
             remove_tokens(self._outputs)
             return
-        self.timeline = _join(good, self._out, self._options)
+        stored = _join(good, self._out, self._options)
+        self.timeline = _summary(self._out, stored.headers[0], len(good))
+        digest = tokens_hash([stored], self._outputs.endings)
         with self._ledger.writing([], len(results)):
             for result in results:
-                names = (portable(Path(self._out.name)),) if result.outputs else ()
-                row = result.outcome.model_copy(update={"outputs": names})
+                row = result.outcome
+                if result.outputs:
+                    there = {"outputs": (portable(Path(self._out.name)),), "tokens_sha256": digest}
+                    row = row.model_copy(update=there)
                 self._ledger.add(row.key, [row])
             self._ledger.finish(result.outcome.key for result in results)
 
@@ -127,8 +136,8 @@ class TimelineOutput:
         ledger = {short_name(path.name) for path in self._ledger.files}
         return name in temporary_names(self._outputs) | ledger
 
-    def _header(self) -> TokensHeader | None:
-        """The header of a timeline whose files are all there."""
+    def _stored(self) -> Stored | None:
+        """The header of a timeline whose files are as they were written."""
 
         def is_same(stored: Sequence[TokensHeader]) -> bool:
             return len(stored) == 1 and stored[0].gaps == self._options.gaps
@@ -147,8 +156,9 @@ class TimelineOutput:
                 f"{self._out} was made with another tokenizer (there {found.fingerprint[:8]}, "
                 f"here {made.tokenizer[:8]}): choose another name, or delete it"
             )
-        is_whole = is_one and all(path.is_file() for path in self._outputs.files)
-        return found if is_whole else None
+        with suppress(UserError, OSError, ValueError):
+            return read_whole(self._outputs) if is_one else None
+        return None
 
 
 def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:
@@ -189,7 +199,7 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
     )
 
 
-def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timeline:
+def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Stored:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
     Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
@@ -197,26 +207,34 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Timel
     starts = {part.source: _start(part) for part in parts}
     begin = min(starts.values())
     name = output_paths(out, options.file_format).header.stem
-    grids = [read_header(output_paths(part.outputs[0], "npy").header) for part in parts]
+    made = [stored for part in parts for _, stored in made_of(part)]
     header = TokensHeader(
-        **dict(grids[0].grid),
+        **dict(made[0].headers[0].grid),
         recording=portable(Path(name.removesuffix(STEM))),
         start_utc=EPOCH + timedelta(microseconds=round(begin * 1_000_000)),
     )
     pieces = [
         piece
-        for part, grid in zip(parts, grids, strict=True)
-        for piece in _pieces(part, grid, starts[part.source] - begin)
+        for part, stored in zip(parts, made, strict=True)
+        for piece in _pieces(part, stored, starts[part.source] - begin)
     ]
     joint = Joint.of(header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
     with publish_tokens(out, options.file_format, options.options) as writer:
-        ended = joint.write(writer)
-    return _summary(out, ended, len(parts))
+        joint.write(writer)
+    return writer.stored
 
 
-def _pieces(part: Result, header: TokensHeader, start: Fraction) -> Iterator[Piece]:
+def made_of(part: Result) -> Iterator[tuple[Path, Stored]]:
+    """The npy files of a recording, and their headers. ChangedError if its row is of others."""
+    found = [read_stored(output_paths(path, "npy").header) for path in part.outputs]
+    if found and tokens_hash(found, (".npy",)) != part.outcome.tokens_sha256:
+        raise changed(part.outputs[0])
+    yield from zip(part.outputs, found, strict=True)
+
+
+def _pieces(part: Result, stored: Stored, start: Fraction) -> Iterator[Piece]:
     """The stretches of a recording, whose tokens lie in one file, without gaps."""
-    row, (path,) = part.outcome, part.outputs
+    row, (path,), (header,) = part.outcome, part.outputs, stored.headers
     rate = header.recording_rate or header.sample_rate
     whole = Segment(
         recording=header.recording,
@@ -227,7 +245,9 @@ def _pieces(part: Result, header: TokensHeader, start: Fraction) -> Iterator[Pie
         frames=row.frames,
         file_frames=row.frames,
     )
-    for segment in header.segments or (whole,):
+    segments = header.segments or (whole,)
+    hashes = stretch_hashes(path, stored, [segment.columns for segment in segments])
+    for segment, digest in zip(segments, hashes, strict=True):
         last = segment.column + segment.columns == header.columns
         stride = header.hop // header.frame_hop
         samples = -(-segment.frames * header.sample_rate // segment.recording_rate)
@@ -240,7 +260,14 @@ def _pieces(part: Result, header: TokensHeader, start: Fraction) -> Iterator[Pie
             ),
             frames=header.frames - segment.column * stride if last else segment.columns * stride,
             segment=segment,
-            read=partial(read_npy_blocks, path, first=segment.column, count=segment.columns),
+            read=partial(
+                read_stretch,
+                path,
+                header,
+                digest,
+                first=segment.column,
+                count=segment.columns,
+            ),
         )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
+from ulmo.formats.checked import copy_npy
 from ulmo.formats.folder import (
     TokenizeManifest,
     TokensLedger,
@@ -22,27 +23,29 @@ from ulmo.formats.folder import (
     timeline_ledger,
     write_readme,
 )
-from ulmo.formats.header import TokensHeader, check_hash, read_header, read_stored
+from ulmo.formats.header import TokensHeader
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
     check_options,
     check_outputs,
-    copy_npy,
     is_file_name,
     output_paths,
     publish_tokens,
+    read_whole,
     refuse_spoiling,
     remove_leftovers,
+    remove_tokens,
     stream_paths,
+    tokens_hash,
 )
 from ulmo.jobs.executor import Pool
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
-from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
+from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, made_of, survey
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
-from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder
+from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder, staying
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
@@ -108,7 +111,8 @@ def _tokenize_corpus(
 ) -> list[Result]:
     """Write the tokens of all recordings to one file, in their order.
 
-    Each is tokenized by itself, as for a timeline. If all are refused, nothing is written.
+    Each is tokenized by itself, as for a timeline. If all are refused, nothing is written, and an
+    older file goes.
     """
     alone = options._replace(file_format="npy")
     settings = _manifest(tokenizer, alone)
@@ -136,10 +140,13 @@ def _tokenize_corpus(
         ledger = _parts_ledger(plan[0].folder, settings)
         make_folder(plan[0].folder, below=out.parent)
         results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, hearing)
-        if parts := [path for result in results for path in result.outputs]:
+        if any(result.outputs for result in results):
             with publish_tokens(out, options.file_format, corpus=True) as writer:
-                for path in parts:
-                    copy_npy(path, read_header(output_paths(path, "npy").header), writer)
+                for result in results:
+                    for path, stored in made_of(result):
+                        copy_npy(path, stored, writer)
+        else:
+            remove_tokens(outputs)
         remove_any(plan[0].folder)
         remove_leftovers([out], options.file_format)
     return [joined(result) for result in results]
@@ -282,22 +289,20 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
     channels = range(row.channels) if options.channels == "each" else [None]
     outputs = stream_paths(planned.target, channels)
     names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
-    unknown = 0
+    there = []
     for output in outputs:
-        paths = output_paths(output, options.file_format)
         try:
-            stored = read_stored(paths.header)
-            for path in paths.files:
-                check_hash(path, stored, path.name.removeprefix(paths.header.stem))
+            stored = read_whole(output_paths(output, options.file_format))
         except (UserError, OSError, ValueError):
             return None
         header, *others = stored.headers
-        unknown += header.unknown
+        there.append(stored)
         found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
         made = ledger.manifest
         if others or found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return None
-    if (names, unknown) != (row.outputs, row.unknown):
+    found_hash = tokens_hash(there, output_paths(outputs[0], options.file_format).endings)
+    if (names, found_hash) != (row.outputs, row.tokens_sha256):
         return None
     return Result(planned.source, outputs, row, reused=True)
 
@@ -319,6 +324,7 @@ def _tokenize_missing(
     made = {planned: result for planned, result in found.items() if result is not None}
     missing = [planned for planned in plan if planned not in made]
     with (
+        staying(folder),
         _tidying(plan, options.file_format),
         ledger.writing((planned.key for planned in made), len(plan)),
         closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,

@@ -1,17 +1,20 @@
 """Pictures of a run: tiles beside their reconstructions, and curves of losses and scores."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ulmo.arrays import Indices
 from ulmo.pipelines.axes import as_drawn, level_unit, mark_hertz, own_style, to_png
 from ulmo.pipelines.dataset import TileModel
+from ulmo.pipelines.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_log import read_log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _Log = dict[str, list[float]]
 _PICTURE_TILES = 4
@@ -81,7 +84,7 @@ def draw_losses(losses_csv: Path, epochs_csv: Path) -> bytes:
     return to_png(figure)
 
 
-def _draw_scores(axis: Axes, batches: _Log, epochs: _Log) -> None:
+def _draw_scores(axis: "Axes", batches: _Log, epochs: _Log) -> None:
     """The score of each objective, and chance as a dashed line."""
     objectives = [name.removesuffix("_score") for name in batches if name.endswith("_score")]
     for number, name in enumerate(objectives):

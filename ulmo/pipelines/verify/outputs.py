@@ -6,8 +6,8 @@ from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.places import HEADER_ENDING, header_path, tokens_path
-from ulmo.formats.publish import STEM
+from ulmo.formats.places import HEADER_ENDING, STEM, header_path, tokens_path
+from ulmo.formats.taken import is_ulmos_name
 from ulmo.storage.plain_file import open_unlinked
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
@@ -35,7 +35,7 @@ class Output(NamedTuple):
         for found in groups.values():
             found.pop(HEADER_ENDING, None)
         outputs = (cls(stem, found) for stem, found in groups.items())
-        return [each for each in outputs if each._has_our_name() or each._is_ours()]
+        return [each for each in outputs if each._is_listed() or each._is_ours()]
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -72,8 +72,13 @@ class Output(NamedTuple):
             return self.vocabulary
         return self.stem.with_name(self.stem.name + ending)
 
-    def _has_our_name(self) -> bool:
-        return self.stem.name.endswith(STEM) and not self.stem.name.startswith(".")
+    @property
+    def has_ulmos_name(self) -> bool:
+        """Whether ulmo chose the names of the files; if not, the user did."""
+        return is_ulmos_name(self.stem.name)
+
+    def _is_listed(self) -> bool:
+        return self.has_ulmos_name and not self.stem.name.startswith(".")
 
     def _is_ours(self) -> bool:
         """Whether the header looks like one: corpus.bin has corpus.json beside it.
@@ -88,7 +93,7 @@ class Output(NamedTuple):
         except OSError:
             return bool(self.files)
         fields = [field in start for field in (b'"fingerprint"', b'"edges_hz"')]
-        return any(fields) if self.stem.name.endswith(STEM) else all(fields)
+        return any(fields) if self.has_ulmos_name else all(fields)
 
 
 def _split(path: Path) -> tuple[Path | None, str]:

@@ -1,8 +1,10 @@
 """Verifying the ledgers of tokens: rows without outputs, and outputs without a row."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats.folder import (
@@ -11,13 +13,14 @@ from ulmo.formats.folder import (
     folder_ledger,
     timeline_ledger,
 )
-from ulmo.formats.header import TokensHeader, read_header, read_stored
+from ulmo.formats.header import Stored, TokensHeader, read_stored
 from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
+from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.storage.faults import Fault, What, below, fault_of
 from ulmo.storage.manifest import TABLE
-from ulmo.storage.names import path_of, portable
+from ulmo.storage.names import path_of
 
 
 def is_ledger_file(path: Path) -> bool:
@@ -26,33 +29,49 @@ def is_ledger_file(path: Path) -> bool:
     return path.name in endings or path.name.endswith(tuple(f".{name}" for name in endings))
 
 
+class _Found(NamedTuple):
+    """What lies below a folder that may have many outputs: looked through once for all of them."""
+
+    headers: dict[Path, Path]  # by the files of tokens that they describe
+    inside: dict[Path, list[Path]]  # files below each folder called tokens or token_headers
+
+    @classmethod
+    def of(cls, files: Iterable[Path], outputs: Iterable[Output]) -> Self:
+        headers = {path: each.header for each in outputs for path in each.files.values()}
+        inside: dict[Path, list[Path]] = {}
+        for path in files:
+            for folder in path.parents:
+                if folder.name in (TOKENS, HEADERS):
+                    inside.setdefault(folder, []).append(path)
+        return cls(headers, inside)
+
+
 def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Iterator[Fault]:
     """Check all ledgers below a folder. Raises NewerError if a newer ulmo wrote one."""
     there = set(files)
+    found = _Found.of(files, outputs)
     for path in sorted(there):
         if path.name == MANIFEST or path.name.endswith(f".{MANIFEST}"):
-            yield from _check_ledger(folder, path, files, outputs)
+            yield from _check_ledger(folder, path, found)
         elif path.name == f".{COMMAND}.jsonl" and path.with_name(MANIFEST) not in there:
             yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN)
-        elif (lost := _lost_manifest(path, there)) is not None:
+        elif (lost := _lost_manifest(path, there, found)) is not None:
             detail = f"{path.name} and tokens are there"
             yield Fault(below(lost, folder), "missing", detail, AGAIN)
 
 
-def _lost_manifest(path: Path, there: set[Path]) -> Path | None:
+def _lost_manifest(path: Path, there: set[Path], found: _Found) -> Path | None:
     """The manifest beside a table of tokens, if it is gone; None for other files."""
     before = path.name.removesuffix(TABLE)
     manifest = path.with_name(before + MANIFEST)
     if path.name == TABLE:
-        has_tokens = any(each.is_relative_to(path.with_name(TOKENS)) for each in there)
+        has_tokens = path.with_name(TOKENS) in found.inside
     else:
         has_tokens = before.endswith(".") and path.with_name(before[:-1]) in there
     return manifest if has_tokens and manifest not in there else None
 
 
-def _check_ledger(
-    folder: Path, manifest: Path, files: list[Path], outputs: list[Output]
-) -> Iterator[Fault]:
+def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault]:
     """Check the ledger of the folder that a manifest lies in, or of a timeline beside it."""
     name = manifest.name.removesuffix(MANIFEST).removesuffix(".")
     timeline = manifest.with_name(name) if name else None
@@ -69,15 +88,16 @@ def _check_ledger(
     if faults:
         return
     table, rows = ledger.files.table, ledger.rows()
+    endings = endings_of(ledger.manifest.file_format)
     if timeline is None:
-        yield from _check_rows(folder, table, rows, outputs)
-        yield from _check_orphans(folder, table.parent, rows, files)
+        yield from _check_rows(folder, table, rows, found, endings)
+        yield from _check_orphans(folder, table.parent, rows, found)
     else:
-        yield from _check_timeline(folder, table, rows, timeline)
+        yield from _check_timeline(folder, table, rows, timeline, endings)
 
 
 def _check_rows(
-    folder: Path, table: Path, rows: list[Tokenized], outputs: list[Output]
+    folder: Path, table: Path, rows: list[Tokenized], found: _Found, endings: list[str]
 ) -> Iterator[Fault]:
     """Each row has its outputs, which are as the row describes them."""
 
@@ -87,36 +107,41 @@ def _check_rows(
     for name, count in Counter(name for row in rows for name in row.outputs).items():
         if count > 1:
             yield at_table("duplicate", f"{count} rows have the output {name}")
+    home = table.parent
+    places = {name: home / path_of(name) for row in rows for name in row.outputs}
     headers = {
-        portable(path.relative_to(table.parent)): output.header
-        for output in outputs
-        for path in output.files.values()
-        if path.is_relative_to(table.parent)
+        name: found.headers[path]
+        for name, path in places.items()
+        if path in found.headers and path.is_relative_to(home)
     }
     for row in rows:
         missing = [name for name in row.outputs if name not in headers]
         for name in missing:
-            path = below(table.parent / path_of(name), folder)
+            path = below(places[name], folder)
             yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
         if missing or not row.outputs:
             continue
         try:
-            found = {name: _only_header(headers[name]) for name in row.outputs}
+            made = [_of_one(headers[name]) for name in row.outputs]
         except (UserError, OSError, ValueError):
             continue  # a fault of the file itself, which is reported there
-        for name, header in found.items():
-            if detail := _contradiction(row, name, header):
-                yield at_table("disagrees", f"{row.path}: {detail}")
-        unknown = sum(header.unknown for header in found.values())
+        described = [stored.headers[0] for stored in made]
+        details = [*map(partial(_contradiction, row), row.outputs, described)]
+        unknown = sum(header.unknown for header in described)
         if unknown != row.unknown:
-            detail = f"{row.path}: {row.unknown} ids are <unk> there, {unknown} in its outputs"
-            yield at_table("disagrees", detail)
+            details.append(f"{row.unknown} ids are <unk> there, {unknown} in its outputs")
+        if not any(details) and tokens_hash(made, endings) != row.tokens_sha256:
+            details.append(f"{row.outputs[0]} has other tokens than were written for this row")
+        for detail in filter(None, details):
+            yield at_table("disagrees", f"{row.path}: {detail}")
 
 
-def _only_header(path: Path) -> TokensHeader:
+def _of_one(path: Path) -> Stored:
     """The header of one recording. Raises ValueError if a file has several."""
-    (header,) = read_stored(path).headers
-    return header
+    stored = read_stored(path)
+    if len(stored.headers) != 1:
+        raise ValueError("its header is of several recordings")
+    return stored
 
 
 def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
@@ -129,32 +154,35 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
 
 
 def _check_orphans(
-    folder: Path, home: Path, rows: list[Tokenized], files: list[Path]
+    folder: Path, home: Path, rows: list[Tokenized], found: _Found
 ) -> Iterator[Fault]:
     """Files of tokens and headers that belong to no row."""
     known = {Output.stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
-    for path in files:
-        is_inside = any(path.is_relative_to(home / each) for each in (TOKENS, HEADERS))
-        if not is_inside or path.name.startswith("."):
-            continue
-        if Output.stem_of(path) not in known:
+    for path in (path for name in (TOKENS, HEADERS) for path in found.inside.get(home / name, ())):
+        if not path.name.startswith(".") and Output.stem_of(path) not in known:
             detail = f"no row of {TABLE} names it"
             yield Fault(below(path, folder), "orphan", detail, "delete it, or move it elsewhere")
 
 
 def _check_timeline(
-    folder: Path, table: Path, rows: list[Tokenized], output: Path
+    folder: Path, table: Path, rows: list[Tokenized], output: Path, endings: list[str]
 ) -> Iterator[Fault]:
-    """The timeline is there, and has the recordings that its table names."""
+    """The timeline is there, and has the recordings and the tokens that its table names."""
     joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if not output.exists():
         detail = f"{len(joined)} recordings were joined to it"
         yield Fault(below(output, folder), "missing", detail, AGAIN)
         return
     try:
-        segments = read_header(Output.of(output).header).segments
-    except (UserError, OSError):
+        stored = _of_one(Output.of(output).header)
+    except (UserError, OSError, ValueError):
         return  # a fault of the file itself, which is reported there
+    segments, digest = stored.headers[0].segments, tokens_hash([stored], endings)
+    others = ""
     if Counter(segment.recording for segment in segments) != joined:
-        detail = f"{output.name} has other recordings than it names"
+        others = "recordings"
+    elif any(row.stretches and row.tokens_sha256 != digest for row in rows):
+        others = "tokens"
+    if others:
+        detail = f"{output.name} has other {others} than it names"
         yield Fault(below(table, folder), "disagrees", detail, AGAIN)

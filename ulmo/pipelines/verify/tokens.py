@@ -6,23 +6,28 @@ from pathlib import Path
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
+from ulmo.formats.folder import README
 from ulmo.formats.gaps import misplaced
-from ulmo.formats.header import Stored, check_hash, read_stored, recorded_hashes
-from ulmo.formats.publish import is_parts, one_writer, vocabulary_json
+from ulmo.formats.header import Stored, check_hash, read_stored
+from ulmo.formats.publish import is_parts, one_writer
 from ulmo.formats.read import read_corpus, readers
+from ulmo.formats.taken import is_as_recorded, is_ulmos_name
+from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import TEMPORARY, is_left
 from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
 from ulmo.storage.lock import is_left_lock, locked_name
 from ulmo.storage.names import path_of, portable
-from ulmo.storage.plain_file import file_hash, read_unlinked
+from ulmo.storage.plain_file import read_unlinked
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
 
 _AGAIN = "run the same ulmo-tokenize or ulmo convert again"
 _REPAIR = f"ulmo verify DIR --repair removes it; then {_AGAIN}"
 _REMOVE = f"delete it, or {_AGAIN}"
+_DELETE = f"if ulmo wrote it, delete it, then {_AGAIN}"  # a name of the user's
+_MOVE = "if ulmo wrote it, delete it; else move it elsewhere"
 _KEEP = f"it stays, for an ulmo that reads it; or {_REMOVE}"
 _READABLE = "make it readable, or copy it again, then run ulmo verify again"
 _OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
@@ -44,14 +49,16 @@ def _holds_tokens(folder: Path) -> bool:
 def _mend(place: Path, faults: list[Fault]) -> list[str]:
     """Remove damaged files of tokens and left-overs, so that the same command makes them again.
 
-    Tables and manifests stay: the same ulmo-tokenize writes them anew.
+    Tables and manifests stay: the same ulmo-tokenize writes them anew. So does every file whose
+    name the user chose: what a header says of it proves nothing.
     """
     folder = place if place.is_dir() else place.parent
 
     def is_removable(fault: Fault) -> bool:
         path = folder / path_of(fault.path)
         stays = is_ledger_file(path) and fault.what != "left_over"
-        return fault.what in ("damaged", "left_over") and path.is_file() and not stays
+        is_ours = _is_lock(path) or _has_ulmos_name(path)
+        return fault.what in ("damaged", "left_over") and is_ours and path.is_file() and not stays
 
     done = []
     outputs: dict[Path, list[Fault]] = {}  # by header
@@ -67,17 +74,36 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
     return done
 
 
+def _has_ulmos_name(path: Path) -> bool:
+    """Whether ulmo chose the name of a file, or that of the file that a temporary one becomes."""
+    wanted = _wanted(path) or path
+    stem = Output.stem_of(wanted)
+    return _is_beside(wanted) or (stem is not None and is_ulmos_name(stem.name))
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file is the half of one that ulmo may write, and no living process writes it."""
+    wanted = _wanted(path)
+    if wanted is None or not (_is_beside(wanted) or Output.stem_of(wanted)):
+        return False
+    return is_left(path)
+
+
+def _wanted(path: Path) -> Path | None:
+    """The file that a temporary one becomes, by its short name; None for other files."""
+    match = TEMPORARY.fullmatch(path.name)
+    return path.with_name(match["name"]) if match else None
+
+
+def _is_beside(path: Path) -> bool:
+    """Whether a path has the name of a file that ulmo writes beside tokens."""
+    return is_ledger_file(path) or path.name == README
+
+
 def _is_whole(path: Path) -> bool:
     """Whether a file has the hash in its header, or is a header whose checksum fits."""
     stem = Output.stem_of(path)
-    if stem is None:
-        return False
-    header = Output(stem, {}).header
-    hashes = recorded_hashes(header)
-    if hashes is None or path == header:
-        return hashes is not None
-    recorded = hashes.get(path.name.removeprefix(stem.name))
-    return recorded is not None and recorded == file_hash(path)
+    return stem is not None and is_as_recorded(path, Output(stem, {}).header)
 
 
 def _check(place: Path) -> Findings:
@@ -90,7 +116,7 @@ def _check(place: Path) -> Findings:
     found = _look_below(place)
     outputs = Output.among(found.files)
     findings = _check_outputs(place, outputs)
-    temporary = [path for path in found.files if TEMPORARY.fullmatch(path.name) and is_left(path)]
+    temporary = [path for path in found.files if _is_half(path)]
     temporary += [path for path in found.files if _is_lock(path) and is_left_lock(path)]
     faults = [
         *findings.faults,
@@ -141,7 +167,7 @@ def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
 
 def _without_header(folder: Path, output: Output, error: UserError | OSError) -> Iterator[Fault]:
     if isinstance(error, OSError) or output.header.exists():
-        yield Fault(below(output.header, folder), *_fault_of(error))
+        yield Fault(below(output.header, folder), *_fault_of(error, output))
         return
     for path in output.files.values():
         detail = f"{output.header.name} is missing, which says what it is"
@@ -151,13 +177,13 @@ def _without_header(folder: Path, output: Output, error: UserError | OSError) ->
 _Found = tuple[What, str, str]  # what is wrong with a file, the detail and the remedy
 
 
-def _fault_of(error: Exception, *, is_whole: bool = False) -> _Found:
+def _fault_of(error: Exception, output: Output, *, is_whole: bool = False) -> _Found:
     """A fault for an error of reading a file; `is_whole` says that it has its recorded hash."""
     if isinstance(error, OSError):
         return "unreadable", error.strerror or str(error), _READABLE
     if is_whole or isinstance(error, WholeFileError):
         return "unreadable", str(error), _KEEP
-    return "damaged", str(error), _REPAIR
+    return "damaged", str(error), _REPAIR if output.has_ulmos_name else _DELETE
 
 
 def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]]:
@@ -171,7 +197,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
         try:
             check_hash(path, stored, ending)
         except (UserError, ValueError, OSError) as error:
-            yield path, _fault_of(error)
+            yield path, _fault_of(error, output)
             continue
         half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
         try:
@@ -179,16 +205,17 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
                 detail = f"column {column} is neither of a segment nor <gap>"
                 yield path, ("gap", detail, _AGAIN)
         except (UserError, ValueError, OSError) as error:
-            yield path, _fault_of(error, is_whole=True)
+            yield path, _fault_of(error, output, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
         if path != output.vocabulary:
-            yield path, ("orphan", f"{name} does not name it", _REMOVE)
+            remedy = _REMOVE if output.has_ulmos_name else _MOVE
+            yield path, ("orphan", f"{name} does not name it", remedy)
             continue
         try:
             _check_vocabulary(path, stored.headers[0].codebook_size)
         except (UserError, OSError) as error:
-            yield path, _fault_of(error)
+            yield path, _fault_of(error, output)
 
 
 def _check_vocabulary(path: Path, codebook_size: int) -> None:

@@ -8,7 +8,7 @@ import re
 from typing import BinaryIO
 
 from ulmo.preprocessing.reading.mpeg import begins_mpeg, find_mpeg
-from ulmo.preprocessing.reading.pieces import READ_BYTES, next_data
+from ulmo.preprocessing.reading.pieces import FIRST_LOOK, READ_BYTES, next_data
 from ulmo.preprocessing.reading.tags import skip_filling
 
 MAGIC = {
@@ -31,7 +31,6 @@ _SURE = re.compile(b"|".join(SURE.values()), re.DOTALL)
 # What stands in each of them, and where: few marks, because every byte is compared with each.
 _MARKS = {b"WAVE": 8, b"riff": 0, b"fLaC": 0, b"OggS": 0, b"FORM": 0, b"caff": 0, b".snd": 0}
 _MARKS |= {b"dns.": 0}
-FIRST_LOOK = 1 << 13  # bytes searched first: what follows is mostly near
 HEAD_BYTES = 40  # that MAGIC and SURE look at
 # Sound of other kinds, for people who wonder why it is refused.
 UNREAD = {

@@ -59,7 +59,7 @@ class _Chunks(NamedTuple):
         for _ in range(MAX_CHUNKS):
             file.seek(position)
             head = file.read(max(width, HEAD_BYTES))
-            if position + width > size or begins_file(head):
+            if position + width > size or len(head) < width or begins_file(head):
                 return
             name, length = struct.unpack(self.header, head[:width])
             length = max(length - self.own, 0)

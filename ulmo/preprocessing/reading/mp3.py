@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading.containers import find_sound, kind_at
 from ulmo.preprocessing.reading.mpeg import HEAD, LOOK, MARKS, Format, format_of, frame_bytes
-from ulmo.preprocessing.reading.parts import Part
+from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part
 from ulmo.preprocessing.reading.pieces import READ_BYTES, Blocks, Hole, Piece, Stretch, replaced
 from ulmo.preprocessing.reading.refusal import RefusedError
 from ulmo.preprocessing.reading.tags import ID3V1, skip_filling
@@ -39,12 +39,13 @@ class Stream(NamedTuple):
 def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     """The streams of a file that begins with a frame, and where the last of them ends.
 
-    A stream ends at an Info frame, at another format, and after the frames that it declares.
+    A stream ends at an Info frame, at another format, and after the frames that it declares. There
+    are at most MAX_PARTS streams, of at most MAX_PIECES: others follow.
     """
     walk = _Walk(file, size)
     streams: list[Stream] = []
-    position = end = 0
-    while position < size:
+    position = end = pieces = 0
+    while position < size and pieces < MAX_PIECES and len(streams) < MAX_PARTS:
         form = walk.format(position)
         place = None if form else _next(file, end, size)
         if form is None and place is None:
@@ -60,7 +61,7 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
         assert form is not None
         most = last.left if last else declared
         frames, end, cut = walk.run(position + mark, form, most)
-        stretch = Stretch(position, end - position)
+        stretch, pieces = Stretch(position, end - position), pieces + 1
         if last:
             last.stretches.append(stretch)
             streams[-1] = last._replace(frames=last.frames + frames, lost=last.lost + lost, cut=cut)

@@ -1,11 +1,14 @@
 """Headers of MPEG audio frames (ISO 11172-3 and 13818-3), and where frames begin."""
 
+from functools import cache
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ulmo.preprocessing.reading.pieces import READ_BYTES, next_data
-from ulmo.preprocessing.reading.tags import skip_filling
+from ulmo.arrays import Indices, Mask
+from ulmo.preprocessing.reading.pieces import next_data
+from ulmo.preprocessing.reading.tags import FILLING, skip_filling
 
 _LAYERS = {3: 1, 2: 2, 1: 3}
 _KBPS = {
@@ -18,6 +21,9 @@ _KBPS = {
 _KBPS[2, 3] = _KBPS[2, 2]
 _HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 MARKS = frozenset({b"Xing", b"Info"})  # of a frame without sound that gives the number of frames
+LONGEST = 3000  # bytes of a frame, rounded up
+SEARCHED = 1 << 18  # bytes searched at once
+_FORMATS = 0x1E0C  # bits of a header's second and third byte that give its format, but for mono
 CHAIN = 3  # frames in a row that are taken for MPEG audio; fewer at the end of a file
 HEAD = 4  # bytes of a frame's header
 LOOK = 64  # bytes of a frame in which an Info mark and its number of frames lie
@@ -82,20 +88,85 @@ def begins_mpeg(file: BinaryIO, position: int, size: int) -> bool:
 
 
 def find_mpeg(file: BinaryIO, position: int, size: int, before: int) -> int | None:
-    """Where MPEG audio begins, from a position on, and before another; None if nowhere."""
+    """Where MPEG audio begins, from a position on, and before another; None if nowhere.
+
+    Where `begins_mpeg` says so, which is asked only where headers follow each other: bytes that
+    merely look like a header may be many.
+    """
     while (position := next_data(file, position)) < before:
         file.seek(position)
-        length = min(READ_BYTES, size - position, before - position + 2)
-        block = np.frombuffer(file.read(length), np.uint8)
-        if len(block) < HEAD:
-            return None
-        heads = (block[:-2] == 0xFF) & (block[1:-1] >= 0xE2)
-        heads &= (block[2:] >= 0x10) & (block[2:] < 0xF0)
-        for place in np.flatnonzero(heads):
+        length = min(SEARCHED, before - position)
+        block = np.frombuffer(file.read(min(length + CHAIN * LONGEST, size - position)), np.uint8)
+        for place in _likely(block, length):
             if begins_mpeg(file, position + int(place), size):
                 return position + int(place)
-        position += len(block) - HEAD + 1
+        position += length
     return None
+
+
+def _likely(block: NDArray[np.uint8], length: int) -> Indices:
+    """Places among the first `length` bytes at which MPEG audio may begin.
+
+    Whole frames of one format: CHAIN of them, two before filling, or as far as an Info frame.
+    """
+    places = np.flatnonzero(block[:length] == 0xFF)
+    sizes, formats = _headers(block, places)
+    whole = (sizes > 0) & (places + sizes <= len(block))
+    places, sizes, formats = places[whole], sizes[whole], formats[whole]
+    second = places + sizes
+    sizes, others = _headers(block, second)
+    third = second + sizes
+    pair = (sizes > 0) & (others == formats) & (third <= len(block))
+    sizes, others = _headers(block, third)
+    chain = (sizes > 0) & (others == formats)
+    begin = block[np.minimum(third, len(block) - 1)]
+    filling = (sizes == 0) & ((third >= len(block)) | np.isin(begin, FILLING))
+    goes_on = _is_info(block, second, formats) | chain | filling
+    found: Indices = places[_is_info(block, places, formats) | (pair & goes_on)]
+    return found
+
+
+class _Table(NamedTuple):
+    """What headers say, for whole arrays of them."""
+
+    sizes: Indices  # bytes of a frame by the second and third byte of its header; 0 if invalid
+    marks: Indices  # where the mark of an Info frame stands, by the number of a format
+    words: Indices  # these marks as numbers
+
+
+@cache
+def _table() -> _Table:
+    sizes, marks = np.zeros(1 << 16, np.int64), np.full(_FORMATS + 2, 1 << 40)
+    for number in range(0xE000, 1 << 16):
+        header = b"\xff" + number.to_bytes(2, "big") + b"\0"
+        sizes[number] = frame_bytes(header)
+        for mono in (0, 1):
+            form = format_of(header[:3] + bytes([mono * 0xC0]))
+            if form and form.layer == 3:
+                marks[number & _FORMATS | mono] = form.mark
+    return _Table(sizes, marks, np.array([int.from_bytes(mark, "big") for mark in MARKS]))
+
+
+def _headers(block: NDArray[np.uint8], places: Indices) -> tuple[Indices, Indices]:
+    """Bytes of the frame at each place, 0 if there is no header; and the number of its format."""
+    words = _words(block, places)
+    kinds = words >> 8 & 0xFFFF
+    sizes = np.where(words >> 24 == 0xFF, _table().sizes[kinds], 0)
+    return sizes, kinds & _FORMATS | (words >> 6 & 3 == 3)
+
+
+def _is_info(block: NDArray[np.uint8], places: Indices, formats: Indices) -> Mask:
+    """Whether the frame at each place, of a known format, is an Info frame."""
+    return np.isin(_words(block, places + _table().marks[formats]), _table().words)
+
+
+def _words(block: NDArray[np.uint8], places: Indices) -> Indices:
+    """Four bytes from each place on as a number; 0 where fewer are left."""
+    words = np.zeros(len(places), np.int64)
+    at_every = np.ndarray(max(len(block) - HEAD + 1, 0), ">u4", block, strides=(1,))
+    inside = places < len(at_every)
+    words[inside] = at_every[places[inside]]
+    return words
 
 
 def is_free_format(file: BinaryIO, position: int) -> bool:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading import flac
-from ulmo.preprocessing.reading.containers import FIRST_LOOK, find_sound, kind_at
-from ulmo.preprocessing.reading.parts import Part
+from ulmo.preprocessing.reading.containers import find_sound, kind_at
+from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part
 from ulmo.preprocessing.reading.pieces import (
+    FIRST_LOOK,
     MOST_METADATA,
     READ_BYTES,
     Blocks,
@@ -75,11 +76,17 @@ class Stream(NamedTuple):
 
 
 def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
-    """The streams of a file that begins with a page, and where the last page of them ends."""
+    """The streams of a file that begins with a page, and where the last page of them ends.
+
+    Or where further streams begin, if these are MAX_PARTS, or have MAX_PIECES.
+    """
     streams: dict[int, Stream] = {}  # of the present group, by serial number
     done: list[Stream] = []
-    end, group, begun = 0, 0, False
+    end, group, begun, pieces = 0, 0, False, 0
     for page in _pages(file, size):
+        known = page.serial in streams and not page.type & FIRST
+        if pieces >= MAX_PIECES or (len(done) + len(streams) >= MAX_PARTS and not known):
+            break
         end = page.place + page.size
         if page.type & FIRST and begun:
             done += streams.values()
@@ -91,7 +98,7 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
                 done.append(stream)
             stream = Stream(page.head if page.type & FIRST else b"", [], group, page.number - 1)
         lost = (page.number - stream.last - 1) % (1 << 32) if stream.sounds else 0
-        _append(stream.pieces, page)
+        pieces += _append(stream.pieces, page)
         goes_on = stream.packets > 1 and min(page.lacing, default=0) == 255
         unended = goes_on * (stream.unended + page.size)
         streams[page.serial] = stream._replace(
@@ -116,12 +123,13 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     return parts, end
 
 
-def _append(pieces: list[Stretch], page: Page) -> None:
-    """Add a page to the pieces; consecutive pages are one."""
+def _append(pieces: list[Stretch], page: Page) -> bool:
+    """Add a page to the pieces, and return whether it is a new one: consecutive pages are one."""
     if pieces and pieces[-1].start + pieces[-1].size == page.place:
         pieces[-1] = Stretch(pieces[-1].start, pieces[-1].size + page.size)
-    else:
-        pieces.append(Stretch(page.place, page.size))
+        return False
+    pieces.append(Stretch(page.place, page.size))
+    return True
 
 
 def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError:

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 from ulmo.preprocessing.reading.pieces import Piece
-from ulmo.preprocessing.reading.refusal import RefusedError
+from ulmo.preprocessing.reading.refusal import RefusedError, in_words
 from ulmo.preprocessing.reading.riff import WavLayout
 
 MAX_CHANNELS = 1024
+MAX_PARTS = 1024  # sound files in one: what more of them would take is a hostile file's choice
+MAX_PIECES = 1 << 17  # of the parts of a file, between which there are other bytes
 RATES = range(100, 4_000_001)  # hertz
 
 
@@ -53,7 +55,7 @@ def with_hidden(part: Part, size: int) -> Part:
     if not frames:
         return part
     detail = f"{frames} frames may follow the end that its header gives, and are not read"
-    detail = f"{part.detail}; {detail}" if part.detail else detail
+    detail = in_words(part.detail, detail)
     return part._replace(missing=part.missing + frames, cause="more_data", detail=detail)
 
 

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, cast
 
 READ_BYTES = 1 << 20  # of a file, looked at in one read
+FIRST_LOOK = 1 << 11  # looked at first, in a search: most is near. Further reads are 8 times longer
 # Bytes of metadata that a decoder is given: it would hold more in memory, in part twice.
 MOST_METADATA = 1 << 20
 

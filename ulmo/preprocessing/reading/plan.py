@@ -10,15 +10,14 @@ from ulmo.preprocessing.reading import flac, headers, mp3, ogg, wav
 from ulmo.preprocessing.reading.containers import find_sound, kind_at, unread_kind
 from ulmo.preprocessing.reading.mpeg import find_mpeg, is_free_format
 from ulmo.preprocessing.reading.opening import Opener, OpenSound, complete, refusing
+from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part, with_hidden
 from ulmo.preprocessing.reading.parts import RATES as RATES
-from ulmo.preprocessing.reading.parts import Part, with_hidden
 from ulmo.preprocessing.reading.pieces import Stretch, piece_file, within
-from ulmo.preprocessing.reading.refusal import RefusedError
+from ulmo.preprocessing.reading.refusal import RefusedError, in_words
 from ulmo.preprocessing.reading.tags import hidden_bytes, skip_filling
 from ulmo.storage.plain_file import Signature, open_file, signature_of
 
 SEARCH_BYTES = 1 << 20  # searched for MPEG audio at the beginning of a file
-MAX_PARTS = 10_000  # sound files in one: to look for more would take hours of a hostile file
 PARTIAL = frozenset({"truncated", "more_data"})  # faults of a header that lose sound
 
 
@@ -61,13 +60,16 @@ def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
         begin = _first(file, first, size)
         position: int | None = begin
         parts: list[Part | RefusedError] = []
+        pieces = 0
         while position is not None:
-            if len(parts) >= MAX_PARTS:
-                detail = f"the file holds more than {MAX_PARTS} sound files: the rest is not read"
+            if len(parts) >= MAX_PARTS or pieces >= MAX_PIECES:
+                most = f"{MAX_PARTS} sound files" if pieces < MAX_PIECES else f"{pieces} pieces"
+                detail = f"the file holds more than {most}: the rest is not read"
                 parts.append(RefusedError("bad_header", detail, missing=None))
                 break
             found, length = _split(file, position, size, every_byte=every_byte)
             parts += found
+            pieces += sum(len(part.pieces) for part in found if isinstance(part, Part))
             end = position + max(length, 1)
             position = _next(file, end, size)
             if found and isinstance(part := parts[-1], Part) and part.packet_bytes:
@@ -190,7 +192,7 @@ def _joined(contents: Contents, parts: list[Part], refusals: list[RefusedError])
     if counted or unknown:
         words = [f"{counted} frames of further sound in the file are not read"] if counted else []
         words += [refusal.detail for refusal in refusals if refusal.missing is None]
-        detail = "; ".join([fault.detail, *words] if fault.detail else words)
+        detail = in_words(fault.detail, *words)
         # No header speaks of the whole file.
         plan = plan._replace(declared=None, cause="more_data", detail=detail)
     return plan

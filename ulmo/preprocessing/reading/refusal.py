@@ -7,7 +7,26 @@ from ulmo.config import printable
 
 Status = Literal["ok", "repaired", "partial", "refused"]
 
+MOST_DETAIL = 500  # characters
 UNKNOWN_LENGTH = "how many frames are missing is not known"
+
+
+def in_words(*details: str | None) -> str:
+    """Details as one line of at most MOST_DETAIL characters, each once; empty without any.
+
+    >>> in_words("a tag is cut", None, "a chunk is cut", "a tag is cut")
+    'a tag is cut; a chunk is cut'
+    """
+    others = [each for each in dict.fromkeys(details) if each]
+    line = ""
+    while others:
+        longer = f"{line}; {others[0]}" if line else others[0]
+        end = f"; and {len(others)} more"
+        if len(longer) > MOST_DETAIL - len(end):
+            return line + end if line else f"{longer[: MOST_DETAIL - 3]}..."[: len(longer)]
+        line = longer
+        others.pop(0)
+    return line
 
 
 class Verdict(NamedTuple):
@@ -31,9 +50,8 @@ class RefusedError(Exception):
     ) -> None:
         if missing is None:
             detail += f": {UNKNOWN_LENGTH}"
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
+        self.reason, self.detail = reason, in_words(detail)
+        super().__init__(reason, self.detail)
         self.declared = declared
         self.missing = missing
         self.path: Path | None = None

@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ulmo.preprocessing.reading.pieces import READ_BYTES
+from ulmo.preprocessing.reading.pieces import FIRST_LOOK, READ_BYTES, next_data
 
 NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
 ID3V1, ID3V1_LONG = 128, 227  # bytes of "TAG" and of "TAG+"
@@ -19,18 +19,21 @@ _CHUNKS = frozenset(
         *(b"info", b"strg", b"mark", b"midi", b"uuid", b"free", b"ovvw", b"peak", b"edct", b"umid"),
     )
 )
+FILLING = tuple(b"\0IAT")  # first bytes of what skip_filling skips
+MOST_TAGS = 64  # in a row, with runs of NUL bytes between them: few files have more than four
+_ZEROS = bytes(READ_BYTES)
 APE_HEADER = 1 << 29  # flag in an APE tag's first or last 32 bytes: these are the first
 
 
 def skip_filling(file: BinaryIO, position: int, size: int) -> int:
     """Offset of the first byte from a position on that is neither in a tag (ID3, APE) nor NUL."""
-    while position < size:
+    for _ in range(MOST_TAGS):
         file.seek(position)
         head = file.read(32)
         length = _tag_bytes(head) or _nuls(file, position, size, head)
-        if not length:
-            break
         position += length
+        if not length or position >= size:
+            break
     return min(position, size)
 
 
@@ -65,14 +68,16 @@ def _nuls(file: BinaryIO, position: int, size: int, head: bytes) -> int:
     """Number of NUL bytes from a position on."""
     if not head.startswith(b"\0"):
         return 0
-    begin = position
+    begin, length = position, FIRST_LOOK
     while position < size:
+        position = min(next_data(file, position), size)
         file.seek(position)
-        block = file.read(min(READ_BYTES, size - position))
-        rest = block.lstrip(b"\0")
+        block = file.read(min(length, size - position))
+        rest = b"" if block == _ZEROS[: len(block)] else block.lstrip(b"\0")
         position += len(block) - len(rest)
         if rest or not block:
             break
+        length = min(8 * length, READ_BYTES)
     return position - begin
 
 

@@ -28,7 +28,7 @@ _MAX_FRAMES = 1 << 31  # the firmware limits a recording, with what is left out,
 _MAX_MARKERS = 1 << 18  # twice as many as a file of 4 GiB has, with buffers of 32 KiB between them
 _PROBES = (0, 11, 31), (32, 33, 96, 160, 255)  # samples of a marker that are 1 or -1, and 0
 _NAME = re.compile(r"\d{8}_\d{6}T(?:\.[^.]*)?\Z", re.ASCII)
-_COMMENT = re.compile(r"AudioMoth.*(?:threshold|trigger) ", re.DOTALL)
+_TRIGGERS = ("threshold ", "trigger ")  # words of a comment, behind AudioMoth
 
 
 class _Marker(NamedTuple):
@@ -38,7 +38,9 @@ class _Marker(NamedTuple):
 
 def is_triggered(path: Path, header: Metadata) -> bool:
     """Whether a trigger made the recording, by its comment or its name (20230101_120000T.WAV)."""
-    return any(map(_COMMENT.search, header.comments)) or bool(_NAME.search(path.name))
+    words = [comment.partition("AudioMoth")[2] for comment in header.comments]
+    named = _NAME.search(path.name) is not None
+    return named or any(trigger in text for text in words for trigger in _TRIGGERS)
 
 
 def is_empty_trigger(path: Path, header: Metadata) -> bool:

@@ -20,8 +20,8 @@ from ulmo.preprocessing.times.xml_text import MAX_XML_BYTES, Element, read_xml
 from ulmo.storage.plain_file import open_file
 
 _HANDLER = "wavfilehandler"
-_MICROSECONDS = re.compile(r"\s*(-?\d{1,15})\s*(?:us)?\s*", re.ASCII | re.IGNORECASE)
-_GAP = re.compile(r"sampling gap\s+(-?\d{1,15})\s*us at sample\s+(\d{1,15})\b", re.ASCII)
+_MICROSECONDS = re.compile(r"\s*+(-?\d{1,15})\s*+(?:us)?\s*+", re.ASCII | re.IGNORECASE)
+_GAP = re.compile(r"sampling gap\s++(-?\d{1,15})\s*+us at sample\s++(\d{1,15})\b", re.ASCII)
 # Each block of samples adds up to a microsecond of rounding to the log's sum of gaps. So a sum
 # below this share of the recording, or below a tenth of a second, is no gap.
 _ROUNDED, _LEAST = Fraction(1, 10_000), Fraction(1, 10)

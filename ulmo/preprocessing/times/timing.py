@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
 from ulmo.preprocessing.reading.quality import in_order
+from ulmo.preprocessing.reading.refusal import in_words
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,6 +76,6 @@ class Timing(NamedTuple):
         """
         true = {"time_not_linear": self.linear, "time_expanded": not self.slowed}
         flags = in_order(found["flags"], (flag for flag in true if not true[flag]))
-        detail = "; ".join(filter(None, (found.get("detail"), self.note))) or None
+        detail = in_words(found.get("detail"), self.note) or None
         known = {"flags": list(flags), "detail": detail}
         return {**(self.start.facts() if self.start else {}), **found, **known}
