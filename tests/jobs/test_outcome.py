@@ -1,5 +1,6 @@
 """The one row of a recording: its columns, and its way through a journal and a table."""
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,8 +12,10 @@ from ulmo.config import Settings
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
 from ulmo.storage.columns import ColumnType, OptionalNumber
 from ulmo.storage.journal import Journal
+from ulmo.storage.names import portable
 from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of
 
+PATHS = st.text().map(lambda text: portable(Path(text.replace("\0", "0"))))
 BITS = {"int32": 31, "int64": 63, "uint32": 32, "utc": 53}
 
 
@@ -36,8 +39,12 @@ def values_of(name, field):
     match kind:
         case "string" if name == "status":
             found = st.sampled_from(["ok", "repaired", "partial", "refused"])
+        case "string" if name == "path":
+            found = PATHS
         case "string":
             found = st.text()
+        case "strings" if name == "outputs":
+            found = st.lists(PATHS, max_size=3).map(tuple)
         case "strings":
             found = st.lists(st.text(), max_size=3).map(tuple)
         case "float64":

@@ -17,6 +17,8 @@ from ulmo.storage.columns import (
     OptionalNumber,
     OptionalSmallCount,
     OptionalText,
+    PathText,
+    PathTexts,
     Seconds,
     SmallCount,
     Text,
@@ -29,7 +31,7 @@ Status = Annotated[Literal["ok", "repaired", "partial", "refused"], ColumnType("
 class Outcome(Settings):
     """The columns that every command writes."""
 
-    path: Text  # as the user gave it, or below the folder that the user gave; see portable()
+    path: PathText  # as the user gave it, or below the folder that the user gave
     bytes: Count
     ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes
     status: Status
@@ -64,7 +66,7 @@ class Tokenized(Outcome):
     bands: SmallCount = 0
     samples: Count = 0  # of each channel, at the tokenizer's rate
     unknown: Count = 0  # ids that are <unk>, in all outputs
-    outputs: Texts = ()  # below the folder of the table
+    outputs: PathTexts = ()  # below the folder of the table
     tokens_sha256: OptionalText = None  # of the outputs: formats.publish.tokens_hash
 
 

@@ -66,7 +66,8 @@ def digests_path(folder: Path, number: int) -> Path:
 def damaged_files(folder: Path, number: int) -> list[Path]:
     """Files of a checkpoint that are missing or do not match their hashes; none if it is whole.
 
-    If the file of hashes itself was changed, it is the damaged one. Raises NewerError if a newer
+    If the file of hashes itself was changed or is gone, it is named alone: whether the others are
+    as they were written is then not known. Raises NewerError if a newer
     ulmo wrote it, OSError if a file cannot be read.
     """
     path = digests_path(folder, number)
@@ -83,6 +84,22 @@ def damaged_files(folder: Path, number: int) -> list[Path]:
     if changed or digests.fingerprint != fingerprint(digests.files):
         return [path]
     return [folder / name for name, value in digests.files.items() if _hash(folder / name) != value]
+
+
+def what_is_wrong(path: Path) -> Literal["damaged", "missing"]:
+    """What is wrong with a file that `damaged_files` names."""
+    return "damaged" if path.exists() else "missing"
+
+
+def is_known_wrong(folder: Path, number: int) -> bool:
+    """Whether a file of a checkpoint is missing, or does not match its hash.
+
+    Without its hashes, a checkpoint may be as it was written. One without an index is what a killed
+    save left, unless all indices are gone. Raises as `damaged_files`.
+    """
+    if number not in (existing := numbers(folder)):
+        return bool(existing)
+    return any(path != digests_path(folder, number) for path in damaged_files(folder, number))
 
 
 def remove_others(folder: Path, kept: list[int]) -> None:

@@ -4,6 +4,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from ulmo.storage.names import Name
+
 
 class ColumnType(NamedTuple):
     """The type of a column, as metadata of a field: `Annotated[int, ColumnType("int64")]`."""
@@ -13,6 +15,8 @@ class ColumnType(NamedTuple):
 
 Text = Annotated[str, ColumnType("string")]
 OptionalText = Annotated[str | None, ColumnType("string")]
+PathText = Annotated[Name, ColumnType("string")]  # by storage.names.portable
+PathTexts = Annotated[tuple[Name, ...], ColumnType("strings")]
 Texts = Annotated[tuple[str, ...], ColumnType("strings")]
 Count = Annotated[int, Field(ge=0, lt=1 << 63), ColumnType("int64")]
 OptionalCount = Annotated[int | None, Field(ge=0, lt=1 << 63), ColumnType("int64")]

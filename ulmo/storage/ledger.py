@@ -233,7 +233,7 @@ class Ledger(Generic[M, R]):
         if not os.path.lexists(self.files.table):
             return [*faults, Fault(table, "missing", f"{manifest} names it", self._remedy)]
         try:
-            self.read_table()
+            self.rows()
         except UserError as error:
             return [*faults, fault_of(table, error, self._remedy)]
         return faults

@@ -162,6 +162,14 @@ def test_where_all_are_damaged_a_line_says_so(saved):
         checkpoints.restore()
 
 
+def test_where_all_hashes_are_gone_a_line_says_that_they_are_missing(saved):
+    checkpoints, _, folder = saved
+    for path in folder.glob("*.json"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"ckpt-3\.json is missing, .* copy it from a backup"):
+        checkpoints.restore()
+
+
 def test_what_others_put_there_stays(saved):
     _, _, folder = saved
     for name in ("notes.txt", "ckpt-notes.txt", "ckpt-9.json.bak"):

@@ -21,6 +21,7 @@ from ulmo.storage.checkpoint_files import (
     files_of,
     numbers,
     remove_others,
+    what_is_wrong,
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
@@ -49,10 +50,11 @@ class RunLog:
         epochs: int,
     ) -> None:
         names = tuple(objectives)
-        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
-        self._epochs = CsvLog(
-            run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
-        )
+        say = best_effort.say
+        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps, say=say)
+        last = epochs - 1
+        columns = epoch_columns(names)
+        self._epochs = CsvLog(run_dir / "epochs.csv", columns, last=last, counted="epoch", say=say)
         self._events = _Events(run_dir / "tensorboard", best_effort)
 
     def batch(self, row: Mapping[str, float | int]) -> None:
@@ -162,9 +164,9 @@ class Checkpoints:
         self.tidy()
 
     def restore(self) -> list[Path]:
-        """Read the latest whole checkpoint; returns the damaged files of later ones.
+        """Read the latest whole checkpoint; returns the damaged or missing files of later ones.
 
-        Raises UserError if all are damaged, if one cannot be read (it may be whole), or if a newer
+        Raises UserError if none is whole, if one cannot be read (it may be whole), or if a newer
         ulmo wrote one.
         """
         damaged: list[Path] = []
@@ -181,7 +183,10 @@ class Checkpoints:
                 self._read(path)
                 return damaged
             damaged += wrong
-        raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
+        remedy = "copy it from a backup, or begin a new run"
+        raise UserError(
+            f"{damaged[0]} is {what_is_wrong(damaged[0])}, and no checkpoint is whole: {remedy}"
+        )
 
     def _read(self, path: Path) -> None:
         """Read a whole checkpoint. Raises UserError if it has not what this ulmo writes."""
