@@ -17,7 +17,7 @@ from filelock import lock_descriptor
 
 from ulmo.config import UserError
 from ulmo.storage.open_folder import OpenFolder, open_folder
-from ulmo.storage.plain_file import NO_TRAP
+from ulmo.storage.plain_file import NO_TRAP, naming
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
@@ -67,7 +67,7 @@ def publish_together(
         made = []
         for path in paths:
             folder = stack.enter_context(open_folder(path.parent, below=below))
-            with _naming(path):
+            with naming(path):
                 made.append(stack.enter_context(_temporary(folder, owner(path.name))))
         yield [temporary.file for temporary in made]
         for temporary in made:
@@ -79,15 +79,6 @@ def publish_together(
             temporary.move(path.name)
         for folder in {temporary.folder.path: temporary.folder for temporary in made}.values():
             folder.sync()
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors name the file, and not the one of a random name that will become it."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 class _Temporary(NamedTuple):
@@ -106,7 +97,7 @@ class _Temporary(NamedTuple):
         if _WINDOWS:
             self.file.close()
         try:
-            with _naming(self.folder.path / name):
+            with naming(self.folder.path / name):
                 self.folder.move(self.name, name)
         except FileNotFoundError:
             if self.file.closed or not self._has(name):

@@ -2,13 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to, open_unlinked
+from ulmo.storage.plain_file import append_to, naming, open_unlinked
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -80,7 +80,7 @@ class CsvLog:
     def flush(self) -> None:
         """Write what is buffered to the file, and the file to the disk."""
         self._write()
-        with self._naming():
+        with naming(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -89,17 +89,9 @@ class CsvLog:
             self.flush()
 
     def _write(self) -> None:
-        with self._naming():
+        with naming(self._path):
             while self._buffer:
                 del self._buffer[: self._file.write(self._buffer)]
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Name the file in errors of writing, which do not."""
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 def read_log(path: Path) -> dict[str, list[float]]:

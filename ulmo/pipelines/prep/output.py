@@ -1,7 +1,7 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +27,7 @@ from ulmo.preprocessing.store import (
 )
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
+from ulmo.storage.journal import Entry
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
@@ -62,14 +63,6 @@ class _Lost(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.shards) or self.tables
-
-
-class _Kept(NamedTuple):
-    """A job of which a complete output has all."""
-
-    job: PrepJob
-    rows: list[Prepared]
-    tiles: pa.Table  # its rows of tiles.parquet
 
 
 class PrepOutput:
@@ -144,15 +137,10 @@ class PrepOutput:
             done = {job.key for job in jobs if self._is_done(job)}
             kept = self._kept([job for job in jobs if job.key not in done])
             recordings = sum(len(job.files) for job in jobs)
-            with ledger.writing((job.key for job in jobs if job.key in done), recordings):
-                for job, rows, tiles in kept:
-                    with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
-                        table.add_table(tiles)
-                    ledger.add(job.key, rows, table.hash)
-                    done.add(job.key)
-                if done:
-                    advance(sum(job.size for job in jobs if job.key in done))
-                missing = [job for job in jobs if job.key not in done]
+            with ledger.writing((job.key for job in jobs if job.key in done), recordings, kept):
+                missing = [job for job in jobs if not ledger.has_noted(job.key)]
+                if len(missing) < len(jobs):
+                    advance(sum(job.size for job in jobs if ledger.has_noted(job.key)))
                 for batch, found in pool.each(run_jobs, _batched(missing, workers)):
                     for job, made in zip(batch, found, strict=True):
                         ledger.add(job.key, *made)
@@ -165,24 +153,26 @@ class PrepOutput:
         for folder in (self._folder / "tiles", self._folder / ROWS):
             make_folder(folder, _CHOOSE, below=self._folder)
 
-    def _kept(self, jobs: Sequence[PrepJob]) -> list[_Kept]:
-        """Jobs of the output that was complete of which nothing changed, and its rows of them.
+    def _kept(self, jobs: Sequence[PrepJob]) -> Iterator[Entry[Prepared]]:
+        """Jobs of the output that was complete of which nothing changed, for the journal.
 
-        They have no rows of tiles of their own. If a table is lost, all is made anew.
+        The rows of their tiles, which are in tiles.parquet alone, are written for each job again.
+        If a table is lost, all is made anew.
         """
         if self._earlier is None:
-            return []
+            return
         manifest, modified = self._earlier
         try:
             tiles = _by_prefix(read_tiles_table(self._folder, manifest))
         except UserError:
-            return []
-        kept, changed = [], set(modified)
+            return
+        changed = set(modified)
         for job in jobs:
             rows = self.ledger.done(job.key)
             if changed.isdisjoint(job.files) and self._has_tiles(job, rows):
-                kept.append(_Kept(job, rows, tiles.get(job.prefix, TILES_SCHEMA.empty_table())))
-        return kept
+                with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
+                    table.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
+                yield Entry(job.key, rows, table.hash)
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the journal, its tiles are there, and so are their rows, unchanged.
