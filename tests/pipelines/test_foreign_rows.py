@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import commands
-from tests.outputs import make_audio, make_tiles, write_table
+from tests.outputs import make_tiles, write_table
 from tests.pipelines.test_foreign_text import assert_tame
 from tests.pipelines.tokenizing import record, tokenize
 from tests.sealed import seal_tables
