@@ -127,7 +127,7 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         kept = [number for number in known if _may_be_whole(place, number)]
         if known == kept:
             continue
-        remove_others(place, kept)
+        remove_others(place, kept, below=folder)
         where = place.relative_to(folder).as_posix()
         gone = ", ".join(f"ckpt-{number}" for number in known if number not in kept)
         left = f"ckpt-{kept[-1]} is the latest" if kept else "no other is left"
