@@ -146,12 +146,17 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
 def refuse_foreign(folder: Path) -> None:
     """Raise UserError if a folder that `write_bundle` would replace holds what is not ulmo's."""
     for place in (folder, _new(folder), _old(folder)):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for path in sorted(place.iterdir()):
-                if not _is_part(path.name) or path.is_dir():
-                    raise UserError(
-                        f"{place} holds {path.name!r}, which is not ulmo's: move it away"
-                    )
+        if name := foreign_name(place):
+            raise UserError(f"{place} holds {name!r}, which is not ulmo's: move it away")
+
+
+def foreign_name(folder: Path) -> str | None:
+    """A name in a folder that `write_bundle` has not written; None if there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(folder.iterdir()):
+            if not _is_part(path.name) or path.is_dir():
+                return path.name
+    return None
 
 
 def _is_part(name: str) -> bool:
