@@ -11,7 +11,7 @@ from tests.outputs import write_table
 from ulmo.config import Settings
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
 from ulmo.storage.columns import ColumnType, OptionalNumber
-from ulmo.storage.journal import Journal
+from ulmo.storage.journal import Entry, Journal
 from ulmo.storage.names import portable
 from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of
 
@@ -96,8 +96,8 @@ def test_a_row_comes_back_from_a_journal_and_a_table(row, data, tmp_path_factory
     by_key: dict[str, list[Settings]] = {}
     for each in found:
         by_key.setdefault(each.key, []).append(each)
-    journal.begin(by_key.items())
+    journal.begin(Entry(key, each) for key, each in by_key.items())
     journal.close()
     again = Journal(folder / "rows.jsonl", row)
     again.load()
-    assert {key: again.rows(key) for key in by_key} == by_key
+    assert {key: again.entry(key).rows for key in by_key} == by_key

@@ -142,7 +142,7 @@ def short_name(name: str) -> str:
 
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that `publish` writes before it moves it."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    return TEMPORARY.fullmatch(path.name) is not None and not path.is_dir()
 
 
 def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
