@@ -103,7 +103,7 @@ def test_a_damaged_line_is_left_out_and_said(name, path):
     path.write_bytes(b"\n".join(changed) + b"\n")
     said = []
     CsvLog(path, COLUMNS, last=3, say=said.append).close()
-    assert said == [f"{path} is damaged: {damaged} lines of it are left out"]
+    assert said == [f"{path} is damaged; lines of it that are left out: {damaged}"]
     good = [] if damaged == 4 else [line for line in whole[1:] if line in changed]
     assert path.read_bytes().splitlines() == [whole[0], *good]
     assert len(read_log(path).get("step", [])) == len(good)

@@ -66,13 +66,13 @@ def named_lines(
     word: what became of them. rest: where all of them are named.
     """
     lines = [
-        f"{word:<10}  {_name(path)}: {reason} ({printable(detail)})"
+        f"{word:<10}  {_name(path)}: {printable(f'{reason} ({detail})')}"
         for path, reason, detail in recordings[:_SHOWN]
     ]
     hidden = Counter(reason for _, reason, _ in recordings[_SHOWN:])
     if hidden:
         counts = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
-        lines.append(f"{word:<10}  and {hidden.total()} more: {counts}; {rest}")
+        lines.append(f"{word:<10}  and {hidden.total()} more: {printable(counts)}; {rest}")
     return lines
 
 

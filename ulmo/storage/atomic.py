@@ -142,7 +142,7 @@ def short_name(name: str) -> str:
 
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that `publish` writes before it moves it."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    return TEMPORARY.fullmatch(path.name) is not None and not path.is_dir()
 
 
 def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
@@ -150,25 +150,29 @@ def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
 
     `is_ours` is called with the `short_name` of the owner of a temporary file.
     """
-    for path in folder.iterdir():
-        match = TEMPORARY.fullmatch(path.name)
-        if match is None or not is_ours(match["name"]) or path.is_dir():
-            continue
-        with _claimed(path) as left:
-            if left and not _WINDOWS:
-                path.unlink(missing_ok=True)
-        if left:
-            path.unlink(missing_ok=True)
+    with open_folder(folder) as opened:
+        for name in opened.names():
+            match = TEMPORARY.fullmatch(name)
+            if match is None or not is_ours(match["name"]):
+                continue
+            with _claimed(opened, name) as left:
+                if left and not _WINDOWS:
+                    opened.remove(name)
+            if left:
+                opened.remove(name)
 
 
 def is_left(path: Path) -> bool:
     """Whether no living process writes this temporary file: a killed job left it."""
-    with _claimed(path) as left:
-        return left
+    try:
+        with open_folder(path.parent) as folder, _claimed(folder, path.name) as left:
+            return left
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
+def _claimed(folder: OpenFolder, name: str) -> Iterator[bool]:
     """Whether a temporary file is left over; if so it is locked, so that nobody begins to write it.
 
     Its writer keeps it locked until it is moved. Where files cannot be locked, one that nobody
@@ -176,13 +180,14 @@ def _claimed(path: Path) -> Iterator[bool]:
     """
     with ExitStack() as stack:
         try:
-            descriptor = os.open(path, os.O_RDWR | NO_TRAP)
+            descriptor = folder.open(name, os.O_RDWR | NO_TRAP)
             stack.callback(os.close, descriptor)
             left = lock_descriptor(descriptor, blocking=False)
         except FileNotFoundError:
             left = False
         except OSError:
-            left = time.time() - path.lstat().st_mtime > _DAY
+            status = folder.status(name)
+            left = status is not None and time.time() - status.st_mtime > _DAY
         yield left
 
 

@@ -9,6 +9,7 @@ A checkpoint exists if its index does, and is whole if all its files match their
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from pydantic import Field
 from ulmo.config import NewerError, Settings, UserError
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import reading_error
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import file_hash, read_unlinked
 from ulmo.storage.sealed import MAX_JSON_BYTES, fingerprint, read_json
 
@@ -102,12 +104,16 @@ def is_known_wrong(folder: Path, number: int) -> bool:
     return any(path != digests_path(folder, number) for path in damaged_files(folder, number))
 
 
-def remove_others(folder: Path, kept: list[int]) -> None:
-    """Remove all checkpoints but `kept`, each index first, and remains of killed saves."""
-    for path in sorted(folder.glob(f"{PREFIX}-*"), key=lambda path: path.suffix != ".index"):
-        match = OURS.fullmatch(path.name)
-        if match and int(match[1]) not in kept:
-            path.unlink()
+def remove_others(folder: Path, kept: list[int], *, below: Path | None = None) -> None:
+    """Remove all checkpoints but `kept`, each index first, and remains of killed saves.
+
+    `below` as in `open_folder`.
+    """
+    with suppress(FileNotFoundError), open_folder(folder, below=below) as opened:
+        for name in sorted(opened.names(), key=lambda name: not name.endswith(".index")):
+            match = OURS.fullmatch(name)
+            if match and int(match[1]) not in kept:
+                opened.remove(name)
 
 
 def _hash(path: Path) -> str:

@@ -55,7 +55,7 @@ class CsvLog:
             rows = _good_rows(lines, columns, counted)
             damaged = len(lines) - len(rows)
         if damaged:
-            say(f"{path} is damaged: {damaged} lines of it are left out")
+            say(f"{path} is damaged; lines of it that are left out: {damaged}")
         place = columns.index(counted)
         kept = [line for line in rows if int(line.split(",")[place]) <= last]
         with publish(path) as file:

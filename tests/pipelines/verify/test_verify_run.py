@@ -103,6 +103,13 @@ class TestRuns:
         assert verify(run, repair=True).faults == []
         assert not (run / ".tokenizer.new").exists()
 
+    @pytest.mark.parametrize("place", [".tokenizer.old", ".tokenizer.new", ".x.tmp"])
+    def test_files_of_others_in_a_left_over_folder_stay(self, run, place):
+        (run / place).mkdir()
+        (run / place / "notes.txt").write_text("mine")
+        assert verify(run, repair=True).mended == []
+        assert (run / place / "notes.txt").read_text() == "mine"
+
     def test_a_run_that_has_just_begun_has_no_logs(self, run):
         shutil.rmtree(run / "tokenizer")
         for path in (run / "checkpoints").glob("ckpt-*"):

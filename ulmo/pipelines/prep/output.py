@@ -20,6 +20,7 @@ from ulmo.preprocessing.store import (
     BESIDE,
     GO_ON,
     ROWS,
+    SHARD,
     TILES_SCHEMA,
     TilesManifest,
     fingerprint_head,
@@ -32,6 +33,7 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.names import portable
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.tables import publish_table, read_recorded
@@ -114,7 +116,7 @@ class PrepOutput:
             self._mend(lost)
         for path in self._left_overs():
             if path.name != LOCK:
-                remove_any(path)
+                remove_any(path, below=self._folder)
         return lost is not None and not lost
 
     def _jobs(self) -> list[PrepJob]:
@@ -201,10 +203,11 @@ class PrepOutput:
                 table.add_table(rows)
                 digest.update(rows["crc32c"].to_numpy().astype("<u4").tobytes())
                 tiles += len(rows)
-        named = {shard for job in jobs for shard in job.shards(self.ledger.done(job.key))}
-        for shard in (self._folder / "tiles").glob("*.npy"):
-            if shard not in named:
-                shard.unlink()
+        named = {shard.name for job in jobs for shard in job.shards(self.ledger.done(job.key))}
+        with open_folder(self._folder / "tiles", below=self._folder) as shards:
+            for name in shards.names():
+                if SHARD.fullmatch(name) and name not in named:
+                    shards.remove(name)
         hashes = {path.name: table.hash}
         return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
@@ -214,7 +217,7 @@ class PrepOutput:
         Raises UserError if something cannot be read, as it may be whole.
         """
         try:
-            self.ledger.rows()
+            self.ledger.check_rows()
             tiles = read_tiles_table(self._folder, self.ledger.manifest)
         except UserError as error:
             if reading_error(error):
@@ -261,10 +264,18 @@ class PrepOutput:
             remove_if_possible(beside)
             raise
         make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
-        for path in paths:
-            path.replace(self._folder / path.relative_to(beside))
+        self._move(beside, paths)
         self.ledger.replace(made)
         self.ledger.update()
+
+    def _move(self, beside: Path, paths: Sequence[Path]) -> None:
+        """Move files from the folder beside to their places here, the tables last."""
+        for place in ("tiles", ""):
+            made = open_folder(beside / place, below=self._folder)
+            with made as old, open_folder(self._folder / place, below=self._folder) as new:
+                for path in paths:
+                    if path.parent == beside / place:
+                        old.move(path.name, path.name, new)
 
     def _make_shards(self, names: frozenset[str]) -> list[tuple[PrepJob, str]]:
         """Do the jobs that make some shards, without a ledger; returns the hashes of their rows."""
@@ -315,9 +326,14 @@ class PrepOutput:
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
-        tiles = self._folder / "tiles"
-        inside = (*self._folder.iterdir(), *(() if tiles.is_symlink() else tiles.glob("*")))
-        return [path for path in inside if is_temporary(path) or path.name in names]
+        found = [
+            path for path in self._folder.iterdir() if is_temporary(path) or path.name in names
+        ]
+        with suppress(FileNotFoundError, NotADirectoryError):  # or a link, which verify names
+            tiles = self._folder / "tiles"
+            with open_folder(tiles, below=self._folder) as shards:
+                found += filter(is_temporary, map(tiles.joinpath, shards.names()))
+        return found
 
 
 def _some(kind: str, paths: Sequence[str]) -> str:

@@ -127,11 +127,12 @@ class Trainer:
         self._checkpoints = Checkpoints(
             folder,
             keep=2,
+            below=folder.parent,
             variables=variables,
             optimizer=self.learner.optimizer,
             **self.state._asdict(),
         )
-        self._best = Checkpoints(folder / "best", keep=1, variables=variables)
+        self._best = Checkpoints(folder / "best", keep=1, below=folder.parent, variables=variables)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmo.bundle.bundle import REMEDY, read_bundle
+from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import NO_LIMITS, NewerError, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
@@ -115,10 +115,13 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
     """Go back to the checkpoint before one that is damaged, and remove what a killed job left.
 
     A checkpoint that cannot be read stays, and so does one whose hashes are damaged or gone: it
-    may be whole.
+    may be whole. A folder with files of others stays, too.
     """
     done = remove_faulty(
-        folder, faults, lambda fault: fault.what == "left_over", is_whole=lambda _: False
+        folder,
+        faults,
+        lambda fault: fault.what == "left_over",
+        is_whole=lambda path: foreign_name(path) is not None,
     )
     for place in _places(folder):
         if link_on_the_way(place, folder):
@@ -127,7 +130,7 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         kept = [number for number in known if _may_be_whole(place, number)]
         if known == kept:
             continue
-        remove_others(place, kept)
+        remove_others(place, kept, below=folder)
         where = place.relative_to(folder).as_posix()
         gone = ", ".join(f"ckpt-{number}" for number in known if number not in kept)
         left = f"ckpt-{kept[-1]} is the latest" if kept else "no other is left"
