@@ -53,6 +53,16 @@ def calls_of(tree):
                 yield module, node.func.attr, node
 
 
+def open_attributes(tree):
+    """Attributes that are open files or bytes: `self.NAME = PARAMETER` in an `__init__`."""
+    for scope in ast.walk(tree):
+        if isinstance(scope, ast.FunctionDef) and scope.name == "__init__":
+            known = set(open_names(scope))
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Assign) and ast.unparse(node.value) in known:
+                    yield ast.unparse(node.targets[0])
+
+
 def open_names(tree):
     """Variables that are open files or bytes: by their annotation, or by a `with`."""
     for node in ast.walk(tree):
@@ -70,13 +80,14 @@ def paths_given(source):
         return []
     tree = ast.parse(source)
     wrong = []
+    attributes = set(open_attributes(tree))
     scopes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     inside = {call: scope for scope in scopes for call in ast.walk(scope)}
     for module, function, call in calls_of(tree):
         if function in TAKERS.get(module, ()):
             first = ast.unparse(call.args[0]) if call.args else ""
             scope = inside.get(call)
-            known = set(open_names(scope)) if scope else set()
+            known = attributes | set(open_names(scope)) if scope else set()
             is_open = first.removesuffix(".fileno()") in known or first.startswith("PieceFile(")
             if not is_open:
                 wrong.append(ast.unparse(call))
@@ -108,6 +119,9 @@ def test_the_rule_itself(call):
     body = "def f(path, file: BinaryIO):\n with path.open() as raw:\n  "
     assert paths_given(f"{head}def g(other: BinaryIO): ...\n{body}{call}") == [call]
     assert paths_given(f"{head}{body}pq.ParquetFile(raw), np.load(file)") == []
+    body = "class A:\n def __init__(self, {}):\n  self.a = a\n def g(self):\n  np.load(self.a)"
+    assert paths_given(head + body.format("a: BinaryIO")) == []
+    assert paths_given(head + body.format("a: Path")) == ["np.load(self.a)"]
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
