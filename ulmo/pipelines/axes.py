@@ -80,7 +80,7 @@ def own_style() -> Iterator[None]:
 def to_png(figure: Figure) -> bytes:
     """A figure as PNG; the same figure gives the same bytes. All of its text is drawn as text.
 
-    No text but a number at a tick is taken for mathematics or LaTeX.
+    No text but a number at a tick is taken for mathematics or LaTeX. `is_own_png` knows it again.
     """
     ticks = {id(label) for axes in figure.axes for label in _tick_labels(axes)}
     for text in figure.findobj(Text):
@@ -90,8 +90,15 @@ def to_png(figure: Figure) -> bytes:
             text.set_usetex(False)
     FigureCanvasAgg(figure)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": _SOFTWARE})
     return buffer.getvalue()
+
+
+def is_own_png(path: Path) -> bool:
+    """Whether a file is a picture that `to_png` made."""
+    with open_unlinked(path) as file:
+        begin = file.read(_HEAD_BYTES)
+    return begin.startswith(b"\x89PNG") and f"tEXtSoftware\0{_SOFTWARE}".encode() in begin
 
 
 def as_drawn(text: str, most: int = _MOST_LETTERS) -> str:
