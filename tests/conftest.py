@@ -1,6 +1,8 @@
 import os
 import shutil
+import signal
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +22,10 @@ from ulmo.tokenizer import load_tokenizer
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=35)
 hypothesis.settings.load_profile("ulmo")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup, or behind `&`
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests of Ctrl-C inherit
 
 SAMPLES = Path(__file__).parent.parent / "data_samples"
 LONGEST = ("test_train", "test_crash", "test_contract", "test_evaluate", "test_benchmark")

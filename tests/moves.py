@@ -10,7 +10,8 @@ def at_moves(patch, action):
     """
     original = OpenFolder.move
 
-    def moved(folder, old, new):
-        return action(lambda: original(folder, old, new), folder.path / old, folder.path / new)
+    def moved(folder, old, new, to=None):
+        source, target = folder.path / old, (to or folder).path / new
+        return action(lambda: original(folder, old, new, to), source, target)
 
     patch.setattr(OpenFolder, "move", moved)

@@ -284,6 +284,16 @@ def test_toml_and_json_round_trips(values, tmp_path):
         assert type(settings).model_validate_json(settings.model_dump_json()) == settings
 
 
+@pytest.mark.parametrize("part", ["a", '"a"', "'a b'", "a ", "-"])
+def test_a_key_of_many_parts_is_refused_before_it_is_read(part, tmp_path):
+    """tomllib would take gigabytes for it."""
+    path = tmp_path / "settings.toml"
+    for line in ("{} = 1", "[{}]", "prep = {{ {} = 1 }}"):
+        path.write_text(line.format(".".join([part] * 10_000)))
+        with pytest.raises(UserError, match="a key has more than 16 parts"):
+            read_toml(path)
+
+
 def test_reading_toml_leaves_the_defaults_out(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[prep]\noverlap = 12\n[train]\n")

@@ -116,9 +116,39 @@ def test_a_full_disk_leaves_the_old_bundle(name, bundles, tmp_path, make_bundle,
 
 def test_a_bundle_takes_the_place_of_another(bundles, tmp_path, make_bundle):
     folder = shutil.copytree(bundles[0], tmp_path / "tokenizer")
-    (folder / "left over").write_text("by someone")
     check = make_bundle(folder, PREP, seed=1)
     assert contents(check) == contents(bundles[1])
+
+
+@pytest.mark.parametrize("place", ["tokenizer", ".tokenizer.new", ".tokenizer.old"])
+@pytest.mark.parametrize("name", ["README.md", ".DS_Store", "notes/n.txt", "encoder.onnx/x"])
+def test_what_others_put_there_is_not_lost(place, name, bundles, tmp_path, make_bundle):
+    shutil.copytree(bundles[0], tmp_path / "tokenizer")
+    path = tmp_path / place / name
+    if name.startswith("encoder"):
+        path.parent.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    before = sorted((tmp_path / place).rglob("*"))
+    with pytest.raises(UserError, match=rf"{place} holds .*, which is not ulmo's: move it away"):
+        make_bundle(tmp_path / "tokenizer", PREP, seed=1)
+    assert sorted((tmp_path / place).rglob("*")) == before
+    assert path.read_text() == "mine"
+
+
+def test_what_others_put_there_meanwhile_is_not_lost(bundles, tmp_path, make_bundle, monkeypatch):
+    folder = shutil.copytree(bundles[0], tmp_path / "tokenizer")
+
+    @contextmanager
+    def slow(path):
+        (folder / "notes.txt").write_text("mine")
+        with atomic.publish(path) as file:
+            yield file
+
+    monkeypatch.setattr(bundle_module, "publish", slow)
+    make_bundle(folder, PREP, seed=1)
+    assert contents(folder) == contents(bundles[1])
+    assert (tmp_path / ".tokenizer.old" / "notes.txt").read_text() == "mine"
 
 
 def test_behind_a_link_the_folder_is_written_and_the_link_stays(bundles, tmp_path, make_bundle):

@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN
 from ulmo.formats.header import Segment, TokensHeader
 from ulmo.formats.publish import publish_tokens
+from ulmo.storage.names import portable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UTC_START = datetime(2026, 3, 1, 23, 59, 59, 999_999, UTC)
@@ -86,7 +88,7 @@ def some(lengths=(5, 0, 9000), **values):
     for number, length in enumerate(lengths):
         ids = random_ids(length, seed=number)
         more = {"channel": number, "start_utc": UTC_START, "start": 80} if number else {}
-        name = f'a/ä "b", c\t{number}.wav'
+        name = portable(Path(f'a/ä "b", c\t{number}.wav'))
         recordings.append((header_of(ids, recording=name, filled=3, **more, **values), ids))
     return recordings
 

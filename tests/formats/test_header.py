@@ -226,6 +226,8 @@ WRONG = {
         [{**SEGMENT, "column": 1}, SEGMENT],
         [{**SEGMENT, "columns": 2}, {**SEGMENT, "column": 1}],
         [{**SEGMENT, "offset": 2}, {**SEGMENT, "column": 1, "offset": 1}],
+        [{**SEGMENT, "columns": 3}],
+        [{**SEGMENT, "recording": "a\nb.wav"}],
     ],
     "gaps": ["none"],
     "time_expansion": [0, -1, float("inf"), float("nan")],

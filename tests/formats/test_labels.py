@@ -144,7 +144,7 @@ def test_no_label_lies_above_half_the_rate_of_the_recording(name, recorded, edge
 
 def test_raven_names_the_file_and_the_place_in_it():
     ids = np.array([[5], [7]], np.int32)
-    (content,) = written("raven", [(header_of(ids, recording="a/b/x\t\n.wav"), ids)])
+    (content,) = written("raven", [(header_of(ids, recording="a/b/x\xa0\u3000.wav"), ids)])
     names, *rows = [line.split("\t") for line in content.decode().splitlines()]
     assert names[-3:] == ["Begin File", "Begin Path", "File Offset (s)"]
     assert [row[-3:] for row in rows] == [

@@ -1,5 +1,6 @@
 """The one row of a recording: its columns, and its way through a journal and a table."""
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -12,8 +13,10 @@ from ulmo.config import Settings
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
 from ulmo.storage.columns import ColumnType, OptionalDecibels
 from ulmo.storage.journal import Entry, Journal
+from ulmo.storage.names import portable
 from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of
 
+PATHS = st.text().map(lambda text: portable(Path(text.replace("\0", "0"))))
 CODES = st.from_regex(r"[a-z_]{1,64}", fullmatch=True)
 BOUNDS = {
     **dict.fromkeys(("duration_s", "bandwidth_hz"), (0, 1e12)),
@@ -43,10 +46,14 @@ def values_of(name, field):
     match kind:
         case "string" if name == "status":
             found = st.sampled_from(["ok", "repaired", "partial", "refused"])
+        case "string" if name == "path":
+            found = PATHS
         case "string" if name in ("reason", "start_source"):
             found = CODES
         case "string":
             found = st.text()
+        case "strings" if name == "outputs":
+            found = st.lists(PATHS, max_size=3).map(tuple)
         case "strings" if name == "flags":
             found = st.lists(CODES, max_size=3).map(tuple)
         case "strings":

@@ -10,13 +10,14 @@ import pytest
 from tests import commands
 from tests.formats.streams import header_of, random_ids, save
 from tests.pipelines.recordings import contents
-from tests.sealed import seal_tokens
+from tests.sealed import reseal, seal_tokens
 from tests.storage.trees import close
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.header import header_json, read_stored
+from ulmo.formats.places import header_path
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert import convert, list_sources
@@ -275,3 +276,17 @@ def test_a_header_that_other_files_need_is_not_written_over(field, tmp_path):
     with pytest.raises(UserError, match="it also describes"):
         to([other], field, "raven")
     assert contents(field) == before
+
+
+@pytest.mark.parametrize("name", ["raven", "csv"])
+def test_ids_outside_the_segments_of_their_header_are_refused(name, tmp_path):
+    """The recording that is whole is converted all the same."""
+    tokenized(tmp_path / "field" / "good.tokens.npy")
+    path = tokenized(tmp_path / "field" / "x.tokens.npy", columns=2)
+    segment = {"recording": "x.wav", "column": 0, "columns": 1, "offset": 0, "frames": 2560}
+    more = {"recording_rate": 16_000, "file_frames": 2560}
+    reseal(header_path(path.with_suffix("")), segments=[{**segment, **more}])
+    bad, good = to([tmp_path / "field"], tmp_path / "out.csv", name)
+    assert "column 1" in bad.refusal
+    assert "neither of a segment nor <gap>" in bad.refusal
+    assert good.output is not None

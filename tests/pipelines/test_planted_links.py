@@ -14,11 +14,13 @@ from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import publish
 from ulmo.pipelines.best_effort import BestEffort
+from ulmo.pipelines.prep import output as prep_output
 from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.output import PrepOutput
 from ulmo.pipelines.train.train import _begin_run
 from ulmo.pipelines.verify.verify import verify
 from ulmo.storage import lock
+from ulmo.storage.checkpoint_files import remove_others
 from ulmo.storage.lock import locked
 from ulmo.storage.run_manifest import read_run
 
@@ -144,6 +146,37 @@ def test_a_folder_that_becomes_one_while_its_files_are_written(
     assert result.exit_code in (1, 3), result.output
     assert "a link is in its place" in result.output
     assert "Traceback" not in result.output
+
+
+def test_tiles_that_become_one_before_older_shards_are_removed(home, tmp_path, monkeypatch):
+    record(tmp_path / "audio" / "x.wav")
+    out, make_table = tmp_path / "out", prep_output.publish_table
+    (home / "000009-0000.npy").write_text("mine")
+    before = contents(home), stats(home)
+
+    def swap(path, *arguments, **options):
+        (out / "tiles").rename(tmp_path / "moved")
+        (out / "tiles").symlink_to(home)
+        return make_table(path, *arguments, **options)
+
+    monkeypatch.setattr(prep_output, "publish_table", swap)
+    result = run(ulmo, "prep", tmp_path / "audio", out, *TINY)
+    assert (result.exit_code, "a link is in its place" in result.output) == (1, True)
+    assert "Traceback" not in result.output
+    assert (contents(home), stats(home)) == before
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/best"])
+def test_checkpoints_that_become_one_before_older_ones_are_removed(place, make_bundle, tmp_path):
+    folder = make_run(tmp_path / "run", make_bundle)
+    (folder / place).rename(tmp_path / "of another run")
+    (folder / place).symlink_to(tmp_path / "of another run")
+    before = contents(tmp_path / "of another run")
+    for inside in ("checkpoints", "checkpoints/best"):
+        if inside.startswith(place):
+            with pytest.raises(NotADirectoryError, match="a link is in its place"):
+                remove_others(folder / inside, [], below=folder)
+    assert contents(tmp_path / "of another run") == before
 
 
 @pytest.mark.usefixtures("unchanged")

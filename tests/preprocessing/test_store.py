@@ -1,5 +1,7 @@
+import gc
 import json
 import os
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -160,6 +162,18 @@ def test_rows_one_by_one_or_many_at_once_give_the_same_bytes(tmp_path, monkeypat
     assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
     assert [row["tile"] for row in pq.read_table(tmp_path / "found").to_pylist()] == [*range(15)]
     assert pq.ParquetFile(tmp_path / "found").num_row_groups == 4
+
+
+def test_a_table_that_fails_leaves_no_traceback_of_a_destructor(tmp_path, monkeypatch):
+    """The writer of Parquet would write its end to a file that is closed."""
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    monkeypatch.setattr(TableWriter, "_convert", lambda _: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError), tables.publish_table(tmp_path / "x.parquet", TILES_SCHEMA):
+        pass
+    gc.collect()
+    assert said == []
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestManifest:

@@ -84,6 +84,31 @@ def test_a_log_without_rows_begins_anew(content, path):
     assert write(path, [row(1)], last_step=5) == "step,epoch,loss,usage\n1,0,1,0.5\n"
 
 
+DAMAGE = {
+    "another line": (lambda lines: [*lines, b"garbage"], 1),
+    "no UTF-8": (lambda lines: [*lines, b"\xff\xfe,1"], 1),
+    "a flipped bit in a number": (lambda lines: [*lines[:2], b"\xb2,0,0.5,0.5", *lines[3:]], 1),
+    "a NUL": (lambda lines: [*lines[:2], b"2,0,0\x00,0.5", *lines[3:]], 1),
+    "a row twice": (lambda lines: [*lines, lines[-1]], 1),
+    "a row without an end": (lambda lines: [*lines[:2], lines[2] + b"," + lines[3]], 1),
+    "a flipped bit in the names": (lambda lines: [b"suep,epoch,loss,usage", *lines[1:]], 4),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_line_is_left_out_and_said(name, path):
+    change, damaged = DAMAGE[name]
+    whole = write(path, map(row, (1, 2, 3))).encode().splitlines()
+    changed = change(whole)
+    path.write_bytes(b"\n".join(changed) + b"\n")
+    said = []
+    CsvLog(path, COLUMNS, last=3, say=said.append).close()
+    assert said == [f"{path} is damaged; lines of it that are left out: {damaged}"]
+    good = [] if damaged == 4 else [line for line in whole[1:] if line in changed]
+    assert path.read_bytes().splitlines() == [whole[0], *good]
+    assert len(read_log(path).get("step", [])) == len(good)
+
+
 def test_rows_are_there_after_a_flush(path):
     assert read_log(path) == {}
     log = CsvLog(path, COLUMNS, last=0)

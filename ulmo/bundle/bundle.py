@@ -16,6 +16,7 @@ has the weights of the bundle. (Importing the onnx package takes 0.2 s and 14 MB
 import json
 import os
 import re
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -46,10 +47,9 @@ from ulmo.bundle.weights import (
 )
 from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.storage.atomic import make_folders, publish, short_name, sync_folder
-from ulmo.storage.faults import remove_any
+from ulmo.storage.atomic import TEMPORARY, make_folders, publish, short_name, sync_folder
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
-from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.sealed import read_json
 
 DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
@@ -118,16 +118,18 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
     """Write a bundle beside `folder`, then move it there; a kill leaves the old or the new bundle.
 
     For a moment the old bundle is in `.NAME.old`. `read_bundle` finds it there, and the next
-    `write_bundle` first moves it back.
+    `write_bundle` first moves it back. Raises UserError, and changes nothing, if a file that is
+    not part of a bundle lies there: the folder is replaced, and it would be lost.
     """
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: move it away, or choose another folder")
-    new, old = folder.with_name(f".{short_name(folder.name)}.new"), _old(folder)
+    refuse_foreign(folder)
+    new, old = _new(folder), _old(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
     for left in (new, old):
-        remove_any(left)
+        _remove(left)
     make_folders(folder.parent)
     new.mkdir()  # fails if somebody else has made it meanwhile
     for name, data in bundle.files.items():
@@ -137,7 +139,39 @@ def write_bundle(folder: Path, bundle: BuiltBundle) -> None:
         folder.rename(old)
     new.rename(folder)
     sync_folder(folder.parent)
-    remove_if_possible(old)
+    with suppress(OSError):  # what somebody has put there meanwhile stays
+        _remove(old)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise UserError if a folder that `write_bundle` would replace holds what is not ulmo's."""
+    for place in (folder, _new(folder), _old(folder)):
+        if name := foreign_name(place):
+            raise UserError(f"{place} holds {name!r}, which is not ulmo's: move it away")
+
+
+def foreign_name(folder: Path) -> str | None:
+    """A name in a folder that `write_bundle` has not written; None if there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(folder.iterdir()):
+            if not _is_part(path.name) or path.is_dir():
+                return path.name
+    return None
+
+
+def _is_part(name: str) -> bool:
+    """Whether a name is that of a file of a bundle, or of one that is half-written."""
+    match = TEMPORARY.fullmatch(name)
+    return (match["name"] if match else name) in (MANIFEST, WEIGHTS, ENCODER)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a bundle, if it is there. Raises OSError, and leaves the folder, if it holds more."""
+    with suppress(FileNotFoundError), open_folder(folder.parent) as parent:
+        with open_folder(folder, below=folder.parent) as opened:
+            for name in filter(_is_part, opened.names()):
+                opened.remove(name)
+        parent.remove_folder(folder.name)
 
 
 def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
@@ -183,6 +217,10 @@ def _present(folder: Path) -> Path:
         place = folder / "tokenizer" if (folder / "tokenizer").is_dir() else "a folder with one"
         raise UserError(f"{folder} is not a tokenizer: it has no {MANIFEST}; give {place}")
     return folder
+
+
+def _new(folder: Path) -> Path:
+    return folder.with_name(f".{short_name(folder.name)}.new")
 
 
 def _old(folder: Path) -> Path:

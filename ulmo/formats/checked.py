@@ -8,6 +8,7 @@ from pathlib import Path
 from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats.base import Format
+from ulmo.formats.gaps import misplaced
 from ulmo.formats.header import Stored, TokensHeader, check_read
 from ulmo.formats.npy import open_npy
 from ulmo.formats.places import header_path
@@ -58,6 +59,8 @@ def read_checked(
         for size in sizes:
             for ids in npy.blocks(size):
                 _check_ids(path, header, ids)
+                if (column := misplaced(header, ids, columns)) is not None:
+                    raise ValueError(f"column {column} of {path} is neither of a segment nor <gap>")
                 columns += len(ids)
                 unknown += int((ids == header.vocabulary.unk).sum())
                 yield ids

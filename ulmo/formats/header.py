@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, mode
 from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.formats.places import refuse_linked_folders
 from ulmo.storage.manifest import Hash
+from ulmo.storage.names import Name
 from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
 from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
@@ -28,8 +29,8 @@ AGAIN = "write the tokens again"
 FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-# A path as text, which has four letters for a byte that is not UTF-8; systems take 4,096 bytes.
-Name = Annotated[str, Field(min_length=1, max_length=4 * 4096)]
+# A path as text has four letters for a byte that is not UTF-8; systems take 4,096 bytes.
+_Recording = Annotated[Name, Field(max_length=4 * 4096)]
 Hashes = dict[str, str]  # SHA-256 of each file beside a header, by the end of its name: .npy, .idx
 _Ending = Annotated[str, Field(pattern=r"^(\.[a-z]{1,16}){1,2}$")]
 _StoredHashes = Annotated[dict[_Ending, Hash], Field(default_factory=dict, max_length=16)]
@@ -102,7 +103,7 @@ class Grid(Settings):
 class Segment(Settings):
     """Columns of a stream that come from consecutive frames of one file."""
 
-    recording: Name
+    recording: _Recording
     column: Count  # the first, in the stream
     columns: Count
     # True time of its first sample, in samples at sample_rate from the stream's first sample.
@@ -129,7 +130,7 @@ class Place(NamedTuple):
 class Stream(Settings):
     """The fields of one recording, or of a timeline of several."""
 
-    recording: Name  # its path, as the user gave it or relative to the user's folder
+    recording: _Recording  # its path, as the user gave it or relative to the user's folder
     channel: Annotated[int, Field(ge=0, le=9999)] | None = None  # None: the mean of all
     recording_rate: Rate | None = None  # of the recording; None: unknown, or see the segments
     recording_frames: Count = 0  # that were read, at recording_rate; 0: as above
@@ -149,7 +150,10 @@ class Stream(Settings):
 
 
 class TokensHeader(Stream, Grid):
-    """One stream of tokens: its tokenizer, its recording, and each token's time and frequency."""
+    """One stream of tokens: its tokenizer, its recording, and each token's time and frequency.
+
+    `columns` is 0 until the stream has ended.
+    """
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -158,10 +162,14 @@ class TokensHeader(Stream, Grid):
         for first, second in pairwise(self.segments):
             if second.column < first.column + first.columns or second.offset < first.offset:
                 raise ValueError("segments must follow each other")
+        if self.columns and self._end_of_segments > self.columns:
+            raise ValueError(f"its segments have more than its {self.columns} columns")
         if self.unknown > self.columns * self.bands:
             raise ValueError(f"unknown {self.unknown} is more than there are ids")
         try:
             self.utc(max(self.columns, self._end_of_segments))
+            for last in self.segments[-1:]:
+                self._utc_of(last.offset + last.columns * self.hop)
         except OverflowError:
             raise ValueError("the tokens last too long for a calendar") from None
         return self
@@ -239,6 +247,7 @@ class TokensHeader(Stream, Grid):
 
     @property
     def _end_of_segments(self) -> int:
+        """The column after the last segment; 0 without segments."""
         last = self.segments[-1:]
         return last[0].column + last[0].columns if last else 0
 

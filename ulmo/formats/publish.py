@@ -34,7 +34,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path, locked, remove_lock
-from ulmo.storage.plain_file import written_hash
+from ulmo.storage.plain_file import read_unlinked, written_hash
 
 PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
 _CHANNEL = ".ch"
@@ -230,6 +230,8 @@ def publish_tokens(
     """
     outputs = output_paths(path, file_format)
     kind, home = FORMATS[file_format], _home(outputs, below)
+    if home != below:  # else it exists, or was moved away
+        make_folders(home)
     make_folders(outputs.header.parent, below=home)
     check_outputs(outputs)
     hashes: Hashes = {}
@@ -278,16 +280,27 @@ def _home(outputs: Outputs, below: Path | None) -> Path:
 def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     """Remove the files of an output, and its header unless files in other formats need it.
 
-    Nothing is removed if one of them has a name of the user's and is not as its header says.
-    `below` as in `publish_tokens`. Raises OSError if that is not allowed, or if another job writes
-    them.
+    The vocabulary of a corpus goes with its header. Nothing is removed if one of them has a name of
+    the user's and is not as its header says. `below` as in `publish_tokens`. Raises OSError if that
+    is not allowed, or if another job writes them.
     """
     home = _home(outputs, below)
     with one_writer(outputs.header):
         if not may_remove(outputs.files, outputs.header):
             return
-        for path in outputs.files if is_shared(outputs) else (outputs.header, *outputs.files):
+        own = (outputs.header, *_vocabulary_of(outputs), *outputs.files)
+        for path in outputs.files if is_shared(outputs) else own:
             remove(path, below=home)
+
+
+def _vocabulary_of(outputs: Outputs) -> list[Path]:
+    """The vocabulary beside a corpus; nothing if there is none, or somebody's file."""
+    if (stored := _stored(outputs.header)) is not None:
+        expected = vocabulary_json(stored.headers[0].codebook_size).encode()
+        with suppress(UserError, OSError):
+            if read_unlinked(outputs.vocabulary, len(expected)) == expected:
+                return [outputs.vocabulary]
+    return []
 
 
 def one_writer(header: Path) -> AbstractContextManager[None]:

@@ -1,8 +1,9 @@
 """Which files in the places of an output may be replaced or removed.
 
-A name with `.tokens` before its ending is ulmo's. Any other name, as in `--out data.csv`, is the
-user's, and a header beside it proves nothing about who wrote the file: anyone can seal a header. So
-a file of such a name goes only if it is as its header says, or if nothing is lost with it.
+ulmo chooses names with `.tokens` before the ending. The user chooses all others, as in `--out
+data.csv`, and there a header proves nothing about who wrote the file beside it: anyone can seal a
+header. So such a file is replaced or removed only if it is as its header says, or if nothing is
+lost with it.
 """
 
 import errno

@@ -23,10 +23,11 @@ from ulmo.storage.columns import (
     OptionalShare,
     OptionalSmallCount,
     OptionalText,
+    PathText,
+    PathTexts,
     Seconds,
     SmallCount,
     Text,
-    Texts,
 )
 
 Status = Annotated[Literal["ok", "repaired", "partial", "refused"], ColumnType("string")]
@@ -35,7 +36,7 @@ Status = Annotated[Literal["ok", "repaired", "partial", "refused"], ColumnType("
 class Outcome(Settings):
     """The columns that every command writes."""
 
-    path: Text  # as the user gave it, or below the folder that the user gave; see portable()
+    path: PathText  # as the user gave it, or below the folder that the user gave
     bytes: Count
     ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes
     status: Status
@@ -76,7 +77,7 @@ class Tokenized(Outcome):
     bands: SmallCount = 0
     samples: Count = 0  # of each channel, at the tokenizer's rate
     unknown: Count = 0  # ids that are <unk>, in all outputs
-    outputs: Texts = ()  # below the folder of the table
+    outputs: PathTexts = ()  # below the folder of the table
     tokens_sha256: OptionalText = None  # of the outputs: formats.publish.tokens_hash
 
 

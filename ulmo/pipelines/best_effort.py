@@ -29,9 +29,10 @@ class BestEffort:
 
     def __call__(self, what: str) -> "Attempt":
         """A block to enter; `what` names it at the start of the line about a failure."""
-        return Attempt(what, self._say)
+        return Attempt(what, self.say)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Say a line, unless it was said before."""
         if line in self._said:
             return
         self._said.add(line)

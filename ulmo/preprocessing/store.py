@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ulmo.arrays import Array
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, plain
+from ulmo.config import (
+    AugmentSettings,
+    ClockSettings,
+    PrepSettings,
+    UserError,
+    WholeFileError,
+    plain,
+)
 from ulmo.preprocessing.normalize import Normalization, largest_value
 from ulmo.storage.atomic import publish
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.names import checked_name
 from ulmo.storage.plain_file import LinkError, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_recorded
@@ -151,6 +159,12 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
     table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
+    try:
+        for name in table["recording"].unique().to_pylist():
+            checked_name(name)
+    except ValueError as error:
+        state = "is as it was written, but not as this ulmo writes it"
+        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
     return table
 
 

@@ -17,7 +17,7 @@ from filelock import lock_descriptor
 
 from ulmo.config import UserError
 from ulmo.storage.open_folder import OpenFolder, open_folder
-from ulmo.storage.plain_file import NO_TRAP
+from ulmo.storage.plain_file import NO_TRAP, naming
 
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
@@ -67,7 +67,7 @@ def publish_together(
         made = []
         for path in paths:
             folder = stack.enter_context(open_folder(path.parent, below=below))
-            with _naming(path):
+            with naming(path):
                 made.append(stack.enter_context(_temporary(folder, owner(path.name))))
         yield [temporary.file for temporary in made]
         for temporary in made:
@@ -79,15 +79,6 @@ def publish_together(
             temporary.move(path.name)
         for folder in {temporary.folder.path: temporary.folder for temporary in made}.values():
             folder.sync()
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors name the file, and not the one of a random name that will become it."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 class _Temporary(NamedTuple):
@@ -106,7 +97,7 @@ class _Temporary(NamedTuple):
         if _WINDOWS:
             self.file.close()
         try:
-            with _naming(self.folder.path / name):
+            with naming(self.folder.path / name):
                 self.folder.move(self.name, name)
         except FileNotFoundError:
             if self.file.closed or not self._has(name):
@@ -151,7 +142,7 @@ def short_name(name: str) -> str:
 
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that `publish` writes before it moves it."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    return TEMPORARY.fullmatch(path.name) is not None and not path.is_dir()
 
 
 def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
@@ -159,25 +150,29 @@ def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
 
     `is_ours` is called with the `short_name` of the owner of a temporary file.
     """
-    for path in folder.iterdir():
-        match = TEMPORARY.fullmatch(path.name)
-        if match is None or not is_ours(match["name"]) or path.is_dir():
-            continue
-        with _claimed(path) as left:
-            if left and not _WINDOWS:
-                path.unlink(missing_ok=True)
-        if left:
-            path.unlink(missing_ok=True)
+    with open_folder(folder) as opened:
+        for name in opened.names():
+            match = TEMPORARY.fullmatch(name)
+            if match is None or not is_ours(match["name"]):
+                continue
+            with _claimed(opened, name) as left:
+                if left and not _WINDOWS:
+                    opened.remove(name)
+            if left:
+                opened.remove(name)
 
 
 def is_left(path: Path) -> bool:
     """Whether no living process writes this temporary file: a killed job left it."""
-    with _claimed(path) as left:
-        return left
+    try:
+        with open_folder(path.parent) as folder, _claimed(folder, path.name) as left:
+            return left
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
+def _claimed(folder: OpenFolder, name: str) -> Iterator[bool]:
     """Whether a temporary file is left over; if so it is locked, so that nobody begins to write it.
 
     Its writer keeps it locked until it is moved. Where files cannot be locked, one that nobody
@@ -185,13 +180,14 @@ def _claimed(path: Path) -> Iterator[bool]:
     """
     with ExitStack() as stack:
         try:
-            descriptor = os.open(path, os.O_RDWR | NO_TRAP)
+            descriptor = folder.open(name, os.O_RDWR | NO_TRAP)
             stack.callback(os.close, descriptor)
             left = lock_descriptor(descriptor, blocking=False)
         except FileNotFoundError:
             left = False
         except OSError:
-            left = time.time() - path.lstat().st_mtime > _DAY
+            status = folder.status(name)
+            left = status is not None and time.time() - status.st_mtime > _DAY
         yield left
 
 

@@ -9,6 +9,7 @@ A checkpoint exists if its index does, and is whole if all its files match their
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from pydantic import Field
 from ulmo.config import NewerError, Settings, UserError
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import reading_error
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import file_hash, read_unlinked
 from ulmo.storage.sealed import MAX_JSON_BYTES, fingerprint, read_json
 
@@ -66,7 +68,8 @@ def digests_path(folder: Path, number: int) -> Path:
 def damaged_files(folder: Path, number: int) -> list[Path]:
     """Files of a checkpoint that are missing or do not match their hashes; none if it is whole.
 
-    If the file of hashes itself was changed, it is the damaged one. Raises NewerError if a newer
+    If the file of hashes itself was changed or is gone, it is named alone: whether the others are
+    as they were written is then not known. Raises NewerError if a newer
     ulmo wrote it, OSError if a file cannot be read.
     """
     path = digests_path(folder, number)
@@ -85,12 +88,32 @@ def damaged_files(folder: Path, number: int) -> list[Path]:
     return [folder / name for name, value in digests.files.items() if _hash(folder / name) != value]
 
 
-def remove_others(folder: Path, kept: list[int]) -> None:
-    """Remove all checkpoints but `kept`, each index first, and remains of killed saves."""
-    for path in sorted(folder.glob(f"{PREFIX}-*"), key=lambda path: path.suffix != ".index"):
-        match = OURS.fullmatch(path.name)
-        if match and int(match[1]) not in kept:
-            path.unlink()
+def what_is_wrong(path: Path) -> Literal["damaged", "missing"]:
+    """What is wrong with a file that `damaged_files` names."""
+    return "damaged" if path.exists() else "missing"
+
+
+def is_known_wrong(folder: Path, number: int) -> bool:
+    """Whether a file of a checkpoint is missing, or does not match its hash.
+
+    Without its hashes, a checkpoint may be as it was written. One without an index is what a killed
+    save left, unless all indices are gone. Raises as `damaged_files`.
+    """
+    if number not in (existing := numbers(folder)):
+        return bool(existing)
+    return any(path != digests_path(folder, number) for path in damaged_files(folder, number))
+
+
+def remove_others(folder: Path, kept: list[int], *, below: Path | None = None) -> None:
+    """Remove all checkpoints but `kept`, each index first, and remains of killed saves.
+
+    `below` as in `open_folder`.
+    """
+    with suppress(FileNotFoundError), open_folder(folder, below=below) as opened:
+        for name in sorted(opened.names(), key=lambda name: not name.endswith(".index")):
+            match = OURS.fullmatch(name)
+            if match and int(match[1]) not in kept:
+                opened.remove(name)
 
 
 def _hash(path: Path) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from ulmo.storage.names import Name
+
 
 class ColumnType(NamedTuple):
     """The type of a column, as metadata of a field: `Annotated[int, ColumnType("int64")]`."""
@@ -16,6 +18,8 @@ class ColumnType(NamedTuple):
 
 Text = Annotated[str, ColumnType("string")]
 OptionalText = Annotated[str | None, ColumnType("string")]
+PathText = Annotated[Name, ColumnType("string")]  # by storage.names.portable
+PathTexts = Annotated[tuple[Name, ...], ColumnType("strings")]
 Texts = Annotated[tuple[str, ...], ColumnType("strings")]
 _Code = Annotated[str, Field(pattern="^[a-z_]+$", max_length=64)]  # a stable word of ulmo's
 OptionalCode = Annotated[_Code | None, ColumnType("string")]

@@ -1,15 +1,14 @@
 """losses.csv and epochs.csv: appended to by a run, cut back when it is resumed, and read."""
 
-import csv
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to, open_unlinked_text
+from ulmo.storage.plain_file import append_to, naming, open_unlinked
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -36,16 +35,31 @@ def epoch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
 class CsvLog:
     """Rows appended to a CSV file; a resumed run first drops the rows after its checkpoint.
 
-    These are the rows whose step, or other column `counted`, is above `last`.
+    These are the rows whose step, or other column `counted`, is above `last`. Damaged lines are
+    dropped too, and `say` is called with a line about them: the weights do not depend on a log.
     """
 
     def __init__(
-        self, path: Path, columns: tuple[str, ...], *, last: int, counted: str = "step"
+        self,
+        path: Path,
+        columns: tuple[str, ...],
+        *,
+        last: int,
+        counted: str = "step",
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        rows = [row for row in _rows(path) if int(row[counted]) <= last]
+        names, *lines = _lines(path) or [",".join(columns)]
+        if names != ",".join(columns):
+            rows, damaged = [], 1 + len(lines)
+        else:
+            rows = _good_rows(lines, columns, counted)
+            damaged = len(lines) - len(rows)
+        if damaged:
+            say(f"{path} is damaged; lines of it that are left out: {damaged}")
+        place = columns.index(counted)
+        kept = [line for line in rows if int(line.split(",")[place]) <= last]
         with publish(path) as file:
-            lines = [columns, *([row[name] for name in columns] for row in rows)]
-            file.write("".join(",".join(line) + "\n" for line in lines).encode())
+            file.write("".join(f"{line}\n" for line in [",".join(columns), *kept]).encode())
         self._path = path
         self._columns = columns
         self._buffer = bytearray()
@@ -66,7 +80,7 @@ class CsvLog:
     def flush(self) -> None:
         """Write what is buffered to the file, and the file to the disk."""
         self._write()
-        with self._naming():
+        with naming(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -75,24 +89,18 @@ class CsvLog:
             self.flush()
 
     def _write(self) -> None:
-        with self._naming():
+        with naming(self._path):
             while self._buffer:
                 del self._buffer[: self._file.write(self._buffer)]
 
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Name the file in errors of writing, which do not."""
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from None
-
 
 def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV log; an empty cell is NaN."""
-    rows = _rows(path)
-    names = rows[0] if rows else {}
-    return {name: [float(row[name] or "nan") for row in rows] for name in names}
+    """Columns of a CSV log; an empty cell is NaN. Raises ValueError if it is damaged."""
+    names, *lines = _lines(path) or [""]
+    rows = [line.split(",") for line in lines]
+    columns = zip(*rows, strict=True) if rows else ()
+    found = dict(zip(names.split(","), columns, strict=bool(rows)))
+    return {name: [float(cell or "nan") for cell in cells] for name, cells in found.items()}
 
 
 def _cell(value: float | int | None) -> str:
@@ -101,11 +109,23 @@ def _cell(value: float | int | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.7g}"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Whole rows; a last row cut short by a kill is dropped."""
+def _lines(path: Path) -> list[str]:
+    """Whole lines; a last one cut short by a kill is dropped. What is no ASCII becomes `\ufffd`."""
     if not os.path.lexists(path):
         return []
-    with open_unlinked_text(path, newline="") as file:
-        text = file.read()
-    complete = text[: text.rfind("\n") + 1]
-    return list(csv.DictReader(complete.splitlines()))
+    with open_unlinked(path) as file:
+        return file.read().decode("ascii", errors="replace").split("\n")[:-1]
+
+
+def _good_rows(lines: Iterable[str], columns: tuple[str, ...], counted: str) -> list[str]:
+    """Rows of numbers, in the order of their counts."""
+    place, last = columns.index(counted), -1
+    rows = []
+    for line in lines:
+        cells = line.split(",")
+        with suppress(ValueError):
+            is_row = len(cells) == len([float(cell or "nan") for cell in cells]) == len(columns)
+            if is_row and (count := int(cells[place])) > last:
+                rows.append(line)
+                last = count
+    return rows

@@ -3,12 +3,14 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ulmo.config import UserError, WholeFileError
 from ulmo.storage.atomic import link_on_the_way
 from ulmo.storage.names import path_of, portable
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.removal import remove_tree
 
 What = Literal[
@@ -82,7 +84,7 @@ def remove_faulty(
     names = list(dict.fromkeys(fault.path for fault in faults if is_removable(fault)))
     gone = [name for name in names if not _stays(folder, path_of(name), is_whole)]
     for name in gone:
-        remove_any(folder / path_of(name))
+        remove_any(folder / path_of(name), below=folder)
     return [f"removed {name}" for name in gone]
 
 
@@ -109,13 +111,17 @@ def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
     return [Fault(below(path, folder), "left_over", detail, "delete it") for path in paths]
 
 
-def remove_any(path: Path) -> None:
-    """Remove a file, a link or a folder, if it is there. Raises UserError if that is denied."""
+def remove_any(path: Path, *, below: Path | None = None) -> None:
+    """Remove a file, a link or a folder, if it is there. Raises UserError if that is denied.
+
+    `below` as in `open_folder`.
+    """
     try:
         if path.is_dir() and not path.is_symlink():
-            remove_tree(path)
+            remove_tree(path, below=below)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError), open_folder(path.parent, below=below) as folder:
+                folder.remove(path.name)
     except OSError as error:
         remedy = "let yourself write there (chmod, chown), then run the same again"
         raise UserError(f"{path} cannot be removed ({error.strerror}): {remedy}") from None

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -136,6 +137,10 @@ class Ledger(Generic[M, R]):
         """The hash that add() noted with a key; empty if there is none, or the job has ended."""
         return self._journal.entry(key).file_hash if key in self._journal else ""
 
+    def has_noted(self, key: str) -> bool:
+        """Whether a key is done, by the journal of a job that has not ended."""
+        return key in self._journal
+
     def has_exactly(self, keys: Iterable[str]) -> bool:
         """Whether the table is complete and has the rows of these keys, in this order."""
         return self._table is not None and list(self._in_table) == list(keys)
@@ -145,14 +150,17 @@ class Ledger(Generic[M, R]):
         return self.has_exactly(keys) and not self._left_overs()
 
     @contextmanager
-    def writing(self, keep: Iterable[str], expected: int | None = None) -> Iterator[None]:
+    def writing(
+        self, keep: Iterable[str], expected: int | None = None, more: Iterable[Entry[R]] = ()
+    ) -> Iterator[None]:
         """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block.
 
-        `expected` is the number of rows that there will be, for `progress`.
+        `expected` is the number of rows that there will be, for `progress`; `more` are other lines
+        to begin with, which are made one by one.
         """
         _refuse_folders(self.files.journal)
         kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
-        self._journal.begin(kept, expected)
+        self._journal.begin(chain(kept, more), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
         self.update(complete=False, hashes={})
         remove(self.files.table)

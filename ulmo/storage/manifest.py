@@ -7,6 +7,7 @@ from pydantic import Field
 
 from ulmo.config import Settings
 from ulmo.storage.faults import unreadable
+from ulmo.storage.names import Name
 from ulmo.storage.plain_file import LinkError
 from ulmo.storage.sealed import read_json
 
@@ -19,7 +20,7 @@ class LedgerManifest(Settings):
 
     schema_version: int
     complete: bool = False
-    hashes: dict[str, Hash] = Field(default_factory=dict)  # SHA-256 of each table, by file name
+    hashes: dict[Name, Hash] = Field(default_factory=dict)  # SHA-256 of each table, by file name
 
     @classmethod
     def newest(cls) -> int:

@@ -29,15 +29,29 @@ class OpenFolder:
         """Open a new file, as `create_file` does."""
         return create_file(self._named(name), folder=self._descriptor)
 
-    def move(self, old: str, new: str) -> None:
-        """Give a file another name, in place of the file that has it."""
-        folder = self._descriptor
-        os.replace(self._named(old), self._named(new), src_dir_fd=folder, dst_dir_fd=folder)
+    def names(self) -> list[str]:
+        """Names of the files and links in it, sorted; those of folders are left out."""
+        with os.scandir(self.path if self._descriptor is None else self._descriptor) as entries:
+            return sorted(each.name for each in entries if not each.is_dir(follow_symlinks=False))
+
+    def open(self, name: str, flags: int) -> int:
+        """Open a file that is there; returns its descriptor."""
+        return os.open(self._named(name), flags, dir_fd=self._descriptor)
+
+    def move(self, old: str, new: str, to: "OpenFolder | None" = None) -> None:
+        """Give a file another name, here or in another folder, in place of the file that has it."""
+        source, target = self._descriptor, (to or self)._descriptor
+        place = (to or self)._named(new)
+        os.replace(self._named(old), place, src_dir_fd=source, dst_dir_fd=target)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         with suppress(FileNotFoundError):
             os.unlink(self._named(name), dir_fd=self._descriptor)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove an empty folder. Raises OSError."""
+        os.rmdir(self._named(name), dir_fd=self._descriptor)
 
     def status(self, name: str) -> os.stat_result | None:
         """The status of a file or a link, or None if there is none."""

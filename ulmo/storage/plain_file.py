@@ -58,6 +58,17 @@ def followed(path: Path) -> Path:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in errors of the system that name no file, or another one that stands for it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not one of the system
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
 def open_plain(path: Path, *, remedy: str, size: int | None = None) -> Iterator[BinaryIO]:
     """Open a plain file, of `size` bytes; UserError, which ends with the remedy, for any other."""
     try:

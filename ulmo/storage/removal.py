@@ -6,11 +6,13 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ulmo.storage.open_folder import IS_POSIX, NO_LINK
+from ulmo.storage.open_folder import IS_POSIX, NO_LINK, open_folder
 
 
-def remove_tree(folder: Path) -> None:
+def remove_tree(folder: Path, *, below: Path | None = None) -> None:
     """Remove a folder and all below it. Links are not followed. Raises OSError.
+
+    `below` as in `open_folder`.
 
     A folder inside that is not empty is moved up to `folder` first: no path grows, nothing
     recurses, and two folders are open at most.
@@ -18,20 +20,21 @@ def remove_tree(folder: Path) -> None:
     if not IS_POSIX:
         shutil.rmtree(folder)
         return
-    top = os.open(folder, NO_LINK)
-    try:
-        left = _empty(top, top)
-        while left:
-            name = left.pop()
-            here = os.open(name, NO_LINK, dir_fd=top)
-            try:
-                left += _empty(here, top)
-            finally:
-                os.close(here)
-            os.rmdir(name, dir_fd=top)
-    finally:
-        os.close(top)
-    folder.rmdir()
+    with open_folder(folder.parent, below=below) as parent:
+        top = parent.open(folder.name, NO_LINK)
+        try:
+            left = _empty(top, top)
+            while left:
+                name = left.pop()
+                here = os.open(name, NO_LINK, dir_fd=top)
+                try:
+                    left += _empty(here, top)
+                finally:
+                    os.close(here)
+                os.rmdir(name, dir_fd=top)
+        finally:
+            os.close(top)
+        parent.remove_folder(folder.name)
 
 
 def _empty(here: int, top: int) -> list[str]:
@@ -52,7 +55,7 @@ def _empty(here: int, top: int) -> list[str]:
     return moved
 
 
-def remove_if_possible(folder: Path) -> None:
+def remove_if_possible(folder: Path, *, below: Path | None = None) -> None:
     """Remove a folder and all below it, if it is there and that is allowed."""
     with suppress(OSError):
-        remove_tree(folder)
+        remove_tree(folder, below=below)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError
+from ulmo.storage.names import Name
 from ulmo.storage.sealed import read_json
 
 RUN_MANIFEST = "train.json"
@@ -22,7 +23,7 @@ class RunManifest(Settings):
     schema_version: Literal[2] = 2
     model: ModelSettings
     train: TrainSettings
-    tiles: str  # folder of the tiles, by `portable`, as are `train.beside` and `train.init`
+    tiles: Name  # folder of the tiles, by `portable`, as are `train.beside` and `train.init`
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     # Their settings and numbers, from which a resumed run says what has changed.
     tiles_contents: Annotated[dict[str, Any], Field(default_factory=dict)]

@@ -102,21 +102,26 @@ class TableWriter:
     hash: str = ""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._file = file
         self._schema = schema
-        plain = [field.name for field in schema if not is_text_list(field.type)]
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=plain)
         self._rows: list[dict[str, Any]] = []
         self._pending = schema.empty_table()
 
     def __enter__(self) -> Self:
+        plain = [field.name for field in self._schema if not is_text_list(field.type)]
+        options = {"compression": "zstd", "use_dictionary": plain}
+        self._writer = pq.ParquetWriter(self._file, self._schema, **options)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._convert()
-            if len(self._pending):
-                self._writer.write_table(self._pending.combine_chunks())
-        self._writer.close()
+        try:
+            if kind is None:
+                self._convert()
+                if len(self._pending):
+                    self._writer.write_table(self._pending.combine_chunks())
+                self._writer.close()
+        finally:  # or its destructor writes a footer to a closed file, and prints a traceback
+            self._writer.is_open = False
 
     def add(self, row: dict[str, Any]) -> None:
         """Add a row; columns that it lacks are null."""

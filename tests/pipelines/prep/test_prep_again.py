@@ -248,14 +248,14 @@ class TestAgain:
         assert again == first._replace(reused=True)
         assert stats(out) == before
 
-    def test_a_folder_with_the_name_of_a_left_over_is_removed(self, audio, tmp_path):
+    def test_a_folder_with_the_name_of_a_left_over_stays(self, audio, tmp_path):
+        """ulmo makes no folder of such a name."""
         out = tmp_path / "out"
-        prepare(audio, out, TINY)
-        before = contents(out)
+        first = prepare(audio, out, TINY)
         (out / ".x.7.tmp").mkdir()
-        prepare(audio, out, TINY)
-        assert contents(out) == before
-        assert not (out / ".x.7.tmp").exists()
+        (out / ".x.7.tmp" / "mine.txt").write_text("mine")
+        assert prepare(audio, out, TINY) == first._replace(reused=True)
+        assert (out / ".x.7.tmp" / "mine.txt").read_text() == "mine"
 
     def test_a_recording_that_was_written_to_since_is_told(self, audio, tmp_path):
         """Neither its size nor its ends say so: it may have been copied, or edited."""

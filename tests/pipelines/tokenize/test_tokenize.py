@@ -252,6 +252,12 @@ def test_a_folder_that_cannot_be_made_is_refused(tokenizer, tmp_path):
         tokenize(tokenizer, path, out=tmp_path / "file")
 
 
+def test_the_folder_of_one_file_is_made(tokenizer, tmp_path):
+    path, out = record(tmp_path / "x.wav"), tmp_path / "new" / "deep" / "y.tokens.npy"
+    (result,) = tokenize(tokenizer, path, out=out)
+    assert (result.outcome.status, result.outputs) == ("ok", [out])
+
+
 class TestHeaders:
     def test_name_and_time_are_those_below_the_folder(self, tokenizer, tmp_path):
         folder, out = tmp_path / "in", tmp_path / "out"

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.pipelines.training import read_csv
 from tests.pipelines.verifying import deny
 from ulmo.config import UserError, loss_names
 from ulmo.pipelines.best_effort import BestEffort
+from ulmo.pipelines.train import run_files
 from ulmo.pipelines.train.run_files import Checkpoints, RunLog
 from ulmo.storage.checkpoint_files import damaged_files, numbers, remove_others
 from ulmo.storage.csv_log import batch_columns, epoch_columns
@@ -162,6 +164,14 @@ def test_where_all_are_damaged_a_line_says_so(saved):
         checkpoints.restore()
 
 
+def test_where_all_hashes_are_gone_a_line_says_that_they_are_missing(saved):
+    checkpoints, _, folder = saved
+    for path in folder.glob("*.json"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"ckpt-3\.json is missing, .* copy it from a backup"):
+        checkpoints.restore()
+
+
 def test_what_others_put_there_stays(saved):
     _, _, folder = saved
     for name in ("notes.txt", "ckpt-notes.txt", "ckpt-9.json.bak"):
@@ -169,6 +179,35 @@ def test_what_others_put_there_stays(saved):
     remove_others(folder, [])
     assert names(folder) == ["ckpt-9.json.bak", "ckpt-notes.txt", "notes.txt"]
     assert numbers(folder) == []
+
+
+@pytest.mark.parametrize("at", ["write_digests", "remove_others"])
+def test_a_folder_that_becomes_a_link_to_another_runs(at, saved, tmp_path, monkeypatch):
+    checkpoints, _, folder = saved
+    others = tmp_path / "others"
+    shutil.copytree(folder, others)
+    for number in (1, 77):
+        (others / f"ckpt-{number}.index").write_text("of another run")
+    before = {path.name: path.read_bytes() for path in others.iterdir()}
+    original = getattr(run_files, at)
+
+    def swap(*arguments, **options):
+        if at == "write_digests":
+            original(*arguments, **options)
+        folder.rename(tmp_path / "moved")
+        folder.symlink_to(others)
+        if at == "remove_others":
+            original(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_files, at, swap)
+        with pytest.raises(OSError, match="a link is in its place"):
+            checkpoints.save()
+    with pytest.raises(OSError, match="a link is in its place"):
+        checkpoints.save()
+    with pytest.raises(OSError, match="a link is in its place"):
+        checkpoints.tidy()
+    assert {path.name: path.read_bytes() for path in others.iterdir()} == before
 
 
 def test_one_that_cannot_be_read_is_not_passed_over(saved, monkeypatch):

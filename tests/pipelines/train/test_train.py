@@ -339,7 +339,7 @@ def test_a_damaged_checkpoint_is_told_by_verify_and_the_run_goes_back(
     assert (fault.path, fault.what) == (f"checkpoints/{path.name}", "damaged")
     result = verify(folder, repair=True)
     assert result.faults == []
-    assert result.mended == [f"checkpoints: went back to ckpt-{before}"]
+    assert result.mended == [f"checkpoints: removed ckpt-{latest}, ckpt-{before} is the latest"]
     summary = train(tiny_tiles, folder, {}, {}, Silent(), resume=True)
     assert (summary.end, numbers(checkpoints)) == ("epochs", [before, latest])
     assert verify(folder).faults == []

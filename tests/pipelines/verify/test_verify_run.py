@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.outputs import save_checkpoint
+from tests.pipelines.recordings import contents
 from tests.pipelines.verifying import deny, flip, found
 from ulmo.pipelines.verify.verify import verify
 from ulmo.storage.checkpoint_files import numbers
@@ -46,7 +47,7 @@ class TestRuns:
         flip(folder / "ckpt-5.data-00000-of-00001")
         result = verify(run, repair=True)
         assert result.faults == []
-        assert result.mended == ["checkpoints: went back to ckpt-3"]
+        assert result.mended == ["checkpoints: removed ckpt-5, ckpt-3 is the latest"]
         assert numbers(folder) == [3]
         assert not list(folder.glob("ckpt-5*"))
         assert numbers(folder / "best") == [5]
@@ -56,21 +57,58 @@ class TestRuns:
         result = verify(run, repair=True)
         assert found(run) == {("checkpoints/best", "missing")}
         assert "goes on from the latest weights" in result.faults[0].remedy
-        assert result.mended == ["checkpoints/best: none is whole, all removed"]
+        assert result.mended == ["checkpoints/best: removed ckpt-5, no other is left"]
         assert numbers(run / "checkpoints") == [3, 5]
 
     def test_where_no_checkpoint_is_whole(self, run):
-        for path in (run / "checkpoints").glob("*.json"):
+        for path in (run / "checkpoints").glob("*.index"):
             flip(path)
         result = verify(run, repair=True)
         assert [(fault.path, fault.what) for fault in result.faults] == [("checkpoints", "missing")]
         assert "train again" in result.faults[0].remedy
+
+    @pytest.mark.parametrize("spoil", [Path.unlink, flip])
+    def test_checkpoints_whose_hashes_are_gone_stay(self, spoil, run):
+        """They may be whole, and nothing else brings the run back."""
+        hashes = sorted((run / "checkpoints").rglob("ckpt-*.json"))
+        for path in hashes:
+            spoil(path)
+        before = contents(run)
+        result = verify(run, repair=True)
+        assert contents(run) == before
+        assert result.mended == []
+        what = "missing" if spoil is Path.unlink else "damaged"
+        expected = [(path.relative_to(run).as_posix(), what) for path in hashes]
+        assert sorted((fault.path, fault.what) for fault in result.faults) == sorted(expected)
+        assert all("copy it from a backup" in fault.remedy for fault in result.faults)
+
+    def test_one_that_is_damaged_goes_though_another_has_no_hashes(self, run):
+        flip(run / "checkpoints" / "ckpt-3.index")
+        (run / "checkpoints" / "ckpt-5.json").unlink()
+        assert verify(run, repair=True).mended == [
+            "checkpoints: removed ckpt-3, ckpt-5 is the latest"
+        ]
+        assert numbers(run / "checkpoints") == [5]
+
+    def test_checkpoints_without_an_index_stay_if_none_has_one(self, run):
+        for path in (run / "checkpoints").glob("*.index"):
+            path.unlink()
+        before = contents(run)
+        assert verify(run, repair=True).mended == []
+        assert contents(run) == before
 
     def test_left_overs_are_removed(self, run):
         (run / ".tokenizer.new").mkdir()
         (run / ".train.json.3.tmp").touch()
         assert verify(run, repair=True).faults == []
         assert not (run / ".tokenizer.new").exists()
+
+    @pytest.mark.parametrize("place", [".tokenizer.old", ".tokenizer.new", ".x.tmp"])
+    def test_files_of_others_in_a_left_over_folder_stay(self, run, place):
+        (run / place).mkdir()
+        (run / place / "notes.txt").write_text("mine")
+        assert verify(run, repair=True).mended == []
+        assert (run / place / "notes.txt").read_text() == "mine"
 
     def test_a_run_that_has_just_begun_has_no_logs(self, run):
         shutil.rmtree(run / "tokenizer")

@@ -90,9 +90,9 @@ class TestTiles:
     def test_a_repair_gives_the_bytes_of_the_undisturbed_output(self, spoil, tiles, audio):
         before = contents(tiles)
         spoil(tiles / SHARD)
-        (tiles / "tiles" / "x.npy").touch()
+        (tiles / "tiles" / "000009-0000.npy").touch()
         result = verify(tiles, repair=True)
-        assert result.mended == ["removed tiles/x.npy", f"removed {SHARD}"]
+        assert result.mended == ["removed tiles/000009-0000.npy", f"removed {SHARD}"]
         assert {fault.what for fault in result.faults} == {"missing"}
         assert not prepare(audio, tiles, PREP).reused
         assert (verify(tiles).faults, contents(tiles)) == ([], before)
@@ -178,11 +178,30 @@ class TestNothingIsLost:
             prepare(audio, tiles, PREP)
         assert contents(tiles) == before
 
+    def test_what_has_no_name_of_ulmos_stays(self, tiles, audio):
+        foreign = ["mine.npy", "notes.txt", ".again", "000009-0000.npy/x", ".x.ab.tmp/x"]
+        for name in foreign:
+            path = tiles / "tiles" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+        for _ in range(2):
+            result = verify(tiles, repair=True)
+            assert result.mended == []
+            assert {(fault.path, fault.what) for fault in result.faults} == {
+                (f"tiles/{name.removesuffix('/x')}", "orphan") for name in foreign
+            }
+            assert {fault.remedy for fault in result.faults} == {
+                "move it elsewhere: it is not ulmo's"
+            }
+            (audio / "b.wav").unlink(missing_ok=True)
+            prepare(audio, tiles, PREP, accept_changes=True)
+        assert all((tiles / "tiles" / name).read_text() == "mine" for name in foreign)
+
     def test_an_orphan_is_no_reason_to_prepare(self, tiles):
         times = {path: path.stat().st_mtime_ns for path in tiles.rglob("*.*")}
-        (tiles / "tiles" / "x.npy").touch()
+        (tiles / "tiles" / "000009-0000.npy").touch()
         result = verify(tiles, repair=True)
-        assert (result.faults, result.mended) == ([], ["removed tiles/x.npy"])
+        assert (result.faults, result.mended) == ([], ["removed tiles/000009-0000.npy"])
         assert {path: path.stat().st_mtime_ns for path in tiles.rglob("*.*")} == times
 
     def test_a_table_stays_until_another_is_made(self, tiles):

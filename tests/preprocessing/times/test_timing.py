@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.oracles import chunk, wav_bytes
 from ulmo.preprocessing.reading.audio import open_recording
 from ulmo.preprocessing.stretches import read_stretches
-from ulmo.preprocessing.times.clock import WHOLE, Clock, Span, Start
+from ulmo.preprocessing.times.clock import WHOLE, Clock, Span, Start, Timing
+from ulmo.preprocessing.times.metadata import read_metadata
 
 NOON = datetime(2023, 1, 1, 12, tzinfo=UTC)
 RATE = 8000
@@ -185,7 +186,7 @@ class TestHarp:
         made = path.read_bytes()
         head = b"\x02" + len(block).to_bytes(3, "big")
         path.write_bytes(made[:42] + head + block + made[42:])
-        timing = Clock().timing(path)
+        timing = read_metadata(path).harp
         assert timing.start == Start(NOON, "harp")
         spans = [Span(4 * index, 4, Fraction(3600 * index)) for index in range(count)]
         assert timing.spans == (*spans[:-1], spans[-1]._replace(frames=None))
@@ -196,6 +197,32 @@ class TestHarp:
         timing = timing_of(tmp_path, content)
         assert not timing.linear
         assert "shorter" in timing.note
+
+
+class TestBounds:
+    """Each stretch costs time, however short it is."""
+
+    def test_a_file_with_more_gaps_than_a_recorder_leaves_is_not_linear(self, tmp_path):
+        raws = [(NOON + timedelta(minutes=index), 64) for index in range(400)]
+        timing = timing_of(tmp_path, TestHarp().xwav(raws))
+        assert (timing.start, timing.spans) == (Start(NOON, "harp"), WHOLE)
+        assert (timing.linear, timing.slowed) == (False, False)
+        assert "399 gaps within 25536 frames are more than a recorder leaves" in timing.note
+
+    @pytest.mark.parametrize(
+        ("rate", "frames"),
+        [
+            (8000, 16384),  # of an AudioMoth between two markers: a buffer of 32 KiB
+            (384_000, 16384),
+            (2000, 150_000),  # of a raw file of 75 s, as HARPs write it, decimated by 100
+        ],
+    )
+    def test_gaps_as_recorders_leave_them_stay(self, rate, frames):
+        spans = tuple(Span(n * frames, frames, Fraction(2 * n * frames, rate)) for n in range(9000))
+        timing = Timing(None, spans)
+        assert timing.bounded() is timing
+        short = Timing(None, spans[:1] + tuple(span._replace(frame=0) for span in spans[1:258]))
+        assert not short.bounded().linear
 
 
 def marker(blocks):

@@ -19,7 +19,7 @@ from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import LIMITS, Limits, UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
-from ulmo.pipelines.axes import is_own_png
+from ulmo.pipelines.axes import refuse_foreign_picture
 from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
@@ -188,20 +188,17 @@ def _picture_path(report: Path, name: str) -> Path:
 
 def _refuse_foreign(report: Path) -> None:
     """Raise UserError if ulmo did not write the report, or a picture of it, that lies there."""
-    is_own = {report: _is_report, **{_picture_path(report, name): is_own_png for name in PICTURES}}
-    for path, is_ours in is_own.items():
-        try:
-            if not os.path.lexists(path) or is_ours(path):
-                continue
-        except (OSError, UserError):
-            pass  # such as a link or a folder
-        raise UserError(f"{path} was not written by ulmo eval: move it, or set --json")
+    remedy = "move it elsewhere, or name another report with --json"
+    if os.path.lexists(report) and not _is_report(report):
+        raise UserError(f"{report} is there, and ulmo eval did not write it: {remedy}")
+    for name in PICTURES:
+        refuse_foreign_picture(_picture_path(report, name), remedy)
 
 
 def _is_report(path: Path) -> bool:
     try:
         values = json.loads(read_unlinked(path, _MAX_REPORT))
-    except (ValueError, RecursionError):
+    except (OSError, UserError, ValueError, RecursionError):
         return False
     keys = {"schema_version", "tokenizer", "tiles", "audio", "pictures"}
     return isinstance(values, dict) and keys <= values.keys()

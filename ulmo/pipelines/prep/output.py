@@ -1,7 +1,7 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +20,7 @@ from ulmo.preprocessing.store import (
     BESIDE,
     GO_ON,
     ROWS,
+    SHARD,
     TILES_SCHEMA,
     TilesManifest,
     fingerprint_head,
@@ -27,10 +28,12 @@ from ulmo.preprocessing.store import (
 )
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
+from ulmo.storage.journal import Entry
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.names import portable
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.tables import publish_table, read_recorded
@@ -62,14 +65,6 @@ class _Lost(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.shards) or self.tables
-
-
-class _Kept(NamedTuple):
-    """A job of which a complete output has all."""
-
-    job: PrepJob
-    rows: list[Prepared]
-    tiles: pa.Table  # its rows of tiles.parquet
 
 
 class PrepOutput:
@@ -121,7 +116,7 @@ class PrepOutput:
             self._mend(lost)
         for path in self._left_overs():
             if path.name != LOCK:
-                remove_any(path)
+                remove_any(path, below=self._folder)
         return lost is not None and not lost
 
     def _jobs(self) -> list[PrepJob]:
@@ -144,15 +139,10 @@ class PrepOutput:
             done = {job.key for job in jobs if self._is_done(job)}
             kept = self._kept([job for job in jobs if job.key not in done])
             recordings = sum(len(job.files) for job in jobs)
-            with ledger.writing((job.key for job in jobs if job.key in done), recordings):
-                for job, rows, tiles in kept:
-                    with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
-                        table.add_table(tiles)
-                    ledger.add(job.key, rows, table.hash)
-                    done.add(job.key)
-                if done:
-                    advance(sum(job.size for job in jobs if job.key in done))
-                missing = [job for job in jobs if job.key not in done]
+            with ledger.writing((job.key for job in jobs if job.key in done), recordings, kept):
+                missing = [job for job in jobs if not ledger.has_noted(job.key)]
+                if len(missing) < len(jobs):
+                    advance(sum(job.size for job in jobs if ledger.has_noted(job.key)))
                 for batch, found in pool.each(run_jobs, _batched(missing, workers)):
                     for job, made in zip(batch, found, strict=True):
                         ledger.add(job.key, *made)
@@ -165,24 +155,26 @@ class PrepOutput:
         for folder in (self._folder / "tiles", self._folder / ROWS):
             make_folder(folder, _CHOOSE, below=self._folder)
 
-    def _kept(self, jobs: Sequence[PrepJob]) -> list[_Kept]:
-        """Jobs of the output that was complete of which nothing changed, and its rows of them.
+    def _kept(self, jobs: Sequence[PrepJob]) -> Iterator[Entry[Prepared]]:
+        """Jobs of the output that was complete of which nothing changed, for the journal.
 
-        They have no rows of tiles of their own. If a table is lost, all is made anew.
+        The rows of their tiles, which are in tiles.parquet alone, are written for each job again.
+        If a table is lost, all is made anew.
         """
         if self._earlier is None:
-            return []
+            return
         manifest, modified = self._earlier
         try:
             tiles = _by_prefix(read_tiles_table(self._folder, manifest))
         except UserError:
-            return []
-        kept, changed = [], set(modified)
+            return
+        changed = set(modified)
         for job in jobs:
             rows = self.ledger.done(job.key)
             if changed.isdisjoint(job.files) and self._has_tiles(job, rows):
-                kept.append(_Kept(job, rows, tiles.get(job.prefix, TILES_SCHEMA.empty_table())))
-        return kept
+                with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
+                    table.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
+                yield Entry(job.key, rows, table.hash)
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the journal, its tiles are there, and so are their rows, unchanged.
@@ -211,10 +203,11 @@ class PrepOutput:
                 table.add_table(rows)
                 digest.update(rows["crc32c"].to_numpy().astype("<u4").tobytes())
                 tiles += len(rows)
-        named = {shard for job in jobs for shard in job.shards(self.ledger.done(job.key))}
-        for shard in (self._folder / "tiles").glob("*.npy"):
-            if shard not in named:
-                shard.unlink()
+        named = {shard.name for job in jobs for shard in job.shards(self.ledger.done(job.key))}
+        with open_folder(self._folder / "tiles", below=self._folder) as shards:
+            for name in shards.names():
+                if SHARD.fullmatch(name) and name not in named:
+                    shards.remove(name)
         hashes = {path.name: table.hash}
         return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
@@ -271,10 +264,18 @@ class PrepOutput:
             remove_if_possible(beside)
             raise
         make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
-        for path in paths:
-            path.replace(self._folder / path.relative_to(beside))
+        self._move(beside, paths)
         self.ledger.replace(made)
         self.ledger.update()
+
+    def _move(self, beside: Path, paths: Sequence[Path]) -> None:
+        """Move files from the folder beside to their places here, the tables last."""
+        for place in ("tiles", ""):
+            made = open_folder(beside / place, below=self._folder)
+            with made as old, open_folder(self._folder / place, below=self._folder) as new:
+                for path in paths:
+                    if path.parent == beside / place:
+                        old.move(path.name, path.name, new)
 
     def _make_shards(self, names: frozenset[str]) -> list[tuple[PrepJob, str]]:
         """Do the jobs that make some shards, without a ledger; returns the hashes of their rows."""
@@ -325,9 +326,14 @@ class PrepOutput:
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
-        tiles = self._folder / "tiles"
-        inside = (*self._folder.iterdir(), *(() if tiles.is_symlink() else tiles.glob("*")))
-        return [path for path in inside if is_temporary(path) or path.name in names]
+        found = [
+            path for path in self._folder.iterdir() if is_temporary(path) or path.name in names
+        ]
+        with suppress(FileNotFoundError, NotADirectoryError):  # or a link, which verify names
+            tiles = self._folder / "tiles"
+            with open_folder(tiles, below=self._folder) as shards:
+                found += filter(is_temporary, map(tiles.joinpath, shards.names()))
+        return found
 
 
 def _some(kind: str, paths: Sequence[str]) -> str:

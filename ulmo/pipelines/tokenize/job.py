@@ -113,6 +113,8 @@ def _tokenize_once(
             if planned.blocked:
                 raise RefusedError("unwritable", planned.blocked)
             with _refusing_unwritable(planned), in_turn(recording, chosen):
+                if not planned.settings:  # a folder that the user named for this file alone
+                    make_folders(planned.folder)
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)

@@ -28,6 +28,7 @@ from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
     check_options,
     check_outputs,
+    endings_of,
     is_file_name,
     output_paths,
     publish_tokens,
@@ -112,7 +113,7 @@ def _tokenize_corpus(
     """Write the tokens of all recordings to one file, in their order.
 
     Each is tokenized by itself, as for a timeline. If all are refused, nothing is written, and an
-    older file goes.
+    older file is removed.
     """
     alone = options._replace(file_format="npy")
     settings = _manifest(tokenizer, alone)
@@ -301,8 +302,9 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
         made = ledger.manifest
         if others or found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return None
-    found_hash = tokens_hash(there, output_paths(outputs[0], options.file_format).endings)
-    if (names, found_hash) != (row.outputs, row.tokens_sha256):
+    unknown = sum(stored.headers[0].unknown for stored in there)
+    digest = tokens_hash(there, endings_of(options.file_format))
+    if (names, unknown, digest) != (row.outputs, row.unknown, row.tokens_sha256):
         return None
     return Result(planned.source, outputs, row, reused=True)
 

@@ -14,17 +14,19 @@ import tensorflow as tf
 
 from ulmo.config import JobError, UserError, whole_letters
 from ulmo.pipelines.best_effort import BestEffort
-from ulmo.storage.atomic import make_folders, sync_folder
+from ulmo.storage.atomic import make_folders
 from ulmo.storage.checkpoint_files import (
     PREFIX,
     damaged_files,
     files_of,
     numbers,
     remove_others,
+    what_is_wrong,
     write_digests,
 )
 from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns
 from ulmo.storage.faults import remove_any
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.removal import remove_if_possible
 
 _EVENTS = "what TensorBoard shows"
@@ -49,10 +51,11 @@ class RunLog:
         epochs: int,
     ) -> None:
         names = tuple(objectives)
-        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps)
-        self._epochs = CsvLog(
-            run_dir / "epochs.csv", epoch_columns(names), last=epochs - 1, counted="epoch"
-        )
+        say = best_effort.say
+        self._batches = CsvLog(run_dir / "losses.csv", batch_columns(names), last=steps, say=say)
+        last = epochs - 1
+        columns = epoch_columns(names)
+        self._epochs = CsvLog(run_dir / "epochs.csv", columns, last=last, counted="epoch", say=say)
         self._events = _Events(run_dir / "tensorboard", best_effort)
 
     def batch(self, row: Mapping[str, float | int]) -> None:
@@ -130,10 +133,15 @@ class Checkpoints:
     knows its checkpoints from one file. Here a checkpoint is written aside and moved into place: a
     kill leaves all earlier ones intact, a power cut does not undo a save, and if the latest
     checkpoint is damaged, the one before it is read.
+
+    `below` is a folder above, the run's: on the way from there no link is followed.
     """
 
-    def __init__(self, folder: Path, *, keep: int, **tracked: Any) -> None:
+    def __init__(
+        self, folder: Path, *, keep: int, below: Path | None = None, **tracked: Any
+    ) -> None:
         self._folder = folder
+        self._below = below or folder.parent
         self._keep = keep
         self._tracked = tf.train.Checkpoint(**tracked)
 
@@ -145,8 +153,8 @@ class Checkpoints:
     def save(self) -> None:
         """Write a checkpoint, and remove the oldest."""
         new = self._folder / _NEW
-        remove_any(new)
-        make_folders(self._folder, below=self._folder.parent)
+        make_folders(self._folder, below=self._below)
+        remove_any(new, below=self._below)
         new.mkdir()  # fails if somebody else has made it meanwhile
         number = max(self.numbers, default=0) + 1
         with _writing(new), _in_utf8(new) as name:
@@ -156,15 +164,17 @@ class Checkpoints:
         for part in parts:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
-        for part in parts:
-            part.replace(self._folder / part.name)
-            sync_folder(self._folder)
+        made = open_folder(new, below=self._below)
+        with made as old, open_folder(self._folder, below=self._below) as folder:
+            for part in parts:
+                old.move(part.name, part.name, folder)
+                folder.sync()
         self.tidy()
 
     def restore(self) -> list[Path]:
-        """Read the latest whole checkpoint; returns the damaged files of later ones.
+        """Read the latest whole checkpoint; returns the damaged or missing files of later ones.
 
-        Raises UserError if all are damaged, if one cannot be read (it may be whole), or if a newer
+        Raises UserError if none is whole, if one cannot be read (it may be whole), or if a newer
         ulmo wrote one.
         """
         damaged: list[Path] = []
@@ -181,7 +191,10 @@ class Checkpoints:
                 self._read(path)
                 return damaged
             damaged += wrong
-        raise UserError(f"{damaged[0]} is damaged, and no checkpoint is whole: begin a new run")
+        remedy = "copy it from a backup, or begin a new run"
+        raise UserError(
+            f"{damaged[0]} is {what_is_wrong(damaged[0])}, and no checkpoint is whole: {remedy}"
+        )
 
     def _read(self, path: Path) -> None:
         """Read a whole checkpoint. Raises UserError if it has not what this ulmo writes."""
@@ -193,8 +206,8 @@ class Checkpoints:
 
     def tidy(self) -> None:
         """Remove old checkpoints, and what a killed `save` left behind."""
-        remove_others(self._folder, self.numbers[-self._keep :])
-        remove_if_possible(self._folder / _NEW)
+        remove_others(self._folder, self.numbers[-self._keep :], below=self._below)
+        remove_if_possible(self._folder / _NEW, below=self._below)
 
 
 @contextmanager

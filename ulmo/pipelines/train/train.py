@@ -31,6 +31,7 @@ from ulmo.storage.atomic import (
     sync_folder,
 )
 from ulmo.storage.lock import LOCK, locked
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
 
@@ -151,7 +152,7 @@ def _run(
     for name, draw in pictures.items():
         with best_effort(f"the picture {name}"):
             picture = draw()
-            with publish(run_dir / "pictures" / name) as file:
+            with publish(run_dir / "pictures" / name, below=run_dir) as file:
                 file.write(picture)
     some = trainer.split.train[:_OWN_TILES]
     tasks = trainer.own_tasks or trainer.measure_tasks(some)
@@ -187,9 +188,13 @@ def _begin_run(run_dir: Path, manifest: RunManifest, best_effort: BestEffort) ->
         pictures.mkdir(exist_ok=True)
     sync_folder(run_dir)
     for folder in (run_dir, pictures):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if is_temporary(path):
-                path.unlink()
+        with suppress(NotADirectoryError), open_folder(folder, below=run_dir) as opened:
+            for name in filter(_is_half_written, opened.names()):
+                opened.remove(name)
+
+
+def _is_half_written(name: str) -> bool:
+    return is_temporary(Path(name))
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from ulmo.pipelines.train.pictures import draw_reconstructions
 from ulmo.pipelines.train.run_files import Checkpoints, RunLog
 from ulmo.pipelines.train.schedule import Schedule
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.checkpoint_files import numbers
+from ulmo.storage.checkpoint_files import numbers, what_is_wrong
 
 _START_TILES = 256  # tiles whose latents start the codebook: 50 000 vectors at the defaults
 _START_EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
@@ -127,11 +127,12 @@ class Trainer:
         self._checkpoints = Checkpoints(
             folder,
             keep=2,
+            below=folder.parent,
             variables=variables,
             optimizer=self.learner.optimizer,
             **self.state._asdict(),
         )
-        self._best = Checkpoints(folder / "best", keep=1, variables=variables)
+        self._best = Checkpoints(folder / "best", keep=1, below=folder.parent, variables=variables)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -157,7 +158,8 @@ class Trainer:
             checkpoints.tidy()
         if self._checkpoints.numbers:
             for path in self._checkpoints.restore():
-                self._reporter.warn(f"{path} is damaged: going on from the checkpoint before")
+                line = f"{path} is {what_is_wrong(path)}: going on from the checkpoint before"
+                self._reporter.warn(line)
         else:
             if self.model.quantizer.starts_from_latents:
                 self._start_codebook()

@@ -8,18 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from ulmo.bundle.bundle import REMEDY, read_bundle
+from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import NO_LIMITS, NewerError, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
-from ulmo.storage.checkpoint_files import OURS, damaged_files, digests_path, numbers, remove_others
+from ulmo.storage.checkpoint_files import (
+    OURS,
+    damaged_files,
+    digests_path,
+    is_known_wrong,
+    numbers,
+    remove_others,
+    what_is_wrong,
+)
 from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
 from ulmo.storage.faults import (
     READ,
     Fault,
     Findings,
     Kind,
-    What,
     below,
     fault_of,
     has_any,
@@ -40,6 +47,10 @@ _GONE = (
     "ulmo-train TILES_DIR RUN_DIR --resume goes on from the latest weights"
 )
 _FALL_BACK = "ulmo verify RUN_DIR --repair goes back to the checkpoint before"
+_UNKNOWN = (
+    "copy it from a backup, or let ulmo-train TILES_DIR RUN_DIR --resume go on from the checkpoint "
+    "before; --repair leaves the weights where they are"
+)
 _TOKENIZER, _BEST = "tokenizer", "best"
 _LOGS = {"losses.csv": batch_columns, "epochs.csv": epoch_columns}
 
@@ -103,10 +114,14 @@ def _manifest_fault(folder: Path, error: Exception) -> Fault:
 def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
     """Go back to the checkpoint before one that is damaged, and remove what a killed job left.
 
-    A checkpoint that cannot be read stays: it may be whole.
+    A checkpoint that cannot be read stays, and so does one whose hashes are damaged or gone: it
+    may be whole. A folder with files of others stays, too.
     """
     done = remove_faulty(
-        folder, faults, lambda fault: fault.what == "left_over", is_whole=lambda _: False
+        folder,
+        faults,
+        lambda fault: fault.what == "left_over",
+        is_whole=lambda path: foreign_name(path) is not None,
     )
     for place in _places(folder):
         if link_on_the_way(place, folder):
@@ -115,10 +130,11 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         kept = [number for number in known if _may_be_whole(place, number)]
         if known == kept:
             continue
-        remove_others(place, kept)
+        remove_others(place, kept, below=folder)
         where = place.relative_to(folder).as_posix()
-        left = f"went back to ckpt-{kept[-1]}" if kept else "none is whole, all removed"
-        done.append(f"{where}: {left}")
+        gone = ", ".join(f"ckpt-{number}" for number in known if number not in kept)
+        left = f"ckpt-{kept[-1]} is the latest" if kept else "no other is left"
+        done.append(f"{where}: removed {gone}, {left}")
     return done
 
 
@@ -135,9 +151,9 @@ def _numbers(place: Path) -> list[int]:
 
 
 def _may_be_whole(place: Path, number: int) -> bool:
-    """Whether a checkpoint is whole, or cannot be read."""
+    """Whether nothing is known to be wrong with a checkpoint."""
     try:
-        return not damaged_files(place, number) and number in numbers(place)
+        return not is_known_wrong(place, number)
     except OSError:
         return True
 
@@ -172,9 +188,13 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
         yield fault_of(below(path, folder), error, _FALL_BACK)
         return
     for path in damaged:
-        what: What = "damaged" if path.exists() else "missing"
-        detail = f"checkpoint {number} is not as it was written"
-        yield Fault(below(path, folder), what, detail, _FALL_BACK)
+        what = what_is_wrong(path)
+        if path == digests_path(place, number):
+            detail = f"it has the hashes of checkpoint {number}, which may be whole"
+            yield Fault(below(path, folder), what, detail, _UNKNOWN)
+        else:
+            detail = f"checkpoint {number} is not as it was written"
+            yield Fault(below(path, folder), what, detail, _FALL_BACK)
 
 
 def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:

@@ -43,6 +43,7 @@ from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import LedgerFiles
 
 _REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
+_MOVE = "move it elsewhere: it is not ulmo's"
 _NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 
 
@@ -114,9 +115,11 @@ def _mend(folder: Path, faults: list[Fault]) -> list[str]:
 
 
 def _is_removable(fault: Fault) -> bool:
-    is_shard = fault.path.startswith("tiles/")
-    return fault.what in ("orphan", "left_over") or (
-        is_shard and fault.what in ("damaged", "disagrees")
+    """Only what has a name that ulmo gives; others' files stay."""
+    folder, _, name = fault.path.rpartition("/")
+    is_shard = folder == "tiles" and SHARD.fullmatch(name) is not None
+    return fault.what == "left_over" or (
+        is_shard and fault.what in ("orphan", "damaged", "disagrees") and fault.remedy != _MOVE
     )
 
 
@@ -133,7 +136,7 @@ def _check_forms(folder: Path, manifest: TilesManifest) -> Iterator[Fault]:
 def _temporaries(folder: Path) -> list[Path]:
     """What a killed job may have left: half-written files, and the records of its jobs."""
     inside = folder / "tiles"
-    places = [*folder.iterdir(), *(inside.iterdir() if inside.is_dir() else [])]
+    places = [*folder.iterdir(), *(filter(_is_ours, inside.iterdir()) if inside.is_dir() else [])]
     found = sorted(path for path in places if is_temporary(path))
     return [*found, *(path for name in (ROWS, BESIDE) if (path := folder / name).exists())]
 
@@ -141,9 +144,16 @@ def _temporaries(folder: Path) -> list[Path]:
 def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
     """Files below tiles/ that no row names."""
     for path in sorted((folder / "tiles").glob("*")):
-        if path.name not in named and not is_temporary(path):
+        is_ours = _is_ours(path)
+        if path.name not in named and not (is_ours and is_temporary(path)):
             detail = "no row of tiles.parquet names it"
-            yield Fault(below(path, folder), "orphan", detail, "delete it")
+            yield Fault(below(path, folder), "orphan", detail, "delete it" if is_ours else _MOVE)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a path in tiles/ is one that ulmo makes: a shard, or one that is half-written."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    return not is_folder and (is_temporary(path) or SHARD.fullmatch(path.name) is not None)
 
 
 def _places(tiles: pa.Table) -> dict[str, list[tuple[int, int]]]:

@@ -87,12 +87,7 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
         yield fault._replace(path=below(manifest.parent / path_of(fault.path), folder))
     if faults:
         return
-    table = ledger.files.table
-    try:
-        rows = ledger.rows()
-    except UserError as error:
-        yield fault_of(below(table, folder), error, AGAIN)
-        return
+    table, rows = ledger.files.table, ledger.rows()
     endings = endings_of(ledger.manifest.file_format)
     if timeline is None:
         yield from _check_rows(folder, table, rows, found, endings)

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from ulmo.arrays import Ids
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.folder import README
-from ulmo.formats.header import Stored, TokensHeader, check_hash, read_stored
+from ulmo.formats.gaps import misplaced
+from ulmo.formats.header import Stored, check_hash, read_stored
 from ulmo.formats.publish import is_parts, one_writer
 from ulmo.formats.read import read_corpus, readers
 from ulmo.formats.taken import is_as_recorded, is_ulmos_name
@@ -241,22 +239,8 @@ def _check_vocabulary(path: Path, codebook_size: int) -> None:
 def _misplaced_columns(path: Path) -> Iterator[int]:
     """Read all ids; the first misplaced column of each timeline."""
     for header, ids in read_corpus(path):
-        if header.segments and (column := _misplaced(header, ids)) is not None:
+        if (column := misplaced(header, ids)) is not None:
             yield column
-
-
-def _misplaced(header: TokensHeader, ids: Ids) -> int | None:
-    """The first column where segments overlap, run out of the file, or leave no gap between."""
-    gap = header.vocabulary.gap
-    place = 0
-    for segment in header.segments:
-        if segment.column < place or segment.column + segment.columns > len(ids):
-            return segment.column
-        between = np.flatnonzero((ids[place : segment.column] != gap).any(axis=1))
-        if len(between):
-            return place + int(between[0])
-        place = segment.column + segment.columns
-    return None if place == len(ids) else place
 
 
 TOKENS = Kind(_holds_tokens, _check, _mend)

@@ -14,6 +14,8 @@ from ulmo.preprocessing.reading.pieces import (
     READ_BYTES,
     Piece,
     Stretch,
+    end_of_data,
+    next_data,
     replaced,
     without,
 )
@@ -150,7 +152,7 @@ def _stream_info(file: BinaryIO) -> StreamInfo:
 
 def _holds(file: BinaryIO, mark: bytes, position: int, size: int) -> bool:
     """Whether a mark stands somewhere from a position on."""
-    while position < size:
+    while (position := next_data(file, position)) < size:
         file.seek(position)
         block = file.read(min(SEARCHED, size - position))
         if block.find(mark) >= 0:
@@ -166,7 +168,7 @@ def _first_frame(file: BinaryIO, start: int, size: int, info: StreamInfo) -> Fra
 
 def _last_frame(file: BinaryIO, start: int, size: int, info: StreamInfo) -> Frame | None:
     """The last frame that begins before the end of the file."""
-    length, end = TAIL, size
+    length, end = TAIL, end_of_data(file, start, size)
     while end > start:
         begin = max(end - length, start)
         file.seek(begin)

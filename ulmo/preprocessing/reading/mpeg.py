@@ -1,6 +1,8 @@
 """Headers of MPEG audio frames (ISO 11172-3 and 13818-3), and where frames begin."""
 
+from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ _KBPS[2, 3] = _KBPS[2, 2]
 _HERTZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 MARKS = frozenset({b"Xing", b"Info"})  # of a frame without sound that gives the number of frames
 LONGEST = 3000  # bytes of a frame, rounded up
+FEW = 4  # places that are looked at one by one: numpy takes longer for them
 SEARCHED = 1 << 18  # bytes searched at once
 _FORMATS = 0x1E0C  # bits of a header's second and third byte that give its format, but for mono
 CHAIN = 3  # frames in a row that are taken for MPEG audio; fewer at the end of a file
@@ -97,19 +100,21 @@ def find_mpeg(file: BinaryIO, position: int, size: int, before: int) -> int | No
         file.seek(position)
         length = min(SEARCHED, before - position)
         block = np.frombuffer(file.read(min(length + CHAIN * LONGEST, size - position)), np.uint8)
-        for place in _likely(block, length):
+        places = np.flatnonzero(block[:length] == 0xFF)
+        for place in chain(places[:FEW], _likely(block, places[FEW:])):
             if begins_mpeg(file, position + int(place), size):
                 return position + int(place)
         position += length
     return None
 
 
-def _likely(block: NDArray[np.uint8], length: int) -> Indices:
-    """Places among the first `length` bytes at which MPEG audio may begin.
+def _likely(block: NDArray[np.uint8], places: Indices) -> Iterator[np.int64]:
+    """Those of some places in a block at which MPEG audio may begin.
 
     Whole frames of one format: CHAIN of them, two before filling, or as far as an Info frame.
     """
-    places = np.flatnonzero(block[:length] == 0xFF)
+    if not len(places):
+        return
     sizes, formats = _headers(block, places)
     whole = (sizes > 0) & (places + sizes <= len(block))
     places, sizes, formats = places[whole], sizes[whole], formats[whole]
@@ -118,12 +123,11 @@ def _likely(block: NDArray[np.uint8], length: int) -> Indices:
     third = second + sizes
     pair = (sizes > 0) & (others == formats) & (third <= len(block))
     sizes, others = _headers(block, third)
-    chain = (sizes > 0) & (others == formats)
+    three = (sizes > 0) & (others == formats)
     begin = block[np.minimum(third, len(block) - 1)]
-    filling = (sizes == 0) & ((third >= len(block)) | np.isin(begin, FILLING))
-    goes_on = _is_info(block, second, formats) | chain | filling
-    found: Indices = places[_is_info(block, places, formats) | (pair & goes_on)]
-    return found
+    filling = (sizes == 0) & ((third >= len(block)) | _table().filling[begin])
+    goes_on = _is_info(block, second, formats) | three | filling
+    yield from places[_is_info(block, places, formats) | (pair & goes_on)]
 
 
 class _Table(NamedTuple):
@@ -132,6 +136,7 @@ class _Table(NamedTuple):
     sizes: Indices  # bytes of a frame by the second and third byte of its header; 0 if invalid
     marks: Indices  # where the mark of an Info frame stands, by the number of a format
     words: Indices  # these marks as numbers
+    filling: Mask  # whether filling may begin with a byte
 
 
 @cache
@@ -144,7 +149,8 @@ def _table() -> _Table:
             form = format_of(header[:3] + bytes([mono * 0xC0]))
             if form and form.layer == 3:
                 marks[number & _FORMATS | mono] = form.mark
-    return _Table(sizes, marks, np.array([int.from_bytes(mark, "big") for mark in MARKS]))
+    words = np.array([int.from_bytes(mark, "big") for mark in MARKS])
+    return _Table(sizes, marks, words, np.isin(np.arange(256), FILLING))
 
 
 def _headers(block: NDArray[np.uint8], places: Indices) -> tuple[Indices, Indices]:
@@ -157,7 +163,9 @@ def _headers(block: NDArray[np.uint8], places: Indices) -> tuple[Indices, Indice
 
 def _is_info(block: NDArray[np.uint8], places: Indices, formats: Indices) -> Mask:
     """Whether the frame at each place, of a known format, is an Info frame."""
-    return np.isin(_words(block, places + _table().marks[formats]), _table().words)
+    words = _words(block, places + _table().marks[formats])
+    found: Mask = (words == _table().words[:, np.newaxis]).any(axis=0)
+    return found
 
 
 def _words(block: NDArray[np.uint8], places: Indices) -> Indices:

@@ -182,16 +182,29 @@ class Blocks:
 
 def next_data(file: BinaryIO, position: int) -> int:
     """The first byte from a position on that is stored: sparse files have holes, which are NULs."""
-    if not hasattr(os, "SEEK_DATA"):
-        return position
+    return _seek(file, position, "SEEK_DATA", position)
+
+
+def end_of_data(file: BinaryIO, position: int, size: int) -> int:
+    """Where the last of the stored bytes from a position on ends; behind it are only holes."""
+    end = position
+    while (position := next_data(file, position)) < size:
+        position = end = min(_seek(file, position, "SEEK_HOLE", size), size)
+    return end
+
+
+def _seek(file: BinaryIO, position: int, what: str, unknown: int) -> int:
+    """Where the next data or the next hole begins, if the system can say."""
+    if not hasattr(os, what):
+        return unknown
     try:
         number = file.fileno()
         before = os.lseek(number, 0, os.SEEK_CUR)
     except OSError:  # no file of the system
-        return position
+        return unknown
     try:
-        return os.lseek(number, position, os.SEEK_DATA)
+        return os.lseek(number, position, getattr(os, what))
     except OSError as error:
-        return sys.maxsize if error.errno == errno.ENXIO else position  # nothing but a hole
+        return sys.maxsize if error.errno == errno.ENXIO else unknown  # nothing but a hole
     finally:
         os.lseek(number, before, os.SEEK_SET)

@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ulmo.preprocessing.reading.pieces import FIRST_LOOK, READ_BYTES, next_data
+from ulmo.preprocessing.reading.pieces import FIRST_LOOK, READ_BYTES, end_of_data, next_data
 
 NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
 ID3V1, ID3V1_LONG = 128, 227  # bytes of "TAG" and of "TAG+"
@@ -83,7 +83,7 @@ def _nuls(file: BinaryIO, position: int, size: int, head: bytes) -> int:
 
 def without_nuls(file: BinaryIO, start: int, size: int) -> int:
     """Bytes up to the last that is not NUL, if NUL_TAIL or more NULs follow it; else all."""
-    end = size
+    end = end_of_data(file, start, start + size) - start
     while end > 0:
         begin = max(end - READ_BYTES, 0)
         file.seek(start + begin)

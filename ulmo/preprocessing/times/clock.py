@@ -79,7 +79,7 @@ class Clock(NamedTuple):
         timing = header.harp
         if timing is None and is_triggered(path, header):
             timing = triggered_timing(path, exact=header.is_exact)
-        timing = timing or log or Timing(None)
+        timing = (timing or log or Timing(None)).bounded()
         start = self._first_time(path, header, log)
         unread = None if start else read_name(path.name, self.timezone).unread
         note = unread and f"its name holds a time that is not understood: {unread!r}"

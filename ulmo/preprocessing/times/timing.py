@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ulmo.preprocessing.reading.quality import in_order
 from ulmo.preprocessing.reading.refusal import in_words
@@ -39,6 +39,9 @@ class Span(NamedTuple):
 
 
 WHOLE = (Span(0, None, Fraction(0)),)
+# Each stretch costs 2 ms, however short. An AudioMoth writes at least 16,384 frames between two
+# gaps, other recorders many more; so a file may have one gap every 4,096 frames, and some more.
+_FRAMES_OF_A_GAP, _FREE_GAPS = 4096, 256
 
 
 class Timing(NamedTuple):
@@ -49,6 +52,15 @@ class Timing(NamedTuple):
     linear: bool = True  # False: time was left out somewhere, and it is not known where
     note: str | None = None  # why a time that stands there was not used; see `facts`
     slowed: bool = False  # the file plays slower than the sound was (GUANO TE), as of bats
+
+    def bounded(self) -> Self:
+        """The same; not linear, and as one span, if it has more gaps than any recorder leaves."""
+        last = self.spans[-1].frame if self.spans else 0
+        gaps = len(self.spans) - 1
+        if gaps <= _FREE_GAPS + last // _FRAMES_OF_A_GAP:
+            return self
+        note = f"{gaps} gaps within {last} frames are more than a recorder leaves: not used"
+        return self._replace(spans=WHOLE, linear=False, note=note)
 
     @property
     def obstacle(self) -> str | None:
