@@ -130,8 +130,7 @@ def evaluate(
     threads: int = 0,
     limits: Limits = LIMITS,
     report: Path | None = None,
-    progress: _MAX_REPORT = 64 << 20  # bytes: it has figures for each batch of tiles
-_Progress = lambda *_: None,
+    progress: _Progress = lambda *_: None,
     warn: Callable[[str], None] = print,
 ) -> Evaluation:
     """Measure a run's tokenizer, a bundle, or the one that ships; write `report` and its pictures.
