@@ -377,3 +377,9 @@ def test_same_padding_leaves_the_length_divided_by_the_stride(stride):
     length = 5 * stride
     assert (length + before + after - layer.kernel[0]) // stride + 1 == 5
     assert 0 <= after - before <= 1
+
+
+def test_a_whole_number_that_python_does_not_write(tmp_path):
+    (tmp_path / "ulmo.toml").write_text(f"[prep]\nsample_rate=0x{'f' * 4000}\n")
+    with pytest.raises(UserError, match=r"sample_rate = a value that is too long"):
+        read_toml(tmp_path / "ulmo.toml")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run
+from tests.commands import TINY, run
 from tests.jobs.test_worker import NO_SEMAPHORES
 from tests.pipelines.recordings import HOP, RATE, SIZE, contents, noise, write
 from tests.pipelines.tokenizing import hidden
@@ -116,6 +116,23 @@ def test_a_full_disk_behind_stdout(place, tmp_path):
     assert done.returncode == exits.FAILED
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_a_full_disk_behind_stderr_ends_no_job(quiet, monkeypatch, tmp_path):
+    """A log may lie on another disk than the output."""
+    write(tmp_path / "audio" / "x.wav", noise(RATE, 1))
+    (tmp_path / "audio" / "y.wav").write_text("no sound")
+    words = ("prep", tmp_path / "audio", tmp_path / "out", *TINY, "--workers", "1", *quiet)
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with pytest.raises(SystemExit) as ended:
+            ulmo.main([str(word) for word in words])
+        print("to nobody", file=sys.stderr, flush=True)
+        leave_broken_streams()
+    assert ended.value.code == exits.SOME_REFUSED
+    assert (tmp_path / "out" / "tiles.parquet").exists()
 
 
 NO_HOME = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR"), "/dev/null/none")

@@ -9,6 +9,7 @@ import pytest
 
 from ulmo.formats import clashes as clashes_module
 from ulmo.formats.clashes import clashes, merged
+from ulmo.storage.probe import is_left_probe, probe_folder
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,17 @@ def test_where_nothing_can_be_tried(tmp_path):
     long = "n" * 255
     assert merged(tmp_path / "none", [tmp_path / name for name in PAIRS]) == {}
     assert merged(tmp_path, [tmp_path / f"{long}n", tmp_path / f"{long}N"]) == {}
+
+
+def test_what_a_killed_job_left_is_removed_and_what_a_living_one_uses_stays(tmp_path):
+    left = tmp_path / f".ulmo-names.{'0a' * 8}.tmp"
+    left.mkdir()
+    (left / "X.tokens.npy").write_bytes(b"")
+    mine = tmp_path / ".names.tmp"
+    mine.mkdir()
+    with probe_folder(tmp_path) as used:
+        assert not is_left_probe(used)
+        assert is_left_probe(left)
+        assert merged(tmp_path, [tmp_path / "a"]) == {}
+        assert sorted(tmp_path.iterdir()) == sorted([mine, used])
+    assert list(tmp_path.iterdir()) == [mine]

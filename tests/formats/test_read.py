@@ -190,6 +190,30 @@ def test_a_line_of_others_is_refused(change, tmp_path):
     refused(seal_tokens(path))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"ids":[0,', b'"ids":[4294967296,'),
+        (b'"ids":[0,', b'"ids":[-65536,'),
+        (b'"ids":[0,', b'"ids":[false,'),
+        (b'"ids":[0,', b'"ids":[0.0,'),
+        (b'"ids":[0,', b'"ids":[9],"ids":[0,'),
+        (b'"recording"', b'"recording":"other","recording"'),
+        (b'"start_s":0.0', b'"start_s":false'),
+        (b'"bands":3', b'"bands":3.0'),
+        (b"{", b"{ "),
+        (b"\n", b"\r\n"),
+    ],
+)
+def test_a_line_that_others_may_read_as_other_ids_is_refused(old, new, tmp_path):
+    ids = np.zeros((5, 3), np.int32)
+    path = save(tmp_path / "x.tokens.jsonl", "jsonl", [(header_of(ids), ids)])
+    line = path.read_bytes()
+    assert line.count(old) == 1
+    path.write_bytes(line.replace(old, new))
+    refused(seal_tokens(path))
+
+
 def test_a_line_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
     path = save(tmp_path / "x.tokens.jsonl", "jsonl", some((5,)))
     with path.open("ab") as file:
@@ -207,7 +231,7 @@ def test_a_line_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
     assert max(lengths) < 1 << 18
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "+1", "1_0", "٣", "64", "9" * 50])
+@pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "+1", "1_0", "٣", "64", "9" * 50, "00005"])
 def test_a_csv_field_that_is_no_id_is_refused(text, tmp_path):
     path = save(tmp_path / "x.tokens.csv", "csv", some((5,)))
     start, _ = path.read_bytes().rsplit(b",", 1)

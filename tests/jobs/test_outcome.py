@@ -6,23 +6,30 @@ from typing import Annotated
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.outputs import write_table
 from ulmo.config import Settings
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
-from ulmo.storage.columns import ColumnType, OptionalNumber
+from ulmo.storage.columns import ColumnType, OptionalDecibels
 from ulmo.storage.journal import Entry, Journal
 from ulmo.storage.names import portable
 from ulmo.storage.tables import TYPES, python_rows, read_table, schema_of
 
 PATHS = st.text().map(lambda text: portable(Path(text.replace("\0", "0"))))
+CODES = st.from_regex(r"[a-z_]{1,64}", fullmatch=True)
+BOUNDS = {
+    **dict.fromkeys(("duration_s", "bandwidth_hz"), (0, 1e12)),
+    **dict.fromkeys(("peak_db", "loudness"), (-1000, 1000)),
+    "share_above": (0, 1),
+}
 BITS = {"int32": 31, "int64": 63, "uint32": 32, "utc": 53}
 
 
 class Counted(Tokenized):
     """What another command would add."""
 
-    loudness: OptionalNumber = None
+    loudness: OptionalDecibels = None
 
 
 ROWS = (Outcome, Prepared, Tokenized, Counted)
@@ -41,16 +48,18 @@ def values_of(name, field):
             found = st.sampled_from(["ok", "repaired", "partial", "refused"])
         case "string" if name == "path":
             found = PATHS
+        case "string" if name in ("reason", "start_source"):
+            found = CODES
         case "string":
             found = st.text()
         case "strings" if name == "outputs":
             found = st.lists(PATHS, max_size=3).map(tuple)
+        case "strings" if name == "flags":
+            found = st.lists(CODES, max_size=3).map(tuple)
         case "strings":
             found = st.lists(st.text(), max_size=3).map(tuple)
         case "float64":
-            found = st.floats(
-                min_value=None if optional else 0, allow_nan=False, allow_infinity=False
-            )
+            found = st.floats(*BOUNDS[name])
         case "int32" if name == "channels":
             found = st.integers(0, 1024)
         case "utc":
@@ -61,9 +70,34 @@ def values_of(name, field):
 
 
 def rows(row):
-    return st.fixed_dictionaries(
-        {name: values_of(name, field) for name, field in row.model_fields.items()}
-    ).map(row.model_validate)
+    every = {name: values_of(name, field) for name, field in row.model_fields.items()}
+    return (
+        st.fixed_dictionaries(every)
+        .map(lambda values: values if values["sample_rate"] else {**values, "flags": ()})
+        .map(row.model_validate)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "more"),
+    [
+        ("reason", "\x1b[31mred", {}),
+        ("reason", "changed\n", {}),
+        ("start_source", "Guano", {}),
+        ("flags", ("\x07",), {}),
+        ("flags", ("silent",), {"sample_rate": None}),
+        ("peak_db", 1e5, {}),
+        ("duration_s", 1e308, {}),
+        ("share_above", 1.5, {}),
+        ("bandwidth_hz", -1.0, {}),
+    ],
+)
+def test_what_no_recording_has(name, value, more):
+    row = {"path": "a", "bytes": 1, "ends_crc32c": 0, "status": "ok", "key": "k"}
+    row["sample_rate"] = 8000
+    assert Outcome.model_validate(row)
+    with pytest.raises(ValidationError):
+        Outcome.model_validate({**row, name: value, **more})
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -100,4 +134,4 @@ def test_a_row_comes_back_from_a_journal_and_a_table(row, data, tmp_path_factory
     journal.close()
     again = Journal(folder / "rows.jsonl", row)
     again.load()
-    assert {key: again.entry(key).rows for key in by_key} == by_key
+    assert {key: list(again.entry(key).rows) for key in by_key} == by_key

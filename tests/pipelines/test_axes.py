@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from ulmo.pipelines import own_matplotlib
 from ulmo.pipelines.axes import as_drawn, mark_hertz, own_style, to_png
 
 ROOT = Path(__file__).parents[2]
@@ -95,9 +97,10 @@ def test_what_cannot_be_drawn_is_written_as_python_does(text, drawn):
 def test_a_matplotlibrc_in_the_working_folder_is_not_opened(tmp_path):
     """A pipe would be waited for, and of a file each bad line printed as it is."""
     os.mkfifo(tmp_path / "matplotlibrc")
-    here = "import os; before = os.getcwd(); import ulmo.pipelines.show; "
+    here = "import os; os.chdir, before = None, os.path.exists; "
+    here += "import ulmo.pipelines.show; "
     done = subprocess.run(
-        [sys.executable, "-c", f"{here}assert os.getcwd() == before"],
+        [sys.executable, "-c", f"{here}assert os.path.exists is before"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -105,6 +108,21 @@ def test_a_matplotlibrc_in_the_working_folder_is_not_opened(tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_other_threads_keep_their_working_folder_while_matplotlib_is_imported(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "matplotlibrc").write_text("")
+
+    def seen():
+        return Path.cwd(), os.path.exists("matplotlibrc"), os.path.exists(tmp_path)  # noqa: PTH110
+
+    with own_matplotlib._without_settings(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(seen).result() == (tmp_path, True, True)
+        assert seen() == (tmp_path, False, True)
+    assert seen() == (tmp_path, True, True)
 
 
 def test_matplotlib_is_imported_in_one_place():

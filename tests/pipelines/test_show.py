@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tests.commands import TINY as TINY_FLAGS
 from tests.commands import run
@@ -239,6 +240,25 @@ def test_a_folder_that_cannot_be_written_to_asks_for_out(recording, tmp_path, mo
     assert figures == []
     done = run(ulmo, "show", recording, *TINY_FLAGS, "--out", tmp_path / "new" / "x.png")
     assert (done.exit_code, (tmp_path / "new" / "x.png").exists()) == (0, True)
+
+
+def test_a_picture_that_ulmo_did_not_draw_stays_unless_out_names_it(recording):
+    command = ("show", recording, *TINY_FLAGS, "--frontend", "mel")
+    picture = recording.with_name("a b.wav.png")
+    assert [run(ulmo, *command).exit_code for _ in range(2)] == [0, 0]  # its own is drawn again
+    drawn = picture.read_bytes()
+    Image.open(picture).save(picture)  # by another program, from ulmo's picture
+    for content in (picture.read_bytes(), b"precious", b"", PNG):
+        picture.write_bytes(content)
+        refused = run(ulmo, *command)
+        assert refused.exit_code == exits.WRONG_USAGE
+        assert refused.stderr == (
+            f"ulmo: {picture} is there, and nothing in it says that ulmo drew it: "
+            "name the picture with --out FILE.png\n"
+        )
+        assert picture.read_bytes() == content
+    assert run(ulmo, *command, "--out", picture).exit_code == 0
+    assert picture.read_bytes() == drawn
 
 
 def test_a_long_name_has_a_picture_too(recording):

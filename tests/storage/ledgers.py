@@ -52,6 +52,7 @@ class User(NamedTuple):
                 ends_crc32c=7,
                 status="refused" if number else "ok",
                 detail=key * 20,
+                sample_rate=8000,
                 flags=("silent",) * number,
                 start_utc=None if number else 1_600_000_000_123_456,
                 duration_s=1 / 3,

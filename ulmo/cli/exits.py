@@ -96,6 +96,6 @@ def _with_options(text: str) -> str:
 
 def fail(message: str, status: int) -> NoReturn:
     """Print one line on stderr, and end with the exit status."""
-    with suppress(OSError):  # nobody reads stderr any more
+    with suppress(OSError):  # nobody reads stderr any more, and click opens it anew in ASCII
         click.echo(f"ulmo: {printable(message)}", err=True)
     sys.exit(status)

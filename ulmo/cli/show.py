@@ -63,7 +63,13 @@ def show(
     names = installed_frontends() if "all" in frontends else frontends
     picture = out or file.with_name(f"{short_name(file.name)}.png")
     try:
-        shown = draw(file, picture, names, settings, start=start, seconds=seconds, limits=limits)
+        shown = draw(
+            *(file, picture, names, settings),
+            start=start,
+            seconds=seconds,
+            limits=limits,
+            replace=out is not None,
+        )
     except RefusedError as refusal:
         fail(f"{file}: refused: {refusal.reason} ({refusal.detail})", SOME_REFUSED)
     click.echo(shown_lines(shown))

@@ -2,12 +2,35 @@
 
 import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 from ulmo.config.descriptors import fill_descriptors
 
 
+class _Stderr:
+    """A stream that ends no job: what cannot be written to it, as on a full disk, is lost."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text if the stream takes it; how many letters it has."""
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream if it takes what was written."""
+        with suppress(OSError):
+            self.stream.flush()
+
+
 def mend_streams() -> None:
-    """Replace missing streams, and let none of them refuse a letter.
+    """Replace missing streams; none of them refuses a letter, and a broken stderr ends no job.
 
     A daemon, pythonw or `2>&-` leaves a process without stdout or stderr.
     """
@@ -19,6 +42,8 @@ def mend_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if not isinstance(sys.stderr, _Stderr):
+        setattr(sys, "stderr", _Stderr(sys.stderr))  # noqa: B010 - it has what a TextIO needs
 
 
 def leave_broken_streams() -> None:
@@ -27,6 +52,6 @@ def leave_broken_streams() -> None:
         if stream is None:
             continue
         try:
-            stream.flush()
+            getattr(stream, "stream", stream).flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

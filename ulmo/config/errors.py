@@ -87,5 +87,8 @@ def plain(text: str) -> str:
 
 def clipped(value: Any) -> str:
     """A value as Python writes it, cut to one short line."""
-    text = " ".join(repr(value).split())  # an array has lines
+    try:
+        text = " ".join(repr(value).split())  # an array has lines
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = "a value that is too long to be shown"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -3,10 +3,10 @@
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ulmo.config.errors import plain
 from ulmo.formats.places import HEADERS, TOKENS
@@ -14,6 +14,7 @@ from ulmo.formats.publish import output_paths, whole_name
 from ulmo.storage.atomic import is_of_one_file
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import create_file
+from ulmo.storage.probe import probe_folder, remove_left_probes
 
 _RENAME = "rename the one or the other, or tokenize them apart"
 
@@ -51,8 +52,11 @@ def merged(root: Path, targets: Sequence[Path]) -> dict[Path, Path]:
     """Targets that the file system takes for an earlier one, and that one.
 
     Some know no case, some no accents apart from their letters. Names that may be one are tried
-    in a hidden folder, which is made in `root` if there are any.
+    in a hidden folder, which is made in `root` if there are any. What killed jobs left of such
+    folders there is removed.
     """
+    with suppress(OSError):
+        remove_left_probes(root)
     alike: dict[str, list[Path]] = {}
     for target in dict.fromkeys(targets):
         alike.setdefault(_folded(target), []).append(target)
@@ -60,8 +64,8 @@ def merged(root: Path, targets: Sequence[Path]) -> dict[Path, Path]:
     if not groups:
         return {}
     try:
-        with TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as probe:
-            return dict(_merged(Path(probe), groups))
+        with probe_folder(root) as probe:
+            return dict(_merged(probe, groups))
     except OSError as error:  # nothing can be written there
         if not is_of_one_file(error):
             raise

@@ -96,6 +96,6 @@ def _id_behind(start: str, file: BinaryIO) -> int:
     if file.read(len(expected)) != expected:
         raise ValueError(f"no line begins with {start[:200]!r}")
     text, end = (line := file.readline(_MAX_ID))[:-2], line[-2:]
-    if end != b"\r\n" or not text.isdigit() or len(text) > 5:
-        raise ValueError(f"{line!r} is no id")
-    return int(text)
+    if end == b"\r\n" and text.isdigit() and text == b"%d" % int(text):
+        return int(text)
+    raise ValueError(f"{line!r} is no id as ulmo writes it")

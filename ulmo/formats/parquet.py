@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ulmo.arrays import Ids
 from ulmo.formats.base import PLAIN, Headers, Options
@@ -85,7 +86,7 @@ class Parquet(RowFormat):
                     if not found.equals(expected) or found.metadata != expected.metadata:
                         raise ValueError("it has other columns, or another tokenizer's tokens")
                     check_pages(raw, ROW_COLUMNS * headers[0].bands)
-                    yield from ids_of_rows(_rows(file), headers)
+                    yield from ids_of_rows(_rows(file), headers, TokenRow.fields)
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(error) from None
 
@@ -118,8 +119,8 @@ def _schema(grid: Grid) -> Any:
     )
 
 
-def _rows(file: Any) -> Iterator[dict[str, Any]]:
-    """Rows as JSON has them, but for the ids, which are an array."""
+def _rows(file: Any) -> Iterator[tuple[NDArray[np.uint16], dict[str, Any]]]:
+    """The ids of each row, and the row as `TokenRow.fields` has it."""
     for batch in file.iter_batches(batch_size=8):
         for row in range(len(batch)):
             values = {name: batch[name][row] for name in batch.schema.names}
@@ -128,8 +129,5 @@ def _rows(file: Any) -> Iterator[dict[str, Any]]:
                 raise ValueError("an id is missing")
             plain = {name: value.as_py() for name, value in values.items()}
             time = plain["start_utc"]
-            yield {
-                **plain,
-                "start_utc": "" if time is None else utc_text(time),
-                "ids": ids.values.to_numpy(),
-            }
+            row_fields = {**plain, "start_utc": "" if time is None else utc_text(time), "ids": None}
+            yield ids.values.to_numpy(), row_fields

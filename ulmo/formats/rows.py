@@ -1,9 +1,9 @@
 """Recordings cut into rows, each with its own start time; JSON lines, a row an object."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from ulmo.formats.header import TokensHeader, utc_text
 from ulmo.storage.plain_file import open_unlinked_text
 
 ROW_COLUMNS = PIECE  # columns of tokens in a row, at most: 11 minutes at 160 ms
+_MAX_ID = (1 << 16) - 1
 MAX_LINE_START = 8 * 4096  # characters of a line before its ids, at most
+
+T = TypeVar("T")
 
 
 class TokenRow(NamedTuple):
@@ -94,37 +97,42 @@ class Jsonl(RowFormat):
     tabular = True
 
     def _write_row(self, row: TokenRow) -> None:
-        values = row.fields(row.ids.reshape(-1).tolist())
-        line = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        self._files[0].write(line.encode() + b"\n")
+        self._files[0].write(_line(row).encode())
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Ids of rows that are just as written."""
         bound = MAX_LINE_START + 8 * ROW_COLUMNS * headers[0].bands
         with open_unlinked_text(path, newline="\n") as file:
-            yield from ids_of_rows(map(_row, bounded_lines(file, bound)), headers)
+            lines = bounded_lines(file, bound)
+            yield from ids_of_rows(((_ids(line), line) for line in lines), headers, _line)
 
 
-def ids_of_rows(rows: Iterator[dict[str, Any]], headers: Headers) -> Iterator[Ids]:
-    """Ids of each recording, from rows that must be exactly those that `RowFormat` writes."""
+def ids_of_rows(
+    rows: Iterator[tuple[NDArray[np.uint16], T]], headers: Headers, written: Callable[[TokenRow], T]
+) -> Iterator[Ids]:
+    """Ids of each recording, from rows that must be exactly those that `RowFormat` writes.
+
+    rows: the ids that each of them seems to hold, and the whole row.
+    written: the row that is written of these ids. If it is the one that was read, no other
+        program reads other ids there.
+    """
     for header in headers:
         pieces = [np.empty((0, header.bands), np.int32)]
         column = 0
         while column < header.columns:
-            row = next(rows, None)
-            if row is None:
+            found = next(rows, None)
+            if found is None:
                 raise ValueError("there are fewer rows than its header says")
-            ids, row["ids"] = row["ids"], None
+            ids, row = found
             length = min(row_columns(header, column), header.columns - column)
             if len(ids) != length * header.bands:
                 raise ValueError(f"column {column} of {header.recording!r} begins no such row")
-            array = np.array(ids)
-            if array.dtype.kind not in "iu" or array.ndim != 1:
-                raise ValueError("ids must be whole numbers")
-            piece = array.reshape(-1, header.bands)
-            if row != TokenRow(header, column, piece).fields():
-                raise ValueError(f"column {column} of {header.recording!r} is another's")
+            piece = ids.reshape(-1, header.bands)
+            if row != written(TokenRow(header, column, piece)):
+                raise ValueError(
+                    f"column {column} of {header.recording!r} is not as ulmo writes it"
+                )
             pieces.append(piece.astype(np.int32))
             column += length
         yield np.concatenate(pieces)
@@ -142,8 +150,17 @@ def bounded_lines(file: TextIO, bound: int) -> Iterator[str]:
         yield line
 
 
-def _row(line: str) -> dict[str, Any]:
+def _line(row: TokenRow) -> str:
+    values = row.fields(row.ids.reshape(-1).tolist())
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return f"{text}\n"
+
+
+def _ids(line: str) -> NDArray[np.uint16]:
     row = json.loads(line)
-    if not isinstance(row, dict) or not isinstance(row.get("ids"), list):
+    ids = row.get("ids") if isinstance(row, dict) else None
+    if not isinstance(ids, list):
         raise ValueError("a line is no row of tokens")
-    return row
+    if not all(type(each) is int and 0 <= each <= _MAX_ID for each in ids):
+        raise ValueError(f"ids must be whole numbers up to {_MAX_ID}")
+    return np.array(ids, np.uint16)

@@ -15,6 +15,7 @@ from ulmo.formats.publish import PARTS, format_of, is_parts
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.atomic import short_name
 from ulmo.storage.names import path_of
+from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import by_bytes, walk
 
 PARTIAL = "add --partial (in Python: partial=True) to take what is there"
@@ -71,7 +72,7 @@ def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
     """
     if not path.is_dir():
         return Source(path, {path: Path(path.name)})
-    found = walk(path, skip=is_parts)
+    found = walk(path, skip=lambda each: is_parts(each) or is_probe(each))
     tokens = filter(is_tokens, found.files)
     root = path / TOKENS if (path / MANIFEST).is_file() else path
     files = {}
@@ -79,7 +80,8 @@ def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
         is_below = each.is_relative_to(root)
         files[each] = each.relative_to(root if is_below else path)
     hidden = [each for each in found.files if each.name.endswith((MANIFEST, _JOURNAL))]
-    return Source(path, files, [*hidden, *found.skipped], {path / each for each in found.closed})
+    hidden += filter(is_parts, found.skipped)
+    return Source(path, files, hidden, {path / each for each in found.closed})
 
 
 def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial: bool) -> list[str]:

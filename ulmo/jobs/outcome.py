@@ -4,17 +4,23 @@ A command that has more to say adds fields in a subclass. A new column is one li
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import model_validator
 
 from ulmo.config import Settings
 from ulmo.storage.columns import (
     Channels,
     Checksum,
+    Codes,
     ColumnType,
     Count,
     Microseconds,
+    OptionalCode,
     OptionalCount,
-    OptionalNumber,
+    OptionalDecibels,
+    OptionalHertz,
+    OptionalShare,
     OptionalSmallCount,
     OptionalText,
     PathText,
@@ -22,7 +28,6 @@ from ulmo.storage.columns import (
     Seconds,
     SmallCount,
     Text,
-    Texts,
 )
 
 Status = Annotated[Literal["ok", "repaired", "partial", "refused"], ColumnType("string")]
@@ -35,7 +40,7 @@ class Outcome(Settings):
     bytes: Count
     ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes
     status: Status
-    reason: OptionalText = None  # a stable code; null if the status is ok
+    reason: OptionalCode = None  # a stable code; null if the status is ok
     detail: OptionalText = None  # the same in words; and why a time in it was not used
     sample_rate: OptionalSmallCount = None  # hertz
     channels: Channels = None
@@ -43,14 +48,20 @@ class Outcome(Settings):
     frames_declared: OptionalCount = None  # by the header, true or not
     frames_missing: Count = 0  # declared, or held by the file, but not read
     duration_s: Seconds = 0.0  # of what was read
-    flags: Texts = ()  # what is odd about the samples: preprocessing.quality.FLAGS
-    bandwidth_hz: OptionalNumber = None  # the highest frequency that tiles or tokens show
-    share_above: OptionalNumber = None  # share of the power that lies above it; null for silence
-    peak_db: OptionalNumber = None  # largest sample re full scale; null for digital silence
+    flags: Codes = ()  # what is odd about the samples: preprocessing.quality.FLAGS
+    bandwidth_hz: OptionalHertz = None  # the highest frequency that tiles or tokens show
+    share_above: OptionalShare = None  # share of the power that lies above it; null for silence
+    peak_db: OptionalDecibels = None  # largest sample re full scale; null for digital silence
     stretches: Count = 0  # parts between which time was left out; one in most recordings
     start_utc: Microseconds = None  # time of the first sample
-    start_source: OptionalText = None  # where it was found: pattern, guano, comment, bext, ...
+    start_source: OptionalCode = None  # where it was found: pattern, guano, comment, bext, ...
     key: Text  # hash of everything that decides about this row: the recording and the settings
+
+    @model_validator(mode="after")
+    def _check_flags(self) -> Self:
+        if self.flags and not self.sample_rate:
+            raise ValueError("a recording without a sample rate has flags")
+        return self
 
 
 class Prepared(Outcome):
@@ -82,7 +93,10 @@ class FlagCount(NamedTuple):
 
 
 def count_flags(rows: Iterable[Mapping[str, Any]]) -> dict[str, FlagCount]:
-    """Count the flags of rows of recordings.parquet, each by the names of its columns."""
+    """Count the flags of rows of recordings.parquet, each by the names of its columns.
+
+    Rows that were read are those of an Outcome: others may be anything.
+    """
     counts: dict[str, FlagCount] = {}
     for row in rows:
         for flag in row["flags"] or ():

@@ -4,16 +4,18 @@ A picture shows foreign text, such as the name of a recording, and is drawn wher
 So each function that draws is decorated with `own_style()` and ends with `to_png`.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.config import PrepSettings, printable
+from ulmo.config import PrepSettings, UserError, printable
 from ulmo.pipelines.own_matplotlib import (
     Figure,
     FigureCanvasAgg,
@@ -23,6 +25,7 @@ from ulmo.pipelines.own_matplotlib import (
     get_font,
     matplotlib,
 )
+from ulmo.storage.plain_file import open_plain
 from ulmo.tokens import band_edges
 
 # Multiples of powers of ten, and the share of the axis to the next that their labels need: those
@@ -33,6 +36,9 @@ _TICKS = (
     ((9, 7, 4.5, 3.5, 2.5, 2.2, 1.8, 1.6, 1.4, 1.2), 1 / 10),
 )
 _MOST_LETTERS = 110  # of a text
+_WRITER = {"Software": "ulmo"}
+_WRITER_PLACE = 37  # in a PNG: after its signature, its header, and the length of the next chunk
+_WRITER_CHUNK = b"tEXtSoftware\0ulmo"
 _UNITS = {"pcen": "PCEN", "level": "dB re tracked level"}
 
 
@@ -80,7 +86,8 @@ def own_style() -> Iterator[None]:
 def to_png(figure: Figure) -> bytes:
     """A figure as PNG; the same figure gives the same bytes. All of its text is drawn as text.
 
-    No text but a number at a tick is taken for mathematics or LaTeX.
+    No text but a number at a tick is taken for mathematics or LaTeX. A tEXt chunk says that ulmo
+    wrote the file: see `refuse_foreign_picture`.
     """
     ticks = {id(label) for axes in figure.axes for label in _tick_labels(axes)}
     for text in figure.findobj(Text):
@@ -90,8 +97,20 @@ def to_png(figure: Figure) -> bytes:
             text.set_usetex(False)
     FigureCanvasAgg(figure)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=100, metadata=_WRITER)
     return buffer.getvalue()
+
+
+def refuse_foreign_picture(path: Path, remedy: str) -> None:
+    """Raise UserError, which ends with the remedy, if a file is there that `to_png` did not make.
+
+    Other programs name pictures as ulmo does, and a user may have drawn in one.
+    """
+    if not os.path.lexists(path):
+        return
+    with open_plain(path, remedy=remedy) as file:
+        if file.read(_WRITER_PLACE + len(_WRITER_CHUNK))[_WRITER_PLACE:] != _WRITER_CHUNK:
+            raise UserError(f"{path} is there, and nothing in it says that ulmo drew it: {remedy}")
 
 
 def as_drawn(text: str, most: int = _MOST_LETTERS) -> str:

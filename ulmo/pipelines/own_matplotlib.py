@@ -8,25 +8,28 @@ import what they need of Matplotlib from here.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
+from threading import get_ident
+from typing import Any
 
-_SETTINGS = "matplotlibrc"
+_SETTINGS = "matplotlibrc"  # as Matplotlib asks whether the working folder has one
 
 
 @contextmanager
 def _without_settings() -> Iterator[None]:
-    """Work in Matplotlib's own folder if there is a file of settings in the working folder."""
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None or not os.path.lexists(_SETTINGS):
-        yield
-        return
-    before = Path.cwd()
-    os.chdir(Path(spec.origin).parent)
+    """Let this thread find no file of settings in the working folder.
+
+    The folder stays what it is, and other threads find the file.
+    """
+    exists, thread = os.path.exists, get_ident()
+
+    def exists_elsewhere(path: Any) -> bool:
+        return (path != _SETTINGS or get_ident() != thread) and exists(path)
+
+    os.path.exists = exists_elsewhere
     try:
         yield
     finally:
-        os.chdir(before)
+        os.path.exists = exists
 
 
 with _without_settings():

@@ -14,7 +14,7 @@ import numpy as np
 from ulmo.arrays import Array
 from ulmo.config import LIMITS, Limits, PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pipelines.axes import level_unit, mark_hertz, own_style, to_png
+from ulmo.pipelines.axes import level_unit, mark_hertz, own_style, refuse_foreign_picture, to_png
 from ulmo.pipelines.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
@@ -36,6 +36,7 @@ _MIN_BORDER_PIXELS = 6
 _GAP_FRAMES = 4096  # of a gap that are drawn at once
 _PANEL_INCHES = (12.0, 2.4)
 _DPI = 100
+_REMEDY = "name the picture with --out FILE.png"
 
 
 class _Panel(NamedTuple):
@@ -71,9 +72,12 @@ def show(
     start: float = 0.0,
     seconds: float | None = None,
     limits: Limits = LIMITS,
+    replace: bool = True,
 ) -> Shown:
     """Draw a recording, or `seconds` of it from `start` on, and write the PNG.
 
+    `replace` is for a picture that the user named: without it, no file is replaced but a picture
+    that ulmo drew.
     Raises UserError for settings that a front end does not support, and for a picture that cannot
     be written where it should be; RefusedError for a recording that cannot be read.
     """
@@ -85,7 +89,9 @@ def show(
         raise UserError("one picture shows one channel: set --channels to mix, or to a number")
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture} does not end with .png, and pictures are PNG: name it so")
-    make_folder(picture.parent, "name the picture with --out FILE.png")
+    make_folder(picture.parent, _REMEDY)
+    if not replace:
+        refuse_foreign_picture(picture, _REMEDY)
     with _open_recording(path, settings) as recording:
         timing = Clock().timing(path)
         panels = [_panel(recording, each, timing.spans, start, seconds) for each in chosen]

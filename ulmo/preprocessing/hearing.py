@@ -45,8 +45,8 @@ TRUE_RATE_FIRST = "write the true sample rate into the header first"
 
 def wider_expansion(rate: int, bandwidth_hz: float, time_expansion: float) -> float:
     """A time expansion with which more of a recording is heard: all of it, or the usual one."""
-    needed = math.ceil(rate / 2 / bandwidth_hz)
-    return time_expansion * max(min(needed, _USUAL_EXPANSION), 2)
+    needed = math.ceil(min(rate / 2 / bandwidth_hz, _USUAL_EXPANSION))
+    return time_expansion * max(needed, 2)
 
 
 class Hearing:

@@ -4,7 +4,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self
@@ -32,13 +31,11 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
-            with suppress(OSError):  # a full or broken stderr ends no job
-                self.bar.close()
+            self.bar.close()
 
     def say(self, text: str) -> None:
-        """Print a line on stderr, if that can be written to."""
-        with suppress(OSError):
-            print(text, file=sys.stderr)
+        """Print a line on stderr."""
+        print(text, file=sys.stderr)
 
     def open(self, total: int, **options: Any) -> None:
         """Show the bar. A pipe or a file gets a line every 30 seconds instead of each step."""
@@ -69,13 +66,13 @@ def named_lines(
     word: what became of them. rest: where all of them are named.
     """
     lines = [
-        f"{word:<10}  {_name(path)}: {reason} ({printable(detail)})"
+        f"{word:<10}  {_name(path)}: {printable(f'{reason} ({detail})')}"
         for path, reason, detail in recordings[:_SHOWN]
     ]
     hidden = Counter(reason for _, reason, _ in recordings[_SHOWN:])
     if hidden:
         counts = ", ".join(f"{count} {reason}" for reason, count in hidden.most_common())
-        lines.append(f"{word:<10}  and {hidden.total()} more: {counts}; {rest}")
+        lines.append(f"{word:<10}  and {hidden.total()} more: {printable(counts)}; {rest}")
     return lines
 
 

@@ -48,11 +48,11 @@ def tokenized_line(result: Result) -> str:
     """One line for a recording."""
     source, outcome = path_text(result.source), result.outcome
     if outcome.status == "refused":
-        return f"{source}: refused: {outcome.reason} ({outcome.detail})"
+        return f"{source}: refused: {printable(f'{outcome.reason} ({outcome.detail})')}"
     if not result.outputs:
-        return f"{source}: {outcome.detail}"
+        return f"{source}: {printable(outcome.detail or '')}"
     outputs = ", ".join(path_text(path) for path in result.outputs)
-    notes = [f"{outcome.status}: {outcome.detail}"] if outcome.detail else []
+    notes = [f"{outcome.status}: {printable(outcome.detail)}"] if outcome.detail else []
     notes += [f"{outcome.stretches} stretches with gaps"] if outcome.stretches > 1 else []
     notes += ["was there already"] if result.reused else []
     return (

@@ -10,6 +10,7 @@ everything that decides about it, is the one asked for.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -220,7 +221,17 @@ class Ledger(Generic[M, R]):
 
     def rows(self) -> list[R]:
         """The rows of a complete output. Raises UserError if its table is missing or damaged."""
-        return self._rows_of(self.read_table())
+        return list(self.each())
+
+    def each(self) -> Iterator[R]:
+        """The same, while few of them are in memory."""
+        table = self.read_table()
+        for first in range(0, len(table), BATCH_ROWS):
+            yield from self._rows_of(table.slice(first, BATCH_ROWS))
+
+    def check_rows(self) -> None:
+        """Read all rows. Raises UserError as `rows`."""
+        deque(self.each(), maxlen=0)
 
     def check(self) -> list[Fault]:
         """What is wrong with the three files; an output that has them is described by them."""
@@ -233,7 +244,7 @@ class Ledger(Generic[M, R]):
         if not os.path.lexists(self.files.table):
             return [*faults, Fault(table, "missing", f"{manifest} names it", self._remedy)]
         try:
-            self.rows()
+            self.check_rows()
         except UserError as error:
             return [*faults, fault_of(table, error, self._remedy)]
         return faults

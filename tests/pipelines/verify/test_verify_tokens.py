@@ -20,6 +20,7 @@ from tests.small_tokenizers import RATE
 from tests.storage.trees import close
 from ulmo.formats.base import PLAIN
 from ulmo.formats.places import header_path
+from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.verify.verify import verify
@@ -249,3 +250,20 @@ class TestTimelines:
         assert found(timeline) == {(parts.name, "unfinished")}
         assert repair(timeline)[0] == 3
         assert (parts / A).exists()
+
+
+@pytest.mark.parametrize("mended_by", ["rerun", "repair"])
+def test_names_that_a_killed_job_tried(mended_by, tokens, again):
+    before = contents(tokens)
+    probe = tokens / f".ulmo-names.{'0a' * 8}.tmp"
+    probe.mkdir()
+    (probe / "A.tokens.npy").write_bytes(b"A.tokens.npy")
+    assert found(tokens) == {(probe.name, "left_over")}
+    assert len(list(read_corpus(tokens))) > 1
+    if mended_by == "rerun":
+        assert all(again())
+    else:
+        repair(tokens)
+    assert not probe.exists()
+    assert found(tokens) == set()
+    assert contents(tokens) == before

@@ -217,7 +217,7 @@ class PrepOutput:
         Raises UserError if something cannot be read, as it may be whole.
         """
         try:
-            self.ledger.rows()
+            self.ledger.check_rows()
             tiles = read_tiles_table(self._folder, self.ledger.manifest)
         except UserError as error:
             if reading_error(error):

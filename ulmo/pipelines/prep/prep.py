@@ -8,12 +8,9 @@ times, therefore leave the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import NamedTuple
 
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
 from ulmo.jobs.inputs import InputFile, list_inputs
@@ -100,37 +97,34 @@ def _summary(
     *,
     reused: bool,
 ) -> PrepSummary:
-    rows = output.ledger.read_table()
-    statuses = pc.value_counts(rows["status"]).to_pylist()
+    statuses: Counter[str] = Counter()
+    named: dict[str, list[tuple[str, str, str]]] = {"refused": [], "partial": []}
+    flagged, undated = [], []
+    seconds, tiles, untimed = 0.0, 0, 0
+    for row in output.ledger.each():
+        statuses[row.status] += 1
+        seconds += row.duration_s
+        tiles += row.tiles
+        untimed += row.start_source != "pattern"
+        if row.status in named:
+            named[row.status].append((row.path, row.reason or "", row.detail or ""))
+        if row.flags:
+            flagged.append(row)
+        if row.start_utc is None:
+            undated.append(row.path)
     newer = map(portable, (file.path for file in output.modified()))
-    pattern = output.ledger.manifest.clock.timestamp_pattern
-    untimed = pc.not_equal(pc.fill_null(rows["start_source"], ""), "pattern")
     return PrepSummary(
         out_dir=out_dir,
-        recordings=len(rows),
-        hours=(pc.sum(rows["duration_s"]).as_py() or 0.0) / 3600,
-        tiles=pc.sum(rows["tiles"]).as_py(),
-        statuses={count["values"]: count["counts"] for count in statuses},
-        refused=_named(rows, "refused"),
+        recordings=statuses.total(),
+        hours=seconds / 3600,
+        tiles=tiles,
+        statuses=dict(statuses),
+        refused=named["refused"],
         reused=reused,
-        untimed=pc.sum(untimed).as_py() if pattern else 0,
-        flags=count_flags(_flagged(rows)),
-        unread=tuple(unread_names(rows.filter(pc.is_null(rows["start_utc"]))["path"].to_pylist())),
+        untimed=untimed if output.ledger.manifest.clock.timestamp_pattern else 0,
+        flags=count_flags(map(dict, flagged)),
+        unread=tuple(unread_names(undated)),
         rewritten=tuple(newer) if reused else (),
-        partial=_named(rows, "partial"),
+        partial=named["partial"],
         left_out=left_out,
     )
-
-
-def _named(rows: pa.Table, status: str) -> list[tuple[str, str, str]]:
-    """Path, reason code and detail of each recording with a status."""
-    found = rows.filter(pc.equal(rows["status"], status))
-    columns = (found[name].to_pylist() for name in ("path", "reason", "detail"))
-    return list(zip(*columns, strict=True))
-
-
-def _flagged(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows that have flags, a batch at a time."""
-    named = rows.select(["path", "flags", "sample_rate", "bandwidth_hz", "peak_db"])
-    for batch in named.to_batches(max_chunksize=4096):
-        yield from batch.filter(pc.greater(pc.list_value_length(batch["flags"]), 0)).to_pylist()

@@ -20,6 +20,7 @@ from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, 
 from ulmo.storage.lock import is_left_lock, locked_name
 from ulmo.storage.names import path_of, portable
 from ulmo.storage.plain_file import read_unlinked
+from ulmo.storage.probe import is_left_probe, is_probe
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
 
@@ -34,8 +35,15 @@ _OTHER_KINDS = frozenset({"prep.json", "tiles.parquet", RUN_MANIFEST, MANIFEST})
 
 
 def _look_below(folder: Path) -> Below:
-    """Files below a folder, but not in folders of another kind, nor in parts of timelines."""
-    found = walk(folder, skip=is_parts, prune=lambda names: not _OTHER_KINDS.isdisjoint(names))
+    """Files below a folder, but not in folders of another kind, nor in what is skipped.
+
+    Those are parts of timelines, and folders in which names were tried.
+    """
+    found = walk(
+        folder,
+        skip=lambda each: is_parts(each) or is_probe(each),
+        prune=lambda names: not _OTHER_KINDS.isdisjoint(names),
+    )
     return found._replace(files=[folder / path for path in found.files])
 
 
@@ -56,6 +64,8 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
 
     def is_removable(fault: Fault) -> bool:
         path = folder / path_of(fault.path)
+        if fault.what == "left_over" and is_left_probe(path):
+            return True
         stays = is_ledger_file(path) and fault.what != "left_over"
         is_ours = _is_lock(path) or _has_ulmos_name(path)
         return fault.what in ("damaged", "left_over") and is_ours and path.is_file() and not stays
@@ -118,12 +128,13 @@ def _check(place: Path) -> Findings:
     findings = _check_outputs(place, outputs)
     temporary = [path for path in found.files if _is_half(path)]
     temporary += [path for path in found.files if _is_lock(path) and is_left_lock(path)]
+    temporary += filter(is_left_probe, (place / path for path in found.skipped))
     faults = [
         *findings.faults,
         *left_overs(place, temporary),
         *(
             Fault(portable(path), "unfinished", "the job has not ended", AGAIN_TOKENIZE)
-            for path in found.skipped
+            for path in filter(is_parts, found.skipped)
         ),
         *(
             Fault(portable(path), "unreadable", why, _READABLE)
