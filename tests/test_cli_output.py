@@ -14,8 +14,8 @@ from tests.commands import TINY, run
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.cli.prep import prep as prep_command
+from ulmo.cli.streams import mend_streams
 from ulmo.cli.tokenize import tokenize as tokenize_command
-from ulmo.pipelines.best_effort import BestEffort
 from ulmo.reports.train import TrainProgress
 
 
@@ -172,11 +172,10 @@ class Full(io.StringIO):
 
 def test_a_stderr_that_is_full_ends_no_training(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Full())
+    mend_streams()
     with TrainProgress() as progress:
         progress.note("loading TensorFlow ...")
         progress.warn("ckpt-2 is damaged: going on from the checkpoint before")
-        with BestEffort(progress.warn)("the progress") as attempt:
-            progress.begin(2, 0)
-            progress.batch(LOSSES)
-            progress.epoch(ROW)
-        assert attempt.failed
+        progress.begin(2, 0)
+        progress.batch(LOSSES)
+        progress.epoch(ROW)
