@@ -1,6 +1,7 @@
 """The commands as a user meets them: output, exit status, one line for a mistake."""
 
 import gc
+import shutil
 import sys
 import tomllib
 
@@ -248,6 +249,18 @@ def test_eval_measures_labelled_recordings(trained, tmp_path):
     refused = run(evaluate_command, trained, *options)
     assert refused.exit_code == 3
     assert "refused     low/y.wav" in refused.stdout
+
+
+@pytest.mark.parametrize("name", ["eval.json", "eval-usage.png", "eval-codes.png"])
+def test_eval_replaces_its_own_files_alone(name, trained, tiny_tiles, tmp_path, monkeypatch):
+    """In a place that nobody named."""
+    shutil.copytree(trained / "tokenizer", tmp_path / "bundle")
+    monkeypatch.chdir(tmp_path)
+    arguments = (tmp_path / "bundle", tiny_tiles)
+    (tmp_path / name).write_text('{"tokenizer": "mine"}')
+    assert_refused(run(evaluate_command, *arguments), name, "--json")
+    assert (tmp_path / name).read_text() == '{"tokenizer": "mine"}'
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle", name}
 
 
 def test_eval_needs_recordings_or_tiles_and_a_place_for_the_report(trained, tiny_tiles, tmp_path):

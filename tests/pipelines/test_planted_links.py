@@ -243,6 +243,17 @@ class TestALock:
             if soon:
                 path.unlink()
 
+    def test_in_a_folder_that_becomes_one_leaves_the_lock_of_another_job(self, tmp_path):
+        here, other = tmp_path / "here", tmp_path / "other"
+        here.mkdir()
+        other.mkdir()
+        with locked(other / ".lock", other):
+            with locked(here / ".lock", here):
+                here.rename(tmp_path / "moved")
+                here.symlink_to(other)
+            assert (other / ".lock").exists()
+        assert not (other / ".lock").exists()
+
     @pytest.mark.parametrize("content", ["mine", '{"host": 1}', "\0mine"])
     def test_that_holds_something_else_is_left_alone(self, content, path):
         path.write_text(content)

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
 from ulmo.storage.atomic import short_name
+from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import NO_TRAP, check_alone, open_plain
 
 LOCK = ".lock"  # in a folder; beside an output that is a file: .NAME.lock
@@ -89,12 +90,15 @@ def locked(path: Path, what: Path, *, wait: float = _WAIT_SECONDS) -> Iterator[N
         remedy = "let yourself write there (chmod, chown), then run the same again"
         why = f"it cannot be locked: {name} cannot be made ({error.strerror}): {remedy}"
         raise LockError(error.errno, why, what) from None
+    ours = path.lstat() if isinstance(lock, UnixFileLock) and path.exists() else None
     try:
         yield
     finally:
-        if isinstance(lock, UnixFileLock):  # other locks remove their file themselves
-            with suppress(OSError):
-                path.unlink()
+        if ours is not None:  # other locks remove their file themselves
+            with suppress(OSError), open_folder(path.parent) as folder:
+                status = folder.status(path.name)
+                if status is not None and os.path.samestat(status, ours):
+                    folder.remove(path.name)
         lock.release()
 
 

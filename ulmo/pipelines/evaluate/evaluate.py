@@ -3,6 +3,8 @@
 Uses ONNX Runtime only. The results are a JSON file, and pictures beside it.
 """
 
+import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,19 +19,22 @@ from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import LIMITS, Limits, UserError
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
+from ulmo.pipelines.axes import refuse_foreign_picture
 from ulmo.pipelines.best_effort import BestEffort
 from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
-from ulmo.pipelines.evaluate.pictures import draw_pictures
+from ulmo.pipelines.evaluate.pictures import PICTURES, draw_pictures
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
 from ulmo.storage.names import portable
+from ulmo.storage.plain_file import read_unlinked
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
 
 _Part = Literal["auto", "validation", "train", "all"]
+_MAX_REPORT = 64 << 20  # bytes: it has figures for each batch of tiles
 _Progress = Callable[[str, int, int], object]  # what is measured, how much is done, and all
 
 
@@ -132,6 +137,7 @@ def evaluate(
 
     On tiles: reconstruction, commitment, codebook. On `audio`: ABX, robustness, rates, codebook.
     The default report is eval.json in the run, or in the working folder for a bundle outside a run.
+    There it and its pictures replace those of an earlier `ulmo eval`, and no other files.
     `part` chooses the run's held-out recordings (`validation`), its training recordings, or all;
     `auto` takes the held-out ones if the tiles are those that the run was trained on, else all.
     `progress` receives what is measured, how much of it is done, and all; `warn` a line if a
@@ -147,7 +153,9 @@ def evaluate(
         bundle, run_dir = run_or_bundle, run_or_bundle.resolve().parent
         reports = run_dir if (run_dir / RUN_MANIFEST).is_file() else Path.cwd()
     tokenizer = Tokenizer(read_bundle(bundle, limits), threads=threads, limits=limits)
-    report = report or reports / "eval.json"
+    if report is None:
+        report = reports / "eval.json"
+        _refuse_foreign(report)
     if not report.parent.is_dir():
         raise UserError(f"there is no folder {report.parent} to write {report.name} to")
     on_tiles = on_audio = None
@@ -163,7 +171,7 @@ def evaluate(
     pictures: dict[str, Path] = {}
     with BestEffort(warn)("pictures of the codebook"):
         for name, content in draw_pictures(tokenizer, counted).items():
-            picture = report.with_name(f"{report.stem}-{name}.png")
+            picture = _picture_path(report, name)
             with publish(picture) as file:
                 file.write(content)
             pictures[name] = picture
@@ -171,6 +179,28 @@ def evaluate(
     evaluation = Evaluation(fingerprint, on_tiles, on_audio, report, pictures)
     write_json(report, evaluation.as_json())
     return evaluation
+
+
+def _picture_path(report: Path, name: str) -> Path:
+    return report.with_name(f"{report.stem}-{name}.png")
+
+
+def _refuse_foreign(report: Path) -> None:
+    """Raise UserError if ulmo did not write the report, or a picture of it, that lies there."""
+    remedy = "move it elsewhere, or name another report with --json"
+    if os.path.lexists(report) and not _is_report(report):
+        raise UserError(f"{report} is there, and ulmo eval did not write it: {remedy}")
+    for name in PICTURES:
+        refuse_foreign_picture(_picture_path(report, name), remedy)
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        values = json.loads(read_unlinked(path, _MAX_REPORT))
+    except (OSError, UserError, ValueError, RecursionError):
+        return False
+    keys = {"schema_version", "tokenizer", "tiles", "audio", "pictures"}
+    return isinstance(values, dict) and keys <= values.keys()
 
 
 def _choose(run_dir: Path, store: TileStore, part: _Part) -> tuple[_Part, Indices]:

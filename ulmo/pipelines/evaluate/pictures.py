@@ -11,6 +11,7 @@ from ulmo.pipelines.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 
+PICTURES = ("usage", "codes")  # the names of what is drawn
 _Counts = NDArray[np.int64]
 
 _MAX_CODES = 1024  # codes drawn, the most used first: more would be too small to see
@@ -27,7 +28,8 @@ def draw_pictures(
     they were counted on. The first of them orders the codes.
     """
     counts, _ = next(iter(counted.values()))
-    return {"usage": _draw_usage(counted), "codes": _draw_codes(tokenizer, counts)}
+    drawn = _draw_usage(counted), _draw_codes(tokenizer, counts)
+    return dict(zip(PICTURES, drawn, strict=True))
 
 
 def _draw_usage(measured: dict[str, tuple[_Counts, _Counts]]) -> bytes:

@@ -50,6 +50,7 @@ from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make
 from ulmo.storage.faults import remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
+from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer
 
@@ -273,7 +274,7 @@ def _finished(
     found = [_earlier(ledger, options, planned) for planned in plan]
     results = [result for result in found if result is not None]
     names = (path for folder in folders for path in paths_in(folder))
-    is_left = any(is_temporary(path) or locked_name(path) is not None for path in names)
+    is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
     return results if len(results) == len(plan) and not is_left else None
 
 
