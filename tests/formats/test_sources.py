@@ -13,11 +13,14 @@ from tests.storage.ledgers import tokens_of
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats.folder import folder_ledger, timeline_ledger
+from ulmo.formats.header import Stored
 from ulmo.formats.places import HEADERS, TOKENS
+from ulmo.formats.publish import tokens_hash
 from ulmo.formats.read import read_corpus, read_tokens
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.convert import convert
 from ulmo.pipelines.verify.verify import verify
+from ulmo.storage.plain_file import file_hash
 
 NAMES = ("a", "b", "s/c", "s/caf\udce9", "s\\x/d")
 UNFINISHED = r"out is unfinished \(3 of 5 recordings\): run the same ulmo-tokenize again, or add"
@@ -31,12 +34,14 @@ def make_output(folder, names=NAMES, done=None):
         path = folder / TOKENS / f"{name}.tokens.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         ids = random_ids(3, seed=number)
-        save(path, "npy", [(header_of(ids, recording=f"{number}.wav"), ids)])
+        header = header_of(ids, recording=f"{number}.wav")
+        save(path, "npy", [(header, ids)])
+        made = tokens_hash([Stored((header,), {".npy": file_hash(path)})], [".npy"])
         output = path.relative_to(folder).as_posix()
         if "\\x" in output or "\udce9" in output:
             output = output.replace("\\", r"\\").replace("\udce9", r"\xe9")
         counts = {"columns": 3, "bands": 3, "unknown": int((ids == UNK).sum())}
-        rows.append(row(f"{number}.wav", output, **counts))
+        rows.append(row(f"{number}.wav", output, tokens_sha256=made, **counts))
     finish(folder_ledger(folder), rows, None if done is None else len(names))
     return folder
 
