@@ -103,6 +103,7 @@ OWN = {
     "storage/atomic.py": "what a killed job left, to lock it",
     "storage/removal.py": "folders, to look into them",
     "storage/open_folder.py": "folders, to write files in them",
+    "storage/probe.py": "a folder, to lock it",
     "config/descriptors.py": "nothing: /dev/null",
     "cli/streams.py": "nothing: /dev/null",
     "jobs/worker.py": "nothing: /dev/null",
