@@ -1,6 +1,5 @@
 """Two jobs on one output, and outputs of other settings: one line, status 2, nothing touched."""
 
-import json
 from functools import partial
 
 import pytest
@@ -104,8 +103,7 @@ def test_tokens_of_another_tokenizer_are_not_converted_over(jobs, audio, tmp_pat
 def test_a_newer_version_is_not_touched(name, file, jobs):
     arguments, path = jobs[name]
     assert run(*arguments).exit_code == 0
-    values = json.loads((path.parent / file).read_text())
-    (path.parent / file).write_text(json.dumps({**values, "schema_version": 99}))
+    reseal(path.parent / file, schema_version=99)
     before = stats(path.parent)
     refused(*arguments, words="was written by a newer ulmo")
     assert stats(path.parent) == before
