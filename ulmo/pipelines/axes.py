@@ -114,7 +114,7 @@ def refuse_foreign_picture(path: Path, remedy: str) -> None:
 
 
 def as_drawn(text: str, most: int = _MOST_LETTERS) -> str:
-    r"""A text as a picture can show it: one line of at most so many letters, cut in its middle.
+    r"""A text as a picture can show it: one line of at most `most` letters, cut in its middle.
 
     Control characters, and those that the font does not have, are written as Python writes them.
 
