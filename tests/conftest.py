@@ -35,8 +35,11 @@ WITHOUT_COVERAGE = (
     *("test_frontends_oracles", "test_hostile", "test_imports", "test_openings", "test_parsers"),
     *("test_parts", "test_planted_links", "test_reader", "test_stream", "test_surroundings"),
     *("test_train_silence", "test_train_stopped", "test_two_jobs", "test_two_writers"),
+    *("test_bounded_work", "test_byol", "test_deep", "test_foreign_files", "test_infill"),
+    *("test_long_metadata", "test_names_in_formats", "test_next_frame", "test_recipes"),
+    *("test_train_objectives", "test_verify_names", "test_vqvae", "test_wav2vec2"),
 )
-COVERED = 12  # examples of one test with coverage, evenly spread over all
+COVERED = 4  # examples of one test with coverage, evenly spread over all
 
 
 def pytest_collection_modifyitems(config, items):
