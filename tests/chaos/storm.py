@@ -47,10 +47,13 @@ class Running:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if command:
-            os.execv(command[0], command)
-        return main(words)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            if command:
+                os.execv(command[0], command)
+            return main(words)
+        except KeyboardInterrupt:  # before the command has begun: ulmo/cli/start.py does the same
+            return 130
 
     def members(self):
         """The living processes of its session."""
