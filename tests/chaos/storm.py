@@ -53,6 +53,7 @@ class Running:
                 os.execv(command[0], command)
             return main(words)
         except KeyboardInterrupt:  # before the command has begun: ulmo/cli/start.py does the same
+            os.write(2, b"ulmo: interrupted\n")
             return 130
 
     def members(self):
