@@ -18,10 +18,10 @@ from benchmarks.report import ROOT
 from recipes.recipe import Holdout, Recipe, choose_recordings
 from recipes.train import link_recordings
 from ulmo.config import AugmentSettings, ModelSettings, PrepSettings
+from ulmo.dataset import Loudness, TileModel, tallies
 from ulmo.evaluation.abx import subsample
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.pipelines.dataset import Loudness, TileModel, tallies
 from ulmo.pipelines.evaluate.labelled import Sounds, find_labelled
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.normalize import Normalization

@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks.corpus_probe import corpus_probes
 from benchmarks.heldout import ABX_SETS, on_tiles, sounds_of, tile_figures
 from ulmo.arrays import Array
+from ulmo.dataset import ModelOutput
 from ulmo.evaluation.abx import Abx
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.probe import Probes
-from ulmo.pipelines.dataset import ModelOutput
 from ulmo.pipelines.evaluate.audio import EncoderFigures, LatentFigures
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds

@@ -10,7 +10,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from benchmarks.material import write_tokenizer
 from ulmo.config import ModelSettings, UserError
-from ulmo.pipelines.dataset import ModelOutput, TileModel
+from ulmo.dataset import ModelOutput, TileModel
 from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.reading.audio import read_mono

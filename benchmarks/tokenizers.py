@@ -37,7 +37,7 @@ from benchmarks.tokenizer_rows import MODEL, ROWS, SAME, TRAIN
 from benchmarks.train import names_of
 from recipes.recipe import read_recipe
 from ulmo.config import PrepSettings, UserError
-from ulmo.pipelines.dataset import ModelOutput
+from ulmo.dataset import ModelOutput
 from ulmo.pipelines.evaluate.audio import EncoderFigures
 from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.pipelines.train.train import train

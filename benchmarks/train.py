@@ -22,7 +22,7 @@ from benchmarks.learners import BATCH, MEASURES, THREADS, Point, Process
 from benchmarks.report import machine, names_of, parser_of, publish, table
 from ulmo.arrays import Indices
 from ulmo.config import PrepSettings, TrainSettings
-from ulmo.pipelines.dataset import Split, split_by_recording
+from ulmo.dataset import Split, split_by_recording
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TileStore
 

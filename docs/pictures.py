@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import ulmo
-from ulmo.pipelines.axes import own_style
+from ulmo.pictures.axes import own_style
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import Normalization
 

@@ -17,7 +17,7 @@ from ulmo.bundle.graph import encoder_size
 from ulmo.bundle.weights import weights_size
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
-from ulmo.pipelines.dataset import split_by_recording
+from ulmo.dataset import split_by_recording
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.export import describe_corpus
 from ulmo.pipelines.train.train import train

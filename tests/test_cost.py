@@ -30,7 +30,7 @@ from ulmo.config import (
     training_cost,
 )
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.show import show
+from ulmo.pipelines.show.show import show
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing import preprocess
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, frontend_cost, stream_power

@@ -9,7 +9,7 @@ import pytest
 from tests.outputs import PREP, make_audio, make_tokens
 from tests.pipelines.tokenizing import tokenize
 from ulmo.formats.read import read_corpus, read_tokens
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
 

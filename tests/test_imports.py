@@ -23,7 +23,7 @@ SOURCE = ROOT / "ulmo"
 BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
-COMMANDS = {*TOKENIZING, "models", "evaluation", "formats", "jobs"}
+COMMANDS = {*TOKENIZING, "models", "evaluation", "dataset", "formats", "jobs", "pictures"}
 ROOMS = {
     "arrays": set(),
     "config": set(),
@@ -39,6 +39,8 @@ ROOMS = {
     "encoding": {"arrays", "config"},
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
+    "dataset": {*TOKENIZING, "evaluation"},
+    "pictures": {"config", "storage", "tokens"},
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},
     "cli": {*COMMANDS, "pipelines", "reports", ""},
@@ -168,8 +170,8 @@ def test_frameworks_stay_in_their_rooms(name):
         ("ulmo.pipelines.prep.prep", "ulmo.reports.prep", True, False),
         ("ulmo.pipelines.prep.prep", "ulmo.pipelines.prep.job", False, True),
         ("ulmo.pipelines.verify.tiles", "ulmo.pipelines.prep.job", True, False),
-        ("ulmo.pipelines.convert", "ulmo.pipelines.tokenize.plan", False, False),
-        ("ulmo.pipelines.train.train", "ulmo.pipelines.dataset", False, True),
+        ("ulmo.pipelines.convert.convert", "ulmo.pipelines.tokenize.plan", False, False),
+        ("ulmo.pipelines.train.train", "ulmo.dataset", False, True),
         ("ulmo.cli.train", "ulmo.pipelines.train.train", True, True),
         ("ulmo.cli.train", "ulmo.pipelines.train.train", False, False),
     ],

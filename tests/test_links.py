@@ -15,7 +15,7 @@ from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.read import read_corpus, read_tokens
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TileStore
 

@@ -18,7 +18,7 @@ from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import tokens_hash
 from ulmo.formats.read import read_corpus, read_tokens
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.verify.verify import verify
 from ulmo.storage.plain_file import file_hash
 

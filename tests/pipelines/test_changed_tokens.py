@@ -14,8 +14,8 @@ from ulmo.formats.checked import read_checked
 from ulmo.formats.header import read_stored
 from ulmo.formats.publish import publish_tokens
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines import convert as convert_module
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert import convert as convert_module
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.tokenize import timeline_file
 
 CHANGED = r"x.tokens.npy (was changed while it was|can no longer be) read.*: run the same again"

@@ -11,7 +11,7 @@ from tests.pipelines.tokenizing import hidden, join, record, tokenize
 from tests.storage.test_removal import dig
 from ulmo.formats.places import header_path, tokens_path
 from ulmo.formats.publish import output_paths
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.tokenize.plan import plan_outputs
 from ulmo.pipelines.verify.verify import verify

@@ -13,7 +13,7 @@ from tests.pipelines.tokenizing import record
 from ulmo.cli.main import ulmo
 from ulmo.config import UserError
 from ulmo.formats import publish
-from ulmo.pipelines.best_effort import BestEffort
+from ulmo.jobs.best_effort import BestEffort
 from ulmo.pipelines.prep import output as prep_output
 from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.output import PrepOutput

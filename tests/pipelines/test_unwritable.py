@@ -14,7 +14,7 @@ from tests.pipelines.tokenizing import hidden, join, tokenize
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import output_paths
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
 from ulmo.storage.names import portable

@@ -6,7 +6,7 @@ import signal
 
 from matplotlib.figure import Figure
 
-from ulmo.pipelines.axes import to_png
+from ulmo.pictures.axes import to_png
 
 MODEL = {
     "encoder_layers": 1,

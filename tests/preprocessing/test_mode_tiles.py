@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from ulmo.config import ModelSettings, PrepSettings
-from ulmo.pipelines.dataset import Loudness
+from ulmo.dataset import Loudness
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.frontends import build_frontend

@@ -57,8 +57,8 @@ def convert(
 ) -> None:
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
     from ulmo.formats.base import Options
-    from ulmo.pipelines.convert import Converted
-    from ulmo.pipelines.convert import convert as run
+    from ulmo.pipelines.convert.convert import Converted
+    from ulmo.pipelines.convert.convert import convert as run
     from ulmo.reports.as_json import convert_json
     from ulmo.reports.tokenize import convert_summary, converted_line
 

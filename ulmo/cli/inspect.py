@@ -25,7 +25,7 @@ def inspect_(bundle: Path | None, as_json: bool, **flags: Any) -> None:
     BUNDLE is a folder such as RUN_DIR/tokenizer. The default is the tokenizer that ships with ulmo.
     A damaged one is refused, with the reason.
     """
-    from ulmo.pipelines import inspect
+    from ulmo.pipelines.inspect import inspect
     from ulmo.reports.inspect import inspection
 
     facts = inspect.inspect_bundle(bundle, Limits.read(cli.given(flags, Limits)))

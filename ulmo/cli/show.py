@@ -52,7 +52,7 @@ def show(
     **flags: Any,
 ) -> None:
     """Draw FILE through the front ends: seconds, hertz, and where its tiles begin."""
-    from ulmo.pipelines.show import show as draw
+    from ulmo.pipelines.show.show import show as draw
     from ulmo.preprocessing.frontends import installed_frontends
     from ulmo.preprocessing.reading.audio import RefusedError
     from ulmo.reports.prep import shown_lines

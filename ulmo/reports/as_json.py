@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulmo.formats.header import utc_text
 from ulmo.jobs.outcome import Outcome
-from ulmo.pipelines.convert import Converted
+from ulmo.pipelines.convert.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.preprocessing.times.clock import EPOCH

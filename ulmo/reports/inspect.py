@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ulmo.bundle.card import Card, Corpus
     from ulmo.bundle.manifest import BundleManifest
     from ulmo.config import PrepSettings
-    from ulmo.pipelines.inspect import BundleFacts, Table
+    from ulmo.pipelines.inspect.inspect import BundleFacts, Table
 
 # Columns of the labels, indented by two, so that a fingerprint fits beside them.
 _WIDTH = 80

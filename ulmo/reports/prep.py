@@ -18,7 +18,7 @@ from ulmo.reports.sound import flag_lines
 from ulmo.storage.names import path_text
 
 if TYPE_CHECKING:
-    from ulmo.pipelines.show import Shown  # brings Matplotlib
+    from ulmo.pipelines.show.show import Shown  # brings Matplotlib
 
 
 class PrepProgress(Progress):

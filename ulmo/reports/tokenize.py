@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ulmo.config import printable
-from ulmo.pipelines.convert import Converted
+from ulmo.pipelines.convert.convert import Converted
 from ulmo.pipelines.tokenize.job import Result
 from ulmo.pipelines.tokenize.timeline_file import Timeline
 from ulmo.reports.progress import Progress, counted, left_out_lines, named_lines

@@ -13,10 +13,10 @@ from tests.sealed import hashes_of
 from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.graph import decoder_graph
 from ulmo.config import PrepSettings, TrainSettings, UserError
+from ulmo.dataset import split_by_recording
 from ulmo.evaluation.codebook import CodebookHealth
 from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
-from ulmo.pipelines.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import TILES_SCHEMA, TileStore

@@ -11,7 +11,7 @@ from tests.pipelines.recordings import RATE, TINY, noise, rows_of
 from ulmo.cli.main import ulmo
 from ulmo.config import AugmentSettings, UserError
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.pipelines.show import show
+from ulmo.pipelines.show.show import show
 from ulmo.preprocessing import preprocess
 from ulmo.preprocessing.store import TileStore
 

@@ -19,7 +19,7 @@ from tests.pipelines.recordings import (
 )
 from tests.pipelines.training import MODEL, Silent
 from ulmo.config import AugmentSettings, ClockSettings
-from ulmo.pipelines.dataset import split_by_recording
+from ulmo.dataset import split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep import writer as prep_writer

@@ -11,7 +11,7 @@ from tests.pipelines.tokenizing import join, quiet, tokenize
 from tests.pipelines.verifying import found
 from ulmo.config import UserError
 from ulmo.formats.base import PLAIN
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.storage import lock
 from ulmo.storage.open_folder import OpenFolder
 

@@ -14,8 +14,8 @@ from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
 from ulmo.formats.header import read_header
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines.convert import convert
-from ulmo.pipelines.inspect import inspect_bundle
+from ulmo.pipelines.convert.convert import convert
+from ulmo.pipelines.inspect.inspect import inspect_bundle
 from ulmo.tokenizer import load_tokenizer
 
 FAST = 20_000

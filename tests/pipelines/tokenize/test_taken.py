@@ -6,7 +6,7 @@ from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, record, tokenize
 from ulmo import UserError, read_tokens
 from ulmo.formats import publish
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 
 FOREIGN = b'{"annotations": 1}'
 WORDS = "choose another --out"

@@ -18,7 +18,7 @@ from ulmo.formats.header import read_header
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.tokenizer import load_tokenizer
 
 KNOWN = SAMPLES / "speech" / "vowels.wav"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import SAMPLES
 from ulmo.config import AugmentSettings, ModelSettings, PrepSettings, TrainSettings, UserError
-from ulmo.pipelines.dataset import Loudness
+from ulmo.dataset import Loudness
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.feed import Feed
 from ulmo.preprocessing.store import TileStore

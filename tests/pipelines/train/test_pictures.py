@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ulmo.pipelines.dataset import ModelOutput
+from ulmo.dataset import ModelOutput
 from ulmo.pipelines.train import pictures
 from ulmo.pipelines.train.pictures import _spread_rows, draw_losses, draw_reconstructions
 from ulmo.preprocessing.store import TileStore

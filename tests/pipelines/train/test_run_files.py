@@ -13,7 +13,7 @@ from tests.outputs import names
 from tests.pipelines.training import read_csv
 from tests.pipelines.verifying import deny
 from ulmo.config import UserError, loss_names
-from ulmo.pipelines.best_effort import BestEffort
+from ulmo.jobs.best_effort import BestEffort
 from ulmo.pipelines.train import run_files
 from ulmo.pipelines.train.run_files import Checkpoints, RunLog
 from ulmo.storage.checkpoint_files import damaged_files, numbers, remove_others

@@ -16,9 +16,9 @@ from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal, spoil
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import JobError, ModelSettings, TrainSettings, UserError
+from ulmo.dataset import ModelOutput, split_by_recording
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import build_vqvae, set_weights_of
-from ulmo.pipelines.dataset import ModelOutput, split_by_recording
 from ulmo.pipelines.train import export as export_module
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer

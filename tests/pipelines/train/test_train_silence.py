@@ -10,7 +10,7 @@ import soundfile
 from tests.bundles import PREP
 from tests.pipelines.training import MODEL, SETTINGS, Silent
 from ulmo.config import ModelSettings, TrainSettings, UserError
-from ulmo.pipelines.dataset import has_sound, split_by_recording
+from ulmo.dataset import has_sound, split_by_recording
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.train.train import train

@@ -12,7 +12,7 @@ from tests.pipelines.test_odd_names import ODD, fill
 from tests.pipelines.tokenizing import join, tokenize
 from ulmo.formats.header import read_header
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
 

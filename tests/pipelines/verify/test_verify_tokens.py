@@ -22,7 +22,7 @@ from ulmo.formats.base import PLAIN
 from ulmo.formats.places import header_path
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.convert import convert
+from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.verify.verify import verify
 
 A = "tokens/a.tokens.npy"

@@ -17,11 +17,11 @@ from ulmo.arrays import Indices
 from ulmo.bundle.bundle import DEFAULT, read_bundle
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import LIMITS, Limits, UserError
+from ulmo.dataset import Loudness, ModelOutput, split_by_recording, tallies
 from ulmo.evaluation.tally import Metrics, Reconstruction, Tally
 from ulmo.evaluation.verdict import Verdict
-from ulmo.pipelines.axes import refuse_foreign_picture
-from ulmo.pipelines.best_effort import BestEffort
-from ulmo.pipelines.dataset import Loudness, ModelOutput, split_by_recording, tallies
+from ulmo.jobs.best_effort import BestEffort
+from ulmo.pictures.axes import refuse_foreign_picture
 from ulmo.pipelines.evaluate.audio import AudioEvaluation, AudioPlan
 from ulmo.pipelines.evaluate.pictures import PICTURES, draw_pictures
 from ulmo.preprocessing.store import TileStore

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array
-from ulmo.pipelines.axes import level_unit, own_style, to_png
-from ulmo.pipelines.own_matplotlib import Figure
+from ulmo.pictures.axes import level_unit, own_style, to_png
+from ulmo.pictures.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.tokenizer import Tokenizer
 

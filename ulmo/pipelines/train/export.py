@@ -16,10 +16,10 @@ from ulmo.bundle.card import Card, Corpus, Figures, Training, Versions
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import stages_of
 from ulmo.config import JobError
+from ulmo.dataset import ModelOutput, batches
 from ulmo.encoding import Columns
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.unk import unk_thresholds
-from ulmo.pipelines.dataset import ModelOutput, batches
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Indices
 from ulmo.config import TrainSettings, UserError
+from ulmo.dataset import Loudness
 from ulmo.models.objectives.base import Side, TrainingBatch
-from ulmo.pipelines.dataset import Loudness
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.names import path_of
 

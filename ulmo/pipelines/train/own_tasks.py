@@ -9,9 +9,9 @@ import numpy as np
 
 from ulmo.arrays import Array, Indices
 from ulmo.config import OWN, SPREAD
+from ulmo.dataset import batches
 from ulmo.models.learner import Learner
 from ulmo.models.objectives.base import Objective, TrainingBatch
-from ulmo.pipelines.dataset import batches
 from ulmo.pipelines.train.feed import Feed
 
 _PAIR = re.compile(r"(\d+)_(\d+)")  # two front ends by their numbers

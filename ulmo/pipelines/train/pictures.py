@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ulmo.arrays import Indices
-from ulmo.pipelines.axes import as_drawn, level_unit, mark_hertz, own_style, to_png
-from ulmo.pipelines.dataset import TileModel
-from ulmo.pipelines.own_matplotlib import Figure
+from ulmo.dataset import TileModel
+from ulmo.pictures.axes import as_drawn, level_unit, mark_hertz, own_style, to_png
+from ulmo.pictures.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_log import read_log

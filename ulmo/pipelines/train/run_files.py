@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from ulmo.config import JobError, UserError, whole_letters
-from ulmo.pipelines.best_effort import BestEffort
+from ulmo.jobs.best_effort import BestEffort
 from ulmo.storage.atomic import make_folders
 from ulmo.storage.checkpoint_files import (
     PREFIX,

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed
+from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
-from ulmo.pipelines.best_effort import BestEffort
-from ulmo.pipelines.dataset import has_sound, split_by_recording
+from ulmo.jobs.best_effort import BestEffort
 from ulmo.pipelines.train.export import export
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run

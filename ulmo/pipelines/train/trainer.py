@@ -17,11 +17,7 @@ from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import ModelSettings, TrainSettings, UserError
-from ulmo.evaluation.tally import Metrics, Tally
-from ulmo.evaluation.verdict import Verdict
-from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
-from ulmo.pipelines.best_effort import BestEffort
-from ulmo.pipelines.dataset import (
+from ulmo.dataset import (
     Loudness,
     ModelOutput,
     Split,
@@ -31,6 +27,10 @@ from ulmo.pipelines.dataset import (
     split_by_recording,
     tallies,
 )
+from ulmo.evaluation.tally import Metrics, Tally
+from ulmo.evaluation.verdict import Verdict
+from ulmo.jobs.best_effort import BestEffort
+from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import build_learner
 from ulmo.pipelines.train.own_tasks import OwnTasks

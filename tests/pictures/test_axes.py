@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ulmo.pipelines import own_matplotlib
-from ulmo.pipelines.axes import as_drawn, mark_hertz, own_style, to_png
+from ulmo.pictures import own_matplotlib
+from ulmo.pictures.axes import as_drawn, mark_hertz, own_style, to_png
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = [
@@ -98,7 +98,7 @@ def test_a_matplotlibrc_in_the_working_folder_is_not_opened(tmp_path):
     """A pipe would be waited for, and of a file each bad line printed as it is."""
     os.mkfifo(tmp_path / "matplotlibrc")
     here = "import os; os.chdir, before = None, os.path.exists; "
-    here += "import ulmo.pipelines.show; "
+    here += "import ulmo.pipelines.show.show; "
     done = subprocess.run(
         [sys.executable, "-c", f"{here}assert os.path.exists is before"],
         cwd=tmp_path,

@@ -14,8 +14,8 @@ import numpy as np
 from ulmo.arrays import Array
 from ulmo.config import LIMITS, Limits, PrepSettings, UserError
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pipelines.axes import level_unit, mark_hertz, own_style, refuse_foreign_picture, to_png
-from ulmo.pipelines.own_matplotlib import Figure
+from ulmo.pictures.axes import level_unit, mark_hertz, own_style, refuse_foreign_picture, to_png
+from ulmo.pictures.own_matplotlib import Figure
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import quiet_level

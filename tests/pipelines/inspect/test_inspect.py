@@ -14,8 +14,8 @@ from ulmo.bundle.bundle import read_bundle
 from ulmo.bundle.card import Card, Corpus
 from ulmo.cli.main import ulmo
 from ulmo.config import ModelSettings, PrepSettings, UserError
-from ulmo.pipelines import inspect as module
-from ulmo.pipelines.inspect import as_json, describe_codebook, inspect_bundle
+from ulmo.pipelines.inspect import inspect as module
+from ulmo.pipelines.inspect.inspect import as_json, describe_codebook, inspect_bundle
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.reports import inspect as inspect_report
 from ulmo.reports.inspect import NORMALIZATION_WORDS, inspection

@@ -20,7 +20,7 @@ from ulmo.formats.header import header_json, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines.convert import convert, list_sources
+from ulmo.pipelines.convert.convert import convert, list_sources
 
 run = partial(commands.run, ulmo, "convert")
 MANY = [name for name, kind in FORMATS.items() if kind.many]

@@ -18,9 +18,9 @@ from tests.gaps import set_timing, write_triggered
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
-from ulmo.pipelines import show as module
-from ulmo.pipelines.axes import mark_hertz, to_png
-from ulmo.pipelines.show import _pooled, show
+from ulmo.pictures.axes import mark_hertz, to_png
+from ulmo.pipelines.show import show as module
+from ulmo.pipelines.show.show import _pooled, show
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.reading.audio import RefusedError

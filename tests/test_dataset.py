@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.oracles import sound_tokens
 from ulmo.config import ModelSettings, PrepSettings
+from ulmo.dataset import Loudness, batches, shuffled, split_by_recording
 from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
-from ulmo.pipelines.dataset import Loudness, batches, shuffled, split_by_recording
 
 
 class Store(NamedTuple):

@@ -3,7 +3,7 @@
 import pytest
 
 from ulmo.config import UserError
-from ulmo.pipelines.best_effort import BestEffort
+from ulmo.jobs.best_effort import BestEffort
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.config import PrepSettings, UserError, printable
-from ulmo.pipelines.own_matplotlib import (
+from ulmo.pictures.own_matplotlib import (
     Figure,
     FigureCanvasAgg,
     FontProperties,

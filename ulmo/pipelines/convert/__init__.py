@@ -1,0 +1,1 @@
+"""ulmo convert: tokens in one format to another."""

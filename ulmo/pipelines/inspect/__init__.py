@@ -1,0 +1,1 @@
+"""ulmo inspect: what is in a bundle."""

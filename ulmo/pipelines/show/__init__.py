@@ -1,0 +1,1 @@
+"""ulmo show: a recording through the front ends, as a picture."""
