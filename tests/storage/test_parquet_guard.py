@@ -1,6 +1,8 @@
 """What a Parquet file unpacks to is told from footer and headers of pages, as pyarrow has it."""
 
+import io
 import random
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.formats.streams import save, some
+from ulmo.formats import parquet
+from ulmo.formats.read import read_corpus
 from ulmo.storage.parquet_guard import check_pages, parse_page, read_guarded, row_groups
 
 
@@ -131,3 +135,36 @@ def test_mutants_of_a_footer_are_refused_or_read(tmp_path):
 def test_what_is_no_page_is_refused(data):
     with pytest.raises(ValueError, match=r"."):
         parse_page(data)
+
+
+class WatchedFile(io.FileIO):
+    """Knows the threads that read it."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.readers = set()
+
+    def read(self, size=-1):
+        self.readers.add(threading.get_ident())
+        return super().read(size)
+
+
+def test_a_table_is_read_by_no_other_thread(tmp_path):
+    """One that still held a piece of the file when the process ended would abort it."""
+    pq.write_table(table(), tmp_path / "x.parquet", use_dictionary=["n", "t"])
+    with WatchedFile(tmp_path / "x.parquet") as file:
+        read_guarded(file, table().schema)
+        assert file.readers == {threading.get_ident()}
+
+
+def test_tokens_are_read_by_no_other_thread(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.tokens.parquet", "parquet", some((5,)))
+    files = []
+
+    def watched(path):
+        files.append(WatchedFile(path))
+        return files[-1]
+
+    monkeypatch.setattr(parquet, "open_unlinked", watched)
+    assert len(list(read_corpus(path))) == 1
+    assert [file.readers for file in files] == [{threading.get_ident()}]

@@ -74,13 +74,12 @@ class Parquet(RowFormat):
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Ids of rows that are just as written; the schema and all page sizes are checked first."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        from ulmo.storage.parquet_guard import check_pages
+        from ulmo.storage.parquet_guard import check_pages, parquet_file
 
         with open_unlinked(path) as raw:
             try:
-                with pq.ParquetFile(raw, page_checksum_verification=True) as file:
+                with parquet_file(raw, page_checksum_verification=True) as file:
                     expected = _schema(headers[0].grid)
                     found = file.schema_arrow
                     if not found.equals(expected) or found.metadata != expected.metadata:
@@ -121,7 +120,7 @@ def _schema(grid: Grid) -> Any:
 
 def _rows(file: Any) -> Iterator[tuple[NDArray[np.uint16], dict[str, Any]]]:
     """The ids of each row, and the row as `TokenRow.fields` has it."""
-    for batch in file.iter_batches(batch_size=8):
+    for batch in file.iter_batches(batch_size=8, use_threads=False):
         for row in range(len(batch)):
             values = {name: batch[name][row] for name in batch.schema.names}
             ids = values.pop("ids")

@@ -56,6 +56,15 @@ class PageHeader(NamedTuple):
     dictionary: bool
 
 
+def parquet_file(raw: BinaryIO, **options: Any) -> pq.ParquetFile:
+    """Open a Parquet file to be read in this thread alone, with `use_threads=False`.
+
+    By default, threads of pyarrow read ahead. One that still holds a piece of a Python file when
+    the process ends aborts it.
+    """
+    return pq.ParquetFile(raw, pre_buffer=False, **options)
+
+
 def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
     """Read a small table; ValueError if it has another schema, or unpacks to too much.
 
@@ -63,10 +72,11 @@ def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
     """
     texts = [field.name for field in schema if field.type == pa.string()]
     lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
-    if not pq.read_schema(raw).equals(schema):
-        raise ValueError("its columns are not those that this ulmo writes")
+    with parquet_file(raw) as file:
+        if not file.schema_arrow.equals(schema):
+            raise ValueError("its columns are not those that this ulmo writes")
     check_pages(raw, VALUES_PER_ROW, without_dictionary=lists)
-    with pq.ParquetFile(raw, read_dictionary=texts) as file:
+    with parquet_file(raw, read_dictionary=texts) as file:
         table = file.read(use_threads=False)
     table.validate(full=True)  # texts are UTF-8, and indices are within their dictionaries
     left = _max_bytes(_size(raw))
