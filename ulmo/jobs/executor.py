@@ -1,5 +1,6 @@
 """Jobs in this process or in several, and their progress."""
 
+import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,6 +21,14 @@ R = TypeVar("R")
 
 _POLL_SECONDS = 0.2
 _AHEAD = 3  # jobs handed out to each worker at a time, with the running one
+_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
+
+
+def worker_count(wanted: int | None, recordings: int) -> int:
+    """How many workers to start for some recordings; None: as many as are worth it."""
+    if wanted is None:
+        wanted = min(os.cpu_count() or 1, recordings // _FILES_PER_WORKER)
+    return max(min(wanted, recordings), 1)
 
 
 class Pool:

@@ -59,21 +59,22 @@ def find_recordings(
     first), and those of the system, such as the trash, are left out; `folder` itself may lie in
     one. `skip` names another folder to leave out, such as the output's own. The number of files of
     sound that ulmo does not read is added to `left_out`, by kind (`.wac`). Raises UserError if the
-    folder itself cannot be looked into.
+    folder itself cannot be looked into, or holds no recording.
     """
+    if not folder.is_dir():
+        raise no_folder(folder)
     top, own = folder.resolve(), skip and skip.resolve()
     inside = own.relative_to(top) if own and own.is_relative_to(top) else None
     found = walk(folder, skip=lambda path: _is_hidden(path.name) or path == inside)
     shown = [path for path in found.files if not _is_hidden(path.name)]
+    recordings = [path for path in shown if path.suffix.lower() in _SUFFIXES]
+    unread = Counter(kind for path in shown if (kind := _unread_kind(path)))
+    if not recordings and not found.closed:
+        what = f"; it has {left_out_words(unread)}" if unread else ""
+        raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others){what}")
     if left_out is not None:
-        left_out.update(kind for path in shown if (kind := _unread_kind(path)))
-    return by_bytes([*(path for path in shown if path.suffix.lower() in _SUFFIXES), *found.closed])
-
-
-def no_recordings(folder: Path, left_out: Mapping[str, int]) -> UserError:
-    """The error for a folder without recordings, which names the sound that is not read."""
-    unread = f"; it has {left_out_words(left_out)}" if left_out else ""
-    return UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others){unread}")
+        left_out.update(unread)
+    return by_bytes([*recordings, *found.closed])
 
 
 def left_out_words(left_out: Mapping[str, int]) -> str:
@@ -117,23 +118,15 @@ def no_folder(path: Path) -> UserError:
 def list_inputs(
     audio_dir: Path, out_dir: Path, left_out: Counter[str] | None = None
 ) -> list[InputFile]:
-    """List every sound file below a folder, in a fixed order. Raises UserError if there is none.
-
-    Sound that is not read is counted in `left_out`, as in find_recordings.
-    """
-    if not audio_dir.is_dir():
-        raise no_folder(audio_dir)
-    left_out = Counter() if left_out is None else left_out
+    """Describe every recording below a folder, as find_recordings finds them."""
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
-    if not found:
-        raise no_recordings(audio_dir, left_out)
-    return [input_file(audio_dir, path) for path in found]
+    return [input_file(path, audio_dir) for path in found]
 
 
-def input_file(audio_dir: Path, path: Path) -> InputFile:
+def input_file(path: Path, folder: Path = Path()) -> InputFile:
     """Describe a recording, by its path below a folder; if it cannot be read, all numbers are 0."""
     try:
-        with open_file(audio_dir / path) as file:
+        with open_file(folder / path) as file:
             found = signature_of(file)
             ends = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))

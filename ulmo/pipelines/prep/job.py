@@ -178,7 +178,7 @@ def _try_job(
         writer = TileWriter(job.shard_path, job.settings, rows, disk)
         for planned in job.files:
             path = planned.path
-            file = input_file(job.audio_dir, path) if changes[path] else planned
+            file = input_file(path, job.audio_dir) if changes[path] else planned
             timing = clock.timing(job.audio_dir / path)
             writer.begin(portable(path), timing.start)
             progress.append(ReadingProgress(planned.size))

@@ -83,7 +83,7 @@ def tokenize_recording(
     """
     if isinstance(tokenizer, TokenizerRef):
         tokenizer = _opened(tokenizer)
-    progress = ReadingProgress(input_file(planned.source.parent, Path(planned.source.name)).size)
+    progress = ReadingProgress(input_file(planned.source).size)
     try:
         result = _tokenize_once(tokenizer, options, planned, progress)
         if result.outcome.reason == "changed":
@@ -99,7 +99,7 @@ def _tokenize_once(
 ) -> Result:
     source = planned.source
     clock = Clock.of(options.clock)
-    file = input_file(source.parent, Path(source.name))
+    file = input_file(source)
     timing = clock.timing(source)
     outputs: list[Path] = []
     made: list[Stored] = []

@@ -11,7 +11,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
-from ulmo.jobs.inputs import InputFile, find_recordings, input_file, no_recordings
+from ulmo.jobs.inputs import InputFile, find_recordings, input_file
 from ulmo.storage.atomic import make_folder, short_name
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
@@ -33,8 +33,7 @@ class Planned(NamedTuple):
     def keyed(self, settings: Mapping[str, Any]) -> Self:
         """The same with its key: that of the file as it is now."""
         planned = self._replace(settings=fingerprint(settings))
-        file = input_file(self.source.parent, Path(self.source.name))
-        return planned._replace(key=planned.key_of(file))
+        return planned._replace(key=planned.key_of(input_file(self.source)))
 
     def key_of(self, file: InputFile) -> str:
         """A hash of a file in the place of the source, of all places and of the settings."""
@@ -189,13 +188,7 @@ def _find(
     for source in sources:
         if source.is_dir():
             place = resolved(source)
-            unread: Counter[str] = Counter()
-            inside = find_recordings(source, skip=out, left_out=unread)
-            if not inside:
-                raise no_recordings(source, unread)
-            if left_out is not None:
-                left_out.update(unread)
-            for path in inside:
+            for path in find_recordings(source, skip=out, left_out=left_out):
                 found.setdefault(
                     place / path, _Found(source / path, path, path.parent, place / path)
                 )

@@ -39,7 +39,7 @@ from ulmo.formats.publish import (
     stream_paths,
     tokens_hash,
 )
-from ulmo.jobs.executor import Pool
+from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
@@ -53,8 +53,6 @@ from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import paths_in
 from ulmo.tokenizer import Tokenizer
-
-_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
 
 
 class Listener(NamedTuple):
@@ -366,15 +364,12 @@ def _tokenize(
     listener: Listener,
 ) -> Generator[tuple[Planned, Result], None, None]:
     """Each recording as it ends, which with several workers is not the order of the plan."""
-    cores = os.cpu_count() or 1
-    if workers is None:
-        workers = min(cores, len(plan) // _FILES_PER_WORKER)
-    workers = max(min(workers, len(plan)), 1)
+    workers = worker_count(workers, len(plan))
     if workers == 1:
         job = partial(tokenize_recording, tokenizer, options)
     else:
         ref = tokenizer.ref
-        ref = ref._replace(threads=ref.threads or max(cores // workers, 1))
+        ref = ref._replace(threads=ref.threads or max((os.cpu_count() or 1) // workers, 1))
         job = partial(tokenize_recording, ref, options)
     size = sum(_size_of(planned.source) for planned in plan)
     with Pool(workers, listener.begin(size)) as pool:

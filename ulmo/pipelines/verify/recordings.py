@@ -3,15 +3,14 @@
 Each is read to its end by the reader of ulmo-prep and ulmo-tokenize, and nothing is written.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import find_recordings, input_file, no_recordings
+from ulmo.jobs.executor import Pool, worker_count
+from ulmo.jobs.inputs import find_recordings, input_file
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
@@ -19,7 +18,6 @@ from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.faults import READ, Fault
 from ulmo.storage.names import portable
 
-_FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time
 _BETTER_COPY = (
     "copy it again if there is a better copy; ulmo-prep and ulmo-tokenize use what can be read"
 )
@@ -51,17 +49,13 @@ def verify_recordings(
     folder, names = place, [Path()]
     if place.is_dir():
         names = find_recordings(place, left_out=left_out)
-        if not names:
-            raise no_recordings(place, left_out)
     elif place.is_file():
         folder, names = place.parent, [Path(place.name)]
     else:
         raise UserError(f"{place} is neither a file nor a folder")
-    if workers is None:
-        workers = max(min(os.cpu_count() or 1, len(names) // _FILES_PER_WORKER), 1)
     paths = [folder / name for name in names]
-    size = sum(input_file(folder, name).size for name in names)
-    with Pool(workers, begin(size)) as pool:
+    size = sum(input_file(path).size for path in paths)
+    with Pool(worker_count(workers, len(paths)), begin(size)) as pool:
         found = dict(pool.each(_read_whole, paths))
     counts = Counter(facts.status for facts in found.values())
     named = {status: count for status, count in sorted(counts.items()) if count}
@@ -79,7 +73,7 @@ def verify_recordings(
 
 
 def _read_whole(path: Path) -> _Facts:
-    progress = ReadingProgress(input_file(path.parent, Path(path.name)).size)
+    progress = ReadingProgress(input_file(path).size)
     try:
         with open_recording(path) as recording:
             progress.follow(recording, 1)
