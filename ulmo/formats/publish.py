@@ -25,8 +25,8 @@ from ulmo.formats.taken import (
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.storage.atomic import (
     check_places,
-    is_of_one_file,
     make_folders,
+    passing_over_one_file,
     publish,
     publish_together,
     remove,
@@ -187,11 +187,8 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
             ours.setdefault(folder, set()).update(temporary_names(outputs))
         remove_lock(header_lock(outputs.header))
     for folder, names in ours.items():
-        try:
+        with passing_over_one_file():  # such as a folder whose path is too long: nothing lies there
             remove_temporaries(folder, names.__contains__)
-        except OSError as error:  # such as a folder whose path is too long: nothing lies there
-            if not is_of_one_file(error):
-                raise
 
 
 def temporary_names(outputs: Outputs) -> set[str]:

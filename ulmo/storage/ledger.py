@@ -23,9 +23,9 @@ from pydantic import ValidationError
 from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
 from ulmo.storage.atomic import (
-    TEMPORARY,
     check_places,
     is_of_one_file,
+    owner_of,
     remove,
     short_name,
 )
@@ -270,13 +270,10 @@ class Ledger(Generic[M, R]):
     def _left_overs(self) -> list[Path]:
         """The journal, and the halves of the three files that killed jobs left."""
         names = {short_name(each.name) for each in self.files}
-        inside = self.files.manifest.parent.iterdir()
-        temporary = [(path, TEMPORARY.fullmatch(path.name)) for path in inside]
         return [
             path
-            for path, match in temporary
-            if path == self.files.journal
-            or (match is not None and match["name"] in names and not path.is_dir())
+            for path in self.files.manifest.parent.iterdir()
+            if path == self.files.journal or (owner_of(path.name) in names and not path.is_dir())
         ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.storage.atomic import is_of_one_file
+from ulmo.storage.atomic import passing_over_one_file
 from ulmo.storage.plain_file import is_of_process
 
 
@@ -66,12 +66,9 @@ def walk(
 
 def paths_in(folder: Path) -> list[Path]:
     """What is in a folder; nothing if there is no folder, or if it cannot be looked into."""
-    try:
+    with passing_over_one_file():
         return list(folder.iterdir())
-    except OSError as error:
-        if not is_of_one_file(error):
-            raise
-        return []
+    return []
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

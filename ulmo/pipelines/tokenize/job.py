@@ -41,7 +41,12 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import is_of_one_file, make_folders, refuse_gone
+from ulmo.storage.atomic import (
+    is_of_one_file,
+    make_folders,
+    passing_over_one_file,
+    refuse_gone,
+)
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -161,11 +166,8 @@ def _refusing_unwritable(planned: Planned) -> Iterator[None]:
 def _remove(outputs: Iterable[Path], file_format: str, below: Path) -> None:
     """Remove outputs, as far as that is allowed; a header that other formats need stays."""
     for output in reversed(list(outputs)):
-        try:
+        with passing_over_one_file():
             remove_tokens(output_paths(output, file_format), below=below)
-        except OSError as error:
-            if not is_of_one_file(error):
-                raise
 
 
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:

@@ -32,12 +32,7 @@ from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.preprocessing.times.clock import EPOCH, Clock
-from ulmo.storage.atomic import (
-    TEMPORARY,
-    is_left,
-    remove_temporaries,
-    short_name,
-)
+from ulmo.storage.atomic import is_left, owner_of, remove_temporaries, short_name
 from ulmo.storage.lock import lock_path, remove_lock
 from ulmo.storage.names import portable
 from ulmo.storage.removal import remove_if_possible
@@ -95,15 +90,15 @@ class TimelineOutput:
     @property
     def is_finished(self) -> bool:
         """Whether the timeline is there, and no files of a killed job."""
-        paths = ((path, TEMPORARY.fullmatch(path.name)) for path in self._out.parent.glob(".*"))
-        left = (path for path, match in paths if match and self._is_ours(match["name"]))
+        hidden = self._out.parent.glob(".*")
+        left = (path for path in hidden if self._is_ours(owner_of(path.name)))
         locks = (lock_path(self._out), header_lock(self._outputs.header))
-        hidden = (self._plan[0].folder, *locks)
+        others = (self._plan[0].folder, *locks)
         return (
             self.timeline is not None
             and self._ledger.is_finished(planned.key for planned in self._plan)
             and not any(map(is_left, left))
-            and not any(path.exists() for path in hidden)
+            and not any(path.exists() for path in others)
         )
 
     def write(self, results: Sequence[Result]) -> None:
@@ -132,7 +127,7 @@ class TimelineOutput:
         remove_temporaries(self._out.parent, self._is_ours)
         remove_lock(header_lock(self._outputs.header))
 
-    def _is_ours(self, name: str) -> bool:
+    def _is_ours(self, name: str | None) -> bool:
         ledger = {short_name(path.name) for path in self._ledger.files}
         return name in temporary_names(self._outputs) | ledger
 

@@ -15,7 +15,7 @@ from ulmo.formats.taken import is_as_recorded, is_ulmos_name
 from ulmo.formats.vocabulary import vocabulary_json
 from ulmo.pipelines.verify.outputs import Output
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
-from ulmo.storage.atomic import TEMPORARY, is_left
+from ulmo.storage.atomic import is_left, owner_of
 from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
 from ulmo.storage.lock import is_left_lock, locked_name
 from ulmo.storage.names import path_of, portable
@@ -101,8 +101,8 @@ def _is_half(path: Path) -> bool:
 
 def _wanted(path: Path) -> Path | None:
     """The file that a temporary one becomes, by its short name; None for other files."""
-    match = TEMPORARY.fullmatch(path.name)
-    return path.with_name(match["name"]) if match else None
+    owner = owner_of(path.name)
+    return path.with_name(owner) if owner else None
 
 
 def _is_beside(path: Path) -> bool:
