@@ -12,7 +12,7 @@ from tests.outputs import names
 from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import header_json, read_header, read_stored
+from ulmo.formats.header import header_json, read_stored
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.read import read_corpus
 from ulmo.formats.taken import TakenError
@@ -58,7 +58,7 @@ def test_a_header_lies_beside_every_output_and_a_vocabulary_beside_a_corpus(name
     path = save(tmp_path / f"x{suffixes[0]}", name, recordings)
     made = sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
     assert names(tmp_path) == made
-    assert read_header(tmp_path / "x.tokens.json") == recordings[0][0]
+    assert read_stored(tmp_path / "x.tokens.json").header == recordings[0][0]
     save(path, name, recordings, corpus=True)
     trains = name in {"parquet", "jsonl", "megatron", "bin"}
     assert names(tmp_path) == sorted([*made, *["x.tokens.vocabulary.json"] * trains])

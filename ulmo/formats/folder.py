@@ -7,6 +7,8 @@ OUT/token_headers/        their headers, in the same folders
 OUT/README.md             for tables: names the files that Hugging Face datasets loads
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -14,8 +16,9 @@ from pydantic import Field
 
 from ulmo.config import ClockSettings, FullScale, TimeExpansion
 from ulmo.formats import FORMATS
-from ulmo.formats.header import Gaps
+from ulmo.formats.header import Gaps, Stored
 from ulmo.formats.places import COMMAND, TOKENS
+from ulmo.formats.publish import tokens_hash
 from ulmo.jobs.outcome import Tokenized
 from ulmo.storage.atomic import publish, remove_temporaries
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
@@ -76,6 +79,16 @@ def folder_ledger(folder: Path) -> TokensLedger:
 def timeline_ledger(output: Path) -> TokensLedger:
     """The ledger beside a timeline, which is one file."""
     return _ledger(LedgerFiles.beside(output, COMMAND))
+
+
+def contradiction(stored: Stored, rows: Sequence[Tokenized], endings: Iterable[str]) -> str:
+    """What a timeline has that is not as its rows say: "recordings", "tokens" or nothing."""
+    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
+    if Counter(segment.recording for segment in stored.header.segments) != joined:
+        return "recordings"
+    digest = tokens_hash([stored], endings)
+    is_other = any(row.stretches and row.tokens_sha256 != digest for row in rows)
+    return "tokens" if is_other else ""
 
 
 def _ledger(files: LedgerFiles) -> TokensLedger:

@@ -8,10 +8,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
+from ulmo.formats.header import (
+    Hashes,
+    Stored,
+    TokensHeader,
+    check_hash,
+    header_json,
+    read_stored,
+    stored_at,
+)
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
 from ulmo.formats.taken import (
@@ -103,7 +111,7 @@ def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]]
     `is_same` is called with the stored headers: whether they describe the tokens to be written.
     Also raises NewerError for a header that a newer ulmo wrote.
     """
-    stored = _stored(outputs.header)
+    stored = stored_at(outputs.header)
     if stored is None or is_same(stored.headers):
         return
     if others := [path.name for path in _others_of(outputs, stored.hashes) if path.exists()]:
@@ -137,7 +145,7 @@ def read_whole(outputs: Outputs) -> Stored:
 
 def is_shared(outputs: Outputs) -> bool:
     """Whether the header is also that of files in other formats beside."""
-    stored = _stored(outputs.header)
+    stored = stored_at(outputs.header)
     return stored is not None and any(path.exists() for path in _others_of(outputs, stored.hashes))
 
 
@@ -292,7 +300,7 @@ def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
 
 def _vocabulary_of(outputs: Outputs) -> list[Path]:
     """The vocabulary beside a corpus; nothing if there is none, or somebody's file."""
-    if (stored := _stored(outputs.header)) is not None:
+    if (stored := stored_at(outputs.header)) is not None:
         expected = vocabulary_json(stored.headers[0].codebook_size).encode()
         with suppress(UserError, OSError):
             if read_unlinked(outputs.vocabulary, len(expected)) == expected:
@@ -315,19 +323,9 @@ def header_lock(header: Path) -> Path:
     return lock_path(header.with_name(whole_name(header.name)))
 
 
-def _stored(header: Path) -> Stored | None:
-    """An existing header; None if there is none, or a damaged one."""
-    try:
-        return read_stored(header)
-    except NewerError:
-        raise
-    except (UserError, OSError):
-        return None
-
-
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:
     """The hashes in an existing header of the same tokens, which stays; None if there is none."""
-    stored = _stored(header)
+    stored = stored_at(header)
     return stored.hashes if stored and stored.headers == tuple(headers) else None
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ulmo.config import UserError, WholeFileError
+from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.storage.atomic import link_on_the_way
 from ulmo.storage.names import path_of, portable
 from ulmo.storage.open_folder import open_folder
@@ -151,7 +151,10 @@ def fault_of(path: str, error: Exception, remedy: str, *replaced: str) -> Fault:
     """The fault for an error of reading: `damaged` unless reading was denied or the file is whole.
 
     `replaced` are remedies at the end of the error's text, in whose place `remedy` is named.
+    A NewerError is raised again: nothing is known of what a newer ulmo wrote.
     """
+    if isinstance(error, NewerError):
+        raise error
     if denied := reading_error(error):
         detail = f"it cannot be read ({denied.strerror}): whether it is whole is not known"
         return Fault(path, "unreadable", detail, READ)

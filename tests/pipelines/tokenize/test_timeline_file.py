@@ -19,7 +19,7 @@ from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Options
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_stored
 from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus, readers
@@ -129,7 +129,7 @@ class TestJoined:
         header, ids = joined(tmp_path / "plain.npy")
         paths = output_paths(out, file_format)
         expected = header.model_copy(update={"recording": "t"})
-        assert read_header(paths.header) == expected
+        assert read_stored(paths.header).header == expected
         if paths.files[-1].suffix in readers():
             (stored,) = read_corpus(paths.files[-1])
             np.testing.assert_array_equal(stored.ids, ids)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.pipelines.recordings import TINY, contents
 from tests.pipelines.test_odd_names import ODD, fill
 from tests.pipelines.tokenizing import join, tokenize
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_stored
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
@@ -129,7 +129,7 @@ def test_timelines_of_odd_names(tmp_path, tokenizer):
     for name in (b"caf\xe9.npy", b".x.npy", b"cr\r.parquet", b"=.csv"):
         out = tmp_path / "out" / os.fsdecode(name)
         join(tokenizer, audio, out=out, file_format=out.suffix[1:])
-        assert len(read_header(out.with_suffix(".json")).segments) == 2
+        assert len(read_stored(out.with_suffix(".json")).header.segments) == 2
     assert_well(tmp_path / "out", files=4)
 
 

@@ -14,7 +14,7 @@ from ulmo.config import ClockSettings, UserError
 from ulmo.config.errors import plain, printable
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import PLAIN, Options
-from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_header
+from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.publish import (
     channel_path,
     output_paths,
@@ -132,13 +132,13 @@ def _tokenize_once(
         _remove((*outputs, *old), options.file_format, planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
-    header = written.stored.headers[0]
+    header = written.stored.header
     facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": header.columns,
         "bands": header.bands,
         "samples": written.samples,
         "stretches": written.stretches,
-        "unknown": sum(stored.headers[0].unknown for stored in made),
+        "unknown": sum(stored.header.unknown for stored in made),
         "outputs": [portable(path.relative_to(planned.folder)) for path in outputs],
         "tokens_sha256": tokens_hash(made, written.stored.hashes),
     }
@@ -307,9 +307,9 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
     channels = (channel_path(planned.target, number) for number in count())
     found = []
     for path in chain([planned.target], takewhile(partial(_is_there, file_format), channels)):
-        with suppress(UserError, OSError):
-            header = read_header(output_paths(path, file_format).header)
-            if header.recording == portable(planned.name):
+        with suppress(UserError, OSError, ValueError):  # ValueError: it has several recordings
+            stored = read_stored(output_paths(path, file_format).header)
+            if stored.header.recording == portable(planned.name):
                 found.append(path)
     return found
 

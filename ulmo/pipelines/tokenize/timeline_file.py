@@ -1,6 +1,5 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -10,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import UserError
 from ulmo.formats.checked import changed, read_stretch, stretch_hashes
-from ulmo.formats.folder import TokensLedger
-from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored
+from ulmo.formats.folder import TokensLedger, contradiction
+from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored, stored_at
 from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
     header_lock,
@@ -76,13 +75,9 @@ class TimelineOutput:
         rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
-        joined = Counter(path for row in rows for path in [row.path] * row.stretches)
-        (found,), digest = stored.headers, tokens_hash([stored], self._outputs.endings)
-        if Counter(segment.recording for segment in found.segments) != joined:
+        if contradiction(stored, rows, self._outputs.endings):
             return  # another job has written over it
-        if any(row.stretches and row.tokens_sha256 != digest for row in rows):
-            return
-        self.timeline = _summary(out, found, sum(row.stretches > 0 for row in rows))
+        self.timeline = _summary(out, stored.header, sum(row.stretches > 0 for row in rows))
         for planned, row in zip(plan, rows, strict=True):
             outputs = [out] if row.stretches else []
             self.results.append(Result(planned.source, outputs, row, reused=True))
@@ -109,7 +104,7 @@ class TimelineOutput:
             remove_tokens(self._outputs)
             return
         stored = _join(good, self._out, self._options)
-        self.timeline = _summary(self._out, stored.headers[0], len(good))
+        self.timeline = _summary(self._out, stored.header, len(good))
         digest = tokens_hash([stored], self._outputs.endings)
         with self._ledger.writing([], len(results)):
             for result in results:
@@ -138,11 +133,7 @@ class TimelineOutput:
             return len(stored) == 1 and stored[0].gaps == self._options.gaps
 
         refuse_spoiling(self._outputs, is_same)
-        try:
-            stored = read_stored(self._outputs.header)
-        except NewerError:
-            raise
-        except (UserError, OSError):
+        if (stored := stored_at(self._outputs.header)) is None:
             return None
         found, is_one = stored.headers[0], len(stored.headers) == 1
         made = self._ledger.manifest
@@ -204,7 +195,7 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Store
     name = output_paths(out, options.file_format).header.stem
     made = [stored for part in parts for _, stored in made_of(part)]
     header = TokensHeader(
-        **dict(made[0].headers[0].grid),
+        **dict(made[0].header.grid),
         recording=portable(Path(name.removesuffix(STEM))),
         start_utc=EPOCH + timedelta(microseconds=round(begin * 1_000_000)),
     )

@@ -301,7 +301,7 @@ def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -
         made = ledger.manifest
         if others or found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return None
-    unknown = sum(stored.headers[0].unknown for stored in there)
+    unknown = sum(stored.header.unknown for stored in there)
     digest = tokens_hash(there, endings_of(options.file_format))
     if (names, unknown, digest) != (row.outputs, row.unknown, row.tokens_sha256):
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
-from ulmo.config import NO_LIMITS, NewerError, TrainSettings, UserError
+from ulmo.config import NO_LIMITS, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
 from ulmo.storage.checkpoint_files import (
     OURS,
@@ -59,8 +59,6 @@ def _check_bundle(folder: Path) -> Findings:
     """Check a bundle: reading it checks every byte."""
     try:
         bundle = read_bundle(folder, NO_LIMITS)
-    except NewerError:
-        raise
     except (UserError, OSError) as error:
         return Findings({}, [fault_of(_named(folder, error), error, REMEDY)])
     size = len(bundle.packed) + len(bundle.encoder)
@@ -83,8 +81,6 @@ def _check_run(folder: Path) -> Findings:
     settings: TrainSettings | None = None
     try:
         settings = read_run(folder).train
-    except NewerError:
-        raise
     except (UserError, OSError) as error:
         faults.append(_manifest_fault(folder, error))
     faults += _check_checkpoints(folder)

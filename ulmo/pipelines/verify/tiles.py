@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import UserError
 from ulmo.jobs.outcome import Prepared
 from ulmo.preprocessing.store import (
     AGAIN,
@@ -59,8 +59,6 @@ def _check(folder: Path) -> Findings:
         return Findings({}, [*faults, Fault("prep.json", "missing", detail, _NEW_FOLDER)])
     try:
         ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=_NEW_FOLDER)
-    except NewerError:
-        raise
     except UserError as error:
         return Findings({}, [*faults, fault_of("prep.json", error, _NEW_FOLDER)])
     manifest = ledger.manifest

@@ -6,14 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from ulmo.config import NewerError, UserError
-from ulmo.formats.folder import (
-    AGAIN,
-    DELETE,
-    folder_ledger,
-    timeline_ledger,
-)
-from ulmo.formats.header import Stored, TokensHeader, read_stored
+from ulmo.config import UserError
+from ulmo.formats.folder import AGAIN, DELETE, contradiction, folder_ledger, timeline_ledger
+from ulmo.formats.header import TokensHeader, read_stored
 from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.jobs.outcome import Tokenized
@@ -77,8 +72,6 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     timeline = manifest.with_name(name) if name else None
     try:
         ledger = timeline_ledger(timeline) if timeline else folder_ledger(manifest.parent)
-    except NewerError:
-        raise
     except UserError as error:
         yield fault_of(below(manifest, folder), error, DELETE)
         return
@@ -122,10 +115,10 @@ def _check_rows(
         if missing or not row.outputs:
             continue
         try:
-            made = [_of_one(headers[name]) for name in row.outputs]
+            made = [read_stored(headers[name]) for name in row.outputs]
+            described = [stored.header for stored in made]
         except (UserError, OSError, ValueError):
             continue  # a fault of the file itself, which is reported there
-        described = [stored.headers[0] for stored in made]
         details = [*map(partial(_contradiction, row), row.outputs, described)]
         unknown = sum(header.unknown for header in described)
         if unknown != row.unknown:
@@ -134,14 +127,6 @@ def _check_rows(
             details.append(f"{row.outputs[0]} has other tokens than were written for this row")
         for detail in filter(None, details):
             yield at_table("disagrees", f"{row.path}: {detail}")
-
-
-def _of_one(path: Path) -> Stored:
-    """The header of one recording. Raises ValueError if a file has several."""
-    stored = read_stored(path)
-    if len(stored.headers) != 1:
-        raise ValueError("its header is of several recordings")
-    return stored
 
 
 def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
@@ -168,21 +153,15 @@ def _check_timeline(
     folder: Path, table: Path, rows: list[Tokenized], output: Path, endings: list[str]
 ) -> Iterator[Fault]:
     """The timeline is there, and has the recordings and the tokens that its table names."""
-    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if not output.exists():
+        joined = {row.path for row in rows if row.stretches}
         detail = f"{len(joined)} recordings were joined to it"
         yield Fault(below(output, folder), "missing", detail, AGAIN)
         return
     try:
-        stored = _of_one(Output.of(output).header)
+        others = contradiction(read_stored(Output.of(output).header), rows, endings)
     except (UserError, OSError, ValueError):
         return  # a fault of the file itself, which is reported there
-    segments, digest = stored.headers[0].segments, tokens_hash([stored], endings)
-    others = ""
-    if Counter(segment.recording for segment in segments) != joined:
-        others = "recordings"
-    elif any(row.stretches and row.tokens_sha256 != digest for row in rows):
-        others = "tokens"
     if others:
         detail = f"{output.name} has other {others} than it names"
         yield Fault(below(table, folder), "disagrees", detail, AGAIN)

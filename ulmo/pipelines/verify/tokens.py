@@ -163,8 +163,6 @@ def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
     for output in outputs:
         try:
             stored = read_stored(output.header)
-        except NewerError:
-            raise
         except (UserError, OSError) as error:
             faults += _without_header(folder, output, error)
             continue
@@ -189,7 +187,12 @@ _Found = tuple[What, str, str]  # what is wrong with a file, the detail and the 
 
 
 def _fault_of(error: Exception, output: Output, *, is_whole: bool = False) -> _Found:
-    """A fault for an error of reading a file; `is_whole` says that it has its recorded hash."""
+    """A fault for an error of reading a file; `is_whole` says that it has its recorded hash.
+
+    Raises a NewerError again.
+    """
+    if isinstance(error, NewerError):
+        raise error
     if isinstance(error, OSError):
         return "unreadable", error.strerror or str(error), _READABLE
     if is_whole or isinstance(error, WholeFileError):
