@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import NewerError, Settings, UserError, WholeFileError
+from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.formats.places import refuse_linked_folders
 from ulmo.storage.manifest import Hash
 from ulmo.storage.names import Name
@@ -232,12 +232,6 @@ class TokensHeader(Stream, Grid):
         seconds = Fraction(segment.frame, segment.recording_rate) + Fraction(late, self.sample_rate)
         return Place(segment.recording, float(seconds), self._utc_of(segment.offset + late))
 
-    def even_until(self, column: int) -> int | None:
-        """The next column that does not follow the one before it in time; None if all do."""
-        if self.gaps == "keep":
-            return None
-        return self.border(column)
-
     def border(self, column: int) -> int | None:
         """The next column, after this one, where a segment begins or ends; None: no other."""
         index = bisect_right(self.segments, column, key=lambda segment: segment.column)
@@ -348,16 +342,6 @@ def read_stored(path: Path) -> Stored:
         raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
 
 
-def stored_at(path: Path) -> Stored | None:
-    """The same; None if there is no header, or a damaged one. NewerError for a newer one."""
-    try:
-        return read_stored(path)
-    except NewerError:
-        raise
-    except (UserError, OSError):
-        return None
-
-
 def is_header(path: Path) -> bool:
     """Whether a file may be a header, whole or damaged, or holds nothing; True if there is none.
 
@@ -365,11 +349,9 @@ def is_header(path: Path) -> bool:
     """
     if not path.is_file():
         return True
-    if path.stat().st_size > MAX_CORPUS_BYTES:
-        return False
     try:
         content = read_unlinked(path, MAX_CORPUS_BYTES)
-    except LinkError:
+    except UserError:  # a link, or too large
         return False
     fields = (b'"fingerprint"', b'"frame_hop"', b'"edges_hz"', b'"codebook_size"')
     return any(field in content for field in fields) or not content.strip(b"\0 \n")

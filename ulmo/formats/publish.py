@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
 from ulmo.formats.header import (
@@ -18,7 +18,6 @@ from ulmo.formats.header import (
     check_hash,
     header_json,
     read_stored,
-    stored_at,
 )
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
@@ -321,6 +320,16 @@ def one_writer(header: Path) -> AbstractContextManager[None]:
 def header_lock(header: Path) -> Path:
     """The lock file to hold while a header is changed: one for all channels of a recording."""
     return lock_path(header.with_name(whole_name(header.name)))
+
+
+def stored_at(path: Path) -> Stored | None:
+    """An existing header; None if there is none, or a damaged one. NewerError for a newer one."""
+    try:
+        return read_stored(path)
+    except NewerError:
+        raise
+    except (UserError, OSError):
+        return None
 
 
 def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:

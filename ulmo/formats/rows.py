@@ -51,7 +51,7 @@ class TokenRow(NamedTuple):
 
 def row_columns(header: TokensHeader, column: int) -> int:
     """Columns in a full row that begins at `column`: evenly spaced in time, at most ROW_COLUMNS."""
-    end = header.even_until(column)
+    end = None if header.gaps == "keep" else header.border(column)
     return ROW_COLUMNS if end is None else min(end - column, ROW_COLUMNS)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ulmo.config import UserError
 from ulmo.formats.checked import changed, read_stretch, stretch_hashes
 from ulmo.formats.folder import TokensLedger, contradiction
-from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored, stored_at
+from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
     header_lock,
@@ -21,6 +21,7 @@ from ulmo.formats.publish import (
     read_whole,
     refuse_spoiling,
     remove_tokens,
+    stored_at,
     temporary_names,
     tokens_hash,
 )
