@@ -26,7 +26,7 @@ from ulmo.formats.publish import (
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
-from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
+from ulmo.pipelines.tokenize.pieces import Piece, read_held, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
 from ulmo.preprocessing.frontends import count_frames
@@ -292,9 +292,8 @@ def _write_joined(
             )
             for stretch, read in made
         ]
-        joint = Joint.of(header, pieces, gaps=options.gaps)
         with publish_tokens(path, options.file_format, options.options, below=below) as writer:
-            joint.write(writer)
+            write_joined(writer, header, pieces, gaps=options.gaps)
     return _Written(writer.stored, sum(stretch.samples for stretch, _ in made), len(made))
 
 

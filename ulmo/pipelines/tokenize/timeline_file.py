@@ -26,7 +26,7 @@ from ulmo.formats.publish import (
     tokens_hash,
 )
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
-from ulmo.pipelines.tokenize.pieces import Joint, Piece
+from ulmo.pipelines.tokenize.pieces import Piece, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
@@ -205,9 +205,8 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Store
         for part, stored in zip(parts, made, strict=True)
         for piece in _pieces(part, stored, starts[part.source] - begin)
     ]
-    joint = Joint.of(header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
     with publish_tokens(out, options.file_format, options.options) as writer:
-        joint.write(writer)
+        write_joined(writer, header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
     return writer.stored
 
 
