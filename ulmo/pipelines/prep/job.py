@@ -5,9 +5,10 @@ The next job is computed while the tiles of the one before are written.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,16 +218,18 @@ def _prepare_recording(
     progress: ReadingProgress,
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
-    spans, hearing = timing.spans, Hearing(frontend, job.settings)
-    with _open(job, file) as recording:
-        chosen = channel_list(job.settings.channels, recording.channels)
-        twice = job.settings.normalization == "recording"
-        views = job.manifest.augment.views - 1
-        progress.follow(recording, len(chosen) * ((2 if twice else 1) + views))
+    settings, hearing = job.settings, Hearing(frontend, job.settings)
+    with open_recording(job.audio_dir / file.path, full_scale=settings.full_scale) as recording:
+        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
+            raise RefusedError(_CHANGED, "it has changed since the job was planned")
+        chosen = channel_list(settings.channels, recording.channels)
+        passes = 2 if settings.normalization == "recording" else 1
+        progress.follow(recording, len(chosen) * (passes + job.manifest.augment.views - 1))
         with in_turn(recording, chosen):
-            for channel in chosen:
-                plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
-                _write_views(job, file, recording, spans, channel, plain, writer)
+            for number in chosen:
+                channel = _Channel(job, recording, timing.spans, number, writer)
+                plain = channel.write_tiles(hearing, frontend)
+                channel.write_views(portable(file.path), plain)
     if not writer.tiles:
         raise RefusedError(
             "too_short",
@@ -235,15 +238,6 @@ def _prepare_recording(
             missing=recording.frames_promised,
         )
     return hearing.facts(recording.facts()) | {"stretches": len(plain.starts)}
-
-
-@contextmanager
-def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
-    """Open a recording. Raises RefusedError if it has changed since the job was planned."""
-    with open_recording(job.audio_dir / file.path, full_scale=job.settings.full_scale) as recording:
-        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
-            raise RefusedError(_CHANGED, "it has changed since the job was planned")
-        yield recording
 
 
 class _Plain(NamedTuple):
@@ -256,82 +250,75 @@ class _Plain(NamedTuple):
     level: float  # root mean square of the channel's samples
 
 
-def _write_tiles(
-    job: PrepJob,
-    recording: Recording,
-    spans: tuple[Span, ...],
-    channel: int | None,
-    hearing: Hearing,
-    frontend: FrontEnd,
-    writer: TileWriter,
-) -> _Plain:
-    """Write the tiles of a channel, each at its true time; none crosses a gap."""
-    settings = job.settings
-    rate, hop = settings.true_rate, tile_grid(settings)
-    tiles = 0
-    starts: dict[Fraction, list[int]] = {}
+class _Channel(NamedTuple):
+    """A channel of an open recording, and where its tiles go."""
 
-    def source() -> Iterator[Stretch]:
-        return read_stretches(recording, channel, rate, spans, hop=hop, hearing=hearing)
+    job: PrepJob
+    recording: Recording
+    spans: tuple[Span, ...]
+    channel: int | None
+    writer: TileWriter
 
-    constants = find_constants(source, frontend, settings, job.manifest.normalization)
-    for stretch in source():
-        begun = starts.setdefault(stretch.start, [])
-        for tile in normalized_tiles(
-            stretch.blocks, frontend, settings, constants, hearing=hearing
-        ):
-            start = tile.start_frame * settings.hop_length
-            true = stretch.start + Fraction(start, rate)
-            writer.add(
-                tile,
-                channel=channel,
-                tile=tiles,
-                view=0,
-                start_sample=round(true * rate),
-                start_s=float(true),
-            )
-            begun.append(start)
-            tiles += 1
-    return _Plain(starts, constants, hearing.level)
+    def read(self, rate: int, hearing: Hearing | None = None) -> Iterator[Stretch]:
+        """Its samples at a rate, from the first on at each call."""
+        return read_stretches(
+            *(self.recording, self.channel, rate, self.spans),
+            hop=tile_grid(self.job.settings),
+            hearing=hearing,
+        )
 
-
-def _write_views(
-    job: PrepJob,
-    file: InputFile,
-    recording: Recording,
-    spans: tuple[Span, ...],
-    channel: int | None,
-    plain: _Plain,
-    writer: TileWriter,
-) -> None:
-    """Write all views of a channel but the tiles themselves."""
-    settings, augment = job.settings, job.manifest.augment
-    expansion = settings.time_expansion
-    for view in range(1, augment.views):
-        rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
-        drawn = draw_view(settings, augment, rng)
-        number = 0
-        rate = round(drawn.sample_rate * expansion)
-        for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
-            for one in view_tiles(
-                stretch.blocks,
-                drawn,
-                settings,
-                augment,
-                plain.starts[stretch.start],
-                level=plain.level,
-                constants=plain.constants,
-                rng=rng,
+    def write_tiles(self, hearing: Hearing, frontend: FrontEnd) -> _Plain:
+        """Write the tiles, each at its true time; none crosses a gap."""
+        settings = self.job.settings
+        rate = settings.true_rate
+        source = partial(self.read, rate, hearing)
+        constants = find_constants(source, frontend, settings, self.job.manifest.normalization)
+        tiles = 0
+        starts: dict[Fraction, list[int]] = {}
+        for stretch in source():
+            begun = starts.setdefault(stretch.start, [])
+            for tile in normalized_tiles(
+                stretch.blocks, frontend, settings, constants, hearing=hearing
             ):
-                start = one.tile.start_frame * drawn.hop_length
-                start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
-                writer.add(
-                    one.tile,
-                    channel=channel,
-                    tile=number,
-                    view=view,
-                    augmentation=one.describe(drawn),
-                    start_sample=round(start_s * settings.true_rate),
-                    start_s=start_s,
+                start = tile.start_frame * settings.hop_length
+                true = stretch.start + Fraction(start, rate)
+                self.writer.add(
+                    tile,
+                    channel=self.channel,
+                    tile=tiles,
+                    view=0,
+                    start_sample=round(true * rate),
+                    start_s=float(true),
                 )
-                number += 1
+                begun.append(start)
+                tiles += 1
+        return _Plain(starts, constants, hearing.level)
+
+    def write_views(self, name: str, plain: _Plain) -> None:
+        """Write all views but the tiles themselves; `name` is that of the recording."""
+        settings, augment = self.job.settings, self.job.manifest.augment
+        channel = 0 if self.channel is None else self.channel + 1
+        for view in range(1, augment.views):
+            rng = generator(augment, name, channel, view)
+            drawn = draw_view(settings, augment, rng)
+            true_rate = drawn.sample_rate * settings.time_expansion
+            number = 0
+            for stretch in self.read(round(true_rate)):
+                for one in view_tiles(
+                    *(stretch.blocks, drawn, settings, augment, plain.starts[stretch.start]),
+                    level=plain.level,
+                    constants=plain.constants,
+                    rng=rng,
+                ):
+                    start = one.tile.start_frame * drawn.hop_length
+                    start_s = float(stretch.start) + start / true_rate
+                    self.writer.add(
+                        one.tile,
+                        channel=self.channel,
+                        tile=number,
+                        view=view,
+                        augmentation=one.describe(drawn),
+                        start_sample=round(start_s * settings.true_rate),
+                        start_s=start_s,
+                    )
+                    number += 1
