@@ -29,7 +29,7 @@ from ulmo.formats.taken import (
     refuse_foreign_header,
     refuse_foreign_vocabulary,
 )
-from ulmo.formats.vocabulary import vocabulary_json
+from ulmo.formats.vocabulary import has_vocabulary, vocabulary_json
 from ulmo.storage.atomic import (
     check_places,
     make_folders,
@@ -41,7 +41,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path, locked, remove_lock
-from ulmo.storage.plain_file import read_unlinked, written_hash
+from ulmo.storage.plain_file import written_hash
 
 PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
 _CHANNEL = ".ch"
@@ -86,11 +86,12 @@ def endings_of(file_format: str) -> list[str]:
     return [suffix.removeprefix(STEM) for suffix in suffixes]
 
 
-def _others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
-    """Files that a header is of, by its hashes, beside those of an output."""
-    header = outputs.header
-    others = sorted(hashes.keys() - set(outputs.endings))
-    return [outputs.files[0].with_name(f"{header.stem}{ending}") for ending in others]
+def _others(outputs: Outputs, stored: Stored) -> list[Path]:
+    """Files in other formats that an output's header is of, too."""
+    endings = sorted(stored.hashes.keys() - set(outputs.endings))
+    stem = outputs.header.stem
+    paths = [outputs.files[0].with_name(f"{stem}{ending}") for ending in endings]
+    return [path for path in paths if path.exists()]
 
 
 def check_outputs(outputs: Outputs) -> None:
@@ -113,8 +114,8 @@ def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]]
     stored = stored_at(outputs.header)
     if stored is None or is_same(stored.headers):
         return
-    if others := [path.name for path in _others_of(outputs, stored.hashes) if path.exists()]:
-        why = f"it also describes {others[0]}, whose tokenizer, recordings or gaps are others"
+    if others := _others(outputs, stored):
+        why = f"it also describes {others[0].name}, whose tokenizer, recordings or gaps are others"
         raise TakenError(outputs.header, why)
 
 
@@ -140,12 +141,6 @@ def read_whole(outputs: Outputs) -> Stored:
     for path, ending in zip(outputs.files, outputs.endings, strict=True):
         check_hash(path, stored, ending)
     return stored
-
-
-def is_shared(outputs: Outputs) -> bool:
-    """Whether the header is also that of files in other formats beside."""
-    stored = stored_at(outputs.header)
-    return stored is not None and any(path.exists() for path in _others_of(outputs, stored.hashes))
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
@@ -251,12 +246,14 @@ def publish_tokens(
                 refuse_foreign(path, outputs.header, written)
             if corpus and kind.trains:
                 refuse_foreign_vocabulary(outputs.vocabulary, outputs.header)
-            known = _known_hashes(outputs.header, writer.headers)
-            if known is None and outputs.header.exists():
+            there = stored_at(outputs.header)
+            if there is not None and there.headers == tuple(writer.headers):
+                hashes.update(there.hashes)
+            elif outputs.header.exists():
                 for path in (*outputs.files, outputs.header):
                     remove(path, below=home)
             writer.hashes = dict(zip(outputs.endings, made, strict=True))
-            hashes.update({**(known or {}), **writer.hashes})
+            hashes.update(writer.hashes)
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
             writer = kind(files, options)
@@ -292,19 +289,13 @@ def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     with one_writer(outputs.header):
         if not may_remove(outputs.files, outputs.header):
             return
-        own = (outputs.header, *_vocabulary_of(outputs), *outputs.files)
-        for path in outputs.files if is_shared(outputs) else own:
+        stored, own = stored_at(outputs.header), [outputs.header]
+        with suppress(UserError, OSError):  # it is not there, or somebody's file
+            if stored and has_vocabulary(outputs.vocabulary, stored.headers[0].codebook_size):
+                own.append(outputs.vocabulary)
+        is_shared = stored is not None and _others(outputs, stored)
+        for path in outputs.files if is_shared else (*own, *outputs.files):
             remove(path, below=home)
-
-
-def _vocabulary_of(outputs: Outputs) -> list[Path]:
-    """The vocabulary beside a corpus; nothing if there is none, or somebody's file."""
-    if (stored := stored_at(outputs.header)) is not None:
-        expected = vocabulary_json(stored.headers[0].codebook_size).encode()
-        with suppress(UserError, OSError):
-            if read_unlinked(outputs.vocabulary, len(expected)) == expected:
-                return [outputs.vocabulary]
-    return []
 
 
 def one_writer(header: Path) -> AbstractContextManager[None]:
@@ -330,12 +321,6 @@ def stored_at(path: Path) -> Stored | None:
         raise
     except (UserError, OSError):
         return None
-
-
-def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:
-    """The hashes in an existing header of the same tokens, which stays; None if there is none."""
-    stored = stored_at(header)
-    return stored.hashes if stored and stored.headers == tuple(headers) else None
 
 
 def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:

@@ -135,11 +135,10 @@ def is_left_lock(path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | NO_TRAP)
     except OSError:
         return False
+    is_ours = False
     try:
-        check_alone(descriptor, path)
-        is_ours = _names_a_holder(descriptor)
-    except (UserError, OSError):
-        is_ours = False
+        with suppress(OSError):
+            is_ours = _names_a_holder(descriptor, path)
     finally:
         os.close(descriptor)
     return is_ours and not is_held(path)
@@ -183,11 +182,7 @@ def _sign(path: Path, descriptor: int) -> None:
     Raises _ForeignError, and changes nothing, if the file is not one that a job has left: a link
     may have been put in its place while it was opened.
     """
-    try:
-        check_alone(descriptor, path)
-    except UserError:
-        raise _ForeignError from None
-    if not _names_a_holder(descriptor):
+    if not _names_a_holder(descriptor, path):
         raise _ForeignError
     now = datetime.now(UTC).replace(microsecond=0)
     holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
@@ -197,8 +192,15 @@ def _sign(path: Path, descriptor: int) -> None:
         os.ftruncate(descriptor, written)
 
 
-def _names_a_holder(descriptor: int) -> bool:
-    """Whether an open file is a lock's: a job may be killed before it has written anything."""
+def _names_a_holder(descriptor: int, path: Path) -> bool:
+    """Whether an open file is a lock's, with no other name.
+
+    A job may be killed before it has written anything.
+    """
+    try:
+        check_alone(descriptor, path)
+    except UserError:
+        return False
     content = os.read(descriptor, _MOST_HOLDER) if os.fstat(descriptor).st_size else b""
     return not content.strip(b"\0 \n") or content.startswith(_HOLDER_BEGINS)
 

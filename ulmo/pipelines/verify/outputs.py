@@ -11,8 +11,8 @@ from ulmo.formats.taken import is_ulmos_name
 from ulmo.storage.plain_file import open_unlinked
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
-_VOCABULARY = ".vocabulary.json"
-_ENDINGS = sorted({*_FORMATS, _VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
+VOCABULARY = ".vocabulary.json"
+_ENDINGS = sorted({*_FORMATS, VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
 
 
 class Output(NamedTuple):
@@ -40,37 +40,26 @@ class Output(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> Self:
         """The output that a file belongs to. Raises UserError if it is not a file of tokens."""
-        stem = cls.stem_of(path)
+        stem = stem_of(path)
         if not stem:
             endings = ", ".join(sorted(_FORMATS))
             raise UserError(f"{path} is no file of tokens: they end with {endings}")
         output = cls(stem, {})
-        for ending in sorted({*_FORMATS, _VOCABULARY}):
+        for ending in sorted({*_FORMATS, VOCABULARY}):
             each = output.path(ending)
             if each.exists() and not each.is_dir():
                 output.files[ending] = each
         return output
-
-    @staticmethod
-    def stem_of(path: Path) -> Path | None:
-        """x.tokens for x.tokens.npy and its header; None for a name that no file of tokens has."""
-        return _split(path)[0]
 
     @property
     def header(self) -> Path:
         """Where the header lies."""
         return header_path(self.stem)
 
-    @property
-    def vocabulary(self) -> Path:
-        """Where the vocabulary of a corpus lies."""
-        return self.header.with_name(self.stem.name + _VOCABULARY)
-
     def path(self, ending: str) -> Path:
         """Where the file with an ending lies."""
-        if ending == _VOCABULARY:
-            return self.vocabulary
-        return self.stem.with_name(self.stem.name + ending)
+        beside = self.header if ending == VOCABULARY else self.stem
+        return beside.with_name(self.stem.name + ending)
 
     @property
     def has_ulmos_name(self) -> bool:
@@ -94,6 +83,11 @@ class Output(NamedTuple):
             return bool(self.files)
         fields = [field in start for field in (b'"fingerprint"', b'"edges_hz"')]
         return any(fields) if self.has_ulmos_name else all(fields)
+
+
+def stem_of(path: Path) -> Path | None:
+    """x.tokens for x.tokens.npy and its header; None for a name that no file of tokens has."""
+    return _split(path)[0]
 
 
 def _split(path: Path) -> tuple[Path | None, str]:

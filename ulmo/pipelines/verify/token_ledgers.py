@@ -12,7 +12,7 @@ from ulmo.formats.header import TokensHeader, read_stored
 from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.verify.outputs import Output
+from ulmo.pipelines.verify.outputs import Output, stem_of
 from ulmo.storage.faults import Fault, What, below, fault_of
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import path_of
@@ -142,9 +142,9 @@ def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], found: _Found
 ) -> Iterator[Fault]:
     """Files of tokens and headers that belong to no row."""
-    known = {Output.stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
+    known = {stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
     for path in (path for name in (TOKENS, HEADERS) for path in found.inside.get(home / name, ())):
-        if not path.name.startswith(".") and Output.stem_of(path) not in known:
+        if not path.name.startswith(".") and stem_of(path) not in known:
             detail = f"no row of {TABLE} names it"
             yield Fault(below(path, folder), "orphan", detail, "delete it, or move it elsewhere")
 

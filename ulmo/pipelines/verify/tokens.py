@@ -9,17 +9,17 @@ from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.folder import README
 from ulmo.formats.gaps import misplaced
 from ulmo.formats.header import Stored, check_hash, read_stored
+from ulmo.formats.places import header_path
 from ulmo.formats.publish import is_parts, one_writer
 from ulmo.formats.read import read_corpus, readers
 from ulmo.formats.taken import is_as_recorded, is_ulmos_name
-from ulmo.formats.vocabulary import vocabulary_json
-from ulmo.pipelines.verify.outputs import Output
+from ulmo.formats.vocabulary import has_vocabulary
+from ulmo.pipelines.verify.outputs import VOCABULARY, Output, stem_of
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import is_left, owner_of
 from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
 from ulmo.storage.lock import is_left_lock, locked_name
 from ulmo.storage.names import path_of, portable
-from ulmo.storage.plain_file import read_unlinked
 from ulmo.storage.probe import is_left_probe, is_probe
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
@@ -74,10 +74,10 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
     outputs: dict[Path, list[Fault]] = {}  # by header
     for fault in filter(is_removable, faults):
         path = folder / path_of(fault.path)
-        if Output.stem_of(path) is None:
+        if (stem := stem_of(path)) is None:
             done += remove_faulty(folder, [fault], is_removable, _is_whole)
         else:
-            outputs.setdefault(Output.of(path).header, []).append(fault)
+            outputs.setdefault(header_path(stem), []).append(fault)
     for header, found in outputs.items():
         with one_writer(header):  # a job may have written the files again since
             done += remove_faulty(folder, found, is_removable, _is_whole)
@@ -87,14 +87,14 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
 def _has_ulmos_name(path: Path) -> bool:
     """Whether ulmo chose the name of a file, or that of the file that a temporary one becomes."""
     wanted = _wanted(path) or path
-    stem = Output.stem_of(wanted)
+    stem = stem_of(wanted)
     return _is_beside(wanted) or (stem is not None and is_ulmos_name(stem.name))
 
 
 def _is_half(path: Path) -> bool:
     """Whether a file is the half of one that ulmo may write, and no living process writes it."""
     wanted = _wanted(path)
-    if wanted is None or not (_is_beside(wanted) or Output.stem_of(wanted)):
+    if wanted is None or not (_is_beside(wanted) or stem_of(wanted)):
         return False
     return is_left(path)
 
@@ -112,8 +112,8 @@ def _is_beside(path: Path) -> bool:
 
 def _is_whole(path: Path) -> bool:
     """Whether a file has the hash in its header, or is a header whose checksum fits."""
-    stem = Output.stem_of(path)
-    return stem is not None and is_as_recorded(path, Output(stem, {}).header)
+    stem = stem_of(path)
+    return stem is not None and is_as_recorded(path, header_path(stem))
 
 
 def _check(place: Path) -> Findings:
@@ -154,7 +154,7 @@ def _check(place: Path) -> Findings:
 def _is_lock(path: Path) -> bool:
     """Whether a file has the name of a lock of a folder of tokens, or of a file of them."""
     name = locked_name(path)
-    return name == "" or (name is not None and Output.stem_of(path.with_name(name)) is not None)
+    return name == "" or (name is not None and stem_of(path.with_name(name)) is not None)
 
 
 def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
@@ -222,21 +222,16 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
             yield path, _fault_of(error, output, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
-        if path != output.vocabulary:
+        if ending != VOCABULARY:
             remedy = _REMOVE if output.has_ulmos_name else _MOVE
             yield path, ("orphan", f"{name} does not name it", remedy)
             continue
         try:
-            _check_vocabulary(path, stored.headers[0].codebook_size)
+            size = stored.headers[0].codebook_size
+            if not path.is_file() or not has_vocabulary(path, size):
+                raise UserError("it is not the vocabulary of these tokens")
         except (UserError, OSError) as error:
             yield path, _fault_of(error, output)
-
-
-def _check_vocabulary(path: Path, codebook_size: int) -> None:
-    """Raise UserError unless a vocabulary is that of a codebook."""
-    expected = vocabulary_json(codebook_size).encode()
-    if not path.is_file() or read_unlinked(path, len(expected)) != expected:
-        raise UserError("it is not the vocabulary of these tokens")
 
 
 def _misplaced_columns(path: Path) -> Iterator[int]:
