@@ -13,6 +13,7 @@ from ulmo.storage.plain_file import LinkError
 
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
+JOURNAL = f".{COMMAND}.jsonl"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
 HEADER_ENDING = ".json"
 STEM = ".tokens"  # before the ending of every name that ulmo chooses

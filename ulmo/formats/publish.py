@@ -204,6 +204,11 @@ def whole_name(name: str) -> str:
     return _OF_CHANNEL.sub("", name)
 
 
+def parts_folder(out: Path) -> Path:
+    """Where the recordings of a timeline lie until they are joined: a hidden folder beside it."""
+    return out.with_name(f".{short_name(out.name)}{PARTS}")
+
+
 def is_parts(folder: Path) -> bool:
     """Whether a folder holds the recordings of a timeline until they are joined."""
     return folder.name.startswith(".") and folder.name.endswith(PARTS)

@@ -10,16 +10,14 @@ from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats.folder import AGAIN, TokensLedger, folder_ledger, timeline_ledger
-from ulmo.formats.places import COMMAND, MANIFEST, TOKENS
-from ulmo.formats.publish import PARTS, format_of, is_parts
+from ulmo.formats.places import JOURNAL, MANIFEST, TOKENS
+from ulmo.formats.publish import PARTS, format_of, is_parts, parts_folder
 from ulmo.jobs.outcome import Tokenized
-from ulmo.storage.atomic import short_name
 from ulmo.storage.names import path_of
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import by_bytes, walk
 
 PARTIAL = "add --partial (in Python: partial=True) to take what is there"
-_JOURNAL = f".{COMMAND}.jsonl"
 
 
 class Source(NamedTuple):
@@ -59,10 +57,6 @@ class _Output(NamedTuple):
     def ledger(self) -> TokensLedger:
         return (timeline_ledger if self.is_file else folder_ledger)(self.path)
 
-    @property
-    def parts(self) -> Path:
-        return self.path.with_name(f".{short_name(self.path.name)}{PARTS}")
-
 
 def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
     """The files of tokens at a path. `is_tokens` is called with relative paths.
@@ -79,7 +73,7 @@ def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
     for each in (path / below for below in by_bytes([*tokens, *found.closed])):
         is_below = each.is_relative_to(root)
         files[each] = each.relative_to(root if is_below else path)
-    hidden = [each for each in found.files if each.name.endswith((MANIFEST, _JOURNAL))]
+    hidden = [each for each in found.files if each.name.endswith((MANIFEST, JOURNAL))]
     hidden += filter(is_parts, found.skipped)
     return Source(path, files, hidden, {path / each for each in found.closed})
 
@@ -116,15 +110,15 @@ def _outputs_of(source: Source) -> Iterator[_Output]:
         if is_parts(below):
             yield _Output(path.with_name(below.name[1:].removesuffix(PARTS)), is_file=True)
             continue
-        if below.name.endswith(_JOURNAL):
-            name = below.name.removesuffix(_JOURNAL).removeprefix(".")
+        if below.name.endswith(JOURNAL):
+            name = below.name.removesuffix(JOURNAL).removeprefix(".")
         else:
             name = below.name.removesuffix(MANIFEST).removesuffix(".")
         yield _Output(path.with_name(name) if name else path.parent, is_file=bool(name))
 
 
 def _has_ledger(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (MANIFEST, _JOURNAL))
+    return any((folder / name).is_file() for name in (MANIFEST, JOURNAL))
 
 
 def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
@@ -134,8 +128,8 @@ def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
         named = format_of(output.path) if ledger.is_new else ledger.manifest.file_format
         if named not in formats:
             return ""
-        if output.is_file and output.parts.is_dir():
-            return f"is unfinished ({folder_ledger(output.parts).progress()})"
+        if output.is_file and (parts := parts_folder(output.path)).is_dir():
+            return f"is unfinished ({folder_ledger(parts).progress()})"
         if ledger.is_new and output.is_file:
             return ""
         if not ledger.is_complete:

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self, TextIO
+from typing import BinaryIO, NamedTuple, Self
 
 from ulmo.config import UserError
 
@@ -45,11 +45,6 @@ def open_unlinked(path: Path) -> BufferedReader:
     if stat.S_ISLNK(os.lstat(path).st_mode):
         raise LinkError(path)
     return os.fdopen(_descriptor(path, os.O_RDONLY | NO_TRAP), "rb")
-
-
-def open_unlinked_text(path: Path, newline: str) -> TextIO:
-    """The same, to read UTF-8."""
-    return TextIOWrapper(open_unlinked(path), encoding="utf-8", newline=newline)
 
 
 def followed(path: Path) -> Path:

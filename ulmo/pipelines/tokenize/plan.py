@@ -10,7 +10,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import TOKENS
-from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
+from ulmo.formats.publish import is_file_name, output_paths, parts_folder, whole_name
 from ulmo.jobs.inputs import InputFile, find_recordings, input_file
 from ulmo.storage.atomic import make_folder, short_name
 from ulmo.storage.names import portable
@@ -136,7 +136,7 @@ def plan_parts(
     Each source has a folder there, as two cards of one recorder may have files of one name. Their
     names are short, so that a recording whose name is as long as can be is a part too.
     """
-    folder = out.with_name(f".{short_name(out.name)}{PARTS}")
+    folder = parts_folder(out)
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)

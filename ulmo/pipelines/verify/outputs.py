@@ -35,7 +35,11 @@ class Output(NamedTuple):
         for found in groups.values():
             found.pop(HEADER_ENDING, None)
         outputs = (cls(stem, found) for stem, found in groups.items())
-        return [each for each in outputs if each._is_listed() or each._is_ours()]
+        return [
+            each
+            for each in outputs
+            if (each.has_ulmos_name and each.stem.name[0] != ".") or each._is_ours()
+        ]
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -65,9 +69,6 @@ class Output(NamedTuple):
     def has_ulmos_name(self) -> bool:
         """Whether ulmo chose the names of the files; if not, the user did."""
         return is_ulmos_name(self.stem.name)
-
-    def _is_listed(self) -> bool:
-        return self.has_ulmos_name and not self.stem.name.startswith(".")
 
     def _is_ours(self) -> bool:
         """Whether the header looks like one: corpus.bin has corpus.json beside it.

@@ -16,7 +16,7 @@ from ulmo.storage.checkpoint_files import (
     OURS,
     damaged_files,
     digests_path,
-    is_known_wrong,
+    may_be_whole,
     numbers,
     remove_others,
     what_is_wrong,
@@ -82,7 +82,10 @@ def _check_run(folder: Path) -> Findings:
     try:
         settings = read_run(folder).train
     except (UserError, OSError) as error:
-        faults.append(_manifest_fault(folder, error))
+        fault = Fault(RUN_MANIFEST, "missing", "nothing says what the run was made with", _TRAIN)
+        if os.path.lexists(folder / RUN_MANIFEST):
+            fault = fault_of(RUN_MANIFEST, error, _TRAIN)
+        faults.append(fault)
     faults += _check_checkpoints(folder)
     if settings is None or settings.autoencodes:
         faults += _check_best(folder)
@@ -101,12 +104,6 @@ def _check_run(folder: Path) -> Findings:
     return Findings(counts, faults)
 
 
-def _manifest_fault(folder: Path, error: Exception) -> Fault:
-    if os.path.lexists(folder / RUN_MANIFEST):
-        return fault_of(RUN_MANIFEST, error, _TRAIN)
-    return Fault(RUN_MANIFEST, "missing", "nothing says what the run was made with", _TRAIN)
-
-
 def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
     """Go back to the checkpoint before one that is damaged, and remove what a killed job left.
 
@@ -123,7 +120,7 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         if link_on_the_way(place, folder):
             continue  # its files are elsewhere, and stay
         known = _numbers(place)
-        kept = [number for number in known if _may_be_whole(place, number)]
+        kept = [number for number in known if may_be_whole(place, number)]
         if known == kept:
             continue
         remove_others(place, kept, below=folder)
@@ -144,14 +141,6 @@ def _numbers(place: Path) -> list[int]:
     paths = place.iterdir() if place.is_dir() else ()
     matches = (OURS.fullmatch(path.name) for path in paths)
     return sorted({int(match[1]) for match in matches if match})
-
-
-def _may_be_whole(place: Path, number: int) -> bool:
-    """Whether nothing is known to be wrong with a checkpoint."""
-    try:
-        return not is_known_wrong(place, number)
-    except OSError:
-        return True
 
 
 def _check_checkpoints(folder: Path) -> Iterator[Fault]:

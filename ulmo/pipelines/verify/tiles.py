@@ -250,7 +250,8 @@ def _check_times(
             detail = f"{stream}: a tile stands twice in view {view}"
             yield Fault("tiles.parquet", "duplicate", detail, _NEW_FOLDER)
         elif numbers != list(range(len(numbers))):
-            detail = f"{stream}: tile {_first_gap(numbers)} is not there in view {view}"
+            gap = min(set(range(len(numbers) + 1)) - set(numbers))
+            detail = f"{stream}: tile {gap} is not there in view {view}"
             yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
         elif view == 0:
             late = np.diff([start for _, start in found], prepend=-step) - step
@@ -262,10 +263,6 @@ def _check_times(
     if ((valid < 1) | (valid > manifest.settings.tile_size)).any():
         detail = "valid_frames is not from 1 to the size of a tile"
         yield Fault("tiles.parquet", "disagrees", detail, _NEW_FOLDER)
-
-
-def _first_gap(numbers: list[int]) -> int:
-    return int(np.setdiff1d(np.arange(len(numbers) + 1), numbers)[0])
 
 
 TILES = Kind(has_any("prep.json", "tiles.parquet"), _check, _mend)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 from ulmo.config import UserError
 from ulmo.formats.folder import AGAIN, DELETE, contradiction, folder_ledger, timeline_ledger
 from ulmo.formats.header import TokensHeader, read_stored
-from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
+from ulmo.formats.places import HEADERS, JOURNAL, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output, stem_of
@@ -20,7 +20,7 @@ from ulmo.storage.names import path_of
 
 def is_ledger_file(path: Path) -> bool:
     """Whether a path has the name of a manifest, a table or a journal of ulmo-tokenize."""
-    endings = (MANIFEST, TABLE, f".{COMMAND}.jsonl")
+    endings = (MANIFEST, TABLE, JOURNAL)
     return path.name in endings or path.name.endswith(tuple(f".{name}" for name in endings))
 
 
@@ -48,7 +48,7 @@ def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Ite
     for path in sorted(there):
         if path.name == MANIFEST or path.name.endswith(f".{MANIFEST}"):
             yield from _check_ledger(folder, path, found)
-        elif path.name == f".{COMMAND}.jsonl" and path.with_name(MANIFEST) not in there:
+        elif path.name == JOURNAL and path.with_name(MANIFEST) not in there:
             yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN)
         elif (lost := _lost_manifest(path, there, found)) is not None:
             detail = f"{path.name} and tokens are there"
