@@ -11,14 +11,7 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.base import PLAIN, Format, Options
-from ulmo.formats.header import (
-    Hashes,
-    Stored,
-    TokensHeader,
-    check_hash,
-    header_json,
-    read_stored,
-)
+from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
 from ulmo.formats.taken import (

@@ -22,13 +22,7 @@ from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
-from ulmo.storage.atomic import (
-    check_places,
-    is_of_one_file,
-    owner_of,
-    remove,
-    short_name,
-)
+from ulmo.storage.atomic import check_places, is_of_one_file, owner_of, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any
 from ulmo.storage.journal import Entry, Journal, progress

@@ -21,12 +21,7 @@ from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.reading.audio import (
-    Recording,
-    RefusedError,
-    channel_list,
-    open_recording,
-)
+from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard

@@ -41,12 +41,7 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import (
-    is_of_one_file,
-    make_folders,
-    passing_over_one_file,
-    refuse_gone,
-)
+from ulmo.storage.atomic import is_of_one_file, make_folders, passing_over_one_file, refuse_gone
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -320,11 +315,7 @@ def _is_there(file_format: str, output: Path) -> bool:
 
 
 def _header(
-    tokenizer: Tokenizer,
-    name: Path,
-    channel: int | None,
-    recording: Recording,
-    start: Start | None,
+    tokenizer: Tokenizer, name: Path, channel: int | None, recording: Recording, start: Start | None
 ) -> TokensHeader:
     prep, model = tokenizer.prep, tokenizer.manifest.model
     return TokensHeader(

@@ -100,8 +100,7 @@ def _plan_below(
     blocked = {} if root is None else clashes(root, targets, file_format)
     return [
         Planned(
-            *(each.source, each.name, target, out or target.parent),
-            blocked=blocked.get(target, ""),
+            *(each.source, each.name, target, out or target.parent), blocked=blocked.get(target, "")
         )
         for each, target in zip(found, targets, strict=True)
     ]

@@ -247,12 +247,7 @@ def _pieces(part: Result, stored: Stored, start: Fraction) -> Iterator[Piece]:
             frames=header.frames - segment.column * stride if last else segment.columns * stride,
             segment=segment,
             read=partial(
-                read_stretch,
-                path,
-                header,
-                digest,
-                first=segment.column,
-                count=segment.columns,
+                read_stretch, path, header, digest, first=segment.column, count=segment.columns
             ),
         )
 
