@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, WholeFileError
+from ulmo.formats.checked import misplaced
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
 from ulmo.formats.folder import README
-from ulmo.formats.gaps import misplaced
 from ulmo.formats.header import Stored, check_hash, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import is_parts, one_writer
-from ulmo.formats.read import read_corpus, readers
+from ulmo.formats.read import is_half, read_corpus, readers
 from ulmo.formats.taken import is_as_recorded, is_ulmos_name
 from ulmo.formats.vocabulary import has_vocabulary
 from ulmo.pipelines.verify.outputs import VOCABULARY, Output, stem_of
@@ -213,9 +213,9 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
         except (UserError, ValueError, OSError) as error:
             yield path, _fault_of(error, output)
             continue
-        half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
+        is_read = path.suffix in readers() and not is_half(path, there.values())
         try:
-            for column in _misplaced_columns(path) if path.suffix in readers() and not half else ():
+            for column in _misplaced_columns(path) if is_read else ():
                 detail = f"column {column} is neither of a segment nor <gap>"
                 yield path, ("gap", detail, _AGAIN)
         except (UserError, ValueError, OSError) as error:
