@@ -28,23 +28,15 @@ class Source(NamedTuple):
     hidden: Sequence[Path] = ()  # ledgers' files, and folders of parts, below the folder
     closed: Collection[Path] = ()  # of the files: folders that cannot be looked into
 
+    def resolved(self) -> Self:
+        """The same at its true place."""
+        place = self.path.resolve()
 
-class _There(NamedTuple):
-    """What a source has, at resolved paths: looked through once for all outputs in it."""
+        def at(path: Path) -> Path:
+            return place / path.relative_to(self.path)
 
-    is_folder: bool
-    place: Path
-    files: set[Path]
-    closed: set[Path]
-
-    @classmethod
-    def of(cls, source: Source) -> Self:
-        place, is_folder = source.path.resolve(), source.path.is_dir()
-
-        def places(paths: Iterable[Path]) -> set[Path]:
-            return {place / path.relative_to(source.path) for path in paths if is_folder}
-
-        return cls(is_folder, place, places(source.files), places(source.closed))
+        files = {at(path): below for path, below in self.files.items()}
+        return self._replace(path=place, files=files, closed=set(map(at, self.closed)))
 
 
 class _Output(NamedTuple):
@@ -87,7 +79,7 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
     """
     lacking: dict[Path, str] = {}
     for source in sources:
-        there = _There.of(source)
+        there = source.resolved()
         for output in _outputs_of(source):
             if lack := _lack(output, there, formats):
                 lacking.setdefault(output.path.resolve(), f"{output.path} {lack}")
@@ -121,7 +113,7 @@ def _has_ledger(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (MANIFEST, JOURNAL))
 
 
-def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
+def _lack(output: _Output, there: Source, formats: Collection[str]) -> str:
     """What an output lacks of what its job makes; empty if it lacks nothing."""
     try:
         ledger = output.ledger
@@ -134,7 +126,7 @@ def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
             return ""
         if not ledger.is_complete:
             return f"is unfinished ({ledger.progress()})"
-        missing = _missing(output, there, ledger.rows()) if there.is_folder else []
+        missing = _missing(output, there, ledger.rows()) if there.path.is_dir() else []
     except UserError as error:
         return f"may lack recordings ({error})"
     if not missing:
@@ -143,7 +135,7 @@ def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
     return f"lacks {missing[0]}{others}"
 
 
-def _missing(output: _Output, there: _There, rows: Sequence[Tokenized]) -> list[str]:
+def _missing(output: _Output, there: Source, rows: Sequence[Tokenized]) -> list[str]:
     """Files that a folder should have, by the rows of an output above it or below it."""
     names = [name for row in rows for name in row.outputs]
     if output.is_file:
@@ -153,7 +145,7 @@ def _missing(output: _Output, there: _There, rows: Sequence[Tokenized]) -> list[
     return [
         name
         for name, path in wanted
-        if path.is_relative_to(there.place)
+        if path.is_relative_to(there.path)
         and path not in there.files
-        and there.closed.isdisjoint(path.parents)
+        and not any(folder in there.closed for folder in path.parents)
     ]

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Self
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, UnixFileLock, lock_descriptor
 from pydantic import ValidationError
@@ -46,9 +45,6 @@ class LockError(UserError, OSError):
 
     def __str__(self) -> str:
         return f"{self.filename} {str(self.strerror).removeprefix('it ')}"
-
-    def __reduce__(self) -> tuple[type[Self], tuple[int | None, str | None, str]]:
-        return type(self), (self.errno, self.strerror, self.filename)
 
 
 class _Holder(Settings):

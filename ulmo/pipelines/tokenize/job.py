@@ -124,7 +124,10 @@ def _tokenize_once(
                     made.append(written.stored)
     except RefusedError as refusal:
         old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
-        _remove((*outputs, *old), options.file_format, planned.folder)
+        for output in reversed([*outputs, *old]):
+            with passing_over_one_file():
+                paths = output_paths(output, options.file_format)
+                remove_tokens(paths, below=planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
     header = written.stored.header
@@ -156,13 +159,6 @@ def _refusing_unwritable(planned: Planned) -> Iterator[None]:
         name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
         why = printable(error.strerror or str(error))
         raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
-
-
-def _remove(outputs: Iterable[Path], file_format: str, below: Path) -> None:
-    """Remove outputs, as far as that is allowed; a header that other formats need stays."""
-    for output in reversed(list(outputs)):
-        with passing_over_one_file():
-            remove_tokens(output_paths(output, file_format), below=below)
 
 
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
