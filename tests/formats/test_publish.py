@@ -179,11 +179,3 @@ def test_a_foreign_file_is_not_replaced(beside, tmp_path):
     with pytest.raises(TakenError, match=r"x\.csv cannot be written: .*choose another --out"):
         save(tmp_path / "x.csv", "csv", some((5,)))
     assert contents(tmp_path) == before
-
-
-def test_a_file_that_a_killed_job_left_without_a_header_is_replaced(tmp_path):
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    before = contents(tmp_path)
-    (tmp_path / "x.json").unlink()
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    assert contents(tmp_path) == before

@@ -93,7 +93,8 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
 def _outputs_of(source: Source) -> Iterator[_Output]:
     place, true = source.path.absolute(), source.path.resolve()
     for folder in dict.fromkeys((place, *place.parents, true, *true.parents)):
-        if folder.name == TOKENS and _has_ledger(folder.parent):
+        ledger = (folder.with_name(name) for name in (MANIFEST, JOURNAL))
+        if folder.name == TOKENS and any(path.is_file() for path in ledger):
             yield _Output(folder.parent, is_file=False)
     if not source.path.is_dir():
         yield _Output(source.path, is_file=True)
@@ -107,10 +108,6 @@ def _outputs_of(source: Source) -> Iterator[_Output]:
         else:
             name = below.name.removesuffix(MANIFEST).removesuffix(".")
         yield _Output(path.with_name(name) if name else path.parent, is_file=bool(name))
-
-
-def _has_ledger(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (MANIFEST, JOURNAL))
 
 
 def _lack(output: _Output, there: Source, formats: Collection[str]) -> str:

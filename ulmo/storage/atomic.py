@@ -99,12 +99,9 @@ class _Temporary(NamedTuple):
             with naming(self.folder.path / name):
                 self.folder.move(self.name, name)
         except FileNotFoundError:
-            if self.file.closed or not self._has(name):
+            status = None if self.file.closed else self.folder.status(name)
+            if status is None or not os.path.samestat(os.fstat(self.file.fileno()), status):
                 raise
-
-    def _has(self, name: str) -> bool:
-        status = self.folder.status(name)
-        return status is not None and os.path.samestat(os.fstat(self.file.fileno()), status)
 
 
 @contextmanager

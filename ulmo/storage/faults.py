@@ -100,7 +100,7 @@ def _stays(folder: Path, name: Path, is_whole: Callable[[Path], bool]) -> bool:
         return reading_error(error) is not None
 
 
-def below(path: Path, folder: Path) -> str:
+def name_in(path: Path, folder: Path) -> str:
     """A path as seen from `folder`, by `portable`; the name of `folder` for itself."""
     return portable(Path(os.path.relpath(path, folder)) if path != folder else Path(path.name))
 
@@ -108,7 +108,7 @@ def below(path: Path, folder: Path) -> str:
 def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
     """A fault for each file that a killed job left."""
     detail = "a job that was killed left it; nothing reads it"
-    return [Fault(below(path, folder), "left_over", detail, "delete it") for path in paths]
+    return [Fault(name_in(path, folder), "left_over", detail, "delete it") for path in paths]
 
 
 def remove_any(path: Path, *, below: Path | None = None) -> None:

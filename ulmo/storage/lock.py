@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, UnixFileLock
 from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
-from ulmo.storage.atomic import short_name
+from ulmo.storage.atomic import is_temporary, short_name
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import NO_TRAP, check_alone, open_plain
 
@@ -53,6 +53,13 @@ class _Holder(Settings):
     host: str
     pid: int
     since: datetime
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder is empty, but for a lock and what a job that never began has left."""
+    return folder.is_dir() and all(
+        is_temporary(path) or path.name == LOCK for path in folder.iterdir()
+    )
 
 
 def lock_path(out: Path) -> Path:

@@ -144,10 +144,6 @@ def run_jobs(jobs: Sequence[PrepJob]) -> list[Made]:
 class _ChangedError(Exception):
     """A recording was written to while it was read, so its tiles are of no use."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.path = path
-
 
 def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
     """Prepare a job's recordings; again from the beginning if one changes for the first time."""
@@ -156,8 +152,7 @@ def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
         progress: list[ReadingProgress] = []
         try:
             return _try_job(job, disk, changes, progress)
-        except _ChangedError as change:
-            changes[change.path] += 1
+        except _ChangedError:
             for each in progress:
                 each.undo()
 
@@ -165,7 +160,10 @@ def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
 def _try_job(
     job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[ReadingProgress]
 ) -> tuple[list[Prepared], TableWriter]:
-    """Prepare a job's recordings, but for those that have changed twice."""
+    """Prepare a job's recordings, but for those that have changed twice.
+
+    Raises _ChangedError if one changes for the first or the second time.
+    """
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.manifest.clock)
     outcomes = []
@@ -186,7 +184,8 @@ def _try_job(
                 )
             except RefusedError as refusal:
                 if refusal.reason == _CHANGED and changes[path] < 2:
-                    raise _ChangedError(path) from None
+                    changes[path] += 1
+                    raise _ChangedError from None
                 facts = clock.row(job.audio_dir / path, timing, refusal)
             progress[-1].end()
             outcomes.append(

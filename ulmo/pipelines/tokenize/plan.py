@@ -83,9 +83,9 @@ def _plan_below(
 ) -> list[Planned]:
     """Targets below `root`, or beside each recording."""
     suffix = FORMATS[file_format].suffixes[0]
-    folders = [each.source.parent if root is None else root / each.below for each in found]
     short = [
-        folder / (each.source.stem + suffix) for folder, each in zip(folders, found, strict=True)
+        (each.source.parent if root is None else root / each.below) / (each.source.stem + suffix)
+        for each in found
     ]
     taken = Counter(short)
     targets = [
@@ -163,11 +163,10 @@ def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
 def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
     """Targets such as that of x.ch1.wav, which may also be that of channel 1 of x.wav."""
     taken = set(targets)
-    wholes = [path.with_name(whole_name(path.name)) for path in targets]
     return [
         path
-        for path, whole in zip(targets, wholes, strict=True)
-        if whole != path and whole in taken
+        for path in targets
+        if (whole := path.with_name(whole_name(path.name))) != path and whole in taken
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -165,7 +165,7 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
                 raise UserError(
                     f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
                 )
-            start = _since_1970(timing.start and timing.start.utc, source)
+            start = _since_1970(timing.start and timing.start.microseconds, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
                 frames = stretch.frames_in(recording.frames)
                 if recording.frames and not frames:
@@ -191,7 +191,7 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Store
 
     Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
     """
-    starts = {part.source: _start(part) for part in parts}
+    starts = {part.source: _since_1970(part.outcome.start_utc, part.source) for part in parts}
     begin = min(starts.values())
     name = output_paths(out, options.file_format).header.stem
     made = [stored for part in parts for _, stored in made_of(part)]
@@ -252,20 +252,14 @@ def _pieces(part: Result, stored: Stored, start: Fraction) -> Iterator[Piece]:
         )
 
 
-def _start(part: Result) -> Fraction:
-    microseconds = part.outcome.start_utc
-    start = None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
-    return _since_1970(start, part.source)
-
-
-def _since_1970(start: datetime | None, source: Path) -> Fraction:
+def _since_1970(microseconds: int | None, source: Path) -> Fraction:
     """A time in seconds since 1970. Raises UserError if it is not known."""
-    if start is None:
+    if microseconds is None:
         raise UserError(
             f"{source}: neither header nor name says when it began: "
             "describe the names, as in --timestamp-pattern %Y%m%d_%H%M%S"
         )
-    return Fraction((start - EPOCH) // timedelta(microseconds=1), 1_000_000)
+    return Fraction(microseconds, 1_000_000)
 
 
 def _summary(out: Path, found: TokensHeader, recordings: int) -> Timeline:

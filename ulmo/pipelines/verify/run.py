@@ -27,10 +27,10 @@ from ulmo.storage.faults import (
     Fault,
     Findings,
     Kind,
-    below,
     fault_of,
     has_any,
     left_overs,
+    name_in,
     remove_faulty,
 )
 from ulmo.storage.plain_file import open_plain
@@ -170,16 +170,16 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
         damaged = damaged_files(place, number)
     except OSError as error:
         path = Path(error.filename or digests_path(place, number))
-        yield fault_of(below(path, folder), error, _FALL_BACK)
+        yield fault_of(name_in(path, folder), error, _FALL_BACK)
         return
     for path in damaged:
         what = what_is_wrong(path)
         if path == digests_path(place, number):
             detail = f"it has the hashes of checkpoint {number}, which may be whole"
-            yield Fault(below(path, folder), what, detail, _UNKNOWN)
+            yield Fault(name_in(path, folder), what, detail, _UNKNOWN)
         else:
             detail = f"checkpoint {number} is not as it was written"
-            yield Fault(below(path, folder), what, detail, _FALL_BACK)
+            yield Fault(name_in(path, folder), what, detail, _FALL_BACK)
 
 
 def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:

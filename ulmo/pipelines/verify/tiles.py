@@ -33,10 +33,10 @@ from ulmo.storage.faults import (
     Findings,
     Kind,
     What,
-    below,
     fault_of,
     has_any,
     left_overs,
+    name_in,
     remove_faulty,
 )
 from ulmo.storage.ledger import Ledger
@@ -145,7 +145,7 @@ def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
         is_ours = _is_ours(path)
         if path.name not in named and not (is_ours and is_temporary(path)):
             detail = "no row of tiles.parquet names it"
-            yield Fault(below(path, folder), "orphan", detail, "delete it" if is_ours else _MOVE)
+            yield Fault(name_in(path, folder), "orphan", detail, "delete it" if is_ours else _MOVE)
 
 
 def _is_ours(path: Path) -> bool:

@@ -13,7 +13,7 @@ from ulmo.formats.places import HEADERS, JOURNAL, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.verify.outputs import Output, stem_of
-from ulmo.storage.faults import Fault, What, below, fault_of
+from ulmo.storage.faults import Fault, What, fault_of, name_in
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import path_of
 
@@ -49,10 +49,10 @@ def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Ite
         if path.name == MANIFEST or path.name.endswith(f".{MANIFEST}"):
             yield from _check_ledger(folder, path, found)
         elif path.name == JOURNAL and path.with_name(MANIFEST) not in there:
-            yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN)
+            yield Fault(name_in(path, folder), "unfinished", "the job has not ended", AGAIN)
         elif (lost := _lost_manifest(path, there, found)) is not None:
             detail = f"{path.name} and tokens are there"
-            yield Fault(below(lost, folder), "missing", detail, AGAIN)
+            yield Fault(name_in(lost, folder), "missing", detail, AGAIN)
 
 
 def _lost_manifest(path: Path, there: set[Path], found: _Found) -> Path | None:
@@ -73,11 +73,11 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     try:
         ledger = timeline_ledger(timeline) if timeline else folder_ledger(manifest.parent)
     except UserError as error:
-        yield fault_of(below(manifest, folder), error, DELETE)
+        yield fault_of(name_in(manifest, folder), error, DELETE)
         return
     faults = ledger.check()
     for fault in faults:
-        yield fault._replace(path=below(manifest.parent / path_of(fault.path), folder))
+        yield fault._replace(path=name_in(manifest.parent / path_of(fault.path), folder))
     if faults:
         return
     table, rows = ledger.files.table, ledger.rows()
@@ -95,7 +95,7 @@ def _check_rows(
     """Each row has its outputs, which are as the row describes them."""
 
     def at_table(what: What, detail: str) -> Fault:
-        return Fault(below(table, folder), what, detail, AGAIN)
+        return Fault(name_in(table, folder), what, detail, AGAIN)
 
     for name, count in Counter(name for row in rows for name in row.outputs).items():
         if count > 1:
@@ -110,7 +110,7 @@ def _check_rows(
     for row in rows:
         missing = [name for name in row.outputs if name not in headers]
         for name in missing:
-            path = below(places[name], folder)
+            path = name_in(places[name], folder)
             yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
         if missing or not row.outputs:
             continue
@@ -146,7 +146,7 @@ def _check_orphans(
     for path in (path for name in (TOKENS, HEADERS) for path in found.inside.get(home / name, ())):
         if not path.name.startswith(".") and stem_of(path) not in known:
             detail = f"no row of {TABLE} names it"
-            yield Fault(below(path, folder), "orphan", detail, "delete it, or move it elsewhere")
+            yield Fault(name_in(path, folder), "orphan", detail, "delete it, or move it elsewhere")
 
 
 def _check_timeline(
@@ -156,7 +156,7 @@ def _check_timeline(
     if not output.exists():
         joined = {row.path for row in rows if row.stretches}
         detail = f"{len(joined)} recordings were joined to it"
-        yield Fault(below(output, folder), "missing", detail, AGAIN)
+        yield Fault(name_in(output, folder), "missing", detail, AGAIN)
         return
     try:
         others = contradiction(read_stored(Output.of(output).header), rows, endings)
@@ -164,4 +164,4 @@ def _check_timeline(
         return  # a fault of the file itself, which is reported there
     if others:
         detail = f"{output.name} has other {others} than it names"
-        yield Fault(below(table, folder), "disagrees", detail, AGAIN)
+        yield Fault(name_in(table, folder), "disagrees", detail, AGAIN)

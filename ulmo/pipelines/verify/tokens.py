@@ -17,7 +17,7 @@ from ulmo.formats.vocabulary import has_vocabulary
 from ulmo.pipelines.verify.outputs import VOCABULARY, Output, stem_of
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
 from ulmo.storage.atomic import is_left, owner_of
-from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
+from ulmo.storage.faults import Fault, Findings, Kind, What, left_overs, name_in, remove_faulty
 from ulmo.storage.lock import is_left_lock, locked_name
 from ulmo.storage.names import path_of, portable
 from ulmo.storage.probe import is_left_probe, is_probe
@@ -170,17 +170,17 @@ def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
         counts["recordings"] += len(stored.headers)
         counts["ids"] += sum(header.columns * header.bands for header in stored.headers)
         for path, found in _check_files(output, stored):
-            faults.append(Fault(below(path, folder), *found))
+            faults.append(Fault(name_in(path, folder), *found))
     return Findings(counts, faults)
 
 
 def _without_header(folder: Path, output: Output, error: UserError | OSError) -> Iterator[Fault]:
     if isinstance(error, OSError) or output.header.exists():
-        yield Fault(below(output.header, folder), *_fault_of(error, output))
+        yield Fault(name_in(output.header, folder), *_fault_of(error, output))
         return
     for path in output.files.values():
         detail = f"{output.header.name} is missing, which says what it is"
-        yield Fault(below(path, folder), "orphan", detail, _REMOVE)
+        yield Fault(name_in(path, folder), "orphan", detail, _REMOVE)
 
 
 _Found = tuple[What, str, str]  # what is wrong with a file, the detail and the remedy
