@@ -3,14 +3,12 @@
 import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ulmo.config import NewerError, UserError, WholeFileError
-from ulmo.storage.atomic import link_on_the_way
+from ulmo.storage.atomic import link_on_the_way, remove
 from ulmo.storage.names import path_of, portable
-from ulmo.storage.open_folder import open_folder
 from ulmo.storage.removal import remove_tree
 
 What = Literal[
@@ -26,17 +24,9 @@ What = Literal[
     "partial",
     "refused",
 ]
-_NOT_THERE = frozenset(
-    {
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.ENXIO,
-        errno.ENODEV,
-        errno.EINVAL,
-    }
-)  # errors if a file is missing, or is no plain file
+# Errors if a file is missing, or is no plain file.
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL})
+_NOT_THERE |= {errno.ENXIO, errno.ENODEV}
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
 
@@ -120,8 +110,7 @@ def remove_any(path: Path, *, below: Path | None = None) -> None:
         if path.is_dir() and not path.is_symlink():
             remove_tree(path, below=below)
         else:
-            with suppress(FileNotFoundError), open_folder(path.parent, below=below) as folder:
-                folder.remove(path.name)
+            remove(path, below=below)
     except OSError as error:
         remedy = "let yourself write there (chmod, chown), then run the same again"
         raise UserError(f"{path} cannot be removed ({error.strerror}): {remedy}") from None

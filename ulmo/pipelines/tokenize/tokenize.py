@@ -75,8 +75,8 @@ def tokenize_files(
     """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
 
     `sources` are files and folders. `out` is a folder, or the file to write; None writes beside
-    each recording. A folder gets a ledger as well (formats/folder.py), and
-    recordings that it has already are not tokenized again.
+    each recording. A folder gets a ledger as well (formats/folder.py), and recordings that it has
+    already are not tokenized again.
     """
     job = _Job(tokenizer, options, workers, listener)
     job.check()

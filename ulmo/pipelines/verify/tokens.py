@@ -86,7 +86,7 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
 
 def _has_ulmos_name(path: Path) -> bool:
     """Whether ulmo chose the name of a file, or that of the file that a temporary one becomes."""
-    wanted = _wanted(path) or path
+    wanted = _wanted(path)
     stem = stem_of(wanted)
     return _is_beside(wanted) or (stem is not None and is_ulmos_name(stem.name))
 
@@ -94,15 +94,13 @@ def _has_ulmos_name(path: Path) -> bool:
 def _is_half(path: Path) -> bool:
     """Whether a file is the half of one that ulmo may write, and no living process writes it."""
     wanted = _wanted(path)
-    if wanted is None or not (_is_beside(wanted) or stem_of(wanted)):
-        return False
-    return is_left(path)
+    is_ours = _is_beside(wanted) or stem_of(wanted) is not None
+    return wanted != path and is_ours and is_left(path)
 
 
-def _wanted(path: Path) -> Path | None:
-    """The file that a temporary one becomes, by its short name; None for other files."""
-    owner = owner_of(path.name)
-    return path.with_name(owner) if owner else None
+def _wanted(path: Path) -> Path:
+    """The file that a temporary one becomes, by its short name; any other file itself."""
+    return path.with_name(owner_of(path.name) or path.name)
 
 
 def _is_beside(path: Path) -> bool:
