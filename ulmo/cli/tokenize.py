@@ -135,7 +135,7 @@ def tokenize(
     All recordings below a FOLDER are taken. With a folder as output, run the same command again to
     go on after an interruption.
     """
-    from ulmo.formats.base import Options
+    from ulmo.formats.base import Labelling
     from ulmo.formats.publish import format_of
     from ulmo.jobs.outcome import count_flags
     from ulmo.pipelines.tokenize.job import TokenizeOptions
@@ -165,7 +165,7 @@ def tokenize(
         **cli.given(flags, Limits),
     ).with_sound(time_expansion, full_scale)
     wanted = TokenizeOptions(
-        options=Options(ids, min_columns),
+        labelling=Labelling(ids, min_columns),
         channels=channels or loaded.manifest.prep.channels,
         clock=clock,
         **flags,

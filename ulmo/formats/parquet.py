@@ -1,6 +1,6 @@
 """Parquet, as pandas, Polars, DuckDB and Hugging Face datasets read it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Ids
-from ulmo.formats.base import PLAIN, Headers, Options
+from ulmo.formats.base import Headers
 from ulmo.formats.header import Grid, utc_text
 from ulmo.formats.rows import ROW_COLUMNS, RowFormat, TokenRow, ids_of_rows
 from ulmo.storage.plain_file import open_unlinked
@@ -27,17 +27,14 @@ class Parquet(RowFormat):
     suffixes = (".tokens.parquet",)
     trains = True
     tabular = True
-
-    def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
-        super().__init__(files, options)
-        self._writer: Any = None
-        self._rows: list[TokenRow] = []
-        self._ids = 0
+    _writer: Any = None  # until the first recording is begun
 
     def _begin(self) -> None:
         super()._begin()
         if self._writer is None:
             self._writer = _writer(self._files[0], _schema(self.header.grid))
+            self._rows: list[TokenRow] = []
+            self._ids = 0
 
     def _write_row(self, row: TokenRow) -> None:
         self._rows.append(row)

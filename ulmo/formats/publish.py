@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN, Format, Options
+from ulmo.formats.base import ALL_RUNS, Format, Labelling
 from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
@@ -211,7 +211,7 @@ def is_parts(folder: Path) -> bool:
 def publish_tokens(
     path: Path,
     file_format: str,
-    options: Options = PLAIN,
+    labelling: Labelling = ALL_RUNS,
     *,
     corpus: bool = False,
     below: Path | None = None,
@@ -254,7 +254,7 @@ def publish_tokens(
             hashes.update(writer.hashes)
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
-            writer = kind(files, options)
+            writer = kind(files, labelling)
             try:
                 yield writer
                 writer.close()
@@ -321,15 +321,15 @@ def stored_at(path: Path) -> Stored | None:
         return None
 
 
-def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
+def check_labelling(labelling: Labelling, file_format: str, vocabulary: int | None = None) -> None:
     """Raise UserError for options that the format does not have, and for ids out of range."""
-    if options == PLAIN:
+    if labelling == ALL_RUNS:
         return
     if not issubclass(FORMATS[file_format], RunFormat):
         raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
-    if options.min_columns < 1:
+    if labelling.min_columns < 1:
         raise UserError("--min-columns must be at least 1")
-    wrong = sorted(set(options.ids or ()).difference(range(vocabulary or _MOST_IDS)))
+    wrong = sorted(set(labelling.ids or ()).difference(range(vocabulary or _MOST_IDS)))
     if wrong:
         last = (vocabulary or _MOST_IDS) - 1
         raise UserError(f"--ids: {wrong[0]} is not an id of this tokenizer (0 to {last})")

@@ -18,7 +18,7 @@ from tests.pipelines.tokenizing import hidden, join, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import Options
+from ulmo.formats.base import Labelling
 from ulmo.formats.header import read_stored
 from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths
@@ -141,8 +141,8 @@ class TestJoined:
     def test_runs_are_labelled_as_they_are_asked_for(self, tokenizer, field, tmp_path):
         out = tmp_path / "t.labels.txt"
         gap = tokenizer.vocabulary.special("<gap>")
-        options = Options(frozenset([gap]), 100)
-        join(tokenizer, field, out=out, file_format="audacity", options=options)
+        labelling = Labelling(frozenset([gap]), 100)
+        join(tokenizer, field, out=out, file_format="audacity", labelling=labelling)
         lines = out.read_text().splitlines()[::2]
         assert lines == ["20.000000\t25.000000\t<gap>"] * 4
 

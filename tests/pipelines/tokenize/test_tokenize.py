@@ -13,7 +13,7 @@ from tests.sealed import reseal
 from tests.small_tokenizers import RATE
 from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import Options
+from ulmo.formats.base import Labelling
 from ulmo.formats.header import read_stored
 from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths, stream_paths
@@ -229,12 +229,12 @@ class TestChannels:
         ({"batch_size": 1025}, "batch_size must be a whole number from 1 to 1024"),
         ({"clock": ClockSettings(timestamp_pattern="%H")}, "has no date"),
         ({"clock": ClockSettings(timezone="Mars")}, "Mars"),
-        ({"options": Options(frozenset([3]))}, "npy has none"),
+        ({"labelling": Labelling(frozenset([3]))}, "npy has none"),
         (
-            {"file_format": "raven", "options": Options(frozenset([64]))},
+            {"file_format": "raven", "labelling": Labelling(frozenset([64]))},
             "64 is not an id",
         ),
-        ({"file_format": "audacity", "options": Options(None, 0)}, "must be at least 1"),
+        ({"file_format": "audacity", "labelling": Labelling(None, 0)}, "must be at least 1"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_opened(how, words, tokenizer, tmp_path):

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.checked import ChangedError, copy_npy, read_checked
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.header import Stored, TokensHeader, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import (
     Outputs,
-    check_options,
+    check_labelling,
     check_outputs,
     output_paths,
     publish_tokens,
@@ -57,7 +57,7 @@ def convert(
     out: Path,
     file_format: str,
     *,
-    options: Options = PLAIN,
+    labelling: Labelling = ALL_RUNS,
     partial: bool = False,
     done: Callable[[Converted], None],
     warn: Callable[[str], None] = lambda _: None,
@@ -69,7 +69,7 @@ def convert(
     for those of a job that has not ended or whose files are gone; with `partial`, what is there is
     taken, and `warn` is called with a line for each output that lacks some.
     """
-    check_options(options, file_format)
+    check_labelling(labelling, file_format)
     found = list_sources(sources)
     for line in check_whole(found, {"npy"}, partial=partial):
         warn(line)
@@ -88,10 +88,10 @@ def convert(
     if not good:
         return refused
     _refuse_mixture(good)
-    check_options(options, file_format, good[0].header.vocabulary.size)
+    check_labelling(labelling, file_format, good[0].header.vocabulary.size)
     write = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
-    for source, output in write(good, out, file_format, options):
+    for source, output in write(good, out, file_format, labelling):
         if isinstance(output, str):
             results.append(Converted(source.path, refusal=output))
         else:
@@ -103,14 +103,14 @@ def convert(
 
 
 def _to_corpus(
-    sources: Sequence[_Checked], out: Path, file_format: str, options: Options
+    sources: Sequence[_Checked], out: Path, file_format: str, labelling: Labelling
 ) -> Iterator[tuple[_Checked, Path]]:
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
     _refuse_others(outputs, [source.header for source in sources])
     make_folder(out.parent)
     with locked(lock_path(out), out):
-        with publish_tokens(out, file_format, options, corpus=True) as writer:
+        with publish_tokens(out, file_format, labelling, corpus=True) as writer:
             for source in sources:
                 copy_npy(source.path, source.stored, writer)
                 yield source, out
@@ -118,7 +118,7 @@ def _to_corpus(
 
 
 def _to_folder(
-    sources: Sequence[_Checked], folder: Path, file_format: str, options: Options
+    sources: Sequence[_Checked], folder: Path, file_format: str, labelling: Labelling
 ) -> Iterator[tuple[_Checked, Path | str]]:
     """Each source and its output, or why that cannot be written."""
     plan = _plan(folder, sources, file_format)
@@ -135,7 +135,7 @@ def _to_folder(
                 continue
             try:
                 make_folders(target.parent, below=folder)
-                with publish_tokens(target, file_format, options, below=folder) as writer:
+                with publish_tokens(target, file_format, labelling, below=folder) as writer:
                     copy_npy(source.path, source.stored, writer)
             except ChangedError as error:
                 yield source, str(error)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from ulmo.config import ClockSettings, UserError
 from ulmo.config.errors import plain, printable
 from ulmo.encoding import EncodedStretch
-from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.publish import (
     channel_path,
@@ -52,7 +52,7 @@ class TokenizeOptions(NamedTuple):
     """What is the same for every recording of a job."""
 
     file_format: str = "npy"
-    options: Options = PLAIN
+    labelling: Labelling = ALL_RUNS
     channels: str = "mix"
     batch_size: int = 1
     clock: ClockSettings = ClockSettings()
@@ -222,7 +222,7 @@ def _write(
     if not reading.is_whole:
         return _write_joined(stretches, options, reading, path, below)
     header, samples, unknown = reading.header, 0, 0
-    with publish_tokens(path, options.file_format, options.options, below=below) as writer:
+    with publish_tokens(path, options.file_format, options.labelling, below=below) as writer:
         writer.begin(header)
         for stretch in stretches:
             for part in stretch:
@@ -283,7 +283,7 @@ def _write_joined(
             )
             for stretch, read in made
         ]
-        with publish_tokens(path, options.file_format, options.options, below=below) as writer:
+        with publish_tokens(path, options.file_format, options.labelling, below=below) as writer:
             write_joined(writer, header, pieces, gaps=options.gaps)
     return _Written(writer.stored, sum(stretch.samples for stretch, _ in made), len(made))
 

@@ -205,7 +205,7 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Store
         for part, stored in zip(parts, made, strict=True)
         for piece in _pieces(part, stored, starts[part.source] - begin)
     ]
-    with publish_tokens(out, options.file_format, options.options) as writer:
+    with publish_tokens(out, options.file_format, options.labelling) as writer:
         write_joined(writer, header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
     return writer.stored
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN
+from ulmo.formats.base import ALL_RUNS
 from ulmo.formats.checked import copy_npy
 from ulmo.formats.folder import (
     TokenizeManifest,
@@ -26,7 +26,7 @@ from ulmo.formats.folder import (
 from ulmo.formats.header import TokensHeader
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
-    check_options,
+    check_labelling,
     check_outputs,
     endings_of,
     is_file_name,
@@ -168,7 +168,7 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
+    alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
     parts = job._replace(options=alone)
     settings = parts.manifest().deciding()
     plan = [planned.keyed(settings) for planned in plan_parts(sources, out, listener.left_out)]
@@ -223,7 +223,7 @@ class _Job(NamedTuple):
         Clock.of(options.clock)
         check_channels(options.channels)
         self.tokenizer.check_batch(options.batch_size)
-        check_options(options.options, options.file_format, self.tokenizer.vocabulary.size)
+        check_labelling(options.labelling, options.file_format, self.tokenizer.vocabulary.size)
 
     def check_names(self, plan: Sequence[Planned]) -> None:
         """Raise UserError if the user's pattern fits none of the recordings' names."""
@@ -232,7 +232,7 @@ class _Job(NamedTuple):
     def manifest(self) -> TokenizeManifest:
         """The manifest of a new output."""
         tokenizer, options = self.tokenizer, self.options
-        labelled = options.options
+        labelled = options.labelling
         return TokenizeManifest(
             tokenizer=tokenizer.manifest.fingerprint,
             unk_quantile=tokenizer.unk_quantile,
