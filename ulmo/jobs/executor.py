@@ -69,17 +69,6 @@ class Pool:
                 worker.close()
         self._stack.close()
 
-    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
-        """Yield the results in the order of the jobs."""
-        if self._threads is None:
-            yield from map(function, jobs)
-            return
-        futures = [self._submit(function, job) for job in jobs]
-        for future in futures:
-            while not self._wait([future]):
-                pass
-            yield future.result()
-
     def each(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Yield jobs and their results as they end: none waits for a longer one before it."""
         if self._threads is None:

@@ -25,9 +25,8 @@ def corpus_constants(pool: Pool, paths: Sequence[Path], settings: PrepSettings) 
     chosen = [paths[int(i * step)] for i in range(int(len(paths) / step))]
     each = min(max(_STRETCHES // len(chosen), 1), _RECORDING_STRETCHES)
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    return sum(
-        pool.map(partial(_measure_stretches, settings, each), chosen), Moments()
-    ).normalization(least)
+    found = dict(pool.each(partial(_measure_stretches, settings, each), chosen))
+    return sum((found[path] for path in chosen), Moments()).normalization(least)
 
 
 def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moments:

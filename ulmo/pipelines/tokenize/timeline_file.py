@@ -20,6 +20,7 @@ from ulmo.formats.publish import (
     publish_tokens,
     read_whole,
     refuse_spoiling,
+    remove_leftovers,
     remove_tokens,
     stored_at,
     temporary_names,
@@ -32,8 +33,8 @@ from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.preprocessing.times.clock import EPOCH, Clock
-from ulmo.storage.atomic import is_left, owner_of, remove_temporaries, short_name
-from ulmo.storage.lock import lock_path, remove_lock
+from ulmo.storage.atomic import is_left, owner_of
+from ulmo.storage.lock import lock_path
 from ulmo.storage.names import portable
 from ulmo.storage.removal import remove_if_possible
 from ulmo.tokenizer import Tokenizer
@@ -86,8 +87,8 @@ class TimelineOutput:
     @property
     def is_finished(self) -> bool:
         """Whether the timeline is there, and no files of a killed job."""
-        hidden = self._out.parent.glob(".*")
-        left = (path for path in hidden if self._is_ours(owner_of(path.name)))
+        names = temporary_names(self._outputs)
+        left = (path for path in self._out.parent.glob(".*") if owner_of(path.name) in names)
         locks = (lock_path(self._out), header_lock(self._outputs.header))
         others = (self._plan[0].folder, *locks)
         return (
@@ -120,12 +121,7 @@ class TimelineOutput:
         """Remove the parts, and what a killed job left."""
         self._ledger.tidy()
         remove_if_possible(self._plan[0].folder)
-        remove_temporaries(self._out.parent, self._is_ours)
-        remove_lock(header_lock(self._outputs.header))
-
-    def _is_ours(self, name: str | None) -> bool:
-        ledger = {short_name(path.name) for path in self._ledger.files}
-        return name in temporary_names(self._outputs) | ledger
+        remove_leftovers([self._out], self._options.file_format)
 
     def _stored(self) -> Stored | None:
         """The header of a timeline whose files are as they were written."""
