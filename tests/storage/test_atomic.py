@@ -187,7 +187,7 @@ def test_files_are_closed_before_they_are_moved_on_windows(tmp_path, monkeypatch
         seen.append(file.closed)
         move()
 
-    monkeypatch.setattr(atomic, "_WINDOWS", True)
+    monkeypatch.setattr(atomic, "IS_POSIX", False)
     at_moves(monkeypatch, watched)
     with publish(tmp_path / "x") as file:
         file.write(b"whole")
