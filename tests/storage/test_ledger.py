@@ -18,7 +18,6 @@ from tests.sealed import hashes_of, reseal
 from tests.storage.ledgers import KEYS, USERS, at_each_change, rows_of
 from ulmo.config import NewerError, UserError
 from ulmo.storage import ledger as ledger_file
-from ulmo.storage.ledger import OtherSettingsError
 from ulmo.storage.tables import schema_of
 
 
@@ -247,7 +246,7 @@ class TestOtherJobs:
         for folder in (complete, unfinished):
             before = contents(folder)
             for words, manifest in user.others.items():
-                with pytest.raises(OtherSettingsError, match=words) as refusal:
+                with pytest.raises(UserError, match=words) as refusal:
                     user.open(folder).resume(manifest, folder)
                 assert str(refusal.value).startswith(f"{folder} was made with other settings (")
             assert contents(folder) == before

@@ -42,10 +42,6 @@ M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
 
 
-class OtherSettingsError(UserError):
-    """An output was made with other settings than those given now."""
-
-
 class Ledger(Generic[M, R]):
     """The record of an output's job, and what the running job adds to it.
 
@@ -92,14 +88,14 @@ class Ledger(Generic[M, R]):
     def resume(self, wanted: M, output: Path) -> Self:
         """Find what an earlier job with the settings of `wanted` has done; returns the ledger.
 
-        Raises OtherSettingsError if `output` was made with other settings, and UserError if its
-        table cannot be read or, where there is no manifest, is not ulmo's.
+        Raises UserError if `output` was made with other settings, or if its table cannot be read
+        or, where there is no manifest, is not ulmo's.
         """
         _refuse_folders(self.files.manifest, self.files.table)
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
-            raise OtherSettingsError(
+            raise UserError(
                 f"{output} was made with other settings ({changes}): "
                 "choose another output, or delete that one"
             )

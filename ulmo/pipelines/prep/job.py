@@ -127,18 +127,18 @@ def plan_jobs(
     ]
 
 
-class Made(NamedTuple):
+class JobResult(NamedTuple):
     """What a job has made."""
 
     rows: list[Prepared]
     tile_rows: str  # SHA-256 of the file at its `rows_path`, as it was written
 
 
-def run_jobs(jobs: Sequence[PrepJob]) -> list[Made]:
+def run_jobs(jobs: Sequence[PrepJob]) -> list[JobResult]:
     """Prepare the recordings of some jobs; returns their rows once all tiles are on the disk."""
     with Disk() as disk:
         made = [_run_job(job, disk) for job in jobs]
-    return [Made(rows, table.hash) for rows, table in made]
+    return [JobResult(rows, table.hash) for rows, table in made]
 
 
 class _ChangedError(Exception):
@@ -234,7 +234,7 @@ def _prepare_recording(
     return hearing.facts(recording.facts()) | {"stretches": len(plain.starts)}
 
 
-class _Plain(NamedTuple):
+class _WrittenTiles(NamedTuple):
     """What views need to know of the tiles of a channel."""
 
     # By the start of each stretch: first samples of its tiles, from its own first sample on, at the
@@ -261,7 +261,7 @@ class _Channel(NamedTuple):
             hearing=hearing,
         )
 
-    def write_tiles(self, hearing: Hearing, frontend: FrontEnd) -> _Plain:
+    def write_tiles(self, hearing: Hearing, frontend: FrontEnd) -> _WrittenTiles:
         """Write the tiles, each at its true time; none crosses a gap."""
         settings = self.job.settings
         rate = settings.true_rate
@@ -286,9 +286,9 @@ class _Channel(NamedTuple):
                 )
                 begun.append(start)
                 tiles += 1
-        return _Plain(starts, constants, hearing.level)
+        return _WrittenTiles(starts, constants, hearing.level)
 
-    def write_views(self, name: str, plain: _Plain) -> None:
+    def write_views(self, name: str, plain: _WrittenTiles) -> None:
         """Write all views but the tiles themselves; `name` is that of the recording."""
         settings, augment = self.job.settings, self.job.manifest.augment
         channel = 0 if self.channel is None else self.channel + 1
