@@ -99,9 +99,8 @@ def test_the_events_are_seen(tmp_path):
 OWN = {
     "storage/plain_file.py": "create_file and append_to",
     "storage/lock.py": "a lock, to ask whether it is held",
-    "storage/atomic.py": "what a killed job left, to lock it",
     "storage/removal.py": "folders, to look into them",
-    "storage/open_folder.py": "folders, to write files in them",
+    "storage/open_folder.py": "folders, to write files in them, and what a killed job left there",
     "storage/probe.py": "a folder, to lock it",
     "config/descriptors.py": "nothing: /dev/null",
     "cli/streams.py": "nothing: /dev/null",
