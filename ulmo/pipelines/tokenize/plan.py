@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
-from ulmo.formats.places import TOKENS
+from ulmo.formats.places import TOKENS, table_path
 from ulmo.formats.publish import is_file_name, output_paths, parts_folder, whole_name
 from ulmo.jobs.inputs import InputFile, find_recordings, input_file
 from ulmo.storage.atomic import make_folder, short_name
@@ -52,8 +52,9 @@ def plan_outputs(
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
-    `out` is a folder, whose tokens/ mirrors the folders of the sources, or the file to write; None
-    writes beside each recording. For one file of several recordings the plan is that of its parts.
+    `out` is a folder, whose tokens/ mirrors the folders of the sources (tables: by `table_path`),
+    or the file to write; None writes beside each recording. For one file of several recordings the
+    plan is that of its parts.
 
     If x.wav and x.flac would become one file, both keep their full names (x.wav.tokens.npy). Raises
     UserError if two recordings would still become one file, and for a new folder with the name of a
@@ -92,6 +93,8 @@ def _plan_below(
         target if taken[target] == 1 else target.with_name(each.source.name + suffix)
         for target, each in zip(short, found, strict=True)
     ]
+    if root is not None and FORMATS[file_format].tabular:
+        targets = [root / table_path(target.relative_to(root)) for target in targets]
     clash = [target for target, count in Counter(targets).items() if count > 1]
     if channels == "each":
         clash += _channels_of_others(targets)
