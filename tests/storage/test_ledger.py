@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.outputs import write_table
+from tests.parquet import write_parquet
 from tests.pipelines.recordings import Killed, contents
 from tests.pipelines.verifying import flip
 from tests.sealed import hashes_of, reseal
@@ -269,7 +270,7 @@ def reseal_table(rows):
     """A table with other rows, and its hash in the manifest."""
 
     def spoil(files):
-        pq.write_table(rows(pq.read_table(files.table)), files.table, use_dictionary=False)
+        write_parquet(rows(pq.read_table(files.table)), files.table, use_dictionary=False)
         reseal(files.manifest, hashes=hashes_of(files.table.parent, files.table.name))
 
     return spoil

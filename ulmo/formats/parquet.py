@@ -72,14 +72,12 @@ class Parquet(RowFormat):
         """Ids of rows that are just as written; the schema and all page sizes are checked first."""
         import pyarrow as pa
 
-        from ulmo.storage.parquet_guard import check_pages, parquet_file
+        from ulmo.storage.parquet_guard import check_pages, parquet_file, same_schema
 
         with open_unlinked(path) as raw:
             try:
                 with parquet_file(raw, page_checksum_verification=True) as file:
-                    expected = _schema(headers[0].grid)
-                    found = file.schema_arrow
-                    if not found.equals(expected) or found.metadata != expected.metadata:
+                    if not same_schema(file.schema_arrow, _schema(headers[0].grid)):
                         raise ValueError("it has other columns, or another tokenizer's tokens")
                     check_pages(raw, ROW_COLUMNS * headers[0].bands)
                     yield from ids_of_rows(_rows(file), headers, TokenRow.fields)
@@ -90,7 +88,9 @@ class Parquet(RowFormat):
 def _writer(file: BinaryIO, schema: Any) -> Any:
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+    return pq.ParquetWriter(
+        file, schema, compression="zstd", write_page_checksum=True, write_statistics=False
+    )
 
 
 def _schema(grid: Grid) -> Any:

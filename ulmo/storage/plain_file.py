@@ -6,6 +6,7 @@ or `append_to`, or is a lock that passed `check_alone`: no planted link leads to
 """
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -226,7 +227,17 @@ def open_file(path: Path) -> BinaryIO:
 
     It has no buffer: libsndfile, which is given the descriptor, begins where the file stands.
     """
-    return os.fdopen(_descriptor(path, os.O_RDONLY | _NO_WAIT), "rb", buffering=0)
+    return _Unbuffered(_descriptor(path, os.O_RDONLY | _NO_WAIT))
+
+
+class _Unbuffered(io.FileIO):
+    """An open file. OSError if it has nothing to give yet, as some in /proc; Python gives None."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(-1 if size is None else size)
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, "it belongs to the kernel, and is no recording")
+        return found
 
 
 def _descriptor(path: Path, flags: int) -> int:
