@@ -179,3 +179,20 @@ def test_a_foreign_file_is_not_replaced(beside, tmp_path):
     with pytest.raises(TakenError, match=r"x\.csv cannot be written: .*choose another --out"):
         save(tmp_path / "x.csv", "csv", some((5,)))
     assert contents(tmp_path) == before
+
+
+def of_recording(name):
+    (header, ids) = some((5,))[0]
+    return [(header.model_copy(update={"recording": name}), ids)]
+
+
+def test_tokens_of_another_recording_are_not_replaced_by_those_of_its_namesake(tmp_path):
+    """Of x.wav and x.flac, which two commands tokenize beside them."""
+    path = save(tmp_path / "x.tokens.npy", "npy", of_recording("x.wav"))
+    there = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(TakenError, match=r"it is of x\.wav, another recording: delete it"):
+        save(path, "npy", of_recording("folder/x.flac"))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == there
+    save(path, "npy", of_recording("folder/x.wav"))  # the same, named from elsewhere
+    named = save(tmp_path / "named.npy", "npy", of_recording("x.wav"))
+    save(named, "npy", of_recording("y.wav"))  # whoever names a file means it

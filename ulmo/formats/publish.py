@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import NewerError, UserError, plain
 from ulmo.formats import FORMATS
 from ulmo.formats.base import ALL_RUNS, Format, Labelling
 from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
@@ -110,6 +110,23 @@ def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]]
     if others := _others(outputs, stored):
         why = f"it also describes {others[0].name}, whose tokenizer, recordings or gaps are others"
         raise TakenError(outputs.header, why)
+
+
+def refuse_another_recording(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
+    """Raise TakenError if one recording's tokens would replace those of another of that name.
+
+    x.wav and x.flac both become x.tokens.npy. In one command both keep their full names; of two
+    commands, the second is refused. Only the names of the files are compared, because a header has
+    the path that the user gave. In a folder of outputs a ledger knows what replaces what.
+    """
+    is_apart = outputs.header.parent != outputs.files[0].parent
+    stored = None if is_apart else stored_at(outputs.header)
+    if stored is None or not is_ulmos_name(outputs.header.stem):
+        return
+    there, here = ({Path(one.recording).name for one in all} for all in (stored.headers, headers))
+    if len(there) == len(here) == 1 and there != here:
+        why = f"it is of {plain(there.pop())}, another recording"
+        raise TakenError(outputs.header, why, "delete it, or write elsewhere with --out-dir")
 
 
 def tokens_hash(outputs: Iterable[Stored], endings: Iterable[str]) -> str:
@@ -240,6 +257,7 @@ def publish_tokens(
             until_the_header_is_there.enter_context(one_writer(outputs.header))
             check_outputs(outputs)
             refuse_spoiling(outputs, tuple(writer.headers).__eq__)
+            refuse_another_recording(outputs, writer.headers)
             for path, written in zip(outputs.files, made, strict=True):
                 refuse_foreign(path, outputs.header, written)
             if corpus and kind.trains:

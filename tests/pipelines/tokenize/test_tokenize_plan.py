@@ -1,4 +1,6 @@
+from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -55,32 +57,37 @@ class TestFiles:
         with pytest.raises(UserError, match=r"y\.npy is one file, but 2 recordings were given"):
             plan_outputs(make("x.wav", "z.wav"), out, "npy")
 
-    @pytest.mark.parametrize(
-        ("files", "clash"),
-        [
-            (["a/x.wav", "b/x.wav"], "x.wav.tokens.npy"),
-            (["x.wav", "x.flac", "x.wav.wav"], "x.wav.tokens.npy"),
-        ],
-    )
-    def test_two_recordings_that_would_be_one_are_refused(self, files, clash, make, tmp_path):
+    def test_two_recordings_that_would_be_one_are_refused(self, make, tmp_path):
         out = tmp_path / "out"
-        with pytest.raises(UserError, match=f"{clash}: tokenize them apart"):
-            plan_outputs(make(*files), out, "npy")
+        with pytest.raises(UserError, match=r"x\.wav\.tokens\.npy: tokenize them apart"):
+            plan_outputs(make("a/x.wav", "b/x.wav"), out, "npy")
         assert not out.exists()
 
-    @pytest.mark.parametrize("name", ["x.ch0.wav", "x.ch17.flac"])
-    def test_a_channel_that_would_be_another_recording_is_refused(self, name, make, tmp_path):
-        files = make("x.wav", name)
-        assert len(plan_outputs(files, None, "npy")) == 2
-        assert len(plan_outputs(files[1:], None, "npy", "each")) == 1
-        assert len(plan_outputs(make("x.wav", "x.chorus.wav"), None, "npy", "each")) == 2
-        with pytest.raises(UserError, match=r"x\.ch\d+\.tokens\.npy: tokenize them apart"):
-            plan_outputs(files, None, "npy", "each")
+    @pytest.mark.parametrize(
+        ("names", "channels", "full"),
+        [
+            (["x.wav", "x.flac", "x.wav.wav"], "mix", ["x.wav", "x.flac", "x.wav.wav"]),
+            (["x.wav", "x.wav.wav", "x.flac", "x.wav.wav.flac"], "mix", None),
+            (["x.wav", "x.ch0.wav"], "each", ["x.ch0.wav"]),
+            (["x.wav", "x.ch17.flac", "y.wav"], "each", ["x.ch17.flac"]),
+            (["x.wav", "x.flac", "x.ch1.wav"], "each", ["x.wav", "x.flac", "x.ch1.wav"]),
+            (["x.wav", "x.ch0.wav", "x.chorus.wav"], "mix", []),
+        ],
+    )
+    def test_what_would_be_one_keeps_its_full_name(self, names, channels, full, make):
+        """No three names in a folder keep the others from being tokenized."""
+        plan = plan_outputs(make(*names), None, "npy", channels)
+        targets = {planned.source.name: planned.target.name for planned in plan}
+        assert len(set(targets.values())) == len(names)
+        if full is not None:
+            for name, target in targets.items():
+                stem = name if name in full else Path(name).stem
+                assert target == f"{stem}.tokens.npy"
 
     def test_all_targets_are_gathered_once(self, make, monkeypatch):
         """Not once for each name that may be a channel of another."""
         gathered = []
-        monkeypatch.setattr(planning, "set", counting(gathered, set), raising=False)
+        monkeypatch.setattr(planning, "Counter", counting(gathered, Counter))
         assert (
             len(plan_outputs(make(*(f"{n}.ch1.wav" for n in range(9))), None, "npy", "each")) == 9
         )

@@ -1,5 +1,6 @@
 """Which recordings become which files of tokens."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple, Self
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
-from ulmo.formats.places import TOKENS, table_path
-from ulmo.formats.publish import is_file_name, output_paths, parts_folder, whole_name
+from ulmo.formats.places import STEM, TOKENS, table_path
+from ulmo.formats.publish import is_file_name, output_paths, parts_folder
 from ulmo.jobs.inputs import InputFile, find_recordings, input_file
 from ulmo.storage.atomic import make_folder, short_name
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 
+_OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
 
 
@@ -56,9 +58,10 @@ def plan_outputs(
     or the file to write; None writes beside each recording. For one file of several recordings the
     plan is that of its parts.
 
-    If x.wav and x.flac would become one file, both keep their full names (x.wav.tokens.npy). Raises
-    UserError if two recordings would still become one file, and for a new folder with the name of a
-    file of another format. Sound that is not read is counted in `left_out`, as in find_recordings.
+    Recordings that would become one file keep their full names: x.wav and x.flac become
+    x.wav.tokens.npy and x.flac.tokens.npy. Raises UserError if two of several sources would still
+    become one file, and for a new folder with the name of a file of another format. Sound that is
+    not read is counted in `left_out`, as in find_recordings.
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
@@ -84,22 +87,20 @@ def _plan_below(
 ) -> list[Planned]:
     """Targets below `root`, or beside each recording."""
     suffix = FORMATS[file_format].suffixes[0]
-    short = [
-        (each.source.parent if root is None else root / each.below) / (each.source.stem + suffix)
-        for each in found
-    ]
-    taken = Counter(short)
-    targets = [
-        target if taken[target] == 1 else target.with_name(each.source.name + suffix)
-        for target, each in zip(short, found, strict=True)
-    ]
+    homes = [each.source.parent if root is None else root / each.below for each in found]
+    short = [home / (each.source.stem + suffix) for home, each in zip(homes, found, strict=True)]
+    full = [home / (each.source.name + suffix) for home, each in zip(homes, found, strict=True)]
+    targets = short
+    while clash := _clashing(targets, channels):
+        longer = [
+            whole if target in clash else target
+            for target, whole in zip(targets, full, strict=True)
+        ]
+        if longer == targets:
+            raise UserError(f"several recordings would become {min(clash)}: tokenize them apart")
+        targets = longer
     if root is not None and FORMATS[file_format].tabular:
         targets = [root / table_path(target.relative_to(root)) for target in targets]
-    clash = [target for target, count in Counter(targets).items() if count > 1]
-    if channels == "each":
-        clash += _channels_of_others(targets)
-    if clash:
-        raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
     blocked = {} if root is None else clashes(root, targets, file_format)
     return [
         Planned(
@@ -163,14 +164,17 @@ def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
     return out_dir
 
 
-def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
-    """Targets such as that of x.ch1.wav, which may also be that of channel 1 of x.wav."""
-    taken = set(targets)
-    return [
-        path
-        for path in targets
-        if (whole := path.with_name(whole_name(path.name))) != path and whole in taken
-    ]
+def _clashing(targets: Sequence[Path], channels: str) -> set[Path]:
+    """Targets of several recordings; such as that of x.ch1.wav, and of channel 1 of x.wav, too."""
+    count = Counter(targets)
+    clash = {target for target in targets if count[target] > 1}
+    if channels == "each":
+        clash |= {
+            path
+            for path in targets
+            if (whole := path.with_name(_OF_CHANNEL.sub("", path.name))) != path and whole in count
+        }
+    return clash
 
 
 class _Found(NamedTuple):
