@@ -220,7 +220,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
             yield path, _fault_of(error, output, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
-        if ending != VOCABULARY:
+        if path != output.path(VOCABULARY):
             remedy = _REMOVE if output.has_ulmos_name else _MOVE
             yield path, ("orphan", f"{name} does not name it", remedy)
             continue
