@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,7 +188,7 @@ def tokenize(
                 click.echo(tokens_line(loaded.prep, loaded.manifest.model))
             return progress.begin(size)
 
-        listener = Listener(begin, done, left_out)
+        listener = Listener(begin, done, left_out, partial(progress.line, error=True))
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(

@@ -86,14 +86,16 @@ def test_tokens_of_odd_names_in_other_formats(file_format, tmp_path, tokenizer):
 
 
 def test_tokens_of_hidden_files_that_were_given(tmp_path, tokenizer):
-    """Beside them, what other programs hide is no output."""
+    """Beside them, what other programs hide is no output: among tokens it is named."""
     paths = [fill(tmp_path / "audio", os.fsdecode(name)) / os.fsdecode(name) for name in HIDDEN]
     paths.append(fill(tmp_path / "audio", "a.wav") / "a.wav")
     tokenize(tokenizer, *paths, out=tmp_path / "out", channels="each")
-    (tmp_path / "out" / "tokens" / "._a.tokens.npy").write_bytes(b"\0\5\x16\7 a Mac's")
     (tmp_path / "out" / "token_headers" / "._a.tokens.json").write_bytes(b"\0\5\x16\7")
     assert_well(tmp_path / "out", files=len(paths))
+    (tmp_path / "out" / "tokens" / "._a.tokens.npy").write_bytes(b"\0\5\x16\7 a Mac's")
     assert len(list(read_corpus(tmp_path / "out"))) == len(paths)
+    assert [fault.path for fault in verify(tmp_path / "out").faults] == ["tokens/._a.tokens.npy"]
+    (tmp_path / "out" / "tokens" / "._a.tokens.npy").unlink()
     (tmp_path / "out" / "tokens" / ".x.tokens.npy").unlink()
     assert [fault.path for fault in verify(tmp_path / "out").faults] == ["tokens/.x.tokens.npy"]
 

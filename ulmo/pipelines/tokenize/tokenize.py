@@ -21,7 +21,6 @@ from ulmo.formats.folder import (
     TokensLedger,
     folder_ledger,
     timeline_ledger,
-    write_readme,
 )
 from ulmo.formats.header import TokensHeader
 from ulmo.formats.places import HEADERS, TOKENS
@@ -39,6 +38,7 @@ from ulmo.formats.publish import (
     stream_paths,
     tokens_hash,
 )
+from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
 from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
@@ -61,6 +61,7 @@ class Listener(NamedTuple):
     begin: Callable[[int], Progress]  # called with the bytes of all inputs
     done: Callable[[Result], None]
     left_out: Counter[str] | None = None  # gets the files of sound that is not read, by kind
+    warn: Callable[[str], None] = lambda _: None  # called with a line for the user to act upon
 
 
 def tokenize_files(
@@ -93,6 +94,8 @@ def tokenize_files(
     manifest = job.manifest()
     plan = [planned.keyed(manifest.deciding()) for planned in plan]
     ledger = folder_ledger(out).resume(manifest, out)
+    for line in foreign_lines(out, options.file_format):
+        listener.warn(line)
     if (finished := job.finished(ledger, plan)) is not None:
         return job.report(finished)
     make_folder(out)
@@ -255,6 +258,8 @@ class _Job(NamedTuple):
         folders.add(ledger.files.manifest.parent)
         found = [self._earlier(ledger, planned) for planned in plan]
         results = [result for result in found if result is not None]
+        if lacks_readme(ledger.files.manifest.parent, self.options.file_format):
+            return None
         names = (path for folder in folders for path in paths_in(folder))
         is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
         return results if len(results) == len(plan) and not is_left else None

@@ -91,6 +91,11 @@ def stem_of(path: Path) -> Path | None:
     return _split(path)[0]
 
 
+def is_tokens(path: Path) -> bool:
+    """Whether a name is that of a file of tokens, and of no header: x.tokens.npy, x.csv."""
+    return _split(path)[1] in _FORMATS
+
+
 def _split(path: Path) -> tuple[Path | None, str]:
     """x.tokens and .npy for x.tokens.npy; None for a name that no file of tokens has."""
     for ending in _ENDINGS:

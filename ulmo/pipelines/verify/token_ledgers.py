@@ -1,5 +1,6 @@
 """Verifying the ledgers of tokens: rows without outputs, and outputs without a row."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -11,17 +12,27 @@ from ulmo.formats.folder import AGAIN, DELETE, contradiction, folder_ledger, tim
 from ulmo.formats.header import TokensHeader, read_stored
 from ulmo.formats.places import HEADERS, JOURNAL, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
+from ulmo.formats.readme import readme_faults
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.verify.outputs import Output, stem_of
+from ulmo.pipelines.verify.outputs import Output, is_tokens, stem_of
+from ulmo.storage.atomic import owner_of
 from ulmo.storage.faults import Fault, What, fault_of, name_in
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import path_of
+from ulmo.storage.walk import by_bytes, walk
 
 
 def is_ledger_file(path: Path) -> bool:
     """Whether a path has the name of a manifest, a table or a journal of ulmo-tokenize."""
     endings = (MANIFEST, TABLE, JOURNAL)
     return path.name in endings or path.name.endswith(tuple(f".{name}" for name in endings))
+
+
+def output_of(folder: Path) -> Path | None:
+    """The folder of the output whose tokens, or headers, lie in `folder`; None if it is no part."""
+    place = folder.absolute()
+    is_part = place.name in (TOKENS, HEADERS) and not os.path.lexists(place / MANIFEST)
+    return place.parent if is_part and os.path.lexists(place.parent / MANIFEST) else None
 
 
 class _Found(NamedTuple):
@@ -75,6 +86,10 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     except UserError as error:
         yield fault_of(name_in(manifest, folder), error, DELETE)
         return
+    if timeline is None:
+        home = manifest.parent
+        for fault in readme_faults(home, ledger.manifest.file_format):
+            yield fault._replace(path=name_in(home / fault.path, folder))
     faults = ledger.check()
     for fault in faults:
         yield fault._replace(path=name_in(manifest.parent / path_of(fault.path), folder))
@@ -141,12 +156,42 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
 def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], found: _Found
 ) -> Iterator[Fault]:
-    """Files of tokens and headers that belong to no row."""
+    """What lies among the tokens and is no row's, whatever its name; headers of no row.
+
+    Programs read the tokens as a whole: hidden files, other endings, what a link leads to.
+    """
     known = {stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
-    for path in (path for name in (TOKENS, HEADERS) for path in found.inside.get(home / name, ())):
-        if not path.name.startswith(".") and stem_of(path) not in known:
-            detail = f"no row of {TABLE} names it"
-            yield Fault(name_in(path, folder), "orphan", detail, "delete it, or move it elsewhere")
+    orphans = [
+        path
+        for path in _among(home / TOKENS)
+        if not (is_tokens(path) and stem_of(path) in known) and not _may_be_written(path)
+    ]
+    orphans += [
+        path
+        for path in found.inside.get(home / HEADERS, ())
+        if not path.name.startswith(".") and stem_of(path) not in known
+    ]
+    for path in orphans:
+        detail = f"no row of {TABLE} names it"
+        yield Fault(name_in(path, folder), "orphan", detail, "delete it, or move it elsewhere")
+
+
+def _among(tokens: Path) -> list[Path]:
+    """Every file and every link below the folder of tokens, whatever else its folder holds."""
+    if tokens.is_symlink() or not tokens.is_dir():
+        return [tokens] if os.path.lexists(tokens) else []
+    try:
+        there = walk(tokens)
+    except UserError:  # as the search for outputs has said
+        return []
+    return [tokens / path for path in by_bytes([*there.files, *there.links])]
+
+
+def _may_be_written(path: Path) -> bool:
+    """Whether a file is the half of one of tokens; if no living process writes it, it is named."""
+    owner = owner_of(path.name)
+    is_half = owner is not None and is_tokens(path.with_name(owner))
+    return is_half and path.is_file() and not path.is_symlink()
 
 
 def _check_timeline(

@@ -7,11 +7,11 @@ from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.formats.checked import misplaced
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
-from ulmo.formats.folder import README
 from ulmo.formats.header import Stored, check_hash, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import is_parts, one_writer
 from ulmo.formats.read import is_half, read_corpus, readers
+from ulmo.formats.readme import README
 from ulmo.formats.taken import is_as_recorded, is_ulmos_name
 from ulmo.formats.vocabulary import has_vocabulary
 from ulmo.pipelines.verify.outputs import VOCABULARY, Output, stem_of
@@ -220,7 +220,7 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
             yield path, _fault_of(error, output, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
-        if ending != VOCABULARY:
+        if path != output.path(VOCABULARY):
             remedy = _REMOVE if output.has_ulmos_name else _MOVE
             yield path, ("orphan", f"{name} does not name it", remedy)
             continue
