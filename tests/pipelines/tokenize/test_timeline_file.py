@@ -110,7 +110,7 @@ class TestJoined:
         assert [segment.column for segment in header.segments] == [0, 375, 750]
 
     def test_cards_of_one_recorder_have_files_of_one_name(self, tokenizer, tmp_path):
-        """Their headers tell them apart."""
+        """Their headers tell the times apart, and the paths as they were given the names."""
         for card, second in (("one", "00"), ("two", "10")):
             (tmp_path / card).mkdir()
             with soundfile.SoundFile(tmp_path / card / "REC.flac", "w", RATE, 1) as file:
@@ -118,7 +118,8 @@ class TestJoined:
                 file.write(sound(4 * RATE))
         join(tokenizer, tmp_path / "one", tmp_path / "two", out=tmp_path / "t.npy")
         header, ids = joined(tmp_path / "t.npy")
-        assert [segment.recording for segment in header.segments] == ["REC.flac"] * 2
+        names = [f"{tmp_path.as_posix()}/{card}/REC.flac" for card in ("one", "two")]
+        assert [segment.recording for segment in header.segments] == names
         np.testing.assert_array_equal(ids[:100], ids[250:])
 
     @pytest.mark.parametrize("file_format", FORMATS)

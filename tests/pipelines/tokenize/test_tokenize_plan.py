@@ -153,7 +153,12 @@ class TestFolders:
         sources = [tmp_path / "a", tmp_path / "b", files[0], files[3]]
         plan = plan_parts(sources, tmp_path / "t.npy")
         assert [planned.source for planned in plan] == files
-        assert names_of(plan) == ["x.wav", "y.wav", "x.wav", files[3].as_posix()]
+        assert names_of(plan) == [
+            files[0].as_posix(),
+            "y.wav",
+            files[2].as_posix(),
+            files[3].as_posix(),
+        ]
         assert len({planned.target for planned in plan}) == 4
 
 
@@ -242,3 +247,10 @@ def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
     other = tmp_path / "x" / "t.wav"
     other.symlink_to(path)
     assert len(plan_outputs([path, other], tmp_path / "out", "npy")) == 2
+
+
+def test_parts_of_one_name_are_called_by_their_paths(make, tmp_path):
+    """Rows of two cards' files are told apart in one table."""
+    make("a/x.wav", "a/y.wav", "b/x.wav")
+    plan = plan_parts([tmp_path / "a", tmp_path / "b"], tmp_path / "all.csv")
+    assert names_of(plan) == [f"{tmp_path}/a/x.wav", "y.wav", f"{tmp_path}/b/x.wav"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import UserError, plain
 from ulmo.formats import FORMATS
 from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.checked import ChangedError, copy_npy, read_checked
@@ -108,6 +108,8 @@ def _to_corpus(
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
     _refuse_others(outputs, [source.header for source in sources])
+    if FORMATS[file_format].tabular:
+        _refuse_namesakes(sources)
     make_folder(out.parent)
     with locked(lock_path(out), out):
         with publish_tokens(out, file_format, labelling, corpus=True) as writer:
@@ -180,6 +182,21 @@ def _refuse_mixture(sources: Sequence[_Checked]) -> None:
             )
         if header.grid != expected.grid:
             raise UserError(f"{path} has another grid than {first.path}: tokenize it again")
+
+
+def _refuse_namesakes(sources: Sequence[_Checked]) -> None:
+    """Raise UserError if rows of two recordings would have one name, and could not be told apart.
+
+    Of two cards of one recorder, say, which were tokenized into two folders.
+    """
+    first: dict[tuple[str, int | None], Path] = {}
+    for source in sources:
+        name, channel = source.header.recording, source.header.channel
+        other = first.setdefault((name, channel), source.path)
+        if other is not source.path:
+            raise UserError(
+                f"{other} and {source.path} are both of {plain(name)}: convert them to two files"
+            )
 
 
 def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Checked]) -> None:

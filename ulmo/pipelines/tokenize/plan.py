@@ -136,8 +136,9 @@ def plan_parts(
 ) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
-    Each source has a folder there, as two cards of one recorder may have files of one name. Their
-    names are short, so that a recording whose name is as long as can be is a part too.
+    Each source has a folder there, as two cards of one recorder may have files of one name; these
+    keep the paths that the user gave, so that they can be told apart in the table. The names of the
+    parts are short, so that a recording whose name is as long as can be is a part too.
     """
     folder = parts_folder(out)
     plan: dict[Path, Planned] = {}
@@ -147,7 +148,11 @@ def plan_parts(
         for each, planned in zip(found, _plan_below(found, folder, root, "npy"), strict=True):
             target = planned.target.with_name(short_name(planned.target.name))
             plan.setdefault(each.place, planned._replace(target=target))
-    return list(plan.values())
+    count = Counter(planned.name for planned in plan.values())
+    return [
+        planned if count[planned.name] == 1 else planned._replace(name=planned.source)
+        for planned in plan.values()
+    ]
 
 
 def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
