@@ -10,6 +10,7 @@ import google_crc32c
 
 from ulmo.config import UserError
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
+from ulmo.storage.sidecar import Stamp, read_sidecar
 from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
@@ -41,12 +42,20 @@ _END_BYTES = 4096  # at either end of a file, to recognise it by
 
 
 class InputFile(NamedTuple):
-    """A recording as the plan knows it."""
+    """A recording as the plan knows it, with the log that it is read together with."""
 
     path: Path  # below AUDIO_DIR
     size: int
     mtime_ns: int
-    ends: int  # CRC-32C of both ends: two recorders write files of one name and size
+    # CRC-32C of both ends: two recorders write files of one name and size. If there is a log, the
+    # sum goes on over its size and checksum.
+    ends: int
+    log: Stamp | None = None
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """When it was written to, and when its log was, if there is one, in nanoseconds."""
+        return (self.mtime_ns, *([self.log.mtime_ns] if self.log else []))
 
 
 def find_recordings(
@@ -124,15 +133,21 @@ def list_inputs(
 
 
 def input_file(path: Path, folder: Path = Path()) -> InputFile:
-    """Describe a recording, by its path below a folder; if it cannot be read, all numbers are 0."""
+    """Describe a recording, by its path below a folder; if it cannot be read, its numbers are 0."""
+    sidecar = read_sidecar(folder / path)
+    log = sidecar and sidecar.stamp
+    size = mtime_ns = 0
+    ends = b""
     try:
         with open_file(folder / path) as file:
             found = signature_of(file)
-            ends = file.read(_END_BYTES)
+            first = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
-            ends += file.read(_END_BYTES)
+            ends = first + file.read(_END_BYTES)
+            size, mtime_ns = found.size, found.mtime_ns
     except OSError as error:
         if is_of_process(error):
             raise
-        return InputFile(path, 0, 0, 0)
-    return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)))
+    if log:
+        ends += f"{log.size} {log.checksum}".encode()
+    return InputFile(path, size, mtime_ns, int(google_crc32c.value(ends)), log)

@@ -64,7 +64,7 @@ class PrepJob:
     @property
     def rows_path(self) -> Path:
         """Where the rows of its tiles lie, until the tables are written."""
-        times = fingerprint([file.mtime_ns for file in self.files])
+        times = fingerprint([time for file in self.files for time in file.times])
         return self.out_dir / ROWS / f"{self.index:06d}-{times[:16]}.parquet"
 
     @property
@@ -179,6 +179,8 @@ def _try_job(
             try:
                 if changes[path] > 1:
                     raise RefusedError(_CHANGED, "it changed while it was read, twice: try later")
+                if timing.log != file.log:
+                    raise RefusedError(_CHANGED, "its log has changed since the job was planned")
                 facts = timing.facts(
                     _prepare_recording(job, file, timing, frontend, writer, progress[-1])
                 )

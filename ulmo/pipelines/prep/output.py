@@ -97,9 +97,9 @@ class PrepOutput:
             self.ledger.replace(wanted)
 
     def modified(self) -> list[InputFile]:
-        """Recordings that were written to after the output was complete."""
+        """Recordings that were written to after the output was complete, or whose logs were."""
         done = self.ledger.files.manifest.stat().st_mtime_ns
-        return [file for file in self._source.files if file.mtime_ns > done]
+        return [file for file in self._source.files if max(file.times) > done]
 
     @property
     def is_finished(self) -> bool:

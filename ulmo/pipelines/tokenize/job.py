@@ -104,6 +104,8 @@ def _tokenize_once(
     outputs: list[Path] = []
     made: list[Stored] = []
     try:
+        if timing.log != file.log:
+            raise RefusedError("changed", "its log was changed while it was read: try later")
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
                 raise RefusedError("changed", "the file was changed while it was read: try later")

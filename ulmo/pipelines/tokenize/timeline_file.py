@@ -33,6 +33,7 @@ from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.preprocessing.times.clock import EPOCH, Clock
+from ulmo.preprocessing.times.timing import obstacle_of
 from ulmo.storage.atomic import is_left, owner_of
 from ulmo.storage.lock import lock_path
 from ulmo.storage.names import portable
@@ -157,10 +158,7 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
         with suppress(RefusedError), open_recording(source) as recording:
             channel_list(options.channels, recording.channels)
             timing = clock.timing(source)
-            if obstacle := timing.obstacle:
-                raise UserError(
-                    f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
-                )
+            _refuse(source, timing.obstacle)
             start = _since_1970(timing.start and timing.start.microseconds, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
                 frames = stretch.frames_in(recording.frames)
@@ -182,11 +180,22 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
     )
 
 
+def _refuse(source: Path, obstacle: str | None) -> None:
+    """Raise UserError if a recording has no place on a timeline."""
+    if obstacle:
+        raise UserError(
+            f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
+        )
+
+
 def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Stored:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
-    Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
+    Raises UserError if a time is not known, or is not linear, if recordings overlap, or if a gap is
+    over a week.
     """
+    for part in parts:  # a log may have changed since the survey
+        _refuse(part.source, obstacle_of(part.outcome.flags))
     starts = {part.source: _since_1970(part.outcome.start_utc, part.source) for part in parts}
     begin = min(starts.values())
     name = output_paths(out, options.file_format).header.stem

@@ -15,11 +15,17 @@ from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.times.clock import Clock
+from ulmo.preprocessing.times.soundtrap import unread_log
 from ulmo.storage.faults import READ, Fault
 from ulmo.storage.names import portable
+from ulmo.storage.sidecar import sidecar_path
 
 _BETTER_COPY = (
     "copy it again if there is a better copy; ulmo-prep and ulmo-tokenize use what can be read"
+)
+_BETTER_LOG = (
+    "make it readable, or copy it again; ulmo-prep and ulmo-tokenize flag the recording as "
+    "time_not_linear"
 )
 
 
@@ -31,6 +37,7 @@ class _Facts(NamedTuple):
     detail: str | None
     frames: int
     frames_missing: int
+    log: str | None  # why the log beside it cannot be read to its end
 
 
 def verify_recordings(
@@ -41,9 +48,9 @@ def verify_recordings(
 ) -> Verified:
     """Read every recording below a folder, or one file, and find those that are not whole.
 
-    A recording that was repaired is whole: all its sound was read. `begin` is called with the bytes
-    of all recordings, and returns a callback for the bytes and milliseconds done since its last
-    call. Raises UserError if there is no recording.
+    A recording that was repaired is whole: all its sound was read. A log beside a recording is read
+    too. `begin` is called with the bytes of all recordings, and returns a callback for the bytes
+    and milliseconds done since its last call. Raises UserError if there is no recording.
     """
     left_out: Counter[str] = Counter()
     folder, names = place, [Path()]
@@ -62,6 +69,7 @@ def verify_recordings(
     frames = sum(facts.frames for facts in found.values())
     missing = sum(facts.frames_missing for facts in found.values())
     faults = [_fault(portable(name), found[folder / name]) for name in names]
+    faults += dict.fromkeys(_log_fault(name, found[folder / name]) for name in names)
     return Verified(
         place,
         "recordings",
@@ -85,7 +93,14 @@ def _read_whole(path: Path) -> _Facts:
         facts = clock.row(path, clock.timing(path), refusal)
     finally:
         progress.end()
+    facts["log"] = unread_log(path)
     return _Facts(**{name: facts[name] for name in _Facts._fields})
+
+
+def _log_fault(name: Path, facts: _Facts) -> Fault | None:
+    if facts.log is None:
+        return None
+    return Fault(portable(sidecar_path(name)), "unreadable", facts.log, _BETTER_LOG)
 
 
 def _fault(name: str, facts: _Facts) -> Fault | None:
