@@ -44,6 +44,8 @@ FLAGS = [
     *("--threads", "1", "--checkpoint-minutes", "1e-6", "--validation-fraction", "0.3"),
 ]
 VARIABLES = 12
+KEPT = 2
+FILLED = KEPT + 1
 
 
 class Saves:
@@ -56,10 +58,11 @@ class Saves:
 
     def run(self, count):
         """Kill so many saves, at each of their calls in turn; how many were not restored."""
-        calls = self._faults.calls(self._save, self._folder)
+        for _ in range(FILLED):  # from then on, a save removes an older one
+            calls = self._faults.calls(self._save, self._folder)
         points = [(at, KILL) for at in range(1, len(calls) + 1)]
         points += [(at, TEAR) for at, call in enumerate(calls, 1) if call.what == "write"]
-        least, lost, saved = 1, 0, 0
+        least, lost, saved = FILLED, 0, 0
         for at, mode in [*spread(points, count), (0, COUNT)]:
             self._shared[:] = bytes(16)
             outcome = self._faults.run(self._save, self._folder, at=at, mode=mode)
@@ -73,7 +76,7 @@ class Saves:
     def _save(self):
         """Restore what is there, see that it is one state, and save the next."""
         values = [tf.Variable(tf.zeros(1000, tf.int64)) for _ in range(VARIABLES)]
-        kept = Checkpoints(self._folder, keep=2, **{f"v{i}": v for i, v in enumerate(values)})
+        kept = Checkpoints(self._folder, keep=KEPT, **{f"v{i}": v for i, v in enumerate(values)})
         if kept.numbers:
             kept.restore()
         found = {int(number) for value in values for number in value.numpy()}
