@@ -171,18 +171,21 @@ def decoder_cost(
     )
 
 
-def training_cost(model: ModelSettings, *, batch: int) -> Cost:
-    """A step of training on tiles (batch, M, M, 1): every feature map of it is kept.
+def training_cost(model: ModelSettings, *, batch: int, crop_frames: int | None = None) -> Cost:
+    """A step of training on tiles (batch, M, frames, 1): every feature map of it is kept.
+
+    A tile has M frames, or `crop_frames` if these are fewer.
 
     Another pass of the tiles, as two views need, is computed after the first one. The scores of
     the codebook take three arrays: of distances, of gradients or counts, and of which code is
     nearest (one-hot).
     """
     rows = model.bands * model.frequency_stride
-    frames = model.columns * model.time_stride
-    cells = model.columns * model.bands
+    columns = -(-min(crop_frames or model.tile_size, model.tile_size) // model.time_stride)
+    frames = columns * model.time_stride
+    cells = columns * model.bands
     maps = sum(_maps(model.encoder, rows, frames))
-    maps += sum(_maps(model.decoder, model.bands, model.columns))
+    maps += sum(_maps(model.decoder, model.bands, columns))
     weights = _weights(model.encoder) + _weights(model.decoder)
     weights += sum(model.stages) * model.embedding_dim
     return Cost(

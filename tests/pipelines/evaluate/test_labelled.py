@@ -96,7 +96,7 @@ def test_start_and_end_may_be_empty(folder):
         ("file,label\n", None, "names no recording"),
         ("file,label\nx.wav,a\nnone.wav,b\n", None, "line 3: there is no .*none.wav"),
         ("file,label\nx.wav\n", None, "line 2 has too few columns"),
-        ("file,label\n,a\n", None, "line 2 has too few columns, or no file"),
+        ("file,label\n,a\n", None, "line 2 names no file"),
         ("file,label\nx.wav,a\n", "speaker", "has no column 'speaker'"),
         ("file,label,extra\nx.wav,a,take=0\n", "extra:speaker", "line 2 has no speaker in 'ext"),
         ("file,label,start\nx.wav,a,soon\n", None, "line 2: soon is no time in seconds"),

@@ -20,7 +20,7 @@ from ulmo.models.objectives.moments import (
     drawn,
     jittered,
     mean_of,
-    times_of,
+    middles_of,
     values_at,
 )
 from ulmo.models.objectives.projector import OUTPUTS, projector
@@ -121,11 +121,10 @@ class ABXChoice(Objective):
     def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
         """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
         model, batch, pair = encoded.model, encoded.batch, _pair_of(encoded)
-        stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
-        times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
         weights = ops.mean(ops.cast(batch.token_weights, "float32"), axis=-1)
-        return values_at(weights, columns_at(times, batch.pace, stride)) * ops.minimum(*shares)
+        found = columns_at(middles_of(pair[0].edges), batch.edges)
+        return values_at(weights, found) * ops.minimum(*shares)
 
     def report(self, tally: Any) -> dict[str, float]:
         """Share of right choices, by the numbers of the two sources: `0_1`."""
