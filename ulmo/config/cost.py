@@ -171,17 +171,16 @@ def decoder_cost(
     )
 
 
-def training_cost(model: ModelSettings, *, batch: int, crop_frames: int | None = None) -> Cost:
+def training_cost(model: ModelSettings, *, batch: int, columns: int) -> Cost:
     """A step of training on tiles (batch, M, frames, 1): every feature map of it is kept.
 
-    A tile has M frames, or `crop_frames` if these are fewer.
+    columns: of tokens in a tile, or in the crop of it that is learned from.
 
     Another pass of the tiles, as two views need, is computed after the first one. The scores of
     the codebook take three arrays: of distances, of gradients or counts, and of which code is
     nearest (one-hot).
     """
     rows = model.bands * model.frequency_stride
-    columns = -(-min(crop_frames or model.tile_size, model.tile_size) // model.time_stride)
     frames = columns * model.time_stride
     cells = columns * model.bands
     maps = sum(_maps(model.encoder, rows, frames))

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from ulmo.config.base import Settings
+from ulmo.config.model import ModelSettings
 from ulmo.config.objectives import OBJECTIVE_TRAITS, Objectives, ObjectiveTraits, parse_objectives
 
 _Folder = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -77,6 +78,11 @@ class TrainSettings(Settings):
                 users = [name for name, one in OBJECTIVE_TRAITS.items() if one.wants == "views"]
                 raise ValueError(f"only {' and '.join(users)} use {name}: leave it out")
         return self
+
+    def columns_of(self, model: ModelSettings) -> int:
+        """Columns of tokens in what a step learns from: in a tile, or in a crop of it."""
+        frames = min(self.crop_frames or model.tile_size, model.tile_size)
+        return -(-frames // model.time_stride)
 
     @property
     def autoencodes(self) -> bool:

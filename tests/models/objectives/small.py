@@ -69,6 +69,7 @@ def begun(name, settings=SMALL, **options):
     """An objective with its heads, and the model that they were made for."""
     model = build_vqvae(settings)
     objective = changed(name, **options)(settings)
+    objective.check(name, settings.columns)
     objective.begin(model)
     return objective, model
 

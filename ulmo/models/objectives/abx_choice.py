@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from ulmo.config import MOST_BESIDE, OBJECTIVE_TRAITS, ModelSettings, UserError
+from ulmo.config import MOST_BESIDE, OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, Side, TaskResult
 from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
@@ -57,11 +57,7 @@ class ABXChoice(Objective):
     def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
         super().__init__(settings, seed)
         self.least = max(1, -(-self.nearest // settings.time_stride))
-        if self.least >= settings.columns:
-            raise UserError(
-                f"abx_choice needs another moment in a tile of {settings.columns} columns: set a "
-                "smaller time_stride"
-            )
+        self.fewest_columns = self.least + 1  # else a tile has no other moment to choose from
         self.most = max(self.least, self.farthest // settings.time_stride)
 
     def begin(self, model: VQVAE) -> None:

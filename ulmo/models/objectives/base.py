@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
-from ulmo.config import ModelSettings, ObjectiveTraits
+from ulmo.config import ModelSettings, ObjectiveTraits, UserError
 from ulmo.models.vqvae import VQVAE
 
 
@@ -105,6 +105,15 @@ class Objective(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.settings = settings
         self.seed = seed
+        self.fewest_columns = 1  # of a tile, or of a crop of it
+
+    def check(self, name: str, columns: int) -> None:
+        """Raise UserError if tiles, or crops of them, have too few columns to learn from."""
+        if columns < self.fewest_columns:
+            raise UserError(
+                f"{name} needs {self.fewest_columns} columns to learn from, and a tile has "
+                f"{columns}: set a smaller time_stride, or a larger crop_frames"
+            )
 
     def begin(self, model: VQVAE) -> None:
         """Create the heads and other weights; the encoder has its initial weights by then."""

@@ -97,9 +97,8 @@ def _check_cost(
         check_size(model)
     except ValueError as error:
         raise UserError(str(error)) from None
-    training_cost(model, batch=settings.batch_size, crop_frames=settings.crop_frames).check(
-        limits, "set a smaller batch_size or width, or larger strides"
-    )
+    cost = training_cost(model, batch=settings.batch_size, columns=settings.columns_of(model))
+    cost.check(limits, "set a smaller batch_size or width, or larger strides")
     check_tokenizer(store.manifest.settings, model, limits)
 
 

@@ -356,8 +356,8 @@ class Trainer:
             kept = sound | (rng.random(sound.shape) < self.settings.silence_weight)
             inside = np.arange(latents.shape[1]) * stride < valid[:, None]
             pooled.append(latents[kept & inside[:, :, None]])
-        frames = min(self.settings.crop_frames or self.store.tile_size, self.store.tile_size)
-        tokens = self.settings.batch_size * -(-frames // stride) * self.model_settings.bands
+        columns = self.settings.columns_of(self.model_settings)
+        tokens = self.settings.batch_size * columns * self.model_settings.bands
         tokens //= self.learner.one_in
         latents = np.concatenate(pooled)
         if len(latents):
