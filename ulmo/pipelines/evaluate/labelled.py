@@ -14,6 +14,7 @@ from ulmo.preprocessing.reading.audio import RefusedError, read_mono
 from ulmo.storage.csv_rows import read_csv_rows
 
 _MAX_LABELS_BYTES = 16 << 20
+_MOST_SECONDS = 1e9  # 30 years: later than any recording ends
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's
 
 
@@ -171,7 +172,7 @@ def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[
         path = Path(row["file"])
         if path.is_absolute() or ".." in path.parts or "\0" in row["file"]:
             raise UserError(f"{labels}: line {line}: {plain(row['file'])} is not below AUDIO_DIR")
-        if not (folder / path).exists():
+        if not _exists(folder / path):
             raise UserError(
                 f"{labels}: line {line}: there is no {folder / plain(row['file'])}: "
                 "its files are looked for below AUDIO_DIR"
@@ -185,6 +186,13 @@ def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[
     return found
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # its name is too long, say
+        return False
+
+
 def _seconds(text: str | None, labels: Path, line: int) -> float | None:
     if not text:
         return None
@@ -192,6 +200,6 @@ def _seconds(text: str | None, labels: Path, line: int) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= _MOST_SECONDS:
         raise UserError(f"{labels}: line {line}: {plain(text)} is no time in seconds")
     return seconds
