@@ -18,8 +18,9 @@ from ulmo.pipelines.train.crops import Crop, Crops, Seconds, views_of
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.csv_rows import read_csv_rows
 
-_MOST_BYTES = 256 << 20
-_MOST_PAIRS = 1_000_000
+COLUMNS = ("a", "b", "a_times", "b_times")
+MOST_BYTES = 256 << 20
+MOST_PAIRS = 1_000_000
 _MOST_POINTS = 10_000
 
 
@@ -91,8 +92,7 @@ def read_pairs(path: Path, recordings: Sequence[str]) -> Pairs:
     map. Outside, a and b have nothing in common. Raises UserError, with the line, for a file that
     is not so, and for one of whose pairs none has tiles.
     """
-    wanted = ("a", "b", "a_times", "b_times")
-    rows = read_csv_rows(path, wanted, most_bytes=_MOST_BYTES, most_rows=_MOST_PAIRS)
+    rows = read_csv_rows(path, COLUMNS, most_bytes=MOST_BYTES, most_rows=MOST_PAIRS)
     known = set(recordings)
     partners: defaultdict[str, list[Partner]] = defaultdict(list)
     unknown: dict[str, None] = {}
