@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from recipes.pairs import PAIRS, gather_pairs
 from recipes.recipe import Recipe, choose_recordings, read_recipe
 from ulmo.bundle.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus
@@ -24,6 +25,7 @@ from ulmo.pipelines.train.train import train
 from ulmo.preprocessing.store import TileStore
 from ulmo.reports.prep import PrepProgress, prep_summary
 from ulmo.reports.train import TrainProgress, train_summary
+from ulmo.storage.names import portable
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
 MAX_BYTES = 6_000_000  # of a bundle that ships in the package
@@ -44,7 +46,8 @@ def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, work
     """
     recipe = read_recipe(recipe_file)
     check_bytes(recipe.model)
-    link_recordings(choose_recordings(recipe, audio_root), audio_root, work_dir / "links")
+    chosen = choose_recordings(recipe, audio_root)
+    link_recordings(chosen, audio_root, work_dir / "links")
     tiles, run = work_dir / "tiles", work_dir / "run"
     with PrepProgress() as bar:
         prepared = prepare(
@@ -58,9 +61,13 @@ def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, work
         )
     click.echo(prep_summary(prepared))
     begun = (run / RUN_MANIFEST).exists()
-    settings = recipe.model.model_dump(), recipe.train.model_dump()
+    settings = recipe.train.model_dump()
+    if any(one.wants == "views" for one in recipe.train.traits):
+        pairs = work_dir / PAIRS
+        if gather_pairs(recipe, audio_root, chosen, pairs):
+            settings["pairs"] = portable(pairs)
     with TrainProgress() as reporter:
-        trained = train(tiles, run, *settings, reporter, resume=begun)
+        trained = train(tiles, run, recipe.model.model_dump(), settings, reporter, resume=begun)
     click.echo(train_summary(trained))
     publish(run, tiles, recipe, bundle)
     size = sum(path.stat().st_size for path in bundle.iterdir())

@@ -185,13 +185,15 @@ def test_ordinary_settings_pass_by_far(name, rate, size):
     cost = tokenizer_cost(prep, model) + Cost({}, {})
     assert cost.bytes < LIMITS.bytes / 10
     assert cost.operations_per_second < LIMITS.max_gigaops * 1e9 / 10
-    assert training_cost(model, batch=16).bytes < LIMITS.bytes / 2
+    assert training_cost(model, batch=16, columns=model.columns).bytes < LIMITS.bytes / 2
 
 
 def test_the_defaults_pass_by_far():
     prep, model = PrepSettings(), ModelSettings()
     check_tokenizer(prep, model, Limits(max_gigabytes=LIMITS.max_gigabytes / 50, max_gigaops=5))
-    training_cost(model, batch=16).check(Limits(max_gigabytes=LIMITS.max_gigabytes / 20))
+    training_cost(model, batch=16, columns=model.columns).check(
+        Limits(max_gigabytes=LIMITS.max_gigabytes / 20)
+    )
 
 
 # Beside what is measured

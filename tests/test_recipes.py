@@ -6,6 +6,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from recipes.pairs import gather_pairs
 from recipes.recipe import Recipe, choose_recordings, read_recipe
 from recipes.train import check_bytes, link_recordings, main
 from tests.bundles import contents
@@ -14,6 +15,7 @@ from tests.small_tokenizers import sound
 from tests.test_default_tokenizer import FREE
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import ModelSettings, UserError
+from ulmo.pipelines.train.pairs import read_pairs
 from ulmo.preprocessing.store import TileStore
 
 DEFAULT = Path(__file__).parents[1] / "recipes" / "default.toml"
@@ -121,6 +123,25 @@ def test_links_mirror_the_root_and_old_ones_go(root, tmp_path):
     assert sorted(files) == ["made/notes.txt", "made/whistles.wav"]
     target = folder / "made" / "whistles.wav"
     assert target.resolve() == (SAMPLES / "whistles.wav").resolve()
+
+
+def test_pairs_of_all_corpora_are_gathered(recipe, root, tmp_path):
+    """Those of recordings that are held out, or not free, are left out."""
+    found = read_recipe(recipe)
+    chosen, path = choose_recordings(found, root), tmp_path / "pairs.csv"
+    assert not gather_pairs(found, root, chosen, path)
+    names = ["chirp_a_0", "chirp_a_2", "chirp_b_1"]
+    rows = [f"{names[0]}.wav,{other}.wav,0 1,0 1.5" for other in names[1:]]
+    given = root / "chirps" / "pairs.csv"
+    given.write_text("\n".join(["a,b,a_times,b_times", *rows]), encoding="utf-8")
+    try:
+        assert gather_pairs(found, root, chosen, path)
+    finally:
+        given.unlink()
+    assert path.read_text(encoding="utf-8") == (
+        "a,b,a_times,b_times\nchirps/chirp_a_0.wav,chirps/chirp_a_2.wav,0 1,0 1.5\n"
+    )
+    assert read_pairs(path, CHOSEN).partners.keys() == {f"chirps/{name}.wav" for name in names[:2]}
 
 
 def test_from_recordings_to_a_bundle_and_again(recipe, root, tmp_path, no_pixels):

@@ -73,20 +73,21 @@ class Loudness:
         self._peaks = peaks[recording]
 
     def sound(self, tiles: Array, rows: Indices) -> NDArray[np.bool_]:
-        """Whether each token (n, columns, bands) of tiles (n, M, M, 1) is sound.
+        """Whether each token (n, columns, bands) of tiles (n, M, frames, 1) is sound.
 
         PCEN keeps no absolute levels: there, all tokens count as sound. With the normalisation
         `level`, levels are relative to the tracked level.
         """
         model, store = self.model, self.store
+        columns = -(-tiles.shape[2] // model.time_stride)
         if not store.in_decibels:
-            return np.ones((len(tiles), model.columns, model.bands), bool)
+            return np.ones((len(tiles), columns, model.bands), bool)
         levels: Array = tiles[..., 0] * store.scales_db[rows, None, None]
         levels += store.offsets_db[rows, None, None]
         patches = patch_levels(
             levels,
             bands=model.bands,
-            columns=model.columns,
+            columns=columns,
             strides=(model.frequency_stride, model.time_stride),
         )
         return is_sound(patches, self._peaks[rows], quiet_level(store.manifest.settings))

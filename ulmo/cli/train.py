@@ -54,8 +54,9 @@ def train(
     if manifest is not None and not resume:
         model.setdefault("tile_size", manifest.settings.tile_size)
     named: dict[str, Any] = {"beside": tuple(map(portable, beside))} if beside else {}
-    if flags["init"] is not None:
-        named["init"] = portable(Path(flags["init"]))
+    for name in ("init", "pairs"):
+        if flags[name] is not None:
+            named[name] = portable(Path(flags[name]))
     settings = cli.merged(config, "train", {**cli.given(flags, TrainSettings), **named})
     checked = {"model": ModelSettings.read(model), "train": TrainSettings.read(settings)}
     limits = Limits.read(cli.given(flags, Limits))

@@ -171,18 +171,20 @@ def decoder_cost(
     )
 
 
-def training_cost(model: ModelSettings, *, batch: int) -> Cost:
-    """A step of training on tiles (batch, M, M, 1): every feature map of it is kept.
+def training_cost(model: ModelSettings, *, batch: int, columns: int) -> Cost:
+    """A step of training on tiles (batch, M, frames, 1): every feature map of it is kept.
+
+    columns: of tokens in a tile, or in the crop of it that is learned from.
 
     Another pass of the tiles, as two views need, is computed after the first one. The scores of
     the codebook take three arrays: of distances, of gradients or counts, and of which code is
     nearest (one-hot).
     """
     rows = model.bands * model.frequency_stride
-    frames = model.columns * model.time_stride
-    cells = model.columns * model.bands
+    frames = columns * model.time_stride
+    cells = columns * model.bands
     maps = sum(_maps(model.encoder, rows, frames))
-    maps += sum(_maps(model.decoder, model.bands, model.columns))
+    maps += sum(_maps(model.decoder, model.bands, columns))
     weights = _weights(model.encoder) + _weights(model.decoder)
     weights += sum(model.stages) * model.embedding_dim
     return Cost(

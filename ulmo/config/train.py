@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from ulmo.config.base import Settings
+from ulmo.config.model import ModelSettings
 from ulmo.config.objectives import OBJECTIVE_TRAITS, Objectives, ObjectiveTraits, parse_objectives
 
 _Folder = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -16,6 +17,7 @@ class TrainSettings(Settings):
 
     groups: ClassVar = {
         "Objectives": ("objective", "beside", "init"),
+        "Views": ("pairs", "pair_share", "crop_frames", "warp_spread", "tilt_db"),
         "Optimisation": (
             *("batch_size", "epochs", "max_minutes", "patience", "validation_fraction"),
             *("learning_rate", "final_learning_rate", "silence_weight"),
@@ -40,6 +42,16 @@ class TrainSettings(Settings):
     """Start from the encoder of this run (RUN_DIR) or bundle."""
     beside: tuple[_Folder, ...] = Field(default=(), max_length=MOST_BESIDE)
     """Tiles of the same recordings made by another front end; only abx_choice uses them."""
+    pairs: _Folder | None = None
+    """CSV of recordings that say the same (a, b, a_times, b_times): each is a view of the other."""
+    pair_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the tiles with a pair that are compared with it, and not with their own views."""
+    crop_frames: Annotated[int, Field(ge=1)] | None = None
+    """Learn from so many consecutive frames of each tile, drawn anew. If left out: from all."""
+    warp_spread: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Multiply the frequencies of other views by 1 minus to 1 plus this, anew in each step."""
+    tilt_db: Annotated[float, Field(ge=0, le=24)] = 0.0
+    """Tilt the spectrum of other views by up to this many dB per octave, anew in each step."""
     silence_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Weight of silent tokens in codebook updates. Most of a field recording is silence."""
     validation_fraction: Annotated[float, Field(ge=0, le=0.9)] = 0.1
@@ -60,7 +72,17 @@ class TrainSettings(Settings):
         if self.beside and not any(one.wants == "frontends" for one in self.traits):
             users = [name for name, one in OBJECTIVE_TRAITS.items() if one.wants == "frontends"]
             raise ValueError(f"only {' and '.join(users)} uses beside: leave it out")
+        changes = {"pairs": self.pairs, "warp_spread": self.warp_spread, "tilt_db": self.tilt_db}
+        if not any(one.wants == "views" for one in self.traits):
+            for name in filter(changes.get, changes):
+                users = [name for name, one in OBJECTIVE_TRAITS.items() if one.wants == "views"]
+                raise ValueError(f"only {' and '.join(users)} use {name}: leave it out")
         return self
+
+    def columns_of(self, model: ModelSettings) -> int:
+        """Columns of tokens in what a step learns from: in a tile, or in a crop of it."""
+        frames = min(self.crop_frames or model.tile_size, model.tile_size)
+        return -(-frames // model.time_stride)
 
     @property
     def autoencodes(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ulmo.config import ModelSettings, Settings, TrainSettings, UserError
+from ulmo.storage.manifest import Hash
 from ulmo.storage.names import Name
 from ulmo.storage.sealed import read_json
 
@@ -23,11 +24,12 @@ class RunManifest(Settings):
     schema_version: Literal[2] = 2
     model: ModelSettings
     train: TrainSettings
-    tiles: Name  # folder of the tiles, by `portable`, as are `train.beside` and `train.init`
+    tiles: Name  # folder of the tiles, by `portable`, as are the paths in `train`
     tiles_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     # Their settings and numbers, from which a resumed run says what has changed.
     tiles_contents: Annotated[dict[str, Any], Field(default_factory=dict)]
     beside_fingerprints: tuple[str, ...] = ()  # of the tiles in `train.beside`, in their order
+    pairs_hash: Hash | None = None  # SHA-256 of the file `train.pairs`
     versions: dict[str, str]  # of ulmo, TensorFlow, Keras and NumPy
 
 

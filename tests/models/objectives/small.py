@@ -48,8 +48,15 @@ def batch_of(tiles, settings=SMALL, *, valid=None, weights=None):
         tiles=tf.constant(tiles, tf.float32),
         valid_frames=tf.constant(valid, tf.int32),
         token_weights=tf.constant(weights, tf.float32),
-        pace=tf.ones(count),
+        edges=edges_of(count, frames, settings),
     )
+
+
+def edges_of(count, frames, settings=SMALL, pace=1.0):
+    """(count, columns + 1): when the columns of tiles begin and end whose frames last `pace`."""
+    columns = -(-frames // settings.time_stride)
+    edges = settings.time_stride * pace * np.arange(columns + 1)
+    return tf.constant(np.tile(edges, (count, 1)), tf.float32)
 
 
 def changed(name, **options):
@@ -62,6 +69,7 @@ def begun(name, settings=SMALL, **options):
     """An objective with its heads, and the model that they were made for."""
     model = build_vqvae(settings)
     objective = changed(name, **options)(settings)
+    objective.check(name, settings.columns)
     objective.begin(model)
     return objective, model
 
@@ -91,21 +99,21 @@ def unchanged(tiles, draws):
     return tiles
 
 
-def side_of(tiles, *, valid=None, pace=1.0, frontend=0):
+def side_of(tiles, settings=SMALL, *, valid=None, pace=1.0, frontend=0):
     """A Side of tiles; all of it valid unless told."""
     count, frames = len(tiles), tiles.shape[2]
     return Side(
         tiles=tf.constant(tiles, tf.float32),
         valid_frames=tf.constant(np.full(count, frames) if valid is None else valid, tf.int32),
-        pace=tf.fill([count], np.float32(pace)),
+        edges=edges_of(count, frames, settings, pace),
         frontend=tf.fill([count], np.int32(frontend)),
     )
 
 
 def compared(tiles, settings=SMALL, *, valid=None, weights=None):
     """A TrainingBatch of tiles with their upside-down view, and as a pair of front ends 1 and 4."""
-    first = side_of(tiles, valid=valid, frontend=1)
-    second = side_of(upside_down(tiles), valid=valid, frontend=4)
+    first = side_of(tiles, settings, valid=valid, frontend=1)
+    second = side_of(upside_down(tiles), settings, valid=valid, frontend=4)
     batch = batch_of(tiles, settings, valid=valid, weights=weights)
     return batch._replace(other=second, pair=(first, second))
 

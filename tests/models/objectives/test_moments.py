@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.objectives.small import SMALL, batch_of, encoded_of, noise, side_of
+from tests.models.objectives.small import SMALL, batch_of, edges_of, encoded_of, noise, side_of
 from ulmo.models import build_vqvae
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.moments import (
@@ -12,8 +12,8 @@ from ulmo.models.objectives.moments import (
     drawn,
     far_apart,
     mean_of,
+    middles_of,
     shared_moments,
-    times_of,
     values_at,
 )
 
@@ -24,7 +24,7 @@ MODEL = build_vqvae(SMALL)
 def moments(*, pace=1.0, other_pace=1.0, valid=None, other_valid=None, weights=None, step=0, **how):
     """SharedMoments of 3 tiles of noise and another view of them, as arrays."""
     tiles = noise(3, 32, 32, 1)
-    batch = batch_of(tiles, valid=valid, weights=weights)._replace(pace=tf.fill([3], float(pace)))
+    batch = batch_of(tiles, valid=valid, weights=weights)._replace(edges=edges_of(3, 32, pace=pace))
     other = side_of(tiles, valid=other_valid, pace=other_pace)
     latents = MODEL.encode(other.tiles)
     found = shared_moments(
@@ -55,8 +55,9 @@ def test_a_sound_is_found_where_another_pace_has_put_it():
     """Of tiles whose frames are numbered by their time, columns show nearly the same number."""
     pace = np.array([1.0, 0.9], np.float32), np.array([1.25, 0.8], np.float32)
     clocks = [np.arange(32)[None] * one[:, None] for one in pace]
-    times = times_of(16, tf.constant(pace[0]), STRIDE)
-    found = np.asarray(columns_at(times, tf.constant(pace[1]), STRIDE))
+    edges = [STRIDE * np.arange(17) * one[:, None] for one in pace]
+    times = middles_of(tf.constant(edges[0]))
+    found = np.asarray(columns_at(times, tf.constant(edges[1])))
     for tile, column in np.ndindex(2, 16):
         if found[tile, column] < 16:
             here = clocks[0][tile, column * STRIDE : (column + 1) * STRIDE].mean()
@@ -115,10 +116,16 @@ def test_columns_are_joined_over_their_bands():
     np.testing.assert_array_equal(joined[1, 0], latents[0, 1].ravel())
 
 
-def test_there_is_no_value_past_the_last_column():
+def test_there_is_no_value_before_the_first_and_past_the_last_column():
     values = tf.constant([[1.0, 2.0], [3.0, 4.0]])
-    found = values_at(values, tf.constant([[1, 2, 0], [0, 0, 9]]))
-    np.testing.assert_array_equal(found, [[2, 0, 1], [3, 3, 0]])
+    found = values_at(values, tf.constant([[1, 2, 0], [-1, 0, 9]]))
+    np.testing.assert_array_equal(found, [[2, 0, 1], [0, 3, 0]])
+
+
+def test_a_column_covers_its_beginning_and_none_covers_what_has_no_duration():
+    edges = tf.constant([[1.0, 2.0, 2.0, 4.0]])
+    times = tf.constant([[0.9, 1.0, 1.9, 2.0, 3.9, 4.0]])
+    np.testing.assert_array_equal(columns_at(times, edges), [[-1, 0, 0, 2, 2, 3]])
 
 
 def test_moments_are_apart_in_other_tiles_or_some_frames_away():

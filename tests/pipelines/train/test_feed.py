@@ -88,7 +88,7 @@ def test_what_is_drawn_is_ruled_by_the_number(viewed):
     assert not np.array_equal(first, later)
 
 
-def test_the_pace_follows_from_hop_and_rate(viewed):
+def test_the_edges_of_columns_follow_from_hop_and_rate(viewed):
     feed = feed_of(viewed)
     for row in (0, 1, 2, 5):
         told = viewed.table["augmentation"][row].as_py()
@@ -96,11 +96,50 @@ def test_the_pace_follows_from_hop_and_rate(viewed):
         if told is not None:
             view = json.loads(told)
             pace = (view["hop_length"] / view["sample_rate"]) / (64 / 8000)
-        assert float(feed.batch(np.array([row]), 0).pace[0]) == pytest.approx(pace, rel=1e-6)
-    paces = np.asarray(feed.batch(np.arange(len(viewed)), 0).pace)
-    assert (paces[viewed.views == 0] == 1).all()
-    assert paces.min() < 0.9
-    assert paces.max() > 1.05
+        edges = np.asarray(feed.batch(np.array([row]), 0).edges[0])
+        np.testing.assert_allclose(edges, pace * np.arange(0, 33, 4), rtol=1e-6)
+    ends = np.asarray(feed.batch(np.arange(len(viewed)), 0).edges)[:, -1]
+    np.testing.assert_allclose(ends[viewed.views == 0], 32, rtol=1e-6)
+    assert ends.min() < 0.9 * 32
+    assert ends.max() > 1.05 * 32
+
+
+def test_a_crop_and_its_other_view_show_the_same_moments(viewed):
+    feed = feed_of(viewed, ["views"], crop_frames=12, objective="simclr")
+    rows = feed.rows(np.arange(len(viewed)))
+    whole = feed_of(viewed, ["views"], objective="simclr")
+    firsts = set()
+    for number in range(4):
+        batch, uncut = feed.batch(rows, number), whole.batch(rows, number)
+        assert batch.tiles.shape[2] == batch.other.tiles.shape[2] == 12
+        assert batch.token_weights.shape[1:] == (3, 4)
+        for side, full in ((batch, uncut), (batch.other, uncut.other)):
+            for crop, tile, valid, most in zip(
+                *(np.asarray(part) for part in (side.tiles, full.tiles, side.valid_frames)),
+                np.asarray(full.valid_frames),
+                strict=True,
+            ):
+                places = [f for f in range(21) if np.array_equal(tile[:, f : f + 12], crop)]
+                assert places
+                assert any(valid == min(max(most - first, 0), 12) for first in places)
+                assert valid == min(most, 12)
+                firsts |= set(places)
+        begun = np.asarray(batch.edges)[:, :1]
+        np.testing.assert_allclose(begun, 0, atol=1e-6)
+        ends = np.asarray(batch.edges)[:, -1], np.asarray(batch.other.edges)[:, -1]
+        starts = np.asarray(batch.other.edges)[:, 0]
+        middles = ends[0] / 2, (ends[1] + starts) / 2
+        free = np.asarray(uncut.valid_frames) == 32
+        # But for views whose tile ends before: of a smaller pace, or with fewer valid frames.
+        assert np.median(np.abs(middles[0] - middles[1])[free]) < 0.5
+    assert len(firsts) > 10
+
+
+def test_a_crop_is_no_longer_than_a_tile(viewed):
+    rows = np.arange(4)
+    one, two = (feed_of(viewed, crop_frames=frames).batch(rows, 0) for frames in (32, 99))
+    np.testing.assert_array_equal(one.tiles, viewed.read(rows))
+    np.testing.assert_array_equal(two.tiles, one.tiles)
 
 
 def test_a_pair_is_one_tile_through_two_front_ends(tiny_tiles, other_frontends):

@@ -1,6 +1,7 @@
 """Every objective by the command's own function: it ends in a bundle, and says how it did."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,6 +84,16 @@ def test_every_objective_is_told_of_and_ends_in_a_bundle_that_tokenizes(together
     assert verify(folder).faults == []
 
 
+class Noting(Silent):
+    """A reporter that keeps what it is warned of."""
+
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
 def trainer_of(tiles, folder, **settings):
     store = TileStore(tiles / "stft")
     model = ModelSettings(tile_size=store.tile_size, **MODEL)
@@ -136,8 +147,16 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
     [
         ({"quantizer": "fsq", "embedding_dim": 2}, "infill", "fsq has no codebook that could"),
         ({"quantizer": "kmeans"}, "wav2vec2", "wav2vec2 trains the codebook in each step"),
-        ({"time_stride": 32}, "next_frame", "next_frame has nothing to predict: its first"),
-        ({"time_stride": 32}, "abx_choice", "abx_choice needs another moment"),
+        (
+            {"time_stride": 32},
+            "next_frame",
+            "next_frame needs . columns to learn from",
+        ),
+        (
+            {"time_stride": 32},
+            "abx_choice",
+            "abx_choice needs 2 columns .* tile has 1: set",
+        ),
     ],
 )
 def test_what_cannot_be_learned_is_refused_and_leaves_nothing(
@@ -146,6 +165,49 @@ def test_what_cannot_be_learned_is_refused_and_leaves_nothing(
     with pytest.raises(UserError, match=words):
         run(tiles, tmp_path / "run", objective, model)
     assert not (tmp_path / "run" / "train.json").exists()
+
+
+@pytest.fixture(scope="module")
+def paired(tiles):
+    """A file that pairs the first two recordings of the tiles, evenly in time."""
+    first, second = np.unique(TileStore(tiles / "stft").recordings)[:2]
+    path = tiles / "pairs.csv"
+    rows = [f"{first},{second},0 0.5,0 0.5", f"{first},gone.wav,0 1,0 1"]
+    path.write_text("\n".join(["a,b,a_times,b_times", *rows]), encoding="utf-8")
+    return path
+
+
+PAIRED = {"crop_frames": 16, "warp_spread": 0.1, "tilt_db": 2.0, "pair_share": 1.0}
+
+
+def test_a_run_with_pairs_crops_and_changed_views_ends_in_a_bundle(tiles, paired, tmp_path):
+    reporter, objective = Noting(), ",".join(OBJECTIVES)
+    settings = {**SETTINGS, **PAIRED, "objective": objective, "pairs": str(paired)}
+    settings |= {"beside": (str(tiles / "dwt"),)}
+    train(tiles / "stft", tmp_path / "run", MODEL, settings, reporter)
+    assert any("1 recordings in" in text and "gone.wav" in text for text in reporter.warnings)
+    losses = read_csv(tmp_path / "run" / "losses.csv")
+    assert np.isfinite([float(value) for row in losses for value in row.values()]).all()
+    assert load_tokenizer(tmp_path / "run" / "tokenizer").encode(SAMPLES / "whistles.wav").ids.size
+    assert verify(tmp_path / "run").faults == []
+    again = partial(train, tiles / "stft", tmp_path / "run", {}, {}, Silent(), resume=True)
+    again()
+    whole = paired.read_text(encoding="utf-8")
+    paired.write_text(whole + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"pairs.csv has changed: put the file back as it was"):
+        again()
+    paired.unlink()
+    with pytest.raises(UserError, match=r"cannot be read \(No such file or directory\): name the"):
+        again()
+    paired.write_text(whole, encoding="utf-8")
+
+
+@pytest.mark.parametrize("changed", [{"pairs": "x.csv"}, {"warp_spread": 0.1}, {"tilt_db": 1.0}])
+def test_what_changes_views_needs_an_objective_that_compares_them(changed):
+    (name,) = changed
+    with pytest.raises(UserError, match=f"only simclr and byol use {name}: leave it out"):
+        TrainSettings.read({"objective": "reconstruct", **changed})
+    TrainSettings.read({"objective": "reconstruct,byol", **changed})
 
 
 COLLAPSED = Verdict("collapsed", 1000, 3, 512, 0.71, 0.11)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from ulmo.config import MOST_BESIDE, OBJECTIVE_TRAITS, ModelSettings, UserError
+from ulmo.config import MOST_BESIDE, OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, Side, TaskResult
 from ulmo.models.objectives.info_nce import FAR, TEMPERATURE, directions
@@ -20,7 +20,7 @@ from ulmo.models.objectives.moments import (
     drawn,
     jittered,
     mean_of,
-    times_of,
+    middles_of,
     values_at,
 )
 from ulmo.models.objectives.projector import OUTPUTS, projector
@@ -57,11 +57,7 @@ class ABXChoice(Objective):
     def __init__(self, settings: ModelSettings, seed: int = 0) -> None:
         super().__init__(settings, seed)
         self.least = max(1, -(-self.nearest // settings.time_stride))
-        if self.least >= settings.columns:
-            raise UserError(
-                f"abx_choice needs another moment in a tile of {settings.columns} columns: set a "
-                "smaller time_stride"
-            )
+        self.fewest_columns = self.least + 1  # else a tile has no other moment to choose from
         self.most = max(self.least, self.farthest // settings.time_stride)
 
     def begin(self, model: VQVAE) -> None:
@@ -121,11 +117,10 @@ class ABXChoice(Objective):
     def _weights(self, encoded: EncodedBatch, latents: Any) -> Any:
         """(B, columns): mean weight of the tokens at that time, where both tiles show sound."""
         model, batch, pair = encoded.model, encoded.batch, _pair_of(encoded)
-        stride = model.encoder.settings.time_stride
         shares = [model.inside(latents, side.valid_frames)[:, :, 0] for side in pair]
-        times = times_of(ops.shape(latents)[1], pair[0].pace, stride)
         weights = ops.mean(ops.cast(batch.token_weights, "float32"), axis=-1)
-        return values_at(weights, columns_at(times, batch.pace, stride)) * ops.minimum(*shares)
+        found = columns_at(middles_of(pair[0].edges), batch.edges)
+        return values_at(weights, found) * ops.minimum(*shares)
 
     def report(self, tally: Any) -> dict[str, float]:
         """Share of right choices, by the numbers of the two sources: `0_1`."""

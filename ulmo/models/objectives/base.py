@@ -10,16 +10,20 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
-from ulmo.config import ModelSettings, ObjectiveTraits
+from ulmo.config import ModelSettings, ObjectiveTraits, UserError
 from ulmo.models.vqvae import VQVAE
 
 
 class Side(NamedTuple):
-    """Another view of the moments in a batch."""
+    """Another view of the moments in a batch.
+
+    Times are in frames of view 0, on the clock of the batch's own tiles: a moment has the same time
+    in both. They rise along a row, or stay: a column that shows no moment of the tile lasts 0.
+    """
 
     tiles: Any  # (B, M, frames, 1) float32
     valid_frames: Any  # (B,) int32; the frames after them are padding
-    pace: Any  # (B,) float32: how many frames of view 0 one frame lasts; 1 in view 0
+    edges: Any  # (B, columns + 1) float32: when columns begin and the last one ends; see below
     frontend: Any  # (B,) int32: 0 for TILES_DIR, then 1, 2, ... for --beside in its order
 
 
@@ -29,10 +33,10 @@ class TrainingBatch(NamedTuple):
     tiles: Any  # (B, M, frames, 1) float32
     valid_frames: Any  # (B,) int32; the frames after them are padding
     token_weights: Any  # (B, columns, bands) float32: 1, or `silence_weight` for a silent token
-    pace: Any  # (B,) float32, as in Side: `tiles` may be views
+    edges: Any  # (B, columns + 1) float32, as in Side: `tiles` may be views, or crops
     other: Side | None = None  # another view of each tile, if an objective wants `views`
     # Each tile through two front ends, drawn anew in each step, if an objective wants `frontends`.
-    # Both begin at the same moment and have the same pace.
+    # Both show the same moments in the same columns.
     pair: tuple[Side, Side] | None = None
 
 
@@ -101,6 +105,15 @@ class Objective(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.settings = settings
         self.seed = seed
+        self.fewest_columns = 1  # of a tile, or of a crop of it
+
+    def check(self, name: str, columns: int) -> None:
+        """Raise UserError if tiles, or crops of them, have too few columns to learn from."""
+        if columns < self.fewest_columns:
+            raise UserError(
+                f"{name} needs {self.fewest_columns} columns to learn from, and a tile has "
+                f"{columns}: set a smaller time_stride, or a larger crop_frames"
+            )
 
     def begin(self, model: VQVAE) -> None:
         """Create the heads and other weights; the encoder has its initial weights by then."""

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import tensorflow as tf
 from keras import ops
 
 from ulmo.models.draws import Draws
@@ -12,31 +13,30 @@ class SharedMoments(NamedTuple):
     """Moments (A,) of a batch: each in a column of its tiles, and in a column of another view."""
 
     tile: Any  # (A,) int32, from 0 to B - 1
-    time: Any  # (A,) float32: frames of view 0, from the beginning of the tile
+    time: Any  # (A,) float32: frames of view 0, as in `Side`
     column: Any  # (A,) int32: column of `TrainingBatch.tiles` whose middle is the moment
     other_column: Any  # (A,) int32: column of the other view that covers the moment
 
 
-def times_of(columns: Any, pace: Any, stride: int) -> Any:
-    """(B, columns): middle of each column, in frames of view 0.
+def middles_of(edges: Any) -> Any:
+    """(B, columns): the middle of each column, from the edges (B, columns + 1) of a `Side`."""
+    return (edges[:, :-1] + edges[:, 1:]) / 2.0
 
-    At pace p (B,), column c covers the frames from c stride p to (c + 1) stride p.
+
+def columns_at(times: Any, edges: Any) -> Any:
+    """(B, n) int32: the columns, by their edges (B, columns + 1), that cover times (B, n).
+
+    A column covers the time at which it begins, and not that at which it ends. -1 is before the
+    first column; the number of columns is after the last.
     """
-    middles = (ops.cast(ops.arange(columns), "float32") + 0.5) * stride
-    return middles[None] * ops.cast(pace, "float32")[:, None]
-
-
-def columns_at(times: Any, pace: Any, stride: int) -> Any:
-    """(B, n) int32: the columns that cover times (B, n), in tiles of a pace (B,)."""
-    length = stride * ops.cast(pace, "float32")
-    return ops.cast(ops.floor(times / length[:, None]), "int32")
+    return tf.searchsorted(edges, times, side="right") - 1
 
 
 def values_at(values: Any, columns: Any) -> Any:
-    """(B, n): values (B, columns) at columns (B, n); 0 beyond the last column."""
+    """(B, n): values (B, columns) at columns (B, n); 0 before the first and beyond the last."""
     last = ops.shape(values)[1] - 1
-    found = ops.take_along_axis(values, ops.clip(columns, 0, last), axis=1)
-    return ops.where(columns <= last, found, 0.0)
+    inside = ops.clip(columns, 0, last)
+    return ops.where(columns == inside, ops.take_along_axis(values, inside, axis=1), 0.0)
 
 
 def shared_moments(
@@ -49,11 +49,10 @@ def shared_moments(
     (Gumbel's trick: the largest of log weights plus Gumbel noise; Kool et al. 2019,
     arXiv:1903.06059.)
     """
-    stride = encoded.model.encoder.settings.time_stride
     weights = ops.mean(encoded.weights, axis=-1)  # (B, columns)
     columns = ops.shape(weights)[1]
-    times = times_of(columns, encoded.batch.pace, stride)
-    found = columns_at(times, other.pace, stride)
+    times = middles_of(encoded.batch.edges)
+    found = columns_at(times, other.edges)
     share = encoded.model.inside(latents, other.valid_frames)[:, :, 0]
     place = drawn(ops.reshape(weights * values_at(share, found), (-1,)), count, draws)
     return SharedMoments(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from ulmo.config import OBJECTIVE_TRAITS, ModelSettings, UserError
+from ulmo.config import OBJECTIVE_TRAITS, ModelSettings
 from ulmo.models.draws import Draws
 from ulmo.models.objectives.base import EncodedBatch, Objective, TaskResult
 from ulmo.models.objectives.cells import cell_weights, cells_of
@@ -70,11 +70,7 @@ class NextFrame(Objective):
             -(-self.horizon * (step + 1) // (self.steps * stride)) for step in range(self.steps)
         }
         self.ahead = tuple(self.lead + column for column in sorted(reached))
-        if self.ahead[0] >= settings.columns:
-            raise UserError(
-                f"next_frame has nothing to predict: its first target is {self.ahead[0]} columns "
-                f"ahead, and a tile has {settings.columns}: set a smaller time_stride"
-            )
+        self.fewest_columns = self.ahead[0] + 1  # else there is nothing to predict
 
     def begin(self, model: VQVAE) -> None:
         """Create the context network and the two maps, each for all steps."""

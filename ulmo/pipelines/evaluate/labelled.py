@@ -1,20 +1,20 @@
 """Labelled recordings: their labels from a CSV file or the names of folders, and their samples."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ulmo.arrays import Array
-from ulmo.config import UserError, one_line, plain
+from ulmo.config import UserError, plain
 from ulmo.jobs.inputs import find_recordings, no_folder
 from ulmo.preprocessing.reading.audio import RefusedError, read_mono
+from ulmo.storage.csv_rows import read_csv_rows
 
 _MAX_LABELS_BYTES = 16 << 20
+_MOST_SECONDS = 1e9  # 30 years: later than any recording ends
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's
 
 
@@ -161,22 +161,18 @@ def _value(row: dict[str, str], name: str | None) -> str | None:
 
 def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[_Labelled]:
     """The rows of a file; `given` are the user's names for the speaker and the source."""
-    columns, rows = _read_rows(labels)
     wanted = ["file", "label", *(name.partition(":")[0] for name in given.values() if name)]
-    missing = [name for name in wanted if name not in columns]
-    if missing:
-        there = ", ".join(map(plain, columns[:8])) or "none"
-        raise UserError(f"{labels} has no column {missing[0]!r}: it has {there}")
+    rows = read_csv_rows(labels, wanted, most_bytes=_MAX_LABELS_BYTES, most_rows=_MAX_LABELS)
     if not rows:
         raise UserError(f"{labels} names no recording")
     found = []
     for line, row in enumerate(rows, 2):
-        if None in row.values() or not row["file"]:
-            raise UserError(f"{labels}: line {line} has too few columns, or no file")
+        if not row["file"]:
+            raise UserError(f"{labels}: line {line} names no file")
         path = Path(row["file"])
         if path.is_absolute() or ".." in path.parts or "\0" in row["file"]:
             raise UserError(f"{labels}: line {line}: {plain(row['file'])} is not below AUDIO_DIR")
-        if not (folder / path).exists():
+        if not _exists(folder / path):
             raise UserError(
                 f"{labels}: line {line}: there is no {folder / plain(row['file'])}: "
                 "its files are looked for below AUDIO_DIR"
@@ -190,22 +186,11 @@ def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[
     return found
 
 
-def _read_rows(labels: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The names of the columns, and the rows."""
-    if labels.exists() and not labels.is_file():
-        raise UserError(f"{labels} is not a file")
+def _exists(path: Path) -> bool:
     try:
-        with labels.open(encoding="utf-8-sig", newline="") as file:
-            if labels.stat().st_size > _MAX_LABELS_BYTES:
-                raise ValueError(f"it has more than {_MAX_LABELS_BYTES} bytes")
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            rows = list(islice(reader, _MAX_LABELS + 1))
-            if len(rows) > _MAX_LABELS:
-                raise ValueError(f"it has more than {_MAX_LABELS} rows")
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{labels}: cannot be read as CSV: {one_line(error)}") from None
-    return columns, rows
+        return path.exists()
+    except OSError:  # its name is too long, say
+        return False
 
 
 def _seconds(text: str | None, labels: Path, line: int) -> float | None:
@@ -215,6 +200,6 @@ def _seconds(text: str | None, labels: Path, line: int) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= _MOST_SECONDS:
         raise UserError(f"{labels}: line {line}: {plain(text)} is no time in seconds")
     return seconds

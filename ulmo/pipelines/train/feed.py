@@ -1,7 +1,10 @@
-"""Rows of tiles as the batches that objectives learn from: views, and pairs of front ends."""
+"""Rows of tiles as the batches that objectives learn from: crops, views, pairs.
 
-import json
+rows -> a crop of each tile -> the same moments in another view, recording or front end
+"""
+
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +12,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Indices
+from ulmo.arrays import Indices
 from ulmo.config import TrainSettings, UserError
 from ulmo.dataset import Loudness
 from ulmo.models.objectives.base import Side, TrainingBatch
+from ulmo.pipelines.train.crops import Crop, Crops, Seconds, TileKey, keys_of, rows_of, views_of
+from ulmo.pipelines.train.pairs import Pairs, Partners
+from ulmo.preprocessing.distort import Distortion
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.names import path_of
 
-_Key = tuple[str, int, int]
 # Settings that tiles of several front ends must share to show the same moments.
 _SHARED = (
     *("sample_rate", "time_expansion", "full_scale", "hop_length", "tile_size", "overlap"),
@@ -29,22 +34,34 @@ class Feed:
 
     `wants` contains `views` if an objective compares two views of a tile, and `frontends` if one
     compares front ends: those of the store, and of the stores of the same recordings in
-    `settings.beside`.
+    `settings.beside`. With `pairs`, some of the other views are of a paired recording: tiles of the
+    rows `training` are compared with each other, and so are the rest.
     """
 
     def __init__(
-        self, loudness: Loudness, settings: TrainSettings, *, wants: frozenset[str]
+        self,
+        loudness: Loudness,
+        settings: TrainSettings,
+        *,
+        wants: frozenset[str],
+        pairs: Pairs | None = None,
+        training: Indices | None = None,
     ) -> None:
         self._store = store = loudness.store
         self._loudness = loudness
         self._settings = settings
-        self._paces = _paces(store)
-        self._views = _views(store) if "views" in wants else None  # for each row, all its views
+        frames = min(settings.crop_frames or store.tile_size, store.tile_size)
+        stride = loudness.model.time_stride
+        self._crops = Crops(store, frames, stride)
+        self._distortion = Distortion(store, settings.warp_spread, settings.tilt_db)
+        self._views = _all_views(store) if "views" in wants else None  # for each row, all its views
+        self._partners = Partners(store, pairs, training) if pairs is not None else None
         self._stores = [store]
-        self._places: list[dict[_Key, int]] = []
+        self._places: list[dict[TileKey, list[int]]] = []
         if "frontends" in wants:
             self._stores += [_open_beside(store, path_of(folder)) for folder in settings.beside]
-            self._places = [_plain_rows(one) for one in self._stores]
+            self._places = [views_of(one) for one in self._stores]
+            self._beside = [Crops(one, frames, stride) for one in self._stores]
             if len(self.frontends) < 2:
                 raise UserError(
                     "the objective compares front ends: name tiles of the same recordings through "
@@ -66,80 +83,88 @@ class Feed:
 
     def batch(self, rows: Indices, number: int) -> TrainingBatch:
         """The batch of some rows; `number` is that of the step, or of a held-out batch."""
-        rng = np.random.default_rng([self._settings.seed, 3, number])
-        other = None
+        choices, places = (
+            np.random.default_rng([self._settings.seed, stream, number]) for stream in (3, 4)
+        )
+        others = None
         if self._views is not None:
-            pairs = [rng.permutation(self._views[int(row)])[[0, -1]] for row in rows]
+            pairs = [choices.permutation(self._views[int(row)])[[0, -1]] for row in rows]
             rows, others = np.array(pairs, np.int64).reshape(-1, 2).T  # one view twice if alone
-            tiles, frontends = self._store.read(others), np.zeros(len(others), np.int32)
-            other = _side(tiles, self._store.valid_frames[others], self._paces[others], frontends)
-        tiles, valid = self._store.read(rows), self._store.valid_frames[rows]
+        shares = places.random(len(rows))
+        crops = [self._crops.at(int(row), share) for row, share in zip(rows, shares, strict=True)]
+        tiles, valid = self._crops.read(crops)
         sound = self._loudness.sound(tiles, rows)
         weights = np.where(sound, 1, self._settings.silence_weight).astype(np.float32)
         return TrainingBatch(
             tiles=tf.constant(tiles),
             valid_frames=tf.constant(valid),
             token_weights=tf.constant(weights),
-            pace=tf.constant(self._paces[rows]),
-            other=other,
-            pair=self._pair(rows, rng) if self._places else None,
+            edges=self._on_clocks(crops, [self._crops.edges(crop) for crop in crops]),
+            other=None if others is None else self._other(crops, others, places),
+            pair=self._pair(crops, choices) if self._places else None,
         )
 
-    def _pair(self, rows: Indices, rng: np.random.Generator) -> tuple[Side, Side]:
-        """Each tile through two different front ends."""
-        drawn = np.argsort(rng.random((len(rows), len(self._stores))), axis=1)[:, :2]
-        keys = _keys(self._store, rows)
-        return self._through(keys, drawn[:, 0]), self._through(keys, drawn[:, 1])
+    def _on_clocks(self, crops: Sequence[Crop], edges: Sequence[Seconds]) -> Any:
+        """(n, columns + 1) float32: seconds as frames of view 0 from the beginning of each crop."""
+        begun = np.array([[self._crops.span(crop)[0]] for crop in crops])
+        frame_s = self._store.manifest.settings.frame_s
+        return tf.constant((np.stack(edges) - begun) / frame_s, tf.float32)
 
-    def _through(self, keys: list[_Key], frontends: NDArray[np.int64]) -> Side:
-        """Tiles, each through its own front end."""
-        found = [
-            (self._stores[number], self._places[number][key])
-            for number, key in zip(frontends, keys, strict=True)
-        ]
-        tiles = np.concatenate([store.read([row]) for store, row in found])
-        valid = np.array([store.valid_frames[row] for store, row in found], np.int32)
-        return _side(tiles, valid, np.ones(len(keys), np.float32), frontends.astype(np.int32))
+    def _other(self, crops: Sequence[Crop], views: Indices, rng: np.random.Generator) -> Side:
+        """For each crop, the same moments in a paired recording, or in another view of its tile."""
+        found = []
+        for crop, view in zip(crops, views, strict=True):
+            paired = None
+            if self._partners is not None and rng.random() < self._settings.pair_share:
+                paired = self._partners.find(crop, self._crops, rng)
+            found.append(paired or self._same(crop, int(view)))
+        others, edges = zip(*found, strict=True)
+        tiles, valid = self._crops.read(others)
+        tiles = self._distortion(tiles, valid, rows_of(others), rng)
+        return Side(
+            tiles=tf.constant(tiles),
+            valid_frames=tf.constant(valid),
+            edges=self._on_clocks(crops, edges),
+            frontend=tf.zeros(len(crops), tf.int32),
+        )
+
+    def _same(self, crop: Crop, view: int) -> tuple[Crop, Seconds]:
+        """The same moments in a view of a crop's tile, and the edges of its columns."""
+        other = self._crops.around(view, self._crops.middle(crop))
+        return other, self._crops.edges(other)
+
+    def _pair(self, crops: Sequence[Crop], rng: np.random.Generator) -> tuple[Side, Side]:
+        """The same moments through two different front ends."""
+        drawn = np.argsort(rng.random((len(crops), len(self._stores))), axis=1)[:, :2]
+        return self._through(crops, drawn[:, 0]), self._through(crops, drawn[:, 1])
+
+    def _through(self, crops: Sequence[Crop], frontends: NDArray[np.int64]) -> Side:
+        """The moments of each crop through a front end of its own."""
+        parts, edges = [], []
+        keys = keys_of(self._store, rows_of(crops))
+        for crop, key, number in zip(crops, keys, frontends, strict=True):
+            own = self._beside[number]
+            other = own.around(self._places[number][key][0], self._crops.middle(crop))
+            parts.append(own.read([other]))
+            edges.append(own.edges(other))
+        tiles, valid = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Side(
+            tiles=tf.constant(tiles),
+            valid_frames=tf.constant(valid),
+            edges=self._on_clocks(crops, edges),
+            frontend=tf.constant(frontends, tf.int32),
+        )
 
 
-def _side(*parts: NDArray[Any]) -> Side:
-    return Side(*map(tf.constant, parts))
-
-
-def _views(store: TileStore) -> dict[int, list[int]]:
+def _all_views(store: TileStore) -> dict[int, list[int]]:
     """The rows of all views of the tile of each row; UserError if no tile has two."""
-    groups: dict[_Key, list[int]] = {}
-    for row, key in enumerate(_keys(store, np.arange(len(store)))):
-        groups.setdefault(key, []).append(row)
-    if all(len(group) == 1 for group in groups.values()):
+    views = views_of(store)
+    if all(len(rows) == 1 for rows in views.values()):
         raise UserError(
             f"{store.folder} has no views, which the objective compares: prepare the tiles "
             "with --views 3, say"
         )
-    return {row: group for group in groups.values() for row in group}
-
-
-def _keys(store: TileStore, rows: Indices) -> list[_Key]:
-    """What identifies a tile: recording, channel (-1 for the mean of all) and number."""
-    table = store.table.select(["channel", "tile"]).take(rows)
-    channels, tiles = table["channel"].fill_null(-1).to_pylist(), table["tile"].to_pylist()
-    return list(zip(store.recordings[rows].tolist(), channels, tiles, strict=True))
-
-
-def _plain_rows(store: TileStore) -> dict[_Key, int]:
-    rows = np.flatnonzero(store.views == 0)
-    return dict(zip(_keys(store, rows), rows.tolist(), strict=True))
-
-
-def _paces(store: TileStore) -> Array:
-    """For each row, the duration of one of its frames in frames of view 0."""
-    settings = store.manifest.settings
-    paces = np.ones(len(store), np.float32)
-    for row in np.flatnonzero(store.views):
-        view: dict[str, Any] = json.loads(store.table["augmentation"][int(row)].as_py())
-        hop, rate = float(view["hop_length"]), float(view["sample_rate"])
-        paces[row] = hop / settings.hop_length * settings.sample_rate / rate
-    return paces
+    return {row: rows for rows in views.values() for row in rows}
 
 
 def _open_beside(store: TileStore, folder: Path) -> TileStore:
@@ -151,7 +176,7 @@ def _open_beside(store: TileStore, folder: Path) -> TileStore:
             f"{folder} was prepared with another {differing[0]} than {store.folder}: "
             "only the front end may differ"
         )
-    if missing := _plain_rows(store).keys() - _plain_rows(other).keys():
+    if missing := views_of(store).keys() - views_of(other).keys():
         recording, _, tile = min(missing)
         raise UserError(f"{folder} has no tile {tile} of {recording}: prepare the same recordings")
     return other

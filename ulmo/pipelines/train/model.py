@@ -44,6 +44,8 @@ def build_learner(
             name: (OBJECTIVES[name](model_settings, _seed(settings.seed, name)), weight)
             for name, weight in settings.objectives.items()
         }
+        for name, (objective, _) in objectives.items():
+            objective.check(name, settings.columns_of(model_settings))
         learner = Learner(model, objectives)
     finally:
         keras.config.set_dtype_policy(before)

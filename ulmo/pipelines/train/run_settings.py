@@ -1,5 +1,6 @@
 """The settings of a new run, or of a run that is resumed."""
 
+from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ulmo.config import (
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.differences import differences
 from ulmo.storage.lock import is_free
-from ulmo.storage.names import path_of, portable
+from ulmo.storage.names import path_of, path_text, portable
 from ulmo.storage.run_manifest import RunManifest, read_run
 
 # Settings that may change when a run is resumed. They decide when it ends; the learning rate and
@@ -58,6 +59,11 @@ def plan_run(
             raise UserError(
                 f"the --beside tiles of {run_dir} have changed: prepare them as they were"
             )
+        if manifest.pairs_hash != _pairs_hash(manifest.train):
+            raise UserError(
+                f"{path_text(path_of(manifest.train.pairs or ''))} has changed: put the file back "
+                "as it was, or begin a new run"
+            )
         _check_cost(manifest.model, manifest.train, store, limits)
         return manifest
     if run_dir.exists() and not is_free(run_dir):
@@ -78,6 +84,7 @@ def plan_run(
         tiles_fingerprint=store.manifest.fingerprint or "",
         tiles_contents=store.manifest.contents(),
         beside_fingerprints=_fingerprints(new),
+        pairs_hash=_pairs_hash(new),
         versions={name: version(name) for name in ("ulmo", "tensorflow", "keras", "numpy")},
     )
 
@@ -90,17 +97,18 @@ def _check_cost(
         check_size(model)
     except ValueError as error:
         raise UserError(str(error)) from None
-    training_cost(model, batch=settings.batch_size).check(
-        limits, "set a smaller batch_size or width, or larger strides"
-    )
+    cost = training_cost(model, batch=settings.batch_size, columns=settings.columns_of(model))
+    cost.check(limits, "set a smaller batch_size or width, or larger strides")
     check_tokenizer(store.manifest.settings, model, limits)
 
 
 def _with_full_paths(settings: TrainSettings) -> TrainSettings:
     """Settings whose folders can be found from any working folder."""
     beside = tuple(portable(path_of(folder).resolve()) for folder in settings.beside)
-    init = settings.init and portable(path_of(settings.init).resolve())
-    return settings.model_copy(update={"beside": beside, "init": init})
+    init, pairs = (
+        path and portable(path_of(path).resolve()) for path in (settings.init, settings.pairs)
+    )
+    return settings.model_copy(update={"beside": beside, "init": init, "pairs": pairs})
 
 
 def _check_codebook(model: ModelSettings, settings: TrainSettings) -> None:
@@ -124,6 +132,19 @@ def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
     """Fingerprints of the tiles in `beside`."""
     stores = (TileStore(path_of(folder)) for folder in settings.beside)
     return tuple(store.manifest.fingerprint or "" for store in stores)
+
+
+def _pairs_hash(settings: TrainSettings) -> str | None:
+    """SHA-256 of the file of pairs; None without one."""
+    if settings.pairs is None:
+        return None
+    path = path_of(settings.pairs)
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        why = f"{path_text(path)} cannot be read ({error.strerror})"
+        raise UserError(f"{why}: name the pairs with --pairs FILE") from None
 
 
 def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:
