@@ -82,7 +82,7 @@ def test_labels_are_names_without_numbers(path, label):
 
 
 def test_every_corpus_is_free_and_every_package_known_to_the_byte():
-    folders = [folder for folder in CORPORA]
+    folders = list(CORPORA)
     assert len(folders) >= 11
     assert folders[-2:] == ["voices", "calls"]
     for folder, corpus in CORPORA.items():
