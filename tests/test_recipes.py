@@ -6,6 +6,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from recipes.corpora.table import CORPORA
 from recipes.pairs import gather_pairs
 from recipes.recipe import Recipe, choose_recordings, read_recipe
 from recipes.train import check_bytes, link_recordings, main
@@ -18,8 +19,8 @@ from ulmo.config import ModelSettings, UserError
 from ulmo.pipelines.train.pairs import read_pairs
 from ulmo.preprocessing.store import TileStore
 
-DEFAULT = Path(__file__).parents[1] / "recipes" / "default.toml"
-ALLOWED = {"fsdd", "esc10", "asterisk", "fly_song", "maad_forest", "opensoundscape"}
+RECIPES = Path(__file__).parents[1] / "recipes"
+ALLOWED = {"fsdd", "esc10", "asterisk", "fly_song", "maad_forest", "opensoundscape", *CORPORA}
 """Folders of the corpora that a shipped model may be trained on."""
 SMALL = """
 prep = { frontend = "stft", tile_size = 32, sample_rate = 8000, hop_length = 64 }
@@ -74,8 +75,9 @@ def recipe(tmp_path):
     return path
 
 
-def test_the_default_is_small_and_of_free_corpora():
-    recipe = read_recipe(DEFAULT)
+@pytest.mark.parametrize("name", ["default", "large"])
+def test_recipes_are_small_and_of_free_corpora(name):
+    recipe = read_recipe(RECIPES / f"{name}.toml")
     check_bytes(recipe.model)
     assert recipe.prep.tile_size == recipe.model.tile_size
     assert {corpus.folder for corpus in recipe.corpora} <= ALLOWED
@@ -83,6 +85,14 @@ def test_the_default_is_small_and_of_free_corpora():
         assert FREE.fullmatch(corpus.licence), corpus.licence
         assert corpus.url.startswith("https://")
     assert recipe.holdout.recordings
+
+
+def test_the_large_one_has_every_corpus_that_is_made():
+    licences = {each.folder: each.licence for each in read_recipe(RECIPES / "large.toml").corpora}
+    assert set(licences) == ALLOWED - {"asterisk"}  # which asterisk_prompts has
+    assert {folder: licences[folder] for folder in CORPORA} == {
+        folder: corpus.licence for folder, corpus in CORPORA.items()
+    }
 
 
 def test_what_is_not_free_or_held_out_is_left_out(recipe, root):
