@@ -135,7 +135,9 @@ def test_what_stands_for_another_is_near_it():
 @pytest.mark.parametrize("cells", [1, 100])
 def test_how_items_are_grouped_changes_nothing(cells, monkeypatch):
     items = items_of(20, longest=40, bands=2, seed=0)
-    whole = distance_matrix(items, "identical", "edit")
+    told = []
+    whole = distance_matrix(items, "identical", "edit", progress=lambda *now: told.append(now))
+    assert (told, told[-1]) == (sorted(told), (400, 400))
     monkeypatch.setattr(module, "MAX_CELLS", cells)
     np.testing.assert_array_equal(distance_matrix(items, "identical", "edit"), whole)
 

@@ -13,15 +13,22 @@ from ulmo.evaluation.edit import edit
 _LONGEST = 1.2  # items are aligned together if their lengths differ by at most this factor
 MAX_CELLS = 1 << 21  # pairs of frames held at once: 8 MB of distances
 
-# Distances (n, m, p) of the n frames of an item from those of p items, the lengths (p,) of these,
-# and the largest distance of two frames, to distances (p,).
-Alignment = Callable[[Costs, Indices, float], Floats]
 
-ALIGNMENTS: dict[str, Alignment] = {
-    # Mean distance of the paired frames; a frame may be paired several times.
-    "dtw": dtw,
+class Alignment(NamedTuple):
+    """A distance of items from the distances of their frames."""
+
+    # Distances (n, m, p) of the n frames of an item from those of p items, the lengths (p,) of
+    # these, and the largest distance of two frames, to distances (p,).
+    align: Callable[[Costs, Indices, float], Floats]
+    symmetric: bool  # whether an item is as far from another as that one is from it
+
+
+ALIGNMENTS = {
+    # Mean distance of the paired frames; a frame may be paired several times. Its rule for paths of
+    # equal cost depends on which item is which.
+    "dtw": Alignment(dtw, symmetric=False),
     # Levenshtein's distance over the longer length: a frame is paired once, or costs 1 by itself.
-    "edit": edit,
+    "edit": Alignment(edit, symmetric=True),
 }
 
 
@@ -43,23 +50,26 @@ def distance_matrix(
     """Distances (n, n) of n items (frames, ...): of the item of the row from that of the column.
 
     `distance` is a FrameDistance or its name in FRAME_DISTANCES, `alignment` a name in ALIGNMENTS.
-    The matrix of `dtw` is nearly symmetric: its rule for paths of equal cost is not. `progress`
-    receives the pairs done, and all. ValueError for an item without frames.
+    `progress` receives the pairs done, and all. ValueError for an item without frames.
     """
     if any(len(item) == 0 for item in items):
         raise ValueError("an item has no frames")
     metric = FRAME_DISTANCES[distance] if isinstance(distance, str) else distance
-    align = ALIGNMENTS[alignment]
+    align, symmetric = ALIGNMENTS[alignment]
     prepared = [metric.prepare(item) for item in items]
     scale = prepared[0].shape[1] if metric.sums_dimensions and prepared else 1
     matrix = np.empty((len(items), len(items)))
-    done = 0
+    done, rows = 0, [] if symmetric else list(range(len(items)))
     for group in _groups(prepared):
-        for row, x in enumerate(prepared):
-            costs = metric.between(x, group.frames)
-            shape = (len(x), -1, len(group.indices))
-            matrix[row, group.indices] = align(costs.reshape(shape), group.lengths, scale)
-            done += len(group.indices)
+        columns, mirrored = group.indices, len(rows) if symmetric else 0
+        rows += columns.tolist() if symmetric else []
+        for number, row in enumerate(rows):
+            costs = metric.between(prepared[row], group.frames)
+            shape = (len(prepared[row]), -1, len(columns))
+            matrix[row, columns] = align(costs.reshape(shape), group.lengths, scale)
+            if number < mirrored:
+                matrix[columns, row] = matrix[row, columns]
+            done += len(columns) * (2 if number < mirrored else 1)
             if progress:
                 progress(done, matrix.size)
     matrix /= scale
