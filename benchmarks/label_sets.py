@@ -150,15 +150,15 @@ def find_sets(recipe: Recipe, root: Path, out: Path) -> Found:
     sets = {name: one for name, one in SETS.items() if (root / one.corpus).is_dir()}
     for corpus in sorted(path.parent.name for path in root.glob("*/labels.csv")):
         if corpus not in known and corpus in learned:
-            found.left_out[corpus] = "the tokenizer that ships learned from it"
+            found.left_out[corpus] = "since the tokenizer that ships learned from it"
         elif corpus not in known:
             sets[corpus] = _Known(corpus, corpus, "recording")
     for name, one in sets.items():
         items = LabelSet(one.title, one.corpus, one.by, _items(one, root, out))
         labels = items.labels()
         if len(labels) < LABELS:
-            of = ", ".join(labels) or "none"
-            found.left_out[one.title] = f"labels of two recordings: {of}"
+            of = f"but {', '.join(labels)}" if labels else "at all"
+            found.left_out[one.title] = f"since no label {of} has two recordings"
         else:
             (found.shares if sum(labels.values()) >= JUDGED else found.counts)[name] = items
     return found

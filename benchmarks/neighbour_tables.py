@@ -20,12 +20,11 @@ def as_tables(rows: Sequence[Row], found: Found) -> str:
         raise UserError("OUT/neighbours has no rows to show")
     if any(row["sets"].keys() != {*found.shares, *found.counts} for row in rows):
         raise UserError("the rows were judged on other sets: remove OUT/neighbours")
-    left_out = "; ".join(f"{corpus} ({why})" for corpus, why in found.left_out.items())
     return "\n\n".join(
         [
             machine("ulmo", "scikit-learn", "librosa"),
             f"**What is judged.** Chance in %, of all items and by label.\n\n{_sets(rows, found)}",
-            f"Left out: {left_out}.",
+            _left_out(found),
             *(_right(rows, found, kind) for kind in KINDS if _has(rows, found, kind)),
             *_counts(rows, found),
             "**Bits a second needed for equal accuracy**: the fewest with which a row, or a "
@@ -58,6 +57,14 @@ def best_within(row: Row, names: Sequence[str], budget: float) -> float | None:
     """The best mean share over sets of one variant of at most so many bits a second."""
     variants = [one for one, bits in row["bits"].items() if bits <= budget]
     return max((fmean(right(row, name, one) for name in names) for one in variants), default=None)
+
+
+def _left_out(found: Found) -> str:
+    """One sentence for each reason."""
+    names: dict[str, list[str]] = {}
+    for name, why in found.left_out.items():
+        names.setdefault(why, []).append(name)
+    return " ".join(f"Left out, {why}: {', '.join(of)}." for why, of in names.items())
 
 
 def _sets(rows: Sequence[Row], found: Found) -> str:

@@ -90,10 +90,10 @@ def test_each_corpus_is_judged_or_left_out(found):
     assert list(found.shares) == ["digits", "takes", "letters", "frogs"]
     assert list(found.counts) == ["esc10", "calls"]
     assert found.left_out == {
-        "fly": "the tokenizer that ships learned from it",
-        "syllables": "labels of two recordings: none",
-        "bats": "labels of two recordings: none",
-        "hermits": "labels of two recordings: hermit",
+        "fly": "since the tokenizer that ships learned from it",
+        "syllables": "since no label at all has two recordings",
+        "bats": "since no label at all has two recordings",
+        "hermits": "since no label but hermit has two recordings",
     }
 
 
@@ -208,7 +208,7 @@ def test_from_recordings_to_the_tables(root, found, tmp_path, monkeypatch):
     assert rows[0]["sets"]["letters"]["16/2"]["substitutions"] is None
     text = as_tables(rows, found)
     assert "| letters' names | 22 | 22 | 2 | another language | 50.0, 50.0 |" in text
-    assert "Left out: fly (the tokenizer that ships learned from it); syllables (labels of" in text
+    assert "Left out, since no label at all has two recordings: syllables, bats." in text
     assert text.count("| letters' names | 100.0, 100.0 |") == 3  # by each kind of neighbour
     assert "| ESC-10, of 8 | 8, 8 |" in text
     assert "| letters' names, 100.0 % | 20 |" in text
