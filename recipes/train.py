@@ -108,9 +108,9 @@ def name_corpora(card: Card, run: Path, tiles: Path, recipe: Recipe) -> Card:
     rows = split_by_recording(store, settings.validation_fraction, settings.seed).train
     corpora: list[Corpus] = []
     for source in recipe.corpora:
-        own = rows[np.char.startswith(store.recordings[rows], f"{source.folder}/")]
+        own = [row for row in rows if store.recordings[row].startswith(f"{source.folder}/")]
         names = {"name": source.name, "licence": source.licence}
-        corpora.append(describe_corpus(store, own).model_copy(update=names))
+        corpora.append(describe_corpus(store, np.array(own, np.int64)).model_copy(update=names))
     places = "; ".join(f"{source.name}: {source.url}" for source in recipe.corpora)
     held_out = ", ".join(recipe.holdout.recordings) or "none"
     notes = f"{card.notes} Sources: {places}. Held out by the recipe: {held_out}."

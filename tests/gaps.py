@@ -13,6 +13,17 @@ from ulmo.preprocessing.times.clock import Clock, Span, Start, Timing
 BLOCK = 256
 """Samples of an AudioMoth's marker, and of each block of samples that it counts."""
 NOON = Start(datetime(2023, 5, 1, 12, tzinfo=UTC), "name")
+SOUNDTRAP_CONFIG = (
+    '<CFG ID="2" FTYPE="wav"><FS> 576000 </FS><SUFFIX> dwv </SUFFIX></CFG>'
+    '<CFG ID="3" FTYPE="wav"><FS> 48000 </FS><SUFFIX> wav </SUFFIX></CFG>'
+)
+
+
+def soundtrap_log(*facts, number=3, before="", config=SOUNDTRAP_CONFIG):
+    """A log as the host of a SoundTrap writes it: an event with one attribute each."""
+    event = '<PROC_EVENT ID="{}"><WavFileHandler {}="{}" /></PROC_EVENT>'
+    events = "".join(event.format(number, *fact) for fact in facts)
+    return f'<?xml version="1.0" encoding="UTF-8" ?>{before}<ST>{config}{events}</ST>'.encode()
 
 
 def marker(blocks):

@@ -34,6 +34,7 @@ from tests.hostile_parts import (
     zip_bomb,
 )
 from tests.outputs import write_table
+from tests.parquet import write_parquet
 from tests.sealed import reseal, seal_tables, seal_tokens
 from ulmo.jobs.outcome import Prepared, Tokenized
 from ulmo.preprocessing.store import TILES_SCHEMA
@@ -119,7 +120,7 @@ def parquet_bomb(change):
     def write(path):
         schema, values = pq.read_schema(path), pq.read_table(path).to_pydict()
         change(values)
-        pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
+        write_parquet(pa.Table.from_pydict(values, schema=schema), path)
 
     return described(write)
 
@@ -228,7 +229,7 @@ def many_rows(folder, bait):
         if value is not None and not pa.types.is_string(field.type):
             arrays[field.name] = pa.array(np.full(count, value), field.type)
     table = pa.Table.from_pydict(arrays, schema=TILES_SCHEMA)
-    pq.write_table(table, folder / "tiles.parquet", compression="zstd", row_group_size=1 << 20)
+    write_parquet(table, folder / "tiles.parquet", row_group_size=1 << 20)
     reseal(folder / "prep.json", tiles=count)
     seal_tables(folder)
 

@@ -59,7 +59,7 @@ def test_an_error_of_the_process_is_none_of_a_recording(
         with open_recording(tmp_path / "in" / "x.wav"):
             pass
 
-    for read in (lambda: input_file(tmp_path / "in", Path("x.wav")), open_it):
+    for read in (lambda: input_file(tmp_path / "in" / "x.wav"), open_it):
         with pytest.raises(OSError, match=os.strerror(number)):
             read()
     with pytest.raises(OSError, match=os.strerror(number)):

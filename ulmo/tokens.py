@@ -74,6 +74,14 @@ def band_edges(frequencies: NDArray[np.float64], stride: int) -> NDArray[np.floa
     return np.append(borders[starts], borders[-1])
 
 
+def npy_header(columns: int, bands: int) -> bytes:
+    """The first bytes of an .npy file of int32 (time, band), before the ids."""
+    file = io.BytesIO()
+    header = {"descr": "<i4", "fortran_order": False, "shape": (columns, bands)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
 class NpyWriter:
     """Writes int32 (time, band) as .npy while it grows, in constant memory.
 
@@ -100,6 +108,4 @@ class NpyWriter:
         return self._columns
 
     def _write_header(self) -> None:
-        shape = (self._columns, self._bands)
-        header = {"descr": "<i4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        self._file.write(npy_header(self._columns, self._bands))

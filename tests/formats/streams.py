@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN
+from ulmo.formats.base import ALL_RUNS
 from ulmo.formats.header import Segment, TokensHeader
 from ulmo.formats.publish import publish_tokens
 from ulmo.storage.names import portable
@@ -66,10 +66,10 @@ def write_all(writer, recordings, cuts=()):
         writer.end(header)
 
 
-def written(name, recordings, cuts=(), options=PLAIN):
+def written(name, recordings, cuts=(), labelling=ALL_RUNS):
     """The bytes of each file of a format."""
     files = [io.BytesIO() for _ in FORMATS[name].suffixes]
-    writer = FORMATS[name](files, options)
+    writer = FORMATS[name](files, labelling)
     write_all(writer, recordings, cuts)
     writer.close()
     return [file.getvalue() for file in files]

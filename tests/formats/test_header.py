@@ -26,7 +26,6 @@ from ulmo.formats.header import (
     Segment,
     TokensHeader,
     header_json,
-    read_header,
     read_stored,
 )
 
@@ -105,7 +104,6 @@ def write(tmp_path, content):
 def test_golden_file(tmp_path):
     assert header_json([golden_header()], {".npy": "cd" * 32}).decode() == GOLDEN
     path = write(tmp_path, GOLDEN.encode())
-    assert read_header(path) == golden_header()
     assert read_stored(path).headers == (golden_header(),)
 
 
@@ -204,7 +202,7 @@ def test_a_header_of_many_segments_is_read(tmp_path):
     header = stream_of(segments, 20_000, gaps="omit")
     path = write(tmp_path, header_json([header]))
     assert path.stat().st_size > 1 << 22
-    assert read_header(path) == header
+    assert read_stored(path).header == header
 
 
 WRONG = {
@@ -260,9 +258,8 @@ def test_what_is_no_header_is_refused(content, tmp_path):
 
 
 def test_a_missing_header_is_named(tmp_path):
-    for read in (read_header, read_stored):
-        with pytest.raises(UserError, match=r"x\.tokens\.json is missing"):
-            read(tmp_path / "x.tokens.json")
+    with pytest.raises(UserError, match=r"x\.tokens\.json is missing"):
+        read_stored(tmp_path / "x.tokens.json")
 
 
 def test_a_corpus_comes_back(tmp_path, monkeypatch):
@@ -271,7 +268,10 @@ def test_a_corpus_comes_back(tmp_path, monkeypatch):
     content = header_json(headers)
     assert len(content) > 1 << 20
     path = write(tmp_path, content)
-    assert read_stored(path).headers == tuple(headers)
+    stored = read_stored(path)
+    assert stored.headers == tuple(headers)
+    with pytest.raises(ValueError, match="of several recordings"):
+        assert stored.header
     monkeypatch.setattr(header_module, "MAX_CORPUS_BYTES", len(content) - 1)
     with pytest.raises(UserError, match="too large to be ours"):
         read_stored(path)
@@ -283,5 +283,3 @@ def test_a_corpus_with_a_recording_that_does_not_fit_is_refused(tmp_path):
     path = write(tmp_path, values)
     with pytest.raises(UserError, match=r"is as it was written, .*do not make"):
         read_stored(path)
-    with pytest.raises(UserError, match="unknown setting 'recordings'"):
-        read_header(path)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.streams import UTC_START, header_of, random_ids, save, written
-from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.labels import token_text
 from ulmo.vocabulary import Vocabulary
 
@@ -17,14 +17,16 @@ HOP_S = 0.16
 GAP = Vocabulary(16).gap
 
 
-def runs_of(ids, options=PLAIN):
+def runs_of(ids, labelling=ALL_RUNS):
     """(end, band, start, id) of each run, band by band, then sorted: the slow way."""
     runs = []
     for band in range(ids.shape[1]):
         column = 0
         for token, group in groupby(ids[:, band].tolist()):
             length = len(list(group))
-            if length >= options.min_columns and (options.ids is None or token in options.ids):
+            if length >= labelling.min_columns and (
+                labelling.ids is None or token in labelling.ids
+            ):
                 runs.append((column + length, band, column, token))
             column += length
     return sorted(runs)
@@ -90,8 +92,8 @@ def test_crowsetta_reads_every_run(name, filled, tmp_path):
 def test_chosen_runs(name, columns, bands, seed, cuts, wanted, least):
     ids = random_ids(columns, bands, seed=seed, highest=3)
     header = header_of(ids, filled=5)
-    options = Options(wanted, least)
-    (content,) = written(name, [(header, ids)], cuts, options)
+    labelling = Labelling(wanted, least)
+    (content,) = written(name, [(header, ids)], cuts, labelling)
     lines = content.decode().splitlines()
     if name == "raven":
         found = [line.split("\t") for line in lines[1:]]
@@ -101,7 +103,7 @@ def test_chosen_runs(name, columns, bands, seed, cuts, wanted, least):
         found = [[*first.split("\t"), *second.split("\t")] for first, second in pairs]
         assert all(row[3] == "\\" for row in found)
         boxes = [(*map(float, row[:2]), *map(float, row[4:]), row[2]) for row in found]
-    assert_same(boxes, boxes_of(header, runs_of(ids, options)))
+    assert_same(boxes, boxes_of(header, runs_of(ids, labelling)))
 
 
 def test_raven_knows_channel_and_time(tmp_path):

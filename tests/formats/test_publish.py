@@ -12,7 +12,7 @@ from tests.outputs import names
 from tests.pipelines.recordings import contents
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.header import header_json, read_header, read_stored
+from ulmo.formats.header import header_json, read_stored
 from ulmo.formats.publish import output_paths, publish_tokens
 from ulmo.formats.read import read_corpus
 from ulmo.formats.taken import TakenError
@@ -58,7 +58,7 @@ def test_a_header_lies_beside_every_output_and_a_vocabulary_beside_a_corpus(name
     path = save(tmp_path / f"x{suffixes[0]}", name, recordings)
     made = sorted([*(f"x{suffix}" for suffix in suffixes), "x.tokens.json"])
     assert names(tmp_path) == made
-    assert read_header(tmp_path / "x.tokens.json") == recordings[0][0]
+    assert read_stored(tmp_path / "x.tokens.json").header == recordings[0][0]
     save(path, name, recordings, corpus=True)
     trains = name in {"parquet", "jsonl", "megatron", "bin"}
     assert names(tmp_path) == sorted([*made, *["x.tokens.vocabulary.json"] * trains])
@@ -181,9 +181,18 @@ def test_a_foreign_file_is_not_replaced(beside, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_file_that_a_killed_job_left_without_a_header_is_replaced(tmp_path):
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    before = contents(tmp_path)
-    (tmp_path / "x.json").unlink()
-    save(tmp_path / "x.csv", "csv", some((5,)))
-    assert contents(tmp_path) == before
+def of_recording(name):
+    (header, ids) = some((5,))[0]
+    return [(header.model_copy(update={"recording": name}), ids)]
+
+
+def test_tokens_of_another_recording_are_not_replaced_by_those_of_its_namesake(tmp_path):
+    """Of x.wav and x.flac, which two commands tokenize beside them."""
+    path = save(tmp_path / "x.tokens.npy", "npy", of_recording("x.wav"))
+    there = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(TakenError, match=r"it is of x\.wav, another recording: delete it"):
+        save(path, "npy", of_recording("folder/x.flac"))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == there
+    save(path, "npy", of_recording("folder/x.wav"))  # the same, named from elsewhere
+    named = save(tmp_path / "named.npy", "npy", of_recording("x.wav"))
+    save(named, "npy", of_recording("y.wav"))  # whoever names a file means it

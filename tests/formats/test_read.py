@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.streams import UTC_START, header_of, random_ids, save, some, streams
+from tests.parquet import write_parquet
 from tests.sealed import seal_tokens
 from ulmo.config import UserError
 from ulmo.formats import FORMATS, rows
 from ulmo.formats.header import header_json
+from ulmo.formats.npy import read_npy
 from ulmo.formats.read import read_corpus, read_tokens
 
 READABLE = {name: f"x{kind.suffixes[-1]}" for name, kind in FORMATS.items() if kind.readable}
@@ -138,7 +140,7 @@ def table_with(path, column, row, value):
     schema = pq.read_schema(path)
     values = pq.read_table(path).to_pydict()
     values[column][row] = value
-    pq.write_table(pa.Table.from_pydict(values, schema=schema), path, compression="zstd")
+    write_parquet(pa.Table.from_pydict(values, schema=schema), path)
     return seal_tokens(path)
 
 
@@ -212,6 +214,26 @@ def test_a_line_that_others_may_read_as_other_ids_is_refused(old, new, tmp_path)
     assert line.count(old) == 1
     path.write_bytes(line.replace(old, new))
     refused(seal_tokens(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"(5, 3), }", b"(05, 3),}"),
+        (b"(5, 3), }", b"(5, 3) ,}"),
+        (b" \n", b"\n\n"),
+        (b"    \n", b"\n"),
+    ],
+)
+def test_an_array_whose_header_numpy_would_not_write_is_refused(old, new, tmp_path):
+    path = save(tmp_path / "x.tokens.npy", "npy", some((5,)))
+    content = path.read_bytes()
+    assert old in content
+    changed = content.replace(old, new, 1)
+    length = changed.index(b"\n") + changed[changed.index(b"\n") :].startswith(b"\n\n") + 1 - 10
+    path.write_bytes(changed[:8] + length.to_bytes(2, "little") + changed[10:])
+    with pytest.raises(ValueError, match=r"not as NumPy writes it|does not hold int32|is damaged"):
+        read_npy(path)
 
 
 def test_a_line_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):

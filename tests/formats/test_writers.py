@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.formats.streams import UTC_START, begun, header_of, random_ids, some, written
 from ulmo.config import UserError
 from ulmo.formats import FORMATS, flat, parquet
-from ulmo.formats.base import Options
+from ulmo.formats.base import Labelling
 
 IDS = np.array([[0, 1, 2], [0, 16, 2], [3, 16, 63]], np.int32)
 HEADER = header_of(IDS, recording='a "b", c.wav', channel=1, start_utc=UTC_START, filled=4)
@@ -117,7 +117,7 @@ def test_recordings_that_do_not_belong_together_are_refused(name):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_ids_that_do_not_fit_are_refused(name):
-    writer = FORMATS[name]([FileThatFails()] * 2, Options())
+    writer = FORMATS[name]([FileThatFails()] * 2, Labelling())
     with pytest.raises(ValueError, match="no recording was begun"):
         writer.write(IDS)
     writer.begin(begun(HEADER))

@@ -43,7 +43,7 @@ SHOWN = 20
 
 def read(path: Path) -> str:
     """What the pipelines do with a file; its verdict. AssertionError where that is no true one."""
-    input_file(path.parent, Path(path.name))
+    input_file(path)
     Clock().start(path)
     try:
         with open_recording(path) as recording:

@@ -28,7 +28,7 @@ SCRIPT = """
 from tests.jobs.toys import double
 from ulmo.jobs.executor import Pool
 with Pool(2, lambda *_: None) as pool:
-    print(list(pool.map(double, [1, 2, 3])), flush=True)
+    print(sorted(dict(pool.each(double, [1, 2, 3])).values()), flush=True)
 """
 NO_SEMAPHORES = """
 import _multiprocessing
@@ -115,7 +115,7 @@ class TestFromAnywhere:
 def one():
     """A pool with a worker beside it."""
     with Pool(2, lambda *_: None) as pool:
-        yield lambda function, job=0: next(pool.map(function, [job]))
+        yield lambda function, job=0: next(pool.each(function, [job]))[1]
 
 
 class TestResults:

@@ -44,4 +44,4 @@ def use_pool():
     from ulmo.jobs.executor import Pool
 
     with Pool(2, lambda *_: None) as pool:
-        return list(pool.map(double, [1, 2]))
+        return sorted(dict(pool.each(double, [1, 2])).values())

@@ -166,7 +166,7 @@ def test_a_row_of_tokens_tells_the_file_that_was_read(folder, tokenizer, tmp_pat
     monkeypatch.setattr(Planned, "keyed", late)
     tokenize(tokenizer, folder, out=tmp_path / "out")
     row = by_path(tmp_path / "out")["a.wav"]
-    file = input_file(folder, Path("a.wav"))
+    file = input_file(Path("a.wav"), folder)
     assert (row["bytes"], row["ends_crc32c"]) == (file.size, file.ends)
     assert row["frames"] == len(PCM)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipelines.recordings import TINY
 from ulmo.config import AugmentSettings, ClockSettings
-from ulmo.formats.base import PLAIN
+from ulmo.formats.base import ALL_RUNS
 from ulmo.formats.folder import TokenizeManifest
 from ulmo.jobs.outcome import Outcome, Prepared, Tokenized
 from ulmo.preprocessing.store import TilesManifest
@@ -22,7 +22,7 @@ KEYS = ("k0", "k1", "k2", "k3", "k4")
 
 def tokens_of(tokenizer: str = "ab" * 32, timezone: str = "UTC") -> TokenizeManifest:
     clock = ClockSettings(timezone=timezone)
-    plain = {"unk_quantile": None, "file_format": "npy", "channels": "mix", **PLAIN._asdict()}
+    plain = {"unk_quantile": None, "file_format": "npy", "channels": "mix", **ALL_RUNS._asdict()}
     return TokenizeManifest(tokenizer=tokenizer, clock=clock, **plain)
 
 

@@ -13,10 +13,10 @@ from tests.storage.trees import failing
 from ulmo.config import UserError
 from ulmo.storage import atomic
 from ulmo.storage.atomic import (
-    TEMPORARY,
     is_left,
     is_temporary,
     make_folder,
+    owner_of,
     publish,
     remove_temporaries,
     short_name,
@@ -122,15 +122,17 @@ def test_what_a_killed_process_wrote_is_removed(tmp_path, writer):
 
 def test_a_temporary_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
     """Another job's `remove_temporaries` comes between the opening and the locking."""
-    lock, places = atomic._lock, []
+    lock, places = atomic.try_lock, []
 
-    def slow(file):
-        places.append(Path(file.name))
+    def slow(descriptor):
+        places.extend(tmp_path.iterdir())
         if len(places) == 1:
+            monkeypatch.setattr(atomic, "try_lock", lock)
             remove_all(tmp_path)
-        return lock(file)
+            monkeypatch.setattr(atomic, "try_lock", slow)
+        return lock(descriptor)
 
-    monkeypatch.setattr(atomic, "_lock", slow)
+    monkeypatch.setattr(atomic, "try_lock", slow)
     with publish(tmp_path / "x") as file:
         file.write(b"whole")
     assert (tmp_path / "x").read_bytes() == b"whole"
@@ -167,9 +169,9 @@ def test_no_name_is_too_long_and_nobody_guesses_it(tmp_path, name):
     seen = set()
     for _ in range(2):
         with publish(tmp_path / name) as file:
-            match = TEMPORARY.fullmatch(Path(file.name).name)
-            assert match["name"] == short_name(name)
-            seen.add(match["token"])
+            temporary = Path(file.name).name
+            assert owner_of(temporary) == short_name(name)
+            seen.add(temporary.split(".")[-2])
             file.write(b"whole")
         assert [path.name for path in tmp_path.iterdir()] == [name]
     assert len(seen) == 2
@@ -185,7 +187,7 @@ def test_files_are_closed_before_they_are_moved_on_windows(tmp_path, monkeypatch
         seen.append(file.closed)
         move()
 
-    monkeypatch.setattr(atomic, "_WINDOWS", True)
+    monkeypatch.setattr(atomic, "IS_POSIX", False)
     at_moves(monkeypatch, watched)
     with publish(tmp_path / "x") as file:
         file.write(b"whole")

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.outputs import write_table
+from tests.parquet import write_parquet
 from tests.pipelines.recordings import Killed, contents
 from tests.pipelines.verifying import flip
 from tests.sealed import hashes_of, reseal
 from tests.storage.ledgers import KEYS, USERS, at_each_change, rows_of
 from ulmo.config import NewerError, UserError
 from ulmo.storage import ledger as ledger_file
-from ulmo.storage.ledger import OtherSettingsError
 from ulmo.storage.tables import schema_of
 
 
@@ -247,7 +247,7 @@ class TestOtherJobs:
         for folder in (complete, unfinished):
             before = contents(folder)
             for words, manifest in user.others.items():
-                with pytest.raises(OtherSettingsError, match=words) as refusal:
+                with pytest.raises(UserError, match=words) as refusal:
                     user.open(folder).resume(manifest, folder)
                 assert str(refusal.value).startswith(f"{folder} was made with other settings (")
             assert contents(folder) == before
@@ -270,7 +270,7 @@ def reseal_table(rows):
     """A table with other rows, and its hash in the manifest."""
 
     def spoil(files):
-        pq.write_table(rows(pq.read_table(files.table)), files.table, use_dictionary=False)
+        write_parquet(rows(pq.read_table(files.table)), files.table, use_dictionary=False)
         reseal(files.manifest, hashes=hashes_of(files.table.parent, files.table.name))
 
     return spoil

@@ -177,7 +177,7 @@ from ulmo.jobs.executor import Pool
 from ulmo.storage.lock import locked
 if __name__ == "__main__":
     with locked(Path(sys.argv[1]), Path("out")), Pool(2, lambda *_: None) as pool:
-        assert list(pool.map(len, ["a", "b"])) == [1, 1]
+        assert dict(pool.each(len, ["a", "b"])) == {"a": 1, "b": 1}
         print("held", *(worker._process.pid for worker in pool._workers), flush=True)
         time.sleep(600)
 """

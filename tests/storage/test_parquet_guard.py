@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.formats.streams import save, some
+from tests.parquet import write_parquet
 from ulmo.formats import parquet
 from ulmo.formats.read import read_corpus
 from ulmo.storage.parquet_guard import check_pages, parse_page, read_guarded, row_groups
+from ulmo.storage.tables import publish_table
 
 
 def footer_of(path):
@@ -43,7 +45,7 @@ def table(rows=1000):
 def test_footer_and_pages_are_those_that_pyarrow_sees(compression, version, tmp_path):
     path = tmp_path / "x.parquet"
     options = {"compression": compression, "data_page_version": version, "row_group_size": 300}
-    pq.write_table(table(), path, use_dictionary=["n", "t"], **options)
+    write_parquet(table(), path, use_dictionary=["n", "t"], **options)
     metadata = pq.ParquetFile(path).metadata
     groups = list(row_groups(footer_of(path)))
     assert [group.rows for group in groups] == [300, 300, 300, 100]
@@ -66,6 +68,16 @@ def test_footer_and_pages_are_those_that_pyarrow_sees(compression, version, tmp_
         assert read_guarded(file, table().schema).equals(table())
 
 
+def test_our_tables_have_no_statistics(tmp_path):
+    """Nothing says that a row need not be looked at, so all programs look at all rows."""
+    save(tmp_path / "x.tokens.parquet", "parquet", some((5, 0, 9000)))
+    with publish_table(tmp_path / "y.parquet", table().schema) as writer:
+        writer.add_table(table())
+    for name in ("x.tokens.parquet", "y.parquet"):
+        group = pq.ParquetFile(tmp_path / name).metadata.row_group(0)
+        assert not any(group.column(n).is_stats_set for n in range(group.num_columns))
+
+
 def test_our_own_tokens_are_let_through(tmp_path):
     path = save(tmp_path / "x.tokens.parquet", "parquet", some((5, 0, 9000)))
     with path.open("rb") as file:
@@ -85,11 +97,11 @@ def test_our_own_tokens_are_let_through(tmp_path):
 def test_what_unpacks_to_more_is_refused(values, tmp_path):
     schema = pa.schema([field for field in table().schema if field.name in values])
     path = tmp_path / "x.parquet"
-    pq.write_table(pa.table(values, schema=schema), path, compression="zstd")
+    write_parquet(pa.table(values, schema=schema), path, compression="zstd")
     assert path.stat().st_size < 1 << 16
     with pytest.raises(ValueError, match=r"unpacks? to more|more values|more rows|a dictionary"):
         read(path, schema)
-    pq.write_table(pa.table(values, schema=schema), path, compression="zstd", use_dictionary=False)
+    write_parquet(pa.table(values, schema=schema), path, compression="zstd", use_dictionary=False)
     with pytest.raises(ValueError, match=r"unpacks? to more|more values|more rows"):
         read(path, schema)
 
@@ -98,15 +110,52 @@ def test_texts_by_their_prefixes_are_refused(tmp_path):
     path = tmp_path / "x.parquet"
     encoding = {"use_dictionary": False, "column_encoding": {"t": "DELTA_BYTE_ARRAY"}}
     texts = pa.table({"t": ["a" * (1 << 16)] * 2000})
-    pq.write_table(texts, path, compression="zstd", **encoding)
+    write_parquet(texts, path, compression="zstd", **encoding)
     assert path.stat().st_size < 1 << 17
     with pytest.raises(ValueError, match="an encoding that ulmo"):
         read(path, texts.schema)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"write_statistics": True},
+        {"write_statistics": True, "write_page_index": True},
+        {"bloom_filter_options": {"t": {"ndv": 10}}},
+        {"sorting_columns": [pq.SortingColumn(0)]},
+    ],
+)
+def test_what_would_let_other_programs_skip_rows_is_refused(options, tmp_path):
+    """pandas, Polars and DuckDB do not look at rows that statistics exclude, true or not."""
+    write_parquet(table(), tmp_path / "x.parquet", **options)
+    with pytest.raises(ValueError, match="statistics or an index, which ulmo does not write"):
+        read(tmp_path / "x.parquet", table().schema)
+
+
+def test_pages_with_statistics_are_refused():
+    """A data page of one value, its statistics empty, and with a count of nulls."""
+    header = bytes([0x15, 0, 0x15, 20, 0x15, 20, 0x2C, 0x15, 2, 0x15, 0, 0x15, 0, 0x15, 0, 0x1C])
+    assert parse_page(header + bytes([0, 0, 0])).values == 1
+    with pytest.raises(ValueError, match="statistics or an index"):
+        parse_page(header + bytes([0x36, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("where", ["table", "column"])
+def test_names_in_metadata_are_refused(where, tmp_path):
+    """pandas names columns by them."""
+    schema = table().schema
+    if where == "table":
+        named = schema.with_metadata({"pandas": '{"columns": []}'})
+    else:
+        named = schema.set(0, schema.field(0).with_metadata({"x": "y"}))
+    write_parquet(table().cast(named), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="its columns are not those that this ulmo writes"):
+        read(tmp_path / "x.parquet", schema)
+
+
 def test_text_that_is_no_utf_8_is_refused(tmp_path):
     path = tmp_path / "x.parquet"
-    pq.write_table(pa.table({"t": ["abcdefgh"]}), path, compression="none", use_dictionary=False)
+    write_parquet(pa.table({"t": ["abcdefgh"]}), path, compression="none", use_dictionary=False)
     path.write_bytes(path.read_bytes().replace(b"abcdefgh", b"abcd\xff\xfegh"))
     with pytest.raises(ValueError, match="UTF8"):
         read(path, pa.schema([("t", pa.string())]))
@@ -115,7 +164,7 @@ def test_text_that_is_no_utf_8_is_refused(tmp_path):
 def test_mutants_of_a_footer_are_refused_or_read(tmp_path):
     """Nothing but ValueError; pyarrow's own metadata end the process for some of these."""
     path = tmp_path / "x.parquet"
-    pq.write_table(table(10), path)
+    write_parquet(table(10), path)
     footer, rng = footer_of(path), random.Random(0)
     refused = 0
     for _ in range(3000):
@@ -151,7 +200,7 @@ class WatchedFile(io.FileIO):
 
 def test_a_table_is_read_by_no_other_thread(tmp_path):
     """One that still held a piece of the file when the process ended would abort it."""
-    pq.write_table(table(), tmp_path / "x.parquet", use_dictionary=["n", "t"])
+    write_parquet(table(), tmp_path / "x.parquet", use_dictionary=["n", "t"])
     with WatchedFile(tmp_path / "x.parquet") as file:
         read_guarded(file, table().schema)
         assert file.readers == {threading.get_ident()}

@@ -6,7 +6,13 @@ import pytest
 
 from ulmo.config import UserError
 from ulmo.storage import plain_file
-from ulmo.storage.plain_file import check_length, open_plain, read_bounded, read_hashed
+from ulmo.storage.plain_file import (
+    _Unbuffered,
+    check_length,
+    open_plain,
+    read_bounded,
+    read_hashed,
+)
 
 
 @pytest.fixture
@@ -67,3 +73,17 @@ def test_what_takes_the_files_place_meanwhile_is_refused(kind, path, monkeypatch
         open_plain(path, remedy="copy"),
     ):
         pass
+
+
+def test_a_file_that_has_nothing_to_give_yet_is_an_error_and_no_none():
+    """As /proc/kmsg, which is a plain file by its mode: Python's own reader gives None."""
+    end, other = os.pipe()
+    os.set_blocking(end, False)
+    with _Unbuffered(end) as file:
+        os.write(other, b"ab")
+        assert file.read(1) == b"a"
+        assert file.read() == b"b"
+        for size in (-1, 1, None):
+            with pytest.raises(BlockingIOError, match="belongs to the kernel"):
+                file.read(size)
+    os.close(other)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from ulmo.config import WholeFileError
-from ulmo.storage.faults import Fault, below, fault_of, remove_faulty
+from ulmo.storage.faults import Fault, fault_of, name_in, remove_faulty
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(tmp_path):
 def test_a_fault_leads_to_its_file_whatever_its_name(name, folder):
     path = folder / os.fsdecode(name)
     path.touch()
-    fault = Fault(below(path, folder), "damaged", "", "")
+    fault = Fault(name_in(path, folder), "damaged", "", "")
     assert remove_faulty(folder, [fault], lambda _: True, lambda _: False)
     assert not path.exists()
 

@@ -28,7 +28,9 @@ def test_links_to_folders_are_not_followed(tmp_path):
     for name, target in {**targets, "nowhere": "none", "self": "self"}.items():
         (tmp_path / "in" / name).symlink_to(target)
     os.mkfifo(tmp_path / "in" / "pipe")
-    assert names(walk(tmp_path / "in")) == ["a", "file", "nowhere", "pipe", "self"]
+    found = walk(tmp_path / "in")
+    assert names(found) == ["a", "file", "nowhere", "pipe", "self"]
+    assert found.links == [Path("folder"), Path("loop")]
 
 
 def test_what_is_skipped_and_what_is_pruned(tmp_path):
@@ -45,7 +47,7 @@ def test_what_is_skipped_and_what_is_pruned(tmp_path):
 def test_folders_that_cannot_be_looked_into(tmp_path, monkeypatch):
     make(tmp_path, "a", "in/b", "in/deep/c")
     close(tmp_path / "in", monkeypatch)
-    assert walk(tmp_path) == Below([Path("a")], {Path("in"): "Permission denied"}, [])
+    assert walk(tmp_path) == Below([Path("a")], {Path("in"): "Permission denied"}, [], [])
     with pytest.raises(UserError, match="in cannot be looked into: Permission denied"):
         walk(tmp_path / "in")
     with pytest.raises(UserError, match="none cannot be looked into: No such file"):

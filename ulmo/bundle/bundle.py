@@ -47,7 +47,7 @@ from ulmo.bundle.weights import (
 )
 from ulmo.config import LIMITS, Limits, ModelSettings, PrepSettings, UserError
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.storage.atomic import TEMPORARY, make_folders, publish, short_name, sync_folder
+from ulmo.storage.atomic import make_folders, owner_of, publish, short_name, sync_folder
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
@@ -161,8 +161,7 @@ def foreign_name(folder: Path) -> str | None:
 
 def _is_part(name: str) -> bool:
     """Whether a name is that of a file of a bundle, or of one that is half-written."""
-    match = TEMPORARY.fullmatch(name)
-    return (match["name"] if match else name) in (MANIFEST, WEIGHTS, ENCODER)
+    return (owner_of(name) or name) in (MANIFEST, WEIGHTS, ENCODER)
 
 
 def _remove(folder: Path) -> None:

@@ -56,7 +56,7 @@ def convert(
     as_json: bool,
 ) -> None:
     """Write *.tokens.npy files, and all below folders, as a corpus to train on, or as labels."""
-    from ulmo.formats.base import Options
+    from ulmo.formats.base import Labelling
     from ulmo.pipelines.convert.convert import Converted
     from ulmo.pipelines.convert.convert import convert as run
     from ulmo.reports.as_json import convert_json
@@ -71,8 +71,8 @@ def convert(
     def warn(line: str) -> None:
         click.echo(printable(line), err=True)
 
-    chosen = Options(ids, min_columns)
-    results = run(tokens, out, file_format, options=chosen, partial=partial, done=done, warn=warn)
+    chosen = Labelling(ids, min_columns)
+    results = run(tokens, out, file_format, labelling=chosen, partial=partial, done=done, warn=warn)
     status = SOME_REFUSED if any(result.refusal for result in results) else 0
     shown.show(lambda: convert_summary(results, out), lambda: convert_json(results, out, status))
     sys.exit(status)

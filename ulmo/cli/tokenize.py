@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,7 +136,7 @@ def tokenize(
     All recordings below a FOLDER are taken. With a folder as output, run the same command again to
     go on after an interruption.
     """
-    from ulmo.formats.base import Options
+    from ulmo.formats.base import Labelling
     from ulmo.formats.publish import format_of
     from ulmo.jobs.outcome import count_flags
     from ulmo.pipelines.tokenize.job import TokenizeOptions
@@ -165,7 +166,7 @@ def tokenize(
         **cli.given(flags, Limits),
     ).with_sound(time_expansion, full_scale)
     wanted = TokenizeOptions(
-        options=Options(ids, min_columns),
+        labelling=Labelling(ids, min_columns),
         channels=channels or loaded.manifest.prep.channels,
         clock=clock,
         **flags,
@@ -187,7 +188,7 @@ def tokenize(
                 click.echo(tokens_line(loaded.prep, loaded.manifest.model))
             return progress.begin(size)
 
-        listener = Listener(begin, done, left_out)
+        listener = Listener(begin, done, left_out, partial(progress.line, error=True))
         try:
             if timeline and out:
                 results, joined = tokenize_timeline(

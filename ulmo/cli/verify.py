@@ -32,7 +32,7 @@ def verify_(place: Path, repair: bool, audio: bool, quiet: bool, as_json: bool) 
     checkpoints/ (a run), tokenizer.json (a bundle), else tokens. FILE is a file of tokens.
 
     With --audio, DIR is a folder of recordings: which of them have sound that cannot be read, and
-    how many frames are missing.
+    how many frames are missing; and which SoundTrap logs beside them cannot be read to their ends.
 
     Without --repair nothing is written. With it, what is damaged, left over or orphaned is DELETED,
     but never a whole file of the output, what cannot be read, or what a newer ulmo wrote. The "to

@@ -14,14 +14,14 @@ PIECE = 4096  # columns handed to `_write` at once, at most; also the columns in
 Headers = tuple[TokensHeader, ...]
 
 
-class Options(NamedTuple):
-    """Options that only label formats use."""
+class Labelling(NamedTuple):
+    """Labelling that only label formats use."""
 
     ids: frozenset[int] | None = None  # label the runs of these ids only; None: of all ids
     min_columns: int = 1  # label only runs of at least this many columns
 
 
-PLAIN = Options()
+ALL_RUNS = Labelling()
 
 
 class Format:
@@ -41,9 +41,9 @@ class Format:
     tabular: ClassVar[bool] = False  # whether programs read a folder of them as one table
     readable: ClassVar[bool] = True  # whether `read` reads back a file of the last suffix
 
-    def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
+    def __init__(self, files: Sequence[BinaryIO], labelling: Labelling = ALL_RUNS) -> None:
         self._files = files
-        self._options = options
+        self._labelling = labelling
         self.headers: list[TokensHeader] = []  # of the recordings written to their ends
         self._header: TokensHeader | None = None
         self._recordings = 0

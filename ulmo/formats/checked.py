@@ -1,14 +1,17 @@
 """Ids of npy files, checked against their header while they are read: what is used was hashed."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
-from ulmo.arrays import Ids
+import numpy as np
+
+from ulmo.arrays import Ids, Mask
 from ulmo.config import UserError
 from ulmo.formats.base import Format
-from ulmo.formats.gaps import misplaced
 from ulmo.formats.header import Stored, TokensHeader, check_read
 from ulmo.formats.npy import open_npy
 from ulmo.formats.places import header_path
@@ -129,3 +132,27 @@ def _only(path: Path, stored: Stored) -> TokensHeader:
 def _check_ids(path: Path, header: TokensHeader, ids: Ids) -> None:
     if ids.shape[1] != header.bands or ids.min() < 0 or ids.max() >= header.vocabulary.size:
         raise ValueError(f"{path} does not hold the ids that its header describes")
+
+
+def misplaced(header: TokensHeader, ids: Ids, first: int = 0) -> int | None:
+    """The first column of ids (n, band) that is neither of a segment nor `<gap>`; None: all are.
+
+    first: the column in the stream that `ids` begins with.
+    """
+    if not header.segments:
+        return None
+    is_gap = (ids == header.vocabulary.gap).all(axis=1)
+    (wrong,) = np.nonzero(~is_gap & _outside(header, first, len(ids)))
+    return first + int(wrong[0]) if len(wrong) else None
+
+
+def _outside(header: TokensHeader, first: int, count: int) -> Mask:
+    """Whether each of `count` columns (n,) from `first` on lies in no segment."""
+    outside = np.ones(count, np.bool_)
+    index = bisect_right(header.segments, first, key=lambda segment: segment.column)
+    for segment in islice(header.segments, max(index - 1, 0), None):
+        if segment.column >= first + count:
+            break
+        end = segment.column + segment.columns - first
+        outside[max(segment.column - first, 0) : max(end, 0)] = False
+    return outside

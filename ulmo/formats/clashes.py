@@ -11,7 +11,7 @@ from pathlib import Path
 from ulmo.config.errors import plain
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import output_paths, whole_name
-from ulmo.storage.atomic import is_of_one_file
+from ulmo.storage.atomic import passing_over_one_file
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import create_file
 from ulmo.storage.probe import probe_folder, remove_left_probes
@@ -63,13 +63,9 @@ def merged(root: Path, targets: Sequence[Path]) -> dict[Path, Path]:
     groups = [group for group in alike.values() if len(group) > 1]
     if not groups:
         return {}
-    try:
-        with probe_folder(root) as probe:
-            return dict(_merged(probe, groups))
-    except OSError as error:  # nothing can be written there
-        if not is_of_one_file(error):
-            raise
-        return {}
+    with passing_over_one_file(), probe_folder(root) as probe:
+        return dict(_merged(probe, groups))
+    return {}  # nothing can be written there
 
 
 def merged_words(first: Path) -> str:
@@ -97,14 +93,12 @@ def _first_name(probe: Path, name: str) -> str:
     Each file in the folder `probe` holds the name by which it was made.
     """
     path = probe / name
-    try:
-        with create_file(path) as file:
-            file.write(os.fsencode(name))
-    except FileExistsError:
-        return os.fsdecode(path.read_bytes())
-    except OSError as error:  # no name that it takes
-        if not is_of_one_file(error):
-            raise
+    with passing_over_one_file():  # it may take no such name
+        try:
+            with create_file(path) as file:
+                file.write(os.fsencode(name))
+        except FileExistsError:
+            return os.fsdecode(path.read_bytes())
     return name
 
 

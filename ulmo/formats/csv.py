@@ -8,9 +8,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ulmo.arrays import Ids
-from ulmo.formats.base import Format, Headers
+from ulmo.formats.base import Headers
 from ulmo.formats.cells import csv_cell
 from ulmo.formats.header import TokensHeader, utc_text
+from ulmo.formats.rows import RowFormat, TokenRow
 from ulmo.storage.plain_file import open_unlinked
 
 _HEAD = b"recording,channel,start_s,end_s,low_hz,high_hz,start_utc,id\r\n"
@@ -19,7 +20,7 @@ _MAX_ID = 8  # bytes of an id and the end of its line: ids have up to five digit
 _NO_TIME = "NaT"  # pandas' word for it
 
 
-class Csv(Format):
+class Csv(RowFormat):
     """For spreadsheets and R; a missing channel is an empty field, a missing time NaT.
 
     A recording whose name would be a formula has an apostrophe before it: see `csv_cell`.
@@ -30,28 +31,18 @@ class Csv(Format):
     tabular = True
 
     def _begin(self) -> None:
+        super()._begin()
         if self._recordings == 1:
             self._files[0].write(_HEAD)
-        self._lines = _Lines(self.header)
-        self._held = np.empty((0, self.header.bands), np.int32)
 
-    def _write(self, ids: Ids) -> None:
-        """The last column is held until the next comes: the recording's last one ends earlier."""
-        self._write_columns(self._held, self.columns - len(self._held))
-        self._write_columns(ids[:-1], self.columns)
-        self._held = ids[-1:].copy()
-
-    def _end(self) -> None:
-        self._lines = _Lines(self.header)
-        self._write_columns(self._held, self.columns - len(self._held))
-
-    def _write_columns(self, ids: Ids, first: int) -> None:
-        lines = (
+    def _write_row(self, row: TokenRow) -> None:
+        lines = _Lines(row.header)
+        text = (
             f"{start}{number}\r\n"
-            for column, row in enumerate(ids.tolist(), first)
-            for start, number in zip(self._lines.starts(column), row, strict=True)
+            for column, ids in enumerate(row.ids.tolist(), row.column)
+            for start, number in zip(lines.starts(column), ids, strict=True)
         )
-        self._files[0].write("".join(lines).encode())
+        self._files[0].write("".join(text).encode())
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:

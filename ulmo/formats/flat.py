@@ -17,14 +17,14 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ulmo.arrays import Ids
 from ulmo.config import UserError
-from ulmo.formats.base import PLAIN, Format, Headers, Options
-from ulmo.formats.header import check_hash, read_stored
+from ulmo.formats.base import Format, Headers
+from ulmo.formats.header import TokensHeader, check_hash, read_stored
 from ulmo.formats.places import header_path
 from ulmo.storage.plain_file import open_unlinked
 
@@ -67,19 +67,13 @@ class Megatron(Flat):
     words = "uint16 stream and index, as Megatron-LM reads them"
     suffixes = (".tokens.bin", ".tokens.idx")
 
-    def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
-        super().__init__(files, options)
-        self._lengths: list[int] = []
-
     def _end(self) -> None:
         super()._end()
-        length = self.columns * self.header.bands + 1
-        if length > _MAX_LENGTH:
+        if self.columns * self.header.bands + 1 > _MAX_LENGTH:
             raise UserError(f"{self.header.recording} is too long for Megatron: cut it in parts")
-        self._lengths.append(length)
 
     def _close(self) -> None:
-        self._files[1].write(_index_bytes(self._lengths))
+        self._files[1].write(_index_bytes(_document_lengths(self.headers)))
 
     @staticmethod
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
@@ -99,7 +93,7 @@ class Megatron(Flat):
         yield from Flat.read(data, headers)
 
 
-def _document_lengths(headers: Headers) -> list[int]:
+def _document_lengths(headers: Sequence[TokensHeader]) -> list[int]:
     """Ids of each recording, `<eos>` included."""
     return [header.columns * header.bands + 1 for header in headers]
 

@@ -4,20 +4,21 @@ OUT/tokenize.json         the settings, sealed
 OUT/recordings.parquet    a row for each recording
 OUT/tokens/               tokens, and nothing else
 OUT/token_headers/        their headers, in the same folders
-OUT/README.md             for tables: names the files that Hugging Face datasets loads
+OUT/README.md             for tables: what Hugging Face datasets loads (formats/readme.py)
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from ulmo.config import ClockSettings, FullScale, TimeExpansion
-from ulmo.formats import FORMATS
-from ulmo.formats.header import Gaps
-from ulmo.formats.places import COMMAND, TOKENS
+from ulmo.formats.header import Gaps, Stored
+from ulmo.formats.places import COMMAND
+from ulmo.formats.publish import tokens_hash
 from ulmo.jobs.outcome import Tokenized
-from ulmo.storage.atomic import publish, remove_temporaries
 from ulmo.storage.manifest import Hash, LedgerFiles, LedgerManifest
 
 if TYPE_CHECKING:
@@ -25,20 +26,6 @@ if TYPE_CHECKING:
 
 AGAIN = "run the same ulmo-tokenize again"
 DELETE = f"delete it, then {AGAIN}"
-README = "README.md"
-
-_README = """\
----
-configs:
-- config_name: default
-  data_files: "{tokens}/**/*{ending}"
----
-
-# Tokens of recordings
-
-Written by ulmo-tokenize. `datasets.load_dataset` reads this folder; pandas, Polars and DuckDB read
-`{tokens}`. `recordings.parquet` has a row for each recording.
-"""
 
 TokensLedger: TypeAlias = "Ledger[TokenizeManifest, Tokenized]"
 
@@ -59,15 +46,6 @@ class TokenizeManifest(LedgerManifest):
     min_columns: int  # shorter runs are not labelled
 
 
-def write_readme(folder: Path, file_format: str) -> None:
-    """Write README.md, if the format is a table and there is none."""
-    kind, path = FORMATS[file_format], folder / README
-    remove_temporaries(folder, lambda name: name == path.name)
-    if kind.tabular and not path.exists():
-        with publish(path) as file:
-            file.write(_README.format(tokens=TOKENS, ending=kind.suffixes[0]).encode())
-
-
 def folder_ledger(folder: Path) -> TokensLedger:
     """The ledger of a folder of tokens."""
     return _ledger(LedgerFiles.inside(folder, COMMAND))
@@ -76,6 +54,16 @@ def folder_ledger(folder: Path) -> TokensLedger:
 def timeline_ledger(output: Path) -> TokensLedger:
     """The ledger beside a timeline, which is one file."""
     return _ledger(LedgerFiles.beside(output, COMMAND))
+
+
+def contradiction(stored: Stored, rows: Sequence[Tokenized], endings: Iterable[str]) -> str:
+    """What a timeline has that is not as its rows say: "recordings", "tokens" or nothing."""
+    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
+    if Counter(segment.recording for segment in stored.header.segments) != joined:
+        return "recordings"
+    digest = tokens_hash([stored], endings)
+    is_other = any(row.stretches and row.tokens_sha256 != digest for row in rows)
+    return "tokens" if is_other else ""
 
 
 def _ledger(files: LedgerFiles) -> TokensLedger:

@@ -232,12 +232,6 @@ class TokensHeader(Stream, Grid):
         seconds = Fraction(segment.frame, segment.recording_rate) + Fraction(late, self.sample_rate)
         return Place(segment.recording, float(seconds), self._utc_of(segment.offset + late))
 
-    def even_until(self, column: int) -> int | None:
-        """The next column that does not follow the one before it in time; None if all do."""
-        if self.gaps == "keep":
-            return None
-        return self.border(column)
-
     def border(self, column: int) -> int | None:
         """The next column, after this one, where a segment begins or ends; None: no other."""
         index = bisect_right(self.segments, column, key=lambda segment: segment.column)
@@ -299,6 +293,13 @@ class Stored(NamedTuple):
     headers: tuple[TokensHeader, ...]
     hashes: Hashes
 
+    @property
+    def header(self) -> TokensHeader:
+        """The header, if it is of one recording. ValueError if it is of several."""
+        if len(self.headers) != 1:
+            raise ValueError("its header is of several recordings")
+        return self.headers[0]
+
 
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
     """x.tokens.json of one recording, or of several with the same grid.
@@ -320,19 +321,25 @@ def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
     return {name: getattr(values, name) for name in kind.model_fields}
 
 
-def read_header(path: Path) -> TokensHeader:
-    """Read x.tokens.json of one recording; UserError if it is missing, damaged or newer."""
-    refuse_linked_folders(path)
-    return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES).headers[0]
-
-
 def read_stored(path: Path) -> Stored:
-    """Read x.tokens.json of a recording or a corpus; UserError as above."""
+    """Read x.tokens.json of a recording or a corpus; UserError if it is missing, damaged or newer.
+
+    WholeFileError if it is as it was written, but its parts do not fit each other.
+    """
     refuse_linked_folders(path)
-    is_bounded = path.is_file() and path.stat().st_size <= MAX_CORPUS_BYTES
-    if is_bounded and b'\n  "recordings": [' in read_unlinked(path, MAX_CORPUS_BYTES):
-        return _read(path, _StoredCorpus, most=MAX_CORPUS_BYTES)
-    return _read(path, _StoredHeader, most=MAX_CORPUS_BYTES)
+    if not path.is_file():
+        raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")
+    content = read_unlinked(path, MAX_CORPUS_BYTES)
+    kind: type[_StoredHeader | _StoredCorpus]
+    kind = _StoredCorpus if b'\n  "recordings": [' in content else _StoredHeader
+    stored = read_json(
+        path, kind, newest=SCHEMA_VERSION, remedy=AGAIN, content=content, sealed=True
+    )
+    try:
+        return Stored(stored.headers(), stored.hashes)
+    except UserError as error:
+        state = "is as it was written, but not as this ulmo writes it"
+        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
 
 
 def is_header(path: Path) -> bool:
@@ -342,25 +349,12 @@ def is_header(path: Path) -> bool:
     """
     if not path.is_file():
         return True
-    if path.stat().st_size > MAX_CORPUS_BYTES:
-        return False
     try:
         content = read_unlinked(path, MAX_CORPUS_BYTES)
-    except LinkError:
+    except UserError:  # a link, or too large
         return False
     fields = (b'"fingerprint"', b'"frame_hop"', b'"edges_hz"', b'"codebook_size"')
     return any(field in content for field in fields) or not content.strip(b"\0 \n")
-
-
-def _read(path: Path, kind: type[_StoredHeader | _StoredCorpus], most: int) -> Stored:
-    if not path.is_file():
-        raise UserError(f"{path} is missing, the header of these tokens: {AGAIN}")
-    stored = read_json(path, kind, newest=SCHEMA_VERSION, remedy=AGAIN, most=most, sealed=True)
-    try:
-        return Stored(stored.headers(), stored.hashes)
-    except UserError as error:
-        state = "is as it was written, but not as this ulmo writes it"
-        raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
 
 
 def recorded_hashes(path: Path) -> Hashes | None:

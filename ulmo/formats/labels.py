@@ -83,11 +83,11 @@ class RunFormat(Format):
 
     def _is_wanted(self, ids: Ids, lengths: _Places) -> NDArray[np.bool_]:
         """Whether to label runs of these ids and lengths in columns."""
-        wanted: NDArray[np.bool_] = (ids >= 0) & (lengths >= self._options.min_columns)
+        wanted: NDArray[np.bool_] = (ids >= 0) & (lengths >= self._labelling.min_columns)
         if not self.labels_gaps:
             wanted &= ids != self.header.vocabulary.gap
-        if self._options.ids is not None:
-            wanted &= np.isin(ids, np.array(sorted(self._options.ids), np.int64))
+        if self._labelling.ids is not None:
+            wanted &= np.isin(ids, np.array(sorted(self._labelling.ids), np.int64))
         return wanted
 
     def _write_runs(self, starts: _Places, ends: _Places, bands: _Places, tokens: Ids) -> None:

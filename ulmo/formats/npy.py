@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from ulmo.arrays import Ids
 from ulmo.formats.base import Format, Headers
 from ulmo.storage.plain_file import open_unlinked
-from ulmo.tokens import NpyWriter
+from ulmo.tokens import NpyWriter, npy_header
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 # What numpy writes for int32 (time, band). numpy's own reader evaluates the header as Python.
 _HEADER = re.compile(
-    rb"\{'descr': '<i4', 'fortran_order': False, 'shape': \((\d{1,18}), (\d{1,18})\), \} *\n"
+    rb"\{'descr': '<i4', 'fortran_order': False, 'shape': \((\d{1,18}), (\d{1,18})\), \}"
 )
 
 
@@ -62,10 +62,14 @@ class NpyReader:
         self._hash = sha256()
         if self._read(len(_MAGIC)) != _MAGIC:
             raise ValueError(f"{path} is not an .npy file of version 1")
-        header = _HEADER.fullmatch(self._read(int.from_bytes(self._read(2), "little")))
+        length = self._read(2)
+        text = self._read(int.from_bytes(length, "little"))
+        header = _HEADER.match(text)
         if header is None:
             raise ValueError(f"{path} is not a tokens file: it does not hold int32 (time, band)")
         self._left, self._bands = int(header[1]), int(header[2])
+        if _MAGIC + length + text != npy_header(self._left, self._bands):
+            raise ValueError(f"{path} is damaged: its header is not as NumPy writes it")
         size = os.fstat(file.fileno()).st_size - file.tell()
         if self._left * self._bands * 4 != size:
             raise ValueError(

@@ -1,6 +1,6 @@
 """Parquet, as pandas, Polars, DuckDB and Hugging Face datasets read it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Ids
-from ulmo.formats.base import PLAIN, Headers, Options
+from ulmo.formats.base import Headers
 from ulmo.formats.header import Grid, utc_text
 from ulmo.formats.rows import ROW_COLUMNS, RowFormat, TokenRow, ids_of_rows
 from ulmo.storage.plain_file import open_unlinked
@@ -27,17 +27,14 @@ class Parquet(RowFormat):
     suffixes = (".tokens.parquet",)
     trains = True
     tabular = True
-
-    def __init__(self, files: Sequence[BinaryIO], options: Options = PLAIN) -> None:
-        super().__init__(files, options)
-        self._writer: Any = None
-        self._rows: list[TokenRow] = []
-        self._ids = 0
+    _writer: Any = None  # until the first recording is begun
 
     def _begin(self) -> None:
         super()._begin()
         if self._writer is None:
             self._writer = _writer(self._files[0], _schema(self.header.grid))
+            self._rows: list[TokenRow] = []
+            self._ids = 0
 
     def _write_row(self, row: TokenRow) -> None:
         self._rows.append(row)
@@ -75,14 +72,12 @@ class Parquet(RowFormat):
         """Ids of rows that are just as written; the schema and all page sizes are checked first."""
         import pyarrow as pa
 
-        from ulmo.storage.parquet_guard import check_pages, parquet_file
+        from ulmo.storage.parquet_guard import check_pages, parquet_file, same_schema
 
         with open_unlinked(path) as raw:
             try:
                 with parquet_file(raw, page_checksum_verification=True) as file:
-                    expected = _schema(headers[0].grid)
-                    found = file.schema_arrow
-                    if not found.equals(expected) or found.metadata != expected.metadata:
+                    if not same_schema(file.schema_arrow, _schema(headers[0].grid)):
                         raise ValueError("it has other columns, or another tokenizer's tokens")
                     check_pages(raw, ROW_COLUMNS * headers[0].bands)
                     yield from ids_of_rows(_rows(file), headers, TokenRow.fields)
@@ -93,7 +88,9 @@ class Parquet(RowFormat):
 def _writer(file: BinaryIO, schema: Any) -> Any:
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+    return pq.ParquetWriter(
+        file, schema, compression="zstd", write_page_checksum=True, write_statistics=False
+    )
 
 
 def _schema(grid: Grid) -> Any:

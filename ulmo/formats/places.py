@@ -3,19 +3,52 @@
     x.tokens.parquet         OUT/tokens/a/x.tokens.parquet
     x.tokens.json            OUT/token_headers/a/x.tokens.json
 
-Programs that read a whole folder as one table take every file in it. So OUT/tokens holds tokens
-alone.
+Programs that read a whole folder as one table take every file in it, but for those whose names mean
+something to them. So OUT/tokens holds tokens alone, and names of tables are percent-encoded.
 """
 
+import os
+import re
 from pathlib import Path
 
 from ulmo.storage.plain_file import LinkError
 
 COMMAND = "tokenize"
 MANIFEST = f"{COMMAND}.json"
+JOURNAL = f".{COMMAND}.jsonl"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
 HEADER_ENDING = ".json"
 STEM = ".tokens"  # before the ending of every name that ulmo chooses
+
+# What readers of a folder take for more than a letter of a name. pandas and pyarrow skip names that
+# begin with _ or a dot; key=value is a column; in datasets, :: chains addresses and $ begins a name
+# of the environment; DuckDB takes a backslash for a slash, and ".gz?" for a compressed file; it and
+# Polars refuse bytes that are not UTF-8. A % that looks like an escape is one, so that no two names
+# become one.
+_MEANT = re.compile(r"\A[_.]|:{2,}|[=$?\\\udc80-\udcff]|%(?=[0-9A-Fa-f]{2})")
+_UTF8 = ("utf-8", "surrogateescape")
+
+
+def table_path(path: Path) -> Path:
+    """The path of a table that programs are to read as one of a folder; `path` is relative to it.
+
+    In each part, characters that mean something to such programs are percent-encoded. Most names
+    have none. `urllib.parse.unquote(part, errors="surrogateescape")` undoes it.
+
+    >>> table_path(Path("site=7/_x.tokens.csv")).as_posix()
+    'site%3D7/%5Fx.tokens.csv'
+    """
+    return Path(*map(_percent_encoded, path.parts))
+
+
+def _percent_encoded(name: str) -> str:
+    # The bytes of a name are UTF-8 whatever the locale says: Python decodes them by the locale.
+    text = _MEANT.sub(_escape, os.fsencode(name).decode(*_UTF8))
+    return os.fsdecode(text.encode(*_UTF8))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode(*_UTF8))
 
 
 def header_path(stem: Path) -> Path:

@@ -8,9 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import NewerError, UserError, plain
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN, Format, Options
+from ulmo.formats.base import ALL_RUNS, Format, Labelling
 from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
@@ -22,11 +22,11 @@ from ulmo.formats.taken import (
     refuse_foreign_header,
     refuse_foreign_vocabulary,
 )
-from ulmo.formats.vocabulary import vocabulary_json
+from ulmo.formats.vocabulary import has_vocabulary, vocabulary_json
 from ulmo.storage.atomic import (
     check_places,
-    is_of_one_file,
     make_folders,
+    passing_over_one_file,
     publish,
     publish_together,
     remove,
@@ -34,7 +34,7 @@ from ulmo.storage.atomic import (
     short_name,
 )
 from ulmo.storage.lock import lock_path, locked, remove_lock
-from ulmo.storage.plain_file import read_unlinked, written_hash
+from ulmo.storage.plain_file import written_hash
 
 PARTS = ".parts"  # ending of the hidden folder of a timeline that is not finished
 _CHANNEL = ".ch"
@@ -79,11 +79,12 @@ def endings_of(file_format: str) -> list[str]:
     return [suffix.removeprefix(STEM) for suffix in suffixes]
 
 
-def _others_of(outputs: Outputs, hashes: Hashes) -> list[Path]:
-    """Files that a header is of, by its hashes, beside those of an output."""
-    header = outputs.header
-    others = sorted(hashes.keys() - set(outputs.endings))
-    return [outputs.files[0].with_name(f"{header.stem}{ending}") for ending in others]
+def _others(outputs: Outputs, stored: Stored) -> list[Path]:
+    """Files in other formats that an output's header is of, too."""
+    endings = sorted(stored.hashes.keys() - set(outputs.endings))
+    stem = outputs.header.stem
+    paths = [outputs.files[0].with_name(f"{stem}{ending}") for ending in endings]
+    return [path for path in paths if path.exists()]
 
 
 def check_outputs(outputs: Outputs) -> None:
@@ -103,12 +104,29 @@ def refuse_spoiling(outputs: Outputs, is_same: Callable[[Sequence[TokensHeader]]
     `is_same` is called with the stored headers: whether they describe the tokens to be written.
     Also raises NewerError for a header that a newer ulmo wrote.
     """
-    stored = _stored(outputs.header)
+    stored = stored_at(outputs.header)
     if stored is None or is_same(stored.headers):
         return
-    if others := [path.name for path in _others_of(outputs, stored.hashes) if path.exists()]:
-        why = f"it also describes {others[0]}, whose tokenizer, recordings or gaps are others"
+    if others := _others(outputs, stored):
+        why = f"it also describes {others[0].name}, whose tokenizer, recordings or gaps are others"
         raise TakenError(outputs.header, why)
+
+
+def refuse_another_recording(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
+    """Raise TakenError if one recording's tokens would replace those of another of that name.
+
+    x.wav and x.flac both become x.tokens.npy. In one command both keep their full names; of two
+    commands, the second is refused. Only the names of the files are compared, because a header has
+    the path that the user gave. In a folder of outputs a ledger knows what replaces what.
+    """
+    is_apart = outputs.header.parent != outputs.files[0].parent
+    stored = None if is_apart else stored_at(outputs.header)
+    if stored is None or not is_ulmos_name(outputs.header.stem):
+        return
+    there, here = ({Path(one.recording).name for one in all} for all in (stored.headers, headers))
+    if len(there) == len(here) == 1 and there != here:
+        why = f"it is of {plain(there.pop())}, another recording"
+        raise TakenError(outputs.header, why, "delete it, or write elsewhere with --out-dir")
 
 
 def tokens_hash(outputs: Iterable[Stored], endings: Iterable[str]) -> str:
@@ -133,12 +151,6 @@ def read_whole(outputs: Outputs) -> Stored:
     for path, ending in zip(outputs.files, outputs.endings, strict=True):
         check_hash(path, stored, ending)
     return stored
-
-
-def is_shared(outputs: Outputs) -> bool:
-    """Whether the header is also that of files in other formats beside."""
-    stored = _stored(outputs.header)
-    return stored is not None and any(path.exists() for path in _others_of(outputs, stored.hashes))
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
@@ -187,11 +199,8 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
             ours.setdefault(folder, set()).update(temporary_names(outputs))
         remove_lock(header_lock(outputs.header))
     for folder, names in ours.items():
-        try:
+        with passing_over_one_file():  # such as a folder whose path is too long: nothing lies there
             remove_temporaries(folder, names.__contains__)
-        except OSError as error:  # such as a folder whose path is too long: nothing lies there
-            if not is_of_one_file(error):
-                raise
 
 
 def temporary_names(outputs: Outputs) -> set[str]:
@@ -205,6 +214,11 @@ def whole_name(name: str) -> str:
     return _OF_CHANNEL.sub("", name)
 
 
+def parts_folder(out: Path) -> Path:
+    """Where the recordings of a timeline lie until they are joined: a hidden folder beside it."""
+    return out.with_name(f".{short_name(out.name)}{PARTS}")
+
+
 def is_parts(folder: Path) -> bool:
     """Whether a folder holds the recordings of a timeline until they are joined."""
     return folder.name.startswith(".") and folder.name.endswith(PARTS)
@@ -214,7 +228,7 @@ def is_parts(folder: Path) -> bool:
 def publish_tokens(
     path: Path,
     file_format: str,
-    options: Options = PLAIN,
+    labelling: Labelling = ALL_RUNS,
     *,
     corpus: bool = False,
     below: Path | None = None,
@@ -243,19 +257,22 @@ def publish_tokens(
             until_the_header_is_there.enter_context(one_writer(outputs.header))
             check_outputs(outputs)
             refuse_spoiling(outputs, tuple(writer.headers).__eq__)
+            refuse_another_recording(outputs, writer.headers)
             for path, written in zip(outputs.files, made, strict=True):
                 refuse_foreign(path, outputs.header, written)
             if corpus and kind.trains:
                 refuse_foreign_vocabulary(outputs.vocabulary, outputs.header)
-            known = _known_hashes(outputs.header, writer.headers)
-            if known is None and outputs.header.exists():
+            there = stored_at(outputs.header)
+            if there is not None and there.headers == tuple(writer.headers):
+                hashes.update(there.hashes)
+            elif outputs.header.exists():
                 for path in (*outputs.files, outputs.header):
                     remove(path, below=home)
             writer.hashes = dict(zip(outputs.endings, made, strict=True))
-            hashes.update({**(known or {}), **writer.hashes})
+            hashes.update(writer.hashes)
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
-            writer = kind(files, options)
+            writer = kind(files, labelling)
             try:
                 yield writer
                 writer.close()
@@ -288,19 +305,13 @@ def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     with one_writer(outputs.header):
         if not may_remove(outputs.files, outputs.header):
             return
-        own = (outputs.header, *_vocabulary_of(outputs), *outputs.files)
-        for path in outputs.files if is_shared(outputs) else own:
+        stored, own = stored_at(outputs.header), [outputs.header]
+        with suppress(UserError, OSError):  # it is not there, or somebody's file
+            if stored and has_vocabulary(outputs.vocabulary, stored.headers[0].codebook_size):
+                own.append(outputs.vocabulary)
+        is_shared = stored is not None and _others(outputs, stored)
+        for path in outputs.files if is_shared else (*own, *outputs.files):
             remove(path, below=home)
-
-
-def _vocabulary_of(outputs: Outputs) -> list[Path]:
-    """The vocabulary beside a corpus; nothing if there is none, or somebody's file."""
-    if (stored := _stored(outputs.header)) is not None:
-        expected = vocabulary_json(stored.headers[0].codebook_size).encode()
-        with suppress(UserError, OSError):
-            if read_unlinked(outputs.vocabulary, len(expected)) == expected:
-                return [outputs.vocabulary]
-    return []
 
 
 def one_writer(header: Path) -> AbstractContextManager[None]:
@@ -318,31 +329,25 @@ def header_lock(header: Path) -> Path:
     return lock_path(header.with_name(whole_name(header.name)))
 
 
-def _stored(header: Path) -> Stored | None:
-    """An existing header; None if there is none, or a damaged one."""
+def stored_at(path: Path) -> Stored | None:
+    """An existing header; None if there is none, or a damaged one. NewerError for a newer one."""
     try:
-        return read_stored(header)
+        return read_stored(path)
     except NewerError:
         raise
     except (UserError, OSError):
         return None
 
 
-def _known_hashes(header: Path, headers: Sequence[TokensHeader]) -> Hashes | None:
-    """The hashes in an existing header of the same tokens, which stays; None if there is none."""
-    stored = _stored(header)
-    return stored.hashes if stored and stored.headers == tuple(headers) else None
-
-
-def check_options(options: Options, file_format: str, vocabulary: int | None = None) -> None:
+def check_labelling(labelling: Labelling, file_format: str, vocabulary: int | None = None) -> None:
     """Raise UserError for options that the format does not have, and for ids out of range."""
-    if options == PLAIN:
+    if labelling == ALL_RUNS:
         return
     if not issubclass(FORMATS[file_format], RunFormat):
         raise UserError(f"--ids and --min-columns choose runs to label, and {file_format} has none")
-    if options.min_columns < 1:
+    if labelling.min_columns < 1:
         raise UserError("--min-columns must be at least 1")
-    wrong = sorted(set(options.ids or ()).difference(range(vocabulary or _MOST_IDS)))
+    wrong = sorted(set(labelling.ids or ()).difference(range(vocabulary or _MOST_IDS)))
     if wrong:
         last = (vocabulary or _MOST_IDS) - 1
         raise UserError(f"--ids: {wrong[0]} is not an id of this tokenizer (0 to {last})")

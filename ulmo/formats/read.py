@@ -1,7 +1,7 @@
 """Reading tokens back: each recording's header and ids, checked against each other."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,11 @@ def readers() -> dict[str, type[Format]]:
     """The format that reads a file, by the end of its name: .npy, .parquet, ..."""
     kinds = (kind for kind in FORMATS.values() if kind.readable)
     return {Path(kind.suffixes[-1]).suffix: kind for kind in kinds}
+
+
+def is_half(path: Path, there: Collection[Path]) -> bool:
+    """Whether a file is read with another of those there: Megatron's .bin, with its .idx."""
+    return path.suffix == ".bin" and path.with_suffix(".idx") in there
 
 
 def read_tokens(path: Path | str, *, partial: bool = False) -> Tokens:
@@ -109,8 +114,7 @@ def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
     for path in source.files:
         if path in source.closed:
             raise UserError(f"{path} cannot be looked into: let yourself read it (chmod, chown)")
-        is_half = path.suffix == ".bin" and path.with_suffix(".idx") in source.files
-        if not is_half:
+        if not is_half(path, source.files):
             yield from _read_file(path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Ids
 from ulmo.formats.base import PIECE, Format, Headers
 from ulmo.formats.header import TokensHeader, utc_text
-from ulmo.storage.plain_file import open_unlinked_text
+from ulmo.storage.plain_file import open_unlinked
 
 ROW_COLUMNS = PIECE  # columns of tokens in a row, at most: 11 minutes at 160 ms
 _MAX_ID = (1 << 16) - 1
@@ -51,7 +52,7 @@ class TokenRow(NamedTuple):
 
 def row_columns(header: TokensHeader, column: int) -> int:
     """Columns in a full row that begins at `column`: evenly spaced in time, at most ROW_COLUMNS."""
-    end = header.even_until(column)
+    end = None if header.gaps == "keep" else header.border(column)
     return ROW_COLUMNS if end is None else min(end - column, ROW_COLUMNS)
 
 
@@ -103,7 +104,7 @@ class Jsonl(RowFormat):
     def read(path: Path, headers: Headers) -> Iterator[Ids]:
         """Ids of rows that are just as written."""
         bound = MAX_LINE_START + 8 * ROW_COLUMNS * headers[0].bands
-        with open_unlinked_text(path, newline="\n") as file:
+        with TextIOWrapper(open_unlinked(path), "utf-8", newline="\n") as file:
             lines = bounded_lines(file, bound)
             yield from ids_of_rows(((_ids(line), line) for line in lines), headers, _line)
 

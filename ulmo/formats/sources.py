@@ -10,16 +10,14 @@ from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats.folder import AGAIN, TokensLedger, folder_ledger, timeline_ledger
-from ulmo.formats.places import COMMAND, MANIFEST, TOKENS
-from ulmo.formats.publish import PARTS, format_of, is_parts
+from ulmo.formats.places import JOURNAL, MANIFEST, TOKENS
+from ulmo.formats.publish import PARTS, format_of, is_parts, parts_folder
 from ulmo.jobs.outcome import Tokenized
-from ulmo.storage.atomic import short_name
 from ulmo.storage.names import path_of
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import by_bytes, walk
 
 PARTIAL = "add --partial (in Python: partial=True) to take what is there"
-_JOURNAL = f".{COMMAND}.jsonl"
 
 
 class Source(NamedTuple):
@@ -30,23 +28,15 @@ class Source(NamedTuple):
     hidden: Sequence[Path] = ()  # ledgers' files, and folders of parts, below the folder
     closed: Collection[Path] = ()  # of the files: folders that cannot be looked into
 
+    def resolved(self) -> Self:
+        """The same at its true place."""
+        place = self.path.resolve()
 
-class _There(NamedTuple):
-    """What a source has, at resolved paths: looked through once for all outputs in it."""
+        def at(path: Path) -> Path:
+            return place / path.relative_to(self.path)
 
-    is_folder: bool
-    place: Path
-    files: set[Path]
-    closed: set[Path]
-
-    @classmethod
-    def of(cls, source: Source) -> Self:
-        place, is_folder = source.path.resolve(), source.path.is_dir()
-
-        def places(paths: Iterable[Path]) -> set[Path]:
-            return {place / path.relative_to(source.path) for path in paths if is_folder}
-
-        return cls(is_folder, place, places(source.files), places(source.closed))
+        files = {at(path): below for path, below in self.files.items()}
+        return self._replace(path=place, files=files, closed=set(map(at, self.closed)))
 
 
 class _Output(NamedTuple):
@@ -58,10 +48,6 @@ class _Output(NamedTuple):
     @property
     def ledger(self) -> TokensLedger:
         return (timeline_ledger if self.is_file else folder_ledger)(self.path)
-
-    @property
-    def parts(self) -> Path:
-        return self.path.with_name(f".{short_name(self.path.name)}{PARTS}")
 
 
 def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
@@ -79,7 +65,7 @@ def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
     for each in (path / below for below in by_bytes([*tokens, *found.closed])):
         is_below = each.is_relative_to(root)
         files[each] = each.relative_to(root if is_below else path)
-    hidden = [each for each in found.files if each.name.endswith((MANIFEST, _JOURNAL))]
+    hidden = [each for each in found.files if each.name.endswith((MANIFEST, JOURNAL))]
     hidden += filter(is_parts, found.skipped)
     return Source(path, files, hidden, {path / each for each in found.closed})
 
@@ -93,7 +79,7 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
     """
     lacking: dict[Path, str] = {}
     for source in sources:
-        there = _There.of(source)
+        there = source.resolved()
         for output in _outputs_of(source):
             if lack := _lack(output, there, formats):
                 lacking.setdefault(output.path.resolve(), f"{output.path} {lack}")
@@ -107,7 +93,8 @@ def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial:
 def _outputs_of(source: Source) -> Iterator[_Output]:
     place, true = source.path.absolute(), source.path.resolve()
     for folder in dict.fromkeys((place, *place.parents, true, *true.parents)):
-        if folder.name == TOKENS and _has_ledger(folder.parent):
+        ledger = (folder.with_name(name) for name in (MANIFEST, JOURNAL))
+        if folder.name == TOKENS and any(path.is_file() for path in ledger):
             yield _Output(folder.parent, is_file=False)
     if not source.path.is_dir():
         yield _Output(source.path, is_file=True)
@@ -116,31 +103,27 @@ def _outputs_of(source: Source) -> Iterator[_Output]:
         if is_parts(below):
             yield _Output(path.with_name(below.name[1:].removesuffix(PARTS)), is_file=True)
             continue
-        if below.name.endswith(_JOURNAL):
-            name = below.name.removesuffix(_JOURNAL).removeprefix(".")
+        if below.name.endswith(JOURNAL):
+            name = below.name.removesuffix(JOURNAL).removeprefix(".")
         else:
             name = below.name.removesuffix(MANIFEST).removesuffix(".")
         yield _Output(path.with_name(name) if name else path.parent, is_file=bool(name))
 
 
-def _has_ledger(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (MANIFEST, _JOURNAL))
-
-
-def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
+def _lack(output: _Output, there: Source, formats: Collection[str]) -> str:
     """What an output lacks of what its job makes; empty if it lacks nothing."""
     try:
         ledger = output.ledger
         named = format_of(output.path) if ledger.is_new else ledger.manifest.file_format
         if named not in formats:
             return ""
-        if output.is_file and output.parts.is_dir():
-            return f"is unfinished ({folder_ledger(output.parts).progress()})"
+        if output.is_file and (parts := parts_folder(output.path)).is_dir():
+            return f"is unfinished ({folder_ledger(parts).progress()})"
         if ledger.is_new and output.is_file:
             return ""
         if not ledger.is_complete:
             return f"is unfinished ({ledger.progress()})"
-        missing = _missing(output, there, ledger.rows()) if there.is_folder else []
+        missing = _missing(output, there, ledger.rows()) if there.path.is_dir() else []
     except UserError as error:
         return f"may lack recordings ({error})"
     if not missing:
@@ -149,7 +132,7 @@ def _lack(output: _Output, there: _There, formats: Collection[str]) -> str:
     return f"lacks {missing[0]}{others}"
 
 
-def _missing(output: _Output, there: _There, rows: Sequence[Tokenized]) -> list[str]:
+def _missing(output: _Output, there: Source, rows: Sequence[Tokenized]) -> list[str]:
     """Files that a folder should have, by the rows of an output above it or below it."""
     names = [name for row in rows for name in row.outputs]
     if output.is_file:
@@ -159,7 +142,7 @@ def _missing(output: _Output, there: _There, rows: Sequence[Tokenized]) -> list[
     return [
         name
         for name, path in wanted
-        if path.is_relative_to(there.place)
+        if path.is_relative_to(there.path)
         and path not in there.files
-        and there.closed.isdisjoint(path.parents)
+        and not any(folder in there.closed for folder in path.parents)
     ]

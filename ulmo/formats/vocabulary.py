@@ -41,6 +41,12 @@ def vocabulary_json(codebook_size: int) -> str:
     return json.dumps(values, indent=1) + "\n"
 
 
+def has_vocabulary(path: Path, codebook_size: int) -> bool:
+    """Whether a file is the vocabulary of a codebook. UserError or OSError if it cannot be read."""
+    expected = vocabulary_json(codebook_size).encode()
+    return read_unlinked(path, len(expected)) == expected
+
+
 def is_vocabulary(path: Path) -> bool:
     """Whether a file is the vocabulary of some codebook, byte by byte."""
     try:

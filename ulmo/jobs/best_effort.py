@@ -1,9 +1,7 @@
 """Optional parts of a job, such as a picture: if one fails, the job says so and goes on."""
 
-from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from ulmo.config import JobError, UserError, one_line, printable
 
@@ -27,9 +25,15 @@ class BestEffort:
         self._warn = warn
         self._said: set[str] = set()
 
-    def __call__(self, what: str) -> "Attempt":
+    @contextmanager
+    def __call__(self, what: str) -> Iterator["Attempt"]:
         """A block to enter; `what` names it at the start of the line about a failure."""
-        return Attempt(what, self.say)
+        attempt = Attempt()
+        try:
+            yield attempt
+        except Exception as error:
+            attempt.failed = True
+            self.say(f"{printable(what)} is left out: {_words(error)}")
 
     def say(self, line: str) -> None:
         """Say a line, unless it was said before."""
@@ -43,25 +47,7 @@ class BestEffort:
 class Attempt:
     """One block; afterwards, `failed` says whether an error ended it."""
 
-    def __init__(self, what: str, say: Callable[[str], None]) -> None:
-        self.failed = False
-        self._what = what
-        self._say = say
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self.failed = True
-        self._say(f"{printable(self._what)} is left out: {_words(error)}")
-        return True
+    failed: bool = False
 
 
 def _words(error: Exception) -> str:

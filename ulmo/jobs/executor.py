@@ -1,5 +1,6 @@
 """Jobs in this process or in several, and their progress."""
 
+import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,6 +21,14 @@ R = TypeVar("R")
 
 _POLL_SECONDS = 0.2
 _AHEAD = 3  # jobs handed out to each worker at a time, with the running one
+_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
+
+
+def worker_count(wanted: int | None, recordings: int) -> int:
+    """How many workers to start for some recordings; None: as many as are worth it."""
+    if wanted is None:
+        wanted = min(os.cpu_count() or 1, recordings // _FILES_PER_WORKER)
+    return max(min(wanted, recordings), 1)
 
 
 class Pool:
@@ -59,17 +68,6 @@ class Pool:
             for worker in self._workers:
                 worker.close()
         self._stack.close()
-
-    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
-        """Yield the results in the order of the jobs."""
-        if self._threads is None:
-            yield from map(function, jobs)
-            return
-        futures = [self._submit(function, job) for job in jobs]
-        for future in futures:
-            while not self._wait([future]):
-                pass
-            yield future.result()
 
     def each(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Yield jobs and their results as they end: none waits for a longer one before it."""

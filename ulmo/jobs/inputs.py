@@ -10,6 +10,7 @@ import google_crc32c
 
 from ulmo.config import UserError
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
+from ulmo.storage.sidecar import Stamp, read_sidecar
 from ulmo.storage.walk import by_bytes, walk
 
 _SUFFIXES = frozenset(
@@ -41,12 +42,20 @@ _END_BYTES = 4096  # at either end of a file, to recognise it by
 
 
 class InputFile(NamedTuple):
-    """A recording as the plan knows it."""
+    """A recording as the plan knows it, with the log that it is read together with."""
 
     path: Path  # below AUDIO_DIR
     size: int
     mtime_ns: int
-    ends: int  # CRC-32C of both ends: two recorders write files of one name and size
+    # CRC-32C of both ends: two recorders write files of one name and size. If there is a log, the
+    # sum goes on over its size and checksum.
+    ends: int
+    log: Stamp | None = None
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """When it was written to, and when its log was, if there is one, in nanoseconds."""
+        return (self.mtime_ns, *([self.log.mtime_ns] if self.log else []))
 
 
 def find_recordings(
@@ -59,21 +68,22 @@ def find_recordings(
     first), and those of the system, such as the trash, are left out; `folder` itself may lie in
     one. `skip` names another folder to leave out, such as the output's own. The number of files of
     sound that ulmo does not read is added to `left_out`, by kind (`.wac`). Raises UserError if the
-    folder itself cannot be looked into.
+    folder itself cannot be looked into, or holds no recording.
     """
+    if not folder.is_dir():
+        raise no_folder(folder)
     top, own = folder.resolve(), skip and skip.resolve()
     inside = own.relative_to(top) if own and own.is_relative_to(top) else None
     found = walk(folder, skip=lambda path: _is_hidden(path.name) or path == inside)
     shown = [path for path in found.files if not _is_hidden(path.name)]
+    recordings = [path for path in shown if path.suffix.lower() in _SUFFIXES]
+    unread = Counter(kind for path in shown if (kind := _unread_kind(path)))
+    if not recordings and not found.closed:
+        what = f"; it has {left_out_words(unread)}" if unread else ""
+        raise UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others){what}")
     if left_out is not None:
-        left_out.update(kind for path in shown if (kind := _unread_kind(path)))
-    return by_bytes([*(path for path in shown if path.suffix.lower() in _SUFFIXES), *found.closed])
-
-
-def no_recordings(folder: Path, left_out: Mapping[str, int]) -> UserError:
-    """The error for a folder without recordings, which names the sound that is not read."""
-    unread = f"; it has {left_out_words(left_out)}" if left_out else ""
-    return UserError(f"no recordings below {folder} (.wav, .flac, .ogg and others){unread}")
+        left_out.update(unread)
+    return by_bytes([*recordings, *found.closed])
 
 
 def left_out_words(left_out: Mapping[str, int]) -> str:
@@ -117,29 +127,27 @@ def no_folder(path: Path) -> UserError:
 def list_inputs(
     audio_dir: Path, out_dir: Path, left_out: Counter[str] | None = None
 ) -> list[InputFile]:
-    """List every sound file below a folder, in a fixed order. Raises UserError if there is none.
-
-    Sound that is not read is counted in `left_out`, as in find_recordings.
-    """
-    if not audio_dir.is_dir():
-        raise no_folder(audio_dir)
-    left_out = Counter() if left_out is None else left_out
+    """Describe every recording below a folder, as find_recordings finds them."""
     found = find_recordings(audio_dir, skip=out_dir, left_out=left_out)
-    if not found:
-        raise no_recordings(audio_dir, left_out)
-    return [input_file(audio_dir, path) for path in found]
+    return [input_file(path, audio_dir) for path in found]
 
 
-def input_file(audio_dir: Path, path: Path) -> InputFile:
-    """Describe a recording, by its path below a folder; if it cannot be read, all numbers are 0."""
+def input_file(path: Path, folder: Path = Path()) -> InputFile:
+    """Describe a recording, by its path below a folder; if it cannot be read, its numbers are 0."""
+    sidecar = read_sidecar(folder / path)
+    log = sidecar and sidecar.stamp
+    size = mtime_ns = 0
+    ends = b""
     try:
-        with open_file(audio_dir / path) as file:
+        with open_file(folder / path) as file:
             found = signature_of(file)
-            ends = file.read(_END_BYTES)
+            first = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
-            ends += file.read(_END_BYTES)
+            ends = first + file.read(_END_BYTES)
+            size, mtime_ns = found.size, found.mtime_ns
     except OSError as error:
         if is_of_process(error):
             raise
-        return InputFile(path, 0, 0, 0)
-    return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)))
+    if log:
+        ends += f"{log.size} {log.checksum}".encode()
+    return InputFile(path, size, mtime_ns, int(google_crc32c.value(ends)), log)

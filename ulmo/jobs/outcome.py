@@ -38,7 +38,7 @@ class Outcome(Settings):
 
     path: PathText  # as the user gave it, or below the folder that the user gave
     bytes: Count
-    ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes
+    ends_crc32c: Checksum  # CRC-32C of the first and last 4096 bytes: jobs.inputs.InputFile
     status: Status
     reason: OptionalCode = None  # a stable code; null if the status is ok
     detail: OptionalText = None  # the same in words; and why a time in it was not used

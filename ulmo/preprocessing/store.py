@@ -181,7 +181,11 @@ class TileStore:
         self.folder = folder
         self.manifest = manifest
         self.table = read_tiles_table(folder, manifest)
-        self.recordings: NDArray[np.str_] = np.array(self.table["recording"].to_pylist(), dtype=str)
+        # Texts that rows share: an array of text would give all rows the length of the longest.
+        named = self.table["recording"].combine_chunks().dictionary_encode()
+        self.recordings: NDArray[np.object_] = np.array(named.dictionary.to_pylist(), dtype=object)[
+            named.indices.to_numpy()
+        ]
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
         self.views: NDArray[np.int32] = self.table["view"].to_numpy()
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)

@@ -52,7 +52,8 @@ _ADVICE: dict[str, Callable[[FlagCount, float], str]] = {
     ),
     "above_bandwidth": _above,
     "time_not_linear": lambda *_: (
-        "time was left out in {it}, and it is not known where: later times are too early"
+        "time was or may have been left out in {it}, and it is not known where: later times may "
+        "be too early"
     ),
     "time_expanded": lambda *_: (
         "slowed down, as GUANO TE says: times and hertz are those of the slow sound; write the "

@@ -16,14 +16,13 @@ from typing import BinaryIO, NamedTuple
 from filelock import lock_descriptor
 
 from ulmo.config import UserError
-from ulmo.storage.open_folder import OpenFolder, open_folder
+from ulmo.storage.open_folder import IS_POSIX, OpenFolder, open_folder
 from ulmo.storage.plain_file import NO_TRAP, naming
 
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]+)\.tmp", re.DOTALL)
+_TEMPORARY = re.compile(r"\.(?P<owner>.+)\.[0-9a-f]+\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
 _HASH_LETTERS = 16
 _DAY = 86400  # seconds
-_WINDOWS = os.name == "nt"  # moves and removes no file that is open, and syncs no folder
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Errors of a disk, a connection or this process: they are not of one file and its name.
 _OF_ALL = _FULL | {
@@ -94,18 +93,15 @@ class _Temporary(NamedTuple):
         A network file system may lose the answer to its request, and send it again. The second one
         fails, because the file was moved by the first.
         """
-        if _WINDOWS:
+        if not IS_POSIX:
             self.file.close()
         try:
             with naming(self.folder.path / name):
                 self.folder.move(self.name, name)
         except FileNotFoundError:
-            if self.file.closed or not self._has(name):
+            status = None if self.file.closed else self.folder.status(name)
+            if status is None or not os.path.samestat(os.fstat(self.file.fileno()), status):
                 raise
-
-    def _has(self, name: str) -> bool:
-        status = self.folder.status(name)
-        return status is not None and os.path.samestat(os.fstat(self.file.fileno()), status)
 
 
 @contextmanager
@@ -115,19 +111,19 @@ def _temporary(folder: OpenFolder, owner: str) -> Iterator[_Temporary]:
         name = f".{short_name(owner)}.{secrets.token_hex(8)}.tmp"
         try:
             with folder.create(name) as file:
-                if _lock(file) and folder.status(name) is not None:
+                if try_lock(file.fileno()) is not False and folder.status(name) is not None:
                     yield _Temporary(file, folder, name)
                     return
         finally:
             folder.remove(name)
 
 
-def _lock(file: BinaryIO) -> bool:
-    """Returns False if `remove_temporaries` of another job was faster."""
+def try_lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder; False if another has locked it, None if that cannot be done."""
     try:
-        return lock_descriptor(file.fileno(), blocking=False)
+        return lock_descriptor(descriptor, blocking=False)
     except OSError:  # a file system without locks
-        return True
+        return None
 
 
 def short_name(name: str) -> str:
@@ -140,9 +136,15 @@ def short_name(name: str) -> str:
     return sha256(os.fsencode(name)).hexdigest()[:_HASH_LETTERS] + end
 
 
+def owner_of(temporary: str) -> str | None:
+    """The `short_name` of the owner of a temporary file, by its name; None for other names."""
+    match = _TEMPORARY.fullmatch(temporary)
+    return match["owner"] if match else None
+
+
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that `publish` writes before it moves it."""
-    return TEMPORARY.fullmatch(path.name) is not None and not path.is_dir()
+    return owner_of(path.name) is not None and not path.is_dir()
 
 
 def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
@@ -152,11 +154,10 @@ def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
     """
     with open_folder(folder) as opened:
         for name in opened.names():
-            match = TEMPORARY.fullmatch(name)
-            if match is None or not is_ours(match["name"]):
+            if (owner := owner_of(name)) is None or not is_ours(owner):
                 continue
-            with _claimed(opened, name) as left:
-                if left and not _WINDOWS:
+            with claimed(opened, name) as left:
+                if left and IS_POSIX:
                     opened.remove(name)
             if left:
                 opened.remove(name)
@@ -165,27 +166,30 @@ def remove_temporaries(folder: Path, is_ours: Callable[[str], bool]) -> None:
 def is_left(path: Path) -> bool:
     """Whether no living process writes this temporary file: a killed job left it."""
     try:
-        with open_folder(path.parent) as folder, _claimed(folder, path.name) as left:
+        with open_folder(path.parent) as folder, claimed(folder, path.name) as left:
             return left
     except FileNotFoundError:
         return False
 
 
 @contextmanager
-def _claimed(folder: OpenFolder, name: str) -> Iterator[bool]:
-    """Whether a temporary file is left over; if so it is locked, so that nobody begins to write it.
+def claimed(folder: OpenFolder, name: str, flags: int = os.O_RDWR | NO_TRAP) -> Iterator[bool]:
+    """Whether a temporary file or folder is left over; if so it is locked, so that nobody uses it.
 
-    Its writer keeps it locked until it is moved. Where files cannot be locked, one that nobody
-    has written to for a day is left over.
+    Who makes one keeps it locked while it is needed. Where it cannot be locked, one that nobody has
+    written to for a day is left over.
     """
     with ExitStack() as stack:
+        left = None
         try:
-            descriptor = folder.open(name, os.O_RDWR | NO_TRAP)
+            descriptor = folder.open(name, flags)
             stack.callback(os.close, descriptor)
-            left = lock_descriptor(descriptor, blocking=False)
+            left = try_lock(descriptor)
         except FileNotFoundError:
             left = False
-        except OSError:
+        except OSError:  # it may not be opened
+            pass
+        if left is None:
             status = folder.status(name)
             left = status is not None and time.time() - status.st_mtime > _DAY
         yield left
@@ -284,6 +288,16 @@ def is_of_one_file(error: OSError) -> bool:
     return error.errno is not None and error.errno not in _OF_ALL
 
 
+@contextmanager
+def passing_over_one_file() -> Iterator[None]:
+    """Suppress an error of writing a file that says nothing of the next file."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+
+
 def check_places(paths: Iterable[Path]) -> None:
     """Raise OSError if no file can be put at one of these paths, before there is work for it.
 
@@ -296,11 +310,6 @@ def check_places(paths: Iterable[Path]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut. Windows has no such call."""
-    if _WINDOWS:
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make the names in a folder survive a power cut."""
+    with open_folder(folder) as opened:
+        opened.sync()

@@ -55,7 +55,7 @@ def files_of(folder: Path, number: int) -> list[Path]:
 
 def write_digests(folder: Path, number: int) -> None:
     """Write the hashes of a checkpoint beside its files."""
-    files = {path.name: _hash(path) for path in files_of(folder, number)}
+    files = {path.name: file_hash(path) or "" for path in files_of(folder, number)}
     with publish(digests_path(folder, number)) as file:
         file.write(_Digests(files=files, fingerprint=fingerprint(files)).to_bytes())
 
@@ -85,7 +85,8 @@ def damaged_files(folder: Path, number: int) -> list[Path]:
         return [path]
     if changed or digests.fingerprint != fingerprint(digests.files):
         return [path]
-    return [folder / name for name, value in digests.files.items() if _hash(folder / name) != value]
+    paths = {folder / name: digest for name, digest in digests.files.items()}
+    return [path for path, digest in paths.items() if file_hash(path) != digest]
 
 
 def what_is_wrong(path: Path) -> Literal["damaged", "missing"]:
@@ -93,15 +94,20 @@ def what_is_wrong(path: Path) -> Literal["damaged", "missing"]:
     return "damaged" if path.exists() else "missing"
 
 
-def is_known_wrong(folder: Path, number: int) -> bool:
-    """Whether a file of a checkpoint is missing, or does not match its hash.
+def may_be_whole(folder: Path, number: int) -> bool:
+    """Whether no file of a checkpoint is known to be missing or to differ from its hash.
 
-    Without its hashes, a checkpoint may be as it was written. One without an index is what a killed
-    save left, unless all indices are gone. Raises as `damaged_files`.
+    If it cannot be read, or without its hashes, a checkpoint may be as it was written. One without
+    an index is what a killed save left, unless all indices are gone. Raises NewerError as
+    `damaged_files`.
     """
     if number not in (existing := numbers(folder)):
-        return bool(existing)
-    return any(path != digests_path(folder, number) for path in damaged_files(folder, number))
+        return not existing
+    try:
+        damaged = damaged_files(folder, number)
+    except OSError:
+        return True
+    return all(path == digests_path(folder, number) for path in damaged)
 
 
 def remove_others(folder: Path, kept: list[int], *, below: Path | None = None) -> None:
@@ -114,8 +120,3 @@ def remove_others(folder: Path, kept: list[int], *, below: Path | None = None) -
             match = OURS.fullmatch(name)
             if match and int(match[1]) not in kept:
                 opened.remove(name)
-
-
-def _hash(path: Path) -> str:
-    """SHA-256 of a plain file, in hexadecimal; empty for others: a pipe, for one, never ends."""
-    return file_hash(path) or ""

@@ -20,7 +20,6 @@ Text = Annotated[str, ColumnType("string")]
 OptionalText = Annotated[str | None, ColumnType("string")]
 PathText = Annotated[Name, ColumnType("string")]  # by storage.names.portable
 PathTexts = Annotated[tuple[Name, ...], ColumnType("strings")]
-Texts = Annotated[tuple[str, ...], ColumnType("strings")]
 _Code = Annotated[str, Field(pattern="^[a-z_]+$", max_length=64)]  # a stable word of ulmo's
 OptionalCode = Annotated[_Code | None, ColumnType("string")]
 Codes = Annotated[tuple[_Code, ...], ColumnType("strings")]

@@ -3,14 +3,12 @@
 import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ulmo.config import UserError, WholeFileError
-from ulmo.storage.atomic import link_on_the_way
+from ulmo.config import NewerError, UserError, WholeFileError
+from ulmo.storage.atomic import link_on_the_way, remove
 from ulmo.storage.names import path_of, portable
-from ulmo.storage.open_folder import open_folder
 from ulmo.storage.removal import remove_tree
 
 What = Literal[
@@ -26,17 +24,9 @@ What = Literal[
     "partial",
     "refused",
 ]
-_NOT_THERE = frozenset(
-    {
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.ELOOP,
-        errno.ENXIO,
-        errno.ENODEV,
-        errno.EINVAL,
-    }
-)  # errors if a file is missing, or is no plain file
+# Errors if a file is missing, or is no plain file.
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL})
+_NOT_THERE |= {errno.ENXIO, errno.ENODEV}
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
 
@@ -100,7 +90,7 @@ def _stays(folder: Path, name: Path, is_whole: Callable[[Path], bool]) -> bool:
         return reading_error(error) is not None
 
 
-def below(path: Path, folder: Path) -> str:
+def name_in(path: Path, folder: Path) -> str:
     """A path as seen from `folder`, by `portable`; the name of `folder` for itself."""
     return portable(Path(os.path.relpath(path, folder)) if path != folder else Path(path.name))
 
@@ -108,7 +98,7 @@ def below(path: Path, folder: Path) -> str:
 def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
     """A fault for each file that a killed job left."""
     detail = "a job that was killed left it; nothing reads it"
-    return [Fault(below(path, folder), "left_over", detail, "delete it") for path in paths]
+    return [Fault(name_in(path, folder), "left_over", detail, "delete it") for path in paths]
 
 
 def remove_any(path: Path, *, below: Path | None = None) -> None:
@@ -120,8 +110,7 @@ def remove_any(path: Path, *, below: Path | None = None) -> None:
         if path.is_dir() and not path.is_symlink():
             remove_tree(path, below=below)
         else:
-            with suppress(FileNotFoundError), open_folder(path.parent, below=below) as folder:
-                folder.remove(path.name)
+            remove(path, below=below)
     except OSError as error:
         remedy = "let yourself write there (chmod, chown), then run the same again"
         raise UserError(f"{path} cannot be removed ({error.strerror}): {remedy}") from None
@@ -151,7 +140,10 @@ def fault_of(path: str, error: Exception, remedy: str, *replaced: str) -> Fault:
     """The fault for an error of reading: `damaged` unless reading was denied or the file is whole.
 
     `replaced` are remedies at the end of the error's text, in whose place `remedy` is named.
+    A NewerError is raised again: nothing is known of what a newer ulmo wrote.
     """
+    if isinstance(error, NewerError):
+        raise error
     if denied := reading_error(error):
         detail = f"it cannot be read ({denied.strerror}): whether it is whole is not known"
         return Fault(path, "unreadable", detail, READ)

@@ -22,13 +22,7 @@ from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
-from ulmo.storage.atomic import (
-    TEMPORARY,
-    check_places,
-    is_of_one_file,
-    remove,
-    short_name,
-)
+from ulmo.storage.atomic import check_places, is_of_one_file, owner_of, remove, short_name
 from ulmo.storage.differences import differences
 from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any
 from ulmo.storage.journal import Entry, Journal, progress
@@ -46,10 +40,6 @@ from ulmo.storage.tables import (
 
 M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
-
-
-class OtherSettingsError(UserError):
-    """An output was made with other settings than those given now."""
 
 
 class Ledger(Generic[M, R]):
@@ -98,14 +88,14 @@ class Ledger(Generic[M, R]):
     def resume(self, wanted: M, output: Path) -> Self:
         """Find what an earlier job with the settings of `wanted` has done; returns the ledger.
 
-        Raises OtherSettingsError if `output` was made with other settings, and UserError if its
-        table cannot be read or, where there is no manifest, is not ulmo's.
+        Raises UserError if `output` was made with other settings, or if its table cannot be read
+        or, where there is no manifest, is not ulmo's.
         """
         _refuse_folders(self.files.manifest, self.files.table)
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
-            raise OtherSettingsError(
+            raise UserError(
                 f"{output} was made with other settings ({changes}): "
                 "choose another output, or delete that one"
             )
@@ -270,13 +260,10 @@ class Ledger(Generic[M, R]):
     def _left_overs(self) -> list[Path]:
         """The journal, and the halves of the three files that killed jobs left."""
         names = {short_name(each.name) for each in self.files}
-        inside = self.files.manifest.parent.iterdir()
-        temporary = [(path, TEMPORARY.fullmatch(path.name)) for path in inside]
         return [
             path
-            for path, match in temporary
-            if path == self.files.journal
-            or (match is not None and match["name"] in names and not path.is_dir())
+            for path in self.files.manifest.parent.iterdir()
+            if path == self.files.journal or (owner_of(path.name) in names and not path.is_dir())
         ]
 
 

@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Self
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, UnixFileLock, lock_descriptor
 from pydantic import ValidationError
 
 from ulmo.config import Settings, UserError
-from ulmo.storage.atomic import short_name
+from ulmo.storage.atomic import is_temporary, short_name
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import NO_TRAP, check_alone, open_plain
 
@@ -47,9 +46,6 @@ class LockError(UserError, OSError):
     def __str__(self) -> str:
         return f"{self.filename} {str(self.strerror).removeprefix('it ')}"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[int | None, str | None, str]]:
-        return type(self), (self.errno, self.strerror, self.filename)
-
 
 class _Holder(Settings):
     """The process that holds a lock."""
@@ -57,6 +53,13 @@ class _Holder(Settings):
     host: str
     pid: int
     since: datetime
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder is empty, but for a lock and what a job that never began has left."""
+    return folder.is_dir() and all(
+        is_temporary(path) or path.name == LOCK for path in folder.iterdir()
+    )
 
 
 def lock_path(out: Path) -> Path:
@@ -135,11 +138,10 @@ def is_left_lock(path: Path) -> bool:
         descriptor = os.open(path, os.O_RDONLY | NO_TRAP)
     except OSError:
         return False
+    is_ours = False
     try:
-        check_alone(descriptor, path)
-        is_ours = _names_a_holder(descriptor)
-    except (UserError, OSError):
-        is_ours = False
+        with suppress(OSError):
+            is_ours = _names_a_holder(descriptor, path)
     finally:
         os.close(descriptor)
     return is_ours and not is_held(path)
@@ -183,11 +185,7 @@ def _sign(path: Path, descriptor: int) -> None:
     Raises _ForeignError, and changes nothing, if the file is not one that a job has left: a link
     may have been put in its place while it was opened.
     """
-    try:
-        check_alone(descriptor, path)
-    except UserError:
-        raise _ForeignError from None
-    if not _names_a_holder(descriptor):
+    if not _names_a_holder(descriptor, path):
         raise _ForeignError
     now = datetime.now(UTC).replace(microsecond=0)
     holder = _Holder(host=socket.gethostname(), pid=os.getpid(), since=now)
@@ -197,8 +195,15 @@ def _sign(path: Path, descriptor: int) -> None:
         os.ftruncate(descriptor, written)
 
 
-def _names_a_holder(descriptor: int) -> bool:
-    """Whether an open file is a lock's: a job may be killed before it has written anything."""
+def _names_a_holder(descriptor: int, path: Path) -> bool:
+    """Whether an open file is a lock's, with no other name.
+
+    A job may be killed before it has written anything.
+    """
+    try:
+        check_alone(descriptor, path)
+    except UserError:
+        return False
     content = os.read(descriptor, _MOST_HOLDER) if os.fstat(descriptor).st_size else b""
     return not content.strip(b"\0 \n") or content.startswith(_HOLDER_BEGINS)
 

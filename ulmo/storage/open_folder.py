@@ -15,7 +15,7 @@ from ulmo.storage.plain_file import create_file
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 NO_LINK = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
-IS_POSIX = os.name != "nt"  # Windows opens no folders, and moves no open file
+IS_POSIX = os.name != "nt"  # Windows opens no folders, and moves or removes no open file
 
 
 class OpenFolder:

@@ -30,6 +30,16 @@ ENCODING = {5: 2, DICTIONARY: 2, 8: 4}  # kinds of page in PageHeader, and their
 # Plain, dictionary and runs. Texts coded by common prefixes could unpack to any size.
 ENCODINGS = frozenset({0, 2, 3, 8})
 VARINTS, LIST, STRUCT = (4, 5, 6), 9, 12  # types of Thrift: i16, i32 and i64; list; struct
+# Fields that ulmo writes of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData and PageHeader.
+# Not among them are statistics, indexes, filters, orders of rows and other files: programs that
+# trust these do not look at the rows themselves, so false ones would hide rows.
+WRITTEN_FILE = frozenset(range(1, 8))
+WRITTEN_GROUP = frozenset({1, 2, 3, 5, 6})
+WRITTEN_CHUNK = frozenset({2, 3})
+WRITTEN_COLUMN = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 16})
+WRITTEN_PAGE = frozenset({1, 2, 3, 4, 5, 7, 8})
+WRITTEN_VALUES = {5: frozenset(range(1, 6)), 7: frozenset(range(1, 4)), 8: frozenset(range(1, 9))}
+STATISTICS = {5: 5, DICTIONARY: None, 8: 8}  # the field of each kind of page that must be empty
 
 
 class ColumnChunk(NamedTuple):
@@ -73,7 +83,7 @@ def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
     texts = [field.name for field in schema if field.type == pa.string()]
     lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
     with parquet_file(raw) as file:
-        if not file.schema_arrow.equals(schema):
+        if not same_schema(file.schema_arrow, schema):
             raise ValueError("its columns are not those that this ulmo writes")
     check_pages(raw, VALUES_PER_ROW, without_dictionary=lists)
     with parquet_file(raw, read_dictionary=texts) as file:
@@ -85,6 +95,15 @@ def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
     if left < 0:
         raise ValueError("its texts unpack to more than it may hold")
     return table.cast(schema)
+
+
+def same_schema(found: pa.Schema, expected: pa.Schema) -> bool:
+    """Whether columns and metadata agree: by those, pandas and others name the columns."""
+    metadata = [schema.metadata for schema in (found, expected)]
+    metadata += [field.metadata for field in found]
+    return bool(found.equals(expected)) and metadata == [expected.metadata] * 2 + [None] * len(
+        found
+    )
 
 
 def is_text_list(kind: pa.DataType) -> bool:
@@ -126,7 +145,7 @@ def row_groups(footer: bytes) -> Iterator[RowGroup]:
     nothing catches, if a column's statistics have the wrong length for its type.
     """
     reader = _Reader(footer)
-    for _ in reader.fields({4: (LIST,)}):
+    for _ in reader.fields({4: (LIST,)}, known=WRITTEN_FILE):
         for _ in range(reader.list_of(STRUCT)):
             yield _row_group(reader)
 
@@ -134,7 +153,7 @@ def row_groups(footer: bytes) -> Iterator[RowGroup]:
 def _row_group(reader: "_Reader") -> RowGroup:
     columns: list[ColumnChunk] = []
     rows = -1
-    for field in reader.fields({1: (LIST,), 3: VARINTS}):
+    for field in reader.fields({1: (LIST,), 3: VARINTS}, known=WRITTEN_GROUP):
         if field == 1:
             columns = [_column(reader) for _ in range(reader.list_of(STRUCT))]
         else:
@@ -147,8 +166,8 @@ def _row_group(reader: "_Reader") -> RowGroup:
 def _column(reader: "_Reader") -> ColumnChunk:
     """The packed size and the start of the pages, from the ColumnMetaData of a ColumnChunk."""
     found: dict[int, int] = {}
-    for _ in reader.fields({3: (STRUCT,)}):
-        found |= _numbers(reader, (7, 9, 11))
+    for _ in reader.fields({3: (STRUCT,)}, known=WRITTEN_CHUNK):
+        found |= _numbers(reader, (7, 9, 11), WRITTEN_COLUMN)
     starts = [found[place] for place in (9, 11) if place in found]
     if not starts or 7 not in found:
         raise ValueError("a column has no pages")
@@ -170,11 +189,14 @@ def parse_page(data: bytes) -> PageHeader:
     reader = _Reader(data)
     sizes = {2: -1, 3: -1}
     values, dictionary = 0, False
-    for field in reader.fields(dict.fromkeys(sizes, VARINTS) | dict.fromkeys(ENCODING, (STRUCT,))):
+    wanted: dict[int | None, Sequence[int]] = dict.fromkeys(sizes, VARINTS)
+    wanted |= dict.fromkeys(ENCODING, (STRUCT,))
+    for field in reader.fields(wanted, known=WRITTEN_PAGE):
         if field in sizes:
             sizes[field] = reader.zigzag()
         else:
-            numbers = _numbers(reader, (1, ENCODING[field]))
+            known, empty = WRITTEN_VALUES[field], STATISTICS[field]
+            numbers = _numbers(reader, (1, ENCODING[field]), known, empty)
             if numbers.get(ENCODING[field]) not in ENCODINGS:
                 raise ValueError("it has an encoding that ulmo does not write")
             values, dictionary = numbers.get(1, -1), field == DICTIONARY
@@ -183,10 +205,19 @@ def parse_page(data: bytes) -> PageHeader:
     return PageHeader(reader.place, sizes[2], sizes[3], values, dictionary)
 
 
-def _numbers(reader: "_Reader", wanted: Sequence[int]) -> dict[int, int]:
-    """The wanted numbers of a struct, by field."""
-    fields = reader.fields(dict.fromkeys(wanted, VARINTS))
-    return {field: reader.zigzag() for field in fields}
+def _numbers(
+    reader: "_Reader", wanted: Sequence[int], known: frozenset[int], empty: int | None = None
+) -> dict[int, int]:
+    """The wanted numbers of a struct, by field; a struct in the field `empty` must be so."""
+    numbers: dict[int, int] = {}
+    kinds: dict[int | None, Sequence[int]] = {**dict.fromkeys(wanted, VARINTS), empty: (STRUCT,)}
+    for field in reader.fields(kinds, known=known):
+        if field != empty:
+            numbers[field] = reader.zigzag()
+        else:
+            for _ in reader.fields({}, known=frozenset()):
+                pass
+    return numbers
 
 
 def _size(raw: BinaryIO) -> int:
@@ -222,14 +253,23 @@ class _Reader:
         self._data = data
         self.place = 0
 
-    def fields(self, wanted: Mapping[int, Sequence[int]], depth: int = 0) -> Iterator[int]:
+    def fields(
+        self,
+        wanted: Mapping[int | None, Sequence[int]],
+        depth: int = 0,
+        *,
+        known: frozenset[int] | None = None,
+    ) -> Iterator[int]:
         """Each field of a struct that has a wanted number and type; the caller reads its value.
 
-        The other fields are skipped; `depth` is the level of nesting.
+        The other fields are skipped, or refused if they are not `known`; `depth` is the level of
+        nesting.
         """
         field = 0
         while kind := self._byte():
             field = field + (kind >> 4) if kind >> 4 else self.zigzag()
+            if known is not None and field not in known:
+                raise ValueError("it has statistics or an index, which ulmo does not write")
             if kind & 15 in wanted.get(field, ()):
                 yield field
             else:

@@ -6,14 +6,15 @@ or `append_to`, or is a lock that passed `check_alone`: no planted link leads to
 """
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self, TextIO
+from typing import BinaryIO, NamedTuple, Self
 
 from ulmo.config import UserError
 
@@ -45,11 +46,6 @@ def open_unlinked(path: Path) -> BufferedReader:
     if stat.S_ISLNK(os.lstat(path).st_mode):
         raise LinkError(path)
     return os.fdopen(_descriptor(path, os.O_RDONLY | NO_TRAP), "rb")
-
-
-def open_unlinked_text(path: Path, newline: str) -> TextIO:
-    """The same, to read UTF-8."""
-    return TextIOWrapper(open_unlinked(path), encoding="utf-8", newline=newline)
 
 
 def followed(path: Path) -> Path:
@@ -231,7 +227,17 @@ def open_file(path: Path) -> BinaryIO:
 
     It has no buffer: libsndfile, which is given the descriptor, begins where the file stands.
     """
-    return os.fdopen(_descriptor(path, os.O_RDONLY | _NO_WAIT), "rb", buffering=0)
+    return _Unbuffered(_descriptor(path, os.O_RDONLY | _NO_WAIT))
+
+
+class _Unbuffered(io.FileIO):
+    """An open file. OSError if it has nothing to give yet, as some in /proc; Python gives None."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(-1 if size is None else size)
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, "it belongs to the kernel, and is no recording")
+        return found
 
 
 def _descriptor(path: Path, flags: int) -> int:

@@ -3,19 +3,16 @@
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import lock_descriptor
-
-from ulmo.storage.open_folder import IS_POSIX, NO_LINK
+from ulmo.storage.atomic import claimed, try_lock
+from ulmo.storage.open_folder import IS_POSIX, NO_LINK, open_folder
 from ulmo.storage.removal import remove_if_possible, remove_tree
 from ulmo.storage.walk import paths_in
 
 _NAME = re.compile(r"\.ulmo-names\.[0-9a-f]{16}\.tmp")
-_DAY = 86400  # seconds
 
 
 def is_probe(path: Path) -> bool:
@@ -34,45 +31,35 @@ def probe_folder(parent: Path) -> Iterator[Path]:
             path = parent / f".ulmo-names.{secrets.token_hex(8)}.tmp"
             path.mkdir()
             stack.callback(remove_if_possible, path)
-            if stack.enter_context(_claimed(path)) is not False:
+            if not IS_POSIX:
                 break
+            with suppress(FileNotFoundError):  # `remove_left_probes` of another job was faster
+                descriptor = os.open(path, NO_LINK)
+                stack.callback(os.close, descriptor)
+                if try_lock(descriptor) is not False and path.exists():
+                    break
         yield path
 
 
 def is_left_probe(path: Path) -> bool:
     """Whether a killed job left this folder, and no living one uses it."""
-    if not is_probe(path) or path.is_symlink() or not path.is_dir():
-        return False
-    with _claimed(path) as claimed:
-        return _is_left(path, claimed)
+    with _left(path) as left:
+        return left
 
 
 def remove_left_probes(parent: Path) -> None:
     """Remove the folders that killed jobs left in `parent`."""
-    for path in filter(is_left_probe, paths_in(parent)):
-        with _claimed(path) as claimed:
-            if _is_left(path, claimed):
+    for path in paths_in(parent):
+        with _left(path) as left:
+            if left:
                 remove_tree(path)
 
 
-def _is_left(path: Path, claimed: bool | None) -> bool:
-    if claimed is None:
-        return time.time() - path.lstat().st_mtime > _DAY
-    return claimed
-
-
 @contextmanager
-def _claimed(path: Path) -> Iterator[bool | None]:
-    """Lock a folder: True if nobody else has it locked; None if folders cannot be locked here."""
-    with ExitStack() as stack:
-        claimed = None
-        if IS_POSIX:
-            try:
-                descriptor = os.open(path, NO_LINK)
-                stack.callback(os.close, descriptor)
-                claimed = lock_descriptor(descriptor, blocking=False) and path.exists()
-            except FileNotFoundError:
-                claimed = False
-            except OSError:
-                claimed = None
-        yield claimed
+def _left(path: Path) -> Iterator[bool]:
+    """Whether a killed job left this folder; if so it is locked."""
+    if not is_probe(path) or path.is_symlink() or not path.is_dir():
+        yield False
+        return
+    with open_folder(path.parent) as parent, claimed(parent, path.name, NO_LINK) as left:
+        yield left

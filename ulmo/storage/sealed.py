@@ -16,7 +16,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import read_unlinked
 
-MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, unless it may have more
+MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, but for a header of tokens
 _FREE_BRACKETS = 256
 _SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')  # the end of a sealed file
 _SEAL_BYTES = 85
@@ -31,20 +31,19 @@ def read_json(
     newest: int,
     remedy: str,
     content: bytes | None = None,
-    most: int | None = None,
     oldest: int = 1,
     outdated: str = "train again",
     sealed: bool = False,
 ) -> S:
     """The settings in a JSON file of ours: UTF-8, no key twice, each value of its own type.
 
-    `content` is what the file holds, if it was read already; else it may have `most` bytes,
-    MAX_JSON_BYTES by default. `newest` is the schema version that this ulmo writes, and `oldest`
-    the first that it reads. A `sealed` file ends with its checksum. Raises UserError with one line,
-    which ends with `remedy` if the file is damaged, or with `outdated` if it is too old:
-    WholeFileError if its checksum fits; NewerError if a newer ulmo wrote the file.
+    `content` is what the file holds, if it was read already; else it may have MAX_JSON_BYTES.
+    `newest` is the schema version that this ulmo writes, and `oldest` the first that it reads.
+    A `sealed` file ends with its checksum. Raises UserError with one line, which ends with `remedy`
+    if the file is damaged, or with `outdated` if it is too old: WholeFileError if its checksum
+    fits; NewerError if a newer ulmo wrote the file.
     """
-    content = read_unlinked(path, most or MAX_JSON_BYTES) if content is None else content
+    content = read_unlinked(path, MAX_JSON_BYTES) if content is None else content
     values, text = _parsed(content, path, remedy)
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > newest:

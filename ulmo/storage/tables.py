@@ -109,7 +109,7 @@ class TableWriter:
 
     def __enter__(self) -> Self:
         plain = [field.name for field in self._schema if not is_text_list(field.type)]
-        options = {"compression": "zstd", "use_dictionary": plain}
+        options = {"compression": "zstd", "use_dictionary": plain, "write_statistics": False}
         self._writer = pq.ParquetWriter(self._file, self._schema, **options)
         return self
 

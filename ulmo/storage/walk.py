@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.storage.atomic import is_of_one_file
+from ulmo.storage.atomic import passing_over_one_file
 from ulmo.storage.plain_file import is_of_process
 
 
@@ -16,6 +16,7 @@ class Below(NamedTuple):
     files: list[Path]
     closed: dict[Path, str]  # subfolders that cannot be looked into, and why
     skipped: list[Path]  # subfolders that `skip` left out
+    links: list[Path]  # links to folders, which are not followed
 
 
 def walk(
@@ -33,6 +34,7 @@ def walk(
     """
     files: list[Path] = []
     skipped: list[Path] = []
+    links: list[Path] = []
     closed: dict[Path, str] = {}
     left = [("", Path())]
     while left:
@@ -52,26 +54,23 @@ def walk(
         if here and prune(names):
             continue
         files += [there / name for name in names]
-        for entry in found:
-            if not entry.is_dir(follow_symlinks=False):
-                continue
+        for entry in filter(_is_folder, found):
             path = there / entry.name
-            if skip(path):
+            if entry.is_symlink():
+                links.append(path)
+            elif skip(path):
                 skipped.append(path)
             else:
                 left.append((f"{here}{entry.name}/", path))
     in_order = {path: closed[path] for path in by_bytes(closed)}
-    return Below(by_bytes(files), in_order, by_bytes(skipped))
+    return Below(by_bytes(files), in_order, by_bytes(skipped), by_bytes(links))
 
 
 def paths_in(folder: Path) -> list[Path]:
     """What is in a folder; nothing if there is no folder, or if it cannot be looked into."""
-    try:
+    with passing_over_one_file():
         return list(folder.iterdir())
-    except OSError as error:
-        if not is_of_one_file(error):
-            raise
-        return []
+    return []
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -290,3 +290,18 @@ def test_ids_outside_the_segments_of_their_header_are_refused(name, tmp_path):
     assert "column 1" in bad.refusal
     assert "neither of a segment nor <gap>" in bad.refusal
     assert good.output is not None
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_rows_that_cannot_be_told_apart_are_refused(name, tmp_path):
+    """Of two cards with files of one name; formats for training have no names."""
+    cards = [tokenized(tmp_path / card / "x.tokens.npy", seed=card == "b") for card in "ab"]
+    out = tmp_path / f"all{FORMATS[name].suffixes[0]}"
+    if FORMATS[name].tabular:
+        with pytest.raises(UserError, match=r"a/x\.tokens\.npy and .*b/x\.tokens\.npy are both of"):
+            to(cards, out, name)
+        assert not out.exists()
+        to([cards[0], tokenized(tmp_path / "b" / "y.tokens.npy")], out, name)
+    else:
+        to(cards, out, name)
+    assert out.exists()

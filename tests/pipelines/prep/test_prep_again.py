@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.parquet import write_parquet
 from tests.pipelines.recordings import (
     TINY,
     Killed,
@@ -137,10 +138,10 @@ class TestSameBytes:
             path.write_text("rows")
         elif change == "a bomb":
             column = pa.array(["x" * (16 << 20)] * len(table))
-            pq.write_table(table.set_column(2, table.schema.field(2), column), path)
+            write_parquet(table.set_column(2, table.schema.field(2), column), path)
         else:
             reversed_names = table["recording"].combine_chunks()[::-1]
-            pq.write_table(table.set_column(2, table.schema.field(2), reversed_names), path)
+            write_parquet(table.set_column(2, table.schema.field(2), reversed_names), path)
         with recorded_jobs() as done:
             prepare(damaged, killed, TINY)
         assert done == [1]

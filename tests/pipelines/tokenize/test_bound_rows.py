@@ -10,7 +10,6 @@ from tests.pipelines.recordings import contents, noise, rows_of, write
 from tests.pipelines.tokenizing import join, quiet, tokenize
 from tests.pipelines.verifying import found
 from ulmo.config import UserError
-from ulmo.formats.base import PLAIN
 from ulmo.pipelines.convert.convert import convert
 from ulmo.storage import lock
 from ulmo.storage.open_folder import OpenFolder
@@ -58,7 +57,7 @@ def test_a_header_that_says_other_things_of_the_same_ids(tokenizer, tmp_path):
 def test_other_formats_beside_change_no_row(tokenizer, tmp_path):
     field, out = fill(tmp_path / "field"), tmp_path / "out"
     tokenize(tokenizer, field, out=out)
-    convert([out], out / "tokens", "audacity", options=PLAIN, done=lambda _: None)
+    convert([out], out / "tokens", "audacity", done=lambda _: None)
     assert found(out) == set()
     assert all(each.reused for each in tokenize(tokenizer, field, out=out))
 

@@ -12,7 +12,7 @@ from tests.pipelines.tokenizing import join, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.cli.main import ulmo
 from ulmo.config import PrepSettings, UserError
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_stored
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.inspect.inspect import inspect_bundle
@@ -35,7 +35,7 @@ def bats(tokenizer):
 
 def test_header_and_row_are_those_of_the_sound(bats, tokenizer, tmp_path):
     (result,) = tokenize(bats, record(tmp_path / "in" / "x.wav", 0.5), out=tmp_path / "out.npy")
-    header = read_header(tmp_path / "out.json")
+    header = read_stored(tmp_path / "out.json").header
     assert (header.sample_rate, header.time_expansion, header.recording_rate) == (FAST, K, FAST)
     assert header.edges_hz == tuple(bats.edges_hz)
     assert header.edges_hz[-1] == pytest.approx(10 * tokenizer.edges_hz[-1])

@@ -1,14 +1,20 @@
 """A whole output folder is one table: one call of a reader takes it."""
 
+from pathlib import Path
+
 import datasets
 import pandas as pd
 import pyarrow.dataset as arrow
 import pytest
 
+from tests.pipelines.recordings import NON_UTF8
+from tests.pipelines.test_odd_names import fill
 from tests.pipelines.tokenizing import join, record, tokenize
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.read import read_corpus
+from ulmo.pipelines.verify.verify import verify
+from ulmo.storage.names import portable
 
 TABLES = [name for name, kind in FORMATS.items() if kind.tabular]
 SOUNDS = ["a.wav", "sub/S_20230501_000000.wav", "sub/deep/z.wav"]  # the first has no time
@@ -23,24 +29,31 @@ def field(tmp_path):
 
 @pytest.mark.parametrize("sounds", [SOUNDS[:1], SOUNDS])
 @pytest.mark.parametrize("name", TABLES)
-def test_datasets_loads_the_folder_and_the_tokens_in_it(
-    name, sounds, tokenizer, field, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+def test_datasets_loads_the_folder(name, sounds, tokenizer, field, tmp_path, monkeypatch):
     for each in set(SOUNDS) - set(sounds):
         (field / each).unlink()
     out = tmp_path / "out"
     tokenize(tokenizer, field, out=out, file_format=name)
-    for number, folder in enumerate((out, out / "tokens")):
-        cache = str(tmp_path / f"cache{number}")
-        data = datasets.load_dataset(str(folder), cache_dir=cache)["train"]
-        assert sorted(set(data["recording"])) == sounds
-        ids = sum(len(each) if isinstance(each, list) else 1 for each in data[name_of(name)])
-        assert ids == sum(25 * (1 + SOUNDS.index(each)) * 4 for each in sounds)
+    data = load(out, monkeypatch)
+    assert sorted(set(data["recording"])) == sounds
+    ids = sum(len(each) if isinstance(each, list) else 1 for each in data[name_of(name)])
+    assert ids == sum(25 * (1 + SOUNDS.index(each)) * 4 for each in sounds)
+
+
+def load(out, monkeypatch):
+    """The one split that datasets makes of an output."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    (split,) = datasets.load_dataset(str(out), cache_dir=f"{out}.cache").values()
+    return split
 
 
 def name_of(file_format):
     return "id" if file_format == "csv" else "ids"
+
+
+def arrow_table(out, file_format):
+    kind = {"jsonl": "json"}.get(file_format, file_format)
+    return arrow.dataset(out / "tokens", format=kind).to_table()
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -53,11 +66,56 @@ def test_arrow_reads_every_file_in_tokens(name, tokenizer, field, tmp_path):
     assert sorted(path.name for path in files) == sorted(
         f"{each.rsplit('/')[-1].removesuffix('.wav')}{ending}" for each in SOUNDS
     )
-    kind = {"jsonl": "json"}.get(name, name)
-    table = arrow.dataset(out / "tokens", format=kind).to_table()
+    table = arrow_table(out, name)
     assert sorted(set(table["recording"].to_pylist())) == SOUNDS
     ends = pd.DataFrame({"recording": table["recording"], "end": table["end_s"]})
     assert ends.groupby("recording")["end"].max().tolist() == [1.0, 2.0, 3.0]
+
+
+MEANT = [
+    *("_x.wav", "_a/x.wav", "a/_b/__x.wav", "channel=7/x.wav", "channel=/y=.wav", "a/site=3/x.wav"),
+    *("recording=q/x.wav", "a::b.wav", "a::/:::x.wav", "a\\b.wav", "\\d\\/x.wav", "%5Fx.wav"),
+    *("train/x.wav", "test_x.wav", "validation-00000-of-00002.wav", "dev/eval/x.wav", "plain.wav"),
+    *("$HOME.wav", "[a]*{b}.gz?#.wav", NON_UTF8, "x_x.wav", "x_x.flac"),
+]
+"""Names that pandas, pyarrow, fsspec, DuckDB, Polars or datasets take for more than names."""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_names_that_mean_something_to_readers(name, tokenizer, tmp_path, monkeypatch):
+    field, hidden, out = fill(tmp_path / "field", *MEANT), tmp_path / ".x.wav", tmp_path / "out"
+    fill(tmp_path, hidden.name)
+    tokenize(tokenizer, hidden, field, out=out, file_format=name)
+    expected = sorted([str(hidden), *(portable(Path(each)) for each in MEANT)])
+    tables = [load(out, monkeypatch).to_pandas(), arrow_table(out, name).to_pandas()]
+    if name == "parquet":
+        tables.append(pd.read_parquet(out / "tokens"))
+    for table in tables:
+        assert sorted(set(table["recording"])) == expected
+        assert table["channel"].isna().all()
+        assert list(table.columns) == list(tables[0].columns)
+    assert sorted(header.recording for header, _ in read_corpus(out)) == expected
+    assert verify(out).faults == []
+    again = tokenize(tokenizer, hidden, field, out=out, file_format=name)
+    assert all(result.reused for result in again)
+
+
+def test_names_of_arrays_are_those_of_the_recordings(tokenizer, tmp_path):
+    """No program reads a folder of them as one."""
+    record(tmp_path / "field/site=3/_x.wav", seconds=0.1)
+    (result,) = tokenize(tokenizer, tmp_path / "field", out=tmp_path / "out")
+    assert result.outputs == [tmp_path / "out/tokens/site=3/_x.tokens.npy"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_name_that_is_too_long_once_encoded_is_a_row(name, tokenizer, tmp_path):
+    for each in ("=" * 100, "e" * 100):
+        record(tmp_path / "field" / f"{each}.wav", seconds=0.1)
+    out = tmp_path / "out"
+    refused, good = tokenize(tokenizer, tmp_path / "field", out=out, file_format=name)
+    assert (refused.outcome.reason, len(good.outputs)) == ("unwritable", 1)
+    assert "File name too long" in refused.outcome.detail
+    assert verify(out).faults == []
 
 
 def test_a_readme_of_the_user_stays(tokenizer, field, tmp_path):

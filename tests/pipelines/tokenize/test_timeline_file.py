@@ -18,8 +18,8 @@ from tests.pipelines.tokenizing import hidden, join, tokenize
 from tests.small_tokenizers import RATE, sound
 from ulmo.config import ClockSettings, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import Options
-from ulmo.formats.header import read_header
+from ulmo.formats.base import Labelling
+from ulmo.formats.header import read_stored
 from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus, readers
@@ -110,7 +110,7 @@ class TestJoined:
         assert [segment.column for segment in header.segments] == [0, 375, 750]
 
     def test_cards_of_one_recorder_have_files_of_one_name(self, tokenizer, tmp_path):
-        """Their headers tell them apart."""
+        """Their headers tell the times apart, and the paths as they were given the names."""
         for card, second in (("one", "00"), ("two", "10")):
             (tmp_path / card).mkdir()
             with soundfile.SoundFile(tmp_path / card / "REC.flac", "w", RATE, 1) as file:
@@ -118,7 +118,8 @@ class TestJoined:
                 file.write(sound(4 * RATE))
         join(tokenizer, tmp_path / "one", tmp_path / "two", out=tmp_path / "t.npy")
         header, ids = joined(tmp_path / "t.npy")
-        assert [segment.recording for segment in header.segments] == ["REC.flac"] * 2
+        names = [f"{tmp_path.as_posix()}/{card}/REC.flac" for card in ("one", "two")]
+        assert [segment.recording for segment in header.segments] == names
         np.testing.assert_array_equal(ids[:100], ids[250:])
 
     @pytest.mark.parametrize("file_format", FORMATS)
@@ -129,7 +130,7 @@ class TestJoined:
         header, ids = joined(tmp_path / "plain.npy")
         paths = output_paths(out, file_format)
         expected = header.model_copy(update={"recording": "t"})
-        assert read_header(paths.header) == expected
+        assert read_stored(paths.header).header == expected
         if paths.files[-1].suffix in readers():
             (stored,) = read_corpus(paths.files[-1])
             np.testing.assert_array_equal(stored.ids, ids)
@@ -141,8 +142,8 @@ class TestJoined:
     def test_runs_are_labelled_as_they_are_asked_for(self, tokenizer, field, tmp_path):
         out = tmp_path / "t.labels.txt"
         gap = tokenizer.vocabulary.special("<gap>")
-        options = Options(frozenset([gap]), 100)
-        join(tokenizer, field, out=out, file_format="audacity", options=options)
+        labelling = Labelling(frozenset([gap]), 100)
+        join(tokenizer, field, out=out, file_format="audacity", labelling=labelling)
         lines = out.read_text().splitlines()[::2]
         assert lines == ["20.000000\t25.000000\t<gap>"] * 4
 

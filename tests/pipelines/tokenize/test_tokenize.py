@@ -13,8 +13,8 @@ from tests.sealed import reseal
 from tests.small_tokenizers import RATE
 from ulmo.config import ClockSettings, JobError, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import Options
-from ulmo.formats.header import read_header
+from ulmo.formats.base import Labelling
+from ulmo.formats.header import read_stored
 from ulmo.formats.npy import read_npy
 from ulmo.formats.publish import output_paths, stream_paths
 from ulmo.formats.read import read_corpus
@@ -64,7 +64,7 @@ class TestThePromise:
         for channel, output in enumerate(each.outputs):
             expected = tokenizer.encode(path, channel=channel).ids
             np.testing.assert_array_equal(ids_in(output, file_format), expected)
-            assert read_header(output_paths(output, file_format).header).channel == channel
+            assert read_stored(output_paths(output, file_format).header).header.channel == channel
 
     @pytest.mark.filterwarnings("ignore:over a third of the sound")
     def test_with_any_number_of_workers(self, tokenizer, audio, tmp_path):
@@ -229,12 +229,12 @@ class TestChannels:
         ({"batch_size": 1025}, "batch_size must be a whole number from 1 to 1024"),
         ({"clock": ClockSettings(timestamp_pattern="%H")}, "has no date"),
         ({"clock": ClockSettings(timezone="Mars")}, "Mars"),
-        ({"options": Options(frozenset([3]))}, "npy has none"),
+        ({"labelling": Labelling(frozenset([3]))}, "npy has none"),
         (
-            {"file_format": "raven", "options": Options(frozenset([64]))},
+            {"file_format": "raven", "labelling": Labelling(frozenset([64]))},
             "64 is not an id",
         ),
-        ({"file_format": "audacity", "options": Options(None, 0)}, "must be at least 1"),
+        ({"file_format": "audacity", "labelling": Labelling(None, 0)}, "must be at least 1"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_opened(how, words, tokenizer, tmp_path):
@@ -298,10 +298,10 @@ class TestHeaders:
         record(tmp_path / "a" / "x.wav")
         monkeypatch.chdir(tmp_path)
         (result,) = tokenize(tokenizer, *[path.relative_to(tmp_path) for path in [tmp_path / "a"]])
-        assert read_header(tmp_path / "a" / "x.tokens.json").recording == "x.wav"
+        assert read_stored(tmp_path / "a" / "x.tokens.json").header.recording == "x.wav"
         assert result.source.as_posix() == "a/x.wav"
         tokenize(tokenizer, result.source)
-        assert read_header(tmp_path / "a" / "x.tokens.json").recording == "a/x.wav"
+        assert read_stored(tmp_path / "a" / "x.tokens.json").header.recording == "a/x.wav"
 
     @pytest.mark.parametrize(
         ("pattern", "source", "time"),

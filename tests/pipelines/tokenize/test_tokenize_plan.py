@@ -1,4 +1,6 @@
+from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -55,32 +57,37 @@ class TestFiles:
         with pytest.raises(UserError, match=r"y\.npy is one file, but 2 recordings were given"):
             plan_outputs(make("x.wav", "z.wav"), out, "npy")
 
-    @pytest.mark.parametrize(
-        ("files", "clash"),
-        [
-            (["a/x.wav", "b/x.wav"], "x.wav.tokens.npy"),
-            (["x.wav", "x.flac", "x.wav.wav"], "x.wav.tokens.npy"),
-        ],
-    )
-    def test_two_recordings_that_would_be_one_are_refused(self, files, clash, make, tmp_path):
+    def test_two_recordings_that_would_be_one_are_refused(self, make, tmp_path):
         out = tmp_path / "out"
-        with pytest.raises(UserError, match=f"{clash}: tokenize them apart"):
-            plan_outputs(make(*files), out, "npy")
+        with pytest.raises(UserError, match=r"x\.wav\.tokens\.npy: tokenize them apart"):
+            plan_outputs(make("a/x.wav", "b/x.wav"), out, "npy")
         assert not out.exists()
 
-    @pytest.mark.parametrize("name", ["x.ch0.wav", "x.ch17.flac"])
-    def test_a_channel_that_would_be_another_recording_is_refused(self, name, make, tmp_path):
-        files = make("x.wav", name)
-        assert len(plan_outputs(files, None, "npy")) == 2
-        assert len(plan_outputs(files[1:], None, "npy", "each")) == 1
-        assert len(plan_outputs(make("x.wav", "x.chorus.wav"), None, "npy", "each")) == 2
-        with pytest.raises(UserError, match=r"x\.ch\d+\.tokens\.npy: tokenize them apart"):
-            plan_outputs(files, None, "npy", "each")
+    @pytest.mark.parametrize(
+        ("names", "channels", "full"),
+        [
+            (["x.wav", "x.flac", "x.wav.wav"], "mix", ["x.wav", "x.flac", "x.wav.wav"]),
+            (["x.wav", "x.wav.wav", "x.flac", "x.wav.wav.flac"], "mix", None),
+            (["x.wav", "x.ch0.wav"], "each", ["x.ch0.wav"]),
+            (["x.wav", "x.ch17.flac", "y.wav"], "each", ["x.ch17.flac"]),
+            (["x.wav", "x.flac", "x.ch1.wav"], "each", ["x.wav", "x.flac", "x.ch1.wav"]),
+            (["x.wav", "x.ch0.wav", "x.chorus.wav"], "mix", []),
+        ],
+    )
+    def test_what_would_be_one_keeps_its_full_name(self, names, channels, full, make):
+        """No three names in a folder keep the others from being tokenized."""
+        plan = plan_outputs(make(*names), None, "npy", channels)
+        targets = {planned.source.name: planned.target.name for planned in plan}
+        assert len(set(targets.values())) == len(names)
+        if full is not None:
+            for name, target in targets.items():
+                stem = name if name in full else Path(name).stem
+                assert target == f"{stem}.tokens.npy"
 
     def test_all_targets_are_gathered_once(self, make, monkeypatch):
         """Not once for each name that may be a channel of another."""
         gathered = []
-        monkeypatch.setattr(planning, "set", counting(gathered, set), raising=False)
+        monkeypatch.setattr(planning, "Counter", counting(gathered, Counter))
         assert (
             len(plan_outputs(make(*(f"{n}.ch1.wav" for n in range(9))), None, "npy", "each")) == 9
         )
@@ -146,7 +153,12 @@ class TestFolders:
         sources = [tmp_path / "a", tmp_path / "b", files[0], files[3]]
         plan = plan_parts(sources, tmp_path / "t.npy")
         assert [planned.source for planned in plan] == files
-        assert names_of(plan) == ["x.wav", "y.wav", "x.wav", files[3].as_posix()]
+        assert names_of(plan) == [
+            files[0].as_posix(),
+            "y.wav",
+            files[2].as_posix(),
+            files[3].as_posix(),
+        ]
         assert len({planned.target for planned in plan}) == 4
 
 
@@ -235,3 +247,10 @@ def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
     other = tmp_path / "x" / "t.wav"
     other.symlink_to(path)
     assert len(plan_outputs([path, other], tmp_path / "out", "npy")) == 2
+
+
+def test_parts_of_one_name_are_called_by_their_paths(make, tmp_path):
+    """Rows of two cards' files are told apart in one table."""
+    make("a/x.wav", "a/y.wav", "b/x.wav")
+    plan = plan_parts([tmp_path / "a", tmp_path / "b"], tmp_path / "all.csv")
+    assert names_of(plan) == [f"{tmp_path}/a/x.wav", "y.wav", f"{tmp_path}/b/x.wav"]

@@ -9,7 +9,7 @@ from tests.pipelines.tokenizing import record, tokenize
 from tests.small_tokenizers import RATE
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import Format
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_stored
 from ulmo.formats.places import header_path
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.tokenize import Listener
@@ -71,7 +71,9 @@ class TestReport:
         monkeypatch.setattr(EncodedStretch, "__iter__", some_unknown)
         path = record(tmp_path / "x.wav", channels=3)
         (result,) = tokenize(tokenizer, path, channels="each")
-        headers = [read_header(header_path(output.with_suffix(""))) for output in result.outputs]
+        headers = [
+            read_stored(header_path(output.with_suffix(""))).header for output in result.outputs
+        ]
         assert sum(header.unknown for header in headers) == result.outcome.unknown
         assert headers[0].unknown > 0
 

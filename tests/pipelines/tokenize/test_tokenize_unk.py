@@ -14,7 +14,7 @@ from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.config import UserError
 from ulmo.evaluation.unk import unk_thresholds
 from ulmo.formats import FORMATS
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import output_paths
 from ulmo.formats.read import read_corpus
@@ -98,7 +98,9 @@ def test_workers_give_the_same(tokenizer, tmp_path):
     results = tokenize(tokenizer, *FOREIGN, out=tmp_path / "out", workers=2)
     for path, result in zip(FOREIGN, results, strict=True):
         np.testing.assert_array_equal(np.load(result.outputs[0]), tokenizer.encode(path).ids)
-        assert read_header(header_path(result.outputs[0].with_suffix(""))).unk_quantile == LEVEL
+        assert (
+            read_stored(header_path(result.outputs[0].with_suffix(""))).header.unk_quantile == LEVEL
+        )
 
 
 def test_a_timeline_gives_the_same(tokenizer, tmp_path):
@@ -106,7 +108,7 @@ def test_a_timeline_gives_the_same(tokenizer, tmp_path):
         (tmp_path / f"S_20230501_{stamp}.wav").symlink_to(path.resolve())
     out = tmp_path / "whole.tokens.npy"
     results, _ = join(tokenizer, tmp_path, out=out)
-    header = read_header(out.with_suffix(".json"))
+    header = read_stored(out.with_suffix(".json")).header
     assert header.unk_quantile == LEVEL
     assert header.start_utc == datetime(2023, 5, 1, tzinfo=UTC)
     ids = np.load(out)
@@ -121,7 +123,7 @@ def test_a_folder_has_one_level(folder, tmp_path):
         chosen = load_tokenizer(folder, threads=1, unk_quantile=level)
         (tmp_path / out).mkdir(exist_ok=True)
         (result,) = tokenize(chosen, FOREIGN[0], out=tmp_path / out)
-        header = read_header(header_path(result.outputs[0].with_suffix("")))
+        header = read_stored(header_path(result.outputs[0].with_suffix(""))).header
         return result.reused, header.unk_quantile, result.outcome.unknown
 
     assert result_of(None, "plain") == (False, None, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.pipelines.recordings import TINY, contents
 from tests.pipelines.test_odd_names import ODD, fill
 from tests.pipelines.tokenizing import join, tokenize
-from ulmo.formats.header import read_header
+from ulmo.formats.header import read_stored
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
@@ -86,14 +86,16 @@ def test_tokens_of_odd_names_in_other_formats(file_format, tmp_path, tokenizer):
 
 
 def test_tokens_of_hidden_files_that_were_given(tmp_path, tokenizer):
-    """Beside them, what other programs hide is no output."""
+    """Beside them, what other programs hide is no output: among tokens it is named."""
     paths = [fill(tmp_path / "audio", os.fsdecode(name)) / os.fsdecode(name) for name in HIDDEN]
     paths.append(fill(tmp_path / "audio", "a.wav") / "a.wav")
     tokenize(tokenizer, *paths, out=tmp_path / "out", channels="each")
-    (tmp_path / "out" / "tokens" / "._a.tokens.npy").write_bytes(b"\0\5\x16\7 a Mac's")
     (tmp_path / "out" / "token_headers" / "._a.tokens.json").write_bytes(b"\0\5\x16\7")
     assert_well(tmp_path / "out", files=len(paths))
+    (tmp_path / "out" / "tokens" / "._a.tokens.npy").write_bytes(b"\0\5\x16\7 a Mac's")
     assert len(list(read_corpus(tmp_path / "out"))) == len(paths)
+    assert [fault.path for fault in verify(tmp_path / "out").faults] == ["tokens/._a.tokens.npy"]
+    (tmp_path / "out" / "tokens" / "._a.tokens.npy").unlink()
     (tmp_path / "out" / "tokens" / ".x.tokens.npy").unlink()
     assert [fault.path for fault in verify(tmp_path / "out").faults] == ["tokens/.x.tokens.npy"]
 
@@ -129,7 +131,7 @@ def test_timelines_of_odd_names(tmp_path, tokenizer):
     for name in (b"caf\xe9.npy", b".x.npy", b"cr\r.parquet", b"=.csv"):
         out = tmp_path / "out" / os.fsdecode(name)
         join(tokenizer, audio, out=out, file_format=out.suffix[1:])
-        assert len(read_header(out.with_suffix(".json")).segments) == 2
+        assert len(read_stored(out.with_suffix(".json")).header.segments) == 2
     assert_well(tmp_path / "out", files=4)
 
 

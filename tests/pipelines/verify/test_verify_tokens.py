@@ -18,7 +18,6 @@ from tests.pipelines.verifying import change_rows, flip, found, run_command
 from tests.sealed import reseal, seal_tokens
 from tests.small_tokenizers import RATE
 from tests.storage.trees import close
-from ulmo.formats.base import PLAIN
 from ulmo.formats.places import header_path
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Tokenized
@@ -62,7 +61,7 @@ def copy_over(folder, source):
 
 
 def to_parquet(path):
-    convert([path], path.with_suffix(".parquet"), "parquet", options=PLAIN, done=lambda _: None)
+    convert([path], path.with_suffix(".parquet"), "parquet", done=lambda _: None)
 
 
 def rows_with(**changes):
@@ -183,7 +182,7 @@ class TestWhatStays:
         (tokens / "notes.csv").write_text("a,b\n")
         (tokens / "more").mkdir()
         pq.write_table(pa.table({"a": [1]}), tokens / "more" / "recordings.parquet")
-        convert([tokens], tokens / "x.csv", "csv", options=PLAIN, done=lambda _: None)
+        convert([tokens], tokens / "x.csv", "csv", done=lambda _: None)
         before = contents(tokens)
         assert found(tokens) == set()
         assert repair(tokens)[0] == 0
@@ -211,7 +210,7 @@ class TestWhatStays:
         assert found(tokens) == {(f"tokens/{temporary.name}", "left_over")}
 
     def test_a_pipe_for_a_vocabulary_is_told(self, tokens):
-        convert([tokens], tokens / "c.bin", "bin", options=PLAIN, done=lambda _: None)
+        convert([tokens], tokens / "c.bin", "bin", done=lambda _: None)
         (tokens / "c.vocabulary.json").unlink()
         os.mkfifo(tokens / "c.vocabulary.json")
         assert found(tokens) == {("c.vocabulary.json", "damaged")}

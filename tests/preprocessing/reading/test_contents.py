@@ -290,6 +290,16 @@ class TestBytesBehindTheEnd:
     def test_what_may_be_sound_is_counted(self, tmp_path, kind):
         assert frames_in(tmp_path, written(kind, 1000) + TAIL) == (1000, 3000, MORE)
 
+    @pytest.mark.parametrize(
+        "head",
+        [b"\x80" * 100_000, b"\xff" * 512, b"made by a recorder\n" * 99, b"LIST" + b"\xff" * 8],
+        ids=["silence of 8 bits", "silence of mu-law", "text", "a chunk that is longer than any"],
+    )
+    def test_sound_that_begins_as_what_is_none_is_counted(self, tmp_path, head):
+        tail = head + TAIL * (1 + (head[:4] == b"LIST") * 200)
+        found = frames_in(tmp_path, written("au", 1000) + tail)
+        assert found == (1000, len(tail) // 2, MORE)
+
     @pytest.mark.parametrize("kind", ["wav, IMA ADPCM", "wav, GSM", "w64, IMA ADPCM", "aiff, GSM"])
     def test_coded_blocks_are_counted_too(self, tmp_path, kind):
         frames, missing, verdict = frames_in(tmp_path, written(kind, 1000) + TAIL)
@@ -304,7 +314,11 @@ class TestBytesBehindTheEnd:
     @pytest.mark.parametrize(
         "tail",
         [
-            *(TAIL[:500], b"\xff" * 6000, b"<BWFXML>\r\n" + b"made by a recorder\n" * 99),
+            *(
+                TAIL[:500],
+                b"\xff" * 6000,
+                b"<BWFXML>\r\n" + b"made by a recorder\n" * 99 + bytes(99),
+            ),
             *(b"LIST" + struct.pack("<I", 99999) + TAIL, TAG + APE + bytes(6000)),
         ],
         ids=["short", "filling", "text", "a chunk that is cut", "tags"],

@@ -9,6 +9,7 @@ from guano import GuanoFile
 
 from tests.oracles import chunk, fmt_chunk, wav_bytes
 from ulmo.config import ClockSettings, UserError
+from ulmo.preprocessing.reading.refusal import RefusedError
 from ulmo.preprocessing.times import metadata
 from ulmo.preprocessing.times.clock import WHOLE, Clock, Start
 from ulmo.preprocessing.times.timestamps import parse_pattern
@@ -337,6 +338,8 @@ def test_a_file_that_plays_slower_than_the_sound_has_a_flag(tmp_path, field, slo
     assert timing.slowed is slowed
     assert timing.facts({"flags": ["clipped"]})["flags"] == ["clipped"] + ["time_expanded"] * slowed
     assert (timing.obstacle is not None) is slowed
+    refused = RefusedError("bad_header", "it is no sound")
+    assert Clock().row(path, timing, refused)["flags"] == []  # of what was not read
 
 
 class TestClock:
@@ -363,9 +366,9 @@ class TestClock:
     def test_why_a_name_gives_no_time(self, tmp_path):
         path = tmp_path / "20230101_120000_CST.wav"
         note = "its name holds a time that is not understood: '_CST'"
-        assert Clock().timing(path) == (None, WHOLE, True, note, False)
+        assert Clock().timing(path) == (None, WHOLE, True, note, False, None)
         path.write_bytes(wav(GUANO))
-        assert Clock().timing(path) == (Start(NOON, "guano"), WHOLE, True, None, False)
+        assert Clock().timing(path)[:4] == (Start(NOON, "guano"), WHOLE, True, None)
 
     def test_microseconds_and_what_comes_after(self):
         start = Start(NOON, "name")

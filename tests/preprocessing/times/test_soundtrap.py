@@ -1,30 +1,23 @@
+import errno
+import os
 from datetime import UTC, datetime
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.gaps import SOUNDTRAP_CONFIG
+from tests.gaps import soundtrap_log as log
 from tests.oracles import wav_bytes
 from ulmo.preprocessing.times.clock import WHOLE, Clock, Span, Start
-from ulmo.preprocessing.times.xml_text import MAX_XML_BYTES, read_xml
+from ulmo.preprocessing.times.xml_text import read_xml
+from ulmo.storage.sidecar import MAX_SIDECAR_BYTES
 
 RATE = 48000
 NOON = datetime(2023, 1, 1, 12, tzinfo=UTC)
 NAME = "5678.230101130000.wav"  # in the zone of the computer that unpacked it
-CONFIG = (
-    '<CFG ID="2" FTYPE="wav"><FS> 576000 </FS><SUFFIX> dwv </SUFFIX></CFG>'
-    '<CFG ID="3" FTYPE="wav"><FS> 48000 </FS><SUFFIX> wav </SUFFIX></CFG>'
-)
-
-
-def log(*facts, number=3, before="", config=CONFIG):
-    """A log as the host writes it: an event with one attribute each."""
-    event = '<PROC_EVENT ID="{}"><WavFileHandler {}="{}" /></PROC_EVENT>'
-    events = "".join(event.format(number, *fact) for fact in facts)
-    return f'<?xml version="1.0" encoding="UTF-8" ?>{before}<ST>{config}{events}</ST>'.encode()
-
-
 START = ("SamplingStartTimeUTC", "2023-01-01T12:00:00")
 FACTS = (START, ("SamplingTimePeriod", "60000000 us"))
 
@@ -47,32 +40,97 @@ def timing_of(folder, content, name=NAME):
 )
 def test_the_log_gives_utc_where_the_name_is_local(tmp_path, facts, late):
     start = Start(NOON.replace(microsecond=late), "log")
-    assert timing_of(tmp_path, log(*facts)) == (start, WHOLE, True, None, False)
+    assert timing_of(tmp_path, log(*facts))[:5] == (start, WHOLE, True, None, False)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"<ST>", log(), log(("SamplingStartTimeUTC", "1/2/2023 12:00:00 PM"))),
-        log(START, before='<!DOCTYPE ST [<!ENTITY a "b">]>'),
-        log(START, ("Info", "x" * MAX_XML_BYTES)),
+        *(log(), log(("SamplingStartTimeUTC", "1/2/2023 12:00:00 PM"))),
         log(("SamplingStartTimeUTC", "2023-01-01T12:00:00 BST")),
         log(START, ("SamplingStartTimeSubS", "99000000 us")),
-        b"<a>" * 40 + log(START)[38:],
     ],
 )
 def test_a_log_without_a_time_leaves_the_names(tmp_path, content):
     timing = timing_of(tmp_path, content)
-    assert timing.start == Start(NOON.replace(hour=13), "name")
+    assert timing[:4] == (Start(NOON.replace(hour=13), "name"), WHOLE, True, None)
 
 
-def test_a_log_that_ends_early_is_read_as_far_as_it_goes(tmp_path):
-    assert timing_of(tmp_path, log(START)[:-5]).start == Start(NOON, "log")
+GAP = ("Info", "Sampling Gap 60000000 us at sample 24000 (0.5 s), chunk 100")
+GAPS = log(*FACTS, GAP, ("CumulativeSamplingGap", "60000000 us"))
+LONG = log(*FACTS, ("Info", "x" * MAX_SIDECAR_BYTES), GAP)
+MANY = log(*FACTS, *[("Info", "x")] * 10_001, GAP)
+DAMAGE = "it is cut or damaged"
+
+
+@pytest.mark.parametrize(
+    ("content", "source", "fault"),
+    [
+        (b"", "name", DAMAGE),
+        (b"<ST>", "name", DAMAGE),
+        (b"no XML", "name", DAMAGE),
+        (GAPS[: GAPS.index(b"Gap")], "log", DAMAGE),
+        (GAPS[:-1], "log", DAMAGE),
+        (GAPS + b"<ST>", "log", DAMAGE),
+        (GAPS.replace(b"chunk", b"chunk\0"), "log", DAMAGE),
+        (GAPS[:-50] + bytes(50), "log", DAMAGE),
+        (
+            log(START, before='<!DOCTYPE ST [<!ENTITY a "b">]>'),
+            "name",
+            "a document type is not read",
+        ),
+        (GAPS.replace(b"UTF-8", b"no-such"), "name", DAMAGE),
+        (b"<a>" * 40 + log(START)[38:], "name", "it has too many elements"),
+        (MANY, "log", "it has too many elements"),
+        (LONG, "log", "it is longer than 1 MiB"),
+        (log(*FACTS) + b" " * MAX_SIDECAR_BYTES, "log", "it is longer than 1 MiB"),
+    ],
+)
+def test_a_log_that_is_not_read_to_its_end_makes_time_not_linear(tmp_path, content, source, fault):
+    """It may count a gap there. The sound is read, and the start is used if it was read."""
+    timing = timing_of(tmp_path, content)
+    start = NOON.replace(hour=13 if source == "name" else 12)
+    note = f"its log was not read to its end ({fault}), and may count time that was left out"
+    assert timing[:4] == (Start(start, source), WHOLE, False, note)
+    assert timing.obstacle is not None
+
+
+def test_no_place_to_cut_a_log_goes_unnoticed():
+    """Each byte is one; white space alone may be lost behind the last tag."""
+    content = GAPS + b"\r\n"
+    for end in range(len(content)):
+        assert bool(read_xml(content[:end]).fault) == (end < len(GAPS)), end
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (Path.mkdir, os.strerror(errno.EISDIR)),
+        (os.mkfifo, "it is a pipe or a device, and no file"),
+        (lambda path: path.symlink_to("gone"), os.strerror(errno.ENOENT)),
+        (lambda path: path.symlink_to(path.name), os.strerror(errno.ELOOP)),
+    ],
+)
+def test_a_log_that_cannot_be_opened_is_not_the_same_as_none(tmp_path, make, why):
+    (tmp_path / NAME).write_bytes(wav_bytes(bytes(2 * RATE), sample_rate=RATE, bits=16))
+    plain = Clock().timing(tmp_path / NAME)
+    make((tmp_path / NAME).with_suffix(".log.xml"))
+    timing = Clock().timing(tmp_path / NAME)
+    assert (plain.linear, plain.log) == (True, None)
+    assert (timing.linear, timing.start, f"({why})" in timing.note) == (False, plain.start, True)
+
+
+def test_the_log_of_a_file_that_no_soundtrap_made_says_nothing(tmp_path):
+    (tmp_path / "x.ogg").write_bytes(b"OggS")
+    (tmp_path / "x.log.xml").write_bytes(b"<ST>")
+    assert Clock().timing(tmp_path / "x.ogg")[:4] == (None, WHOLE, True, None)
 
 
 def test_the_handler_of_the_wav_file_counts(tmp_path):
     other = ("SamplingStartTimeUTC", "2020-01-01T00:00:00")
-    both = log(other, number=2)[:-5] + log(START)[38:].removeprefix(b"<ST>" + CONFIG.encode())
+    both = log(other, number=2)[:-5] + log(START)[38:].removeprefix(
+        b"<ST>" + SOUNDTRAP_CONFIG.encode()
+    )
     assert timing_of(tmp_path, both).start == Start(NOON, "log")
 
 
@@ -95,7 +153,7 @@ class TestGaps:
         for index, (frame, end) in enumerate(zip(frames, ends, strict=False)):
             late = Fraction(sum(gaps[: index + 1]), 10**6)
             expected.append(Span(frame, end and end - frame, Fraction(frame, RATE) + late))
-        assert timing == (Start(NOON, "log"), tuple(expected), True, None, False)
+        assert timing[:5] == (Start(NOON, "log"), tuple(expected), True, None, False)
 
     def test_a_gap_that_was_filled_with_zeros_is_none(self, tmp_path):
         infos = (self.gap(100, 10**6), ("Info", "added 48000 zeros"), self.gap(200, 2 * 10**6))
@@ -125,7 +183,7 @@ class TestGaps:
 
 @given(st.binary(max_size=300))
 def test_no_xml_raises(content):
-    assert isinstance(read_xml(b'<a b="c">' + content), list)
+    assert isinstance(read_xml(b'<a b="c">' + content).elements, list)
 
 
 @pytest.mark.parametrize(
@@ -134,19 +192,21 @@ def test_no_xml_raises(content):
         b'<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>',
         b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>',
         b'<?xml version="1.0" encoding="no-such"?><a/>',
-        b"<a/>" + b" " * MAX_XML_BYTES,
         b"<a>" * 100 + b"</a>" * 100,
-        b"<r>" + b"<a/>" * 30_000 + b"</r>",
     ],
 )
 def test_xml_that_is_refused_gives_nothing(content):
-    assert read_xml(content) == []
+    found = read_xml(content)
+    assert (found.elements, bool(found.fault)) == ([], True)
+
+
+def test_no_more_than_so_many_elements_are_read():
+    found = read_xml(b"<r>" + b"<a/>" * 30_000 + b"</r>")
+    assert (len(found.elements), found.fault) == (20_000, "it has too many elements")
 
 
 def test_a_log_in_capitals_is_the_same_log(tmp_path):
-    gap = ("Info", "Sampling Gap 60000000 us at sample 24000 (0.5 s), chunk 100")
-    plain = log(*FACTS, gap, ("CumulativeSamplingGap", "60000000 us"))
-    declaration, tag, rest = plain.partition(b"<ST>")
+    declaration, tag, rest = GAPS.partition(b"<ST>")
     capitals = declaration + tag + rest.upper()
-    assert len(timing_of(tmp_path, plain).spans) == 2
-    assert timing_of(tmp_path, capitals) == timing_of(tmp_path, plain)
+    assert len(timing_of(tmp_path, GAPS).spans) == 2
+    assert timing_of(tmp_path, capitals)[:5] == timing_of(tmp_path, GAPS)[:5]

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import UserError
+from ulmo.config import UserError, plain
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN, Options
+from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.checked import ChangedError, copy_npy, read_checked
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.header import Stored, TokensHeader, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import (
     Outputs,
-    check_options,
+    check_labelling,
     check_outputs,
     output_paths,
     publish_tokens,
@@ -57,7 +57,7 @@ def convert(
     out: Path,
     file_format: str,
     *,
-    options: Options = PLAIN,
+    labelling: Labelling = ALL_RUNS,
     partial: bool = False,
     done: Callable[[Converted], None],
     warn: Callable[[str], None] = lambda _: None,
@@ -69,7 +69,7 @@ def convert(
     for those of a job that has not ended or whose files are gone; with `partial`, what is there is
     taken, and `warn` is called with a line for each output that lacks some.
     """
-    check_options(options, file_format)
+    check_labelling(labelling, file_format)
     found = list_sources(sources)
     for line in check_whole(found, {"npy"}, partial=partial):
         warn(line)
@@ -88,10 +88,10 @@ def convert(
     if not good:
         return refused
     _refuse_mixture(good)
-    check_options(options, file_format, good[0].header.vocabulary.size)
+    check_labelling(labelling, file_format, good[0].header.vocabulary.size)
     write = _to_corpus if FORMATS[file_format].many else _to_folder
     results = []
-    for source, output in write(good, out, file_format, options):
+    for source, output in write(good, out, file_format, labelling):
         if isinstance(output, str):
             results.append(Converted(source.path, refusal=output))
         else:
@@ -103,14 +103,16 @@ def convert(
 
 
 def _to_corpus(
-    sources: Sequence[_Checked], out: Path, file_format: str, options: Options
+    sources: Sequence[_Checked], out: Path, file_format: str, labelling: Labelling
 ) -> Iterator[tuple[_Checked, Path]]:
     outputs = output_paths(out, file_format)
     _refuse_overwriting(outputs, sources)
     _refuse_others(outputs, [source.header for source in sources])
+    if FORMATS[file_format].tabular:
+        _refuse_namesakes(sources)
     make_folder(out.parent)
     with locked(lock_path(out), out):
-        with publish_tokens(out, file_format, options, corpus=True) as writer:
+        with publish_tokens(out, file_format, labelling, corpus=True) as writer:
             for source in sources:
                 copy_npy(source.path, source.stored, writer)
                 yield source, out
@@ -118,7 +120,7 @@ def _to_corpus(
 
 
 def _to_folder(
-    sources: Sequence[_Checked], folder: Path, file_format: str, options: Options
+    sources: Sequence[_Checked], folder: Path, file_format: str, labelling: Labelling
 ) -> Iterator[tuple[_Checked, Path | str]]:
     """Each source and its output, or why that cannot be written."""
     plan = _plan(folder, sources, file_format)
@@ -135,7 +137,7 @@ def _to_folder(
                 continue
             try:
                 make_folders(target.parent, below=folder)
-                with publish_tokens(target, file_format, options, below=folder) as writer:
+                with publish_tokens(target, file_format, labelling, below=folder) as writer:
                     copy_npy(source.path, source.stored, writer)
             except ChangedError as error:
                 yield source, str(error)
@@ -180,6 +182,21 @@ def _refuse_mixture(sources: Sequence[_Checked]) -> None:
             )
         if header.grid != expected.grid:
             raise UserError(f"{path} has another grid than {first.path}: tokenize it again")
+
+
+def _refuse_namesakes(sources: Sequence[_Checked]) -> None:
+    """Raise UserError if rows of two recordings would have one name, and could not be told apart.
+
+    Of two cards of one recorder, say, which were tokenized into two folders.
+    """
+    first: dict[tuple[str, int | None], Path] = {}
+    for source in sources:
+        name, channel = source.header.recording, source.header.channel
+        other = first.setdefault((name, channel), source.path)
+        if other is not source.path:
+            raise UserError(
+                f"{other} and {source.path} are both of {plain(name)}: convert them to two files"
+            )
 
 
 def _refuse_overwriting(outputs: Outputs, sources: Sequence[_Checked]) -> None:

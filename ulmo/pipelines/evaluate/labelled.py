@@ -11,7 +11,7 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import UserError, one_line, plain
-from ulmo.jobs.inputs import find_recordings, no_folder, no_recordings
+from ulmo.jobs.inputs import find_recordings, no_folder
 from ulmo.preprocessing.reading.audio import RefusedError, read_mono
 
 _MAX_LABELS_BYTES = 16 << 20
@@ -142,10 +142,7 @@ def find_labelled(
     for kind, column in (("speaker", speaker_column), ("source", source_column)):
         if column is not None:
             raise UserError(f"--{kind}-column names a column of the file given with --labels")
-    left_out = Counter() if left_out is None else left_out
     found = find_recordings(folder, left_out=left_out)
-    if not found:
-        raise no_recordings(folder, left_out)
     return [_Labelled(path, path.parent.as_posix(), None) for path in found]
 
 

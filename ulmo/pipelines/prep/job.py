@@ -5,9 +5,10 @@ The next job is computed while the tiles of the one before are written.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,7 @@ from ulmo.preprocessing.augment import draw_view, generator, view_tiles
 from ulmo.preprocessing.frontends import FrontEnd, build_frontend
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.reading.audio import (
-    Recording,
-    RefusedError,
-    channel_list,
-    open_recording,
-)
+from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
@@ -68,7 +64,7 @@ class PrepJob:
     @property
     def rows_path(self) -> Path:
         """Where the rows of its tiles lie, until the tables are written."""
-        times = fingerprint([file.mtime_ns for file in self.files])
+        times = fingerprint([time for file in self.files for time in file.times])
         return self.out_dir / ROWS / f"{self.index:06d}-{times[:16]}.parquet"
 
     @property
@@ -131,26 +127,22 @@ def plan_jobs(
     ]
 
 
-class Made(NamedTuple):
+class JobResult(NamedTuple):
     """What a job has made."""
 
     rows: list[Prepared]
     tile_rows: str  # SHA-256 of the file at its `rows_path`, as it was written
 
 
-def run_jobs(jobs: Sequence[PrepJob]) -> list[Made]:
+def run_jobs(jobs: Sequence[PrepJob]) -> list[JobResult]:
     """Prepare the recordings of some jobs; returns their rows once all tiles are on the disk."""
     with Disk() as disk:
         made = [_run_job(job, disk) for job in jobs]
-    return [Made(rows, table.hash) for rows, table in made]
+    return [JobResult(rows, table.hash) for rows, table in made]
 
 
 class _ChangedError(Exception):
     """A recording was written to while it was read, so its tiles are of no use."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.path = path
 
 
 def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
@@ -160,8 +152,7 @@ def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
         progress: list[ReadingProgress] = []
         try:
             return _try_job(job, disk, changes, progress)
-        except _ChangedError as change:
-            changes[change.path] += 1
+        except _ChangedError:
             for each in progress:
                 each.undo()
 
@@ -169,7 +160,10 @@ def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
 def _try_job(
     job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[ReadingProgress]
 ) -> tuple[list[Prepared], TableWriter]:
-    """Prepare a job's recordings, but for those that have changed twice."""
+    """Prepare a job's recordings, but for those that have changed twice.
+
+    Raises _ChangedError if one changes for the first or the second time.
+    """
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.manifest.clock)
     outcomes = []
@@ -178,19 +172,22 @@ def _try_job(
         writer = TileWriter(job.shard_path, job.settings, rows, disk)
         for planned in job.files:
             path = planned.path
-            file = input_file(job.audio_dir, path) if changes[path] else planned
+            file = input_file(path, job.audio_dir) if changes[path] else planned
             timing = clock.timing(job.audio_dir / path)
             writer.begin(portable(path), timing.start)
             progress.append(ReadingProgress(planned.size))
             try:
                 if changes[path] > 1:
                     raise RefusedError(_CHANGED, "it changed while it was read, twice: try later")
+                if timing.log != file.log:
+                    raise RefusedError(_CHANGED, "its log has changed since the job was planned")
                 facts = timing.facts(
                     _prepare_recording(job, file, timing, frontend, writer, progress[-1])
                 )
             except RefusedError as refusal:
                 if refusal.reason == _CHANGED and changes[path] < 2:
-                    raise _ChangedError(path) from None
+                    changes[path] += 1
+                    raise _ChangedError from None
                 facts = clock.row(job.audio_dir / path, timing, refusal)
             progress[-1].end()
             outcomes.append(
@@ -217,16 +214,18 @@ def _prepare_recording(
     progress: ReadingProgress,
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
-    spans, hearing = timing.spans, Hearing(frontend, job.settings)
-    with _open(job, file) as recording:
-        chosen = channel_list(job.settings.channels, recording.channels)
-        twice = job.settings.normalization == "recording"
-        views = job.manifest.augment.views - 1
-        progress.follow(recording, len(chosen) * ((2 if twice else 1) + views))
+    settings, hearing = job.settings, Hearing(frontend, job.settings)
+    with open_recording(job.audio_dir / file.path, full_scale=settings.full_scale) as recording:
+        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
+            raise RefusedError(_CHANGED, "it has changed since the job was planned")
+        chosen = channel_list(settings.channels, recording.channels)
+        passes = 2 if settings.normalization == "recording" else 1
+        progress.follow(recording, len(chosen) * (passes + job.manifest.augment.views - 1))
         with in_turn(recording, chosen):
-            for channel in chosen:
-                plain = _write_tiles(job, recording, spans, channel, hearing, frontend, writer)
-                _write_views(job, file, recording, spans, channel, plain, writer)
+            for number in chosen:
+                channel = _Channel(job, recording, timing.spans, number, writer)
+                plain = channel.write_tiles(hearing, frontend)
+                channel.write_views(portable(file.path), plain)
     if not writer.tiles:
         raise RefusedError(
             "too_short",
@@ -237,16 +236,7 @@ def _prepare_recording(
     return hearing.facts(recording.facts()) | {"stretches": len(plain.starts)}
 
 
-@contextmanager
-def _open(job: PrepJob, file: InputFile) -> Iterator[Recording]:
-    """Open a recording. Raises RefusedError if it has changed since the job was planned."""
-    with open_recording(job.audio_dir / file.path, full_scale=job.settings.full_scale) as recording:
-        if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
-            raise RefusedError(_CHANGED, "it has changed since the job was planned")
-        yield recording
-
-
-class _Plain(NamedTuple):
+class _WrittenTiles(NamedTuple):
     """What views need to know of the tiles of a channel."""
 
     # By the start of each stretch: first samples of its tiles, from its own first sample on, at the
@@ -256,82 +246,75 @@ class _Plain(NamedTuple):
     level: float  # root mean square of the channel's samples
 
 
-def _write_tiles(
-    job: PrepJob,
-    recording: Recording,
-    spans: tuple[Span, ...],
-    channel: int | None,
-    hearing: Hearing,
-    frontend: FrontEnd,
-    writer: TileWriter,
-) -> _Plain:
-    """Write the tiles of a channel, each at its true time; none crosses a gap."""
-    settings = job.settings
-    rate, hop = settings.true_rate, tile_grid(settings)
-    tiles = 0
-    starts: dict[Fraction, list[int]] = {}
+class _Channel(NamedTuple):
+    """A channel of an open recording, and where its tiles go."""
 
-    def source() -> Iterator[Stretch]:
-        return read_stretches(recording, channel, rate, spans, hop=hop, hearing=hearing)
+    job: PrepJob
+    recording: Recording
+    spans: tuple[Span, ...]
+    channel: int | None
+    writer: TileWriter
 
-    constants = find_constants(source, frontend, settings, job.manifest.normalization)
-    for stretch in source():
-        begun = starts.setdefault(stretch.start, [])
-        for tile in normalized_tiles(
-            stretch.blocks, frontend, settings, constants, hearing=hearing
-        ):
-            start = tile.start_frame * settings.hop_length
-            true = stretch.start + Fraction(start, rate)
-            writer.add(
-                tile,
-                channel=channel,
-                tile=tiles,
-                view=0,
-                start_sample=round(true * rate),
-                start_s=float(true),
-            )
-            begun.append(start)
-            tiles += 1
-    return _Plain(starts, constants, hearing.level)
+    def read(self, rate: int, hearing: Hearing | None = None) -> Iterator[Stretch]:
+        """Its samples at a rate, from the first on at each call."""
+        return read_stretches(
+            *(self.recording, self.channel, rate, self.spans),
+            hop=tile_grid(self.job.settings),
+            hearing=hearing,
+        )
 
-
-def _write_views(
-    job: PrepJob,
-    file: InputFile,
-    recording: Recording,
-    spans: tuple[Span, ...],
-    channel: int | None,
-    plain: _Plain,
-    writer: TileWriter,
-) -> None:
-    """Write all views of a channel but the tiles themselves."""
-    settings, augment = job.settings, job.manifest.augment
-    expansion = settings.time_expansion
-    for view in range(1, augment.views):
-        rng = generator(augment, portable(file.path), 0 if channel is None else channel + 1, view)
-        drawn = draw_view(settings, augment, rng)
-        number = 0
-        rate = round(drawn.sample_rate * expansion)
-        for stretch in read_stretches(recording, channel, rate, spans, hop=tile_grid(settings)):
-            for one in view_tiles(
-                stretch.blocks,
-                drawn,
-                settings,
-                augment,
-                plain.starts[stretch.start],
-                level=plain.level,
-                constants=plain.constants,
-                rng=rng,
+    def write_tiles(self, hearing: Hearing, frontend: FrontEnd) -> _WrittenTiles:
+        """Write the tiles, each at its true time; none crosses a gap."""
+        settings = self.job.settings
+        rate = settings.true_rate
+        source = partial(self.read, rate, hearing)
+        constants = find_constants(source, frontend, settings, self.job.manifest.normalization)
+        tiles = 0
+        starts: dict[Fraction, list[int]] = {}
+        for stretch in source():
+            begun = starts.setdefault(stretch.start, [])
+            for tile in normalized_tiles(
+                stretch.blocks, frontend, settings, constants, hearing=hearing
             ):
-                start = one.tile.start_frame * drawn.hop_length
-                start_s = float(stretch.start) + start / (drawn.sample_rate * expansion)
-                writer.add(
-                    one.tile,
-                    channel=channel,
-                    tile=number,
-                    view=view,
-                    augmentation=one.describe(drawn),
-                    start_sample=round(start_s * settings.true_rate),
-                    start_s=start_s,
+                start = tile.start_frame * settings.hop_length
+                true = stretch.start + Fraction(start, rate)
+                self.writer.add(
+                    tile,
+                    channel=self.channel,
+                    tile=tiles,
+                    view=0,
+                    start_sample=round(true * rate),
+                    start_s=float(true),
                 )
-                number += 1
+                begun.append(start)
+                tiles += 1
+        return _WrittenTiles(starts, constants, hearing.level)
+
+    def write_views(self, name: str, plain: _WrittenTiles) -> None:
+        """Write all views but the tiles themselves; `name` is that of the recording."""
+        settings, augment = self.job.settings, self.job.manifest.augment
+        channel = 0 if self.channel is None else self.channel + 1
+        for view in range(1, augment.views):
+            rng = generator(augment, name, channel, view)
+            drawn = draw_view(settings, augment, rng)
+            true_rate = drawn.sample_rate * settings.time_expansion
+            number = 0
+            for stretch in self.read(round(true_rate)):
+                for one in view_tiles(
+                    *(stretch.blocks, drawn, settings, augment, plain.starts[stretch.start]),
+                    level=plain.level,
+                    constants=plain.constants,
+                    rng=rng,
+                ):
+                    start = one.tile.start_frame * drawn.hop_length
+                    start_s = float(stretch.start) + start / true_rate
+                    self.writer.add(
+                        one.tile,
+                        channel=self.channel,
+                        tile=number,
+                        view=view,
+                        augmentation=one.describe(drawn),
+                        start_sample=round(start_s * settings.true_rate),
+                        start_s=start_s,
+                    )
+                    number += 1

@@ -30,7 +30,7 @@ from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry
 from ulmo.storage.ledger import Ledger
-from ulmo.storage.lock import LOCK
+from ulmo.storage.lock import LOCK, is_free
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.names import portable
 from ulmo.storage.open_folder import open_folder
@@ -83,7 +83,7 @@ class PrepOutput:
         self._source = source
         files = LedgerFiles.inside(folder, "prep")
         self.ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN)
-        if self.ledger.is_new and folder.exists() and not _is_free(folder):
+        if self.ledger.is_new and folder.exists() and not is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
         self._earlier: tuple[TilesManifest, list[InputFile]] | None = None
@@ -97,9 +97,9 @@ class PrepOutput:
             self.ledger.replace(wanted)
 
     def modified(self) -> list[InputFile]:
-        """Recordings that were written to after the output was complete."""
+        """Recordings that were written to after the output was complete, or whose logs were."""
         done = self.ledger.files.manifest.stat().st_mtime_ns
-        return [file for file in self._source.files if file.mtime_ns > done]
+        return [file for file in self._source.files if max(file.times) > done]
 
     @property
     def is_finished(self) -> bool:
@@ -366,13 +366,6 @@ def _by_prefix(tiles: pa.Table) -> dict[str, pa.Table]:
 
 def _prefix(shard: str) -> str:
     return shard.partition("-")[0] + "-"
-
-
-def _is_free(folder: Path) -> bool:
-    """Whether a folder is empty, but for what an interrupted first write left."""
-    return folder.is_dir() and all(
-        is_temporary(path) or path.name == LOCK for path in folder.iterdir()
-    )
 
 
 def _batched(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
-from ulmo.jobs.inputs import InputFile, list_inputs
+from ulmo.jobs.inputs import list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
 from ulmo.pipelines.prep.job import plan_of
 from ulmo.pipelines.prep.output import PrepOutput, Source
@@ -81,21 +81,16 @@ def prepare(
     wanted = TilesManifest(settings=settings, augment=augment, clock=clock, plan=plan_of(files))
     output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
     if output.is_finished:
-        return _summary(out_dir, output, files, left_out, reused=True)
+        return _summary(out_dir, output, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
         output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
         reused = output.finish()
-    return _summary(out_dir, output, files, left_out, reused=reused)
+    return _summary(out_dir, output, left_out, reused=reused)
 
 
 def _summary(
-    out_dir: Path,
-    output: PrepOutput,
-    files: Sequence[InputFile],
-    left_out: Mapping[str, int],
-    *,
-    reused: bool,
+    out_dir: Path, output: PrepOutput, left_out: Mapping[str, int], *, reused: bool
 ) -> PrepSummary:
     statuses: Counter[str] = Counter()
     named: dict[str, list[tuple[str, str, str]]] = {"refused": [], "partial": []}

@@ -9,12 +9,7 @@ from ulmo.config import PrepSettings
 from ulmo.jobs.executor import Pool
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.normalize import MIN_SCALE, MIN_SCALE_PCEN, Moments, Normalization
-from ulmo.preprocessing.reading.audio import (
-    Recording,
-    RefusedError,
-    channel_list,
-    open_recording,
-)
+from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.spectrogram import measure
 from ulmo.preprocessing.stretches import read_stretches, tile_grid
@@ -30,9 +25,8 @@ def corpus_constants(pool: Pool, paths: Sequence[Path], settings: PrepSettings) 
     chosen = [paths[int(i * step)] for i in range(int(len(paths) / step))]
     each = min(max(_STRETCHES // len(chosen), 1), _RECORDING_STRETCHES)
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    return sum(
-        pool.map(partial(_measure_stretches, settings, each), chosen), Moments()
-    ).normalization(least)
+    found = dict(pool.each(partial(_measure_stretches, settings, each), chosen))
+    return sum((found[path] for path in chosen), Moments()).normalization(least)
 
 
 def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moments:
@@ -43,7 +37,8 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> Moment
     try:
         with open_recording(path, full_scale=settings.full_scale) as recording:
             channels = channel_list(settings.channels, recording.channels)
-            length = _native_length(recording, settings)
+            tile = settings.tile_size * settings.hop_length
+            length = -(-tile * recording.sample_rate // settings.true_rate)
             room = max(recording.frames - length, 0)
             with in_turn(recording, channels):
                 for start, channel in product(_spread(room, count), channels):
@@ -63,8 +58,3 @@ def _spread(room: int, count: int) -> list[int]:
     """`count` places from 0 to `room`, both included; the middle if `count` is 1."""
     places = [room // 2] if count == 1 else [room * i // (count - 1) for i in range(count)]
     return sorted(set(places))
-
-
-def _native_length(recording: Recording, settings: PrepSettings) -> int:
-    tile = settings.tile_size * settings.hop_length
-    return -(-tile * recording.sample_rate // settings.true_rate)

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from ulmo.config import ClockSettings, UserError
 from ulmo.config.errors import plain, printable
 from ulmo.encoding import EncodedStretch
-from ulmo.formats.base import PLAIN, Options
-from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_header
+from ulmo.formats.base import ALL_RUNS, Labelling
+from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.publish import (
     channel_path,
     output_paths,
@@ -26,7 +26,7 @@ from ulmo.formats.publish import (
 from ulmo.jobs.inputs import InputFile, input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.jobs.progress import ReadingProgress
-from ulmo.pipelines.tokenize.pieces import Joint, Piece, read_held
+from ulmo.pipelines.tokenize.pieces import Piece, read_held, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded
 from ulmo.preprocessing.frontends import count_frames
@@ -41,7 +41,7 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import is_of_one_file, make_folders, refuse_gone
+from ulmo.storage.atomic import is_of_one_file, make_folders, passing_over_one_file, refuse_gone
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -52,7 +52,7 @@ class TokenizeOptions(NamedTuple):
     """What is the same for every recording of a job."""
 
     file_format: str = "npy"
-    options: Options = PLAIN
+    labelling: Labelling = ALL_RUNS
     channels: str = "mix"
     batch_size: int = 1
     clock: ClockSettings = ClockSettings()
@@ -83,7 +83,7 @@ def tokenize_recording(
     """
     if isinstance(tokenizer, TokenizerRef):
         tokenizer = _opened(tokenizer)
-    progress = ReadingProgress(input_file(planned.source.parent, Path(planned.source.name)).size)
+    progress = ReadingProgress(input_file(planned.source).size)
     try:
         result = _tokenize_once(tokenizer, options, planned, progress)
         if result.outcome.reason == "changed":
@@ -99,11 +99,13 @@ def _tokenize_once(
 ) -> Result:
     source = planned.source
     clock = Clock.of(options.clock)
-    file = input_file(source.parent, Path(source.name))
+    file = input_file(source)
     timing = clock.timing(source)
     outputs: list[Path] = []
     made: list[Stored] = []
     try:
+        if timing.log != file.log:
+            raise RefusedError("changed", "its log was changed while it was read: try later")
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
             if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
                 raise RefusedError("changed", "the file was changed while it was read: try later")
@@ -124,16 +126,19 @@ def _tokenize_once(
                     made.append(written.stored)
     except RefusedError as refusal:
         old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
-        _remove((*outputs, *old), options.file_format, planned.folder)
+        for output in reversed([*outputs, *old]):
+            with passing_over_one_file():
+                paths = output_paths(output, options.file_format)
+                remove_tokens(paths, below=planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
         return Result(source, [], _outcome(planned, file, facts))
-    header = written.stored.headers[0]
+    header = written.stored.header
     facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": header.columns,
         "bands": header.bands,
         "samples": written.samples,
         "stretches": written.stretches,
-        "unknown": sum(stored.headers[0].unknown for stored in made),
+        "unknown": sum(stored.header.unknown for stored in made),
         "outputs": [portable(path.relative_to(planned.folder)) for path in outputs],
         "tokens_sha256": tokens_hash(made, written.stored.hashes),
     }
@@ -156,16 +161,6 @@ def _refusing_unwritable(planned: Planned) -> Iterator[None]:
         name = plain(portable(Path(Path(error.filename2 or error.filename or "its output").name)))
         why = printable(error.strerror or str(error))
         raise RefusedError("unwritable", f"{name} cannot be written: {why}") from None
-
-
-def _remove(outputs: Iterable[Path], file_format: str, below: Path) -> None:
-    """Remove outputs, as far as that is allowed; a header that other formats need stays."""
-    for output in reversed(list(outputs)):
-        try:
-            remove_tokens(output_paths(output, file_format), below=below)
-        except OSError as error:
-            if not is_of_one_file(error):
-                raise
 
 
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
@@ -229,7 +224,7 @@ def _write(
     if not reading.is_whole:
         return _write_joined(stretches, options, reading, path, below)
     header, samples, unknown = reading.header, 0, 0
-    with publish_tokens(path, options.file_format, options.options, below=below) as writer:
+    with publish_tokens(path, options.file_format, options.labelling, below=below) as writer:
         writer.begin(header)
         for stretch in stretches:
             for part in stretch:
@@ -290,9 +285,8 @@ def _write_joined(
             )
             for stretch, read in made
         ]
-        joint = Joint.of(header, pieces, gaps=options.gaps)
-        with publish_tokens(path, options.file_format, options.options, below=below) as writer:
-            joint.write(writer)
+        with publish_tokens(path, options.file_format, options.labelling, below=below) as writer:
+            write_joined(writer, header, pieces, gaps=options.gaps)
     return _Written(writer.stored, sum(stretch.samples for stretch, _ in made), len(made))
 
 
@@ -305,9 +299,9 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
     channels = (channel_path(planned.target, number) for number in count())
     found = []
     for path in chain([planned.target], takewhile(partial(_is_there, file_format), channels)):
-        with suppress(UserError, OSError):
-            header = read_header(output_paths(path, file_format).header)
-            if header.recording == portable(planned.name):
+        with suppress(UserError, OSError, ValueError):  # ValueError: it has several recordings
+            stored = read_stored(output_paths(path, file_format).header)
+            if stored.header.recording == portable(planned.name):
                 found.append(path)
     return found
 
@@ -319,11 +313,7 @@ def _is_there(file_format: str, output: Path) -> bool:
 
 
 def _header(
-    tokenizer: Tokenizer,
-    name: Path,
-    channel: int | None,
-    recording: Recording,
-    start: Start | None,
+    tokenizer: Tokenizer, name: Path, channel: int | None, recording: Recording, start: Start | None
 ) -> TokensHeader:
     prep, model = tokenizer.prep, tokenizer.manifest.model
     return TokensHeader(

@@ -24,69 +24,53 @@ class Piece(NamedTuple):
     read: Callable[[], Iterator[Ids]]  # its ids (n, band), some at a time
 
 
-class Joint(NamedTuple):
-    """Pieces in the order of their time, and a header with their segments."""
+def write_joined(
+    writer: Format,
+    header: TokensHeader,
+    pieces: Sequence[Piece],
+    *,
+    gaps: Gaps,
+    max_gap: float | None = None,
+) -> None:
+    """Write pieces, of which there is at least one, in the order of their time.
 
-    header: TokensHeader
-    pieces: list[Piece]
+    header: of the tokens as a whole, without segments.
 
-    @classmethod
-    def of(
-        cls,
-        header: TokensHeader,
-        pieces: Sequence[Piece],
-        *,
-        gaps: Gaps,
-        max_gap: float | None = None,
-    ) -> "Joint":
-        """Lay out pieces, of which there is at least one. UserError as of `lay_out`.
-
-        header: of the tokens as a whole, without segments.
-        """
-        pieces = sorted(pieces, key=lambda piece: order(piece.recorded))
-        rate = header.sample_rate
-        placements = lay_out(
-            [piece.recorded for piece in pieces],
-            sample_rate=rate,
-            hop=Fraction(header.hop, rate),
-            max_gap=max_gap,
-            gaps=gaps,
-        )
-        segments = []
-        for piece, placed in zip(pieces, placements, strict=True):
-            start = piece.recorded.start
-            place = {
-                "column": placed.column,
-                "columns": placed.columns,
-                "offset": round(start * rate),
-                "start_utc": header.start_utc
-                and header.start_utc + timedelta(microseconds=round(start * 1_000_000)),
-            }
-            segments.append(Segment(**{**dict(piece.segment), **place}))
-        joined = {**dict(header), "segments": tuple(segments), "gaps": gaps}
-        return cls(TokensHeader(**joined), list(pieces))
-
-    def write(self, writer: Format) -> TokensHeader:
-        """Write the ids, with `<gap>` between them; returns the header with their numbers."""
-        header, unknown = self.header, 0
-        writer.begin(header)
-        for piece, segment in zip(self.pieces, header.segments, strict=True):
-            for ids in _gap(segment.column - writer.columns, header):
-                writer.write(ids)
-            left = segment.columns
-            for ids in piece.read():
-                writer.write(ids[:left])
-                unknown += int((ids[:left] == header.vocabulary.unk).sum())
-                left -= min(left, len(ids))
-        stride = header.hop // header.frame_hop
-        last = self.header.segments[-1]
-        ended = header.ended(
-            columns=writer.columns,
-            frames=last.column * stride + self.pieces[-1].frames,
-            unknown=unknown,
-        )
-        writer.end(ended)
-        return ended
+    UserError as of `lay_out`.
+    """
+    pieces = sorted(pieces, key=lambda piece: order(piece.recorded))
+    rate = header.sample_rate
+    placements = lay_out(
+        [piece.recorded for piece in pieces],
+        sample_rate=rate,
+        hop=Fraction(header.hop, rate),
+        max_gap=max_gap,
+        gaps=gaps,
+    )
+    segments = []
+    for piece, placed in zip(pieces, placements, strict=True):
+        start = piece.recorded.start
+        place = {
+            "column": placed.column,
+            "columns": placed.columns,
+            "offset": round(start * rate),
+            "start_utc": header.start_utc
+            and header.start_utc + timedelta(microseconds=round(start * 1_000_000)),
+        }
+        segments.append(Segment(**{**dict(piece.segment), **place}))
+    header = TokensHeader(**{**dict(header), "segments": tuple(segments), "gaps": gaps})
+    unknown = 0
+    writer.begin(header)
+    for piece, segment in zip(pieces, segments, strict=True):
+        for ids in _gap(segment.column - writer.columns, header):
+            writer.write(ids)
+        left = segment.columns
+        for ids in piece.read():
+            writer.write(ids[:left])
+            unknown += int((ids[:left] == header.vocabulary.unk).sum())
+            left -= min(left, len(ids))
+    frames = segments[-1].column * (header.hop // header.frame_hop) + pieces[-1].frames
+    writer.end(header.ended(columns=writer.columns, frames=frames, unknown=unknown))
 
 
 def _gap(columns: int, header: TokensHeader) -> Iterator[Ids]:

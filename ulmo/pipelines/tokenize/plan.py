@@ -1,5 +1,6 @@
 """Which recordings become which files of tokens."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple, Self
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
-from ulmo.formats.places import TOKENS
-from ulmo.formats.publish import PARTS, is_file_name, output_paths, whole_name
-from ulmo.jobs.inputs import InputFile, find_recordings, input_file, no_recordings
+from ulmo.formats.places import STEM, TOKENS, table_path
+from ulmo.formats.publish import is_file_name, output_paths, parts_folder
+from ulmo.jobs.inputs import InputFile, find_recordings, input_file
 from ulmo.storage.atomic import make_folder, short_name
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 
+_OF_CHANNEL = re.compile(rf"\.ch\d+(?={re.escape(STEM)})")
 _FILE_SUFFIXES = {Path(suffix).suffix for kind in FORMATS.values() for suffix in kind.suffixes}
 
 
@@ -33,15 +35,14 @@ class Planned(NamedTuple):
     def keyed(self, settings: Mapping[str, Any]) -> Self:
         """The same with its key: that of the file as it is now."""
         planned = self._replace(settings=fingerprint(settings))
-        file = input_file(self.source.parent, Path(self.source.name))
-        return planned._replace(key=planned.key_of(file))
+        return planned._replace(key=planned.key_of(input_file(self.source)))
 
     def key_of(self, file: InputFile) -> str:
         """A hash of a file in the place of the source, of all places and of the settings."""
         if not self.settings:
             return ""
         places = [portable(self.name), portable(self.target.relative_to(self.folder))]
-        return fingerprint([self.settings, *places, file.size, file.mtime_ns, file.ends])
+        return fingerprint([self.settings, *places, file.size, *file.times, file.ends])
 
 
 def plan_outputs(
@@ -53,12 +54,14 @@ def plan_outputs(
 ) -> list[Planned]:
     """Files, and all recordings below folders, each once; x.wav becomes x.tokens.npy.
 
-    `out` is a folder, whose tokens/ mirrors the folders of the sources, or the file to write; None
-    writes beside each recording. For one file of several recordings the plan is that of its parts.
+    `out` is a folder, whose tokens/ mirrors the folders of the sources (tables: by `table_path`),
+    or the file to write; None writes beside each recording. For one file of several recordings the
+    plan is that of its parts.
 
-    If x.wav and x.flac would become one file, both keep their full names (x.wav.tokens.npy). Raises
-    UserError if two recordings would still become one file, and for a new folder with the name of a
-    file of another format. Sound that is not read is counted in `left_out`, as in find_recordings.
+    Recordings that would become one file keep their full names: x.wav and x.flac become
+    x.wav.tokens.npy and x.flac.tokens.npy. Raises UserError if two of several sources would still
+    become one file, and for a new folder with the name of a file of another format. Sound that is
+    not read is counted in `left_out`, as in find_recordings.
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
@@ -84,25 +87,24 @@ def _plan_below(
 ) -> list[Planned]:
     """Targets below `root`, or beside each recording."""
     suffix = FORMATS[file_format].suffixes[0]
-    folders = [each.source.parent if root is None else root / each.below for each in found]
-    short = [
-        folder / (each.source.stem + suffix) for folder, each in zip(folders, found, strict=True)
-    ]
-    taken = Counter(short)
-    targets = [
-        target if taken[target] == 1 else target.with_name(each.source.name + suffix)
-        for target, each in zip(short, found, strict=True)
-    ]
-    clash = [target for target, count in Counter(targets).items() if count > 1]
-    if channels == "each":
-        clash += _channels_of_others(targets)
-    if clash:
-        raise UserError(f"several recordings would become {clash[0]}: tokenize them apart")
+    homes = [each.source.parent if root is None else root / each.below for each in found]
+    short = [home / (each.source.stem + suffix) for home, each in zip(homes, found, strict=True)]
+    full = [home / (each.source.name + suffix) for home, each in zip(homes, found, strict=True)]
+    targets = short
+    while clash := _clashing(targets, channels):
+        longer = [
+            whole if target in clash else target
+            for target, whole in zip(targets, full, strict=True)
+        ]
+        if longer == targets:
+            raise UserError(f"several recordings would become {min(clash)}: tokenize them apart")
+        targets = longer
+    if root is not None and FORMATS[file_format].tabular:
+        targets = [root / table_path(target.relative_to(root)) for target in targets]
     blocked = {} if root is None else clashes(root, targets, file_format)
     return [
         Planned(
-            *(each.source, each.name, target, out or target.parent),
-            blocked=blocked.get(target, ""),
+            *(each.source, each.name, target, out or target.parent), blocked=blocked.get(target, "")
         )
         for each, target in zip(found, targets, strict=True)
     ]
@@ -134,10 +136,11 @@ def plan_parts(
 ) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
-    Each source has a folder there, as two cards of one recorder may have files of one name. Their
-    names are short, so that a recording whose name is as long as can be is a part too.
+    Each source has a folder there, as two cards of one recorder may have files of one name; these
+    keep the paths that the user gave, so that they can be told apart in the table. The names of the
+    parts are short, so that a recording whose name is as long as can be is a part too.
     """
-    folder = out.with_name(f".{short_name(out.name)}{PARTS}")
+    folder = parts_folder(out)
     plan: dict[Path, Planned] = {}
     for number, source in enumerate(sources):
         root = folder / TOKENS / str(number)
@@ -145,7 +148,11 @@ def plan_parts(
         for each, planned in zip(found, _plan_below(found, folder, root, "npy"), strict=True):
             target = planned.target.with_name(short_name(planned.target.name))
             plan.setdefault(each.place, planned._replace(target=target))
-    return list(plan.values())
+    count = Counter(planned.name for planned in plan.values())
+    return [
+        planned if count[planned.name] == 1 else planned._replace(name=planned.source)
+        for planned in plan.values()
+    ]
 
 
 def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
@@ -162,15 +169,17 @@ def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:
     return out_dir
 
 
-def _channels_of_others(targets: Sequence[Path]) -> list[Path]:
-    """Targets such as that of x.ch1.wav, which may also be that of channel 1 of x.wav."""
-    taken = set(targets)
-    wholes = [path.with_name(whole_name(path.name)) for path in targets]
-    return [
-        path
-        for path, whole in zip(targets, wholes, strict=True)
-        if whole != path and whole in taken
-    ]
+def _clashing(targets: Sequence[Path], channels: str) -> set[Path]:
+    """Targets of several recordings; such as that of x.ch1.wav, and of channel 1 of x.wav, too."""
+    count = Counter(targets)
+    clash = {target for target in targets if count[target] > 1}
+    if channels == "each":
+        clash |= {
+            path
+            for path in targets
+            if (whole := path.with_name(_OF_CHANNEL.sub("", path.name))) != path and whole in count
+        }
+    return clash
 
 
 class _Found(NamedTuple):
@@ -189,13 +198,7 @@ def _find(
     for source in sources:
         if source.is_dir():
             place = resolved(source)
-            unread: Counter[str] = Counter()
-            inside = find_recordings(source, skip=out, left_out=unread)
-            if not inside:
-                raise no_recordings(source, unread)
-            if left_out is not None:
-                left_out.update(unread)
-            for path in inside:
+            for path in find_recordings(source, skip=out, left_out=left_out):
                 found.setdefault(
                     place / path, _Found(source / path, path, path.parent, place / path)
                 )

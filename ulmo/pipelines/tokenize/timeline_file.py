@@ -1,18 +1,17 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import UserError
 from ulmo.formats.checked import changed, read_stretch, stretch_hashes
-from ulmo.formats.folder import TokensLedger
+from ulmo.formats.folder import TokensLedger, contradiction
 from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
@@ -21,24 +20,22 @@ from ulmo.formats.publish import (
     publish_tokens,
     read_whole,
     refuse_spoiling,
+    remove_leftovers,
     remove_tokens,
+    stored_at,
     temporary_names,
     tokens_hash,
 )
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
-from ulmo.pipelines.tokenize.pieces import Joint, Piece
+from ulmo.pipelines.tokenize.pieces import Piece, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.preprocessing.times.clock import EPOCH, Clock
-from ulmo.storage.atomic import (
-    TEMPORARY,
-    is_left,
-    remove_temporaries,
-    short_name,
-)
-from ulmo.storage.lock import lock_path, remove_lock
+from ulmo.preprocessing.times.timing import obstacle_of
+from ulmo.storage.atomic import is_left, owner_of
+from ulmo.storage.lock import lock_path
 from ulmo.storage.names import portable
 from ulmo.storage.removal import remove_if_possible
 from ulmo.tokenizer import Tokenizer
@@ -81,13 +78,9 @@ class TimelineOutput:
         rows = [row for key in keys for row in ledger.done(key)]
         if any(row.reason in _MAY_PASS and row.bytes for row in rows):
             return
-        joined = Counter(path for row in rows for path in [row.path] * row.stretches)
-        (found,), digest = stored.headers, tokens_hash([stored], self._outputs.endings)
-        if Counter(segment.recording for segment in found.segments) != joined:
+        if contradiction(stored, rows, self._outputs.endings):
             return  # another job has written over it
-        if any(row.stretches and row.tokens_sha256 != digest for row in rows):
-            return
-        self.timeline = _summary(out, found, sum(row.stretches > 0 for row in rows))
+        self.timeline = _summary(out, stored.header, sum(row.stretches > 0 for row in rows))
         for planned, row in zip(plan, rows, strict=True):
             outputs = [out] if row.stretches else []
             self.results.append(Result(planned.source, outputs, row, reused=True))
@@ -95,15 +88,15 @@ class TimelineOutput:
     @property
     def is_finished(self) -> bool:
         """Whether the timeline is there, and no files of a killed job."""
-        paths = ((path, TEMPORARY.fullmatch(path.name)) for path in self._out.parent.glob(".*"))
-        left = (path for path, match in paths if match and self._is_ours(match["name"]))
+        names = temporary_names(self._outputs)
+        left = (path for path in self._out.parent.glob(".*") if owner_of(path.name) in names)
         locks = (lock_path(self._out), header_lock(self._outputs.header))
-        hidden = (self._plan[0].folder, *locks)
+        others = (self._plan[0].folder, *locks)
         return (
             self.timeline is not None
             and self._ledger.is_finished(planned.key for planned in self._plan)
             and not any(map(is_left, left))
-            and not any(path.exists() for path in hidden)
+            and not any(path.exists() for path in others)
         )
 
     def write(self, results: Sequence[Result]) -> None:
@@ -114,7 +107,7 @@ class TimelineOutput:
             remove_tokens(self._outputs)
             return
         stored = _join(good, self._out, self._options)
-        self.timeline = _summary(self._out, stored.headers[0], len(good))
+        self.timeline = _summary(self._out, stored.header, len(good))
         digest = tokens_hash([stored], self._outputs.endings)
         with self._ledger.writing([], len(results)):
             for result in results:
@@ -129,12 +122,7 @@ class TimelineOutput:
         """Remove the parts, and what a killed job left."""
         self._ledger.tidy()
         remove_if_possible(self._plan[0].folder)
-        remove_temporaries(self._out.parent, self._is_ours)
-        remove_lock(header_lock(self._outputs.header))
-
-    def _is_ours(self, name: str) -> bool:
-        ledger = {short_name(path.name) for path in self._ledger.files}
-        return name in temporary_names(self._outputs) | ledger
+        remove_leftovers([self._out], self._options.file_format)
 
     def _stored(self) -> Stored | None:
         """The header of a timeline whose files are as they were written."""
@@ -143,11 +131,7 @@ class TimelineOutput:
             return len(stored) == 1 and stored[0].gaps == self._options.gaps
 
         refuse_spoiling(self._outputs, is_same)
-        try:
-            stored = read_stored(self._outputs.header)
-        except NewerError:
-            raise
-        except (UserError, OSError):
+        if (stored := stored_at(self._outputs.header)) is None:
             return None
         found, is_one = stored.headers[0], len(stored.headers) == 1
         made = self._ledger.manifest
@@ -174,11 +158,8 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
         with suppress(RefusedError), open_recording(source) as recording:
             channel_list(options.channels, recording.channels)
             timing = clock.timing(source)
-            if obstacle := timing.obstacle:
-                raise UserError(
-                    f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
-                )
-            start = _since_1970(timing.start and timing.start.utc, source)
+            _refuse(source, timing.obstacle)
+            start = _since_1970(timing.start and timing.start.microseconds, source)
             for stretch in plan_stretches(timing.spans, recording.sample_rate, hop):
                 frames = stretch.frames_in(recording.frames)
                 if recording.frames and not frames:
@@ -199,17 +180,28 @@ def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Pat
     )
 
 
+def _refuse(source: Path, obstacle: str | None) -> None:
+    """Raise UserError if a recording has no place on a timeline."""
+    if obstacle:
+        raise UserError(
+            f"{source}: {obstacle}, so its sound has no place on a timeline: leave it out"
+        )
+
+
 def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Stored:
     """Join the npy files of recordings, of one channel each, in the order of their time.
 
-    Raises UserError if a time is not known, if recordings overlap, or if a gap is over a week.
+    Raises UserError if a time is not known, or is not linear, if recordings overlap, or if a gap is
+    over a week.
     """
-    starts = {part.source: _start(part) for part in parts}
+    for part in parts:  # a log may have changed since the survey
+        _refuse(part.source, obstacle_of(part.outcome.flags))
+    starts = {part.source: _since_1970(part.outcome.start_utc, part.source) for part in parts}
     begin = min(starts.values())
     name = output_paths(out, options.file_format).header.stem
     made = [stored for part in parts for _, stored in made_of(part)]
     header = TokensHeader(
-        **dict(made[0].headers[0].grid),
+        **dict(made[0].header.grid),
         recording=portable(Path(name.removesuffix(STEM))),
         start_utc=EPOCH + timedelta(microseconds=round(begin * 1_000_000)),
     )
@@ -218,9 +210,8 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Store
         for part, stored in zip(parts, made, strict=True)
         for piece in _pieces(part, stored, starts[part.source] - begin)
     ]
-    joint = Joint.of(header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
-    with publish_tokens(out, options.file_format, options.options) as writer:
-        joint.write(writer)
+    with publish_tokens(out, options.file_format, options.labelling) as writer:
+        write_joined(writer, header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
     return writer.stored
 
 
@@ -261,30 +252,19 @@ def _pieces(part: Result, stored: Stored, start: Fraction) -> Iterator[Piece]:
             frames=header.frames - segment.column * stride if last else segment.columns * stride,
             segment=segment,
             read=partial(
-                read_stretch,
-                path,
-                header,
-                digest,
-                first=segment.column,
-                count=segment.columns,
+                read_stretch, path, header, digest, first=segment.column, count=segment.columns
             ),
         )
 
 
-def _start(part: Result) -> Fraction:
-    microseconds = part.outcome.start_utc
-    start = None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)
-    return _since_1970(start, part.source)
-
-
-def _since_1970(start: datetime | None, source: Path) -> Fraction:
+def _since_1970(microseconds: int | None, source: Path) -> Fraction:
     """A time in seconds since 1970. Raises UserError if it is not known."""
-    if start is None:
+    if microseconds is None:
         raise UserError(
             f"{source}: neither header nor name says when it began: "
             "describe the names, as in --timestamp-pattern %Y%m%d_%H%M%S"
         )
-    return Fraction((start - EPOCH) // timedelta(microseconds=1), 1_000_000)
+    return Fraction(microseconds, 1_000_000)
 
 
 def _summary(out: Path, found: TokensHeader, recordings: int) -> Timeline:

@@ -14,19 +14,18 @@ from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError
 from ulmo.formats import FORMATS
-from ulmo.formats.base import PLAIN
+from ulmo.formats.base import ALL_RUNS
 from ulmo.formats.checked import copy_npy
 from ulmo.formats.folder import (
     TokenizeManifest,
     TokensLedger,
     folder_ledger,
     timeline_ledger,
-    write_readme,
 )
 from ulmo.formats.header import TokensHeader
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
-    check_options,
+    check_labelling,
     check_outputs,
     endings_of,
     is_file_name,
@@ -39,7 +38,8 @@ from ulmo.formats.publish import (
     stream_paths,
     tokens_hash,
 )
-from ulmo.jobs.executor import Pool
+from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
+from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
@@ -52,9 +52,7 @@ from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import paths_in
-from ulmo.tokenizer import Tokenizer
-
-_FILES_PER_WORKER = 4  # recordings that make the start of another worker worth its time
+from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 
 class Listener(NamedTuple):
@@ -63,6 +61,7 @@ class Listener(NamedTuple):
     begin: Callable[[int], Progress]  # called with the bytes of all inputs
     done: Callable[[Result], None]
     left_out: Counter[str] | None = None  # gets the files of sound that is not read, by kind
+    warn: Callable[[str], None] = lambda _: None  # called with a line for the user to act upon
 
 
 def tokenize_files(
@@ -77,80 +76,73 @@ def tokenize_files(
     """Write the tokens of every recording. One that is refused has no outputs; the rest go on.
 
     `sources` are files and folders. `out` is a folder, or the file to write; None writes beside
-    each recording. A folder gets a ledger as well (formats/folder.py), and
-    recordings that it has already are not tokenized again.
+    each recording. A folder gets a ledger as well (formats/folder.py), and recordings that it has
+    already are not tokenized again.
     """
-    _check(tokenizer, options)
+    job = _Job(tokenizer, options, workers, listener)
+    job.check()
     plan = plan_outputs(sources, out, options.file_format, options.channels, listener.left_out)
-    _check_names(options, plan)
+    job.check_names(plan)
     if out is not None and len(plan) > 1 and is_file_name(out, options.file_format):
-        return _tokenize_corpus(tokenizer, options, plan, out, workers, listener)
+        return _tokenize_corpus(job, plan, out)
     if out is None or is_file_name(out, options.file_format):
         if out is None:
             plan = keep_apart(plan)
-        with _tidying(plan, options.file_format):
-            made = dict(_tokenize(tokenizer, options, plan, workers, listener))
+        with job.tidying(plan):
+            made = dict(job.tokenize(plan))
         return [made[planned] for planned in plan]
-    manifest = _manifest(tokenizer, options)
+    manifest = job.manifest()
     plan = [planned.keyed(manifest.deciding()) for planned in plan]
     ledger = folder_ledger(out).resume(manifest, out)
-    if (finished := _finished(ledger, options, plan)) is not None:
-        return _report(finished, listener)
+    for line in foreign_lines(out, options.file_format):
+        listener.warn(line)
+    if (finished := job.finished(ledger, plan)) is not None:
+        return job.report(finished)
     make_folder(out)
     with locked(out / LOCK, out):
         ledger = folder_ledger(out).resume(manifest, out)
         write_readme(out, options.file_format)
-        return _tokenize_missing(tokenizer, options, plan, ledger, workers, listener)
+        return job.tokenize_missing(plan, ledger)
 
 
-def _tokenize_corpus(
-    tokenizer: Tokenizer,
-    options: TokenizeOptions,
-    plan: Sequence[Planned],
-    out: Path,
-    workers: int | None,
-    listener: Listener,
-) -> list[Result]:
+def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Result]:
     """Write the tokens of all recordings to one file, in their order.
 
     Each is tokenized by itself, as for a timeline. If all are refused, nothing is written, and an
     older file is removed.
     """
-    alone = options._replace(file_format="npy")
-    settings = _manifest(tokenizer, alone)
-    plan = [planned.keyed(settings.deciding()) for planned in plan]
-    outputs = output_paths(out, options.file_format)
-    _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
-    check_outputs(outputs)
-    names = {portable(planned.name) for planned in plan}
-
-    def is_same(stored: Sequence[TokensHeader]) -> bool:
-        others = {header.recording for header in stored} - names
-        return not others and stored[0].fingerprint == tokenizer.manifest.fingerprint
-
-    refuse_spoiling(outputs, is_same)
 
     def joined(result: Result) -> Result:
         return result._replace(outputs=[out] * len(result.outputs))
 
     def done(result: Result) -> None:
-        listener.done(joined(result))
+        job.listener.done(joined(result))
 
-    hearing = listener._replace(done=done)
+    def is_same(stored: Sequence[TokensHeader]) -> bool:
+        others = {header.recording for header in stored} - names
+        return not others and stored[0].fingerprint == job.tokenizer.manifest.fingerprint
+
+    parts = job._replace(
+        options=job.options._replace(file_format="npy"), listener=job.listener._replace(done=done)
+    )
+    plan = [planned.keyed(parts.manifest().deciding()) for planned in plan]
+    outputs = output_paths(out, job.options.file_format)
+    _check_places(out, (*outputs.files, outputs.header, outputs.vocabulary))
+    check_outputs(outputs)
+    names = {portable(planned.name) for planned in plan}
+    refuse_spoiling(outputs, is_same)
     make_folder(out.parent)
     with locked(lock_path(out), out):
-        ledger = _parts_ledger(plan[0].folder, settings)
-        make_folder(plan[0].folder, below=out.parent)
-        results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, hearing)
+        results = parts.tokenize_parts(plan, out)
         if any(result.outputs for result in results):
-            with publish_tokens(out, options.file_format, corpus=True) as writer:
+            with publish_tokens(out, job.options.file_format, corpus=True) as writer:
                 for result in results:
                     for path, stored in made_of(result):
                         copy_npy(path, stored, writer)
         else:
             remove_tokens(outputs)
         remove_any(plan[0].folder)
-        remove_leftovers([out], options.file_format)
+        remove_leftovers([out], job.options.file_format)
     return [joined(result) for result in results]
 
 
@@ -170,7 +162,8 @@ def tokenize_timeline(
     lies beside `out`; if it has the same recordings, nothing is done. Raises UserError, before any
     is tokenized, if the time of one is not known, or if they overlap.
     """
-    _check(tokenizer, options)
+    job = _Job(tokenizer, options, workers, listener)
+    job.check()
     if options.channels == "each":
         raise UserError("a timeline has one channel: set --channels to mix, or to a number")
     if not is_file_name(out, options.file_format):
@@ -178,33 +171,30 @@ def tokenize_timeline(
             f"--timeline makes one file, and {out} is no name for one: "
             f"set --out to NAME{FORMATS[options.file_format].suffixes[0]}"
         )
-    alone = options._replace(file_format="npy", options=PLAIN, gaps="omit")
-    settings = _manifest(tokenizer, alone)
-    parts = plan_parts(sources, out, listener.left_out)
-    plan = [planned.keyed(settings.deciding()) for planned in parts]
-    _check_names(options, plan)
+    alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
+    parts = job._replace(options=alone)
+    settings = parts.manifest().deciding()
+    plan = [planned.keyed(settings) for planned in plan_parts(sources, out, listener.left_out)]
+    job.check_names(plan)
 
     def opened() -> TimelineOutput:
         ledger = timeline_ledger(out)
         outputs = output_paths(out, options.file_format)
         _check_places(out, (*outputs.files, outputs.header, *ledger.files))
         check_outputs(outputs)
-        ledger.resume(_manifest(tokenizer, options), out)
-        return TimelineOutput(out, options, ledger, plan)
+        return TimelineOutput(out, options, ledger.resume(job.manifest(), out), plan)
 
     joined = opened()
     if joined.is_finished:
-        return _report(joined.results, listener), joined.timeline
+        return job.report(joined.results), joined.timeline
     survey(tokenizer, options, [planned.source for planned in plan])
     make_folder(out.parent)
     with locked(lock_path(out), out):
         joined = opened()
         if joined.timeline is not None:
-            results = _report(joined.results, listener)
+            results = job.report(joined.results)
         else:
-            ledger = _parts_ledger(plan[0].folder, settings)
-            make_folder(plan[0].folder, below=out.parent)
-            results = _tokenize_missing(tokenizer, alone, plan, ledger, workers, listener)
+            results = parts.tokenize_parts(plan, out)
             joined.write(results)
         joined.tidy()
     return results, joined.timeline
@@ -222,165 +212,152 @@ def _check_places(out: Path, paths: Sequence[Path]) -> None:
         ) from None
 
 
-def _parts_ledger(parts: Path, manifest: TokenizeManifest) -> TokensLedger:
-    """The ledger of a timeline's parts; parts of other settings, or damaged, are removed."""
-    try:
-        return folder_ledger(parts).resume(manifest, parts)
-    except NewerError:
-        raise
-    except UserError:
-        remove_any(parts)
-        return folder_ledger(parts).resume(manifest, parts)
+class _Job(NamedTuple):
+    """How recordings are tokenized, and who hears of it."""
 
+    tokenizer: Tokenizer
+    options: TokenizeOptions
+    workers: int | None
+    listener: Listener
 
-def _check(tokenizer: Tokenizer, options: TokenizeOptions) -> None:
-    """Raise UserError for options that cannot be met, before any recording is opened."""
-    Clock.of(options.clock)
-    check_channels(options.channels)
-    tokenizer.check_batch(options.batch_size)
-    check_options(options.options, options.file_format, tokenizer.vocabulary.size)
+    def check(self) -> None:
+        """Raise UserError for options that cannot be met, before any recording is opened."""
+        options = self.options
+        Clock.of(options.clock)
+        check_channels(options.channels)
+        self.tokenizer.check_batch(options.batch_size)
+        check_labelling(options.labelling, options.file_format, self.tokenizer.vocabulary.size)
 
+    def check_names(self, plan: Sequence[Planned]) -> None:
+        """Raise UserError if the user's pattern fits none of the recordings' names."""
+        Clock.of(self.options.clock).check(planned.source.name for planned in plan)
 
-def _check_names(options: TokenizeOptions, plan: Sequence[Planned]) -> None:
-    """Raise UserError if the user's pattern fits none of the recordings' names."""
-    Clock.of(options.clock).check(planned.source.name for planned in plan)
+    def manifest(self) -> TokenizeManifest:
+        """The manifest of a new output."""
+        tokenizer, options = self.tokenizer, self.options
+        labelled = options.labelling
+        return TokenizeManifest(
+            tokenizer=tokenizer.manifest.fingerprint,
+            unk_quantile=tokenizer.unk_quantile,
+            time_expansion=tokenizer.prep.time_expansion,
+            full_scale=tokenizer.prep.full_scale,
+            file_format=options.file_format,
+            channels=options.channels,
+            clock=options.clock,
+            gaps=options.gaps,
+            ids=None if labelled.ids is None else tuple(sorted(labelled.ids)),
+            min_columns=labelled.min_columns,
+        )
 
-
-def _manifest(tokenizer: Tokenizer, options: TokenizeOptions) -> TokenizeManifest:
-    ids = options.options.ids
-    return TokenizeManifest(
-        tokenizer=tokenizer.manifest.fingerprint,
-        unk_quantile=tokenizer.unk_quantile,
-        time_expansion=tokenizer.prep.time_expansion,
-        full_scale=tokenizer.prep.full_scale,
-        file_format=options.file_format,
-        channels=options.channels,
-        clock=options.clock,
-        gaps=options.gaps,
-        ids=None if ids is None else tuple(sorted(ids)),
-        min_columns=options.options.min_columns,
-    )
-
-
-def _finished(
-    ledger: TokensLedger, options: TokenizeOptions, plan: Sequence[Planned]
-) -> list[Result] | None:
-    """The results of an earlier job, if they are all that is wanted and nothing is left over."""
-    if not ledger.is_finished(planned.key for planned in plan):
-        return None
-    targets = [output_paths(planned.target, options.file_format) for planned in plan]
-    folders = {path.parent for each in targets for path in (*each.files, each.header)}
-    folders.add(ledger.files.manifest.parent)
-    found = [_earlier(ledger, options, planned) for planned in plan]
-    results = [result for result in found if result is not None]
-    names = (path for folder in folders for path in paths_in(folder))
-    is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
-    return results if len(results) == len(plan) and not is_left else None
-
-
-def _earlier(ledger: TokensLedger, options: TokenizeOptions, planned: Planned) -> Result | None:
-    """What an earlier job made of a recording, if its files are as they were written."""
-    rows = ledger.done(planned.key)
-    if not rows or rows[0].status == "refused" or planned.blocked:
-        return None
-    row = rows[0]
-    if not (row.stretches or row.outputs):  # nothing triggered it
-        return Result(planned.source, [], row, reused=True)
-    if not row.channels:
-        return None
-    channels = range(row.channels) if options.channels == "each" else [None]
-    outputs = stream_paths(planned.target, channels)
-    names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
-    there = []
-    for output in outputs:
-        try:
-            stored = read_whole(output_paths(output, options.file_format))
-        except (UserError, OSError, ValueError):
+    def finished(self, ledger: TokensLedger, plan: Sequence[Planned]) -> list[Result] | None:
+        """The results of an earlier job, if they are all that is wanted and nothing is left."""
+        if not ledger.is_finished(planned.key for planned in plan):
             return None
-        header, *others = stored.headers
-        there.append(stored)
-        found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
+        targets = [output_paths(planned.target, self.options.file_format) for planned in plan]
+        folders = {path.parent for each in targets for path in (*each.files, each.header)}
+        folders.add(ledger.files.manifest.parent)
+        found = [self._earlier(ledger, planned) for planned in plan]
+        results = [result for result in found if result is not None]
+        if lacks_readme(ledger.files.manifest.parent, self.options.file_format):
+            return None
+        names = (path for folder in folders for path in paths_in(folder))
+        is_left = any(is_temporary(p) or is_probe(p) or locked_name(p) is not None for p in names)
+        return results if len(results) == len(plan) and not is_left else None
+
+    def _earlier(self, ledger: TokensLedger, planned: Planned) -> Result | None:
+        """What an earlier job made of a recording, if its files are as they were written."""
+        rows = ledger.done(planned.key)
+        if not rows or rows[0].status == "refused" or planned.blocked:
+            return None
+        row = rows[0]
+        if not (row.stretches or row.outputs):  # nothing triggered it
+            return Result(planned.source, [], row, reused=True)
+        if not row.channels:
+            return None
+        channels = range(row.channels) if self.options.channels == "each" else [None]
+        outputs = stream_paths(planned.target, channels)
+        names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
         made = ledger.manifest
-        if others or found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
+        there = []
+        for output in outputs:
+            try:
+                there.append(read_whole(output_paths(output, self.options.file_format)))
+                header = there[-1].header
+            except (UserError, OSError, ValueError):
+                return None
+            found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
+            if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
+                return None
+        unknown = sum(stored.header.unknown for stored in there)
+        digest = tokens_hash(there, endings_of(self.options.file_format))
+        if (names, unknown, digest) != (row.outputs, row.unknown, row.tokens_sha256):
             return None
-    unknown = sum(stored.headers[0].unknown for stored in there)
-    digest = tokens_hash(there, endings_of(options.file_format))
-    if (names, unknown, digest) != (row.outputs, row.unknown, row.tokens_sha256):
-        return None
-    return Result(planned.source, outputs, row, reused=True)
+        return Result(planned.source, outputs, row, reused=True)
 
+    def report(self, results: list[Result]) -> list[Result]:
+        """Report results of an earlier job."""
+        self.listener.begin(0)
+        for result in results:
+            self.listener.done(result)
+        return results
 
-def _tokenize_missing(
-    tokenizer: Tokenizer,
-    options: TokenizeOptions,
-    plan: Sequence[Planned],
-    ledger: TokensLedger,
-    workers: int | None,
-    listener: Listener,
-) -> list[Result]:
-    """Tokenize the recordings that the ledger does not have, or has as refused."""
-    folder = plan[0].folder
-    for name in (TOKENS, HEADERS):
-        make_folder(folder / name, below=folder)
-    plan = keep_apart(plan)
-    found = {planned: _earlier(ledger, options, planned) for planned in plan}
-    made = {planned: result for planned, result in found.items() if result is not None}
-    missing = [planned for planned in plan if planned not in made]
-    with (
-        staying(folder),
-        _tidying(plan, options.file_format),
-        ledger.writing((planned.key for planned in made), len(plan)),
-        closing(_tokenize(tokenizer, options, missing, workers, listener)) as fresh,
-    ):
-        for result in made.values():
-            listener.done(result)
-        for planned, result in fresh:
-            ledger.add(result.outcome.key, [result.outcome])
-            made[planned] = result
-        ledger.finish(made[planned].outcome.key for planned in plan)
-    return [made[planned] for planned in plan]
+    def tokenize_parts(self, plan: Sequence[Planned], out: Path) -> list[Result]:
+        """Tokenize to a hidden folder beside `out`; what it has of other settings is removed."""
+        folder, manifest = plan[0].folder, self.manifest()
+        try:
+            ledger = folder_ledger(folder).resume(manifest, folder)
+        except NewerError:
+            raise
+        except UserError:  # or it is damaged
+            remove_any(folder)
+            ledger = folder_ledger(folder).resume(manifest, folder)
+        make_folder(folder, below=out.parent)
+        return self.tokenize_missing(plan, ledger)
 
+    def tokenize_missing(self, plan: Sequence[Planned], ledger: TokensLedger) -> list[Result]:
+        """Tokenize the recordings that the ledger does not have, or has as refused."""
+        folder = plan[0].folder
+        for name in (TOKENS, HEADERS):
+            make_folder(folder / name, below=folder)
+        plan = keep_apart(plan)
+        found = {planned: self._earlier(ledger, planned) for planned in plan}
+        made = {planned: result for planned, result in found.items() if result is not None}
+        missing = [planned for planned in plan if planned not in made]
+        with (
+            staying(folder),
+            self.tidying(plan),
+            ledger.writing((planned.key for planned in made), len(plan)),
+            closing(self.tokenize(missing)) as fresh,
+        ):
+            for result in made.values():
+                self.listener.done(result)
+            for planned, result in fresh:
+                ledger.add(result.outcome.key, [result.outcome])
+                made[planned] = result
+            ledger.finish(made[planned].outcome.key for planned in plan)
+        return [made[planned] for planned in plan]
 
-def _report(results: list[Result], listener: Listener) -> list[Result]:
-    """Report results of an earlier job."""
-    listener.begin(0)
-    for result in results:
-        listener.done(result)
-    return results
+    @contextmanager
+    def tidying(self, plan: Sequence[Planned]) -> Iterator[None]:
+        """At the end, the folders of the outputs hold nothing that is not complete."""
+        try:
+            yield
+        finally:
+            remove_leftovers((planned.target for planned in plan), self.options.file_format)
 
-
-@contextmanager
-def _tidying(plan: Sequence[Planned], file_format: str) -> Iterator[None]:
-    """At the end, the folders of the outputs hold nothing that is not complete."""
-    try:
-        yield
-    finally:
-        remove_leftovers((planned.target for planned in plan), file_format)
-
-
-def _tokenize(
-    tokenizer: Tokenizer,
-    options: TokenizeOptions,
-    plan: Sequence[Planned],
-    workers: int | None,
-    listener: Listener,
-) -> Generator[tuple[Planned, Result], None, None]:
-    """Each recording as it ends, which with several workers is not the order of the plan."""
-    cores = os.cpu_count() or 1
-    if workers is None:
-        workers = min(cores, len(plan) // _FILES_PER_WORKER)
-    workers = max(min(workers, len(plan)), 1)
-    if workers == 1:
-        job = partial(tokenize_recording, tokenizer, options)
-    else:
-        ref = tokenizer.ref
-        ref = ref._replace(threads=ref.threads or max(cores // workers, 1))
-        job = partial(tokenize_recording, ref, options)
-    size = sum(_size_of(planned.source) for planned in plan)
-    with Pool(workers, listener.begin(size)) as pool:
-        for planned, result in pool.each(job, plan):
-            listener.done(result)
-            yield planned, result
+    def tokenize(self, plan: Sequence[Planned]) -> Generator[tuple[Planned, Result], None, None]:
+        """Each recording as it ends, which with several workers is not the order of the plan."""
+        tokenizer: Tokenizer | TokenizerRef = self.tokenizer
+        workers = worker_count(self.workers, len(plan))
+        if workers > 1:
+            ref, cores = self.tokenizer.ref, os.cpu_count() or 1
+            tokenizer = ref._replace(threads=ref.threads or max(cores // workers, 1))
+        size = sum(_size_of(planned.source) for planned in plan)
+        with Pool(workers, self.listener.begin(size)) as pool:
+            job = partial(tokenize_recording, tokenizer, self.options)
+            for planned, result in pool.each(job, plan):
+                self.listener.done(result)
+                yield planned, result
 
 
 def _size_of(path: Path) -> int:

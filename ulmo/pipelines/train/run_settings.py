@@ -17,9 +17,8 @@ from ulmo.config import (
     training_cost,
 )
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.atomic import is_temporary
 from ulmo.storage.differences import differences
-from ulmo.storage.lock import LOCK
+from ulmo.storage.lock import is_free
 from ulmo.storage.names import path_of, portable
 from ulmo.storage.run_manifest import RunManifest, read_run
 
@@ -61,7 +60,7 @@ def plan_run(
             )
         _check_cost(manifest.model, manifest.train, store, limits)
         return manifest
-    if run_dir.exists() and not _is_free(run_dir):
+    if run_dir.exists() and not is_free(run_dir):
         raise UserError(f"{run_dir} exists: go on with --resume, or choose a new folder")
     new_model = ModelSettings.read({"tile_size": store.tile_size, **model})
     if new_model.tile_size != store.tile_size:
@@ -125,13 +124,6 @@ def _fingerprints(settings: TrainSettings) -> tuple[str, ...]:
     """Fingerprints of the tiles in `beside`."""
     stores = (TileStore(path_of(folder)) for folder in settings.beside)
     return tuple(store.manifest.fingerprint or "" for store in stores)
-
-
-def _is_free(run_dir: Path) -> bool:
-    """Whether a folder is empty, but for a lock and what a run that never began has left."""
-    return run_dir.is_dir() and all(
-        is_temporary(path) or path.name == LOCK for path in run_dir.iterdir()
-    )
 
 
 def _resumed(manifest: RunManifest, model: dict[str, Any], settings: dict[str, Any]) -> RunManifest:

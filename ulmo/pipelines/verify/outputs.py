@@ -11,8 +11,8 @@ from ulmo.formats.taken import is_ulmos_name
 from ulmo.storage.plain_file import open_unlinked
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
-_VOCABULARY = ".vocabulary.json"
-_ENDINGS = sorted({*_FORMATS, _VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
+VOCABULARY = ".vocabulary.json"
+_ENDINGS = sorted({*_FORMATS, VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
 
 
 class Output(NamedTuple):
@@ -35,50 +35,40 @@ class Output(NamedTuple):
         for found in groups.values():
             found.pop(HEADER_ENDING, None)
         outputs = (cls(stem, found) for stem, found in groups.items())
-        return [each for each in outputs if each._is_listed() or each._is_ours()]
+        return [
+            each
+            for each in outputs
+            if (each.has_ulmos_name and each.stem.name[0] != ".") or each._is_ours()
+        ]
 
     @classmethod
     def of(cls, path: Path) -> Self:
         """The output that a file belongs to. Raises UserError if it is not a file of tokens."""
-        stem = cls.stem_of(path)
+        stem = stem_of(path)
         if not stem:
             endings = ", ".join(sorted(_FORMATS))
             raise UserError(f"{path} is no file of tokens: they end with {endings}")
         output = cls(stem, {})
-        for ending in sorted({*_FORMATS, _VOCABULARY}):
+        for ending in sorted({*_FORMATS, VOCABULARY}):
             each = output.path(ending)
             if each.exists() and not each.is_dir():
                 output.files[ending] = each
         return output
-
-    @staticmethod
-    def stem_of(path: Path) -> Path | None:
-        """x.tokens for x.tokens.npy and its header; None for a name that no file of tokens has."""
-        return _split(path)[0]
 
     @property
     def header(self) -> Path:
         """Where the header lies."""
         return header_path(self.stem)
 
-    @property
-    def vocabulary(self) -> Path:
-        """Where the vocabulary of a corpus lies."""
-        return self.header.with_name(self.stem.name + _VOCABULARY)
-
     def path(self, ending: str) -> Path:
         """Where the file with an ending lies."""
-        if ending == _VOCABULARY:
-            return self.vocabulary
-        return self.stem.with_name(self.stem.name + ending)
+        beside = self.header if ending == VOCABULARY else self.stem
+        return beside.with_name(self.stem.name + ending)
 
     @property
     def has_ulmos_name(self) -> bool:
         """Whether ulmo chose the names of the files; if not, the user did."""
         return is_ulmos_name(self.stem.name)
-
-    def _is_listed(self) -> bool:
-        return self.has_ulmos_name and not self.stem.name.startswith(".")
 
     def _is_ours(self) -> bool:
         """Whether the header looks like one: corpus.bin has corpus.json beside it.
@@ -94,6 +84,16 @@ class Output(NamedTuple):
             return bool(self.files)
         fields = [field in start for field in (b'"fingerprint"', b'"edges_hz"')]
         return any(fields) if self.has_ulmos_name else all(fields)
+
+
+def stem_of(path: Path) -> Path | None:
+    """x.tokens for x.tokens.npy and its header; None for a name that no file of tokens has."""
+    return _split(path)[0]
+
+
+def is_tokens(path: Path) -> bool:
+    """Whether a name is that of a file of tokens, and of no header: x.tokens.npy, x.csv."""
+    return _split(path)[1] in _FORMATS
 
 
 def _split(path: Path) -> tuple[Path | None, str]:

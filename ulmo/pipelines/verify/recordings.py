@@ -3,25 +3,29 @@
 Each is read to its end by the reader of ulmo-prep and ulmo-tokenize, and nothing is written.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.jobs.executor import Pool
-from ulmo.jobs.inputs import find_recordings, input_file, no_recordings
+from ulmo.jobs.executor import Pool, worker_count
+from ulmo.jobs.inputs import find_recordings, input_file
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.times.clock import Clock
+from ulmo.preprocessing.times.soundtrap import unread_log
 from ulmo.storage.faults import READ, Fault
 from ulmo.storage.names import portable
+from ulmo.storage.sidecar import sidecar_path
 
-_FILES_PER_WORKER = 4  # recordings that make the start of another process worth its time
 _BETTER_COPY = (
     "copy it again if there is a better copy; ulmo-prep and ulmo-tokenize use what can be read"
+)
+_BETTER_LOG = (
+    "make it readable, or copy it again; ulmo-prep and ulmo-tokenize flag the recording as "
+    "time_not_linear"
 )
 
 
@@ -33,6 +37,7 @@ class _Facts(NamedTuple):
     detail: str | None
     frames: int
     frames_missing: int
+    log: str | None  # why the log beside it cannot be read to its end
 
 
 def verify_recordings(
@@ -43,31 +48,28 @@ def verify_recordings(
 ) -> Verified:
     """Read every recording below a folder, or one file, and find those that are not whole.
 
-    A recording that was repaired is whole: all its sound was read. `begin` is called with the bytes
-    of all recordings, and returns a callback for the bytes and milliseconds done since its last
-    call. Raises UserError if there is no recording.
+    A recording that was repaired is whole: all its sound was read. A log beside a recording is read
+    too. `begin` is called with the bytes of all recordings, and returns a callback for the bytes
+    and milliseconds done since its last call. Raises UserError if there is no recording.
     """
     left_out: Counter[str] = Counter()
     folder, names = place, [Path()]
     if place.is_dir():
         names = find_recordings(place, left_out=left_out)
-        if not names:
-            raise no_recordings(place, left_out)
     elif place.is_file():
         folder, names = place.parent, [Path(place.name)]
     else:
         raise UserError(f"{place} is neither a file nor a folder")
-    if workers is None:
-        workers = max(min(os.cpu_count() or 1, len(names) // _FILES_PER_WORKER), 1)
     paths = [folder / name for name in names]
-    size = sum(input_file(folder, name).size for name in names)
-    with Pool(workers, begin(size)) as pool:
+    size = sum(input_file(path).size for path in paths)
+    with Pool(worker_count(workers, len(paths)), begin(size)) as pool:
         found = dict(pool.each(_read_whole, paths))
     counts = Counter(facts.status for facts in found.values())
     named = {status: count for status, count in sorted(counts.items()) if count}
     frames = sum(facts.frames for facts in found.values())
     missing = sum(facts.frames_missing for facts in found.values())
     faults = [_fault(portable(name), found[folder / name]) for name in names]
+    faults += dict.fromkeys(_log_fault(name, found[folder / name]) for name in names)
     return Verified(
         place,
         "recordings",
@@ -79,7 +81,7 @@ def verify_recordings(
 
 
 def _read_whole(path: Path) -> _Facts:
-    progress = ReadingProgress(input_file(path.parent, Path(path.name)).size)
+    progress = ReadingProgress(input_file(path).size)
     try:
         with open_recording(path) as recording:
             progress.follow(recording, 1)
@@ -91,7 +93,14 @@ def _read_whole(path: Path) -> _Facts:
         facts = clock.row(path, clock.timing(path), refusal)
     finally:
         progress.end()
+    facts["log"] = unread_log(path)
     return _Facts(**{name: facts[name] for name in _Facts._fields})
+
+
+def _log_fault(name: Path, facts: _Facts) -> Fault | None:
+    if facts.log is None:
+        return None
+    return Fault(portable(sidecar_path(name)), "unreadable", facts.log, _BETTER_LOG)
 
 
 def _fault(name: str, facts: _Facts) -> Fault | None:

@@ -10,13 +10,13 @@ import numpy as np
 
 from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
 from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
-from ulmo.config import NO_LIMITS, NewerError, TrainSettings, UserError
+from ulmo.config import NO_LIMITS, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
 from ulmo.storage.checkpoint_files import (
     OURS,
     damaged_files,
     digests_path,
-    is_known_wrong,
+    may_be_whole,
     numbers,
     remove_others,
     what_is_wrong,
@@ -27,10 +27,10 @@ from ulmo.storage.faults import (
     Fault,
     Findings,
     Kind,
-    below,
     fault_of,
     has_any,
     left_overs,
+    name_in,
     remove_faulty,
 )
 from ulmo.storage.plain_file import open_plain
@@ -59,8 +59,6 @@ def _check_bundle(folder: Path) -> Findings:
     """Check a bundle: reading it checks every byte."""
     try:
         bundle = read_bundle(folder, NO_LIMITS)
-    except NewerError:
-        raise
     except (UserError, OSError) as error:
         return Findings({}, [fault_of(_named(folder, error), error, REMEDY)])
     size = len(bundle.packed) + len(bundle.encoder)
@@ -83,10 +81,11 @@ def _check_run(folder: Path) -> Findings:
     settings: TrainSettings | None = None
     try:
         settings = read_run(folder).train
-    except NewerError:
-        raise
     except (UserError, OSError) as error:
-        faults.append(_manifest_fault(folder, error))
+        fault = Fault(RUN_MANIFEST, "missing", "nothing says what the run was made with", _TRAIN)
+        if os.path.lexists(folder / RUN_MANIFEST):
+            fault = fault_of(RUN_MANIFEST, error, _TRAIN)
+        faults.append(fault)
     faults += _check_checkpoints(folder)
     if settings is None or settings.autoencodes:
         faults += _check_best(folder)
@@ -105,12 +104,6 @@ def _check_run(folder: Path) -> Findings:
     return Findings(counts, faults)
 
 
-def _manifest_fault(folder: Path, error: Exception) -> Fault:
-    if os.path.lexists(folder / RUN_MANIFEST):
-        return fault_of(RUN_MANIFEST, error, _TRAIN)
-    return Fault(RUN_MANIFEST, "missing", "nothing says what the run was made with", _TRAIN)
-
-
 def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
     """Go back to the checkpoint before one that is damaged, and remove what a killed job left.
 
@@ -127,7 +120,7 @@ def _mend_run(folder: Path, faults: list[Fault]) -> list[str]:
         if link_on_the_way(place, folder):
             continue  # its files are elsewhere, and stay
         known = _numbers(place)
-        kept = [number for number in known if _may_be_whole(place, number)]
+        kept = [number for number in known if may_be_whole(place, number)]
         if known == kept:
             continue
         remove_others(place, kept, below=folder)
@@ -148,14 +141,6 @@ def _numbers(place: Path) -> list[int]:
     paths = place.iterdir() if place.is_dir() else ()
     matches = (OURS.fullmatch(path.name) for path in paths)
     return sorted({int(match[1]) for match in matches if match})
-
-
-def _may_be_whole(place: Path, number: int) -> bool:
-    """Whether nothing is known to be wrong with a checkpoint."""
-    try:
-        return not is_known_wrong(place, number)
-    except OSError:
-        return True
 
 
 def _check_checkpoints(folder: Path) -> Iterator[Fault]:
@@ -185,16 +170,16 @@ def _check_checkpoint(folder: Path, place: Path, number: int) -> Iterator[Fault]
         damaged = damaged_files(place, number)
     except OSError as error:
         path = Path(error.filename or digests_path(place, number))
-        yield fault_of(below(path, folder), error, _FALL_BACK)
+        yield fault_of(name_in(path, folder), error, _FALL_BACK)
         return
     for path in damaged:
         what = what_is_wrong(path)
         if path == digests_path(place, number):
             detail = f"it has the hashes of checkpoint {number}, which may be whole"
-            yield Fault(below(path, folder), what, detail, _UNKNOWN)
+            yield Fault(name_in(path, folder), what, detail, _UNKNOWN)
         else:
             detail = f"checkpoint {number} is not as it was written"
-            yield Fault(below(path, folder), what, detail, _FALL_BACK)
+            yield Fault(name_in(path, folder), what, detail, _FALL_BACK)
 
 
 def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iterator[Fault]:

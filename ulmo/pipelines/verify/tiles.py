@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ulmo.config import NewerError, UserError
+from ulmo.config import UserError
 from ulmo.jobs.outcome import Prepared
 from ulmo.preprocessing.store import (
     AGAIN,
@@ -33,14 +33,14 @@ from ulmo.storage.faults import (
     Findings,
     Kind,
     What,
-    below,
     fault_of,
     has_any,
     left_overs,
+    name_in,
     remove_faulty,
 )
 from ulmo.storage.ledger import Ledger
-from ulmo.storage.manifest import LedgerFiles
+from ulmo.storage.manifest import TABLE, LedgerFiles
 
 _REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
 _MOVE = "move it elsewhere: it is not ulmo's"
@@ -59,8 +59,6 @@ def _check(folder: Path) -> Findings:
         return Findings({}, [*faults, Fault("prep.json", "missing", detail, _NEW_FOLDER)])
     try:
         ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=_NEW_FOLDER)
-    except NewerError:
-        raise
     except UserError as error:
         return Findings({}, [*faults, fault_of("prep.json", error, _NEW_FOLDER)])
     manifest = ledger.manifest
@@ -147,7 +145,7 @@ def _orphans(folder: Path, named: set[str]) -> Iterator[Fault]:
         is_ours = _is_ours(path)
         if path.name not in named and not (is_ours and is_temporary(path)):
             detail = "no row of tiles.parquet names it"
-            yield Fault(below(path, folder), "orphan", detail, "delete it" if is_ours else _MOVE)
+            yield Fault(name_in(path, folder), "orphan", detail, "delete it" if is_ours else _MOVE)
 
 
 def _is_ours(path: Path) -> bool:
@@ -170,7 +168,7 @@ def _check_shard(
 ) -> Iterator[Fault]:
     path = f"tiles/{name}"
     if not SHARD.fullmatch(name or ""):
-        yield Fault("tiles.parquet", "disagrees", f"{name!r} is no name of a shard", _NEW_FOLDER)
+        yield _of_table("disagrees", f"{name!r} is no name of a shard")
         return
     if not (folder / path).exists():
         yield Fault(path, "missing", f"{len(places)} tiles should be in it", GO_ON)
@@ -183,8 +181,7 @@ def _check_shard(
     rows = Counter(row for row, _ in places)
     if sorted(rows) != list(range(len(places))):
         what: What = "duplicate" if max(rows.values()) > 1 else "disagrees"
-        detail = f"its rows of {name} are not one for each tile"
-        yield Fault("tiles.parquet", what, detail, _NEW_FOLDER)
+        yield _of_table(what, f"its rows of {name} are not one for each tile")
         return
     if len(shard) != len(places):
         detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
@@ -206,29 +203,26 @@ def _check_fingerprint(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fau
         yield Fault("prep.json", "disagrees", detail, _NEW_FOLDER)
     if len(tiles) != manifest.tiles:
         detail = f"it has {len(tiles)} rows, and prep.json says {manifest.tiles}"
-        yield Fault("tiles.parquet", "disagrees", detail, _NEW_FOLDER)
+        yield _of_table("disagrees", detail)
 
 
 def _check_recordings(
     manifest: TilesManifest, tiles: pa.Table, rows: Sequence[Prepared]
 ) -> Iterator[Fault]:
     """Each recording has one row, and as many tiles as the row says."""
-    name = "recordings.parquet"
     if len(rows) != manifest.recordings:
         detail = f"it has {len(rows)} rows, and prep.json says {manifest.recordings}"
-        yield Fault(name, "disagrees", detail, _NEW_FOLDER)
+        yield _of_table("disagrees", detail, TABLE)
     for path, count in Counter(row.path for row in rows).items():
         if count > 1:
-            yield Fault(name, "duplicate", f"{path} has {count} rows", _NEW_FOLDER)
+            yield _of_table("duplicate", f"{path} has {count} rows", TABLE)
     made = Counter(tiles["recording"].to_pylist())
     for row in rows:
         if made[row.path] != row.tiles:
-            detail = (
-                f"{row.path} has {row.tiles} tiles there, and {made[row.path]} in tiles.parquet"
-            )
-            yield Fault(name, "disagrees", detail, _NEW_FOLDER)
+            there = f"{row.tiles} tiles there, and {made[row.path]} in tiles.parquet"
+            yield _of_table("disagrees", f"{row.path} has {there}", TABLE)
     for path in sorted(made.keys() - {row.path for row in rows}):
-        yield Fault(name, "missing", f"{path} has tiles, and no row", _NEW_FOLDER)
+        yield _of_table("missing", f"{path} has tiles, and no row", TABLE)
 
 
 def _check_times(
@@ -249,25 +243,23 @@ def _check_times(
         numbers = [tile for tile, _ in found]
         stream = recording if channel is None else f"channel {channel} of {recording}"
         if len(set(numbers)) < len(numbers):
-            detail = f"{stream}: a tile stands twice in view {view}"
-            yield Fault("tiles.parquet", "duplicate", detail, _NEW_FOLDER)
+            yield _of_table("duplicate", f"{stream}: a tile stands twice in view {view}")
         elif numbers != list(range(len(numbers))):
-            detail = f"{stream}: tile {_first_gap(numbers)} is not there in view {view}"
-            yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
+            gap = min(set(range(len(numbers) + 1)) - set(numbers))
+            yield _of_table("gap", f"{stream}: tile {gap} is not there in view {view}")
         elif view == 0:
             late = np.diff([start for _, start in found], prepend=-step) - step
             gaps = stretches.get(recording, 1) - 1 if stretches else len(found)
             if np.count_nonzero(late[1:]) > gaps or (late <= -step).any():
-                detail = f"{stream}: its tiles do not begin every {step} samples"
-                yield Fault("tiles.parquet", "gap", detail, _NEW_FOLDER)
+                yield _of_table("gap", f"{stream}: its tiles do not begin every {step} samples")
     valid = tiles["valid_frames"].to_numpy()
     if ((valid < 1) | (valid > manifest.settings.tile_size)).any():
-        detail = "valid_frames is not from 1 to the size of a tile"
-        yield Fault("tiles.parquet", "disagrees", detail, _NEW_FOLDER)
+        yield _of_table("disagrees", "valid_frames is not from 1 to the size of a tile")
 
 
-def _first_gap(numbers: list[int]) -> int:
-    return int(np.setdiff1d(np.arange(len(numbers) + 1), numbers)[0])
+def _of_table(what: What, detail: str, table: str = "tiles.parquet") -> Fault:
+    """A fault of a table, which no repair mends."""
+    return Fault(table, what, detail, _NEW_FOLDER)
 
 
 TILES = Kind(has_any("prep.json", "tiles.parquet"), _check, _mend)

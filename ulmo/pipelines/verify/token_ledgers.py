@@ -1,32 +1,38 @@
 """Verifying the ledgers of tokens: rows without outputs, and outputs without a row."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from ulmo.config import NewerError, UserError
-from ulmo.formats.folder import (
-    AGAIN,
-    DELETE,
-    folder_ledger,
-    timeline_ledger,
-)
-from ulmo.formats.header import Stored, TokensHeader, read_stored
-from ulmo.formats.places import COMMAND, HEADERS, MANIFEST, TOKENS
+from ulmo.config import UserError
+from ulmo.formats.folder import AGAIN, DELETE, contradiction, folder_ledger, timeline_ledger
+from ulmo.formats.header import TokensHeader, read_stored
+from ulmo.formats.places import HEADERS, JOURNAL, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
+from ulmo.formats.readme import readme_faults
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.verify.outputs import Output
-from ulmo.storage.faults import Fault, What, below, fault_of
+from ulmo.pipelines.verify.outputs import Output, is_tokens, stem_of
+from ulmo.storage.atomic import owner_of
+from ulmo.storage.faults import Fault, What, fault_of, name_in
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import path_of
+from ulmo.storage.walk import by_bytes, walk
 
 
 def is_ledger_file(path: Path) -> bool:
     """Whether a path has the name of a manifest, a table or a journal of ulmo-tokenize."""
-    endings = (MANIFEST, TABLE, f".{COMMAND}.jsonl")
+    endings = (MANIFEST, TABLE, JOURNAL)
     return path.name in endings or path.name.endswith(tuple(f".{name}" for name in endings))
+
+
+def output_of(folder: Path) -> Path | None:
+    """The folder of the output whose tokens, or headers, lie in `folder`; None if it is no part."""
+    place = folder.absolute()
+    is_part = place.name in (TOKENS, HEADERS) and not os.path.lexists(place / MANIFEST)
+    return place.parent if is_part and os.path.lexists(place.parent / MANIFEST) else None
 
 
 class _Found(NamedTuple):
@@ -53,11 +59,11 @@ def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Ite
     for path in sorted(there):
         if path.name == MANIFEST or path.name.endswith(f".{MANIFEST}"):
             yield from _check_ledger(folder, path, found)
-        elif path.name == f".{COMMAND}.jsonl" and path.with_name(MANIFEST) not in there:
-            yield Fault(below(path, folder), "unfinished", "the job has not ended", AGAIN)
+        elif path.name == JOURNAL and path.with_name(MANIFEST) not in there:
+            yield Fault(name_in(path, folder), "unfinished", "the job has not ended", AGAIN)
         elif (lost := _lost_manifest(path, there, found)) is not None:
             detail = f"{path.name} and tokens are there"
-            yield Fault(below(lost, folder), "missing", detail, AGAIN)
+            yield Fault(name_in(lost, folder), "missing", detail, AGAIN)
 
 
 def _lost_manifest(path: Path, there: set[Path], found: _Found) -> Path | None:
@@ -77,14 +83,16 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     timeline = manifest.with_name(name) if name else None
     try:
         ledger = timeline_ledger(timeline) if timeline else folder_ledger(manifest.parent)
-    except NewerError:
-        raise
     except UserError as error:
-        yield fault_of(below(manifest, folder), error, DELETE)
+        yield fault_of(name_in(manifest, folder), error, DELETE)
         return
+    if timeline is None:
+        home = manifest.parent
+        for fault in readme_faults(home, ledger.manifest.file_format):
+            yield fault._replace(path=name_in(home / fault.path, folder))
     faults = ledger.check()
     for fault in faults:
-        yield fault._replace(path=below(manifest.parent / path_of(fault.path), folder))
+        yield fault._replace(path=name_in(manifest.parent / path_of(fault.path), folder))
     if faults:
         return
     table, rows = ledger.files.table, ledger.rows()
@@ -102,7 +110,7 @@ def _check_rows(
     """Each row has its outputs, which are as the row describes them."""
 
     def at_table(what: What, detail: str) -> Fault:
-        return Fault(below(table, folder), what, detail, AGAIN)
+        return Fault(name_in(table, folder), what, detail, AGAIN)
 
     for name, count in Counter(name for row in rows for name in row.outputs).items():
         if count > 1:
@@ -117,15 +125,15 @@ def _check_rows(
     for row in rows:
         missing = [name for name in row.outputs if name not in headers]
         for name in missing:
-            path = below(places[name], folder)
+            path = name_in(places[name], folder)
             yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
         if missing or not row.outputs:
             continue
         try:
-            made = [_of_one(headers[name]) for name in row.outputs]
+            made = [read_stored(headers[name]) for name in row.outputs]
+            described = [stored.header for stored in made]
         except (UserError, OSError, ValueError):
             continue  # a fault of the file itself, which is reported there
-        described = [stored.headers[0] for stored in made]
         details = [*map(partial(_contradiction, row), row.outputs, described)]
         unknown = sum(header.unknown for header in described)
         if unknown != row.unknown:
@@ -134,14 +142,6 @@ def _check_rows(
             details.append(f"{row.outputs[0]} has other tokens than were written for this row")
         for detail in filter(None, details):
             yield at_table("disagrees", f"{row.path}: {detail}")
-
-
-def _of_one(path: Path) -> Stored:
-    """The header of one recording. Raises ValueError if a file has several."""
-    stored = read_stored(path)
-    if len(stored.headers) != 1:
-        raise ValueError("its header is of several recordings")
-    return stored
 
 
 def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
@@ -156,33 +156,57 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
 def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], found: _Found
 ) -> Iterator[Fault]:
-    """Files of tokens and headers that belong to no row."""
-    known = {Output.stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
-    for path in (path for name in (TOKENS, HEADERS) for path in found.inside.get(home / name, ())):
-        if not path.name.startswith(".") and Output.stem_of(path) not in known:
-            detail = f"no row of {TABLE} names it"
-            yield Fault(below(path, folder), "orphan", detail, "delete it, or move it elsewhere")
+    """What lies among the tokens and is no row's, whatever its name; headers of no row.
+
+    Programs read the tokens as a whole: hidden files, other endings, what a link leads to.
+    """
+    known = {stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
+    orphans = [
+        path
+        for path in _among(home / TOKENS)
+        if not (is_tokens(path) and stem_of(path) in known) and not _may_be_written(path)
+    ]
+    orphans += [
+        path
+        for path in found.inside.get(home / HEADERS, ())
+        if not path.name.startswith(".") and stem_of(path) not in known
+    ]
+    for path in orphans:
+        detail = f"no row of {TABLE} names it"
+        yield Fault(name_in(path, folder), "orphan", detail, "delete it, or move it elsewhere")
+
+
+def _among(tokens: Path) -> list[Path]:
+    """Every file and every link below the folder of tokens, whatever else its folder holds."""
+    if tokens.is_symlink() or not tokens.is_dir():
+        return [tokens] if os.path.lexists(tokens) else []
+    try:
+        there = walk(tokens)
+    except UserError:  # as the search for outputs has said
+        return []
+    return [tokens / path for path in by_bytes([*there.files, *there.links])]
+
+
+def _may_be_written(path: Path) -> bool:
+    """Whether a file is the half of one of tokens; if no living process writes it, it is named."""
+    owner = owner_of(path.name)
+    is_half = owner is not None and is_tokens(path.with_name(owner))
+    return is_half and path.is_file() and not path.is_symlink()
 
 
 def _check_timeline(
     folder: Path, table: Path, rows: list[Tokenized], output: Path, endings: list[str]
 ) -> Iterator[Fault]:
     """The timeline is there, and has the recordings and the tokens that its table names."""
-    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if not output.exists():
+        joined = {row.path for row in rows if row.stretches}
         detail = f"{len(joined)} recordings were joined to it"
-        yield Fault(below(output, folder), "missing", detail, AGAIN)
+        yield Fault(name_in(output, folder), "missing", detail, AGAIN)
         return
     try:
-        stored = _of_one(Output.of(output).header)
+        others = contradiction(read_stored(Output.of(output).header), rows, endings)
     except (UserError, OSError, ValueError):
         return  # a fault of the file itself, which is reported there
-    segments, digest = stored.headers[0].segments, tokens_hash([stored], endings)
-    others = ""
-    if Counter(segment.recording for segment in segments) != joined:
-        others = "recordings"
-    elif any(row.stretches and row.tokens_sha256 != digest for row in rows):
-        others = "tokens"
     if others:
         detail = f"{output.name} has other {others} than it names"
-        yield Fault(below(table, folder), "disagrees", detail, AGAIN)
+        yield Fault(name_in(table, folder), "disagrees", detail, AGAIN)

@@ -5,21 +5,21 @@ from pathlib import Path
 
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, WholeFileError
+from ulmo.formats.checked import misplaced
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
-from ulmo.formats.folder import README
-from ulmo.formats.gaps import misplaced
 from ulmo.formats.header import Stored, check_hash, read_stored
+from ulmo.formats.places import header_path
 from ulmo.formats.publish import is_parts, one_writer
-from ulmo.formats.read import read_corpus, readers
+from ulmo.formats.read import is_half, read_corpus, readers
+from ulmo.formats.readme import README
 from ulmo.formats.taken import is_as_recorded, is_ulmos_name
-from ulmo.formats.vocabulary import vocabulary_json
-from ulmo.pipelines.verify.outputs import Output
+from ulmo.formats.vocabulary import has_vocabulary
+from ulmo.pipelines.verify.outputs import VOCABULARY, Output, stem_of
 from ulmo.pipelines.verify.token_ledgers import check_ledgers, is_ledger_file
-from ulmo.storage.atomic import TEMPORARY, is_left
-from ulmo.storage.faults import Fault, Findings, Kind, What, below, left_overs, remove_faulty
+from ulmo.storage.atomic import is_left, owner_of
+from ulmo.storage.faults import Fault, Findings, Kind, What, left_overs, name_in, remove_faulty
 from ulmo.storage.lock import is_left_lock, locked_name
 from ulmo.storage.names import path_of, portable
-from ulmo.storage.plain_file import read_unlinked
 from ulmo.storage.probe import is_left_probe, is_probe
 from ulmo.storage.run_manifest import RUN_MANIFEST
 from ulmo.storage.walk import Below, walk
@@ -74,10 +74,10 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
     outputs: dict[Path, list[Fault]] = {}  # by header
     for fault in filter(is_removable, faults):
         path = folder / path_of(fault.path)
-        if Output.stem_of(path) is None:
+        if (stem := stem_of(path)) is None:
             done += remove_faulty(folder, [fault], is_removable, _is_whole)
         else:
-            outputs.setdefault(Output.of(path).header, []).append(fault)
+            outputs.setdefault(header_path(stem), []).append(fault)
     for header, found in outputs.items():
         with one_writer(header):  # a job may have written the files again since
             done += remove_faulty(folder, found, is_removable, _is_whole)
@@ -86,23 +86,21 @@ def _mend(place: Path, faults: list[Fault]) -> list[str]:
 
 def _has_ulmos_name(path: Path) -> bool:
     """Whether ulmo chose the name of a file, or that of the file that a temporary one becomes."""
-    wanted = _wanted(path) or path
-    stem = Output.stem_of(wanted)
+    wanted = _wanted(path)
+    stem = stem_of(wanted)
     return _is_beside(wanted) or (stem is not None and is_ulmos_name(stem.name))
 
 
 def _is_half(path: Path) -> bool:
     """Whether a file is the half of one that ulmo may write, and no living process writes it."""
     wanted = _wanted(path)
-    if wanted is None or not (_is_beside(wanted) or Output.stem_of(wanted)):
-        return False
-    return is_left(path)
+    is_ours = _is_beside(wanted) or stem_of(wanted) is not None
+    return wanted != path and is_ours and is_left(path)
 
 
-def _wanted(path: Path) -> Path | None:
-    """The file that a temporary one becomes, by its short name; None for other files."""
-    match = TEMPORARY.fullmatch(path.name)
-    return path.with_name(match["name"]) if match else None
+def _wanted(path: Path) -> Path:
+    """The file that a temporary one becomes, by its short name; any other file itself."""
+    return path.with_name(owner_of(path.name) or path.name)
 
 
 def _is_beside(path: Path) -> bool:
@@ -112,8 +110,8 @@ def _is_beside(path: Path) -> bool:
 
 def _is_whole(path: Path) -> bool:
     """Whether a file has the hash in its header, or is a header whose checksum fits."""
-    stem = Output.stem_of(path)
-    return stem is not None and is_as_recorded(path, Output(stem, {}).header)
+    stem = stem_of(path)
+    return stem is not None and is_as_recorded(path, header_path(stem))
 
 
 def _check(place: Path) -> Findings:
@@ -154,7 +152,7 @@ def _check(place: Path) -> Findings:
 def _is_lock(path: Path) -> bool:
     """Whether a file has the name of a lock of a folder of tokens, or of a file of them."""
     name = locked_name(path)
-    return name == "" or (name is not None and Output.stem_of(path.with_name(name)) is not None)
+    return name == "" or (name is not None and stem_of(path.with_name(name)) is not None)
 
 
 def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
@@ -163,8 +161,6 @@ def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
     for output in outputs:
         try:
             stored = read_stored(output.header)
-        except NewerError:
-            raise
         except (UserError, OSError) as error:
             faults += _without_header(folder, output, error)
             continue
@@ -172,24 +168,29 @@ def _check_outputs(folder: Path, outputs: list[Output]) -> Findings:
         counts["recordings"] += len(stored.headers)
         counts["ids"] += sum(header.columns * header.bands for header in stored.headers)
         for path, found in _check_files(output, stored):
-            faults.append(Fault(below(path, folder), *found))
+            faults.append(Fault(name_in(path, folder), *found))
     return Findings(counts, faults)
 
 
 def _without_header(folder: Path, output: Output, error: UserError | OSError) -> Iterator[Fault]:
     if isinstance(error, OSError) or output.header.exists():
-        yield Fault(below(output.header, folder), *_fault_of(error, output))
+        yield Fault(name_in(output.header, folder), *_fault_of(error, output))
         return
     for path in output.files.values():
         detail = f"{output.header.name} is missing, which says what it is"
-        yield Fault(below(path, folder), "orphan", detail, _REMOVE)
+        yield Fault(name_in(path, folder), "orphan", detail, _REMOVE)
 
 
 _Found = tuple[What, str, str]  # what is wrong with a file, the detail and the remedy
 
 
 def _fault_of(error: Exception, output: Output, *, is_whole: bool = False) -> _Found:
-    """A fault for an error of reading a file; `is_whole` says that it has its recorded hash."""
+    """A fault for an error of reading a file; `is_whole` says that it has its recorded hash.
+
+    Raises a NewerError again.
+    """
+    if isinstance(error, NewerError):
+        raise error
     if isinstance(error, OSError):
         return "unreadable", error.strerror or str(error), _READABLE
     if is_whole or isinstance(error, WholeFileError):
@@ -210,30 +211,25 @@ def _check_files(output: Output, stored: Stored) -> Iterator[tuple[Path, _Found]
         except (UserError, ValueError, OSError) as error:
             yield path, _fault_of(error, output)
             continue
-        half = ending == ".bin" and ".idx" in there  # Megatron's, which is read with its .idx
+        is_read = path.suffix in readers() and not is_half(path, there.values())
         try:
-            for column in _misplaced_columns(path) if path.suffix in readers() and not half else ():
+            for column in _misplaced_columns(path) if is_read else ():
                 detail = f"column {column} is neither of a segment nor <gap>"
                 yield path, ("gap", detail, _AGAIN)
         except (UserError, ValueError, OSError) as error:
             yield path, _fault_of(error, output, is_whole=True)
     for ending in sorted(there.keys() - stored.hashes.keys()):
         path = there[ending]
-        if path != output.vocabulary:
+        if path != output.path(VOCABULARY):
             remedy = _REMOVE if output.has_ulmos_name else _MOVE
             yield path, ("orphan", f"{name} does not name it", remedy)
             continue
         try:
-            _check_vocabulary(path, stored.headers[0].codebook_size)
+            size = stored.headers[0].codebook_size
+            if not path.is_file() or not has_vocabulary(path, size):
+                raise UserError("it is not the vocabulary of these tokens")
         except (UserError, OSError) as error:
             yield path, _fault_of(error, output)
-
-
-def _check_vocabulary(path: Path, codebook_size: int) -> None:
-    """Raise UserError unless a vocabulary is that of a codebook."""
-    expected = vocabulary_json(codebook_size).encode()
-    if not path.is_file() or read_unlinked(path, len(expected)) != expected:
-        raise UserError("it is not the vocabulary of these tokens")
 
 
 def _misplaced_columns(path: Path) -> Iterator[int]:

@@ -9,7 +9,7 @@ from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
 from ulmo.config import UserError
 from ulmo.pipelines.verify.run import BUNDLE, RUN
 from ulmo.pipelines.verify.tiles import TILES
-from ulmo.pipelines.verify.token_ledgers import is_ledger_file
+from ulmo.pipelines.verify.token_ledgers import is_ledger_file, output_of
 from ulmo.pipelines.verify.tokens import TOKENS
 from ulmo.preprocessing.store import SHARD
 from ulmo.storage.checkpoint_files import OURS
@@ -81,6 +81,8 @@ def _kind_of(place: Path) -> str:
             raise UserError(f"there is no {place}: name {what}")
     except OSError as error:
         raise _closed(error, place) from None
+    if is_folder and (output := output_of(place)) is not None:
+        raise UserError(f"{place} is a part of an output: name its folder, {output}")
     if is_folder:
         for name, kind in _KINDS.items():
             if kind.is_here(place):

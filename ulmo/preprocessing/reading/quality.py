@@ -25,7 +25,7 @@ FLAGS = {
     "cancelled": "a tenth or more of the power is lost because channels cancel in their mean",
     "below_floor": "no frame reaches the floor of the settings: the tokens fade to silence",
     "above_bandwidth": "over a third of the power lies above bandwidth_hz",
-    "time_not_linear": "time was left out in the recording, and it is not known where",
+    "time_not_linear": "time was or may have been left out in it, and it is not known where",
     "time_expanded": "its header says that the file plays slower than the sound was (GUANO TE)",
 }
 

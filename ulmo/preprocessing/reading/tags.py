@@ -8,7 +8,8 @@ from ulmo.preprocessing.reading.pieces import FIRST_LOOK, READ_BYTES, end_of_dat
 
 NUL_TAIL = 512  # a run of NUL bytes this long (a disk sector) at the end was never written
 ID3V1, ID3V1_LONG = 128, 227  # bytes of "TAG" and of "TAG+"
-_TEXT = frozenset({*range(32, 127), *b"\t\r\n"})
+_TEXT = bytes({*range(32, 127), *b"\t\r\n\0"})
+_CUT_CHUNK = 1 << 20
 # Chunks that stand behind sound.
 _CHUNKS = frozenset(
     (
@@ -40,13 +41,25 @@ def skip_filling(file: BinaryIO, position: int, size: int) -> int:
 def hidden_bytes(file: BinaryIO, position: int, size: int) -> int:
     """Bytes from a position on, behind tags and NULs, that may be sound; 0 if they are surely not.
 
-    Fewer than a disk sector, one byte repeated, text, and a chunk that is cut are no sound.
+    Fewer than a disk sector, one byte repeated to the end, text to the end, and a chunk that is cut
+    before its first megabyte are no sound.
     """
     start = skip_filling(file, position, size)
+    left = size - start
     file.seek(start)
-    head = file.read(min(NUL_TAIL, size - start))
-    is_text = not set(head) - _TEXT or head[:4] in _CHUNKS
-    return 0 if len(head) < NUL_TAIL or is_text or len(set(head)) == 1 else size - start
+    head = file.read(4)
+    is_chunk = head in _CHUNKS and left < _CUT_CHUNK
+    return 0 if left < NUL_TAIL or is_chunk or _is_plain(file, start, head[:1]) else left
+
+
+def _is_plain(file: BinaryIO, start: int, first: bytes) -> bool:
+    """Whether all bytes from an offset on are one byte, `first`, or text, filled up with NULs."""
+    file.seek(start)
+    is_one = is_text = True
+    while (is_one or is_text) and (block := file.read(READ_BYTES)):
+        is_one = is_one and not block.strip(first)
+        is_text = is_text and not block.translate(None, _TEXT)
+    return is_one or is_text
 
 
 def _tag_bytes(head: bytes) -> int:

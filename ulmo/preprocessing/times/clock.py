@@ -83,6 +83,7 @@ class Clock(NamedTuple):
         start = self._first_time(path, header, log)
         unread = None if start else read_name(path.name, self.timezone).unread
         note = unread and f"its name holds a time that is not understood: {unread!r}"
+        timing = timing._replace(log=log.log if log else None)
         return timing._replace(start=start, note=timing.note or note, slowed=header.is_slowed)
 
     def start(self, path: Path) -> Start | None:
@@ -102,14 +103,15 @@ class Clock(NamedTuple):
     def row(self, path: Path, timing: Timing, refusal: RefusedError) -> dict[str, Any]:
         """The columns of recordings.parquet for a recording that was refused.
 
-        One that nothing triggered has no sound by rights: its status is `ok`.
+        One that nothing triggered has no sound by rights: its status is `ok`. No flags: they are
+        about sound that was read.
         """
         facts = refusal.facts()
         silent = refusal.reason in ("no_samples", "too_short")
         if silent and (not timing.spans or self.is_empty(path)):
             detail = f"{NEVER_FIRED}: it has no sound"
             facts |= {"status": "ok", "reason": None, "detail": detail, "frames_missing": 0}
-        return timing.facts(facts)
+        return timing.facts(facts) | {"flags": []}
 
     def _times(
         self, path: Path, header: Metadata, log: Timing | None
@@ -140,8 +142,8 @@ def _read_header(path: Path) -> tuple[Metadata, Timing | None]:
     try:
         header = read_metadata(path)
     except OSError:
-        return Metadata(), None
-    return header, soundtrap_timing(path, header.sample_rate) if header.sample_rate else None
+        header = Metadata()
+    return header, soundtrap_timing(path, header.sample_rate)
 
 
 def _broadcast_time(bext: Broadcast, zone: tzinfo) -> datetime | None:

@@ -146,7 +146,7 @@ def _wamd_time(content: bytes) -> str | None:
 
 def _ixml(content: bytes, rate: int) -> Broadcast | None:
     """Date, time and samples since midnight of an iXML chunk, or None without date and time."""
-    texts = {element.path[-1]: element.text for element in reversed(read_xml(content))}
+    texts = {element.path[-1]: element.text for element in reversed(read_xml(content).elements)}
     date, time = texts.get("BWF_ORIGINATION_DATE"), texts.get("BWF_ORIGINATION_TIME")
     if not date or not time:
         return None

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from ulmo.preprocessing.times.timestamps import read_stamp
 from ulmo.preprocessing.times.timing import Span, Start, Timing
-from ulmo.preprocessing.times.xml_text import MAX_XML_BYTES, Element, read_xml
-from ulmo.storage.plain_file import open_file
+from ulmo.preprocessing.times.xml_text import Element, read_xml
+from ulmo.storage.sidecar import read_sidecar
 
 _HANDLER = "wavfilehandler"
 _MICROSECONDS = re.compile(r"\s*+(-?\d{1,15})\s*+(?:us)?\s*+", re.ASCII | re.IGNORECASE)
@@ -42,14 +42,16 @@ def soundtrap_timing(path: Path, sample_rate: int) -> Timing | None:
     """The time of a recording by its log; None without a log.
 
     A gap that the host filled with zeros leaves time as it was. A gap whose place the log does not
-    give makes time not linear.
+    give makes time not linear, and so does a log that was not read to its end. The log of a
+    recording without a rate in its header, which no SoundTrap made, says nothing.
     """
-    try:
-        with open_file(path.with_name(f"{path.stem}.log.xml")) as file:
-            content = file.read(MAX_XML_BYTES + 1)
-    except OSError:
+    log = read_sidecar(path)
+    if log is None:
         return None
-    events = _events(read_xml(content))
+    if not sample_rate:
+        return Timing(None, log=log.stamp)
+    elements, damage = read_xml(log.content)
+    events = _events(elements)
     facts = dict(reversed(events))  # the first of each name
     start = _start(facts)
     gaps = _find_gaps([value.lower() for name, value in events if name == "info"])
@@ -57,10 +59,20 @@ def soundtrap_timing(path: Path, sample_rate: int) -> Timing | None:
     known = _seconds(facts.get("cumulativesamplinggap"))
     slack = max(_LEAST, _ROUNDED * (_seconds(facts.get("samplingtimeperiod")) or 0))
     wrong = gaps.lost or any(one.frame >= two.frame for one, two in pairwise(gaps.left))
-    if wrong or (known is not None and abs(known - placed) > slack):
+    note = None
+    if fault := log.fault or damage:
+        note = f"its log was not read to its end ({fault}), and may count time that was left out"
+    elif wrong or (known is not None and abs(known - placed) > slack):
         note = "its log counts time that was left out, and does not say where"
-        return Timing(start, linear=False, note=note)
-    return Timing(start, tuple(_spans(gaps.left, sample_rate)))
+    if note:
+        return Timing(start, linear=False, note=note, log=log.stamp)
+    return Timing(start, tuple(_spans(gaps.left, sample_rate)), log=log.stamp)
+
+
+def unread_log(path: Path) -> str | None:
+    """Why the log beside a recording cannot be read to its end; None if it can, or without one."""
+    log = read_sidecar(path)
+    return None if log is None else log.fault or read_xml(log.content).fault or None
 
 
 def _events(elements: list[Element]) -> list[tuple[str, str]]:

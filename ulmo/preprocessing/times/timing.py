@@ -1,13 +1,27 @@
 """When each frame of a recording was taken: a start, and spans between which time was left out."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
 from ulmo.preprocessing.reading.quality import in_order
 from ulmo.preprocessing.reading.refusal import in_words
+from ulmo.storage.sidecar import Stamp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# Why a recording with a flag has no place on a timeline.
+_OBSTACLES = {
+    "time_not_linear": "time was or may have been left out in it, and it is not known where",
+    "time_expanded": "it plays slower than the sound was (GUANO TE)",
+}
+
+
+def obstacle_of(flags: Iterable[str]) -> str | None:
+    """Why a recording with these flags has no place on a timeline; None if it has one."""
+    return next((_OBSTACLES[flag] for flag in flags if flag in _OBSTACLES), None)
 
 
 class Start(NamedTuple):
@@ -52,6 +66,7 @@ class Timing(NamedTuple):
     linear: bool = True  # False: time was left out somewhere, and it is not known where
     note: str | None = None  # why a time that stands there was not used; see `facts`
     slowed: bool = False  # the file plays slower than the sound was (GUANO TE), as of bats
+    log: Stamp | None = None  # of the log beside the recording as it was read; None without one
 
     def bounded(self) -> Self:
         """The same; not linear, and as one span, if it has more gaps than any recorder leaves."""
@@ -65,17 +80,19 @@ class Timing(NamedTuple):
     @property
     def obstacle(self) -> str | None:
         """Why the recording has no place on a timeline; None if it has one."""
-        if not self.linear:
-            return "time was left out in it, and it is not known where"
-        return "it plays slower than the sound was (GUANO TE)" if self.slowed else None
+        return obstacle_of(self._flags)
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        true = {"time_not_linear": self.linear, "time_expanded": not self.slowed}
+        return tuple(flag for flag in true if not true[flag])
 
     def facts(self, found: dict[str, Any]) -> dict[str, Any]:
         """The columns of recordings.parquet in `found`, and those about the time.
 
         The note becomes `detail`, behind the one in `found`.
         """
-        true = {"time_not_linear": self.linear, "time_expanded": not self.slowed}
-        flags = in_order(found["flags"], (flag for flag in true if not true[flag]))
+        flags = in_order(found["flags"], self._flags)
         detail = in_words(found.get("detail"), self.note) or None
         known = {"flags": list(flags), "detail": detail}
         return {**(self.start.facts() if self.start else {}), **found, **known}

@@ -1,4 +1,4 @@
-"""XML written by strangers, read with the standard library's expat: bounded, without a DTD.
+"""XML written by strangers, read with the standard library's expat: few elements, and no DTD.
 
 Entities can only be declared in a DTD, so a text without one cannot grow (no "billion laughs")
 and cannot fetch anything.
@@ -7,7 +7,6 @@ and cannot fetch anything.
 from typing import NamedTuple
 from xml.parsers import expat
 
-MAX_XML_BYTES = 1 << 20
 _MAX_DEPTH = 32
 _MAX_ELEMENTS = 20_000
 
@@ -20,11 +19,19 @@ class Element(NamedTuple):
     text: str  # between its tags, without that of the elements inside
 
 
-def read_xml(content: bytes) -> list[Element]:
-    """The elements of a text, in the order of their ends, as far as it is well formed.
+class Xml(NamedTuple):
+    """What was read of an XML text."""
 
-    Nothing from a text with a DTD, or longer than MAX_XML_BYTES.
-    """
+    elements: list[Element]  # in the order of their ends
+    fault: str = ""  # why it was not read to its end; empty if it was
+
+
+class _RefusedError(ValueError):
+    """A text that is not read on."""
+
+
+def read_xml(content: bytes) -> Xml:
+    """The elements of a text, as far as it is well formed; none from a text with a DTD."""
     names: list[str] = []
     attributes: list[dict[str, str]] = []
     texts: list[list[str]] = []
@@ -32,7 +39,7 @@ def read_xml(content: bytes) -> list[Element]:
 
     def begin(name: str, given: dict[str, str]) -> None:
         if len(names) == _MAX_DEPTH or len(elements) == _MAX_ELEMENTS:
-            raise ValueError("it has too many elements")
+            raise _RefusedError("it has too many elements")
         names.append(name)
         attributes.append(given)
         texts.append([])
@@ -47,17 +54,15 @@ def read_xml(content: bytes) -> list[Element]:
             texts[-1].append(text)
 
     def refuse(*_: object) -> None:
-        raise ValueError("a document type is not read")
+        raise _RefusedError("a document type is not read")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = begin, end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = add, refuse
-    if len(content) > MAX_XML_BYTES:
-        return []
     try:
         parser.Parse(content, True)
-    except expat.ExpatError:
-        pass
-    except (ValueError, LookupError):  # of the handlers, or an encoding that Python does not know
-        return []
-    return elements
+    except _RefusedError as error:
+        return Xml(elements, str(error))
+    except (expat.ExpatError, ValueError, LookupError):  # or an encoding that is not known
+        return Xml(elements, "it is cut or damaged")
+    return Xml(elements)

@@ -1,0 +1,62 @@
+"""The file that a recording is read together with: the log of a SoundTrap, x.log.xml for x.wav."""
+
+import errno
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import google_crc32c
+
+from ulmo.storage.plain_file import is_of_process, open_file, signature_of
+
+# About 7,000 gaps; a log without any has 4 KiB.
+MAX_SIDECAR_BYTES = 1 << 20
+_ENDING = ".log.xml"
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
+class Stamp(NamedTuple):
+    """Changes when somebody writes to a sidecar, or puts another in its place."""
+
+    size: int  # in bytes; -1 if it cannot be read
+    mtime_ns: int
+    checksum: int  # CRC-32C of what is read of it
+
+
+class Sidecar(NamedTuple):
+    """What was read of a sidecar."""
+
+    content: bytes  # from its start, MAX_SIDECAR_BYTES at most
+    stamp: Stamp
+    fault: str = ""  # why it was not read to its end; empty if it was
+
+
+def sidecar_path(recording: Path) -> Path:
+    """Where the sidecar of a recording is, if it has one."""
+    return recording.with_name(f"{recording.stem}{_ENDING}")
+
+
+def read_sidecar(recording: Path) -> Sidecar | None:
+    """Read the sidecar of a recording; None if there is none.
+
+    One that lies there and cannot be read, such as a link that leads nowhere, is not the same as
+    none. Raises OSError if the error says nothing of the file: too many are open, or no memory.
+    """
+    path = sidecar_path(recording)
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+    try:
+        with open_file(path) as file:
+            found, content = signature_of(file), b""
+            while block := file.read(MAX_SIDECAR_BYTES + 1 - len(content)):
+                content += block
+    except OSError as error:
+        if is_of_process(error):
+            raise
+        return Sidecar(b"", Stamp(-1, 0, 0), error.strerror or str(error))
+    content, more = content[:MAX_SIDECAR_BYTES], content[MAX_SIDECAR_BYTES:]
+    stamp = Stamp(found.size, found.mtime_ns, int(google_crc32c.value(content)))
+    return Sidecar(content, stamp, "it is longer than 1 MiB" if more else "")
