@@ -14,7 +14,8 @@ from ulmo.arrays import Array
 from ulmo.dataset import ModelOutput
 from ulmo.evaluation.abx import Abx
 from ulmo.evaluation.agreement import Agreement
-from ulmo.evaluation.probe import Probes
+from ulmo.evaluation.nearest import Nearest
+from ulmo.evaluation.probe import Probe
 from ulmo.pipelines.evaluate.audio import EncoderFigures, LatentFigures
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
 from ulmo.pipelines.evaluate.labelled import Sounds
@@ -44,11 +45,12 @@ def audio_figures(
         sounds = sounds_of(root, out, corpus, encoder.sample_rate)
         tokens = EncoderFigures.measure(encoder, sounds)
         latents = LatentFigures.measure(vectors, sounds, tokens.folds)
+        near = {"tokens": tokens.neighbours.histograms, "latents": latents.nearest}
         for what, found in (("tokens", tokens), ("latents", latents)):
             figures |= _abx(f"{corpus}_{what}", found.abx)
-            figures |= _probes(f"{corpus}_{what}", found.probes)
+            figures |= _probe(f"{corpus}_{what}", found.probe, near[what])
         for what, of_all in corpus_probes(encoder, vectors, root, out, corpus).items():
-            figures |= _probes(f"{corpus}_all_{what}", of_all)
+            figures |= _probe(f"{corpus}_all_{what}", *of_all)
         kept.append(tokens.robustness)
         directions += _non_silent(encoder, sounds, tokens.grids, latents.latents)
     for name in kept[0]:
@@ -88,9 +90,7 @@ def _abx(name: str, found: Abx) -> Figures:
     return {f"{name}_{which}": score.error for which, score in scores.items() if score is not None}
 
 
-def _probes(name: str, found: Probes) -> Figures:
-    figures: Figures = {}
-    for how, probe in found._asdict().items():
-        values = {"": probe.accuracy, "_spread": probe.spread, "_chance": probe.chance}
-        figures |= {f"{name}_{how}{part}": value for part, value in values.items()}
-    return figures
+def _probe(name: str, linear: Probe, near: Nearest) -> Figures:
+    values = {"": linear.accuracy, "_spread": linear.spread, "_chance": linear.chance}
+    figures = {f"{name}_linear{part}": value for part, value in values.items()}
+    return {**figures, f"{name}_neighbours": near.accuracy}

@@ -48,7 +48,7 @@ def _probes(learned: str) -> list[Column]:
         _percent(f"{title}, {what}, {how}", f"{corpus}{learned}_{what}_{classifier}")
         for corpus, title in (("fsdd", "digits"), ("esc10", "ESC-10"))
         for what in ("latents", "tokens")
-        for classifier, how in (("linear", "linear"), ("neighbours", "k-NN"))
+        for classifier, how in (("linear", "linear"), ("neighbours", "1-NN"))
     ]
 
 
@@ -80,7 +80,7 @@ def as_tables(rows: Rows) -> str:
         "deviation.",
         f"**Own task on held-out recordings.**\n\n{_own_tasks(rows)}",
         f"**ABX errors in %.**\n\n{_figures(rows, ABX, (3, 3))}",
-        f"**Right by a linear probe and by nearest neighbours, in %** ({_chances(every, '')}), "
+        f"**Right by a linear probe and by the nearest neighbour, in %** ({_chances(every, '')}), "
         "which learn from held-out recordings of other speakers or sources.\n\n"
         f"{_figures(rows, PROBES, (4, 4))}",
         f"**The same, learned from all other speakers or sources** ({_chances(every, '_all')}), "

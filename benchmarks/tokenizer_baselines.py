@@ -1,7 +1,9 @@
 """k-means without a network: on patches of the tiles, and on MFCCs. What everyone starts from."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +28,17 @@ RATE, HOP = 16_000, 160
 SEED = 0
 
 
-def fit(vectors: Array, seconds: float) -> MiniBatchKMeans:
-    """k-means++, then steps on shuffled vectors (n, d) until the time is over."""
+def fit(vectors: Array, seconds: float = math.inf, epochs: int | None = None) -> MiniBatchKMeans:
+    """k-means++, then steps on shuffled vectors (n, d) until the time or the epochs are over."""
     begun, rng = time.monotonic(), np.random.default_rng(SEED)
     kmeans = MiniBatchKMeans(CODES, batch_size=BATCH, n_init=1, random_state=SEED)
-    while True:
+    for _ in count() if epochs is None else range(epochs):
         order = rng.permutation(len(vectors))
         for start in range(0, max(len(order) - BATCH, 0) + 1, BATCH):
             kmeans.partial_fit(vectors[np.sort(order[start : start + BATCH])])
             if time.monotonic() - begun > seconds:
                 return kmeans
+    return kmeans
 
 
 def patches_of(tiles: Array, model: ModelSettings) -> Array:
@@ -106,19 +109,40 @@ class Patches:
 
 
 class Mfcc:
-    """k-means on z-scored MFCC-39 at 10 ms, of recordings of the training speakers."""
+    """k-means on z-scored MFCC-39 at 10 ms, or on means of several such frames."""
 
-    def __init__(self, recordings: Sequence[Path], seconds: float) -> None:
-        vectors = np.concatenate([_mfcc(samples) for samples in _samples(recordings)])
+    def __init__(
+        self,
+        recordings: Sequence[Path],
+        seconds: float = math.inf,
+        epochs: int | None = None,
+        *,
+        frames: int = 1,
+    ) -> None:
+        self._frames = frames
+        vectors = np.concatenate([self._means(samples) for samples in _samples(recordings)])
         self._mean, self._spread = vectors.mean(axis=0), vectors.std(axis=0)
-        self._kmeans = fit(self._scaled(vectors), seconds)
+        self._kmeans = fit(self._scaled(vectors), seconds, epochs)
+
+    @property
+    def codebook(self) -> Array:
+        """The centroids (512, 39)."""
+        centroids: Array = self._kmeans.cluster_centers_.astype(np.float32)
+        return centroids
+
+    def _means(self, samples: Array) -> Array:
+        """Means of `frames` frames each; the last may have fewer."""
+        mfcc = _mfcc(samples)
+        starts = np.arange(0, len(mfcc), self._frames)
+        sums: Array = np.add.reduceat(mfcc, starts)
+        return sums / np.diff(starts, append=len(mfcc))[:, None].astype(np.float32)
 
     def _scaled(self, vectors: Array) -> Array:
         return np.ascontiguousarray((vectors - self._mean) / self._spread, np.float32)
 
     def vectors(self, samples: Array) -> Array:
         """What is clustered, as latents of one band: (time, 1, 39)."""
-        return self._scaled(_mfcc(samples))[:, None]
+        return self._scaled(self._means(samples))[:, None]
 
     def encoder(self) -> AudioEncoder:
         """Samples to ids (time, 1)."""
@@ -127,7 +151,7 @@ class Mfcc:
             ids: NDArray[np.int32] = self._kmeans.predict(self.vectors(samples)[:, 0])
             return ids.astype(np.int32)[:, None]
 
-        return AudioEncoder(encode, RATE, HOP, CODES, tile_samples=224 * HOP)
+        return AudioEncoder(encode, RATE, HOP * self._frames, CODES, tile_samples=224 * HOP)
 
 
 def _mfcc(samples: Array) -> Array:

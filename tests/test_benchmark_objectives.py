@@ -20,7 +20,7 @@ from tests.oracles import cosine
 from ulmo.cli.train import train
 from ulmo.config import OBJECTIVE_TRAITS, TrainSettings, UserError
 from ulmo.evaluation.folds import Fold, Folds
-from ulmo.evaluation.probe import probes
+from ulmo.evaluation.probe import probe
 from ulmo.pipelines.evaluate.encoders import AudioEncoder
 from ulmo.preprocessing.frontends import FRONTENDS
 from ulmo.storage.names import portable
@@ -171,19 +171,22 @@ def test_a_probe_of_a_corpus_learns_from_all_groups_but_the_one_that_is_judged(w
     divide(work.recipe, work.root, work.out)
     seen = []
 
-    def look(vectors, labels, folds):
+    def look(vectors, labels, folds, classify):
         seen.append(folds)
-        return probes(vectors, labels, folds)
+        return probe(vectors, labels, folds, classify)
 
     def spectrum(samples):
         return np.abs(np.fft.rfft(samples, 64))[None, :, None].astype(np.float32)
 
-    monkeypatch.setattr(corpus_probe, "probes", look)
+    monkeypatch.setattr(corpus_probe, "probe", look)
     encoder = AudioEncoder(lambda samples: np.zeros((4, 2), np.int32), RATE, 10, 16, 160)
     found = corpus_probes(encoder, spectrum, work.root, work.out, "fsdd")
     assert found["latents"].linear[:2] == (1.0, 0.0)
     assert found["tokens"].linear.accuracy == 0.5  # one code only
-    assert {probe.linear.items for probe in found.values()} == {16}
+    assert found["latents"].neighbours[:2] == (1.0, 1.0)
+    assert {
+        number for of in found.values() for number in (of.linear.items, of.neighbours.items)
+    } == {16}
     speakers = np.array(["abcd"[number // 2 % 4] for number in range(32)])
     for fold, judged in zip(seen[0].folds, "cd", strict=True):
         assert set(speakers[fold.test]) == {judged}

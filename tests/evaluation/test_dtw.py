@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evaluation.slow_abx import frame_distance, warp
-from ulmo.evaluation import dtw as module
+from ulmo.evaluation import pairwise as module
 from ulmo.evaluation.distances import FRAME_DISTANCES
-from ulmo.evaluation.dtw import distance_matrix
+from ulmo.evaluation.pairwise import distance_matrix
 
 SIZES = {
     "count": st.integers(1, 6),

@@ -1,20 +1,10 @@
-"""The probes: what can be told apart is, what cannot stays at chance; neighbours are counted."""
-
-from collections import Counter
+"""The probe: what can be told apart is, what cannot stays at chance."""
 
 import numpy as np
 import pytest
 
 from ulmo.evaluation.folds import Fold, Folds, split_folds
-from ulmo.evaluation.probe import (
-    NEIGHBOURS,
-    by_line,
-    by_neighbours,
-    histograms,
-    mean_latents,
-    probe,
-    probes,
-)
+from ulmo.evaluation.probe import by_line, histograms, mean_latents, probe
 
 NAMES = ["ape", "bat", "cow"]
 
@@ -35,26 +25,25 @@ def folds_of(labels, speakers):
 
 def test_what_lies_apart_is_told_apart():
     vectors, labels, speakers = blobs(120, distance=20)
-    found, again = (probes(vectors, labels, folds_of(labels, speakers)) for _ in range(2))
-    assert found == again
-    assert found.linear == found.neighbours == (1.0, 0.0, pytest.approx(1 / 3), 4, 120)
+    folds = folds_of(labels, speakers)
+    found, again = (probe(vectors, labels, folds, by_line) for _ in range(2))
+    assert found == again == (1.0, 0.0, pytest.approx(1 / 3), 4, 120)
 
 
 def test_shuffled_labels_stay_at_chance():
     vectors, labels, speakers = blobs(600, distance=20)
     shuffled = np.random.default_rng(1).permutation(labels).tolist()
-    for found in probes(vectors, shuffled, folds_of(shuffled, speakers)):
-        assert abs(found.accuracy - 1 / 3) < 0.08  # 4 standard errors of 600 draws
-        assert found.spread > 0
+    found = probe(vectors, shuffled, folds_of(shuffled, speakers), by_line)
+    assert abs(found.accuracy - 1 / 3) < 0.08  # 4 standard errors of 600 draws
+    assert found.spread > 0
 
 
-def test_lines_see_what_cosines_do_not():
-    """A label that is a small part of the vectors: standardised for the one, not for the other."""
+def test_a_label_that_is_a_small_part_of_the_vectors_is_seen():
+    """Dimensions are standardised."""
     vectors, labels, speakers = blobs(120, distance=20)
     loud = np.random.default_rng(2).normal(0, 1e4, (120, 3)).astype(np.float32)
-    found = probes(np.hstack([vectors, loud]), labels, folds_of(labels, speakers))
-    assert found.linear.accuracy > 0.95
-    assert found.neighbours.accuracy < 0.6
+    found = probe(np.hstack([vectors, loud]), labels, folds_of(labels, speakers), by_line)
+    assert found.accuracy > 0.95
 
 
 def test_figures_are_means_over_folds():
@@ -74,47 +63,16 @@ def test_the_answer_is_never_shown():
     """Test vectors leave no trace in what is learned: not in the scale, not in the centre."""
     vectors, labels, _ = blobs(60, distance=3)
     told = np.array(labels)
-    for classify in (by_line, by_neighbours):
-        alone = classify(vectors[:40], told[:40], vectors[40:41])
-        outlier = np.full((1, 8), 1e6, np.float32)
-        with_other = classify(vectors[:40], told[:40], np.vstack([vectors[40:41], outlier]))
-        assert alone[0] == with_other[0]
-
-
-def slow_neighbours(train, labels, vector):
-    """By loops: sort by cosine, count the labels of the first few, the nearer where they tie."""
-    cosines = []
-    for other in train.astype(np.float64):
-        norms = np.sqrt((other**2).sum()) * np.sqrt((vector.astype(np.float64) ** 2).sum())
-        cosines.append(float((other * vector).sum() / norms))
-    nearest = sorted(range(len(train)), key=lambda n: -cosines[n])[:NEIGHBOURS]
-    votes = Counter(labels[n] for n in nearest)
-    nearness = {name: sum(cosines[n] for n in nearest if labels[n] == name) for name in votes}
-    return max(votes, key=lambda name: (votes[name], nearness[name]))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_neighbours_are_those_of_a_loop(seed):
-    vectors, labels, _ = blobs(90, distance=1.5, seed=seed)
-    found = by_neighbours(vectors[:45], np.array(labels[:45]), vectors[45:])
-    expected = [slow_neighbours(vectors[:45], labels[:45], vector) for vector in vectors[45:]]
-    assert found.tolist() == expected
-    assert len(set(expected)) == 3
-
-
-def test_the_nearer_of_two_labels_with_as_many_neighbours_wins():
-    """Two bats at 10 degrees, two apes at 20, and a cow."""
-    degrees = np.array([10, -10, 20, -20, 40])
-    train = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
-    labels = np.array(["bat", "bat", "ape", "ape", "cow"])
-    assert by_neighbours(train, labels, np.array([[3.0, 0.0]]))[0] == "bat"
-    assert by_neighbours(train[2:], labels[2:], train[:1])[0] == "ape"  # fewer than NEIGHBOURS
+    alone = by_line(vectors[:40], told[:40], vectors[40:41])
+    outlier = np.full((1, 8), 1e6, np.float32)
+    with_other = by_line(vectors[:40], told[:40], np.vstack([vectors[40:41], outlier]))
+    assert alone[0] == with_other[0]
 
 
 def test_without_folds_nothing_is_measured():
-    found = probes(np.zeros((2, 3), np.float32), ["a", "b"], Folds([], "source", "why"))
-    assert np.isnan([found.linear.accuracy, found.linear.spread, found.neighbours.chance]).all()
-    assert (found.linear.folds, found.linear.items) == (0, 0)
+    found = probe(np.zeros((2, 3), np.float32), ["a", "b"], Folds([], "source", "why"), by_line)
+    assert np.isnan([found.accuracy, found.spread, found.chance]).all()
+    assert (found.folds, found.items) == (0, 0)
 
 
 def test_each_vector_has_a_label():

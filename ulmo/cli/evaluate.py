@@ -96,7 +96,7 @@ def evaluate(
     that ships with ulmo.
 
     On the tiles in TILES_DIR: reconstruction, commitment loss and codebook. On the recordings below
-    AUDIO_DIR: ABX, linear probe and nearest neighbours, robustness, rates and codebook.
+    AUDIO_DIR: ABX, linear probe, nearest neighbours, robustness, rates and codebook.
     """
     from ulmo.pipelines.evaluate.audio import AudioPlan
     from ulmo.pipelines.evaluate.evaluate import evaluate as measure

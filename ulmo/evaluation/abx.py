@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ulmo.arrays import Indices
-from ulmo.evaluation.distances import Floats, Item
-from ulmo.evaluation.dtw import distance_matrix
+from ulmo.evaluation.distances import Floats, FrameDistance, Item
+from ulmo.evaluation.pairwise import distance_matrix
 
 _Groups = dict[str, dict[str, Indices]]  # items of each label of each speaker
 
@@ -54,15 +54,15 @@ def abx(
     labels: Sequence[str],
     speakers: Sequence[str] | None = None,
     *,
-    distance: str,
+    distance: str | FrameDistance,
     progress: Callable[[int, int], object] | None = None,
 ) -> Abx:
     """ABX error of items (frames, ...) by their labels, within and across speakers if given.
 
-    `distance` is a name in FRAME_DISTANCES: `identical` for ids (frames, bands), `cosine` or
-    `euclidean` for vectors. `progress` receives the pairs of items done, and all. If the labels
-    leave nothing to compare (`why_no_abx`), no distance is computed. ValueError for an item without
-    frames, and if there are more or fewer labels or speakers than items.
+    `distance` is a FrameDistance or its name in FRAME_DISTANCES: `identical` for ids (frames,
+    bands), `cosine` or `euclidean` for vectors. `progress` receives the pairs of items done, and
+    all. If the labels leave nothing to compare (`why_no_abx`), no distance is computed. ValueError
+    for an item without frames, and if there are more or fewer labels or speakers than items.
     """
     _check(len(items), labels, speakers)
     if why_no_abx(labels, speakers):

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
+
 Item = NDArray[Any]
 Floats = NDArray[np.float64]
 Costs = NDArray[np.float32]
@@ -77,3 +79,43 @@ FRAME_DISTANCES = {
     # The root of the sum of squared differences.
     "euclidean": FrameDistance(_vectors, _euclidean, sums_dimensions=False),
 }
+
+
+def substitution_distance(scores: Array) -> FrameDistance:
+    """The distance of ids (frames, bands) by how well one stands for another, over the bands.
+
+    `scores` (bands, CB, CB) are log-odds in bits: how much more often id a and id b of a band stand
+    for the same sound than by chance. In each band
+
+        d(a, b) = 1 - s(a, b) / mean(s(a, a), s(b, b))
+
+    from 0 to 1, and 0 for equal ids (Feng and Doolittle 1987, "Progressive sequence alignment as a
+    prerequisite to correct phylogenetic trees": by chance, a score is 0 bits). Scores of a and b
+    and of b and a are averaged. Ids from CB on have no scores: they are equal to each other, and as
+    far as can be from all codes. With scores of 1 for equal ids and 0 for others, it is
+    `identical`. ValueError for scores of another shape, or that are not finite.
+    """
+    if scores.ndim != 3 or scores.shape[1] != scores.shape[2] or not np.isfinite(scores).all():
+        raise ValueError("scores are finite numbers (bands, CB, CB)")
+    bands, codes, _ = scores.shape
+    both = (scores + scores.transpose(0, 2, 1)) / 2
+    own = np.diagonal(both, axis1=1, axis2=2)
+    best = (own[:, :, None] + own[:, None]) / 2
+    near = np.divide(both, best, out=np.zeros_like(both), where=best > 0)
+    table = np.ones((bands, codes + 1, codes + 1), np.float32)
+    table[:, :codes, :codes] = 1 - np.clip(near, 0, 1)
+    table[:, np.arange(codes + 1), np.arange(codes + 1)] = 0
+
+    def prepare(item: Item) -> Item:
+        if item.shape[1:] != (bands,):
+            raise ValueError(f"items are ids (frames, {bands}), one a band of the scores")
+        known: Item = np.where(item < codes, item, codes)
+        return known
+
+    def between(x: Item, y: Item) -> Costs:
+        costs = np.zeros((len(x), len(y)), np.float32)
+        for of_band, x_band, y_band in zip(table, x.T, np.ascontiguousarray(y.T), strict=True):
+            costs += np.take(of_band[x_band], y_band, axis=1)
+        return costs
+
+    return FrameDistance(prepare, between, sums_dimensions=True)

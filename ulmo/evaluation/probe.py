@@ -1,13 +1,12 @@
-"""What classifiers can read off representations: a linear probe, and nearest neighbours.
+"""What a linear classifier can read off representations.
 
-The representation is fixed, and the simplest classifiers are fitted to it. A linear one (Alain and
-Bengio 2017, "Understanding intermediate layers using linear classifier probes") shows what is
-linearly separable; neighbours (Wu et al. 2018, "Unsupervised feature learning via non-parametric
-instance discrimination") show what is near what, with nothing fitted.
+The representation is fixed, and the simplest classifier is fitted to it: what it tells apart is
+linearly separable (Alain and Bengio 2017, "Understanding intermediate layers using linear
+classifier probes").
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,6 @@ from ulmo.evaluation.folds import Folds
 Floats = NDArray[np.float64]
 Labels = NDArray[np.str_]
 
-# k, scikit-learn's default. Small, since a label may have only 6 or 7 training items (ESC-10's
-# held-out clips): of more neighbours, most would have to be wrong.
-NEIGHBOURS = 5
 _INVERSE_PENALTY = 1.0  # C of scikit-learn's LogisticRegression, its default: the same for all
 _ITERATIONS = 1000  # of L-BFGS; the default of 100 is too few for some hundred dimensions
 
@@ -65,23 +61,8 @@ class Probe(NamedTuple):
     items: int  # test items of all folds
 
 
-class Probes(NamedTuple):
-    """Both classifiers on the same vectors and folds."""
-
-    linear: Probe
-    neighbours: Probe
-
-
 # Training vectors (n, d), their labels (n,), and test vectors (m, d) to labels (m,).
 Classify = Callable[[Array, Labels, Array], Labels]
-
-
-def probes(vectors: Array, labels: Sequence[str], folds: Folds) -> Probes:
-    """The linear probe and the nearest neighbours of vectors (n, d) with labels."""
-    return Probes(
-        linear=probe(vectors, labels, folds, by_line),
-        neighbours=probe(vectors, labels, folds, by_neighbours),
-    )
 
 
 def probe(vectors: Array, labels: Sequence[str], folds: Folds, classify: Classify) -> Probe:
@@ -109,29 +90,10 @@ def by_line(train: Array, labels: Labels, test: Array) -> Labels:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS)
-    return _predicted(make_pipeline(StandardScaler(), model), train, labels, test)
-
-
-def by_neighbours(train: Array, labels: Labels, test: Array) -> Labels:
-    """The commonest label among the NEIGHBOURS of highest cosine; for a tie, the nearer label."""
-    from sklearn.neighbors import KNeighborsClassifier
-
-    model = KNeighborsClassifier(
-        min(NEIGHBOURS, len(train)), weights=_votes, metric="cosine", algorithm="brute"
-    )
-    return _predicted(model, train, labels, test)
-
-
-def _predicted(model: Any, train: Array, labels: Labels, test: Array) -> Labels:
-    model.fit(train.astype(np.float64), labels)
+    regression = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS)
+    model = make_pipeline(StandardScaler(), regression).fit(train.astype(np.float64), labels)
     found: Labels = model.predict(test.astype(np.float64))
     return found
-
-
-def _votes(distances: Floats) -> Floats:
-    """One vote a neighbour, and a fraction by its cosine: less than one vote for all together."""
-    return 1 + (1 - distances) / (2 * NEIGHBOURS + 1)
 
 
 def _mean(values: list[float]) -> float:

@@ -11,12 +11,12 @@ from ulmo.storage.names import path_text
 
 if TYPE_CHECKING:
     from ulmo.evaluation.codebook import CodebookHealth
-    from ulmo.evaluation.probe import Probes
     from ulmo.evaluation.tally import Metrics
     from ulmo.pipelines.evaluate.audio import AudioEvaluation
     from ulmo.pipelines.evaluate.evaluate import Evaluation, TilesEvaluation
 
 _ADVICE = "train another tokenizer, or measure this one on more varied recordings"
+_WIDE = 44  # characters of the titles of a wide table
 _BOOK = {"usage": ".1%", "entropy": ".4f", "perplexity": ".1f", "top1": ".1%"}
 
 
@@ -95,7 +95,9 @@ def _audio(audio: "AudioEvaluation") -> list[str]:
         "",
         *_abx(audio),
         "",
-        *_probes(audio),
+        *_probe(audio),
+        "",
+        *_neighbours(audio),
         "",
         f"{'tokens kept':<28}{'all':>10}{'non-silent':>12}",
         *(
@@ -140,22 +142,43 @@ def _abx(audio: "AudioEvaluation") -> list[str]:
     ]
 
 
-def _probes(audio: "AudioEvaluation") -> list[str]:
-    """Accuracies, or why there are none."""
+def _probe(audio: "AudioEvaluation") -> list[str]:
+    """Accuracies of the linear probe, or why there are none."""
     folds = audio.tokens.folds
     if folds.missing or audio.latents is None:
-        return [f"probes      not measured: {folds.missing}"]
-    kinds: dict[str, Probes] = {
-        "latents, mean": audio.latents.probes,
-        "tokens, histogram": audio.tokens.probes,
+        return [f"probe       not measured: {folds.missing}"]
+    kinds = {"latents, mean": audio.latents.probe, "tokens, histogram": audio.tokens.probe}
+    title = f"linear probe, right of {audio.tokens.probe.items} by {folds.by}"
+    return [
+        _row(title, "all", "spread", "chance", width=_WIDE),
+        *(
+            _row(f"  {name}", *map(_share, (of.accuracy, of.spread, of.chance)), width=_WIDE)
+            for name, of in kinds.items()
+        ),
+    ]
+
+
+def _neighbours(audio: "AudioEvaluation") -> list[str]:
+    """Accuracies of the nearest neighbour, or why there are none."""
+    found, by = audio.tokens.neighbours, audio.tokens.folds.by
+    if found.missing or audio.latents is None:
+        return [f"neighbours  not measured: {found.missing}"]
+    kinds = {
+        "latents, mean": audio.latents.nearest,
+        "tokens, histogram": found.histograms,
+        "tokens, edit distance": found.sequences,
+        "tokens, substitution scores": found.substitutions,
     }
-    title = f"right, of {audio.latents.probes.linear.items} by {folds.by}"
-    lines = [_row(title, "all", "spread", "chance", width=40)]
-    for name, both in kinds.items():
-        for kind, found in (("linear probe", both.linear), ("nearest neighbours", both.neighbours)):
-            values = map(_share, (found.accuracy, found.spread, found.chance))
-            lines.append(_row(f"  {kind}, {name}", *values, width=40))
-    return lines
+    one = found.sequences
+    return [
+        _row(f"nearest neighbour, right of {one.items} by {by}", "all", "by label", width=_WIDE),
+        *(
+            _row(f"  {name}", _share(of.accuracy), _share(of.macro), width=_WIDE)
+            for name, of in kinds.items()
+            if of is not None
+        ),
+        _row("  chance", _share(one.chance), _share(one.macro_chance), width=_WIDE),
+    ]
 
 
 def _codebook(all_tokens: "CodebookHealth", sound: "CodebookHealth") -> list[str]:

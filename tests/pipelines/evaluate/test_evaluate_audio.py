@@ -1,6 +1,7 @@
 """ulmo eval on labelled recordings: what is measured is what the parts measure."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from ulmo.config import UserError
 from ulmo.evaluation.abx import abx
 from ulmo.evaluation.codebook import codebook_health, rate
 from ulmo.evaluation.folds import split_folds
-from ulmo.evaluation.probe import histograms, mean_latents, probes
+from ulmo.evaluation.nearest import nearest
+from ulmo.evaluation.pairwise import distance_matrix, vector_distances
+from ulmo.evaluation.probe import by_line, histograms, mean_latents, probe
 from ulmo.pipelines.evaluate import audio as module
 from ulmo.pipelines.evaluate.audio import (
     AudioEvaluation,
@@ -22,7 +25,7 @@ from ulmo.pipelines.evaluate.audio import (
     _spectrogram_step,
 )
 from ulmo.pipelines.evaluate.encoders import _CHANGES, AudioEncoder, latents_of
-from ulmo.pipelines.evaluate.evaluate import evaluate
+from ulmo.pipelines.evaluate.evaluate import Evaluation, evaluate
 from ulmo.pipelines.evaluate.labelled import Sounds, _Sound, find_labelled
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.reports.evaluate import EvalProgress, evaluation_table
@@ -95,9 +98,19 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     masks = [of.sound(s.samples, grid) for grid, s in zip(grids, sounds.sounds, strict=True)]
     folds = split_folds(labels, sounds.sources, speakers)
     assert [len(fold.test) for fold in folds.folds] == [4, 4]
-    assert tokens.probes == probes(histograms(grids, masks, 16), labels, folds)
-    assert found.latents.probes == probes(mean_latents(latents), labels, folds)
-    assert found.latents.probes.linear.accuracy == 1  # low from high, whoever speaks
+    shares, means = histograms(grids, masks, 16), mean_latents(latents)
+    assert tokens.probe == probe(shares, labels, folds, by_line)
+    assert found.latents.probe == probe(means, labels, folds, by_line)
+    assert found.latents.probe.accuracy == 1  # low from high, whoever speaks
+
+    groups = [sounds.sources, speakers]
+    near = tokens.neighbours
+    assert (near.missing, near.substitutions) == ("", None)
+    assert near.histograms == nearest(vector_distances(shares), labels, groups)
+    edits = distance_matrix(grids, "identical", "edit")
+    assert near.sequences == nearest(edits, labels, groups)
+    assert found.latents.nearest == nearest(vector_distances(means), labels, groups)
+    assert found.latents.nearest[:4] == (1, 1, 0.5, 0.5)
 
     codes = [tokenizer.codebook[grid] for grid in grids]
     assert found.codes_abx == abx(codes, labels, speakers, distance="cosine")
@@ -144,13 +157,14 @@ def test_a_baseline_that_is_no_bundle():
     of = AudioEncoder(lambda s: (s[::2, None] > 0).astype(np.int32), 100, 2, 2, 20)
     rng = np.random.default_rng(0)
     sounds = [
-        _Sound((rng.random(40) + shift).astype(np.float32), label, None)
+        _Sound((rng.random(40) + shift).astype(np.float32), label, None, f"{n}", f"{n}{label}")
         for shift, label in ((0, "+"), (-1, "-"))
-        for _ in range(3)
+        for n in range(3)
     ]
     told = []
     found = EncoderFigures.measure(of, Sounds(sounds, []), progress=lambda *now: told.append(now))
     assert found.abx.any.error == 0
+    assert found.neighbours.sequences[:3] == (1, 1, 0.5)
     assert found.counts.tolist() == found.sound_counts.tolist() == [60, 60]
     assert found.rate.bits_per_second == 50
     assert list(found.robustness) == list(_CHANGES)
@@ -158,8 +172,25 @@ def test_a_baseline_that_is_no_bundle():
         "tokens",
         "robustness",
         "ABX of tokens",
+        "edit distances of tokens",
     ]
     assert ("ABX of tokens", 36, 36) in told
+
+
+def test_substitution_scores_are_one_more_distance(tokenizer, plan, monkeypatch):
+    """Where every id stands for every other as well as for itself, no neighbour is nearest."""
+    of = AudioEncoder.of(tokenizer)
+    alike = of._replace(substitution=np.ones((tokenizer.manifest.model.bands, 16, 16)))
+    monkeypatch.setattr(AudioEncoder, "of", lambda _: alike)
+    sounds = sounds_of(plan)
+    same = sounds._replace(sounds=[s._replace(samples=s.samples[:900]) for s in sounds.sounds])
+    found = EncoderFigures.measure(alike, same).neighbours
+    assert found.substitutions.accuracy == found.substitutions.chance == 0.5
+    measured = AudioEvaluation.measure(tokenizer, plan)
+    text = evaluation_table(Evaluation("", None, measured, Path("x"), {}), batches=False)
+    share = f"{measured.tokens.neighbours.substitutions.accuracy:.1%}"
+    (line,) = (line for line in text.splitlines() if "  tokens, substitution scores" in line)
+    assert line.split()[-2] == share
 
 
 def test_a_folder_without_sound_is_refused(tokenizer, tmp_path):
@@ -194,7 +225,9 @@ def test_the_json_has_names_that_stay(evaluation, plan):
     assert values["pictures"] == {"usage": "here-usage.png", "codes": "here-codes.png"}
     audio = values["audio"]
     settings = "folder labels_file max_items max_seconds seed"
-    figures = "refused left_out verdict codebook sound_codebook abx probes robustness rate"
+    figures = (
+        "refused left_out verdict codebook sound_codebook abx probe neighbours robustness rate"
+    )
     assert list(audio) == f"{settings} recordings seconds labels speakers {figures}".split()
     assert audio["refused"][0]["path"] == "low/x.wav"
     names = ["missing", "tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
@@ -206,12 +239,20 @@ def test_the_json_has_names_that_stay(evaluation, plan):
         "across": tokens.abx.across._asdict(),
         "items": 8,
     }
-    (linear, neighbours), latents = tokens.probes, evaluation.audio.latents.probes
-    assert audio["probes"] == {
+    latents = evaluation.audio.latents
+    assert audio["probe"] == {
         "folds_by": "speaker",
         "missing": None,
-        "latents": {"linear": latents[0]._asdict(), "neighbours": latents[1]._asdict()},
-        "histograms": {"linear": linear._asdict(), "neighbours": neighbours._asdict()},
+        "latents": latents.probe._asdict(),
+        "histograms": tokens.probe._asdict(),
+    }
+    assert audio["neighbours"] == {
+        "by": "speaker",
+        "missing": None,
+        "latents": latents.nearest._asdict(),
+        "histograms": tokens.neighbours.histograms._asdict(),
+        "sequences": tokens.neighbours.sequences._asdict(),
+        "substitutions": None,
     }
     assert list(audio["robustness"]) == list(_CHANGES)
     gain = tokens.robustness["gain_up_6db"]
@@ -236,11 +277,21 @@ def test_the_table_has_every_figure(evaluation):
     assert ("spectrogram,", "cosine") in rows
     within, across = audio.latents.abx.within, audio.latents.abx.across
     assert rows["latents,", "cosine"] == [f"{within.error:.1%}", f"{across.error:.1%}"]
-    for how, number in (("linear probe", 0), ("nearest neighbours", 1)):
-        for what, of in (("latents", audio.latents.probes), ("tokens", audio.tokens.probes)):
-            (line,) = (line for line in text.splitlines() if f"{how}, {what}" in line)
-            assert line.split()[-3:] == [f"{value:.1%}" for value in of[number][:3]]
-    assert "right, of 8 by speaker" in text
+    near = audio.tokens.neighbours
+    probe, neighbour = text.split("linear probe, right of 8 by speaker")[1].split(
+        "nearest neighbour, right of 8 by speaker"
+    )
+    for part, what, shown in (
+        (probe, "latents, mean", audio.latents.probe[:3]),
+        (probe, "tokens, histogram", audio.tokens.probe[:3]),
+        (neighbour, "latents, mean", audio.latents.nearest[:2]),
+        (neighbour, "tokens, histogram", near.histograms[:2]),
+        (neighbour, "tokens, edit distance", near.sequences[:2]),
+        (neighbour, "chance", near.sequences[2:4]),
+    ):
+        (line,) = (line for line in part.splitlines() if line.startswith(f"  {what}  "))
+        assert line.split()[-len(shown) :] == [f"{value:.1%}" for value in shown]
+    assert "substitution scores" not in text
     for name, found in audio.tokens.robustness.items():
         shown = [f"{found.share:.1%}", f"{found.sound_share:.1%}"]
         assert rows[tuple(name.split("_"))] == shown

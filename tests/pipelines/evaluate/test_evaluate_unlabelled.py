@@ -53,19 +53,23 @@ def test_without_labels_nothing_is_computed_that_cannot_be_told(tokenizer, tmp_p
 
     for name in ("latents_of", "build_frontend"):
         monkeypatch.setattr(audio_module, name, never)
-    monkeypatch.setattr("ulmo.evaluation.abx.distance_matrix", never)
+    for room in ("ulmo.evaluation.abx", "ulmo.pipelines.evaluate.audio"):
+        monkeypatch.setattr(f"{room}.distance_matrix", never)
     write(tmp_path / "in", a=sound(2 * RATE), b=sound(3 * RATE))
     (tmp_path / "in" / "c.m4a").touch()
     report = tmp_path / "x.json"
     done = evaluate(tokenizer.ref.folder, audio=AudioPlan(tmp_path / "in"), report=report)
     text = evaluation_table(done, batches=False)
     assert "ABX         not measured: all items have one label; --labels names a table" in text
-    assert "probes      not measured: fewer than two labels have items of two sources" in text
+    assert "probe       not measured: fewer than two labels have items of two sources" in text
+    assert "neighbours  not measured: all items have one label" in text
     assert "left out    1 .m4a: ulmo reads none of these" in text
     values = json.loads(report.read_text())["audio"]
     assert values["abx"]["missing"] == "all items have one label"
     assert (values["abx"]["tokens"], values["abx"]["codes"]) == (None, None)
-    assert (values["probes"]["latents"], values["left_out"]) == (None, {".m4a": 1})
+    assert (values["probe"]["latents"], values["left_out"]) == (None, {".m4a": 1})
+    assert values["neighbours"]["missing"] == "all items have one label"
+    assert values["neighbours"]["sequences"]["accuracy"] is None
     assert values["verdict"]["tokens"] == done.audio.tokens.sound_counts.sum()
 
 

@@ -74,6 +74,7 @@ def test_sources_are_told_or_else_the_files(column, sources, folder):
     found = find_labelled(folder, path, source_column=column)
     read = Sounds.read(folder, found, sample_rate=RATE, max_seconds=1)
     assert read.sources == sources
+    assert read.groups == [[path.as_posix() for path, *_ in found], sources]
     assert read.speakers is None
 
 

@@ -1,4 +1,4 @@
-"""Tokens of labelled recordings, measured: ABX, probes, robustness, rates, use of the codebook."""
+"""Tokens of labelled recordings, measured: labels told apart, robustness, rates, codebook."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,11 @@ from ulmo.config import UserError
 from ulmo.evaluation.abx import Abx, abx, subsample, why_no_abx
 from ulmo.evaluation.agreement import Agreement
 from ulmo.evaluation.codebook import CodebookHealth, Rate, codebook_health, rate
-from ulmo.evaluation.distances import Item
+from ulmo.evaluation.distances import FrameDistance, Item, substitution_distance
 from ulmo.evaluation.folds import Folds, split_folds
-from ulmo.evaluation.probe import Probes, histograms, mean_latents, probes
+from ulmo.evaluation.nearest import Nearest, nearest, why_no_neighbours
+from ulmo.evaluation.pairwise import distance_matrix, vector_distances
+from ulmo.evaluation.probe import Probe, by_line, histograms, mean_latents, probe
 from ulmo.evaluation.tally import count_by_band
 from ulmo.evaluation.verdict import Verdict
 from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
@@ -44,12 +46,59 @@ class AudioPlan(NamedTuple):
     source_column: str | None = None  # column of what items share: never both trained on and tested
 
 
+class TokenNeighbours(NamedTuple):
+    """How often the nearest of the other recordings has a recording's label."""
+
+    missing: str  # why no neighbour was looked for; empty if some were
+    histograms: Nearest  # by the angle between histograms of the ids
+    sequences: Nearest  # by the edit distance of the columns, frames by `identical`
+    substitutions: Nearest | None  # the same, frames by substitution scores; None without scores
+
+    @classmethod
+    def of(
+        cls,
+        grids: Sequence[Ids],
+        shares: Array,
+        sounds: Sounds,
+        *,
+        by: str,
+        scores: Array | None = None,
+        progress: _Progress = lambda *_: None,
+    ) -> "TokenNeighbours":
+        """Neighbours by ids (time, band), by their histograms (n, d) and by substitution scores.
+
+        What is left out is the recording, the source and the speaker, which `by` is a word for. If
+        that leaves no neighbour to judge, no distance is computed.
+        """
+        missing = why_no_neighbours(sounds.labels, sounds.groups, by)
+
+        def judge(distances: NDArray[np.float64]) -> Nearest:
+            return nearest(distances, sounds.labels, sounds.groups)
+
+        def by_edits(name: str, distance: str | FrameDistance) -> Nearest:
+            step = partial(progress, f"edit distances of {name}")
+            return judge(distance_matrix(grids, distance, "edit", progress=step))
+
+        if missing:
+            none = Nearest.none()
+            return cls(missing, none, none, None)
+        return cls(
+            missing,
+            histograms=judge(vector_distances(shares)),
+            sequences=by_edits("tokens", "identical"),
+            substitutions=None
+            if scores is None
+            else by_edits("tokens by scores", substitution_distance(scores)),
+        )
+
+
 class EncoderFigures(NamedTuple):
     """Figures of an encoder on some recordings."""
 
     abx: Abx  # of the ids, by the distance `identical`
     folds: Folds  # of the recordings, for the probes
-    probes: Probes  # of the histograms of the ids
+    probe: Probe  # of the histograms of the ids
+    neighbours: TokenNeighbours
     robustness: dict[str, Agreement]
     rate: Rate
     counts: _Counts  # (CB,)
@@ -78,6 +127,7 @@ class EncoderFigures(NamedTuple):
         counts = count_by_band(ids, np.ones_like(sound), size)
         sound_counts = count_by_band(ids, sound, size)
         folds = split_folds(sounds.labels, sounds.sources, sounds.speakers, seed=seed)
+        shares = histograms(grids, masks, size)
         changed = encoder.robustness(
             [sound.samples for sound in sounds.sounds],
             seed=seed,
@@ -86,7 +136,15 @@ class EncoderFigures(NamedTuple):
         return cls(
             abx=_abx("tokens", grids, sounds, "identical", progress),
             folds=folds,
-            probes=probes(histograms(grids, masks, size), sounds.labels, folds),
+            probe=probe(shares, sounds.labels, folds, by_line),
+            neighbours=TokenNeighbours.of(
+                grids,
+                shares,
+                sounds,
+                by=folds.by,
+                scores=encoder.substitution,
+                progress=progress,
+            ),
             robustness=changed,
             rate=rate(
                 grids,
@@ -114,7 +172,8 @@ class LatentFigures(NamedTuple):
     """Figures of vectors on some recordings."""
 
     abx: Abx  # by the distance `cosine`
-    probes: Probes  # of their means over time
+    probe: Probe  # of their means over time
+    nearest: Nearest  # by the angle between their means over time
     latents: list[Array]  # vectors (time, band, EMB) of each recording
 
     @classmethod
@@ -131,9 +190,11 @@ class LatentFigures(NamedTuple):
         for number, sound in enumerate(sounds.sounds):
             latents.append(latents_of_samples(sound.samples))
             progress("latents", number + 1, len(sounds.sounds))
+        means = mean_latents(latents)
         return cls(
             abx=_abx("latents", latents, sounds, "cosine", progress),
-            probes=probes(mean_latents(latents), sounds.labels, folds),
+            probe=probe(means, sounds.labels, folds, by_line),
+            nearest=nearest(vector_distances(means), sounds.labels, sounds.groups),
             latents=latents,
         )
 
@@ -149,7 +210,7 @@ class AudioEvaluation(NamedTuple):
     refused: Sequence[tuple[Path, str, str]]  # path, reason and detail of each unreadable one
     left_out: Mapping[str, int]  # files of sound that is not read, by kind (.wac)
     tokens: EncoderFigures
-    latents: LatentFigures | None  # None if labels allow neither ABX nor probes
+    latents: LatentFigures | None  # None if labels allow neither ABX, probe nor neighbours
     abx_missing: str  # why ABX was not measured; empty if it was
     codes_abx: Abx | None  # of the vectors of the codes, by the distance `cosine`
     spectrogram_abx: Abx | None  # of the normalised levels, by the distance `cosine`
@@ -170,7 +231,7 @@ class AudioEvaluation(NamedTuple):
         tokens = EncoderFigures.measure(encoder, sounds, seed=plan.seed, progress=progress)
         latents = codes_abx = spectrogram_abx = None
         step = 1
-        if not (missing and tokens.folds.missing):
+        if not (missing and tokens.folds.missing and tokens.neighbours.missing):
             at = latents_of(tokenizer)
             latents = LatentFigures.measure(at, sounds, tokens.folds, progress=progress)
         if not missing:

@@ -36,6 +36,8 @@ class AudioEncoder(NamedTuple):
     tile_samples: int  # samples of a tile; recordings are shifted by half of it
     # Whether each of the ids (time, band) of samples is sound; by default, all are.
     sound: Callable[[Array, Ids], Mask] = _everything
+    # Log-odds in bits (bands, codebook_size, codebook_size) that one id stands for another.
+    substitution: Array | None = None
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "AudioEncoder":

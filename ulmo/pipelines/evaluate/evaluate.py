@@ -112,7 +112,7 @@ class Evaluation(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """The content of eval.json."""
         return {
-            "schema_version": 2,
+            "schema_version": 3,
             "tokenizer": self.fingerprint,
             "tiles": self.tiles and json_values(_tiles(self.tiles)),
             "audio": self.audio and json_values(_audio(self.audio)),
@@ -135,7 +135,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run's tokenizer, a bundle, or the one that ships; write `report` and its pictures.
 
-    On tiles: reconstruction, commitment, codebook. On `audio`: ABX, robustness, rates, codebook.
+    On tiles: reconstruction, commitment, codebook. On `audio`: labels told apart, robustness,
+    rates, codebook.
     The default report is eval.json in the run, or in the working folder for a bundle outside a run.
     There it and its pictures replace those of an earlier `ulmo eval`, and no other files.
     `part` chooses the run's held-out recordings (`validation`), its training recordings, or all;
@@ -259,11 +260,19 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
             "spectrogram": audio.spectrogram_abx,
             "spectrogram_step": audio.spectrogram_step,
         },
-        "probes": {
+        "probe": {
             "folds_by": tokens.folds.by,
             "missing": tokens.folds.missing or None,
-            "latents": audio.latents and audio.latents.probes,
-            "histograms": tokens.probes,
+            "latents": audio.latents and audio.latents.probe,
+            "histograms": tokens.probe,
+        },
+        "neighbours": {
+            "by": tokens.folds.by,
+            "missing": tokens.neighbours.missing or None,
+            "latents": audio.latents and audio.latents.nearest,
+            "histograms": tokens.neighbours.histograms,
+            "sequences": tokens.neighbours.sequences,
+            "substitutions": tokens.neighbours.substitutions,
         },
         "robustness": {
             name: {

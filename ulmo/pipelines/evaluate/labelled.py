@@ -36,6 +36,7 @@ class _Sound(NamedTuple):
     label: str
     speaker: str | None
     source: str = ""  # by default, the path of its file
+    recording: str = ""  # the path of its file
 
 
 class _Unreadable(NamedTuple):
@@ -88,8 +89,9 @@ class Sounds(NamedTuple):
             except RefusedError as refusal:
                 refused.append(_Unreadable(item.path, refusal.reason, refusal.detail))
             else:
-                source = item.path.as_posix() if item.source is None else item.source
-                sounds.append(_Sound(samples, item.label, item.speaker, source))
+                path = item.path.as_posix()
+                source = path if item.source is None else item.source
+                sounds.append(_Sound(samples, item.label, item.speaker, source, path))
             progress(number + 1)
         return cls(sounds, refused)
 
@@ -108,6 +110,12 @@ class Sounds(NamedTuple):
     def sources(self) -> list[str]:
         """The source of each sound."""
         return [sound.source for sound in self.sounds]
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The recording, the source, and the speaker, if there are any, of each sound."""
+        recordings = [sound.recording for sound in self.sounds]
+        return [recordings, self.sources, *([self.speakers] if self.speakers else [])]
 
 
 def find_labelled(
