@@ -48,7 +48,7 @@ def test_every_command(deep, tokenizer, tmp_path):
     }
     assert verify(out).faults == []
     assert all(result.reused for result in tokenize(tokenizer, deep, out=out))
-    done = convert([out], tmp_path / "labels", "raven", done=lambda _: None)
+    done = convert([out], tmp_path / "labels", "audacity", done=lambda _: None)
     assert [result.refusal for result in done] == [None, None]
     assert prepare(deep, tmp_path / "tiles", TINY).statuses == {"ok": 2}
     (deep / "top.wav").unlink()
