@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 import pytest
@@ -145,9 +146,12 @@ class TestTriggered:
             tokenizer_of().encode(tmp_path / "x.wav")
 
 
-def test_gaps_of_more_than_a_week_are_refused(tokenizer_of, recording, monkeypatch):
-    spans = tuple(Span(1000 * i, 1000, Fraction(300_000 * i)) for i in range(4))
-    set_timing(monkeypatch, spans)
+def test_gaps_that_are_long_for_so_little_sound_are_refused(tokenizer_of, recording, monkeypatch):
+    """7,000 frames may have gaps of an hour in all."""
+    spans = (Span(0, 800, Fraction(0)), Span(800, 800, Fraction(1800)))
+    set_timing(monkeypatch, (*spans, Span(1600, None, 3600 + Fraction(1600, RATE))))
+    assert len(tokenizer_of().encode(recording).ids) == ceil((3600 + Fraction(7000, RATE)) / COLUMN)
+    set_timing(monkeypatch, (*spans, Span(1600, None, Fraction(3601))))
     with pytest.raises(RefusedError) as caught:
         tokenizer_of().encode(recording)
     assert caught.value.reason == "long_gaps"

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -145,6 +146,26 @@ STRICT = {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error"}  # no asserts, no do
 def test_environments(environment, place, usual, tmp_path):
     tokenize(place, tmp_path / "out", environment=environment.items())
     assert contents(tmp_path / "out") == usual
+
+
+def test_settings_of_libraries_in_the_environment(tmp_path):
+    """They would change the last bits of samples and levels, in workers too."""
+    for seed in range(2):
+        write(tmp_path / "audio" / f"{seed}.wav", noise(22_050, seed), rate=44_100)
+    settings = {"SOXR_USE_SIMD": "0", "SOXR_MIN_DFT_SIZE": "8", "OPENCV_IPP": "disabled"}
+    settings |= {"OPENBLAS_CORETYPE": "Prescott"}
+
+    def prepared(workers, **given):
+        words = (*ULMO, "prep", "audio", "out", "--workers", str(workers))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **given}
+        subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        made = contents(tmp_path / "out")
+        shutil.rmtree(tmp_path / "out")
+        return made
+
+    usual = prepared(1)
+    assert prepared(1, **settings) == usual
+    assert prepared(2, **settings) == usual
 
 
 def test_names_that_a_stream_cannot_show(place, tmp_path):

@@ -32,7 +32,7 @@ from ulmo.encoding import Columns, EncodedStretch, encode_columns, ready_frames
 from ulmo.preprocessing.arrays import read_blocks
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.hearing import Hearing
-from ulmo.preprocessing.sources import open_sound_of
+from ulmo.preprocessing.sources import Sound, open_sound_of
 from ulmo.preprocessing.spectrogram import find_constants, normalized_levels
 from ulmo.preprocessing.stretches import SampleSource, check_gaps, whole
 from ulmo.tokens import Tokens, band_edges, nearest_column
@@ -176,11 +176,11 @@ class Tokenizer(Decoder):
         time_expansion, full_scale: see `with_sound`; None means those of the bundle.
 
         Where time was left out in a file, the columns are `<gap>`, with distances of 0: each token
-        stands at its true time. RefusedError for a file that cannot be read, or whose gaps last
-        more than a week; UserError for samples without a valid rate, or with an uncertain scale.
-        Warns (UserWarning) of what tokens lose, as the command does: channels that cancel, sound
-        fainter than the floor, much power above the highest band. Warns, too, if a file shows that
-        its times are not true.
+        stands at its true time. RefusedError for a file that cannot be read, or whose gaps are too
+        long for so little sound (docs/clock.md); UserError for samples without a valid rate, or
+        with an uncertain scale. Warns (UserWarning) of what tokens lose, as the command does:
+        channels that cancel, sound fainter than the floor, much power above the highest band.
+        Warns, too, if a file shows that its times are not true.
 
         >>> tokens = load_tokenizer().encode("data_samples/harmonic_calls.wav")
         >>> tokens.ids.shape, tokens.ids.dtype  # (time, band)
@@ -195,9 +195,7 @@ class Tokenizer(Decoder):
             channel=channel,
             hearing=hearing,
         ) as sound:
-            tokens = listener._tokens(
-                sound.read, batch_size, start_utc=sound.start_utc, hearing=hearing
-            )
+            tokens = listener._tokens(sound, batch_size, hearing)
         if sound.obstacle:
             warnings.warn(f"{sound.obstacle}: times of its tokens are not true", stacklevel=2)
         for words in hearing.losses(slowed=sound.slowed).values():
@@ -323,23 +321,18 @@ class Tokenizer(Decoder):
                 frames = min(len(part.ids) * model.time_stride, left)
                 yield self._placed(part, first, frames, start_utc)
 
-    def _tokens(
-        self,
-        source: SampleSource,
-        batch_size: int,
-        *,
-        start_utc: datetime | None = None,
-        hearing: Hearing | None = None,
-    ) -> Tokens:
+    def _tokens(self, sound: Sound, batch_size: int, hearing: Hearing) -> Tokens:
         prep, model = self.manifest.prep, self.manifest.model
-        parts, frames = [self._silence(0)], 0
-        gaps = Fraction(0)
-        for stretch in self.stretches(source, batch_size=batch_size, hearing=hearing):
-            gaps += stretch.gap * self._hop
-            check_gaps(gaps)
-            parts += [self._silence(stretch.gap), *stretch]
+        found: list[tuple[int, list[Columns]]] = []  # of each stretch: the gap before, its columns
+        frames = 0
+        for stretch in self.stretches(sound.read, batch_size=batch_size, hearing=hearing):
+            found.append((stretch.gap, [*stretch]))
             frames = stretch.column * model.time_stride - (-stretch.samples // prep.hop_length)
-        return self._placed(Columns.joined(parts), 0, frames, start_utc)
+        check_gaps(sum(gap for gap, _ in found) * self._hop, sound.frames_read)
+        parts = [self._silence(0)]
+        for gap, columns in found:
+            parts += [self._silence(gap), *columns]
+        return self._placed(Columns.joined(parts), 0, frames, sound.start_utc)
 
     def _silence(self, columns: int) -> Columns:
         """Columns of `<gap>`."""

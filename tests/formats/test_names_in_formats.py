@@ -61,6 +61,16 @@ def named(name, columns=3):
     return header_of(ids, recording=portable(Path("a", os.fsdecode(name)).relative_to("a"))), ids
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_that_repeats_a_name_in_each_row_says_so(name):
+    def size(recording):
+        ids = random_ids(1000)
+        return sum(map(len, written(name, [(header_of(ids, recording=recording), ids)])))
+
+    repeats = (size("n" * 1000) - size("n")) // 999
+    assert FORMATS[name].repeats_name == (repeats > 10)
+
+
 def is_formula(cell):
     return cell[:1] in ("\t", "\r", "\n") or cell.strip()[:1] in tuple("=+-@")
 

@@ -48,7 +48,7 @@ def test_every_command(deep, tokenizer, tmp_path):
     }
     assert verify(out).faults == []
     assert all(result.reused for result in tokenize(tokenizer, deep, out=out))
-    done = convert([out], tmp_path / "labels", "raven", done=lambda _: None)
+    done = convert([out], tmp_path / "labels", "audacity", done=lambda _: None)
     assert [result.refusal for result in done] == [None, None]
     assert prepare(deep, tmp_path / "tiles", TINY).statuses == {"ok": 2}
     (deep / "top.wav").unlink()
@@ -91,8 +91,9 @@ def test_a_place_that_is_too_long(tokenizer, tmp_path):
     remove_tree(out)
 
 
-def test_work_grows_with_the_depth(tmp_path, monkeypatch):
-    """A recording in each folder: few calls for each, at any depth."""
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts calls of the system that look up a path, by their names."""
     calls = Counter()
 
     def count(name):
@@ -106,6 +107,11 @@ def test_work_grows_with_the_depth(tmp_path, monkeypatch):
 
     for name in ("stat", "lstat", "scandir", "listdir", "mkdir", "open", "readlink"):
         count(name)
+    return calls
+
+
+def test_work_grows_with_the_depth(tmp_path, calls):
+    """A recording in each folder: few calls for each, at any depth."""
     for levels in (50, 200):
         folder, out = tmp_path / f"in{levels}", tmp_path / f"out{levels}"
         here = folder
@@ -120,7 +126,25 @@ def test_work_grows_with_the_depth(tmp_path, monkeypatch):
         assert all(count < 8 * levels + 100 for count in calls.values()), calls
 
 
-@pytest.mark.parametrize("below", ["", "tokens", "token_headers", "a/token_headers/b"])
+@pytest.mark.parametrize("name", ["d", "tokens"])
+def test_verifying_grows_with_the_depth(name, tmp_path, calls):
+    """A file of tokens in each folder, which may be called as one of an output."""
+    looked = []
+    for levels in (60, 240):
+        here = tmp_path / str(levels)
+        for _ in range(levels):
+            here /= name
+            here.mkdir(parents=True)
+            (here / "x.tokens.csv").touch()
+        calls.clear()
+        assert len(verify(tmp_path / str(levels)).faults) == levels
+        looked.append(calls.total())
+    assert looked[1] < 6 * looked[0]
+
+
+@pytest.mark.parametrize(
+    "below", ["", "tokens", "tokens/" * 40, "token_headers", "a/token_headers/b"]
+)
 def test_headers_and_tokens_find_each_other(below, tmp_path):
     (tmp_path / "token_headers").mkdir()
     tokens = tmp_path / "tokens" / below / "x.tokens"

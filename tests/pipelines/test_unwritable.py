@@ -14,6 +14,7 @@ from tests.pipelines.tokenizing import hidden, join, tokenize
 from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.publish import output_paths
+from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
@@ -108,6 +109,51 @@ def test_convert(tokenizer, tmp_path):
     }
     assert refused[stem(243)].endswith("cannot be written: File name too long")
     assert hidden(out) == []
+
+
+class TestLongNames:
+    """In a format that repeats the name of a recording in each row."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """One of two recordings has a name of 1,225 letters; libsndfile writes no longer path."""
+        folder = fill(tmp_path / "in", ["20240101_000000", "20240101_000100"])
+        below = folder / "/".join(["d" * 200] * 6)
+        below.mkdir(parents=True)
+        (folder / "20240101_000100.wav").rename(below / "20240101_000100.wav")
+        return folder
+
+    @pytest.mark.parametrize("file_format", FORMATS)
+    def test_of_a_folder(self, file_format, folder, tokenizer, tmp_path):
+        for _ in range(2):
+            tokenize(tokenizer, folder, out=tmp_path / "out", file_format=file_format)
+            reasons = [row["reason"] for row in rows_of(tmp_path / "out")]
+            repeats = FORMATS[file_format].repeats_name
+            assert sorted(map(str, reasons)) == ["None", "unwritable" if repeats else "None"]
+            assert verify(tmp_path / "out").faults == []
+
+    def test_of_one_file(self, folder, tokenizer, tmp_path, monkeypatch):
+        monkeypatch.chdir(folder)
+        (path,) = Path().glob("d*/**/*.wav")
+        (result,) = tokenize(tokenizer, path, out=tmp_path / "x.csv", file_format="csv")
+        assert result.outcome.detail == (
+            "its name has 1225 characters, and csv, which repeats it in each row, takes 1024: "
+            "choose another format, such as parquet"
+        )
+        assert not (tmp_path / "x.csv").exists()
+
+    @pytest.mark.parametrize("file_format", ["csv", "parquet"])
+    def test_of_a_table(self, file_format, folder, tokenizer, tmp_path):
+        out = tmp_path / f"all.{file_format}"
+        results = tokenize(tokenizer, folder, out=out, file_format=file_format)
+        ok = [result.outcome.status for result in results].count("ok")
+        assert ok == len(list(read_corpus(out))) == 2 - FORMATS[file_format].repeats_name
+
+    def test_of_a_timeline(self, folder, tokenizer, tmp_path):
+        out = tmp_path / "t.selections.txt"
+        results, timeline = join(tokenizer, folder, out=out, file_format="raven")
+        assert [result.outcome.reason for result in results] == [None, "unwritable"]
+        assert timeline.recordings == 1
 
 
 ITS_OWN = ("EACCES", "EPERM", "EISDIR", "EILSEQ", "EINVAL", "ENAMETOOLONG", "ENOTDIR", "EFBIG")

@@ -133,7 +133,31 @@ def test_a_clip_has_the_frames_of_its_time(spans, start, seconds):
     assert times(clip_spans(spans, RATE, start, seconds)) == expected
 
 
-def test_gaps_that_last_more_than_a_week_are_refused():
-    check_gaps(Fraction(MAX_GAP_SECONDS))
-    with pytest.raises(RefusedError, match=r"8\.0 days in all: use ulmo-tokenize with --gaps one"):
-        check_gaps(Fraction(MAX_GAP_SECONDS * 8, 7))
+HOUR = 3600
+CYCLES = {  # hertz, seconds of sound, and seconds from one such sound to the next
+    "HARP": (200_000, 75, 25 * 60),
+    "HARP, decimated": (2_000, 75, 25 * 60),
+    "AudioMoth, 8 kHz": (8_000, 3, HOUR),
+    "AudioMoth, 48 kHz": (48_000, 1, HOUR),
+    "AudioMoth, 384 kHz": (384_000, 1, 12 * HOUR),
+}
+
+
+@pytest.mark.parametrize("recorder", CYCLES)
+@pytest.mark.parametrize("cycles", [1, 2, 24, 160])
+def test_gaps_of_recorders_are_kept(recorder, cycles):
+    rate, sound, period = CYCLES[recorder]
+    gaps = min(cycles * (period - sound), MAX_GAP_SECONDS)
+    check_gaps(Fraction(gaps), cycles * sound * rate)
+
+
+@pytest.mark.parametrize(
+    ("frames", "hours"),
+    [(0, 1), (16_383, 1), (16_384, 2), (100_000, 7), (166 * 16_384, 167), (10**10, 168)],
+)
+def test_gaps_that_last_too_long_for_so_few_frames_are_refused(frames, hours):
+    check_gaps(Fraction(hours * HOUR), frames)
+    words = rf"{hours}\.5 h in all, and its {frames} frames allow {hours} h: use ulmo-tokenize"
+    with pytest.raises(RefusedError, match=words) as caught:
+        check_gaps(Fraction(hours * HOUR + HOUR // 2), frames)
+    assert caught.value.reason == "long_gaps"

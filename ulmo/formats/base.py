@@ -11,6 +11,7 @@ from ulmo.arrays import Ids
 from ulmo.formats.header import Hashes, Stored, TokensHeader
 
 PIECE = 4096  # columns handed to `_write` at once, at most; also the columns in a row of a table
+MOST_NAME = 1024  # characters of a recording's name in a format that repeats it in each row
 Headers = tuple[TokensHeader, ...]
 
 
@@ -40,6 +41,8 @@ class Format:
     trains: ClassVar[bool] = False  # whether models train on it: a corpus gets a vocabulary file
     tabular: ClassVar[bool] = False  # whether programs read a folder of them as one table
     readable: ClassVar[bool] = True  # whether `read` reads back a file of the last suffix
+    # Whether each token or run repeats the name of its recording: then MOST_NAME bounds names.
+    repeats_name: ClassVar[bool] = False
 
     def __init__(self, files: Sequence[BinaryIO], labelling: Labelling = ALL_RUNS) -> None:
         self._files = files

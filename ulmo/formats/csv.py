@@ -29,6 +29,7 @@ class Csv(RowFormat):
     words = "a line a token, with its times and hertz, for spreadsheets and R"
     suffixes = (".tokens.csv",)
     tabular = True
+    repeats_name = True
 
     def _begin(self) -> None:
         super()._begin()

@@ -25,7 +25,7 @@ from ulmo.vocabulary import Vocabulary
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
 MAX_CORPUS_BYTES = 1 << 28  # longest header: about 500,000 recordings of a corpus, or segments
 AGAIN = "write the tokens again"
-# Longest file in any format: a row of CSV, or a selection, names the recording of one id.
+# Longest file in any format: a row of JSON lines may be of one id, and names the recording.
 FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]

@@ -144,6 +144,7 @@ class Raven(RunFormat):
 
     words = "selection table for Raven Pro and Raven Lite"
     suffixes = (".tokens.selections.txt",)
+    repeats_name = True
     labels_gaps = False
 
     def _begin(self) -> None:

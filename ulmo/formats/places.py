@@ -19,6 +19,7 @@ JOURNAL = f".{COMMAND}.jsonl"
 TOKENS, HEADERS = "tokens", "token_headers"  # folders of an output
 HEADER_ENDING = ".json"
 STEM = ".tokens"  # before the ending of every name that ulmo chooses
+_MOST = 16  # folders of one name above a file that may be that of an output
 
 # What readers of a folder take for more than a letter of a name. pandas and pyarrow skip names that
 # begin with _ or a dot; key=value is a column; in datasets, :: chains addresses and $ begins a name
@@ -79,15 +80,13 @@ def _in_output(path: Path, there: str, other: str) -> Path | None:
     """The same place below `other` for a path below the folder `there` of an output.
 
     A folder of recordings may be called so, too, and its tokens then lie in one. That of an output
-    has a manifest beside it, or, in a copy that lost it, lies above all others.
+    has a manifest beside it, or, in a copy that lost it, lies above all others. Of many folders
+    called so, one in another, the uppermost are looked at: the time for a file has a bound.
     """
     whole = path.absolute()
     parents = whole.parents
-    depths = [
-        depth
-        for depth, name in enumerate(reversed(whole.parts[:-1]))
-        if name == there and parents[depth].with_name(HEADERS).is_dir()
-    ]
+    called = [depth for depth, name in enumerate(reversed(whole.parts[:-1])) if name == there]
+    depths = [depth for depth in called[-_MOST:] if parents[depth].with_name(HEADERS).is_dir()]
     if not depths:
         return None
     managed = [depth for depth in depths if parents[depth].with_name(MANIFEST).is_file()]

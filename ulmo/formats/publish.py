@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ulmo.config import NewerError, UserError, plain
 from ulmo.formats import FORMATS
-from ulmo.formats.base import ALL_RUNS, Format, Labelling
+from ulmo.formats.base import ALL_RUNS, MOST_NAME, Format, Labelling
 from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
@@ -337,6 +337,20 @@ def stored_at(path: Path) -> Stored | None:
         raise
     except (UserError, OSError):
         return None
+
+
+def name_obstacle(names: Iterable[str], file_format: str) -> str:
+    """Why a format cannot hold tokens of recordings with these names; empty if it can.
+
+    A format that repeats a name in each row would make gigabytes of a few rows with a long one.
+    """
+    longest = max(map(len, names), default=0)
+    if not FORMATS[file_format].repeats_name or longest <= MOST_NAME:
+        return ""
+    return (
+        f"its name has {longest} characters, and {file_format}, which repeats it in each row, "
+        f"takes {MOST_NAME}: choose another format, such as parquet"
+    )
 
 
 def check_labelling(labelling: Labelling, file_format: str, vocabulary: int | None = None) -> None:

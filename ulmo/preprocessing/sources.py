@@ -16,7 +16,7 @@ from ulmo.config import PrepSettings, UserError
 from ulmo.config.arguments import whole_number_or_none
 from ulmo.preprocessing.arrays import read_blocks, read_source
 from ulmo.preprocessing.hearing import Hearing
-from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.audio import Recording, RefusedError, open_recording
 from ulmo.preprocessing.reading.parts import MAX_CHANNELS
 from ulmo.preprocessing.stretches import SampleSource, read_stretches, whole
 from ulmo.preprocessing.times.clock import Clock
@@ -30,6 +30,12 @@ class Sound(NamedTuple):
     start_utc: datetime | None = None  # time of its first sample, if that is known
     obstacle: str | None = None  # why its times are not true; None if they are, or may be
     slowed: bool = False  # the file plays slower than the sound was
+    recording: Recording | None = None  # the file that is read; None for samples
+
+    @property
+    def frames_read(self) -> int:
+        """Frames of the file that were read, all of which count for its gaps; 0 for samples."""
+        return self.recording.frames_read if self.recording else 0
 
 
 @contextmanager
@@ -74,7 +80,7 @@ def open_sound_of(
         else:
             chosen = recording, channel, settings.true_rate, timing.spans
             read = partial(read_stretches, *chosen, hop=hop, hearing=hearing)
-            sound = Sound(read, start_utc, timing.obstacle, timing.slowed)
+            sound = Sound(read, start_utc, timing.obstacle, timing.slowed, recording)
         yield sound
 
 

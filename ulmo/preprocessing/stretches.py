@@ -24,6 +24,11 @@ from ulmo.preprocessing.times.timing import WHOLE, Span
 from ulmo.tokens import nearest_column
 
 MAX_GAP_SECONDS = 7 * 24 * 3600  # each column is written; longer gaps lie between deployments
+# The gaps of one recording may last an hour for each of so many of its frames that was begun. An
+# AudioMoth writes at least 16,384 frames whenever its trigger fires, so a recording in which that
+# happens once an hour is kept at any sample rate. A HARP's duty cycles have far more sound.
+_FRAMES_OF_AN_HOUR = 16_384
+_HOUR = 3600  # seconds
 _FRAMES_PER_COLUMN = 16  # as the default time stride, so that tiles are cut where tokens are
 
 
@@ -87,12 +92,21 @@ def plan_stretches(spans: Iterable[Span], rate: int, hop: Fraction) -> list[Plan
 
 
 def check_gaps(
-    seconds: Fraction, remedy: str = "use ulmo-tokenize with --gaps one or omit"
+    seconds: Fraction, frames: int, remedy: str = "use ulmo-tokenize with --gaps one or omit"
 ) -> None:
-    """RefusedError if the gaps of one recording, each column of which is written, last too long."""
-    if seconds > MAX_GAP_SECONDS:
-        detail = f"its gaps last {float(seconds) / 86400:.1f} days in all: {remedy}"
-        raise RefusedError("long_gaps", detail)
+    """RefusedError if the gaps of one recording, each column of which is written, last too long.
+
+    seconds: of all its gaps together.
+    frames: of the file.
+
+    A few bytes can say that time was left out, and each hour of it costs as much as an hour of
+    sound. So gaps may last an hour for each 16,384 frames that were begun, and a week at most.
+    """
+    hours = min(1 + frames // _FRAMES_OF_AN_HOUR, MAX_GAP_SECONDS // _HOUR)
+    if seconds > hours * _HOUR:
+        lasting = f"its gaps last {float(seconds) / _HOUR:.1f} h in all"
+        most = f"its {frames} frames allow {hours} h"
+        raise RefusedError("long_gaps", f"{lasting}, and {most}: {remedy}")
 
 
 def clip_spans(

@@ -83,4 +83,9 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def by_bytes(paths: Iterable[Path]) -> list[Path]:
     """Paths in the order of their bytes."""
-    return sorted(paths, key=lambda path: os.fsencode(path.as_posix()))
+    return sorted(paths, key=bytes_of)
+
+
+def bytes_of(path: Path) -> bytes:
+    """The bytes of a path, with slashes between its parts."""
+    return os.fsencode(path.as_posix())

@@ -178,6 +178,31 @@ def test_a_bad_file_is_a_line_and_the_rest_go_on(how, name, field, tmp_path):
         assert not (out / "a" / "x.tokens.selections.txt").exists()
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("of_segment", [False, True])
+def test_a_long_name_is_not_repeated_in_each_row(name, of_segment, tmp_path):
+    """1,024 letters are the most; the line names a format that takes more."""
+    sources = []
+    for length in (1024, 1025):
+        path = tokenized(tmp_path / "in" / f"{length}.tokens.npy")
+        values = json.loads(path.with_suffix(".json").read_bytes())
+        place = {"column": 0, "columns": 5, "offset": 0, "recording_rate": 1, "frames": 1}
+        segment = {**place, "recording": "n" * length, "file_frames": 1}
+        values |= {"segments": [segment]} if of_segment else {"recording": "n" * length}
+        sources.append(seal_tokens(path, values))
+    out = tmp_path / ("c" + FORMATS[name].suffixes[0] if FORMATS[name].many else "labels")
+    done = convert(sources, out, name, done=lambda _: None)
+    refusals = [result.refusal for result in sorted(done, key=lambda result: result.source)]
+    assert refusals[0] is None
+    if not FORMATS[name].repeats_name:
+        assert refusals[1] is None
+        return
+    assert refusals[1].endswith(
+        f"its name has 1025 characters, and {name}, which repeats it in each row, takes 1024: "
+        "choose another format, such as parquet"
+    )
+
+
 @pytest.fixture
 def refused(tmp_path):
     """Status 2, one line on stderr that fits, and nothing written."""

@@ -307,6 +307,15 @@ class TestGaps:
         with pytest.raises(RefusedError, match=r"no sound from 50 s on"):
             show(triggered, tmp_path / "x.png", ["mel"], TINY, start=50, seconds=20)
 
+    def test_that_are_long_for_so_little_sound_are_drawn_in_part(self, tmp_path, figures):
+        tone = 0.5 * np.sin(2 * np.pi * 1000 / RATE * np.arange(RATE // 4))
+        path = tmp_path / "20230501_120000T.WAV"
+        write_triggered(path, tone, 2**16, tone, 2**16, tone, rate=RATE)  # twice 35 minutes
+        with pytest.raises(RefusedError, match="frames allow 1 h: draw a part") as caught:
+            show(path, tmp_path / "x.png", ["mel"], TINY)
+        assert caught.value.reason == "long_gaps"
+        assert show(path, tmp_path / "x.png", ["mel"], TINY, seconds=2200).stretches == 2
+
     def test_are_named(self, triggered, tmp_path):
         result = run(ulmo, "show", triggered, "--out", tmp_path / "x.png", "--frontend", "mel")
         assert "it has a gap in time, drawn as silence" in result.stdout

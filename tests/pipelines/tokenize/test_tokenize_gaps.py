@@ -108,10 +108,15 @@ class TestOneRecording:
         header, _ = stored(tmp_path / "keep" / "x.npy")
         assert (header.segments, header.gaps) == ((), "keep")
 
-    def test_gaps_of_more_than_a_week_are_refused_if_they_are_kept(
+    def test_gaps_that_are_long_for_so_little_sound_are_refused_if_they_are_kept(
         self, tokenizer, recording, tmp_path, monkeypatch
     ):
-        set_timing(monkeypatch, tuple(Span(900 * i, 900, Fraction(300_000 * i)) for i in range(4)))
+        """7,000 frames may have gaps of an hour in all."""
+        hour = (Span(0, 800, Fraction(0)), Span(800, None, 3600 + Fraction(800, RATE)))
+        set_timing(monkeypatch, hour)
+        (result,) = tokenize(tokenizer, recording, out=tmp_path / "hour.npy")
+        assert (result.outcome.status, result.outcome.columns) == ("ok", 90_088)
+        set_timing(monkeypatch, tuple(Span(900 * i, 900, Fraction(1202 * i)) for i in range(4)))
         (kept,) = tokenize(tokenizer, recording, out=tmp_path / "x.npy")
         assert (kept.outcome.reason, kept.outputs) == ("long_gaps", [])
         (short,) = tokenize(tokenizer, recording, out=tmp_path / "x.npy", gaps="one")

@@ -151,7 +151,7 @@ class TestFolders:
     def test_parts_of_a_timeline_may_have_one_name(self, make, tmp_path):
         files = make("a/x.wav", "a/y.wav", "b/x.wav", "c/x.wav")
         sources = [tmp_path / "a", tmp_path / "b", files[0], files[3]]
-        plan = plan_parts(sources, tmp_path / "t.npy")
+        plan = plan_parts(sources, tmp_path / "t.npy", "npy")
         assert [planned.source for planned in plan] == files
         assert names_of(plan) == [
             files[0].as_posix(),
@@ -243,7 +243,7 @@ def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "x")
     sources = [path, again, tmp_path / "link" / "s.wav", tmp_path / "x"]
     assert [planned.source for planned in plan_outputs(sources, tmp_path / "out", "npy")] == [path]
-    assert [planned.source for planned in plan_parts(sources, tmp_path / "t.npy")] == [path]
+    assert [planned.source for planned in plan_parts(sources, tmp_path / "t.npy", "npy")] == [path]
     other = tmp_path / "x" / "t.wav"
     other.symlink_to(path)
     assert len(plan_outputs([path, other], tmp_path / "out", "npy")) == 2

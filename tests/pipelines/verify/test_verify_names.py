@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,6 +15,7 @@ from ulmo.formats.header import read_stored
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert.convert import convert
 from ulmo.pipelines.prep.prep import prepare
+from ulmo.pipelines.verify.token_ledgers import _Found
 from ulmo.pipelines.verify.verify import verify
 
 SOME = ODD[3::4]
@@ -141,6 +143,18 @@ def test_corpora_of_odd_names(made, tmp_path):
         corpus = tmp_path / os.fsdecode(name)
         convert([out], corpus, corpus.suffix[1:], partial=True, done=lambda _: None)
     assert_well(tmp_path, files=2)
+
+
+PATHS = st.lists(st.sampled_from(["a", "a b", "a.b", "a0", "tokens", "\udcff", "é"]), min_size=1)
+
+
+@given(names=st.sets(PATHS.map(lambda parts: Path(*parts))), folder=PATHS)
+def test_files_below_a_folder(names, folder):
+    folder = Path(*folder)
+    expected = {name for name in names if folder in name.parents}
+    found = _Found.of(names, []).below(folder)
+    assert set(found) == expected
+    assert len(found) == len(expected)
 
 
 @settings(max_examples=3)

@@ -16,6 +16,7 @@ from ulmo.formats.publish import (
     Outputs,
     check_labelling,
     check_outputs,
+    name_obstacle,
     output_paths,
     publish_tokens,
     refuse_spoiling,
@@ -81,7 +82,7 @@ def convert(
     refused, good = [], []
     for path, below in files.items():
         try:
-            good.append(_Checked(path, below, _checked_header(path)))
+            good.append(_Checked(path, below, _checked_header(path, file_format)))
         except (UserError, OSError, ValueError) as error:
             refused.append(Converted(path, refusal=str(error)))
             done(refused[-1])
@@ -160,11 +161,18 @@ def list_sources(paths: Iterable[Path]) -> list[Source]:
     return sources
 
 
-def _checked_header(path: Path) -> Stored:
-    """The header beside a file of tokens. Raises an error unless the file holds what it says."""
+def _checked_header(path: Path, file_format: str) -> Stored:
+    """The header beside a file of tokens. Raises an error unless the file holds what it says.
+
+    UserError, too, if its name is too long for the format that it is to have.
+    """
     if path.is_dir():
         raise UserError("the folder cannot be looked into")
     stored = read_stored(header_path(path.with_suffix("")))
+    names = {header.recording for header in stored.headers}
+    names |= {segment.recording for header in stored.headers for segment in header.segments}
+    if obstacle := name_obstacle(names, file_format):
+        raise UserError(f"{path} cannot be written as {file_format}: {obstacle}")
     for _ in read_checked(path, stored):
         pass
     return stored

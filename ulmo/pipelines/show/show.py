@@ -223,7 +223,7 @@ def _panel(
     hearing = Hearing(frontend, settings)
 
     def blocks() -> Iterator[Array]:
-        frames = 0
+        frames = gaps = 0
         for stretch in read_stretches(
             *(recording, channel, settings.true_rate, shown),
             hop=tile_grid(settings),
@@ -232,7 +232,9 @@ def _panel(
             hearing=hearing,
         ):
             gap = max(round((stretch.start - begin) / hop_s) - frames, 0)
-            check_gaps(gap * hop_s, "draw a part of it with --start and --seconds")
+            gaps += gap
+            held = max(recording.frames, recording.frames_read)
+            check_gaps(gaps * hop_s, held, "draw a part of it with --start and --seconds")
             for left in range(gap, 0, -_GAP_FRAMES):
                 count = min(left, _GAP_FRAMES)
                 yield np.full((settings.tile_size, count), quiet_level(settings), np.float32)

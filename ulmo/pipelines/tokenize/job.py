@@ -265,7 +265,7 @@ def _write_joined(
         if not made:
             raise _too_short()
         if options.gaps == "keep":
-            check_gaps(gaps)
+            check_gaps(gaps, recording.frames_read)
         planned = {each.start: each for each in reading.planned}
         pieces = [
             Piece(

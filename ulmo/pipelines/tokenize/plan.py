@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -11,7 +11,7 @@ from ulmo.config import UserError
 from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import STEM, TOKENS, table_path
-from ulmo.formats.publish import is_file_name, output_paths, parts_folder
+from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, parts_folder
 from ulmo.jobs.inputs import InputFile, find_recordings, input_file
 from ulmo.storage.atomic import make_folder, short_name
 from ulmo.storage.names import portable
@@ -69,13 +69,15 @@ def plan_outputs(
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
             if FORMATS[file_format].many:
-                return plan_parts(sources, out)
+                return plan_parts(sources, out, file_format)
             raise UserError(
                 f"--out {out} is one file, but {len(found)} recordings were given: "
                 "set --out to a folder, or to one table of all, as all.parquet or all.csv"
             )
-        return [Planned(found[0].source, found[0].name, out, out.parent)]
-    return _plan_below(found, out, out and out / TOKENS, file_format, channels)
+        only = Planned(found[0].source, found[0].name, out, out.parent)
+        return _without_long_names([only], file_format)
+    plan = _plan_below(found, out, out and out / TOKENS, file_format, channels)
+    return _without_long_names(plan, file_format)
 
 
 def _plan_below(
@@ -110,6 +112,16 @@ def _plan_below(
     ]
 
 
+def _without_long_names(plan: Iterable[Planned], file_format: str) -> list[Planned]:
+    """The plan, with the recordings blocked whose names are too long for the format."""
+    return [
+        planned._replace(
+            blocked=planned.blocked or name_obstacle([portable(planned.name)], file_format)
+        )
+        for planned in plan
+    ]
+
+
 def keep_apart(plan: Sequence[Planned]) -> list[Planned]:
     """The plan, with the outputs blocked that the file system takes for earlier ones.
 
@@ -132,7 +144,7 @@ def keep_apart(plan: Sequence[Planned]) -> list[Planned]:
 
 
 def plan_parts(
-    sources: Sequence[Path], out: Path, left_out: Counter[str] | None = None
+    sources: Sequence[Path], out: Path, file_format: str, left_out: Counter[str] | None = None
 ) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
@@ -149,10 +161,11 @@ def plan_parts(
             target = planned.target.with_name(short_name(planned.target.name))
             plan.setdefault(each.place, planned._replace(target=target))
     count = Counter(planned.name for planned in plan.values())
-    return [
+    named = (
         planned if count[planned.name] == 1 else planned._replace(name=planned.source)
         for planned in plan.values()
-    ]
+    )
+    return _without_long_names(named, file_format)
 
 
 def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:

@@ -174,7 +174,8 @@ def tokenize_timeline(
     alone = options._replace(file_format="npy", labelling=ALL_RUNS, gaps="omit")
     parts = job._replace(options=alone)
     settings = parts.manifest().deciding()
-    plan = [planned.keyed(settings) for planned in plan_parts(sources, out, listener.left_out)]
+    found = plan_parts(sources, out, options.file_format, listener.left_out)
+    plan = [planned.keyed(settings) for planned in found]
     job.check_names(plan)
 
     def opened() -> TimelineOutput:

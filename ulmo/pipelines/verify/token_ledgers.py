@@ -1,6 +1,7 @@
 """Verifying the ledgers of tokens: rows without outputs, and outputs without a row."""
 
 import os
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -19,7 +20,7 @@ from ulmo.storage.atomic import owner_of
 from ulmo.storage.faults import Fault, What, fault_of, name_in
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import path_of
-from ulmo.storage.walk import by_bytes, walk
+from ulmo.storage.walk import by_bytes, bytes_of, walk
 
 
 def is_ledger_file(path: Path) -> bool:
@@ -39,17 +40,18 @@ class _Found(NamedTuple):
     """What lies below a folder that may have many outputs: looked through once for all of them."""
 
     headers: dict[Path, Path]  # by the files of tokens that they describe
-    inside: dict[Path, list[Path]]  # files below each folder called tokens or token_headers
+    files: list[Path]  # in the order of their bytes
 
     @classmethod
     def of(cls, files: Iterable[Path], outputs: Iterable[Output]) -> Self:
         headers = {path: each.header for each in outputs for path in each.files.values()}
-        inside: dict[Path, list[Path]] = {}
-        for path in files:
-            for folder in path.parents:
-                if folder.name in (TOKENS, HEADERS):
-                    inside.setdefault(folder, []).append(path)
-        return cls(headers, inside)
+        return cls(headers, by_bytes(files))
+
+    def below(self, folder: Path) -> list[Path]:
+        """Files below a folder, which has a name."""
+        start, stop = (bytes_of(folder) + end for end in (b"/", b"0"))  # as 0 follows / in ASCII
+        first, last = (bisect_left(self.files, end, key=bytes_of) for end in (start, stop))
+        return self.files[first:last]
 
 
 def check_ledgers(folder: Path, files: list[Path], outputs: list[Output]) -> Iterator[Fault]:
@@ -71,7 +73,7 @@ def _lost_manifest(path: Path, there: set[Path], found: _Found) -> Path | None:
     before = path.name.removesuffix(TABLE)
     manifest = path.with_name(before + MANIFEST)
     if path.name == TABLE:
-        has_tokens = path.with_name(TOKENS) in found.inside
+        has_tokens = bool(found.below(path.with_name(TOKENS)))
     else:
         has_tokens = before.endswith(".") and path.with_name(before[:-1]) in there
     return manifest if has_tokens and manifest not in there else None
@@ -168,7 +170,7 @@ def _check_orphans(
     ]
     orphans += [
         path
-        for path in found.inside.get(home / HEADERS, ())
+        for path in found.below(home / HEADERS)
         if not path.name.startswith(".") and stem_of(path) not in known
     ]
     for path in orphans:
