@@ -22,6 +22,7 @@ from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
+from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
@@ -90,12 +91,13 @@ def plan_of(files: Sequence[InputFile]) -> str:
 
 
 def is_of(rows: Sequence[Prepared], job: PrepJob) -> bool:
-    """Whether the rows of a job describe exactly the recordings of its plan.
+    """Whether the rows of a job describe exactly the recordings of its plan, and may stay.
 
     A recording may change before it is read, and change back later.
     """
     read = [[row.path, row.bytes, row.ends_crc32c] for row in rows]
-    return read == _named(job.files) and all(row.reason != _CHANGED for row in rows)
+    again = (row.reason in MAY_PASS and row.bytes for row in rows)
+    return read == _named(job.files) and not any(again)
 
 
 def _named(files: Sequence[InputFile]) -> list[list[Any]]:
@@ -180,10 +182,11 @@ def _try_job(
         for planned in job.files:
             path = planned.path
             file = input_file(path, job.audio_dir) if path in earlier.changed else planned
-            timing = clock.timing(job.audio_dir / path)
-            writer.begin(portable(path), timing.start)
+            timing = None
+            writer.begin(portable(path))
             progress.append(ReadingProgress(planned.size))
             try:
+                timing = clock.timing(job.audio_dir / path)
                 if path in earlier.refused:
                     raise earlier.refused[path]
                 if timing.log != file.log:
@@ -226,6 +229,7 @@ def _prepare_recording(
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
     settings, hearing = job.settings, Hearing(frontend, job.settings)
+    writer.start = timing.start
     with open_recording(job.audio_dir / file.path, full_scale=settings.full_scale) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
             raise RefusedError(_CHANGED, "it has changed since the job was planned")
