@@ -10,6 +10,7 @@ from tests.pipelines.recordings import TINY, by_path, contents
 from tests.pipelines.tokenizing import join, tokenize
 from tests.preprocessing.reading.sounds import written
 from ulmo.cli.main import ulmo
+from ulmo.pipelines.prep import statistics
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.recordings import verify_recordings
 from ulmo.preprocessing.reading.audio import RefusedError
@@ -97,6 +98,24 @@ def test_tiles(folder, mode, tmp_path):
     settings = TINY.model_copy(update={"normalization": mode})
     refused = check_mended(lambda out: prepare(folder, out, settings), folder, tmp_path)
     assert len(refused) > 2
+
+
+def test_constants_that_lack_a_recording_are_learned_again(timed, tmp_path, monkeypatch):
+    """Even if it can be read by the time that it becomes tiles, so that its row says nothing."""
+    opened = statistics.open_recording
+
+    def denied(path, **options):
+        if path.name == "harp.x.wav":
+            raise RefusedError("unreadable", "Stale file handle")
+        return opened(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(statistics, "open_recording", denied)
+        assert prepare(timed, tmp_path / "out", TINY).statuses == {"ok": 5}
+    for out in ("out", "fresh"):
+        assert not prepare(timed, tmp_path / out, TINY).reused
+    assert prepare(timed, tmp_path / "out", TINY).reused
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 def test_verify_audio(folder):

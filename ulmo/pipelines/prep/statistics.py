@@ -37,19 +37,21 @@ class _Measured(NamedTuple):
 def corpus_constants(
     pool: Pool, folder: Path, files: Sequence[InputFile], settings: PrepSettings
 ) -> Constants:
-    """Mean and spread of stretches of recordings that are evenly spread over the list."""
+    """Mean and spread of stretches of recordings that are evenly spread over the list.
+
+    One that cannot be read is tried once more.
+    """
     step = max(1, len(files) / _STRETCHES)
     chosen = [files[int(i * step)] for i in range(int(len(files) / step))]
     each = min(max(_STRETCHES // len(chosen), 1), _RECORDING_STRETCHES)
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    paths = [folder / file.path for file in chosen]
-    found = dict(pool.each(partial(_measure_stretches, settings, each), paths))
-    moments = sum((found[path].moments for path in paths), Moments())
-    failed = any(
-        file.size and found[path].reason in MAY_PASS
-        for file, path in zip(chosen, paths, strict=True)
-    )
-    return Constants(moments.normalization(least), not failed)
+    readable = {folder / file.path: file.size > 0 for file in chosen}
+    left, found = list(readable), dict[Path, _Measured]()
+    for _ in range(2):
+        found |= pool.each(partial(_measure_stretches, settings, each), left)
+        left = [path for path in left if readable[path] and found[path].reason in MAY_PASS]
+    moments = sum((found[path].moments for path in readable), Moments())
+    return Constants(moments.normalization(least), not left)
 
 
 def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> _Measured:
