@@ -16,7 +16,7 @@ from tests.pipelines.training import PIXEL
 from tests.small_tokenizers import HOP, PLANS, RATE
 from ulmo.config import PrepSettings
 from ulmo.pipelines.prep.prep import prepare
-from ulmo.preprocessing.reading import audio
+from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.tokenizer import load_tokenizer
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
@@ -135,14 +135,14 @@ def no_pixels(monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """Frames of each call of the decoder, in a list that grows."""
-    calls, read = [], audio._read
+    calls, read = [], Decoder.read
 
-    def counting(sound, frames):
-        block, failed = read(sound, frames)
+    def counting(decoder, frames):
+        block, failed = read(decoder, frames)
         calls.append(len(block))
         return block, failed
 
-    monkeypatch.setattr(audio, "_read", counting)
+    monkeypatch.setattr(Decoder, "read", counting)
     return calls
 
 

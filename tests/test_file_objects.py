@@ -54,12 +54,16 @@ def calls_of(tree):
 
 
 def open_attributes(tree):
-    """Attributes that are open files or bytes: `self.NAME = PARAMETER` in an `__init__`."""
+    """Attributes that are open files or bytes: `self.NAME = PARAMETER` in an `__init__`.
+
+    Or a reader with a buffer, which is made of an open file.
+    """
     for scope in ast.walk(tree):
         if isinstance(scope, ast.FunctionDef) and scope.name == "__init__":
             known = set(open_names(scope))
             for node in ast.walk(scope):
-                if isinstance(node, ast.Assign) and ast.unparse(node.value) in known:
+                value = ast.unparse(node.value) if isinstance(node, ast.Assign) else ""
+                if value in known or value.startswith("BufferedReader("):
                     yield ast.unparse(node.targets[0])
 
 
@@ -88,8 +92,7 @@ def paths_given(source):
             first = ast.unparse(call.args[0]) if call.args else ""
             scope = inside.get(call)
             known = attributes | set(open_names(scope)) if scope else set()
-            is_open = first.removesuffix(".fileno()") in known or first.startswith("PieceFile(")
-            if not is_open:
+            if first not in known:
                 wrong.append(ast.unparse(call))
         elif module in WITHOUT_PATHS and function not in WITHOUT_PATHS[module]:
             wrong.append(ast.unparse(call))
@@ -112,6 +115,7 @@ def test_no_library_is_given_a_path():
         "np.load(path)",
         "np.load(other)",
         "soundfile.SoundFile(path.name)",
+        "soundfile.SoundFile(file.fileno())",
     ],
 )
 def test_the_rule_itself(call):

@@ -102,7 +102,7 @@ def targets(folder: Path, make_bundle: Callable[..., Path]) -> dict[str, Target]
     wav = folder / "S_20230501_020304.wav"
     wav.write_bytes(_with_metadata())
     clock = Clock.of(ClockSettings())
-    found["clock"] = Target(wav, lambda: clock.start(wav), lambda: None)
+    found["clock"] = Target(wav, lambda: clock.timing(wav), lambda: None)
     return found
 
 

@@ -44,7 +44,7 @@ SHOWN = 20
 def read(path: Path) -> str:
     """What the pipelines do with a file; its verdict. AssertionError where that is no true one."""
     input_file(path)
-    Clock().start(path)
+    Clock().timing(path)
     try:
         with open_recording(path) as recording:
             for block in recording.blocks():

@@ -16,8 +16,8 @@ from ulmo.pipelines.prep import prep
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.tokenize import job as tokenize_job
 from ulmo.pipelines.tokenize.plan import Planned
-from ulmo.preprocessing.reading import audio
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.store import TileStore
 
 OTHER = (np.arange(3000) % 80 * 300).astype("<i2").tobytes()
@@ -62,17 +62,17 @@ CHANGES = {"append": append, "rewrite": rewrite, "replace": replace, "touch": to
 
 def disturb(monkeypatch, path, change, times):
     """Change a file after its first block has been read, so many times."""
-    read = audio._read
+    read = Decoder.read
     left = [times]
 
-    def disturbed(sound, frames):
-        block = read(sound, frames)
-        if left[0] and path.exists() and sound.frames and is_open(path):
+    def disturbed(decoder, frames):
+        block = read(decoder, frames)
+        if left[0] and path.exists() and decoder.sound.frames and is_open(path):
             left[0] -= 1
             change(path)
         return block
 
-    monkeypatch.setattr(audio, "_read", disturbed)
+    monkeypatch.setattr(Decoder, "read", disturbed)
     return left
 
 

@@ -133,21 +133,22 @@ def list_inputs(
 
 
 def input_file(path: Path, folder: Path = Path()) -> InputFile:
-    """Describe a recording, by its path below a folder; if it cannot be read, its numbers are 0."""
-    sidecar = read_sidecar(folder / path)
-    log = sidecar and sidecar.stamp
-    size = mtime_ns = 0
-    ends = b""
+    """Describe a recording, by its path below a folder.
+
+    If it, or its log, cannot be read, its numbers are 0.
+    """
     try:
+        sidecar = read_sidecar(folder / path)
         with open_file(folder / path) as file:
             found = signature_of(file)
             first = file.read(_END_BYTES)
             file.seek(max(found.size - _END_BYTES, 0))
             ends = first + file.read(_END_BYTES)
-            size, mtime_ns = found.size, found.mtime_ns
     except OSError as error:
         if is_of_process(error):
             raise
+        return InputFile(path, 0, 0, 0)
+    log = sidecar and sidecar.stamp
     if log:
         ends += f"{log.size} {log.checksum}".encode()
-    return InputFile(path, size, mtime_ns, int(google_crc32c.value(ends)), log)
+    return InputFile(path, found.size, found.mtime_ns, int(google_crc32c.value(ends)), log)

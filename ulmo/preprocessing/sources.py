@@ -68,13 +68,14 @@ def open_sound_of(
         return
     with ExitStack() as opened:
         path = opened.enter_context(_as_path(given))
-        timing = Clock().timing(path)
-        start_utc = timing.start.utc if timing.start else None
+        timing = None
         try:
+            timing = Clock().timing(path)
+            start_utc = timing.start.utc if timing.start else None
             recording = opened.enter_context(open_recording(path, full_scale=settings.full_scale))
         except RefusedError as refusal:
             refusal.path = given if isinstance(given, Path) else None
-            if refusal.reason != "no_samples" or not Clock().is_empty(path):
+            if refusal.reason != "no_samples" or timing is None or timing.spans:
                 raise
             sound = Sound(tuple, start_utc)
         else:

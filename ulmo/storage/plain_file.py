@@ -223,18 +223,24 @@ class Signature(NamedTuple):
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file, or what a link leads to; OSError for a pipe, a device, a socket or a folder.
-
-    It has no buffer: libsndfile, which is given the descriptor, begins where the file stands.
-    """
+    """Open a file, or what a link leads to; OSError for a pipe, a device, a socket or a folder."""
     return _Unbuffered(_descriptor(path, os.O_RDONLY | _NO_WAIT))
 
 
 class _Unbuffered(io.FileIO):
-    """An open file. OSError if it has nothing to give yet, as some in /proc; Python gives None."""
+    """An open file. A read gives less than was asked for at the end of the file alone."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        found = super().read(-1 if size is None else size)
+        """Read so many bytes, or all: again if the system gives fewer, as before a bad sector."""
+        wanted = -1 if size is None else size
+        found = self._read(wanted)
+        while 0 < len(found) < wanted and (more := self._read(wanted - len(found))):
+            found += more
+        return found
+
+    def _read(self, size: int) -> bytes:
+        """What the system gives; OSError if that is nothing yet, as of some files in /proc."""
+        found = super().read(size)
         if found is None:
             raise BlockingIOError(errno.EAGAIN, "it belongs to the kernel, and is no recording")
         return found

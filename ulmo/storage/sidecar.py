@@ -18,7 +18,7 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 class Stamp(NamedTuple):
     """Changes when somebody writes to a sidecar, or puts another in its place."""
 
-    size: int  # in bytes; -1 if it cannot be read
+    size: int  # in bytes
     mtime_ns: int
     checksum: int  # CRC-32C of what is read of it
 
@@ -40,23 +40,19 @@ def read_sidecar(recording: Path) -> Sidecar | None:
     """Read the sidecar of a recording; None if there is none.
 
     One that lies there and cannot be read, such as a link that leads nowhere, is not the same as
-    none. Raises OSError if the error says nothing of the file: too many are open, or no memory.
+    none: OSError, which says that it is the sidecar.
     """
     path = sidecar_path(recording)
     try:
-        os.lstat(path)
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-    try:
         with open_file(path) as file:
-            found, content = signature_of(file), b""
-            while block := file.read(MAX_SIDECAR_BYTES + 1 - len(content)):
-                content += block
+            found, content = signature_of(file), file.read(MAX_SIDECAR_BYTES + 1)
     except OSError as error:
         if is_of_process(error):
             raise
-        return Sidecar(b"", Stamp(-1, 0, 0), error.strerror or str(error))
+        if error.errno in _ABSENT and not os.path.lexists(path):
+            return None
+        why = error.strerror or str(error)
+        raise OSError(error.errno, f"its log cannot be read: {why}", str(path)) from None
     content, more = content[:MAX_SIDECAR_BYTES], content[MAX_SIDECAR_BYTES:]
     stamp = Stamp(found.size, found.mtime_ns, int(google_crc32c.value(content)))
     return Sidecar(content, stamp, "it is longer than 1 MiB" if more else "")

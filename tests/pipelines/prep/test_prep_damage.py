@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipelines.recordings import HOP, RATE, SIZE, TINY, by_path, noise, rows_of
+from tests.pipelines.recordings import HOP, RATE, SIZE, TINY, by_path, noise, rows_of, write
 from tests.preprocessing.signals import count_tiles
 from ulmo.pipelines.prep import writer as prep_writer
 from ulmo.pipelines.prep.prep import prepare
@@ -89,3 +89,21 @@ def test_a_full_disk_is_an_error_and_no_damaged_recording(audio, tmp_path, monke
     monkeypatch.setattr(prep_writer, "write_shard", full)
     with pytest.raises(OSError, match="No space left"):
         prepare(audio, tmp_path / "out", TINY)
+
+
+def test_a_recording_that_is_refused_late_leaves_no_tiles(tmp_path):
+    """That its last samples are beyond all scales is known when its first have become tiles."""
+    samples = noise(60_000, 1)
+    write(tmp_path / "audio" / "a.wav", samples)
+    samples[50_000:] *= 1e9
+    write(tmp_path / "audio" / "b.wav", samples, subtype="FLOAT")
+    write(tmp_path / "audio" / "c.wav", noise(9000, 2))
+    prepare(tmp_path / "audio", tmp_path / "out", TINY)
+    rows = by_path(tmp_path / "out")
+    assert (rows["b.wav"]["reason"], rows["b.wav"]["tiles"]) == ("beyond_scale", 0)
+    tiles = [row["recording"] for row in rows_of(tmp_path / "out", "tiles")]
+    assert {name: tiles.count(name) for name in rows} == {
+        name: row["tiles"] for name, row in rows.items()
+    }
+    shards = sorted((tmp_path / "out" / "tiles").iterdir())
+    assert sum(len(np.load(shard)) for shard in shards) == len(tiles)

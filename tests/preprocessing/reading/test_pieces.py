@@ -1,14 +1,10 @@
 """Files made of pieces of others."""
 
-import errno
 import io
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.preprocessing.reading.sounds import written
-from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.reading.pieces import (
     Blocks,
     Hole,
@@ -88,24 +84,6 @@ def test_blocks_and_sparse_files(tmp_path):
         assert 1 << 20 <= place <= 1 << 30
         assert file.read(1) == b"x"
         assert next_data(piece_file(file, (Stretch(0, 9),)), 5) == 5
-
-
-@pytest.mark.parametrize("kind", ["mp3", "flac", "aiff"])
-def test_an_error_of_the_disk_is_no_damaged_recording(tmp_path, kind, monkeypatch):
-    path = tmp_path / "x"
-    path.write_bytes(bytes(99) + written(kind, 200_000))
-    read = PieceFile._next
-
-    def failing(self, size):
-        if self.tell() > 40_000:
-            raise OSError(errno.EIO, "Input/output error")
-        return read(self, size)
-
-    with open_recording(path) as recording:
-        monkeypatch.setattr(PieceFile, "_next", failing)
-        with pytest.raises(RefusedError, match="Input/output error") as error:
-            list(recording.blocks())
-    assert error.value.reason == "unreadable"
 
 
 APE_FLAGS = bytes([0, 0, 0, 0xA0])  # a header and a footer, and these are the header

@@ -43,7 +43,7 @@ def info(comment):
 def start_of(tmp_path, content, name="x.wav", **options):
     path = tmp_path / name
     path.write_bytes(content)
-    return Clock(**options).start(path)
+    return Clock(**options).timing(path).start
 
 
 def wav(before=b"", after=b"", data=DATA, **options):
@@ -94,7 +94,7 @@ class TestGuano:
         guano.write(make_backup=False)
         offset = zone.utcoffset(None) if zone else timedelta(hours=2)
         expected = NOON + timedelta(seconds=0.25) - offset
-        assert Clock(timezone=EAST).start(path) == Start(expected, "guano")
+        assert Clock(timezone=EAST).timing(path).start == Start(expected, "guano")
 
 
 class TestComment:
@@ -135,7 +135,7 @@ class TestComment:
             file.title, file.artist = "a title", "x" * 300
             file.comment = "Recorded at 12:00:00 01/01/2023 (UTC) by AudioMoth 24F3"
             file.write(np.zeros(20_000))
-        assert Clock(timezone=EAST).start(path) == Start(NOON, "comment")
+        assert Clock(timezone=EAST).timing(path).start == Start(NOON, "comment")
 
 
 class TestDate:
@@ -156,7 +156,7 @@ class TestDate:
         with soundfile.SoundFile(path, "w", 16000, 1, format=kind, subtype=subtype) as file:
             file.date = date
             file.write(np.zeros(2000))
-        found = Clock(timezone=EAST).start(path)
+        found = Clock(timezone=EAST).timing(path).start
         assert found == (expected and Start(expected, "date"))
 
 
@@ -230,9 +230,16 @@ class TestOrder:
         (tmp_path / "20230101_120000").mkdir()
         assert start_of(tmp_path, wav(), "20230101_120000/x.wav") is None
 
-    def test_a_file_that_cannot_be_read_has_only_a_name(self, tmp_path):
-        assert Clock().start(tmp_path / "none") is Clock().start(tmp_path) is None
-        assert Clock().start(tmp_path / "20230101_120000.wav") == Start(NOON, "name")
+    @pytest.mark.parametrize("name", ["20230101_120000.wav", "none"])
+    def test_a_file_that_cannot_be_read_has_only_a_name(self, tmp_path, name):
+        """Its header would perhaps say another time, so there is none but in its row."""
+        for path in (tmp_path / name, tmp_path):
+            with pytest.raises(RefusedError, match="unreadable") as error:
+                Clock().timing(path)
+            assert error.value.path == path
+        row = Clock().row(tmp_path / name, None, error.value)
+        assert (row["status"], row["reason"]) == ("refused", "unreadable")
+        assert row.get("start_source") == ("name" if name != "none" else None)
 
 
 class TestWhereChunksLie:
@@ -279,7 +286,7 @@ class TestWhereChunksLie:
                 taken.append(file.tell() - before)
 
         monkeypatch.setattr(metadata, "read_chunks", counted)
-        assert Clock().start(path) == Start(NOON, "guano")
+        assert Clock().timing(path).start == Start(NOON, "guano")
         assert sum(taken) < 1000
 
     @pytest.mark.parametrize(
@@ -312,7 +319,7 @@ def test_a_hostile_text_costs_no_time(tmp_path, filling):
 @pytest.mark.skipif(not MALFORMED.is_dir(), reason="no malformed files")
 def test_malformed_files_tell_no_time_but_three():
     """Those were exported by an editor, which says when."""
-    starts = {path.name: Clock().start(path) for path in MALFORMED.rglob("*.wav")}
+    starts = {path.name: Clock().timing(path).start for path in MALFORMED.rglob("*.wav")}
     told = {name: start for name, start in starts.items() if start is not None}
     exported = datetime(2017, 10, 6, 21, 23, 15, tzinfo=UTC)
     made = Start(datetime(2016, 7, 31, 10, 25, 9, tzinfo=UTC), "date")
@@ -344,11 +351,10 @@ def test_a_file_that_plays_slower_than_the_sound_has_a_flag(tmp_path, field, slo
 
 class TestClock:
     def test_of_settings(self, tmp_path):
-        clock = Clock.of(ClockSettings(timestamp_pattern="x%Y%m%d%H", timezone="+02:00"))
-        assert clock.start(tmp_path / "x2023010114.wav") == Start(NOON, "pattern")
-        assert Clock.of(ClockSettings()).start(tmp_path / "20230101_120000.wav") == Start(
-            NOON, "name"
-        )
+        chosen = Clock.of(ClockSettings(timestamp_pattern="x%Y%m%d%H", timezone="+02:00"))
+        start = start_of(tmp_path, wav(), "x2023010114.wav", **chosen._asdict())
+        assert start == Start(NOON, "pattern")
+        assert Clock.of(ClockSettings()) == Clock()
 
     @pytest.mark.parametrize("given", [{"timestamp_pattern": "%H"}, {"timezone": "Nowhere"}])
     def test_settings_that_cannot_work(self, given):
@@ -366,7 +372,11 @@ class TestClock:
     def test_why_a_name_gives_no_time(self, tmp_path):
         path = tmp_path / "20230101_120000_CST.wav"
         note = "its name holds a time that is not understood: '_CST'"
+        path.write_bytes(wav())
         assert Clock().timing(path) == (None, WHOLE, True, note, False, None)
+        assert Clock().row(path, None, RefusedError("unreadable", "so it is"))["detail"] == (
+            f"so it is; {note}"
+        )
         path.write_bytes(wav(GUANO))
         assert Clock().timing(path)[:4] == (Start(NOON, "guano"), WHOLE, True, None)
 

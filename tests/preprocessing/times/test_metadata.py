@@ -18,7 +18,7 @@ EAST = timezone(timedelta(hours=2))
 
 def start_of(folder, content, name="20240101_000000.wav"):
     (folder / name).write_bytes(content)
-    return Clock(timezone=EAST).start(folder / name)
+    return Clock(timezone=EAST).timing(folder / name).start
 
 
 def wav(before=b"", **options):

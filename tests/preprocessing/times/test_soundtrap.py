@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.gaps import SOUNDTRAP_CONFIG
 from tests.gaps import soundtrap_log as log
 from tests.oracles import wav_bytes
+from ulmo.preprocessing.reading.refusal import RefusedError
 from ulmo.preprocessing.times.clock import WHOLE, Clock, Span, Start
 from ulmo.preprocessing.times.xml_text import read_xml
 from ulmo.storage.sidecar import MAX_SIDECAR_BYTES
@@ -112,12 +113,14 @@ def test_no_place_to_cut_a_log_goes_unnoticed():
     ],
 )
 def test_a_log_that_cannot_be_opened_is_not_the_same_as_none(tmp_path, make, why):
-    (tmp_path / NAME).write_bytes(wav_bytes(bytes(2 * RATE), sample_rate=RATE, bits=16))
-    plain = Clock().timing(tmp_path / NAME)
-    make((tmp_path / NAME).with_suffix(".log.xml"))
-    timing = Clock().timing(tmp_path / NAME)
-    assert (plain.linear, plain.log) == (True, None)
-    assert (timing.linear, timing.start, f"({why})" in timing.note) == (False, plain.start, True)
+    path = tmp_path / NAME
+    path.write_bytes(wav_bytes(bytes(2 * RATE), sample_rate=RATE, bits=16))
+    assert Clock().timing(path).log is None
+    make(path.with_suffix(".log.xml"))
+    with pytest.raises(RefusedError) as error:
+        Clock().timing(path)
+    assert (error.value.path, error.value.reason) == (path, "unreadable")
+    assert error.value.detail == f"its log cannot be read: {why}"
 
 
 def test_the_log_of_a_file_that_no_soundtrap_made_says_nothing(tmp_path):

@@ -333,4 +333,4 @@ class TestTriggered:
     )
     def test_empty_is_no_fault(self, tmp_path, name, content, empty):
         (tmp_path / name).write_bytes(content)
-        assert Clock().is_empty(tmp_path / name) is empty
+        assert (Clock().timing(tmp_path / name).spans == ()) is empty

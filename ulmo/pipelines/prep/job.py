@@ -3,7 +3,6 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
+from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
 from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
@@ -91,12 +91,13 @@ def plan_of(files: Sequence[InputFile]) -> str:
 
 
 def is_of(rows: Sequence[Prepared], job: PrepJob) -> bool:
-    """Whether the rows of a job describe exactly the recordings of its plan.
+    """Whether the rows of a job describe exactly the recordings of its plan, and may stay.
 
     A recording may change before it is read, and change back later.
     """
     read = [[row.path, row.bytes, row.ends_crc32c] for row in rows]
-    return read == _named(job.files) and all(row.reason != _CHANGED for row in rows)
+    again = (row.reason in MAY_PASS and row.bytes for row in rows)
+    return read == _named(job.files) and not any(again)
 
 
 def _named(files: Sequence[InputFile]) -> list[list[Any]]:
@@ -141,28 +142,36 @@ def run_jobs(jobs: Sequence[PrepJob]) -> list[JobResult]:
     return [JobResult(rows, table.hash) for rows, table in made]
 
 
-class _ChangedError(Exception):
-    """A recording was written to while it was read, so its tiles are of no use."""
+class _AgainError(Exception):
+    """A recording has tiles that are of no use, so its job begins again."""
+
+
+class _Attempts(NamedTuple):
+    """What earlier attempts at a job have shown."""
+
+    changed: set[Path]  # recordings that were written to while they were read
+    refused: dict[Path, RefusedError]  # recordings that were refused once they had tiles
 
 
 def _run_job(job: PrepJob, disk: Disk) -> tuple[list[Prepared], TableWriter]:
-    """Prepare a job's recordings; again from the beginning if one changes for the first time."""
-    changes: Counter[Path] = Counter()
+    """Prepare a job's recordings; from the beginning if one changes, or is refused too late."""
+    earlier = _Attempts(set(), {})
     while True:
         progress: list[ReadingProgress] = []
         try:
-            return _try_job(job, disk, changes, progress)
-        except _ChangedError:
+            return _try_job(job, disk, earlier, progress)
+        except _AgainError:
             for each in progress:
                 each.undo()
 
 
 def _try_job(
-    job: PrepJob, disk: Disk, changes: Counter[Path], progress: list[ReadingProgress]
+    job: PrepJob, disk: Disk, earlier: _Attempts, progress: list[ReadingProgress]
 ) -> tuple[list[Prepared], TableWriter]:
-    """Prepare a job's recordings, but for those that have changed twice.
+    """Prepare a job's recordings, but for those that are known to be refused.
 
-    Raises _ChangedError if one changes for the first or the second time.
+    Raises _AgainError, and notes why in `earlier`, if one changes for the first time, or is refused
+    and has tiles.
     """
     frontend = build_frontend(job.settings)
     clock = Clock.of(job.manifest.clock)
@@ -172,22 +181,27 @@ def _try_job(
         writer = TileWriter(job.shard_path, job.settings, rows, disk)
         for planned in job.files:
             path = planned.path
-            file = input_file(path, job.audio_dir) if changes[path] else planned
-            timing = clock.timing(job.audio_dir / path)
-            writer.begin(portable(path), timing.start)
+            file = input_file(path, job.audio_dir) if path in earlier.changed else planned
+            timing = None
+            writer.begin(portable(path))
             progress.append(ReadingProgress(planned.size))
             try:
-                if changes[path] > 1:
-                    raise RefusedError(_CHANGED, "it changed while it was read, twice: try later")
+                timing = clock.timing(job.audio_dir / path)
+                if path in earlier.refused:
+                    raise earlier.refused[path]
                 if timing.log != file.log:
                     raise RefusedError(_CHANGED, "its log has changed since the job was planned")
                 facts = timing.facts(
                     _prepare_recording(job, file, timing, frontend, writer, progress[-1])
                 )
             except RefusedError as refusal:
-                if refusal.reason == _CHANGED and changes[path] < 2:
-                    changes[path] += 1
-                    raise _ChangedError from None
+                is_first = refusal.reason == _CHANGED and path not in earlier.changed
+                if is_first:
+                    earlier.changed.add(path)
+                elif writer.tiles:
+                    earlier.refused[path] = refusal
+                if is_first or writer.tiles:
+                    raise _AgainError from None
                 facts = clock.row(job.audio_dir / path, timing, refusal)
             progress[-1].end()
             outcomes.append(
@@ -215,6 +229,7 @@ def _prepare_recording(
 ) -> dict[str, Any]:
     """Write one recording's tiles and their views; returns values of its row."""
     settings, hearing = job.settings, Hearing(frontend, job.settings)
+    writer.start = timing.start
     with open_recording(job.audio_dir / file.path, full_scale=settings.full_scale) as recording:
         if (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
             raise RefusedError(_CHANGED, "it has changed since the job was planned")

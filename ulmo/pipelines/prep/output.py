@@ -43,7 +43,8 @@ _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that no
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
 _NAMED = 3  # recordings of each kind in a message
-_OTHERS = "changed while they were read"  # in place of the plan: the next job compares the rows
+# In place of the plan, where recordings changed or could not be read: the next job compares rows.
+_OTHERS = "changed while they were read"
 _CHOOSE = "choose a new folder"
 
 
@@ -133,8 +134,9 @@ class PrepOutput:
         with Pool(workers, lambda size, _: advance(size)) as pool:
             settings = ledger.manifest.settings
             if settings.learns_constants and ledger.manifest.normalization is None:
-                paths = [source.audio_dir / file.path for file in source.files]
-                ledger.update(normalization=corpus_constants(pool, paths, settings))
+                learned = corpus_constants(pool, source.audio_dir, source.files, settings)
+                plan = ledger.manifest.plan if learned.is_final else _OTHERS
+                ledger.update(normalization=learned.normalization, plan=plan)
             jobs = self._jobs()
             done = {job.key for job in jobs if self._is_done(job)}
             kept = self._kept([job for job in jobs if job.key not in done])

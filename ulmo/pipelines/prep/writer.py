@@ -94,11 +94,12 @@ class TileWriter:
         self._disk = disk
         self._held: list[Array] = []
         self.tiles = 0  # of the recording
+        self.start: Start | None = None  # of the recording, if that is known
         self._shards = 0  # shards that are written, or about to be
 
-    def begin(self, recording: str, start: Start | None) -> None:
-        """Begin a recording, whose first sample has a time or none."""
-        self._recording, self._start, self.tiles = recording, start, 0
+    def begin(self, recording: str) -> None:
+        """Begin a recording; set `start` before its first tile."""
+        self._recording, self.start, self.tiles = recording, None, 0
 
     def add(self, tile: NormalizedTile, /, *, start_s: float, **columns: Any) -> None:
         """Add a tile of the recording, with the columns that the tile itself does not give."""
@@ -109,7 +110,7 @@ class TileWriter:
             "crc32c": checksum(tile.values),
             "valid_frames": tile.valid_frames,
             "start_s": start_s,
-            "start_utc": self._start.after(start_s) if self._start else None,
+            "start_utc": self.start.after(start_s) if self.start else None,
             **columns,
         }
         if self._settings.normalization != "pcen":

@@ -27,7 +27,7 @@ from ulmo.preprocessing.reading.audio import (
 )
 from ulmo.preprocessing.spectrogram import check_sound, levels
 from ulmo.preprocessing.stretches import check_gaps, clip_spans, read_stretches, tile_grid
-from ulmo.preprocessing.times.clock import NEVER_FIRED, Clock, Span
+from ulmo.preprocessing.times.clock import NEVER_FIRED, Clock, Span, Timing
 from ulmo.storage.atomic import make_folder, publish
 
 _MAX_COLUMNS = 2400  # of a panel, two for each pixel; in longer recordings, each shows more frames
@@ -92,8 +92,8 @@ def show(
     make_folder(picture.parent, _REMEDY)
     if not replace:
         refuse_foreign_picture(picture, _REMEDY)
-    with _open_recording(path, settings) as recording:
-        timing = Clock().timing(path)
+    timing = Clock().timing(path)
+    with _open_recording(path, settings, timing) as recording:
         panels = [_panel(recording, each, timing.spans, start, seconds) for each in chosen]
         rate = recording.sample_rate
         widest = max((panel.hearing for panel in panels), key=lambda hearing: hearing.bandwidth_hz)
@@ -115,12 +115,12 @@ def show(
 
 
 @contextmanager
-def _open_recording(path: Path, settings: PrepSettings) -> Iterator[Recording]:
+def _open_recording(path: Path, settings: PrepSettings, timing: Timing) -> Iterator[Recording]:
     try:
         with open_recording(path, full_scale=settings.full_scale) as recording:
             yield recording
     except RefusedError as refusal:
-        if refusal.reason == "no_samples" and Clock().is_empty(path):
+        if refusal.reason == "no_samples" and not timing.spans:
             raise UserError(f"{path} was {NEVER_FIRED}: there is nothing to draw") from None
         raise
 

@@ -100,10 +100,11 @@ def _tokenize_once(
     source = planned.source
     clock = Clock.of(options.clock)
     file = input_file(source)
-    timing = clock.timing(source)
+    timing = None
     outputs: list[Path] = []
     made: list[Stored] = []
     try:
+        timing = clock.timing(source)
         if timing.log != file.log:
             raise RefusedError("changed", "its log was changed while it was read: try later")
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:

@@ -31,6 +31,7 @@ from ulmo.pipelines.tokenize.pieces import Piece, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
+from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.preprocessing.times.clock import EPOCH, Clock
 from ulmo.preprocessing.times.timing import obstacle_of
@@ -39,8 +40,6 @@ from ulmo.storage.lock import lock_path
 from ulmo.storage.names import portable
 from ulmo.storage.removal import remove_if_possible
 from ulmo.tokenizer import Tokenizer
-
-_MAY_PASS = frozenset({"unreadable", "changed"})  # refused, but perhaps not tomorrow
 
 
 class Timeline(NamedTuple):
@@ -76,7 +75,7 @@ class TimelineOutput:
         if stored is None or not ledger.has_exactly(keys):
             return
         rows = [row for key in keys for row in ledger.done(key)]
-        if any(row.reason in _MAY_PASS and row.bytes for row in rows):
+        if any(row.reason in MAY_PASS and row.bytes for row in rows):
             return
         if contradiction(stored, rows, self._outputs.endings):
             return  # another job has written over it

@@ -14,6 +14,7 @@ from ulmo.jobs.inputs import find_recordings, input_file
 from ulmo.jobs.progress import Progress, ReadingProgress
 from ulmo.pipelines.verify.verify import Verified
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.opening import refusing
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.preprocessing.times.soundtrap import unread_log
 from ulmo.storage.faults import READ, Fault
@@ -23,10 +24,7 @@ from ulmo.storage.sidecar import sidecar_path
 _BETTER_COPY = (
     "copy it again if there is a better copy; ulmo-prep and ulmo-tokenize use what can be read"
 )
-_BETTER_LOG = (
-    "make it readable, or copy it again; ulmo-prep and ulmo-tokenize flag the recording as "
-    "time_not_linear"
-)
+_BETTER_LOG = "copy it again; ulmo-prep and ulmo-tokenize flag the recording as time_not_linear"
 
 
 class _Facts(NamedTuple):
@@ -82,18 +80,21 @@ def verify_recordings(
 
 def _read_whole(path: Path) -> _Facts:
     progress = ReadingProgress(input_file(path).size)
+    clock, timing, log = Clock(), None, None
     try:
+        with refusing(path):
+            log = unread_log(path)
+        timing = clock.timing(path)
         with open_recording(path) as recording:
             progress.follow(recording, 1)
             for _ in recording.blocks():
                 pass
             facts = recording.facts()
     except RefusedError as refusal:
-        clock = Clock()
-        facts = clock.row(path, clock.timing(path), refusal)
+        facts = clock.row(path, timing, refusal)
     finally:
         progress.end()
-    facts["log"] = unread_log(path)
+    facts["log"] = log
     return _Facts(**{name: facts[name] for name in _Facts._fields})
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
 from ulmo.arrays import Array
 from ulmo.config import UserError
-from ulmo.preprocessing.reading.opening import UNKNOWN_FRAMES, Opener, OpenSound, go_to, refusing
+from ulmo.preprocessing.reading.decoder import Decoder
+from ulmo.preprocessing.reading.opening import UNKNOWN_FRAMES, Opener, go_to, refusing
 from ulmo.preprocessing.reading.parts import Part
 from ulmo.preprocessing.reading.plan import PARTIAL, ReadPlan, contents_of, plan_reading
 from ulmo.preprocessing.reading.quality import Quality
@@ -42,7 +42,7 @@ class Recording:
         self,
         opener: Opener,
         plan: ReadPlan,
-        opened: OpenSound | None = None,
+        opened: Decoder | None = None,
         full_scale: float = 1.0,
     ) -> None:
         self._full_scale = full_scale
@@ -137,8 +137,8 @@ class Recording:
 
         Begins at frame `start` and reads `frames` (None: to the end). If the decoder fails, the
         iteration ends and the verdict is `partial`. Raises RefusedError if it fails at the first
-        frame, or, at the end, if the file has changed since it was opened or if its samples lie too
-        far beyond full scale.
+        frame, if a read of the file fails, or, at the end, if the file has changed since it was
+        opened or if its samples lie too far beyond full scale.
         """
         self._reset()
         left = UNKNOWN_FRAMES if frames is None else frames
@@ -171,15 +171,16 @@ class Recording:
         """At most `frames` frames of a part, as decoded; counts lost ones if `whole`."""
         length = max(min(BLOCK_FRAMES, BLOCK_SAMPLES // self.channels), 1)
         with refusing():
-            opened = self._opened or self._opener.open(part)
+            decoder = self._opened or self._opener.open(part)
             self._opened = None
             if start:
-                go_to(opened.sound, part, start, length)
-        gain = part.gain / (self._full_scale if opened.sound.subtype in FLOATS else 1)
+                go_to(decoder, part, start, length)
+        gain = part.gain / (self._full_scale if decoder.sound.subtype in FLOATS else 1)
         left = min(frames, (part.frames or UNKNOWN_FRAMES) - start)
         while left > 0:
             wanted = min(length, left)
-            block, failed = _read(opened.sound, wanted)
+            with refusing():
+                block, failed = decoder.read(wanted)
             if gain != 1:
                 block *= np.float32(gain)
             left -= len(block)
@@ -191,8 +192,8 @@ class Recording:
                     self._lost += left if part.frames else 0
                 break
         with refusing():
-            self._opener.check(opened)
-            self._hides_more = whole and opened.left > part.searched // 2 > 0
+            self._opener.check_same(decoder.file)
+            self._hides_more = whole and decoder.left > part.searched // 2 > 0
 
     def _find_more(self) -> None:
         """Plan anew: the decoder stopped long before the end of the file."""
@@ -209,21 +210,6 @@ class Recording:
             self.non_finite += bad
         self.peak = max(self.peak, self._quality.add(block))
         return block
-
-
-def _read(sound: soundfile.SoundFile, frames: int) -> tuple[Array, bool]:
-    """The next frames, or those before the one at which the decoder failed; whether it did.
-
-    soundfile does not report how far it came before an error, so NaN marks the frames that were
-    not reached. Decoders that can fail produce no NaN themselves.
-    """
-    block = np.full((frames, sound.channels), np.nan, np.float32)
-    try:
-        read: Array = sound.read(out=block)
-    except soundfile.LibsndfileError:
-        reached = np.flatnonzero(~np.isnan(block[:, 0]))
-        return block[: reached[-1] + 1 if len(reached) else 0], True
-    return read, False
 
 
 def repair(samples: Array) -> tuple[Array, int]:

@@ -4,78 +4,46 @@ WAV of fixed-width samples is read without its header if libsndfile would not re
 libsndfile reads every other part itself.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, Self
 
 import soundfile
 
 from ulmo.preprocessing.reading.containers import SUBTYPES
+from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.parts import Part, check_shape
-from ulmo.preprocessing.reading.pieces import Piece, PieceFile, Stretch
-from ulmo.preprocessing.reading.refusal import RefusedError
+from ulmo.preprocessing.reading.refusal import CHANGED, RefusedError
 from ulmo.storage.plain_file import Signature, is_of_process, open_file, signature_of
 
 UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none
-# libsndfile's codes for an error of the operating system, for a coding that it does not know, and
-# for a stream in which mpg123 finds nothing.
-SYSTEM_ERROR, UNSUPPORTED_CODING, NO_STREAM = 2, 4, 7
+# libsndfile's codes for a coding that it does not know, and for a stream in which mpg123 finds
+# nothing.
+UNSUPPORTED_CODING, NO_STREAM = 4, 7
 SEEKING_CHANGES = frozenset({"mp3", "ogg"})  # kinds whose samples depend on where reading began
 NOT_SEEKABLE = frozenset({"GSM610"})  # codings
 
 
-class OpenSound(NamedTuple):
-    """A file, and a decoder at its first frame."""
-
-    file: BinaryIO
-    sound: soundfile.SoundFile
-
-    @property
-    def left(self) -> int:
-        """Bytes that the decoder has not asked for."""
-        inner = self.sound.name
-        if isinstance(inner, PieceFile):
-            return inner.size - inner.tell()
-        return signature_of(self.file).size - os.lseek(self.file.fileno(), 0, os.SEEK_CUR)
-
-
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Turn the errors of opening a file into RefusedError."""
+def refusing(path: Path | None = None) -> Iterator[None]:
+    """Turn the errors of opening and reading a recording into RefusedError, with its path.
+
+    An error of the system is `unreadable`, never a fault of the file; if it says nothing of the
+    file, as too many open files, it is raised as it is.
+    """
     try:
         yield
     except soundfile.LibsndfileError as error:
-        codes = {SYSTEM_ERROR: "unreadable", UNSUPPORTED_CODING: "unsupported_coding"}
-        reason = codes.get(error.code, "bad_header")
+        reason = "unsupported_coding" if error.code == UNSUPPORTED_CODING else "bad_header"
         words = str(error.error_string).rstrip(".")
         if error.code == NO_STREAM:  # libsndfile's own words are about a file that is not there
             words = "its frames cannot be decoded"
-        raise RefusedError(reason, words, missing=None) from None
+        raise RefusedError(reason, words, missing=None, path=path) from None
     except OSError as error:
         if is_of_process(error):
             raise
-        raise RefusedError("unreadable", error.strerror or str(error)) from None
-
-
-def open_pieces(file: BinaryIO, pieces: tuple[Piece, ...], **options: Any) -> soundfile.SoundFile:
-    """A decoder for pieces of a file, or for all of it; the errors are libsndfile's.
-
-    It reads on from where it is: soundfile would seek after each read, and Opus and MPEG decoders
-    then begin anew, so that their samples depended on the lengths of the reads.
-    """
-    if not isinstance(file, PieceFile) and pieces == (Stretch(0, signature_of(file).size),):
-        file.seek(0)  # libsndfile begins at the descriptor's position
-        sound = soundfile.SoundFile(file.fileno(), closefd=False, **options)
-    else:
-        sound = soundfile.SoundFile(PieceFile(file, pieces), **options)
-    sound.seekable = _no
-    return sound
-
-
-def _no() -> bool:
-    return False
+        raise RefusedError("unreadable", error.strerror or str(error), path=path) from None
 
 
 class Opener:
@@ -92,7 +60,7 @@ class Opener:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def open(self, part: Part) -> OpenSound:
+    def open(self, part: Part) -> Decoder:
         """Open a part at its first frame, and close the one before.
 
         Raises RefusedError (`changed`) if the file is no longer the planned one, and the errors
@@ -110,30 +78,23 @@ class Opener:
                 "samplerate": part.sample_rate,
                 "channels": part.channels,
             }
-        sound = self._stack.enter_context(open_pieces(file, part.pieces, **options))
+        decoder = self._stack.enter_context(Decoder(file, part.pieces, **options))
         if part.kind == "ogg":
-            sound.seek(0)  # else the first samples are late where granules do not begin at 0
-        return OpenSound(file, sound)
-
-    def check(self, opened: OpenSound) -> None:
-        """Raise what went wrong with the file while a decoder read it: see `refusing`."""
-        inner = opened.sound.name
-        if isinstance(inner, PieceFile) and inner.error:
-            raise inner.error
-        self.check_same(opened.file)
+            decoder.seek(0)  # else the first samples are late where granules do not begin at 0
+        return decoder
 
     def check_same(self, file: BinaryIO) -> None:
         """Raise RefusedError (`changed`) if the file was modified or replaced meanwhile."""
         if signature_of(file) != self._signature:
-            raise RefusedError("changed", "the file was changed while it was read: try again later")
+            raise RefusedError("changed", CHANGED)
 
 
-def go_to(sound: soundfile.SoundFile, part: Part, frame: int, block: int) -> None:
+def go_to(decoder: Decoder, part: Part, frame: int, block: int) -> None:
     """Move a decoder from its first frame to another, by reading where seeking is not exact."""
-    if part.kind not in SEEKING_CHANGES and sound.subtype not in NOT_SEEKABLE:
-        sound.seek(frame)
+    if part.kind not in SEEKING_CHANGES and decoder.sound.subtype not in NOT_SEEKABLE:
+        decoder.seek(frame)
         return
-    while frame > 0 and (passed := len(sound.read(min(frame, block), dtype="float32"))):
+    while frame > 0 and (passed := decoder.skip(min(frame, block))):
         frame -= passed
 
 

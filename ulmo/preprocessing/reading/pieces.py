@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from ulmo.preprocessing.reading.refusal import CHANGED, RefusedError
+
 READ_BYTES = 1 << 20  # of a file, looked at in one read
 FIRST_LOOK = 1 << 11  # looked at first, in a search: most is near. Further reads are 8 times longer
 # Bytes of metadata that a decoder is given: it would hold more in memory, in part twice.
@@ -98,7 +100,6 @@ class PieceFile(io.RawIOBase):
         self._pieces = [piece for piece in pieces if size_of(piece)]
         self._starts = [0, *accumulate(map(size_of, self._pieces))]
         self._place = 0
-        self.error: OSError | None = None
 
     @property
     def size(self) -> int:
@@ -124,18 +125,11 @@ class PieceFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, but for the end of the file: libsndfile asks only once.
-
-        A callback of libsndfile cannot raise: an error of the disk is kept in `error`.
-        """
+        """Fill the buffer, but for the end of the file."""
         view = memoryview(buffer).cast("B")
         done = 0
         while done < len(view) and self._place < self._starts[-1]:
-            try:
-                content = self._next(len(view) - done)
-            except OSError as error:
-                self.error = error
-                break
+            content = self._next(len(view) - done)
             if not content:
                 break
             view[done : done + len(content)] = content
@@ -170,13 +164,19 @@ class Blocks:
         self.base = 0  # where it begins
 
     def at(self, position: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on, fewer at the end."""
+        """Up to `size` bytes from a position on, fewer at the end.
+
+        Raises RefusedError (`changed`) if the file has become shorter: a search would not end.
+        """
         begin = position - self.base
         last = self.base + len(self.block) >= self.size
         if begin < 0 or begin > len(self.block) - (0 if last else size):
             self._file.seek(position)
             self.base, begin = position, 0
-            self.block = self._file.read(max(min(READ_BYTES, self.size - position), 0))
+            wanted = max(min(READ_BYTES, self.size - position), 0)
+            self.block = self._file.read(wanted)
+            if len(self.block) < wanted:
+                raise RefusedError("changed", CHANGED)
         return self.block[begin : begin + size]
 
 

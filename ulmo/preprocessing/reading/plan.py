@@ -8,12 +8,13 @@ from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading import flac, headers, mp3, ogg, wav
 from ulmo.preprocessing.reading.containers import find_sound, kind_at, unread_kind
+from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.mpeg import find_mpeg, is_free_format
-from ulmo.preprocessing.reading.opening import Opener, OpenSound, complete, refusing
+from ulmo.preprocessing.reading.opening import Opener, complete, refusing
 from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part, with_hidden
 from ulmo.preprocessing.reading.parts import RATES as RATES
 from ulmo.preprocessing.reading.pieces import Stretch, piece_file, within
-from ulmo.preprocessing.reading.refusal import RefusedError, in_words
+from ulmo.preprocessing.reading.refusal import MAY_PASS, RefusedError, in_words
 from ulmo.preprocessing.reading.tags import hidden_bytes, skip_filling
 from ulmo.storage.plain_file import Signature, open_file, signature_of
 
@@ -49,7 +50,7 @@ class ReadPlan(NamedTuple):
 def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
     """Find the sound files in a file, and read their headers; `every_byte`: see flac.split.
 
-    Raises RefusedError if there are none, OSError if the file cannot be opened.
+    Raises RefusedError if there are none, OSError if the file cannot be read.
     """
     with open_file(path) as file:
         signature = signature_of(file)
@@ -134,14 +135,14 @@ def _split(
     return found, end
 
 
-def plan_reading(contents: Contents, opener: Opener) -> tuple[ReadPlan, OpenSound | None]:
+def plan_reading(contents: Contents, opener: Opener) -> tuple[ReadPlan, Decoder | None]:
     """Open each part that a decoder can read, and decide which parts are read.
 
     Returns the decoder too, if there is but one part. Raises RefusedError if none can be read.
     """
     parts: list[Part] = []
     refusals: list[RefusedError] = []
-    opened: OpenSound | None = None
+    opened: Decoder | None = None
     for part in contents.parts:
         try:
             if isinstance(part, RefusedError):
@@ -152,7 +153,7 @@ def plan_reading(contents: Contents, opener: Opener) -> tuple[ReadPlan, OpenSoun
                     part = complete(part, opened.sound)
             parts.append(part)
         except RefusedError as refusal:
-            if refusal.reason == "changed":
+            if refusal.reason in MAY_PASS:
                 raise
             refusals.append(refusal)
     if not parts:

@@ -8,6 +8,8 @@ from ulmo.config import printable
 Status = Literal["ok", "repaired", "partial", "refused"]
 
 MOST_DETAIL = 500  # characters
+CHANGED = "the file was changed while it was read: try again later"
+MAY_PASS = frozenset({"unreadable", "changed"})  # reasons that may not hold at another time
 UNKNOWN_LENGTH = "how many frames are missing is not known"
 
 
@@ -46,7 +48,13 @@ class RefusedError(Exception):
     """
 
     def __init__(
-        self, reason: str, detail: str, *, declared: int | None = None, missing: int | None = 0
+        self,
+        reason: str,
+        detail: str,
+        *,
+        declared: int | None = None,
+        missing: int | None = 0,
+        path: Path | None = None,
     ) -> None:
         if missing is None:
             detail += f": {UNKNOWN_LENGTH}"
@@ -54,7 +62,7 @@ class RefusedError(Exception):
         super().__init__(reason, self.detail)
         self.declared = declared
         self.missing = missing
-        self.path: Path | None = None
+        self.path = path
 
     def __str__(self) -> str:
         name = "" if self.path is None else f"{printable(str(self.path))}: "

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import soundfile
 
 from ulmo.preprocessing.reading.containers import WAV_CODINGS, ends, find_sound
-from ulmo.preprocessing.reading.opening import open_pieces
+from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.parts import Part, check_shape, wrong_sizes
 from ulmo.preprocessing.reading.pieces import READ_BYTES, Piece, Stretch, replaced
 from ulmo.preprocessing.reading.refusal import RefusedError
@@ -131,7 +131,8 @@ def _plan_blocks(layout: WavLayout, plan: Part, counts: dict[str, Any], held: in
 def _agrees(file: BinaryIO, plan: Part, layout: WavLayout) -> bool:
     """Whether libsndfile finds the same samples as the plan."""
     try:
-        with open_pieces(file, plan.pieces) as sound:
+        with Decoder(file, plan.pieces) as decoder:
+            sound = decoder.sound
             seen = (sound.samplerate, sound.channels, sound.frames, sound.subtype)
     except soundfile.LibsndfileError:
         return False

@@ -17,6 +17,7 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
+from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.reading.riff import layout_of
 from ulmo.preprocessing.times.metadata import Metadata
 from ulmo.preprocessing.times.timing import Span, Timing
@@ -43,25 +44,12 @@ def is_triggered(path: Path, header: Metadata) -> bool:
     return named or any(trigger in text for text in words for trigger in _TRIGGERS)
 
 
-def is_empty_trigger(path: Path, header: Metadata) -> bool:
-    """Whether a triggered recording holds no sound because nothing triggered it: no fault."""
-    if not is_triggered(path, header):
-        return False
-    try:
-        with open_file(path) as file:
-            layout = layout_of(file, signature_of(file).size)
-    except OSError:
-        return False
-    return layout is not None and not (
-        layout.declared_bytes or (layout.physical_bytes and not layout.chunk_follows)
-    )
-
-
 def triggered_timing(path: Path, *, exact: bool) -> Timing | None:
-    """The time of a triggered recording, which is read once; None if it cannot be read.
+    """The time of a triggered recording, which is read once; None if it is refused for good.
 
-    Markers belong to no span. Without markers, nothing was left out. They are only found if the
-    samples are those that the recorder wrote: of one channel, in a file that keeps them (`exact`).
+    Markers belong to no span, and one that nothing triggered has none. Without markers, nothing was
+    left out. They are only found if the samples are those that the recorder wrote: of one channel,
+    in a file that keeps them (`exact`). Raises RefusedError, or OSError, if it cannot be read now.
     """
     try:
         with open_recording(path) as recording:
@@ -70,13 +58,24 @@ def triggered_timing(path: Path, *, exact: bool) -> Timing | None:
                 return Timing(None, linear=False, note=note)
             markers = list(islice(_markers(recording.blocks()), _MAX_MARKERS))
             frames, rate = recording.frames_read, recording.sample_rate
-    except RefusedError:
-        return None
+    except RefusedError as refusal:
+        if refusal.reason in MAY_PASS:
+            raise
+        return Timing(None, ()) if refusal.reason == "no_samples" and _is_empty(path) else None
     total = frames + _BLOCK * sum(marker.blocks for marker in markers)
     if total > _MAX_FRAMES or len(markers) == _MAX_MARKERS:
         note = "the samples that were left out are more than a recording can have"
         return Timing(None, linear=False, note=note)
     return Timing(None, tuple(_spans(markers, frames, rate)) if markers else Timing(None).spans)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a recording without sound is whole."""
+    with open_file(path) as file:
+        layout = layout_of(file, signature_of(file).size)
+    return layout is not None and not (
+        layout.declared_bytes or (layout.physical_bytes and not layout.chunk_follows)
+    )
 
 
 def _spans(markers: list[_Marker], frames: int, rate: int) -> Iterator[Span]:

@@ -1,6 +1,7 @@
 """When a recording was made, and where time was left out in it.
 
-A broken header or a name without a time is not an error: the time is then unknown.
+A broken header or a name without a time is not an error: the time is then unknown. A file that
+cannot be read is one: what it would say may be another time.
 """
 
 import re
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ulmo.config import ClockSettings, UserError, printable
+from ulmo.preprocessing.reading.opening import refusing
 from ulmo.preprocessing.reading.refusal import RefusedError
-from ulmo.preprocessing.times.audiomoth import is_empty_trigger, is_triggered, triggered_timing
+from ulmo.preprocessing.times.audiomoth import is_triggered, triggered_timing
 from ulmo.preprocessing.times.metadata import Broadcast, Metadata, read_metadata
 from ulmo.preprocessing.times.names import read_name
 from ulmo.preprocessing.times.soundtrap import soundtrap_timing
@@ -67,7 +69,7 @@ class Clock(NamedTuple):
             )
 
     def timing(self, path: Path) -> Timing:
-        """When each frame was taken. Never raises for a broken or unreadable file.
+        """When each frame was taken. RefusedError if the file, or its log, cannot be read.
 
         The start is given by the first of these that has an existing time: the name, by `pattern`;
         the header: `harp`, GUANO, `wamd`, AudioMoth's comment, `bext`, iXML, DATE; a SoundTrap's
@@ -75,40 +77,35 @@ class Clock(NamedTuple):
         `timezone`. Spans come from `harp`, from the markers in a triggered recording of an
         AudioMoth, which is read once for them, or from a SoundTrap's log.
         """
-        header, log = _read_header(path)
-        timing = header.harp
-        if timing is None and is_triggered(path, header):
-            timing = triggered_timing(path, exact=header.is_exact)
+        with refusing(path):
+            header = read_metadata(path)
+            log = soundtrap_timing(path, header.sample_rate)
+            timing = header.harp
+            if timing is None and is_triggered(path, header):
+                timing = triggered_timing(path, exact=header.is_exact)
         timing = (timing or log or Timing(None)).bounded()
-        start = self._first_time(path, header, log)
+        timing = timing._replace(log=log.log if log else None, slowed=header.is_slowed)
+        return self._started(timing, path, header, log)
+
+    def _started(
+        self, timing: Timing, path: Path, header: Metadata, log: Timing | None = None
+    ) -> Timing:
+        """A timing with the first time that is found, or with a note on one in the name."""
+        times = self._times(path, header, log)
+        start = next((Start(time, source) for source, time in times if time), None)
         unread = None if start else read_name(path.name, self.timezone).unread
         note = unread and f"its name holds a time that is not understood: {unread!r}"
-        timing = timing._replace(log=log.log if log else None)
-        return timing._replace(start=start, note=timing.note or note, slowed=header.is_slowed)
+        return timing._replace(start=start, note=timing.note or note)
 
-    def start(self, path: Path) -> Start | None:
-        """When a recording began, as in `timing`; None if no time is found."""
-        return self._first_time(path, *_read_header(path))
-
-    def is_empty(self, path: Path) -> bool:
-        """Whether a file without sound is a recording of a trigger that nothing triggered."""
-        return is_empty_trigger(path, _read_header(path)[0])
-
-    def _first_time(self, path: Path, header: Metadata, log: Timing | None) -> Start | None:
-        for source, time in self._times(path, header, log):
-            if time:
-                return Start(time, source)
-        return None
-
-    def row(self, path: Path, timing: Timing, refusal: RefusedError) -> dict[str, Any]:
+    def row(self, path: Path, timing: Timing | None, refusal: RefusedError) -> dict[str, Any]:
         """The columns of recordings.parquet for a recording that was refused.
 
         One that nothing triggered has no sound by rights: its status is `ok`. No flags: they are
-        about sound that was read.
+        about sound that was read. Without a timing, it has the time in its name.
         """
         facts = refusal.facts()
-        silent = refusal.reason in ("no_samples", "too_short")
-        if silent and (not timing.spans or self.is_empty(path)):
+        timing = timing or self._started(Timing(None), path, Metadata())
+        if refusal.reason in ("no_samples", "too_short") and not timing.spans:
             detail = f"{NEVER_FIRED}: it has no sound"
             facts |= {"status": "ok", "reason": None, "detail": detail, "frames_missing": 0}
         return timing.facts(facts) | {"flags": []}
@@ -135,15 +132,6 @@ class Clock(NamedTuple):
         if log and log.start:
             yield log.start.source, log.start.utc
         yield "name", read_name(path.name, zone).utc
-
-
-def _read_header(path: Path) -> tuple[Metadata, Timing | None]:
-    """What the header says, and the log beside the file."""
-    try:
-        header = read_metadata(path)
-    except OSError:
-        header = Metadata()
-    return header, soundtrap_timing(path, header.sample_rate)
 
 
 def _broadcast_time(bext: Broadcast, zone: tzinfo) -> datetime | None:

@@ -39,7 +39,7 @@ class _Gaps(NamedTuple):
 
 
 def soundtrap_timing(path: Path, sample_rate: int) -> Timing | None:
-    """The time of a recording by its log; None without a log.
+    """The time of a recording by its log; None without a log. OSError if that cannot be read.
 
     A gap that the host filled with zeros leaves time as it was. A gap whose place the log does not
     give makes time not linear, and so does a log that was not read to its end. The log of a
