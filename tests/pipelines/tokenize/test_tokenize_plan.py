@@ -252,5 +252,5 @@ def test_a_file_that_is_given_twice_is_taken_once(tmp_path):
 def test_parts_of_one_name_are_called_by_their_paths(make, tmp_path):
     """Rows of two cards' files are told apart in one table."""
     make("a/x.wav", "a/y.wav", "b/x.wav")
-    plan = plan_parts([tmp_path / "a", tmp_path / "b"], tmp_path / "all.csv")
+    plan = plan_parts([tmp_path / "a", tmp_path / "b"], tmp_path / "all.csv", "csv")
     assert names_of(plan) == [f"{tmp_path}/a/x.wav", "y.wav", f"{tmp_path}/b/x.wav"]
