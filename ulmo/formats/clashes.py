@@ -11,7 +11,7 @@ from pathlib import Path
 from ulmo.config.errors import plain
 from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import output_paths, whole_name
-from ulmo.storage.atomic import passing_over_one_file
+from ulmo.storage.atomic import PassingOver
 from ulmo.storage.names import portable
 from ulmo.storage.plain_file import create_file
 from ulmo.storage.probe import probe_folder, remove_left_probes
@@ -63,7 +63,7 @@ def merged(root: Path, targets: Sequence[Path]) -> dict[Path, Path]:
     groups = [group for group in alike.values() if len(group) > 1]
     if not groups:
         return {}
-    with passing_over_one_file(), probe_folder(root) as probe:
+    with PassingOver(), probe_folder(root) as probe:
         return dict(_merged(probe, groups))
     return {}  # nothing can be written there
 
@@ -93,7 +93,7 @@ def _first_name(probe: Path, name: str) -> str:
     Each file in the folder `probe` holds the name by which it was made.
     """
     path = probe / name
-    with passing_over_one_file():  # it may take no such name
+    with PassingOver():  # it may take no such name
         try:
             with create_file(path) as file:
                 file.write(os.fsencode(name))

@@ -24,9 +24,9 @@ from ulmo.formats.taken import (
 )
 from ulmo.formats.vocabulary import has_vocabulary, vocabulary_json
 from ulmo.storage.atomic import (
+    PassingOver,
     check_places,
     make_folders,
-    passing_over_one_file,
     publish,
     publish_together,
     remove,
@@ -199,7 +199,7 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
             ours.setdefault(folder, set()).update(temporary_names(outputs))
         remove_lock(header_lock(outputs.header))
     for folder, names in ours.items():
-        with passing_over_one_file():  # such as a folder whose path is too long: nothing lies there
+        with PassingOver():  # such as a folder whose path is too long: nothing lies there
             remove_temporaries(folder, names.__contains__)
 
 

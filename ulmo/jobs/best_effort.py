@@ -1,7 +1,9 @@
 """Optional parts of a job, such as a picture: if one fails, the job says so and goes on."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 from ulmo.config import JobError, UserError, one_line, printable
 
@@ -25,15 +27,9 @@ class BestEffort:
         self._warn = warn
         self._said: set[str] = set()
 
-    @contextmanager
-    def __call__(self, what: str) -> Iterator["Attempt"]:
+    def __call__(self, what: str) -> "Attempt":
         """A block to enter; `what` names it at the start of the line about a failure."""
-        attempt = Attempt()
-        try:
-            yield attempt
-        except Exception as error:
-            attempt.failed = True
-            self.say(f"{printable(what)} is left out: {_words(error)}")
+        return Attempt(what, self.say)
 
     def say(self, line: str) -> None:
         """Say a line, unless it was said before."""
@@ -47,7 +43,25 @@ class BestEffort:
 class Attempt:
     """One block; afterwards, `failed` says whether an error ended it."""
 
-    failed: bool = False
+    def __init__(self, what: str, say: Callable[[str], None]) -> None:
+        self.failed = False
+        self._what = what
+        self._say = say
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.failed = True
+        self._say(f"{printable(self._what)} is left out: {_words(error)}")
+        return True
 
 
 def _words(error: Exception) -> str:

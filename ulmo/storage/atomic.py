@@ -7,7 +7,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
@@ -288,14 +288,11 @@ def is_of_one_file(error: OSError) -> bool:
     return error.errno is not None and error.errno not in _OF_ALL
 
 
-@contextmanager
-def passing_over_one_file() -> Iterator[None]:
-    """Suppress an error of writing a file that says nothing of the next file."""
-    try:
-        yield
-    except OSError as error:
-        if not is_of_one_file(error):
-            raise
+class PassingOver(AbstractContextManager[None]):
+    """A block that ends at an error of one file, which says nothing of the next file."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        return isinstance(error, OSError) and is_of_one_file(error)
 
 
 def check_places(paths: Iterable[Path]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ulmo.config import UserError
-from ulmo.storage.atomic import passing_over_one_file
+from ulmo.storage.atomic import PassingOver
 from ulmo.storage.plain_file import is_of_process
 
 
@@ -68,7 +68,7 @@ def walk(
 
 def paths_in(folder: Path) -> list[Path]:
     """What is in a folder; nothing if there is no folder, or if it cannot be looked into."""
-    with passing_over_one_file():
+    with PassingOver():
         return list(folder.iterdir())
     return []
 

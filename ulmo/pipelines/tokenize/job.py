@@ -41,7 +41,7 @@ from ulmo.preprocessing.stretches import (
     read_stretches,
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
-from ulmo.storage.atomic import is_of_one_file, make_folders, passing_over_one_file, refuse_gone
+from ulmo.storage.atomic import PassingOver, is_of_one_file, make_folders, refuse_gone
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
@@ -128,7 +128,7 @@ def _tokenize_once(
     except RefusedError as refusal:
         old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
         for output in reversed([*outputs, *old]):
-            with passing_over_one_file():
+            with PassingOver():
                 paths = output_paths(output, options.file_format)
                 remove_tokens(paths, below=planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
