@@ -65,7 +65,7 @@ def to_corpus(folder, *sources, **options):
     """Convert; the number of recordings, and the lines."""
     lines = []
     made = convert(
-        sources, folder / "c.csv", "csv", done=lambda _: None, warn=lines.append, **options
+        sources, folder / "c.bin", "bin", done=lambda _: None, warn=lines.append, **options
     )
     return sum(each.refusal is None for each in made), lines
 
