@@ -227,23 +227,47 @@ def open_file(path: Path) -> BinaryIO:
     return _Unbuffered(_descriptor(path, os.O_RDONLY | _NO_WAIT))
 
 
+class ChangedError(OSError):
+    """A file that ends before the length that it had when it was opened."""
+
+
 class _Unbuffered(io.FileIO):
-    """An open file. A read gives less than was asked for at the end of the file alone."""
+    """An open file that gives all the bytes asked for: only the end of the file cuts a read short.
+
+    A read of the system may give fewer, and nothing at all behind the end of a file that was cut
+    meanwhile. Nobody who reads must take that for the end of the file: it is an OSError, and
+    ChangedError if somebody wrote to the file. So is a file that has nothing to give yet, as some
+    in /proc: Python gives None.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._opened = signature_of(self)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read so many bytes, or all: again if the system gives fewer, as before a bad sector."""
         wanted = -1 if size is None else size
         found = self._read(wanted)
-        while 0 < len(found) < wanted and (more := self._read(wanted - len(found))):
-            found += more
+        if len(found) == wanted or not self._opened.size:
+            return found
+        left = self._opened.size - self.tell()  # by the length that it had
+        while left > 0 and len(found) != wanted:
+            more = self._read(left if wanted < 0 else min(wanted - len(found), left))
+            if not more:
+                raise self._cut()
+            found, left = found + more, left - len(more)
         return found
 
     def _read(self, size: int) -> bytes:
-        """What the system gives; OSError if that is nothing yet, as of some files in /proc."""
+        """What the system gives; OSError if that is nothing yet."""
         found = super().read(size)
         if found is None:
             raise BlockingIOError(errno.EAGAIN, "it belongs to the kernel, and is no recording")
         return found
+
+    def _cut(self) -> OSError:
+        if signature_of(self) != self._opened:
+            return ChangedError(errno.ESTALE, "the file was changed while it was read")
+        return OSError(errno.EIO, "the system gives fewer bytes than the file has")
 
 
 def _descriptor(path: Path, flags: int) -> int:

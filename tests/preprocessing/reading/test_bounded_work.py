@@ -120,10 +120,11 @@ class TestFilling:
 
 
 @pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not say where holes are")
+@pytest.mark.parametrize("front", [b"", bytes(9), TAG, written("au", 10)])
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg, vorbis", "mp3", "aiff", "w64"])
-def test_holes_of_a_sparse_file_are_not_read(tmp_path, kind):
+def test_holes_of_a_sparse_file_are_not_read(tmp_path, kind, front):
     """They are read for hours otherwise."""
-    (tmp_path / "x").write_bytes(written(kind, 1000))
+    (tmp_path / "x").write_bytes(front + written(kind, 1000))
     os.truncate(tmp_path / "x", 1 << 40)
     with open_recording(tmp_path / "x") as recording:
         assert sum(map(len, recording.blocks())) >= 1000

@@ -1,7 +1,10 @@
 """Files made of pieces of others."""
 
 import io
+import os
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +13,7 @@ from ulmo.preprocessing.reading.pieces import (
     Hole,
     PieceFile,
     Stretch,
+    end_of_data,
     next_data,
     piece_file,
     replaced,
@@ -84,6 +88,48 @@ def test_blocks_and_sparse_files(tmp_path):
         assert 1 << 20 <= place <= 1 << 30
         assert file.read(1) == b"x"
         assert next_data(piece_file(file, (Stretch(0, 9),)), 5) == 5
+
+
+UNIT = 1 << 16  # bytes of a hole that every file system can leave
+STORED = (True, False, False, True, True, False, True, False)  # whether each unit of a file is
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not say where holes are")
+@given(
+    pieces=st.lists(
+        st.builds(
+            lambda start, size: Stretch(start * UNIT, min(size, len(STORED) - start) * UNIT),
+            st.integers(0, len(STORED) - 1),
+            st.integers(0, 5),
+        )
+        | st.just(b"x" * UNIT)
+        | st.just(Hole(UNIT)),
+        max_size=6,
+    )
+)
+def test_holes_of_a_file_are_holes_of_its_pieces(tmp_path_factory, pieces):
+    path = tmp_path_factory.getbasetemp() / "holes"
+    with path.open("wb") as file:
+        for number in np.flatnonzero(STORED):
+            file.seek(number * UNIT)
+            file.write(b"x" * UNIT)
+        file.truncate(len(STORED) * UNIT)
+    stored: list[bool] = []  # of each unit of the pieces
+    for piece in pieces:
+        if isinstance(piece, Stretch):
+            begin = piece.start // UNIT
+            stored += STORED[begin : begin + piece.size // UNIT]
+        else:
+            stored.append(isinstance(piece, bytes))
+    size = len(stored) * UNIT
+    with path.open("rb") as opened:
+        file = piece_file(opened, pieces)
+        for start in range(len(stored)):
+            found = [start + number for number, there in enumerate(stored[start:]) if there]
+            data = max(found[0] * UNIT, start * UNIT + 5) if found else size
+            assert min(next_data(file, start * UNIT + 5), size) == data
+            end = (found[-1] + 1) * UNIT if found else start * UNIT
+            assert end_of_data(file, start * UNIT, size) == end
 
 
 APE_FLAGS = bytes([0, 0, 0, 0xA0])  # a header and a footer, and these are the header

@@ -4,6 +4,7 @@ libsndfile reads through callbacks, so that no error of reading is lost. Given a
 passes over most of them, and decodes what is left in its buffer from before.
 """
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ _READ_BYTES = 1 << 16  # libsndfile asks for 8 KiB or less, and a callback takes
 
 
 class _Content(PieceFile):
-    """What is decoded. A callback cannot raise: an error is kept, and the file ends there."""
+    """What is decoded. A callback cannot raise: an error is kept, and the file ends there.
+
+    The place is then its end: of CAF, libsndfile would read on for ever from where nothing comes.
+    """
 
     error: Exception | None = None
 
@@ -32,6 +36,7 @@ class _Content(PieceFile):
                 return super().readinto(buffer)
             except (OSError, MemoryError) as error:
                 self.error = error
+        self.seek(0, os.SEEK_END)
         return 0
 
 

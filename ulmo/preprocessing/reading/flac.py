@@ -154,10 +154,10 @@ def _holds(file: BinaryIO, mark: bytes, position: int, size: int) -> bool:
     """Whether a mark stands somewhere from a position on."""
     while (position := next_data(file, position)) < size:
         file.seek(position)
-        block = file.read(min(SEARCHED, size - position))
-        if block.find(mark) >= 0:
+        length = min(SEARCHED, size - position)
+        if file.read(length).find(mark) >= 0:
             return True
-        position += max(len(block) - len(mark) + 1, 1)
+        position += max(length - len(mark) + 1, 1)
     return False
 
 

@@ -48,19 +48,20 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     while position < size and pieces < MAX_PIECES and len(streams) < MAX_PARTS:
         form = walk.format(position)
         place = None if form else _next(file, end, size)
-        if form is None and place is None:
-            break
         lost = 0
         if place is not None:
             lost = place - skip_filling(file, end, size)
             position, form = place, walk.format(place)
+        if form is None:
+            break
         mark, declared = walk.mark(position)
         last = streams[-1] if streams and not mark else None
         if last and (last.format != form or last.left == 0 or last.cut):
             last = None
-        assert form is not None
         most = last.left if last else declared
         frames, end, cut = walk.run(position + mark, form, most)
+        if end == position:  # a read was short
+            break
         stretch, pieces = Stretch(position, end - position), pieces + 1
         if last:
             last.stretches.append(stretch)
@@ -181,5 +182,7 @@ class _Walk:
                 last = base + at
                 at += length
                 frames += 1
+            if base + at == position:  # a read was short
+                break
             position = base + at
         return frames, last, position

@@ -15,7 +15,13 @@ from ulmo.preprocessing.reading.containers import SUBTYPES
 from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.parts import Part, check_shape
 from ulmo.preprocessing.reading.refusal import CHANGED, RefusedError
-from ulmo.storage.plain_file import Signature, is_of_process, open_file, signature_of
+from ulmo.storage.plain_file import (
+    ChangedError,
+    Signature,
+    is_of_process,
+    open_file,
+    signature_of,
+)
 
 UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none
 # libsndfile's codes for a coding that it does not know, and for a stream in which mpg123 finds
@@ -43,6 +49,8 @@ def refusing(path: Path | None = None) -> Iterator[None]:
     except OSError as error:
         if is_of_process(error):
             raise
+        if isinstance(error, ChangedError):
+            raise RefusedError("changed", CHANGED, path=path) from None
         raise RefusedError("unreadable", error.strerror or str(error), path=path) from None
 
 
@@ -78,15 +86,34 @@ class Opener:
                 "samplerate": part.sample_rate,
                 "channels": part.channels,
             }
-        decoder = self._stack.enter_context(Decoder(file, part.pieces, **options))
-        if part.kind == "ogg":
-            decoder.seek(0)  # else the first samples are late where granules do not begin at 0
+        with unchanged(file, self._signature):
+            decoder = self._stack.enter_context(Decoder(file, part.pieces, **options))
+            if part.kind == "ogg":
+                decoder.seek(0)  # else the first samples are late where granules do not begin at 0
         return decoder
 
     def check_same(self, file: BinaryIO) -> None:
         """Raise RefusedError (`changed`) if the file was modified or replaced meanwhile."""
-        if signature_of(file) != self._signature:
-            raise RefusedError("changed", CHANGED)
+        _check_same(file, self._signature)
+
+
+@contextmanager
+def unchanged(file: BinaryIO, signature: Signature) -> Iterator[None]:
+    """Raise RefusedError (`changed`) if an open file has another signature at the end of the block.
+
+    That is raised in place of other refusals, too: what the file seemed to be, it was not.
+    """
+    try:
+        yield
+    except (RefusedError, soundfile.LibsndfileError):
+        _check_same(file, signature)
+        raise
+    _check_same(file, signature)
+
+
+def _check_same(file: BinaryIO, signature: Signature) -> None:
+    if signature_of(file) != signature:
+        raise RefusedError("changed", CHANGED)
 
 
 def go_to(decoder: Decoder, part: Part, frame: int, block: int) -> None:

@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from ulmo.preprocessing.reading.refusal import CHANGED, RefusedError
-
 READ_BYTES = 1 << 20  # of a file, looked at in one read
 FIRST_LOOK = 1 << 11  # looked at first, in a search: most is near. Further reads are 8 times longer
 # Bytes of metadata that a decoder is given: it would hold more in memory, in part twice.
@@ -124,6 +122,23 @@ class PieceFile(io.RawIOBase):
         """The present place."""
         return self._place
 
+    def seek_stored(self, position: int, what: str) -> int:
+        """Where the next data (SEEK_DATA) or the next hole begins; `sys.maxsize` without one."""
+        data = what == "SEEK_DATA"
+        while position < self._starts[-1]:
+            number = bisect_right(self._starts, position) - 1
+            piece, begin = self._pieces[number], position - self._starts[number]
+            if not isinstance(piece, Stretch):
+                if data is isinstance(piece, bytes):
+                    return position
+            else:
+                place = piece.start + begin
+                found = _seek(self._file, place, what, place if data else sys.maxsize) - place
+                if found < piece.size - begin:
+                    return position + found
+            position = self._starts[number + 1]
+        return sys.maxsize
+
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer, but for the end of the file."""
         view = memoryview(buffer).cast("B")
@@ -164,19 +179,13 @@ class Blocks:
         self.base = 0  # where it begins
 
     def at(self, position: int, size: int) -> bytes:
-        """Up to `size` bytes from a position on, fewer at the end.
-
-        Raises RefusedError (`changed`) if the file has become shorter: a search would not end.
-        """
+        """Up to `size` bytes from a position on, fewer at the end."""
         begin = position - self.base
         last = self.base + len(self.block) >= self.size
         if begin < 0 or begin > len(self.block) - (0 if last else size):
             self._file.seek(position)
             self.base, begin = position, 0
-            wanted = max(min(READ_BYTES, self.size - position), 0)
-            self.block = self._file.read(wanted)
-            if len(self.block) < wanted:
-                raise RefusedError("changed", CHANGED)
+            self.block = self._file.read(max(min(READ_BYTES, self.size - position), 0))
         return self.block[begin : begin + size]
 
 
@@ -195,6 +204,8 @@ def end_of_data(file: BinaryIO, position: int, size: int) -> int:
 
 def _seek(file: BinaryIO, position: int, what: str, unknown: int) -> int:
     """Where the next data or the next hole begins, if the system can say."""
+    if isinstance(file, PieceFile):
+        return file.seek_stored(position, what)
     if not hasattr(os, what):
         return unknown
     try:

@@ -10,7 +10,7 @@ from ulmo.preprocessing.reading import flac, headers, mp3, ogg, wav
 from ulmo.preprocessing.reading.containers import find_sound, kind_at, unread_kind
 from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.mpeg import find_mpeg, is_free_format
-from ulmo.preprocessing.reading.opening import Opener, complete, refusing
+from ulmo.preprocessing.reading.opening import Opener, complete, refusing, unchanged
 from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part, with_hidden
 from ulmo.preprocessing.reading.parts import RATES as RATES
 from ulmo.preprocessing.reading.pieces import Stretch, piece_file, within
@@ -50,35 +50,41 @@ class ReadPlan(NamedTuple):
 def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
     """Find the sound files in a file, and read their headers; `every_byte`: see flac.split.
 
-    Raises RefusedError if there are none, OSError if the file cannot be read.
+    Raises RefusedError if there are none, or if the file was changed meanwhile; OSError if the file
+    cannot be opened or read.
     """
     with open_file(path) as file:
         signature = signature_of(file)
-        size = signature.size
-        if size == 0:
-            raise RefusedError("empty_file", "the file has no bytes")
-        first = skip_filling(file, 0, size)
-        begin = _first(file, first, size)
-        position: int | None = begin
-        parts: list[Part | RefusedError] = []
-        pieces = 0
-        while position is not None:
-            if len(parts) >= MAX_PARTS or pieces >= MAX_PIECES:
-                most = f"{MAX_PARTS} sound files" if pieces < MAX_PIECES else f"{pieces} pieces"
-                detail = f"the file holds more than {most}: the rest is not read"
-                parts.append(RefusedError("bad_header", detail, missing=None))
-                break
-            found, length = _split(file, position, size, every_byte=every_byte)
-            parts += found
-            pieces += sum(len(part.pieces) for part in found if isinstance(part, Part))
-            end = position + max(length, 1)
-            position = _next(file, end, size)
-            if found and isinstance(part := parts[-1], Part) and part.packet_bytes:
-                hidden = hidden_bytes(file, end, size if position is None else position)
-                parts[-1] = with_hidden(part, hidden) if hidden else part
-        if not parts:
-            raise RefusedError("no_samples", "the file has a header but no samples")
-        return Contents(signature, tuple(parts), begin - first)
+        with unchanged(file, signature):
+            return _contents(file, signature, every_byte=every_byte)
+
+
+def _contents(file: BinaryIO, signature: Signature, *, every_byte: bool) -> Contents:
+    size = signature.size
+    if size == 0:
+        raise RefusedError("empty_file", "the file has no bytes")
+    first = skip_filling(file, 0, size)
+    begin = _first(file, first, size)
+    position: int | None = begin
+    parts: list[Part | RefusedError] = []
+    pieces = 0
+    while position is not None:
+        if len(parts) >= MAX_PARTS or pieces >= MAX_PIECES:
+            most = f"{MAX_PARTS} sound files" if pieces < MAX_PIECES else f"{pieces} pieces"
+            detail = f"the file holds more than {most}: the rest is not read"
+            parts.append(RefusedError("bad_header", detail, missing=None))
+            break
+        found, length = _split(file, position, size, every_byte=every_byte)
+        parts += found
+        pieces += sum(len(part.pieces) for part in found if isinstance(part, Part))
+        end = position + max(length, 1)
+        position = _next(file, end, size)
+        if found and isinstance(part := parts[-1], Part) and part.packet_bytes:
+            hidden = hidden_bytes(file, end, size if position is None else position)
+            parts[-1] = with_hidden(part, hidden) if hidden else part
+    if not parts:
+        raise RefusedError("no_samples", "the file has a header but no samples")
+    return Contents(signature, tuple(parts), begin - first)
 
 
 def _first(file: BinaryIO, position: int, size: int) -> int:
