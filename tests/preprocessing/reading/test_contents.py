@@ -327,6 +327,11 @@ class TestBytesBehindTheEnd:
     def test_what_is_no_sound_is_ignored(self, tmp_path, kind, tail):
         assert frames_in(tmp_path, written(kind, 1000) + tail) == (1000, 0, OK)
 
+    @pytest.mark.parametrize("tail", [b"\xff" * 6000, b"made by a recorder\n" * 99])
+    def test_what_is_no_sound_ends_where_another_file_begins(self, tmp_path, tail):
+        content = written("au", 1000) + tail + written("au", 500)
+        assert frames_in(tmp_path, content) == (1500, 0, JOINED)
+
     def test_what_the_header_declares_counts_first(self, tmp_path):
         """COMM of AIFF declares 4000 frames, SSND is cut to 1000, and 3000 follow it."""
         content = bytearray(written("aiff", 4000))

@@ -49,16 +49,19 @@ def hidden_bytes(file: BinaryIO, position: int, size: int) -> int:
     file.seek(start)
     head = file.read(4)
     is_chunk = head in _CHUNKS and left < _CUT_CHUNK
-    return 0 if left < NUL_TAIL or is_chunk or _is_plain(file, start, head[:1]) else left
+    return 0 if left < NUL_TAIL or is_chunk or _is_plain(file, start, size, head[:1]) else left
 
 
-def _is_plain(file: BinaryIO, start: int, first: bytes) -> bool:
+def _is_plain(file: BinaryIO, start: int, size: int, first: bytes) -> bool:
     """Whether all bytes from an offset on are one byte, `first`, or text, filled up with NULs."""
     file.seek(start)
     is_one = is_text = True
-    while (is_one or is_text) and (block := file.read(READ_BYTES)):
+    for position in range(start, size, READ_BYTES):
+        block = file.read(min(READ_BYTES, size - position))
         is_one = is_one and not block.strip(first)
         is_text = is_text and not block.translate(None, _TEXT)
+        if not (is_one or is_text):
+            break
     return is_one or is_text
 
 
