@@ -67,7 +67,7 @@ def kind_at(file: BinaryIO, position: int, size: int) -> str | None:
     for kind, magic in _MAGIC.items():
         if magic.match(head):
             return kind
-    return "mp3" if begins_mpeg(file, position, size) else None
+    return "mp3" if head[:1] == b"\xff" and begins_mpeg(file, position, size) else None
 
 
 def kind_of(file: BinaryIO, size: int) -> str | None:

@@ -57,19 +57,20 @@ class Frame(NamedTuple):
 
 
 def split(
-    file: BinaryIO, size: int, *, every_byte: bool = False
+    file: BinaryIO, size: int, *, every_byte: bool = False, follows: bool = False
 ) -> tuple[list[Part | RefusedError], int]:
     """A FLAC file, and where it ends: at its last frame, or before another file.
 
     If the last frame is where the header says, another file can only be one of as many samples.
     It is searched for in the whole file only if `every_byte`: else the reader finds out, where
-    the decoder stops long before the end of the file.
+    the decoder stops long before the end of the file. If the file follows another one, any kind is
+    searched for: else each of many small ones would look at the same end.
     """
     start = _audio_start(file, size)
     if start >= size:
         return [part_of(file, size)], size
     info = _stream_info(file)
-    last = _last_frame(file, max(start, size - TAIL), size, info)
+    last = None if follows else _last_frame(file, max(start, size - TAIL), size, info)
     whole = info.total and last and last.first + last.samples == info.total
     tail = last.place + 1 if whole and last else start  # what may hide another file
     searched = 0 if every_byte or size - start <= END else END

@@ -3,10 +3,12 @@
 libsndfile reads the first of them as far as its header says, and ignores what follows.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading import flac, headers, mp3, ogg, wav
+from ulmo.preprocessing.reading.bounded import TooManyReadsError, bounded_file
 from ulmo.preprocessing.reading.containers import find_sound, kind_at, unread_kind
 from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.reading.mpeg import find_mpeg, is_free_format
@@ -59,32 +61,48 @@ def contents_of(path: Path, *, every_byte: bool = False) -> Contents:
             return _contents(file, signature, every_byte=every_byte)
 
 
-def _contents(file: BinaryIO, signature: Signature, *, every_byte: bool) -> Contents:
+def _contents(opened: BinaryIO, signature: Signature, *, every_byte: bool) -> Contents:
     size = signature.size
     if size == 0:
         raise RefusedError("empty_file", "the file has no bytes")
-    first = skip_filling(file, 0, size)
-    begin = _first(file, first, size)
-    position: int | None = begin
+    file = bounded_file(opened, size)
     parts: list[Part | RefusedError] = []
-    pieces = 0
+    skipped = 0
+    try:
+        first = skip_filling(file, 0, size)
+        begin = _first(file, first, size)
+        skipped = begin - first
+        for found in _parts(file, begin, size, every_byte=every_byte):
+            parts += found
+    except TooManyReadsError as error:
+        detail = f"{error}: the rest is not read"
+        parts.append(RefusedError("bad_header", detail, missing=None))
+    if not parts:
+        raise RefusedError("no_samples", "the file has a header but no samples")
+    return Contents(signature, tuple(parts), skipped)
+
+
+def _parts(
+    file: BinaryIO, begin: int, size: int, *, every_byte: bool
+) -> Iterator[list[Part | RefusedError]]:
+    """The parts from a position on at which a sound file begins, those of one file at a time."""
+    position: int | None = begin
+    number = pieces = 0
     while position is not None:
-        if len(parts) >= MAX_PARTS or pieces >= MAX_PIECES:
+        if number >= MAX_PARTS or pieces >= MAX_PIECES:
             most = f"{MAX_PARTS} sound files" if pieces < MAX_PIECES else f"{pieces} pieces"
             detail = f"the file holds more than {most}: the rest is not read"
-            parts.append(RefusedError("bad_header", detail, missing=None))
-            break
-        found, length = _split(file, position, size, every_byte=every_byte)
-        parts += found
+            yield [RefusedError("bad_header", detail, missing=None)]
+            return
+        found, length = _split(file, position, size, every_byte=every_byte, follows=number > 0)
+        number += len(found)
         pieces += sum(len(part.pieces) for part in found if isinstance(part, Part))
         end = position + max(length, 1)
         position = _next(file, end, size)
-        if found and isinstance(part := parts[-1], Part) and part.packet_bytes:
+        if found and isinstance(part := found[-1], Part) and part.packet_bytes:
             hidden = hidden_bytes(file, end, size if position is None else position)
-            parts[-1] = with_hidden(part, hidden) if hidden else part
-    if not parts:
-        raise RefusedError("no_samples", "the file has a header but no samples")
-    return Contents(signature, tuple(parts), begin - first)
+            found[-1] = with_hidden(part, hidden) if hidden else part
+        yield found
 
 
 def _first(file: BinaryIO, position: int, size: int) -> int:
@@ -113,9 +131,12 @@ def _next(file: BinaryIO, position: int, size: int) -> int | None:
 
 
 def _split(
-    file: BinaryIO, position: int, size: int, *, every_byte: bool
+    file: BinaryIO, position: int, size: int, *, every_byte: bool, follows: bool
 ) -> tuple[list[Part | RefusedError], int]:
-    """The parts of the sound file at a position, and how long they are together."""
+    """The parts of the sound file at a position, and how long they are together.
+
+    `follows`: whether another one stands before it.
+    """
     kind = kind_at(file, position, size)
     around = (Stretch(position, size - position),)
     inside = piece_file(file, around) if position else file
@@ -124,7 +145,7 @@ def _split(
         case "wav":
             found, end = wav.split(inside, size)
         case "flac":
-            found, end = flac.split(inside, size, every_byte=every_byte)
+            found, end = flac.split(inside, size, every_byte=every_byte, follows=follows)
         case "ogg":
             found, end = ogg.split(inside, size)
         case "mp3":

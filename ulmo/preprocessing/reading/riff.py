@@ -254,7 +254,7 @@ def _follows(file: BinaryIO, position: int, size: int, order: ByteOrder) -> bool
     """Whether a chunk or another file begins at a position."""
     if position >= size:
         return False
-    return kind_at(file, position, size) is not None or _is_chunk(file, position, size, order)
+    return _is_chunk(file, position, size, order) or kind_at(file, position, size) is not None
 
 
 def _format(chunk: bytes, order: ByteOrder) -> _Format | None:
