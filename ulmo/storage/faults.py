@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ulmo.config import NewerError, UserError, WholeFileError
-from ulmo.storage.atomic import link_on_the_way, remove
+from ulmo.storage.atomic import is_full, link_on_the_way, remove
 from ulmo.storage.names import path_of, portable
 from ulmo.storage.removal import remove_tree
 
@@ -104,7 +104,7 @@ def left_overs(folder: Path, paths: list[Path]) -> list[Fault]:
 def remove_any(path: Path, *, below: Path | None = None) -> None:
     """Remove a file, a link or a folder, if it is there. Raises UserError if that is denied.
 
-    `below` as in `open_folder`.
+    Raises OSError if the disk is full. `below` as in `open_folder`.
     """
     try:
         if path.is_dir() and not path.is_symlink():
@@ -112,6 +112,8 @@ def remove_any(path: Path, *, below: Path | None = None) -> None:
         else:
             remove(path, below=below)
     except OSError as error:
+        if is_full(error):
+            raise
         remedy = "let yourself write there (chmod, chown), then run the same again"
         raise UserError(f"{path} cannot be removed ({error.strerror}): {remedy}") from None
 
