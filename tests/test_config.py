@@ -103,6 +103,11 @@ BOUNDS = {
         ),
         "init": (("run", None), ("", "x" * 4097)),
         "beside": (((), ("tiles",) * 16), (("tiles",) * 17,)),
+        "pairs": (("pairs.csv", None), ("", "x" * 4097)),
+        "pair_share": ((0.0, 1.0), (-0.1, 1.1)),
+        "crop_frames": ((1, 4096, None), (0, 1.5)),
+        "warp_spread": ((0.0, 0.5), (-0.1, 0.6)),
+        "tilt_db": ((0.0, 24.0), (-0.1, 24.1)),
         "silence_weight": ((0.0, 1.0), (-0.1, 1.1)),
         "final_learning_rate": ((0.0, 1.0), (-0.1, 1.1)),
         "learning_rate": ((1e-12, 1.0), (0.0, 1.1)),
@@ -122,6 +127,9 @@ BESIDE = {
     (ModelSettings, "stage_sizes"): {"quantizer": "residual"},
     (PrepSettings, "time_expansion"): {"sample_rate": 4000},
     (TrainSettings, "beside"): {"objective": "abx_choice"},
+    (TrainSettings, "pairs"): {"objective": "simclr"},
+    (TrainSettings, "warp_spread"): {"objective": "simclr"},
+    (TrainSettings, "tilt_db"): {"objective": "byol"},
 }
 """What must be set with a value at its bound, for the two to fit."""
 

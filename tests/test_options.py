@@ -54,7 +54,7 @@ def test_every_setting_has_one_heading_and_one_short_sentence(settings):
 def test_options_stand_under_their_headings_and_the_rest_comes_last(page):
     headings = [line for line in page.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == [
-        *("Output:", "Model:", "Codebook:", "Objectives:", "Optimisation:"),
+        *("Output:", "Model:", "Codebook:", "Objectives:", "Views:", "Optimisation:"),
         *("Recording:", "Front end:", "Levels:", "Tiles:"),
         *("Options:", "Exit status:", "Examples:"),
     ]
