@@ -20,7 +20,7 @@ from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.tokenizer import load_tokenizer
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
-hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=35)
+hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.load_profile("ulmo")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup, or behind `&`
@@ -38,6 +38,15 @@ WITHOUT_COVERAGE = (
     *("test_bounded_work", "test_byol", "test_deep", "test_foreign_files", "test_infill"),
     *("test_long_metadata", "test_names_in_formats", "test_next_frame", "test_recipes"),
     *("test_train_objectives", "test_verify_names", "test_vqvae", "test_wav2vec2"),
+    *("test_bad_reads", "test_extras", "test_failing_reads", "test_planning_work"),
+    *("test_prep_again", "test_processes", "test_short_reads", "test_simclr", "test_timeline_file"),
+    *(
+        "test_tokenize_again",
+        "test_unwritable",
+        "test_verify_tables",
+        "test_worker",
+        "test_denoise",
+    ),
 )
 COVERED = 4  # examples of one test with coverage, evenly spread over all
 
