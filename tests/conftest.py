@@ -48,7 +48,7 @@ WITHOUT_COVERAGE = (
         "test_denoise",
     ),
 )
-COVERED = 4  # examples of one test with coverage, evenly spread over all
+COVERED = 2  # examples of one test with coverage, evenly spread over all
 
 
 def pytest_collection_modifyitems(config, items):
