@@ -30,8 +30,8 @@ def as_tables(rows: Sequence[Row], found: Found) -> str:
             "**Bits a second needed for equal accuracy**: the fewest with which a row, or a "
             f"coarser variant of it, is right as often as {rows[0]['title']} with all of its "
             "codes, by the better of histograms and edit distance.\n\n" + _equal(rows, found),
-            "**Right with no more than so many bits a second, in %**: the best variant of each "
-            "row, mean over all sets.\n\n" + _budgets(rows, found),
+            "**Accuracy in % at a limit of bits a second**: the best variant of each row that "
+            "stays within the limit, mean over all sets.\n\n" + _budgets(rows, found),
         ]
     )
 
@@ -135,4 +135,4 @@ def _budgets(rows: Sequence[Row], found: Found) -> str:
         best = [best_within(row, list(found.shares), budget) for row in rows]
         shown = ["-" if share is None else f"{100 * share:.1f}" for share in best]
         lines.append([str(budget), *shown])
-    return table(["bits a second", *(row["title"] for row in rows)], lines)
+    return table(["limit, bits a second", *(row["title"] for row in rows)], lines)

@@ -6,7 +6,6 @@ process.
 """
 
 import ctypes
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,44 +72,47 @@ def variants() -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def open_espeak() -> tuple[Callable[..., Speech], int]:
-    """A function that says a text with a voice, and the rate of its samples.
+class Espeak:
+    """espeak-ng, opened once in a process.
 
-    The function takes the voice (`en-us+m1`), the text, and parameters by number. UserError for a
-    voice that it does not know.
+    `rate` is that of its samples, in hertz.
     """
-    package = loader()
-    library = ctypes.CDLL(str(package.get_library_path()))
-    options = _PHONEME_EVENTS | _NO_EXIT
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, package.get_data_path().encode(), options)
-    parts: list[Samples] = []
-    events: list[tuple[int, int]] = []
 
-    def heard(samples: Any, count: int, found: Any) -> int:
-        if samples and count > 0:
-            parts.append(np.ctypeslib.as_array(samples, (count,)).astype(np.int16))
-        at = 0
-        while found[at].type != _LIST_ENDS:
-            events.append((found[at].type, found[at].sample))
-            at += 1
-        return 0
+    def __init__(self) -> None:
+        package = loader()
+        self._library = ctypes.CDLL(str(package.get_library_path()))
+        data, options = package.get_data_path().encode(), _PHONEME_EVENTS | _NO_EXIT
+        self.rate = int(self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, options))
+        self._parts: list[Samples] = []
+        self._events: list[tuple[int, int]] = []
+        # Kept as long as the library: it calls it by its address.
+        self._callback = _CALLBACK(self._receive)
+        self._library.espeak_SetSynthCallback(self._callback)
 
-    callback = _CALLBACK(heard)
-    library.espeak_SetSynthCallback(callback)
+    def say(self, voice: str, text: str, parameters: dict[int, int]) -> Speech:
+        """Say a text with a voice (`en-us+m1`); parameters by their number in espeak_PARAMETER.
 
-    def say(voice: str, text: str, parameters: dict[int, int]) -> Speech:
-        parts.clear()
-        events.clear()
-        if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        Raises UserError for a voice that espeak-ng does not know.
+        """
+        self._parts.clear()
+        self._events.clear()
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise UserError(f"espeak-ng has no voice {voice}")
         for number, value in parameters.items():
-            library.espeak_SetParameter(number, value, 0)
+            self._library.espeak_SetParameter(number, value, 0)
         content = text.encode()
-        library.espeak_Synth(content, len(content) + 1, 0, 1, 0, _UTF8, None, None)
-        library.espeak_Synchronize()
-        words = [sample for kind, sample in events if kind == _WORD]
-        end = max(sample for kind, sample in events if kind == _PHONEME)
-        return Speech(np.concatenate(parts), (*sorted(set(words)), end))
+        self._library.espeak_Synth(content, len(content) + 1, 0, 1, 0, _UTF8, None, None)
+        self._library.espeak_Synchronize()
+        words = [sample for kind, sample in self._events if kind == _WORD]
+        end = max(sample for kind, sample in self._events if kind == _PHONEME)
+        return Speech(np.concatenate(self._parts), (*sorted(set(words)), end))
 
-    say.callback = callback  # type: ignore[attr-defined]  # which the library calls by its address
-    return say, int(rate)
+    def _receive(self, samples: Any, count: int, found: Any) -> int:
+        """Take a piece of sound and its events; 0 asks for more (t_espeak_callback)."""
+        if samples and count > 0:
+            self._parts.append(np.ctypeslib.as_array(samples, (count,)).astype(np.int16))
+        at = 0
+        while found[at].type != _LIST_ENDS:
+            self._events.append((found[at].type, found[at].sample))
+            at += 1
+        return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recipes.corpora.draw import Draw
-from recipes.corpora.espeak import PITCH, RANGE, RATE, loader, open_espeak, variants
+from recipes.corpora.espeak import PITCH, RANGE, RATE, Espeak, loader, variants
 from recipes.corpora.folder import Content, Label, Pair, write_recording
 from recipes.corpora.processes import in_processes
 
@@ -104,15 +104,15 @@ def say_batch(job: tuple[Path, list[Group]]) -> list[Pair]:
     All is said again even if it is there: what espeak-ng says depends on what it said before.
     """
     folder, groups = job
-    say, sample_rate = open_espeak()
+    espeak = Espeak()
     pairs = []
     for group in groups:
         instants = {}
         for said in group:
             values = {RATE: said.rate, PITCH: said.pitch, RANGE: said.range}
-            speech = say(said.voice, said.text, values)
-            write_recording(folder / said.path, speech.samples, sample_rate)
-            instants[said.path] = tuple(frame / sample_rate for frame in speech.instants)
+            speech = espeak.say(said.voice, said.text, values)
+            write_recording(folder / said.path, speech.samples, espeak.rate)
+            instants[said.path] = tuple(frame / espeak.rate for frame in speech.instants)
         for a, b in combinations(group, 2):
             if pair := paired(a.path, b.path, instants[a.path], instants[b.path]):
                 pairs.append(pair)

@@ -100,7 +100,6 @@ def mapped(pair, folder, shift=0.0):
 
 
 def test_espeak_says_the_same_each_time_and_pairs_map_words_to_words(tmp_path, monkeypatch):
-    pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(voices, "BATCH", 3)
     one = voices.make(tmp_path / "one", 1, groups=6)
     two = voices.make(tmp_path / "two", 2, groups=6)

@@ -47,7 +47,7 @@ class TrainSettings(Settings):
     pair_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the tiles with a pair that are compared with it, and not with their own views."""
     crop_frames: Annotated[int, Field(ge=1)] | None = None
-    """Learn from so many consecutive frames of each tile, drawn anew. If left out: from all."""
+    """Learn from this many consecutive frames of each tile, at a new place in each step."""
     warp_spread: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Multiply the frequencies of other views by 1 minus to 1 plus this, anew in each step."""
     tilt_db: Annotated[float, Field(ge=0, le=24)] = 0.0

@@ -1,6 +1,6 @@
 """What a linear classifier can read off representations.
 
-The representation is fixed, and the simplest classifier is fitted to it: what it tells apart is
+The representation stays fixed. A linear classifier learns from it: classes that it separates are
 linearly separable (Alain and Bengio 2017, "Understanding intermediate layers using linear
 classifier probes").
 """

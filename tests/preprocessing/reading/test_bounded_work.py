@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tests.preprocessing.reading.sounds import read, written
+from tests.preprocessing.reading.sounds import knows_holes, read, written
 from ulmo.preprocessing.reading import mpeg, ogg, plan, tags
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.reading.parts import MAX_PARTS
@@ -119,7 +119,7 @@ class TestFilling:
         assert tags.skip_filling(file, 0, len(content) + 1) == len(content)
 
 
-@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not say where holes are")
+@knows_holes
 @pytest.mark.parametrize("front", [b"", bytes(9), TAG, written("au", 10)])
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg, vorbis", "mp3", "aiff", "w64"])
 def test_holes_of_a_sparse_file_are_not_read(tmp_path, kind, front):

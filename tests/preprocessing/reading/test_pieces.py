@@ -1,13 +1,12 @@
 """Files made of pieces of others."""
 
 import io
-import os
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.preprocessing.reading.sounds import knows_holes
 from ulmo.preprocessing.reading.pieces import (
     Blocks,
     Hole,
@@ -94,7 +93,7 @@ UNIT = 1 << 16  # bytes of a hole that every file system can leave
 STORED = (True, False, False, True, True, False, True, False)  # whether each unit of a file is
 
 
-@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not say where holes are")
+@knows_holes
 @given(
     pieces=st.lists(
         st.builds(
