@@ -79,10 +79,13 @@ class TrainSettings(Settings):
                 raise ValueError(f"only {' and '.join(users)} use {name}: leave it out")
         return self
 
+    def frames_of(self, model: ModelSettings) -> int:
+        """Frames of what a step learns from: a tile, or a crop of it."""
+        return min(self.crop_frames or model.tile_size, model.tile_size)
+
     def columns_of(self, model: ModelSettings) -> int:
-        """Columns of tokens in what a step learns from: in a tile, or in a crop of it."""
-        frames = min(self.crop_frames or model.tile_size, model.tile_size)
-        return -(-frames // model.time_stride)
+        """Columns of tokens in what a step learns from."""
+        return -(-self.frames_of(model) // model.time_stride)
 
     @property
     def autoencodes(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,10 @@ class Parquet(RowFormat):
     def _begin(self) -> None:
         super()._begin()
         if self._writer is None:
-            self._writer = _writer(self._files[0], _schema(self.header.grid))
+            from ulmo.storage.parquet_guard import parquet_writer
+
+            schema = _schema(self.header.grid)
+            self._writer = parquet_writer(self._files[0], schema, write_page_checksum=True)
             self._rows: list[TokenRow] = []
             self._ids = 0
 
@@ -83,14 +86,6 @@ class Parquet(RowFormat):
                     yield from ids_of_rows(_rows(file), headers, TokenRow.fields)
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(error) from None
-
-
-def _writer(file: BinaryIO, schema: Any) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetWriter(
-        file, schema, compression="zstd", write_page_checksum=True, write_statistics=False
-    )
 
 
 def _schema(grid: Grid) -> Any:

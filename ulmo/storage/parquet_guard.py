@@ -75,6 +75,11 @@ def parquet_file(raw: BinaryIO, **options: Any) -> pq.ParquetFile:
     return pq.ParquetFile(raw, pre_buffer=False, **options)
 
 
+def parquet_writer(file: BinaryIO, schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
+    """A writer of a table (zstd) that has only what `check_pages` lets through: no statistics."""
+    return pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False, **options)
+
+
 def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
     """Read a small table; ValueError if it has another schema, or unpacks to too much.
 
@@ -99,11 +104,8 @@ def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
 
 def same_schema(found: pa.Schema, expected: pa.Schema) -> bool:
     """Whether columns and metadata agree: by those, pandas and others name the columns."""
-    metadata = [schema.metadata for schema in (found, expected)]
-    metadata += [field.metadata for field in found]
-    return bool(found.equals(expected)) and metadata == [expected.metadata] * 2 + [None] * len(
-        found
-    )
+    named = any(field.metadata for field in found)
+    return bool(found.equals(expected)) and found.metadata == expected.metadata and not named
 
 
 def is_text_list(kind: pa.DataType) -> bool:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ulmo.config import Settings, UserError, WholeFileError, one_line
 from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
-from ulmo.storage.parquet_guard import is_text_list, read_guarded
+from ulmo.storage.parquet_guard import is_text_list, parquet_writer, read_guarded
 from ulmo.storage.plain_file import file_hash, open_plain, written_hash
 
 ROW_GROUP = 1 << 14
@@ -109,8 +108,7 @@ class TableWriter:
 
     def __enter__(self) -> Self:
         plain = [field.name for field in self._schema if not is_text_list(field.type)]
-        options = {"compression": "zstd", "use_dictionary": plain, "write_statistics": False}
-        self._writer = pq.ParquetWriter(self._file, self._schema, **options)
+        self._writer = parquet_writer(self._file, self._schema, use_dictionary=plain)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -50,8 +50,7 @@ class Feed:
         self._store = store = loudness.store
         self._loudness = loudness
         self._settings = settings
-        frames = min(settings.crop_frames or store.tile_size, store.tile_size)
-        stride = loudness.model.time_stride
+        frames, stride = settings.frames_of(loudness.model), loudness.model.time_stride
         self._crops = Crops(store, frames, stride)
         self._distortion = Distortion(store, settings.warp_spread, settings.tilt_db)
         self._views = _all_views(store) if "views" in wants else None  # for each row, all its views

@@ -101,7 +101,7 @@ def read_pairs(path: Path, recordings: Sequence[str]) -> Pairs:
             a, b, a_times, b_times = _pair(row)
         except ValueError as error:
             raise UserError(f"{path}: line {line}: {error}") from None
-        unknown |= dict.fromkeys({a, b} - known)
+        unknown |= dict.fromkeys(name for name in (a, b) if name not in known)
         if {a, b} <= known:
             partners[a].append(Partner(b, a_times, b_times))
             partners[b].append(Partner(a, b_times, a_times))
