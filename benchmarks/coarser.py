@@ -24,7 +24,7 @@ class Variant(NamedTuple):
         return f"{self.codes}/{self.step}"
 
     def bits_per_second(self, tokens_per_second: float) -> float:
-        """Of a tokenizer of so many tokens a second: log2(codes) a token."""
+        """Bits a second of a tokenizer with this number of tokens a second: log2(codes) a token."""
         return tokens_per_second / self.step * math.log2(self.codes)
 
 

@@ -1,7 +1,7 @@
 """Sounds whose labels can be judged from another recording, and those whose labels cannot, and why.
 
 Every corpus below AUDIO_ROOT is either a set (or several), or left out with a reason. A set needs
-two labels that two recordings have; of fewer than JUDGED items, no share is worth showing.
+two labels that occur in two recordings each. A share is shown only for JUDGED items or more.
 """
 
 import csv

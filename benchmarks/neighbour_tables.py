@@ -54,7 +54,7 @@ def fewest_bits(row: Row, name: str, asked: float) -> float | None:
 
 
 def best_within(row: Row, names: Sequence[str], budget: float) -> float | None:
-    """The best mean share over sets of one variant of at most so many bits a second."""
+    """The best mean share over sets of a variant with at most `budget` bits a second."""
     variants = [one for one, bits in row["bits"].items() if bits <= budget]
     return max((fmean(right(row, name, one) for name in names) for one in variants), default=None)
 

@@ -1,6 +1,6 @@
-"""Sound out of files that hold many: SoundFont 2, OpenTTD's catalogues, OpenClonk's groups.
+"""Reads files with many sounds: SoundFont 2, OpenTTD's catalogues, OpenClonk's groups.
 
-They come out of packages of known bytes, so that damaged ones need no words of their own.
+They come from packages with a known hash, so damaged files need no error messages of their own.
 """
 
 import re
@@ -54,11 +54,11 @@ def _split(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 def openttd_catalogue(content: bytes) -> Iterator[tuple[str, bytes]]:
     """Titles and WAV files of a sound catalogue of OpenTTD.
 
-    It begins with the place and the size of each entry. An entry is its title, as a byte of length
-    and so much text, and a RIFF file of that size.
+    It begins with the place and the size of each entry. An entry is its title (a length byte, then
+    that many bytes of text), then a RIFF file of that size.
     """
     (first,) = struct.unpack_from("<I", content)
-    for entry in range((first & 0x7FFFFFFF) // 8):  # the highest bit tells new catalogues
+    for entry in range((first & 0x7FFFFFFF) // 8):  # the highest bit marks new catalogues
         place, size = struct.unpack_from("<II", content, 8 * entry)
         start = (place & 0x7FFFFFFF) + 1
         body = start + content[start - 1]

@@ -38,7 +38,7 @@ class Draw:
         return items[self._word() % len(items)]
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
-        """So many different items, in random order."""
+        """`count` different items, in random order."""
         left = list(items)
         return [left.pop(self._word() % len(left)) for _ in range(count)]
 

@@ -1,8 +1,8 @@
 """espeak-ng in this process, by ctypes: text to samples, and when each word begins.
 
-Its library and data come from the package espeakng-loader. What it says depends a little on what it
-said before (the state of its noise), so whoever wants the same bytes says the same texts in a fresh
-process.
+Its library and data come from the package espeakng-loader. Its output depends a little on what it
+said before (the state of its noise), so the same bytes need the same texts in the same order in a
+fresh process.
 """
 
 import ctypes

@@ -91,9 +91,9 @@ def substitution_distance(scores: Array) -> FrameDistance:
 
     from 0 to 1, and 0 for equal ids (Feng and Doolittle 1987, "Progressive sequence alignment as a
     prerequisite to correct phylogenetic trees": by chance, a score is 0 bits). Scores of a and b
-    and of b and a are averaged. Ids from CB on have no scores: they are equal to each other, and as
-    far as can be from all codes. With scores of 1 for equal ids and 0 for others, it is
-    `identical`. ValueError for scores of another shape, or that are not finite.
+    and of b and a are averaged. Ids from CB on have no scores: their distance is 0 from each other,
+    and 1 from all codes. With scores of 1 for equal ids and 0 for others, it is `identical`.
+    ValueError for scores of another shape, or that are not finite.
     """
     if scores.ndim != 3 or scores.shape[1] != scores.shape[2] or not np.isfinite(scores).all():
         raise ValueError("scores are finite numbers (bands, CB, CB)")

@@ -7,7 +7,7 @@ of correcting deletions, insertions and reversals"; Wagner and Fischer 1974, "Th
 correction problem"). To insert or delete a frame costs as much as the largest distance of two
 frames, and to replace one costs the distance of the two, so that d is from 0 to 1. Sarkar and
 Magimai.-Doss 2025, "Towards leveraging sequential structure in animal vocalizations"
-(arXiv:2511.10190), tell call types and callers apart by this distance of token sequences.
+(arXiv:2511.10190), distinguish call types and callers by this distance of token sequences.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Whether the nearest item from another recording has the same label.
 
 Nothing is fitted: neighbours show what is near what (Cover and Hart 1967, "Nearest neighbor pattern
-classification"). The neighbour is never from the item's own recording, source or speaker, by which
-it could be known again: one of these is left out at a time.
+classification"). The neighbour is never from the item's own recording, source or speaker, because
+it could be recognised by these instead of by its label.
 """
 
 from collections.abc import Sequence
@@ -41,9 +41,10 @@ def nearest(
     """Nearest neighbours by distances (n, n): the item judged in the row, others in the column.
 
     Each of the `groups` names something of each item, such as its recording or speaker: items that
-    share any of them are no neighbours. Items whose label no neighbour has are not judged, but are
-    neighbours of others. Of several nearest ones at equal distance, each counts by its share.
-    `judged` (n,) restricts the items that are judged. ValueError for lists of unequal lengths.
+    share any of them are no neighbours. Items are not judged if no neighbour has their label, but
+    can be neighbours of other items. If several neighbours are equally near, each counts by its
+    share. `judged` (n,) restricts the items that are judged. ValueError for lists of unequal
+    lengths.
     """
     if any(len(names) != len(distances) for names in (labels, *groups)):
         raise ValueError("each item needs one label, and one name in each of the groups")

@@ -57,7 +57,7 @@ def timeline_ledger(output: Path) -> TokensLedger:
 
 
 def contradiction(stored: Stored, rows: Sequence[Tokenized], endings: Iterable[str]) -> str:
-    """What a timeline has that is not as its rows say: "recordings", "tokens" or nothing."""
+    """Which part of a timeline differs from its rows: "recordings", "tokens" or nothing."""
     joined = Counter(path for row in rows for path in [row.path] * row.stretches)
     if Counter(segment.recording for segment in stored.header.segments) != joined:
         return "recordings"

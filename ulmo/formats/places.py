@@ -3,8 +3,8 @@
     x.tokens.parquet         OUT/tokens/a/x.tokens.parquet
     x.tokens.json            OUT/token_headers/a/x.tokens.json
 
-Programs that read a whole folder as one table take every file in it, but for those whose names mean
-something to them. So OUT/tokens holds tokens alone, and names of tables are percent-encoded.
+Programs that read a whole folder as one table take every file in it, except files whose names have
+a special meaning to them. So OUT/tokens holds only tokens, and names of tables are percent-encoded.
 """
 
 import os
@@ -21,11 +21,11 @@ HEADER_ENDING = ".json"
 STEM = ".tokens"  # before the ending of every name that ulmo chooses
 _MOST = 16  # folders of one name above a file that may be that of an output
 
-# What readers of a folder take for more than a letter of a name. pandas and pyarrow skip names that
-# begin with _ or a dot; key=value is a column; in datasets, :: chains addresses and $ begins a name
-# of the environment; DuckDB takes a backslash for a slash, and ".gz?" for a compressed file; it and
-# Polars refuse bytes that are not UTF-8. A % that looks like an escape is one, so that no two names
-# become one.
+# Characters of names that have a special meaning to programs that read a folder. pandas and pyarrow
+# skip names that begin with _ or a dot; key=value is a column; in datasets, :: chains addresses and
+# $ begins a name of the environment; DuckDB takes a backslash for a slash, and ".gz?" for a
+# compressed file; it and Polars refuse bytes that are not UTF-8. A % that looks like an escape is
+# one, so that no two names become one.
 _MEANT = re.compile(r"\A[_.]|:{2,}|[=$?\\\udc80-\udcff]|%(?=[0-9A-Fa-f]{2})")
 _UTF8 = ("utf-8", "surrogateescape")
 

@@ -80,7 +80,7 @@ def endings_of(file_format: str) -> list[str]:
 
 
 def _others(outputs: Outputs, stored: Stored) -> list[Path]:
-    """Files in other formats that an output's header is of, too."""
+    """Files in other formats that the header of an output also describes."""
     endings = sorted(stored.hashes.keys() - set(outputs.endings))
     stem = outputs.header.stem
     paths = [outputs.files[0].with_name(f"{stem}{ending}") for ending in endings]
@@ -199,7 +199,7 @@ def remove_leftovers(targets: Iterable[Path], file_format: str) -> None:
             ours.setdefault(folder, set()).update(temporary_names(outputs))
         remove_lock(header_lock(outputs.header))
     for folder, names in ours.items():
-        with PassingOver():  # such as a folder whose path is too long: nothing lies there
+        with PassingOver():  # such as a folder whose path is too long: no file can be there
             remove_temporaries(folder, names.__contains__)
 
 

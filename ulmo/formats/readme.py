@@ -1,7 +1,7 @@
 """README.md of an output folder of tables: it tells Hugging Face datasets what to load.
 
 datasets reads the lines between `---`. Any text may follow them. ulmo replaces a README.md only if
-that holds nothing but ulmo's own text, whole or in part: all others may be the user's.
+it holds just ulmo's own text, whole or in part: any other text may be the user's.
 """
 
 import os

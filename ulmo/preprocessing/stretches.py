@@ -24,7 +24,7 @@ from ulmo.preprocessing.times.timing import WHOLE, Span
 from ulmo.tokens import nearest_column
 
 MAX_GAP_SECONDS = 7 * 24 * 3600  # each column is written; longer gaps lie between deployments
-# The gaps of one recording may last an hour for each of so many of its frames that was begun. An
+# The gaps of one recording may last an hour for each started block of this many frames. An
 # AudioMoth writes at least 16,384 frames whenever its trigger fires, so a recording in which that
 # happens once an hour is kept at any sample rate. A HARP's duty cycles have far more sound.
 _FRAMES_OF_AN_HOUR = 16_384

@@ -176,8 +176,8 @@ def is_left(path: Path) -> bool:
 def claimed(folder: OpenFolder, name: str, flags: int = os.O_RDWR | NO_TRAP) -> Iterator[bool]:
     """Whether a temporary file or folder is left over; if so it is locked, so that nobody uses it.
 
-    Who makes one keeps it locked while it is needed. Where it cannot be locked, one that nobody has
-    written to for a day is left over.
+    The process that makes one keeps it locked while it needs it. Where locks do not work, one that
+    was not changed for a day counts as left over.
     """
     with ExitStack() as stack:
         left = None

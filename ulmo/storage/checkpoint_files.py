@@ -97,9 +97,9 @@ def what_is_wrong(path: Path) -> Literal["damaged", "missing"]:
 def may_be_whole(folder: Path, number: int) -> bool:
     """Whether no file of a checkpoint is known to be missing or to differ from its hash.
 
-    If it cannot be read, or without its hashes, a checkpoint may be as it was written. One without
-    an index is what a killed save left, unless all indices are gone. Raises NewerError as
-    `damaged_files`.
+    True also if a checkpoint cannot be read or has no hashes, since it may be undamaged. A
+    checkpoint without an index was left by a killed save, unless all indices are gone. Raises
+    NewerError as `damaged_files`.
     """
     if number not in (existing := numbers(folder)):
         return not existing

@@ -103,7 +103,7 @@ def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
 
 
 def same_schema(found: pa.Schema, expected: pa.Schema) -> bool:
-    """Whether columns and metadata agree: by those, pandas and others name the columns."""
+    """Whether columns and metadata agree: pandas and others take column names from the metadata."""
     named = any(field.metadata for field in found)
     return bool(found.equals(expected)) and found.metadata == expected.metadata and not named
 

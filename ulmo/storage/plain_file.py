@@ -235,9 +235,9 @@ class _Unbuffered(io.FileIO):
     """An open file that gives all the bytes asked for: only the end of the file cuts a read short.
 
     A read of the system may give fewer, and nothing at all behind the end of a file that was cut
-    meanwhile. Nobody who reads must take that for the end of the file: it is an OSError, and
-    ChangedError if somebody wrote to the file. So is a file that has nothing to give yet, as some
-    in /proc: Python gives None.
+    meanwhile. A reader must not take this for the end of the file: so it raises OSError, or
+    ChangedError if another program wrote to the file. It also raises OSError for a file without
+    data yet, as some in /proc, for which Python returns None.
     """
 
     def __init__(self, descriptor: int) -> None:

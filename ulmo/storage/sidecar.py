@@ -39,8 +39,8 @@ def sidecar_path(recording: Path) -> Path:
 def read_sidecar(recording: Path) -> Sidecar | None:
     """Read the sidecar of a recording; None if there is none.
 
-    One that lies there and cannot be read, such as a link that leads nowhere, is not the same as
-    none: OSError, which says that it is the sidecar.
+    A sidecar that exists but cannot be read, such as a dead link, raises OSError, with a message
+    that names the sidecar as the cause.
     """
     path = sidecar_path(recording)
     try:

@@ -149,7 +149,7 @@ class _AgainError(Exception):
 class _Attempts(NamedTuple):
     """What earlier attempts at a job have shown."""
 
-    changed: set[Path]  # recordings that were written to while they were read
+    changed: set[Path]  # recordings that another program changed while ulmo read them
     refused: dict[Path, RefusedError]  # recordings that were refused once they had tiles
 
 

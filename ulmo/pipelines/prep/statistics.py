@@ -26,7 +26,7 @@ class Constants(NamedTuple):
     """What was learned of all recordings."""
 
     normalization: Normalization
-    is_final: bool  # whether none of them has failed to be read that could be read when planned
+    is_final: bool  # False if a recording failed to be read that could be read when planned
 
 
 class _Measured(NamedTuple):

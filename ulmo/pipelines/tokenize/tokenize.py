@@ -214,7 +214,7 @@ def _check_places(out: Path, paths: Sequence[Path]) -> None:
 
 
 class _Job(NamedTuple):
-    """How recordings are tokenized, and who hears of it."""
+    """How recordings are tokenized, and which callbacks report progress."""
 
     tokenizer: Tokenizer
     options: TokenizeOptions
@@ -222,7 +222,7 @@ class _Job(NamedTuple):
     listener: Listener
 
     def check(self) -> None:
-        """Raise UserError for options that cannot be met, before any recording is opened."""
+        """Raise UserError for options that cannot work, before any recording is opened."""
         options = self.options
         Clock.of(options.clock)
         check_channels(options.channels)

@@ -24,7 +24,7 @@ class Crop(NamedTuple):
 class Crops:
     """Crops of `frames` frames of a store's tiles, cut into columns of `time_stride` frames.
 
-    A tile with fewer valid frames is cropped from its first frame on; else a crop has no filling.
+    A tile with fewer valid frames is cropped from its first frame on. Other crops have no padding.
     """
 
     def __init__(self, store: TileStore, frames: int, time_stride: int) -> None:

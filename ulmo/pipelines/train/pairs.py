@@ -1,4 +1,4 @@
-"""Recordings that say the same: which, and how the time of one maps to that of the other.
+"""Recordings with the same content, and how the time of one maps to the time of the other.
 
 Two takes of a call, or one sentence in two voices, are two views of the same moments.
 """
@@ -25,7 +25,7 @@ _MOST_POINTS = 10_000
 
 
 class Partner(NamedTuple):
-    """A recording that says the same as another: at `times` of it what that says at `own` times."""
+    """A partner: at `times` it has the content that the recording itself has at `own` times."""
 
     recording: str
     own: Seconds  # (n,) of the recording that has this partner, rising
@@ -87,10 +87,10 @@ def read_pairs(path: Path, recordings: Sequence[str]) -> Pairs:
     """Read pairs of recordings from a CSV file; those without tiles are left out.
 
     Columns `a` and `b`: paths below AUDIO_DIR, as in recordings.parquet. Columns `a_times` and
-    `b_times`: seconds, divided by spaces, as `start_s` in tiles.parquet counts them. At a_times[i]
-    of a is the moment of b_times[i] of b, and between them time runs evenly: 2 points are a linear
-    map. Outside, a and b have nothing in common. Raises UserError, with the line, for a file that
-    is not so, and for one of whose pairs none has tiles.
+    `b_times`: seconds, divided by spaces, as `start_s` in tiles.parquet counts them. The moment
+    a_times[i] of a is the moment b_times[i] of b; times between are interpolated linearly. Before
+    the first and after the last time, a and b have nothing in common. Raises UserError, with the
+    line, for a file of another form, and UserError if no pair in the file has tiles.
     """
     rows = read_csv_rows(path, COLUMNS, most_bytes=MOST_BYTES, most_rows=MOST_PAIRS)
     known = set(recordings)

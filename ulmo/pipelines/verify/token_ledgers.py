@@ -158,7 +158,7 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
 def _check_orphans(
     folder: Path, home: Path, rows: list[Tokenized], found: _Found
 ) -> Iterator[Fault]:
-    """What lies among the tokens and is no row's, whatever its name; headers of no row.
+    """Files among the tokens that belong to no row, whatever their names; headers without a row.
 
     Programs read the tokens as a whole: hidden files, other endings, what a link leads to.
     """
@@ -190,7 +190,7 @@ def _among(tokens: Path) -> list[Path]:
 
 
 def _may_be_written(path: Path) -> bool:
-    """Whether a file is the half of one of tokens; if no living process writes it, it is named."""
+    """Whether a file is a temporary one of tokens; reported if no process still writes it."""
     owner = owner_of(path.name)
     is_half = owner is not None and is_tokens(path.with_name(owner))
     return is_half and path.is_file() and not path.is_symlink()

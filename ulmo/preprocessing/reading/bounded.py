@@ -1,4 +1,4 @@
-"""A file that is read only so often: a hostile one can lead its reader over the same bytes forever.
+"""A limit on reads of a file: a hostile one can make its reader read the same bytes forever.
 
 Each of many sound files in one may have chunks that lead over all the others, say. Finding what a
 file holds takes a few reads for each sound file in it, or for each place where one is damaged.
@@ -49,5 +49,5 @@ class BoundedFile(io.RawIOBase):
 
 
 def bounded_file(file: BinaryIO, size: int) -> BinaryIO:
-    """A file of `size` bytes that is read only so often."""
+    """A file of `size` bytes with a limited number of reads."""
     return cast(BinaryIO, BoundedFile(file, size))

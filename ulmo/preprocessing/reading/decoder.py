@@ -1,7 +1,7 @@
 """Pieces of a file as libsndfile decodes them.
 
-libsndfile reads through callbacks, so that no error of reading is lost. Given a descriptor, it
-passes over most of them, and decodes what is left in its buffer from before.
+libsndfile reads through callbacks, so that no read error is lost. With a descriptor, libsndfile
+ignores most read errors, and decodes old bytes that are still in its buffer.
 """
 
 import os
@@ -24,7 +24,7 @@ _READ_BYTES = 1 << 16  # libsndfile asks for 8 KiB or less, and a callback takes
 class _Content(PieceFile):
     """What is decoded. A callback cannot raise: an error is kept, and the file ends there.
 
-    The place is then its end: of CAF, libsndfile would read on for ever from where nothing comes.
+    The position is then the end of the file: else libsndfile would never stop reading a CAF file.
     """
 
     error: Exception | None = None
@@ -73,7 +73,7 @@ class Decoder:
             self.sound.seek(frame)
 
     def skip(self, frames: int) -> int:
-        """Decode frames that nobody needs; returns how many there were, up to so many."""
+        """Decode and discard frames; returns how many there were, at most the number asked for."""
         with self._calling():
             return len(self.sound.read(frames, dtype="float32"))
 
@@ -94,7 +94,7 @@ class Decoder:
 
     @contextmanager
     def _calling(self) -> Iterator[None]:
-        """Raise, in place of what libsndfile makes of it, the error of a callback."""
+        """Raise the error that a callback kept, instead of the error that libsndfile reports."""
         with _holding_interrupts():
             try:
                 yield

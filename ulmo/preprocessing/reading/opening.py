@@ -101,7 +101,7 @@ class Opener:
 def unchanged(file: BinaryIO, signature: Signature) -> Iterator[None]:
     """Raise RefusedError (`changed`) if an open file has another signature at the end of the block.
 
-    That is raised in place of other refusals, too: what the file seemed to be, it was not.
+    It also replaces other refusals, because their reasons may come from a half-changed file.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """When a recording was made, and where time was left out in it.
 
 A broken header or a name without a time is not an error: the time is then unknown. A file that
-cannot be read is one: what it would say may be another time.
+cannot be read is an error: it may hold another time.
 """
 
 import re
