@@ -195,6 +195,11 @@ def test_a_run_with_pairs_crops_and_changed_views_ends_in_a_bundle(tiles, paired
     paired.write_text(whole + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"pairs.csv has changed: put the file back as it was"):
         again()
+    paired.write_text(whole.replace("0 0.5", "0 0"), encoding="utf-8")
+    options = {"objective": "simclr", "pairs": str(paired)}
+    with pytest.raises(UserError, match="line 2: times must be seconds from 0 that rise"):
+        train(tiles / "stft", tmp_path / "other", MODEL, options, Silent())
+    assert not (tmp_path / "other").exists()
     paired.unlink()
     with pytest.raises(UserError, match=r"cannot be read \(No such file or directory\): name the"):
         again()

@@ -133,5 +133,5 @@ def _times(text: str) -> Seconds:
     except ValueError:
         times = np.array([math.nan])
     if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
-        raise ValueError(f"{plain(text[:60])} are no rising times in seconds")
+        raise ValueError(f"times must be seconds from 0 that rise, not {plain(text[:60])}")
     return times

@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed
+from ulmo.config import LIMITS, JobError, Limits, TrainSettings, UserError, not_installed, plain
 from ulmo.dataset import has_sound, split_by_recording
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
 from ulmo.pipelines.train.export import export
+from ulmo.pipelines.train.pairs import Pairs, read_pairs
 from ulmo.pipelines.train.pictures import draw_losses
 from ulmo.pipelines.train.run_settings import plan_run
 from ulmo.preprocessing.store import TileStore
@@ -31,6 +32,7 @@ from ulmo.storage.atomic import (
     sync_folder,
 )
 from ulmo.storage.lock import LOCK, locked
+from ulmo.storage.names import path_of, path_text
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.run_manifest import RUN_MANIFEST, RunManifest
 from ulmo.storage.sealed import write_json, write_sealed
@@ -94,12 +96,14 @@ def train(
     plan = partial(
         plan_run, run_dir, tiles_dir, store, model, settings, resume=resume, limits=limits
     )
-    _refuse_silence(store, plan().train)  # before anything is written
+    wanted = plan().train  # all that can be refused is, before anything is written
+    _refuse_silence(store, wanted)
+    pairs = _read_pairs(store, wanted, reporter)
     make_folder(run_dir, "choose another")
     go_on = f"go on with ulmo-train {tiles_dir} {run_dir} --resume"
     try:
         with locked(run_dir / LOCK, run_dir):
-            return _run(store, run_dir, plan(), reporter)
+            return _run(store, run_dir, plan(), reporter, pairs)
     except KeyboardInterrupt as interrupt:
         saved = str(interrupt) or "interrupted"
         raise KeyboardInterrupt(f"{saved}: {go_on}") from None
@@ -125,14 +129,31 @@ def _refuse_silence(store: TileStore, settings: TrainSettings) -> None:
     )
 
 
+def _read_pairs(store: TileStore, settings: TrainSettings, reporter: "Reporter") -> Pairs | None:
+    """The pairs that the settings name; says which of their recordings have no tiles."""
+    if settings.pairs is None:
+        return None
+    path = path_of(settings.pairs)
+    pairs = read_pairs(path, store.recordings.tolist())
+    if pairs.unknown:
+        names = f"{len(pairs.unknown)} recordings in {path_text(path)}"
+        reporter.warn(f"{names} have no tiles, such as {plain(pairs.unknown[0])}")
+    return pairs
+
+
 def _run(
-    store: TileStore, run_dir: Path, manifest: RunManifest, reporter: "Reporter"
+    store: TileStore,
+    run_dir: Path,
+    manifest: RunManifest,
+    reporter: "Reporter",
+    pairs: Pairs | None,
 ) -> TrainSummary:
     reporter.note("loading TensorFlow ...")
     with loading_tensorflow():
         from ulmo.pipelines.train.run_files import RunLog
         from ulmo.pipelines.train.trainer import Trainer
-    trainer = Trainer(store, run_dir / "checkpoints", manifest.model, manifest.train, reporter)
+    settings = manifest.model, manifest.train
+    trainer = Trainer(store, run_dir / "checkpoints", *settings, reporter, pairs)
     best_effort = trainer.best_effort
     _begin_run(run_dir, manifest, best_effort)
     trainer.begin()

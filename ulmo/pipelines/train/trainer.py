@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
-from ulmo.config import ModelSettings, TrainSettings, UserError, plain
+from ulmo.config import ModelSettings, TrainSettings, UserError
 from ulmo.dataset import (
     Loudness,
     ModelOutput,
@@ -34,13 +34,12 @@ from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import build_learner
 from ulmo.pipelines.train.own_tasks import OwnTasks
-from ulmo.pipelines.train.pairs import Pairs, read_pairs
+from ulmo.pipelines.train.pairs import Pairs
 from ulmo.pipelines.train.pictures import draw_reconstructions
 from ulmo.pipelines.train.run_files import Checkpoints, RunLog
 from ulmo.pipelines.train.schedule import Schedule
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers, what_is_wrong
-from ulmo.storage.names import path_of, path_text
 
 _START_TILES = 256  # tiles whose latents start the codebook: 50 000 vectors at the defaults
 _START_EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
@@ -100,6 +99,7 @@ class Trainer:
         model_settings: ModelSettings,
         settings: TrainSettings,
         reporter: Reporter,
+        pairs: Pairs | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -115,7 +115,7 @@ class Trainer:
             self.loudness,
             settings,
             wants=self.learner.wants,
-            pairs=self._read_pairs(reporter),
+            pairs=pairs,
             training=split.train,
         )
         self.split = Split(self.feed.rows(split.train), split.validation)
@@ -233,16 +233,6 @@ class Trainer:
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """All weights of the model, by name."""
         return weights_of(self.model)
-
-    def _read_pairs(self, reporter: Reporter) -> Pairs | None:
-        if self.settings.pairs is None:
-            return None
-        path = path_of(self.settings.pairs)
-        pairs = read_pairs(path, np.unique(self.store.recordings).tolist())
-        if pairs.unknown:
-            names = f"{len(pairs.unknown)} recordings in {path_text(path)}"
-            reporter.warn(f"{names} have no tiles, such as {plain(pairs.unknown[0])}")
-        return pairs
 
     def _end(self) -> str | None:
         if self.interrupted:
