@@ -39,7 +39,8 @@ class Ulmo:
 
     def step(self, rows: NDArray[np.int64]) -> None:
         """Train on a batch as the trainer does, without logs and at a constant learning rate."""
-        self._trainer.take_step(self._trainer.split.train[rows])
+        rows = self._trainer.split.train[rows]
+        self._trainer.take_step(self._trainer.feed.batch(rows, number=0))
 
     def error(self) -> float:
         """The mean squared error on the validation tiles."""

@@ -88,6 +88,37 @@ def test_what_is_drawn_is_ruled_by_the_number(viewed):
     assert not np.array_equal(first, later)
 
 
+def test_batches_made_ahead_are_those_made_one_by_one(viewed):
+    feed = feed_of(viewed, ["views"])
+    rows = np.array_split(np.flatnonzero(viewed.views == 0)[:10], 3)
+    made = list(feed.batches(rows, first=7))
+    assert len(made) == 3
+    for number, (batch, some) in enumerate(zip(made, rows, strict=True), 7):
+        alone = feed.batch(some, number)
+        np.testing.assert_array_equal(batch.tiles, alone.tiles)
+        np.testing.assert_array_equal(batch.other.tiles, alone.other.tiles)
+    assert list(feed.batches([], first=0)) == []
+
+
+def test_no_more_than_one_batch_is_made_ahead_and_its_error_is_raised(viewed, monkeypatch):
+    feed, made = feed_of(viewed), []
+
+    def make(rows, number):
+        made.append(number)
+        if number == 3:
+            raise UserError("no such tile")
+        return number
+
+    monkeypatch.setattr(feed, "batch", make)
+    rows = [np.array([0])] * 9
+    coming = feed.batches(rows, first=0)
+    assert next(coming) == 0
+    coming.close()
+    assert made == [0, 1]
+    with pytest.raises(UserError, match="no such tile"):
+        list(feed.batches(rows, first=0))
+
+
 def test_the_edges_of_columns_follow_from_hop_and_rate(viewed):
     feed = feed_of(viewed)
     for row in (0, 1, 2, 5):

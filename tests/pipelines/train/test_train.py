@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,7 +140,8 @@ def test_the_settings_reach_the_model(few_tiles, tmp_path):
     assert isinstance(trainer.learner.tasks["denoise"], OBJECTIVES["denoise"])
     rates = []
     for _ in range(trainer.steps_per_epoch):
-        trainer._batch(trainer.split.train[:8], SimpleNamespace(batch=lambda row: None))
+        batch = trainer.feed.batch(trainer.split.train[:8], number=0)
+        trainer._batch(batch, time.monotonic(), SimpleNamespace(batch=lambda row: None))
         rates.append(float(trainer.learner.optimizer.learning_rate))
     assert rates[0] == pytest.approx(1e-3)
     assert rates == sorted(rates, reverse=True)

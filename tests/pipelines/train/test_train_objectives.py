@@ -129,8 +129,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
     """Heads, and the target network that no gradient moves, are in the checkpoint."""
     whole = trainer_of(tiles, tmp_path / "run", objective="byol")
     whole.begin()
-    for _ in range(2):
-        whole.take_step(whole.split.train[:8])
+    for batch in whole.feed.batches([whole.split.train[:8]] * 2, first=0):
+        whole.take_step(batch)
     target = whole.learner.tasks["byol"].target_encoder.variables[0]
     assert np.abs(np.asarray(target) - whole.weights()["encoder.conv_0.kernel"]).max() > 1e-4
     whole._save(SimpleNamespace(flush=lambda: None))
@@ -138,7 +138,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tiles, tmp_path):
     resumed.begin()
     for one, other in zip(whole.learner.variables, resumed.learner.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
-    losses = [trainer.take_step(whole.split.train[8:16]) for trainer in (whole, resumed)]
+    batch = whole.feed.batch(whole.split.train[8:16], number=2)
+    losses = [trainer.take_step(batch) for trainer in (whole, resumed)]
     assert losses[0]["byol_loss"] == pytest.approx(losses[1]["byol_loss"], rel=1e-4)
 
 

@@ -59,9 +59,10 @@ class TwoViews(Objective):
     The other view also gets a background. The tiles are encoded unchanged, once for all objectives.
     """
 
-    # Moments per batch: SimCLR's smallest batch, or 8 per tile in batches of 32. Their cost is
-    # negligible beside the encoder's; with more, more pairs sound alike yet count as different.
+    # Moments per batch, at least: SimCLR's smallest batch. Their cost is negligible beside the
+    # encoder's; with more per tile, more pairs sound alike yet count as different.
     anchors = 256
+    anchors_per_tile = 16
     # Frames of view 0: 200 ms, longer than most phones. Nearer moments of a tile do not count as
     # different.
     apart = 20.0
@@ -75,7 +76,8 @@ class TwoViews(Objective):
             raise ValueError("the batch has no other view: the objective wants views")
         tiles = self.background(other.tiles, draws)
         latents = encoded.model.encode(tiles, other.valid_frames)
-        moments = shared_moments(encoded, other, latents, self.anchors, draws)
+        count = ops.maximum(self.anchors, self.anchors_per_tile * ops.shape(tiles)[0])
+        moments = shared_moments(encoded, other, latents, count, draws)
         return Seen(moments, tiles, other.valid_frames, latents)
 
 

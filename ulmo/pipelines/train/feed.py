@@ -4,7 +4,8 @@ rows -> a crop of each tile -> the same moments in another view, recording or fr
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ class Feed:
     def rows(self, rows: Indices) -> Indices:
         """The rows of an epoch: view 0 only, if another view is drawn for each tile."""
         return rows if self._views is None else rows[self._store.views[rows] == 0]
+
+    def batches(self, rows: Sequence[Indices], first: int) -> Generator[TrainingBatch]:
+        """The batches of some rows each, numbered from `first` on.
+
+        A thread makes the next batch while the caller uses one. Close the iterator to stop it.
+        """
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            coming = None
+            for number, some in enumerate(rows, first):
+                ready, coming = coming, thread.submit(self.batch, some, number)
+                if ready is not None:
+                    yield ready.result()
+            if coming is not None:
+                yield coming.result()
 
     def batch(self, rows: Indices, number: int) -> TrainingBatch:
         """The batch of some rows; `number` is that of the step, or of a held-out batch."""

@@ -48,10 +48,11 @@ class OwnTasks(NamedTuple):
         values: list[dict[str, float]] = []
         counts: list[int] = []
         tallies: dict[str, Array] = {}
-        for number, part in enumerate(batches(rows, batch_size)):
-            losses, counted = test_step(feed.batch(part, _HELD_OUT + number), np.int32(-1 - number))
+        parts = list(batches(rows, batch_size))
+        for number, batch in enumerate(feed.batches(parts, _HELD_OUT)):
+            losses, counted = test_step(batch, np.int32(-1 - number))
             values.append({name: float(value) for name, value in losses.items()})
-            counts.append(len(part))
+            counts.append(len(parts[number]))
             for name, tally in counted.items():
                 tallies[name] = tallies.get(name, np.float32(0)) + np.asarray(tally)
         names = list(values[0])

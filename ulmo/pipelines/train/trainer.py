@@ -6,6 +6,7 @@ checkpoint: a run that was stopped and resumed gives what an uninterrupted run g
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -30,6 +31,7 @@ from ulmo.dataset import (
 from ulmo.evaluation.tally import Metrics, Tally
 from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
+from ulmo.models.objectives.base import TrainingBatch
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import build_learner
@@ -214,9 +216,8 @@ class Trainer:
         size = self.settings.batch_size
         return OwnTasks.measure(self._test_step, self.feed, rows, batch_size=size)
 
-    def take_step(self, rows: Indices) -> dict[str, float]:
-        """Train on some rows, and return the losses."""
-        batch = self.feed.batch(rows, int(self.state.step))
+    def take_step(self, batch: TrainingBatch) -> dict[str, float]:
+        """Train on a batch, and return the losses."""
         step = self._fit_step if self._fits else self._train_step
         return {name: float(value) for name, value in step(batch).items()}
 
@@ -244,26 +245,33 @@ class Trainer:
         """Do the rest of an epoch, then validation; returns why it ended early, or None."""
         epoch = int(self.state.epoch)
         order = shuffled(self.split.train, seed=self.settings.seed, epoch=epoch)
-        done = int(self.state.step) - epoch * self.steps_per_epoch
-        for rows in list(batches(order, self.settings.batch_size))[done:]:
-            self._batch(rows, log)
-            end = self._end()
-            if end is not None:
-                return end
-            if time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
-                self._save(log)
+        step = int(self.state.step)
+        done = step - epoch * self.steps_per_epoch
+        rows = list(batches(order, self.settings.batch_size))[done:]
+        with closing(self.feed.batches(rows, step)) as coming:
+            while True:
+                began = time.monotonic()
+                batch = next(coming, None)
+                if batch is None:
+                    break
+                self._batch(batch, began, log)
+                end = self._end()
+                if end is not None:
+                    return end
+                if time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                    self._save(log)
         self._close_epoch(log)
         return None
 
-    def _batch(self, rows: Indices, log: RunLog) -> None:
-        began = time.monotonic()
+    def _batch(self, batch: TrainingBatch, began: float, log: RunLog) -> None:
+        """Take a step; its time, waiting for the batch included, counts from `began`."""
         step = int(self.state.step)
         now = self._schedule.at(step, float(self.state.seconds))
         self.learner.optimizer.learning_rate.assign(now.learning_rate)
         self.learner.progress.assign(now.progress)
         self._fits = self.learner.follows and now.fits
         self.model.quantizer.allow_revival(now.revives)
-        losses = self.take_step(rows)
+        losses = self.take_step(batch)
         if not np.isfinite([losses["total"], losses["reconstruction"]]).all():
             raise self._diverged("the loss is")
         self.state.step.assign_add(1)
