@@ -15,6 +15,7 @@ from recipes.recipe import Recipe, choose_recordings, read_recipe
 from ulmo.bundle.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
 from ulmo.bundle.card import Card, Corpus
 from ulmo.bundle.graph import encoder_size
+from ulmo.bundle.scores import may_have_scores, scores_size
 from ulmo.bundle.weights import weights_size
 from ulmo.cli.exits import SOME_REFUSED, guarded
 from ulmo.config import ModelSettings, UserError
@@ -78,6 +79,8 @@ def main(recipe_file: Path, audio_root: Path, work_dir: Path, bundle: Path, work
 def check_bytes(model: ModelSettings) -> None:
     """UserError if the bundle of a model would be too large to ship."""
     size = weights_size(model) + encoder_size(model)
+    if may_have_scores(model):
+        size += scores_size(model)
     if size > MAX_BYTES:
         raise UserError(f"its bundle would have {size:,} bytes, over {MAX_BYTES:,}: set less width")
 
@@ -104,6 +107,7 @@ def publish(run: Path, tiles: Path, recipe: Recipe, folder: Path) -> None:
         model=manifest.model,
         weights=bundle.weights(),
         thresholds=bundle.thresholds(),
+        scores=bundle.scores(),
         card=name_corpora(manifest.card, run, tiles, recipe),
     )
     write_bundle(folder, built)

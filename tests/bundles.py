@@ -16,6 +16,7 @@ from ulmo.preprocessing.normalize import Normalization
 
 PREP = PrepSettings(frontend="stft", tile_size=32, sample_rate=8000, hop_length=64)
 MANIFEST, WEIGHTS, ENCODER = FILES = ("tokenizer.json", "model.safetensors", "encoder.onnx")
+SCORES = "substitution.safetensors"  # of some bundles
 
 
 def contents(folder):
@@ -30,6 +31,7 @@ def sealed(values):
     """The manifest with hashes that fit its values."""
     outside = ("fingerprint", "card", "card_hash")
     rest = {name: value for name, value in values.items() if name not in outside}
+    rest["hashes"] = {name: v for name, v in values["hashes"].items() if name != SCORES}
     return {**values, "fingerprint": digest(rest), "card_hash": digest(values["card"])}
 
 

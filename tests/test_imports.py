@@ -23,7 +23,8 @@ SOURCE = ROOT / "ulmo"
 BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
-COMMANDS = {*TOKENIZING, "models", "evaluation", "dataset", "formats", "jobs", "pictures"}
+ARRAYS = {"models", "evaluation", "sequence"}
+COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "pictures"}
 ROOMS = {
     "arrays": set(),
     "config": set(),
@@ -33,6 +34,7 @@ ROOMS = {
     "preprocessing": FILES,
     "models": FILES,
     "evaluation": FILES,
+    "sequence": FILES,
     "formats": {*FILES, "jobs"},
     "jobs": {"config", "storage"},
     "bundle": {*FILES, "preprocessing", "encoding"},

@@ -287,18 +287,24 @@ class Tokenizer(Decoder):
         cost.check(self.limits, f"set a batch_size of at most {self._most}")
 
     def encode_tiles(self, tiles: Array, valid_frames: NDArray[np.int32]) -> Columns:
-        """Ids and distances (n, columns, bands) of normalised tiles (n, M, M, 1), each on its own.
+        """Ids and distances (n, columns, bands) of normalised tiles, each on its own.
+
+        tiles: (n, M, frames, 1), with at most M frames: whole tiles, or parts of them.
 
         Frames from `valid_frames` (n,) on are set to zero, as behind the end of a recording.
         """
         size = self.manifest.model.tile_size
         tiles, valid_frames = np.asarray(tiles, np.float32), np.asarray(valid_frames)
-        if tiles.shape[1:] != (size, size, 1) or valid_frames.shape != tiles.shape[:1]:
+        frames = tiles.shape[2] if tiles.ndim == 4 else 0
+        fits = tiles.shape[1:] == (size, frames, 1) and 1 <= frames <= size
+        if not fits or valid_frames.shape != tiles.shape[:1]:
             shapes = f"{tiles.shape} and {valid_frames.shape}"
-            raise UserError(f"tiles must be (n, {size}, {size}, 1) and valid_frames (n,): {shapes}")
-        frames = np.arange(tiles.shape[2])
-        sound = np.where((frames < valid_frames[:, None])[:, None, :, None], tiles, np.float32(0))
-        padding = -tiles.shape[2] % self.manifest.model.time_stride
+            raise UserError(
+                f"tiles must be (n, {size}, 1 to {size}, 1) and valid_frames (n,): {shapes}"
+            )
+        inside = np.arange(frames) < valid_frames[:, None]
+        sound = np.where(inside[:, None, :, None], tiles, np.float32(0))
+        padding = -frames % self.manifest.model.time_stride
         padded = np.pad(sound, ((0, 0), (0, 0), (0, padding), (0, 0)))
         at_once = most_tiles(self.manifest.model, self.limits)
         parts = max(self._threads, -(-len(tiles) * self._threads // at_once))

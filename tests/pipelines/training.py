@@ -18,7 +18,7 @@ MODEL = {
     "time_stride": 4,
 }
 SETTINGS = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "seed": 1}
-BUNDLE = ("tokenizer.json", "model.safetensors", "encoder.onnx")
+BUNDLE = ("tokenizer.json", "model.safetensors", "encoder.onnx", "substitution.safetensors")
 PIXEL = to_png(Figure(figsize=(0.01, 0.01)))
 
 

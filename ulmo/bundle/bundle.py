@@ -3,6 +3,7 @@
 tokenizer.json       settings, normalisation, vocabulary, card, and the hashes of the other files
 model.safetensors    all weights, and the thresholds of <unk>
 encoder.onnx         (batch, M, frames, 1) -> ids and distances
+substitution.safetensors   log-odds of one id standing for another; a bundle may lack it
 
 A bundle is checked as if an attacker had made it. The settings are strict JSON of bounded size.
 They determine the length of both other files, and every byte of model.safetensors but the numbers.
@@ -24,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ulmo.arrays import Array
 from ulmo.bundle.bounds import check_bounds
 from ulmo.bundle.card import Card
 from ulmo.bundle.cost import check_tokenizer
@@ -31,12 +33,15 @@ from ulmo.bundle.graph import encoder_graph, encoder_size
 from ulmo.bundle.large_bundle import LARGE, check_large
 from ulmo.bundle.manifest import (
     ENCODER,
+    FILES,
     MANIFEST,
     SCHEMA_VERSION,
+    SCORES,
     WEIGHTS,
     BundleManifest,
     build_manifest,
 )
+from ulmo.bundle.scores import pack_scores, scores_size, unpack_scores
 from ulmo.bundle.weights import (
     Weights,
     check_weights,
@@ -67,6 +72,7 @@ class Bundle(NamedTuple):
     manifest: BundleManifest
     encoder: bytes  # encoder.onnx
     packed: bytes  # model.safetensors
+    packed_scores: bytes | None = None  # substitution.safetensors
 
     def weights(self) -> Weights:
         """A copy of all weights, by name."""
@@ -75,6 +81,11 @@ class Bundle(NamedTuple):
     def thresholds(self) -> NDArray[np.float32]:
         """Squared distances (CB, levels of UNK_QUANTILES); a vector farther away is `<unk>`."""
         return unpack_thresholds(self.manifest.model, self.packed)
+
+    def scores(self) -> Array | None:
+        """Log-odds in bits (bands, CB, CB) that one id stands for another; None if it has none."""
+        packed = self.packed_scores
+        return None if packed is None else unpack_scores(self.manifest.model, packed)
 
 
 class BuiltBundle(NamedTuple):
@@ -85,7 +96,8 @@ class BuiltBundle(NamedTuple):
 
     def at(self, folder: Path) -> Bundle:
         """The bundle as it will be read from the folder."""
-        return Bundle(folder, self.manifest, self.files[ENCODER], self.files[WEIGHTS])
+        files = self.files
+        return Bundle(folder, self.manifest, files[ENCODER], files[WEIGHTS], files.get(SCORES))
 
 
 def build_bundle(
@@ -96,11 +108,14 @@ def build_bundle(
     weights: Weights,
     thresholds: NDArray[np.float32],
     card: Card,
+    scores: Array | None = None,
 ) -> BuiltBundle:
     """A bundle from the parts of a model. The same parts give the same bytes.
 
-    ValueError for weights or thresholds of another shape or type, or not finite, and for weights
-    with which a distance might not be finite.
+    scores: log-odds (bands, CB, CB) that one id stands for another, in bits.
+
+    ValueError for weights, thresholds or scores of another shape or type, or not finite, and for
+    weights with which a distance might not be finite.
     """
     check_weights(model, weights)
     check_bounds(model, weights, largest_value(prep, normalization))
@@ -108,6 +123,8 @@ def build_bundle(
         WEIGHTS: pack_weights(model, weights, thresholds),
         ENCODER: encoder_graph(model, weights).to_bytes(),
     }
+    if scores is not None:
+        files[SCORES] = pack_scores(model, scores)
     hashes = {name: sha256(data).hexdigest() for name, data in files.items()}
     manifest = build_manifest(prep, normalization, model, hashes, card)
     files[MANIFEST] = _manifest_text(manifest)
@@ -161,7 +178,7 @@ def foreign_name(folder: Path) -> str | None:
 
 def _is_part(name: str) -> bool:
     """Whether a name is that of a file of a bundle, or of one that is half-written."""
-    return (owner_of(name) or name) in (MANIFEST, WEIGHTS, ENCODER)
+    return (owner_of(name) or name) in FILES
 
 
 def _remove(folder: Path) -> None:
@@ -189,6 +206,10 @@ def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     sizes = {ENCODER: encoder_size(manifest.model), WEIGHTS: weights_size(manifest.model)}
+    if SCORES in manifest.hashes:
+        sizes[SCORES] = scores_size(manifest.model)
+    elif (folder / SCORES).exists():
+        raise UserError(f"{folder / SCORES} is not named in {MANIFEST}: move it away")
     for name, size in sizes.items():
         check_length(folder / name, size, remedy=REMEDY)
     if sizes[WEIGHTS] > LARGE:
@@ -200,7 +221,7 @@ def read_bundle(folder: Path, limits: Limits = LIMITS) -> Bundle:
         name: read_hashed(folder / name, size, manifest.hashes[name], remedy=REMEDY)
         for name, size in sizes.items()
     }
-    bundle = Bundle(folder, manifest, files[ENCODER], files[WEIGHTS])
+    bundle = BuiltBundle(manifest, files).at(folder)
     _check_contents(bundle)
     return bundle
 
@@ -230,7 +251,7 @@ def _check_names(folder: Path) -> None:
     """Refuse foreign files: whoever put them there may expect them to be used."""
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries):
-            known = entry.name in (MANIFEST, WEIGHTS, ENCODER) or _DOCUMENT.fullmatch(entry.name)
+            known = entry.name in FILES or _DOCUMENT.fullmatch(entry.name)
             hidden = entry.name.startswith(".")
             if not (known or hidden) or count >= _MAX_ENTRIES:
                 raise UserError(
@@ -267,9 +288,11 @@ def _manifest_text(manifest: BundleManifest) -> bytes:
 
 
 def _check_contents(bundle: Bundle) -> None:
-    """The weights fit the settings, and the encoder is built from both."""
-    path = bundle.folder / WEIGHTS
+    """Weights and scores fit the settings, and the encoder is built from settings and weights."""
+    path = bundle.folder / SCORES
     try:
+        bundle.scores()
+        path = bundle.folder / WEIGHTS
         weights = bundle.weights()
         largest = largest_value(bundle.manifest.prep, bundle.manifest.normalization)
         check_bounds(bundle.manifest.model, weights, largest)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ulmo.bundle.card import Card
+from ulmo.bundle.scores import may_have_scores
 from ulmo.bundle.weights import check_size
 from ulmo.config import ModelSettings, PrepSettings, Settings
 from ulmo.preprocessing.normalize import Normalization
@@ -14,6 +15,8 @@ from ulmo.vocabulary import Vocabulary
 # 1 had no thresholds of `<unk>`, and no zeros behind the end of a recording.
 SCHEMA_VERSION = 2
 MANIFEST, WEIGHTS, ENCODER = "tokenizer.json", "model.safetensors", "encoder.onnx"
+SCORES = "substitution.safetensors"
+FILES = (MANIFEST, WEIGHTS, ENCODER, SCORES)
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Short = Annotated[str, Field(max_length=64)]
 _NOT_IDENTITY = frozenset({"fingerprint", "card", "card_hash"})  # not covered by the fingerprint
@@ -29,7 +32,8 @@ class BundleManifest(Settings):
     vocabulary_size: int
     special_tokens: dict[_Short, int]
     hashes: dict[_Short, _Hash]  # SHA-256 of the other files
-    fingerprint: _Hash  # SHA-256 over all of the above, as canonical JSON; goes into tokens files
+    # SHA-256 over all of the above but the hash of the scores, as canonical JSON; goes into tokens
+    fingerprint: _Hash
     card: Card
     card_hash: _Hash  # SHA-256 over the card, as canonical JSON
 
@@ -42,8 +46,10 @@ class BundleManifest(Settings):
             raise ValueError("front end and model have different tile sizes")
         if (self.normalization is None) == self.prep.learns_constants:
             raise ValueError("the normalisation constants do not fit the mode")
-        if set(self.hashes) != {WEIGHTS, ENCODER}:
-            raise ValueError(f"hashes must be of {WEIGHTS} and {ENCODER} alone")
+        if set(self.hashes) - {SCORES} != {WEIGHTS, ENCODER}:
+            raise ValueError(f"hashes must be of {WEIGHTS}, {ENCODER} and perhaps {SCORES} alone")
+        if SCORES in self.hashes and not may_have_scores(self.model):
+            raise ValueError(f"there are too many codes for {SCORES}")
         check_size(self.model)
         values = self.model_dump(mode="json")
         if self.fingerprint != _identity(values):
@@ -77,5 +83,7 @@ def build_manifest(
 
 
 def _identity(values: dict[str, Any]) -> str:
-    """Fingerprint over everything that determines the ids."""
-    return fingerprint({name: value for name, value in values.items() if name not in _NOT_IDENTITY})
+    """Fingerprint over everything that determines the ids: scores of substitution do not."""
+    identity = {name: value for name, value in values.items() if name not in _NOT_IDENTITY}
+    hashes = {name: value for name, value in values["hashes"].items() if name != SCORES}
+    return fingerprint({**identity, "hashes": hashes})

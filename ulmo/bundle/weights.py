@@ -10,6 +10,7 @@ expected one, and only then does the safetensors package read it.
 import json
 import math
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import numpy as np
 import safetensors.numpy
@@ -106,12 +107,16 @@ def weights_size(settings: ModelSettings) -> int:
 
 
 def weights_header(settings: ModelSettings) -> bytes:
-    """The start of model.safetensors: its length (uint64), then JSON padded to 8 bytes."""
-    shapes = tensor_shapes(settings)
+    """The start of model.safetensors."""
+    return tensors_header(tensor_shapes(settings), "F32")
+
+
+def tensors_header(shapes: _Shapes, dtype: Literal["F16", "F32"]) -> bytes:
+    """The start of a safetensors file: its length (uint64), then JSON padded to 8 bytes."""
     entries, start = {}, 0
     for name in sorted(shapes):
-        end = start + count_bytes({name: shapes[name]})
-        entries[name] = {"dtype": "F32", "shape": shapes[name], "data_offsets": [start, end]}
+        end = start + math.prod(shapes[name]) * {"F16": 2, "F32": 4}[dtype]
+        entries[name] = {"dtype": dtype, "shape": shapes[name], "data_offsets": [start, end]}
         start = end
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -103,7 +103,7 @@ def test_batches_made_ahead_are_those_made_one_by_one(viewed):
 def test_no_more_than_one_batch_is_made_ahead_and_its_error_is_raised(viewed, monkeypatch):
     feed, made = feed_of(viewed), []
 
-    def make(rows, number):
+    def make(rows, number, **_):
         made.append(number)
         if number == 3:
             raise UserError("no such tile")
@@ -161,8 +161,11 @@ def test_a_crop_and_its_other_view_show_the_same_moments(viewed):
         starts = np.asarray(batch.other.edges)[:, 0]
         middles = ends[0] / 2, (ends[1] + starts) / 2
         free = np.asarray(uncut.valid_frames) == 32
-        # But for views whose tile ends before: of a smaller pace, or with fewer valid frames.
-        assert np.median(np.abs(middles[0] - middles[1])[free]) < 0.5
+        # But for views whose tile ends before: of a smaller pace, or with fewer valid frames. The
+        # other view begins up to half a column, 2 frames, earlier or later.
+        shift = np.abs(middles[0] - middles[1])[free]
+        assert 0.2 < np.median(shift) < 1.9
+        assert shift.max() > 0.8
     assert len(firsts) > 10
 
 

@@ -17,10 +17,11 @@ from tests.pipelines.training import BUNDLE, MODEL, SETTINGS, Silent, read_csv
 from tests.sealed import reseal, spoil
 from ulmo.bundle.bundle import read_bundle
 from ulmo.config import JobError, ModelSettings, TrainSettings, UserError
-from ulmo.dataset import ModelOutput, split_by_recording
+from ulmo.dataset import Loudness, ModelOutput, split_by_recording
 from ulmo.models.objectives import OBJECTIVES
 from ulmo.models.vqvae import build_vqvae, set_weights_of
 from ulmo.pipelines.train import export as export_module
+from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.train import train
 from ulmo.pipelines.train.trainer import Trainer
 from ulmo.pipelines.verify.verify import verify
@@ -188,13 +189,16 @@ def test_the_card_says_what_was_done(run, tiny_tiles):
 def exported(folder, bundle, forward, store, shown, monkeypatch):
     """Export what a trainer would have of a run's bundle, but for its `forward`."""
     monkeypatch.setattr(export_module, "_build_card", lambda *_: bundle.manifest.card)
+    model, settings = bundle.manifest.model, TrainSettings(**SETTINGS)
     trainer = SimpleNamespace(
         store=store,
-        model_settings=bundle.manifest.model,
+        model_settings=model,
+        settings=settings,
+        feed=Feed(Loudness(store, model), settings, wants=frozenset()),
         forward=lambda: forward,
         weights=bundle.weights,
         shown_rows=np.arange(shown),
-        split=split_by_recording(store, 0.1, SETTINGS["seed"]),
+        split=split_by_recording(store, settings.validation_fraction, settings.seed),
     )
     export_module.export(folder, trainer, None, {})
 

@@ -74,6 +74,7 @@ class AudioEncoder(NamedTuple):
             codebook_size=model.codebook_size,
             tile_samples=prep.hop_length * prep.tile_size,
             sound=sound,
+            substitution=tokenizer.bundle.scores(),
         )
 
     def robustness(

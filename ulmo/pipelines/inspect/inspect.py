@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ulmo.bundle.bundle import DEFAULT, Bundle, read_bundle
 from ulmo.bundle.cost import tokenizer_cost
-from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS, BundleManifest
+from ulmo.bundle.manifest import ENCODER, MANIFEST, SCORES, WEIGHTS, BundleManifest
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import codebook_of, weight_shapes
 from ulmo.config import LIMITS, Convolution, Limits, ModelSettings, PrepSettings, UserError
@@ -152,6 +152,8 @@ def _files(bundle: Bundle) -> list[Table]:
         WEIGHTS: len(bundle.packed),
         ENCODER: len(bundle.encoder),
     }
+    if bundle.packed_scores is not None:
+        sizes[SCORES] = len(bundle.packed_scores)
     hashes = bundle.manifest.hashes
     return [
         {"name": name, "bytes": size, "sha256": hashes.get(name)} for name, size in sizes.items()

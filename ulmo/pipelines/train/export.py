@@ -20,6 +20,7 @@ from ulmo.dataset import ModelOutput, batches
 from ulmo.encoding import Columns
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.unk import unk_thresholds
+from ulmo.pipelines.train.substitution import learn_scores
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
@@ -51,8 +52,8 @@ def export(
 
     Checked are _CHECK_TILES of the held-out rows, evenly spread, those with the least sound, and
     tiles of pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
-    training rows. Raises JobError, and writes nothing, if a token differs that is not a tie, or if
-    a weight is not finite.
+    training rows, and the scores of substitution from its ids. Raises JobError, and writes nothing,
+    if a token differs that is not a tie, or if a weight is not finite.
     """
     store, settings = trainer.store, trainer.model_settings
     model, weights = trainer.forward(), trainer.weights()
@@ -79,7 +80,8 @@ def export(
     if wrong:
         raise JobError(f"{folder}: {wrong} of {tokens} tokens are not the model's")
     thresholds = _measure_thresholds(tokenizer, store, trainer.split.train)
-    write_bundle(folder, build(thresholds=thresholds))
+    scores = learn_scores(tokenizer, trainer.feed, trainer.split.train, trainer.settings.seed)
+    write_bundle(folder, build(thresholds=thresholds, scores=scores))
     return _ExportCheck(tokens, differing)
 
 

@@ -54,7 +54,13 @@ class Feed:
         frames, stride = settings.frames_of(loudness.model), loudness.model.time_stride
         self._crops = Crops(store, frames, stride)
         self._distortion = Distortion(store, settings.warp_spread, settings.tilt_db)
-        self._views = _all_views(store) if "views" in wants else None  # for each row, all its views
+        self._views = _all_views(store)  # for each row, all its views
+        self._compares = "views" in wants
+        if self._compares and all(len(views) == 1 for views in self._views.values()):
+            raise UserError(
+                f"{store.folder} has no views, which the objective compares: prepare the tiles "
+                "with --views 3, say"
+            )
         self._partners = Partners(store, pairs, training) if pairs is not None else None
         self._stores = [store]
         self._places: list[dict[TileKey, list[int]]] = []
@@ -79,29 +85,34 @@ class Feed:
 
     def rows(self, rows: Indices) -> Indices:
         """The rows of an epoch: view 0 only, if another view is drawn for each tile."""
-        return rows if self._views is None else rows[self._store.views[rows] == 0]
+        return rows[self._store.views[rows] == 0] if self._compares else rows
 
-    def batches(self, rows: Sequence[Indices], first: int) -> Generator[TrainingBatch]:
-        """The batches of some rows each, numbered from `first` on.
+    def batches(
+        self, rows: Sequence[Indices], first: int, *, compares: bool = False
+    ) -> Generator[TrainingBatch]:
+        """The batches of some rows each, numbered from `first` on; `compares` as in `batch`.
 
         A thread makes the next batch while the caller uses one. Close the iterator to stop it.
         """
         with ThreadPoolExecutor(max_workers=1) as thread:
             coming = None
             for number, some in enumerate(rows, first):
-                ready, coming = coming, thread.submit(self.batch, some, number)
+                ready, coming = coming, thread.submit(self.batch, some, number, compares=compares)
                 if ready is not None:
                     yield ready.result()
             if coming is not None:
                 yield coming.result()
 
-    def batch(self, rows: Indices, number: int) -> TrainingBatch:
-        """The batch of some rows; `number` is that of the step, or of a held-out batch."""
+    def batch(self, rows: Indices, number: int, *, compares: bool = False) -> TrainingBatch:
+        """The batch of some rows; `number` is that of the step, or of a held-out batch.
+
+        With `compares` it has other views even if no objective compares them.
+        """
         choices, places = (
             np.random.default_rng([self._settings.seed, stream, number]) for stream in (3, 4)
         )
         others = None
-        if self._views is not None:
+        if compares or self._compares:
             pairs = [choices.permutation(self._views[int(row)])[[0, -1]] for row in rows]
             rows, others = np.array(pairs, np.int64).reshape(-1, 2).T  # one view twice if alone
         shares = places.random(len(rows))
@@ -131,7 +142,7 @@ class Feed:
             paired = None
             if self._partners is not None and rng.random() < self._settings.pair_share:
                 paired = self._partners.find(crop, self._crops, rng)
-            found.append(paired or self._same(crop, int(view)))
+            found.append(paired or self._same(crop, int(view), rng))
         others, edges = zip(*found, strict=True)
         tiles, valid = self._crops.read(others)
         tiles = self._distortion(tiles, valid, rows_of(others), rng)
@@ -142,9 +153,14 @@ class Feed:
             frontend=tf.zeros(len(crops), tf.int32),
         )
 
-    def _same(self, crop: Crop, view: int) -> tuple[Crop, Seconds]:
-        """The same moments in a view of a crop's tile, and the edges of its columns."""
-        other = self._crops.around(view, self._crops.middle(crop))
+    def _same(self, crop: Crop, view: int, rng: np.random.Generator) -> tuple[Crop, Seconds]:
+        """The same moments in a view of a crop's tile, and the edges of its columns.
+
+        Its columns begin elsewhere: up to half a column earlier or later.
+        """
+        begin, *_, end = edges = self._crops.edges(crop)
+        shift = rng.uniform(-0.5, 0.5) * (end - begin) / (len(edges) - 1)
+        other = self._crops.around(view, self._crops.middle(crop) + shift)
         return other, self._crops.edges(other)
 
     def _pair(self, crops: Sequence[Crop], rng: np.random.Generator) -> tuple[Side, Side]:
@@ -171,14 +187,8 @@ class Feed:
 
 
 def _all_views(store: TileStore) -> dict[int, list[int]]:
-    """The rows of all views of the tile of each row; UserError if no tile has two."""
-    views = views_of(store)
-    if all(len(rows) == 1 for rows in views.values()):
-        raise UserError(
-            f"{store.folder} has no views, which the objective compares: prepare the tiles "
-            "with --views 3, say"
-        )
-    return {row: rows for rows in views.values() for row in rows}
+    """The rows of all views of the tile of each row."""
+    return {row: rows for rows in views_of(store).values() for row in rows}
 
 
 def _open_beside(store: TileStore, folder: Path) -> TileStore:

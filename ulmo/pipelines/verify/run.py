@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
-from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
+from ulmo.bundle.manifest import FILES, MANIFEST
 from ulmo.config import NO_LIMITS, TrainSettings, UserError
 from ulmo.storage.atomic import is_temporary, link_on_the_way
 from ulmo.storage.checkpoint_files import (
@@ -68,7 +68,7 @@ def _check_bundle(folder: Path) -> Findings:
 def _named(folder: Path, error: Exception) -> str:
     """The file of a bundle that an error names first."""
     text = str(error)
-    named = [name for name in (MANIFEST, WEIGHTS, ENCODER) if str(folder / name) in text]
+    named = [name for name in FILES if str(folder / name) in text]
     return min(named, key=lambda name: text.find(str(folder / name)), default=MANIFEST)
 
 

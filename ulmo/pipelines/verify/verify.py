@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from ulmo.bundle.manifest import ENCODER, MANIFEST, WEIGHTS
+from ulmo.bundle.manifest import FILES
 from ulmo.config import UserError
 from ulmo.pipelines.verify.run import BUNDLE, RUN
 from ulmo.pipelines.verify.tiles import TILES
@@ -22,7 +22,7 @@ from ulmo.storage.run_manifest import RUN_MANIFEST
 # In the order in which they are looked for.
 _KINDS = {"tiles": TILES, "run": RUN, "bundle": BUNDLE, "tokens": TOKENS}
 _DIR = re.compile(r"\b(RUN_)?DIR\b")  # stands for the folder in a remedy
-_PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, MANIFEST, WEIGHTS, ENCODER)
+_PARTS = ("prep.json", "tiles.parquet", TABLE, RUN_MANIFEST, *FILES)
 # Names of files that are a part of an output.
 _PART = re.compile("|".join([*map(re.escape, _PARTS), SHARD.pattern, OURS.pattern]))
 
