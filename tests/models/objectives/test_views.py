@@ -7,6 +7,8 @@ from ulmo.models.objectives.two_views import NEPERS, Background
 
 
 def mixed(tiles, step=0, **how):
+    """Tiles with other tiles as their background."""
+    how = {"noise_share": 0.0, **how}
     return np.asarray(Background(**how)(tiles, Draws(0, step)))
 
 
@@ -43,3 +45,28 @@ def test_silence_adds_nothing():
     tiles = np.stack([noise(4, 5, 1), np.full((4, 5, 1), -20, np.float32)])
     expected = tiles[0] + np.log(1 - 0.2) / NEPERS
     np.testing.assert_allclose(mixed(tiles, least=0.2, most=0.2)[0], expected, atol=1e-5)
+
+
+def test_noise_has_its_level_slope_and_the_spread_of_gaussian_noise():
+    tiles = np.full((1, 64, 4000, 1), -20, np.float32)
+    tiles[0, 3, 5] = 2.0
+    noisy = mixed(tiles, noise_share=1.0, noise_db=(30.0, 30.0), slope_db=0.0)
+    power = 10 ** (14 * (noisy - 2) / 10)
+    power[0, 3, 5] = power[0, 3, 4]
+    assert 10 * np.log10(power.mean()) == pytest.approx(-30, abs=0.1)
+    assert power.std() / power.mean() == pytest.approx(1, abs=0.02)  # that of an exponential
+    assert noisy[0, 3, 5] == pytest.approx(2, abs=0.02)  # powers add: the sound is no fainter
+    sloped = mixed(np.repeat(tiles, 64, axis=0)[:, :, :50], noise_share=1.0, noise_db=(30.0, 40.0))
+    levels = 10 * np.log10((10 ** (14 * (sloped - 2) / 10)).mean(axis=2)[..., 0])
+    rise = np.median(levels[:, -8:], axis=1) - np.median(levels[:, :8], axis=1)
+    assert -20 < rise.min() < -10
+    assert 10 < rise.max() < 20
+    middle = levels[:, 28:36].mean(axis=1)
+    assert -41 < middle.min() < -38
+    assert -32 < middle.max() < -29
+
+
+def test_a_share_of_the_tiles_has_noise():
+    tiles = np.full((400, 2, 3, 1), 0.5, np.float32)
+    louder = (mixed(tiles, noise_share=0.25, noise_db=(3.0, 3.0)) > 0.501).any(axis=(1, 2, 3))
+    assert louder.mean() == pytest.approx(0.25, abs=0.06)

@@ -10,30 +10,54 @@ from ulmo.models.objectives.base import EncodedBatch, Objective
 from ulmo.models.objectives.info_nce import Choice, choose
 from ulmo.models.objectives.moments import SharedMoments, columns_of, shared_moments
 
+NEPER_A_DB = math.log(10) / 10  # natural logarithm of the power of a decibel
 # Natural logarithm of power per standard deviation of tiles: 14 dB in field recordings.
-NEPERS = 14 * math.log(10) / 10
+NEPERS = 14 * NEPER_A_DB
+LEAST = 1e-9  # of uniform numbers, so that their logarithm is finite
 
 
 class Background(NamedTuple):
-    """Mixes each tile with another of the batch, as powers add: log-mixup-exp.
+    """Gives each tile a background, as powers add: another tile of the batch, or steady noise.
 
-    Niizumi et al. 2021 (arXiv:2103.06695), section III-B: log((1 - r) exp(x) + r exp(y)), with r
-    drawn evenly for each tile, up to 0.4: of two equally loud tiles the background is fainter by at
-    least 1.8 dB. `least` keeps the logarithm finite: the background is fainter by at most 30 dB.
+    Another tile is mixed by log-mixup-exp (Niizumi et al. 2021, arXiv:2103.06695, section III-B):
+    log((1 - r) exp(x) + r exp(y)), with r drawn evenly for each tile, up to 0.4: of two equally
+    loud tiles the background is fainter by at least 1.8 dB. `least` keeps the logarithm finite: the
+    background is fainter by at most 30 dB.
+
+    Steady noise has the power of an exponential distribution in each cell, as Gaussian noise has,
+    `noise_db` below the loudest cell of the tile on the middle bin, and a slope over the bins of up
+    to `slope_db` from the first to the last. White noise 20 dB below a sound is some 35 dB below
+    its loudest cell.
     """
 
     least: float = 0.001
     most: float = 0.4
+    noise_share: float = 0.5  # of the tiles
+    noise_db: tuple[float, float] = (15.0, 55.0)
+    slope_db: float = 20.0
 
     def __call__(self, tiles: Any, draws: Draws) -> Any:
-        """Return tiles (B, M, frames, 1) with a background; in a batch of one it is unchanged."""
-        batch = ops.shape(tiles)[0]
+        """Return tiles (B, M, frames, 1) with a background; a single tile is its own."""
+        batch, bins = ops.shape(tiles)[0], ops.shape(tiles)[1]
         ratio = draws.uniform((batch, 1, 1, 1), self.least, self.most)
         others = draws.uniform((), 1, ops.cast(batch, "float32"))
         which = (ops.arange(batch) + ops.cast(ops.floor(others), "int32")) % batch
-        sound = NEPERS * tiles + ops.log(1.0 - ratio)
-        background = NEPERS * ops.take(tiles, which, axis=0) + ops.log(ratio)
-        return ops.logaddexp(sound, background) / NEPERS
+        sound = NEPERS * tiles
+        other = ops.logaddexp(
+            sound + ops.log(1.0 - ratio), ops.take(sound, which, axis=0) + ops.log(ratio)
+        )
+        below = draws.uniform((batch, 1, 1, 1), *self.noise_db)
+        slope = draws.uniform((batch, 1, 1, 1), -self.slope_db, self.slope_db)
+        ramp = ops.reshape(ops.linspace(-0.5, 0.5, bins), (1, bins, 1, 1))
+        level = ops.max(sound, axis=(1, 2, 3), keepdims=True) + NEPER_A_DB * (slope * ramp - below)
+        noise = ops.logaddexp(sound, level + log_exponential(ops.shape(tiles), draws))
+        is_noise = draws.uniform((batch, 1, 1, 1)) < self.noise_share
+        return ops.where(is_noise, noise, other) / NEPERS
+
+
+def log_exponential(shape: tuple[Any, ...], draws: Draws) -> Any:
+    """Natural logarithm of exponential random numbers of mean 1."""
+    return ops.log(-ops.log(ops.maximum(draws.uniform(shape), LEAST)))
 
 
 class Seen(NamedTuple):
