@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _IMPORTING = "<frozen importlib"  # how the file names of the import system's frames begin
-# How settings of libraries in the environment begin that change the last bits of samples or levels.
-_FOREIGN = ("SOXR_", "OPENCV_", "OPENBLAS_CORETYPE")
+# How settings of libraries in the environment begin that change the last bits of samples, levels or
+# weights.
+_FOREIGN = (
+    *("SOXR_", "OPENCV_", "OPENBLAS_CORETYPE"),
+    *("KERAS_", "ONEDNN_", "DNNL_", "XLA_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_"),
+)
 
 _heard: list[int] = []  # the signal, once it was heard while a command ran
 

@@ -220,9 +220,31 @@ def _is_half_written(name: str) -> bool:
 
 @contextmanager
 def loading_tensorflow() -> Iterator[None]:
-    """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself."""
+    """Silence stderr while TensorFlow is imported: its libraries write to the descriptor itself.
+
+    Keras then has the settings that the models are written for, whatever `keras.json` in the home
+    says. UserError if it runs with another backend already.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with _silence():
+        import keras
+
+        if keras.config.backend() == "tensorflow":
+            keras.config.set_floatx("float32")
+            keras.config.set_epsilon(1e-7)
+            keras.config.set_image_data_format("channels_last")
+            yield
+            return
+    raise UserError(
+        f"Keras runs with the backend {keras.config.backend()} already: train in another process"
+    )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send what is written to the descriptor of stderr nowhere."""
     kept = None
     with suppress(OSError):  # there is no stderr
         kept = os.dup(2)

@@ -1,0 +1,58 @@
+"""Keras as the models are written for, whatever a user's settings say."""
+
+import os
+
+import keras
+import pytest
+
+from ulmo.cli import start
+from ulmo.config import UserError
+from ulmo.pipelines.train.train import loading_tensorflow
+
+
+@pytest.fixture
+def usual():
+    config = keras.config
+    before = config.floatx(), config.epsilon(), config.image_data_format()
+    yield before
+    config.set_floatx(before[0])
+    config.set_epsilon(before[1])
+    config.set_image_data_format(before[2])
+
+
+def test_settings_of_keras_in_the_home_change_nothing(usual, monkeypatch):
+    config = keras.config
+    config.set_floatx("float64")
+    config.set_epsilon(1.0)
+    config.set_image_data_format("channels_first")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with loading_tensorflow():
+        assert (config.floatx(), config.epsilon(), config.image_data_format()) == usual
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+    assert usual == ("float32", 1e-7, "channels_last")
+
+
+def test_another_backend_that_runs_already_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with (
+        pytest.raises(UserError, match="with the backend jax already: train in another process"),
+        loading_tensorflow(),
+    ):
+        pytest.fail("it was loaded")
+
+
+def test_commands_drop_settings_of_libraries_that_change_weights(monkeypatch):
+    dropped = {
+        "KERAS_HOME": "/elsewhere",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    }
+    for name, value in {**dropped, "TF_CPP_MIN_LOG_LEVEL": "1"}.items():
+        monkeypatch.setenv(name, value)
+    seen = {}
+    monkeypatch.setattr("ulmo.cli.train.train", lambda: seen.update(os.environ))
+    start.train()
+    assert not seen.keys() & dropped.keys()
+    assert seen["TF_CPP_MIN_LOG_LEVEL"] == "1"
