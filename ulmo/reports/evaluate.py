@@ -126,6 +126,7 @@ def _abx(audio: "AudioEvaluation") -> list[str]:
         spectrogram += f", 1 of {audio.spectrogram_step}"
     named = {
         "tokens, identical": audio.tokens.abx,
+        "tokens, substitution scores": audio.scores_abx,
         "latents, cosine": audio.latents and audio.latents.abx,
         "codes, cosine": audio.codes_abx,
         spectrogram: audio.spectrogram_abx,

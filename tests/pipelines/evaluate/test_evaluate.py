@@ -142,7 +142,7 @@ def test_the_json_says_all(elsewhere, run_dir, store, tmp_path):
     assert (run_dir / "eval.json").exists() is not elsewhere
     values = json.loads(done.report.read_text())
     assert list(values) == ["schema_version", "tokenizer", "tiles", "audio", "pictures"]
-    assert values["schema_version"] == 3
+    assert values["schema_version"] == 4
     assert values["tokenizer"] == read_bundle(run_dir / "tokenizer").manifest.fingerprint
     assert values["tokenizer"] == done.fingerprint
     assert values["audio"] is None

@@ -112,6 +112,7 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     assert found.latents.nearest == nearest(vector_distances(means), labels, groups)
     assert found.latents.nearest[:4] == (1, 1, 0.5, 0.5)
 
+    assert found.scores_abx is None
     codes = [tokenizer.codebook[grid] for grid in grids]
     assert found.codes_abx == abx(codes, labels, speakers, distance="cosine")
     frontend = build_frontend(tokenizer.manifest.prep)
@@ -119,6 +120,24 @@ def test_figures_are_those_of_the_parts(tokenizer, plan):
     assert found.spectrogram_abx == abx(planes, labels, speakers, distance="cosine")
     assert found.spectrogram_abx.within.error < 0.1  # low from high, by their spectra
     assert found.spectrogram_step == 1
+
+
+def test_scores_of_substitution_are_a_distance_of_ids(tokenizer, plan, monkeypatch):
+    """With these, ids of one half of the codes stand for each other."""
+    scores = np.full((tokenizer.manifest.model.bands, 16, 16), -5, np.float32)
+    scores[:, :8, :8] = scores[:, 8:, 8:] = 3
+    of = AudioEncoder.of(tokenizer)._replace(substitution=scores)
+    monkeypatch.setattr(AudioEncoder, "of", lambda _: of)
+    found = AudioEvaluation.measure(tokenizer, plan)
+    sounds = sounds_of(plan)
+    halves = [grid // 8 for grid in found.tokens.grids]
+    expected = abx(halves, sounds.labels, sounds.speakers, distance="identical")
+    assert found.scores_abx == expected
+    edits = distance_matrix(halves, "identical", "edit")
+    near = nearest(edits, sounds.labels, [sounds.sources, sounds.speakers])
+    assert found.tokens.neighbours.substitutions == near
+    text = evaluation_table(Evaluation("", None, found, Path("x"), {}), batches=False)
+    assert text.count("  tokens, substitution scores") == 2
 
 
 def test_without_speakers_what_is_of_one_source_is_on_one_side(tokenizer, folder):
@@ -189,8 +208,9 @@ def test_substitution_scores_are_one_more_distance(tokenizer, plan, monkeypatch)
     measured = AudioEvaluation.measure(tokenizer, plan)
     text = evaluation_table(Evaluation("", None, measured, Path("x"), {}), batches=False)
     share = f"{measured.tokens.neighbours.substitutions.accuracy:.1%}"
-    (line,) = (line for line in text.splitlines() if "  tokens, substitution scores" in line)
-    assert line.split()[-2] == share
+    lines = [line for line in text.splitlines() if "  tokens, substitution scores" in line]
+    assert lines[0].split()[-2:] == ["50.0%", "50.0%"]  # ABX errors
+    assert lines[1].split()[-2] == share
 
 
 def test_a_folder_without_sound_is_refused(tokenizer, tmp_path):
@@ -230,8 +250,8 @@ def test_the_json_has_names_that_stay(evaluation, plan):
     )
     assert list(audio) == f"{settings} recordings seconds labels speakers {figures}".split()
     assert audio["refused"][0]["path"] == "low/x.wav"
-    names = ["missing", "tokens", "latents", "codes", "spectrogram", "spectrogram_step"]
-    assert list(audio["abx"]) == names
+    names = "missing tokens substitutions latents codes spectrogram spectrogram_step"
+    assert list(audio["abx"]) == names.split()
     tokens = evaluation.audio.tokens
     assert audio["abx"]["tokens"] == {
         "any": None,

@@ -212,6 +212,7 @@ class AudioEvaluation(NamedTuple):
     tokens: EncoderFigures
     latents: LatentFigures | None  # None if labels allow neither ABX, probe nor neighbours
     abx_missing: str  # why ABX was not measured; empty if it was
+    scores_abx: Abx | None  # of the ids, by substitution scores; None without scores
     codes_abx: Abx | None  # of the vectors of the codes, by the distance `cosine`
     spectrogram_abx: Abx | None  # of the normalised levels, by the distance `cosine`
     spectrogram_step: int  # means of this many frames were compared: 1 if that was fast enough
@@ -229,12 +230,15 @@ class AudioEvaluation(NamedTuple):
         missing = why_no_abx(sounds.labels, sounds.speakers)
         encoder = AudioEncoder.of(tokenizer)
         tokens = EncoderFigures.measure(encoder, sounds, seed=plan.seed, progress=progress)
-        latents = codes_abx = spectrogram_abx = None
+        latents = scores_abx = codes_abx = spectrogram_abx = None
         step = 1
         if not (missing and tokens.folds.missing and tokens.neighbours.missing):
             at = latents_of(tokenizer)
             latents = LatentFigures.measure(at, sounds, tokens.folds, progress=progress)
         if not missing:
+            if encoder.substitution is not None:
+                by_scores = substitution_distance(encoder.substitution)
+                scores_abx = _abx("tokens by scores", tokens.grids, sounds, by_scores, progress)
             vectors = [_vectors(tokenizer)[ids] for ids in tokens.grids]
             codes_abx = _abx("codes", vectors, sounds, "cosine", progress)
             frontend = build_frontend(tokenizer.prep)
@@ -254,6 +258,7 @@ class AudioEvaluation(NamedTuple):
             tokens=tokens,
             latents=latents,
             abx_missing=missing,
+            scores_abx=scores_abx,
             codes_abx=codes_abx,
             spectrogram_abx=spectrogram_abx,
             spectrogram_step=step,
@@ -320,7 +325,11 @@ def _chosen_sounds(
 
 
 def _abx(
-    name: str, items: Sequence[Item], sounds: Sounds, distance: str, progress: _Progress
+    name: str,
+    items: Sequence[Item],
+    sounds: Sounds,
+    distance: str | FrameDistance,
+    progress: _Progress,
 ) -> Abx:
     step = partial(progress, f"ABX of {name}")
     return abx(items, sounds.labels, sounds.speakers, distance=distance, progress=step)

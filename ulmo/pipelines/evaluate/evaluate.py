@@ -112,7 +112,7 @@ class Evaluation(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """The content of eval.json."""
         return {
-            "schema_version": 3,
+            "schema_version": 4,
             "tokenizer": self.fingerprint,
             "tiles": self.tiles and json_values(_tiles(self.tiles)),
             "audio": self.audio and json_values(_audio(self.audio)),
@@ -255,6 +255,7 @@ def _audio(audio: AudioEvaluation) -> dict[str, Any]:
         "abx": {
             "missing": audio.abx_missing or None,
             "tokens": None if audio.abx_missing else tokens.abx,
+            "substitutions": audio.scores_abx,
             "latents": audio.latents and audio.latents.abx,
             "codes": audio.codes_abx,
             "spectrogram": audio.spectrogram_abx,
