@@ -165,6 +165,7 @@ def _run(
     if end == "interrupt":
         raise KeyboardInterrupt(f"interrupted and saved at step {int(trainer.state.step)}")
     validation = trainer.validate()
+    reporter.note("checking the tokenizer, and learning which ids stand for each other ...")
     check = export(run_dir / "tokenizer", trainer, validation, manifest.versions)
     pictures: dict[str, Callable[[], bytes]] = {
         "reconstructions.png": trainer.picture,
