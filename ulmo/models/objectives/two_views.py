@@ -27,13 +27,13 @@ class Background(NamedTuple):
     Steady noise has the power of an exponential distribution in each cell, as Gaussian noise has,
     `noise_db` below the loudest cell of the tile on the middle bin, and a slope over the bins of up
     to `slope_db` from the first to the last. White noise 20 dB below a sound is some 35 dB below
-    its loudest cell.
+    its loudest cell. Louder noise would teach that rain and surf are no sounds.
     """
 
     least: float = 0.001
     most: float = 0.4
     noise_share: float = 0.5  # of the tiles
-    noise_db: tuple[float, float] = (15.0, 55.0)
+    noise_db: tuple[float, float] = (25.0, 55.0)
     slope_db: float = 20.0
 
     def __call__(self, tiles: Any, draws: Draws) -> Any:
