@@ -127,9 +127,14 @@ class Ledger(Generic[M, R]):
         """The hash that add() noted with a key; empty if there is none, or the job has ended."""
         return self._journal.entry(key).file_hash if key in self._journal else ""
 
-    def has_noted(self, key: str) -> bool:
-        """Whether a key is done, by the journal of a job that has not ended."""
-        return key in self._journal
+    def has(self, key: str) -> bool:
+        """Whether there are rows of a key, in the table or in the journal."""
+        return key in self._journal or key in self._in_table
+
+    def noted(self) -> Iterator[R]:
+        """The rows of all keys that a job has done which has not ended."""
+        for key in self._journal:
+            yield from self._journal.entry(key).rows
 
     def has_exactly(self, keys: Iterable[str]) -> bool:
         """Whether the table is complete and has the rows of these keys, in this order."""
