@@ -91,7 +91,7 @@ class Ledger(Generic[M, R]):
         Raises UserError if `output` was made with other settings, or if its table cannot be read
         or, where there is no manifest, is not ulmo's.
         """
-        _refuse_folders(self.files.manifest, self.files.table)
+        refuse_folders(self.files.manifest, self.files.table)
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
@@ -153,7 +153,7 @@ class Ledger(Generic[M, R]):
         `expected` is the number of rows that there will be, for `progress`; `more` are other lines
         to begin with, which are made one by one.
         """
-        _refuse_folders(self.files.journal)
+        refuse_folders(self.files.journal)
         kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
         self._journal.begin(chain(kept, more), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
@@ -277,7 +277,7 @@ def _name_of(path: Path) -> str:
     return portable(Path(path.name))
 
 
-def _refuse_folders(*paths: Path) -> None:
+def refuse_folders(*paths: Path) -> None:
     """Raise UserError if a folder has the place of a file."""
     try:
         check_places(paths)

@@ -30,7 +30,7 @@ from ulmo.preprocessing.store import (
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry
-from ulmo.storage.ledger import Ledger
+from ulmo.storage.ledger import Ledger, refuse_folders
 from ulmo.storage.lock import LOCK, is_free
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.open_folder import open_folder
@@ -86,6 +86,9 @@ class PrepOutput:
         if self.ledger.is_new and folder.exists() and not is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
+        found = (folder / "tiles").glob("*.npy")
+        shards = (path for path in found if SHARD.fullmatch(path.name))
+        refuse_folders(folder / _TILES_TABLE, *shards)
         self._earlier: TilesManifest | None = None
         made = self.ledger.manifest
         # Recordings that are not those of the complete output, though sizes and ends are the same.
