@@ -148,8 +148,8 @@ def timeline_line(timeline: Timeline) -> str:
     if lost := timeline.without_columns:
         line += (
             f"\nshort       {counted(len(lost), 'recording')} (such as {printable(lost[0])}) "
-            f"{'has' if len(lost) == 1 else 'have'} no column on the timeline: shorter than one; "
-            "join such files before, or tokenize them without --timeline"
+            f"{'has' if len(lost) == 1 else 'have'} no column on the timeline, as the next begins "
+            "within the same one: join such files first, or tokenize them without --timeline"
         )
     return line
 

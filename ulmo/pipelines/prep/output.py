@@ -86,9 +86,7 @@ class PrepOutput:
         if self.ledger.is_new and folder.exists() and not is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
-        found = (folder / "tiles").glob("*.npy")
-        shards = (path for path in found if SHARD.fullmatch(path.name))
-        refuse_folders(folder / _TILES_TABLE, *shards)
+        refuse_folders(folder / _TILES_TABLE)
         self._earlier: TilesManifest | None = None
         made = self.ledger.manifest
         # Recordings that are not those of the complete output, though sizes and ends are the same.
@@ -133,6 +131,9 @@ class PrepOutput:
     def _make(self) -> None:
         """Do the jobs that are not done, then write the tables."""
         ledger, source = self.ledger, self._source
+        prefixes = {job.prefix for job in self._jobs()}
+        found = (self._folder / "tiles").glob("*.npy")
+        refuse_folders(*(path for path in found if _prefix(path.name) in prefixes))
         ledger.update()  # first: a folder without prep.json is not ours
         self._make_folders()
         advance = source.progress(sum(file.size for file in source.files))
@@ -154,8 +155,8 @@ class PrepOutput:
                 keys = {job.index: job.keys for job in jobs if job.index not in left}
                 if keys:
                     advance(sum(job.size for job in jobs if job.index in keys))
-                for batch, found in pool.each(run_jobs, _batched(missing, workers)):
-                    for job, made in zip(batch, found, strict=True):
+                for batch, results in pool.each(run_jobs, _batched(missing, workers)):
+                    for job, made in zip(batch, results, strict=True):
                         keys[job.index] = [row.key for row in made.rows]
                         for row in made.rows:
                             ledger.add(row.key, [row], made.tile_rows)
@@ -282,6 +283,7 @@ class PrepOutput:
                     f"{self._folder}: its recordings are not what they were: add --accept-changes "
                     "to prepare them anew, or choose a new folder"
                 )
+            refuse_folders(*(self._folder / path.relative_to(beside) for path in paths))
         except UserError:
             remove_if_possible(beside)
             raise

@@ -53,7 +53,7 @@ class Timeline(NamedTuple):
     gap_seconds: float
     columns: int
     bands: int
-    # Those of which it has no column: shorter than one, and the next begins within the same.
+    # Short ones of which it has no column, as the next begins within the same one.
     without_columns: Sequence[str] = ()
 
 
@@ -284,7 +284,7 @@ def _columns(found: TokensHeader) -> Counter[str]:
 
 def _on_timeline(row: Tokenized, columns: int, there: dict[str, Any]) -> Tokenized:
     """The row of a recording whose tokens lie on a timeline."""
-    note = None if columns else "the timeline has no column of it: it is shorter than one"
+    note = None if columns else "no column of it is on the timeline: the next begins within it"
     detail = in_words(row.detail, note) or None
     return row.model_copy(update={**there, "columns": columns, "detail": detail})
 
