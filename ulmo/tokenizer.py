@@ -214,7 +214,8 @@ class Tokenizer(Decoder):
     ) -> Iterator[Tokens]:
         """Tokens of sound that arrives in blocks, each column as soon as it can no longer change.
 
-        blocks: samples (n,) or (n, channels) each, of any length, as in `encode`.
+        blocks: samples (n,) or (n, channels) each, of any length, as in `encode`; with more than 16
+            channels, the first has as many samples or more, as it might be (channels, n).
         start_utc: time of the first sample.
         sample_rate, channel, time_expansion, full_scale: as in `encode`.
 

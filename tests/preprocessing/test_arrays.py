@@ -99,6 +99,10 @@ REFUSED = {
     "text": (np.array(["a.wav"]), "not <U5"),
     "(channels, n)": (BOTH.T, r"\(2, 4000\) are 4000 channels.*samples\.T"),
     "(1, n)": (SOUND[None], r"samples\.T"),
+    "a first block of few samples": (
+        [np.ones((4, 32)), np.ones((40, 32))],
+        r"samples\.T; if not, begin with at least 32 samples of each channel",
+    ),
     "too many channels": (np.zeros((2000, 1025)), "1 to 1024 channels, not 1025"),
     "no channels": (np.zeros((7, 0)), "1 to 1024 channels, not 0"),
     "three axes": (np.zeros((1, 2, 5)), r"\(n,\) or \(n, channels\), not \(1, 2, 5\)"),

@@ -61,7 +61,7 @@ def to_toml(tables: dict[str, Settings]) -> str:
 def _read_most(path: Path, most: int) -> bytes:
     """The bytes of a file. Raises UserError if it has more than `most`, or is no plain file."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no plain file")
+        raise UserError(f"{path} is no plain file: name one")
     with path.open("rb") as file:
         size = path.stat().st_size
         content = b"" if size > most else file.read(most + 1)

@@ -10,6 +10,7 @@ import google_crc32c
 
 from ulmo.config import UserError
 from ulmo.storage.plain_file import is_of_process, open_file, signature_of
+from ulmo.storage.sealed import fingerprint
 from ulmo.storage.sidecar import Stamp, read_sidecar
 from ulmo.storage.walk import by_bytes, walk
 
@@ -51,11 +52,20 @@ class InputFile(NamedTuple):
     # sum goes on over its size and checksum.
     ends: int
     log: Stamp | None = None
+    unread: str = ""  # why it, or its log, cannot be read; empty if both can
 
     @property
     def times(self) -> tuple[int, ...]:
         """When it was written to, and when its log was, if there is one, in nanoseconds."""
         return (self.mtime_ns, *([self.log.mtime_ns] if self.log else []))
+
+    def key(self, settings: str, *places: str) -> str:
+        """A hash of the file as it is, of its name, of other places, and of all settings.
+
+        A row of recordings.parquet has the key of the file that was read. Whatever is another now,
+        its time too, makes another key: an older time is a change as well.
+        """
+        return fingerprint([settings, *places, self.size, *self.times, self.ends])
 
 
 def find_recordings(
@@ -147,7 +157,7 @@ def input_file(path: Path, folder: Path = Path()) -> InputFile:
     except OSError as error:
         if is_of_process(error):
             raise
-        return InputFile(path, 0, 0, 0)
+        return InputFile(path, 0, 0, 0, unread=error.strerror or str(error))
     log = sidecar and sidecar.stamp
     if log:
         ends += f"{log.size} {log.checksum}".encode()

@@ -89,8 +89,10 @@ def read_blocks(
 ) -> Iterator[Array]:
     """A caller's blocks of samples as one channel, as the settings take it: blocks (n,), finite.
 
-    blocks: (n,), or (n, channels) with as many channels in each. Floats have full scale 1, and
-        integers that of their type: int8, int16, int32, and uint8 around 128 as in WAV.
+    blocks: (n,), or (n, channels) with as many channels in each. The first that is not empty has
+        MANY channels at most, or as many samples as channels: it might be (channels, n). Floats
+        have full scale 1, and integers that of their type: int8, int16, int32, and uint8 around
+        128 as in WAV.
     rate: of the blocks, in hertz.
     channel: counts from 0; None means the mean of all channels.
     settings: their `true_rate` is the rate of the result, and their `full_scale` divides floats.
@@ -144,7 +146,7 @@ def _check_shape(shape: tuple[int, ...], channel: int | None) -> None:
     if columns > max(rows, MANY):
         raise UserError(
             f"samples of the shape {shape} are {columns} channels: if they are (channels, n), "
-            "pass samples.T"
+            f"pass samples.T; if not, begin with at least {columns} samples of each channel"
         )
     if not 1 <= columns <= MAX_CHANNELS:
         raise UserError(f"samples must have 1 to {MAX_CHANNELS} channels, not {columns}")

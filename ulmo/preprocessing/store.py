@@ -68,7 +68,7 @@ NEVER_NULL = (
 class TilesManifest(LedgerManifest):
     """prep.json: what is the same for all tiles of a folder."""
 
-    schema_version: Literal[3] = 3  # 2 had no keys in recordings.parquet
+    schema_version: Literal[4] = 4  # 3 had no times of recordings in the keys of their rows
     settings: PrepSettings
     augment: AugmentSettings = AugmentSettings()
     clock: ClockSettings = ClockSettings()

@@ -138,13 +138,20 @@ def lasting(seconds: float) -> str:
 
 
 def timeline_line(timeline: Timeline) -> str:
-    """One line for a timeline."""
+    """One line for a timeline, and one for the recordings that have no place on it."""
     gaps = "no gaps"
     if timeline.gaps:
         gaps = f"{counted(timeline.gaps, 'gap')}, {lasting(timeline.gap_seconds)} in all"
     recordings = counted(timeline.recordings, "recording")
     grid = f"{timeline.columns} x {timeline.bands}"
-    return f"{recordings}, {gaps} -> {grid} tokens -> {path_text(timeline.output)}"
+    line = f"{recordings}, {gaps} -> {grid} tokens -> {path_text(timeline.output)}"
+    if lost := timeline.without_columns:
+        line += (
+            f"\nshort       {counted(len(lost), 'recording')} (such as {printable(lost[0])}) "
+            f"{'has' if len(lost) == 1 else 'have'} no column on the timeline, as the next begins "
+            "within the same one: join such files first, or tokenize them without --timeline"
+        )
+    return line
 
 
 def converted_line(result: Converted) -> str:

@@ -42,6 +42,9 @@ class Journal(Generic[R]):
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
     def load(self) -> None:
         """Find the lines there are; none in a file that cannot be read."""
         self._places = dict(self._lines())

@@ -91,7 +91,7 @@ class Ledger(Generic[M, R]):
         Raises UserError if `output` was made with other settings, or if its table cannot be read
         or, where there is no manifest, is not ulmo's.
         """
-        _refuse_folders(self.files.manifest, self.files.table)
+        refuse_folders(self.files.manifest, self.files.table)
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
@@ -127,9 +127,14 @@ class Ledger(Generic[M, R]):
         """The hash that add() noted with a key; empty if there is none, or the job has ended."""
         return self._journal.entry(key).file_hash if key in self._journal else ""
 
-    def has_noted(self, key: str) -> bool:
-        """Whether a key is done, by the journal of a job that has not ended."""
-        return key in self._journal
+    def has(self, key: str) -> bool:
+        """Whether there are rows of a key, in the table or in the journal."""
+        return key in self._journal or key in self._in_table
+
+    def noted(self) -> Iterator[R]:
+        """The rows of all keys that a job has done which has not ended."""
+        for key in self._journal:
+            yield from self._journal.entry(key).rows
 
     def has_exactly(self, keys: Iterable[str]) -> bool:
         """Whether the table is complete and has the rows of these keys, in this order."""
@@ -148,7 +153,7 @@ class Ledger(Generic[M, R]):
         `expected` is the number of rows that there will be, for `progress`; `more` are other lines
         to begin with, which are made one by one.
         """
-        _refuse_folders(self.files.journal)
+        refuse_folders(self.files.journal)
         kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
         self._journal.begin(chain(kept, more), expected)
         self._table, self._in_table, self._block = None, {}, (0, [])
@@ -272,7 +277,7 @@ def _name_of(path: Path) -> str:
     return portable(Path(path.name))
 
 
-def _refuse_folders(*paths: Path) -> None:
+def refuse_folders(*paths: Path) -> None:
     """Raise UserError if a folder has the place of a file."""
     try:
         check_places(paths)

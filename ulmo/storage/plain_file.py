@@ -87,7 +87,7 @@ def read_unlinked(path: Path, most: int) -> bytes:
     Raises UserError if it has more than `most` bytes, or is a folder, a pipe or a device.
     """
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no plain file")
+        raise UserError(f"{path} is no plain file: move it elsewhere")
     with open_unlinked(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = b"" if size > most else _read(file, most + 1)

@@ -206,7 +206,7 @@ class TestPlan:
             assert [job.index for job in planned] == list(range(jobs))
             assert max(len(job.files) for job in planned) <= files
 
-    def test_a_jobs_key_tells_what_decides_over_its_shards(self, audio, small_jobs):
+    def test_a_jobs_plan_tells_what_decides_over_its_shards(self, audio, small_jobs):
         first, *rest = self.plan(audio)
         assert self.plan(audio) == [first, *rest]
         others = [
@@ -216,10 +216,11 @@ class TestPlan:
             {"clock": ClockSettings(timezone="+02:00")},
             {"clock": ClockSettings(timestamp_pattern="%Y%j")},
         ]
-        assert len({first.key, *(self.plan(audio, **how)[0].key for how in others)}) == 6
+        assert len({first.plan, *(self.plan(audio, **how)[0].plan for how in others)}) == 6
         os.utime(audio / "a.wav", ns=(0, 0))
         changed, *same = self.plan(audio)
-        assert (changed.key, changed.rows_path != first.rows_path) == (first.key, True)
+        assert (changed.plan, changed.rows_path != first.rows_path) == (first.plan, True)
+        assert [a == b for a, b in zip(changed.keys, first.keys, strict=True)].count(False) == 1
         assert same == rest
 
     def test_progress_adds_up_to_the_bytes_of_all_files(self, audio, tmp_path, small_jobs):

@@ -1,6 +1,7 @@
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ from ulmo.pipelines.prep.prep import prepare
 from ulmo.reports.prep import prep_summary
 from ulmo.storage.ledger import Ledger
 
+FIRST = "tiles/000000-0000.npy"
 pytestmark = pytest.mark.usefixtures("small_jobs")
 
 
@@ -202,9 +204,20 @@ class TestSameBytes:
         for path in sorted(damaged.rglob("*.*")):
             copy = tmp_path / "copy" / path.relative_to(damaged)
             copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, copy) if path.exists() else copy.symlink_to("none")
+            shutil.copy2(path, copy) if path.exists() else copy.symlink_to("none")
         prepare(tmp_path / "copy", tmp_path / "again", TINY)
         assert contents(tmp_path / "again") == undisturbed
+
+    def test_of_a_copy_with_other_times(self, audio, tmp_path):
+        """Only the keys differ, so the output serves both."""
+        shutil.copytree(audio, tmp_path / "copy", copy_function=shutil.copyfile)
+        prepare(audio, tmp_path / "out", TINY)
+        prepare(tmp_path / "copy", tmp_path / "again", TINY)
+        one, other = contents(tmp_path / "out"), contents(tmp_path / "again")
+        differing = {name for name in one | other if one.get(name) != other.get(name)}
+        assert differing == {"recordings.parquet", "prep.json"}
+        summary = prepare(tmp_path / "copy", tmp_path / "out", TINY)
+        assert (summary.reused, len(summary.rewritten)) == (True, summary.recordings)
 
     @pytest.mark.parametrize("change", ["gone", "edited", "elsewhere"])
     def test_other_recordings_are_refused_and_nothing_is_touched(self, audio, tmp_path, change):
@@ -258,16 +271,43 @@ class TestAgain:
         assert prepare(audio, out, TINY) == first._replace(reused=True)
         assert (out / ".x.7.tmp" / "mine.txt").read_text() == "mine"
 
-    def test_a_recording_that_was_written_to_since_is_told(self, audio, tmp_path):
-        """Neither its size nor its ends say so: it may have been copied, or edited."""
+    @pytest.mark.parametrize("seconds", [1, -1, -1e8, 1e9])
+    def test_a_recording_that_was_written_to_since_is_told(self, seconds, audio, tmp_path):
+        """Neither its size nor its ends say so, and copies keep times: the new one may be older."""
         out = tmp_path / "out"
         assert prepare(audio, out, TINY).rewritten == ()
         assert prepare(audio, out, TINY).rewritten == ()
-        later = (out / "prep.json").stat().st_mtime_ns + 1
-        os.utime(audio / "c.wav", ns=(later, later))
+        other = (audio / "c.wav").stat().st_mtime_ns + int(seconds * 1e9)
+        os.utime(audio / "c.wav", ns=(other, other))
         summary = prepare(audio, out, TINY)
         assert (summary.reused, summary.rewritten) == (True, ("c.wav",))
         assert "modified    1 recording since then (such as c.wav)" in prep_summary(summary)
+        assert prepare(audio, out, TINY, accept_changes=True).rewritten == ()
+        assert prepare(audio, out, TINY).rewritten == ()
+
+    def test_one_that_is_dated_in_the_future_is_as_good_as_any(self, audio, tmp_path):
+        os.utime(audio / "c.wav", (4e9, 4e9))
+        prepare(audio, tmp_path / "out", TINY)
+        summary = prepare(audio, tmp_path / "out", TINY, accept_changes=True)
+        assert (summary.reused, summary.rewritten) == (True, ())
+
+    @pytest.mark.parametrize("name", ["tiles.parquet", "recordings.parquet", "prep.json", FIRST])
+    @pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+    def test_what_is_no_file_in_the_place_of_one(self, name, put, audio, tmp_path):
+        """A pipe in the place of tables and tiles is as good as nothing."""
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        before = contents(out)
+        (out / name).unlink()
+        put(out / name)
+        if put is os.mkfifo and name != "prep.json":
+            prepare(audio, out, TINY)
+            assert contents(out) == before
+            return
+        for _ in range(2):
+            with pytest.raises(UserError, match=f"{name}.* is .*: move it elsewhere"):
+                prepare(audio, out, TINY)
+            assert contents(out) == {path: before[path] for path in before if path != name}
 
     @pytest.mark.parametrize(
         "lost", ["tiles/000001-0000.npy", "tiles.parquet", "recordings.parquet"]

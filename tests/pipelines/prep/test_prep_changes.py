@@ -1,5 +1,6 @@
 """A complete output whose recordings changed, are gone, or were joined by others."""
 
+import errno
 import os
 
 import pytest
@@ -94,18 +95,79 @@ def test_one_edited_in_its_middle_counts_as_changed(audio, tmp_path, done):
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 64
     victim.write_bytes(content)
-    later = (out / "prep.json").stat().st_mtime_ns + 1
-    os.utime(victim, ns=(later, later))
+    os.utime(victim, ns=(0, 0))  # a copy may be older than what it replaces
     assert prepare(audio, out, ALONE).rewritten == ("edited.wav",)
     done.clear()
     prepare(audio, out, ALONE, accept_changes=True)
     assert len(done) == 1
-    os.utime(victim, ns=(0, 0))
     prepare(audio, tmp_path / "fresh", ALONE)
     assert contents(out) == contents(tmp_path / "fresh")
     done.clear()
     assert prepare(audio, out, ALONE, accept_changes=True).reused
     assert not done
+
+
+class TestUnread:
+    """Recordings that cannot be read now: their tiles may be all there is of them."""
+
+    WORDS = r"has tiles of .* cannot be read now \(1 unreadable: b/a\.wav \(No such file"
+
+    def lost(self, audio):
+        """The drive of one recording is away."""
+        (audio / "b" / "a.wav").rename(audio / "b" / "away")
+        (audio / "b" / "a.wav").symlink_to("drive")
+
+    @pytest.mark.parametrize("accept_changes", [False, True])
+    def test_tiles_stay(self, accept_changes, audio, tmp_path):
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        before = contents(out)
+        self.lost(audio)
+        write(audio / "new.wav", noise(2500, 21))
+        with pytest.raises(UserError, match=self.WORDS) as refused:
+            prepare(audio, out, TINY, accept_changes=accept_changes)
+        assert "\n" not in str(refused.value)
+        assert contents(out) == before
+        (audio / "b" / "a.wav").unlink()
+        prepare(audio, out, TINY, accept_changes=True)
+        prepare(audio, tmp_path / "fresh", TINY)
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    def test_those_of_a_job_that_was_killed_too(self, audio, tmp_path, monkeypatch):
+        out = tmp_path / "out"
+        run_killed(monkeypatch, named(".rows/000002-"), prepare, audio, out, ALONE)
+        before = contents(out)
+        self.lost(audio)
+        with pytest.raises(UserError, match=self.WORDS):
+            prepare(audio, out, ALONE)
+        assert contents(out) == before
+
+    def test_without_the_table_any_of_them_may_have_tiles(self, audio, tmp_path):
+        out = tmp_path / "out"
+        prepare(audio, out, TINY)
+        (out / "recordings.parquet").unlink()
+        self.lost(audio)
+        with pytest.raises(UserError, match=self.WORDS):
+            prepare(audio, out, TINY, accept_changes=True)
+
+    def test_one_without_tiles_is_refused_alone(self, audio, tmp_path):
+        self.lost(audio)
+        prepare(audio, tmp_path / "out", TINY)
+        write(audio / "new.wav", noise(2500, 21))
+        assert prepare(audio, tmp_path / "out", TINY).statuses["refused"] == 1
+
+    def test_a_folder_that_cannot_be_looked_into(self, audio, tmp_path, monkeypatch):
+        out, scandir = tmp_path / "out", os.scandir
+        prepare(audio, out, TINY)
+
+        def closed(path):
+            if path == audio / "b":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", closed)
+        with pytest.raises(UserError, match=r"\(1 unreadable: b \("):
+            prepare(audio, out, TINY, accept_changes=True)
 
 
 def test_killed_among_the_changes_it_goes_on_without_the_option(audio, tmp_path, monkeypatch):

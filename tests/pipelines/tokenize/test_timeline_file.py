@@ -91,7 +91,7 @@ class TestJoined:
         assert not (np.delete(ids, slice(500, 625), axis=0) == gap).any()
         assert (header.recording, header.channel, header.start_utc) == ("t", None, MIDNIGHT)
         assert (header.columns, header.frames) == (776, 775 * 4 + 1)  # 601 frames in the last
-        assert timeline == (out, 3, 1, 5.0, 776, 4)
+        assert timeline == (out, 3, 1, 5.0, 776, 4, [])
         assert [result.source for result in results] == [field / name for name, *_ in found]
         made = ["t.tokens.json", "t.tokens.npy", *(f"t.tokens.npy.{name}" for name in LEDGER)]
         assert names(tmp_path) == ["field", *made]

@@ -5,15 +5,17 @@ import pytest
 
 from tests.outputs import names
 from tests.pipelines.recordings import NON_UTF8, noise, rows_of, write
-from tests.pipelines.tokenizing import record, tokenize
+from tests.pipelines.tokenizing import join, record, tokenize
 from tests.small_tokenizers import RATE
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import Format
 from ulmo.formats.header import read_stored
 from ulmo.formats.places import header_path
+from ulmo.formats.publish import output_paths
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.tokenize import Listener
 from ulmo.preprocessing.reading.audio import BLOCK_FRAMES
+from ulmo.reports.tokenize import timeline_line
 from ulmo.storage.tables import schema_of
 
 
@@ -129,3 +131,23 @@ class TestProgress:
             sum(sizes) == result.outcome.columns * len(result.outputs) == 5000 * len(result.outputs)
         )
         assert max(sizes) <= 64
+
+
+def test_recordings_without_a_column_on_a_timeline_are_named(tokenizer, tmp_path):
+    """Of 10 ms each: a column for each would be ever later than its time."""
+    for number in range(200):
+        second, rest = divmod(number, 100)
+        record(tmp_path / "clips" / f"20230501_0000{second:02d}.{10 * rest:03d}.wav", seconds=0.01)
+    out = tmp_path / "t.tokens.npy"
+    for reused in (False, True):
+        results, timeline = join(tokenizer, tmp_path / "clips", out=out)
+        header = read_stored(output_paths(out, "npy").header).header
+        without = [each.recording for each in header.segments if not each.columns]
+        assert 0 < len(without) == timeline.recordings - timeline.columns
+        assert timeline.without_columns == without
+        for result in results:
+            row = result.outcome
+            assert (row.path in without, result.reused) == (not row.columns, reused)
+            assert ("no column of it" in (row.detail or "")) == (not row.columns)
+        words = f"short       {len(without)} recordings (such as {without[0]}) have no column"
+        assert words in timeline_line(timeline)

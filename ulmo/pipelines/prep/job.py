@@ -40,12 +40,11 @@ _JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small
 class PrepJob:
     """A few recordings, and everything that decides about their tiles.
 
-    `key` is a hash of it all but for the times of the files, so that a copy of the recordings
-    gives the same tables. `rows_path` depends on the times too.
+    `plan` is a hash of it all but for the times of the files: they are in `keys`.
     """
 
     index: int
-    key: str
+    plan: str
     audio_dir: Path
     out_dir: Path
     manifest: TilesManifest
@@ -62,10 +61,18 @@ class PrepJob:
         return sum(file.size for file in self.files)
 
     @property
+    def keys(self) -> list[str]:
+        """The key of each of its recordings, as it was when the job was planned."""
+        return list(map(self.key_of, self.files))
+
+    def key_of(self, file: InputFile) -> str:
+        """The key of one of its recordings, which may have changed since it was planned."""
+        return file.key(self.plan, portable(file.path))
+
+    @property
     def rows_path(self) -> Path:
         """Where the rows of its tiles lie, until the tables are written."""
-        times = fingerprint([time for file in self.files for time in file.times])
-        return self.out_dir / ROWS / f"{self.index:06d}-{times[:16]}.parquet"
+        return self.out_dir / ROWS / f"{self.prefix}{fingerprint(self.keys)[:16]}.parquet"
 
     @property
     def prefix(self) -> str:
@@ -118,7 +125,7 @@ def plan_jobs(
     return [
         PrepJob(
             index=index,
-            key=fingerprint([frame, index, _named(group)]),
+            plan=fingerprint([frame, index, _named(group)]),
             audio_dir=audio_dir,
             out_dir=out_dir,
             manifest=manifest,
@@ -209,7 +216,7 @@ def _try_job(
                     path=portable(path),
                     bytes=file.size,
                     ends_crc32c=file.ends,
-                    key=job.key,
+                    key=job.key_of(file),
                     tiles=writer.tiles,
                     **facts,
                 )

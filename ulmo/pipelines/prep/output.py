@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
+from ulmo.pipelines.prep.changes import PrepLedger, refuse_others, refuse_unread
 from ulmo.pipelines.prep.job import PrepJob, is_of, plan_jobs, run_jobs
 from ulmo.pipelines.prep.statistics import corpus_constants
 from ulmo.preprocessing.store import (
@@ -29,10 +30,9 @@ from ulmo.preprocessing.store import (
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry
-from ulmo.storage.ledger import Ledger
+from ulmo.storage.ledger import Ledger, refuse_folders
 from ulmo.storage.lock import LOCK, is_free
 from ulmo.storage.manifest import TABLE, LedgerFiles
-from ulmo.storage.names import portable
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.removal import remove_if_possible
@@ -42,7 +42,6 @@ _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it wait
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
 _SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 _TILES_TABLE = "tiles.parquet"
-_NAMED = 3  # recordings of each kind in a message
 # In place of the plan, where recordings changed or could not be read: the next job compares rows.
 _OTHERS = "changed while they were read"
 _CHOOSE = "choose a new folder"
@@ -72,9 +71,9 @@ class PrepOutput:
     """A folder of tiles, which is new, or was begun with the same settings.
 
     The constructor writes nothing. Raises UserError if the folder has other files, or tiles of
-    other settings or recordings. Recordings may be added, and refused ones may change or go; with
-    `accept_changes` all of them may. Then those modified since the output was complete count as
-    changed too, though their sizes and ends are the same.
+    other settings or recordings, or if recordings that have tiles cannot be read now. Recordings
+    may be added, and refused ones may change or go; with `accept_changes` all of them may. Then
+    those whose time alone is another count as changed too.
     """
 
     def __init__(
@@ -83,24 +82,29 @@ class PrepOutput:
         self._folder = folder
         self._source = source
         files = LedgerFiles.inside(folder, "prep")
-        self.ledger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN)
+        self.ledger: PrepLedger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN)
         if self.ledger.is_new and folder.exists() and not is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
-        self._earlier: tuple[TilesManifest, list[InputFile]] | None = None
+        refuse_folders(folder / _TILES_TABLE)
+        self._earlier: TilesManifest | None = None
         made = self.ledger.manifest
-        modified = self.modified() if made.complete else []
-        if made.plan != wanted.plan or (modified and accept_changes):
-            if made.complete:
-                if not accept_changes:
-                    self._refuse_others()
-                self._earlier = made, modified
+        # Recordings that are not those of the complete output, though sizes and ends are the same.
+        self.modified: list[InputFile] = []
+        if made.plan != wanted.plan:
+            refuse_unread(self.ledger, folder, source.files)
+            if made.complete and not accept_changes:
+                refuse_others(self.ledger, folder, source.files)
+        elif made.complete:
+            self.modified = [
+                file for job in self._jobs() for file in job.files if not self._is_known(job, file)
+            ]
+        if made.plan != wanted.plan or (self.modified and accept_changes):
+            self._earlier = made if made.complete else None
             self.ledger.replace(wanted)
 
-    def modified(self) -> list[InputFile]:
-        """Recordings that were written to after the output was complete, or whose logs were."""
-        done = self.ledger.files.manifest.stat().st_mtime_ns
-        return [file for file in self._source.files if max(file.times) > done]
+    def _is_known(self, job: PrepJob, file: InputFile) -> bool:
+        return self.ledger.has(job.key_of(file))
 
     @property
     def is_finished(self) -> bool:
@@ -127,6 +131,9 @@ class PrepOutput:
     def _make(self) -> None:
         """Do the jobs that are not done, then write the tables."""
         ledger, source = self.ledger, self._source
+        prefixes = {job.prefix for job in self._jobs()}
+        found = (self._folder / "tiles").glob("*.npy")
+        refuse_folders(*(path for path in found if _prefix(path.name) in prefixes))
         ledger.update()  # first: a folder without prep.json is not ours
         self._make_folders()
         advance = source.progress(sum(file.size for file in source.files))
@@ -138,20 +145,26 @@ class PrepOutput:
                 plan = ledger.manifest.plan if learned.is_final else _OTHERS
                 ledger.update(normalization=learned.normalization, plan=plan)
             jobs = self._jobs()
-            done = {job.key for job in jobs if self._is_done(job)}
-            kept = self._kept([job for job in jobs if job.key not in done])
+            done = [job for job in jobs if self._is_done(job)]
+            numbers = {job.index for job in done}
+            kept = self._kept([job for job in jobs if job.index not in numbers])
             recordings = sum(len(job.files) for job in jobs)
-            with ledger.writing((job.key for job in jobs if job.key in done), recordings, kept):
-                missing = [job for job in jobs if not ledger.has_noted(job.key)]
-                if len(missing) < len(jobs):
-                    advance(sum(job.size for job in jobs if ledger.has_noted(job.key)))
-                for batch, found in pool.each(run_jobs, _batched(missing, workers)):
-                    for job, made in zip(batch, found, strict=True):
-                        ledger.add(job.key, *made)
-                merged = self._merge(jobs)
-                if not all(is_of(ledger.done(job.key), job) for job in jobs):
+            with ledger.writing((key for job in done for key in job.keys), recordings, kept):
+                missing = [job for job in jobs if not all(map(ledger.has, job.keys))]
+                left = {job.index for job in missing}
+                keys = {job.index: job.keys for job in jobs if job.index not in left}
+                if keys:
+                    advance(sum(job.size for job in jobs if job.index in keys))
+                for batch, results in pool.each(run_jobs, _batched(missing, workers)):
+                    for job, made in zip(batch, results, strict=True):
+                        keys[job.index] = [row.key for row in made.rows]
+                        for row in made.rows:
+                            ledger.add(row.key, [row], made.tile_rows)
+                merged = self._merge([(job, keys[job.index]) for job in jobs])
+                if not all(is_of(self._rows(keys[job.index]), job) for job in jobs):
                     merged["plan"] = _OTHERS
-                ledger.finish((job.key for job in jobs), recordings=recordings, **merged)
+                in_order = chain.from_iterable(keys[job.index] for job in jobs)
+                ledger.finish(in_order, recordings=recordings, **merged)
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
@@ -165,34 +178,42 @@ class PrepOutput:
         """
         if self._earlier is None:
             return
-        manifest, modified = self._earlier
         try:
-            tiles = _by_prefix(read_tiles_table(self._folder, manifest))
+            tiles = _by_prefix(read_tiles_table(self._folder, self._earlier))
         except UserError:
             return
-        changed = set(modified)
         for job in jobs:
-            rows = self.ledger.done(job.key)
-            if changed.isdisjoint(job.files) and self._has_tiles(job, rows):
+            rows = self._rows(job.keys)
+            if self._has_tiles(job, rows):
                 with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
                     table.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
-                yield Entry(job.key, rows, table.hash)
+                yield from (Entry(row.key, [row], table.hash) for row in rows)
+
+    def _rows(self, keys: Sequence[str]) -> list[Prepared]:
+        """The rows of recordings by their keys, as far as they are done."""
+        return [row for key in keys for row in self.ledger.done(key)]
+
+    def _hash_of(self, keys: Sequence[str]) -> str:
+        """The hash of the tile rows that a job noted with these keys; empty if it did not end."""
+        hashes = {self.ledger.file_hash(key) for key in keys}
+        return hashes.pop() if len(hashes) == 1 else ""
 
     def _is_done(self, job: PrepJob) -> bool:
         """Whether a job is in the journal, its tiles are there, and so are their rows, unchanged.
 
         Of the tiles themselves, each has its checksum in its row.
         """
-        rows, recorded = self.ledger.done(job.key), self.ledger.file_hash(job.key)
-        return bool(recorded) and self._has_tiles(job, rows) and _hash(job) == recorded
+        keys = job.keys
+        recorded = self._hash_of(keys)
+        return bool(recorded) and self._has_tiles(job, self._rows(keys)) and _hash(job) == recorded
 
     @staticmethod
     def _has_tiles(job: PrepJob, rows: Sequence[Prepared]) -> bool:
         """Whether these rows are those of a job, and its tiles are there."""
         return is_of(rows, job) and all(path.is_file() for path in job.shards(rows))
 
-    def _merge(self, jobs: Sequence[PrepJob]) -> dict[str, Any]:
-        """Write tiles.parquet; returns values for the manifest.
+    def _merge(self, jobs: Sequence[tuple[PrepJob, list[str]]]) -> dict[str, Any]:
+        """Write tiles.parquet of jobs and the keys of their rows; returns values for the manifest.
 
         Shards that belong to none of the jobs are an earlier plan's, and are removed.
         """
@@ -200,12 +221,12 @@ class PrepOutput:
         tiles = 0
         digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
         with publish_table(path, TILES_SCHEMA) as table:
-            for job in jobs:
-                rows = _tile_rows(job, self.ledger.file_hash(job.key))
+            for job, keys in jobs:
+                rows = _tile_rows(job, self._hash_of(keys))
                 table.add_table(rows)
                 digest.update(rows["crc32c"].to_numpy().astype("<u4").tobytes())
                 tiles += len(rows)
-        named = {shard.name for job in jobs for shard in job.shards(self.ledger.done(job.key))}
+        named = {shard.name for job, keys in jobs for shard in job.shards(self._rows(keys))}
         with open_folder(self._folder / "tiles", below=self._folder) as shards:
             for name in shards.names():
                 if SHARD.fullmatch(name) and name not in named:
@@ -262,6 +283,7 @@ class PrepOutput:
                     f"{self._folder}: its recordings are not what they were: add --accept-changes "
                     "to prepare them anew, or choose a new folder"
                 )
+            refuse_folders(*(self._folder / path.relative_to(beside) for path in paths))
         except UserError:
             remove_if_possible(beside)
             raise
@@ -299,32 +321,6 @@ class PrepOutput:
         remove_any(folder)
         return self._beside(folder, begun)
 
-    def _refuse_others(self) -> None:
-        """Raise UserError unless the recordings that tiles were made of are still the same."""
-        folder = self._folder
-        try:
-            rows = self.ledger.rows()
-        except UserError as error:
-            if reading_error(error):
-                raise
-            raise UserError(
-                f"{folder} was made of other recordings, and has lost the table of them: name the "
-                "folder that it was made of, as it was, or choose a new folder"
-            ) from None
-        here = {portable(file.path): (file.size, file.ends) for file in self._source.files}
-        there = {row.path: (row.bytes, row.ends_crc32c) for row in rows if row.status != "refused"}
-        changes = {
-            "changed": [path for path in there if here.get(path, there[path]) != there[path]],
-            "gone": [path for path in there if path not in here],
-        }
-        if any(changes.values()):
-            changes["added"] = sorted(here.keys() - {row.path for row in rows})
-            words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
-            raise UserError(
-                f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "
-                "what changed, or choose a new folder"
-            )
-
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
         names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
@@ -336,12 +332,6 @@ class PrepOutput:
             with open_folder(tiles, below=self._folder) as shards:
                 found += filter(is_temporary, map(tiles.joinpath, shards.names()))
         return found
-
-
-def _some(kind: str, paths: Sequence[str]) -> str:
-    """How many recordings, and the first of them: "4 changed: a.wav, b.wav, c.wav and others"."""
-    named = ", ".join(paths[:_NAMED]) + (" and others" if len(paths) > _NAMED else "")
-    return f"{len(paths)} {kind}: {named}"
 
 
 def _tile_rows(job: PrepJob, recorded: str) -> pa.Table:

@@ -107,7 +107,7 @@ def _summary(
             flagged.append(row)
         if row.start_utc is None:
             undated.append(row.path)
-    newer = map(portable, (file.path for file in output.modified()))
+    newer = map(portable, (file.path for file in output.modified))
     return PrepSummary(
         out_dir=out_dir,
         recordings=statuses.total(),

@@ -42,7 +42,7 @@ class Planned(NamedTuple):
         if not self.settings:
             return ""
         places = [portable(self.name), portable(self.target.relative_to(self.folder))]
-        return fingerprint([self.settings, *places, file.size, *file.times, file.ends])
+        return file.key(self.settings, *places)
 
 
 def plan_outputs(

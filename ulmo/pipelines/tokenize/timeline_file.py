@@ -1,5 +1,6 @@
 """Tokens of consecutive recordings, joined into one file with `<gap>` between them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -7,7 +8,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ulmo.config import UserError
 from ulmo.formats.checked import changed, read_stretch, stretch_hashes
@@ -26,12 +27,13 @@ from ulmo.formats.publish import (
     temporary_names,
     tokens_hash,
 )
+from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
 from ulmo.pipelines.tokenize.pieces import Piece, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
 from ulmo.preprocessing.reading.audio import RefusedError, channel_list, open_recording
-from ulmo.preprocessing.reading.refusal import MAY_PASS
+from ulmo.preprocessing.reading.refusal import MAY_PASS, in_words
 from ulmo.preprocessing.stretches import MAX_GAP_SECONDS, plan_stretches
 from ulmo.preprocessing.times.clock import EPOCH, Clock
 from ulmo.preprocessing.times.timing import obstacle_of
@@ -51,12 +53,15 @@ class Timeline(NamedTuple):
     gap_seconds: float
     columns: int
     bands: int
+    # Short ones of which it has no column, as the next begins within the same one.
+    without_columns: Sequence[str] = ()
 
 
 class TimelineOutput:
     """A timeline and the ledger beside it, made by an earlier job or about to be made.
 
-    `timeline` and `results` are those of an earlier job with the same recordings, if it ended.
+    `timeline` and `results` are those of an earlier job with the same recordings, if it ended,
+    or those that `write` has written.
     Raises UserError if the file has the tokens of another tokenizer.
     """
 
@@ -102,19 +107,22 @@ class TimelineOutput:
         """Join the parts, and write the ledger. If all were refused, an older timeline goes."""
         good = [result for result in results if result.outputs]
         self._ledger.remove()
+        self.results = list(results)
         if not good:
             remove_tokens(self._outputs)
             return
         stored = _join(good, self._out, self._options)
         self.timeline = _summary(self._out, stored.header, len(good))
         digest = tokens_hash([stored], self._outputs.endings)
+        there = {"outputs": (portable(Path(self._out.name)),), "tokens_sha256": digest}
+        kept = _columns(stored.header)
+        for number, result in enumerate(self.results):
+            if result.outputs:
+                row = _on_timeline(result.outcome, kept[result.outcome.path], there)
+                self.results[number] = result._replace(outputs=[self._out], outcome=row)
         with self._ledger.writing([], len(results)):
-            for result in results:
-                row = result.outcome
-                if result.outputs:
-                    there = {"outputs": (portable(Path(self._out.name)),), "tokens_sha256": digest}
-                    row = row.model_copy(update=there)
-                self._ledger.add(row.key, [row])
+            for result in self.results:
+                self._ledger.add(result.outcome.key, [result.outcome])
             self._ledger.finish(result.outcome.key for result in results)
 
     def tidy(self) -> None:
@@ -266,6 +274,21 @@ def _since_1970(microseconds: int | None, source: Path) -> Fraction:
     return Fraction(microseconds, 1_000_000)
 
 
+def _columns(found: TokensHeader) -> Counter[str]:
+    """How many columns of each recording are on a timeline."""
+    counts: Counter[str] = Counter()
+    for segment in found.segments:
+        counts[segment.recording] += segment.columns
+    return counts
+
+
+def _on_timeline(row: Tokenized, columns: int, there: dict[str, Any]) -> Tokenized:
+    """The row of a recording whose tokens lie on a timeline."""
+    note = None if columns else "no column of it is on the timeline: the next begins within it"
+    detail = in_words(row.detail, note) or None
+    return row.model_copy(update={**there, "columns": columns, "detail": detail})
+
+
 def _summary(out: Path, found: TokensHeader, recordings: int) -> Timeline:
     gaps = [_gap(found, *pair) for pair in pairwise(found.segments)]
     return Timeline(
@@ -275,6 +298,7 @@ def _summary(out: Path, found: TokensHeader, recordings: int) -> Timeline:
         gap_seconds=float(sum(gaps) * Fraction(found.hop, found.sample_rate)),
         columns=found.columns,
         bands=found.bands,
+        without_columns=[path for path, columns in _columns(found).items() if not columns],
     )
 
 

@@ -195,8 +195,8 @@ def tokenize_timeline(
         if joined.timeline is not None:
             results = job.report(joined.results)
         else:
-            results = parts.tokenize_parts(plan, out)
-            joined.write(results)
+            joined.write(parts.tokenize_parts(plan, out))
+            results = joined.results
         joined.tidy()
     return results, joined.timeline
 

@@ -1,0 +1,84 @@
+"""How the recordings of today differ from those that a folder of tiles was made of."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from ulmo.config import UserError, plain
+from ulmo.jobs.inputs import InputFile
+from ulmo.jobs.outcome import Prepared
+from ulmo.preprocessing.store import TilesManifest
+from ulmo.storage.faults import reading_error
+from ulmo.storage.ledger import Ledger
+from ulmo.storage.names import portable
+
+PrepLedger = Ledger[TilesManifest, Prepared]
+
+_NAMED = 3  # recordings of each kind in a message
+
+
+def refuse_unread(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) -> None:
+    """Raise UserError if recordings that have tiles in `folder` cannot be read now.
+
+    Their drive may be away, and then their tiles are all there is. Without the table of an output,
+    nothing says which recordings have tiles: all may.
+    """
+    unread = {portable(file.path): file.unread for file in files if file.unread}
+    if not unread:
+        return
+    try:
+        tiled = [PurePosixPath(row.path) for row in _earlier(ledger) if row.tiles]
+    except UserError as error:
+        if reading_error(error):
+            raise
+        lost = dict(unread)
+    else:
+        # A folder that cannot be looked into stands for what lay below it.
+        above = {str(place) for path in tiled for place in (path, *path.parents)}
+        lost = {path: why for path, why in unread.items() if path in above}
+    if lost:
+        named = [f"{plain(path)} ({why})" for path, why in lost.items()]
+        raise UserError(
+            f"{folder} has tiles of recordings that cannot be read now "
+            f"({_some('unreadable', named)}): connect their drive, or mend them, and run the same "
+            "command again; to do without them, remove their files"
+        )
+
+
+def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) -> None:
+    """Raise UserError unless the recordings that tiles were made of are still the same.
+
+    Their times do not count: a copy of the recordings may have others.
+    """
+    try:
+        rows = ledger.rows()
+    except UserError as error:
+        if reading_error(error):
+            raise
+        raise UserError(
+            f"{folder} was made of other recordings, and has lost the table of them: name the "
+            "folder that it was made of, as it was, or choose a new folder"
+        ) from None
+    here = {portable(file.path): (file.size, file.ends) for file in files}
+    there = {row.path: (row.bytes, row.ends_crc32c) for row in rows if row.status != "refused"}
+    changes = {
+        "changed": [path for path in there if here.get(path, there[path]) != there[path]],
+        "gone": [path for path in there if path not in here],
+    }
+    if any(changes.values()):
+        changes["added"] = sorted(here.keys() - {row.path for row in rows})
+        words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
+        raise UserError(
+            f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "
+            "what changed, or choose a new folder"
+        )
+
+
+def _earlier(ledger: PrepLedger) -> Iterator[Prepared]:
+    """The rows of a complete output, or those that a job has noted which did not end."""
+    return ledger.each() if ledger.manifest.complete else ledger.noted()
+
+
+def _some(kind: str, paths: Sequence[str]) -> str:
+    """How many recordings, and the first of them: "4 changed: a.wav, b.wav, c.wav and others"."""
+    named = ", ".join(paths[:_NAMED]) + (" and others" if len(paths) > _NAMED else "")
+    return f"{len(paths)} {kind}: {named}"
