@@ -42,6 +42,9 @@ class Journal(Generic[R]):
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
     def load(self) -> None:
         """Find the lines there are; none in a file that cannot be read."""
         self._places = dict(self._lines())
@@ -52,15 +55,19 @@ class Journal(Generic[R]):
         self._read.seek(self._places[key])
         return self._parsed(self._read.readline(MAX_LINE))
 
-    def begin(self, entries: Iterable[Entry[R]], expected: int | None = None) -> None:
+    def begin(
+        self, entries: Iterable[Entry[R]], expected: int | None = None, *, others: int = 0
+    ) -> None:
         """Replace the journal by one with these lines, and open it for add().
 
-        `expected` is the number of rows that there will be, for progress().
+        `expected` is the number of rows that there will be, for progress(); `others` is the number
+        of those among the lines that do not count.
         """
         places = {}
         with publish(self._path) as file:
             if expected is not None:
-                file.write(canonical_json({"expected": expected}).encode() + b"\n")
+                counts = {"expected": expected} | ({"others": others} if others else {})
+                file.write(canonical_json(counts).encode() + b"\n")
             for entry in entries:
                 places[entry.key] = file.tell()
                 file.write(_packed(entry))
@@ -115,7 +122,9 @@ def progress(path: Path) -> str:
                         done += len(rows)
                     case {"expected": int(number)} if 0 <= number < 1 << 53:
                         expected = f"of {number} "
-    return f"{done} {expected}recordings"
+                        others = json.loads(line).get("others", 0)
+                        done -= others if isinstance(others, int) else 0
+    return f"{max(done, 0)} {expected}recordings"
 
 
 def _packed(entry: Entry[R]) -> bytes:
