@@ -120,10 +120,9 @@ def progress(path: Path) -> str:
                 match json.loads(line):
                     case {"rows": list(rows)}:
                         done += len(rows)
-                    case {"expected": int(number)} if 0 <= number < 1 << 53:
-                        expected = f"of {number} "
-                        others = json.loads(line).get("others", 0)
-                        done -= others if isinstance(others, int) else 0
+                    case {"expected": int(number), **more} if 0 <= number < 1 << 53:
+                        expected, others = f"of {number} ", more.get("others")
+                        done -= max(others, 0) if isinstance(others, int) else 0
     return f"{max(done, 0)} {expected}recordings"
 
 

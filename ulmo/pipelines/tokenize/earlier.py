@@ -5,6 +5,7 @@ there, but under names that it had before, are removed once its new ones are the
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from ulmo.formats.publish import (
     is_parts,
     output_paths,
     read_whole,
+    remove_leftovers,
     remove_tokens,
     stored_at,
     tokens_hash,
@@ -80,14 +82,21 @@ class Earlier(NamedTuple):
         return all(map(_is_inside, row.outputs)) and is_as_written(outputs, row, self.manifest)
 
     def _remove(self, row: Tokenized, name: str) -> None:
+        """Remove an output of a row, and what a job that was killed here has left of it.
+
+        One that has the tokens of another recording by now stays, and so does one that a newer ulmo
+        wrote.
+        """
         path, file_format = self.folder / path_of(name), self.manifest.file_format
-        if not (_is_inside(name) and is_there(file_format, path)):
+        if not _is_inside(name):
             return
-        paths = output_paths(path, file_format)
-        stored = stored_at(paths.header)  # a job that was killed here has removed it before
-        if stored is None or {header.recording for header in stored.headers} == {row.path}:
-            with PassingOver():
+        with suppress(UserError), PassingOver():
+            paths = output_paths(path, file_format)
+            stored = stored_at(paths.header)
+            recordings = {header.recording for header in stored.headers} if stored else {row.path}
+            if is_there(file_format, path) and recordings == {row.path}:
                 remove_tokens(paths, below=self.folder)
+            remove_leftovers([path], file_format)
 
 
 def stays(outputs: Outputs, results: Iterable[Result]) -> str:
