@@ -320,6 +320,36 @@ class TestWhatCannotBeRead:
         make(tokenizer, drive.links, out=out, file_format="csv")
         assert out.read_bytes() != before
 
+    def test_a_folder_that_cannot_be_looked_into(self, tokenizer, field, tmp_path, monkeypatch):
+        """Its recordings keep their tokens, and the file of all that has them stays."""
+        write(field / "s" / "caf\udce9.wav", noise(3000, 4))
+        write(field / "s" / "t" / "z.wav", noise(3000, 5))
+        out, table, lines = tmp_path / "out", tmp_path / "table" / "all.csv", []
+        for place in (out, table):
+            tokenize(tokenizer, field, out=place, file_format="csv")
+        before, of_table = contents(out), contents(table.parent)
+        looked = os.scandir
+
+        def denied(path):
+            if str(path).endswith("/s"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return looked(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", denied)
+            results = tokenize(tokenizer, field, out=out, file_format="csv")
+            listener = quiet()._replace(warn=lines.append)
+            tokenize(tokenizer, field, out=table, file_format="csv", listener=listener)
+        assert {one.outcome.path: one.kept for one in results} == {
+            "s": True,
+            "x.wav": False,
+            "y.wav": False,
+        }
+        assert contents(out) == before
+        assert contents(table.parent) == of_table
+        assert f"it has tokens of {field / 's'}, which cannot be read now" in lines[0]
+        assert all(one.reused for one in tokenize(tokenizer, field, out=out, file_format="csv"))
+
     def test_the_command_says_so(self, drive, tmp_path):
         places = [("--out-dir", tmp_path / "out"), ("--out", tmp_path / "all.csv"), ()]
         for place in places:

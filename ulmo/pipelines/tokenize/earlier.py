@@ -7,7 +7,7 @@ there, but under names that it had before, are removed once its new ones are the
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ulmo.config import UserError
 from ulmo.formats.folder import TokenizeManifest, TokensLedger
@@ -30,35 +30,40 @@ from ulmo.storage.atomic import PassingOver
 from ulmo.storage.names import path_of, path_text
 
 
-class Earlier(NamedTuple):
-    """Rows of earlier jobs that are not results of this one, the latest last."""
+class Earlier:
+    """Rows of earlier jobs that are not results of this one.
 
-    folder: Path
-    manifest: TokenizeManifest
-    rows: list[Tokenized]
+    Rows of refused recordings are left out, and so are those of a folder of parts, which is removed
+    once they are joined.
+    """
 
-    @classmethod
-    def of(cls, ledger: TokensLedger, folder: Path, done: Iterable[str]) -> "Earlier":
-        """All rows of a ledger but those of the keys `done`, and of refused recordings.
-
-        None of a folder of parts, which is removed once they are joined.
-        """
-        if is_parts(folder):
-            return cls(folder, ledger.manifest, [])
-        rows = [row for row in ledger.others(set(done)) if row.status != "refused"]
-        return cls(folder, ledger.manifest, rows)
+    def __init__(self, ledger: TokensLedger, folder: Path, done: Iterable[str]) -> None:
+        """`done` are the keys of the results of this job."""
+        rows = () if is_parts(folder) else ledger.others(set(done))
+        self._folder = folder
+        self._manifest = ledger.manifest
+        self._rows = [row for row in rows if row.status != "refused"]  # the latest last
+        self._below: dict[Path, list[Tokenized]] = {}
+        for row in self._rows:
+            path = path_of(row.path)
+            for each in (path, *path.parents):
+                self._below.setdefault(each, []).append(row)
 
     @property
     def keys(self) -> list[str]:
         """The keys of the rows, which the ledger keeps until the job has ended."""
-        return [row.key for row in self.rows]
+        return [row.key for row in self._rows]
 
-    def row_to_keep(self, refused: Tokenized) -> Tokenized | None:
-        """The row that stays in place of a refusal that may pass; None if no tokens are there."""
+    def rows_to_keep(self, refused: Tokenized) -> list[Tokenized]:
+        """The rows that stay in place of a refusal that may pass: those whose tokens are whole.
+
+        One of a recording; of a folder that cannot be looked into, one for each recording there.
+        """
         if refused.reason not in MAY_PASS:
-            return None
-        rows = (row for row in reversed(self.rows) if row.path == refused.path)
-        return next((row for row in rows if self._is_whole(row)), None)
+            return []
+        rows = self._below.get(path_of(refused.path), [])
+        kept = {row.path: row for row in rows if self._is_whole(row)}
+        return list(kept.values())
 
     def remove_replaced(self, rows: Iterable[Tokenized]) -> None:
         """Remove outputs that the rows of this job do not name, of recordings that are there.
@@ -71,15 +76,15 @@ class Earlier(NamedTuple):
         there = {row.path for row in rows}
         settled = {row.path for row in rows if row.reason not in MAY_STAY}
         sounds = {_sound(row) for row in rows if row.outputs}
-        for row in self.rows:
+        for row in self._rows:
             if row.path in settled or (row.path not in there and _sound(row) in sounds):
                 for name in reversed(row.outputs):
                     if name not in named:
                         self._remove(row, name)
 
     def _is_whole(self, row: Tokenized) -> bool:
-        outputs = [self.folder / path_of(name) for name in row.outputs]
-        return all(map(_is_inside, row.outputs)) and is_as_written(outputs, row, self.manifest)
+        outputs = [self._folder / path_of(name) for name in row.outputs]
+        return all(map(_is_inside, row.outputs)) and is_as_written(outputs, row, self._manifest)
 
     def _remove(self, row: Tokenized, name: str) -> None:
         """Remove an output of a row, and what a job that was killed here has left of it.
@@ -87,7 +92,7 @@ class Earlier(NamedTuple):
         One that has the tokens of another recording by now stays, and so does one that a newer ulmo
         wrote.
         """
-        path, file_format = self.folder / path_of(name), self.manifest.file_format
+        path, file_format = self._folder / path_of(name), self._manifest.file_format
         if not _is_inside(name):
             return
         with suppress(UserError), PassingOver():
@@ -95,14 +100,14 @@ class Earlier(NamedTuple):
             stored = stored_at(paths.header)
             recordings = {header.recording for header in stored.headers} if stored else {row.path}
             if is_there(file_format, path) and recordings == {row.path}:
-                remove_tokens(paths, below=self.folder)
+                remove_tokens(paths, below=self._folder)
             remove_leftovers([path], file_format)
 
 
 def stays(outputs: Outputs, results: Iterable[Result]) -> str:
     """Why an earlier file of all recordings stays as it is, for the user; empty if it does not.
 
-    It does if it has tokens of a recording that cannot be read now.
+    It does if it has tokens of a recording that cannot be read now, or that lies in such a folder.
     """
     refused = [result for result in results if result.outcome.reason in MAY_PASS]
     if not refused:
@@ -113,10 +118,11 @@ def stays(outputs: Outputs, results: Iterable[Result]) -> str:
         return ""
     has = {header.recording for header in headers}
     has |= {segment.recording for header in headers for segment in header.segments}
-    lost = [path_text(result.source) for result in refused if result.outcome.path in has]
+    paths = {each for path in map(path_of, has) for each in (path, *path.parents)}
+    lost = [path_text(each.source) for each in refused if path_of(each.outcome.path) in paths]
     if not lost:
         return ""
-    others = f" and {len(lost) - 1} more recordings" if len(lost) > 1 else ""
+    others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     return (
         f"{path_text(outputs.files[0])} stays as it was: it has tokens of {lost[0]}{others}, which "
         "cannot be read now: run the same command again when that is possible, or delete it, to "

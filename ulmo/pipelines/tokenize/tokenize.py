@@ -323,8 +323,8 @@ class _Job(NamedTuple):
         made = {planned: result for planned, result in found.items() if result is not None}
         missing = [planned for planned in plan if planned not in made]
         done = [planned.key for planned in made]
-        earlier = Earlier.of(ledger, folder, done)
-        rows = {planned: result.outcome for planned, result in made.items()}
+        earlier = Earlier(ledger, folder, done)
+        rows = {planned: [result.outcome] for planned, result in made.items()}
         with (
             staying(folder),
             self.tidying(plan),
@@ -336,12 +336,13 @@ class _Job(NamedTuple):
             for planned, result in fresh:
                 row = result.outcome
                 ledger.add(row.key, [row])
-                kept = earlier.row_to_keep(row)
-                rows[planned] = kept or row
-                made[planned] = result._replace(kept=kept is not None)
+                kept = earlier.rows_to_keep(row)
+                rows[planned] = kept or [row]
+                made[planned] = result._replace(kept=bool(kept))
                 self.listener.done(made[planned])
-            earlier.remove_replaced(rows.values())
-            ledger.finish(rows[planned].key for planned in plan)
+            in_order = {row.key: row for planned in plan for row in rows[planned]}
+            earlier.remove_replaced(in_order.values())
+            ledger.finish(in_order)
         return [made[planned] for planned in plan]
 
     @contextmanager
