@@ -134,6 +134,45 @@ def test_files_that_are_gone(tmp_path):
         list(read_corpus(out))
 
 
+def test_what_the_table_does_not_name_is_left_out_in_one_line(tmp_path):
+    """Wherever the sources lie, with `partial` too; a file that is named is taken."""
+    out = make_output(tmp_path / "all" / "out")
+    ids = random_ids(4)
+    old = [out / TOKENS / "old.tokens.npy", out / TOKENS / "s" / "old.tokens.npy"]
+    for path in old:
+        save(path, "npy", [(header_of(ids, recording="old.wav"), ids)])
+    save(tmp_path / "all" / "beside.tokens.npy", "npy", [(header_of(ids), ids)])
+    tokens = out / TOKENS
+    for sources, count, left in (
+        ([out], 5, 2),
+        ([tmp_path / "all"], 6, 2),
+        ([tokens / "s"], 2, 1),
+        ([tokens / "s", tokens, out], 5, 2),
+    ):
+        for partial in (False, True):
+            found, (line,) = to_corpus(tmp_path, *sources, partial=partial)
+            files = f"{left} files of tokens" if left > 1 else "1 file of tokens"
+            assert (found, line.startswith(f"{out}: left out {files} that ")) == (count, True)
+            assert line.endswith("old.tokens.npy: ulmo verify lists them")
+    assert to_corpus(tmp_path, old[0]) == (1, [])
+    (tokens / "a.tokens.npy").unlink()
+    count, lines = to_corpus(tmp_path, out, partial=True)
+    assert (count, len(lines)) == (4, 2)
+
+
+def test_of_a_recordings_files_those_in_the_format_of_the_output(tokenizer_of, tmp_path):
+    """Both files of Megatron's are its own; a table that was written beside tokens is not."""
+    audio, out = record(tmp_path / "audio" / "a.wav", 0.5), tmp_path / "out"
+    tokenize(tokenizer_of(), audio.parent, out=out, file_format="megatron")
+    assert len(list(read_corpus(out))) == 1
+    out = tmp_path / "npy"
+    tokenize(tokenizer_of(), audio.parent, out=out)
+    table = out / TOKENS / "a.tokens.csv"
+    convert([out / TOKENS / "a.tokens.npy"], table, "csv", done=lambda _: None)
+    with pytest.warns(UserWarning, match=r"left out 1 file of tokens .*a\.tokens\.csv"):
+        assert len(list(read_corpus(out))) == 1
+
+
 def test_refused_recordings_and_outputs_in_other_formats_are_no_lack(tmp_path):
     out = make_output(tmp_path / "out", ["a"])
     ledger = folder_ledger(out)

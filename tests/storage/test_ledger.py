@@ -185,6 +185,31 @@ class TestKilled:
         assert {path.name for path in folder.iterdir()} == {files.manifest.name, files.table.name}
 
 
+class TestOthers:
+    def test_rows_of_other_keys_are_kept_until_the_job_has_ended(self, user, complete):
+        """They do not count as done, and outlive jobs that were killed."""
+        files = user.files(complete)
+        for _ in range(2):
+            ledger = user.resumed(complete)
+            assert list(ledger.others(KEYS[:3])) == rows_of(user, KEYS[3:])
+            with suppress(Killed), ledger.writing([], 9, others=KEYS[3:]):
+                ledger.add(KEYS[0], user.rows(KEYS[0]))
+                raise Killed
+            one = user.rows_of_a_key
+            assert user.open(complete).progress() == f"{one} of 9 recordings"
+            assert user.resumed(complete).done(KEYS[3]) == user.rows(KEYS[3])
+        assert user.run(complete, KEYS[:1]) == []
+        assert list(user.resumed(complete).others(KEYS[:1])) == []
+        assert not files.journal.exists()
+
+    @pytest.mark.parametrize("others", ["x", -7, 10**30, None, [1], True])
+    def test_a_count_of_them_that_is_nonsense(self, others, user, unfinished):
+        journal = user.files(unfinished).journal
+        line = json.dumps({"expected": 9, "others": others})
+        journal.write_text(f"{line}\n{journal.read_text()}")
+        assert user.open(unfinished).progress().endswith(" of 9 recordings")
+
+
 class TestJournal:
     def test_a_last_line_torn_anywhere(self, user, unfinished):
         journal = user.files(unfinished).journal

@@ -16,7 +16,7 @@ from ulmo.formats.base import Format
 from ulmo.formats.checked import changed
 from ulmo.formats.header import AGAIN, TokensHeader, check_hash, is_header, read_stored
 from ulmo.formats.places import STEM, header_path
-from ulmo.formats.sources import check_whole, find_tokens
+from ulmo.formats.sources import find_tokens, take_whole
 from ulmo.storage.plain_file import followed, signature_at
 from ulmo.tokens import Tokens
 
@@ -76,7 +76,9 @@ def read_tokens(path: Path | str, *, partial: bool = False) -> Tokens:
 def read_corpus(path: Path | str, *, partial: bool = False) -> Iterator[StoredTokens]:
     """Yield each recording of a tokens file: .npy, .parquet, .jsonl, .csv, .bin, Megatron's .idx.
 
-    path: the file; or a folder, of which all files of tokens are read, in the order of their names.
+    path: the file; or a folder, of which all files of tokens are read, in the order of their names:
+        of an output of ulmo-tokenize those that its recordings.parquet names; a warning says how
+        many others there are.
     partial: take what is there of a folder whose job has not ended, or whose files are gone, with a
         warning. Such a folder is refused by default, as what it lacks would not be noticed.
 
@@ -106,8 +108,9 @@ def _read_folder(folder: Path, partial: bool) -> Iterator[StoredTokens]:
         header = header_path(folder / path.with_suffix(""))
         return path.name[0] != "." or (header.is_file() and is_header(header))
 
-    source = find_tokens(folder, is_tokens)
-    for line in check_whole([source], FORMATS, partial=partial):
+    found = find_tokens(folder, is_tokens)
+    (source,), lines = take_whole([found], FORMATS, partial=partial)
+    for line in lines:
         warnings.warn(printable(line), stacklevel=3)
     if not source.files:
         raise UserError(f"{folder} holds no tokens: make them with ulmo-tokenize")

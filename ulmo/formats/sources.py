@@ -1,18 +1,19 @@
-"""Files of tokens that a user names, or that lie below folders, and whether all are there.
+"""Files of tokens that a user names, or that lie below folders: all of an output, and no others.
 
 An output whose job was killed, or still runs, has only some of its recordings, and looks like a
-finished one. So all readers of folders check the ledgers of the outputs there.
+finished one. A finished one may hold tokens of recordings that are gone. So all readers of folders
+look into the ledgers of the outputs there.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats.folder import AGAIN, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.places import JOURNAL, MANIFEST, TOKENS
-from ulmo.formats.publish import PARTS, format_of, is_parts, parts_folder
-from ulmo.jobs.outcome import Tokenized
+from ulmo.formats.publish import PARTS, format_of, is_parts, output_paths, parts_folder
 from ulmo.storage.names import path_of
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import by_bytes, walk
@@ -70,24 +71,67 @@ def find_tokens(path: Path, is_tokens: Callable[[Path], bool]) -> Source:
     return Source(path, files, hidden, {path / each for each in found.closed})
 
 
-def check_whole(sources: Iterable[Source], formats: Collection[str], *, partial: bool) -> list[str]:
-    """Raise UserError unless the outputs that sources belong to are finished and all there.
+def take_whole(
+    sources: Iterable[Source], formats: Collection[str], *, partial: bool
+) -> tuple[list[Source], list[str]]:
+    """The sources, with the files that belong to their outputs, and lines about the others.
 
-    A folder's output may lie above it or below it. Outputs in other formats than `formats` do not
-    count. With `partial`, nothing is raised: a line for each output says what it lacks. Tokens
-    beside recordings have no ledger: nothing says whether all are there.
+    Raises UserError unless the outputs that sources belong to are finished and all there. A
+    folder's output may lie above it or below it. Outputs in other formats than `formats` do not
+    count. With `partial`, nothing is raised: a line for each output says what it lacks. Of a
+    finished output, what recordings.parquet names is taken, and a line says how many other files
+    are not. A file that the user names is always taken. Tokens beside recordings have no ledger:
+    nothing says whether all are there.
     """
     lacking: dict[Path, str] = {}
+    left_out: dict[Path, dict[Path, None]] = {}  # files, by the folder of an output
+    taken = []
     for source in sources:
         there = source.resolved()
+        named: dict[Path, set[Path]] = {}  # files, by the folder of tokens
+        outputs = {}
         for output in _outputs_of(source):
-            if lack := _lack(output, there, formats):
+            lack, files = _look_at(output, there, formats)
+            if lack:
                 lacking.setdefault(output.path.resolve(), f"{output.path} {lack}")
+            if files is not None:
+                tokens = output.path.resolve() / TOKENS
+                outputs[tokens], named[tokens] = output.path, files
+        kept, others = _divided(source, there, named)
+        taken.append(kept)
+        for path, tokens in others.items():
+            left_out.setdefault(outputs[tokens], {})[path] = None
     lines = list(lacking.values())
     if lines and not partial:
-        others = f", and {len(lines) - 1} more outputs are like it" if len(lines) > 1 else ""
-        raise UserError(f"{lines[0]}{others}: {AGAIN}, or {PARTIAL}")
-    return [f"partial: {line}" for line in lines]
+        alike = f", and {len(lines) - 1} more outputs are like it" if len(lines) > 1 else ""
+        raise UserError(f"{lines[0]}{alike}: {AGAIN}, or {PARTIAL}")
+    partly = [f"partial: {line}" for line in lines]
+    return taken, [*partly, *(_left_out_line(*each) for each in left_out.items())]
+
+
+def _divided(
+    source: Source, there: Source, named: Mapping[Path, set[Path]]
+) -> tuple[Source, dict[Path, Path]]:
+    """A source without the files of outputs that are not named; these, with their folders."""
+    if not named or not there.path.is_dir():
+        return source, {}
+    files, others = {}, {}
+    for (path, below), true in zip(source.files.items(), there.files, strict=True):
+        tokens = next((folder for folder in true.parents if folder in named), None)
+        if tokens is None or true in named[tokens] or true in there.closed:
+            files[path] = below
+        else:
+            others[path] = tokens
+    return source._replace(files=files), others
+
+
+def _left_out_line(folder: Path, files: Collection[Path]) -> str:
+    which = next(iter(files))
+    many = f"{len(files)} files of tokens" if len(files) > 1 else "1 file of tokens"
+    return (
+        f"{folder}: left out {many} that recordings.parquet does not name, such as {which}: "
+        "ulmo verify lists them"
+    )
 
 
 def _outputs_of(source: Source) -> Iterator[_Output]:
@@ -110,33 +154,50 @@ def _outputs_of(source: Source) -> Iterator[_Output]:
         yield _Output(path.with_name(name) if name else path.parent, is_file=bool(name))
 
 
-def _lack(output: _Output, there: Source, formats: Collection[str]) -> str:
-    """What an output lacks of what its job makes; empty if it lacks nothing."""
+def _look_at(
+    output: _Output, there: Source, formats: Collection[str]
+) -> tuple[str, set[Path] | None]:
+    """What an output lacks of what its job makes, and the files that belong to it.
+
+    The text is empty if it lacks nothing. The files are at their true places; None if they are not
+    known, or if the output is one file.
+    """
     try:
         ledger = output.ledger
-        named = format_of(output.path) if ledger.is_new else ledger.manifest.file_format
-        if named not in formats:
-            return ""
+        file_format = format_of(output.path) if ledger.is_new else ledger.manifest.file_format
+        if file_format not in formats:
+            return "", None
         if output.is_file and (parts := parts_folder(output.path)).is_dir():
-            return f"is unfinished ({folder_ledger(parts).progress()})"
+            return f"is unfinished ({folder_ledger(parts).progress()})", None
         if ledger.is_new and output.is_file:
-            return ""
+            return "", None
         if not ledger.is_complete:
-            return f"is unfinished ({ledger.progress()})"
-        missing = _missing(output, there, ledger.rows()) if there.path.is_dir() else []
+            return f"is unfinished ({ledger.progress()})", None
+        if not there.path.is_dir():
+            return "", None
+        names = [name for row in ledger.rows() for name in row.outputs]
     except UserError as error:
-        return f"may lack recordings ({error})"
-    if not missing:
-        return ""
+        return f"may lack recordings ({error})", None
+    missing = _missing(output, there, names)
     others = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
-    return f"lacks {missing[0]}{others}"
+    lack = f"lacks {missing[0]}{others}" if missing else ""
+    return lack, None if output.is_file else _named(output, names, file_format)
 
 
-def _missing(output: _Output, there: Source, rows: Sequence[Tokenized]) -> list[str]:
-    """Files that a folder should have, by the rows of an output above it or below it."""
-    names = [name for row in rows for name in row.outputs]
+def _named(output: _Output, names: Iterable[str], file_format: str) -> set[Path]:
+    """The files of the outputs of these names."""
+    home = output.path.resolve()
+    files: set[Path] = set()
+    for name in names:
+        with suppress(UserError):  # a name of another format: not as ulmo writes it
+            files.update(output_paths(home / path_of(name), file_format).files)
+    return files
+
+
+def _missing(output: _Output, there: Source, names: Sequence[str]) -> list[str]:
+    """Files that a folder should have, by the names in an output above it or below it."""
     if output.is_file:
-        return names[:1] if names and not output.path.is_file() else []
+        return [*names[:1]] if names and not output.path.is_file() else []
     home = output.path.resolve()
     wanted = ((name, home / path_of(name)) for name in names)
     return [

@@ -52,6 +52,7 @@ def tokenize_json(
             "source": result.source,
             "outputs": result.outputs,
             "reused": result.reused,
+            "kept": result.kept,
         }
         for result in results
     ]

@@ -48,7 +48,8 @@ def tokenized_line(result: Result) -> str:
     """One line for a recording."""
     source, outcome = path_text(result.source), result.outcome
     if outcome.status == "refused":
-        return f"{source}: refused: {printable(f'{outcome.reason} ({outcome.detail})')}"
+        why = printable(f"{outcome.reason} ({outcome.detail})")
+        return f"{source}: refused: {why}" + ("; its earlier tokens stay" if result.kept else "")
     if not result.outputs:
         return f"{source}: {printable(outcome.detail or '')}"
     outputs = ", ".join(path_text(path) for path in result.outputs)

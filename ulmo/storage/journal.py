@@ -55,15 +55,19 @@ class Journal(Generic[R]):
         self._read.seek(self._places[key])
         return self._parsed(self._read.readline(MAX_LINE))
 
-    def begin(self, entries: Iterable[Entry[R]], expected: int | None = None) -> None:
+    def begin(
+        self, entries: Iterable[Entry[R]], expected: int | None = None, *, others: int = 0
+    ) -> None:
         """Replace the journal by one with these lines, and open it for add().
 
-        `expected` is the number of rows that there will be, for progress().
+        `expected` is the number of rows that there will be, for progress(); `others` is the number
+        of those among the lines that do not count.
         """
         places = {}
         with publish(self._path) as file:
             if expected is not None:
-                file.write(canonical_json({"expected": expected}).encode() + b"\n")
+                counts = {"expected": expected} | ({"others": others} if others else {})
+                file.write(canonical_json(counts).encode() + b"\n")
             for entry in entries:
                 places[entry.key] = file.tell()
                 file.write(_packed(entry))
@@ -116,9 +120,10 @@ def progress(path: Path) -> str:
                 match json.loads(line):
                     case {"rows": list(rows)}:
                         done += len(rows)
-                    case {"expected": int(number)} if 0 <= number < 1 << 53:
-                        expected = f"of {number} "
-    return f"{done} {expected}recordings"
+                    case {"expected": int(number), **more} if 0 <= number < 1 << 53:
+                        expected, others = f"of {number} ", more.get("others")
+                        done -= max(others, 0) if isinstance(others, int) else 0
+    return f"{max(done, 0)} {expected}recordings"
 
 
 def _packed(entry: Entry[R]) -> bytes:

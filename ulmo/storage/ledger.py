@@ -11,7 +11,7 @@ everything that decides about it, is the one asked for.
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -123,6 +123,12 @@ class Ledger(Generic[M, R]):
                 return self._rows_at(self._table, *self._in_table[key])
         return []
 
+    def others(self, keys: Collection[str]) -> Iterator[R]:
+        """The rows of all other keys: of what has changed, or is gone; the latest last."""
+        for key in dict.fromkeys([*self._in_table, *self._journal]):
+            if key not in keys:
+                yield from self.done(key)
+
     def file_hash(self, key: str) -> str:
         """The hash that add() noted with a key; empty if there is none, or the job has ended."""
         return self._journal.entry(key).file_hash if key in self._journal else ""
@@ -146,16 +152,22 @@ class Ledger(Generic[M, R]):
 
     @contextmanager
     def writing(
-        self, keep: Iterable[str], expected: int | None = None, more: Iterable[Entry[R]] = ()
+        self,
+        keep: Iterable[str],
+        expected: int | None = None,
+        more: Iterable[Entry[R]] = (),
+        others: Collection[str] = (),
     ) -> Iterator[None]:
         """Begin, with the rows of `keep` as done; `add` and `finish` are for inside this block.
 
         `expected` is the number of rows that there will be, for `progress`; `more` are other lines
-        to begin with, which are made one by one.
+        to begin with, which are made one by one; `others` are keys whose rows the job needs until
+        its end, after a kill too, and which are no part of what it does.
         """
         refuse_folders(self.files.journal)
-        kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
-        self._journal.begin(chain(kept, more), expected)
+        kept = (Entry(key, self.done(key), self.file_hash(key)) for key in chain(others, keep))
+        count = sum(len(self.done(key)) for key in others)
+        self._journal.begin(chain(kept, more), expected, others=count)
         self._table, self._in_table, self._block = None, {}, (0, [])
         self.update(complete=False, hashes={})
         remove(self.files.table)

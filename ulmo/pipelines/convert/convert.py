@@ -22,7 +22,7 @@ from ulmo.formats.publish import (
     refuse_spoiling,
     remove_leftovers,
 )
-from ulmo.formats.sources import Source, check_whole, find_tokens
+from ulmo.formats.sources import Source, find_tokens, take_whole
 from ulmo.storage.atomic import is_of_one_file, make_folder, make_folders
 from ulmo.storage.lock import LOCK, lock_path, locked
 from ulmo.storage.plain_file import followed
@@ -68,11 +68,12 @@ def convert(
     `out` is a file for formats that hold many recordings, else a folder. A file that cannot be
     read is refused, and the rest go on. Raises UserError for tokens of different tokenizers, and
     for those of a job that has not ended or whose files are gone; with `partial`, what is there is
-    taken, and `warn` is called with a line for each output that lacks some.
+    taken, and `warn` is called with a line for each output that lacks some. Of a finished output,
+    what its recordings.parquet names is taken; a line says how many other files there are.
     """
     check_labelling(labelling, file_format)
-    found = list_sources(sources)
-    for line in check_whole(found, {"npy"}, partial=partial):
+    found, lines = take_whole(list_sources(sources), {"npy"}, partial=partial)
+    for line in lines:
         warn(line)
     files: dict[Path, Path] = {}
     for each in found:

@@ -17,9 +17,11 @@ from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.publish import (
     channel_path,
+    is_parts,
     output_paths,
     publish_tokens,
     remove_tokens,
+    stored_at,
     stream_paths,
     tokens_hash,
 )
@@ -33,6 +35,7 @@ from ulmo.preprocessing.frontends import count_frames
 from ulmo.preprocessing.hearing import Hearing
 from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_list, open_recording
 from ulmo.preprocessing.reading.channels import in_turn
+from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.stretches import (
     PlannedStretch,
     Stretch,
@@ -45,6 +48,7 @@ from ulmo.storage.atomic import PassingOver, is_of_one_file, make_folders, refus
 from ulmo.storage.names import portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
+MAY_STAY = MAY_PASS | {"unwritable"}  # refusals that say nothing against earlier tokens
 _MOST_HELD = 1 << 24  # bytes of ids in memory that wait to be joined; the others are on the disk
 
 
@@ -66,6 +70,7 @@ class Result(NamedTuple):
     outputs: list[Path]  # empty if the recording was refused, or has no sound by rights
     outcome: Tokenized
     reused: bool = False  # whether an earlier job had tokenized it
+    kept: bool = False  # whether it was refused, but tokens of an earlier job stay
 
 
 @lru_cache(maxsize=1)
@@ -78,8 +83,9 @@ def tokenize_recording(
 ) -> Result:
     """Write the tokens of a recording, a file for each channel; none if it is refused.
 
-    A worker is given a reference, and keeps its tokenizer between recordings. A recording that
-    changes while it is read is read once more.
+    Its earlier tokens are removed then, unless the refusal may pass. A worker is given a
+    reference, and keeps its tokenizer between recordings. A recording that changes while it is read
+    is read once more.
     """
     if isinstance(tokenizer, TokenizerRef):
         tokenizer = _opened(tokenizer)
@@ -103,6 +109,7 @@ def _tokenize_once(
     timing = None
     outputs: list[Path] = []
     made: list[Stored] = []
+    new: list[Path] = []  # outputs that are not as an earlier job wrote them
     try:
         timing = clock.timing(source)
         if timing.log != file.log:
@@ -120,19 +127,23 @@ def _tokenize_once(
                     make_folders(planned.folder)
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
+                    before = _stored(path, options.file_format)
                     header = _header(tokenizer, planned.name, channel, recording, timing.start)
                     reading = _Reading(source, recording, timing.spans, header, hearing)
                     written = _write(tokenizer, options, reading, path, planned.folder)
                     outputs.append(path)
                     made.append(written.stored)
+                    new += [path] if before != written.stored else []
     except RefusedError as refusal:
-        old = () if refusal.reason == "unwritable" else _earlier(planned, options.file_format)
-        for output in reversed([*outputs, *old]):
+        earlier, may_pass = _earlier(planned, options), refusal.reason in MAY_PASS
+        old = () if refusal.reason in MAY_STAY else earlier
+        for output in reversed([*(new if may_pass else outputs), *old]):
             with PassingOver():
                 paths = output_paths(output, options.file_format)
                 remove_tokens(paths, below=planned.folder)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
-        return Result(source, [], _outcome(planned, file, facts))
+        kept = may_pass and not is_parts(planned.folder) and not {*earlier} <= {*new}
+        return Result(source, [], _outcome(planned, file, facts), kept=kept)
     header = written.stored.header
     facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": header.columns,
@@ -295,11 +306,21 @@ def _too_short() -> RefusedError:
     return RefusedError("too_short", "there is less sound than a sample")
 
 
-def _earlier(planned: Planned, file_format: str) -> list[Path]:
+def _stored(output: Path, file_format: str) -> Stored | None:
+    """What a header says of an output in this format alone; None if there is no header."""
+    paths = output_paths(output, file_format)
+    if (stored := stored_at(paths.header)) is None:
+        return None
+    own = {ending: each for ending, each in stored.hashes.items() if ending in paths.endings}
+    return stored._replace(hashes=own)
+
+
+def _earlier(planned: Planned, options: TokenizeOptions) -> list[Path]:
     """Outputs of the same recording that an earlier job left, by their headers."""
+    file_format = options.file_format
     channels = (channel_path(planned.target, number) for number in count())
     found = []
-    for path in chain([planned.target], takewhile(partial(_is_there, file_format), channels)):
+    for path in chain([planned.target], takewhile(partial(is_there, file_format), channels)):
         with suppress(UserError, OSError, ValueError):  # ValueError: it has several recordings
             stored = read_stored(output_paths(path, file_format).header)
             if stored.header.recording == portable(planned.name):
@@ -307,7 +328,7 @@ def _earlier(planned: Planned, file_format: str) -> list[Path]:
     return found
 
 
-def _is_there(file_format: str, output: Path) -> bool:
+def is_there(file_format: str, output: Path) -> bool:
     """Whether an output, or a part of it, is there. Channels are removed from the last on."""
     paths = output_paths(output, file_format)
     return any(os.path.lexists(path) for path in (paths.header, *paths.files))

@@ -27,20 +27,18 @@ from ulmo.formats.places import HEADERS, TOKENS
 from ulmo.formats.publish import (
     check_labelling,
     check_outputs,
-    endings_of,
     is_file_name,
     output_paths,
     publish_tokens,
-    read_whole,
     refuse_spoiling,
     remove_leftovers,
     remove_tokens,
     stream_paths,
-    tokens_hash,
 )
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
 from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.progress import Progress
+from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written, stays
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
 from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
 from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, made_of, survey
@@ -88,8 +86,11 @@ def tokenize_files(
     if out is None or is_file_name(out, options.file_format):
         if out is None:
             plan = keep_apart(plan)
-        with job.tidying(plan):
-            made = dict(job.tokenize(plan))
+        made = {}
+        with job.tidying(plan), closing(job.tokenize(plan)) as fresh:
+            for planned, result in fresh:
+                listener.done(result)
+                made[planned] = result
         return [made[planned] for planned in plan]
     manifest = job.manifest()
     plan = [planned.keyed(manifest.deciding()) for planned in plan]
@@ -109,7 +110,7 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     """Write the tokens of all recordings to one file, in their order.
 
     Each is tokenized by itself, as for a timeline. If all are refused, nothing is written, and an
-    older file is removed.
+    older file is removed; but see `stays`.
     """
 
     def joined(result: Result) -> Result:
@@ -134,7 +135,10 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     make_folder(out.parent)
     with locked(lock_path(out), out):
         results = parts.tokenize_parts(plan, out)
-        if any(result.outputs for result in results):
+        if line := stays(outputs, results):
+            job.listener.warn(line)
+            results = [result._replace(outputs=[]) for result in results]
+        elif any(result.outputs for result in results):
             with publish_tokens(out, job.options.file_format, corpus=True) as writer:
                 for result in results:
                     for path, stored in made_of(result):
@@ -158,9 +162,9 @@ def tokenize_timeline(
     """Write the tokens of consecutive recordings to one file, with `<gap>` between them.
 
     Each recording is tokenized by itself, into a hidden folder beside `out` that a job started
-    again finds. Refused recordings become gaps; if all are refused, nothing is written. A ledger
-    lies beside `out`; if it has the same recordings, nothing is done. Raises UserError, before any
-    is tokenized, if the time of one is not known, or if they overlap.
+    again finds. Refused recordings become gaps; if all are refused, nothing is written; but see
+    `stays`. A ledger lies beside `out`; if it has the same recordings, nothing is done. Raises
+    UserError, before any is tokenized, if the time of one is not known, or if they overlap.
     """
     job = _Job(tokenizer, options, workers, listener)
     job.check()
@@ -195,8 +199,13 @@ def tokenize_timeline(
         if joined.timeline is not None:
             results = job.report(joined.results)
         else:
-            joined.write(parts.tokenize_parts(plan, out))
-            results = joined.results
+            results = parts.tokenize_parts(plan, out)
+            if line := stays(output_paths(out, options.file_format), results):
+                listener.warn(line)
+                results = [result._replace(outputs=[]) for result in results]
+            else:
+                joined.write(results)
+                results = joined.results
         joined.tidy()
     return results, joined.timeline
 
@@ -278,20 +287,7 @@ class _Job(NamedTuple):
         channels = range(row.channels) if self.options.channels == "each" else [None]
         outputs = stream_paths(planned.target, channels)
         names = tuple(portable(path.relative_to(planned.folder)) for path in outputs)
-        made = ledger.manifest
-        there = []
-        for output in outputs:
-            try:
-                there.append(read_whole(output_paths(output, self.options.file_format)))
-                header = there[-1].header
-            except (UserError, OSError, ValueError):
-                return None
-            found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
-            if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
-                return None
-        unknown = sum(stored.header.unknown for stored in there)
-        digest = tokens_hash(there, endings_of(self.options.file_format))
-        if (names, unknown, digest) != (row.outputs, row.unknown, row.tokens_sha256):
+        if names != row.outputs or not is_as_written(outputs, row, ledger.manifest):
             return None
         return Result(planned.source, outputs, row, reused=True)
 
@@ -316,7 +312,10 @@ class _Job(NamedTuple):
         return self.tokenize_missing(plan, ledger)
 
     def tokenize_missing(self, plan: Sequence[Planned], ledger: TokensLedger) -> list[Result]:
-        """Tokenize the recordings that the ledger does not have, or has as refused."""
+        """Tokenize the recordings that the ledger does not have, or has as refused.
+
+        One that cannot be read now keeps its earlier row and its tokens, if they are whole.
+        """
         folder = plan[0].folder
         for name in (TOKENS, HEADERS):
             make_folder(folder / name, below=folder)
@@ -324,18 +323,27 @@ class _Job(NamedTuple):
         found = {planned: self._earlier(ledger, planned) for planned in plan}
         made = {planned: result for planned, result in found.items() if result is not None}
         missing = [planned for planned in plan if planned not in made]
+        done = [planned.key for planned in made]
+        earlier = Earlier(ledger, folder, done)
+        rows = {planned: [result.outcome] for planned, result in made.items()}
         with (
             staying(folder),
             self.tidying(plan),
-            ledger.writing((planned.key for planned in made), len(plan)),
+            ledger.writing(done, len(plan), others=earlier.keys),
             closing(self.tokenize(missing)) as fresh,
         ):
             for result in made.values():
                 self.listener.done(result)
             for planned, result in fresh:
-                ledger.add(result.outcome.key, [result.outcome])
-                made[planned] = result
-            ledger.finish(made[planned].outcome.key for planned in plan)
+                row = result.outcome
+                ledger.add(row.key, [row])
+                kept = earlier.rows_to_keep(row)
+                rows[planned] = kept or [row]
+                made[planned] = result._replace(kept=bool(kept))
+                self.listener.done(made[planned])
+            in_order = {row.key: row for planned in plan for row in rows[planned]}
+            earlier.remove_replaced(in_order.values())
+            ledger.finish(in_order)
         return [made[planned] for planned in plan]
 
     @contextmanager
@@ -356,9 +364,7 @@ class _Job(NamedTuple):
         size = sum(_size_of(planned.source) for planned in plan)
         with Pool(workers, self.listener.begin(size)) as pool:
             job = partial(tokenize_recording, tokenizer, self.options)
-            for planned, result in pool.each(job, plan):
-                self.listener.done(result)
-                yield planned, result
+            yield from pool.each(job, plan)
 
 
 def _size_of(path: Path) -> int:
