@@ -42,7 +42,8 @@ def read_tiles(path):
     """Read all of a folder of tiles."""
     store = TileStore(path)
     store.read(range(len(store)))
-    Ledger(LedgerFiles.inside(path, "prep"), TilesManifest, Prepared, remedy="", anew="").rows()
+    files = LedgerFiles.inside(path, "prep")
+    Ledger(files, TilesManifest, Prepared, remedy="", anew="").check_rows()
 
 
 def read_checkpoints(path):
@@ -59,7 +60,7 @@ READERS = {
     "header": read_stored,
     "tiles": read_tiles,
     "run": read_checkpoints,
-    "table": lambda path: folder_ledger(path.parent).rows(),
+    "table": lambda path: folder_ledger(path.parent).check_rows(),
     "toml": read_toml,
     "labels": lambda path: find_labelled(path.parent, path),
 }

@@ -132,7 +132,7 @@ def _lack(output: _Output, there: Source, formats: Collection[str]) -> str:
     return f"lacks {missing[0]}{others}"
 
 
-def _missing(output: _Output, there: Source, rows: Sequence[Tokenized]) -> list[str]:
+def _missing(output: _Output, there: Source, rows: Iterable[Tokenized]) -> list[str]:
     """Files that a folder should have, by the rows of an output above it or below it."""
     names = [name for row in rows for name in row.outputs]
     if output.is_file:

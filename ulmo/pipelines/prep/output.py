@@ -303,7 +303,9 @@ class PrepOutput:
         """Raise UserError unless the recordings that tiles were made of are still the same."""
         folder = self._folder
         try:
-            rows = self.ledger.rows()
+            rows = {
+                row.path: (row.bytes, row.ends_crc32c, row.status) for row in self.ledger.rows()
+            }
         except UserError as error:
             if reading_error(error):
                 raise
@@ -311,14 +313,14 @@ class PrepOutput:
                 f"{folder} was made of other recordings, and has lost the table of them: name the "
                 "folder that it was made of, as it was, or choose a new folder"
             ) from None
-        here = {portable(file.path): (file.size, file.ends) for file in self._source.files}
-        there = {row.path: (row.bytes, row.ends_crc32c) for row in rows if row.status != "refused"}
+        here = {portable(file.path): [file.size, file.ends] for file in self._source.files}
+        there = {path: ends for path, (*ends, status) in rows.items() if status != "refused"}
         changes = {
             "changed": [path for path in there if here.get(path, there[path]) != there[path]],
             "gone": [path for path in there if path not in here],
         }
         if any(changes.values()):
-            changes["added"] = sorted(here.keys() - {row.path for row in rows})
+            changes["added"] = sorted(here.keys() - rows.keys())
             words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
             raise UserError(
                 f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "
