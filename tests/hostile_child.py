@@ -26,6 +26,7 @@ from ulmo.pipelines.evaluate.labelled import find_labelled
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TilesManifest, TileStore
 from ulmo.storage.checkpoint_files import damaged_files, numbers
+from ulmo.storage.csv_log import read_log
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import LedgerFiles
@@ -47,8 +48,13 @@ def read_tiles(path):
 
 
 def read_checkpoints(path):
-    """Read what a run reads before it returns to a checkpoint."""
+    """Read the logs, and what a run reads before it returns to a checkpoint."""
     read_run(path)
+    for name in ("losses.csv", "epochs.csv"):
+        try:
+            read_log(path / name)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
     for number in numbers(path / "checkpoints"):
         if damaged := damaged_files(path / "checkpoints", number):
             raise UserError(f"{damaged[0]} is damaged")
