@@ -252,7 +252,7 @@ def equal_rows(name, row, count):
                 arrays[field.name] = pa.array(bits.integers(0, most, count)).cast(field.type)
         plain_columns = [each.name for each in schema if not pa.types.is_list(each.type)]
         table = pa.Table.from_pydict(arrays, schema=schema)
-        write_parquet(table, path, row_group_size=1 << 20, use_dictionary=plain_columns)
+        write_parquet(table, path, row_group_size=1 << 14, use_dictionary=plain_columns)
 
     def make(path, bait):
         write(place(path, name))

@@ -26,7 +26,7 @@ BYTES_PER_BYTE, FREE_BYTES = 64, 8 << 20  # of pages, and of texts; ulmo's: at m
 MAX_HEADER = 1 << 16  # bytes of a page's header; its statistics may be two escaped paths of 4 KiB
 MAX_DEPTH = 8
 VALUES_PER_ROW = 64  # of lists of texts
-MAX_ROW_GROUP = 1 << 20
+ROW_GROUP = 1 << 14  # most rows of a group, which is unpacked at once
 MAX_FOOTER = 32 << 20
 DICTIONARY = 7
 ENCODING = {5: 2, DICTIONARY: 2, 8: 4}  # kinds of page in PageHeader, and their encoding field
@@ -136,7 +136,7 @@ def check_pages(
     left_texts = len(text_lists) * left_rows + TEXTS_PER_BYTE * size
     for group in row_groups(_footer(raw, size)):
         left_rows -= group.rows
-        if left_rows < 0 or group.rows > MAX_ROW_GROUP:
+        if left_rows < 0 or group.rows > ROW_GROUP:
             raise ValueError("it declares more rows than its size allows")
         for place, column in enumerate(group.columns):
             values = 0

@@ -17,6 +17,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import (
+    ROW_GROUP,
     ROWS_PER_BYTE,
     is_text_list,
     parquet_writer,
@@ -24,7 +25,6 @@ from ulmo.storage.parquet_guard import (
 )
 from ulmo.storage.plain_file import file_hash, open_plain, written_hash
 
-ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
 
 TYPES = {
