@@ -234,7 +234,50 @@ def many_rows(folder, bait):
     seal_tables(folder)
 
 
+def equal_rows(name, row, count):
+    """Many rows that differ in a bit or two: a stranger's, and yet the table has its own hash."""
+
+    def write(path):
+        schema, bits = schema_of(row), np.random.default_rng(0)
+        plain = row(path="a", bytes=0, ends_crc32c=0, status="ok", key="k").model_dump()
+        arrays = {}
+        for field in schema:
+            value = plain[field.name]
+            arrays[field.name] = pa.array([value or None]).cast(field.type).take([0] * count)
+            if pa.types.is_list(field.type):
+                offsets = pa.array(np.zeros(count + 1, np.int32))
+                arrays[field.name] = pa.ListArray.from_arrays(offsets, pa.array([], pa.string()))
+            elif value == 0:
+                most = 4 if field.name == "frames" else 1
+                arrays[field.name] = pa.array(bits.integers(0, most, count)).cast(field.type)
+        plain_columns = [each.name for each in schema if not pa.types.is_list(each.type)]
+        table = pa.Table.from_pydict(arrays, schema=schema)
+        write_parquet(table, path, row_group_size=1 << 14, use_dictionary=plain_columns)
+
+    def make(path, bait):
+        write(place(path, name))
+
+    return make
+
+
+def sealed_after(make, **changes):
+    def done(folder, bait):
+        make(folder, bait)
+        reseal(folder / "prep.json", **changes)
+        seal_tables(folder)
+
+    return done
+
+
+def hole_of_a_journal(folder, bait):
+    sparse(".prep.jsonl", 1024 * GIB)(folder, bait)
+    reseal(folder / "prep.json", complete=False)
+
+
 TILES = {
+    "many equal recordings": sealed_after(equal_rows("recordings.parquet", Prepared, 200_000)),
+    "many rows of one tile": tile_table(lambda: [row()] * 20_000),
+    "a journal of 1 TB": hole_of_a_journal,
     "a shard outside, by ..": tile_rows(shard="../../outside/secret"),
     "a shard outside, by its root": tile_rows(shard="/etc/passwd"),
     "a shard without a name": tile_rows(shard=""),
@@ -274,6 +317,8 @@ def digest_outside(folder, bait):
 
 
 RUNS = {
+    "losses of 1 TB": sparse("losses.csv", 1024 * GIB),
+    "epochs of 1 TB": sparse("epochs.csv", 1024 * GIB),
     "a deep train.json": put("train.json", DEEP),
     "a train.json with a key twice": put("train.json", b'{"tiles": "a", "tiles": "b"}'),
     "a train.json of 1 TB": sparse("train.json", 1024 * GIB),
@@ -309,6 +354,10 @@ LABELS = {
 }
 
 
+def plain_row():
+    return Tokenized(path="a", bytes=0, ends_crc32c=0, status="ok", key="k").model_dump()
+
+
 def report_of(write):
     """Another table of tokens, of which tokenize.json has the hash."""
 
@@ -321,6 +370,16 @@ def report_of(write):
 
 
 REPORTS = {
+    "many equal rows in a table of tokens": report_of(
+        lambda path: equal_rows("", Tokenized, 30_000)(path, None)
+    ),
+    "long lists in a table of tokens": report_of(
+        lambda path: write_table(
+            path,
+            [{**plain_row(), "outputs": ["ab"] * 120}] * 4000,
+            schema_of(Tokenized),
+        )
+    ),
     "other columns in a table of tokens": report_of(
         lambda path: pq.write_table(pa.table({"outputs": [["../../outside"]]}), path)
     ),

@@ -26,6 +26,7 @@ from ulmo.pipelines.evaluate.labelled import find_labelled
 from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.store import TilesManifest, TileStore
 from ulmo.storage.checkpoint_files import damaged_files, numbers
+from ulmo.storage.csv_log import read_log
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import LedgerFiles
@@ -42,12 +43,18 @@ def read_tiles(path):
     """Read all of a folder of tiles."""
     store = TileStore(path)
     store.read(range(len(store)))
-    Ledger(LedgerFiles.inside(path, "prep"), TilesManifest, Prepared, remedy="", anew="").rows()
+    files = LedgerFiles.inside(path, "prep")
+    Ledger(files, TilesManifest, Prepared, remedy="", anew="").check_rows()
 
 
 def read_checkpoints(path):
-    """Read what a run reads before it returns to a checkpoint."""
+    """Read the logs, and what a run reads before it returns to a checkpoint."""
     read_run(path)
+    for name in ("losses.csv", "epochs.csv"):
+        try:
+            read_log(path / name)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
     for number in numbers(path / "checkpoints"):
         if damaged := damaged_files(path / "checkpoints", number):
             raise UserError(f"{damaged[0]} is damaged")
@@ -59,7 +66,7 @@ READERS = {
     "header": read_stored,
     "tiles": read_tiles,
     "run": read_checkpoints,
-    "table": lambda path: folder_ledger(path.parent).rows(),
+    "table": lambda path: folder_ledger(path.parent).check_rows(),
     "toml": read_toml,
     "labels": lambda path: find_labelled(path.parent, path),
 }

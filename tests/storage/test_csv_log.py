@@ -1,10 +1,19 @@
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ulmo.storage.csv_log import CsvLog, batch_columns, epoch_columns, read_log
+from ulmo.models.objectives import OBJECTIVES
+from ulmo.storage.csv_log import (
+    MAX_LINE,
+    CsvLog,
+    batch_columns,
+    epoch_columns,
+    log_rows,
+    read_log,
+)
 
 COLUMNS = ("step", "epoch", "loss", "usage")
 
@@ -107,6 +116,43 @@ def test_a_damaged_line_is_left_out_and_said(name, path):
     good = [] if damaged == 4 else [line for line in whole[1:] if line in changed]
     assert path.read_bytes().splitlines() == [whole[0], *good]
     assert len(read_log(path).get("step", [])) == len(good)
+
+
+def hole(path, size=1 << 28):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + size)
+
+
+def test_a_hole_is_not_read(path):
+    """Not by a run that goes on, and not by who reads the log."""
+    whole = write(path, map(row, (1, 2, 3)))
+    hole(path)
+    said = []
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a line is longer than 65536 bytes"):
+        read_log(path)
+    CsvLog(path, COLUMNS, last=3, say=said.append).close()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    words = "is damaged; lines of it that are left out: 1, and all that follows"
+    assert said == [f"{path} {words}"]
+    assert path.read_bytes().decode() == whole
+
+
+def test_names_of_all_objectives_fit_a_line():
+    for columns in (batch_columns, epoch_columns):
+        assert len(",".join(columns(OBJECTIVES))) < MAX_LINE // 8
+
+
+def test_a_log_is_not_held(path):
+    path.write_text("step,epoch,loss,usage\n" + "".join(f"{n},0,1,1\n" for n in range(20_000)))
+    tracemalloc.start()
+    assert sum(1 for _ in log_rows(path)) == 20_000
+    CsvLog(path, COLUMNS, last=20_000).close()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_rows_are_there_after_a_flush(path):

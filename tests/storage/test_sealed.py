@@ -27,7 +27,7 @@ def test_what_is_ours_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "is not JSON: write it again"),
+        (b"", "is not JSON of ours: write it again"),
         (b"\xff\xfe", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"name": "a", "name": "b"}', "is not JSON"),

@@ -8,7 +8,7 @@ OUT/README.md             for tables: what Hugging Face datasets loads (formats/
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -56,14 +56,19 @@ def timeline_ledger(output: Path) -> TokensLedger:
     return _ledger(LedgerFiles.beside(output, COMMAND))
 
 
-def contradiction(stored: Stored, rows: Sequence[Tokenized], endings: Iterable[str]) -> str:
+def contradiction(stored: Stored, rows: Iterable[Tokenized], endings: Iterable[str]) -> str:
     """Which part of a timeline differs from its rows: "recordings", "tokens" or nothing."""
-    joined = Counter(path for row in rows for path in [row.path] * row.stretches)
-    if Counter(segment.recording for segment in stored.header.segments) != joined:
+    left = Counter(segment.recording for segment in stored.header.segments)
+    hashes = set()
+    for row in rows:
+        if row.stretches > left[row.path]:
+            return "recordings"
+        if row.stretches:
+            left[row.path] -= row.stretches
+            hashes.add(row.tokens_sha256)
+    if left.total():
         return "recordings"
-    digest = tokens_hash([stored], endings)
-    is_other = any(row.stretches and row.tokens_sha256 != digest for row in rows)
-    return "tokens" if is_other else ""
+    return "tokens" if hashes - {tokens_hash([stored], endings)} else ""
 
 
 def _ledger(files: LedgerFiles) -> TokensLedger:

@@ -159,6 +159,9 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
     table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
     if missing := [column for column in NEVER_NULL if table[column].null_count]:
         raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
+    most = tiles_per_shard(manifest.settings.tile_size)
+    if table["shard"].value_counts().field("counts").to_numpy().max(initial=0) > most:
+        raise UserError(f"{path} has more than {most} rows of a shard: {AGAIN}")
     try:
         for name in table["recording"].unique().to_pylist():
             checked_name(name)
@@ -201,8 +204,8 @@ class TileStore:
         self._largest = largest_value(manifest.settings, manifest.normalization)
         self._constants: Normalization | None = None
         self._shards: dict[str, Array] = {}
-        columns = (self.table[name].to_pylist() for name in ("shard", "row", "crc32c"))
-        self._places = list(zip(*columns, strict=True))
+        self._rows: NDArray[np.int32] = self.table["row"].to_numpy()
+        self._checksums: NDArray[np.uint32] = self.table["crc32c"].to_numpy()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -242,7 +245,8 @@ class TileStore:
         return Normalization(offset=row["norm_offset_db"], scale=row["norm_scale_db"])
 
     def _tile(self, index: int) -> Array:
-        name, row, expected = self._places[index]
+        name = self.table["shard"][index].as_py()
+        row, expected = int(self._rows[index]), int(self._checksums[index])
         shard = self._shard(name)
         if not 0 <= row < len(shard) or checksum(shard[row]) != expected:
             raise UserError(f"{self._path(name)} is damaged in tile {row}: {DELETE}")

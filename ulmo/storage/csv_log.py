@@ -2,13 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to, naming, open_unlinked
+from ulmo.storage.plain_file import append_to, bounded_lines, naming, open_unlinked
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -17,6 +17,7 @@ _VALIDATION = (
     *("val_sound_usage", "val_sound_entropy", "val_sound_perplexity"),
 )
 _BUFFER_BYTES = 1 << 13  # of rows that wait to be written
+MAX_LINE = 1 << 16  # bytes; the names of all objectives' columns take 3,000, their numbers less
 
 
 def batch_columns(objectives: Iterable[str]) -> tuple[str, ...]:
@@ -37,6 +38,7 @@ class CsvLog:
 
     These are the rows whose step, or other column `counted`, is above `last`. Damaged lines are
     dropped too, and `say` is called with a line about them: the weights do not depend on a log.
+    A line that is too long to be one of a log is the last that is read.
     """
 
     def __init__(
@@ -48,18 +50,13 @@ class CsvLog:
         counted: str = "step",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        names, *lines = _lines(path) or [",".join(columns)]
-        if names != ",".join(columns):
-            rows, damaged = [], 1 + len(lines)
-        else:
-            rows = _good_rows(lines, columns, counted)
-            damaged = len(lines) - len(rows)
-        if damaged:
-            say(f"{path} is damaged; lines of it that are left out: {damaged}")
-        place = columns.index(counted)
-        kept = [line for line in rows if int(line.split(",")[place]) <= last]
+        rows = _Rows(path, columns, counted)
         with publish(path) as file:
-            file.write("".join(f"{line}\n" for line in [",".join(columns), *kept]).encode())
+            file.write((",".join(columns) + "\n").encode())
+            file.writelines(line.encode() for count, line in rows.each() if count <= last)
+        if rows.damaged:
+            what = f"{path} is damaged; lines of it that are left out: {rows.damaged}"
+            say(f"{what}, and all that follows" if rows.is_cut else what)
         self._path = path
         self._columns = columns
         self._buffer = bytearray()
@@ -96,11 +93,35 @@ class CsvLog:
 
 def read_log(path: Path) -> dict[str, list[float]]:
     """Columns of a CSV log; an empty cell is NaN. Raises ValueError if it is damaged."""
-    names, *lines = _lines(path) or [""]
-    rows = [line.split(",") for line in lines]
-    columns = zip(*rows, strict=True) if rows else ()
-    found = dict(zip(names.split(","), columns, strict=bool(rows)))
-    return {name: [float(cell or "nan") for cell in cells] for name, cells in found.items()}
+    columns: dict[str, list[float]] = {}
+    for row in log_rows(path):
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return columns
+
+
+def log_rows(path: Path) -> Iterator[dict[str, float]]:
+    """Rows of a CSV log, while one is in memory; as `read_log`.
+
+    A last row that a kill cut short is left out.
+    """
+    lines = log_lines(path)
+    names = next(lines, "").rstrip("\n").split(",")
+    for line in lines:
+        if line.endswith("\n"):
+            cells = line[:-1].split(",")
+            yield {n: float(cell or "nan") for n, cell in zip(names, cells, strict=True)}
+
+
+def log_lines(path: Path) -> Iterator[str]:
+    """Lines of a log with their ends, which the last may lack; none if there is no log.
+
+    What is no ASCII becomes `\ufffd`. Raises ValueError at a line that is too long for a log.
+    """
+    if os.path.lexists(path):
+        with open_unlinked(path) as file:
+            for line in bounded_lines(file, MAX_LINE):
+                yield line.decode("ascii", errors="replace")
 
 
 def _cell(value: float | int | None) -> str:
@@ -109,23 +130,41 @@ def _cell(value: float | int | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.7g}"
 
 
-def _lines(path: Path) -> list[str]:
-    """Whole lines; a last one cut short by a kill is dropped. What is no ASCII becomes `\ufffd`."""
-    if not os.path.lexists(path):
-        return []
-    with open_unlinked(path) as file:
-        return file.read().decode("ascii", errors="replace").split("\n")[:-1]
+class _Rows:
+    """The rows of a log that are whole: numbers, in the order of their counts.
 
+    Once they were read, `damaged` is the number of the other lines, and `is_cut` says whether the
+    last of them is too long to be a line, so that what follows it was not read.
+    """
 
-def _good_rows(lines: Iterable[str], columns: tuple[str, ...], counted: str) -> list[str]:
-    """Rows of numbers, in the order of their counts."""
-    place, last = columns.index(counted), -1
-    rows = []
-    for line in lines:
-        cells = line.split(",")
+    def __init__(self, path: Path, columns: tuple[str, ...], counted: str) -> None:
+        self._path = path
+        self._columns = columns
+        self._place = columns.index(counted)
+        self.damaged = 0
+        self.is_cut = False
+
+    def each(self) -> Iterator[tuple[int, str]]:
+        """The count and the line of each row."""
+        names, last = ",".join(self._columns) + "\n", -1
+        try:
+            lines = log_lines(self._path)
+            is_ours = (first := next(lines, names)) == names
+            self.damaged += not is_ours and first.endswith("\n")
+            for line in lines:
+                count = self._count(line) if is_ours else -1
+                if count > last:
+                    last = count
+                    yield count, line
+                else:
+                    self.damaged += line.endswith("\n")  # a kill cut the last one short
+        except ValueError:
+            self.damaged, self.is_cut = self.damaged + 1, True
+
+    def _count(self, line: str) -> int:
+        """The count of a row; -1 for a line that is none."""
+        cells = line[:-1].split(",") if line.endswith("\n") else []
         with suppress(ValueError):
-            is_row = len(cells) == len([float(cell or "nan") for cell in cells]) == len(columns)
-            if is_row and (count := int(cells[place])) > last:
-                rows.append(line)
-                last = count
-    return rows
+            if len(cells) == len([float(cell or "nan") for cell in cells]) == len(self._columns):
+                return int(cells[self._place])
+        return -1

@@ -2,21 +2,21 @@
 
 A line may also have the hash of a file that the job needs at its end. Only keys and places in the
 journal are held in memory. A line that is cut short, or that is no line of ours, is as good as
-none.
+none. A journal of which MAX_LINE bytes are no lines of ours is read no further: it may be a hole,
+which is as long as somebody likes.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to, open_unlinked
-from ulmo.storage.sealed import canonical_json
+from ulmo.storage.plain_file import append_to, bounded_lines, open_unlinked
+from ulmo.storage.sealed import canonical_json, parsed_json
 
-MAX_LINE = 16 << 20  # bytes
+MAX_LINE = 16 << 20  # bytes: 1024 outputs of a recording, whose names have 4096 letters each
 
 R = TypeVar("R", bound=Settings)
 
@@ -53,7 +53,7 @@ class Journal(Generic[R]):
         """The line of a key. Raises KeyError if the journal does not have it."""
         self._read = self._read or open_unlinked(self._path)
         self._read.seek(self._places[key])
-        return self._parsed(self._read.readline(MAX_LINE))
+        return self._parsed(_value(self._read.readline(MAX_LINE)))
 
     def begin(
         self, entries: Iterable[Entry[R]], expected: int | None = None, *, others: int = 0
@@ -91,20 +91,13 @@ class Journal(Generic[R]):
 
     def _lines(self) -> Iterator[tuple[str, int]]:
         """The key of each line, and where the line begins."""
-        if not self._path.is_file():
-            return
-        with suppress(OSError), open_unlinked(self._path) as file:
-            place = 0
-            while line := file.readline(MAX_LINE):
-                with suppress(ValueError, KeyError, TypeError, RecursionError):
-                    yield self._parsed(line).key, place
-                place = file.tell()
+        with suppress(OSError, ValueError):
+            for place, value in _values(self._path):
+                with suppress(ValueError, KeyError, TypeError):
+                    yield self._parsed(value).key, place
 
-    def _parsed(self, line: bytes) -> Entry[R]:
-        """Raises ValueError, KeyError, TypeError or RecursionError for what is no line of ours."""
-        if not line.endswith(b"\n"):
-            raise ValueError("the line is cut short")
-        entry = json.loads(line)
+    def _parsed(self, entry: Any) -> Entry[R]:
+        """Raises ValueError, KeyError or TypeError for what is no line of ours."""
         rows = [self._row_type.model_validate(row) for row in entry["rows"]]
         if any(row.model_dump()["key"] != entry["key"] for row in rows):
             raise ValueError("a row has another key than its line")
@@ -113,17 +106,48 @@ class Journal(Generic[R]):
 
 def progress(path: Path) -> str:
     """How much an unfinished job has done, by its journal: "7 of 24 recordings"."""
-    done, expected = 0, ""
-    with suppress(OSError), open_unlinked(path) as file:
-        while line := file.readline(MAX_LINE):
-            with suppress(ValueError, RecursionError):
-                match json.loads(line):
-                    case {"rows": list(rows)}:
-                        done += len(rows)
-                    case {"expected": int(number), **more} if 0 <= number < 1 << 53:
-                        expected, others = f"of {number} ", more.get("others")
-                        done -= max(others, 0) if isinstance(others, int) else 0
-    return f"{max(done, 0)} {expected}recordings"
+    done, expected, damage = 0, "", ""
+    try:
+        for _, value in _values(path):
+            match value:
+                case {"rows": list(rows)}:
+                    done += len(rows)
+                case {"expected": int(number), **more} if 0 <= number < 1 << 53:
+                    expected, others = f"of {number} ", more.get("others")
+                    done -= max(others, 0) if isinstance(others, int) else 0
+    except ValueError:
+        damage = f"; {path.name} is damaged"
+    except OSError:
+        pass
+    return f"{max(done, 0)} {expected}recordings{damage}"
+
+
+def _values(path: Path) -> Iterator[tuple[int, Any]]:
+    """Where each line that is JSON begins, and its value; none if there is no journal.
+
+    Raises OSError if it cannot be read, and ValueError if too much of it is not JSON.
+    """
+    if not path.is_file():
+        return
+    place, left = 0, MAX_LINE
+    with open_unlinked(path) as file:
+        for line in bounded_lines(file, MAX_LINE):
+            try:
+                value = _value(line)
+            except (ValueError, RecursionError):
+                left -= len(line)
+                if left < 0:
+                    raise ValueError("too many of its lines are damaged") from None
+            else:
+                yield place, value
+            place += len(line)
+
+
+def _value(line: bytes) -> Any:
+    """The value of a line. Raises ValueError or RecursionError if it is not whole, or no JSON."""
+    if not line.endswith(b"\n"):
+        raise ValueError("the line is cut short")
+    return parsed_json(line)
 
 
 def _packed(entry: Entry[R]) -> bytes:

@@ -55,6 +55,7 @@ class Ledger(Generic[M, R]):
     ) -> None:
         self.files = files
         self._row_type = row
+        self._rows_per_byte = manifest.rows_per_byte
         self._remedy = remedy
         self._table: pa.Table | None = None
         self._in_table: dict[str, tuple[int, int]] = {}  # first row and number of rows, by key
@@ -101,7 +102,8 @@ class Ledger(Generic[M, R]):
             )
         if self.is_new and os.path.lexists(self.files.table):
             move = "move it elsewhere, or choose another output"
-            read_table(self.files.table, schema_of(self._row_type), remedy=move)
+            schema, bound = schema_of(self._row_type), self._rows_per_byte
+            read_table(self.files.table, schema, remedy=move, rows_per_byte=bound)
         try:
             self._table = self.read_table()
         except UserError as error:
@@ -118,9 +120,10 @@ class Ledger(Generic[M, R]):
         """The rows of a key; none if it is not done."""
         if key in self._journal:
             return list(self._journal.entry(key).rows)
-        if self._table is not None and key in self._in_table:
+        first, count = self._in_table.get(key, (0, 0))
+        if self._table is not None and 0 < count <= BATCH_ROWS:  # no job of ours has more
             with suppress(UserError):  # sealed, and no rows of ours
-                return self._rows_at(self._table, *self._in_table[key])
+                return self._rows_at(self._table, first, count)
         return []
 
     def others(self, keys: Collection[str]) -> Iterator[R]:
@@ -224,21 +227,26 @@ class Ledger(Generic[M, R]):
         if not self.manifest.complete:
             raise UserError(f"{table.parent} is unfinished: run the same command again")
         recorded = self.manifest.hashes.get(_name_of(table))
-        return read_recorded(table, schema_of(self._row_type), recorded, remedy=self._remedy)
+        return read_recorded(
+            table,
+            schema_of(self._row_type),
+            recorded,
+            remedy=self._remedy,
+            rows_per_byte=self._rows_per_byte,
+        )
 
-    def rows(self) -> list[R]:
-        """The rows of a complete output. Raises UserError if its table is missing or damaged."""
-        return list(self.each())
+    def rows(self) -> Iterator[R]:
+        """The rows of a complete output, while few of them are in memory.
 
-    def each(self) -> Iterator[R]:
-        """The same, while few of them are in memory."""
+        The iterator raises UserError if the table is missing or damaged.
+        """
         table = self.read_table()
         for first in range(0, len(table), BATCH_ROWS):
             yield from self._rows_of(table.slice(first, BATCH_ROWS))
 
     def check_rows(self) -> None:
-        """Read all rows. Raises UserError as `rows`."""
-        deque(self.each(), maxlen=0)
+        """Read all rows. Raises UserError if the table is missing or damaged."""
+        deque(self.rows(), maxlen=0)
 
     def check(self) -> list[Fault]:
         """What is wrong with the three files; an output that has them is described by them."""

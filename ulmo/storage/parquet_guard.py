@@ -18,12 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-ROWS_PER_BYTE, FREE_ROWS = 8, 1 << 12
+# Of any table. ulmo's: at most 4, of a row for each of many silent channels. A table whose rows
+# have more of their own gives a lower bound.
+ROWS_PER_BYTE, FREE_ROWS = 8.0, 1 << 12
+TEXTS_PER_BYTE = 4  # in lists of texts; ulmo's: at most 1.5
 BYTES_PER_BYTE, FREE_BYTES = 64, 8 << 20  # of pages, and of texts; ulmo's: at most 20 a byte
 MAX_HEADER = 1 << 16  # bytes of a page's header; its statistics may be two escaped paths of 4 KiB
 MAX_DEPTH = 8
 VALUES_PER_ROW = 64  # of lists of texts
-MAX_ROW_GROUP = 1 << 20
+ROW_GROUP = 1 << 14  # most rows of a group, which is unpacked at once
 MAX_FOOTER = 32 << 20
 DICTIONARY = 7
 ENCODING = {5: 2, DICTIONARY: 2, 8: 4}  # kinds of page in PageHeader, and their encoding field
@@ -80,7 +83,9 @@ def parquet_writer(file: BinaryIO, schema: pa.Schema, **options: Any) -> pq.Parq
     return pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False, **options)
 
 
-def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
+def read_guarded(
+    raw: BinaryIO, schema: pa.Schema, rows_per_byte: float = ROWS_PER_BYTE
+) -> pa.Table:
     """Read a small table; ValueError if it has another schema, or unpacks to too much.
 
     `raw` is an open file: a path could be taken for an address (`file:`, `s3:`).
@@ -90,7 +95,7 @@ def read_guarded(raw: BinaryIO, schema: pa.Schema) -> pa.Table:
     with parquet_file(raw) as file:
         if not same_schema(file.schema_arrow, schema):
             raise ValueError("its columns are not those that this ulmo writes")
-    check_pages(raw, VALUES_PER_ROW, without_dictionary=lists)
+    check_pages(raw, VALUES_PER_ROW, text_lists=lists, rows_per_byte=rows_per_byte)
     with parquet_file(raw, read_dictionary=texts) as file:
         table = file.read(use_threads=False)
     table.validate(full=True)  # texts are UTF-8, and indices are within their dictionaries
@@ -114,29 +119,37 @@ def is_text_list(kind: pa.DataType) -> bool:
 
 
 def check_pages(
-    raw: BinaryIO, values_per_row: int = 1, *, without_dictionary: frozenset[int] = frozenset()
+    raw: BinaryIO,
+    values_per_row: int = 1,
+    *,
+    text_lists: frozenset[int] = frozenset(),
+    rows_per_byte: float = ROWS_PER_BYTE,
 ) -> None:
     """Raise ValueError if an open file has more rows, values or bytes than its size allows.
 
-    Columns `without_dictionary`, given by index, must not have a dictionary: their texts are then
-    no longer than their pages.
+    The columns `text_lists`, given by index, must not have a dictionary: their texts are then no
+    longer than their pages.
     """
     size = _size(raw)
-    left_rows, left = ROWS_PER_BYTE * size + FREE_ROWS, _max_bytes(size)
+    left_rows, left = int(rows_per_byte * size) + FREE_ROWS, _max_bytes(size)
+    # An empty list has a value in its page, too.
+    left_texts = len(text_lists) * left_rows + TEXTS_PER_BYTE * size
     for group in row_groups(_footer(raw, size)):
         left_rows -= group.rows
-        if left_rows < 0 or group.rows > MAX_ROW_GROUP:
+        if left_rows < 0 or group.rows > ROW_GROUP:
             raise ValueError("it declares more rows than its size allows")
         for place, column in enumerate(group.columns):
             values = 0
             for page in _pages(raw, size, column):
-                if page.dictionary and place in without_dictionary:
-                    raise ValueError("its lists of texts have a dictionary")
+                if place in text_lists:
+                    if page.dictionary:
+                        raise ValueError("its lists of texts have a dictionary")
+                    left_texts -= page.values
                 left -= page.unpacked
                 values += page.values
                 if left < 0:
                     raise ValueError("it unpacks to more than it may hold")
-            if values > 2 * (values_per_row * group.rows + FREE_ROWS):
+            if left_texts < 0 or values > 2 * (values_per_row * group.rows + FREE_ROWS):
                 raise ValueError("a column has more values than rows")
 
 

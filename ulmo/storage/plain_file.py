@@ -105,6 +105,17 @@ def read_bounded(path: Path, most: int, *, remedy: str) -> bytes:
     return content
 
 
+def bounded_lines(file: BinaryIO, most: int) -> Iterator[bytes]:
+    """Lines with their ends, which the last may lack; ValueError for one of over `most` bytes.
+
+    A hole in a file is one line, of any length.
+    """
+    while line := file.readline(most + 1):
+        if len(line) > most:
+            raise ValueError(f"a line is longer than {most} bytes")
+        yield line
+
+
 def check_length(path: Path, size: int, *, remedy: str) -> None:
     """Raise UserError unless the plain file has `size` bytes."""
     with open_plain(path, remedy=remedy, size=size):

@@ -67,18 +67,23 @@ def read_json(
 
 
 def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
-    """The values of JSON, and their text for pydantic.
+    """The values of JSON, and their text for pydantic."""
+    try:
+        values = parsed_json(content)
+        return values, json.dumps(values)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON of ours: {remedy}") from None
+
+
+def parsed_json(content: bytes) -> Any:
+    """The values of JSON of ours. Raises ValueError or RecursionError for any other.
 
     Brackets are counted first: a megabyte of them alone takes a hundred megabytes to parse. Those
     in texts do not count: names may have any.
     """
     if _has_many_brackets(content) and _has_many_brackets(_TEXT.sub(b"", content), len(content)):
-        raise UserError(f"{path} is not JSON of ours: {remedy}")
-    try:
-        values = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
-        return values, json.dumps(values)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not JSON: {remedy}") from None
+        raise ValueError("it has too many brackets")
+    return json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
 
 
 def _has_many_brackets(content: bytes, size: int | None = None) -> bool:

@@ -16,10 +16,15 @@ from ulmo.config import Settings, UserError, WholeFileError, one_line
 from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
-from ulmo.storage.parquet_guard import is_text_list, parquet_writer, read_guarded
+from ulmo.storage.parquet_guard import (
+    ROW_GROUP,
+    ROWS_PER_BYTE,
+    is_text_list,
+    parquet_writer,
+    read_guarded,
+)
 from ulmo.storage.plain_file import file_hash, open_plain, written_hash
 
-ROW_GROUP = 1 << 14
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
 
 TYPES = {
@@ -47,16 +52,23 @@ def schema_of(row: type[Settings]) -> pa.Schema:
     return pa.schema([(name, TYPES[kinds[name]]) for name in row.model_fields])
 
 
-def read_table(path: Path, schema: pa.Schema, *, remedy: str, hashed: bool = False) -> pa.Table:
+def read_table(
+    path: Path,
+    schema: pa.Schema,
+    *,
+    remedy: str,
+    hashed: bool = False,
+    rows_per_byte: float = ROWS_PER_BYTE,
+) -> pa.Table:
     """A table of ulmo; `hashed` says that the caller found its recorded hash.
 
-    Raises UserError, which ends with `remedy`, if it has other columns or is damaged, and
-    WholeFileError if it is `hashed`; if it could not be read at all, the error is that of
-    unreadable().
+    `rows_per_byte` bounds its rows by its size. Raises UserError, which ends with `remedy`, if it
+    has other columns or is damaged, and WholeFileError if it is `hashed`; if it could not be read
+    at all, the error is that of unreadable().
     """
     try:
         with open_plain(path, remedy=remedy) as file:
-            return read_guarded(file, schema)
+            return read_guarded(file, schema, rows_per_byte)
     except (OSError, ValueError, pa.ArrowException) as error:
         if denied := reading_error(error):
             raise unreadable(path, denied) from error
@@ -66,7 +78,13 @@ def read_table(path: Path, schema: pa.Schema, *, remedy: str, hashed: bool = Fal
 
 
 def read_recorded(
-    path: Path, schema: pa.Schema, recorded: str | None, *, remedy: str, anew: str | None = None
+    path: Path,
+    schema: pa.Schema,
+    recorded: str | None,
+    *,
+    remedy: str,
+    anew: str | None = None,
+    rows_per_byte: float = ROWS_PER_BYTE,
 ) -> pa.Table:
     """A table of ours, if it has the SHA-256 that is recorded of it.
 
@@ -80,7 +98,8 @@ def read_recorded(
     if found is None or found != recorded:
         what = "is damaged" if os.path.lexists(path) else "is missing"
         raise UserError(f"{path} {what}: {remedy}")
-    return read_table(path, schema, remedy=anew or remedy, hashed=True)
+    remedy = anew or remedy
+    return read_table(path, schema, remedy=remedy, hashed=True, rows_per_byte=rows_per_byte)
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:

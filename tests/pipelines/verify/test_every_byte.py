@@ -129,7 +129,7 @@ def read_tiles(tiles):
 
 def read_recordings(tiles):
     files = LedgerFiles.inside(tiles, "prep")
-    Ledger(files, TilesManifest, Prepared, remedy=AGAIN, anew=AGAIN).rows()
+    Ledger(files, TilesManifest, Prepared, remedy=AGAIN, anew=AGAIN).check_rows()
 
 
 def read_checkpoints(run):
@@ -139,7 +139,7 @@ def read_checkpoints(run):
 
 
 def read_rows(tokens):
-    folder_ledger(tokens).rows()
+    folder_ledger(tokens).check_rows()
 
 
 READERS = {

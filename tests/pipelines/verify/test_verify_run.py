@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ from ulmo.storage.checkpoint_files import numbers
 def pipe(path):
     path.unlink()
     os.mkfifo(path)
+
+
+def hole(path):
+    with path.open("r+b") as file:
+        file.truncate(1 << 28)
 
 
 FAULTS = [
@@ -36,6 +42,15 @@ FAULTS = [
 
 
 class TestRuns:
+    @pytest.mark.parametrize("name", ["losses.csv", "epochs.csv"])
+    def test_a_hole_in_a_log_is_damage_and_not_read(self, name, run):
+        hole(run / name)
+        tracemalloc.start()
+        assert found(run) == {(name, "damaged")}
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20e6
+
     @pytest.mark.parametrize(("name", "spoil", "what"), FAULTS)
     def test_what_is_wrong_is_named(self, name, spoil, what, run):
         assert verify(run).faults == []

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import lock_descriptor
 
-from tests.outputs import make_audio, make_tiles, make_tokens
+from tests.outputs import make_audio, make_tiles, make_tokens, write_table
 from tests.pipelines.recordings import contents
 from tests.pipelines.tokenizing import join, tokenize
 from tests.pipelines.verifying import change_rows, flip, found, run_command
@@ -22,7 +22,10 @@ from ulmo.formats.places import header_path
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.convert.convert import convert
+from ulmo.pipelines.verify import token_ledgers
 from ulmo.pipelines.verify.verify import verify
+from ulmo.storage.plain_file import file_hash
+from ulmo.storage.tables import schema_of
 
 A = "tokens/a.tokens.npy"
 
@@ -216,6 +219,23 @@ class TestWhatStays:
         assert found(tokens) == {("c.vocabulary.json", "damaged")}
 
 
+def test_an_output_that_many_rows_have_is_read_once(tokens, monkeypatch):
+    def change(rows):
+        rows += [rows[0]] * 50
+
+    change_rows(tokens, TABLE, change, Tokenized, MANIFEST)
+    read, read_stored = [], token_ledgers.read_stored
+
+    def noted(path):
+        read.append(path)
+        return read_stored(path)
+
+    monkeypatch.setattr(token_ledgers, "read_stored", noted)
+    (fault,) = verify(tokens).faults
+    assert (fault.what, fault.detail) == ("duplicate", f"51 rows have the output {A}")
+    assert len(read) == len(set(read)) == 3
+
+
 class TestTimelines:
     def test_one_is_gap_between_its_segments(self, timeline):
         path = timeline / "t.tokens.npy"
@@ -234,6 +254,16 @@ class TestTimelines:
         segments[0]["recording"] = "other.wav"
         reseal(header, segments=segments)
         assert found(timeline) == {("t.tokens.npy.recordings.parquet", "disagrees")}
+
+    @pytest.mark.parametrize("stretches", [0, 2, 1 << 62])
+    def test_one_whose_table_has_more_or_fewer_stretches(self, stretches, timeline):
+        """They are counted, and not listed."""
+        table = timeline / f"t.tokens.npy.{TABLE}"
+        rows = pq.read_table(table).to_pylist()
+        rows[-1]["stretches"] = stretches
+        write_table(table, rows, schema_of(Tokenized))
+        reseal(timeline / f"t.tokens.npy.{MANIFEST}", hashes={table.name: file_hash(table)})
+        assert found(timeline) == {(table.name, "disagrees")}
 
     @pytest.mark.parametrize("name", [TABLE, MANIFEST])
     @pytest.mark.parametrize("spoil", [flip, Path.unlink])

@@ -50,7 +50,7 @@ def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
     Their times do not count: a copy of the recordings may have others.
     """
     try:
-        rows = ledger.rows()
+        rows = {row.path: (row.bytes, row.ends_crc32c, row.status) for row in ledger.rows()}
     except UserError as error:
         if reading_error(error):
             raise
@@ -58,14 +58,14 @@ def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
             f"{folder} was made of other recordings, and has lost the table of them: name the "
             "folder that it was made of, as it was, or choose a new folder"
         ) from None
-    here = {portable(file.path): (file.size, file.ends) for file in files}
-    there = {row.path: (row.bytes, row.ends_crc32c) for row in rows if row.status != "refused"}
+    here = {portable(file.path): [file.size, file.ends] for file in files}
+    there = {path: ends for path, (*ends, status) in rows.items() if status != "refused"}
     changes = {
         "changed": [path for path in there if here.get(path, there[path]) != there[path]],
         "gone": [path for path in there if path not in here],
     }
     if any(changes.values()):
-        changes["added"] = sorted(here.keys() - {row.path for row in rows})
+        changes["added"] = sorted(here.keys() - rows.keys())
         words = "; ".join(_some(kind, paths) for kind, paths in changes.items() if paths)
         raise UserError(
             f"{folder} was made of other recordings ({words}): add --accept-changes to prepare "
@@ -75,7 +75,7 @@ def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
 
 def _earlier(ledger: PrepLedger) -> Iterator[Prepared]:
     """The rows of a complete output, or those that a job has noted which did not end."""
-    return ledger.each() if ledger.manifest.complete else ledger.noted()
+    return ledger.rows() if ledger.manifest.complete else ledger.noted()
 
 
 def _some(kind: str, paths: Sequence[str]) -> str:

@@ -96,7 +96,7 @@ def _summary(
     named: dict[str, list[tuple[str, str, str]]] = {"refused": [], "partial": []}
     flagged, undated = [], []
     seconds, tiles, untimed = 0.0, 0, 0
-    for row in output.ledger.each():
+    for row in output.ledger.rows():
         statuses[row.status] += 1
         seconds += row.duration_s
         tiles += row.tiles

@@ -1,12 +1,9 @@
 """Verifying bundles and runs; going back to the last checkpoint that is whole."""
 
-import csv
-import io
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from ulmo.bundle.bundle import REMEDY, foreign_name, read_bundle
 from ulmo.bundle.manifest import FILES, MANIFEST
@@ -21,7 +18,7 @@ from ulmo.storage.checkpoint_files import (
     remove_others,
     what_is_wrong,
 )
-from ulmo.storage.csv_log import batch_columns, epoch_columns, read_log
+from ulmo.storage.csv_log import batch_columns, epoch_columns, log_lines, log_rows
 from ulmo.storage.faults import (
     READ,
     Fault,
@@ -33,7 +30,6 @@ from ulmo.storage.faults import (
     name_in,
     remove_faulty,
 )
-from ulmo.storage.plain_file import open_plain
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
 _RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
@@ -158,8 +154,9 @@ def _check_best(folder: Path) -> Iterator[Fault]:
     if numbers(folder / "checkpoints" / _BEST) or not log.is_file():
         return
     try:
-        validated = np.isfinite(read_log(log).get("val_reconstruction", [])).any()
-    except (OSError, ValueError, csv.Error):
+        found = (row.get("val_reconstruction", math.nan) for row in log_rows(log))
+        validated = any(map(math.isfinite, found))
+    except (OSError, ValueError):
         return  # a fault of the log itself, which is reported there
     if validated:
         yield Fault(f"checkpoints/{_BEST}", "missing", "the best epoch's weights are gone", _GONE)
@@ -194,13 +191,12 @@ def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iter
             yield Fault(name, "missing", "the run has written it, and it is gone", _LOST)
         return
     try:
-        with open_plain(path, remedy=_LOST) as file:
-            rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
-            names = tuple(next(rows, ()))
-            if names != (columns or names) or "step" not in names:
-                raise ValueError("its first line names other columns")
-            _check_steps(rows, names)
-    except (UserError, OSError, ValueError, csv.Error) as error:
+        rows = (line.removesuffix("\n").split(",") for line in log_lines(path))
+        names = tuple(next(rows, ()))
+        if names != (columns or names) or "step" not in names:
+            raise ValueError("its first line names other columns")
+        _check_steps(rows, names)
+    except (UserError, OSError, ValueError) as error:
         yield fault_of(name, error, _LOST)
 
 

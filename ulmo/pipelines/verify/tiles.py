@@ -3,13 +3,14 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ulmo.config import UserError
 from ulmo.jobs.outcome import Prepared
@@ -47,6 +48,21 @@ _MOVE = "move it elsewhere: it is not ulmo's"
 _NEW_FOLDER = "prepare into a new folder with ulmo-prep"
 
 
+class _Places(NamedTuple):
+    """Where the tiles of a shard lie in it, and their checksums, in the order of tiles.parquet."""
+
+    rows: NDArray[np.int32]  # (n,)
+    checksums: NDArray[np.uint32]  # (n,)
+
+
+class _Row(NamedTuple):
+    """What is compared of a row of recordings.parquet."""
+
+    path: str
+    tiles: int
+    stretches: int
+
+
 def _check(folder: Path) -> Findings:
     """Check everything in an output of ulmo-prep, each tile's checksum too.
 
@@ -81,7 +97,9 @@ def _check(folder: Path) -> Findings:
     for name, places in shards.items():
         faults += _check_shard(folder, manifest, name, places)
     faults += _check_fingerprint(manifest, tiles)
-    rows = [] if found else ledger.rows()
+    if len(tiles) > _tiles_there(folder, manifest, shards):
+        return Findings(counts, faults)  # which say so: more rows than tiles are not looked into
+    rows = [] if found else [_Row(row.path, row.tiles, row.stretches) for row in ledger.rows()]
     faults += _check_times(manifest, tiles, {row.path: row.stretches for row in rows})
     if not found:
         faults += _check_recordings(manifest, tiles, rows)
@@ -95,7 +113,7 @@ def _mend(folder: Path, faults: list[Fault]) -> list[str]:
     """
 
     @cache
-    def recorded() -> tuple[TilesManifest, dict[str, list[tuple[int, int]]]] | None:
+    def recorded() -> tuple[TilesManifest, dict[str, _Places]] | None:
         manifest = read_manifest(folder)
         if manifest is None:
             return None
@@ -106,8 +124,8 @@ def _mend(folder: Path, faults: list[Fault]) -> list[str]:
         if path.parent != folder / "tiles" or (found := recorded()) is None:
             return False
         manifest, shards = found
-        faulty = _check_shard(folder, manifest, path.name, shards.get(path.name, []))
-        return path.name in shards and not any(faulty)
+        places = shards.get(path.name)
+        return places is not None and not any(_check_shard(folder, manifest, path.name, places))
 
     return remove_faulty(folder, faults, _is_removable, is_whole)
 
@@ -154,40 +172,49 @@ def _is_ours(path: Path) -> bool:
     return not is_folder and (is_temporary(path) or SHARD.fullmatch(path.name) is not None)
 
 
-def _places(tiles: pa.Table) -> dict[str, list[tuple[int, int]]]:
+def _places(tiles: pa.Table) -> dict[str, _Places]:
     """The row in its shard and the CRC-32C of each tile, by shard."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    columns = (tiles[name].to_pylist() for name in ("shard", "row", "crc32c"))
-    for shard, row, crc in zip(*columns, strict=True):
-        found.setdefault(shard, []).append((row, crc))
-    return found
+    named = tiles["shard"].combine_chunks().dictionary_encode()
+    rows, sums = tiles["row"].to_numpy(), tiles["crc32c"].to_numpy()
+    order = np.argsort(named.indices.to_numpy(), kind="stable")
+    ends = np.cumsum(np.bincount(named.indices.to_numpy(), minlength=len(named.dictionary)))
+    parts = np.split(order, ends[:-1])
+    names = named.dictionary.to_pylist()
+    return {name: _Places(rows[part], sums[part]) for name, part in zip(names, parts, strict=False)}
+
+
+def _tiles_there(folder: Path, manifest: TilesManifest, names: Iterable[str]) -> int:
+    """How many tiles some shards have room for."""
+    tile_bytes = 4 * manifest.settings.tile_size**2
+    paths = (folder / "tiles" / name for name in names if SHARD.fullmatch(name))
+    return sum(path.stat().st_size // tile_bytes for path in paths if path.is_file())
 
 
 def _check_shard(
-    folder: Path, manifest: TilesManifest, name: str, places: Sequence[tuple[int, int]]
+    folder: Path, manifest: TilesManifest, name: str, places: _Places
 ) -> Iterator[Fault]:
     path = f"tiles/{name}"
     if not SHARD.fullmatch(name or ""):
         yield _of_table("disagrees", f"{name!r} is no name of a shard")
         return
     if not (folder / path).exists():
-        yield Fault(path, "missing", f"{len(places)} tiles should be in it", GO_ON)
+        yield Fault(path, "missing", f"{len(places.rows)} tiles should be in it", GO_ON)
         return
     try:
         shard = open_shard(folder / path, manifest.settings.tile_size)
     except (UserError, OSError, ValueError) as error:
         yield fault_of(path, error, _REPAIR, DELETE)
         return
-    rows = Counter(row for row, _ in places)
-    if sorted(rows) != list(range(len(places))):
-        what: What = "duplicate" if max(rows.values()) > 1 else "disagrees"
+    count = len(places.rows)
+    if (np.sort(places.rows) != np.arange(count)).any():
+        what: What = "duplicate" if len(np.unique(places.rows)) < count else "disagrees"
         yield _of_table(what, f"its rows of {name} are not one for each tile")
         return
-    if len(shard) != len(places):
-        detail = f"it has {len(shard)} tiles, and tiles.parquet names {len(places)} rows of it"
+    if len(shard) != count:
+        detail = f"it has {len(shard)} tiles, and tiles.parquet names {count} rows of it"
         yield Fault(path, "disagrees", detail, _REPAIR)
         return
-    wrong = [row for row, crc in places if checksum(shard[row]) != crc]
+    wrong = [row for row, crc in zip(*places, strict=True) if checksum(shard[row]) != crc]
     if wrong:
         detail = (
             f"{len(wrong)} of {len(shard)} tiles have another checksum, the first tile {wrong[0]}"
@@ -207,7 +234,7 @@ def _check_fingerprint(manifest: TilesManifest, tiles: pa.Table) -> Iterator[Fau
 
 
 def _check_recordings(
-    manifest: TilesManifest, tiles: pa.Table, rows: Sequence[Prepared]
+    manifest: TilesManifest, tiles: pa.Table, rows: Sequence[_Row]
 ) -> Iterator[Fault]:
     """Each recording has one row, and as many tiles as the row says."""
     if len(rows) != manifest.recordings:

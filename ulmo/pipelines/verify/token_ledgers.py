@@ -47,6 +47,10 @@ class _Found(NamedTuple):
         headers = {path: each.header for each in outputs for path in each.files.values()}
         return cls(headers, by_bytes(files))
 
+    def has(self, path: Path, home: Path) -> bool:
+        """Whether a file of tokens below `home` is there, with a header."""
+        return path in self.headers and path.is_relative_to(home)
+
     def below(self, folder: Path) -> list[Path]:
         """Files below a folder, which has a name."""
         start, stop = (bytes_of(folder) + end for end in (b"/", b"0"))  # as 0 follows / in ASCII
@@ -100,39 +104,44 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     table, rows = ledger.files.table, ledger.rows()
     endings = endings_of(ledger.manifest.file_format)
     if timeline is None:
-        yield from _check_rows(folder, table, rows, found, endings)
-        yield from _check_orphans(folder, table.parent, rows, found)
+        names: Counter[str] = Counter()
+        yield from _check_rows(folder, table, rows, found, endings, names)
+        yield from _check_orphans(folder, table.parent, names, found)
     else:
         yield from _check_timeline(folder, table, rows, timeline, endings)
 
 
 def _check_rows(
-    folder: Path, table: Path, rows: list[Tokenized], found: _Found, endings: list[str]
+    folder: Path,
+    table: Path,
+    rows: Iterable[Tokenized],
+    found: _Found,
+    endings: list[str],
+    names: Counter[str],
 ) -> Iterator[Fault]:
-    """Each row has its outputs, which are as the row describes them."""
+    """Each row has its outputs, which are as the row describes them; `names` counts them.
+
+    An output is read once, however many rows have it.
+    """
 
     def at_table(what: What, detail: str) -> Fault:
         return Fault(name_in(table, folder), what, detail, AGAIN)
 
-    for name, count in Counter(name for row in rows for name in row.outputs).items():
-        if count > 1:
-            yield at_table("duplicate", f"{count} rows have the output {name}")
     home = table.parent
-    places = {name: home / path_of(name) for row in rows for name in row.outputs}
-    headers = {
-        name: found.headers[path]
-        for name, path in places.items()
-        if path in found.headers and path.is_relative_to(home)
-    }
     for row in rows:
-        missing = [name for name in row.outputs if name not in headers]
-        for name in missing:
-            path = name_in(places[name], folder)
-            yield Fault(path, "missing", f"{row.path} was tokenized to it", AGAIN)
-        if missing or not row.outputs:
+        names.update(row.outputs)
+        if any(names[name] > 1 for name in row.outputs):
+            continue
+        places = [home / path_of(name) for name in row.outputs]
+        headers = [found.headers[path] for path in places if found.has(path, home)]
+        for path in places:
+            if not found.has(path, home):
+                detail = f"{row.path} was tokenized to it"
+                yield Fault(name_in(path, folder), "missing", detail, AGAIN)
+        if len(headers) < len(places) or not row.outputs:
             continue
         try:
-            made = [read_stored(headers[name]) for name in row.outputs]
+            made = [read_stored(header) for header in headers]
             described = [stored.header for stored in made]
         except (UserError, OSError, ValueError):
             continue  # a fault of the file itself, which is reported there
@@ -144,6 +153,9 @@ def _check_rows(
             details.append(f"{row.outputs[0]} has other tokens than were written for this row")
         for detail in filter(None, details):
             yield at_table("disagrees", f"{row.path}: {detail}")
+    for name, count in names.items():
+        if count > 1:
+            yield at_table("duplicate", f"{count} rows have the output {name}")
 
 
 def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
@@ -156,13 +168,13 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
 
 
 def _check_orphans(
-    folder: Path, home: Path, rows: list[Tokenized], found: _Found
+    folder: Path, home: Path, names: Iterable[str], found: _Found
 ) -> Iterator[Fault]:
     """Files among the tokens that belong to no row, whatever their names; headers without a row.
 
     Programs read the tokens as a whole: hidden files, other endings, what a link leads to.
     """
-    known = {stem_of(home / path_of(name)) for row in rows for name in row.outputs} - {None}
+    known = {stem_of(home / path_of(name)) for name in names} - {None}
     orphans = [
         path
         for path in _among(home / TOKENS)
@@ -197,7 +209,7 @@ def _may_be_written(path: Path) -> bool:
 
 
 def _check_timeline(
-    folder: Path, table: Path, rows: list[Tokenized], output: Path, endings: list[str]
+    folder: Path, table: Path, rows: Iterable[Tokenized], output: Path, endings: list[str]
 ) -> Iterator[Fault]:
     """The timeline is there, and has the recordings and the tokens that its table names."""
     if not output.exists():
