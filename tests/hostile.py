@@ -17,6 +17,7 @@ from tests.hostile_parts import (
     SHARD,
     Bomb,
     bundle_file,
+    equal_rows,
     fifo,
     keys,
     large,
@@ -232,32 +233,6 @@ def many_rows(folder, bait):
     write_parquet(table, folder / "tiles.parquet", row_group_size=1 << 20)
     reseal(folder / "prep.json", tiles=count)
     seal_tables(folder)
-
-
-def equal_rows(name, row, count):
-    """Many rows that differ in a bit or two: a stranger's, and yet the table has its own hash."""
-
-    def write(path):
-        schema, bits = schema_of(row), np.random.default_rng(0)
-        plain = row(path="a", bytes=0, ends_crc32c=0, status="ok", key="k").model_dump()
-        arrays = {}
-        for field in schema:
-            value = plain[field.name]
-            arrays[field.name] = pa.array([value or None]).cast(field.type).take([0] * count)
-            if pa.types.is_list(field.type):
-                offsets = pa.array(np.zeros(count + 1, np.int32))
-                arrays[field.name] = pa.ListArray.from_arrays(offsets, pa.array([], pa.string()))
-            elif value == 0:
-                most = 4 if field.name == "frames" else 1
-                arrays[field.name] = pa.array(bits.integers(0, most, count)).cast(field.type)
-        plain_columns = [each.name for each in schema if not pa.types.is_list(each.type)]
-        table = pa.Table.from_pydict(arrays, schema=schema)
-        write_parquet(table, path, row_group_size=1 << 14, use_dictionary=plain_columns)
-
-    def make(path, bait):
-        write(place(path, name))
-
-    return make
 
 
 def sealed_after(make, **changes):

@@ -7,11 +7,14 @@ import zipfile
 from hashlib import sha256
 
 import numpy as np
+import pyarrow as pa
 
 from tests.bundles import WEIGHTS, replace, rewrite, write_small_bundle
+from tests.parquet import write_parquet
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
+from ulmo.storage.tables import schema_of
 
 GIB = 1 << 30
 DEEP = b"[" * 60_000
@@ -94,6 +97,35 @@ def zip_bomb():
 
 def padded(content, size):
     return content[:size] + bytes(max(0, size - len(content)))
+
+
+# Tables
+
+
+def equal_rows(name, row, count):
+    """Many rows that differ in a bit or two: a stranger's, and yet the table has its own hash."""
+
+    def write(path):
+        schema, bits = schema_of(row), np.random.default_rng(0)
+        plain = row(path="a", bytes=0, ends_crc32c=0, status="ok", key="k").model_dump()
+        arrays = {}
+        for field in schema:
+            value = plain[field.name]
+            arrays[field.name] = pa.array([value or None]).cast(field.type).take([0] * count)
+            if pa.types.is_list(field.type):
+                offsets = pa.array(np.zeros(count + 1, np.int32))
+                arrays[field.name] = pa.ListArray.from_arrays(offsets, pa.array([], pa.string()))
+            elif value == 0:
+                most = 4 if field.name == "frames" else 1
+                arrays[field.name] = pa.array(bits.integers(0, most, count)).cast(field.type)
+        plain_columns = [each.name for each in schema if not pa.types.is_list(each.type)]
+        table = pa.Table.from_pydict(arrays, schema=schema)
+        write_parquet(table, path, row_group_size=1 << 14, use_dictionary=plain_columns)
+
+    def make(path, bait):
+        write(place(path, name))
+
+    return make
 
 
 # Bundles

@@ -3,9 +3,7 @@
 import json
 import os
 import shutil
-import tracemalloc
 from contextlib import suppress
-from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,66 +18,10 @@ from tests.pipelines.verifying import flip
 from tests.sealed import hashes_of, reseal
 from tests.storage.ledgers import KEYS, USERS, at_each_change, rows_of
 from ulmo.config import NewerError, UserError
-from ulmo.storage import journal as journal_file
 from ulmo.storage import ledger as ledger_file
 from ulmo.storage.tables import schema_of
 
-
-@pytest.fixture(scope="module", autouse=True)
-def without_waiting_for_the_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-class Counted:
-    """An open file that notes how many bytes are read of it."""
-
-    def __init__(self, file, read):
-        self._file = file
-        self._read = read
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def readline(self, most=-1):
-        line = self._file.readline(most)
-        self._read.append(len(line))
-        return line
-
-
-@pytest.fixture(params=USERS)
-def user(request):
-    return USERS[request.param]
-
-
-@pytest.fixture
-def complete(user, tmp_path):
-    """A folder whose job has ended; a notebook of other people lies in it."""
-    folder = tmp_path / "complete"
-    folder.mkdir()
-    (folder / "notes.txt").write_text("mine")
-    assert user.run(folder) == list(KEYS)
-    return folder
-
-
-@pytest.fixture
-def unfinished(user, tmp_path):
-    """A folder whose job was killed after two keys."""
-    folder = tmp_path / "unfinished"
-    folder.mkdir()
-    ledger = user.resumed(folder)
-    with suppress(Killed), ledger.writing([]):
-        for key in KEYS[:2]:
-            ledger.add(key, user.rows(key))
-        raise Killed
-    return folder
+pytestmark = pytest.mark.usefixtures("without_waiting_for_the_disk")
 
 
 class TestOfAJob:
@@ -235,91 +177,6 @@ class TestOthers:
         assert user.open(unfinished).progress().endswith(" of 9 recordings")
 
 
-class TestJournal:
-    def test_a_last_line_torn_anywhere(self, user, unfinished):
-        journal = user.files(unfinished).journal
-        whole = journal.read_bytes()
-        first = whole.index(b"\n") + 1
-        for end in (*range(first, len(whole), 9), len(whole) - 1):
-            journal.write_bytes(whole[:end])
-            ledger = user.resumed(unfinished)
-            assert [len(ledger.done(key)) for key in KEYS[:2]] == [user.rows_of_a_key, 0]
-        assert user.run(unfinished) == list(KEYS[1:])
-
-    @pytest.mark.parametrize(
-        "line",
-        [
-            *(b"", b"{", b"[]", b"null", b"7", b'"k1"', b"{}", b"\xff\xfe", b"\0"),
-            *(b"[" * 100_000, b"9" * 9999, b'{"key": "k2"}', b'{"key": "k2", "rows": 7}'),
-            *(b'{"key": "k2", "rows": [7]}', b'{"key": "k2", "rows": [{}]}', b'{"key": {}}'),
-        ],
-    )
-    def test_lines_that_are_none_of_ours(self, user, unfinished, line):
-        journal = user.files(unfinished).journal
-        journal.write_bytes(line + b"\n" + journal.read_bytes() + line + b"\n")
-        assert user.run(unfinished) == list(KEYS[2:])
-        assert list(user.open(unfinished).rows()) == rows_of(user, KEYS)
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            {"key": "k1"},
-            {"status": "well"},
-            {"more": 1},
-            {"path": 1},
-            {"bytes": -1},
-            {"channels": 10**9},
-            {"duration_s": float("inf")},
-            {"start_utc": 10**30},
-        ],
-    )
-    def test_rows_that_are_none_of_ours(self, user, unfinished, change):
-        journal = user.files(unfinished).journal
-        first, second = map(json.loads, journal.read_text().splitlines())
-        first["rows"][-1].update(change)
-        journal.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
-        assert user.run(unfinished) == ["k0", *KEYS[2:]]
-
-    @pytest.mark.parametrize("holes", [[1 << 40], [10 << 20] * 3])
-    def test_holes_are_told_and_not_read(self, user, unfinished, holes, monkeypatch):
-        """Lines before the hole count; what is behind is not looked for."""
-        journal = user.files(unfinished).journal
-        with journal.open("r+b") as file:
-            lines = file.read()
-            for size in holes:
-                file.seek(size, os.SEEK_CUR)
-                file.write(b"\n")
-            file.write(lines.replace(b"k1", b"k9"))
-        read, opened = [], journal_file.open_unlinked
-        monkeypatch.setattr(journal_file, "open_unlinked", lambda path: Counted(opened(path), read))
-        ledger = user.open(unfinished)
-        done = 2 * user.rows_of_a_key
-        assert ledger.progress() == f"{done} recordings; {journal.name} is damaged"
-        assert sum(read) < 2 * journal_file.MAX_LINE
-        assert user.run(unfinished) == list(KEYS[2:])
-        assert list(user.open(unfinished).rows()) == rows_of(user, KEYS)
-
-    def test_a_line_of_brackets_is_not_parsed(self, user, unfinished):
-        journal = user.files(unfinished).journal
-        journal.write_bytes(b'{"key":"k0","rows":[' + b"[]," * 400_000 + b"[]]}\n")
-        tracemalloc.start()
-        assert user.open(unfinished).progress() == "0 recordings"
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 8e6
-
-    @pytest.mark.parametrize("number", [2, 0])
-    def test_one_that_cannot_be_read_is_as_good_as_none(
-        self, user, unfinished, monkeypatch, number
-    ):
-        journal = user.files(unfinished).journal
-        journal.unlink()
-        if number:
-            journal.mkdir()
-        ledger = user.resumed(unfinished)
-        assert [ledger.done(key) for key in KEYS] == [[]] * len(KEYS)
-
-
 class TestOtherJobs:
     def test_other_settings_are_refused_and_nothing_is_touched(self, user, complete, unfinished):
         for folder in (complete, unfinished):
@@ -450,46 +307,3 @@ def test_keys_and_places_are_held_and_no_rows(tmp_path, monkeypatch):
     with ledger.writing(keys):
         assert ledger._table is None
         assert all(isinstance(place, int) for place in ledger._journal._places.values())
-
-
-def refused_rows(user, count):
-    """Recordings that are refused for one reason, as alike as honest ones are."""
-    plain = user.rows("k")[0].model_dump() | {"status": "refused", "detail": "the file is empty"}
-    group = 64 if user is USERS["tiles"] else 1
-    for number in range(count):
-        key = sha256(str(number // group).encode()).hexdigest()
-        yield plain | {"path": f"{number:06}.wav", "key": key, "bytes": 0}
-
-
-def table_of(user, folder, rows):
-    """A complete output whose table has these rows."""
-    user.run(folder)
-    files = user.files(folder)
-    write_table(files.table, rows, schema_of(user.row))
-    reseal(files.manifest, hashes=hashes_of(folder, files.table.name))
-    return user.open(folder)
-
-
-def test_many_recordings_refused_for_one_reason(user, tmp_path):
-    """They compress well, and are read, while few of them are in memory."""
-    ledger = table_of(user, tmp_path, refused_rows(user, 30_000))
-    tracemalloc.start()
-    assert sum(1 for _ in ledger.rows()) == 30_000
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 16e6
-
-
-def test_more_rows_than_the_table_has_room_for(user, tmp_path):
-    """Equal ones, of a key, in a few kilobytes."""
-    rows = [user.rows("k")[0].model_dump()] * 30_000
-    ledger = table_of(user, tmp_path, rows)
-    assert user.files(tmp_path).table.stat().st_size < 30_000 - 4096
-    with pytest.raises(UserError, match="more rows than its size allows"):
-        ledger.check_rows()
-
-
-def test_a_key_of_more_rows_than_a_block_is_not_done(user, tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger_file, "BATCH_ROWS", 16)
-    table_of(user, tmp_path, [user.rows("k")[0].model_dump()] * 17)
-    assert user.resumed(tmp_path).done("k") == []
