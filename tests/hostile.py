@@ -37,7 +37,7 @@ from tests.outputs import write_table
 from tests.parquet import write_parquet
 from tests.sealed import reseal, seal_tables, seal_tokens
 from ulmo.jobs.outcome import Prepared, Tokenized
-from ulmo.preprocessing.store import TILES_SCHEMA
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.sealed import fingerprint, seal
 from ulmo.storage.tables import schema_of
 
