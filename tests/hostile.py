@@ -242,6 +242,8 @@ TILES = {
     "a row before the first": tile_rows(row=-1),
     "a row of 2^31 - 1": tile_rows(row=2**31 - 1),
     "a row that is missing": tile_rows(row=None),
+    "levels that are no numbers": tile_rows(norm_offset_db=float("nan")),
+    "a view of brackets": tile_rows(view=1, augmentation="[" * 10**5),
     "a text of megabytes": tile_table(lambda: [row(recording="a" * (1 << 26))]),
     "a long text in each row": tile_table(lambda: [row(recording="a" * (1 << 18))] * 600),
     "millions of rows": many_rows,
