@@ -28,7 +28,7 @@ def gather_pairs(recipe: Recipe, root: Path, chosen: Sequence[Path], path: Path)
         pairs = root / corpus.folder / PAIRS
         if not pairs.exists():
             continue
-        for row in read_csv_rows(pairs, COLUMNS, most_bytes=MOST_BYTES, most_rows=MOST_PAIRS):
+        for _, row in read_csv_rows(pairs, COLUMNS, most_bytes=MOST_BYTES, most_rows=MOST_PAIRS):
             a, b = (f"{corpus.folder}/{row[side]}" for side in ("a", "b"))
             if {a, b} <= names:
                 table.writerow([a, b, row["a_times"], row["b_times"]])

@@ -38,7 +38,7 @@ from tests.outputs import write_table
 from tests.parquet import write_parquet
 from tests.sealed import reseal, seal_tables, seal_tokens
 from ulmo.jobs.outcome import Prepared, Tokenized
-from ulmo.preprocessing.store import TILES_SCHEMA
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.sealed import fingerprint, seal
 from ulmo.storage.tables import schema_of
 
@@ -260,6 +260,8 @@ TILES = {
     "a row before the first": tile_rows(row=-1),
     "a row of 2^31 - 1": tile_rows(row=2**31 - 1),
     "a row that is missing": tile_rows(row=None),
+    "levels that are no numbers": tile_rows(norm_offset_db=float("nan")),
+    "a view of brackets": tile_rows(view=1, augmentation="[" * 10**5),
     "a text of megabytes": tile_table(lambda: [row(recording="a" * (1 << 26))]),
     "a long text in each row": tile_table(lambda: [row(recording="a" * (1 << 18))] * 600),
     "millions of rows": many_rows,

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 
 from tests.outputs import write_table
 from ulmo.formats.places import header_path
-from ulmo.preprocessing.store import TILES_SCHEMA, checksum
+from ulmo.preprocessing.store import checksum
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.sealed import seal
 

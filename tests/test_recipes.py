@@ -151,7 +151,7 @@ def test_pairs_of_all_corpora_are_gathered(recipe, root, tmp_path):
     assert path.read_text(encoding="utf-8") == (
         "a,b,a_times,b_times\nchirps/chirp_a_0.wav,chirps/chirp_a_2.wav,0 1,0 1.5\n"
     )
-    assert read_pairs(path, CHOSEN).partners.keys() == {f"chirps/{name}.wav" for name in names[:2]}
+    assert read_pairs(path, CHOSEN).recordings == tuple(f"chirps/{name}.wav" for name in names[:2])
 
 
 def test_from_recordings_to_a_bundle_and_again(recipe, root, tmp_path, no_pixels):

@@ -1,6 +1,7 @@
 """The header: its clock, what it refuses, its bytes."""
 
 import json
+import tracemalloc
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 
@@ -209,7 +210,7 @@ WRONG = {
     "fingerprint": ["AB" * 32, "ab" * 31],
     "recording": ["", "x" * 16_385, "\udcff.wav"],
     "channel": [-1],
-    "sample_rate": [0],
+    "sample_rate": [0, 4_000_001],
     "hop": [0, 2561],
     "frame_hop": [0],
     "edges_hz": [[1.0], [0.0, 0.0], [0.0, 2.0, 1.0], [-1.0, 2.0], [0.0, float("nan")]],
@@ -226,10 +227,11 @@ WRONG = {
         [{**SEGMENT, "offset": 2}, {**SEGMENT, "column": 1, "offset": 1}],
         [{**SEGMENT, "columns": 3}],
         [{**SEGMENT, "recording": "a\nb.wav"}],
+        [{**SEGMENT, "recording_rate": 4_000_001}],
     ],
     "gaps": ["none"],
     "time_expansion": [0, -1, float("inf"), float("nan")],
-    "recording_rate": [0],
+    "recording_rate": [0, 4_000_001, 1 << 40],
     "other": [1],
     "schema_version": [1, 2],
 }
@@ -275,6 +277,23 @@ def test_a_corpus_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(header_module, "MAX_CORPUS_BYTES", len(content) - 1)
     with pytest.raises(UserError, match="too large to be ours"):
         read_stored(path)
+
+
+def test_recordings_of_a_corpus_share_their_grid(tmp_path):
+    """Each had a copy of all edges of bands: 20 kB for a line of a recording."""
+    edges = tuple(float(edge) for edge in range(2049))
+    headers = [
+        TokensHeader(**{**VALUES, "edges_hz": edges, "recording": f"{number}.wav"})
+        for number in range(2000)
+    ]
+    path = write(tmp_path, header_json(headers))
+    tracemalloc.start()
+    stored = read_stored(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert stored.headers == tuple(headers)
+    assert peak < 16e6
+    assert len({id(header.edges_hz) for header in stored.headers}) == 1
 
 
 def test_a_corpus_with_a_recording_that_does_not_fit_is_refused(tmp_path):

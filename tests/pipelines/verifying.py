@@ -12,7 +12,7 @@ from tests.sealed import seal_tables
 from ulmo.cli.main import ulmo
 from ulmo.jobs.outcome import Prepared
 from ulmo.pipelines.verify.verify import verify
-from ulmo.preprocessing.store import TILES_SCHEMA
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.tables import schema_of
 
 SHARD = "tiles/000000-0000.npy"

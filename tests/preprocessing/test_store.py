@@ -12,11 +12,11 @@ import pytest
 from tests.oracles import crc32c
 from tests.outputs import write_table
 from tests.sealed import hashes_of, reseal, seal_tables, spoil
-from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
+from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError, WholeFileError
 from ulmo.jobs.outcome import Prepared
+from ulmo.pipelines.verify.verify import verify
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
-    TILES_SCHEMA,
     TilesManifest,
     TileStore,
     checksum,
@@ -25,6 +25,7 @@ from ulmo.preprocessing.store import (
     tiles_per_shard,
     write_shard,
 )
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage import tables
 from ulmo.storage.sealed import write_json, write_sealed
 from ulmo.storage.tables import TableWriter, schema_of
@@ -35,11 +36,17 @@ SHARDS = {"000000-0000.npy": TILES[:3], "000000-0001.npy": TILES[3:]}
 SETTINGS = PrepSettings(tile_size=SIZE)
 
 
+VIEWS = AugmentSettings(views=2)
+VIEW = {"sample_rate": 16_000, "hop_length": 160, "win_length": 16, "gain_db": -3.5}
+VIEW |= {"noise_db": -50.0, "time_mask": [0, 0], "frequency_mask": [2, 2]}
+
+
 def tile_rows():
     same = {"recording": "a.wav", "start_sample": 0, "start_s": 0.0, "valid_frames": SIZE}
     same |= {"norm_scale_db": 2.0, "peak_level_db": -20.0}
     return [
         {**same, "shard": shard, "row": row, "tile": row, "view": view}
+        | {"augmentation": json.dumps(VIEW) if view else None}
         | {"norm_offset_db": -40.0 - row, "crc32c": checksum(tile)}
         for view, (shard, tiles) in enumerate(SHARDS.items())
         for row, tile in enumerate(tiles)
@@ -58,7 +65,7 @@ def folder(tmp_path):
     for name, tiles in SHARDS.items():
         write_shard(tmp_path / "tiles" / name, list(tiles))
     write_table(tmp_path / "tiles.parquet", tile_rows(), TILES_SCHEMA)
-    write_sealed(tmp_path / "prep.json", manifest_of(hashes=hashes_of(tmp_path)))
+    write_sealed(tmp_path / "prep.json", manifest_of(hashes=hashes_of(tmp_path), augment=VIEWS))
     return tmp_path
 
 
@@ -178,7 +185,7 @@ def test_a_table_that_fails_leaves_no_traceback_of_a_destructor(tmp_path, monkey
 
 class TestManifest:
     def test_round_trip(self, folder):
-        assert read_manifest(folder) == manifest_of(hashes=hashes_of(folder))
+        assert read_manifest(folder) == manifest_of(hashes=hashes_of(folder), augment=VIEWS)
 
     def test_none_where_there_is_none(self, tmp_path):
         assert read_manifest(tmp_path) is None
@@ -262,17 +269,20 @@ WRONG_TILES = {
     "other shape": (shard(TILES[:, :4]), "not an array of tiles of 8 x 8"),
     "other type": (shard(TILES.astype(np.float64)), "not an array of tiles of 8 x 8"),
     "fewer tiles": (shard(TILES[:1]), "tile 2"),
-    "a row before": (change_rows(row=-1), "tile -1"),
+    "a row behind": (change_rows(row=7), "tile 7"),
     "a bit of tile 2": (flip(FIRST, 128 + 2 * 256 + 77), "tile 2"),
     "cut": (lambda folder: os.truncate(folder / FIRST, 128 + 3 * 256 - 1), "cannot be read"),
 }
 
 
+NO_DECIBELS = dict.fromkeys(("norm_offset_db", "norm_scale_db", "peak_level_db"))
+
+
 def store_of(folder, mode, constants):
     """The store of a folder, after its mode and constants were changed."""
     settings = SETTINGS.model_copy(update={"normalization": mode})
-    manifest = manifest_of(settings=settings, normalization=constants, hashes=hashes_of(folder))
-    write_sealed(folder / "prep.json", manifest)
+    changes = {"settings": settings, "normalization": constants, "hashes": hashes_of(folder)}
+    write_sealed(folder / "prep.json", manifest_of(**changes, augment=VIEWS))
     return TileStore(folder)
 
 
@@ -312,7 +322,7 @@ class TestTileStore:
 
     def test_the_constants_of_pcen_are_the_manifests(self, folder):
         """The columns in dB are null: nothing in them can be told of PCEN."""
-        change_rows(norm_offset_db=None, norm_scale_db=None, peak_level_db=None)(folder)
+        change_rows(**NO_DECIBELS)(folder)
         made_with = Normalization(offset=0.5, scale=2)
         store = store_of(folder, "pcen", made_with)
         assert not store.in_decibels
@@ -322,7 +332,11 @@ class TestTileStore:
 
     @pytest.mark.parametrize("mode", ["recording", "pcen"])
     def test_tiles_can_be_given_as_other_constants_would_have_made_them(self, folder, mode):
-        store = store_of(folder, mode, Normalization(offset=-40, scale=2))
+        made_with = None
+        if mode == "pcen":
+            change_rows(**NO_DECIBELS)(folder)
+            made_with = Normalization(offset=-40, scale=2)
+        store = store_of(folder, mode, made_with)
         store.renormalize(Normalization(offset=-30, scale=8))
         expected = (TILES[3] * 2 - 40 + 30) / 8
         np.testing.assert_allclose(store.read([3])[0], expected, atol=1e-5)
@@ -355,8 +369,74 @@ class TestTileStore:
     def test_a_shards_name_cannot_lead_out_of_the_folder(self, folder):
         write_shard(folder / "outside.npy", list(TILES[:3]))
         change_rows(shard="../outside.npy")(folder)
-        with pytest.raises(UserError, match=r"names the shard '\.\./outside\.npy'"):
+        with pytest.raises(UserError, match=r"shard = '\.\./outside\.npy'"):
             TileStore(folder).read([0])
+
+
+NAN = float("nan")
+IMPOSSIBLE = {
+    "no offset": ({"norm_offset_db": None}, "norm_offset_db is missing in some rows"),
+    "an offset that is no number": ({"norm_offset_db": NAN}, "norm_offset_db = nan"),
+    "a huge offset": ({"norm_offset_db": 1e300}, "norm_offset_db = 1e"),
+    "a scale of 0": ({"norm_scale_db": 0.0}, "norm_scale_db = 0.0: it must be at least 1"),
+    "a row before the first": ({"row": -1}, "row = -1"),
+    "no peak": ({"peak_level_db": None}, "peak_level_db is missing"),
+    "a time that is no number": ({"start_s": NAN}, "start_s = nan"),
+    "another time": ({"start_s": 0.5}, "start_s is not the time of start_sample"),
+    "a sample before the first": ({"start_sample": -(2**63)}, "start_sample = -922"),
+    "a channel before the first": ({"channel": -7}, "channel = -7"),
+    "no tile": ({"tile": None}, "tile = None"),
+    "valid frames before the first": ({"valid_frames": -5}, "valid_frames = -5"),
+    "more valid frames than a tile has": ({"valid_frames": 9}, "valid_frames is over 8"),
+    "a view too many": ({"view": 2}, "view = 2: there are 2 views"),
+}
+BAD_VIEWS = {
+    "no view": None,
+    "brackets": "[" * 100_000,
+    "a few brackets": "[" * 500,
+    "a rate of 0": {"hop_length": 1, "sample_rate": 0},
+    "another rate": VIEW | {"sample_rate": 20_000},
+    "another hop": VIEW | {"hop_length": 1},
+    "another window": VIEW | {"win_length": 17},
+    "a gain that is no number": VIEW | {"gain_db": NAN},
+    "a huge gain": VIEW | {"gain_db": 7.0},
+    "much noise": VIEW | {"noise_db": -39.0},
+    "a mask that ends before it begins": VIEW | {"time_mask": [1, 0]},
+    "a wide mask": VIEW | {"frequency_mask": [0, 8]},
+    "a mask beyond the tile": VIEW | {"time_mask": [9, 9]},
+    "more than a view has": VIEW | {"more": 1},
+}
+
+
+def assert_refused(folder, words):
+    with pytest.raises(WholeFileError, match=words) as error:
+        TileStore(folder)
+    assert "\n" not in str(error.value)
+    assert "tiles.parquet" in {fault.path for fault in verify(folder).faults}
+
+
+@pytest.mark.parametrize(("changes", "words"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_a_row_that_no_tile_has_is_refused(folder, changes, words):
+    assert TileStore(folder).manifest.augment.views == 2
+    change_rows(**changes)(folder)
+    assert_refused(folder, words)
+
+
+@pytest.mark.parametrize("view", BAD_VIEWS.values(), ids=BAD_VIEWS)
+def test_a_view_that_the_settings_do_not_give_is_refused(folder, view):
+    text = json.dumps(view) if isinstance(view, dict) else view
+    rows = [row | ({"augmentation": text} if row["view"] else {}) for row in tile_rows()]
+    write_table(folder / "tiles.parquet", rows, TILES_SCHEMA)
+    seal_tables(folder)
+    assert_refused(folder, "augmentation")
+
+
+def test_tiles_of_one_normalisation_have_its_constants(folder):
+    change_rows(norm_offset_db=-40.0)(folder)
+    reseal(folder / "prep.json", normalization={"offset": -40.0, "scale": 2.0})
+    assert len(TileStore(folder)) == len(TILES)
+    reseal(folder / "prep.json", normalization={"offset": -41.0, "scale": 2.0})
+    assert_refused(folder, "norm_offset_db is not -41, as in prep.json")
 
 
 @pytest.mark.parametrize(("tile_size", "expected"), [(8, 256), (224, 256), (1024, 16), (2048, 4)])

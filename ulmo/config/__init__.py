@@ -37,6 +37,7 @@ from ulmo.config.objectives import (
     parse_objectives,
 )
 from ulmo.config.prep import (
+    HIGHEST_RATE,
     AugmentSettings,
     ClockSettings,
     FullScale,
@@ -51,6 +52,7 @@ from ulmo.config.train import MOST_BESIDE, TrainSettings
 __all__ = [
     "AUTOENCODED",
     "EXTRAS",
+    "HIGHEST_RATE",
     "LIMITS",
     "MOST_BESIDE",
     "NORM_EPSILON",

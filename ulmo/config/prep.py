@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ulmo.config.base import Settings
 
 TileSize = Annotated[int, Field(ge=8, le=2048)]
-HIGHEST_RATE = 4_000_000  # hertz
+HIGHEST_RATE = 4_000_000  # hertz: of a recording, and of what it is resampled to
 
 
 def _is_one(value: Any) -> bool:
@@ -46,7 +46,7 @@ class PrepSettings(Settings):
     """Divide the samples of floating-point files by this: of files in micropascals, say."""
     frontend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "mel"
     """Front end: the transform from samples to a spectrogram."""
-    sample_rate: Annotated[int, Field(ge=100, le=4_000_000)] = 16000
+    sample_rate: Annotated[int, Field(ge=100, le=HIGHEST_RATE)] = 16000
     """Resample recordings to this rate, in hertz."""
     tile_size: TileSize = 224
     """M: bins and frames of a tile. 224 is divisible by 16, and common in image encoders."""

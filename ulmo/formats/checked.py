@@ -12,7 +12,8 @@ import numpy as np
 from ulmo.arrays import Ids, Mask
 from ulmo.config import UserError
 from ulmo.formats.base import Format
-from ulmo.formats.header import Stored, TokensHeader, check_read
+from ulmo.formats.file_hash import check_read
+from ulmo.formats.header import Stored, TokensHeader
 from ulmo.formats.npy import open_npy
 from ulmo.formats.places import header_path
 from ulmo.storage.plain_file import is_of_process

@@ -24,7 +24,8 @@ import numpy as np
 from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats.base import Format, Headers
-from ulmo.formats.header import TokensHeader, check_hash, read_stored
+from ulmo.formats.file_hash import check_hash
+from ulmo.formats.header import TokensHeader, read_stored
 from ulmo.formats.places import header_path
 from ulmo.storage.plain_file import open_unlinked
 

@@ -14,19 +14,17 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
 
-from ulmo.config import Settings, UserError, WholeFileError
+from ulmo.config import HIGHEST_RATE, Settings, UserError, WholeFileError
 from ulmo.formats.places import refuse_linked_folders
 from ulmo.storage.manifest import Hash
 from ulmo.storage.names import Name
-from ulmo.storage.plain_file import LinkError, file_hash, read_unlinked
+from ulmo.storage.plain_file import read_unlinked
 from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
 MAX_CORPUS_BYTES = 1 << 28  # longest header: about 500,000 recordings of a corpus, or segments
 AGAIN = "write the tokens again"
-# Longest file in any format: a row of JSON lines may be of one id, and names the recording.
-FREE_BYTES, BYTES_PER_ID = 1 << 24, 1 << 15
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 # A path as text has four letters for a byte that is not UTF-8; systems take 4,096 bytes.
@@ -48,7 +46,7 @@ def _in_utc(time: datetime) -> datetime:
 
 
 Gaps = Literal["keep", "one", "omit"]
-Rate = Annotated[int, Field(ge=1, le=1 << 40)]  # hertz
+Rate = Annotated[int, Field(ge=1, le=HIGHEST_RATE)]  # hertz
 Utc = Annotated[
     AwareDatetime, AfterValidator(_in_utc), PlainSerializer(utc_text, when_used="json-unless-none")
 ]
@@ -60,7 +58,7 @@ class Grid(Settings):
     schema_version: Literal[3] = 3
     fingerprint: Hash  # of the tokenizer: SHA-256 of its settings and weights
     # Rate in hertz that recordings were resampled to: the tokenizer's rate x time_expansion.
-    sample_rate: Annotated[int, Field(ge=1, le=4_000_000)]
+    sample_rate: Rate
     # Recordings were tokenized as if made at their rate / time_expansion. All times and hertz here
     # are the true ones.
     time_expansion: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1.0
@@ -69,7 +67,7 @@ class Grid(Settings):
     frame_hop: Annotated[int, Field(ge=1, le=1_000_000)]
     # Band b lies between edges b and b + 1.
     edges_hz: Annotated[
-        tuple[Annotated[float, Field(ge=0, le=4_000_000)], ...],
+        tuple[Annotated[float, Field(ge=0, le=HIGHEST_RATE)], ...],
         Field(min_length=2, max_length=2049),
     ]
     codebook_size: Annotated[int, Field(ge=2, le=65_472)]
@@ -157,6 +155,10 @@ class TokensHeader(Stream, Grid):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        return self.checked()
+
+    def checked(self) -> Self:
+        """This header. Raises ValueError if its fields do not fit each other."""
         if self.columns != -(-self.frames * self.frame_hop // self.hop):
             raise ValueError(f"{self.frames} frames do not make {self.columns} columns")
         for first, second in pairwise(self.segments):
@@ -265,6 +267,9 @@ class TokensHeader(Stream, Grid):
         return TokensHeader(**{**dict(self), **length, "unknown": unknown})
 
 
+_HEADER_FIELDS = set(TokensHeader.model_fields)  # pydantic's note of those that were given
+
+
 class _StoredHeader(TokensHeader):
     """x.tokens.json of one recording."""
 
@@ -282,9 +287,12 @@ class _StoredCorpus(Grid):
     hashes: _StoredHashes
 
     def headers(self) -> tuple[TokensHeader, ...]:
-        """The header of each recording. Raises UserError if one does not fit the grid."""
+        """The header of each recording. Raises UserError if one does not fit the grid.
+
+        All of them hold the same grid: each field was validated when this was read.
+        """
         grid = _fields(self, Grid)
-        return tuple(TokensHeader.read({**grid, **dict(stream)}) for stream in self.recordings)
+        return tuple(_joined(grid, stream) for stream in self.recordings)
 
 
 class Stored(NamedTuple):
@@ -315,6 +323,15 @@ def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -
         grid = _fields(headers[0], Grid)
         stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes)
     return seal(stored.model_dump_json(indent=2))
+
+
+def _joined(grid: dict[str, Any], stream: Stream) -> TokensHeader:
+    """A header of valid fields, which it shares; UserError if they do not fit each other."""
+    try:
+        values = {**grid, **dict(stream)}
+        return TokensHeader.model_construct(_HEADER_FIELDS, **values).checked()
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _fields(values: Settings, kind: type[Settings]) -> dict[str, Any]:
@@ -368,25 +385,3 @@ def recorded_hashes(path: Path) -> Hashes | None:
     values = sealed_values(read_unlinked(path, MAX_CORPUS_BYTES))
     found = None if values is None else values.get("hashes")
     return found if found is None or isinstance(found, dict) else {}
-
-
-def check_hash(path: Path, stored: Stored, ending: str | None = None) -> None:
-    """Raise ValueError unless the file's hash is the one in its header.
-
-    `ending` is the end of its name, if that is more than what follows the last dot.
-    """
-    ending = ending or path.suffix
-    ids = sum(header.columns * header.bands for header in stored.headers)
-    if path.is_symlink():
-        raise LinkError(path)
-    if path.is_file() and path.stat().st_size > FREE_BYTES + BYTES_PER_ID * ids:
-        raise ValueError("it is longer than its header says")
-    check_read(file_hash(path), stored, ending)
-
-
-def check_read(digest: str | None, stored: Stored, ending: str) -> None:
-    """Raise ValueError unless a file's SHA-256 is the one in its header."""
-    if ending not in stored.hashes:
-        raise ValueError("its header does not name it")
-    if digest != stored.hashes[ending]:
-        raise ValueError("its checksum is not the one in its header")

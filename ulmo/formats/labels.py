@@ -20,6 +20,7 @@ from ulmo.formats.header import utc_text
 from ulmo.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 _Places = NDArray[np.int64]
+_TICKS = 1 << 100  # a second
 _FIELDS = (  # of Raven; one more, "Begin UTC", if the recording's time is known
     *("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)"),
     *("Low Freq (Hz)", "High Freq (Hz)", "Token", "Begin File", "Begin Path", "File Offset (s)"),
@@ -154,14 +155,18 @@ class Raven(RunFormat):
         fields = [*_FIELDS, *(["Begin UTC"] if self.header.start_utc else [])]
         self._files[0].write(("\t".join(fields) + "\n").encode())
 
-    def _add_up_files(self) -> dict[int, Fraction]:
-        """Seconds of the files before that of each segment, by its first column."""
-        segments, begin = self.header.segments, Fraction(0)
-        begins = {segment.column: begin for segment in segments[:1]}
+    def _add_up_files(self) -> dict[int, float]:
+        """Seconds of the files before that of each segment, by its first column.
+
+        Counted in whole _TICKS: the exact sum of files of many rates would have a denominator that
+        grows with each. What is lost in a million files is less than a float resolves.
+        """
+        segments, begin = self.header.segments, 0
+        begins = {segment.column: 0.0 for segment in segments[:1]}
         for before, segment in pairwise(segments):
             if not segment.is_of_the_file_of(before):
-                begin += Fraction(before.file_frames, before.recording_rate)
-            begins[segment.column] = begin
+                begin += round(Fraction(before.file_frames * _TICKS, before.recording_rate))
+            begins[segment.column] = begin / _TICKS
         return begins
 
     def _lines(self, runs: Iterator[_Run]) -> Iterator[str]:
@@ -182,10 +187,10 @@ class Raven(RunFormat):
         if place is None:
             raise ValueError(f"column {column} is of no recording")
         name, path = PurePosixPath(place.recording).name, place.recording
-        before = self._files_begin[segment.column] if segment else 0
+        before = self._files_begin[segment.column] if segment else 0.0
         file = f"{path_cell(name)}\t{path_cell(path)}\t{place.seconds:.9f}"
         utc = f"\t{utc_text(place.utc)}" if place.utc else ""
-        return float(before) + place.seconds, file, utc
+        return before + place.seconds, file, utc
 
 
 def token_text(vocabulary: Vocabulary, token: int) -> str:

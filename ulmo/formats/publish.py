@@ -11,7 +11,8 @@ from typing import NamedTuple
 from ulmo.config import NewerError, UserError, plain
 from ulmo.formats import FORMATS
 from ulmo.formats.base import ALL_RUNS, MOST_NAME, Format, Labelling
-from ulmo.formats.header import Hashes, Stored, TokensHeader, check_hash, header_json, read_stored
+from ulmo.formats.file_hash import check_hash
+from ulmo.formats.header import Hashes, Stored, TokensHeader, header_json, read_stored
 from ulmo.formats.labels import RunFormat
 from ulmo.formats.places import STEM, header_path
 from ulmo.formats.taken import (

@@ -14,7 +14,8 @@ from ulmo.config.arguments import path_argument
 from ulmo.formats import FORMATS
 from ulmo.formats.base import Format
 from ulmo.formats.checked import changed
-from ulmo.formats.header import AGAIN, TokensHeader, check_hash, is_header, read_stored
+from ulmo.formats.file_hash import check_hash
+from ulmo.formats.header import AGAIN, TokensHeader, is_header, read_stored
 from ulmo.formats.places import STEM, header_path
 from ulmo.formats.sources import find_tokens, take_whole
 from ulmo.storage.plain_file import followed, signature_at

@@ -9,19 +9,35 @@ what the view is made of, so the order of work changes no bit.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from zlib import crc32
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
 
 from ulmo.arrays import Array
-from ulmo.config import LIMITS, AugmentSettings, Limits, PrepSettings, UserError
+from ulmo.config import (
+    HIGHEST_RATE,
+    LIMITS,
+    AugmentSettings,
+    Limits,
+    PrepSettings,
+    Settings,
+    UserError,
+)
+from ulmo.config.errors import clipped, complaint
 from ulmo.preprocessing.frontends import FRONTENDS, build_frontend
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.spectrogram import NormalizedTile, levels, normalize_tile, sound_cost
 from ulmo.preprocessing.tiles import cut_tiles_at
 
 NOISE_RANGE_DB = 40.0  # the noise level is drawn from this far below its maximum up to it
+
+
+_Places = Annotated[int, Field(ge=0, le=2048)]
+_Range = tuple[_Places, _Places]  # the first frame or bin, and the one after the last
 
 
 class View(NamedTuple):
@@ -45,6 +61,56 @@ class ViewTile(NamedTuple):
         """The parameters and masks as JSON, for tiles.parquet."""
         masks = {"time_mask": self.time_mask, "frequency_mask": self.frequency_mask}
         return json.dumps({**view._asdict(), **masks})
+
+
+class _ViewRecord(Settings):
+    """What tiles.parquet says of a view, as `describe` writes it."""
+
+    sample_rate: Annotated[int, Field(ge=1, le=2 * HIGHEST_RATE)]
+    hop_length: Annotated[int, Field(ge=1, le=10_000_000)]
+    win_length: Annotated[int, Field(ge=2, le=10 << 17)] | None
+    gain_db: Annotated[float, Field(ge=-60, le=60)]
+    noise_db: Annotated[float, Field(ge=-200 - NOISE_RANGE_DB, le=0)]
+    time_mask: _Range
+    frequency_mask: _Range
+
+
+def check_described(texts: Iterable[str], settings: PrepSettings, augment: AugmentSettings) -> None:
+    """Raise ValueError unless `describe` may write each text of views with these settings."""
+    factors = product(augment.hop_factors, augment.window_factors)
+    lengths = {_lengths(settings, hop, window) for hop, window in factors}
+    rate, spread = settings.sample_rate, augment.rate_spread * settings.sample_rate + 1
+    highest = augment.noise_db
+    size = settings.tile_size
+    for text in texts:
+        try:
+            view = _ViewRecord.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            raise ValueError(f"augmentation: {complaint(error)}") from None
+        is_drawn = (
+            rate - spread <= view.sample_rate <= rate + spread
+            and (view.hop_length, view.win_length) in lengths
+            and abs(view.gain_db) <= augment.gain_spread_db
+            and highest - NOISE_RANGE_DB <= view.noise_db <= highest
+            and _is_drawn(view.time_mask, size, augment.time_mask)
+            and _is_drawn(view.frequency_mask, size, augment.frequency_mask)
+        )
+        if not is_drawn:
+            raise ValueError(f"augmentation {clipped(text)} is no view of these settings")
+
+
+def paces(texts: pa.ChunkedArray, settings: PrepSettings) -> NDArray[np.float64]:
+    """(n,): how long a frame of each row lasts, in frames of view 0, by its `augmentation`."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    views = [_ViewRecord.model_validate_json(text) for text in encoded.dictionary.to_pylist()]
+    found = [
+        view.hop_length / settings.hop_length * settings.sample_rate / view.sample_rate
+        for view in views
+    ]
+    rows: NDArray[np.float64] = np.array([*found, 1.0])[
+        encoded.indices.fill_null(len(found)).to_numpy()
+    ]
+    return rows
 
 
 def check_views(settings: PrepSettings, augment: AugmentSettings, limits: Limits = LIMITS) -> None:
@@ -147,6 +213,12 @@ def _mask(tile: NormalizedTile, augment: AugmentSettings, rng: np.random.Generat
     tile.values[:, slice(*frames)] = 0
     tile.values[slice(*bins), : tile.valid_frames] = 0
     return ViewTile(tile, frames, bins)
+
+
+def _is_drawn(found: tuple[int, int], length: int, share: float) -> bool:
+    """Whether _draw_range may give a range, for this length or a lower one."""
+    start, stop = found
+    return start <= stop <= length and stop - start <= share * length
 
 
 def _draw_range(length: int, share: float, rng: np.random.Generator) -> tuple[int, int]:

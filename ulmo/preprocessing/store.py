@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,46 +22,22 @@ from ulmo.config import (
     plain,
 )
 from ulmo.preprocessing.normalize import Normalization, largest_value
+from ulmo.preprocessing.tile_rows import SHARD as SHARD
+from ulmo.preprocessing.tile_rows import SHARD_TILES, TILES_SCHEMA, check_tile_rows
 from ulmo.storage.atomic import publish
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
-from ulmo.storage.names import checked_name
 from ulmo.storage.plain_file import LinkError, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_recorded
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
 BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
-SHARD = re.compile(r"\d{6,18}-\d{4,18}\.npy")  # number of its job, number of the shard
-SHARD_TILES, SHARD_BYTES = 256, 64 << 20  # limits of a shard: at M = 224, 256 tiles in 51 MB
+SHARD_BYTES = 64 << 20  # at most, and SHARD_TILES
 SHARD_HEADER = 128
 AGAIN = "delete the folder and prepare the tiles again"
 GO_ON = "run the same ulmo-prep again"
 DELETE = "delete it and run the same ulmo-prep again"
-
-TILES_SCHEMA = pa.schema(
-    [
-        ("shard", pa.string()),  # file name below tiles/
-        ("row", pa.int32()),  # tile in the shard
-        ("recording", pa.string()),  # path below AUDIO_DIR, as in recordings.parquet
-        ("channel", pa.int32()),  # null: the mean of all
-        ("tile", pa.int32()),  # its number in the channel, the same for all of its views
-        ("view", pa.int32()),  # 0: the tile itself
-        ("augmentation", pa.string()),  # JSON: what the view was made with; null in view 0
-        ("start_sample", pa.int64()),  # centre of the first frame, at the settings' true_rate
-        ("start_s", pa.float64()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),  # null if unknown
-        ("valid_frames", pa.int32()),  # the frames after them are filling
-        ("norm_offset_db", pa.float64()),  # level in dB = value * scale + offset; null for PCEN
-        ("norm_scale_db", pa.float64()),
-        ("peak_level_db", pa.float64()),  # the loudest cell of the valid frames; null for PCEN
-        ("crc32c", pa.uint32()),  # of the tile's bytes
-    ]
-)
-NEVER_NULL = (
-    *("shard", "row", "recording", "tile", "view", "start_sample", "start_s"),
-    *("valid_frames", "crc32c"),
-)
 
 
 class TilesManifest(LedgerManifest):
@@ -153,18 +128,18 @@ def read_manifest(folder: Path) -> TilesManifest | None:
 
 
 def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
-    """tiles.parquet of a complete output. Raises UserError if it is missing or damaged."""
+    """tiles.parquet of a complete output. Raises UserError if it is missing or damaged.
+
+    WholeFileError if it is as it was written, but has a row that the settings cannot give.
+    """
     path = folder / "tiles.parquet"
     recorded = manifest.hashes.get(path.name)
     table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
-    if missing := [column for column in NEVER_NULL if table[column].null_count]:
-        raise UserError(f"{path} has rows without {missing[0]}: {AGAIN}")
     most = tiles_per_shard(manifest.settings.tile_size)
     if table["shard"].value_counts().field("counts").to_numpy().max(initial=0) > most:
         raise UserError(f"{path} has more than {most} rows of a shard: {AGAIN}")
     try:
-        for name in table["recording"].unique().to_pylist():
-            checked_name(name)
+        check_tile_rows(table, manifest.settings, manifest.augment, manifest.normalization)
     except ValueError as error:
         state = "is as it was written, but not as this ulmo writes it"
         raise WholeFileError(f"{path} {state} ({error}): {AGAIN}") from None
@@ -195,8 +170,6 @@ class TileStore:
         self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         for name in self.table["shard"].unique().to_pylist():
-            if not SHARD.fullmatch(name):
-                raise UserError(f"{folder}: tiles.parquet names the shard {name[:60]!r}: {AGAIN}")
             if not os.path.lexists(self._path(name)):
                 raise UserError(f"{folder} lacks tiles/{name}: {GO_ON}")
         if len(self.table) != manifest.tiles:

@@ -59,6 +59,7 @@ def read_json(
             raise UserError(f"{path} is damaged (its checksum does not fit): {remedy}")
         del values["checksum"]
         text = json.dumps(values)
+    del values  # those of a corpus take more memory than all that follows
     try:
         return settings.model_validate_json(text, strict=True)
     except ValidationError as error:

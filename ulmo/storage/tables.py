@@ -7,12 +7,15 @@ that begins with `file:`, `s3:` or the like for an address.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Annotated, Any, BinaryIO, Self
 
 import pyarrow as pa
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ulmo.config import Settings, UserError, WholeFileError, one_line
+from ulmo.config.errors import complaint
 from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
@@ -100,6 +103,46 @@ def read_recorded(
         raise UserError(f"{path} {what}: {remedy}")
     remedy = anew or remedy
     return read_table(path, schema, remedy=remedy, hashed=True, rows_per_byte=rows_per_byte)
+
+
+def check_columns(table: pa.Table, row: type[Settings]) -> None:
+    """Raise ValueError unless each column holds only what its field in a class of rows may be.
+
+    The least and the largest number stand for all: what a field may be is a range. Texts are
+    checked one by one, each once.
+    """
+    for name, adapter in _adapters(row).items():
+        for value in _decisive(table[name]):
+            try:
+                adapter.validate_python(value, strict=True)
+            except ValidationError as error:
+                text = complaint(error)
+                raise ValueError(f"{name}{text}" if text.startswith(" = ") else text) from None
+
+
+@cache
+def _adapters(row: type[Settings]) -> dict[str, TypeAdapter[Any]]:
+    """What validates each field of a class of rows."""
+    config = ConfigDict(allow_inf_nan=False)
+    kinds: dict[str, Any] = {
+        name: Annotated[field.annotation, *field.metadata]
+        for name, field in row.model_fields.items()
+    }
+    return {name: TypeAdapter(kind, config=config) for name, kind in kinds.items()}
+
+
+def _decisive(column: pa.ChunkedArray) -> Iterator[Any]:
+    """The values of a column that decide whether all of them are within bounds."""
+    if column.null_count:
+        yield None
+    if pa.types.is_string(column.type):
+        texts = column.drop_null().unique()
+        for start in range(0, len(texts), BATCH_ROWS):
+            yield from texts.slice(start, BATCH_ROWS).to_pylist()
+    elif len(column) > column.null_count:
+        column = column.cast(pa.int64()) if column.type == TYPES["utc"] else column
+        numbers = column.drop_null().to_numpy()
+        yield from (numbers.min().item(), numbers.max().item())  # NaN if one is
 
 
 def python_rows(table: pa.Table) -> list[dict[str, Any]]:

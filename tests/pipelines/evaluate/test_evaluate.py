@@ -19,7 +19,8 @@ from ulmo.evaluation.silence import FLOOR_MARGIN_DB, SILENCE_DB
 from ulmo.evaluation.tally import Metrics
 from ulmo.pipelines.evaluate.evaluate import evaluate
 from ulmo.preprocessing.normalize import Normalization
-from ulmo.preprocessing.store import TILES_SCHEMA, TileStore
+from ulmo.preprocessing.store import TileStore
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.run_manifest import RunManifest
 from ulmo.storage.sealed import json_values, write_sealed
 

@@ -1,5 +1,6 @@
 """Recordings that say the same: their file, and the moments that tiles share."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -57,12 +58,13 @@ def pitch(column):
 
 def test_each_recording_of_a_pair_is_a_partner_of_the_other(tmp_path):
     pairs = read_pairs(written(tmp_path, line(), line("other.wav", "gone.wav")), NAMES)
-    assert pairs.partners.keys() == {"slow.wav", "fast.wav"}
-    ((fast,), (slow,)) = (pairs.partners[name] for name in ("slow.wav", "fast.wav"))
+    assert pairs.recordings == ("slow.wav", "fast.wav")
+    assert pairs.members.tolist() == [[0, 1]]
+    fast, slow = (pairs.partner(member) for member in (0, 1))
     assert (fast.recording, slow.recording) == ("fast.wav", "slow.wav")
     np.testing.assert_array_equal([fast.own, fast.times], [SLOW, FAST])
     np.testing.assert_array_equal([slow.own, slow.times], [FAST, SLOW])
-    assert pairs.unknown == ("gone.wav",)
+    assert (pairs.left_out, pairs.example) == (1, "gone.wav")
 
 
 @pytest.mark.parametrize(
@@ -70,10 +72,18 @@ def test_each_recording_of_a_pair_is_a_partner_of_the_other(tmp_path):
     [
         ([line(b="slow.wav")], "line 2: slow.wav is paired with itself"),
         ([line(), line(a_times=[0, 1])], "line 3: there are 2 a_times and 3 b_times"),
-        ([line(a_times=[0, 1, 1])], "line 2: times must be seconds from 0 that rise, not 0 1 1"),
+        ([line(a_times=[0, 1, 1])], "line 2: times must be seconds from 0 to 1e+09 that rise, not"),
         ([line(a_times=[-1, 0, 1])], "that rise, not -1 0 1"),
         ([line(a_times=["x", 0, 1])], "that rise, not x 0 1"),
         ([line(b_times=[0, 1, "inf"])], "that rise, not 0 1 inf"),
+        ([line(b_times=[0, 0.3, 1e308])], "that rise, not 0 0.3 1e+308"),
+        ([line(b_times=[0, "nan", 1])], "that rise, not 0 nan 1"),
+        (
+            [line(), line(a_times=[0, 0.05], b_times=[0, 5.1])],
+            "line 3: 0 to 0.05 s of a are 0 to 5.1 s of b: between two times, one may last at most "
+            "100 times as long as the other",
+        ),
+        ([line(a_times=[0, 1], b_times=[0, 1e-300])], "line 2: 0 to 1 s of a are 0 to 1e-300 s"),
         ([line(a_times=[0], b_times=[0])], "line 2: there are 1 times: give 2 to 10000"),
         (["slow.wav,fast.wav"], "line 2 has too few columns"),
         ([line(a="x.wav")], "names no pair of recordings that have tiles"),
@@ -133,6 +143,45 @@ def test_partners_are_on_the_same_side_of_the_split(store, tmp_path):
         assert found is not None
         assert store.recordings[found[0].row] == "other.wav"
     assert partners.find(crops.at(rows["fast.wav"], 0), crops, np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ([0, 1e9], [0, 1e9]),
+        ([0, 0.5, 1e9], [1e5, 1e5 + 0.4, 9e8]),
+        ([0, 1e-320], [0, 1e-320]),
+        ([0.2, 0.2 + 1e-9], [0.3, 0.3 + 9e-8]),
+    ],
+)
+def test_times_that_no_recording_has_do_no_harm(store, tmp_path, times):
+    settings = TrainSettings(objective="simclr", pair_share=1.0, crop_frames=16)
+    pairs = read_pairs(written(tmp_path, line(a_times=times[0], b_times=times[1])), NAMES)
+    feed = Feed(Loudness(store, MODEL), settings, wants=frozenset({"views"}), pairs=pairs)
+    rows = feed.rows(np.arange(len(store)))
+    for number in range(5):
+        edges = np.asarray(feed.batch(rows, number).other.edges)
+        assert np.isfinite(edges).all()
+        assert (np.diff(edges, axis=1) >= 0).all()
+
+
+def test_many_pairs_take_little_memory(tmp_path):
+    """Each took a kilobyte, and each field of each row was kept."""
+    row = line(a_times=[0, 1], b_times=[0, 1]) + "," * 20
+    head = "a,b,a_times,b_times," + ",".join(map(str, range(20)))
+    path = written(tmp_path, *[row] * 20_000, head=head)
+    tracemalloc.start()
+    pairs = read_pairs(path, NAMES)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(pairs.members) == 20_000
+    assert peak < 3e6
+
+
+def test_the_times_of_all_pairs_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmo.pipelines.train.pairs._MOST_TIMES", 5)
+    with pytest.raises(UserError, match="its pairs have more than 5 a_times"):
+        read_pairs(written(tmp_path, line(), line(b="gone.wav")), NAMES)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -73,9 +73,9 @@ class TestTiles:
         [
             ("tiles.parquet", lambda rows: rows.append(rows[0]), "duplicate"),
             ("tiles.parquet", lambda rows: rows.pop(1), "gap"),
-            ("tiles.parquet", lambda rows: rows[1].update(start_sample=7), "gap"),
+            ("tiles.parquet", lambda rows: rows[1].update(start_sample=7, start_s=0.007), "gap"),
             ("tiles.parquet", lambda rows: rows[1].update(tile=0), "duplicate"),
-            ("tiles.parquet", lambda rows: rows[0].update(valid_frames=0), "disagrees"),
+            ("tiles.parquet", lambda rows: rows[0].update(valid_frames=0), "unreadable"),
             ("tiles.parquet", lambda rows: rows[0].update(recording="z.wav"), "missing"),
             ("recordings.parquet", lambda rows: rows.append(rows[0]), "duplicate"),
             ("recordings.parquet", lambda rows: rows[0].update(tiles=7), "disagrees"),

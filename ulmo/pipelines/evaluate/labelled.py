@@ -11,10 +11,9 @@ from ulmo.arrays import Array
 from ulmo.config import UserError, plain
 from ulmo.jobs.inputs import find_recordings, no_folder
 from ulmo.preprocessing.reading.audio import RefusedError, read_mono
-from ulmo.storage.csv_rows import read_csv_rows
+from ulmo.storage.csv_rows import MOST_SECONDS, read_csv_rows
 
 _MAX_LABELS_BYTES = 16 << 20
-_MOST_SECONDS = 1e9  # 30 years: later than any recording ends
 _MAX_LABELS = 50_000  # rows of a file of labels: 25 times ESC-50's
 
 
@@ -170,11 +169,14 @@ def _value(row: dict[str, str], name: str | None) -> str | None:
 def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[_Labelled]:
     """The rows of a file; `given` are the user's names for the speaker and the source."""
     wanted = ["file", "label", *(name.partition(":")[0] for name in given.values() if name)]
-    rows = read_csv_rows(labels, wanted, most_bytes=_MAX_LABELS_BYTES, most_rows=_MAX_LABELS)
-    if not rows:
-        raise UserError(f"{labels} names no recording")
     found = []
-    for line, row in enumerate(rows, 2):
+    for line, row in read_csv_rows(
+        labels,
+        wanted,
+        optional=("start", "end", "speaker"),
+        most_bytes=_MAX_LABELS_BYTES,
+        most_rows=_MAX_LABELS,
+    ):
         if not row["file"]:
             raise UserError(f"{labels}: line {line} names no file")
         path = Path(row["file"])
@@ -191,6 +193,8 @@ def _read_csv(folder: Path, labels: Path, given: dict[str, str | None]) -> list[
                 raise UserError(f"{labels}: line {line} has no {kind} in {name!r}")
         speaker, source = _value(row, given["speaker"] or "speaker"), _value(row, given["source"])
         found.append(_Labelled(path, row["label"], speaker, start or 0.0, end, source))
+    if not found:
+        raise UserError(f"{labels} names no recording")
     return found
 
 
@@ -208,6 +212,6 @@ def _seconds(text: str | None, labels: Path, line: int) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= _MOST_SECONDS:
+    if not 0 <= seconds <= MOST_SECONDS:
         raise UserError(f"{labels}: line {line}: {plain(text)} is no time in seconds")
     return seconds

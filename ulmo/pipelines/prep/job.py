@@ -24,8 +24,9 @@ from ulmo.preprocessing.reading.audio import Recording, RefusedError, channel_li
 from ulmo.preprocessing.reading.channels import in_turn
 from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.spectrogram import find_constants, normalized_tiles
-from ulmo.preprocessing.store import ROWS, TILES_SCHEMA, TilesManifest, tiles_per_shard
+from ulmo.preprocessing.store import ROWS, TilesManifest, tiles_per_shard
 from ulmo.preprocessing.stretches import Stretch, read_stretches, tile_grid
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.preprocessing.times.clock import Clock, Span, Timing
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint

@@ -22,11 +22,11 @@ from ulmo.preprocessing.store import (
     GO_ON,
     ROWS,
     SHARD,
-    TILES_SCHEMA,
     TilesManifest,
     fingerprint_head,
     read_tiles_table,
 )
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry

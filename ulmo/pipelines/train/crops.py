@@ -1,13 +1,13 @@
 """Crops of tiles: some consecutive frames, and when their columns begin and end."""
 
-import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.arrays import Array, Indices
+from ulmo.preprocessing.augment import paces
 from ulmo.preprocessing.store import TileStore
 
 Seconds = NDArray[np.float64]
@@ -32,7 +32,9 @@ class Crops:
         self.frames = frames
         self._time_stride = time_stride
         self._starts: Seconds = store.table["start_s"].to_numpy()
-        self._frame_s = _paces(store) * store.manifest.settings.frame_s  # (n,) of each row
+        settings = store.manifest.settings
+        # (n,) of each row
+        self._frame_s = paces(store.table["augmentation"], settings) * settings.frame_s
 
     def at(self, row: int, share: float) -> Crop:
         """The crop at a share of all places in a tile: 0 is the first, and 1 is not reached."""
@@ -96,14 +98,3 @@ def views_of(store: TileStore) -> dict[TileKey, list[int]]:
     for row, key in zip(order.tolist(), keys_of(store, order), strict=True):
         views.setdefault(key, []).append(row)
     return views
-
-
-def _paces(store: TileStore) -> Seconds:
-    """For each row, the duration of one of its frames in frames of view 0."""
-    settings = store.manifest.settings
-    paces = np.ones(len(store))
-    for row in np.flatnonzero(store.views):
-        view: dict[str, Any] = json.loads(store.table["augmentation"][int(row)].as_py())
-        hop, rate = float(view["hop_length"]), float(view["sample_rate"])
-        paces[row] = hop / settings.hop_length * settings.sample_rate / rate
-    return paces

@@ -3,25 +3,29 @@
 Two takes of a call, or one sentence in two voices, are two views of the same moments.
 """
 
-import math
+from array import array
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
+from operator import lt
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.config import UserError, plain
 from ulmo.pipelines.train.crops import Crop, Crops, Seconds, views_of
 from ulmo.preprocessing.store import TileStore
-from ulmo.storage.csv_rows import read_csv_rows
+from ulmo.storage.csv_rows import MOST_SECONDS, read_csv_rows
 
 COLUMNS = ("a", "b", "a_times", "b_times")
 MOST_BYTES = 256 << 20
 MOST_PAIRS = 1_000_000
 _MOST_POINTS = 10_000
+_MOST_TIMES = 1 << 24  # points of all pairs: 256 MiB, which hold the times of both recordings
+_FASTEST = 100  # a recording lasts at most so many times as long as the other, between two points
 
 
 class Partner(NamedTuple):
@@ -33,10 +37,24 @@ class Partner(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The partners of each recording, by its path below AUDIO_DIR."""
+    """Pairs of recordings that have tiles, in the order of the file.
 
-    partners: dict[str, list[Partner]]
-    unknown: tuple[str, ...] = ()  # paths in the file that have no tiles
+    The times of all pairs follow each other: an array for each pair takes a kilobyte.
+    """
+
+    recordings: tuple[str, ...]  # paths below AUDIO_DIR, of those that are paired
+    members: NDArray[np.int32]  # (pairs, 2): numbers of the recordings a and b
+    bounds: NDArray[np.int64]  # (pairs + 1,): where the times of each pair begin, and the last end
+    times: tuple[Seconds, Seconds]  # (points,) of a, and of b
+    left_out: int = 0  # pairs with a recording that has no tiles
+    example: str = ""  # such a recording
+
+    def partner(self, member: int) -> Partner:
+        """The partner of a member: 2n is the recording a of pair n, and 2n + 1 is b."""
+        pair, side = divmod(member, 2)
+        place = slice(*self.bounds[pair : pair + 2].tolist())
+        other = self.recordings[self.members[pair, 1 - side]]
+        return Partner(other, self.times[side][place], self.times[1 - side][place])
 
 
 class Partners:
@@ -48,10 +66,15 @@ class Partners:
         self._starts: Seconds = store.table["start_s"].to_numpy()
         rows = np.arange(len(store)) if training is None else training
         trained = set(store.recordings[rows].tolist())
-        self._partners = {
-            recording: [p for p in partners if (p.recording in trained) == (recording in trained)]
-            for recording, partners in pairs.partners.items()
-        }
+        self._pairs = pairs
+        # Members of the pairs that do not cross the split, by recording, in the order of the file.
+        is_trained = np.array([recording in trained for recording in pairs.recordings])
+        sides = is_trained[pairs.members]  # (pairs, 2)
+        kept = np.flatnonzero(np.repeat(sides[:, 0] == sides[:, 1], 2))
+        owners = pairs.members.reshape(-1)[kept]
+        order = np.argsort(owners, kind="stable")
+        ends = np.cumsum(np.bincount(owners, minlength=len(pairs.recordings)))
+        self._members = dict(zip(pairs.recordings, np.split(kept[order], ends[:-1]), strict=True))
         # All views of each tile, by recording and channel; the tiles are in the order of time.
         self._tiles: dict[str, dict[int, list[list[int]]]] = {}
         for (recording, channel, _), views in sorted(views_of(store).items()):
@@ -66,10 +89,10 @@ class Partners:
         Also returns when the columns of what was found begin and end, (columns + 1,), in seconds of
         the crop's own recording. A column that shows nothing of that has no duration.
         """
-        partners = self._partners.get(str(self._store.recordings[crop.row]))
-        if not partners:
+        members = self._members.get(str(self._store.recordings[crop.row]))
+        if members is None or not len(members):
             return None
-        partner = partners[rng.integers(len(partners))]
+        partner = self._pairs.partner(int(members[rng.integers(len(members))]))
         begin, end = crops.span(crop)
         begin, end = max(begin, partner.own[0]), min(end, partner.own[-1])
         if begin >= end:
@@ -92,28 +115,43 @@ def read_pairs(path: Path, recordings: Sequence[str]) -> Pairs:
     the first and after the last time, a and b have nothing in common. Raises UserError, with the
     line, for a file of another form, and UserError if no pair in the file has tiles.
     """
-    rows = read_csv_rows(path, COLUMNS, most_bytes=MOST_BYTES, most_rows=MOST_PAIRS)
     known = set(recordings)
-    partners: defaultdict[str, list[Partner]] = defaultdict(list)
-    unknown: dict[str, None] = {}
-    for line, row in enumerate(rows, 2):
+    numbers: dict[str, int] = {}  # of the recordings that are paired
+    members, bounds, a_all, b_all = array("i"), array("q", [0]), array("d"), array("d")
+    points = left_out = 0
+    example = ""
+    for line, row in read_csv_rows(path, COLUMNS, most_bytes=MOST_BYTES, most_rows=MOST_PAIRS):
         try:
             a, b, a_times, b_times = _pair(row)
         except ValueError as error:
             raise UserError(f"{path}: line {line}: {error}") from None
-        unknown |= dict.fromkeys(name for name in (a, b) if name not in known)
-        if {a, b} <= known:
-            partners[a].append(Partner(b, a_times, b_times))
-            partners[b].append(Partner(a, b_times, a_times))
-    if not partners:
+        points += len(a_times)
+        if points > _MOST_TIMES:
+            raise UserError(f"{path}: its pairs have more than {_MOST_TIMES} a_times: name fewer")
+        if not {a, b} <= known:
+            left_out += 1
+            example = example or (b if a in known else a)
+            continue
+        members.extend(numbers.setdefault(name, len(numbers)) for name in (a, b))
+        a_all.extend(a_times)
+        b_all.extend(b_times)
+        bounds.append(len(a_all))
+    if not members:
         raise UserError(
             f"{path} names no pair of recordings that have tiles: its paths must be as in "
             "recordings.parquet"
         )
-    return Pairs(dict(partners), tuple(unknown))
+    return Pairs(
+        tuple(numbers),
+        np.frombuffer(members, np.int32).reshape(-1, 2),
+        np.frombuffer(bounds, np.int64),
+        (np.frombuffer(a_all), np.frombuffer(b_all)),
+        left_out,
+        example,
+    )
 
 
-def _pair(row: dict[str, str]) -> tuple[str, str, Seconds, Seconds]:
+def _pair(row: dict[str, str]) -> tuple[str, str, list[float], list[float]]:
     """A row of the file; ValueError says what is wrong with it."""
     a, b = row["a"], row["b"]
     if a == b:
@@ -121,17 +159,27 @@ def _pair(row: dict[str, str]) -> tuple[str, str, Seconds, Seconds]:
     a_times, b_times = _times(row["a_times"]), _times(row["b_times"])
     if len(a_times) != len(b_times):
         raise ValueError(f"there are {len(a_times)} a_times and {len(b_times)} b_times")
+    steps = zip(pairwise(a_times), pairwise(b_times), strict=True)
+    for (a_begin, a_end), (b_begin, b_end) in steps:
+        shorter, longer = sorted((a_end - a_begin, b_end - b_begin))
+        if longer > _FASTEST * shorter:
+            raise ValueError(
+                f"{a_begin:g} to {a_end:g} s of a are {b_begin:g} to {b_end:g} s of b: between two "
+                f"times, one may last at most {_FASTEST} times as long as the other"
+            )
     return a, b, a_times, b_times
 
 
-def _times(text: str) -> Seconds:
+def _times(text: str) -> list[float]:
     words = text.split()
     if not 2 <= len(words) <= _MOST_POINTS:
         raise ValueError(f"there are {len(words)} times: give 2 to {_MOST_POINTS}")
     try:
-        times = np.array([float(word) for word in words])
+        times = [float(word) for word in words]
     except ValueError:
-        times = np.array([math.nan])
-    if not (np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
-        raise ValueError(f"times must be seconds from 0 that rise, not {plain(text[:60])}")
+        times = [-1.0]
+    if not (times[0] >= 0 and times[-1] <= MOST_SECONDS and all(map(lt, times, times[1:]))):
+        raise ValueError(
+            f"times must be seconds from 0 to {MOST_SECONDS:g} that rise, not {plain(text[:60])}"
+        )
     return times

@@ -135,9 +135,9 @@ def _read_pairs(store: TileStore, settings: TrainSettings, reporter: "Reporter")
         return None
     path = path_of(settings.pairs)
     pairs = read_pairs(path, store.recordings.tolist())
-    if pairs.unknown:
-        names = f"{len(pairs.unknown)} recordings in {path_text(path)}"
-        reporter.warn(f"{names} have no tiles, such as {plain(pairs.unknown[0])}")
+    if pairs.left_out:
+        counted = f"{pairs.left_out} pairs in {path_text(path)} are left out"
+        reporter.warn(f"{counted}: some recordings have no tiles, such as {plain(pairs.example)}")
     return pairs
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from ulmo.bundle.manifest import MANIFEST
 from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.formats.checked import misplaced
+from ulmo.formats.file_hash import check_hash
 from ulmo.formats.folder import AGAIN as AGAIN_TOKENIZE
-from ulmo.formats.header import Stored, check_hash, read_stored
+from ulmo.formats.header import Stored, read_stored
 from ulmo.formats.places import header_path
 from ulmo.formats.publish import is_parts, one_writer
 from ulmo.formats.read import is_half, read_corpus, readers

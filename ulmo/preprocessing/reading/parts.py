@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ulmo.config import HIGHEST_RATE
 from ulmo.preprocessing.reading.pieces import Piece
 from ulmo.preprocessing.reading.refusal import RefusedError, in_words
 from ulmo.preprocessing.reading.riff import WavLayout
@@ -9,7 +10,7 @@ from ulmo.preprocessing.reading.riff import WavLayout
 MAX_CHANNELS = 1024
 MAX_PARTS = 1024  # sound files in one: what more of them would take is a hostile file's choice
 MAX_PIECES = 1 << 17  # of the parts of a file, between which there are other bytes
-RATES = range(100, 4_000_001)  # hertz
+RATES = range(100, HIGHEST_RATE + 1)  # hertz
 
 
 class Part(NamedTuple):
