@@ -20,13 +20,6 @@ def test_the_text_of_every_path_is_a_name(name):
     assert path_of(text) == path
 
 
-@pytest.mark.parametrize("letter", "\u200b\u200c\u200d\u200e\u202e\u2066\ufeff\U0001d173\U000e0041")
-def test_what_nobody_sees_is_written_as_its_bytes(letter):
-    path = Path(f"a{letter}.wav")
-    assert portable(path) == "a" + "".join(rf"\x{byte:02x}" for byte in letter.encode()) + ".wav"
-    assert path_of(portable(path)) == path
-
-
 @pytest.mark.parametrize(
     "text",
     [

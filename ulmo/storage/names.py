@@ -10,12 +10,11 @@ from pydantic import AfterValidator
 from ulmo.config import printable
 from ulmo.config.errors import clipped
 
-# Control characters, marks of direction, blanks and joiners without width, formats of music, tags,
-# and the surrogates that stand for bytes that are not UTF-8. A fixed list: `str.isprintable`
-# differs between Python versions.
+# Control characters, marks of direction, blanks without width, tags, and the surrogates that stand
+# for bytes that are not UTF-8. A fixed list: `str.isprintable` differs between Python versions.
 _UNSHOWN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
-    "\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _UTF8 = ("utf-8", "surrogateescape")
 _BACKSLASH = re.compile(rb"\\(\\|x[0-9a-f]{2})")
