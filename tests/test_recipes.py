@@ -120,7 +120,7 @@ def test_mistakes_are_one_line(change, line, recipe, root):
 def test_a_recipe_has_corpora_and_a_bundle_small_enough_to_ship():
     with pytest.raises(UserError, match="'corpora' is missing"):
         Recipe.read({})
-    with pytest.raises(UserError, match=r"6,3\d\d,\d\d\d bytes, over 6,000,000: set less width"):
+    with pytest.raises(UserError, match=r"13,7\d\d,\d\d\d bytes, over 6,000,000: set less width"):
         check_bytes(ModelSettings())  # before it is trained
 
 

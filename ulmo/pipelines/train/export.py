@@ -20,7 +20,6 @@ from ulmo.dataset import ModelOutput, batches
 from ulmo.encoding import Columns
 from ulmo.evaluation.tally import Metrics
 from ulmo.evaluation.unk import unk_thresholds
-from ulmo.pipelines.train.substitution import learn_scores
 from ulmo.preprocessing.normalize import Normalization, quiet_level
 from ulmo.preprocessing.store import TileStore
 from ulmo.tokenizer import Tokenizer
@@ -55,6 +54,8 @@ def export(
     training rows, and the scores of substitution from its ids. Raises JobError, and writes nothing,
     if a token differs that is not a tie, or if a weight is not finite.
     """
+    from ulmo.pipelines.train.substitution import learn_scores  # loads TensorFlow
+
     store, settings = trainer.store, trainer.model_settings
     model, weights = trainer.forward(), trainer.weights()
     build = partial(
