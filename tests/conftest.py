@@ -20,7 +20,7 @@ from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.tokenizer import load_tokenizer
 
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
-hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("ulmo", deadline=None, derandomize=True, max_examples=20)
 hypothesis.settings.load_profile("ulmo")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup, or behind `&`

@@ -76,12 +76,19 @@ def arriving(monkeypatch, folder, *logs):
 class TestTokens:
     @pytest.mark.parametrize("change", CHANGES)
     def test_one_whose_log_changes_is_done_again(self, change, folder, tokenizer, tmp_path):
+        """If it cannot be read now, what it was made of before stays."""
+        before = []
         for log, reused in zip(CHANGES[change], ([False] * 3, [True, False, True]), strict=True):
             put(folder, log)
             results = tokenize(tokenizer, folder, out=tmp_path / "out")
             assert [result.reused for result in results] == reused
+            before.append(contents(tmp_path / "out"))
         again = tokenize(tokenizer, folder, out=tmp_path / "out")
         assert all(result.reused for result in again if result.outcome.status != "refused")
+        if change == "cannot be read":
+            assert [result.kept for result in again] == [False, True, False]
+            assert before[0] == before[1] == contents(tmp_path / "out")
+            return
         tokenize(tokenizer, folder, out=tmp_path / "fresh")
         assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 

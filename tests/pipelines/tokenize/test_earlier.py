@@ -111,7 +111,7 @@ def test_nothing_outside_the_tokens_goes(tokenizer, field, tmp_path):
     other = tmp_path / "other"
     tokenize(tokenizer, field, out=other)
     ledger = folder_ledger(out)
-    rows = ledger.rows()
+    rows = list(ledger.rows())
     ledger.resume(ledger.manifest, out)
     absolute = str(other / "tokens" / "x.tokens.npy")
     names = ("../mine.tokens.npy", "tokens/../../mine.tokens.npy", absolute)
