@@ -31,9 +31,9 @@ def tokenizer():
     return ulmo.load_tokenizer()
 
 
-def test_it_is_three_files_of_the_package_and_small():
+def test_it_is_four_files_of_the_package_and_small():
     assert sorted(path.name for path in DEFAULT.iterdir()) == [
-        *("encoder.onnx", "model.safetensors", "tokenizer.json")
+        *("encoder.onnx", "model.safetensors", "substitution.safetensors", "tokenizer.json")
     ]
     assert sum(path.stat().st_size for path in DEFAULT.iterdir()) <= MAX_BYTES
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -58,6 +58,16 @@ def test_it_is_the_recipes():
     assert (manifest.prep, manifest.model) == (recipe.prep, recipe.model)
     named = [(corpus.name, corpus.licence) for corpus in recipe.corpora]
     assert [(corpus.name, corpus.licence) for corpus in manifest.card.corpora] == named
+
+
+def test_its_scores_say_that_an_id_stands_for_itself():
+    """Better than for 19 of 20 others: rare ones that are alike may score higher."""
+    scores = read_bundle(DEFAULT).scores()
+    np.testing.assert_allclose(scores, scores.transpose(0, 2, 1), atol=0.01)
+    for band in scores:
+        own = np.diagonal(band)
+        assert (band > own[:, None]).mean() < 0.05
+        assert np.median(own) > 3
 
 
 def test_its_thresholds_rise():

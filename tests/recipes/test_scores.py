@@ -1,0 +1,38 @@
+"""Scores of substitution for a bundle that has none: its ids and its identity stay."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from recipes.scores import main
+from tests.bundles import PREP, contents, write_small_bundle
+from tests.pipelines.training import MODEL
+from ulmo.bundle.bundle import read_bundle
+from ulmo.cli.exits import WRONG_USAGE
+from ulmo.preprocessing.store import TileStore
+
+
+@pytest.fixture
+def bundle(tiny_tiles, tmp_path):
+    made = TileStore(tiny_tiles).manifest
+    contents = {"normalization": made.normalization}
+    return write_small_bundle(tmp_path / "bundle", made.settings, contents=contents, **MODEL)
+
+
+def test_a_bundle_gets_scores_and_stays_the_same_tokenizer(bundle, tiny_tiles):
+    before, files = read_bundle(bundle), contents(bundle)
+    done = CliRunner().invoke(main, [str(bundle), str(tiny_tiles)])
+    assert (done.exit_code, done.output) == (0, f"{bundle}: ulmo inspect shows its files\n")
+    after = read_bundle(bundle)
+    assert before.scores() is None
+    assert np.diagonal(after.scores(), axis1=1, axis2=2).mean() > after.scores().mean()
+    assert after.manifest.fingerprint == before.manifest.fingerprint
+    kept = {name: content for name, content in contents(bundle).items() if name in files}
+    assert {name for name in files if kept[name] != files[name]} == {"tokenizer.json"}
+
+
+def test_tiles_of_another_front_end_are_refused(tiny_tiles, tmp_path):
+    other = write_small_bundle(tmp_path / "other", PREP.model_copy(update={"fmin": 99.0}))
+    done = CliRunner().invoke(main, [str(other), str(tiny_tiles)])
+    assert done.exit_code == WRONG_USAGE
+    assert "tiles was prepared with other settings than " in done.output
