@@ -61,12 +61,12 @@ def test_it_is_the_recipes():
 
 
 def test_its_scores_say_that_an_id_stands_for_itself():
-    """Better than for 19 of 20 others: rare ones that are alike may score higher."""
+    """Better than for 9 of 10 others: rare ones that are alike may score higher."""
     scores = read_bundle(DEFAULT).scores()
     np.testing.assert_allclose(scores, scores.transpose(0, 2, 1), atol=0.01)
     for band in scores:
         own = np.diagonal(band)
-        assert (band > own[:, None]).mean() < 0.05
+        assert (band > own[:, None]).mean() < 0.1
         assert np.median(own) > 3
 
 
