@@ -13,7 +13,7 @@ from tests.pipelines.recordings import contents, noise, write
 
 pytestmark = pytest.mark.skipif(not can_run(), reason=WHY_NOT)
 ROOT = Path(__file__).parents[2]
-KILLS, FULL_DISKS, SAVES, BAD_READS = 60, 30, 42, 16
+KILLS, FULL_DISKS, SAVES, BAD_READS = 60, 45, 42, 16
 
 
 def campaign(module, *arguments):
