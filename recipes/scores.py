@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from recipes.recipe import Recipe, read_recipe
 from ulmo.bundle.bundle import build_bundle, read_bundle, write_bundle
+from ulmo.bundle.card import Card
 from ulmo.cli.exits import guarded
 from ulmo.config import TrainSettings, UserError
 from ulmo.dataset import Loudness, split_by_recording
@@ -19,14 +21,16 @@ from ulmo.tokenizer import Tokenizer
 
 PATH = click.Path(path_type=Path)
 CROP = 128  # frames: as long as most words
+_LEARNED = "Its scores of substitution were learned from:"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", type=PATH, metavar="BUNDLE")
 @click.argument("tiles_dir", type=PATH)
 @click.option("--pairs", type=PATH, help="CSV of recordings with the same content.")
+@click.option("--recipe", type=PATH, help="Recipe of the tiles: the card will name its corpora.")
 @guarded
-def main(folder: Path, tiles_dir: Path, pairs: Path | None) -> None:
+def main(folder: Path, tiles_dir: Path, pairs: Path | None, recipe: Path | None) -> None:
     """Learn from TILES_DIR which ids of BUNDLE stand for each other."""
     bundle, store = read_bundle(folder), TileStore(tiles_dir)
     manifest = bundle.manifest
@@ -50,11 +54,18 @@ def main(folder: Path, tiles_dir: Path, pairs: Path | None) -> None:
         model=manifest.model,
         weights=bundle.weights(),
         thresholds=bundle.thresholds(),
-        card=manifest.card,
+        card=manifest.card if recipe is None else name_corpora(manifest.card, read_recipe(recipe)),
         scores=scores,
     )
     write_bundle(folder, built)
     click.echo(f"{folder}: ulmo inspect shows its files")
+
+
+def name_corpora(card: Card, recipe: Recipe) -> Card:
+    """A card whose notes name the corpora that scores were learned from, and their licences."""
+    named = ", ".join(f"{corpus.name} ({corpus.licence})" for corpus in recipe.corpora)
+    notes = f"{card.notes.partition(_LEARNED)[0].rstrip()} {_LEARNED} {named}."
+    return Card.model_validate({**dict(card), "notes": notes})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """Scores of substitution for a bundle that has none: its ids and its identity stay."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from recipes.scores import main
+from recipes.recipe import read_recipe
+from recipes.scores import main, name_corpora
 from tests.bundles import PREP, contents, write_small_bundle
 from tests.pipelines.training import MODEL
 from ulmo.bundle.bundle import read_bundle
+from ulmo.bundle.card import Card
 from ulmo.cli.exits import WRONG_USAGE
 from ulmo.preprocessing.store import TileStore
 
@@ -29,6 +33,15 @@ def test_a_bundle_gets_scores_and_stays_the_same_tokenizer(bundle, tiny_tiles):
     assert after.manifest.fingerprint == before.manifest.fingerprint
     kept = {name: content for name, content in contents(bundle).items() if name in files}
     assert {name for name in files if kept[name] != files[name]} == {"tokenizer.json"}
+
+
+def test_the_card_names_what_scores_were_learned_from():
+    recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "large.toml")
+    card = Card(notes="Before.")
+    for _ in range(2):
+        card = name_corpora(card, recipe)
+    assert card.notes.startswith("Before. Its scores of substitution were learned from: Free Spok")
+    assert card.notes.count("Sonic Pi samples (CC0-1.0 (35 of 165: MIT))") == 1
 
 
 def test_tiles_of_another_front_end_are_refused(tiny_tiles, tmp_path):

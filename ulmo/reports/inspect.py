@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WIDTH = 80
 _LABEL = 12
 # A space at which lines do not break.
-_FILE_LABEL = 18
+_FILE_LABEL = 27
 GLUE = "\N{NO-BREAK SPACE}"
 _SHOWN_EDGES = 16
 _SHOWN_CORPORA = 8
