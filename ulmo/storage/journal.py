@@ -16,7 +16,8 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.plain_file import append_to, bounded_lines, open_unlinked
 from ulmo.storage.sealed import canonical_json, parsed_json
 
-MAX_LINE = 16 << 20  # bytes: 1024 outputs of a recording, whose names have 4096 letters each
+# Bytes: 1024 outputs of a recording, whose names have 4096 bytes each, of 5 letters if escaped.
+MAX_LINE = 21 << 20
 
 R = TypeVar("R", bound=Settings)
 

@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 # have more of their own gives a lower bound.
 ROWS_PER_BYTE, FREE_ROWS = 8.0, 1 << 12
 TEXTS_PER_BYTE = 4  # in lists of texts; ulmo's: at most 1.5
-BYTES_PER_BYTE, FREE_BYTES = 64, 8 << 20  # of pages, and of texts; ulmo's: at most 20 a byte
+# Of pages, and of texts; ulmo's: at most 20 a byte, and more for long names of many channels.
+BYTES_PER_BYTE, FREE_BYTES = 64, 8 << 20
 MAX_HEADER = 1 << 16  # bytes of a page's header; its statistics may be two escaped paths of 4 KiB
 MAX_DEPTH = 8
-VALUES_PER_ROW = 64  # of lists of texts
+VALUES_PER_ROW = 1024  # of lists of texts: outputs of a recording, one a channel
 ROW_GROUP = 1 << 14  # most rows of a group, which is unpacked at once
 MAX_FOOTER = 32 << 20
 DICTIONARY = 7

@@ -5,6 +5,7 @@ import os
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 
 from tests.commands import run
@@ -125,6 +126,20 @@ def test_nothing_outside_the_tokens_goes(tokenizer, field, tmp_path):
     assert contents(other) == before
     assert (tmp_path / "mine.tokens.npy").exists()
     assert contents(out) == before
+
+
+def test_a_recording_that_is_as_long_and_begins_and_ends_alike_is_another(tokenizer, tmp_path):
+    """Its tokens stay when it goes, though the other has its size and its ends."""
+    for number in range(2):
+        quiet = np.zeros(9000)
+        quiet[3000:6000] = noise(3000, number)
+        write(tmp_path / "field" / f"{number}.wav", quiet)
+    out = tmp_path / "out"
+    tokenize(tokenizer, tmp_path / "field", out=out)
+    before = contents(out)
+    (tmp_path / "field" / "0.wav").rename(tmp_path / "archived.wav")
+    tokenize(tokenizer, tmp_path / "field", out=out)
+    assert contents(out)["tokens/0.tokens.npy"] == before["tokens/0.tokens.npy"]
 
 
 class Drive:

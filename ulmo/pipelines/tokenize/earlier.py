@@ -155,5 +155,6 @@ def _is_inside(name: str) -> bool:
 
 def _sound(row: Tokenized) -> tuple[Any, ...]:
     """What two recordings have in common only if one is the other, by all that a row says."""
-    facts = row.model_dump(include={"bytes", "ends_crc32c", "frames", "columns", "unknown"})
-    return (*facts.values(), row.sample_rate, row.channels, row.start_utc)
+    file = row.bytes, row.ends_crc32c, row.frames, row.sample_rate, row.channels, row.start_utc
+    measured = row.peak_db, row.bandwidth_hz, row.share_above, row.columns, row.unknown
+    return (*file, *measured)
