@@ -131,9 +131,9 @@ def test_nothing_outside_the_tokens_goes(tokenizer, field, tmp_path):
 def test_a_recording_that_is_as_long_and_begins_and_ends_alike_is_another(tokenizer, tmp_path):
     """Its tokens stay when it goes, though the other has its size and its ends."""
     for number in range(2):
-        quiet = np.zeros(9000)
-        quiet[3000:6000] = noise(3000, number)
-        write(tmp_path / "field" / f"{number}.wav", quiet)
+        samples = np.zeros((9000, 1))
+        samples[3000:6000] = noise(3000, number)
+        write(tmp_path / "field" / f"{number}.wav", samples)
     out = tmp_path / "out"
     tokenize(tokenizer, tmp_path / "field", out=out)
     before = contents(out)
