@@ -1,6 +1,7 @@
 """Keras as the models are written for, whatever a user's settings say."""
 
 import os
+import signal
 
 import keras
 import pytest
@@ -41,7 +42,15 @@ def test_another_backend_that_runs_already_is_refused(monkeypatch):
         pytest.fail("it was loaded")
 
 
-def test_commands_drop_settings_of_libraries_that_change_weights(monkeypatch):
+@pytest.fixture
+def own_ctrl_c():
+    """A command leaves Ctrl-C to end the process; the tests behind this one have theirs."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_commands_drop_settings_of_libraries_that_change_weights(monkeypatch, own_ctrl_c):
     dropped = {
         "KERAS_HOME": "/elsewhere",
         "TF_ENABLE_ONEDNN_OPTS": "0",
