@@ -12,7 +12,7 @@ import numpy as np
 
 from recipes.pairs import PAIRS, gather_pairs
 from recipes.recipe import Recipe, choose_recordings, read_recipe
-from ulmo.bundle.bundle import DEFAULT, build_bundle, read_bundle, write_bundle
+from ulmo.bundle.bundle import DEFAULT, read_bundle, rebuilt, write_bundle
 from ulmo.bundle.card import Card, Corpus
 from ulmo.bundle.graph import encoder_size
 from ulmo.bundle.scores import may_have_scores, scores_size
@@ -100,17 +100,8 @@ def link_recordings(recordings: list[Path], root: Path, folder: Path) -> None:
 def publish(run: Path, tiles: Path, recipe: Recipe, folder: Path) -> None:
     """Write the run's bundle to a folder, with a card that names the corpora and their licences."""
     bundle = read_bundle(run / "tokenizer")
-    manifest = bundle.manifest
-    built = build_bundle(
-        prep=manifest.prep,
-        normalization=manifest.normalization,
-        model=manifest.model,
-        weights=bundle.weights(),
-        thresholds=bundle.thresholds(),
-        scores=bundle.scores(),
-        card=name_corpora(manifest.card, run, tiles, recipe),
-    )
-    write_bundle(folder, built)
+    card = name_corpora(bundle.manifest.card, run, tiles, recipe)
+    write_bundle(folder, rebuilt(bundle, card=card, scores=bundle.scores()))
 
 
 def name_corpora(card: Card, run: Path, tiles: Path, recipe: Recipe) -> Card:

@@ -1,4 +1,4 @@
-"""Scores of substitution: the counts by loops, the log-odds by hand, and planted substitutions."""
+"""Substitution scores: the counts by loops, the log-odds by hand, and planted substitutions."""
 
 import math
 

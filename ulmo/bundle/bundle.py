@@ -6,12 +6,12 @@ encoder.onnx         (batch, M, frames, 1) -> ids and distances
 substitution.safetensors   log-odds of one id standing for another; a bundle may lack it
 
 A bundle is checked as if an attacker had made it. The settings are strict JSON of bounded size.
-They determine the length of both other files, and every byte of model.safetensors but the numbers.
-Settings and weights determine every byte of encoder.onnx, which is built again and compared. So
-ulmo parses no ONNX or safetensors that it would not have written itself: external data, custom
-operators, subgraphs, other names or types are impossible. Building and comparing takes 5 ms with
-the defaults. A list of allowed operators would take as long, and would not show that the encoder
-has the weights of the bundle. (Importing the onnx package takes 0.2 s and 14 MB.)
+They determine the lengths of the other files, and every byte of the two safetensors but the
+numbers. Settings and weights determine every byte of encoder.onnx, which is built again and
+compared. So ulmo parses no ONNX or safetensors that it would not have written itself: external
+data, custom operators, subgraphs, other names or types are impossible. Building and comparing takes
+5 ms with the defaults. A list of allowed operators would take as long, and would not show that the
+encoder has the weights of the bundle. (Importing the onnx package takes 0.2 s and 14 MB.)
 """
 
 import json
@@ -129,6 +129,19 @@ def build_bundle(
     manifest = build_manifest(prep, normalization, model, hashes, card)
     files[MANIFEST] = _manifest_text(manifest)
     return BuiltBundle(manifest, files)
+
+
+def rebuilt(bundle: Bundle, *, card: Card, scores: Array | None) -> BuiltBundle:
+    """A bundle with this card and these scores; its ids and its fingerprint stay."""
+    return build_bundle(
+        prep=bundle.manifest.prep,
+        normalization=bundle.manifest.normalization,
+        model=bundle.manifest.model,
+        weights=bundle.weights(),
+        thresholds=bundle.thresholds(),
+        card=card,
+        scores=scores,
+    )
 
 
 def write_bundle(folder: Path, bundle: BuiltBundle) -> None:

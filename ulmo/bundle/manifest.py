@@ -83,7 +83,7 @@ def build_manifest(
 
 
 def _identity(values: dict[str, Any]) -> str:
-    """Fingerprint over everything that determines the ids: scores of substitution do not."""
+    """Fingerprint over everything that determines the ids: substitution scores do not."""
     identity = {name: value for name, value in values.items() if name not in _NOT_IDENTITY}
     hashes = {name: value for name, value in values["hashes"].items() if name != SCORES}
     return fingerprint({**identity, "hashes": hashes})

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 _MOST = 2**31 - 1
+_LEAST = 1e-9  # of a uniform number whose logarithm must be finite; the others are above 1e-7
 
 
 class Draws:
@@ -20,6 +21,10 @@ class Draws:
         """float32 of this shape, uniform from `least` up to, but not including, `most`."""
         drawn = tf.random.stateless_uniform(shape, self._next(), alg="philox")
         return least + (most - least) * drawn
+
+    def log_exponential(self, shape: tuple[Any, ...]) -> Any:
+        """Logarithms of exponential random numbers of mean 1; times -1, Gumbel noise."""
+        return ops.log(-ops.log(ops.maximum(self.uniform(shape), _LEAST)))
 
     def normal(self, shape: tuple[Any, ...]) -> Any:
         """float32 of this shape, with mean 0 and standard deviation 1."""

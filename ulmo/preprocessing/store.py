@@ -22,7 +22,6 @@ from ulmo.config import (
     plain,
 )
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.preprocessing.tile_rows import SHARD as SHARD
 from ulmo.preprocessing.tile_rows import SHARD_TILES, TILES_SCHEMA, check_tile_rows
 from ulmo.storage.atomic import publish
 from ulmo.storage.journal import progress

@@ -8,15 +8,14 @@ copies of a sound.
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array
+from ulmo.arrays import Array, Ids, Mask
 
-Ids = NDArray[np.int32]
 _CHANCE = 0.01  # share of pairs that are taken to be by chance: no score is below log2 of it
 # Weight of the pairs expected from the codes' distances, in pairs for each code of a band.
 _PRIOR = 16.0
 
 
-def count_pairs(first: Ids, second: Ids, kept: NDArray[np.bool_], codes: int) -> NDArray[np.int64]:
+def count_pairs(first: Ids, second: Ids, kept: Mask, codes: int) -> NDArray[np.int64]:
     """(bands, codes, codes): how often id i of `first` meets id j of `second`, or j meets i.
 
     `first`, `second` (..., bands) are ids of the same moments in two copies; those not `kept`

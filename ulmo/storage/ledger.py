@@ -38,6 +38,10 @@ from ulmo.storage.tables import (
     schema_of,
 )
 
+# Most rows that a table has for a byte of its size: measured, 1 / 38, as each row has a key, which
+# does not compress.
+_ROWS_PER_BYTE = 1 / 8
+
 M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
 
@@ -55,7 +59,6 @@ class Ledger(Generic[M, R]):
     ) -> None:
         self.files = files
         self._row_type = row
-        self._rows_per_byte = manifest.rows_per_byte
         self._remedy = remedy
         self._table: pa.Table | None = None
         self._in_table: dict[str, tuple[int, int]] = {}  # first row and number of rows, by key
@@ -102,8 +105,8 @@ class Ledger(Generic[M, R]):
             )
         if self.is_new and os.path.lexists(self.files.table):
             move = "move it elsewhere, or choose another output"
-            schema, bound = schema_of(self._row_type), self._rows_per_byte
-            read_table(self.files.table, schema, remedy=move, rows_per_byte=bound)
+            schema = schema_of(self._row_type)
+            read_table(self.files.table, schema, remedy=move, rows_per_byte=_ROWS_PER_BYTE)
         try:
             self._table = self.read_table()
         except UserError as error:
@@ -232,7 +235,7 @@ class Ledger(Generic[M, R]):
             schema_of(self._row_type),
             recorded,
             remedy=self._remedy,
-            rows_per_byte=self._rows_per_byte,
+            rows_per_byte=_ROWS_PER_BYTE,
         )
 
     def rows(self) -> Iterator[R]:

@@ -1,7 +1,7 @@
 """The sealed manifest of a ledger, and where a ledger's files lie."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import Field
 
@@ -18,9 +18,6 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class LedgerManifest(Settings):
     """What is the same for all rows of a job. A command adds its settings in a subclass."""
 
-    # Most rows that the table has for a byte of its size: measured, 1 / 38, as each row has a key,
-    # which does not compress.
-    rows_per_byte: ClassVar[float] = 1 / 8
     schema_version: int
     complete: bool = False
     hashes: dict[Name, Hash] = Field(default_factory=dict)  # SHA-256 of each table, by file name

@@ -1,4 +1,4 @@
-"""Scores of substitution from the tiles of a run: what is planted comes out."""
+"""Substitution scores from the tiles of a run: what is planted comes out."""
 
 from types import SimpleNamespace
 

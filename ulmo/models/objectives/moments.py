@@ -71,7 +71,7 @@ def drawn(weights: Any, count: int, draws: Draws) -> Any:
 
 def jittered(weights: Any, draws: Draws) -> Any:
     """Log weights plus Gumbel noise; -inf for a weight of 0. Any shape."""
-    return ops.log(weights) - ops.log(-ops.log(draws.uniform(ops.shape(weights))))
+    return ops.log(weights) - draws.log_exponential(ops.shape(weights))
 
 
 def columns_of(latents: Any, tile: Any, column: Any) -> Any:

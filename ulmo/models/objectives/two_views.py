@@ -13,7 +13,6 @@ from ulmo.models.objectives.moments import SharedMoments, columns_of, shared_mom
 NEPER_A_DB = math.log(10) / 10  # natural logarithm of the power of a decibel
 # Natural logarithm of power per standard deviation of tiles: 14 dB in field recordings.
 NEPERS = 14 * NEPER_A_DB
-LEAST = 1e-9  # of uniform numbers, so that their logarithm is finite
 
 
 class Background(NamedTuple):
@@ -37,7 +36,7 @@ class Background(NamedTuple):
     slope_db: float = 20.0
 
     def __call__(self, tiles: Any, draws: Draws) -> Any:
-        """Return tiles (B, M, frames, 1) with a background; a single tile is its own."""
+        """Return tiles (B, M, frames, 1) with a background; one tile alone is mixed with itself."""
         batch, bins = ops.shape(tiles)[0], ops.shape(tiles)[1]
         ratio = draws.uniform((batch, 1, 1, 1), self.least, self.most)
         others = draws.uniform((), 1, ops.cast(batch, "float32"))
@@ -50,14 +49,9 @@ class Background(NamedTuple):
         slope = draws.uniform((batch, 1, 1, 1), -self.slope_db, self.slope_db)
         ramp = ops.reshape(ops.linspace(-0.5, 0.5, bins), (1, bins, 1, 1))
         level = ops.max(sound, axis=(1, 2, 3), keepdims=True) + NEPER_A_DB * (slope * ramp - below)
-        noise = ops.logaddexp(sound, level + log_exponential(ops.shape(tiles), draws))
+        noise = ops.logaddexp(sound, level + draws.log_exponential(ops.shape(tiles)))
         is_noise = draws.uniform((batch, 1, 1, 1)) < self.noise_share
         return ops.where(is_noise, noise, other) / NEPERS
-
-
-def log_exponential(shape: tuple[Any, ...], draws: Draws) -> Any:
-    """Natural logarithm of exponential random numbers of mean 1."""
-    return ops.log(-ops.log(ops.maximum(draws.uniform(shape), LEAST)))
 
 
 class Seen(NamedTuple):

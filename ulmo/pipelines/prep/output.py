@@ -21,12 +21,11 @@ from ulmo.preprocessing.store import (
     BESIDE,
     GO_ON,
     ROWS,
-    SHARD,
     TilesManifest,
     fingerprint_head,
     read_tiles_table,
 )
-from ulmo.preprocessing.tile_rows import TILES_SCHEMA
+from ulmo.preprocessing.tile_rows import SHARD, TILES_SCHEMA
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry

@@ -51,7 +51,7 @@ def export(
 
     Checked are _CHECK_TILES of the held-out rows, evenly spread, those with the least sound, and
     tiles of pure silence. The thresholds of `<unk>` come from the tokenizer's own distances on the
-    training rows, and the scores of substitution from its ids. Raises JobError, and writes nothing,
+    training rows, and the substitution scores from its ids. Raises JobError, and writes nothing,
     if a token differs that is not a tie, or if a weight is not finite.
     """
     from ulmo.pipelines.train.substitution import learn_scores  # loads TensorFlow

@@ -25,7 +25,7 @@ MOST_BYTES = 256 << 20
 MOST_PAIRS = 1_000_000
 _MOST_POINTS = 10_000
 _MOST_TIMES = 1 << 24  # points of all pairs: 256 MiB, which hold the times of both recordings
-_FASTEST = 100  # a recording lasts at most so many times as long as the other, between two points
+_MOST_RATIO = 100  # between two points, one recording lasts at most this many times the other
 
 
 class Partner(NamedTuple):
@@ -162,10 +162,10 @@ def _pair(row: dict[str, str]) -> tuple[str, str, list[float], list[float]]:
     steps = zip(pairwise(a_times), pairwise(b_times), strict=True)
     for (a_begin, a_end), (b_begin, b_end) in steps:
         shorter, longer = sorted((a_end - a_begin, b_end - b_begin))
-        if longer > _FASTEST * shorter:
+        if longer > _MOST_RATIO * shorter:
             raise ValueError(
                 f"{a_begin:g} to {a_end:g} s of a are {b_begin:g} to {b_end:g} s of b: between two "
-                f"times, one may last at most {_FASTEST} times as long as the other"
+                f"times, one may last at most {_MOST_RATIO} times as long as the other"
             )
     return a, b, a_times, b_times
 

@@ -249,17 +249,15 @@ class Trainer:
         done = step - epoch * self.steps_per_epoch
         rows = list(batches(order, self.settings.batch_size))[done:]
         with closing(self.feed.batches(rows, step)) as coming:
-            while True:
-                began = time.monotonic()
-                batch = next(coming, None)
-                if batch is None:
-                    break
+            began = time.monotonic()
+            for batch in coming:
                 self._batch(batch, began, log)
                 end = self._end()
                 if end is not None:
                     return end
                 if time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
                     self._save(log)
+                began = time.monotonic()
         self._close_epoch(log)
         return None
 

@@ -20,7 +20,6 @@ from ulmo.preprocessing.store import (
     DELETE,
     GO_ON,
     ROWS,
-    SHARD,
     TilesManifest,
     checksum,
     fingerprint_head,
@@ -28,6 +27,7 @@ from ulmo.preprocessing.store import (
     read_manifest,
     read_tiles_table,
 )
+from ulmo.preprocessing.tile_rows import SHARD
 from ulmo.storage.atomic import is_temporary
 from ulmo.storage.faults import (
     Fault,

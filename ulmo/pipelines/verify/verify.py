@@ -11,7 +11,7 @@ from ulmo.pipelines.verify.run import BUNDLE, RUN
 from ulmo.pipelines.verify.tiles import TILES
 from ulmo.pipelines.verify.token_ledgers import is_ledger_file, output_of
 from ulmo.pipelines.verify.tokens import TOKENS
-from ulmo.preprocessing.store import SHARD
+from ulmo.preprocessing.tile_rows import SHARD
 from ulmo.storage.checkpoint_files import OURS
 from ulmo.storage.faults import READ, Fault, Findings
 from ulmo.storage.lock import LOCK, locked, refuse_held
