@@ -25,8 +25,9 @@ class Background(NamedTuple):
 
     Steady noise has the power of an exponential distribution in each cell, as Gaussian noise has,
     `noise_db` below the loudest cell of the tile on the middle bin, and a slope over the bins of up
-    to `slope_db` from the first to the last. White noise 20 dB below a sound is some 35 dB below
-    its loudest cell. Louder noise would teach that rain and surf are no sounds.
+    to `slope_db` from the first to the last. White noise 20 dB below a sound is 41 dB below its
+    loudest cell for spoken digits, and 48 dB for ESC-10 (medians). Louder noise would teach that
+    rain and surf are no sounds.
     """
 
     least: float = 0.001
