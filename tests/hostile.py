@@ -346,7 +346,23 @@ def report_of(write):
     return make
 
 
+def long_names(count, last):
+    """Rows of 1,024 outputs whose names repeat 9,900 letters, each row a group; and a last one."""
+
+    def write(path):
+        schema = schema_of(Tokenized)
+        names = [f"{channel:04}" + "a" * 9_900 for channel in range(1024)]
+        with pq.ParquetWriter(
+            path, schema, compression="zstd", write_statistics=False, use_dictionary=["key"]
+        ) as writer:
+            for row in [{**plain_row(), "outputs": names}] * count + [{**plain_row(), **last}]:
+                writer.write_table(pa.Table.from_pylist([row], schema=schema))
+
+    return write
+
+
 REPORTS = {
+    "long names before a row of nothing": report_of(long_names(8, {"bytes": None})),
     "many equal rows in a table of tokens": report_of(
         lambda path: equal_rows("", Tokenized, 30_000)(path, None)
     ),

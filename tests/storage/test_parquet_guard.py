@@ -13,7 +13,15 @@ from tests.formats.streams import save, some
 from tests.parquet import write_parquet
 from ulmo.formats import parquet
 from ulmo.formats.read import read_corpus
-from ulmo.storage.parquet_guard import check_pages, parse_page, read_guarded, row_groups
+from ulmo.storage import parquet_guard
+from ulmo.storage.parquet_guard import (
+    MAX_GROUP,
+    GroupedTable,
+    check_pages,
+    parse_page,
+    read_guarded,
+    row_groups,
+)
 from ulmo.storage.tables import publish_table
 
 
@@ -25,7 +33,8 @@ def footer_of(path):
 
 def read(path, schema):
     with path.open("rb") as file:
-        return read_guarded(file, schema)
+        found = GroupedTable(file, schema)
+    return found.slice(0, len(found))
 
 
 def table(rows=1000):
@@ -65,7 +74,7 @@ def test_footer_and_pages_are_those_that_pyarrow_sees(compression, version, tmp_
             assert values >= known.num_values
     with path.open("rb") as file:
         check_pages(file)
-        assert read_guarded(file, table().schema).equals(table())
+    assert read(path, table().schema).equals(table())
 
 
 def test_our_tables_have_no_statistics(tmp_path):
@@ -105,6 +114,53 @@ def test_what_unpacks_to_more_is_refused(values, tmp_path):
     write_parquet(pa.table(values, schema=schema), path, compression="zstd", use_dictionary=False)
     with pytest.raises(ValueError, match=r"unpacks? to more|more values|more rows"):
         read(path, schema)
+
+
+def test_lists_of_texts_have_a_bound_of_their_own(tmp_path, monkeypatch):
+    """Each group is small, and there are many."""
+    monkeypatch.setattr(parquet_guard, "FREE_LISTS", 1 << 20)
+    schema = pa.schema([("l", pa.list_(pa.string()))])
+    rows = pa.table({"l": [["a" * 4000] * 1000]}, schema=schema)
+    path = tmp_path / "x.parquet"
+    write_parquet(pa.concat_tables([rows] * 2), path, row_group_size=1, use_dictionary=False)
+    with pytest.raises(ValueError, match="unpacks to more"):
+        read(path, schema)
+    monkeypatch.setattr(parquet_guard, "FREE_LISTS", 1 << 23)
+    assert len(read(path, schema)) == 2
+
+
+def test_a_group_has_a_bound_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_guard, "FREE_BYTES", 1 << 30)
+    texts = pa.table({"t": ["a" * (MAX_GROUP // 2)] * 3})
+    path = tmp_path / "x.parquet"
+    write_parquet(texts, path, row_group_size=1)
+    assert len(read(path, texts.schema)) == 3
+    write_parquet(texts, path)  # its pages fit, and its texts do not
+    with pytest.raises(ValueError, match="its texts unpack to more"):
+        read(path, texts.schema)
+    write_parquet(texts, path, use_dictionary=False)
+    with pytest.raises(ValueError, match="it unpacks to more"):
+        read(path, texts.schema)
+
+
+def test_any_rows_of_a_table_of_groups(tmp_path):
+    path = tmp_path / "x.parquet"
+    write_parquet(table(100), path, row_group_size=30, use_dictionary=["n", "t"])
+    with path.open("rb") as file:
+        found = GroupedTable(file, table().schema)
+    assert list(found.texts("t")) == table(100)["t"].to_pylist()
+    assert [found.end_of_group(row) for row in (0, 29, 30, 99)] == [30, 30, 60, 100]
+    for first, count in ((0, 100), (29, 2), (95, 10), (3, 0), (10, 5), (70, 30)):
+        assert found.slice(first, count).equals(table(100).slice(first, count))
+
+
+def test_a_text_that_no_row_has_is_refused(tmp_path):
+    """Whoever looks at a dictionary finds it."""
+    schema, path = pa.schema([("t", pa.string())]), tmp_path / "x.parquet"
+    named = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1], pa.int32()), ["a", "b", "c"])
+    write_parquet(pa.table({"t": named}), path, store_schema=False)
+    with path.open("rb") as file, pytest.raises(ValueError, match="a dictionary has a text"):
+        read_guarded(file, schema)
 
 
 def test_texts_by_their_prefixes_are_refused(tmp_path):

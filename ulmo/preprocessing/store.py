@@ -28,7 +28,7 @@ from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.plain_file import LinkError, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
-from ulmo.storage.tables import read_recorded
+from ulmo.storage.tables import read_recorded, texts_of
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
 BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
@@ -133,7 +133,7 @@ def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
     """
     path = folder / "tiles.parquet"
     recorded = manifest.hashes.get(path.name)
-    table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
+    table: pa.Table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
     most = tiles_per_shard(manifest.settings.tile_size)
     if table["shard"].value_counts().field("counts").to_numpy().max(initial=0) > most:
         raise UserError(f"{path} has more than {most} rows of a shard: {AGAIN}")
@@ -158,11 +158,7 @@ class TileStore:
         self.folder = folder
         self.manifest = manifest
         self.table = read_tiles_table(folder, manifest)
-        # Texts that rows share: an array of text would give all rows the length of the longest.
-        named = self.table["recording"].combine_chunks().dictionary_encode()
-        self.recordings: NDArray[np.object_] = np.array(named.dictionary.to_pylist(), dtype=object)[
-            named.indices.to_numpy()
-        ]
+        self.recordings: NDArray[np.object_] = texts_of(self.table["recording"])
         self.valid_frames: NDArray[np.int32] = self.table["valid_frames"].to_numpy()
         self.views: NDArray[np.int32] = self.table["view"].to_numpy()
         self.offsets_db: Array = self.table["norm_offset_db"].to_numpy().astype(np.float32)

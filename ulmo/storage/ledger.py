@@ -28,6 +28,7 @@ from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any
 from ulmo.storage.journal import Entry, Journal, progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.names import portable
+from ulmo.storage.parquet_guard import GroupedTable
 from ulmo.storage.sealed import write_sealed
 from ulmo.storage.tables import (
     BATCH_ROWS,
@@ -41,6 +42,7 @@ from ulmo.storage.tables import (
 # Most rows that a table has for a byte of its size: measured, 1 / 38, as each row has a key, which
 # does not compress.
 _ROWS_PER_BYTE = 1 / 8
+_BY_GROUPS: dict[str, Any] = {"read": GroupedTable, "rows_per_byte": _ROWS_PER_BYTE}
 
 M = TypeVar("M", bound=LedgerManifest)
 R = TypeVar("R", bound=Settings)  # with a field `key`: a hash of all that decides about a row
@@ -60,7 +62,7 @@ class Ledger(Generic[M, R]):
         self.files = files
         self._row_type = row
         self._remedy = remedy
-        self._table: pa.Table | None = None
+        self._table: GroupedTable | None = None
         self._in_table: dict[str, tuple[int, int]] = {}  # first row and number of rows, by key
         self._block: tuple[int, list[R]] = (0, [])  # rows of the table that were converted
         self._journal = Journal(files.journal, row)
@@ -106,14 +108,14 @@ class Ledger(Generic[M, R]):
         if self.is_new and os.path.lexists(self.files.table):
             move = "move it elsewhere, or choose another output"
             schema = schema_of(self._row_type)
-            read_table(self.files.table, schema, remedy=move, rows_per_byte=_ROWS_PER_BYTE)
+            read_table(self.files.table, schema, remedy=move, **_BY_GROUPS)
         try:
             self._table = self.read_table()
         except UserError as error:
             if reading_error(error):
                 raise
         else:
-            for number, key in enumerate(self._table["key"].to_pylist()):
+            for number, key in enumerate(self._table.texts("key")):
                 first, count = self._in_table.get(key, (number, 0))
                 self._in_table[key] = (first, count + 1)
         self._journal.load()
@@ -224,28 +226,27 @@ class Ledger(Generic[M, R]):
             remove(path)
         self._written = None
 
-    def read_table(self) -> pa.Table:
+    def read_table(self) -> GroupedTable:
         """The table of a complete output. Raises UserError if it is missing or damaged."""
         table = self.files.table
         if not self.manifest.complete:
             raise UserError(f"{table.parent} is unfinished: run the same command again")
         recorded = self.manifest.hashes.get(_name_of(table))
-        return read_recorded(
-            table,
-            schema_of(self._row_type),
-            recorded,
-            remedy=self._remedy,
-            rows_per_byte=_ROWS_PER_BYTE,
+        found: GroupedTable = read_recorded(
+            table, schema_of(self._row_type), recorded, remedy=self._remedy, **_BY_GROUPS
         )
+        return found
 
     def rows(self) -> Iterator[R]:
         """The rows of a complete output, while few of them are in memory.
 
         The iterator raises UserError if the table is missing or damaged.
         """
-        table = self.read_table()
-        for first in range(0, len(table), BATCH_ROWS):
-            yield from self._rows_of(table.slice(first, BATCH_ROWS))
+        table, first = self.read_table(), 0
+        while first < len(table):
+            end = min(first + BATCH_ROWS, table.end_of_group(first))
+            yield from self._rows_of(table.slice(first, end - first))
+            first = end
 
     def check_rows(self) -> None:
         """Read all rows. Raises UserError if the table is missing or damaged."""
@@ -267,12 +268,13 @@ class Ledger(Generic[M, R]):
             return [*faults, fault_of(table, error, self._remedy)]
         return faults
 
-    def _rows_at(self, table: pa.Table, first: int, count: int) -> list[R]:
+    def _rows_at(self, table: GroupedTable, first: int, count: int) -> list[R]:
         """Rows of the table. Those read in order are converted in ever larger blocks."""
         start, block = self._block
         if not start <= first <= first + count <= start + len(block):
             in_order = 0 <= first - start - len(block) < BATCH_ROWS
-            size = max(min(2 * len(block), BATCH_ROWS) if in_order else 1, count)
+            size = min(2 * len(block), BATCH_ROWS) if in_order else 1
+            size = max(min(size, table.end_of_group(first) - first), count)
             start, block = self._block = (first, self._rows_of(table.slice(first, size)))
         return block[first - start : first - start + count]
 

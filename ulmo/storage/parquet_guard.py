@@ -1,39 +1,47 @@
 """Bounds what a Parquet file of unknown origin unpacks to, before it is unpacked.
 
 Own code, because pyarrow has no such bound: it allocates by the header of each page, whatever the
-totals in the footer. So a small parser of Thrift's compact protocol reads the footer and the page
-headers here, and trusts no length beyond the file's end. The size of the file bounds the rows,
-values and unpacked bytes, and the texts of a column, whose dictionary may hold one long value that
-a million rows refer to.
+totals in the footer. So the footer and the page headers are read here, by ThriftReader, and no
+length is trusted beyond the file's end. The size of the file bounds the rows, values and unpacked
+bytes. Texts stay in dictionaries, as a million rows may have one long value. Lists of texts, which
+may unpack to a thousand times their size, are read a row group at a time.
 
-Format: https://github.com/apache/parquet-format (PageHeader in parquet.thrift) and
-https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+Format: https://github.com/apache/parquet-format (PageHeader in parquet.thrift)
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ulmo.storage.thrift import LIST, STRUCT, VARINTS, ThriftReader
+
 # Of any table. ulmo's: at most 4, of a row for each of many silent channels. A table whose rows
 # have more of their own gives a lower bound.
 ROWS_PER_BYTE, FREE_ROWS = 8.0, 1 << 12
 TEXTS_PER_BYTE = 4  # in lists of texts; ulmo's: at most 1.5
-# Of pages, and of texts; ulmo's: at most 20 a byte, and more for long names of many channels.
+# Of pages, and of the texts of a table that is read by groups; ulmo's: at most 20 a byte.
 BYTES_PER_BYTE, FREE_BYTES = 64, 8 << 20
+# Of lists of texts, of which a group is in memory at once: this bounds the time. ulmo's: at most
+# n / 2 a byte, for names of channels that have n letters.
+LISTS_PER_BYTE, FREE_LISTS = 512, 1 << 30
 MAX_HEADER = 1 << 16  # bytes of a page's header; its statistics may be two escaped paths of 4 KiB
-MAX_DEPTH = 8
 VALUES_PER_ROW = 1024  # of lists of texts: outputs of a recording, one a channel
-ROW_GROUP = 1 << 14  # most rows of a group, which is unpacked at once
+# A group, which is unpacked at once, has at most so many rows and bytes of texts, or one row.
+ROW_GROUP, GROUP_TEXTS = 1 << 14, 4 << 20
+# Unpacked bytes of a group, and of its texts alone: GROUP_TEXTS and numbers, or the paths of a row
+# of VALUES_PER_ROW channels, of 4096 bytes each, and of 2400 if none of them is UTF-8.
+MAX_GROUP = 10 << 20
 MAX_FOOTER = 32 << 20
 DICTIONARY = 7
 ENCODING = {5: 2, DICTIONARY: 2, 8: 4}  # kinds of page in PageHeader, and their encoding field
 # Plain, dictionary and runs. Texts coded by common prefixes could unpack to any size.
 ENCODINGS = frozenset({0, 2, 3, 8})
-VARINTS, LIST, STRUCT = (4, 5, 6), 9, 12  # types of Thrift: i16, i32 and i64; list; struct
 # Fields that ulmo writes of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData and PageHeader.
 # Not among them are statistics, indexes, filters, orders of rows and other files: programs that
 # trust these do not look at the rows themselves, so false ones would hide rows.
@@ -80,32 +88,117 @@ def parquet_file(raw: BinaryIO, **options: Any) -> pq.ParquetFile:
 
 
 def parquet_writer(file: BinaryIO, schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
-    """A writer of a table (zstd) that has only what `check_pages` lets through: no statistics."""
+    """A writer of a table (zstd) that has only what `check_pages` lets through: no statistics.
+
+    Each text of a column with a dictionary is written once a group, however many there are.
+    """
+    options = {"dictionary_pagesize_limit": MAX_GROUP, **options}
     return pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False, **options)
 
 
 def read_guarded(
     raw: BinaryIO, schema: pa.Schema, rows_per_byte: float = ROWS_PER_BYTE
 ) -> pa.Table:
-    """Read a small table; ValueError if it has another schema, or unpacks to too much.
+    """Read a table without lists; ValueError if it has another schema, or unpacks to too much.
 
-    `raw` is an open file: a path could be taken for an address (`file:`, `s3:`).
+    Its columns of texts are dictionaries: one text for all rows that have it. `raw` is an open
+    file: a path could be taken for an address (`file:`, `s3:`).
     """
-    texts = [field.name for field in schema if field.type == pa.string()]
-    lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
+    _check(raw, schema, rows_per_byte)
+    with parquet_file(raw, read_dictionary=_texts(schema)) as file:
+        table = file.read(use_threads=False).unify_dictionaries()
+    table.validate(full=True)  # texts are UTF-8, and indices are within their dictionaries
+    for name in _texts(schema):
+        _check_dictionary(table[name])
+    return table
+
+
+class GroupedTable:
+    """A table of which one row group is in memory at a time, beside the file's own bytes.
+
+    All groups are read once at first. Raises ValueError as read_guarded() does, and if the texts of
+    a group, or those of all rows, have too many bytes.
+    """
+
+    def __init__(
+        self, raw: BinaryIO, schema: pa.Schema, rows_per_byte: float = ROWS_PER_BYTE
+    ) -> None:
+        _check(raw, schema, rows_per_byte)
+        raw.seek(0)
+        content = pa.BufferReader(raw.read())
+        self._schema = schema
+        self._file = parquet_file(content, read_dictionary=_texts(schema))
+        groups = self._file.num_row_groups
+        sizes = [self._file.metadata.row_group(group).num_rows for group in range(groups)]
+        self._starts: list[int] = [*accumulate(sizes, initial=0)]  # the last is the number of rows
+        self._read: tuple[int, pa.Table] = (-1, schema.empty_table())
+        left = _max_bytes(_size(raw))
+        for group in range(groups):
+            texts = self._checked(group)
+            left -= texts
+            if left < 0 or texts > MAX_GROUP:
+                raise ValueError("its texts unpack to more than it may hold")
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return self._starts[-1]
+
+    def texts(self, name: str) -> Iterator[str]:
+        """The texts of a column."""
+        for group in range(len(self._starts) - 1):
+            yield from self._file.read_row_group(group, [name], use_threads=False)[name].to_pylist()
+
+    def end_of_group(self, row: int) -> int:
+        """The first row of the group after that of a row."""
+        return self._starts[bisect_right(self._starts, row)]
+
+    def slice(self, first: int, count: int) -> pa.Table:
+        """`count` rows from `first` on, or as many as there are."""
+        found, end = [self._schema.empty_table()], min(first + count, len(self))
+        while first < end:
+            group, stop = bisect_right(self._starts, first) - 1, self.end_of_group(first)
+            if group != self._read[0]:
+                self._read = (-1, self._schema.empty_table())  # not two groups at once
+                table = self._file.read_row_group(group, use_threads=False)
+                self._read = (group, table.cast(self._schema))
+                del table
+            place = first - self._starts[group]
+            found.append(self._read[1].slice(place, min(end, stop) - first))
+            first = stop
+        return pa.concat_tables(found)
+
+    def _checked(self, group: int) -> int:
+        """Check a group, and return the bytes of its texts, with repetitions; not of its lists."""
+        table = self._file.read_row_group(group, use_threads=False)
+        table.validate(full=True)
+        if len(table) != self._starts[group + 1] - self._starts[group]:
+            raise ValueError("a group has another number of rows than its footer says")
+        columns = (table[name] for name in _texts(self._schema))
+        return sum(_text_bytes(chunk) for column in columns for chunk in column.chunks)
+
+
+def _check_dictionary(column: pa.ChunkedArray) -> None:
+    """Raise ValueError unless each text is in the dictionary of a column once, for some row."""
+    if not column.num_chunks:
+        return
+    texts = column.chunk(0).dictionary  # the same in all
+    used = pa.chunked_array([chunk.indices for chunk in column.chunks])
+    if not len(texts) == pc.count_distinct(texts).as_py() == pc.count_distinct(used).as_py():
+        raise ValueError("a dictionary has a text twice, or one that no row has")
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    """The columns of texts, which are read as dictionaries."""
+    return [field.name for field in schema if field.type == pa.string()]
+
+
+def _check(raw: BinaryIO, schema: pa.Schema, rows_per_byte: float) -> None:
+    """Raise ValueError for another schema, or for a table that unpacks to too much."""
     with parquet_file(raw) as file:
         if not same_schema(file.schema_arrow, schema):
             raise ValueError("its columns are not those that this ulmo writes")
+    lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
     check_pages(raw, VALUES_PER_ROW, text_lists=lists, rows_per_byte=rows_per_byte)
-    with parquet_file(raw, read_dictionary=texts) as file:
-        table = file.read(use_threads=False)
-    table.validate(full=True)  # texts are UTF-8, and indices are within their dictionaries
-    left = _max_bytes(_size(raw))
-    for name in texts:
-        left -= sum(_text_bytes(chunk) for chunk in table[name].chunks)
-    if left < 0:
-        raise ValueError("its texts unpack to more than it may hold")
-    return table.cast(schema)
 
 
 def same_schema(found: pa.Schema, expected: pa.Schema) -> bool:
@@ -133,12 +226,14 @@ def check_pages(
     """
     size = _size(raw)
     left_rows, left = int(rows_per_byte * size) + FREE_ROWS, _max_bytes(size)
+    left_lists = LISTS_PER_BYTE * size + FREE_LISTS
     # An empty list has a value in its page, too.
     left_texts = len(text_lists) * left_rows + TEXTS_PER_BYTE * size
     for group in row_groups(_footer(raw, size)):
         left_rows -= group.rows
         if left_rows < 0 or group.rows > ROW_GROUP:
             raise ValueError("it declares more rows than its size allows")
+        left_group = MAX_GROUP
         for place, column in enumerate(group.columns):
             values = 0
             for page in _pages(raw, size, column):
@@ -146,9 +241,12 @@ def check_pages(
                     if page.dictionary:
                         raise ValueError("its lists of texts have a dictionary")
                     left_texts -= page.values
-                left -= page.unpacked
+                    left_lists -= page.unpacked
+                else:
+                    left -= page.unpacked
+                left_group -= page.unpacked
                 values += page.values
-                if left < 0:
+                if min(left, left_lists, left_group) < 0:
                     raise ValueError("it unpacks to more than it may hold")
             if left_texts < 0 or values > 2 * (values_per_row * group.rows + FREE_ROWS):
                 raise ValueError("a column has more values than rows")
@@ -160,13 +258,13 @@ def row_groups(footer: bytes) -> Iterator[RowGroup]:
     pyarrow is not used: its `RowGroupMetaData.column` ends the process, by an exception that
     nothing catches, if a column's statistics have the wrong length for its type.
     """
-    reader = _Reader(footer)
+    reader = ThriftReader(footer)
     for _ in reader.fields({4: (LIST,)}, known=WRITTEN_FILE):
         for _ in range(reader.list_of(STRUCT)):
             yield _row_group(reader)
 
 
-def _row_group(reader: "_Reader") -> RowGroup:
+def _row_group(reader: ThriftReader) -> RowGroup:
     columns: list[ColumnChunk] = []
     rows = -1
     for field in reader.fields({1: (LIST,), 3: VARINTS}, known=WRITTEN_GROUP):
@@ -179,7 +277,7 @@ def _row_group(reader: "_Reader") -> RowGroup:
     return RowGroup(rows, columns)
 
 
-def _column(reader: "_Reader") -> ColumnChunk:
+def _column(reader: ThriftReader) -> ColumnChunk:
     """The packed size and the start of the pages, from the ColumnMetaData of a ColumnChunk."""
     found: dict[int, int] = {}
     for _ in reader.fields({3: (STRUCT,)}, known=WRITTEN_CHUNK):
@@ -202,7 +300,7 @@ def _footer(raw: BinaryIO, size: int) -> bytes:
 
 def parse_page(data: bytes) -> PageHeader:
     """Parse the header of a page; ValueError if it is invalid."""
-    reader = _Reader(data)
+    reader = ThriftReader(data)
     sizes = {2: -1, 3: -1}
     values, dictionary = 0, False
     wanted: dict[int | None, Sequence[int]] = dict.fromkeys(sizes, VARINTS)
@@ -222,7 +320,7 @@ def parse_page(data: bytes) -> PageHeader:
 
 
 def _numbers(
-    reader: "_Reader", wanted: Sequence[int], known: frozenset[int], empty: int | None = None
+    reader: ThriftReader, wanted: Sequence[int], known: frozenset[int], empty: int | None = None
 ) -> dict[int, int]:
     """The wanted numbers of a struct, by field; a struct in the field `empty` must be so."""
     numbers: dict[int, int] = {}
@@ -260,90 +358,3 @@ def _pages(raw: BinaryIO, size: int, column: ColumnChunk) -> Iterator[PageHeader
         page = parse_page(raw.read(min(MAX_HEADER, end - place)))
         yield page
         place += page.size + page.packed
-
-
-class _Reader:
-    """Reads numbers and structs of Thrift's compact protocol, and skips the rest."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.place = 0
-
-    def fields(
-        self,
-        wanted: Mapping[int | None, Sequence[int]],
-        depth: int = 0,
-        *,
-        known: frozenset[int] | None = None,
-    ) -> Iterator[int]:
-        """Each field of a struct that has a wanted number and type; the caller reads its value.
-
-        The other fields are skipped, or refused if they are not `known`; `depth` is the level of
-        nesting.
-        """
-        field = 0
-        while kind := self._byte():
-            field = field + (kind >> 4) if kind >> 4 else self.zigzag()
-            if known is not None and field not in known:
-                raise ValueError("it has statistics or an index, which ulmo does not write")
-            if kind & 15 in wanted.get(field, ()):
-                yield field
-            else:
-                self.skip(kind & 15, depth)
-
-    def zigzag(self) -> int:
-        """Read a number of type i16, i32 or i64."""
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
-
-    def list_of(self, kind: int) -> int:
-        """Begin a list of a given type; return its length, which the bytes left bound."""
-        head = self._byte()
-        count = head >> 4 if head >> 4 < 15 else self._varint()
-        if (count and head & 15 != kind) or count > len(self._data) - self.place:
-            raise ValueError("a list is longer than the file")
-        return count
-
-    def skip(self, kind: int, depth: int) -> None:
-        """Skip a value of a given type; `depth` is the level of nesting."""
-        if depth > MAX_DEPTH:
-            raise ValueError("it is nested too deeply")
-        match kind:
-            case 1 | 2:
-                pass
-            case 3:
-                self._forward(1)
-            case number if number in VARINTS:
-                self._varint()
-            case 7:
-                self._forward(8)
-            case 8:
-                self._forward(self._varint())
-            case 9 | 10:
-                inner = self._data[self.place] & 15 if self.place < len(self._data) else 0
-                for _ in range(self.list_of(inner)):
-                    self.skip(3 if inner in (1, 2) else inner, depth + 1)
-            case 12:
-                for _ in self.fields({}, depth + 1):
-                    pass
-            case _:
-                raise ValueError("it has a type that ulmo does not write")
-
-    def _byte(self) -> int:
-        self._forward(1)
-        return self._data[self.place - 1]
-
-    def _forward(self, count: int) -> None:
-        self.place += count
-        if self.place > len(self._data):
-            raise ValueError("it is cut off")
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while shift < 70:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-        raise ValueError("a number is too long")

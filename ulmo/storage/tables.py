@@ -5,13 +5,16 @@ that begins with `file:`, `s3:` or the like for an address.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ulmo.config import Settings, UserError, WholeFileError, one_line
@@ -20,6 +23,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.columns import ColumnType
 from ulmo.storage.faults import reading_error, unreadable
 from ulmo.storage.parquet_guard import (
+    GROUP_TEXTS,
     ROW_GROUP,
     ROWS_PER_BYTE,
     is_text_list,
@@ -29,6 +33,9 @@ from ulmo.storage.parquet_guard import (
 from ulmo.storage.plain_file import file_hash, open_plain, written_hash
 
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
+_BATCH_TEXTS = 1 << 14  # texts in lists of rows that are held, at most, and those of one row
+
+Reader = Callable[[BinaryIO, pa.Schema, float], Any]  # read_guarded, or GroupedTable
 
 TYPES = {
     "string": pa.string(),
@@ -61,17 +68,19 @@ def read_table(
     *,
     remedy: str,
     hashed: bool = False,
+    read: Reader = read_guarded,
     rows_per_byte: float = ROWS_PER_BYTE,
-) -> pa.Table:
-    """A table of ulmo; `hashed` says that the caller found its recorded hash.
+) -> Any:
+    """What `read` makes of a table of ulmo; `hashed`: the caller found its recorded hash.
 
-    `rows_per_byte` bounds its rows by its size. Raises UserError, which ends with `remedy`, if it
-    has other columns or is damaged, and WholeFileError if it is `hashed`; if it could not be read
-    at all, the error is that of unreadable().
+    `read` must be GroupedTable for a table with lists; `rows_per_byte` bounds its rows
+    by its size. Raises UserError, which ends with `remedy`, if it has other columns or is damaged,
+    and WholeFileError if it is `hashed`; if it could not be read at all, the error is that of
+    unreadable().
     """
     try:
         with open_plain(path, remedy=remedy) as file:
-            return read_guarded(file, schema, rows_per_byte)
+            return read(file, schema, rows_per_byte)
     except (OSError, ValueError, pa.ArrowException) as error:
         if denied := reading_error(error):
             raise unreadable(path, denied) from error
@@ -87,8 +96,9 @@ def read_recorded(
     *,
     remedy: str,
     anew: str | None = None,
+    read: Reader = read_guarded,
     rows_per_byte: float = ROWS_PER_BYTE,
-) -> pa.Table:
+) -> Any:
     """A table of ours, if it has the SHA-256 that is recorded of it.
 
     Raises UserError, which ends with `remedy`, if it is missing or another; and as read_table(),
@@ -101,8 +111,8 @@ def read_recorded(
     if found is None or found != recorded:
         what = "is damaged" if os.path.lexists(path) else "is missing"
         raise UserError(f"{path} {what}: {remedy}")
-    remedy = anew or remedy
-    return read_table(path, schema, remedy=remedy, hashed=True, rows_per_byte=rows_per_byte)
+    options: dict[str, Any] = {"read": read, "rows_per_byte": rows_per_byte}
+    return read_table(path, schema, remedy=anew or remedy, hashed=True, **options)
 
 
 def check_columns(table: pa.Table, row: type[Settings]) -> None:
@@ -135,7 +145,7 @@ def _decisive(column: pa.ChunkedArray) -> Iterator[Any]:
     """The values of a column that decide whether all of them are within bounds."""
     if column.null_count:
         yield None
-    if pa.types.is_string(column.type):
+    if pa.types.is_dictionary(column.type):
         texts = column.drop_null().unique()
         for start in range(0, len(texts), BATCH_ROWS):
             yield from texts.slice(start, BATCH_ROWS).to_pylist()
@@ -154,10 +164,36 @@ def python_rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-class TableWriter:
-    """Writes rows to Parquet (zstd), in groups of ROW_GROUP.
+def texts_of(column: pa.ChunkedArray) -> NDArray[np.object_]:
+    """The texts (n,) of a column, of which those that are equal are one object.
 
-    `hash` is the SHA-256 of the table, in hexadecimal, once `publish_table` has ended.
+    None for null. An array of text would give all rows the length of the longest.
+    """
+    named = column.combine_chunks().dictionary_encode()
+    texts = np.array([*named.dictionary.to_pylist(), None], dtype=object)
+    found: NDArray[np.object_] = texts[named.indices.fill_null(len(texts) - 1).to_numpy()]
+    return found
+
+
+def _text_bytes(table: pa.Table) -> NDArray[np.int64]:
+    """The bytes (n,) of the texts of each row, in lists too."""
+    sizes = np.zeros(len(table), np.int64)
+    for column in table.combine_chunks().columns:
+        if column.type == pa.string():
+            sizes += pc.binary_length(column).fill_null(0).to_numpy()
+        elif is_text_list(column.type):
+            lengths = pc.binary_length(pc.list_flatten(column)).fill_null(0).to_numpy()
+            ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy())
+            total = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+            sizes += np.diff(total[np.concatenate([[0], ends])])
+    return sizes
+
+
+class TableWriter:
+    """Writes rows to Parquet (zstd), in groups of ROW_GROUP rows or GROUP_TEXTS bytes of texts.
+
+    A row with more texts is a group of its own. `hash` is the SHA-256 of the table, in
+    hexadecimal, once `publish_table` has ended.
     """
 
     hash: str = ""
@@ -166,7 +202,9 @@ class TableWriter:
         self._file = file
         self._schema = schema
         self._rows: list[dict[str, Any]] = []
+        self._texts = 0  # in lists of these rows
         self._pending = schema.empty_table()
+        self._sizes = _text_bytes(self._pending)  # of the rows that are pending
 
     def __enter__(self) -> Self:
         plain = [field.name for field in self._schema if not is_text_list(field.type)]
@@ -178,7 +216,7 @@ class TableWriter:
             if kind is None:
                 self._convert()
                 if len(self._pending):
-                    self._writer.write_table(self._pending.combine_chunks())
+                    self._write(len(self._pending))
                 self._writer.close()
         finally:  # or its destructor writes a footer to a closed file, and prints a traceback
             self._writer.is_open = False
@@ -186,23 +224,34 @@ class TableWriter:
     def add(self, row: dict[str, Any]) -> None:
         """Add a row; columns that it lacks are null."""
         self._rows.append(row)
-        if len(self._rows) == BATCH_ROWS:
+        self._texts += sum(len(value) for value in row.values() if isinstance(value, list | tuple))
+        if len(self._rows) == BATCH_ROWS or self._texts >= _BATCH_TEXTS:
             self._convert()
 
     def add_table(self, table: pa.Table) -> None:
-        """Add all rows of a table."""
+        """Add all rows of a table, whose texts may be dictionaries."""
         self._convert()
-        self._append(table)
+        for start in range(0, len(table), BATCH_ROWS):
+            self._append(table.slice(start, BATCH_ROWS).cast(self._schema))
 
     def _convert(self) -> None:
         self._append(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows = []
+        self._rows, self._texts = [], 0
 
     def _append(self, table: pa.Table) -> None:
         self._pending = pa.concat_tables([self._pending, table])
-        while len(self._pending) >= ROW_GROUP:
-            self._writer.write_table(self._pending.slice(0, ROW_GROUP).combine_chunks())
-            self._pending = self._pending.slice(ROW_GROUP)
+        self._sizes = np.concatenate([self._sizes, _text_bytes(table)])
+        while True:
+            rows = int(np.searchsorted(np.cumsum(self._sizes), GROUP_TEXTS, "right"))
+            rows = min(max(rows, 1), ROW_GROUP)
+            if rows >= len(self._pending):  # the next row may belong to the group, too
+                break
+            self._write(rows)
+
+    def _write(self, rows: int) -> None:
+        """Write the first rows that are pending as a group."""
+        self._writer.write_table(self._pending.slice(0, rows).combine_chunks())
+        self._pending, self._sizes = self._pending.slice(rows), self._sizes[rows:]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tests.pipelines.verifying import run_command
 from tests.sealed import reseal
 from ulmo.formats import FORMATS, read
 from ulmo.pipelines.verify.verify import verify
-from ulmo.storage import tables
+from ulmo.storage import parquet_guard
 
 
 def assert_stays(place, *words):
@@ -56,7 +56,7 @@ def test_tables_whose_reader_fails(kind, request, monkeypatch):
     def fail(*_, **__):
         raise ValueError("no reader of today")
 
-    monkeypatch.setattr(tables, "read_guarded", fail)
+    monkeypatch.setattr(parquet_guard, "check_pages", fail)
     assert_stays(place, "no reader of today")
 
 

@@ -35,7 +35,7 @@ from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.removal import remove_if_possible
-from ulmo.storage.tables import publish_table, read_recorded
+from ulmo.storage.tables import publish_table, read_recorded, texts_of
 
 _TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
 _BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
@@ -272,7 +272,8 @@ class PrepOutput:
                 jobs = again._make_shards(lost.shards)
                 tiles = _by_prefix(read_tiles_table(self._folder, manifest))
                 is_same = all(
-                    job.prefix in tiles and _tile_rows(job, recorded).equals(tiles[job.prefix])
+                    job.prefix in tiles
+                    and _plain(_tile_rows(job, recorded)) == _plain(tiles[job.prefix])
                     for job, recorded in jobs
                 )
                 shards = sorted((beside / "tiles").glob("*.npy"))
@@ -348,11 +349,16 @@ def _hash(job: PrepJob) -> str | None:
 def _by_prefix(tiles: pa.Table) -> dict[str, pa.Table]:
     """The rows of each job, which stand together, by how the names of its shards begin."""
     found, place = {}, 0
-    for prefix, names in groupby(tiles["shard"].to_pylist(), _prefix):
+    for prefix, names in groupby(texts_of(tiles["shard"]), _prefix):
         count = len(list(names))
         found[prefix] = tiles.slice(place, count)
         place += count
     return found
+
+
+def _plain(tiles: pa.Table) -> pa.Table:
+    """The same rows without dictionaries, so that they can be compared."""
+    return tiles.cast(TILES_SCHEMA)
 
 
 def _prefix(shard: str) -> str:

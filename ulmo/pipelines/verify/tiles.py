@@ -42,6 +42,7 @@ from ulmo.storage.faults import (
 )
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import TABLE, LedgerFiles
+from ulmo.storage.tables import texts_of
 
 _REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
 _MOVE = "move it elsewhere: it is not ulmo's"
@@ -240,7 +241,7 @@ def _check_recordings(
     for path, count in Counter(row.path for row in rows).items():
         if count > 1:
             yield _of_table("duplicate", f"{path} has {count} rows", TABLE)
-    made = Counter(tiles["recording"].to_pylist())
+    made = Counter(texts_of(tiles["recording"]))
     for row in rows:
         if made[row.path] != row.tiles:
             there = f"{row.tiles} tiles there, and {made[row.path]} in tiles.parquet"
@@ -256,10 +257,10 @@ def _check_times(
 
     A recording has a gap before each of its stretches, at most.
     """
-    names = ("recording", "channel", "view", "tile", "start_sample")
+    names = ("channel", "view", "tile", "start_sample")
     streams: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
     for recording, channel, view, tile, start in zip(
-        *(tiles[name].to_pylist() for name in names), strict=True
+        texts_of(tiles["recording"]), *(tiles[name].to_pylist() for name in names), strict=True
     ):
         streams.setdefault((recording, channel, view), []).append((tile, start))
     step = manifest.settings.tile_hop * manifest.settings.hop_length
