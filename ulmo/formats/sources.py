@@ -6,15 +6,14 @@ look into the ledgers of the outputs there.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from ulmo.config import UserError
 from ulmo.formats.folder import AGAIN, TokensLedger, folder_ledger, timeline_ledger
 from ulmo.formats.places import JOURNAL, MANIFEST, TOKENS
-from ulmo.formats.publish import PARTS, format_of, is_parts, output_paths, parts_folder
-from ulmo.storage.names import path_of
+from ulmo.formats.publish import PARTS, endings_of, format_of, is_parts, parts_folder
+from ulmo.storage.names import name_of
 from ulmo.storage.probe import is_probe
 from ulmo.storage.walk import by_bytes, walk
 
@@ -88,10 +87,11 @@ def take_whole(
     taken = []
     for source in sources:
         there = source.resolved()
+        found = {str(path): path for path in there.files}
         named: dict[Path, set[Path]] = {}  # files, by the folder of tokens
         outputs = {}
         for output in _outputs_of(source):
-            lack, files = _look_at(output, there, formats)
+            lack, files = _look_at(output, there, found, formats)
             if lack:
                 lacking.setdefault(output.path.resolve(), f"{output.path} {lack}")
             if files is not None:
@@ -155,12 +155,12 @@ def _outputs_of(source: Source) -> Iterator[_Output]:
 
 
 def _look_at(
-    output: _Output, there: Source, formats: Collection[str]
+    output: _Output, there: Source, files: Mapping[str, Path], formats: Collection[str]
 ) -> tuple[str, set[Path] | None]:
-    """What an output lacks of what its job makes, and the files that belong to it.
+    """What an output lacks of what its job makes, and which of `files` belong to it.
 
-    The text is empty if it lacks nothing. The files are at their true places; None if they are not
-    known, or if the output is one file.
+    `files` are those that are there, at their true places, by their paths as text. The text is
+    empty if it lacks nothing. The files are None if they are not known, or if the output is one.
     """
     try:
         ledger = output.ledger
@@ -175,35 +175,43 @@ def _look_at(
             return f"is unfinished ({ledger.progress()})", None
         if not there.path.is_dir():
             return "", None
-        names = [name for row in ledger.rows() for name in row.outputs]
+        names = (name for row in ledger.rows() for name in row.outputs)
+        if output.is_file:
+            first = [name for number, name in enumerate(names) if not number]
+            return "".join(f"lacks {name}" for name in first if not output.path.is_file()), None
+        return _compared(output, there, files, names, endings_of(file_format))
     except UserError as error:
         return f"may lack recordings ({error})", None
-    missing = _missing(output, there, names)
-    others = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
-    lack = f"lacks {missing[0]}{others}" if missing else ""
-    return lack, None if output.is_file else _named(output, names, file_format)
 
 
-def _named(output: _Output, names: Iterable[str], file_format: str) -> set[Path]:
-    """The files of the outputs of these names."""
-    home = output.path.resolve()
-    files: set[Path] = set()
+def _compared(
+    output: _Output,
+    there: Source,
+    files: Mapping[str, Path],
+    names: Iterable[str],
+    endings: Sequence[str],
+) -> tuple[str, set[Path]]:
+    """What a folder lacks of the outputs of these names, and their files, as _look_at() has them.
+
+    The output may lie above the folder, or below it; `files` are those of the folder, by their
+    paths as text. Rows may name millions of files that are not there: no path is made of a name.
+    """
+    home, inside = _beginning(output.path.resolve()), _beginning(there.path)
+    closed = tuple(map(_beginning, there.closed))
+    taken: set[Path] = set()
+    first, missing = "", 0
     for name in names:
-        with suppress(UserError):  # a name of another format: not as ulmo writes it
-            files.update(output_paths(home / path_of(name), file_format).files)
-    return files
+        path = home + name_of(name)
+        stem = next((path.removesuffix(end) for end in endings if path.endswith(end)), None)
+        if stem is not None:
+            taken.update(files[each] for end in endings if (each := stem + end) in files)
+        is_inside = path.startswith(inside) and not path.startswith(closed)
+        if path not in files and is_inside:
+            first, missing = first or name, missing + 1
+    others = f" and {missing - 1} more files" if missing > 1 else ""
+    return f"lacks {first}{others}" if missing else "", taken
 
 
-def _missing(output: _Output, there: Source, names: Sequence[str]) -> list[str]:
-    """Files that a folder should have, by the names in an output above it or below it."""
-    if output.is_file:
-        return [*names[:1]] if names and not output.path.is_file() else []
-    home = output.path.resolve()
-    wanted = ((name, home / path_of(name)) for name in names)
-    return [
-        name
-        for name, path in wanted
-        if path.is_relative_to(there.path)
-        and path not in there.files
-        and not any(folder in there.closed for folder in path.parents)
-    ]
+def _beginning(folder: Path) -> str:
+    """How the paths below a folder begin, as text."""
+    return f"{str(folder).rstrip('/')}/"

@@ -12,7 +12,7 @@ from ulmo.storage.plain_file import open_unlinked
 
 _FORMATS = {suffix.removeprefix(STEM) for kind in FORMATS.values() for suffix in kind.suffixes}
 VOCABULARY = ".vocabulary.json"
-_ENDINGS = sorted({*_FORMATS, VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
+ENDINGS = sorted({*_FORMATS, VOCABULARY, HEADER_ENDING}, key=len, reverse=True)
 
 
 class Output(NamedTuple):
@@ -98,7 +98,7 @@ def is_tokens(path: Path) -> bool:
 
 def _split(path: Path) -> tuple[Path | None, str]:
     """x.tokens and .npy for x.tokens.npy; None for a name that no file of tokens has."""
-    for ending in _ENDINGS:
+    for ending in ENDINGS:
         if path.name.endswith(ending) and path.name != ending:
             stem = path.name.removesuffix(ending)
             if ending in _FORMATS:

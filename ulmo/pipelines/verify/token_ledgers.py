@@ -15,12 +15,14 @@ from ulmo.formats.places import HEADERS, JOURNAL, MANIFEST, TOKENS
 from ulmo.formats.publish import endings_of, tokens_hash
 from ulmo.formats.readme import readme_faults
 from ulmo.jobs.outcome import Tokenized
-from ulmo.pipelines.verify.outputs import Output, is_tokens, stem_of
+from ulmo.pipelines.verify.outputs import ENDINGS, Output, is_tokens, stem_of
 from ulmo.storage.atomic import owner_of
 from ulmo.storage.faults import Fault, What, fault_of, name_in
 from ulmo.storage.manifest import TABLE
-from ulmo.storage.names import path_of
+from ulmo.storage.names import path_of, portable
 from ulmo.storage.walk import by_bytes, bytes_of, walk
+
+_MOST_MISSING = 10_000  # files of an output that are reported one by one
 
 
 def is_ledger_file(path: Path) -> bool:
@@ -46,10 +48,6 @@ class _Found(NamedTuple):
     def of(cls, files: Iterable[Path], outputs: Iterable[Output]) -> Self:
         headers = {path: each.header for each in outputs for path in each.files.values()}
         return cls(headers, by_bytes(files))
-
-    def has(self, path: Path, home: Path) -> bool:
-        """Whether a file of tokens below `home` is there, with a header."""
-        return path in self.headers and path.is_relative_to(home)
 
     def below(self, folder: Path) -> list[Path]:
         """Files below a folder, which has a name."""
@@ -104,22 +102,56 @@ def _check_ledger(folder: Path, manifest: Path, found: _Found) -> Iterator[Fault
     table, rows = ledger.files.table, ledger.rows()
     endings = endings_of(ledger.manifest.file_format)
     if timeline is None:
-        names: Counter[str] = Counter()
-        yield from _check_rows(folder, table, rows, found, endings, names)
-        yield from _check_orphans(folder, table.parent, names, found)
+        there = _There.of(table.parent, found)
+        yield from _check_rows(folder, table, rows, there, endings)
+        yield from _check_orphans(folder, there)
     else:
         yield from _check_timeline(folder, table, rows, timeline, endings)
 
 
+class _There(NamedTuple):
+    """What lies in the folders of an output, by the names that rows may have for it.
+
+    Rows may name millions of outputs. What is not there is counted, and not kept.
+    """
+
+    headers: dict[str, Path]  # of files of tokens that have one
+    files: list[tuple[Path, Path | None]]  # all that may have a row, and the stems of their names
+    stems: dict[str, Path]  # of these files, by each name of an output that they may belong to
+    counts: Counter[str]  # rows that name each file
+    named: set[Path]  # stems that rows name
+
+    @classmethod
+    def of(cls, home: Path, found: _Found) -> Self:
+        def text(path: Path) -> str:
+            return portable(path.relative_to(home))
+
+        tokens = found.below(home / TOKENS)
+        headers = {text(path): found.headers[path] for path in tokens if path in found.headers}
+        among = [path for path in _among(home / TOKENS) if not _may_be_written(path)]
+        files = [(path, stem_of(path) if is_tokens(path) else None) for path in among]
+        visible = (path for path in found.below(home / HEADERS) if path.name[0] != ".")
+        files += [(path, stem_of(path)) for path in visible]
+        stems = {
+            text(stem.with_name(stem.name + ending)): stem
+            for stem in {stem for _, stem in files if stem and stem.is_relative_to(home)}
+            for ending in ENDINGS
+        }
+        return cls(headers, files, stems, Counter(), set())
+
+    def note(self, names: Iterable[str]) -> None:
+        """Count the outputs of a row."""
+        for name in names:
+            if name in self.headers:
+                self.counts[name] += 1
+            if name in self.stems:
+                self.named.add(self.stems[name])
+
+
 def _check_rows(
-    folder: Path,
-    table: Path,
-    rows: Iterable[Tokenized],
-    found: _Found,
-    endings: list[str],
-    names: Counter[str],
+    folder: Path, table: Path, rows: Iterable[Tokenized], there: _There, endings: list[str]
 ) -> Iterator[Fault]:
-    """Each row has its outputs, which are as the row describes them; `names` counts them.
+    """Each row has its outputs, which are as the row describes them.
 
     An output is read once, however many rows have it.
     """
@@ -127,18 +159,18 @@ def _check_rows(
     def at_table(what: What, detail: str) -> Fault:
         return Fault(name_in(table, folder), what, detail, AGAIN)
 
-    home = table.parent
+    missing = 0
     for row in rows:
-        names.update(row.outputs)
-        if any(names[name] > 1 for name in row.outputs):
+        there.note(row.outputs)
+        if any(there.counts[name] > 1 for name in row.outputs):
             continue
-        places = [home / path_of(name) for name in row.outputs]
-        headers = [found.headers[path] for path in places if found.has(path, home)]
-        for path in places:
-            if not found.has(path, home):
-                detail = f"{row.path} was tokenized to it"
-                yield Fault(name_in(path, folder), "missing", detail, AGAIN)
-        if len(headers) < len(places) or not row.outputs:
+        headers = [there.headers[name] for name in row.outputs if name in there.headers]
+        lost = [name for name in row.outputs if name not in there.headers]
+        for name in lost[: max(_MOST_MISSING - missing, 0)]:
+            detail = f"{row.path} was tokenized to it"
+            yield Fault(name_in(table.parent / path_of(name), folder), "missing", detail, AGAIN)
+        missing += len(lost)
+        if lost or not row.outputs:
             continue
         try:
             made = [read_stored(header) for header in headers]
@@ -153,7 +185,9 @@ def _check_rows(
             details.append(f"{row.outputs[0]} has other tokens than were written for this row")
         for detail in filter(None, details):
             yield at_table("disagrees", f"{row.path}: {detail}")
-    for name, count in names.items():
+    if missing > _MOST_MISSING:
+        yield at_table("missing", f"{missing - _MOST_MISSING} more files of its rows are missing")
+    for name, count in there.counts.items():
         if count > 1:
             yield at_table("duplicate", f"{count} rows have the output {name}")
 
@@ -167,27 +201,15 @@ def _contradiction(row: Tokenized, name: str, header: TokensHeader) -> str:
     return ""
 
 
-def _check_orphans(
-    folder: Path, home: Path, names: Iterable[str], found: _Found
-) -> Iterator[Fault]:
+def _check_orphans(folder: Path, there: _There) -> Iterator[Fault]:
     """Files among the tokens that belong to no row, whatever their names; headers without a row.
 
     Programs read the tokens as a whole: hidden files, other endings, what a link leads to.
     """
-    known = {stem_of(home / path_of(name)) for name in names} - {None}
-    orphans = [
-        path
-        for path in _among(home / TOKENS)
-        if not (is_tokens(path) and stem_of(path) in known) and not _may_be_written(path)
-    ]
-    orphans += [
-        path
-        for path in found.below(home / HEADERS)
-        if not path.name.startswith(".") and stem_of(path) not in known
-    ]
-    for path in orphans:
-        detail = f"no row of {TABLE} names it"
-        yield Fault(name_in(path, folder), "orphan", detail, "delete it, or move it elsewhere")
+    for path, stem in there.files:
+        if stem not in there.named:
+            detail = f"no row of {TABLE} names it"
+            yield Fault(name_in(path, folder), "orphan", detail, "delete it, or move it elsewhere")
 
 
 def _among(tokens: Path) -> list[Path]:
