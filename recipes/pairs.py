@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recipes.recipe import Recipe
-from ulmo.pipelines.train.pairs import COLUMNS, MOST_BYTES, MOST_PAIRS
+from ulmo.pipelines.train.pairs import COLUMNS, MOST_BYTES, MOST_PAIRS, read_pairs
 from ulmo.storage.atomic import publish
 from ulmo.storage.csv_rows import read_csv_rows
 
@@ -17,7 +17,8 @@ def gather_pairs(recipe: Recipe, root: Path, chosen: Sequence[Path], path: Path)
     """Write the pairs of the chosen recordings, from FOLDER/pairs.csv of each corpus, to `path`.
 
     Returns whether there is any. Paths begin with the folder of the corpus, as in
-    recordings.parquet. Pairs with a recording that was not chosen are left out.
+    recordings.parquet. Pairs with a recording that was not chosen are left out. Raises UserError if
+    `ulmo-train --pairs` would refuse what was written.
     """
     names = {recording.as_posix() for recording in chosen}
     text = io.StringIO(newline="")
@@ -35,4 +36,6 @@ def gather_pairs(recipe: Recipe, root: Path, chosen: Sequence[Path], path: Path)
                 count += 1
     with publish(path) as file:
         file.write(text.getvalue().encode())
+    if count:
+        read_pairs(path, sorted(names))
     return count > 0

@@ -154,6 +154,18 @@ def test_pairs_of_all_corpora_are_gathered(recipe, root, tmp_path):
     assert read_pairs(path, CHOSEN).recordings == tuple(f"chirps/{name}.wav" for name in names[:2])
 
 
+def test_pairs_that_training_would_refuse_are_refused_before_it(recipe, root, tmp_path):
+    found = read_recipe(recipe)
+    given = root / "chirps" / "pairs.csv"
+    row = "chirp_a_0.wav,chirp_a_2.wav,1 0,0 1"
+    given.write_text(f"a,b,a_times,b_times\n{row}\n", encoding="utf-8")
+    try:
+        with pytest.raises(UserError, match="line 2: times must be seconds"):
+            gather_pairs(found, root, choose_recordings(found, root), tmp_path / "pairs.csv")
+    finally:
+        given.unlink()
+
+
 def test_from_recordings_to_a_bundle_and_again(recipe, root, tmp_path, no_pixels):
     command = [str(path) for path in (recipe, root, tmp_path / "work")]
     command += ["--bundle", str(tmp_path / "bundle"), "--workers", "1"]

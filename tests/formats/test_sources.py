@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests import commands
@@ -209,6 +210,37 @@ def test_many_outputs_in_a_folder_are_looked_through_once(look, tmp_path, monkey
         look(tmp_path / str(number))
         looks.append(len(compared))
     assert looks[1] < 2.2 * looks[0]
+
+
+@pytest.mark.parametrize("look", [verify, lambda folder: to_corpus(folder, folder, partial=True)])
+def test_no_path_is_made_of_outputs_that_are_not_there(look, tmp_path, monkeypatch):
+    """A table of a megabyte may name millions of them; some are reported one by one."""
+    monkeypatch.setattr("ulmo.pipelines.verify.token_ledgers._MOST_MISSING", 2)
+    made, looks = [], []
+    for name in ("__truediv__", "with_name"):
+        monkeypatch.setattr(Path, name, counting(made, getattr(Path, name)))
+    for number in (10, 1000):
+        folder = tmp_path / str(number)
+        make_output(folder, ["a"])
+        names = [f"tokens/{each}.tokens.npy" for each in range(number)]
+        with folder_ledger(folder).files.table.open("rb") as file:
+            known = pq.read_table(file).to_pylist()
+        known = [Tokenized(**{**values, "start_utc": None}) for values in known]
+        finish(folder_ledger(folder), [*known, row("z.wav", *names)])
+        made.clear()
+        look(folder)
+        looks.append(len(made))
+    assert looks[1] < 1.1 * looks[0]
+
+
+def test_verify_counts_the_files_that_it_does_not_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmo.pipelines.verify.token_ledgers._MOST_MISSING", 2)
+    make_output(tmp_path, ["a"])
+    finish(folder_ledger(tmp_path), [row("z.wav", *(f"tokens/{n}.tokens.npy" for n in range(9)))])
+    missing = [fault for fault in verify(tmp_path).faults if fault.what == "missing"]
+    assert [fault.path for fault in missing[:2]] == ["tokens/0.tokens.npy", "tokens/1.tokens.npy"]
+    assert missing[2:] == [missing[0]._replace(path="recordings.parquet", detail=missing[2].detail)]
+    assert missing[2].detail == "7 more files of its rows are missing"
 
 
 def test_a_timeline_whose_parts_are_not_joined(tmp_path):

@@ -51,6 +51,11 @@ def test_a_row_of_many_fields_is_refused_in_little_memory(text, tmp_path):
     assert peak < 30e6
 
 
+def test_a_field_may_be_a_whole_row(tmp_path):
+    text = "1" * ((1 << 20) - 2)
+    assert rows_of(tmp_path, f"a\n{text}\n", most_bytes=1 << 21) == [(2, {"a": text})]
+
+
 def test_columns_that_nobody_wants_take_no_memory(tmp_path):
     text = "a" + ",b" * 200 + "\n" + ("1" + ",xyz" * 200 + "\n") * 1000
     tracemalloc.start()

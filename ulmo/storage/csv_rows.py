@@ -57,6 +57,8 @@ def read_csv_rows(
             if path.stat().st_size > most_bytes:
                 raise ValueError(f"it has more than {most_bytes} bytes")
             lines = _Lines(file, 2 * most_rows)
+            # Of the whole process. A field is a row at most, and csv itself allows an eighth of it.
+            csv.field_size_limit(max(csv.field_size_limit(), _MOST_CHARACTERS))
             reader = csv.reader(lines)
             names = next(reader, [])
             if len(names) > _MOST_COLUMNS:

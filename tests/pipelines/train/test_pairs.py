@@ -178,6 +178,13 @@ def test_many_pairs_take_little_memory(tmp_path):
     assert peak < 3e6
 
 
+def test_as_many_times_as_a_pair_may_have_with_all_their_digits(tmp_path):
+    times = [1e-3 * place + 123_456.78901234567 for place in range(10_000)]
+    row = line(a_times=times, b_times=times)
+    assert len(row) > 2 * (1 << 17)  # which is what csv allows of each field
+    assert read_pairs(written(tmp_path, row), NAMES).partner(0).own.tolist() == times
+
+
 def test_the_times_of_all_pairs_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("ulmo.pipelines.train.pairs._MOST_TIMES", 5)
     with pytest.raises(UserError, match="its pairs have more than 5 a_times"):
