@@ -15,6 +15,7 @@ from tests.formats.streams import (
     VALUES,
     header_of,
     random_ids,
+    save,
     some,
     stream_of,
     streams,
@@ -29,6 +30,7 @@ from ulmo.formats.header import (
     header_json,
     read_stored,
 )
+from ulmo.storage.sealed import seal
 
 SEGMENT = {"recording": "x", "column": 0, "columns": 1, "offset": 0, "recording_rate": 8000}
 SEGMENT |= {"frames": 1, "file_frames": 1}
@@ -277,6 +279,38 @@ def test_a_corpus_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(header_module, "MAX_CORPUS_BYTES", len(content) - 1)
     with pytest.raises(UserError, match="too large to be ours"):
         read_stored(path)
+
+
+@pytest.mark.parametrize(("name", "less"), [("MAX_CORPUS_BYTES", 1), ("_MOST_STREAMS", 0)])
+def test_more_than_can_be_read_is_not_written(name, less, tmp_path, monkeypatch):
+    """Neither is a file of ids without a header."""
+    pairs = some((2, 3, 4))
+    most = len(header_json([header for header, _ in pairs])) - less if less else 2
+    monkeypatch.setattr(header_module, name, most)
+    with pytest.raises(UserError, match=r"3 recordings, or stretches .* are too many for one file"):
+        save(tmp_path / "x.tokens.csv", "csv", pairs)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [{str(number): 1 for number in range(1 << 13)}],  # an error of a kilobyte for each
+        [0] * (1 << 16),
+        [{"recording": 1}] * (1 << 13),
+    ],
+)
+def test_of_many_mistakes_the_first_is_enough(items, tmp_path):
+    values = json.loads(header_json([header for header, _ in some()]))
+    del values["checksum"]
+    values["recordings"] = items
+    path = write(tmp_path, seal(json.dumps(values, indent=2)))
+    tracemalloc.start()
+    with pytest.raises(UserError):
+        read_stored(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8e6
 
 
 def test_recordings_of_a_corpus_share_their_grid(tmp_path):

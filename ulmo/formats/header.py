@@ -23,7 +23,8 @@ from ulmo.storage.sealed import read_json, seal, sealed_values
 from ulmo.vocabulary import Vocabulary
 
 SCHEMA_VERSION = 3  # 1 had no checksums, 2 no places in files
-MAX_CORPUS_BYTES = 1 << 28  # longest header: about 500,000 recordings of a corpus, or segments
+MAX_CORPUS_BYTES = 64 << 20  # longest header: about 200,000 recordings of a corpus, or segments
+_MOST_STREAMS = 1 << 18  # recordings of a corpus, or segments: each takes 3 KB of memory
 AGAIN = "write the tokens again"
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
@@ -141,7 +142,7 @@ class Stream(Settings):
     unknown: Count = 0  # ids that are `<unk>`
     # Where the recordings of a timeline lie, or the parts of a recording that has gaps in time.
     # In the order of their columns. Columns outside them are `<gap>`.
-    segments: Annotated[tuple[Segment, ...], Field(max_length=1 << 20)] = ()
+    segments: Annotated[tuple[Segment, ...], Field(max_length=_MOST_STREAMS, fail_fast=True)] = ()
     # How the time between segments is written: as many `<gap>` columns as it lasts, one, or none.
     # Only with `keep` are columns evenly spaced in time.
     gaps: Gaps = "keep"
@@ -283,7 +284,9 @@ class _StoredHeader(TokensHeader):
 class _StoredCorpus(Grid):
     """x.tokens.json of several recordings in one file, in their order."""
 
-    recordings: Annotated[tuple[Stream, ...], Field(min_length=1, max_length=1 << 20)]
+    recordings: Annotated[
+        tuple[Stream, ...], Field(min_length=1, max_length=_MOST_STREAMS, fail_fast=True)
+    ]
     hashes: _StoredHashes
 
     def headers(self) -> tuple[TokensHeader, ...]:
@@ -312,17 +315,27 @@ class Stored(NamedTuple):
 def header_json(headers: Sequence[TokensHeader], hashes: Hashes | None = None) -> bytes:
     """x.tokens.json of one recording, or of several with the same grid.
 
-    Its bytes do not depend on the order in which the files beside it were written.
+    Its bytes do not depend on the order in which the files beside it were written. Raises UserError
+    if no reader would take as many recordings, or segments, in one file.
     """
     stored: _StoredHeader | _StoredCorpus
     hashes = dict(sorted((hashes or {}).items()))
-    if len(headers) == 1:
-        stored = _StoredHeader(**dict(headers[0]), hashes=hashes)
-    else:
-        streams = tuple(Stream(**_fields(header, Stream)) for header in headers)
-        grid = _fields(headers[0], Grid)
-        stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes)
-    return seal(stored.model_dump_json(indent=2))
+    content = b""
+    parts = max(len(headers), *(len(header.segments) for header in headers))
+    if parts <= _MOST_STREAMS:
+        if len(headers) == 1:
+            stored = _StoredHeader(**dict(headers[0]), hashes=hashes)
+        else:
+            streams = tuple(Stream(**_fields(header, Stream)) for header in headers)
+            grid = _fields(headers[0], Grid)
+            stored = _StoredCorpus(**grid, recordings=streams, hashes=hashes)
+        content = seal(stored.model_dump_json(indent=2))
+    if parts > _MOST_STREAMS or len(content) > MAX_CORPUS_BYTES:
+        raise UserError(
+            f"{parts:,} recordings, or stretches of them, are too many for one file of tokens, "
+            "which has room for about 200,000: write several files"
+        )
+    return content
 
 
 def _joined(grid: dict[str, Any], stream: Stream) -> TokensHeader:

@@ -271,6 +271,7 @@ def publish_tokens(
                     remove(path, below=home)
             writer.hashes = dict(zip(outputs.endings, made, strict=True))
             hashes.update(writer.hashes)
+            header_json(writer.headers, hashes)  # raises before a file appears without a header
 
         with publish_together(outputs.files, unseal, owner=whole_name, below=home) as files:
             writer = kind(files, labelling)

@@ -18,6 +18,8 @@ from ulmo.storage.plain_file import read_unlinked
 
 MAX_JSON_BYTES = 1 << 20  # bytes of a JSON file of ours, but for a header of tokens
 _FREE_BRACKETS = 256
+_FREE_VALUES = 1 << 16
+_MOST_KEYS = 1 << 12  # of an object: each that is unknown would be an error of a kilobyte
 _SEAL = re.compile(rb',\n  "checksum": "(?P<hash>[0-9a-f]{64})"\n\}\n')  # the end of a sealed file
 _SEAL_BYTES = 85
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z|\\\Z)', re.DOTALL)  # the last may lack its end
@@ -79,18 +81,20 @@ def _parsed(content: bytes, path: Path, remedy: str) -> tuple[Any, str]:
 def parsed_json(content: bytes) -> Any:
     """The values of JSON of ours. Raises ValueError or RecursionError for any other.
 
-    Brackets are counted first: a megabyte of them alone takes a hundred megabytes to parse. Those
-    in texts do not count: names may have any.
+    Brackets and commas are counted first: a megabyte of brackets alone takes a hundred megabytes to
+    parse. Those in texts do not count: names may have any.
     """
-    if _has_many_brackets(content) and _has_many_brackets(_TEXT.sub(b"", content), len(content)):
-        raise ValueError("it has too many brackets")
+    if _has_many_values(content) and _has_many_values(_TEXT.sub(b"", content), len(content)):
+        raise ValueError("it has too many brackets or values")
     return json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
 
 
-def _has_many_brackets(content: bytes, size: int | None = None) -> bool:
-    """Whether there are more brackets than ulmo writes in JSON of `size` bytes (None: as many)."""
+def _has_many_values(content: bytes, size: int | None = None) -> bool:
+    """Whether there are more values than ulmo writes in JSON of `size` bytes (None: as many)."""
     size = len(content) if size is None else size
-    return content.count(b"{") + content.count(b"[") > _FREE_BRACKETS + size // 32
+    brackets = content.count(b"{") + content.count(b"[")
+    is_deep = brackets > _FREE_BRACKETS + size // 32
+    return is_deep or content.count(b",") > _FREE_VALUES + size // 20
 
 
 def seal(text: str) -> bytes:
@@ -119,7 +123,12 @@ def sealed_values(content: bytes) -> dict[str, Any] | None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON. Raises ValueError for a repeated key, which could be read in two ways."""
+    """An object of JSON. Raises ValueError for a repeated key, which could be read in two ways.
+
+    Also if there are more keys than in any object of ulmo.
+    """
+    if len(pairs) > _MOST_KEYS:
+        raise ValueError("an object has too many keys")
     values = dict(pairs)
     if len(values) < len(pairs):
         raise ValueError("a key is repeated")
