@@ -26,6 +26,7 @@ from tests.pipelines.recordings import (
 )
 from ulmo.config import AugmentSettings, ClockSettings, JobError, UserError
 from ulmo.pipelines.prep import job as prep_job
+from ulmo.pipelines.prep import job_rows
 from ulmo.pipelines.prep import output as prep_output
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.reports.prep import prep_summary
@@ -81,7 +82,7 @@ class TestSameBytes:
             return run_job(job, disk)
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep_output, "_TOGETHER", 1)
+            patch.setattr(prep_job, "_TOGETHER", 1)
             patch.setattr(prep_job, "_run_job", run)
             with pytest.raises(Killed):
                 prepare(damaged, out, TINY)
@@ -101,17 +102,27 @@ class TestSameBytes:
         if added:
             prepare(audio, out, TINY)
         write(audio / "aa.wav", noise(1500, 4))
-        moves = count_moves(monkeypatch, prepare, audio, tmp_path / "undisturbed", TINY)
-        undisturbed = contents(tmp_path / "undisturbed")
+        prepare(audio, tmp_path / "undisturbed", TINY)
+        undisturbed, before = contents(tmp_path / "undisturbed"), {}
         # prep.json is written three times; the others are the rows of two jobs, and the journal
-        assert moves == len(undisturbed) + 2 + 2 + 1
-        for killed in range(moves):
+        expected = len(undisturbed) + 2 + 2 + 1
+        if added:
+            before = contents(out)
+            # All of them are made beside, and moved, but for prep.json, which is written twice more
+            expected += len(undisturbed) - 1 + 2
+        for killed in range(expected + 1):
             copy = tmp_path / f"out{killed}"
             if added:
                 shutil.copytree(out, copy)
-            run_killed(monkeypatch, doomed(killed), prepare, audio, copy, TINY)
-            assert not read_complete(copy) or (added and not killed)
-            prepare(audio, copy, TINY)
+            if killed == expected:
+                assert count_moves(monkeypatch, prepare, audio, copy, TINY) == expected
+            else:
+                run_killed(monkeypatch, doomed(killed), prepare, audio, copy, TINY)
+                # An output is complete all the time, or until all of the new one is there.
+                if read_complete(copy):
+                    assert before
+                    assert before.items() <= contents(copy).items()
+                prepare(audio, copy, TINY)
             assert contents(copy) == undisturbed
 
     @pytest.fixture
@@ -153,7 +164,7 @@ class TestSameBytes:
         self, damaged, killed, undisturbed, monkeypatch
     ):
         """After a job has looked which rows are there; the next one makes them again."""
-        path, file_hash = sorted(killed.glob(".rows/*.parquet"))[1], prep_output.file_hash
+        path, file_hash = sorted(killed.glob(".rows/*.parquet"))[1], job_rows.file_hash
 
         def looked_at(place):
             found = file_hash(place)
@@ -162,7 +173,7 @@ class TestSameBytes:
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(prep_output, "file_hash", looked_at)
+            patch.setattr(job_rows, "file_hash", looked_at)
             with pytest.raises(UserError, match=r"damaged: run the same ulmo-prep again"):
                 prepare(damaged, killed, TINY)
         prepare(damaged, killed, TINY)

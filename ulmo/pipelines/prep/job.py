@@ -35,6 +35,9 @@ from ulmo.storage.tables import TableWriter, publish_table
 _CHANGED = "changed"  # the reason of a recording that was written to while it was read
 _JOB_FILES = 64
 _JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
+_TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
+_BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
+_SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,20 @@ def plan_jobs(
         )
         for index, group in enumerate(groups)
     ]
+
+
+def in_batches(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
+    """Jobs that a worker does in a row: several small ones, or a large one.
+
+    They are noted in the journal together, so a kill costs little.
+    """
+    together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
+    rows: list[list[PrepJob]] = [[]]
+    for job in jobs:
+        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > _BATCH_BYTES:
+            rows.append([])
+        rows[-1].append(job)
+    return [row for row in rows if row]
 
 
 class JobResult(NamedTuple):
