@@ -62,16 +62,17 @@ def read_table(
     remedy: str,
     hashed: bool = False,
     rows_per_byte: float = ROWS_PER_BYTE,
+    most_rows: int | None = None,
 ) -> pa.Table:
     """A table of ulmo; `hashed` says that the caller found its recorded hash.
 
-    `rows_per_byte` bounds its rows by its size. Raises UserError, which ends with `remedy`, if it
-    has other columns or is damaged, and WholeFileError if it is `hashed`; if it could not be read
-    at all, the error is that of unreadable().
+    `rows_per_byte` bounds its rows by its size, `most_rows` by what else the caller knows. Raises
+    UserError, which ends with `remedy`, if it has other columns or is damaged, and WholeFileError
+    if it is `hashed`; if it could not be read at all, the error is that of unreadable().
     """
     try:
         with open_plain(path, remedy=remedy) as file:
-            return read_guarded(file, schema, rows_per_byte)
+            return read_guarded(file, schema, rows_per_byte, most_rows)
     except (OSError, ValueError, pa.ArrowException) as error:
         if denied := reading_error(error):
             raise unreadable(path, denied) from error
@@ -88,6 +89,7 @@ def read_recorded(
     remedy: str,
     anew: str | None = None,
     rows_per_byte: float = ROWS_PER_BYTE,
+    most_rows: int | None = None,
 ) -> pa.Table:
     """A table of ours, if it has the SHA-256 that is recorded of it.
 
@@ -102,7 +104,13 @@ def read_recorded(
         what = "is damaged" if os.path.lexists(path) else "is missing"
         raise UserError(f"{path} {what}: {remedy}")
     remedy = anew or remedy
-    return read_table(path, schema, remedy=remedy, hashed=True, rows_per_byte=rows_per_byte)
+    return read_table(
+        *(path, schema),
+        remedy=remedy,
+        hashed=True,
+        rows_per_byte=rows_per_byte,
+        most_rows=most_rows,
+    )
 
 
 def check_columns(table: pa.Table, row: type[Settings]) -> None:

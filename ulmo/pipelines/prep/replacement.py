@@ -10,7 +10,13 @@ from pathlib import Path
 
 from ulmo.config import UserError
 from ulmo.pipelines.prep.changes import PrepLedger, prep_ledger
-from ulmo.preprocessing.store import BESIDE, TilesManifest, read_manifest, read_tiles_table
+from ulmo.preprocessing.store import (
+    BESIDE,
+    TilesManifest,
+    read_manifest,
+    read_tiles_table,
+    tiles_there,
+)
 from ulmo.preprocessing.tile_rows import SHARD
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.faults import reading_error
@@ -32,8 +38,9 @@ def replace_output(folder: Path, ledger: PrepLedger, made: TilesManifest) -> Non
     shards = sorted((beside / "tiles").glob("*.npy"))
     tables = [path for name in (TILES_TABLE, TABLE) if (path := beside / name).exists()]
     refuse_folders(*(folder / path.relative_to(beside) for path in (*shards, *tables)))
-    holder = beside if (beside / TILES_TABLE).exists() else folder
-    named = frozenset(read_tiles_table(holder, made)["shard"].unique().to_pylist())
+    places = (beside, folder) if (beside / TILES_TABLE).exists() else (folder, beside)
+    tiles = read_tiles_table(places[0], made, elsewhere=tiles_there(places[1], made))
+    named = frozenset(tiles["shard"].unique().to_pylist())
     make_folder(folder / "tiles", CHOOSE, below=folder)
     ledger.replace(made)
     ledger.update(complete=False)
