@@ -272,29 +272,32 @@ def test_killed_among_the_changes_it_goes_on_with_the_option(audio, tmp_path, mo
     assert again < len(done) - 1  # what was done is not done again
 
 
-def test_killed_while_the_output_is_replaced(audio, tmp_path, monkeypatch):
-    """The next run, of other recordings too, first has what was all made."""
-    made = tmp_path / "made"
-    prepare(audio, made, ALONE)
+@pytest.mark.parametrize("settings", [ALONE, TINY], ids=["alone", "corpus"])
+def test_wherever_a_write_is_killed(settings, audio, tmp_path, monkeypatch):
+    """The old output stays whole until all of the new one is made; then no recording is read."""
+    made, copy, kinds = tmp_path / "made", tmp_path / "copy", set()
+    prepare(audio, made, settings)
+    before = contents(made)
     change(audio)
-    prepare(audio, tmp_path / "fresh", ALONE)
-    moves = count_moves(
-        monkeypatch, prepare, audio, shutil.copytree(made, tmp_path / "count"), ALONE,
-        accept_changes=True,
-    )  # fmt: skip
-    kinds = set()
+    prepare(audio, tmp_path / "fresh", settings)
+    fresh = contents(tmp_path / "fresh")
+    shutil.copytree(made, copy)
+    moves = count_moves(monkeypatch, prepare, audio, copy, settings, accept_changes=True)
+    assert contents(copy) == fresh
     for number in range(moves):
         out = shutil.copytree(made, tmp_path / f"{number}")
-        run_killed(monkeypatch, doomed(number), prepare, audio, out, ALONE, accept_changes=True)
+        run_killed(monkeypatch, doomed(number), prepare, audio, out, settings, accept_changes=True)
         kinds.add(read_complete(out))
         if read_complete(out):
-            continue
-        (audio / "c.wav").rename(audio / "away")
-        with pytest.raises(UserError, match=r"1 gone: c\.wav"):
-            prepare(audio, out, ALONE)
-        (audio / "away").rename(audio / "c.wav")
-        assert prepare(audio, out, ALONE).tiles == TileStore(out).manifest.tiles
-        assert contents(out) == contents(tmp_path / "fresh")
+            assert before.items() <= contents(out).items()
+            prepare(audio, out, settings, accept_changes=True)
+        else:
+            (audio / "c.wav").rename(audio / "away")
+            with pytest.raises(UserError, match=r"1 gone: c\.wav"):
+                prepare(audio, out, settings)
+            (audio / "away").rename(audio / "c.wav")
+            assert prepare(audio, out, settings).tiles == TileStore(out).manifest.tiles
+        assert contents(out) == fresh
     assert kinds == {False, True}
 
 
