@@ -32,7 +32,7 @@ from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_recorded
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
-# Folder of what is made beside a complete output: what it had lost, until that is found equal,
+# Folder of what is made beside an output: what a complete one had lost, until that is found equal,
 # or, if recordings changed, what replaces it once all of that is made.
 BESIDE = ".again"
 SHARD_BYTES = 64 << 20  # at most, and SHARD_TILES

@@ -150,9 +150,12 @@ class TestSameBytes:
         """After a job has looked which rows are there; the next one makes them again."""
         path, file_hash = sorted(killed.glob(".rows/*.parquet"))[1], job_rows.file_hash
 
+        looks = []
+
         def looked_at(place):
             found = file_hash(place)
-            if place == path:
+            looks.append(place)
+            if looks.count(path) == 3:  # twice while it looks what there is to do
                 os.truncate(path, path.stat().st_size - 50)
             return found
 

@@ -178,6 +178,30 @@ class TestUnread:
         prepare(audio, tmp_path / "fresh", ALONE)
         assert contents(out) == contents(tmp_path / "fresh")
 
+    @pytest.mark.parametrize("settings", [ALONE, TINY], ids=["alone", "corpus"])
+    @pytest.mark.parametrize("name", ["0.wav", "d.wav"])
+    def test_a_read_that_fails_after_a_job_was_killed(
+        self, name, settings, audio, tmp_path, monkeypatch
+    ):
+        """Its tiles stay in the output, which was never complete, though others were added."""
+        out = tmp_path / "out"
+        write(audio / "a.wav", noise(60_000, 30))
+        run_killed(monkeypatch, named(".rows/000002-"), prepare, audio, out, settings)
+        before = {path: content for path, content in contents(out).items() if "tiles/" in path}
+        assert len(before) > 1
+        write(audio / name, noise(4200, 21))
+        (audio / "new.wav").symlink_to("drive")
+        with bad_sector(60_000):
+            if name == "0.wav" or settings == TINY:  # what is done again
+                with pytest.raises(UserError, match=r"1 unreadable: a\.wav \(Input/output error"):
+                    prepare(audio, out, settings)
+                assert before.items() <= contents(out).items()
+            else:
+                prepare(audio, out, settings)
+        prepare(audio, out, settings)
+        prepare(audio, tmp_path / "fresh", settings)
+        assert contents(out) == contents(tmp_path / "fresh")
+
     def test_those_of_a_job_that_was_killed_twice(self, audio, tmp_path, monkeypatch):
         """The second time before it came to their recording, as others were added."""
         out = tmp_path / "out"

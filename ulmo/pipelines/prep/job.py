@@ -3,7 +3,7 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -94,6 +94,16 @@ class PrepJob:
             self.shard_path(number)
             for number in range(-(-tiles // tiles_per_shard(self.settings.tile_size)))
         ]
+
+
+class Source(NamedTuple):
+    """The recordings, and how they are worked on."""
+
+    audio_dir: Path
+    files: Sequence[InputFile]
+    workers: int
+    # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
+    progress: Callable[[int], Callable[[int], None]]
 
 
 def plan_of(files: Sequence[InputFile]) -> str:

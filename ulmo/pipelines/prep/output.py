@@ -1,12 +1,14 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
@@ -19,7 +21,7 @@ from ulmo.pipelines.prep.changes import (
     refuse_others,
     refuse_unread,
 )
-from ulmo.pipelines.prep.job import PrepJob, in_batches, is_of, plan_jobs, run_jobs
+from ulmo.pipelines.prep.job import PrepJob, Source, in_batches, is_of, plan_jobs, run_jobs
 from ulmo.pipelines.prep.job_rows import by_prefix, prefix_of, rows_hash, tile_rows
 from ulmo.pipelines.prep.replacement import (
     CHOOSE,
@@ -53,16 +55,6 @@ from ulmo.storage.tables import publish_table
 _OTHERS = "changed while they were read"
 
 
-class Source(NamedTuple):
-    """The recordings, and how they are worked on."""
-
-    audio_dir: Path
-    files: Sequence[InputFile]
-    workers: int
-    # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
-    progress: Callable[[int], Callable[[int], None]]
-
-
 class _Lost(NamedTuple):
     """What a complete output lacks."""
 
@@ -81,8 +73,8 @@ class PrepOutput:
     may be added, and refused ones may change or go; with `accept_changes` all of them may. Then
     those whose time alone is another count as changed too.
 
-    `earlier` is the complete output that this one is about to replace: jobs of which nothing
-    changed have their tiles there.
+    `earlier` is the output that this one is about to replace: jobs of which nothing changed have
+    their tiles there.
     """
 
     def __init__(
@@ -102,7 +94,7 @@ class PrepOutput:
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
         refuse_folders(folder / TILES_TABLE)
-        # The manifest of the output that is to replace this one, which is complete.
+        # The manifest of the output that is to replace this one, which has tiles of its own.
         self._next: TilesManifest | None = None
         made = self.ledger.manifest
         # Recordings that are not those of the complete output, though sizes and ends are the same.
@@ -121,6 +113,10 @@ class PrepOutput:
                 self._next = wanted
             else:
                 self.ledger.replace(wanted)
+        if earlier is None and not self.ledger.is_new and not self.ledger.manifest.complete:
+            begun = self.ledger.manifest
+            # Jobs that are done again would write over tiles that may be all there is.
+            self._next = begun.begun_again() if self._others(self._done()) else None
 
     def _is_known(self, job: PrepJob, file: InputFile) -> bool:
         return self.ledger.has(job.key_of(file))
@@ -166,11 +162,9 @@ class PrepOutput:
                 plan = ledger.manifest.plan if learned.is_final else _OTHERS
                 ledger.update(normalization=learned.normalization, plan=plan)
             jobs = self._jobs()
-            # The keys of the rows of each job that is done.
-            keys = {job.index: job.keys for job in jobs if self._is_done(job)}
+            keys = self._done()
             done = list(chain.from_iterable(keys.values()))
-            # Until all is done, rows of others that have tiles say whose tiles are here.
-            others = [row.key for row in ledger.others(set(done)) if row.tiles]
+            others = self._others(keys)
             kept = self._kept([job for job in jobs if job.index not in keys], keys)
             recordings = sum(len(job.files) for job in jobs)
             with ledger.writing(done, recordings, kept, others):
@@ -193,6 +187,15 @@ class PrepOutput:
         for folder in (self._folder / "tiles", self._folder / ROWS):
             make_folder(folder, CHOOSE, below=self._folder)
 
+    def _done(self) -> dict[int, list[str]]:
+        """The keys of the rows of each job that is done."""
+        return {job.index: job.keys for job in self._jobs() if self._is_done(job)}
+
+    def _others(self, done: Mapping[int, Sequence[str]]) -> list[str]:
+        """The keys of all other rows that have tiles here: until the job ends, they are needed."""
+        keys = set(chain.from_iterable(done.values()))
+        return [row.key for row in self.ledger.others(keys) if row.tiles]
+
     def _refuse_unread(self, keys: Mapping[int, Sequence[str]]) -> None:
         """Raise UnreadError if recordings that have tiles in the earlier output were refused.
 
@@ -208,19 +211,26 @@ class PrepOutput:
     ) -> Iterator[Entry[Prepared]]:
         """Jobs of the earlier output of which nothing changed, for the journal.
 
-        Their keys are added to `keys`. The rows of their tiles, which are in tiles.parquet alone,
-        are written for each job again. If a table is lost, all is made anew.
+        Their keys are added to `keys`. The rows of their tiles, which are in tiles.parquet alone if
+        it is complete, are written for each job again. If a table is lost, all is made anew.
         """
         if (earlier := self._earlier) is None:
             return
-        try:
-            tiles = by_prefix(read_tiles_table(earlier._folder, earlier.ledger.manifest))
-        except UserError:
-            return
+        made, found = earlier.ledger.manifest, dict[str, pa.Table]()
+        if made.complete:
+            try:
+                found = by_prefix(read_tiles_table(earlier._folder, made))
+            except UserError:
+                return
         for job in jobs:
             if self._is_kept(job):
+                if made.complete:
+                    tiles = found.get(job.prefix, TILES_SCHEMA.empty_table())
+                else:
+                    there = replace(job, out_dir=earlier._folder)
+                    tiles = tile_rows(there, earlier._hash_of(job.keys))
                 with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
-                    table.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
+                    table.add_table(tiles)
                 keys[job.index] = job.keys
                 yield from (Entry(row.key, [row], table.hash) for row in earlier._rows(job.keys))
 
@@ -230,6 +240,8 @@ class PrepOutput:
         if earlier is None:
             return False
         there = replace(job, out_dir=earlier._folder)
+        if not earlier.ledger.manifest.complete:
+            return earlier._is_done(there)
         return earlier._has_tiles(there, earlier._rows(job.keys))
 
     def _rows(self, keys: Sequence[str]) -> list[Prepared]:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
 from ulmo.jobs.inputs import list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pipelines.prep.job import plan_of
-from ulmo.pipelines.prep.output import PrepOutput, Source
+from ulmo.pipelines.prep.job import Source, plan_of
+from ulmo.pipelines.prep.output import PrepOutput
 from ulmo.pipelines.prep.replacement import finish_replacement
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend, check_used

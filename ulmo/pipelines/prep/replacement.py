@@ -1,4 +1,4 @@
-"""A complete output is replaced by another, which was made in a folder beside it.
+"""An output with tiles is replaced by a complete one, which was made in a folder beside it.
 
 The manifest says first that the output is not complete. Then shards and tables are moved, and at
 last it says that the output is complete. A job that is killed on the way is finished by the next
@@ -51,7 +51,7 @@ def replace_output(folder: Path, ledger: PrepLedger, made: TilesManifest) -> Non
 
 
 def finish_replacement(folder: Path) -> None:
-    """Finish the replacement of an output, if a job that was killed has begun it.
+    """Finish the replacement of an output, if a job was killed before it had ended.
 
     Only then is the output here not complete, and the one beside it is.
     """
