@@ -28,6 +28,7 @@ from tests.hostile_parts import (
     padded,
     place,
     put,
+    rows_of_no_tiles,
     setting,
     sparse,
     tables,
@@ -265,6 +266,7 @@ TILES = {
     "a text of megabytes": tile_table(lambda: [row(recording="a" * (1 << 26))]),
     "a long text in each row": tile_table(lambda: [row(recording="a" * (1 << 18))] * 600),
     "millions of rows": many_rows,
+    "rows of tiles that are not there": rows_of_no_tiles,
     "other columns in the table": lambda folder, bait: (
         write_table(folder / "tiles.parquet", [], schema_of(Prepared)),
         seal_tables(folder),

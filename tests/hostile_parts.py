@@ -8,12 +8,15 @@ from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.bundles import WEIGHTS, replace, rewrite, write_small_bundle
 from tests.parquet import write_parquet
+from tests.sealed import reseal, seal_tables
 from ulmo.bundle.unk import UNK_QUANTILES
 from ulmo.bundle.weights import weight_shapes
 from ulmo.config import ModelSettings, PrepSettings
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.tables import schema_of
 
 GIB = 1 << 30
@@ -100,6 +103,24 @@ def padded(content, size):
 
 
 # Tables
+
+
+def rows_of_no_tiles(folder, bait):
+    """Hundreds of thousands of rows in groups as ulmo writes them, and shards that are empty."""
+    count, most = 600_000, 256
+    first = pq.read_table(folder / "tiles.parquet").slice(0, 1)
+    table = first.take(pa.array(np.zeros(count, np.int64)))
+    numbers = np.arange(count)
+    names = [f"{number:06d}-0000.npy" for number in range(-(-count // most))]
+    columns = {"shard": pa.array(names).take(pa.array(numbers // most))}
+    columns |= {"row": pa.array(numbers % most, pa.int32())}
+    for name, values in columns.items():
+        table = table.set_column(TILES_SCHEMA.get_field_index(name), name, values)
+    for name in names[1:]:
+        (folder / "tiles" / name).touch()
+    write_parquet(table.cast(TILES_SCHEMA), folder / "tiles.parquet", row_group_size=1 << 14)
+    reseal(folder / "prep.json", tiles=count)
+    seal_tables(folder)
 
 
 def equal_rows(name, row, count):

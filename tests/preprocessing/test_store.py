@@ -14,6 +14,7 @@ from tests.outputs import write_table
 from tests.sealed import hashes_of, reseal, seal_tables, spoil
 from ulmo.config import AugmentSettings, ClockSettings, PrepSettings, UserError
 from ulmo.jobs.outcome import Prepared
+from ulmo.preprocessing import store
 from ulmo.preprocessing.normalize import Normalization
 from ulmo.preprocessing.store import (
     TilesManifest,
@@ -22,6 +23,7 @@ from ulmo.preprocessing.store import (
     fingerprint_head,
     read_manifest,
     tiles_per_shard,
+    tiles_there,
     write_shard,
 )
 from ulmo.preprocessing.tile_rows import TILES_SCHEMA
@@ -364,6 +366,23 @@ class TestTileStore:
     def test_a_damaged_tile_spoils_no_other(self, folder):
         flip(FIRST, 128 + 2 * 256 + 77)(folder)
         np.testing.assert_array_equal(TileStore(folder).read([0, 1, 3]), TILES[[0, 1, 3]])
+
+    def test_rows_without_tiles_are_not_unpacked(self, folder, monkeypatch):
+        """A shard counts by its length, and as one that is full at most."""
+        monkeypatch.setattr(store, "MOST_LOST", 1)
+        manifest = read_manifest(folder)
+        assert (tiles_there(folder, manifest), len(TileStore(folder))) == (5, 5)
+        os.truncate(folder / FIRST, 128 + 2 * 4 * SIZE * SIZE)
+        assert (tiles_there(folder, manifest), len(TileStore(folder))) == (4, 5)
+        os.truncate(folder / FIRST, 128 + 4 * SIZE * SIZE)
+        assert tiles_there(folder, manifest) == 3
+        with pytest.raises(UserError, match="more than 4 rows, the most there can be") as refused:
+            TileStore(folder)
+        assert "\n" not in str(refused.value)
+        os.truncate(folder / FIRST, 1 << 40)
+        assert tiles_there(folder, manifest) == 258
+        (folder / "tiles").rename(folder / "away")
+        assert tiles_there(folder, manifest) == 0
 
     def test_a_shards_name_cannot_lead_out_of_the_folder(self, folder):
         write_shard(folder / "outside.npy", list(TILES[:3]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ulmo.models.objectives import OBJECTIVES
+from ulmo.storage import csv_log
 from ulmo.storage.csv_log import (
     MAX_LINE,
     CsvLog,
@@ -82,7 +83,7 @@ def test_a_row_that_a_kill_cut_short_is_dropped(cut, path):
     lines = whole.splitlines(keepends=True)
     path.write_text(whole[:-cut])
     assert cut <= len(lines[-1])
-    assert read_log(path)["step"] == [1, 2]
+    assert list(read_log(path)["step"]) == [1, 2]
     assert write(path, [row(4)], last_step=3) == "".join(lines[:-1]) + "4,1,0.25,0.5\n"
 
 
@@ -165,6 +166,25 @@ def test_rows_are_there_after_a_flush(path):
     log.close()
     assert list(found) == list(COLUMNS)
     np.testing.assert_array_equal(found["loss"], [1, math.nan])
+
+
+@pytest.mark.parametrize(("most", "step"), [(80, 1), (79, 2), (40, 2), (39, 4), (4, 32), (1, 64)])
+def test_of_a_long_log_evenly_spread_rows_are_kept(most, step, path, monkeypatch):
+    write(path, map(row, range(1, 21)))
+    monkeypatch.setattr(csv_log, "MOST_VALUES", most)
+    found = read_log(path)
+    assert list(found["step"]) == list(range(1, 21, step))
+    assert {len(values) for values in found.values()} == {len(range(0, 20, step))}
+
+
+def test_a_long_log_takes_the_memory_of_its_numbers(path, monkeypatch):
+    monkeypatch.setattr(csv_log, "MOST_VALUES", 1 << 12)
+    write(path, map(row, range(1, 20_001)))
+    tracemalloc.start()
+    assert len(read_log(path)["step"]) > 1 << 9
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 19
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -169,6 +169,19 @@ class TestOthers:
         assert list(user.resumed(complete).others(KEYS[:1])) == []
         assert not files.journal.exists()
 
+    def test_they_have_no_file_that_a_job_may_go_on_with(self, user, complete):
+        """Other keys may have taken its place: only those that are kept have its hash."""
+        key = KEYS[0]
+        ledger = user.resumed(complete)
+        with suppress(Killed), ledger.writing([]):
+            ledger.add(key, user.rows(key), "a hash")
+            raise Killed
+        for options, expected in (({"keep": [key]}, "a hash"), ({"keep": [], "others": [key]}, "")):
+            with suppress(Killed), user.resumed(complete).writing(**options):
+                raise Killed
+            assert user.resumed(complete).file_hash(key) == expected
+            assert user.resumed(complete).done(key) == user.rows(key)
+
     @pytest.mark.parametrize("others", ["x", -7, 10**30, None, [1], True])
     def test_a_count_of_them_that_is_nonsense(self, others, user, unfinished):
         journal = user.files(unfinished).journal

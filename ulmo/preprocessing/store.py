@@ -3,6 +3,8 @@
 import io
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,18 +24,22 @@ from ulmo.config import (
     plain,
 )
 from ulmo.preprocessing.normalize import Normalization, largest_value
-from ulmo.preprocessing.tile_rows import SHARD_TILES, TILES_SCHEMA, check_tile_rows
+from ulmo.preprocessing.tile_rows import SHARD, SHARD_TILES, TILES_SCHEMA, check_tile_rows
 from ulmo.storage.atomic import publish
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
+from ulmo.storage.parquet_guard import read_guarded
 from ulmo.storage.plain_file import LinkError, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_recorded, texts_of
 
 ROWS = ".rows"  # folder of the tile rows of each job, until all jobs are done
-BESIDE = ".again"  # folder of what a complete output had lost, until it is known to be equal
+# Folder of what is made beside an output: what a complete one had lost, until that is found equal,
+# or, if recordings changed, what replaces it once all of that is made.
+BESIDE = ".again"
 SHARD_BYTES = 64 << 20  # at most, and SHARD_TILES
 SHARD_HEADER = 128
+MOST_LOST = 1 << 18  # tiles whose shards may be missing: with M = 224, they had 52 GB
 AGAIN = "delete the folder and prepare the tiles again"
 GO_ON = "run the same ulmo-prep again"
 DELETE = "delete it and run the same ulmo-prep again"
@@ -126,14 +132,33 @@ def read_manifest(folder: Path) -> TilesManifest | None:
     return read_manifest_file(path, TilesManifest, AGAIN) if path.is_file() else None
 
 
-def read_tiles_table(folder: Path, manifest: TilesManifest) -> pa.Table:
+def tiles_there(folder: Path, manifest: TilesManifest) -> int:
+    """How many tiles the shards of an output have room for, by their lengths."""
+    most = tiles_per_shard(manifest.settings.tile_size)
+    tile_bytes = 4 * manifest.settings.tile_size**2
+    tiles = 0
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / "tiles") as entries:
+        for entry in entries:
+            if SHARD.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                size = entry.stat(follow_symlinks=False).st_size - SHARD_HEADER
+                tiles += min(max(size // tile_bytes, 0), most)
+    return tiles
+
+
+def read_tiles_table(folder: Path, manifest: TilesManifest, *, elsewhere: int = 0) -> pa.Table:
     """tiles.parquet of a complete output. Raises UserError if it is missing or damaged.
 
-    WholeFileError if it is as it was written, but has a row that the settings cannot give.
+    WholeFileError if it is as it was written, but has a row that the settings cannot give. More
+    rows than tiles, but for MOST_LOST, are not read: a stranger's table may have millions of rows
+    in a megabyte. `elsewhere` is the number of its tiles that are not in this folder.
     """
     path = folder / "tiles.parquet"
     recorded = manifest.hashes.get(path.name)
-    table: pa.Table = read_recorded(path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN)
+    rows = tiles_there(folder, manifest) + elsewhere + MOST_LOST
+    read = partial(read_guarded, most_rows=rows)
+    table: pa.Table = read_recorded(
+        path, TILES_SCHEMA, recorded, remedy=DELETE, anew=AGAIN, read=read
+    )
     most = tiles_per_shard(manifest.settings.tile_size)
     if table["shard"].value_counts().field("counts").to_numpy().max(initial=0) > most:
         raise UserError(f"{path} has more than {most} rows of a shard: {AGAIN}")

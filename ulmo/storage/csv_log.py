@@ -2,9 +2,13 @@
 
 import math
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
@@ -17,6 +21,7 @@ _VALIDATION = (
     *("val_sound_usage", "val_sound_entropy", "val_sound_perplexity"),
 )
 _BUFFER_BYTES = 1 << 13  # of rows that wait to be written
+MOST_VALUES = 1 << 23  # numbers of a log in memory: 64 MiB, and 20 columns of 400,000 batches
 MAX_LINE = 1 << 16  # bytes; the names of all objectives' columns take 3,000, their numbers less
 
 
@@ -91,13 +96,23 @@ class CsvLog:
                 del self._buffer[: self._file.write(self._buffer)]
 
 
-def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV log; an empty cell is NaN. Raises ValueError if it is damaged."""
-    columns: dict[str, list[float]] = {}
-    for row in log_rows(path):
+def read_log(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Columns of a CSV log, each (rows,); an empty cell is NaN.
+
+    Of a log that has more than MOST_VALUES numbers, evenly spread rows are kept: half of that many
+    numbers or more, for pictures. Raises ValueError if the log is damaged.
+    """
+    columns: dict[str, array[float]] = {}
+    step = 1  # between rows that are kept
+    for number, row in enumerate(log_rows(path)):
+        if number % step:
+            continue
         for name, value in row.items():
-            columns.setdefault(name, []).append(value)
-    return columns
+            columns.setdefault(name, array("d")).append(value)
+        if (number // step + 1) * len(row) > MOST_VALUES:
+            step *= 2
+            columns = {name: values[::2] for name, values in columns.items()}
+    return {name: np.frombuffer(values) for name, values in columns.items()}
 
 
 def log_rows(path: Path) -> Iterator[dict[str, float]]:

@@ -145,11 +145,6 @@ class Ledger(Generic[M, R]):
         """Whether there are rows of a key, in the table or in the journal."""
         return key in self._journal or key in self._in_table
 
-    def noted(self) -> Iterator[R]:
-        """The rows of all keys that a job has done which has not ended."""
-        for key in self._journal:
-            yield from self._journal.entry(key).rows
-
     def has_exactly(self, keys: Iterable[str]) -> bool:
         """Whether the table is complete and has the rows of these keys, in this order."""
         return self._table is not None and list(self._in_table) == list(keys)
@@ -170,12 +165,13 @@ class Ledger(Generic[M, R]):
 
         `expected` is the number of rows that there will be, for `progress`; `more` are other lines
         to begin with, which are made one by one; `others` are keys whose rows the job needs until
-        its end, after a kill too, and which are no part of what it does.
+        its end, after a kill too, and which are no part of what it does: they have no `file_hash`.
         """
         refuse_folders(self.files.journal)
-        kept = (Entry(key, self.done(key), self.file_hash(key)) for key in chain(others, keep))
+        needed = (Entry(key, self.done(key)) for key in others)
+        kept = (Entry(key, self.done(key), self.file_hash(key)) for key in keep)
         count = sum(len(self.done(key)) for key in others)
-        self._journal.begin(chain(kept, more), expected, others=count)
+        self._journal.begin(chain(needed, kept, more), expected, others=count)
         self._table, self._in_table, self._block = None, {}, (0, [])
         self.update(complete=False, hashes={})
         remove(self.files.table)

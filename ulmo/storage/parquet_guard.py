@@ -97,14 +97,18 @@ def parquet_writer(file: BinaryIO, schema: pa.Schema, **options: Any) -> pq.Parq
 
 
 def read_guarded(
-    raw: BinaryIO, schema: pa.Schema, rows_per_byte: float = ROWS_PER_BYTE
+    raw: BinaryIO,
+    schema: pa.Schema,
+    rows_per_byte: float = ROWS_PER_BYTE,
+    most_rows: int | None = None,
 ) -> pa.Table:
     """Read a table without lists; ValueError if it has another schema, or unpacks to too much.
 
     Its columns of texts are dictionaries: one text for all rows that have it. `raw` is an open
-    file: a path could be taken for an address (`file:`, `s3:`).
+    file: a path could be taken for an address (`file:`, `s3:`). `most_rows` is a bound of the rows
+    that the caller knows; None if the size of the file is the only one.
     """
-    _check(raw, schema, rows_per_byte)
+    _check(raw, schema, rows_per_byte, most_rows)
     with parquet_file(raw, read_dictionary=_texts(schema)) as file:
         table = file.read(use_threads=False).unify_dictionaries()
     table.validate(full=True)  # texts are UTF-8, and indices are within their dictionaries
@@ -192,13 +196,20 @@ def _texts(schema: pa.Schema) -> list[str]:
     return [field.name for field in schema if field.type == pa.string()]
 
 
-def _check(raw: BinaryIO, schema: pa.Schema, rows_per_byte: float) -> None:
+def _check(
+    raw: BinaryIO, schema: pa.Schema, rows_per_byte: float, most_rows: int | None = None
+) -> None:
     """Raise ValueError for another schema, or for a table that unpacks to too much."""
     with parquet_file(raw) as file:
         if not same_schema(file.schema_arrow, schema):
             raise ValueError("its columns are not those that this ulmo writes")
     lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
-    check_pages(raw, VALUES_PER_ROW, text_lists=lists, rows_per_byte=rows_per_byte)
+    check_pages(
+        *(raw, VALUES_PER_ROW),
+        text_lists=lists,
+        rows_per_byte=rows_per_byte,
+        most_rows=most_rows,
+    )
 
 
 def same_schema(found: pa.Schema, expected: pa.Schema) -> bool:
@@ -218,8 +229,11 @@ def check_pages(
     *,
     text_lists: frozenset[int] = frozenset(),
     rows_per_byte: float = ROWS_PER_BYTE,
+    most_rows: int | None = None,
 ) -> None:
     """Raise ValueError if an open file has more rows, values or bytes than its size allows.
+
+    It may not have more than `most_rows` either, if that is not None.
 
     The columns `text_lists`, given by index, must not have a dictionary: their texts are then no
     longer than their pages.
@@ -229,10 +243,14 @@ def check_pages(
     left_lists = LISTS_PER_BYTE * size + FREE_LISTS
     # An empty list has a value in its page, too.
     left_texts = len(text_lists) * left_rows + TEXTS_PER_BYTE * size
+    rows = 0
     for group in row_groups(_footer(raw, size)):
         left_rows -= group.rows
+        rows += group.rows
         if left_rows < 0 or group.rows > ROW_GROUP:
             raise ValueError("it declares more rows than its size allows")
+        if most_rows is not None and rows > most_rows:
+            raise ValueError(f"it declares more than {most_rows} rows, the most there can be")
         left_group = MAX_GROUP
         for place, column in enumerate(group.columns):
             values = 0

@@ -2,17 +2,31 @@
 
 import errno
 import os
+import shutil
 
 import pytest
 
 from tests.commands import TINY as TINY_FLAGS
 from tests.commands import assert_refused
 from tests.commands import run as run_command
-from tests.pipelines.recordings import TINY, contents, named, noise, run_killed, write
+from tests.failing_reads import bad_sector
+from tests.pipelines.recordings import (
+    TINY,
+    by_path,
+    contents,
+    count_moves,
+    doomed,
+    named,
+    noise,
+    read_complete,
+    run_killed,
+    write,
+)
 from ulmo.cli.prep import prep
 from ulmo.config import AugmentSettings, UserError
 from ulmo.pipelines.prep import job as prep_job
 from ulmo.pipelines.prep.prep import prepare
+from ulmo.preprocessing.store import TileStore
 
 pytestmark = pytest.mark.usefixtures("small_jobs")
 ALONE = TINY.model_copy(update={"normalization": "recording"})  # no recording decides on others
@@ -142,6 +156,99 @@ class TestUnread:
             prepare(audio, out, ALONE)
         assert contents(out) == before
 
+    def test_those_of_an_output_that_is_being_changed_too(self, audio, tmp_path, monkeypatch):
+        """A job with changes is killed, and then a drive goes away: before the old tiles do."""
+        out, names = tmp_path / "out", (".rows/000000-", ".rows/000001-", ".rows/000002-")
+        for place in names:
+            with monkeypatch.context():
+                shutil.rmtree(out, ignore_errors=True)
+                prepare(audio, out, ALONE)
+                before = contents(out)
+                write(audio / "a.wav", noise(4200, 20 + names.index(place)))
+                run_killed(
+                    monkeypatch, named(place), prepare, audio, out, ALONE, accept_changes=True
+                )
+                self.lost(audio)
+                with pytest.raises(UserError, match=self.WORDS):
+                    prepare(audio, out, ALONE, accept_changes=True)
+                assert before.items() <= contents(out).items()
+                (audio / "b" / "a.wav").unlink()
+                (audio / "b" / "away").rename(audio / "b" / "a.wav")
+        prepare(audio, out, ALONE, accept_changes=True)
+        prepare(audio, tmp_path / "fresh", ALONE)
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    @pytest.mark.parametrize("settings", [ALONE, TINY], ids=["alone", "corpus"])
+    @pytest.mark.parametrize("name", ["0.wav", "d.wav"])
+    def test_a_read_that_fails_after_a_job_was_killed(
+        self, name, settings, audio, tmp_path, monkeypatch
+    ):
+        """Its tiles stay in the output, which was never complete, though others were added."""
+        out = tmp_path / "out"
+        write(audio / "a.wav", noise(60_000, 30))
+        run_killed(monkeypatch, named(".rows/000002-"), prepare, audio, out, settings)
+        before = {path: content for path, content in contents(out).items() if "tiles/" in path}
+        assert len(before) > 1
+        write(audio / name, noise(4200, 21))
+        (audio / "new.wav").symlink_to("drive")
+        with bad_sector(60_000):
+            if name == "0.wav" or settings == TINY:  # what is done again
+                with pytest.raises(UserError, match=r"1 unreadable: a\.wav \(Input/output error"):
+                    prepare(audio, out, settings)
+                assert before.items() <= contents(out).items()
+            else:
+                prepare(audio, out, settings)
+        prepare(audio, out, settings)
+        prepare(audio, tmp_path / "fresh", settings)
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    def test_those_of_a_job_that_was_killed_twice(self, audio, tmp_path, monkeypatch):
+        """The second time before it came to their recording, as others were added."""
+        out = tmp_path / "out"
+        run_killed(monkeypatch, named(".rows/000002-"), prepare, audio, out, ALONE)
+        write(audio / "0.wav", noise(2500, 21))
+        run_killed(monkeypatch, named(".rows/000000-"), prepare, audio, out, ALONE)
+        self.lost(audio)
+        with pytest.raises(UserError, match=self.WORDS):
+            prepare(audio, out, ALONE)
+
+    @pytest.mark.parametrize("settings", [ALONE, TINY], ids=["alone", "corpus"])
+    @pytest.mark.parametrize("accept_changes", [False, True])
+    def test_a_read_that_fails_in_the_middle(self, settings, accept_changes, audio, tmp_path):
+        """Of a recording that has not changed, in a job with one that has, or in one that moves."""
+        out, victim = tmp_path / "out", audio / "long.wav"
+        write(victim, noise(60_000, 30))
+        prepare(audio, out, settings)
+        before = contents(out)
+        if accept_changes:
+            write(audio / "d.wav", noise(4200, 20))
+        write(audio / "0.wav", noise(2500, 21))
+        words = r"cannot be read now \(1 unreadable: long\.wav \(Input/output error"
+        with (
+            bad_sector(60_000),
+            pytest.raises(UserError, match=words) as refused,
+        ):
+            prepare(audio, out, settings, accept_changes=accept_changes)
+        assert "\n" not in str(refused.value)
+        assert before.items() <= contents(out).items()
+        assert len(TileStore(out).read(range(3))) == 3
+        prepare(audio, out, settings, accept_changes=accept_changes)
+        prepare(audio, tmp_path / "fresh", settings)
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    def test_a_read_that_fails_of_one_without_tiles(self, audio, tmp_path):
+        """It is refused alone, and the next run makes them."""
+        out = tmp_path / "out"
+        prepare(audio, out, ALONE)
+        write(audio / "long.wav", noise(60_000, 30))
+        with bad_sector(60_000):
+            prepare(audio, out, ALONE)
+        row = by_path(out)["long.wav"]
+        assert (row["reason"], row["tiles"]) == ("unreadable", 0)
+        assert not prepare(audio, out, ALONE).reused
+        prepare(audio, tmp_path / "fresh", ALONE)
+        assert contents(out) == contents(tmp_path / "fresh")
+
     def test_without_the_table_any_of_them_may_have_tiles(self, audio, tmp_path):
         out = tmp_path / "out"
         prepare(audio, out, TINY)
@@ -170,14 +277,52 @@ class TestUnread:
             prepare(audio, out, TINY, accept_changes=True)
 
 
-def test_killed_among_the_changes_it_goes_on_without_the_option(audio, tmp_path, monkeypatch):
+def test_killed_among_the_changes_it_goes_on_with_the_option(audio, tmp_path, monkeypatch, done):
+    """Without it the output stays as it was, whole."""
     out = tmp_path / "out"
     prepare(audio, out, ALONE)
+    before = contents(out)
     change(audio)
-    run_killed(monkeypatch, named(".rows/000002-"), prepare, audio, out, ALONE, accept_changes=True)
-    prepare(audio, out, ALONE)
+    run_killed(monkeypatch, named(".rows/000003-"), prepare, audio, out, ALONE, accept_changes=True)
+    with pytest.raises(UserError, match="add --accept-changes"):
+        prepare(audio, out, ALONE)
+    assert before.items() <= contents(out).items()
+    done.clear()
+    prepare(audio, out, ALONE, accept_changes=True)
+    again = len(done)
+    done.clear()
     prepare(audio, tmp_path / "fresh", ALONE)
     assert contents(out) == contents(tmp_path / "fresh")
+    assert again < len(done) - 1  # what was done is not done again
+
+
+@pytest.mark.parametrize("settings", [ALONE, TINY], ids=["alone", "corpus"])
+def test_wherever_a_write_is_killed(settings, audio, tmp_path, monkeypatch):
+    """The old output stays whole until all of the new one is made; then no recording is read."""
+    made, copy, kinds = tmp_path / "made", tmp_path / "copy", set()
+    prepare(audio, made, settings)
+    before = contents(made)
+    change(audio)
+    prepare(audio, tmp_path / "fresh", settings)
+    fresh = contents(tmp_path / "fresh")
+    shutil.copytree(made, copy)
+    moves = count_moves(monkeypatch, prepare, audio, copy, settings, accept_changes=True)
+    assert contents(copy) == fresh
+    for number in range(moves):
+        out = shutil.copytree(made, tmp_path / f"{number}")
+        run_killed(monkeypatch, doomed(number), prepare, audio, out, settings, accept_changes=True)
+        kinds.add(read_complete(out))
+        if read_complete(out):
+            assert before.items() <= contents(out).items()
+            prepare(audio, out, settings, accept_changes=True)
+        else:
+            (audio / "c.wav").rename(audio / "away")
+            with pytest.raises(UserError, match=r"1 gone: c\.wav"):
+                prepare(audio, out, settings)
+            (audio / "away").rename(audio / "c.wav")
+            assert prepare(audio, out, settings).tiles == TileStore(out).manifest.tiles
+        assert contents(out) == fresh
+    assert kinds == {False, True}
 
 
 def test_the_table_of_recordings_may_be_lost(audio, tmp_path):

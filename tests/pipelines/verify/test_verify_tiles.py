@@ -14,6 +14,7 @@ from tests.sealed import reseal
 from ulmo.config import UserError
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.pipelines.verify.verify import verify
+from ulmo.preprocessing import store
 from ulmo.preprocessing.store import write_shard
 
 
@@ -120,6 +121,19 @@ class TestTiles:
         assert contents(out) == before
         changed = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
         assert changed == {lost}
+
+    def test_so_many_lost_shards_that_the_table_is_not_read(self, tmp_path, monkeypatch):
+        """All is prepared beside the output, and is the same."""
+        audio = make_audio(tmp_path / "audio", lengths=(300, 200, 400))
+        out = tmp_path / "out"
+        prepare(audio, out, PREP)
+        before = contents(out)
+        monkeypatch.setattr(store, "MOST_LOST", 0)
+        for path in out.rglob("*.npy"):
+            path.unlink()
+        assert [fault.what for fault in verify(out).faults] == ["unreadable"]
+        assert not prepare(audio, out, PREP).reused
+        assert contents(out) == before
 
     def test_json(self, tiles):
         flip(tiles / SHARD)

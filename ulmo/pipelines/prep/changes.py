@@ -1,14 +1,15 @@
 """How the recordings of today differ from those that a folder of tiles was made of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ulmo.config import UserError, plain
 from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
-from ulmo.preprocessing.store import TilesManifest
+from ulmo.preprocessing.store import AGAIN, GO_ON, TilesManifest
 from ulmo.storage.faults import reading_error
 from ulmo.storage.ledger import Ledger
+from ulmo.storage.manifest import LedgerFiles
 from ulmo.storage.names import portable
 
 PrepLedger = Ledger[TilesManifest, Prepared]
@@ -16,13 +17,23 @@ PrepLedger = Ledger[TilesManifest, Prepared]
 _NAMED = 3  # recordings of each kind in a message
 
 
-def refuse_unread(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) -> None:
-    """Raise UserError if recordings that have tiles in `folder` cannot be read now.
+class UnreadError(UserError):
+    """Recordings that have tiles cannot be read now."""
 
-    Their drive may be away, and then their tiles are all there is. Without the table of an output,
-    nothing says which recordings have tiles: all may.
+
+def prep_ledger(folder: Path) -> PrepLedger:
+    """The ledger of a folder of tiles. Raises UserError as Ledger does."""
+    files = LedgerFiles.inside(folder, "prep")
+    return Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN)
+
+
+def refuse_unread(ledger: PrepLedger, folder: Path, unread: Mapping[str, str]) -> None:
+    """Raise UnreadError if recordings that have tiles in `folder` cannot be read now.
+
+    `unread` has the reason of each recording, or folder, that cannot be read, by its path below
+    AUDIO_DIR. Their drive may be away, and then their tiles are all there is. Without the table of
+    an output, nothing says which recordings have tiles: all may.
     """
-    unread = {portable(file.path): file.unread for file in files if file.unread}
     if not unread:
         return
     try:
@@ -37,7 +48,7 @@ def refuse_unread(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
         lost = {path: why for path, why in unread.items() if path in above}
     if lost:
         named = [f"{plain(path)} ({why})" for path, why in lost.items()]
-        raise UserError(
+        raise UnreadError(
             f"{folder} has tiles of recordings that cannot be read now "
             f"({_some('unreadable', named)}): connect their drive, or mend them, and run the same "
             "command again; to do without them, remove their files"
@@ -74,8 +85,8 @@ def refuse_others(ledger: PrepLedger, folder: Path, files: Sequence[InputFile]) 
 
 
 def _earlier(ledger: PrepLedger) -> Iterator[Prepared]:
-    """The rows of a complete output, or those that a job has noted which did not end."""
-    return ledger.rows() if ledger.manifest.complete else ledger.noted()
+    """The rows of a complete output, or those in the journal of a job that did not end."""
+    return ledger.rows() if ledger.manifest.complete else ledger.others(())
 
 
 def _some(kind: str, paths: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 The next job is computed while the tiles of the one before are written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,6 +35,9 @@ from ulmo.storage.tables import TableWriter, publish_table
 _CHANGED = "changed"  # the reason of a recording that was written to while it was read
 _JOB_FILES = 64
 _JOB_BYTES = 8 << 20  # a job ends with the recording that reaches either: small enough to balance
+_TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
+_BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
+_SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,16 @@ class PrepJob:
         ]
 
 
+class Source(NamedTuple):
+    """The recordings, and how they are worked on."""
+
+    audio_dir: Path
+    files: Sequence[InputFile]
+    workers: int
+    # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
+    progress: Callable[[int], Callable[[int], None]]
+
+
 def plan_of(files: Sequence[InputFile]) -> str:
     """Hash of a list of recordings: their names, sizes and ends."""
     return fingerprint(_named(files))
@@ -134,6 +147,20 @@ def plan_jobs(
         )
         for index, group in enumerate(groups)
     ]
+
+
+def in_batches(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
+    """Jobs that a worker does in a row: several small ones, or a large one.
+
+    They are noted in the journal together, so a kill costs little.
+    """
+    together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
+    rows: list[list[PrepJob]] = [[]]
+    for job in jobs:
+        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > _BATCH_BYTES:
+            rows.append([])
+        rows[-1].append(job)
+    return [row for row in rows if row]
 
 
 class JobResult(NamedTuple):

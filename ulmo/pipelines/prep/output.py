@@ -1,9 +1,10 @@
 """A folder of tiles: what an earlier job left there, and what this one makes or mends."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, groupby
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,47 +14,45 @@ from ulmo.config import UserError
 from ulmo.jobs.executor import Pool
 from ulmo.jobs.inputs import InputFile
 from ulmo.jobs.outcome import Prepared
-from ulmo.pipelines.prep.changes import PrepLedger, refuse_others, refuse_unread
-from ulmo.pipelines.prep.job import PrepJob, is_of, plan_jobs, run_jobs
+from ulmo.pipelines.prep.changes import (
+    PrepLedger,
+    UnreadError,
+    prep_ledger,
+    refuse_others,
+    refuse_unread,
+)
+from ulmo.pipelines.prep.job import PrepJob, Source, in_batches, is_of, plan_jobs, run_jobs
+from ulmo.pipelines.prep.job_rows import by_prefix, prefix_of, rows_hash, same_rows, tile_rows
+from ulmo.pipelines.prep.replacement import (
+    CHOOSE,
+    TILES_TABLE,
+    move_files,
+    remove_others,
+    replace_output,
+)
 from ulmo.pipelines.prep.statistics import corpus_constants
+from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.store import (
-    AGAIN,
     BESIDE,
-    GO_ON,
     ROWS,
     TilesManifest,
     fingerprint_head,
     read_tiles_table,
 )
-from ulmo.preprocessing.tile_rows import SHARD, TILES_SCHEMA
+from ulmo.preprocessing.tile_rows import TILES_SCHEMA
 from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry
-from ulmo.storage.ledger import Ledger, refuse_folders
+from ulmo.storage.ledger import refuse_folders
 from ulmo.storage.lock import LOCK, is_free
-from ulmo.storage.manifest import TABLE, LedgerFiles
+from ulmo.storage.manifest import TABLE
+from ulmo.storage.names import portable
 from ulmo.storage.open_folder import open_folder
-from ulmo.storage.plain_file import file_hash
 from ulmo.storage.removal import remove_if_possible
-from ulmo.storage.tables import publish_table, read_recorded, texts_of
+from ulmo.storage.tables import publish_table
 
-_TOGETHER = 8  # jobs of a worker in a row, at most; only after the last it waits for the disk
-_BATCH_BYTES = 16 << 20  # of recordings that a worker does in a row, so that none waits for long
-_SHARES = 4  # rows of jobs for each worker, at least, so that none is idle at the end
-_TILES_TABLE = "tiles.parquet"
 # In place of the plan, where recordings changed or could not be read: the next job compares rows.
 _OTHERS = "changed while they were read"
-_CHOOSE = "choose a new folder"
-
-
-class Source(NamedTuple):
-    """The recordings, and how they are worked on."""
-
-    audio_dir: Path
-    files: Sequence[InputFile]
-    workers: int
-    # Called with the bytes of all inputs; returns a callback taking the bytes done since last call.
-    progress: Callable[[int], Callable[[int], None]]
 
 
 class _Lost(NamedTuple):
@@ -73,25 +72,36 @@ class PrepOutput:
     other settings or recordings, or if recordings that have tiles cannot be read now. Recordings
     may be added, and refused ones may change or go; with `accept_changes` all of them may. Then
     those whose time alone is another count as changed too.
+
+    `earlier` is the output that this one is about to replace: jobs of which nothing changed have
+    their tiles there.
     """
 
     def __init__(
-        self, folder: Path, source: Source, wanted: TilesManifest, *, accept_changes: bool = False
+        self,
+        folder: Path,
+        source: Source,
+        wanted: TilesManifest,
+        *,
+        accept_changes: bool = False,
+        earlier: "PrepOutput | None" = None,
     ) -> None:
         self._folder = folder
         self._source = source
-        files = LedgerFiles.inside(folder, "prep")
-        self.ledger: PrepLedger = Ledger(files, TilesManifest, Prepared, remedy=GO_ON, anew=AGAIN)
+        self._earlier = earlier
+        self.ledger: PrepLedger = prep_ledger(folder)
         if self.ledger.is_new and folder.exists() and not is_free(folder):
             raise UserError(f"{folder} exists and holds other things: choose a new folder")
         self.ledger.resume(wanted, folder)
-        refuse_folders(folder / _TILES_TABLE)
-        self._earlier: TilesManifest | None = None
+        refuse_folders(folder / TILES_TABLE)
+        # The manifest of the output that is to replace this one, which has tiles of its own.
+        self._next: TilesManifest | None = None
         made = self.ledger.manifest
         # Recordings that are not those of the complete output, though sizes and ends are the same.
         self.modified: list[InputFile] = []
         if made.plan != wanted.plan:
-            refuse_unread(self.ledger, folder, source.files)
+            unread = {portable(file.path): file.unread for file in source.files if file.unread}
+            refuse_unread(self.ledger, folder, unread)
             if made.complete and not accept_changes:
                 refuse_others(self.ledger, folder, source.files)
         elif made.complete:
@@ -99,8 +109,14 @@ class PrepOutput:
                 file for job in self._jobs() for file in job.files if not self._is_known(job, file)
             ]
         if made.plan != wanted.plan or (self.modified and accept_changes):
-            self._earlier = made if made.complete else None
-            self.ledger.replace(wanted)
+            if made.complete:
+                self._next = wanted
+            else:
+                self.ledger.replace(wanted)
+        if earlier is None and not self.ledger.is_new and not self.ledger.manifest.complete:
+            begun = self.ledger.manifest
+            # Jobs that are done again would write over tiles that may be all there is.
+            self._next = begun.begun_again() if self._others(self._done()) else None
 
     def _is_known(self, job: PrepJob, file: InputFile) -> bool:
         return self.ledger.has(job.key_of(file))
@@ -108,13 +124,15 @@ class PrepOutput:
     @property
     def is_finished(self) -> bool:
         """Whether nothing is lost, and nothing is left of a killed job."""
-        complete = self.ledger.manifest.complete
+        complete = self.ledger.manifest.complete and self._next is None
         return complete and not self._left_overs() and not self._find_lost()
 
     def finish(self) -> bool:
         """Make or mend what is not there. Returns whether there was nothing to make."""
         lost = None
-        if not self.ledger.manifest.complete:
+        if self._next is not None:
+            self._replace(self._next)
+        elif not self.ledger.manifest.complete:
             self._make()
         elif lost := self._find_lost():
             self._mend(lost)
@@ -132,7 +150,7 @@ class PrepOutput:
         ledger, source = self.ledger, self._source
         prefixes = {job.prefix for job in self._jobs()}
         found = (self._folder / "tiles").glob("*.npy")
-        refuse_folders(*(path for path in found if _prefix(path.name) in prefixes))
+        refuse_folders(*(path for path in found if prefix_of(path.name) in prefixes))
         ledger.update()  # first: a folder without prep.json is not ours
         self._make_folders()
         advance = source.progress(sum(file.size for file in source.files))
@@ -144,21 +162,21 @@ class PrepOutput:
                 plan = ledger.manifest.plan if learned.is_final else _OTHERS
                 ledger.update(normalization=learned.normalization, plan=plan)
             jobs = self._jobs()
-            done = [job for job in jobs if self._is_done(job)]
-            numbers = {job.index for job in done}
-            kept = self._kept([job for job in jobs if job.index not in numbers])
+            keys = self._done()
+            done = list(chain.from_iterable(keys.values()))
+            others = self._others(keys)
+            kept = self._kept([job for job in jobs if job.index not in keys], keys)
             recordings = sum(len(job.files) for job in jobs)
-            with ledger.writing((key for job in done for key in job.keys), recordings, kept):
-                missing = [job for job in jobs if not all(map(ledger.has, job.keys))]
-                left = {job.index for job in missing}
-                keys = {job.index: job.keys for job in jobs if job.index not in left}
+            with ledger.writing(done, recordings, kept, others):
+                missing = [job for job in jobs if job.index not in keys]
                 if keys:
                     advance(sum(job.size for job in jobs if job.index in keys))
-                for batch, results in pool.each(run_jobs, _batched(missing, workers)):
+                for batch, results in pool.each(run_jobs, in_batches(missing, workers)):
                     for job, made in zip(batch, results, strict=True):
                         keys[job.index] = [row.key for row in made.rows]
                         for row in made.rows:
                             ledger.add(row.key, [row], made.tile_rows)
+                self._refuse_unread(keys)
                 merged = self._merge([(job, keys[job.index]) for job in jobs])
                 if not all(is_of(self._rows(keys[job.index]), job) for job in jobs):
                     merged["plan"] = _OTHERS
@@ -167,26 +185,64 @@ class PrepOutput:
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
-            make_folder(folder, _CHOOSE, below=self._folder)
+            make_folder(folder, CHOOSE, below=self._folder)
 
-    def _kept(self, jobs: Sequence[PrepJob]) -> Iterator[Entry[Prepared]]:
-        """Jobs of the output that was complete of which nothing changed, for the journal.
+    def _done(self) -> dict[int, list[str]]:
+        """The keys of the rows of each job that is done."""
+        return {job.index: job.keys for job in self._jobs() if self._is_done(job)}
 
-        The rows of their tiles, which are in tiles.parquet alone, are written for each job again.
-        If a table is lost, all is made anew.
+    def _others(self, done: Mapping[int, Sequence[str]]) -> list[str]:
+        """The keys of all other rows that have tiles here: until the job ends, they are needed."""
+        keys = set(chain.from_iterable(done.values()))
+        return [row.key for row in self.ledger.others(keys) if row.tiles]
+
+    def _refuse_unread(self, keys: Mapping[int, Sequence[str]]) -> None:
+        """Raise UnreadError if recordings that have tiles in the earlier output were refused.
+
+        That is, for reasons that may pass. `keys` are those of the rows of each job.
         """
-        if self._earlier is None:
+        if self._earlier is not None:
+            rows = self._rows(list(chain.from_iterable(keys.values())))
+            unread = {row.path: row.detail or "" for row in rows if row.reason in MAY_PASS}
+            refuse_unread(self._earlier.ledger, self._earlier._folder, unread)
+
+    def _kept(
+        self, jobs: Sequence[PrepJob], keys: dict[int, list[str]]
+    ) -> Iterator[Entry[Prepared]]:
+        """Jobs of the earlier output of which nothing changed, for the journal.
+
+        Their keys are added to `keys`. The rows of their tiles, which are in tiles.parquet alone if
+        it is complete, are written for each job again. If a table is lost, all is made anew.
+        """
+        if (earlier := self._earlier) is None:
             return
-        try:
-            tiles = _by_prefix(read_tiles_table(self._folder, self._earlier))
-        except UserError:
-            return
+        made, found = earlier.ledger.manifest, dict[str, pa.Table]()
+        if made.complete:
+            try:
+                found = by_prefix(read_tiles_table(earlier._folder, made))
+            except UserError:
+                return
         for job in jobs:
-            rows = self._rows(job.keys)
-            if self._has_tiles(job, rows):
+            if self._is_kept(job):
+                if made.complete:
+                    tiles = found.get(job.prefix, TILES_SCHEMA.empty_table())
+                else:
+                    there = replace(job, out_dir=earlier._folder)
+                    tiles = tile_rows(there, earlier._hash_of(job.keys))
                 with publish_table(job.rows_path, TILES_SCHEMA, below=self._folder) as table:
-                    table.add_table(tiles.get(job.prefix, TILES_SCHEMA.empty_table()))
-                yield from (Entry(row.key, [row], table.hash) for row in rows)
+                    table.add_table(tiles)
+                keys[job.index] = job.keys
+                yield from (Entry(row.key, [row], table.hash) for row in earlier._rows(job.keys))
+
+    def _is_kept(self, job: PrepJob) -> bool:
+        """Whether the earlier output has the tiles of a job of which nothing changed."""
+        earlier = self._earlier
+        if earlier is None:
+            return False
+        there = replace(job, out_dir=earlier._folder)
+        if not earlier.ledger.manifest.complete:
+            return earlier._is_done(there)
+        return earlier._has_tiles(there, earlier._rows(job.keys))
 
     def _rows(self, keys: Sequence[str]) -> list[Prepared]:
         """The rows of recordings by their keys, as far as they are done."""
@@ -202,34 +258,34 @@ class PrepOutput:
 
         Of the tiles themselves, each has its checksum in its row.
         """
-        keys = job.keys
-        recorded = self._hash_of(keys)
-        return bool(recorded) and self._has_tiles(job, self._rows(keys)) and _hash(job) == recorded
+        recorded = self._hash_of(job.keys)
+        has_tiles = bool(recorded) and self._has_tiles(job, self._rows(job.keys))
+        return has_tiles and rows_hash(job) == recorded
 
-    @staticmethod
-    def _has_tiles(job: PrepJob, rows: Sequence[Prepared]) -> bool:
+    def _has_tiles(self, job: PrepJob, rows: Sequence[Prepared]) -> bool:
         """Whether these rows are those of a job, and its tiles are there."""
-        return is_of(rows, job) and all(path.is_file() for path in job.shards(rows))
+        if not is_of(rows, job):
+            return False
+        return self._is_kept(job) or all(path.is_file() for path in job.shards(rows))
 
     def _merge(self, jobs: Sequence[tuple[PrepJob, list[str]]]) -> dict[str, Any]:
         """Write tiles.parquet of jobs and the keys of their rows; returns values for the manifest.
 
-        Shards that belong to none of the jobs are an earlier plan's, and are removed.
+        Shards that belong to none of the jobs are an earlier plan's, and are removed; those of jobs
+        that have their tiles in the earlier output are, too.
         """
-        path = self._folder / _TILES_TABLE
+        path = self._folder / TILES_TABLE
         tiles = 0
         digest = hashlib.sha256(fingerprint_head(self.ledger.manifest))
         with publish_table(path, TILES_SCHEMA) as table:
             for job, keys in jobs:
-                rows = _tile_rows(job, self._hash_of(keys))
+                rows = tile_rows(job, self._hash_of(keys))
                 table.add_table(rows)
                 digest.update(rows["crc32c"].to_numpy().astype("<u4").tobytes())
                 tiles += len(rows)
-        named = {shard.name for job, keys in jobs for shard in job.shards(self._rows(keys))}
-        with open_folder(self._folder / "tiles", below=self._folder) as shards:
-            for name in shards.names():
-                if SHARD.fullmatch(name) and name not in named:
-                    shards.remove(name)
+        made = [(job, keys) for job, keys in jobs if not self._is_kept(job)]
+        named = {shard.name for job, keys in made for shard in job.shards(self._rows(keys))}
+        remove_others(self._folder, named)
         hashes = {path.name: table.hash}
         return {"tiles": tiles, "fingerprint": digest.hexdigest(), "hashes": hashes}
 
@@ -256,7 +312,7 @@ class PrepOutput:
         A killed job may have moved a part of it; the manifest comes last.
         """
         beside, manifest = self._folder / BESIDE, self.ledger.manifest
-        again = self._beside(beside, manifest.begun_again())
+        again = self._beside(manifest.begun_again())
         try:
             if lost.tables:
                 if not again.ledger.manifest.complete:
@@ -264,16 +320,15 @@ class PrepOutput:
                 made = again.ledger.manifest
                 named = ("recordings", "tiles", "fingerprint")
                 is_same = all(getattr(made, name) == getattr(manifest, name) for name in named)
-                tables = (beside / name for name in (_TILES_TABLE, TABLE))
+                tables = (beside / name for name in (TILES_TABLE, TABLE))
                 shards = sorted((beside / "tiles").glob("*.npy"))
                 paths = [*shards, *filter(Path.exists, tables)]
             else:
                 made = manifest
                 jobs = again._make_shards(lost.shards)
-                tiles = _by_prefix(read_tiles_table(self._folder, manifest))
+                tiles = by_prefix(read_tiles_table(self._folder, manifest))
                 is_same = all(
-                    job.prefix in tiles
-                    and _plain(_tile_rows(job, recorded)) == _plain(tiles[job.prefix])
+                    job.prefix in tiles and same_rows(tile_rows(job, recorded), tiles[job.prefix])
                     for job, recorded in jobs
                 )
                 shards = sorted((beside / "tiles").glob("*.npy"))
@@ -287,39 +342,49 @@ class PrepOutput:
         except UserError:
             remove_if_possible(beside)
             raise
-        make_folder(self._folder / "tiles", _CHOOSE, below=self._folder)
-        self._move(beside, paths)
+        make_folder(self._folder / "tiles", CHOOSE, below=self._folder)
+        move_files(beside, self._folder, paths)
         self.ledger.replace(made)
         self.ledger.update()
-
-    def _move(self, beside: Path, paths: Sequence[Path]) -> None:
-        """Move files from the folder beside to their places here, the tables last."""
-        for place in ("tiles", ""):
-            made = open_folder(beside / place, below=self._folder)
-            with made as old, open_folder(self._folder / place, below=self._folder) as new:
-                for path in paths:
-                    if path.parent == beside / place:
-                        old.move(path.name, path.name, new)
 
     def _make_shards(self, names: frozenset[str]) -> list[tuple[PrepJob, str]]:
         """Do the jobs that make some shards, without a ledger; returns the hashes of their rows."""
         self._make_folders()
-        prefixes = {_prefix(name) for name in names}
+        prefixes = {prefix_of(name) for name in names}
         jobs = [job for job in self._jobs() if job.prefix in prefixes]
         advance = self._source.progress(sum(job.size for job in jobs))
         with Pool(min(self._source.workers, len(jobs)), lambda size, _: advance(size)) as pool:
             found = pool.each(run_jobs, [[job] for job in jobs])
             return [(job, made.tile_rows) for (job,), (made,) in found]
 
-    def _beside(self, folder: Path, begun: TilesManifest) -> "PrepOutput":
+    def _replace(self, wanted: TilesManifest) -> None:
+        """Make the output of the present recordings in a folder beside, and move it here.
+
+        This one stays as it is until all of it is made.
+        """
+        again = self._beside(wanted, earlier=self)
+        if not again.ledger.manifest.complete:
+            again._make()
+        replace_output(self._folder, self.ledger, again.ledger.manifest)
+
+    def _beside(self, begun: TilesManifest, earlier: "PrepOutput | None" = None) -> "PrepOutput":
         """The output that is made beside; what another job has left there is removed."""
-        make_folder(folder, _CHOOSE, below=self._folder)
-        with suppress(UserError):
-            output = PrepOutput(folder, self._source, begun)
-            if output.ledger.manifest.begun_again() == begun:
+        folder = self._folder / BESIDE
+        make_folder(folder, CHOOSE, below=self._folder)
+        try:
+            output = PrepOutput(folder, self._source, begun, earlier=earlier)
+        except UnreadError:
+            raise
+        except UserError:
+            pass
+        else:
+            made = output.ledger.manifest.begun_again()
+            learned = begun.normalization or made.normalization
+            same = begun.model_copy(update={"normalization": learned})
+            if made == same and not output.modified:
                 return output
         remove_any(folder)
-        return self._beside(folder, begun)
+        return self._beside(begun, earlier)
 
     def _left_overs(self) -> list[Path]:
         """What a killed job may have left; a complete output does not need it."""
@@ -332,48 +397,3 @@ class PrepOutput:
             with open_folder(tiles, below=self._folder) as shards:
                 found += filter(is_temporary, map(tiles.joinpath, shards.names()))
         return found
-
-
-def _tile_rows(job: PrepJob, recorded: str) -> pa.Table:
-    """The rows of a job's tiles. Raises UserError unless their file has the recorded hash."""
-    return read_recorded(job.rows_path, TILES_SCHEMA, recorded, remedy=GO_ON, anew=AGAIN)
-
-
-def _hash(job: PrepJob) -> str | None:
-    """The hash of the file of a job's rows; None if it is not there, or cannot be read."""
-    with suppress(OSError):
-        return file_hash(job.rows_path)
-    return None
-
-
-def _by_prefix(tiles: pa.Table) -> dict[str, pa.Table]:
-    """The rows of each job, which stand together, by how the names of its shards begin."""
-    found, place = {}, 0
-    for prefix, names in groupby(texts_of(tiles["shard"]), _prefix):
-        count = len(list(names))
-        found[prefix] = tiles.slice(place, count)
-        place += count
-    return found
-
-
-def _plain(tiles: pa.Table) -> pa.Table:
-    """The same rows without dictionaries, so that they can be compared."""
-    return tiles.cast(TILES_SCHEMA)
-
-
-def _prefix(shard: str) -> str:
-    return shard.partition("-")[0] + "-"
-
-
-def _batched(jobs: Sequence[PrepJob], workers: int) -> list[list[PrepJob]]:
-    """Jobs that a worker does in a row: several small ones, or a large one.
-
-    They are noted in the journal together, so a kill costs little.
-    """
-    together = min(max(len(jobs) // (_SHARES * workers), 1), _TOGETHER)
-    rows: list[list[PrepJob]] = [[]]
-    for job in jobs:
-        if len(rows[-1]) == together or sum(each.size for each in rows[-1]) > _BATCH_BYTES:
-            rows.append([])
-        rows[-1].append(job)
-    return [row for row in rows if row]

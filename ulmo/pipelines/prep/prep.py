@@ -15,8 +15,9 @@ from typing import NamedTuple
 from ulmo.config import LIMITS, AugmentSettings, ClockSettings, Limits, PrepSettings
 from ulmo.jobs.inputs import list_inputs
 from ulmo.jobs.outcome import FlagCount, count_flags
-from ulmo.pipelines.prep.job import plan_of
-from ulmo.pipelines.prep.output import PrepOutput, Source
+from ulmo.pipelines.prep.job import Source, plan_of
+from ulmo.pipelines.prep.output import PrepOutput
+from ulmo.pipelines.prep.replacement import finish_replacement
 from ulmo.preprocessing.augment import check_views
 from ulmo.preprocessing.frontends import build_frontend, check_used
 from ulmo.preprocessing.spectrogram import check_sound
@@ -84,6 +85,7 @@ def prepare(
         return _summary(out_dir, output, left_out, reused=True)
     make_folder(out_dir, "choose another")
     with locked(out_dir / LOCK, out_dir):
+        finish_replacement(out_dir)
         output = PrepOutput(out_dir, source, wanted, accept_changes=accept_changes)
         reused = output.finish()
     return _summary(out_dir, output, left_out, reused=reused)

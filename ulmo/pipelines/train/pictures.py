@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ulmo.arrays import Indices
 from ulmo.dataset import TileModel
@@ -16,7 +17,7 @@ from ulmo.storage.csv_log import read_log
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_Log = dict[str, list[float]]
+_Log = dict[str, NDArray[np.float64]]
 _PICTURE_TILES = 4
 _NAME_LETTERS = 48  # of a recording over its panels
 
@@ -91,6 +92,6 @@ def _draw_scores(axis: "Axes", batches: _Log, epochs: _Log) -> None:
         color = f"C{number}"
         axis.plot(batches["step"], batches[f"{name}_score"], color=color, lw=0.8, alpha=0.5)
         axis.plot(batches["step"], batches[f"{name}_chance"], color=color, lw=0.8, ls="--")
-        held_out = epochs.get(f"val_{name}_score", [])
-        axis.plot(epochs.get("step", []), held_out, "o-", color=color, label=f"{name}, held out")
+        steps, held_out = (epochs.get(each, np.empty(0)) for each in ("step", f"val_{name}_score"))
+        axis.plot(steps, held_out, "o-", color=color, label=f"{name}, held out")
     axis.set(xlabel="step", ylabel="score of the own task (dashed: chance)")

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from ulmo.preprocessing.store import (
     open_shard,
     read_manifest,
     read_tiles_table,
+    tiles_there,
 )
 from ulmo.preprocessing.tile_rows import SHARD
 from ulmo.storage.atomic import is_temporary
@@ -98,7 +99,7 @@ def _check(folder: Path) -> Findings:
     for name, places in shards.items():
         faults += _check_shard(folder, manifest, name, places)
     faults += _check_fingerprint(manifest, tiles)
-    if len(tiles) > _tiles_there(folder, manifest, shards):
+    if len(tiles) > tiles_there(folder, manifest):
         return Findings(counts, faults)  # which say so: more rows than tiles are not looked into
     rows = [] if found else [_Row(row.path, row.tiles, row.stretches) for row in ledger.rows()]
     faults += _check_times(manifest, tiles, {row.path: row.stretches for row in rows})
@@ -182,13 +183,6 @@ def _places(tiles: pa.Table) -> dict[str, _Places]:
     parts = np.split(order, ends[:-1])
     names = named.dictionary.to_pylist()
     return {name: _Places(rows[part], sums[part]) for name, part in zip(names, parts, strict=False)}
-
-
-def _tiles_there(folder: Path, manifest: TilesManifest, names: Iterable[str]) -> int:
-    """How many tiles some shards have room for."""
-    tile_bytes = 4 * manifest.settings.tile_size**2
-    paths = (folder / "tiles" / name for name in names if SHARD.fullmatch(name))
-    return sum(path.stat().st_size // tile_bytes for path in paths if path.is_file())
 
 
 def _check_shard(
