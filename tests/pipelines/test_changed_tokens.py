@@ -16,7 +16,7 @@ from ulmo.formats.publish import publish_tokens
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.convert import convert as convert_module
 from ulmo.pipelines.convert.convert import convert
-from ulmo.pipelines.tokenize import timeline_file
+from ulmo.pipelines.tokenize import parts, timeline_file
 
 CHANGED = r"x.tokens.npy (was changed while it was|can no longer be) read.*: run the same again"
 
@@ -149,16 +149,16 @@ def test_the_parts_of_a_timeline(moment, change, tokenizer, field, tmp_path, mon
 
 def test_a_part_of_a_corpus_that_another_took_the_place_of(tokenizer, field, tmp_path, monkeypatch):
     """With its own header and hash: the row of the recording says that it is another's."""
-    then = timeline_file.read_stored
+    then = parts.read_stored
 
     def replaced(header):
-        folder = header.parent.parent.parent
+        folder = header.parent.parent
         for name in ("tokens", "token_headers"):
-            first, second = sorted((folder / name).rglob("S_*"))
+            first, second = sorted((folder / name).iterdir())
             shutil.copy(first, second)
         return then(header)
 
-    monkeypatch.setattr(timeline_file, "read_stored", replaced)
+    monkeypatch.setattr(parts, "read_stored", replaced)
     with pytest.raises(UserError, match="was changed while it was read"):
         tokenize(tokenizer, field, out=tmp_path / "all.csv", file_format="csv")
     assert not (tmp_path / "all.csv").exists()

@@ -1,11 +1,17 @@
 """Calls and settings that the tests of ulmo-tokenize share."""
 
+import shutil
+
 import numpy as np
 import soundfile
 
+from tests.pipelines.recordings import noise, write
 from tests.small_tokenizers import RATE, sound
+from tests.storage.ledgers import at_each_change
 from ulmo.pipelines.tokenize.job import TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
+
+FIRST, SECOND = "20240101_000000.wav", "20240101_000010.wav"
 
 
 def record(path, seconds=2.0, channels=1, **options):
@@ -45,3 +51,38 @@ def join(tokenizer, *sources, out, workers=1, **how):
 def hidden(folder):
     """What lies there and is not shown."""
     return [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def moments(monkeypatch, tokenizer, *sources, out, make=tokenize, **how):
+    """Copies of an output before each change that a job makes of it, as a kill would leave it.
+
+    They are of `out`, or, if that is a file, of its folder.
+    """
+    folder = out.parent if out.suffix else out
+    copies = []
+
+    def copy():
+        copies.append(shutil.copytree(folder, folder.with_name(f"{folder.name}{len(copies)}")))
+
+    with monkeypatch.context() as patch:
+        at_each_change(patch, copy)
+        make(tokenizer, *sources, out=out, **how)
+    return copies
+
+
+class Drive:
+    """A folder of links to recordings on a drive, which can be away."""
+
+    def __init__(self, folder):
+        self.there, self.away, self.links = folder / "drive", folder / "away", folder / "links"
+        for number, name in enumerate((FIRST, SECOND)):
+            write(self.there / name, noise(3000, number, channels=2))
+        self.links.mkdir()
+        for path in self.there.iterdir():
+            (self.links / path.name).symlink_to(path)
+
+    def leave(self):
+        self.there.rename(self.away)
+
+    def come(self):
+        self.away.rename(self.there)

@@ -299,6 +299,7 @@ def _home(outputs: Outputs, below: Path | None) -> Path:
 def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
     """Remove the files of an output, and its header unless files in other formats need it.
 
+    The header goes last, so that a job that is run again after a kill knows the others as its own.
     The vocabulary of a corpus goes with its header. Nothing is removed if one of them has a name of
     the user's and is not as its header says. `below` as in `publish_tokens`. Raises OSError if that
     is not allowed, or if another job writes them.
@@ -312,7 +313,7 @@ def remove_tokens(outputs: Outputs, *, below: Path | None = None) -> None:
             if stored and has_vocabulary(outputs.vocabulary, stored.headers[0].codebook_size):
                 own.append(outputs.vocabulary)
         is_shared = stored is not None and _others(outputs, stored)
-        for path in outputs.files if is_shared else (*own, *outputs.files):
+        for path in outputs.files if is_shared else (*outputs.files, *reversed(own)):
             remove(path, below=home)
 
 

@@ -4,8 +4,9 @@ A recording that cannot be read now keeps the tokens that it has. Tokens of a re
 there, but under names that it had before, are removed once its new ones are there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from ulmo.config import UserError
 from ulmo.formats.folder import TokenizeManifest, TokensLedger
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import (
-    Outputs,
     endings_of,
     is_parts,
     output_paths,
@@ -22,48 +22,114 @@ from ulmo.formats.publish import (
     remove_tokens,
     stored_at,
     tokens_hash,
+    whole_name,
 )
+from ulmo.jobs.inputs import input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.job import MAY_STAY, Result, is_there
+from ulmo.pipelines.tokenize.known import Known
+from ulmo.pipelines.tokenize.plan import Planned, moved_aside
 from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.storage.atomic import PassingOver
-from ulmo.storage.names import path_of, path_text
+from ulmo.storage.names import path_of, portable
 
 
 class Earlier:
-    """Rows of earlier jobs that are not results of this one.
+    """Rows of earlier jobs that are not results of this one. Those of refused recordings are not.
 
-    Rows of refused recordings are left out, and so are those of a folder of parts, which is removed
-    once they are joined.
+    A row is of the recording with its name, or below that name if this is a folder that cannot be
+    looked into. Without one of its name, it is of any recording that may have had its name.
     """
 
-    def __init__(self, ledger: TokensLedger, folder: Path, done: Iterable[str]) -> None:
-        """`done` are the keys of the results of this job."""
-        rows = () if is_parts(folder) else ledger.others(set(done))
+    def __init__(
+        self,
+        ledger: TokensLedger,
+        folder: Path,
+        plan: Sequence[Planned],
+        made: Mapping[Planned, Result],
+    ) -> None:
+        """`made` are the results of this job that an earlier one has made already."""
         self._folder = folder
         self._manifest = ledger.manifest
-        self._rows = [row for row in rows if row.status != "refused"]  # the latest last
+        self._format = ledger.manifest.file_format
+        self._planned = {planned.known_as: planned for planned in plan}
+        self._sources = {planned.source: planned for planned in plan}
+        self._known = Known(self._sources)
+        self._targets = {planned.target for planned in plan}
+        others = ledger.others({planned.key for planned in made})
+        self._rows = [row for row in others if row.status != "refused"]  # the latest last
         self._below: dict[Path, list[Tokenized]] = {}
         for row in self._rows:
             path = path_of(row.path)
             for each in (path, *path.parents):
                 self._below.setdefault(each, []).append(row)
+        self._settled = set(made)  # recordings of which this job knows that they can be read
 
     @property
     def keys(self) -> list[str]:
         """The keys of the rows, which the ledger keeps until the job has ended."""
         return [row.key for row in self._rows]
 
-    def rows_to_keep(self, refused: Tokenized) -> list[Tokenized]:
-        """The rows that stay in place of a refusal that may pass: those whose tokens are whole.
+    def settle(self, planned: Planned, row: Tokenized) -> list[Tokenized]:
+        """Note the row of a recording. The rows that stay in its place: those with whole tokens.
 
-        One of a recording; of a folder that cannot be looked into, one for each recording there.
+        They are those of a refusal that may pass: one of a recording; of a folder that cannot be
+        looked into, one for each recording there.
         """
-        if refused.reason not in MAY_PASS:
+        if row.reason not in MAY_STAY:
+            self._settled.add(planned)
+        if row.reason not in MAY_PASS:
             return []
-        rows = self._below.get(path_of(refused.path), [])
+        rows = self._below.get(planned.known_as, [])
         kept = {row.path: row for row in rows if self._is_whole(row)}
         return list(kept.values())
+
+    def unnamed(self, rows: Iterable[Tokenized]) -> list[Tokenized]:
+        """The rows that stay though no recording of the job has their names, if tokens are whole.
+
+        Each may be of a recording that could not be read, and is of none of `rows`, of this job.
+        """
+        rows = list(rows)
+        sounds = {_sound(row) for row in rows if row.outputs}
+        taken = {name for row in rows for name in row.outputs}
+        kept = {
+            row.path: row
+            for row in self._rows
+            if _sound(row) not in sounds
+            and taken.isdisjoint(row.outputs)
+            and not self._of_that_name(row)
+            and any(planned not in self._settled for planned in self._owners(row))
+            and self._is_whole(row)
+        }
+        return list(kept.values())
+
+    def in_turn(self, plan: Iterable[Planned]) -> tuple[list[Planned], list[Planned]]:
+        """Recordings in two groups: the second is for later, as it would replace tokens of others.
+
+        By then it is known which of the others cannot be read.
+        """
+        first: list[Planned] = []
+        later: list[Planned] = []
+        for planned in plan:
+            rows = self._at(planned.target)
+            (later if any(self._owners(row, planned) for row in rows) else first).append(planned)
+        return first, later
+
+    def made_room(self, planned: Planned) -> Planned:
+        """A recording, with a place at which it replaces no tokens of one that cannot be read."""
+
+        def is_free(target: Path) -> bool:
+            return all(
+                owner in self._settled
+                for row in self._at(target)
+                for owner in self._owners(row, planned)
+                if self._is_whole(row)
+            )
+
+        def is_new(target: Path) -> bool:
+            return target not in self._targets and is_free(target)
+
+        return planned if is_free(planned.target) else moved_aside(planned, self._format, is_new)
 
     def remove_replaced(self, rows: Iterable[Tokenized]) -> None:
         """Remove outputs that the rows of this job do not name, of recordings that are there.
@@ -82,6 +148,48 @@ class Earlier:
                     if name not in named:
                         self._remove(row, name)
 
+    def _of_that_name(self, row: Tokenized) -> list[Planned]:
+        """The recordings of the job that have the name of a row, or are a folder of that name.
+
+        None if the file of that name is another one now, and may not be the one that had the name.
+        """
+        path = path_of(row.path)
+        named = [self._planned[each] for each in (path, *path.parents) if each in self._planned]
+        sources = {planned.source for planned in named}
+        if set(self._known.below(row.path)) - sources and not any(
+            _is_of_file(row, source) for source in sources
+        ):
+            return []
+        return named
+
+    def _owners(self, row: Tokenized, but: Planned | None = None) -> list[Planned]:
+        """The recordings of the job that a row is of, or may be of; without one of them.
+
+        There is no other if the row is of that one's file.
+        """
+        owners = self._of_that_name(row)
+        if not owners and not is_parts(self._folder):  # parts have the same names in each job
+            owners = [self._sources[each] for each in self._known.that_may_be(row.path)]
+        others = [planned for planned in owners if planned != but]
+        if but and others and row.path == portable(but.known_as) and _is_of_file(row, but.source):
+            return []
+        return others
+
+    def _at(self, target: Path) -> list[Tokenized]:
+        """The rows whose outputs have a place, or that of one of its channels."""
+        return self._by_place.get(target, [])
+
+    @cached_property
+    def _by_place(self) -> dict[Path, list[Tokenized]]:
+        found: dict[Path, list[Tokenized]] = {}
+        for row in self._rows:
+            paths = {self._folder / path_of(name) for name in row.outputs}
+            if self._manifest.channels == "each":
+                paths |= {path.with_name(whole_name(path.name)) for path in paths}
+            for path in paths:
+                found.setdefault(path, []).append(row)
+        return found
+
     def _is_whole(self, row: Tokenized) -> bool:
         outputs = [self._folder / path_of(name) for name in row.outputs]
         return all(map(_is_inside, row.outputs)) and is_as_written(outputs, row, self._manifest)
@@ -92,7 +200,7 @@ class Earlier:
         One that has the tokens of another recording by now stays, and so does one that a newer ulmo
         wrote.
         """
-        path, file_format = self._folder / path_of(name), self._manifest.file_format
+        path, file_format = self._folder / path_of(name), self._format
         if not _is_inside(name):
             return
         with suppress(UserError), PassingOver():
@@ -102,32 +210,6 @@ class Earlier:
             if is_there(file_format, path) and recordings == {row.path}:
                 remove_tokens(paths, below=self._folder)
             remove_leftovers([path], file_format)
-
-
-def stays(outputs: Outputs, results: Iterable[Result]) -> str:
-    """Why an earlier file of all recordings stays as it is, for the user; empty if it does not.
-
-    It does if it has tokens of a recording that cannot be read now, or that lies in such a folder.
-    """
-    refused = [result for result in results if result.outcome.reason in MAY_PASS]
-    if not refused:
-        return ""
-    try:
-        headers = read_whole(outputs).headers
-    except (UserError, OSError, ValueError):
-        return ""
-    has = {header.recording for header in headers}
-    has |= {segment.recording for header in headers for segment in header.segments}
-    paths = {each for path in map(path_of, has) for each in (path, *path.parents)}
-    lost = [path_text(each.source) for each in refused if path_of(each.outcome.path) in paths]
-    if not lost:
-        return ""
-    others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    return (
-        f"{path_text(outputs.files[0])} stays as it was: it has tokens of {lost[0]}{others}, which "
-        "cannot be read now: run the same command again when that is possible, or delete it, to "
-        "have one without"
-    )
 
 
 def is_as_written(outputs: Iterable[Path], row: Tokenized, made: TokenizeManifest) -> bool:
@@ -151,6 +233,12 @@ def _is_inside(name: str) -> bool:
     """Whether the name of an output is one below the folder of tokens."""
     parts = path_of(name).parts
     return parts[0] == TOKENS and ".." not in parts
+
+
+def _is_of_file(row: Tokenized, source: Path) -> bool:
+    """Whether a file has the size and the ends of the one that a row is of."""
+    file = input_file(source)
+    return (file.size, file.ends) == (row.bytes, row.ends_crc32c)
 
 
 def _sound(row: Tokenized) -> tuple[Any, ...]:

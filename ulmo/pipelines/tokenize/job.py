@@ -1,7 +1,7 @@
 """One recording becomes files of tokens."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache, partial
@@ -17,7 +17,6 @@ from ulmo.formats.base import ALL_RUNS, Labelling
 from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_stored
 from ulmo.formats.publish import (
     channel_path,
-    is_parts,
     output_paths,
     publish_tokens,
     remove_tokens,
@@ -45,7 +44,7 @@ from ulmo.preprocessing.stretches import (
 )
 from ulmo.preprocessing.times.clock import Clock, Span, Start
 from ulmo.storage.atomic import PassingOver, is_of_one_file, make_folders, refuse_gone
-from ulmo.storage.names import portable
+from ulmo.storage.names import path_of, portable
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 MAY_STAY = MAY_PASS | {"unwritable"}  # refusals that say nothing against earlier tokens
@@ -71,6 +70,15 @@ class Result(NamedTuple):
     outcome: Tokenized
     reused: bool = False  # whether an earlier job had tokenized it
     kept: bool = False  # whether it was refused, but tokens of an earlier job stay
+    earlier: tuple[Tokenized, ...] = ()  # rows of that job, which stay in place of the refusal
+
+
+def by_name(planned: Planned, result: Result) -> Result:
+    """A result whose row has the name that the recording has in this job."""
+    if planned.place is None:
+        return result
+    row = result.outcome.model_copy(update={"path": portable(planned.name)})
+    return result._replace(outcome=row)
 
 
 @lru_cache(maxsize=1)
@@ -128,7 +136,7 @@ def _tokenize_once(
                 make_folders(planned.target.parent, below=planned.folder)
                 for channel, path in zip(chosen, stream_paths(planned.target, chosen), strict=True):
                     before = _stored(path, options.file_format)
-                    header = _header(tokenizer, planned.name, channel, recording, timing.start)
+                    header = _header(tokenizer, planned.known_as, channel, recording, timing.start)
                     reading = _Reading(source, recording, timing.spans, header, hearing)
                     written = _write(tokenizer, options, reading, path, planned.folder)
                     outputs.append(path)
@@ -137,13 +145,13 @@ def _tokenize_once(
     except RefusedError as refusal:
         earlier, may_pass = _earlier(planned, options), refusal.reason in MAY_PASS
         old = () if refusal.reason in MAY_STAY else earlier
-        for output in reversed([*(new if may_pass else outputs), *old]):
-            with PassingOver():
-                paths = output_paths(output, options.file_format)
-                remove_tokens(paths, below=planned.folder)
+        _remove([*(new if may_pass else outputs), *old], planned, options)
         facts = clock.row(source, timing, refusal) | {"bands": tokenizer.manifest.model.bands}
-        kept = may_pass and not is_parts(planned.folder) and not {*earlier} <= {*new}
+        kept = may_pass and not {*earlier} <= {*new}
         return Result(source, [], _outcome(planned, file, facts), kept=kept)
+    if options.channels == "each" and not planned.settings:  # a ledger knows what was replaced
+        gone = [path for path in _earlier(planned, options) if path not in outputs]
+        _remove([path for path in gone if path != planned.target], planned, options)
     header = written.stored.header
     facts = timing.facts(hearing.facts(recording.facts())) | {
         "columns": header.columns,
@@ -178,7 +186,7 @@ def _refusing_unwritable(planned: Planned) -> Iterator[None]:
 def _outcome(planned: Planned, file: InputFile, facts: dict[str, Any]) -> Tokenized:
     """A row with the key of the file that was read, which may not be the one of the plan."""
     return Tokenized(
-        path=portable(planned.name),
+        path=portable(planned.known_as),
         bytes=file.size,
         ends_crc32c=file.ends,
         key=planned.key_of(file),
@@ -323,9 +331,23 @@ def _earlier(planned: Planned, options: TokenizeOptions) -> list[Path]:
     for path in chain([planned.target], takewhile(partial(is_there, file_format), channels)):
         with suppress(UserError, OSError, ValueError):  # ValueError: it has several recordings
             stored = read_stored(output_paths(path, file_format).header)
-            if stored.header.recording == portable(planned.name):
+            if _is_of(planned, stored.header):
                 found.append(path)
     return found
+
+
+def _is_of(planned: Planned, header: TokensHeader) -> bool:
+    """Whether tokens are of a recording: by its name; beside it, whatever folder that is below."""
+    is_beside = planned.target.parent == planned.source.parent
+    is_called_so = is_beside and path_of(header.recording).name == planned.source.name
+    return is_called_so or header.recording == portable(planned.known_as)
+
+
+def _remove(outputs: Sequence[Path], planned: Planned, options: TokenizeOptions) -> None:
+    """Remove outputs of a recording, from the last on, as far as that is possible."""
+    for output in reversed(outputs):
+        with PassingOver():
+            remove_tokens(output_paths(output, options.file_format), below=planned.folder)
 
 
 def is_there(file_format: str, output: Path) -> bool:

@@ -1,9 +1,11 @@
 """Which recordings become which files of tokens."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,7 +15,7 @@ from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import STEM, TOKENS, table_path
 from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, parts_folder
 from ulmo.jobs.inputs import InputFile, find_recordings, input_file
-from ulmo.storage.atomic import make_folder, short_name
+from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
 
@@ -31,6 +33,12 @@ class Planned(NamedTuple):
     settings: str = ""  # hash of the job's settings; empty without a ledger
     key: str = ""  # hash of everything that decides about the tokens; empty without a ledger
     blocked: str = ""  # why its output cannot have its place beside the others; empty if it can
+    place: Path | None = None  # of a part of one file: the same whatever else the job has
+
+    @property
+    def known_as(self) -> Path:
+        """The path in its row and its header. That of a part is replaced once it is joined."""
+        return self.place or self.name
 
     def keyed(self, settings: Mapping[str, Any]) -> Self:
         """The same with its key: that of the file as it is now."""
@@ -148,24 +156,48 @@ def plan_parts(
 ) -> list[Planned]:
     """The npy files of a timeline's recordings until they are joined: in a hidden folder beside it.
 
-    Each source has a folder there, as two cards of one recorder may have files of one name; these
-    keep the paths that the user gave, so that they can be told apart in the table. The names of the
-    parts are short, so that a recording whose name is as long as can be is a part too.
+    Two cards of one recorder may have files of one name: these keep the paths that the user gave,
+    so that they can be told apart in the table. So the names depend on the other recordings, but
+    the places of the parts do not: a job that is killed leaves parts to a job with more sources.
     """
     folder = parts_folder(out)
-    plan: dict[Path, Planned] = {}
-    for number, source in enumerate(sources):
-        root = folder / TOKENS / str(number)
-        found = _find([source], folder, left_out)
-        for each, planned in zip(found, _plan_below(found, folder, root, "npy"), strict=True):
-            target = planned.target.with_name(short_name(planned.target.name))
-            plan.setdefault(each.place, planned._replace(target=target))
-    count = Counter(planned.name for planned in plan.values())
-    named = (
-        planned if count[planned.name] == 1 else planned._replace(name=planned.source)
-        for planned in plan.values()
-    )
-    return _without_long_names(named, file_format)
+    found = _find(sources, folder, left_out)
+    count = Counter(each.name for each in found)
+    plan = [
+        Planned(
+            source=each.source,
+            name=each.name if count[each.name] == 1 else each.source,
+            target=folder / TOKENS / _part_name(each.place),
+            folder=folder,
+            place=each.place,
+        )
+        for each in found
+    ]
+    return _without_long_names(plan, file_format)
+
+
+def _part_name(place: Path) -> str:
+    """The name of a part: short, also for a recording whose name is as long as can be."""
+    return f"{sha256(os.fsencode(place)).hexdigest()[:32]}{FORMATS['npy'].suffixes[0]}"
+
+
+def full_target(planned: Planned, file_format: str) -> Path:
+    """The place of an output with the full name of its recording: x.flac.tokens.npy."""
+    kind = FORMATS[file_format]
+    name = Path(planned.source.name + kind.suffixes[0])
+    return planned.target.with_name((table_path(name) if kind.tabular else name).name)
+
+
+def moved_aside(planned: Planned, file_format: str, is_free: Callable[[Path], bool]) -> Planned:
+    """A recording whose place is not free: its output gets the full name.
+
+    It is blocked if it has that name already, or if that place is not free, too.
+    """
+    target = full_target(planned, file_format)
+    if target != planned.target and is_free(target):
+        return planned._replace(target=target)
+    why = "its place has the tokens of a recording that cannot be read now: try again later"
+    return planned._replace(blocked=planned.blocked or why)
 
 
 def choose_output(out: Path | None, out_dir: Path | None) -> Path | None:

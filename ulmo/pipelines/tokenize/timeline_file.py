@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ulmo.config import UserError
-from ulmo.formats.checked import changed, read_stretch, stretch_hashes
+from ulmo.formats.checked import read_stretch, stretch_hashes
 from ulmo.formats.folder import TokensLedger, contradiction
-from ulmo.formats.header import Segment, Stored, TokensHeader, read_stored
+from ulmo.formats.header import Segment, Stored, TokensHeader
 from ulmo.formats.places import STEM
 from ulmo.formats.publish import (
     header_lock,
@@ -29,6 +29,7 @@ from ulmo.formats.publish import (
 )
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
+from ulmo.pipelines.tokenize.parts import made_of
 from ulmo.pipelines.tokenize.pieces import Piece, write_joined
 from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.pipelines.tokenize.timeline import Recorded, lay_out
@@ -125,10 +126,11 @@ class TimelineOutput:
                 self._ledger.add(result.outcome.key, [result.outcome])
             self._ledger.finish(result.outcome.key for result in results)
 
-    def tidy(self) -> None:
-        """Remove the parts, and what a killed job left."""
+    def tidy(self, *, keep_parts: bool) -> None:
+        """Remove the parts, unless they are to be kept, and what a killed job left."""
         self._ledger.tidy()
-        remove_if_possible(self._plan[0].folder)
+        if not keep_parts:
+            remove_if_possible(self._plan[0].folder)
         remove_leftovers([self._out], self._options.file_format)
 
     def _stored(self) -> Stored | None:
@@ -220,14 +222,6 @@ def _join(parts: Sequence[Result], out: Path, options: TokenizeOptions) -> Store
     with publish_tokens(out, options.file_format, options.labelling) as writer:
         write_joined(writer, header, pieces, gaps=options.gaps, max_gap=MAX_GAP_SECONDS)
     return writer.stored
-
-
-def made_of(part: Result) -> Iterator[tuple[Path, Stored]]:
-    """The npy files of a recording, and their headers. ChangedError if its row is of others."""
-    found = [read_stored(output_paths(path, "npy").header) for path in part.outputs]
-    if found and tokens_hash(found, (".npy",)) != part.outcome.tokens_sha256:
-        raise changed(part.outputs[0])
-    yield from zip(part.outputs, found, strict=True)
 
 
 def _pieces(part: Result, stored: Stored, start: Fraction) -> Iterator[Piece]:

@@ -38,10 +38,11 @@ from ulmo.formats.publish import (
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
 from ulmo.jobs.executor import Pool, worker_count
 from ulmo.jobs.progress import Progress
-from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written, stays
-from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, tokenize_recording
-from ulmo.pipelines.tokenize.plan import Planned, keep_apart, plan_outputs, plan_parts
-from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, made_of, survey
+from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
+from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
+from ulmo.pipelines.tokenize.parts import Parts, made_of, parts_of, stays
+from ulmo.pipelines.tokenize.plan import Planned, full_target, keep_apart, plan_outputs, plan_parts
+from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, survey
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder, staying
@@ -134,18 +135,19 @@ def _tokenize_corpus(job: "_Job", plan: Sequence[Planned], out: Path) -> list[Re
     refuse_spoiling(outputs, is_same)
     make_folder(out.parent)
     with locked(lock_path(out), out):
-        results = parts.tokenize_parts(plan, out)
-        if line := stays(outputs, results):
+        results, joins = made = parts.tokenize_parts(plan, out)
+        if line := stays(outputs, made):
             job.listener.warn(line)
             results = [result._replace(outputs=[]) for result in results]
-        elif any(result.outputs for result in results):
+        elif any(part.outputs for part in joins):
             with publish_tokens(out, job.options.file_format, corpus=True) as writer:
-                for result in results:
-                    for path, stored in made_of(result):
+                for part in joins:
+                    for path, stored in made_of(part):
                         copy_npy(path, stored, writer)
         else:
             remove_tokens(outputs)
-        remove_any(plan[0].folder)
+        if not (line and made.has_earlier):
+            remove_any(plan[0].folder)
         remove_leftovers([out], job.options.file_format)
     return [joined(result) for result in results]
 
@@ -196,17 +198,20 @@ def tokenize_timeline(
     make_folder(out.parent)
     with locked(lock_path(out), out):
         joined = opened()
+        keep_parts = False
         if joined.timeline is not None:
             results = job.report(joined.results)
         else:
-            results = parts.tokenize_parts(plan, out)
-            if line := stays(output_paths(out, options.file_format), results):
+            made = parts.tokenize_parts(plan, out)
+            if line := stays(output_paths(out, options.file_format), made):
                 listener.warn(line)
-                results = [result._replace(outputs=[]) for result in results]
+                results = [result._replace(outputs=[]) for result in made.results]
+                keep_parts = made.has_earlier
             else:
-                joined.write(results)
-                results = joined.results
-        joined.tidy()
+                joined.write(made.joined)
+                done = {part.source: part for part in joined.results}
+                results = [each if each.kept else done[each.source] for each in made.results]
+        joined.tidy(keep_parts=keep_parts)
     return results, joined.timeline
 
 
@@ -298,7 +303,7 @@ class _Job(NamedTuple):
             self.listener.done(result)
         return results
 
-    def tokenize_parts(self, plan: Sequence[Planned], out: Path) -> list[Result]:
+    def tokenize_parts(self, plan: Sequence[Planned], out: Path) -> Parts:
         """Tokenize to a hidden folder beside `out`; what it has of other settings is removed."""
         folder, manifest = plan[0].folder, self.manifest()
         try:
@@ -309,7 +314,7 @@ class _Job(NamedTuple):
             remove_any(folder)
             ledger = folder_ledger(folder).resume(manifest, folder)
         make_folder(folder, below=out.parent)
-        return self.tokenize_missing(plan, ledger)
+        return parts_of(plan, self.tokenize_missing(plan, ledger))
 
     def tokenize_missing(self, plan: Sequence[Planned], ledger: TokensLedger) -> list[Result]:
         """Tokenize the recordings that the ledger does not have, or has as refused.
@@ -324,24 +329,25 @@ class _Job(NamedTuple):
         made = {planned: result for planned, result in found.items() if result is not None}
         missing = [planned for planned in plan if planned not in made]
         done = [planned.key for planned in made]
-        earlier = Earlier(ledger, folder, done)
+        earlier = Earlier(ledger, folder, plan, made)
         rows = {planned: [result.outcome] for planned, result in made.items()}
         with (
             staying(folder),
             self.tidying(plan),
             ledger.writing(done, len(plan), others=earlier.keys),
-            closing(self.tokenize(missing)) as fresh,
+            closing(self.tokenize(missing, earlier)) as fresh,
         ):
-            for result in made.values():
-                self.listener.done(result)
+            for planned, result in made.items():
+                self.listener.done(by_name(planned, result))
             for planned, result in fresh:
                 row = result.outcome
                 ledger.add(row.key, [row])
-                kept = earlier.rows_to_keep(row)
+                kept = earlier.settle(planned, row)
                 rows[planned] = kept or [row]
-                made[planned] = result._replace(kept=bool(kept))
-                self.listener.done(made[planned])
+                made[planned] = result._replace(kept=bool(kept), earlier=tuple(kept))
+                self.listener.done(by_name(planned, made[planned]))
             in_order = {row.key: row for planned in plan for row in rows[planned]}
+            in_order |= {row.key: row for row in earlier.unnamed(in_order.values())}
             earlier.remove_replaced(in_order.values())
             ledger.finish(in_order)
         return [made[planned] for planned in plan]
@@ -352,9 +358,14 @@ class _Job(NamedTuple):
         try:
             yield
         finally:
-            remove_leftovers((planned.target for planned in plan), self.options.file_format)
+            file_format = self.options.file_format
+            targets = [planned.target for planned in plan]
+            targets += [full_target(each, file_format) for each in plan if not each.place]
+            remove_leftovers(targets, file_format)
 
-    def tokenize(self, plan: Sequence[Planned]) -> Generator[tuple[Planned, Result], None, None]:
+    def tokenize(
+        self, plan: Sequence[Planned], earlier: Earlier | None = None
+    ) -> Generator[tuple[Planned, Result], None, None]:
         """Each recording as it ends, which with several workers is not the order of the plan."""
         tokenizer: Tokenizer | TokenizerRef = self.tokenizer
         workers = worker_count(self.workers, len(plan))
@@ -362,9 +373,14 @@ class _Job(NamedTuple):
             ref, cores = self.tokenizer.ref, os.cpu_count() or 1
             tokenizer = ref._replace(threads=ref.threads or max(cores // workers, 1))
         size = sum(_size_of(planned.source) for planned in plan)
+        first, later = earlier.in_turn(plan) if earlier else (plan, [])
         with Pool(workers, self.listener.begin(size)) as pool:
             job = partial(tokenize_recording, tokenizer, self.options)
-            yield from pool.each(job, plan)
+            yield from pool.each(job, first)
+            if earlier and later:
+                room = {earlier.made_room(planned): planned for planned in later}
+                for planned, result in pool.each(job, room):
+                    yield room[planned], result
 
 
 def _size_of(path: Path) -> int:
