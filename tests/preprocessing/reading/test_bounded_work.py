@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from tests.preprocessing.reading.edited import ogg_page
 from tests.preprocessing.reading.sounds import knows_holes, read, written
 from ulmo.preprocessing.reading import mpeg, ogg, plan, tags
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
@@ -19,9 +20,8 @@ TAG = b"ID3\4" + bytes(6)
 
 
 def page(serial, content=VORBIS, number=0):
-    """A page of Ogg without a checksum, the first of its stream if its number is 0."""
-    head = b"OggS\0" + bytes([2 * (number == 0)]) + bytes(8)
-    return head + struct.pack("<III", serial, number, 0) + bytes([1, len(content)]) + content
+    """A page of Ogg, the first of its stream if its number is 0."""
+    return ogg_page(content, serial, number, 0, 2 * (number == 0))
 
 
 def contents(folder, content):

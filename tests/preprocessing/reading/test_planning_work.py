@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.preprocessing.reading.edited import with_crc
 from tests.preprocessing.reading.sounds import read, written
 from ulmo.preprocessing.reading import bounded, plan
 from ulmo.preprocessing.reading.audio import RefusedError
@@ -154,7 +155,8 @@ def flac_head(total):
 def page(number, content=b"", lacing=None, serial=1):
     head = b"OggS\0" + bytes([2 * (number == 0)]) + bytes(8)
     lacing = bytes([len(content)]) if lacing is None else lacing
-    return head + struct.pack("<IIIB", serial, number, 0, len(lacing)) + lacing + content
+    head += struct.pack("<IIIB", serial, number, 0, len(lacing))
+    return with_crc(head + lacing + content)
 
 
 CROWDED = {

@@ -1,14 +1,17 @@
 """The streams of an Ogg file, page by page (RFC 3533).
 
 libsndfile reads the first stream of a file and no more. Here, streams that follow each other
-(chained) or lie between each other's pages (multiplexed) become files of their own.
+(chained) or lie between each other's pages (multiplexed) become files of their own. A page without
+its checksum is lost: libsndfile would pass over it and not say so.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from ulmo.preprocessing.reading import flac
+from ulmo.preprocessing.reading.bounded import TooManyReadsError
 from ulmo.preprocessing.reading.containers import find_sound, kind_at
 from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part
 from ulmo.preprocessing.reading.pieces import (
@@ -22,17 +25,22 @@ from ulmo.preprocessing.reading.pieces import (
     size_of,
     within,
 )
-from ulmo.preprocessing.reading.refusal import RefusedError
+from ulmo.preprocessing.reading.refusal import RefusedError, in_words
 from ulmo.preprocessing.reading.tags import skip_filling
 
 FIRST, LAST = 2, 4  # bits in the type of a page
+MARK = b"OggS\0"  # a page begins with it
 HEADER = 27  # bytes of a page before its table of segments
+CHECKSUM = slice(22, 26)  # in a page, of all its other bytes
 LOOK = HEADER + 255 + 16  # bytes of a page in which its header and a mark of its coding lie
 MAPPING = 9  # bytes in an Ogg stream of FLAC before those of a FLAC file
 MOST_PACKET = 1 << 24  # bytes of a packet of sound; a decoder would hold it in memory, twice
 CODINGS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
 # Comments with neither text nor name of a writer.
 NO_COMMENTS = {"Vorbis": b"\x03vorbis" + bytes(8) + b"\x01", "Opus": b"OpusTags" + bytes(8)}
+# Bytes of damaged pages that are checked, in all and for each byte passed: they may overlap.
+FREE_CHECKS, CHECKS_A_BYTE = 1 << 24, 16
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 SILENT = (b"fishead", b"fisbone", b"\x80theora", b"BBCD", b"\x80kate", b"CMML")
 
 
@@ -41,13 +49,14 @@ class Page(NamedTuple):
 
     place: int
     header: int  # bytes of its header
-    size: int  # bytes of all of it
+    size: int  # bytes of all of it; of a damaged page, those up to what follows
     type: int
     granule: int  # frames up to its end, in the units of the coding
     serial: int  # of its stream
     number: int  # in its stream
     lacing: bytes  # lengths of its segments; a packet ends with one below 255
     head: bytes  # the first bytes of its contents
+    whole: bool  # whether it has its checksum; of other pages, no field is true for sure
 
     @property
     def contents(self) -> int:
@@ -69,6 +78,7 @@ class Stream(NamedTuple):
     last: int  # number of its last page
     ended: bool = False
     lost: int = 0  # pages missing between others, by their numbers
+    early: int = 0  # those of them before its first sound
     sounds: bool = False  # whether its headers are over
     packets: int = 0  # that have ended, up to 2: a coding's header, and comments
     unended: int = 0  # bytes behind the comments in pages in which no packet ends
@@ -84,6 +94,9 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
     done: list[Stream] = []
     end, group, begun, pieces = 0, 0, False, 0
     for page in _pages(file, size):
+        if not page.whole:
+            end = page.place + page.size
+            continue
         known = page.serial in streams and not page.type & FIRST
         if pieces >= MAX_PIECES or (len(done) + len(streams) >= MAX_PARTS and not known):
             break
@@ -97,20 +110,25 @@ def split(file: BinaryIO, size: int) -> tuple[list[Part | RefusedError], int]:
             if stream:
                 done.append(stream)
             stream = Stream(page.head if page.type & FIRST else b"", [], group, page.number - 1)
-        lost = (page.number - stream.last - 1) % (1 << 32) if stream.sounds else 0
+        lost = (page.number - stream.last - 1) % (1 << 32)
+        lost = lost if lost < 1 << 31 else 0
         pieces += _append(stream.pieces, page)
         goes_on = stream.packets > 1 and min(page.lacing, default=0) == 255
         unended = goes_on * (stream.unended + page.size)
         streams[page.serial] = stream._replace(
             last=page.number,
             ended=bool(page.type & LAST),
-            lost=stream.lost + (lost if lost < 1 << 31 else 0),
+            lost=stream.lost + lost,
+            early=stream.early + (0 if stream.sounds else lost),
             sounds=stream.sounds or 0 < page.granule < 1 << 63,
             packets=stream.packets + (page.packets if stream.packets < 2 else 0),
             unended=unended,
             longest=max(stream.longest, unended),
         )
     done += streams.values()
+    if end and not done:
+        detail = "no page of an Ogg stream has its checksum"
+        return [RefusedError("bad_header", detail, missing=None)], end
     groups: set[int] = set()
     parts: list[Part | RefusedError] = []
     for stream in done:
@@ -148,13 +166,14 @@ def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError
         part = _native(file, stream, part)
     else:
         part = part._replace(pieces=_shown(file, part.pieces, NO_COMMENTS[coding]))
-    if not stream.ended:
-        detail = "the file ends before its stream does: an unknown length is missing"
-        return part._replace(cause="truncated", detail=detail)
+    faults = []
     if stream.lost:
-        detail = f"{stream.lost} pages in the middle of an Ogg stream are missing"
-        return part._replace(cause="truncated", detail=detail)
-    return part
+        faults.append(f"pages of an Ogg stream that are missing or damaged: {stream.lost}")
+    if stream.early:
+        faults.append(f"before its first sound: {stream.early}, which held an unknown length")
+    if not stream.ended:
+        faults.append("the stream has no last page: an unknown length is missing")
+    return part._replace(cause="truncated", detail=in_words(*faults)) if faults else part
 
 
 def _shown(file: BinaryIO, pieces: tuple[Piece, ...], no_comments: bytes) -> tuple[Piece, ...]:
@@ -190,14 +209,19 @@ def _page_bytes(page: Page, number: int, lacing: bytes, content: bytes) -> bytes
     """A page with another number and other contents, which begin with a packet (RFC 3533, 6)."""
     flags = page.type & (FIRST | LAST)
     fields = struct.pack("<BQIIxxxxB", flags, page.granule, page.serial, number, len(lacing))
-    made = b"OggS\0" + fields + lacing + content
-    crc = 0
-    for byte in made:
-        crc = (crc << 8 & 0xFFFFFFFF) ^ _CRC32[crc >> 24 ^ byte]
-    return made[:22] + struct.pack("<I", crc) + made[26:]
+    made = MARK + fields + lacing + content
+    return made[: CHECKSUM.start] + _checksum(made) + made[CHECKSUM.stop :]
 
 
-_CRC32 = flac.crc_table(0x04C11DB7, 32)
+def _checksum(page: bytes) -> bytes:
+    """The checksum of a page as it stands in the page: that of zlib, of bytes the other way round.
+
+    Both are CRC-32 of one polynomial, and each begins with another bit of a byte. A gigabyte takes
+    a second, and 10 bytes take a microsecond.
+    """
+    content = page[: CHECKSUM.start] + bytes(4) + page[CHECKSUM.stop :]
+    crc = zlib.crc32(content.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return crc.to_bytes(4).translate(_REVERSED)
 
 
 def _native(file: BinaryIO, stream: Stream, part: Part) -> Part:
@@ -214,55 +238,58 @@ def _native(file: BinaryIO, stream: Stream, part: Part) -> Part:
 
 
 def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
-    """Whole pages up to another file or the end; bytes that are in no page are passed over."""
+    """Pages up to another file or the end; bytes that are in no page are passed over.
+
+    TooManyReadsError if damaged pages lie within each other too often.
+    """
     blocks = Blocks(file, size)
-    held: Page | None = None  # until it is clear that the next page is not within it
-    position = 0
+    position = checked = 0
     while position < size:
-        page = _page(blocks.at(position, LOOK), position)
-        if page and position + page.size <= size:
-            if held:
-                yield held
-            held, position = page, position + page.size
+        if page := _page(blocks, position):
+            yield page
+            position += page.size
+            checked += 0 if page.whole else page.header + sum(page.lacing)
+            if checked > FREE_CHECKS + CHECKS_A_BYTE * position:
+                raise TooManyReadsError("its pages lie within each other")
             continue
         start = skip_filling(file, position, size)
-        kind = None if page else kind_at(file, start, size)
+        kind = kind_at(file, start, size)
         if start == size or kind:
             if kind != "ogg" or start == position:
                 break
             position = start
             continue
-        place = None if held is None else _find_page(file, held.place + 1, size, position)
-        if place is None:
-            place = _find_page(file, position + 1, size)
-        else:
-            held = None
-        if place is None or not _page(blocks.at(place, LOOK), place):
+        place = _find_page(file, position + 1, size)
+        if place is None or not _page(blocks, place):
             break
         position = place
-    if held:
-        yield held
 
 
-def _find_page(file: BinaryIO, position: int, size: int, before: int | None = None) -> int | None:
+def _find_page(file: BinaryIO, position: int, size: int) -> int | None:
     """Where a page, or a sound file of another kind, begins from a position on; None if nowhere."""
-    end = size if before is None else before
     start, length, found = position, FIRST_LOOK, None
-    while start < end and found is None:
+    while start < size and found is None:
         file.seek(start)
-        place = file.read(min(min(length, end - start) + 4, size - start)).find(b"OggS\0")
+        place = file.read(min(length + len(MARK) - 1, size - start)).find(MARK)
         found = start + place if place >= 0 else None
         start, length = start + length, min(8 * length, READ_BYTES)
-    sound = find_sound(file, position, size, before=end if found is None else found)
+    sound = find_sound(file, position, size, before=size if found is None else found)
     return found if sound is None else sound
 
 
-def _page(head: bytes, place: int) -> Page | None:
-    """The page at a place, by its first LOOK bytes."""
-    if len(head) < HEADER or head[:5] != b"OggS\0":
+def _page(blocks: Blocks, place: int) -> Page | None:
+    """The page at a place, damaged or whole; None if there is none."""
+    head = blocks.at(place, LOOK)
+    if len(head) < HEADER or not head.startswith(MARK):
         return None
-    kind, granule, serial, number, segments = struct.unpack("<BQII4xB", head[5:HEADER])
+    kind, granule, serial, number, segments = struct.unpack("<BQII4xB", head[len(MARK) : HEADER])
     header = HEADER + segments
-    size = header + sum(head[HEADER:header])
     lacing = head[HEADER:header]
-    return Page(place, header, size, kind, granule, serial, number, lacing, head[header:])
+    size = header + sum(lacing)
+    content = blocks.at(place, size + len(MARK))
+    whole = len(content) >= size and content[CHECKSUM] == _checksum(content[:size])
+    if not whole and content[size:] != MARK and place + size != blocks.size:
+        size = 1  # where it ends is not known
+    return Page(
+        place, header, size, kind, granule, serial, number, lacing, head[header:], whole=whole
+    )
