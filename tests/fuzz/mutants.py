@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable, Sequence
 
+from tests.preprocessing.reading.edited import with_crc
+
 INTERESTING = (0, 1, 2, 7, 8, 36, 43, 44, 45, 255, 256, 1 << 15, (1 << 16) - 1, 1 << 16)
 INTERESTING += ((1 << 31) - 1, 1 << 31, (1 << 32) - 8, (1 << 32) - 1)
 HEADER = 160
@@ -113,4 +115,16 @@ def mutant(seeds: Sequence[bytes], seed: int, index: int) -> bytes:
     content = bytearray(rng.choice(seeds))
     for _ in range(rng.choice((1, 1, 2, 3, 4))):
         rng.choice(MUTATORS)(rng, content, rng.choice(seeds))
-    return bytes(content[:MOST])
+    found = bytes(content[:MOST])
+    return with_checksums(found) if b"OggS" in found and rng.random() < 0.5 else found
+
+
+def with_checksums(content: bytes) -> bytes:
+    """Bytes in which each page of Ogg has its checksum: a decoder sees no other pages."""
+    begin, *pages = content.split(b"OggS")
+    found = begin
+    for page in pages:
+        page = b"OggS" + page
+        size = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 27 else len(page) + 1
+        found += with_crc(page[:size]) + page[size:] if size <= len(page) else page
+    return found

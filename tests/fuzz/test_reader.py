@@ -10,6 +10,7 @@ import pytest
 
 from tests.fuzz.mutants import MOST, MUTATORS, mutant
 from tests.fuzz.seeds import KINDS, all_seeds, own_seeds
+from tests.preprocessing.reading.edited import ogg_pages, with_crc
 
 ROOT = Path(__file__).parents[2]
 MUTANTS = 4000
@@ -92,6 +93,14 @@ def test_a_mutant_is_told_by_its_number():
     assert len(set(some)) > 150
     assert [mutant(seeds, 2, index) for index in range(200)] != some
     assert max(map(len, some)) <= MOST
+
+
+def test_half_of_the_mutants_of_ogg_have_checksums():
+    """Without them, a decoder sees none of what was changed."""
+    seeds = [seed for seed in own_seeds() if seed.startswith(b"OggS")]
+    some = [mutant(seeds, 1, index) for index in range(200)]
+    whole = [all(with_crc(page) == page for page in ogg_pages(one)) for one in some]
+    assert 80 < sum(whole) < 180
 
 
 @pytest.mark.parametrize("mutator", MUTATORS, ids=lambda mutator: mutator.__name__)

@@ -16,6 +16,7 @@ from ulmo.preprocessing.reading.plan import contents_of
 from ulmo.preprocessing.reading.refusal import MOST_DETAIL, in_words
 
 VORBIS = b"\x01vorbis" + bytes(4) + b"\1" + struct.pack("<I", 16000) + bytes(12) + b"\xb8\1"
+OPUS = b"OpusHead\1\1" + bytes(9)
 TAG = b"ID3\4" + bytes(6)
 
 
@@ -47,7 +48,7 @@ class TestParts:
         for module in (ogg, plan):
             monkeypatch.setattr(module, "MAX_PIECES", 10)
         turns = [page(serial, b"x", number) for number in range(1, 50) for serial in (1, 2)]
-        parts = contents(tmp_path, page(1) + page(2) + b"".join(turns)).parts
+        parts = contents(tmp_path, page(1, OPUS) + page(2, OPUS) + b"".join(turns)).parts
         assert sum(len(part.pieces) for part in parts if not isinstance(part, RefusedError)) < 20
         assert "more than 10 pieces: the rest is not read" in parts[-1].detail
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from ulmo.preprocessing.reading import flac
+from ulmo.preprocessing.reading import flac, vorbis
 from ulmo.preprocessing.reading.bounded import TooManyReadsError
 from ulmo.preprocessing.reading.containers import find_sound, kind_at
 from ulmo.preprocessing.reading.parts import MAX_PARTS, MAX_PIECES, Part
@@ -28,7 +28,7 @@ from ulmo.preprocessing.reading.pieces import (
 from ulmo.preprocessing.reading.refusal import RefusedError, in_words
 from ulmo.preprocessing.reading.tags import skip_filling
 
-FIRST, LAST = 2, 4  # bits in the type of a page
+CONTINUED, FIRST, LAST = 1, 2, 4  # bits in the type of a page
 MARK = b"OggS\0"  # a page begins with it
 HEADER = 27  # bytes of a page before its table of segments
 CHECKSUM = slice(22, 26)  # in a page, of all its other bytes
@@ -166,6 +166,12 @@ def _part(file: BinaryIO, stream: Stream, *, aside: bool) -> Part | RefusedError
         part = _native(file, stream, part)
     else:
         part = part._replace(pieces=_shown(file, part.pieces, NO_COMMENTS[coding]))
+    if coding == "Vorbis":
+        try:
+            vorbis.check_setup(_third_packet(file, part.pieces))
+        except vorbis.SetupError as error:
+            detail = f"the codebooks of a Vorbis stream are damaged, or made to do harm: {error}"
+            return RefusedError("bad_header", detail, missing=None)
     faults = []
     if stream.lost:
         faults.append(f"pages of an Ogg stream that are missing or damaged: {stream.lost}")
@@ -205,6 +211,25 @@ def _shown(file: BinaryIO, pieces: tuple[Piece, ...], no_comments: bytes) -> tup
     return pieces
 
 
+def _third_packet(file: BinaryIO, pieces: tuple[Piece, ...]) -> bytes:
+    """The third packet of a stream, or the beginning of a long one; empty if it is damaged."""
+    inside = piece_file(file, pieces)
+    number, packet, last = 0, b"", None
+    for page in _pages(inside, sum(map(size_of, pieces))):
+        goes_on = last is not None and max(last.lacing[-1:], default=0) == 255
+        if bool(page.type & CONTINUED) is not goes_on or (last and page.number != last.number + 1):
+            break
+        inside.seek(page.contents)
+        for length in page.lacing:
+            content = inside.read(length)
+            packet += content if number == 2 else b""
+            number += length < 255
+            if number > 2 or len(packet) > vorbis.MOST_BYTES:
+                return packet
+        last = page
+    return b""
+
+
 def _page_bytes(page: Page, number: int, lacing: bytes, content: bytes) -> bytes:
     """A page with another number and other contents, which begin with a packet (RFC 3533, 6)."""
     flags = page.type & (FIRST | LAST)
@@ -217,7 +242,7 @@ def _checksum(page: bytes) -> bytes:
     """The checksum of a page as it stands in the page: that of zlib, of bytes the other way round.
 
     Both are CRC-32 of one polynomial, and each begins with another bit of a byte. A gigabyte takes
-    a second, and 10 bytes take a microsecond.
+    a second; a table of Python would take minutes.
     """
     content = page[: CHECKSUM.start] + bytes(4) + page[CHECKSUM.stop :]
     crc = zlib.crc32(content.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
