@@ -30,10 +30,10 @@ def without_info(content):
     return b"".join(frames), len(frames) * format_of(frames[0]).samples
 
 
-def with_field(content, place, layout, value):
-    """Bytes with another number at a place."""
+def with_field(content, place, layout, *values):
+    """Bytes with other numbers at a place."""
     size = struct.calcsize(layout)
-    return content[:place] + struct.pack(layout, value) + content[place + size :]
+    return content[:place] + struct.pack(layout, *values) + content[place + size :]
 
 
 def ogg_pages(content):

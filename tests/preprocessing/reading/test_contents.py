@@ -11,7 +11,7 @@ from tests.oracles import wav_bytes
 from tests.preprocessing.reading import edited
 from tests.preprocessing.reading.sounds import frames_in, read, written
 from ulmo.preprocessing.reading import flac, ogg, plan
-from ulmo.preprocessing.reading.audio import RefusedError
+from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 
 OK, SIZES = ("ok", None), ("repaired", "header_sizes")
 JOINED, CUT, MORE = ("repaired", "joined"), ("partial", "truncated"), ("partial", "more_data")
@@ -265,6 +265,35 @@ class TestSizes:
         frames, missing, verdict = frames_in(tmp_path, plain[:-cut])
         assert (frames + missing, verdict) == (frames_in(tmp_path, plain)[0], CUT)
         assert missing > 0
+
+    @pytest.mark.parametrize("kind", ["caf of bytes", "w64, IMA ADPCM", "wav, IMA ADPCM"])
+    def test_frames_that_pass_64_bits_are_not_counted(self, tmp_path, kind):
+        """The largest size, and packets of a byte that have the most frames."""
+        plain = written(kind, 4000)
+        place = plain.index(b"data")
+        if kind == "caf of bytes":
+            content = edited.with_field(plain, plain.index(b"desc") + 28, ">II", 1, 0xFFFFFFFF)
+            content = edited.with_field(content, place + 4, ">q", (1 << 48) - 1)
+        elif kind == "w64, IMA ADPCM":
+            content = edited.with_field(plain, plain.index(b"fmt ") + 36, "<H", 1)
+            content = edited.with_field(content, plain.index(b"fmt ") + 42, "<H", 0xFFFF)
+            content = edited.with_field(content, place + 16, "<Q", (1 << 48) - 1)
+        else:
+            large = struct.pack("<QQQI", 0, (1 << 48) - 1, 0, 0)
+            content = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + large + plain[12:]
+            content = edited.with_field(content, content.index(b"fmt ") + 20, "<H", 1)
+            content = edited.with_field(content, content.index(b"fmt ") + 26, "<H", 0xFFFF)
+            content = edited.with_field(content, content.index(b"data") + 4, "<I", 0xFFFFFFFF)
+        for copies in (1, 300):
+            (tmp_path / "recording").write_bytes(copies * content)
+            try:
+                with open_recording(tmp_path / "recording") as recording:
+                    next(recording.blocks())
+                facts = recording.facts()
+            except RefusedError as refusal:
+                facts = refusal.facts()
+            assert facts["frames_missing"] < 1 << 62
+            assert (facts["frames_declared"] or 0) < 1 << 62
 
     def test_bw64(self, tmp_path):
         plain = written("rf64", 4000, 8000, 2)

@@ -47,6 +47,9 @@ UNREAD = {
 }
 # WAV format tags: PCM, float, A-law, mu-law, MS ADPCM, IMA ADPCM, GSM 6.10.
 WAV_CODINGS = frozenset({1, 3, 6, 7, 2, 0x11, 0x31})
+# Frames that a byte of a coded block may stand for: GSM 6.10 has five. A header with more is wrong,
+# and the sums of such frames would pass 64 bits.
+MOST_FRAMES_A_BYTE = 8
 # Codings in a file of any kind, by libsndfile's names.
 SUBTYPES = frozenset(
     (

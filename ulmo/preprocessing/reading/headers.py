@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
-from ulmo.preprocessing.reading.containers import HEAD_BYTES, begins_file, ends, find_sound, kind_at
+from ulmo.preprocessing.reading.containers import (
+    HEAD_BYTES,
+    MOST_FRAMES_A_BYTE,
+    begins_file,
+    ends,
+    find_sound,
+    kind_at,
+)
 from ulmo.preprocessing.reading.parts import Part, wrong_sizes
 from ulmo.preprocessing.reading.pieces import Stretch, replaced, without
 from ulmo.preprocessing.reading.refusal import RefusedError
@@ -21,6 +28,7 @@ AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # bytes a sample, 
 # Bytes and frames of a packet of one channel, by AIFF-C compression; others have `bits` bits.
 AIFF_PACKETS = {b"ima4": (34, 64), b"GSM ": (33, 160), b"ulaw": (1, 1), b"alaw": (1, 1)}
 AIFF_PACKETS |= {b"ULAW": (1, 1), b"ALAW": (1, 1)}
+CAF_CODINGS = (b"lpcm", b"ulaw", b"alaw")  # of which a packet is a frame, whatever the header says
 MAX_OFFSET = 1 << 16  # bytes between a header and its samples
 # Longer chunks but that of the samples are kept from libsndfile: it refuses AIFF texts of 8 KiB,
 # and the time and memory that it takes for texts in CAF grow with their length.
@@ -145,7 +153,9 @@ def _caf(file: BinaryIO, size: int) -> Layout | None:
     packet = frames = 0
     for name, start, length in _CAF.walk(file, 8, size):
         if name == b"desc":
-            packet, frames = struct.unpack(">II", file.read(32)[16:24].ljust(8, b"\0"))
+            coding, packet, frames = struct.unpack(">8x4s4xII", file.read(24).ljust(24, b"\0"))
+            frames = 1 if coding in CAF_CODINGS else frames
+            packet = packet if frames <= MOST_FRAMES_A_BYTE * packet else 0
         elif name == b"data":
             held = max(_known(length) - 4, 0)  # the first four bytes count edits
             end = _CAF.end(file, start + 4 + held, size)
@@ -191,6 +201,7 @@ def _w64(file: BinaryIO, size: int) -> Layout | None:
         if name == b"fmt ":
             tag, packet, coded = struct.unpack("<H10xH4xH", file.read(20).ljust(20, b"\0"))
             frames = coded if tag in (2, 0x11, 0x31) else 1
+            packet = packet if frames <= MOST_FRAMES_A_BYTE * packet else 0
         elif name == b"data":
             held = _known(length)
             end = _W64.end(file, start + held, size)

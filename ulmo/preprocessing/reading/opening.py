@@ -23,7 +23,8 @@ from ulmo.storage.plain_file import (
     signature_of,
 )
 
-UNKNOWN_FRAMES = 1 << 53  # libsndfile reports more frames if the header gives none
+# libsndfile reports more frames if the header gives none. The sum of a file's parts is below 2^63.
+UNKNOWN_FRAMES = 1 << 51
 # libsndfile's codes for a coding that it does not know, and for a stream in which mpg123 finds
 # nothing.
 UNSUPPORTED_CODING, NO_STREAM = 4, 7

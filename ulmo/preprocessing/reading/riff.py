@@ -9,7 +9,13 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
-from ulmo.preprocessing.reading.containers import HEAD_BYTES, begins_file, ends, kind_at
+from ulmo.preprocessing.reading.containers import (
+    HEAD_BYTES,
+    MOST_FRAMES_A_BYTE,
+    begins_file,
+    ends,
+    kind_at,
+)
 
 MAX_CHUNKS = 1000
 SEARCH_BYTES = 1 << 16  # searched for the data after the header of a chunk longer than the file
@@ -265,4 +271,4 @@ def _format(chunk: bytes, order: ByteOrder) -> _Format | None:
     samples = int.from_bytes(chunk[18:20], order) if len(chunk) >= 20 else 0
     if tag == EXTENSIBLE and len(chunk) >= 28:
         tag, samples = int.from_bytes(chunk[24:28], order), 0
-    return tag, channels, rate, align, bits, samples
+    return tag, channels, rate, align, bits, samples if samples <= MOST_FRAMES_A_BYTE * align else 0
