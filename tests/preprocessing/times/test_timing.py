@@ -207,7 +207,7 @@ class TestBounds:
         timing = timing_of(tmp_path, TestHarp().xwav(raws))
         assert (timing.start, timing.spans) == (Start(NOON, "harp"), WHOLE)
         assert (timing.linear, timing.slowed) == (False, False)
-        assert "399 gaps within 25536 frames are more than a recorder leaves" in timing.note
+        assert "261 gaps within 16704 frames are more than a recorder leaves" in timing.note
 
     @pytest.mark.parametrize(
         ("rate", "frames"),
@@ -221,8 +221,19 @@ class TestBounds:
         spans = tuple(Span(n * frames, frames, Fraction(2 * n * frames, rate)) for n in range(9000))
         timing = Timing(None, spans)
         assert timing.bounded() is timing
+        far = (*spans[:1], *(span._replace(frame=0) for span in spans[1:258]), spans[-1])
+        assert not Timing(None, far).bounded().linear  # however far behind the last one is
         short = Timing(None, spans[:1] + tuple(span._replace(frame=0) for span in spans[1:258]))
         assert not short.bounded().linear
+
+    @pytest.mark.parametrize("seconds", [51 * 365 * 24 * 3600, 10**9 * 300])
+    def test_gaps_that_last_longer_than_any_recorder_are_not_used(self, seconds):
+        """No later time could be written, nor could samples be counted exactly."""
+        spans = Span(0, 9, Fraction(0)), Span(9, None, Fraction(seconds))
+        timing = Timing(Start(NOON, "log"), spans)
+        bounded = timing.bounded()
+        assert (bounded.spans, bounded.linear, bounded.start) == (WHOLE, False, timing.start)
+        assert "its gaps last more than 50 years" in bounded.note
 
 
 def marker(blocks):

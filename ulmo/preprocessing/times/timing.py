@@ -56,6 +56,19 @@ WHOLE = (Span(0, None, Fraction(0)),)
 # Each stretch costs 2 ms, however short. An AudioMoth writes at least 16,384 frames between two
 # gaps, other recorders many more; so a file may have one gap every 4,096 frames, and some more.
 _FRAMES_OF_A_GAP, _FREE_GAPS = 4096, 256
+# No battery lasts so long. At the highest rate, samples of so many seconds can be counted in a
+# float, and no time is later than 2150.
+_MOST_YEARS = 50
+_YEAR = 365 * 24 * 3600  # seconds
+
+
+def _fault(gaps: int, span: Span) -> str | None:
+    """Why a span is not used that has so many gaps before it; None if it is."""
+    if gaps > _FREE_GAPS + span.frame // _FRAMES_OF_A_GAP:
+        return f"{gaps} gaps within {span.frame} frames are more than a recorder leaves: not used"
+    if span.offset > _MOST_YEARS * _YEAR:
+        return f"its gaps last more than {_MOST_YEARS} years: not used"
+    return None
 
 
 class Timing(NamedTuple):
@@ -69,13 +82,12 @@ class Timing(NamedTuple):
     log: Stamp | None = None  # of the log beside the recording as it was read; None without one
 
     def bounded(self) -> Self:
-        """The same; not linear, and as one span, if it has more gaps than any recorder leaves."""
-        last = self.spans[-1].frame if self.spans else 0
-        gaps = len(self.spans) - 1
-        if gaps <= _FREE_GAPS + last // _FRAMES_OF_A_GAP:
-            return self
-        note = f"{gaps} gaps within {last} frames are more than a recorder leaves: not used"
-        return self._replace(spans=WHOLE, linear=False, note=note)
+        """The same; not linear, and as one span, if no recorder leaves such gaps.
+
+        Gaps are counted up to each of them: where the last one is said to be proves nothing.
+        """
+        note = next(filter(None, map(_fault, range(len(self.spans)), self.spans)), None)
+        return self._replace(spans=WHOLE, linear=False, note=note) if note else self
 
     @property
     def obstacle(self) -> str | None:
