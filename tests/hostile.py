@@ -36,7 +36,7 @@ from tests.hostile_parts import (
     zip_bomb,
 )
 from tests.outputs import write_table
-from tests.parquet import write_parquet
+from tests.parquet import parquet_of, write_parquet
 from tests.sealed import reseal, seal_tables, seal_tokens
 from ulmo.jobs.outcome import Prepared, Tokenized
 from ulmo.preprocessing.tile_rows import TILES_SCHEMA
@@ -172,6 +172,7 @@ TOKENS = {
             lambda values: values["recording"].__setitem__(0, "a" * (1 << 26))
         ),
         "a footer of 4 GB": other_end(8, b"\xff\xff\xff\xff" + b"PAR1"),
+        "a footer of a million columns": token_file(parquet_of(columns=1_000_000)),
         "no Parquet": token_file(b"PAR1" + bytes(100) + b"PAR1"),
     },
     "jsonl": {

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.formats.streams import save, some
-from tests.parquet import write_parquet
+from tests.parquet import parquet_of, write_parquet
 from ulmo.formats import parquet
 from ulmo.formats.read import read_corpus
 from ulmo.storage import parquet_guard
@@ -56,7 +56,7 @@ def test_footer_and_pages_are_those_that_pyarrow_sees(compression, version, tmp_
     options = {"compression": compression, "data_page_version": version, "row_group_size": 300}
     write_parquet(table(), path, use_dictionary=["n", "t"], **options)
     metadata = pq.ParquetFile(path).metadata
-    groups = list(row_groups(footer_of(path)))
+    groups = list(row_groups(footer_of(path), 3))
     assert [group.rows for group in groups] == [300, 300, 300, 100]
     content = path.read_bytes()
     for number, group in enumerate(groups):
@@ -73,7 +73,7 @@ def test_footer_and_pages_are_those_that_pyarrow_sees(compression, version, tmp_
             assert unpacked == known.total_uncompressed_size
             assert values >= known.num_values
     with path.open("rb") as file:
-        check_pages(file)
+        check_pages(file, 3)
     assert read(path, table().schema).equals(table())
 
 
@@ -90,7 +90,7 @@ def test_our_tables_have_no_statistics(tmp_path):
 def test_our_own_tokens_are_let_through(tmp_path):
     path = save(tmp_path / "x.tokens.parquet", "parquet", some((5, 0, 9000)))
     with path.open("rb") as file:
-        check_pages(file, 3 * 4096)
+        check_pages(file, 10, 3 * 4096)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_names_in_metadata_are_refused(where, tmp_path):
         named = schema.with_metadata({"pandas": '{"columns": []}'})
     else:
         named = schema.set(0, schema.field(0).with_metadata({"x": "y"}))
-    write_parquet(table().cast(named), tmp_path / "x.parquet")
+    write_parquet(table().cast(named), tmp_path / "x.parquet", use_dictionary=["n", "t"])
     with pytest.raises(ValueError, match="its columns are not those that this ulmo writes"):
         read(tmp_path / "x.parquet", schema)
 
@@ -229,10 +229,28 @@ def test_mutants_of_a_footer_are_refused_or_read(tmp_path):
         for _ in range(rng.randint(1, 3)):
             mutant[rng.randrange(len(mutant))] = rng.randrange(256)
         try:
-            list(row_groups(bytes(mutant[: rng.choice((len(mutant), rng.randrange(len(mutant))))])))
+            size = rng.choice((len(mutant), rng.randrange(len(mutant))))
+            list(row_groups(bytes(mutant[:size]), 3))
         except ValueError:
             refused += 1
     assert 1000 < refused < 3000
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (parquet_of(groups=1, columns=1000), "its columns are not those"),
+        (parquet_of(groups=5000), "more groups than its size allows"),
+        (parquet_of(levels=1000), "its columns are not those"),
+        (parquet_of(encodings=1000), "a list that is longer"),
+    ],
+)
+def test_a_footer_of_many_short_parts_never_reaches_pyarrow(content, words, tmp_path, monkeypatch):
+    """Pyarrow takes a kilobyte for three bytes."""
+    monkeypatch.setattr(pq, "ParquetFile", None)
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path / "x.parquet", pa.schema([("a", pa.int32())]))
 
 
 @pytest.mark.parametrize(

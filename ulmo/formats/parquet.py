@@ -79,10 +79,11 @@ class Parquet(RowFormat):
 
         with open_unlinked(path) as raw:
             try:
+                schema = _schema(headers[0].grid)
+                check_pages(raw, len(schema), ROW_COLUMNS * headers[0].bands)
                 with parquet_file(raw, page_checksum_verification=True) as file:
-                    if not same_schema(file.schema_arrow, _schema(headers[0].grid)):
+                    if not same_schema(file.schema_arrow, schema):
                         raise ValueError("it has other columns, or another tokenizer's tokens")
-                    check_pages(raw, ROW_COLUMNS * headers[0].bands)
                     yield from ids_of_rows(_rows(file), headers, TokenRow.fields)
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(error) from None

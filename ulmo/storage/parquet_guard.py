@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ulmo.storage.thrift import LIST, STRUCT, VARINTS, ThriftReader
+from ulmo.storage.thrift import LIST, LONGEST_LIST, STRUCT, VARINTS, ThriftReader
 
 # Of any table. ulmo's: at most 4, of a row for each of many silent channels. A table whose rows
 # have more of their own gives a lower bound.
@@ -38,6 +38,10 @@ ROW_GROUP, GROUP_TEXTS = 1 << 14, 4 << 20
 # of VALUES_PER_ROW channels, of 4096 bytes each, and of 2400 if none of them is UTF-8.
 MAX_GROUP = 10 << 20
 MAX_FOOTER = 32 << 20
+# A column of a group takes ulmo 120 bytes or more, with its pages.
+CHUNK_BYTES, FREE_CHUNKS = 100, 1 << 10
+MOST_LEVELS = 3  # in the schema, of a column: a list, its items, an item
+OTHER_COLUMNS = "its columns are not those that this ulmo writes"
 DICTIONARY = 7
 ENCODING = {5: 2, DICTIONARY: 2, 8: 4}  # kinds of page in PageHeader, and their encoding field
 # Plain, dictionary and runs. Texts coded by common prefixes could unpack to any size.
@@ -200,16 +204,16 @@ def _check(
     raw: BinaryIO, schema: pa.Schema, rows_per_byte: float, most_rows: int | None = None
 ) -> None:
     """Raise ValueError for another schema, or for a table that unpacks to too much."""
-    with parquet_file(raw) as file:
-        if not same_schema(file.schema_arrow, schema):
-            raise ValueError("its columns are not those that this ulmo writes")
     lists = frozenset(n for n, field in enumerate(schema) if is_text_list(field.type))
     check_pages(
-        *(raw, VALUES_PER_ROW),
+        *(raw, len(schema), VALUES_PER_ROW),
         text_lists=lists,
         rows_per_byte=rows_per_byte,
         most_rows=most_rows,
     )
+    with parquet_file(raw) as file:
+        if not same_schema(file.schema_arrow, schema):
+            raise ValueError(OTHER_COLUMNS)
 
 
 def same_schema(found: pa.Schema, expected: pa.Schema) -> bool:
@@ -225,6 +229,7 @@ def is_text_list(kind: pa.DataType) -> bool:
 
 def check_pages(
     raw: BinaryIO,
+    columns: int,
     values_per_row: int = 1,
     *,
     text_lists: frozenset[int] = frozenset(),
@@ -233,18 +238,23 @@ def check_pages(
 ) -> None:
     """Raise ValueError if an open file has more rows, values or bytes than its size allows.
 
-    It may not have more than `most_rows` either, if that is not None.
+    It may not have more than `most_rows` either, if that is not None. Pyarrow takes a kilobyte for
+    each of its columns in each group, be it three bytes: the file is opened after this.
 
     The columns `text_lists`, given by index, must not have a dictionary: their texts are then no
     longer than their pages.
     """
     size = _size(raw)
     left_rows, left = int(rows_per_byte * size) + FREE_ROWS, _max_bytes(size)
+    left_chunks = size // CHUNK_BYTES + FREE_CHUNKS
     left_lists = LISTS_PER_BYTE * size + FREE_LISTS
     # An empty list has a value in its page, too.
     left_texts = len(text_lists) * left_rows + TEXTS_PER_BYTE * size
     rows = 0
-    for group in row_groups(_footer(raw, size)):
+    for group in row_groups(_footer(raw, size), columns):
+        left_chunks -= columns
+        if left_chunks < 0:
+            raise ValueError("it declares more groups than its size allows")
         left_rows -= group.rows
         rows += group.rows
         if left_rows < 0 or group.rows > ROW_GROUP:
@@ -270,24 +280,33 @@ def check_pages(
                 raise ValueError("a column has more values than rows")
 
 
-def row_groups(footer: bytes) -> Iterator[RowGroup]:
-    """The row groups in a footer (FileMetaData); ValueError if it is invalid.
+def row_groups(footer: bytes, columns: int) -> Iterator[RowGroup]:
+    """The row groups in a footer (FileMetaData), of so many columns; ValueError if it is invalid.
 
     pyarrow is not used: its `RowGroupMetaData.column` ends the process, by an exception that
     nothing catches, if a column's statistics have the wrong length for its type.
     """
     reader = ThriftReader(footer)
-    for _ in reader.fields({4: (LIST,)}, known=WRITTEN_FILE):
-        for _ in range(reader.list_of(STRUCT)):
-            yield _row_group(reader)
+    lists: dict[int | None, Sequence[int]] = dict.fromkeys((2, 4, 5, 7), (LIST,))
+    for field in reader.fields(lists, known=WRITTEN_FILE):  # schema, groups, metadata, orders
+        count = reader.list_of(STRUCT)
+        if field != 4 and count > MOST_LEVELS * columns + LONGEST_LIST:
+            raise ValueError(OTHER_COLUMNS)
+        for _ in range(count):
+            if field == 4:
+                yield _row_group(reader, columns)
+            else:
+                reader.skip(STRUCT, 0)
 
 
-def _row_group(reader: ThriftReader) -> RowGroup:
+def _row_group(reader: ThriftReader, count: int) -> RowGroup:
     columns: list[ColumnChunk] = []
     rows = -1
     for field in reader.fields({1: (LIST,), 3: VARINTS}, known=WRITTEN_GROUP):
         if field == 1:
-            columns = [_column(reader) for _ in range(reader.list_of(STRUCT))]
+            if reader.list_of(STRUCT) != count:
+                raise ValueError(OTHER_COLUMNS)
+            columns = [_column(reader) for _ in range(count)]
         else:
             rows = reader.zigzag()
     if rows < 0:

@@ -6,6 +6,7 @@ Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-pr
 from collections.abc import Iterator, Mapping, Sequence
 
 MAX_DEPTH = 8
+LONGEST_LIST = 16  # of those that are skipped: another reader may hold 32 bytes for an item of one
 VARINTS, LIST, STRUCT = (4, 5, 6), 9, 12  # types: i16, i32 and i64; list; struct
 
 
@@ -68,7 +69,10 @@ class ThriftReader:
                 self._forward(self._varint())
             case 9 | 10:
                 inner = self._data[self.place] & 15 if self.place < len(self._data) else 0
-                for _ in range(self.list_of(inner)):
+                count = self.list_of(inner)
+                if count > LONGEST_LIST:
+                    raise ValueError("it has a list that is longer than any that ulmo writes")
+                for _ in range(count):
                     self.skip(3 if inner in (1, 2) else inner, depth + 1)
             case 12:
                 for _ in self.fields({}, depth + 1):
