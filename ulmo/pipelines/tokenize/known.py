@@ -22,7 +22,8 @@ class Known:
             self._called.setdefault(source.name, []).append(source)
 
     @cached_property
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
+        """Those that are folders, or may be: any recording may lie in one."""
         return [source for source in self._sources if _may_be_folder(source)]
 
     def __len__(self) -> int:
@@ -41,8 +42,8 @@ class Known:
         return [each for each in self.called(name) if each.absolute().parts[-len(parts) :] == parts]
 
     def that_may_be(self, name: str) -> list[Path]:
-        """The same, and the folders: any recording may lie in one that cannot be looked into."""
-        return [*self.called(name), *self._folders]
+        """The recordings that another job may have given this name, and the folders."""
+        return [*self.called(name), *self.folders]
 
 
 def _may_be_folder(path: Path) -> bool:

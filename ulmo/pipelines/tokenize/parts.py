@@ -86,14 +86,14 @@ def stays(outputs: Outputs, parts: Parts) -> str:
     except (UserError, OSError, ValueError):
         return ""
     names = {name for header in headers for name in _names(header)}
-    lost = {name: found for name in names if (found := known.that_may_be(name))}
-    for name in _made_again(outputs, lost, parts.joined):
-        del lost[name]
+    lost = {name for name in names if known.folders or known.called(name)}
+    lost -= _made_again(outputs, lost, parts.joined)
     if not lost:
         return ""
-    first, *others = dict.fromkeys(
-        source for source in unread if any(source in found for found in lost.values())
-    )
+    owners = set(known.folders)
+    for name in {path_of(name).name: name for name in lost}.values():  # many may have one last part
+        owners.update(known.called(name))
+    first, *others = dict.fromkeys(source for source in unread if source in owners)
     more = f" and {len(others)} more" if others else ""
     return (
         f"{path_text(outputs.files[0])} stays as it was: it may have tokens of {path_text(first)}"
