@@ -29,7 +29,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.parquet_guard import read_guarded
-from ulmo.storage.plain_file import LinkError, open_plain
+from ulmo.storage.plain_file import LinkError, lexists, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_recorded, texts_of
 
@@ -190,7 +190,7 @@ class TileStore:
         self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         for name in self.table["shard"].unique().to_pylist():
-            if not os.path.lexists(self._path(name)):
+            if not lexists(self._path(name)):
                 raise UserError(f"{folder} lacks tiles/{name}: {GO_ON}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")

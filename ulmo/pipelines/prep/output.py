@@ -220,7 +220,9 @@ class PrepOutput:
         if made.complete:
             try:
                 found = by_prefix(read_tiles_table(earlier._folder, made))
-            except UserError:
+            except UserError as error:
+                if reading_error(error):
+                    raise
                 return
         for job in jobs:
             if self._is_kept(job):
@@ -375,8 +377,9 @@ class PrepOutput:
             output = PrepOutput(folder, self._source, begun, earlier=earlier)
         except UnreadError:
             raise
-        except UserError:
-            pass
+        except UserError as error:
+            if reading_error(error):
+                raise
         else:
             made = output.ledger.manifest.begun_again()
             learned = begun.normalization or made.normalization

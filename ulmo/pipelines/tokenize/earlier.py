@@ -17,11 +17,11 @@ from ulmo.formats.publish import (
     endings_of,
     is_parts,
     output_paths,
-    read_whole,
     remove_leftovers,
     remove_tokens,
     stored_at,
     tokens_hash,
+    whole_at,
     whole_name,
 )
 from ulmo.jobs.inputs import input_file
@@ -213,14 +213,17 @@ class Earlier:
 
 
 def is_as_written(outputs: Iterable[Path], row: Tokenized, made: TokenizeManifest) -> bool:
-    """Whether the outputs of a recording are those that a job of `made` wrote for its row."""
+    """Whether the outputs of a recording are those that a job of `made` wrote for its row.
+
+    Raises UserError if one of them cannot be read.
+    """
     there = []
     for output in outputs:
-        try:
-            there.append(read_whole(output_paths(output, made.file_format)))
-            header = there[-1].header
-        except (UserError, OSError, ValueError):
+        paths = output_paths(output, made.file_format)
+        if (stored := whole_at(paths)) is None or len(stored.headers) != 1:
             return False
+        there.append(stored)
+        header = stored.header
         found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
         if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return False
