@@ -3,6 +3,7 @@
 The drive of some recordings is away meanwhile, so what the output has of them is all there is.
 """
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -104,3 +105,26 @@ def test_a_header_that_cannot_be_read_is_there(name, file_format, tokenizer, tmp
     (expected, _), *others = contents_after_failures(out, run)
     for found, path in others:
         assert found == expected, path
+
+
+@pytest.mark.parametrize("last", [1, 2, 1000])
+def test_a_manifest_that_cannot_be_looked_at_is_there(last, tokenizer, tmp_path, monkeypatch):
+    """So tokens of other settings are not replaced: not even if several looks fail."""
+    out, looked, calls = tmp_path / "out", os.lstat, []
+    record(tmp_path / "audio" / "x.wav")
+    tokenize(tokenizer, tmp_path / "audio", out=out)
+    before = contents(out)
+
+    def fail(path, **how):
+        if str(path).endswith("tokenize.json"):
+            calls.append(path)
+            if len(calls) <= last:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return looked(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", fail)
+        with pytest.raises(UserError, match=r"cannot be read|with other settings"):
+            tokenize(tokenizer, tmp_path / "audio", out=out, channels="each")
+    assert calls
+    assert contents(out) == before
