@@ -95,10 +95,14 @@ class Ledger(Generic[M, R]):
     def resume(self, wanted: M, output: Path) -> Self:
         """Find what an earlier job with the settings of `wanted` has done; returns the ledger.
 
-        Raises UserError if `output` was made with other settings, or if its table cannot be read
-        or, where there is no manifest, is not ulmo's.
+        Raises UserError if `output` was made with other settings or by another command, finished
+        or not, or if its table cannot be read or, where there is no manifest, is not ulmo's.
         """
         refuse_folders(self.files.manifest, self.files.table)
+        for command, other in self.files.of_others.items():
+            with reading(other):
+                if lexists(other):
+                    raise UserError(f"{output} is an output of ulmo-{command}: choose another one")
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
