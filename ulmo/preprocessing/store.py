@@ -54,6 +54,8 @@ class TilesManifest(LedgerManifest):
     clock: ClockSettings = ClockSettings()
     plan: Annotated[str, Field(max_length=64)]  # hash of the list of input files
     normalization: Normalization | None = None  # constants of the modes corpus, pcen and level
+    # Until the job has ended: hash of the recordings, with their times, that they were learned of.
+    learned_of: Annotated[str, Field(max_length=64)] = ""
     recordings: int = 0
     tiles: int = 0
     fingerprint: Annotated[str, Field(max_length=64)] | None = None  # see fingerprint_head
@@ -72,7 +74,7 @@ class TilesManifest(LedgerManifest):
 
     def begun_again(self) -> Self:
         """The manifest as it was before any tile was made; it keeps the constants."""
-        kept = {"settings", "augment", "clock", "plan", "normalization"}
+        kept = {"settings", "augment", "clock", "plan", "normalization", "learned_of"}
         return type(self)(**{name: getattr(self, name) for name in kept})
 
 
