@@ -76,9 +76,10 @@ def _measure_stretches(
     frontend = build_frontend(settings)
     moments = Moments()
     try:
-        spans = Clock().timing(path).spans
+        timing = Clock().timing(path)
         with open_recording(path, full_scale=settings.full_scale) as recording:
-            if file.size and (recording.size, recording.mtime_ns) != (file.size, file.mtime_ns):
+            is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
+            if file.size and not (is_planned and recording.signature == timing.signature):
                 raise RefusedError("changed", "it has changed since the job was planned")
             channels = channel_list(settings.channels, recording.channels)
             tile = settings.tile_size * settings.hop_length
@@ -87,7 +88,7 @@ def _measure_stretches(
             with in_turn(recording, channels):
                 for start, channel in product(_spread(room, count), channels):
                     for stretch in read_stretches(
-                        *(recording, channel, settings.true_rate, spans),
+                        *(recording, channel, settings.true_rate, timing.spans),
                         hop=tile_grid(settings),
                         first=start,
                         frames=length,

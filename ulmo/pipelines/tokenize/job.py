@@ -123,7 +123,8 @@ def _tokenize_once(
         if timing.log != file.log:
             raise RefusedError("changed", "its log was changed while it was read: try later")
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
-            if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
+            is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
+            if not is_planned or recording.signature != timing.signature:
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
