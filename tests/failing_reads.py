@@ -117,3 +117,23 @@ def bad_sector(first, size=512):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain_file._Unbuffered, "_read", damaged)
         yield
+
+
+@contextmanager
+def failing_open(folder, at=0, error=errno.EIO, *, lasting=False):
+    """One open of a file at any depth below a folder fails within the block; a list of all.
+
+    If it is `lasting`, so does each later one of the same file.
+    """
+    opened, paths = plain_file._descriptor, []
+
+    def open_or_fail(path, flags):
+        if Path(path).absolute().is_relative_to(folder) and Path(path).exists():
+            paths.append(path)
+            if len(paths) == at or (lasting and 0 < at < len(paths) and paths[at - 1] == path):
+                raise OSError(error, os.strerror(error), str(path))
+        return opened(path, flags)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain_file, "_descriptor", open_or_fail)
+        yield paths

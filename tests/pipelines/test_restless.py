@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.oracles import chunk
 from tests.pipelines.faults import PCM, wav
 from tests.pipelines.recordings import TINY, by_path, contents, rows_of
 from tests.pipelines.tokenizing import tokenize
@@ -19,6 +20,7 @@ from ulmo.pipelines.tokenize.plan import Planned
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
 from ulmo.preprocessing.reading.decoder import Decoder
 from ulmo.preprocessing.store import TileStore
+from ulmo.preprocessing.times.clock import Clock
 
 OTHER = (np.arange(3000) % 80 * 300).astype("<i2").tobytes()
 
@@ -239,3 +241,32 @@ def test_tiles_of_a_recording_that_had_another_name_for_a_while(folder, tmp_path
     for out in ("out", "fresh"):
         prepare(folder, tmp_path / out, TINY)
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_recording_that_had_another_name_while_its_time_was_read(
+    folder, tokenizer, tmp_path, monkeypatch
+):
+    """It gets no other recording's time, in tokens or in tiles."""
+    timing = Clock.timing
+    for number, name in enumerate("abc"):
+        hour = f"GUANO|Version: 1.0\nTimestamp: 2023-01-01T0{number}:00:00Z\n".encode()
+        path = folder / f"{name}.wav"
+        path.write_bytes(wav(PCM, after=chunk(b"guan", hour)))
+
+    def exchanged(*args):
+        exchange(folder)
+        try:
+            return timing(*args)
+        finally:
+            exchange(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "timing", exchanged)
+        tokenize(tokenizer, folder, out=tmp_path / "tokens")
+        prepare(folder, tmp_path / "tiles", TINY)
+    tokenize(tokenizer, folder, out=tmp_path / "tokens")
+    prepare(folder, tmp_path / "tiles", TINY)
+    tokenize(tokenizer, folder, out=tmp_path / "fresh_tokens")
+    prepare(folder, tmp_path / "fresh_tiles", TINY)
+    for kind in ("tokens", "tiles"):
+        assert contents(tmp_path / kind) == contents(tmp_path / f"fresh_{kind}")

@@ -320,3 +320,22 @@ def test_keys_and_places_are_held_and_no_rows(tmp_path, monkeypatch):
     with ledger.writing(keys):
         assert ledger._table is None
         assert all(isinstance(place, int) for place in ledger._journal._places.values())
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(("first", "second"), [("tiles", "tokens"), ("tokens", "tiles")])
+def test_an_output_of_another_command(first, second, ended, tmp_path):
+    """Both have a recordings.parquet: each would replace that of the other."""
+    user, other = USERS[first], USERS[second]
+    ledger = user.resumed(tmp_path)
+    with ledger.writing([]):
+        ledger.add("k0", user.rows("k0"))
+        if ended:
+            ledger.finish(["k0"])
+    before = contents(tmp_path)
+    command = user.files(tmp_path).manifest.stem
+    with pytest.raises(UserError, match=f"is an output of ulmo-{command}: choose another one"):
+        other.resumed(tmp_path)
+    assert contents(tmp_path) == before
+    (tmp_path / "t.tokens.npy").touch()  # a file in it is no output of the folder
+    assert USERS["timeline"].resumed(tmp_path).is_new

@@ -1,14 +1,18 @@
+import errno
 import os
 import threading
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
+import ulmo
 from ulmo.config import UserError
 from ulmo.storage import plain_file
 from ulmo.storage.plain_file import (
     _Unbuffered,
     check_length,
+    lexists,
     open_plain,
     read_bounded,
     read_hashed,
@@ -87,3 +91,31 @@ def test_a_file_that_has_nothing_to_give_yet_is_an_error_and_no_none():
             with pytest.raises(BlockingIOError, match="belongs to the kernel"):
                 file.read(size)
     os.close(other)
+
+
+@pytest.mark.parametrize("name", ["nothing", "x/below", "n" * 300, "a\0b"])
+def test_nothing_is_there(name, tmp_path):
+    (tmp_path / "x").touch()
+    assert not lexists(tmp_path / name)
+
+
+def test_a_link_is_there_wherever_it_leads(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert lexists(tmp_path / "link")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_what_cannot_be_looked_at_may_be_there(number, tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "lstat", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        lexists(tmp_path / "x")
+
+
+def test_no_other_function_says_whether_something_is_there():
+    """`os.path.lexists` is False for any error."""
+    sources = Path(ulmo.__file__).parent.rglob("*.py")
+    calls = [path.name for path in sources if "os.path.lexists(" in path.read_text("utf-8")]
+    assert calls == []

@@ -34,6 +34,7 @@ from ulmo.storage.atomic import (
     remove_temporaries,
     short_name,
 )
+from ulmo.storage.faults import handled, reading, reading_error
 from ulmo.storage.lock import lock_path, locked, remove_lock
 from ulmo.storage.plain_file import written_hash
 
@@ -152,6 +153,18 @@ def read_whole(outputs: Outputs) -> Stored:
     for path, ending in zip(outputs.files, outputs.endings, strict=True):
         check_hash(path, stored, ending)
     return stored
+
+
+def whole_at(outputs: Outputs) -> Stored | None:
+    """The same; None if a file is missing or damaged. Raises UserError if one cannot be read."""
+    outer = handled()
+    with reading(outputs.files[0]):
+        try:
+            return read_whole(outputs)
+        except (UserError, OSError, ValueError) as error:
+            if reading_error(error, outer):
+                raise
+            return None
 
 
 def is_file_name(out: Path, file_format: str) -> bool:
@@ -333,12 +346,18 @@ def header_lock(header: Path) -> Path:
 
 
 def stored_at(path: Path) -> Stored | None:
-    """An existing header; None if there is none, or a damaged one. NewerError for a newer one."""
+    """An existing header; None if there is none, or a damaged one.
+
+    Raises NewerError for a newer one, and OSError for one that cannot be read: it may be whole.
+    """
+    outer = handled()
     try:
         return read_stored(path)
     except NewerError:
         raise
-    except (UserError, OSError):
+    except (UserError, OSError) as error:
+        if denied := reading_error(error, outer):
+            raise OSError(denied.errno, denied.strerror, str(path)) from None
         return None
 
 

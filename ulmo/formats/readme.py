@@ -4,7 +4,6 @@ datasets reads the lines between `---`. Any text may follow them. ulmo replaces 
 it holds just ulmo's own text, whole or in part: any other text may be the user's.
 """
 
-import os
 from pathlib import Path
 
 from ulmo.config import UserError
@@ -14,7 +13,7 @@ from ulmo.formats.places import TOKENS
 from ulmo.storage.atomic import publish, remove_temporaries
 from ulmo.storage.faults import Fault, fault_of, reading_error
 from ulmo.storage.names import path_text
-from ulmo.storage.plain_file import read_unlinked
+from ulmo.storage.plain_file import lexists, read_unlinked
 
 README = "README.md"
 _OTHERS = (".huggingface.yaml", "dataset_infos.json")  # datasets obeys them, too
@@ -51,7 +50,7 @@ def readme_faults(folder: Path, file_format: str) -> list[Fault]:
     """
     if file_format not in _TEXTS:
         return []
-    others = (name for name in _OTHERS if os.path.lexists(folder / name))
+    others = (name for name in _OTHERS if lexists(folder / name))
     detail = "Hugging Face datasets obeys it, and ulmo did not write it"
     faults = [Fault(name, "orphan", detail, "delete it, or move it elsewhere") for name in others]
     fault = _readme_fault(folder / README, file_format)
@@ -82,7 +81,7 @@ def _is_replaced(fault: Fault) -> bool:
 
 
 def _readme_fault(path: Path, file_format: str) -> Fault | None:
-    if not os.path.lexists(path):
+    if not lexists(path):
         return Fault(README, "missing", "Hugging Face datasets finds the tokens by it", AGAIN)
     try:
         content = read_unlinked(path, _MOST)

@@ -4,7 +4,6 @@ A picture shows foreign text, such as the name of a recording, and is drawn wher
 So each function that draws is decorated with `own_style()` and ends with `to_png`.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -25,7 +24,7 @@ from ulmo.pictures.own_matplotlib import (
     get_font,
     matplotlib,
 )
-from ulmo.storage.plain_file import open_plain
+from ulmo.storage.plain_file import lexists, open_plain
 from ulmo.tokens import band_edges
 
 # Multiples of powers of ten, and the share of the axis to the next that their labels need: those
@@ -106,7 +105,7 @@ def refuse_foreign_picture(path: Path, remedy: str) -> None:
 
     Other programs name pictures as ulmo does, and a user may have drawn in one.
     """
-    if not os.path.lexists(path):
+    if not lexists(path):
         return
     with open_plain(path, remedy=remedy) as file:
         if file.read(_WRITER_PLACE + len(_WRITER_CHUNK))[_WRITER_PLACE:] != _WRITER_CHUNK:

@@ -29,7 +29,7 @@ from ulmo.storage.atomic import publish
 from ulmo.storage.journal import progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.parquet_guard import read_guarded
-from ulmo.storage.plain_file import LinkError, open_plain
+from ulmo.storage.plain_file import LinkError, lexists, open_plain
 from ulmo.storage.sealed import canonical_json, json_values
 from ulmo.storage.tables import read_recorded, texts_of
 
@@ -54,6 +54,8 @@ class TilesManifest(LedgerManifest):
     clock: ClockSettings = ClockSettings()
     plan: Annotated[str, Field(max_length=64)]  # hash of the list of input files
     normalization: Normalization | None = None  # constants of the modes corpus, pcen and level
+    # Until the job has ended: hash of the recordings, with their times, that they were learned of.
+    learned_of: Annotated[str, Field(max_length=64)] = ""
     recordings: int = 0
     tiles: int = 0
     fingerprint: Annotated[str, Field(max_length=64)] | None = None  # see fingerprint_head
@@ -72,7 +74,7 @@ class TilesManifest(LedgerManifest):
 
     def begun_again(self) -> Self:
         """The manifest as it was before any tile was made; it keeps the constants."""
-        kept = {"settings", "augment", "clock", "plan", "normalization"}
+        kept = {"settings", "augment", "clock", "plan", "normalization", "learned_of"}
         return type(self)(**{name: getattr(self, name) for name in kept})
 
 
@@ -190,7 +192,7 @@ class TileStore:
         self.peaks_db: Array = self.table["peak_level_db"].to_numpy().astype(np.float32)
         self.scales_db: Array = self.table["norm_scale_db"].to_numpy().astype(np.float32)
         for name in self.table["shard"].unique().to_pylist():
-            if not os.path.lexists(self._path(name)):
+            if not lexists(self._path(name)):
                 raise UserError(f"{folder} lacks tiles/{name}: {GO_ON}")
         if len(self.table) != manifest.tiles:
             raise UserError(f"{folder}: tiles.parquet and prep.json disagree: {AGAIN}")

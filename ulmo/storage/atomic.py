@@ -17,7 +17,7 @@ from filelock import lock_descriptor
 
 from ulmo.config import UserError
 from ulmo.storage.open_folder import IS_POSIX, OpenFolder, open_folder
-from ulmo.storage.plain_file import NO_TRAP, naming
+from ulmo.storage.plain_file import NO_TRAP, lexists, naming
 
 _TEMPORARY = re.compile(r"\.(?P<owner>.+)\.[0-9a-f]+\.tmp", re.DOTALL)
 _NAME_BYTES = 64  # of an output's name in another name; file systems take 255, some 143
@@ -232,7 +232,7 @@ def make_folders(folder: Path, *, below: Path | None = None) -> None:
     """
     if below is not None and (link := link_on_the_way(folder, below)) is not None:
         raise NotADirectoryError(errno.ENOTDIR, "a link is in its place", str(link))
-    if below is not None and not os.path.lexists(below):
+    if below is not None and not lexists(below):
         raise FileNotFoundError(errno.ENOENT, "it was moved or deleted", str(below))
     top, way = below and below.absolute(), (folder, *folder.parents)
     missing = list(takewhile(lambda each: each.absolute() != top and not each.exists(), way))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ulmo.config import OWN, loss_names
 from ulmo.storage.atomic import publish
-from ulmo.storage.plain_file import append_to, bounded_lines, naming, open_unlinked
+from ulmo.storage.plain_file import append_to, bounded_lines, lexists, naming, open_unlinked
 
 _VALIDATION = (
     *("val_total", "val_latent_variance", "val_pair_similarity"),
@@ -133,7 +133,7 @@ def log_lines(path: Path) -> Iterator[str]:
 
     What is no ASCII becomes `\ufffd`. Raises ValueError at a line that is too long for a log.
     """
-    if os.path.lexists(path):
+    if lexists(path):
         with open_unlinked(path) as file:
             for line in bounded_lines(file, MAX_LINE):
                 yield line.decode("ascii", errors="replace")

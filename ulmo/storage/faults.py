@@ -2,13 +2,16 @@
 
 import errno
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ulmo.config import NewerError, UserError, WholeFileError
 from ulmo.storage.atomic import is_full, link_on_the_way, remove
 from ulmo.storage.names import path_of, portable
+from ulmo.storage.plain_file import ABSENT, is_of_process, lexists
 from ulmo.storage.removal import remove_tree
 
 What = Literal[
@@ -25,8 +28,7 @@ What = Literal[
     "refused",
 ]
 # Errors if a file is missing, or is no plain file.
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL})
-_NOT_THERE |= {errno.ENXIO, errno.ENODEV}
+_NOT_THERE = ABSENT | {errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV}
 READ = "let yourself read it (chmod, chown, or mend the disk), then run ulmo verify again"
 
 
@@ -57,7 +59,7 @@ class Kind(NamedTuple):
 
 def has_any(*names: str) -> Callable[[Path], bool]:
     """A test whether one of some names is in a folder."""
-    return lambda folder: any(os.path.lexists(folder / name) for name in names)
+    return lambda folder: any(lexists(folder / name) for name in names)
 
 
 def remove_faulty(
@@ -118,18 +120,41 @@ def remove_any(path: Path, *, below: Path | None = None) -> None:
         raise UserError(f"{path} cannot be removed ({error.strerror}): {remedy}") from None
 
 
-def reading_error(error: BaseException) -> OSError | None:
+def handled() -> BaseException | None:
+    """The error that is being handled, if there is one."""
+    return sys.exc_info()[1]
+
+
+def reading_error(error: BaseException, outer: BaseException | None = None) -> OSError | None:
     """The OSError behind an error, if something is there but could not be read.
 
     Whether its content is damaged is then not known. Errors of Parquet are OSError too, but have
-    no number.
+    no number. `outer` is an error that was handled() before: it does not count, nor what is behind
+    it, such as that of a recording whose tokens are looked at now.
     """
     seen: BaseException | None = error
-    while seen is not None:
+    while seen is not None and seen is not outer:
         if isinstance(seen, OSError) and seen.errno and seen.errno not in _NOT_THERE:
             return seen
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A block that reads a file of ours: an error of reading never means that there is none.
+
+    The file may be whole, so nothing may be written in its place: raises the error of unreadable()
+    for it, and any other error as it is.
+    """
+    outer = handled()
+    try:
+        yield
+    except (UserError, OSError, ValueError) as error:
+        denied = reading_error(error, outer)
+        if denied is None or is_of_process(denied):
+            raise
+        raise unreadable(path, denied) from error
 
 
 def unreadable(path: Path, error: OSError) -> UserError:

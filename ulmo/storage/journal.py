@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
+from ulmo.storage.faults import reading
 from ulmo.storage.plain_file import append_to, bounded_lines, open_unlinked
 from ulmo.storage.sealed import canonical_json, parsed_json
 
@@ -47,8 +48,9 @@ class Journal(Generic[R]):
         return iter(self._places)
 
     def load(self) -> None:
-        """Find the lines there are; none in a file that cannot be read."""
-        self._places = dict(self._lines())
+        """Find the lines there are. Raises UserError if the file cannot be read."""
+        with reading(self._path):
+            self._places = dict(self._lines())
 
     def entry(self, key: str) -> Entry[R]:
         """The line of a key. Raises KeyError if the journal does not have it."""
@@ -92,7 +94,7 @@ class Journal(Generic[R]):
 
     def _lines(self) -> Iterator[tuple[str, int]]:
         """The key of each line, and where the line begins."""
-        with suppress(OSError, ValueError):
+        with suppress(ValueError):
             for place, value in _values(self._path):
                 with suppress(ValueError, KeyError, TypeError):
                     yield self._parsed(value).key, place

@@ -9,7 +9,6 @@ at the end table, manifest, and the journal goes. A row is only believed if its 
 everything that decides about it, is the one asked for.
 """
 
-import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,11 +23,12 @@ from ulmo.config import Settings, UserError, WholeFileError
 from ulmo.config.errors import complaint
 from ulmo.storage.atomic import check_places, is_of_one_file, owner_of, remove, short_name
 from ulmo.storage.differences import differences
-from ulmo.storage.faults import Fault, fault_of, reading_error, remove_any
+from ulmo.storage.faults import Fault, fault_of, reading, reading_error, remove_any
 from ulmo.storage.journal import Entry, Journal, progress
 from ulmo.storage.manifest import LedgerFiles, LedgerManifest, read_manifest_file
 from ulmo.storage.names import portable
 from ulmo.storage.parquet_guard import GroupedTable
+from ulmo.storage.plain_file import lexists
 from ulmo.storage.sealed import write_sealed
 from ulmo.storage.tables import (
     BATCH_ROWS,
@@ -67,8 +67,9 @@ class Ledger(Generic[M, R]):
         self._block: tuple[int, list[R]] = (0, [])  # rows of the table that were converted
         self._journal = Journal(files.journal, row)
         self._written: M | None = None  # the manifest on the disk
-        if os.path.lexists(files.manifest):
-            self._written = read_manifest_file(files.manifest, manifest, anew)
+        with reading(files.manifest):
+            if lexists(files.manifest):
+                self._written = read_manifest_file(files.manifest, manifest, anew)
         self._manifest = self._written
 
     @property
@@ -94,10 +95,14 @@ class Ledger(Generic[M, R]):
     def resume(self, wanted: M, output: Path) -> Self:
         """Find what an earlier job with the settings of `wanted` has done; returns the ledger.
 
-        Raises UserError if `output` was made with other settings, or if its table cannot be read
-        or, where there is no manifest, is not ulmo's.
+        Raises UserError if `output` was made with other settings or by another command, finished
+        or not, or if its table cannot be read or, where there is no manifest, is not ulmo's.
         """
         refuse_folders(self.files.manifest, self.files.table)
+        for command, other in self.files.of_others.items():
+            with reading(other):
+                if lexists(other):
+                    raise UserError(f"{output} is an output of ulmo-{command}: choose another one")
         if self._manifest is None:
             self._manifest = wanted
         elif changes := differences(self._manifest.deciding(), wanted.deciding()):
@@ -105,7 +110,7 @@ class Ledger(Generic[M, R]):
                 f"{output} was made with other settings ({changes}): "
                 "choose another output, or delete that one"
             )
-        if self.is_new and os.path.lexists(self.files.table):
+        if self.is_new and lexists(self.files.table):
             move = "move it elsewhere, or choose another output"
             schema = schema_of(self._row_type)
             read_table(self.files.table, schema, remedy=move, **_BY_GROUPS)
@@ -254,9 +259,9 @@ class Ledger(Generic[M, R]):
         if not self.manifest.complete:
             return [Fault(manifest, "unfinished", "the job has not ended", self._remedy)]
         faults = []
-        if os.path.lexists(self.files.journal):
+        if lexists(self.files.journal):
             faults = [Fault(journal, "left_over", "the job has ended without it", "delete it")]
-        if not os.path.lexists(self.files.table):
+        if not lexists(self.files.table):
             return [*faults, Fault(table, "missing", f"{manifest} names it", self._remedy)]
         try:
             self.check_rows()

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from ulmo.config import Settings, UserError
 from ulmo.storage.atomic import is_temporary, short_name
 from ulmo.storage.open_folder import open_folder
-from ulmo.storage.plain_file import NO_TRAP, check_alone, open_plain
+from ulmo.storage.plain_file import NO_TRAP, check_alone, lexists, open_plain
 
 LOCK = ".lock"  # in a folder; beside an output that is a file: .NAME.lock
 _WAIT_SECONDS, _POLL_SECONDS = 0.2, 0.02  # for a job that is just ending
@@ -121,7 +121,7 @@ def locked_name(path: Path) -> str | None:
 
 def remove_lock(path: Path) -> None:
     """Remove a lock file that a killed job left; one that is held, or is not ulmo's, stays."""
-    if os.path.lexists(path):
+    if lexists(path):
         with suppress(LockError), locked(path, path, wait=0):
             pass
 

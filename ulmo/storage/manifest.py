@@ -12,6 +12,7 @@ from ulmo.storage.plain_file import LinkError
 from ulmo.storage.sealed import read_json
 
 TABLE = "recordings.parquet"
+_COMMANDS = ("prep", "tokenize")  # those whose folders have a TABLE
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -69,6 +70,15 @@ class LedgerFiles(NamedTuple):
     def inside(cls, folder: Path, command: str) -> Self:
         """Those of an output folder: prep.json for `prep`."""
         return cls(folder / f"{command}.json", folder / TABLE, folder / f".{command}.jsonl")
+
+    @property
+    def of_others(self) -> dict[str, Path]:
+        """The manifests of the other commands whose tables have the same place, by command."""
+        names = {command: f"{command}.json" for command in _COMMANDS}
+        if self.manifest.name not in names.values():
+            return {}
+        paths = {command: self.manifest.with_name(name) for command, name in names.items()}
+        return {command: path for command, path in paths.items() if path != self.manifest}
 
     @classmethod
     def beside(cls, output: Path, command: str) -> Self:

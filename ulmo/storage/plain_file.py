@@ -21,6 +21,8 @@ from ulmo.config import UserError
 _NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOCTTY"))
 NO_TRAP = _NO_WAIT | getattr(os, "O_NOFOLLOW", 0)  # neither waits for a pipe nor follows a link
 _BLOCK = 1 << 20
+# Errors of a name that nothing has.
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -36,6 +38,23 @@ class LinkError(UserError, OSError):
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         return type(self), (Path(self.filename),)
+
+
+def lexists(path: Path) -> bool:
+    """Whether something has a name; a link counts, wherever it leads.
+
+    Raises OSError if that cannot be found out. `os.path.lexists` then says that nothing is there,
+    and what is there would be written over.
+    """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
+        return False
+    except ValueError:  # no file system takes such a name
+        return False
+    return True
 
 
 def open_unlinked(path: Path) -> BufferedReader:

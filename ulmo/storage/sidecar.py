@@ -1,13 +1,12 @@
 """The file that a recording is read together with: the log of a SoundTrap, x.log.xml for x.wav."""
 
 import errno
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import google_crc32c
 
-from ulmo.storage.plain_file import is_of_process, open_file, signature_of
+from ulmo.storage.plain_file import is_of_process, lexists, open_file, signature_of
 
 # About 7,000 gaps; a log without any has 4 KiB.
 MAX_SIDECAR_BYTES = 1 << 20
@@ -49,7 +48,7 @@ def read_sidecar(recording: Path) -> Sidecar | None:
     except OSError as error:
         if is_of_process(error):
             raise
-        if error.errno in _ABSENT and not os.path.lexists(path):
+        if error.errno in _ABSENT and not lexists(path):
             return None
         why = error.strerror or str(error)
         raise OSError(error.errno, f"its log cannot be read: {why}", str(path)) from None

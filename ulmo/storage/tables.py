@@ -4,7 +4,6 @@ The same rows always give the same bytes. pyarrow gets open files, and never a p
 that begins with `file:`, `s3:` or the like for an address.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -30,7 +29,7 @@ from ulmo.storage.parquet_guard import (
     parquet_writer,
     read_guarded,
 )
-from ulmo.storage.plain_file import file_hash, open_plain, written_hash
+from ulmo.storage.plain_file import file_hash, lexists, open_plain, written_hash
 
 BATCH_ROWS = 1 << 10  # rows held as Python objects, at most
 _BATCH_TEXTS = 1 << 14  # texts in lists of rows that are held, at most, and those of one row
@@ -109,7 +108,7 @@ def read_recorded(
     except OSError as error:
         raise unreadable(path, error) from error
     if found is None or found != recorded:
-        what = "is damaged" if os.path.lexists(path) else "is missing"
+        what = "is damaged" if lexists(path) else "is missing"
         raise UserError(f"{path} {what}: {remedy}")
     options: dict[str, Any] = {"read": read, "rows_per_byte": rows_per_byte}
     return read_table(path, schema, remedy=anew or remedy, hashed=True, **options)

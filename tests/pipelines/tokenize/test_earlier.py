@@ -20,10 +20,11 @@ from tests.pipelines.tokenizing import (
     quiet,
     tokenize,
 )
+from tests.small_tokenizers import RATE
 from ulmo.cli.main import ulmo
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.read import read_corpus
-from ulmo.pipelines.tokenize import job
+from ulmo.pipelines.tokenize import earlier, job
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.pipelines.verify.verify import verify
 
@@ -132,6 +133,25 @@ def test_a_recording_that_is_as_long_and_begins_and_ends_alike_is_another(tokeni
     (tmp_path / "field" / "0.wav").rename(tmp_path / "archived.wav")
     tokenize(tokenizer, tmp_path / "field", out=out)
     assert contents(out)["tokens/0.tokens.npy"] == before["tokens/0.tokens.npy"]
+
+
+@pytest.mark.parametrize("file_format", ["npy", "raven"])
+def test_a_recording_whose_facts_are_all_the_same_is_another(file_format, tokenizer, tmp_path):
+    """A rising tone, and the same backwards: other ids, so its tokens stay when it goes."""
+    times = np.arange(RATE * 2) / RATE
+    tone = 0.9 * np.sin(2 * np.pi * (300 * times + (RATE / 2 - 600) / 4 * times**2))
+    silence = np.zeros(4000)
+    for name, sound in (("up", tone), ("down", tone[::-1])):
+        samples = np.concatenate([silence, sound, silence])
+        write(tmp_path / "field" / f"{name}.wav", samples, rate=RATE)
+    out, how = tmp_path / "out", {"file_format": file_format}
+    tokenize(tokenizer, tmp_path / "field", out=out, **how)
+    first, second = (earlier._sound(row) for row in folder_ledger(out).rows())
+    assert first == second
+    before = contents(out / "tokens")
+    (tmp_path / "field" / "down.wav").rename(tmp_path / "archived.wav")
+    tokenize(tokenizer, tmp_path / "field", out=out, **how)
+    assert contents(out / "tokens") == before
 
 
 @pytest.fixture

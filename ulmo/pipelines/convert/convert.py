@@ -1,6 +1,5 @@
 """ulmo convert: files of tokens become a corpus to train on, or labels to look at."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,7 @@ from ulmo.formats.publish import (
 from ulmo.formats.sources import Source, find_tokens, take_whole
 from ulmo.storage.atomic import is_of_one_file, make_folder, make_folders
 from ulmo.storage.lock import LOCK, lock_path, locked
-from ulmo.storage.plain_file import followed
+from ulmo.storage.plain_file import followed, lexists
 
 _SUFFIX = ".tokens.npy"
 
@@ -223,7 +222,7 @@ def _refuse_others(outputs: Outputs, headers: Sequence[TokensHeader]) -> None:
     """Raise UserError if there are tokens of another tokenizer, of other recordings, or a foreign
     file; NewerError for a header that a newer ulmo wrote.
     """
-    if not os.path.lexists(outputs.header):
+    if not lexists(outputs.header):
         return
     check_outputs(outputs)
     header, there = headers[0], read_stored(outputs.header).headers[0]

@@ -4,7 +4,6 @@ Uses ONNX Runtime only. The results are a JSON file, and pictures beside it.
 """
 
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from ulmo.preprocessing.store import TileStore
 from ulmo.storage.atomic import publish
 from ulmo.storage.differences import differences
 from ulmo.storage.names import portable
-from ulmo.storage.plain_file import read_unlinked
+from ulmo.storage.plain_file import lexists, read_unlinked
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 from ulmo.storage.sealed import json_values, write_json
 from ulmo.tokenizer import Tokenizer
@@ -189,7 +188,7 @@ def _picture_path(report: Path, name: str) -> Path:
 def _refuse_foreign(report: Path) -> None:
     """Raise UserError if ulmo did not write the report, or a picture of it, that lies there."""
     remedy = "move it elsewhere, or name another report with --json"
-    if os.path.lexists(report) and not _is_report(report):
+    if lexists(report) and not _is_report(report):
         raise UserError(f"{report} is there, and ulmo eval did not write it: {remedy}")
     for name in PICTURES:
         refuse_foreign_picture(_picture_path(report, name), remedy)

@@ -1,6 +1,5 @@
 """Rows of the tiles of one job: in its own file while jobs run, and in tiles.parquet at the end."""
 
-from contextlib import suppress
 from itertools import groupby
 
 import pyarrow as pa
@@ -8,6 +7,7 @@ import pyarrow as pa
 from ulmo.pipelines.prep.job import PrepJob
 from ulmo.preprocessing.store import AGAIN, GO_ON
 from ulmo.preprocessing.tile_rows import TILES_SCHEMA
+from ulmo.storage.faults import reading
 from ulmo.storage.plain_file import file_hash
 from ulmo.storage.tables import read_recorded, texts_of
 
@@ -18,10 +18,12 @@ def tile_rows(job: PrepJob, recorded: str) -> pa.Table:
 
 
 def rows_hash(job: PrepJob) -> str | None:
-    """The hash of the file of a job's rows; None if it is not there, or cannot be read."""
-    with suppress(OSError):
+    """The hash of the file of a job's rows; None if there is none.
+
+    Raises UserError if it cannot be read.
+    """
+    with reading(job.rows_path):
         return file_hash(job.rows_path)
-    return None
 
 
 def by_prefix(tiles: pa.Table) -> dict[str, pa.Table]:

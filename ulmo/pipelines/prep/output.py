@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -26,11 +25,12 @@ from ulmo.pipelines.prep.job_rows import by_prefix, prefix_of, rows_hash, same_r
 from ulmo.pipelines.prep.replacement import (
     CHOOSE,
     TILES_TABLE,
+    left_overs,
     move_files,
     remove_others,
     replace_output,
 )
-from ulmo.pipelines.prep.statistics import corpus_constants
+from ulmo.pipelines.prep.statistics import corpus_constants, learned_of
 from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.store import (
     BESIDE,
@@ -40,14 +40,13 @@ from ulmo.preprocessing.store import (
     read_tiles_table,
 )
 from ulmo.preprocessing.tile_rows import TILES_SCHEMA
-from ulmo.storage.atomic import is_temporary, make_folder
+from ulmo.storage.atomic import make_folder
 from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.journal import Entry
 from ulmo.storage.ledger import refuse_folders
 from ulmo.storage.lock import LOCK, is_free
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import portable
-from ulmo.storage.open_folder import open_folder
 from ulmo.storage.removal import remove_if_possible
 from ulmo.storage.tables import publish_table
 
@@ -97,6 +96,9 @@ class PrepOutput:
         # The manifest of the output that is to replace this one, which has tiles of its own.
         self._next: TilesManifest | None = None
         made = self.ledger.manifest
+        if made.learned_of not in ("", learned_of(source.files)):
+            made = made.model_copy(update={"normalization": None, "learned_of": ""})
+            self.ledger.replace(made)
         # Recordings that are not those of the complete output, though sizes and ends are the same.
         self.modified: list[InputFile] = []
         if made.plan != wanted.plan:
@@ -105,9 +107,8 @@ class PrepOutput:
             if made.complete and not accept_changes:
                 refuse_others(self.ledger, folder, source.files)
         elif made.complete:
-            self.modified = [
-                file for job in self._jobs() for file in job.files if not self._is_known(job, file)
-            ]
+            files = ((job, file) for job in self._jobs() for file in job.files)
+            self.modified = [file for job, file in files if not self.ledger.has(job.key_of(file))]
         if made.plan != wanted.plan or (self.modified and accept_changes):
             if made.complete:
                 self._next = wanted
@@ -118,14 +119,11 @@ class PrepOutput:
             # Jobs that are done again would write over tiles that may be all there is.
             self._next = begun.begun_again() if self._others(self._done()) else None
 
-    def _is_known(self, job: PrepJob, file: InputFile) -> bool:
-        return self.ledger.has(job.key_of(file))
-
     @property
     def is_finished(self) -> bool:
         """Whether nothing is lost, and nothing is left of a killed job."""
         complete = self.ledger.manifest.complete and self._next is None
-        return complete and not self._left_overs() and not self._find_lost()
+        return complete and not left_overs(self.ledger.files) and not self._find_lost()
 
     def finish(self) -> bool:
         """Make or mend what is not there. Returns whether there was nothing to make."""
@@ -136,7 +134,7 @@ class PrepOutput:
             self._make()
         elif lost := self._find_lost():
             self._mend(lost)
-        for path in self._left_overs():
+        for path in left_overs(self.ledger.files):
             if path.name != LOCK:
                 remove_any(path, below=self._folder)
         return lost is not None and not lost
@@ -160,7 +158,9 @@ class PrepOutput:
             if settings.learns_constants and ledger.manifest.normalization is None:
                 learned = corpus_constants(pool, source.audio_dir, source.files, settings)
                 plan = ledger.manifest.plan if learned.is_final else _OTHERS
-                ledger.update(normalization=learned.normalization, plan=plan)
+                ledger.update(
+                    normalization=learned.normalization, learned_of=learned.learned_of, plan=plan
+                )
             jobs = self._jobs()
             keys = self._done()
             done = list(chain.from_iterable(keys.values()))
@@ -178,10 +178,15 @@ class PrepOutput:
                             ledger.add(row.key, [row], made.tile_rows)
                 self._refuse_unread(keys)
                 merged = self._merge([(job, keys[job.index]) for job in jobs])
-                if not all(is_of(self._rows(keys[job.index]), job) for job in jobs):
+                # Constants may be those of a recording before it changed, whatever its row is of.
+                if not all(
+                    is_of(self._rows(keys[job.index]), job)
+                    and (keys[job.index] == job.keys or not settings.learns_constants)
+                    for job in jobs
+                ):
                     merged["plan"] = _OTHERS
                 in_order = chain.from_iterable(keys[job.index] for job in jobs)
-                ledger.finish(in_order, recordings=recordings, **merged)
+                ledger.finish(in_order, recordings=recordings, learned_of="", **merged)
 
     def _make_folders(self) -> None:
         for folder in (self._folder / "tiles", self._folder / ROWS):
@@ -220,7 +225,9 @@ class PrepOutput:
         if made.complete:
             try:
                 found = by_prefix(read_tiles_table(earlier._folder, made))
-            except UserError:
+            except UserError as error:
+                if reading_error(error):
+                    raise
                 return
         for job in jobs:
             if self._is_kept(job):
@@ -375,25 +382,16 @@ class PrepOutput:
             output = PrepOutput(folder, self._source, begun, earlier=earlier)
         except UnreadError:
             raise
-        except UserError:
-            pass
+        except UserError as error:
+            if reading_error(error):
+                raise
         else:
             made = output.ledger.manifest.begun_again()
             learned = begun.normalization or made.normalization
-            same = begun.model_copy(update={"normalization": learned})
+            same = begun.model_copy(
+                update={"normalization": learned, "learned_of": made.learned_of}
+            )
             if made == same and not output.modified:
                 return output
         remove_any(folder)
         return self._beside(begun, earlier)
-
-    def _left_overs(self) -> list[Path]:
-        """What a killed job may have left; a complete output does not need it."""
-        names = (ROWS, BESIDE, LOCK, self.ledger.files.journal.name)
-        found = [
-            path for path in self._folder.iterdir() if is_temporary(path) or path.name in names
-        ]
-        with suppress(FileNotFoundError, NotADirectoryError):  # or a link, which verify names
-            tiles = self._folder / "tiles"
-            with open_folder(tiles, below=self._folder) as shards:
-                found += filter(is_temporary, map(tiles.joinpath, shards.names()))
-        return found

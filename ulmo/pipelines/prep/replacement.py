@@ -6,22 +6,25 @@ one, from what is there: no recording is read for it.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ulmo.config import UserError
 from ulmo.pipelines.prep.changes import PrepLedger, prep_ledger
 from ulmo.preprocessing.store import (
     BESIDE,
+    ROWS,
     TilesManifest,
     read_manifest,
     read_tiles_table,
     tiles_there,
 )
 from ulmo.preprocessing.tile_rows import SHARD
-from ulmo.storage.atomic import make_folder
+from ulmo.storage.atomic import is_temporary, make_folder
 from ulmo.storage.faults import reading_error
 from ulmo.storage.ledger import refuse_folders
-from ulmo.storage.manifest import TABLE
+from ulmo.storage.lock import LOCK
+from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.open_folder import open_folder
 
 TILES_TABLE = "tiles.parquet"
@@ -85,3 +88,14 @@ def remove_others(folder: Path, names: Collection[str]) -> None:
         for name in shards.names():
             if SHARD.fullmatch(name) and name not in names:
                 shards.remove(name)
+
+
+def left_overs(files: LedgerFiles) -> list[Path]:
+    """What a killed job may have left in an output; a complete one does not need it."""
+    folder, names = files.manifest.parent, (ROWS, BESIDE, LOCK, files.journal.name)
+    found = [path for path in folder.iterdir() if is_temporary(path) or path.name in names]
+    with suppress(FileNotFoundError, NotADirectoryError):  # or a link, which verify names
+        tiles = folder / "tiles"
+        with open_folder(tiles, below=folder) as shards:
+            found += filter(is_temporary, map(tiles.joinpath, shards.names()))
+    return found

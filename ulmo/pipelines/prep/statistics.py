@@ -17,6 +17,8 @@ from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.preprocessing.spectrogram import measure
 from ulmo.preprocessing.stretches import read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock
+from ulmo.storage.names import portable
+from ulmo.storage.sealed import fingerprint
 
 _STRETCHES = 256  # as long as a tile, to learn from in all
 _RECORDING_STRETCHES = 4  # of one recording, at most
@@ -26,6 +28,7 @@ class Constants(NamedTuple):
     """What was learned of all recordings."""
 
     normalization: Normalization
+    learned_of: str  # see below
     is_final: bool  # False if a recording failed to be read that could be read when planned
 
 
@@ -34,33 +37,50 @@ class _Measured(NamedTuple):
     reason: str | None = None  # why not all was read
 
 
+def learned_of(files: Sequence[InputFile]) -> str:
+    """A hash of the recordings that constants are learned of, with their times.
+
+    One that is edited in its middle has other constants, though its size and ends are the same.
+    """
+    return fingerprint([file.key("", portable(file.path)) for file in _chosen(files)])
+
+
+def _chosen(files: Sequence[InputFile]) -> list[InputFile]:
+    step = max(1, len(files) / _STRETCHES)
+    return [files[int(i * step)] for i in range(int(len(files) / step))]
+
+
 def corpus_constants(
     pool: Pool, folder: Path, files: Sequence[InputFile], settings: PrepSettings
 ) -> Constants:
     """Mean and spread of stretches of recordings that are evenly spread over the list.
 
-    One that cannot be read is tried once more.
+    One that cannot be read, or is another than it was when the job was planned, is tried once more.
     """
-    step = max(1, len(files) / _STRETCHES)
-    chosen = [files[int(i * step)] for i in range(int(len(files) / step))]
+    chosen = _chosen(files)
     each = min(max(_STRETCHES // len(chosen), 1), _RECORDING_STRETCHES)
     least = MIN_SCALE_PCEN if settings.normalization == "pcen" else MIN_SCALE
-    readable = {folder / file.path: file.size > 0 for file in chosen}
-    left, found = list(readable), dict[Path, _Measured]()
+    left, found = chosen, dict[InputFile, _Measured]()
     for _ in range(2):
-        found |= pool.each(partial(_measure_stretches, settings, each), left)
-        left = [path for path in left if readable[path] and found[path].reason in MAY_PASS]
-    moments = sum((found[path].moments for path in readable), Moments())
-    return Constants(moments.normalization(least), not left)
+        found |= pool.each(partial(_measure_stretches, settings, each, folder), left)
+        left = [file for file in left if file.size and found[file].reason in MAY_PASS]
+    moments = sum((found[file].moments for file in chosen), Moments())
+    return Constants(moments.normalization(least), learned_of(files), not left)
 
 
-def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> _Measured:
+def _measure_stretches(
+    settings: PrepSettings, count: int, folder: Path, file: InputFile
+) -> _Measured:
     """Moments of `count` tile-long stretches, evenly spread, as far as they can be read."""
+    path = folder / file.path
     frontend = build_frontend(settings)
     moments = Moments()
     try:
-        spans = Clock().timing(path).spans
+        timing = Clock().timing(path)
         with open_recording(path, full_scale=settings.full_scale) as recording:
+            is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
+            if file.size and not (is_planned and recording.signature == timing.signature):
+                raise RefusedError("changed", "it has changed since the job was planned")
             channels = channel_list(settings.channels, recording.channels)
             tile = settings.tile_size * settings.hop_length
             length = -(-tile * recording.sample_rate // settings.true_rate)
@@ -68,7 +88,7 @@ def _measure_stretches(settings: PrepSettings, count: int, path: Path) -> _Measu
             with in_turn(recording, channels):
                 for start, channel in product(_spread(room, count), channels):
                     for stretch in read_stretches(
-                        *(recording, channel, settings.true_rate, spans),
+                        *(recording, channel, settings.true_rate, timing.spans),
                         hop=tile_grid(settings),
                         first=start,
                         frames=length,

@@ -7,23 +7,28 @@ there, but under names that it had before, are removed once its new ones are the
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ulmo.config import UserError
 from ulmo.formats.folder import TokenizeManifest, TokensLedger
 from ulmo.formats.places import TOKENS
 from ulmo.formats.publish import (
+    Outputs,
     endings_of,
     is_parts,
     output_paths,
-    read_whole,
     remove_leftovers,
     remove_tokens,
     stored_at,
     tokens_hash,
+    whole_at,
     whole_name,
 )
+from ulmo.formats.read import read_corpus
 from ulmo.jobs.inputs import input_file
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.job import MAY_STAY, Result, is_there
@@ -31,7 +36,11 @@ from ulmo.pipelines.tokenize.known import Known
 from ulmo.pipelines.tokenize.plan import Planned, moved_aside
 from ulmo.preprocessing.reading.refusal import MAY_PASS
 from ulmo.storage.atomic import PassingOver
+from ulmo.storage.faults import handled, reading_error
 from ulmo.storage.names import path_of, portable
+from ulmo.storage.plain_file import lexists
+
+Sound = tuple[Any, ...]  # what a row says of the sound of a recording
 
 
 class Earlier:
@@ -90,13 +99,13 @@ class Earlier:
         Each may be of a recording that could not be read, and is of none of `rows`, of this job.
         """
         rows = list(rows)
-        sounds = {_sound(row) for row in rows if row.outputs}
+        sounds = _by_sound(rows)
         taken = {name for row in rows for name in row.outputs}
         kept = {
             row.path: row
             for row in self._rows
-            if _sound(row) not in sounds
-            and taken.isdisjoint(row.outputs)
+            if taken.isdisjoint(row.outputs)
+            and not self._is_moved(row, sounds)
             and not self._of_that_name(row)
             and any(planned not in self._settled for planned in self._owners(row))
             and self._is_whole(row)
@@ -134,19 +143,43 @@ class Earlier:
     def remove_replaced(self, rows: Iterable[Tokenized]) -> None:
         """Remove outputs that the rows of this job do not name, of recordings that are there.
 
-        A recording that was moved or renamed is there too: its row has the same facts. Nothing
-        else is known of recordings that are gone, and their outputs stay.
+        A recording that was moved or renamed is there too: its row has the same facts, and its
+        tokens are the same. Nothing else is known of recordings that are gone, and their outputs
+        stay.
         """
         rows = list(rows)
         named = {name for row in rows for name in row.outputs}
         there = {row.path for row in rows}
         settled = {row.path for row in rows if row.reason not in MAY_STAY}
-        sounds = {_sound(row) for row in rows if row.outputs}
+        sounds = _by_sound(rows)
         for row in self._rows:
-            if row.path in settled or (row.path not in there and _sound(row) in sounds):
+            if row.path in settled or (row.path not in there and self._is_moved(row, sounds)):
                 for name in reversed(row.outputs):
                     if name not in named:
                         self._remove(row, name)
+
+    def _is_moved(self, row: Tokenized, sounds: Mapping[Sound, Sequence[Tokenized]]) -> bool:
+        """Whether a recording of this job, whose rows are in `sounds`, is that of a row.
+
+        The same sound played backwards has the same facts, but other ids. Labels do not say which
+        ids they were made of: they stay.
+        """
+        return any(self._has_ids_of(row, each) for each in sounds.get(_sound(row), ()))
+
+    def _has_ids_of(self, row: Tokenized, other: Tokenized) -> bool:
+        """Whether the outputs of a row have the ids of those of another, as far as they exist.
+
+        A job that was killed while it removed them has left some.
+        """
+        for names in zip(row.outputs, other.outputs, strict=False):
+            first, second = (
+                output_paths(self._folder / path_of(name), self._format) for name in names
+            )
+            if all(map(lexists, first.files)):
+                ids = _ids_hash(first)
+                if ids is None or ids != _ids_hash(second):
+                    return False
+        return len(row.outputs) == len(other.outputs)
 
     def _of_that_name(self, row: Tokenized) -> list[Planned]:
         """The recordings of the job that have the name of a row, or are a folder of that name.
@@ -213,20 +246,39 @@ class Earlier:
 
 
 def is_as_written(outputs: Iterable[Path], row: Tokenized, made: TokenizeManifest) -> bool:
-    """Whether the outputs of a recording are those that a job of `made` wrote for its row."""
+    """Whether the outputs of a recording are those that a job of `made` wrote for its row.
+
+    Raises UserError if one of them cannot be read.
+    """
     there = []
     for output in outputs:
-        try:
-            there.append(read_whole(output_paths(output, made.file_format)))
-            header = there[-1].header
-        except (UserError, OSError, ValueError):
+        paths = output_paths(output, made.file_format)
+        if (stored := whole_at(paths)) is None or len(stored.headers) != 1:
             return False
+        there.append(stored)
+        header = stored.header
         found = (header.fingerprint, header.unk_quantile, header.recording, header.columns)
         if found != (made.tokenizer, made.unk_quantile, row.path, row.columns):
             return False
     unknown = sum(stored.header.unknown for stored in there)
     digest = tokens_hash(there, endings_of(made.file_format)) if there else None
     return (unknown, digest) == (row.unknown, row.tokens_sha256)
+
+
+def _ids_hash(outputs: Outputs) -> str | None:
+    """SHA-256 of the ids of an output; None if they are damaged, or in a format that has none.
+
+    Raises UserError or OSError if they cannot be read.
+    """
+    outer, running = handled(), sha256()
+    try:
+        for _, ids in read_corpus(outputs.files[-1]):
+            running.update(np.ascontiguousarray(ids, np.int32).data)
+    except (UserError, OSError) as error:
+        if reading_error(error, outer):
+            raise
+        return None
+    return running.hexdigest()
 
 
 def _is_inside(name: str) -> bool:
@@ -241,8 +293,17 @@ def _is_of_file(row: Tokenized, source: Path) -> bool:
     return (file.size, file.ends) == (row.bytes, row.ends_crc32c)
 
 
-def _sound(row: Tokenized) -> tuple[Any, ...]:
-    """What two recordings have in common only if one is the other, by all that a row says."""
+def _by_sound(rows: Iterable[Tokenized]) -> dict[Sound, list[Tokenized]]:
+    """The rows that have outputs, by what they say of the sound."""
+    found: dict[Sound, list[Tokenized]] = {}
+    for row in rows:
+        if row.outputs:
+            found.setdefault(_sound(row), []).append(row)
+    return found
+
+
+def _sound(row: Tokenized) -> Sound:
+    """What two recordings have in common if one is the other, by all that a row says."""
     file = row.bytes, row.ends_crc32c, row.frames, row.sample_rate, row.channels, row.start_utc
     measured = row.peak_db, row.bandwidth_hz, row.share_above, row.columns, row.unknown
     return (*file, *measured)

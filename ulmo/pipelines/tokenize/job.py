@@ -1,6 +1,5 @@
 """One recording becomes files of tokens."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -14,7 +13,7 @@ from ulmo.config import ClockSettings, UserError
 from ulmo.config.errors import plain, printable
 from ulmo.encoding import EncodedStretch
 from ulmo.formats.base import ALL_RUNS, Labelling
-from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader, read_stored
+from ulmo.formats.header import Gaps, Segment, Stored, TokensHeader
 from ulmo.formats.publish import (
     channel_path,
     output_paths,
@@ -45,6 +44,7 @@ from ulmo.preprocessing.stretches import (
 from ulmo.preprocessing.times.clock import Clock, Span, Start
 from ulmo.storage.atomic import PassingOver, is_of_one_file, make_folders, refuse_gone
 from ulmo.storage.names import path_of, portable
+from ulmo.storage.plain_file import lexists
 from ulmo.tokenizer import Tokenizer, TokenizerRef
 
 MAY_STAY = MAY_PASS | {"unwritable"}  # refusals that say nothing against earlier tokens
@@ -123,7 +123,8 @@ def _tokenize_once(
         if timing.log != file.log:
             raise RefusedError("changed", "its log was changed while it was read: try later")
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
-            if (file.size, file.mtime_ns) != (recording.size, recording.mtime_ns):
+            is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
+            if not is_planned or recording.signature != timing.signature:
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
@@ -329,9 +330,9 @@ def _earlier(planned: Planned, options: TokenizeOptions) -> list[Path]:
     channels = (channel_path(planned.target, number) for number in count())
     found = []
     for path in chain([planned.target], takewhile(partial(is_there, file_format), channels)):
-        with suppress(UserError, OSError, ValueError):  # ValueError: it has several recordings
-            stored = read_stored(output_paths(path, file_format).header)
-            if _is_of(planned, stored.header):
+        with suppress(UserError, ValueError), PassingOver():  # ValueError: of several recordings
+            stored = stored_at(output_paths(path, file_format).header)
+            if stored and _is_of(planned, stored.header):
                 found.append(path)
     return found
 
@@ -353,7 +354,7 @@ def _remove(outputs: Sequence[Path], planned: Planned, options: TokenizeOptions)
 def is_there(file_format: str, output: Path) -> bool:
     """Whether an output, or a part of it, is there. Channels are removed from the last on."""
     paths = output_paths(output, file_format)
-    return any(os.path.lexists(path) for path in (paths.header, *paths.files))
+    return any(lexists(path) for path in (paths.header, *paths.files))
 
 
 def _header(

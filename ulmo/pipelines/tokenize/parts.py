@@ -16,7 +16,7 @@ from ulmo.arrays import Ids
 from ulmo.config import UserError
 from ulmo.formats.checked import changed, read_checked, unchanged
 from ulmo.formats.header import Stored, TokensHeader, read_stored
-from ulmo.formats.publish import Outputs, output_paths, read_whole, tokens_hash
+from ulmo.formats.publish import Outputs, output_paths, tokens_hash, whole_at
 from ulmo.formats.read import read_corpus
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.job import Result, by_name
@@ -76,16 +76,15 @@ def stays(outputs: Outputs, parts: Parts) -> str:
     """Why an earlier file of all recordings stays as it is, for the user; empty if it does not.
 
     It does if a recording that cannot be read now may be one whose tokens it has, unless they are
-    those of a recording of this job.
+    those of a recording of this job. Raises UserError if the file cannot be read.
     """
     joined = {part.source for part in parts.joined if part.outcome.status != "refused"}
     unread = [result.source for result in parts.results if result.outcome.reason in MAY_PASS]
     known = Known(source for source in unread if source not in joined)
-    try:
-        headers = read_whole(outputs).headers if len(known) else ()
-    except (UserError, OSError, ValueError):
+    stored = whole_at(outputs) if len(known) else None
+    if stored is None:
         return ""
-    names = {name for header in headers for name in _names(header)}
+    names = {name for header in stored.headers for name in _names(header)}
     lost = {name for name in names if known.folders or known.called(name)}
     lost -= _made_again(outputs, lost, parts.joined)
     if not lost:

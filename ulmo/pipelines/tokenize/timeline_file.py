@@ -19,13 +19,13 @@ from ulmo.formats.publish import (
     header_lock,
     output_paths,
     publish_tokens,
-    read_whole,
     refuse_spoiling,
     remove_leftovers,
     remove_tokens,
     stored_at,
     temporary_names,
     tokens_hash,
+    whole_at,
 )
 from ulmo.jobs.outcome import Tokenized
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions
@@ -149,9 +149,7 @@ class TimelineOutput:
                 f"{self._out} was made with another tokenizer (there {found.fingerprint[:8]}, "
                 f"here {made.tokenizer[:8]}): choose another name, or delete it"
             )
-        with suppress(UserError, OSError, ValueError):
-            return read_whole(self._outputs) if is_one else None
-        return None
+        return whole_at(self._outputs) if is_one else None
 
 
 def survey(tokenizer: Tokenizer, options: TokenizeOptions, sources: Sequence[Path]) -> None:

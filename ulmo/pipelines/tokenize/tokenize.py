@@ -46,7 +46,7 @@ from ulmo.pipelines.tokenize.timeline_file import Timeline, TimelineOutput, surv
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import check_places, is_of_one_file, is_temporary, make_folder, staying
-from ulmo.storage.faults import remove_any
+from ulmo.storage.faults import reading_error, remove_any
 from ulmo.storage.lock import LOCK, lock_path, locked, locked_name
 from ulmo.storage.names import portable
 from ulmo.storage.probe import is_probe
@@ -310,7 +310,9 @@ class _Job(NamedTuple):
             ledger = folder_ledger(folder).resume(manifest, folder)
         except NewerError:
             raise
-        except UserError:  # or it is damaged
+        except UserError as error:  # or it is damaged
+            if reading_error(error):
+                raise
             remove_any(folder)
             ledger = folder_ledger(folder).resume(manifest, folder)
         make_folder(folder, below=out.parent)

@@ -1,7 +1,6 @@
 """Verifying bundles and runs; going back to the last checkpoint that is whole."""
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from ulmo.storage.faults import (
     name_in,
     remove_faulty,
 )
+from ulmo.storage.plain_file import lexists
 from ulmo.storage.run_manifest import RUN_MANIFEST, read_run
 
 _RESUME = "ulmo-train TILES_DIR RUN_DIR --resume writes it again"
@@ -79,7 +79,7 @@ def _check_run(folder: Path) -> Findings:
         settings = read_run(folder).train
     except (UserError, OSError) as error:
         fault = Fault(RUN_MANIFEST, "missing", "nothing says what the run was made with", _TRAIN)
-        if os.path.lexists(folder / RUN_MANIFEST):
+        if lexists(folder / RUN_MANIFEST):
             fault = fault_of(RUN_MANIFEST, error, _TRAIN)
         faults.append(fault)
     faults += _check_checkpoints(folder)
@@ -186,7 +186,7 @@ def _check_log(folder: Path, name: str, columns: tuple[str, ...] | None) -> Iter
     from its first checkpoint may be without a log.
     """
     path = folder / name
-    if not os.path.lexists(path):
+    if not lexists(path):
         if max(numbers(folder / "checkpoints"), default=0) > 1 or (folder / _TOKENIZER).is_dir():
             yield Fault(name, "missing", "the run has written it, and it is gone", _LOST)
         return

@@ -1,7 +1,6 @@
 """Verifying tiles: tables, shards and recordings must agree; removing what is damaged."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -43,6 +42,7 @@ from ulmo.storage.faults import (
 )
 from ulmo.storage.ledger import Ledger
 from ulmo.storage.manifest import TABLE, LedgerFiles
+from ulmo.storage.plain_file import lexists
 from ulmo.storage.tables import texts_of
 
 _REPAIR = f"ulmo verify DIR --repair removes it; then {GO_ON}"
@@ -72,7 +72,7 @@ def _check(folder: Path) -> Findings:
     """
     faults = left_overs(folder, _temporaries(folder))
     files = LedgerFiles.inside(folder, "prep")
-    if not os.path.lexists(files.manifest):
+    if not lexists(files.manifest):
         detail = "there are tiles, but nothing that describes them"
         return Findings({}, [*faults, Fault("prep.json", "missing", detail, _NEW_FOLDER)])
     try:
@@ -88,7 +88,7 @@ def _check(folder: Path) -> Findings:
     try:
         tiles = read_tiles_table(folder, manifest)
     except UserError as error:
-        if os.path.lexists(folder / "tiles.parquet"):
+        if lexists(folder / "tiles.parquet"):
             faults.append(fault_of("tiles.parquet", error, GO_ON, AGAIN, DELETE))
         else:
             faults.append(Fault("tiles.parquet", "missing", "prep.json names it", GO_ON))

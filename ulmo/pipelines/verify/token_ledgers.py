@@ -1,6 +1,5 @@
 """Verifying the ledgers of tokens: rows without outputs, and outputs without a row."""
 
-import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from ulmo.storage.atomic import owner_of
 from ulmo.storage.faults import Fault, What, fault_of, name_in
 from ulmo.storage.manifest import TABLE
 from ulmo.storage.names import path_of, portable
+from ulmo.storage.plain_file import lexists
 from ulmo.storage.walk import by_bytes, bytes_of, walk
 
 _MOST_MISSING = 10_000  # files of an output that are reported one by one
@@ -34,8 +34,8 @@ def is_ledger_file(path: Path) -> bool:
 def output_of(folder: Path) -> Path | None:
     """The folder of the output whose tokens, or headers, lie in `folder`; None if it is no part."""
     place = folder.absolute()
-    is_part = place.name in (TOKENS, HEADERS) and not os.path.lexists(place / MANIFEST)
-    return place.parent if is_part and os.path.lexists(place.parent / MANIFEST) else None
+    is_part = place.name in (TOKENS, HEADERS) and not lexists(place / MANIFEST)
+    return place.parent if is_part and lexists(place.parent / MANIFEST) else None
 
 
 class _Found(NamedTuple):
@@ -215,7 +215,7 @@ def _check_orphans(folder: Path, there: _There) -> Iterator[Fault]:
 def _among(tokens: Path) -> list[Path]:
     """Every file and every link below the folder of tokens, whatever else its folder holds."""
     if tokens.is_symlink() or not tokens.is_dir():
-        return [tokens] if os.path.lexists(tokens) else []
+        return [tokens] if lexists(tokens) else []
     try:
         there = walk(tokens)
     except UserError:  # as the search for outputs has said

@@ -52,7 +52,8 @@ class Recording:
         self._opener = opener
         self._opened = opened  # the decoder of the only part, at its first frame
         self.sample_rate, self.channels = plan.parts[0].sample_rate, plan.parts[0].channels
-        self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns  # of the file
+        self.signature = plan.signature  # of the file
+        self.size, self.mtime_ns = plan.signature.size, plan.signature.mtime_ns
         self._adopt(plan)
         self._reset()
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
-from ulmo.preprocessing.reading.refusal import MAY_PASS
+from ulmo.preprocessing.reading.refusal import CHANGED, MAY_PASS
 from ulmo.preprocessing.reading.riff import layout_of
 from ulmo.preprocessing.times.metadata import Metadata
 from ulmo.preprocessing.times.timing import Span, Timing
@@ -44,16 +44,19 @@ def is_triggered(path: Path, header: Metadata) -> bool:
     return named or any(trigger in text for text in words for trigger in _TRIGGERS)
 
 
-def triggered_timing(path: Path, *, exact: bool) -> Timing | None:
+def triggered_timing(path: Path, header: Metadata) -> Timing | None:
     """The time of a triggered recording, which is read once; None if it is refused for good.
 
     Markers belong to no span, and one that nothing triggered has none. Without markers, nothing was
     left out. They are only found if the samples are those that the recorder wrote: of one channel,
-    in a file that keeps them (`exact`). Raises RefusedError, or OSError, if it cannot be read now.
+    in a file that keeps them. Raises RefusedError, or OSError, if it cannot be read now, or is not
+    the file of the header.
     """
     try:
         with open_recording(path) as recording:
-            if recording.channels != 1 or not exact:
+            if recording.signature != header.signature:
+                raise RefusedError("changed", CHANGED)
+            if recording.channels != 1 or not header.is_exact:
                 note = "a trigger made it, and a conversion hides what was left out"
                 return Timing(None, linear=False, note=note)
             markers = list(islice(_markers(recording.blocks()), _MAX_MARKERS))

@@ -82,9 +82,11 @@ class Clock(NamedTuple):
             log = soundtrap_timing(path, header.sample_rate)
             timing = header.harp
             if timing is None and is_triggered(path, header):
-                timing = triggered_timing(path, exact=header.is_exact)
+                timing = triggered_timing(path, header)
         timing = (timing or log or Timing(None)).bounded()
-        timing = timing._replace(log=log.log if log else None, slowed=header.is_slowed)
+        timing = timing._replace(
+            log=log.log if log else None, slowed=header.is_slowed, signature=header.signature
+        )
         return self._started(timing, path, header, log)
 
     def _started(

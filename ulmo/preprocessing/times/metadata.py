@@ -17,7 +17,7 @@ from ulmo.preprocessing.reading.tags import skip_filling
 from ulmo.preprocessing.times.harp import MAX_HARP_BYTES, Sound, harp_timing
 from ulmo.preprocessing.times.timing import Timing
 from ulmo.preprocessing.times.xml_text import read_xml
-from ulmo.storage.plain_file import open_file, signature_of
+from ulmo.storage.plain_file import Signature, open_file, signature_of
 
 MAX_BYTES = 1 << 16  # read of a chunk, and of a file's comments
 MAX_BLOCKS = 128  # metadata blocks of a FLAC file, or pages of an Ogg file, that are read
@@ -45,6 +45,7 @@ class Metadata(NamedTuple):
     ixml: Broadcast | None = None
     date: str | None = None
     sample_rate: int = 0  # of a WAV or FLAC file; 0 for others
+    signature: Signature | None = None  # of the file that was read
 
     def guano_values(self, name: str) -> Iterator[str]:
         """The values of a GUANO field, in their order."""
@@ -71,23 +72,27 @@ class Metadata(NamedTuple):
 def read_metadata(path: Path) -> Metadata:
     """What a header says, as far as it can be read; OSError if the file cannot be opened."""
     with open_file(path) as file:
-        size = signature_of(file).size
-        if before := skip_filling(file, 0, size):
-            size -= before
-            file = piece_file(file, (Stretch(before, size),))
-        file.seek(0)
-        kind = file.read(4)
-        file.seek(0)
-        if kind == b"fLaC":
-            return _flac_metadata(file)
-        if kind == b"OggS":
-            return _vorbis_metadata(_ogg_comments(file))
-        found: dict[bytes, bytes] = {}
-        for name, _, length in read_chunks(file, size):
-            if name in _TAKEN:
-                _take(found, name, file.read(min(length, _longest(name))))
-        layout = layout_of(file, size) if b"harp" in found else None
-        return _chunk_metadata(found, layout and Sound.of_wav(layout))
+        signature = signature_of(file)
+        return _metadata(file, signature.size)._replace(signature=signature)
+
+
+def _metadata(file: BinaryIO, size: int) -> Metadata:
+    if before := skip_filling(file, 0, size):
+        size -= before
+        file = piece_file(file, (Stretch(before, size),))
+    file.seek(0)
+    kind = file.read(4)
+    file.seek(0)
+    if kind == b"fLaC":
+        return _flac_metadata(file)
+    if kind == b"OggS":
+        return _vorbis_metadata(_ogg_comments(file))
+    found: dict[bytes, bytes] = {}
+    for name, _, length in read_chunks(file, size):
+        if name in _TAKEN:
+            _take(found, name, file.read(min(length, _longest(name))))
+    layout = layout_of(file, size) if b"harp" in found else None
+    return _chunk_metadata(found, layout and Sound.of_wav(layout))
 
 
 def _longest(name: bytes) -> int:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from ulmo.preprocessing.reading.quality import in_order
 from ulmo.preprocessing.reading.refusal import in_words
+from ulmo.storage.plain_file import Signature
 from ulmo.storage.sidecar import Stamp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,6 +81,7 @@ class Timing(NamedTuple):
     note: str | None = None  # why a time that stands there was not used; see `facts`
     slowed: bool = False  # the file plays slower than the sound was (GUANO TE), as of bats
     log: Stamp | None = None  # of the log beside the recording as it was read; None without one
+    signature: Signature | None = None  # of the file whose header was read
 
     def bounded(self) -> Self:
         """The same; not linear, and as one span, if no recorder leaves such gaps.
