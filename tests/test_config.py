@@ -192,6 +192,10 @@ def test_a_value_at_its_bound_is_taken(settings, name, value):
             "kmeans does not use gradient (only ema, ",
         ),
         ({"quantizer": "fsq", "fsq_levels": (8, 1)}, "fsq_levels.1 = 1: "),
+        (
+            {"quantizer": "ema", "distance": "mahalanobis"},
+            "only kmeans has the distance mahalanobis",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_each_other_are_refused(values, words):

@@ -18,6 +18,7 @@ from ulmo.models.sphere import on_sphere
 PLANS = [
     *({"quantizer": name} for name in QUANTIZERS if name != "fsq"),
     {"quantizer": "ema", "distance": "cosine", "gradient": "rotation"},
+    {"quantizer": "kmeans", "distance": "mahalanobis"},
     {"quantizer": "fsq", "embedding_dim": 2, "fsq_levels": (6, 4)},
     {"quantizer": "fsq", "embedding_dim": 3, "fsq_levels": (3, 4, 2)},
     {"quantizer": "gradient", "distance": "cosine", "gradient": "rotation"},

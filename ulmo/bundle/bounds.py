@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.bundle.weights import Weights, stages_of
+from ulmo.bundle.weights import METRIC, Weights, stages_of
 from ulmo.config import Convolution, ModelSettings
 
 _Bounds = NDArray[np.float64]
@@ -38,7 +38,10 @@ def check_bounds(settings: ModelSettings, weights: Weights, largest: float) -> N
         _check("encoder.project", dimensions * (high - low).max() ** 2)
         reach = np.sqrt(dimensions)  # of a coordinate of a normalised latent; fsq's are below 2
         codes = sum(float(np.abs(stage).max()) for stage in stages_of(settings, weights))
-        _check("codebook", 2 * dimensions * max(reach + codes, 2 + codes) ** 2)
+        most = max(reach + codes, 2 + codes)
+        if settings.has_metric:
+            most *= float(np.abs(weights[METRIC]).sum(axis=0, dtype=np.float64).max())
+        _check("codebook", 2 * dimensions * most**2)
         edge = np.full(dimensions, codes)
         _through("decoder", settings.decoder, weights, -edge, edge)
 

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ulmo.bundle.onnx_model import FLOAT, INT32, OnnxModel, Option, Shape, Tensor, node_bytes
-from ulmo.bundle.weights import Weights, blank_weights, check_weights, codebook_of, stages_of
+from ulmo.bundle.weights import (
+    METRIC,
+    Weights,
+    blank_weights,
+    check_weights,
+    codebook_of,
+    stages_of,
+)
 from ulmo.config import NORM_EPSILON, SPHERE_EPSILON, Convolution, ModelSettings, stage_names
 
 
@@ -23,9 +30,10 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
 
     Both are (batch, columns, bands), columns = frames / time_stride. Batch and frames are free, but
     the caller pads the frames with zeros to a multiple of the time stride. An id is the nearest
-    code, the lowest at ties; a distance is squared Euclidean. `latents` adds a third output, the
-    normalised latents (batch, columns, bands, EMB) float32, for measurements. Equal input gives
-    equal bytes. ValueError if a weight is missing or has the wrong shape.
+    code, the lowest at ties; a distance is squared Euclidean, after the metric if there is one.
+    `latents` adds a third output, the normalised latents (batch, columns, bands, EMB) float32, for
+    measurements. Equal input gives equal bytes. ValueError if a weight is missing or has the wrong
+    shape.
     """
     check_weights(settings, weights)
     graph = _Graph(weights)
@@ -41,7 +49,8 @@ def encoder_graph(settings: ModelSettings, weights: Weights, *, latents: bool = 
     if latents:
         graph.node("Identity", vectors, output="latents")
         outputs["latents"] = (FLOAT, (*grid, settings.embedding_dim))
-    _quantized(graph, vectors, stages_of(settings, weights))
+    metric = graph.constant(METRIC, weights[METRIC]) if settings.has_metric else None
+    _quantized(graph, vectors, stages_of(settings, weights), metric)
     return OnnxModel(
         "ulmo-encoder",
         graph.nodes,
@@ -141,21 +150,31 @@ def _normalized(graph: _Graph, latents: str, settings: ModelSettings) -> str:
     return graph.node("Mul", graph.node("Tanh", latents), graph.constant("reach", reach))
 
 
-def _quantized(graph: _Graph, latents: str, stages: list[NDArray[np.float32]]) -> None:
-    """Ids from the nearest code of each stage; distances from the residual of the last stage."""
+def _quantized(
+    graph: _Graph, latents: str, stages: list[NDArray[np.float32]], metric: str | None
+) -> None:
+    """Ids from the nearest code of each stage; distances from the residual of the last stage.
+
+    With a metric, latents and codes are multiplied by it first.
+    """
     ids = ""
+    if metric is not None:
+        latents = graph.node("MatMul", latents, metric)
     for name, codebook in zip(stage_names(len(stages)), stages, strict=True):
-        chosen = _nearest(graph, latents, name, codebook)
-        codes = graph.node("Gather", graph.constant(name, codebook), chosen, axis=0)
+        if metric is None:
+            chosen = _nearest(graph, latents, name, codebook)
+            known = graph.constant(name, codebook)
+        else:
+            known = graph.node("MatMul", graph.constant(name, codebook), metric)
+            chosen = _nearest_of(graph, latents, known)
+        codes = graph.node("Gather", known, chosen, axis=0)
         latents = graph.node("Sub", latents, codes)
         if ids:
             size = graph.constant(f"{name}.size", np.array(len(codebook), "<i8"))
             ids = graph.node("Add", graph.node("Mul", ids, size), chosen)
         else:
             ids = chosen
-    axis = graph.constant("last_axis", np.array([-1], "<i8"))
-    square = graph.node("Mul", latents, latents)
-    graph.node("ReduceSum", square, axis, output="distances", keepdims=0)
+    _squared_length(graph, latents, output="distances")
     graph.node("Cast", ids, output="ids", to=INT32)
 
 
@@ -168,6 +187,21 @@ def _nearest(graph: _Graph, latents: str, name: str, codebook: NDArray[np.float3
     norms = graph.tensor(Tensor(f"{name}.norms", (size,), "<f4", lambda: squared_norms(codebook)))
     scores = graph.node("Add", graph.node("MatMul", latents, scaled), norms)
     return graph.node("ArgMin", scores, axis=-1, keepdims=0)
+
+
+def _nearest_of(graph: _Graph, latents: str, codes: str) -> str:
+    """The same for codes that the graph computes: onnxruntime does so once, when it loads."""
+    products = graph.node("MatMul", latents, graph.node("Transpose", codes, perm=[1, 0]))
+    twice = graph.node("Add", products, products)
+    scores = graph.node("Sub", _squared_length(graph, codes), twice)
+    return graph.node("ArgMin", scores, axis=-1, keepdims=0)
+
+
+def _squared_length(graph: _Graph, vectors: str, output: str | None = None) -> str:
+    """Sums of squares over the last axis."""
+    axis = graph.constant("last_axis", np.array([-1], "<i8"))
+    squares = graph.node("Mul", vectors, vectors)
+    return graph.node("ReduceSum", squares, axis, output=output, keepdims=0)
 
 
 def squared_norms(codebook: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from ulmo.arrays import Array
 from ulmo.bundle.graph import encoder_graph, squared_norms
 from ulmo.bundle.unk import check_thresholds
 from ulmo.bundle.weights import (
+    METRIC,
     THRESHOLDS,
     blank_weights,
     tensor_places,
@@ -94,7 +95,7 @@ def _derived(settings: ModelSettings, stored: dict[str, _Stored]) -> dict[str, _
     for name, tensor in stored.items():
         if name.startswith("encoder.") and len(tensor.shape) == 4:
             found[name] = partial(_transposed, tensor, 1)
-        elif name.startswith("encoder."):
+        elif name.startswith("encoder.") or name == METRIC:
             found[name] = partial(_in_order, tensor, np.asarray)
     for name in stage_names(len(settings.stages)):
         tensor = stored[name]

@@ -22,6 +22,7 @@ from ulmo.config import Convolution, ModelSettings, stage_names
 Weights = Mapping[str, Array]
 _Shapes = dict[str, tuple[int, ...]]
 THRESHOLDS = "unk.thresholds"
+METRIC = "metric"  # (EMB, EMB): latents and codes times this are compared, if the model has it
 
 _MAX_WEIGHTS_BYTES = 1 << 27  # all weights: 30 times the default model, hashed in under a second
 
@@ -37,6 +38,7 @@ def weight_shapes(settings: ModelSettings) -> _Shapes:
         **_layer_shapes("encoder", settings.encoder),
         **{name: (codes, settings.embedding_dim) for name, codes in stages},
         **_layer_shapes("decoder", settings.decoder),
+        **({METRIC: (settings.embedding_dim,) * 2} if settings.has_metric else {}),
     }
 
 
@@ -65,6 +67,12 @@ def codebook_of(settings: ModelSettings, weights: Weights) -> Array:
     for stage in others:
         first = (first[:, None] + stage).reshape(-1, settings.embedding_dim)
     return first
+
+
+def measured_codes(settings: ModelSettings, weights: Weights) -> Array:
+    """All codes (CB, EMB) where distances are measured: times the metric, if there is one."""
+    codes = codebook_of(settings, weights)
+    return codes @ weights[METRIC] if settings.has_metric else codes
 
 
 def count_bytes(shapes: _Shapes) -> int:

@@ -88,8 +88,8 @@ class ModelSettings(Settings):
     """Weight of the commitment loss: beta of van den Oord et al. 2017, equation 3."""
     quantizer: Annotated[str, AfterValidator(_is_quantizer)] = "ema"
     """How latents become codes."""
-    distance: Literal["euclidean", "cosine"] = "euclidean"
-    """Distance from latent to code. `cosine` places latents and codes on a sphere."""
+    distance: Literal["euclidean", "cosine", "mahalanobis"] = "euclidean"
+    """From latent to code. cosine: on a sphere; mahalanobis: less where two views differ."""
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     """How gradients reach the encoder: copied (van den Oord et al.), or rotated (Fifty et al.)."""
     fsq_levels: _Factorisation | None = None
@@ -118,6 +118,9 @@ class ModelSettings(Settings):
             sizes = getattr(self, name)
             if sizes is not None and math.prod(sizes) != self.codebook_size:
                 raise ValueError(f"the product of {name} must be codebook_size")
+        if self.has_metric and QUANTIZER_TRAITS[self.quantizer].codebook != "fitted":
+            fitted = [name for name, one in QUANTIZER_TRAITS.items() if one.codebook == "fitted"]
+            raise ValueError(f"only {', '.join(fitted)} has the distance mahalanobis")
         if self._uses("fsq_levels"):
             self._fits_levels()
         return self
@@ -155,6 +158,11 @@ class ModelSettings(Settings):
         if self._uses("fsq_levels"):
             return "none"
         return "sphere" if self.distance == "cosine" else "layer"
+
+    @property
+    def has_metric(self) -> bool:
+        """Whether the distance from latent to code is measured in learned directions."""
+        return self.distance == "mahalanobis"
 
     @property
     def encoder(self) -> list[Convolution]:

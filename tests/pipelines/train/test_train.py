@@ -100,7 +100,11 @@ def test_it_learns_and_an_epoch_is_the_mean_of_its_batches(run):
             {"silence_weight": 1, "epochs": 50, "patience": 1, "learning_rate": 1e-30},
             "patience",
         ),
-        ({"quantizer": "kmeans"}, {"objective": "denoise", "max_minutes": 0.001}, "max_minutes"),
+        (
+            {"quantizer": "kmeans", "distance": "mahalanobis"},
+            {"objective": "denoise", "max_minutes": 0.001},
+            "max_minutes",
+        ),
     ],
     ids=lambda values: "-".join(map(str, values.values())) if isinstance(values, dict) else values,
 )

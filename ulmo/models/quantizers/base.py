@@ -18,6 +18,7 @@ class Quantized(NamedTuple):
     # (B, columns, bands, EMB): the decoder's input; its gradient reaches the latents.
     quantized: Any
     # (B, columns, bands): squared Euclidean distance to the chosen code, never negative.
+    # With a metric: of latents and codes times it.
     distances: Any
     # Scalar: weighted mean squared difference of latents and codes, with a gradient to the latents;
     # 0 if the quantizer has no such loss.
@@ -35,7 +36,7 @@ class Quantizer(keras.layers.Layer):
     is made of, when a trainer calls `begin`, and what the trainer minimises.
 
     `distance`: "euclidean", or "cosine" for codes on the sphere of radius sqrt(EMB), where the
-    encoder puts its latents, so that the nearest code has the largest cosine.
+    encoder puts its latents, so that the nearest code has the largest cosine, or "mahalanobis".
     `gradient`: a key of GRADIENTS. `seed`: decides the initial codebook.
     """
 
@@ -47,6 +48,8 @@ class Quantizer(keras.layers.Layer):
     follows_latents = False
     # Whether `Quantized.codebook` is a loss that training minimises, too.
     learns_by_gradient = False
+    # (EMB, EMB), if latents and codes are compared after multiplication by it.
+    metric: Any = None
     # Whether the commitment loss pulls latents towards their codes; if not, it is 0.
     commits = True
 

@@ -49,8 +49,8 @@ class Feed:
         training: Indices | None = None,
     ) -> None:
         self._store = store = loudness.store
-        self._loudness = loudness
-        self._settings = settings
+        self.loudness = loudness
+        self.settings = settings
         frames, stride = settings.frames_of(loudness.model), loudness.model.time_stride
         self._crops = Crops(store, frames, stride)
         self._distortion = Distortion(store, settings.warp_spread, settings.tilt_db)
@@ -109,7 +109,7 @@ class Feed:
         With `compares` it has other views even if no objective compares them.
         """
         choices, places = (
-            np.random.default_rng([self._settings.seed, stream, number]) for stream in (3, 4)
+            np.random.default_rng([self.settings.seed, stream, number]) for stream in (3, 4)
         )
         others = None
         if compares or self._compares:
@@ -118,8 +118,8 @@ class Feed:
         shares = places.random(len(rows))
         crops = [self._crops.at(int(row), share) for row, share in zip(rows, shares, strict=True)]
         tiles, valid = self._crops.read(crops)
-        sound = self._loudness.sound(tiles, rows)
-        weights = np.where(sound, 1, self._settings.silence_weight).astype(np.float32)
+        sound = self.loudness.sound(tiles, rows)
+        weights = np.where(sound, 1, self.settings.silence_weight).astype(np.float32)
         return TrainingBatch(
             tiles=tf.constant(tiles),
             valid_frames=tf.constant(valid),
@@ -140,7 +140,7 @@ class Feed:
         found = []
         for crop, view in zip(crops, views, strict=True):
             paired = None
-            if self._partners is not None and rng.random() < self._settings.pair_share:
+            if self._partners is not None and rng.random() < self.settings.pair_share:
                 paired = self._partners.find(crop, self._crops, rng)
             found.append(paired or self._same(crop, int(view), rng))
         others, edges = zip(*found, strict=True)

@@ -33,6 +33,7 @@ from ulmo.evaluation.verdict import Verdict
 from ulmo.jobs.best_effort import BestEffort
 from ulmo.models.objectives.base import TrainingBatch
 from ulmo.models.vqvae import VQVAE, build_vqvae, set_weights_of, weights_of
+from ulmo.pipelines.train.codebook import start_codebook
 from ulmo.pipelines.train.feed import Feed
 from ulmo.pipelines.train.model import build_learner
 from ulmo.pipelines.train.own_tasks import OwnTasks
@@ -42,9 +43,6 @@ from ulmo.pipelines.train.run_files import Checkpoints, RunLog
 from ulmo.pipelines.train.schedule import Schedule
 from ulmo.preprocessing.store import TileStore
 from ulmo.storage.checkpoint_files import numbers, what_is_wrong
-
-_START_TILES = 256  # tiles whose latents start the codebook: 50 000 vectors at the defaults
-_START_EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
 
 
 class Reporter(Protocol):
@@ -325,6 +323,9 @@ class Trainer:
         self._write_checkpoint()
         self._saved_at = time.monotonic()
 
+    def _start_codebook(self) -> None:
+        start_codebook(self.model, self.feed, self.split.train, one_in=self.learner.one_in)
+
     def _write_checkpoint(self) -> None:
         """Write a checkpoint. UserError if a weight is not finite: the checkpoints before stay."""
         variables = (*self.learner.variables, *self.learner.optimizer.variables)
@@ -338,26 +339,6 @@ class Trainer:
             f"{what} not finite at step {int(self.state.step)}: begin a new run with a "
             f"learning_rate below {self.settings.learning_rate:g}; the checkpoint before is kept"
         )
-
-    def _start_codebook(self) -> None:
-        """Start the codebook from latents of training tiles, with part of the silence left out."""
-        order = shuffled(self.split.train, seed=self.settings.seed, epoch=_START_EPOCH)
-        rng = np.random.default_rng([self.settings.seed, 2])
-        stride = self.model_settings.time_stride
-        pooled = []
-        for rows in batches(order[:_START_TILES], self.settings.batch_size):
-            tiles, valid = self.store.read(rows), self.store.valid_frames[rows]
-            latents = np.asarray(self.model.encode(tiles, valid))
-            sound = self.loudness.sound(tiles, rows)
-            kept = sound | (rng.random(sound.shape) < self.settings.silence_weight)
-            inside = np.arange(latents.shape[1]) * stride < valid[:, None]
-            pooled.append(latents[kept & inside[:, :, None]])
-        columns = self.settings.columns_of(self.model_settings)
-        tokens = self.settings.batch_size * columns * self.model_settings.bands
-        tokens //= self.learner.one_in
-        latents = np.concatenate(pooled)
-        if len(latents):
-            self.model.quantizer.begin(latents, tokens)
 
 
 def _as_graph(step: Callable[..., Any]) -> Any:

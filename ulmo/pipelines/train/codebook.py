@@ -1,0 +1,65 @@
+"""Where a codebook starts: latents of training tiles."""
+
+import numpy as np
+
+from ulmo.arrays import Array, Indices
+from ulmo.dataset import batches, shuffled
+from ulmo.models.metric import metric_of, within_covariance
+from ulmo.models.vqvae import VQVAE
+from ulmo.pipelines.train.compared import compared
+from ulmo.pipelines.train.feed import Feed
+
+_TILES = 256  # 50 000 vectors at the defaults
+_EPOCH = 2**31 - 1  # the shuffle that chooses them is that of no real epoch
+_METRIC_TILES = 512  # 65 000 pairs of vectors in crops of 128 frames, 56 x 4
+_METRIC_FIRST = 1 << 42  # number of the first batch of these
+
+
+def start_codebook(model: VQVAE, feed: Feed, rows: Indices, *, one_in: int) -> None:
+    """Start the codebook from latents of training rows, with part of the silence left out.
+
+    A metric is learned first, if the model has one. `one_in`: the codebook learns from a tile in so
+    many of a batch.
+    """
+    latents = _latents(model, feed, rows)
+    if not len(latents):
+        return
+    if model.quantizer.metric is not None:
+        _learn_metric(model, feed, rows)
+    settings = feed.settings
+    columns = settings.columns_of(feed.loudness.model)
+    tokens = settings.batch_size * columns * feed.loudness.model.bands
+    model.quantizer.begin(latents, tokens // one_in)
+
+
+def _latents(model: VQVAE, feed: Feed, rows: Indices) -> Array:
+    """(n, EMB): those of sound, and a share of those of silence."""
+    settings, store = feed.settings, feed.loudness.store
+    rng = np.random.default_rng([settings.seed, 2])
+    order = shuffled(rows, seed=settings.seed, epoch=_EPOCH)[:_TILES]
+    pooled = []
+    for some in batches(order, settings.batch_size):
+        tiles, valid = store.read(some), store.valid_frames[some]
+        latents = np.asarray(model.encode(tiles, valid))
+        sound = feed.loudness.sound(tiles, some)
+        kept = sound | (rng.random(sound.shape) < settings.silence_weight)
+        inside = np.arange(latents.shape[1]) * feed.loudness.model.time_stride < valid[:, None]
+        pooled.append(latents[kept & inside[:, :, None]])
+    return np.concatenate(pooled)
+
+
+def _learn_metric(model: VQVAE, feed: Feed, rows: Indices) -> None:
+    """Set the metric from latents of training tiles and of their copies."""
+    apart = [np.empty((2, 0, feed.loudness.model.embedding_dim))]
+    for pair in compared(
+        *(feed, rows, feed.settings.seed),
+        most=_METRIC_TILES,
+        first=_METRIC_FIRST,
+        time_stride=feed.loudness.model.time_stride,
+    ):
+        here = np.asarray(model.encode(pair.tiles, pair.valid_frames))
+        there = np.asarray(model.encode(pair.copies, pair.copied_frames))
+        apart.append(np.stack([here[pair.kept], pair.met(there)[pair.kept]]))
+    first, second = np.concatenate(apart, axis=1)
+    if len(first):
+        model.quantizer.metric.assign(metric_of(within_covariance(first, second)))
