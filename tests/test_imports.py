@@ -24,7 +24,7 @@ BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
 ARRAYS = {"models", "evaluation", "sequence"}
-COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "pictures"}
+COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "listening", "pictures"}
 ROOMS = {
     "arrays": set(),
     "config": set(),
@@ -42,12 +42,13 @@ ROOMS = {
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
     "dataset": {*TOKENIZING, "evaluation"},
+    "listening": {*TOKENIZING, "formats", "jobs"},
     "pictures": {"config", "storage", "tokens"},
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},
     "cli": {*COMMANDS, "pipelines", "reports", ""},
     "__main__": {"cli"},
-    "": {"config", "formats", "preprocessing", "tokenizer", "tokens"},
+    "": {"config", "formats", "pipelines", "preprocessing", "tokenizer", "tokens"},
 }
 """Each room, and the rooms that it may import; "" is ulmo/__init__.py."""
 INSIDE = {"reading": {"reading"}, "times": {"reading", "times"}}
