@@ -63,8 +63,9 @@ class Part(NamedTuple):
     start_s: float  # true time of its first sample, from the recording's first sample
     offset_s: float  # the same in the file, in which gaps have no length
     seconds: float  # of sound
+    columns: int
     ids: Ids  # (columns, bands); (0, bands) if they were not wanted
-    cells: Cells  # (columns, cells)
+    cells: Cells  # of all columns
 
 
 class When(NamedTuple):
@@ -91,9 +92,14 @@ class Heard(NamedTuple):
     file_s: float  # length of the file
 
     @property
+    def columns(self) -> int:
+        """Columns of all parts."""
+        return sum(part.columns for part in self.parts)
+
+    @property
     def begins(self) -> list[int]:
         """The first column of each part, in the row of all their columns."""
-        sizes = [len(part.cells.means) for part in self.parts]
+        sizes = [part.columns for part in self.parts]
         return [0, *accumulate(sizes[:-1])]
 
     @property
@@ -268,7 +274,8 @@ class _Reader(NamedTuple):
             if len(cells.means) and len(ids) not in (0, len(cells.means)):
                 raise RefusedError("changed", _AGAIN)
             if len(cells.means):
-                yield Part(float(start), offsets[start], samples / rate, ids, cells)
+                place = float(start), offsets[start], samples / rate
+                yield Part(*place, len(cells.means), ids, cells)
         if stored is not None and next(stored, None) is not None:
             raise RefusedError("changed", _AGAIN)
         if given and given.header.recording_frames not in (0, self.recording.frames_read):
