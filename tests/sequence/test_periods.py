@@ -21,7 +21,7 @@ def test_the_period_of_a_train(period, jitter, missed):
         assert found.seconds == pytest.approx(period, rel=0.01)
         late = (np.diff(times) + period / 2) % period - period / 2
         assert found.jitter_s == pytest.approx(late.std(), abs=0.005 * period)
-        assert found.count >= len(times) // 2
+        assert found.intervals >= len(times) // 2
 
 
 def test_the_period_of_columns():

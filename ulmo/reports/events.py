@@ -8,16 +8,27 @@ from typing import Any, ClassVar
 from ulmo.config import printable
 from ulmo.jobs.outcome import count_flags
 from ulmo.pipelines.regions.regions import Made
+from ulmo.pipelines.repeats.repeats import Repeats
+from ulmo.pipelines.repeats.rows import BACKGROUND, Sounds
 from ulmo.reports.progress import counted, left_out_lines, named_lines
 from ulmo.reports.sound import flag_lines
 from ulmo.reports.tokenize import TokenizeProgress, lasting
+from ulmo.sequence.periods import bursts
 from ulmo.storage.names import path_text
+
+_LONG_HOURS = 0.25
+_SHOWN_CLASSES = 20
 
 
 class ListeningProgress(TokenizeProgress):
     """The bar of a job that hears recordings."""
 
     doing: ClassVar[str] = "listening"
+
+    def search(self, hours: float) -> None:
+        """Say what is done once all is heard, if it takes a while."""
+        if not self.quiet and hours > _LONG_HOURS:
+            self.line(f"comparing {hours:.1f} hours with themselves", error=True)
 
 
 def refused_line(facts: Mapping[str, Any]) -> str:
@@ -87,3 +98,85 @@ def heard_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What --json says of a recording."""
     names = ("path", "status", "reason", "detail", "sample_rate", "channels", "duration_s", "flags")
     return {name: facts.get(name) for name in names}
+
+
+def repeats_summary(
+    found: Repeats, rows: int, out: Path, left_out: Mapping[str, int], time_expansion: float
+) -> str:
+    """A few lines about what recurs: a line a class, those that occur most often first."""
+    real = [each for each in found.classes if each.kind != BACKGROUND]
+    hum = sum(len(each.occurrences) for each in found.classes if each.kind == BACKGROUND)
+    ranked = sorted(real, key=lambda each: (-len(each.occurrences), each.number or 0))
+    lines = [class_line(each, found.hours) for each in ranked[:_SHOWN_CLASSES]]
+    if len(ranked) > len(lines):
+        lines.append(f"and {len(ranked) - len(lines)} more classes: the table has all")
+    if hum:
+        lines.append(f"background: {hum:,} {'row' if hum == 1 else 'rows'} of what is always there")
+    count = f"{rows:,} in {len(real):,} class{'' if len(real) == 1 else 'es'}"
+    return "\n".join(
+        [
+            *heard_lines(found.facts, left_out, time_expansion),
+            f"repeats     {count if rows else 'none'}",
+            *(f"  {line}" for line in lines),
+            f"output      {path_text(out)}",
+        ]
+    )
+
+
+def class_line(each: Sounds, hours: float) -> str:
+    """A class in words: `class 3: 41 times in 2.1 h, every 1.34 s, 1.1 to 4.0 kHz`."""
+    word = "class" if each.kind == "sound" else each.kind
+    parts = [f"{word} {each.number}: {counted(len(each.occurrences), 'time')} in {_length(hours)}"]
+    if each.period is not None:
+        seconds = each.period.seconds
+        counts = [count for count in bursts(each.times, seconds) if count > 1]
+        in_bursts = ""
+        if len(counts) > 1:
+            least, most = min(counts), max(counts)
+            in_bursts = f" in bursts of {least}" + (f" to {most}" if most > least else "")
+        parts.append(f"every {_seconds(seconds)}{in_bursts}")
+    low = min(one.low_hz for one in each.occurrences)
+    high = max(one.high_hz for one in each.occurrences)
+    size, unit = (1000, "kHz") if high >= 1000 else (1, "Hz")
+    digits = 1 if size > 1 else 0
+    parts.append(f"{low / size:.{digits}f} to {high / size:.{digits}f} {unit}")
+    return ", ".join(parts)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 0.1 else f"{1000 * seconds:.3g} ms"
+
+
+def _length(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else lasting(3600 * hours)
+
+
+def repeats_json(
+    found: Repeats, rows: int, out: Path, left_out: Mapping[str, int], status: int
+) -> dict[str, Any]:
+    """What --json prints of repeats; the table has the repeats themselves."""
+    classes = [
+        {
+            "kind": each.kind,
+            "class": each.number,
+            "occurrences": len(each.occurrences),
+            "period_s": each.period.seconds if each.period else None,
+            "period_jitter": each.period.jitter_s if each.period else None,
+            "period_n": each.period.intervals if each.period else None,
+            "low_hz": min(one.low_hz for one in each.occurrences),
+            "high_hz": max(one.high_hz for one in each.occurrences),
+            "bits": sum(one.bits or 0.0 for one in each.occurrences),
+        }
+        for each in found.classes
+    ]
+    return {
+        "schema_version": 1,
+        "command": "repeats",
+        "exit_status": status,
+        "output": out,
+        "rows": rows,
+        "hours": found.hours,
+        "classes": classes,
+        "left_out": dict(left_out),
+        "recordings": [heard_facts(each) for each in found.facts],
+    }

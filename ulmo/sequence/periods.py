@@ -25,7 +25,7 @@ class Period(NamedTuple):
 
     seconds: float
     jitter_s: float  # standard deviation of the intervals from multiples of the period
-    count: int  # intervals that it explains
+    intervals: int  # that it explains
 
 
 def find_period(times: Sequence[Times], *, resolution_s: float) -> Period | None:
@@ -87,7 +87,7 @@ def _fitted(intervals: Times, seconds: float, tolerance: float) -> Period:
 
 def bursts(times: Sequence[Times], period_s: float) -> list[int]:
     """Events in each burst: those that follow each other within a few periods."""
-    counts = []
+    counts: list[int] = []
     for each in times:
         breaks = np.flatnonzero(np.diff(each) > (_MOST_MISSED + 1.5) * period_s)
         counts += np.diff([0, *(breaks + 1), len(each)]).tolist() if len(each) else []

@@ -78,7 +78,7 @@ def _channel(wish: Wish, heard: Heard) -> Channel:
 
 
 def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:
-    find_impulses = _finder("impulses", "find_impulses")
+    find_impulses = finder("impulses", "find_impulses")
     for piece in own_samples(heard, wish.clock, wish.full_scale):
         for train in find_impulses(piece.samples, piece.rate, false_per_hour=wish.false_per_hour):
             yield Train(
@@ -91,6 +91,7 @@ def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:
             )
 
 
-def _finder(module: str, name: str) -> Callable[..., Any]:
+def finder(module: str, name: str) -> Callable[..., Any]:
+    """A function of `sequence`, which is loaded when it is used."""
     found: Callable[..., Any] = getattr(import_module(f"ulmo.sequence.{module}"), name)
     return found
