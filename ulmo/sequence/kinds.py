@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Array, Indices
+from ulmo.arrays import Array, Indices, Mask
 from ulmo.sequence.onsets import Grid, Onsets, cut
 
 Real = NDArray[np.float64]
@@ -77,20 +77,26 @@ def template_of(
     return spectrum, wave.astype(np.complex64)
 
 
-def kinds_of(looks: Looks, bits: Real) -> list[Indices]:
-    """Sets of places of at least 4 onsets that are alike, the loudest first; they may overlap."""
+def kinds_of(looks: Looks, bits: Real, free: Mask) -> list[Indices]:
+    """Sets of places of at least 4 onsets that are alike, the loudest first; they may overlap.
+
+    Only those that are `free` (n,) begin a kind or belong to one.
+    """
     order = np.argsort(-bits, kind="stable")
+    order = order[free[order]]
     return _kinds(looks, order, by_wave=True) + _kinds(looks, order, by_wave=False)
 
 
 def _kinds(looks: Looks, order: Indices, *, by_wave: bool) -> list[Indices]:
-    def near(spectrum: Array, wave: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    def near(spectrum: Array, wave: NDArray[np.complex64]) -> Mask:
         if by_wave:
-            return correlate(looks, wave)[0] >= SAME_WAVE
-        alike: NDArray[np.bool_] = looks.spectra @ spectrum >= ALIKE
+            return able & (correlate(looks, wave)[0] >= SAME_WAVE)
+        alike: Mask = able & (looks.spectra @ spectrum >= ALIKE)
         return alike
 
-    free = np.ones(len(order), bool)
+    able = np.zeros(len(looks.spectra), bool)
+    able[order] = True
+    free = able.copy()
     kinds: list[Indices] = []
     tried = 0
     for leader in order:

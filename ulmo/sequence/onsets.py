@@ -15,6 +15,7 @@ from ulmo.arrays import Array, Indices, Mask
 Real = NDArray[np.float64]
 
 HOP_S = 0.001  # of frames: half of the shortest distance of parts of clicks 5 ms apart
+_LEAST_SPREAD = 0.25  # natural log of power, 1 dB: of tones and hum
 APART_S = 0.003  # onsets that are nearer are one
 PER_SECOND = 2.0  # onsets kept in a second of noise: trains are told from them by their intervals
 _CELL_S = 5.0  # of one measurement of noise
@@ -22,9 +23,9 @@ _NEAR = 1  # cells on each side whose median is the noise of one
 _BANDS = 12  # the most; wider than the noise of one frame, narrow enough to part kinds of clicks
 _BEFORE = (2, 5)  # frames before an onset that say how loud it was
 _APART = 2  # frames on each side in which an onset is the highest
-QS=np.array([.2,.6])
+_QUANTILES = np.array([0.2, 0.6])  # of the heights of peaks: noise's own
+_FEW = 8  # peaks, of which no distribution is told
 _QUIET = 2.0**-40  # power of a sample that counts as silence: an 20-bit step
-_BLOCK = 1 << 14  # frames computed at once: some MB
 
 
 class Grid(NamedTuple):
@@ -34,6 +35,7 @@ class Grid(NamedTuple):
     hop: int  # samples
     window: int  # samples
     edges: Indices  # (bands + 1,): bins at which bands begin, and the end
+    cell: int  # frames in which noise is measured
 
     @property
     def hop_s(self) -> float:
@@ -54,17 +56,15 @@ class Grid(NamedTuple):
 class Onsets(NamedTuple):
     """What may be clicks, in order of time."""
 
-    frames: Indices  # (n,)
-    times: Real  # (n,) seconds: of the peak of the envelope, to a sample
-    peaks: Real  # (n,): of the envelope
+    times: Real  # (n,) seconds: of the peak of the envelope of the loudest bands, to a sample
     bits: Real  # (n,): log2 of seconds of noise for one onset as high
-    shapes: Array  # (n, bands): decibels above the noise, at the onset and shortly after
+    peaks: Real  # (n,): of the envelope
+    shapes: Array  # (n, bands): decibels above the noise, in the three frames from the onset on
     noise: Array  # (n, bands): natural log of the power of the noise around
-    seconds: float  # of what they were looked for in
 
-    def of(self, kept: Mask, seconds: float) -> "Onsets":
-        """Those that are kept, of a part of so many seconds."""
-        return Onsets(*(column[kept] for column in self[:-1]), seconds)
+    def of(self, kept: Mask | Indices) -> "Onsets":
+        """Those that are kept."""
+        return Onsets(*(column[kept] for column in self))
 
 
 def grid_of(rate: int) -> Grid:
@@ -74,7 +74,7 @@ def grid_of(rate: int) -> Grid:
     bins = window // 2 + 1
     steps = np.geomspace(1, bins, _BANDS)
     edges = np.unique(np.concatenate([[0, 1], np.round(steps)]).astype(np.int64))
-    return Grid(rate, hop, window, edges)
+    return Grid(rate, hop, window, edges, round(_CELL_S * rate / hop))
 
 
 def band_levels(samples: Array, grid: Grid, first: int, count: int) -> Real:
@@ -95,35 +95,47 @@ def band_levels(samples: Array, grid: Grid, first: int, count: int) -> Real:
     return np.log(bands + _QUIET)
 
 
-class _Noise(NamedTuple):
-    """Level (cells, bands) and spread (cells, bands) of the noise, in natural logs of power."""
-
-    level: Real
-    spread: Real
+def cells_of(count: int, grid: Grid) -> int:
+    """How many cells, in which noise is measured, `count` samples have: one at least."""
+    return max(-(-count // grid.hop) // grid.cell, 1)
 
 
-def _smooth(cells: Real) -> Real:
-    """The median of each cell (cells, ...) and its neighbours."""
-    return np.stack(
-        [
-            np.median(cells[max(n - _NEAR, 0) : n + _NEAR + 1], axis=0)
-            for n in range(len(cells))
-        ]
-    )
+def find_onsets(samples: Array, grid: Grid, first: int, end: int) -> Onsets:
+    """The onsets of the cells from `first` to `end`; samples (n,) have full scale 1.
+
+    Noise is measured in the cells around, too: the onsets of a cell are the same whatever others
+    they are asked for with.
+    """
+    cells = cells_of(len(samples), grid)
+    last = -(-len(samples) // grid.hop)
+    bounds = {
+        n: (n * grid.cell, (n + 1) * grid.cell if n + 1 < cells else last) for n in range(cells)
+    }
+    measured = {
+        n: _measure(samples, grid, *bounds[n])
+        for n in range(max(first - 2 * _NEAR, 0), min(end + 2 * _NEAR, cells))
+    }
+    peaks, tails, levels = {}, {}, {}
+    for n in range(max(first - _NEAR, 0), min(end + _NEAR, cells)):
+        levels[n], spread = _around(measured, n)
+        peaks[n] = _peaks(samples, grid, *bounds[n], levels[n], spread)
+        tails[n] = _tail(peaks[n][1], (bounds[n][1] - bounds[n][0]) * grid.hop_s)
+    found = []
+    for n in range(first, end):
+        frames, flux = peaks[n]
+        location, scale, often = _around(tails, n)
+        bits = (flux - location) / scale / np.log(2) - np.log2(often)
+        keep = bits >= -np.log2(PER_SECOND)
+        found.append(_describe(samples, grid, frames[keep], bits[keep], levels[n]))
+    whole = Onsets(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    return whole.of(_once(whole.times, whole.bits))
 
 
-def _cells(frames: int, grid: Grid) -> list[tuple[int, int]]:
-    """The first frame and the end of each cell; the last one is never a short one."""
-    size = round(_CELL_S / grid.hop_s)
-    count = max(frames // size, 1)
-    return [(n * size, (n + 1) * size if n + 1 < count else frames) for n in range(count)]
-
-
-def _flux(levels: Real, level: Real, spread: Real) -> Real:
-    """(frames - 5,): how far the bands rise over what was shortly before, in units of noise."""
-    before = np.maximum(_before(levels), level)
-    rise = np.maximum((levels[_BEFORE[1] :] - before) / spread - 1, 0)
-    return rise.sum(axis=1)
+def _around(cells: dict[int, Real], cell: int) -> Real:
+    """The median of what a cell and its neighbours have."""
+    near = [cells[n] for n in range(cell - _NEAR, cell + _NEAR + 1) if n in cells]
+    middle: Real = np.median(near, axis=0)
+    return middle
 
 
 def _before(levels: Real) -> Real:
@@ -131,57 +143,71 @@ def _before(levels: Real) -> Real:
     late, early = _BEFORE
     loud = np.exp(levels)
     before = sum(loud[early - lag : len(loud) - lag] for lag in range(late, early + 1))
-    return np.log(before / (early - late + 1))
+    mean: Real = np.log(before / (early - late + 1))
+    return mean
 
 
-def find_onsets(samples: Array, grid: Grid) -> Onsets:
-    """The onsets of samples (n,) of full scale 1, all finite."""
-    frames = -(-len(samples) // grid.hop)
-    cells = _cells(frames, grid)
-    early, margin = _BEFORE[1], _APART
-    noise = _measure(samples, grid, cells)
-    found_at, found_flux, limits = [], [], []
-    for (first, end), level, spread in zip(cells, noise.level, noise.spread, strict=True):
-        begin = first - early - margin
-        levels = band_levels(samples, grid, begin, end + margin - begin)
-        flux = _flux(levels, level, spread)  # of the frames from first - margin on
-        near = np.lib.stride_tricks.sliding_window_view(flux, 2 * margin + 1)
-        middle = flux[margin:-margin]
-        peak = (middle > 0) & (near[:, :margin].max(axis=1) < middle)
-        peak &= near[:, margin + 1 :].max(axis=1) <= middle
-        at = np.flatnonzero(peak)
-        found_at.append(at + first)
-        found_flux.append(middle[at])
-        limits.append(_tail(middle[at], (end - first) * grid.hop_s))
-    tails = _smooth(np.array(limits))
-    kept_at, kept_bits, shapes, times, peaks, noises = [], [], [], [], [], []
-    for (first, end), at, flux, tail, level in zip(
-        cells, found_at, found_flux, tails, noise.level, strict=True
-    ):
-        bits = (flux - tail[0]) / tail[1] / np.log(2) - np.log2(tail[2])
-        keep = bits >= -np.log2(PER_SECOND)
-        levels = band_levels(samples, grid, first, end + 4 - first)
-        places = (at[keep] - first)[:, None] + np.arange(3)
-        loud = np.log(np.exp(levels[places]).mean(axis=1)) - level
-        shapes.append((10 / np.log(10) * np.maximum(loud, 0)).astype(np.float32))
-        moments, heights = _peaks(samples, grid, at[keep], shapes[-1])
-        times.append(moments)
-        peaks.append(heights)
-        noises.append(np.repeat(level[None].astype(np.float32), keep.sum(), axis=0))
-        kept_at.append(at[keep])
-        kept_bits.append(bits[keep])
-    columns = (kept_at, times, peaks, kept_bits, shapes, noises)
-    at, moments, heights, bits, loud, levels = (np.concatenate(column) for column in columns)
-    kept = _once(moments, bits)
-    return Onsets(
-        at[kept],
-        moments[kept],
-        heights[kept],
-        bits[kept],
-        loud[kept],
-        levels[kept],
-        len(samples) / grid.rate,
-    )
+def _measure(samples: Array, grid: Grid, first: int, end: int) -> Real:
+    """(2, bands): the level of the noise of some frames, and the spread of its rises."""
+    early = _BEFORE[1]
+    levels = band_levels(samples, grid, first - early, end - first + early)
+    middle, high = np.quantile(levels[early:] - _before(levels), [0.5, 0.84], axis=0)
+    level = np.median(levels[early:], axis=0)
+    return np.stack([level, np.maximum(high - middle, _LEAST_SPREAD)])
+
+
+def _peaks(
+    samples: Array, grid: Grid, first: int, end: int, level: Real, spread: Real
+) -> tuple[Indices, Real]:
+    """Frames (n,) at which the flux has a peak, and the flux (n,) there.
+
+    The flux is how far the bands rise over what was shortly before and over the noise, in units of
+    the noise's own rises.
+    """
+    begin = first - _BEFORE[1] - _APART
+    levels = band_levels(samples, grid, begin, end + _APART - begin)
+    rise = levels[_BEFORE[1] :] - np.maximum(_before(levels), level)
+    flux = np.maximum(rise / spread - 1, 0).sum(axis=1)
+    near = np.lib.stride_tricks.sliding_window_view(flux, 2 * _APART + 1)
+    middle = flux[_APART:-_APART]
+    peak = (middle > 0) & (near[:, :_APART].max(axis=1) < middle)
+    peak &= near[:, _APART + 1 :].max(axis=1) <= middle
+    at = np.flatnonzero(peak)
+    return at + first, middle[at]
+
+
+def _describe(samples: Array, grid: Grid, frames: Indices, bits: Real, level: Real) -> Onsets:
+    """The onsets at some frames."""
+    shapes = np.zeros((len(frames), len(level)), np.float32)
+    for place, frame in enumerate(frames):
+        loud = np.exp(band_levels(samples, grid, int(frame), 3)).mean(axis=0)
+        shapes[place] = 10 / np.log(10) * np.maximum(np.log(loud) - level, 0)
+    times, peaks = _envelope_peaks(samples, grid, frames, shapes)
+    noise = np.repeat(level[None].astype(np.float32), len(frames), axis=0)
+    return Onsets(times, bits, peaks, shapes, noise)
+
+
+def cut(samples: Array, begins: Indices, size: int) -> Real:
+    """(n, size): pieces of the samples; what lies outside the recording is silence."""
+    places = begins[:, None] + np.arange(size)
+    inside = (places >= 0) & (places < len(samples))
+    return np.where(inside, samples[np.clip(places, 0, len(samples) - 1)], 0.0)
+
+
+def _envelope_peaks(
+    samples: Array, grid: Grid, frames: Indices, shapes: Array
+) -> tuple[Real, Real]:
+    """Seconds at which the envelope of each onset's loudest bands is highest, and how high."""
+    size = 4 * grid.window
+    begins = frames * grid.hop - size // 2
+    spectra = np.fft.fft(cut(samples, begins, size) * np.hanning(size + 2)[1:-1], axis=1)
+    loud = shapes >= np.maximum(shapes.max(axis=1, keepdims=True) - 10, 0)
+    spectra[:, : size // 2 + 1] *= loud[:, grid.bands_of(size)]
+    spectra[:, 0] = 0
+    spectra[:, size // 2 + 1 :] = 0
+    near = slice(size // 2 - grid.window // 2, size // 2 + grid.window)
+    envelope = np.abs(np.fft.ifft(spectra, axis=1))[:, near]
+    return (begins + near.start + envelope.argmax(axis=1)) / grid.rate, envelope.max(axis=1)
 
 
 def _once(times: Real, bits: Real) -> Indices:
@@ -197,39 +223,6 @@ def _once(times: Real, bits: Real) -> Indices:
     return np.array(kept, np.int64)
 
 
-def cut(samples: Array, begins: Indices, size: int) -> Real:
-    """(n, size): pieces of the samples; what lies outside the recording is silence."""
-    places = begins[:, None] + np.arange(size)
-    inside = (places >= 0) & (places < len(samples))
-    return np.where(inside, samples[np.clip(places, 0, len(samples) - 1)], 0.0)
-
-
-def _peaks(samples: Array, grid: Grid, frames: Indices, shapes: Array) -> tuple[Real, Real]:
-    """Seconds at which the envelope of each onset's loudest bands is highest."""
-    size = 4 * grid.window
-    begins = frames * grid.hop - size // 2
-    spectra = np.fft.fft(cut(samples, begins, size) * np.hanning(size + 2)[1:-1], axis=1)
-    loud = shapes >= np.maximum(shapes.max(axis=1, keepdims=True) - 10, 0)
-    spectra[:, : size // 2 + 1] *= loud[:, grid.bands_of(size)]
-    spectra[:, 0] = 0
-    spectra[:, size // 2 + 1 :] = 0
-    envelope = np.abs(np.fft.ifft(spectra, axis=1))
-    middle = size // 2
-    near = slice(middle - grid.window // 2, middle + grid.window)
-    return (begins + near.start + envelope[:, near].argmax(axis=1)) / grid.rate, envelope[:, near].max(axis=1)
-
-
-def _measure(samples: Array, grid: Grid, cells: list[tuple[int, int]]) -> _Noise:
-    level, spread = [], []
-    for first, end in cells:
-        levels = band_levels(samples, grid, first - _BEFORE[1], end - first + _BEFORE[1])
-        rise = levels[_BEFORE[1] :] - _before(levels)
-        level.append(np.median(levels[_BEFORE[1] :], axis=0))
-        middle, high = np.quantile(rise, [0.5, 0.84], axis=0)
-        spread.append(np.maximum(high - middle, 0.25))
-    return _Noise(_smooth(np.array(level)), _smooth(np.array(spread)))
-
-
 def _tail(heights: Real, seconds: float) -> Real:
     """(3,): location and scale of the heights of noise's peaks, and peaks a second.
 
@@ -237,9 +230,9 @@ def _tail(heights: Real, seconds: float) -> Real:
     exp(-exp(-(x - location) / scale)). Both are fitted to low quantiles, so that clicks, which are
     above, hardly count.
     """
-    if len(heights) < 8:
+    if len(heights) < _FEW:
         return np.array([0.0, 1.0, 1.0])
-    low, high = np.quantile(heights, QS)
-    a, b = -np.log(-np.log(QS))
-    scale = max((high - low) / (b - a), 1e-3)
-    return np.array([low - a * scale, scale, len(heights) / seconds])
+    low, high = np.quantile(heights, _QUANTILES)
+    first, second = -np.log(-np.log(_QUANTILES))
+    scale = max(float(high - low) / (second - first), 1e-3)
+    return np.array([low - first * scale, scale, len(heights) / seconds])

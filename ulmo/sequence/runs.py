@@ -154,7 +154,8 @@ def bursts_like(
         return []
     times, period = onsets.times[places], run.period_s(onsets.times)
     low, high = (bound * period for bound in _AGAIN)
-    chance = min(len(places) / onsets.seconds * (high - low), 1.0)
+    seconds = max(onsets.times[-1] - onsets.times[0], 1.0)
+    chance = min(len(places) / seconds * (high - low), 1.0)
     found, begin = [], 0
     gaps = np.diff(times)
     for end in range(1, len(places) + 1):
