@@ -104,14 +104,17 @@ def repeats_summary(
     found: Repeats, rows: int, out: Path, left_out: Mapping[str, int], time_expansion: float
 ) -> str:
     """A few lines about what recurs: a line a class, those that occur most often first."""
-    real = [each for each in found.classes if each.kind != BACKGROUND]
-    hum = sum(len(each.occurrences) for each in found.classes if each.kind == BACKGROUND)
+    real = [each for each in found.classes if each.number is not None]
+    alone = {each.kind: len(each.occurrences) for each in found.classes if each.number is None}
     ranked = sorted(real, key=lambda each: (-len(each.occurrences), each.number or 0))
     lines = [class_line(each, found.hours) for each in ranked[:_SHOWN_CLASSES]]
     if len(ranked) > len(lines):
         lines.append(f"and {len(ranked) - len(lines)} more classes: the table has all")
+    hum = alone.pop(BACKGROUND, 0)
+    if others := sum(alone.values()):
+        lines.append(f"in no class: {counted(others, 'row')}")
     if hum:
-        lines.append(f"background: {hum:,} {'row' if hum == 1 else 'rows'} of what is always there")
+        lines.append(f"background: {counted(hum, 'row')} of what is always there")
     count = f"{rows:,} in {len(real):,} class{'' if len(real) == 1 else 'es'}"
     return "\n".join(
         [

@@ -93,7 +93,7 @@ def test_options_choose_rows(calls, tokenizer, tmp_path):
     path = tones(tmp_path / "x.wav", [1.0, 3.0, 9.0], seconds=0.6)
     time = np.arange(12 * RATE) / RATE
     samples, _ = soundfile.read(path)
-    short = (time >= 5.0) & (time < 5.2)
+    short = ((time >= 5.0) & (time < 5.2)) | ((time >= 7.0) & (time < 7.2))
     soundfile.write(
         path, samples + 0.3 * short * np.random.default_rng(1).normal(size=len(time)), RATE
     )
@@ -102,12 +102,12 @@ def test_options_choose_rows(calls, tokenizer, tmp_path):
         found = ulmo.repeats(path, tokenizer=tokenizer, impulses=False, **options)
         return [(row["class"], round(row["start_s"])) for row in found]
 
-    assert kept() == [(1, 1), (1, 3), (2, 5), (1, 9)]
+    assert kept() == [(1, 1), (1, 3), (2, 5), (2, 7), (1, 9)]
     assert kept(min_seconds=0.4) == [(1, 1), (1, 3), (1, 9)]
     assert kept(classes=1) == [(1, 1), (1, 3), (1, 9)]
-    assert kept(like=f"{path}:4.9-5.3") == [(2, 5)]
+    assert kept(like=f"{path}:4.9-5.3") == [(2, 5), (2, 7)]
     assert kept(like=f"{path}:2.9-3.7") == [(1, 1), (1, 3), (1, 9)]
-    assert kept(like=f"{path}:6-7") == []
+    assert kept(like=f"{path}:6-6.9") == []
 
 
 def test_the_example_may_be_in_another_recording(calls, tokenizer, tmp_path):
@@ -133,6 +133,21 @@ def test_background_is_no_class(monkeypatch, tokenizer, tmp_path):
     done = repeats(tmp_path / "x.wav", "--out", tmp_path / "x.csv")
     assert "  background: 2 rows of what is always there\n" in done.stdout
     assert "repeats     2 in 0 classes" in done.stdout
+
+
+def test_a_repeat_that_is_alone_is_in_no_class(calls, tokenizer, tmp_path):
+    path = tones(tmp_path / "x.wav", [1.0, 3.0])
+    samples, _ = soundfile.read(path)
+    samples[5 * RATE : 5 * RATE + 3000] = np.random.default_rng(1).normal(0, 0.1, 3000)
+    soundfile.write(path, samples, RATE)
+    found = ulmo.repeats(path, tokenizer=tokenizer, impulses=False)
+    assert [(row["class"], row["occurrence"]) for row in found] == [(1, 1), (1, 2), (None, None)]
+    assert [row["kind"] for row in found] == ["sound"] * 3
+    like = ulmo.repeats(path, tokenizer=tokenizer, impulses=False, like=f"{path}:5-5.2")
+    assert [row["start_s"] for row in like] == [5.0]
+    done = repeats(path, "--out", tmp_path / "x.csv")
+    assert "repeats     3 in 1 class\n" in done.stdout
+    assert "  in no class: 1 row\n" in done.stdout
 
 
 def test_impulses_are_classes_with_times_of_samples(calls, tokenizer, tmp_path):

@@ -46,10 +46,14 @@ class Example(NamedTuple):
         }
         best, shared = None, 0.0
         for each in classes:
-            if each.kind != BACKGROUND:
-                most = sum(self._shared(one) for one in each.occurrences if one.channel in here)
-                if most > shared:
-                    best, shared = each, most
+            if each.kind == BACKGROUND:
+                continue
+            meeting = [one for one in each.occurrences if one.channel in here and self._shared(one)]
+            most = sum(map(self._shared, meeting))
+            if most > shared:
+                best, shared = each, most
+                if each.number is None:
+                    best = each._replace(occurrences=meeting)
         return [] if best is None else [best]
 
     def _shared(self, occurrence: Occurrence) -> float:

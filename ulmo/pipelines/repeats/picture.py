@@ -8,13 +8,14 @@ import numpy as np
 
 from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
-from ulmo.pictures.axes import level_unit, mark_hertz, own_style, refuse_foreign_picture, to_png
+from ulmo.listening.cells import SILENCE_DB
+from ulmo.pictures.axes import mark_hertz, own_style, refuse_foreign_picture, to_png
 from ulmo.pictures.own_matplotlib import Figure
 from ulmo.pipelines.repeats.repeats import Repeats
-from ulmo.pipelines.repeats.rows import BACKGROUND, Occurrence, Sounds
-from ulmo.preprocessing.frontends import build_frontend
+from ulmo.pipelines.repeats.rows import Occurrence, Sounds
+from ulmo.preprocessing.frontends import build_frontend, stream_power
+from ulmo.preprocessing.normalize import to_db
 from ulmo.preprocessing.reading.audio import RefusedError, open_recording
-from ulmo.preprocessing.spectrogram import levels
 from ulmo.preprocessing.stretches import clip_spans, read_stretches, tile_grid
 from ulmo.preprocessing.times.clock import Clock
 from ulmo.storage.atomic import make_folder, publish
@@ -39,7 +40,7 @@ def check_picture(path: Path) -> None:
 def draw_repeats(found: Repeats, path: Path, tokenizer: Tokenizer, clock: ClockSettings) -> None:
     """Draw the classes that occur most often, in the order of their numbers, and write the PNG."""
     make_folder(path.parent, _REMEDY)
-    real = [each for each in found.classes if each.kind != BACKGROUND]
+    real = [each for each in found.classes if each.number is not None]
     common = sorted(real, key=lambda each: (-len(each.occurrences), each.number or 0))
     drawn = [each for each in real if each in common[:_MOST_CLASSES]]
     image = _draw(drawn, len(real), found, tokenizer, clock)
@@ -106,6 +107,8 @@ def _draw_medoid(
     start = max(medoid.when.start_s - _AROUND_S, 0.0)
     seconds = min(medoid.seconds, _LONGEST_S) + 2 * _AROUND_S
     title = f"{_name(each)}: {len(each.occurrences)} times; this one in {heard.recording}"
+    if medoid.low_hz >= tokenizer.edges_hz[-1]:
+        title += ", above what the tokenizer hears"
     axis.set_title(title, fontsize=8, loc="left")
     axis.set_xlabel("time (s)")
     values, frequencies = _levels(heard.path, heard.channel, tokenizer, clock, start, seconds)
@@ -126,7 +129,7 @@ def _draw_medoid(
     )
     mark_hertz(axis, frequencies)
     _mark(axis, medoid, frequencies)
-    axis.figure.colorbar(image, ax=axis, label=level_unit(tokenizer.prep), pad=0.01)
+    axis.figure.colorbar(image, ax=axis, label="dB re full scale", pad=0.01)
 
 
 def _mark(axis: Any, medoid: Occurrence, frequencies: Any) -> None:
@@ -161,7 +164,8 @@ def _levels(
                     frames=frames,
                 )
                 for stretch in stretches:
-                    found += levels(stretch.blocks, frontend, prep)
+                    power = stream_power(frontend, stretch.blocks)
+                    found += (to_db(block, SILENCE_DB) for block in power)
     except RefusedError:
         return found[0], frontend.frequencies
     return np.concatenate(found, axis=1), frontend.frequencies
@@ -177,11 +181,13 @@ def _draw_intervals(axis: Any, each: Sounds, *, last: bool) -> None:
             top = max(min(top, 6 * each.period.seconds), 1.5 * each.period.seconds)
         axis.hist(intervals, bins=60, range=(0, top), color="0.4")
         axis.set_xlim(0, top)
+    else:
+        axis.set_axis_off()
     if each.period is not None:
         axis.axvline(each.period.seconds, color="C1", lw=1.2, zorder=0)
         title = f"period {each.period.seconds:.4g} s, jitter {each.period.jitter_s:.2g} s"
     else:
-        title = "no period can be told"
+        title = "no period can be told" if len(intervals) else "once in each recording"
     axis.set_title(title, fontsize=8, loc="left")
     axis.set_ylabel("intervals")
     if last:

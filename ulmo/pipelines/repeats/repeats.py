@@ -160,11 +160,10 @@ def scores_of(tokenizer: Tokenizer) -> Array:
 
 
 def _clearest(classes: Sequence[Sounds], most: int) -> list[Sounds]:
-    """The classes with most evidence, in their order, and the background; numbers stay."""
-    real = [each for each in classes if each.kind != BACKGROUND]
+    """The classes with most evidence, in their order, and the background; their numbers stay."""
     ranked = sorted(
-        real,
-        key=lambda each: (-sum(one.bits or 0.0 for one in each.occurrences), each.number or 0),
+        (each for each in classes if each.number is not None),
+        key=lambda each: (-sum(one.bits or 1.0 for one in each.occurrences), each.number or 0),
     )
     kept = ranked[:most]
     return [each for each in classes if each in kept or each.kind == BACKGROUND]

@@ -28,7 +28,7 @@ SOUND, IMPULSES, BACKGROUND = "sound", "impulses", "background"
 COLUMNS = (
     *(RECORDING, CHANNEL),
     Column("kind", "text", words="sound, impulses, or background: what is always there"),
-    Column("class", "whole", words="from 1, in the order of first occurrences; empty: background"),
+    Column("class", "whole", words="from 1, in the order of first occurrences; empty: in no class"),
     Column("occurrence", "whole", words="from 1, in its class"),
     *(START, END, LOW, HIGH),
     Column("bits", "number", 1, "evidence that it is its best match again"),
@@ -147,7 +147,7 @@ def _is_alike(one: Train, other: Train) -> bool:
 class Sounds(NamedTuple):
     """A class, for the summary and the picture."""
 
-    number: int | None  # None: background
+    number: int | None  # None: no class, such as background
     kind: str
     occurrences: Sequence[Occurrence]
     period: Period | None
@@ -167,27 +167,27 @@ class Sounds(NamedTuple):
 
 
 def classes_of(occurrences: Sequence[Occurrence], resolution_s: float) -> list[Sounds]:
-    """Classes in the order of their first occurrences; the background last.
+    """Classes in the order of their first occurrences; then what is in none, and the background.
 
-    resolution_s: how exact the times of repeats are: a column.
+    resolution_s: how exact the times of repeats are: a column. A repeat that is alone in its group
+    is in no class: its best match was given to another one.
     """
     groups: dict[tuple[str, int], list[Occurrence]] = {}
     for each in sorted(occurrences, key=_place):
         groups.setdefault((each.kind, each.group), []).append(each)
     found: list[Sounds] = []
+    alone: dict[str, list[Occurrence]] = {}
     for (kind, _), members in groups.items():
-        number = len(found) + 1 if kind != BACKGROUND else None
-        period = None
+        if kind == BACKGROUND or len(members) == 1:
+            alone.setdefault(kind, []).extend(members)
+            continue
+        sounds = Sounds(len(found) + 1, kind, members, None)
         if kind == IMPULSES:
             period = _usual([each.period for each in members])
-        elif kind == SOUND:
-            period = find_period(
-                Sounds(number, kind, members, None).times, resolution_s=resolution_s
-            )
-        if kind != BACKGROUND:
-            found.append(Sounds(number, kind, members, period))
-    hum = [each for (kind, _), members in groups.items() if kind == BACKGROUND for each in members]
-    return [*found, *([Sounds(None, BACKGROUND, hum, None)] if hum else [])]
+        else:
+            period = find_period(sounds.times, resolution_s=resolution_s)
+        found.append(sounds._replace(period=period))
+    return [*found, *(Sounds(None, kind, members, None) for kind, members in sorted(alone.items()))]
 
 
 def _usual(periods: Sequence[Period | None]) -> Period | None:
@@ -219,7 +219,7 @@ def rows_of(
                 "channel": heard.channel,
                 "kind": sounds.kind,
                 "class": sounds.number,
-                "occurrence": number,
+                "occurrence": None if sounds.number is None else number,
                 "start_s": each.when.start_s,
                 "end_s": each.when.end_s,
                 "low_hz": each.low_hz,
