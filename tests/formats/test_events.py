@@ -3,6 +3,8 @@
 import io
 from datetime import UTC, datetime
 
+import crowsetta
+import pandas
 import pyarrow.parquet as pq
 import pytest
 
@@ -164,6 +166,28 @@ def test_the_end_of_a_name_is_a_format(name, wanted, found, tmp_path):
 def test_other_names_are_refused(name, wanted, words, tmp_path):
     with pytest.raises(UserError, match=words):
         event_format_of(tmp_path / name, wanted)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:crowsetta")
+@pytest.mark.parametrize("name", ["raven", "audacity"])
+def test_crowsetta_reads_every_box(name, tmp_path):
+    path = tmp_path / f"x{EVENT_FORMATS[name].ending}"
+    path.write_bytes(written(name))
+    kinds, raven = crowsetta.formats.bbox, name == "raven"
+    reader = kinds.Raven.from_file(path, "kind") if raven else kinds.AudBBox.from_file(path)
+    boxes = [(b.onset, b.offset, b.low_freq, b.high_freq, b.label) for b in reader.to_bbox()]
+    labels = ("sound", "impulses") if raven else ('./=b "c", d.wav class 3', "./=x.wav impulses")
+    assert boxes == [
+        (0.5, 0.75, 50.5, 1000.0, labels[0]),
+        (2.0, 2.25, 0.0, 8000.0, labels[1]),
+    ]
+
+
+def test_csv_is_read_by_pandas():
+    frame = pandas.read_csv(io.BytesIO(written("csv")))
+    assert frame["recording"].str.removeprefix("'").tolist() == ['a/=b "c", d.wav', "=x.wav"]
+    assert frame["start_s"].tolist() == [1.5, 0.0]
+    assert frame["class"].tolist()[0] == 3.0
 
 
 def test_labels_say_the_class():

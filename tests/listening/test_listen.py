@@ -12,7 +12,7 @@ from ulmo.listening.cells import SILENCE_DB, CellLevels, Cells
 from ulmo.listening.listen import Job, Wanted, listen
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.tokenize.job import TokenizeOptions
-from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files
+from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
 from ulmo.preprocessing.frontends import build_frontend, stream_power
 
 SILENT = Listener(lambda _: lambda *_: None, lambda _: None)
@@ -176,6 +176,22 @@ def test_tokens_of_another_tokenizer_are_refused_in_one_line(
         each(sources)
     with pytest.raises(UserError, match=rf"is a folder of tokens: .* with --tokens {out}$"):
         Sources.of(tokenizer, [out], Wanted())
+
+
+def test_tokens_of_another_time_expansion_and_of_a_timeline_are_refused(
+    tokenizer, recording, tmp_path
+):
+    out = tokenized(tokenizer.with_sound(time_expansion=2), [recording.parent], tmp_path / "out")
+    sources = Sources.of(tokenizer, [recording.parent], Wanted(), tokens=out)
+    with pytest.raises(UserError, match="were made with --time-expansion 2: give it here, too"):
+        each(sources)
+    soundfile.write(recording.with_name("20260301_053010.wav"), sound(4000), RATE)
+    line = tmp_path / "line.tokens.npy"
+    options = TokenizeOptions()
+    tokenize_timeline(tokenizer, [recording.parent], options, out=line, listener=SILENT)
+    sources = Sources.of(tokenizer, [recording.parent], Wanted(), tokens=line)
+    with pytest.raises(UserError, match="holds a timeline of several recordings"):
+        each(sources)
 
 
 def test_two_recordings_of_one_name_have_no_tokens_to_choose_from(tokenizer, recording, tmp_path):

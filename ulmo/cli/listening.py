@@ -79,7 +79,7 @@ _EVENTS = (
         type=cli.PATH,
         metavar="FOLDER",
         group="Tokenizer",
-        help="Take the tokens of the recordings from here, and make none.",
+        help="Take the tokens of the recordings from here, with their channels, and make none.",
     ),
     tokenizer_option,
     channels_option,

@@ -97,6 +97,11 @@ class Sources(NamedTuple):
                     f"({header.fingerprint[:8]} there, {own[:8]} here): name theirs with "
                     "--tokenizer"
                 )
+            if header.time_expansion != self.tokenizer.prep.time_expansion:
+                raise UserError(
+                    f"the tokens of {header.recording} were made with --time-expansion "
+                    f"{header.time_expansion:g}: give it here, too"
+                )
             if {each.recording for each in header.segments} - {header.recording}:
                 raise UserError(
                     f"{self.tokens} holds a timeline of several recordings: name tokens of each"

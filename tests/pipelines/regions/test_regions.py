@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -149,6 +150,28 @@ def test_stored_tokens_give_the_same_rows(tmp_path):
         "whistles.wav: refused: changed (it is not as it was when it was tokenized: "
         "tokenize it again)\n"
     )
+
+
+@pytest.mark.parametrize("name", EVENT_FORMATS)
+def test_names_of_all_kinds_stand_in_every_format(name, tmp_path):
+    field = tmp_path / "field"
+    field.mkdir()
+    for odd in (b"caf\xe9.wav", b"=1+1.wav", b"a\nb.wav", b'a "b", c.wav'):
+        shutil.copy(SAMPLES / "whistles.wav", field / os.fsdecode(odd))
+    out = tmp_path / f"x{EVENT_FORMATS[name].ending}"
+    assert regions(field, "--out", out).exit_code == 0
+    if name == "parquet":
+        rows = pq.read_table(out)["recording"].to_pylist()
+        assert {*rows} == {r"caf\xe9.wav", "=1+1.wav", r"a\x0ab.wav", 'a "b", c.wav'}
+        return
+    text = out.read_text("utf-8")
+    if name == "csv":
+        rows = [row["recording"] for row in csv.DictReader(text.splitlines())]
+        assert {*rows} == {r"caf\xe9.wav", "'=1+1.wav", r"a\x0ab.wav", 'a "b", c.wav'}
+    else:
+        assert r"caf\xe9.wav" in text
+        assert "\t=1" not in text
+        assert len(text.splitlines()) == {"raven": 25, "audacity": 48}[name]
 
 
 def test_wrong_usage_is_one_line(tmp_path):
