@@ -238,3 +238,17 @@ def test_time_that_was_left_out_stands_between_parts(stored, tokenizer, tmp_path
     when = heard.when(begin, len(heard.ids))
     assert (when.start_s, when.end_s) == (second / RATE, (second + len(samples)) / RATE)
     assert when.offset_s == (1500 + 256) / RATE
+
+
+def test_a_very_long_name_is_not_repeated_in_each_row(tokenizer, tmp_path):
+    folder = tmp_path
+    for _ in range(6):
+        folder = folder / ("x" * 200)
+    folder.mkdir(parents=True)
+    with (folder / "x.wav").open("wb") as file:
+        soundfile.write(file, sound(4000), RATE, format="WAV")
+    (found,) = each(Sources.of(tokenizer, [tmp_path], Wanted()))
+    assert found.facts["reason"] == "unwritable"
+    assert "its name has 1211 characters" in found.facts["detail"]
+    (found,) = Sources.of(tokenizer, [folder], Wanted()).jobs()
+    assert found.refused is None

@@ -149,7 +149,7 @@ class Job(NamedTuple):
 
     found: Found
     given: Given | None = None
-    lacking: str = ""  # why it cannot be heard; empty if it can
+    refused: tuple[str, str] | None = None  # reason and detail, if it is not to be heard
 
 
 @lru_cache(maxsize=1)
@@ -183,8 +183,8 @@ def _listen_once(
     file = input_file(source)
     name = {"path": portable(job.found.name)}
     try:
-        if job.lacking:
-            raise RefusedError("no_tokens", job.lacking)
+        if job.refused:
+            raise RefusedError(*job.refused)
         if job.given and job.given.file not in (None, (file.size, file.ends)):
             raise RefusedError("changed", _AGAIN)
         timing = clock.timing(source)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ulmo.config import UserError
 from ulmo.config.arguments import path_argument
+from ulmo.formats.base import MOST_NAME
 from ulmo.formats.folder import folder_ledger
 from ulmo.formats.places import MANIFEST
 from ulmo.formats.read import read_corpus
@@ -77,7 +78,8 @@ class Sources(NamedTuple):
         UserError for tokens of another tokenizer, or of a timeline.
         """
         if self.tokens is None:
-            yield from map(Job, self.found)
+            for each in self.found:
+                yield Job(each, refused=_long_name(each))
             return
         named: dict[str, Found] = {}
         for each in self.found:
@@ -109,9 +111,11 @@ class Sources(NamedTuple):
             found = named.get(header.recording)
             if found is not None:
                 left.pop(header.recording, None)
-                yield Job(found, Given(header, stored.ids, files.get(header.recording)))
+                given = Given(header, stored.ids, files.get(header.recording))
+                yield Job(found, given, _long_name(found))
         for found in left.values():
-            yield Job(found, lacking=f"{self.tokens} has no tokens of it: tokenize it")
+            detail = f"{self.tokens} has no tokens of it: tokenize it"
+            yield Job(found, refused=("no_tokens", detail))
 
     def each(self, use: Callable[[Listened], T], begin: Begin) -> Iterator[T]:
         """What `use` makes of each recording, in their order; it runs where the recording is read.
@@ -149,6 +153,14 @@ def _files_of(tokens: Path) -> dict[str, tuple[int, int]]:
         return {}
     rows = folder_ledger(tokens).rows()
     return {row.path: (row.bytes, row.ends_crc32c) for row in rows}
+
+
+def _long_name(found: Found) -> tuple[str, str] | None:
+    """Why a recording with a very long name is refused: a few MB of it would become gigabytes."""
+    if (length := len(portable(found.name))) <= MOST_NAME:
+        return None
+    detail = f"its name has {length} characters, and the table, which repeats it, takes {MOST_NAME}"
+    return "unwritable", f"{detail}: name its folder instead"
 
 
 def _size_of(path: Path) -> int:

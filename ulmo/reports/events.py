@@ -79,18 +79,33 @@ def regions_json(
     made: Sequence[Made], out: Path, left_out: Mapping[str, int], status: int
 ) -> dict[str, Any]:
     """What --json prints of regions; the table has the regions themselves."""
-    recordings = [
+    files = [
         {**heard_facts(each.facts), "regions": each.regions, "seconds": each.seconds}
         for each in made
     ]
+    counts = {"regions": sum(each.regions for each in made)}
+    return _json("regions", [each.facts for each in made], out, left_out, status, counts, files)
+
+
+def _json(
+    command: str,
+    facts: Sequence[Mapping[str, Any]],
+    out: Path,
+    left_out: Mapping[str, int],
+    status: int,
+    found: Mapping[str, Any],
+    files: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    flags = {flag: count.recordings for flag, count in count_flags(facts).items()}
     return {
-        "schema_version": 1,
-        "command": "regions",
-        "exit_status": status,
-        "output": out,
-        "regions": sum(each.regions for each in made),
+        **{"schema_version": 1, "command": command, "exit_status": status, "out": out},
+        "recordings": len(facts),
+        "statuses": dict(Counter(each["status"] for each in facts)),
+        "flags": flags,
+        "hours": sum(each.get("duration_s") or 0.0 for each in facts) / 3600,
         "left_out": dict(left_out),
-        "recordings": recordings,
+        **found,
+        "files": files,
     }
 
 
@@ -172,14 +187,6 @@ def repeats_json(
         }
         for each in found.classes
     ]
-    return {
-        "schema_version": 1,
-        "command": "repeats",
-        "exit_status": status,
-        "output": out,
-        "rows": rows,
-        "hours": found.hours,
-        "classes": classes,
-        "left_out": dict(left_out),
-        "recordings": [heard_facts(each) for each in found.facts],
-    }
+    files = [heard_facts(each) for each in found.facts]
+    counts = {"rows": rows, "classes": classes}
+    return _json("repeats", found.facts, out, left_out, status, counts, files)

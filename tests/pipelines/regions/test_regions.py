@@ -117,7 +117,12 @@ def test_bad_recordings_are_refused_and_the_others_go_on(troubled, tmp_path):
     assert found == {"a/same.wav", "b/same.wav", "cut.wav"}
     told = json.loads(regions(troubled, "--out", out, "--json").stdout)
     assert (told["command"], told["exit_status"]) == ("regions", exits.SOME_REFUSED)
-    assert {each["path"]: each["regions"] for each in told["recordings"]}["a/same.wav"] == 5
+    assert told["statuses"] == {"ok": 3, "partial": 1, "refused": 2, "repaired": 1}
+    assert (told["recordings"], told["out"], told["flags"]["silent"]) == (7, str(out), 2)
+    found = {each["path"]: each["regions"] for each in told["files"]}
+    assert (found["a/same.wav"], told["regions"]) == (5, sum(found.values()))
+    quiet = regions(troubled, "--out", out, "--quiet")
+    assert (quiet.stdout, len(quiet.stderr.splitlines())) == ("", 2)
 
 
 def test_workers_change_no_byte(troubled, tmp_path):
