@@ -18,7 +18,7 @@ from ulmo.arrays import Indices, Mask
 
 Decibels = NDArray[np.floating[Any]]
 
-_BATCH = 1 << 16  # columns that are looked at together: 44 minutes of 40 ms
+_BATCH = 1 << 14  # columns that are looked at together: 11 minutes of 40 ms
 _LOW, _MIDDLE = 0.05, 0.25  # quantiles of levels, see `Background`
 # Of a normal distribution: its mean is so many deviations above the quantile _MIDDLE, which is so
 # many above _LOW.

@@ -126,7 +126,7 @@ def regions(
     Returns rows (dicts) with the columns of docs/regions.md; `refused` names the recordings that
     could not be heard. UserError for what the command refuses.
 
-    >>> found = ulmo.regions("data_samples/harmonic_calls.wav")
+    >>> found = regions("data_samples/harmonic_calls.wav")
     >>> len(found), round(found[0]["start_s"], 2)
     (6, 0.48)
     """
