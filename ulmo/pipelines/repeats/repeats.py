@@ -28,6 +28,7 @@ from ulmo.pipelines.repeats.rows import (
     Stream,
     classes_of,
     rows_of,
+    without_onsets,
 )
 from ulmo.preprocessing.reading.audio import check_channels
 from ulmo.tokenizer import Tokenizer
@@ -139,7 +140,7 @@ def search(
             for each in repeats
         ]
     told = [each for each in repeats if each.seconds >= settings.min_seconds]
-    classes = classes_of([*told, *stream.impulses()], column_s)
+    classes = classes_of([*told, *without_onsets(stream.impulses(), repeats)], column_s)
     if settings.like is not None:
         classes = settings.like.chosen(classes, channels)
     if settings.classes is not None:

@@ -41,6 +41,8 @@ COLUMNS = (
     UTC_TIME,
 )
 IMPULSE_S = 0.005  # that an impulse is given: 5 ms, as long as a click rings
+_TOUCH_S = 0.1  # between occurrences that are one: no breath is shorter
+_IMPULSE_MOST_S = 0.2  # what is longer is no impulse
 _SAME_PERIOD, _SAME_BAND = 0.15, 0.5  # octaves; share of the octaves that two bands share
 
 
@@ -130,6 +132,36 @@ class Stream(NamedTuple):
         return found
 
 
+def without_onsets(
+    impulses: Sequence[Occurrence], repeats: Sequence[Occurrence]
+) -> list[Occurrence]:
+    """The impulses, without those groups that are only the begins or ends of longer repeats.
+
+    Most impulses of such a group lie in a repeat of a class, one in each: a call has an onset. A
+    trill has many impulses in each, and stays.
+    """
+    longer: dict[int, list[Occurrence]] = {}
+    for each in sorted(repeats, key=_place):
+        if each.kind == SOUND and each.seconds > _IMPULSE_MOST_S:
+            longer.setdefault(each.channel, []).append(each)
+    begins = {channel: [one.when.start_s for one in some] for channel, some in longer.items()}
+    groups: dict[int, list[Occurrence]] = {}
+    for each in impulses:
+        groups.setdefault(each.group, []).append(each)
+    left_out = set()
+    for group, members in groups.items():
+        inside: list[tuple[int, int]] = []  # channel, and number of the repeat
+        for each in members:
+            place = bisect_right(begins.get(each.channel, []), each.when.start_s + _TOUCH_S) - 1
+            if place >= 0:
+                repeat = longer[each.channel][place]
+                if each.when.start_s < repeat.when.end_s + _TOUCH_S:
+                    inside.append((each.channel, place))
+        if len(inside) > 0.7 * len(members) and len(inside) < 1.5 * len(set(inside)):
+            left_out.add(group)
+    return [each for each in impulses if each.group not in left_out]
+
+
 def _is_alike(one: Train, other: Train) -> bool:
     if one.period_s is None or other.period_s is None:
         if one.period_s is not other.period_s:
@@ -154,11 +186,18 @@ class Sounds(NamedTuple):
 
     @property
     def times(self) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
-        """Begins of its occurrences, (n,) in each channel that has some."""
+        """Begins of its occurrences, (n,) in each channel that has some.
+
+        Occurrences that touch are parts of one, and have one begin.
+        """
         channels: dict[int, list[float]] = {}
-        for each in self.occurrences:
-            channels.setdefault(each.channel, []).append(each.when.start_s)
-        return [np.array(sorted(starts)) for _, starts in sorted(channels.items())]
+        ends: dict[int, float] = {}
+        for each in sorted(self.occurrences, key=_place):
+            last = ends.get(each.channel)
+            if last is None or each.when.start_s > last + _TOUCH_S or self.kind == IMPULSES:
+                channels.setdefault(each.channel, []).append(each.when.start_s)
+            ends[each.channel] = max(each.when.end_s, last or 0.0)
+        return [np.array(starts) for _, starts in sorted(channels.items())]
 
     @property
     def medoid(self) -> Occurrence:
