@@ -19,7 +19,7 @@ TOLERANCES = (0.03, 0.07, 0.15, 0.3)  # how far an interval may be from the one 
 STEPS = 4  # intervals that an edge may stand for
 _COSTS = np.array([0.5, 2.5, 4.5, 6.5])  # bits for 1, 2, ... intervals: 2 ** -cost sum to below 1
 _STEP = np.arange(1, STEPS + 1)
-# How far a moment moves the phase and the period of its rhythm: as a line through the 3, 4, ... last
+# How far a moment moves the phase and the period of its rhythm: as a line through the last 3 or 4
 # moments would (least squares), so that a rhythm may also drift.
 _ALPHA, _BETA = np.array([0.83, 0.7]), np.array([0.5, 0.3])
 _EDGES = 16  # moments back to which edges go

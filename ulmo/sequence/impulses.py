@@ -22,6 +22,7 @@ from ulmo.sequence.onsets import (
     cells_of,
     find_onsets,
     grid_of,
+    together,
 )
 from ulmo.sequence.runs import ECHO_S, Run, bursts_like, complete, join, without_parts
 
@@ -53,9 +54,7 @@ class Train(NamedTuple):
     high_hz: float  # of the bands within 10 dB of the one that is farthest above the noise
 
 
-def find_impulses(
-    samples: Array, sample_rate: int, *, false_per_hour: float = 1.0
-) -> list[Train]:
+def find_impulses(samples: Array, sample_rate: int, *, false_per_hour: float = 1.0) -> list[Train]:
     """Trains of impulses, in order of their first one.
 
     samples: (n,) at the recording's own rate, full scale 1, all finite. May be a memory map: two
@@ -95,7 +94,7 @@ def _after(onsets: Onsets, new: Onsets) -> Onsets:
     """Onsets, then new ones, but for what is one with the last of those before."""
     if len(onsets.times):
         new = new.of(new.times >= onsets.times[-1] + APART_S)
-    return Onsets(*(np.concatenate(pair) for pair in zip(onsets, new, strict=True)))
+    return together([onsets, new])
 
 
 def _kept(
@@ -137,8 +136,9 @@ def _find_runs(
                 if enough and not used[members].any():
                     run = Run(members, chain.steps, chain.tolerance)
                     add(complete(run, onsets, looks, used))
+    found = without_parts(found, onsets)
     for run in list(found):
-        for burst in bursts_like(run, onsets, looks, used, margin):
+        for burst in bursts_like(run, onsets, looks, used):
             add(burst)
     return without_parts(join(found, onsets.times, looks), onsets)
 
@@ -193,4 +193,5 @@ def _loudest(samples: Array, grid: Grid, onsets: Onsets, run: Run) -> Real:
         return at
     first = max(best - _SPREAD, 0)
     lag = first + power[:, first : best + _SPREAD + 1].argmax(axis=1) - behind
-    return at + lag * grid.hop_s
+    loudest: Real = at + lag * grid.hop_s
+    return loudest

@@ -60,9 +60,7 @@ def correlate(looks: Looks, template: NDArray[np.complex64]) -> tuple[Real, Indi
     return near[np.arange(len(near)), best].astype(np.float64), lags[best]
 
 
-def template_of(
-    looks: Looks, members: Indices
-) -> tuple[Array, NDArray[np.complex64]]:
+def template_of(looks: Looks, members: Indices) -> tuple[Array, NDArray[np.complex64]]:
     """The middle of the members' spectra, and the mean of their waveforms, aligned to the first."""
     spectrum = np.median(looks.spectra[members], axis=0)
     spectrum /= max(float(np.linalg.norm(spectrum)), 1e-9)

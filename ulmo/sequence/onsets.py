@@ -5,6 +5,7 @@ of bands about an octave wide, in units of each band's own noise. Peaks are meas
 peaks of noise: how many as high a second of it would give.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,24 @@ class Onsets(NamedTuple):
 
     def of(self, kept: Mask | Indices) -> "Onsets":
         """Those that are kept."""
-        return Onsets(*(column[kept] for column in self))
+        return Onsets(
+            self.times[kept],
+            self.bits[kept],
+            self.peaks[kept],
+            self.shapes[kept],
+            self.noise[kept],
+        )
+
+
+def together(parts: Sequence[Onsets]) -> Onsets:
+    """Onsets one after the other."""
+    return Onsets(
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.bits for part in parts]),
+        np.concatenate([part.peaks for part in parts]),
+        np.concatenate([part.shapes for part in parts]),
+        np.concatenate([part.noise for part in parts]),
+    )
 
 
 def grid_of(rate: int) -> Grid:
@@ -127,7 +145,7 @@ def find_onsets(samples: Array, grid: Grid, first: int, end: int) -> Onsets:
         bits = (flux - location) / scale / np.log(2) - np.log2(often)
         keep = bits >= -np.log2(PER_SECOND)
         found.append(_describe(samples, grid, frames[keep], bits[keep], levels[n]))
-    whole = Onsets(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    whole = together(found)
     return whole.of(_once(whole.times, whole.bits))
 
 

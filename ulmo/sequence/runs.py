@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ulmo.arrays import Indices, Mask
+from ulmo.arrays import Array, Indices, Mask
 from ulmo.sequence.chains import STEPS
 from ulmo.sequence.kinds import ALIKE, SAME_WAVE, Looks, correlate, template_of
 from ulmo.sequence.onsets import Onsets
@@ -17,6 +17,10 @@ ECHO_S = 0.12  # parts of one sound are within this of each other
 _FAINT = 0.25  # of the middle of a run's bits: onsets that are fainter do not join it
 _EASIER = 0.1  # how much less alike may be what comes when it is expected
 _AGAIN = (0.5, 2.0)  # periods between pulses of a burst like another
+_NEXT = 0.06  # of a period: how far the next click may be from where it is expected
+_HEARD = 0.85  # clicks of a train that are found
+_STEADY = 0.07  # of a period: how far an interval may be from it that is a continuation
+_MARGIN = 6.0  # bits
 _BURST = 3  # pulses of such a burst
 
 
@@ -48,6 +52,15 @@ class Pool:
         if not len(some):
             return None
         return int(some[np.abs(self.times[some] - moment).argmin()])
+
+    def rate(self, moment: float, width: float) -> float:
+        """How many there are a second within `width` seconds."""
+        first, end = np.searchsorted(self.times, [moment - width, moment + width])
+        return float(end - first) / (2 * width)
+
+    def put_back(self, members: list[int]) -> None:
+        """What was taken is free again."""
+        self.free[np.isin(self.places, members)] = True
 
     def take(self, moment: float, width: float) -> int | None:
         """The nearest onset's own place; it is no longer in the pool."""
@@ -114,22 +127,34 @@ def _filled(run: Run, times: Real, pool: Pool) -> Run:
 
 
 def _extended(run: Run, times: Real, pool: Pool) -> Run:
-    """The run with what follows it, and what comes before it, at its period."""
+    """The run with what follows it, and what comes before it, at its period.
+
+    Each click found counts as much as it is rarer by chance than in a train, and each missed one
+    against: the run ends where the sum is highest.
+    """
     members, steps = list(run.members), list(run.steps)
     period = run.period_s(times)
-    width = run.tolerance * period
+    width = max(run.tolerance, _NEXT) * period
     for way in (1, -1):
         members, steps = members[::way], steps[::way]
-        while True:
-            for step in range(1, STEPS):
-                place = pool.take(times[members[-1]] + way * step * period, width)
-                if place is not None:
-                    members.append(place)
-                    steps.append(step)
-                    break
-            else:
-                break
-        members, steps = members[::way], steps[::way]
+        end = times[members[-1]]
+        rate = pool.rate(end, 10 * period)
+        chance = min(max(1 - np.exp(-2 * width * rate), 1e-6), 0.999)
+        hit, miss = log2(_HEARD / chance), log2((1 - _HEARD) / (1 - chance))
+        total, best, kept, step = 0.0, 0.0, len(members), 1
+        while step < STEPS:
+            place = pool.take(times[members[-1]] + way * step * period, width)
+            total += miss if place is None else hit
+            if place is None:
+                step += 1
+                continue
+            members.append(place)
+            steps.append(step)
+            step = 1
+            if total > best:
+                best, kept = total, len(members)
+        pool.put_back(members[kept:])
+        members, steps = members[:kept][::way], steps[: kept - 1][::way]
     return _in_order(run, members, steps, times)
 
 
@@ -142,54 +167,69 @@ def _in_order(run: Run, members: list[int], steps: list[int], times: Real) -> Ru
     return Run(np.array(members, np.int64), np.array(steps, np.int64), run.tolerance)
 
 
-def bursts_like(
-    run: Run, onsets: Onsets, looks: Looks, used: Mask, margin_bits: float
-) -> list[Run]:
+def bursts_like(run: Run, onsets: Onsets, looks: Looks, used: Mask) -> list[Run]:
     """Bursts of pulses like a run's, at about its period, which are too short to be found alone."""
     spectrum, _ = template_of(looks, run.members)
     able = (looks.spectra @ spectrum >= ALIKE) & ~used
     able &= onsets.bits >= _FAINT * float(np.median(onsets.bits[run.members]))
-    places = np.flatnonzero(able)
-    if len(places) < _BURST:
-        return []
-    times, period = onsets.times[places], run.period_s(onsets.times)
-    low, high = (bound * period for bound in _AGAIN)
-    seconds = max(onsets.times[-1] - onsets.times[0], 1.0)
-    chance = min(len(places) / seconds * (high - low), 1.0)
-    found, begin = [], 0
-    gaps = np.diff(times)
-    for end in range(1, len(places) + 1):
-        if end < len(places) and low <= gaps[end - 1] <= high:
-            continue
-        count = end - begin
-        bits = -(count - 1) * log2(chance) - log2(len(places)) - margin_bits
-        if count >= _BURST and bits > 0:
-            found.append(Run(places[begin:end], np.ones(count - 1, np.int64), _AGAIN[1]))
-        begin = end
+    period = run.period_s(onsets.times)
+    narrow = max(run.tolerance, _STEADY)
+    found: list[Run] = []
+    for low, high in ((1 - narrow, 1 + narrow), _AGAIN):
+        places = np.flatnonzero(able)
+        for members in _bursts(onsets.times, places, low * period, high * period):
+            able[members] = False
+            found.append(Run(members, np.ones(len(members) - 1, np.int64), narrow))
     return found
 
 
+def _bursts(times: Real, places: Indices, low: float, high: float) -> list[Indices]:
+    """Places one after the other whose intervals are between two, and are so not by chance."""
+    if len(places) < _BURST:
+        return []
+    rate = len(places) / max(times[-1] - times[0], 1.0)
+    each = -log2(min(rate * (high - low), 1.0))
+    gaps = np.diff(times[places])
+    breaks = np.flatnonzero((gaps < low) | (gaps > high)) + 1
+    least = max(_BURST, 1 + (log2(len(places)) + _MARGIN) / max(each, 1e-9))
+    return [part for part in np.split(places, breaks) if len(part) >= least]
+
+
 def join(runs: list[Run], times: Real, looks: Looks) -> list[Run]:
-    """The runs, with those joined of which one goes on where another ends."""
-    joined: list[Run] = []
+    """The runs, with those joined that are parts of one: one after the other, or interleaved."""
+    joined: list[tuple[Run, Array]] = []
     for run in sorted(runs, key=lambda run: float(times[run.members[0]])):
-        period = run.period_s(times)
         spectrum, _ = template_of(looks, run.members)
-        for place, other in enumerate(joined):
-            gap = float(times[run.members[0]] - times[other.members[-1]])
-            before = other.period_s(times)
-            step = round(gap / before)
-            wide = max(run.tolerance, other.tolerance)
-            alike = template_of(looks, other.members)[0] @ spectrum >= ALIKE
-            fits = 1 <= step <= STEPS and abs(gap - step * before) <= wide * before
-            if alike and fits and abs(np.log(period / before)) <= min(wide, 0.15):
-                steps = np.concatenate([other.steps, [step], run.steps])
-                members = np.concatenate([other.members, run.members])
-                joined[place] = Run(members, steps, wide)
+        while True:
+            for place, (other, its) in enumerate(joined):
+                whole = _joined(run, other, times) if its @ spectrum >= ALIKE else None
+                if whole:
+                    run = whole
+                    spectrum, _ = template_of(looks, run.members)
+                    del joined[place]
+                    break
+            else:
                 break
-        else:
-            joined.append(run)
-    return joined
+        joined.append((run, spectrum))
+    return [run for run, _ in joined]
+
+
+def _joined(run: Run, other: Run, times: Real) -> Run | None:
+    """Two runs as one, if their moments together have the shorter period of both."""
+    periods = run.period_s(times), other.period_s(times)
+    ratio = max(periods) / min(periods)
+    members = np.union1d(run.members, other.members)
+    first, second = times[run.members], times[other.members]
+    apart = max(first[0], second[0]) - min(first[-1], second[-1])
+    if abs(ratio - round(ratio)) > 0.15 * ratio or ratio > 3.5 or apart > STEPS * min(periods):
+        return None
+    for parts in (1, 2):  # two that are interleaved have twice the period of both
+        gaps = np.diff(times[members]) * parts / min(periods)
+        together = (parts == 1 and apart > 0) or (gaps < 1.5).mean() >= 0.5
+        if together and (gaps < 0.5).mean() <= 0.1:
+            steps = np.maximum(np.round(gaps), 1).astype(np.int64)
+            return Run(members, steps, max(run.tolerance, other.tolerance))
+    return None
 
 
 def without_parts(runs: list[Run], onsets: Onsets) -> list[Run]:
