@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ from ulmo.preprocessing.reading.audio import open_recording
 from ulmo.preprocessing.stretches import read_stretches
 from ulmo.preprocessing.times.clock import Clock
 
-# Seconds that are handed on at once: whole steps, as many as fit into so many samples (256 MB).
-_STEP_S, _MOST_STEPS, _MOST_SAMPLES = 120, 5, 1 << 26
+# Samples that are handed on at once, of a temporary file of at most 1 GB: 90 minutes at 48 kHz.
+_MOST = 1 << 28
 
 
 class Piece(NamedTuple):
@@ -27,7 +28,7 @@ class Piece(NamedTuple):
 
 
 def own_samples(heard: Heard, clock: ClockSettings, full_scale: float) -> Iterator[Piece]:
-    """Yield all samples of a channel that was heard, at most ten minutes at once.
+    """Yield all samples of a channel that was heard, in pieces that need no memory.
 
     RefusedError if the recording cannot be read any more.
     """
@@ -35,28 +36,27 @@ def own_samples(heard: Heard, clock: ClockSettings, full_scale: float) -> Iterat
     numbers = {part.start_s: number for number, part in enumerate(heard.parts)}
     with open_recording(heard.path, full_scale=full_scale) as recording:
         rate = recording.sample_rate
-        steps = min(max(_MOST_SAMPLES // (rate * _STEP_S), 1), _MOST_STEPS)
         hop = Fraction(heard.column_s).limit_denominator(1 << 32)
         stretches = read_stretches(recording, heard.channel, rate, spans, hop=hop)
         for stretch in stretches:
-            pieces = _pieces(stretch.blocks, steps * _STEP_S * rate)
-            for number, samples in enumerate(pieces):
+            first = 0
+            for samples in _pieces(stretch.blocks):
                 if float(stretch.start) in numbers:
-                    start_s = float(number * steps * _STEP_S)
-                    yield Piece(numbers[float(stretch.start)], start_s, samples, rate)
+                    yield Piece(numbers[float(stretch.start)], first / rate, samples, rate)
+                first += len(samples)
 
 
-def _pieces(blocks: Iterable[Array], size: int) -> Iterator[Array]:
-    """Blocks (n,) as pieces of `size` samples; the last may be shorter."""
-    held: list[Array] = []
-    count = 0
-    for block in blocks:
-        rest = block
-        while count + len(rest) >= size:
-            yield np.concatenate([*held, rest[: size - count]])
-            rest, held, count = rest[size - count :], [], 0
-        if len(rest):
-            held.append(rest.copy())
-            count += len(rest)
-    if held:
-        yield np.concatenate(held)
+def _pieces(blocks: Iterable[Array]) -> Iterator[Array]:
+    """Blocks (n,) joined to long pieces, which lie in a file and are read from there."""
+    left = (part for block in blocks for part in np.split(block, range(_MOST, len(block), _MOST)))
+    held = next(left, None)
+    while held is not None:
+        with TemporaryFile() as file:
+            count = 0
+            while held is not None and count + len(held) <= _MOST:
+                file.write(np.ascontiguousarray(held, np.float32).data)
+                count += len(held)
+                held = next(left, None)
+            file.flush()
+            if count:
+                yield np.memmap(file, np.float32, "r", shape=(count,))

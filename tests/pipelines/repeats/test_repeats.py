@@ -169,6 +169,11 @@ def test_impulses_are_classes_with_times_of_samples(calls, tokenizer, tmp_path):
     assert found[0]["end_s"] == pytest.approx(found[0]["start_s"] + 0.005)
 
 
+def test_slow_recordings_have_no_impulses(calls, tokenizer, tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).normal(0, 0.1, 4000), 1000)
+    assert ulmo.repeats(tmp_path / "x.wav", tokenizer=tokenizer).refused == ()
+
+
 def test_tokens_are_sources_in_python(calls, tokenizer):
     tokens = tokenizer.encode(CALLS)
     for sources in (tokens, [tokens, tokens]):

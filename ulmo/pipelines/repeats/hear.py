@@ -20,6 +20,7 @@ from ulmo.preprocessing.reading.audio import RefusedError
 # A cell is heard if its level is no further below the loudest of its recording: the decay after
 # which room acoustics calls a sound gone (RT60), as in evaluation.silence.
 _HEARD_DB = 60.0
+_LEAST_RATE = 2000  # hertz: slower recordings hold no impulses, whose sound is short
 
 
 class Train(NamedTuple):
@@ -78,8 +79,11 @@ def _channel(wish: Wish, heard: Heard) -> Channel:
 
 
 def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:
-    find_impulses = finder("impulses", "find_impulses")
+    from ulmo.sequence.impulses import find_impulses
+
     for piece in own_samples(heard, wish.clock, wish.full_scale):
+        if piece.rate < _LEAST_RATE:
+            return
         for train in find_impulses(piece.samples, piece.rate, false_per_hour=wish.false_per_hour):
             yield Train(
                 np.asarray(train.times, np.float64) + piece.start_s,
