@@ -136,6 +136,11 @@ def test_nothing_appears_if_the_job_fails(name, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert list(tmp_path.iterdir()) == []
+    with publish_events(path, name, COLUMNS) as table:
+        table.add(*EVENTS[1])
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_bytes() == written(name, EVENTS[1:])
 
 
 @pytest.mark.parametrize(
