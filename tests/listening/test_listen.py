@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from tests.gaps import write_triggered
-from tests.small_tokenizers import HOP, RATE, sound
+from tests.small_tokenizers import HOP, PLANS, RATE, sound
 from ulmo.config import UserError
 from ulmo.jobs.inputs import find_sources
 from ulmo.listening.cells import SILENCE_DB, CellLevels, Cells
@@ -13,8 +13,9 @@ from ulmo.listening.listen import Job, Wanted, listen
 from ulmo.listening.recordings import Sources
 from ulmo.pipelines.tokenize.job import TokenizeOptions
 from ulmo.pipelines.tokenize.tokenize import Listener, tokenize_files, tokenize_timeline
-from ulmo.preprocessing.frontends import build_frontend, stream_power
+from ulmo.preprocessing.frontends import FRONTENDS, build_frontend, stream_power
 
+MODES = ("corpus", "recording", "tile", "pcen", "level")
 SILENT = Listener(lambda _: lambda *_: None, lambda _: None)
 
 
@@ -80,6 +81,31 @@ def test_ids_are_those_of_the_tokenizer_and_times_those_of_the_recording(tokeniz
     assert str(heard.when(0, 1).start_utc) == "2026-03-01 05:30:00+00:00"
     assert (heard.file_s, heard.channel, heard.begins) == (9001 / RATE, None, [0])
     assert len(channel_of(tokenizer, recording, ids=False).ids) == 0
+
+
+@pytest.mark.parametrize(
+    ("frontend", "mode", "plan"),
+    [
+        *((frontend, "corpus", "divides") for frontend in FRONTENDS),
+        *(("stft", mode, "divides") for mode in MODES),
+        *(("stft", "corpus", plan) for plan in PLANS),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:over a third of the sound")
+def test_every_kind_of_tokenizer_hears(frontend, mode, plan, tokenizer_of, recording):
+    if frontend == "wpt":
+        pytest.importorskip("pywt")
+    tokenizer = tokenizer_of(frontend, mode, plan)
+    bins = tokenizer.manifest.model.frequency_stride
+    heard = channel_of(tokenizer, recording, bins=bins)
+    tokens = tokenizer.encode(recording)
+    np.testing.assert_array_equal(heard.ids, tokens.ids)
+    assert heard.cells.means.shape == tokens.ids.shape
+    assert heard.cells.peaks.shape == tokens.ids.shape[:1]
+    np.testing.assert_allclose(heard.edges_hz, tokens.edges_hz)
+    quiet = channel_of(tokenizer, recording, bins=bins, ids=False)
+    np.testing.assert_array_equal(quiet.cells.means, heard.cells.means)
+    assert quiet.parts[0].seconds == heard.parts[0].seconds
 
 
 def test_each_channel_is_heard(tokenizer, recording):
