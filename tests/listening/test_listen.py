@@ -103,6 +103,14 @@ def test_every_kind_of_tokenizer_hears(frontend, mode, plan, tokenizer_of, recor
     assert heard.cells.means.shape == tokens.ids.shape
     assert heard.cells.peaks.shape == tokens.ids.shape[:1]
     np.testing.assert_allclose(heard.edges_hz, tokens.edges_hz)
+    assert heard.latents is None
+    full = channel_of(tokenizer, recording, bins=bins, latents=True)
+    np.testing.assert_array_equal(full.ids, tokens.ids)
+    size = tokenizer.manifest.model.embedding_dim
+    assert full.latents.shape == (len(tokens.ids), tokens.ids.shape[1] * size)
+    latents = full.latents.reshape(*tokens.ids.shape, size).astype(np.float64)
+    squares = np.square(latents - tokenizer.codebook[tokens.ids]).sum(axis=-1)
+    np.testing.assert_allclose(squares, tokens.distances, atol=0.02)
     quiet = channel_of(tokenizer, recording, bins=bins, ids=False)
     np.testing.assert_array_equal(quiet.cells.means, heard.cells.means)
     assert quiet.parts[0].seconds == heard.parts[0].seconds

@@ -22,6 +22,7 @@ from ulmo.formats.header import TokensHeader
 from ulmo.jobs.inputs import Found, input_file
 from ulmo.jobs.progress import ReadingProgress
 from ulmo.listening.cells import SILENCE_DB, CellLevels, Cells
+from ulmo.listening.latents import with_latents
 from ulmo.preprocessing.frontends import build_frontend
 from ulmo.preprocessing.reading.audio import (
     Recording,
@@ -40,6 +41,9 @@ _CLOCK = ClockSettings()
 _AGAIN = "it is not as it was when it was tokenized: tokenize it again"
 
 
+Latents = NDArray[np.float16]  # half the memory: 23 MB an hour with the tokenizer that ships
+
+
 class Given(NamedTuple):
     """Stored tokens of one channel of a recording, which need not be made again."""
 
@@ -54,6 +58,7 @@ class Wanted(NamedTuple):
     channels: str = "mix"  # mix, each, or a number from 0
     bins: int = 8  # of a cell
     ids: bool = True  # whether to encode; without, ids are empty
+    latents: bool = False  # whether to keep latents, too; there are none of stored tokens
     clock: ClockSettings = _CLOCK
 
 
@@ -66,6 +71,7 @@ class Part(NamedTuple):
     columns: int
     ids: Ids  # (columns, bands); (0, bands) if they were not wanted
     cells: Cells  # of all columns
+    latents: Latents | None = None  # (columns, bands * EMB), if they were wanted
 
 
 class When(NamedTuple):
@@ -113,6 +119,12 @@ class Heard(NamedTuple):
     def ids(self) -> Ids:
         """Ids of all parts in a row."""
         return np.concatenate([part.ids for part in self.parts])
+
+    @property
+    def latents(self) -> Latents | None:
+        """Latents of all parts in a row; None if there are none."""
+        found = [part.latents for part in self.parts if part.latents is not None]
+        return np.concatenate(found) if len(found) == len(self.parts) else None
 
     def when(self, first: float, end: float) -> When:
         """The times of columns `first` to `end` - 1 of that row, all of one part."""
@@ -236,6 +248,9 @@ def _cells(tokenizer: Tokenizer, wanted: Wanted) -> CellLevels:
     )
 
 
+_Read = tuple[Fraction, int, Ids, Latents | None]
+
+
 class _Reader(NamedTuple):
     """One channel of an open recording."""
 
@@ -265,9 +280,9 @@ class _Reader(NamedTuple):
         offsets = {each.start: each.spans[0].frame / self.recording.sample_rate for each in planned}
         rate = self.tokenizer.prep.true_rate
         encoded = wanted.ids and given is None
-        read = self._encoded() if encoded else self._measured()
+        read = self._encoded(wanted) if encoded else self._measured()
         stored = _stored(given) if given else None
-        for start, samples, ids in read:
+        for start, samples, ids, latents in read:
             cells = self.hearing.take()
             if stored is not None:
                 ids = next(stored, ids)
@@ -275,27 +290,34 @@ class _Reader(NamedTuple):
                 raise RefusedError("changed", _AGAIN)
             if len(cells.means):
                 place = float(start), offsets[start], samples / rate
-                yield Part(*place, len(cells.means), ids, cells)
+                yield Part(*place, len(cells.means), ids, cells, latents)
         if stored is not None and next(stored, None) is not None:
             raise RefusedError("changed", _AGAIN)
         if given and given.header.recording_frames not in (0, self.recording.frames_read):
             raise RefusedError("changed", _AGAIN)
 
-    def _encoded(self) -> Iterator[tuple[Fraction, int, Ids]]:
-        """Start, samples and ids of each stretch."""
-        for stretch in self.tokenizer.stretches(self.stretches, hearing=self.hearing):
-            ids = np.concatenate([part.ids for part in stretch])
-            yield stretch.start, stretch.samples, ids
+    def _encoded(self, wanted: Wanted) -> Iterator[_Read]:
+        """Start, samples, ids and perhaps latents of each stretch."""
+        tokenizer = with_latents(self.tokenizer) if wanted.latents else self.tokenizer
+        for stretch in tokenizer.stretches(self.stretches, hearing=self.hearing):
+            ids, latents = [], []
+            for part in stretch:
+                ids.append(part.ids)
+                if part.latents is not None:
+                    latents.append(part.latents.reshape(len(part.ids), -1).astype(np.float16))
+            joined = np.concatenate(latents) if latents else None
+            yield stretch.start, stretch.samples, np.concatenate(ids), joined
 
-    def _measured(self) -> Iterator[tuple[Fraction, int, Ids]]:
+    def _measured(self) -> Iterator[_Read]:
         """The same without ids: the encoder is not run."""
-        prep, nothing = self.tokenizer.prep, np.empty((0, self.tokenizer.manifest.model.bands))
+        prep = self.tokenizer.prep
+        nothing = np.empty((0, self.tokenizer.manifest.model.bands), np.int32)
         frontend = build_frontend(prep)
         for stretch in self.stretches():
             counted = EncodedStretch(stretch.start, 0, 0)
             for _ in levels(counted.count(stretch.blocks), frontend, prep, hearing=self.hearing):
                 pass
-            yield stretch.start, counted.samples, nothing.astype(np.int32)
+            yield stretch.start, counted.samples, nothing, None
 
 
 def _stored(given: Given) -> Iterator[Ids]:

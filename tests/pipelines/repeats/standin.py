@@ -37,7 +37,7 @@ def install(monkeypatch, calls=None, hum=False):
     def find_repeats(ids, heard, scores, *, column_s, begins, false_per_hour, latents=None, seed=0):
         if calls is not None:
             calls.append({"ids": ids, "heard": heard, "scores": scores, "column_s": column_s})
-            calls[-1] |= {"begins": begins, "false_per_hour": false_per_hour}
+            calls[-1] |= {"begins": begins, "false_per_hour": false_per_hour, "latents": latents}
         found = runs(heard, begins)
         groups = [-1 if hum else int(end - first > LONG) for first, end in found]
         return [

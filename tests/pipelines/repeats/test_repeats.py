@@ -66,6 +66,7 @@ def test_rows_have_true_times_and_all_columns(calls, tokenizer):
     np.testing.assert_array_equal(call["scores"], tokenizer.bundle.scores())
     assert (call["column_s"], call["begins"], call["false_per_hour"]) == (0.04, (0,), 1.0)
     assert call["heard"].shape == tokens.ids.shape
+    assert (len(call["latents"]), call["latents"].dtype) == (len(tokens.ids), np.float32)
 
 
 def test_recordings_are_compared_with_each_other_and_none_is_crossed(calls, tokenizer, tmp_path):
@@ -179,6 +180,7 @@ def test_tokens_are_sources_in_python(calls, tokenizer):
     for sources in (tokens, [tokens, tokens]):
         ulmo.repeats(sources, tokenizer=tokenizer)
         assert calls[-1]["heard"].all()
+        assert calls[-1]["latents"] is None  # tokens have none
     np.testing.assert_array_equal(calls[-1]["ids"], np.concatenate([tokens.ids] * 2))
     assert calls[-1]["begins"] == (0, 200)
 

@@ -3,8 +3,7 @@
 Everything else of it, such as its samples, is gone before the next recording is read.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from ulmo.arrays import Ids, Mask
 from ulmo.config import ClockSettings
 from ulmo.listening.cells import SILENCE_DB, Cells
-from ulmo.listening.listen import Heard, Listened
+from ulmo.listening.listen import Heard, Latents, Listened
 from ulmo.listening.samples import own_samples
 from ulmo.preprocessing.reading.audio import RefusedError
 
@@ -41,6 +40,7 @@ class Channel(NamedTuple):
     ids: Ids  # (columns, bands)
     loud: Mask  # (columns, bands): whether there is sound
     trains: Sequence[Train] = ()
+    latents: Latents | None = None  # (columns, d), if the tokens were made here
 
 
 class Material(NamedTuple):
@@ -74,8 +74,8 @@ def _channel(wish: Wish, heard: Heard) -> Channel:
     loud = means > max(loudest - _HEARD_DB, SILENCE_DB)
     trains = list(_trains(wish, heard)) if wish.impulses else []
     nothing = Cells.joined([], means.shape[1])
-    parts = [part._replace(ids=part.ids[:0], cells=nothing) for part in heard.parts]
-    return Channel(heard._replace(parts=parts), ids, loud, trains)
+    parts = [part._replace(ids=part.ids[:0], cells=nothing, latents=None) for part in heard.parts]
+    return Channel(heard._replace(parts=parts), ids, loud, trains, heard.latents)
 
 
 def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:
@@ -93,9 +93,3 @@ def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:
                 float(train.low_hz),
                 float(train.high_hz),
             )
-
-
-def finder(module: str, name: str) -> Callable[..., Any]:
-    """A function of `sequence`, which is loaded when it is used."""
-    found: Callable[..., Any] = getattr(import_module(f"ulmo.sequence.{module}"), name)
-    return found

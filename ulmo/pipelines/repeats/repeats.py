@@ -18,7 +18,7 @@ from ulmo.formats.events import Events
 from ulmo.listening.cells import Cells
 from ulmo.listening.listen import Heard, Part, Wanted, refusals
 from ulmo.listening.recordings import Begin, Sources, path_arguments, tokenizer_of
-from ulmo.pipelines.repeats.hear import Channel, Material, Wish, finder, material_of
+from ulmo.pipelines.repeats.hear import Channel, Material, Wish, material_of
 from ulmo.pipelines.repeats.like import Example
 from ulmo.pipelines.repeats.rows import (
     BACKGROUND,
@@ -36,6 +36,7 @@ from ulmo.tokens import Tokens
 
 MOST_FALSE = 1e6  # in an hour
 _MOST_CLASSES = 1_000_000
+_MOST_LATENTS = 1_000_000  # columns, of 11 hours: 0.5 GB of latents; of more, classes are by ids
 
 
 class RepeatSettings(NamedTuple):
@@ -99,7 +100,8 @@ def find(
     scores = scores_of(tokenizer)
     settings.check()
     bins = tokenizer.manifest.model.frequency_stride
-    sources = sources._replace(wanted=sources.wanted._replace(bins=bins, ids=True))
+    wanted = sources.wanted._replace(bins=bins, ids=True, latents=True)
+    sources = sources._replace(wanted=wanted)
     wish = Wish(settings.impulses, settings.false_per_hour, clock, tokenizer.prep.full_scale)
     heard: list[Material] = []
     for material in sources.each(partial(material_of, wish), listener.begin):
@@ -125,13 +127,16 @@ def search(
     column_s = channels[0].heard.column_s if channels else 0.0
     if channels:
         listener.search(hours)
-        found = finder("repeats", "find_repeats")(
+        from ulmo.sequence.repeats import find_repeats
+
+        found = find_repeats(
             np.concatenate([channel.ids for channel in channels]),
             np.concatenate([channel.loud for channel in channels]),
             scores,
             column_s=column_s * expansion,
             begins=tuple(stream.begins),
             false_per_hour=settings.false_per_hour / expansion,
+            latents=_latents_of(channels),
             seed=settings.seed,
         )
         repeats = stream.occurrences(found, tokenizer.edges_hz.tolist())
@@ -146,6 +151,15 @@ def search(
     if settings.classes is not None:
         classes = _clearest(classes, settings.classes)
     return Repeats(classes, repeats, channels, facts, hours)
+
+
+def _latents_of(channels: Sequence[Channel]) -> Array | None:
+    """Latents of all columns, (columns, d); None if some have none, or there are too many."""
+    found = [channel.latents for channel in channels if channel.latents is not None]
+    columns = sum(map(len, found))
+    if len(found) < len(channels) or columns > _MOST_LATENTS:
+        return None
+    return np.concatenate(found).astype(np.float32)
 
 
 def scores_of(tokenizer: Tokenizer) -> Array:
