@@ -36,6 +36,8 @@ _KEPT_S = STEPS * LONGEST_S  # before them, so that a train may go on
 _LEVELS = (100.0, 30.0, 10.0, 4.0, -1.0)
 _STRONG = 30.0  # bits: noise of any length has none
 _ALONE = 5  # clicks, at least, of a train that counts because nothing else is as loud
+_IN_PAIR = 6.0  # bits that one of two chains may lack
+_SAVED = 4.0  # bits: where the period is known, fewer chains are possible
 _UNEVEN = 0.35  # of a period: where intervals differ by more, there is none
 _AHEAD_S = 0.1  # after an onset its sound may be loudest
 _BEHIND = 30  # frames before an onset its sound may be loudest
@@ -129,18 +131,54 @@ def _find_runs(
             if some.tobytes() in tried:
                 continue
             tried.add(some.tobytes())
-            least = 1.0 if level >= _STRONG else margin
-            for chain in find_chains(onsets.times[some], least, LONGEST_S):
-                members = some[chain.members]
-                enough = chain.bits + least >= margin or _is_alone(onsets, members, level)
-                if enough and not used[members].any():
-                    run = Run(members, chain.steps, chain.tolerance)
+            for run in _chosen(onsets, some, level, margin):
+                if not used[run.members].any():
                     add(complete(run, onsets, looks, used))
     found = without_parts(found, onsets)
     for run in list(found):
         for burst in bursts_like(run, onsets, looks, used):
             add(burst)
     return without_parts(join(found, onsets.times, looks), onsets)
+
+
+def _chosen(onsets: Onsets, some: Indices, level: float, margin: float) -> list[Run]:
+    """The chains of some onsets that count.
+
+    Loud ones count with fewer bits where nothing else is as loud; and two at one period, as of a
+    clock that says tick and tock, count together.
+    """
+    strong = level >= _STRONG
+    least = -_IN_PAIR if strong else margin
+    chains = find_chains(onsets.times[some], least, LONGEST_S)
+    runs = [Run(some[chain.members], chain.steps, chain.tolerance) for chain in chains]
+    chosen: list[Run] = []
+    waiting: list[tuple[Run, float]] = []
+    for run, chain in zip(runs, chains, strict=True):
+        bits = chain.bits + least
+        if bits >= margin or (bits >= 1 and _is_alone(onsets, run.members, level)):
+            chosen.append(run)
+            continue
+        for place, (other, its) in enumerate(waiting):
+            together = bits + its + _SAVED
+            both = np.union1d(run.members, other.members)
+            if _at_one_period(run, other, onsets.times) and (
+                together >= margin or (together >= 1 and _is_alone(onsets, both, level))
+            ):
+                chosen += [other, run]
+                del waiting[place]
+                break
+        else:
+            waiting.append((run, bits))
+    return chosen
+
+
+def _at_one_period(run: Run, other: Run, times: Real) -> bool:
+    """Whether two runs are at the same time and have the same period."""
+    period, its = run.period_s(times), other.period_s(times)
+    first, end = times[run.members[[0, -1]]], times[other.members[[0, -1]]]
+    shared = min(first[1], end[1]) - max(first[0], end[0])
+    whole = max(first[1], end[1]) - min(first[0], end[0])
+    return abs(period - its) <= 0.03 * period and bool(shared >= 0.5 * whole)
 
 
 def _is_alone(onsets: Onsets, members: Indices, level: float) -> bool:
