@@ -13,7 +13,7 @@ from ulmo.sequence.onsets import Onsets
 
 Real = NDArray[np.float64]
 
-ECHO_S = 0.12  # parts of one sound are within this of each other
+ECHO_S = 0.2  # parts of one sound are within this of each other: impulses are shorter
 _FAINT = 0.25  # of the middle of a run's bits: onsets that are fainter do not join it
 _EASIER = 0.1  # how much less alike may be what comes when it is expected
 _AGAIN = (0.5, 2.0)  # periods between pulses of a burst like another
