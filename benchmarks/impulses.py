@@ -114,9 +114,11 @@ def autocorrelated_period(samples: Array, train: Planted) -> float:
     """The period of a train of known beginning and end: the highest peak of the envelope's."""
     first, end = (round(moment * RATE) for moment in (train.times[0], train.times[-1] + 0.01))
     envelope = envelope_of(samples[max(first - 100, 0) : end + 100], RATE, 500)[::4]
-    envelope = envelope - envelope.mean()
+    width = min(round(0.25 * RATE / 4), len(envelope))
+    envelope = envelope - np.convolve(envelope, np.ones(width) / width, "same")
     power = np.abs(np.fft.rfft(envelope, 2 * len(envelope))) ** 2
     similar = np.fft.irfft(power)[: len(envelope) // 2 + 1]
+    similar /= len(envelope) - np.arange(len(similar))
     least = round(0.004 * RATE / 4)
     peaks, _ = signal.find_peaks(similar[least:])
     if not len(peaks):

@@ -34,8 +34,11 @@ _KEPT_S = STEPS * LONGEST_S  # before them, so that a train may go on
 # Bits of onsets that chains are made of, one after the other: loud clicks make a chain without the
 # faint onsets between them.
 _LEVELS = (100.0, 30.0, 10.0, 4.0, -1.0)
+_MOST = 4096  # onsets whose chains are found at once: 50 MB
 _STRONG = 30.0  # bits: noise of any length has none
 _ALONE = 5  # clicks, at least, of a train that counts because nothing else is as loud
+_IN_PAIR = 6.0  # bits that one of two chains may lack
+_SAVED = 4.0  # bits: where the period is known, fewer chains are possible
 _UNEVEN = 0.35  # of a period: where intervals differ by more, there is none
 _AHEAD_S = 0.1  # after an onset its sound may be loudest
 _BEHIND = 30  # frames before an onset its sound may be loudest
@@ -129,18 +132,55 @@ def _find_runs(
             if some.tobytes() in tried:
                 continue
             tried.add(some.tobytes())
-            least = 1.0 if level >= _STRONG else margin
-            for chain in find_chains(onsets.times[some], least, LONGEST_S):
-                members = some[chain.members]
-                enough = chain.bits + least >= margin or _is_alone(onsets, members, level)
-                if enough and not used[members].any():
-                    run = Run(members, chain.steps, chain.tolerance)
-                    add(complete(run, onsets, looks, used))
+            for part in range(0, len(some), _MOST):
+                for run in _chosen(onsets, some[part : part + _MOST], level, margin):
+                    if not used[run.members].any():
+                        add(complete(run, onsets, looks, used))
     found = without_parts(found, onsets)
     for run in list(found):
         for burst in bursts_like(run, onsets, looks, used):
             add(burst)
     return without_parts(join(found, onsets.times, looks), onsets)
+
+
+def _chosen(onsets: Onsets, some: Indices, level: float, margin: float) -> list[Run]:
+    """The chains of some onsets that count.
+
+    Loud ones count with fewer bits where nothing else is as loud; and two at one period, as of a
+    clock that says tick and tock, count together.
+    """
+    strong = level >= _STRONG
+    least = -_IN_PAIR if strong else margin
+    chains = find_chains(onsets.times[some], least, LONGEST_S)
+    runs = [Run(some[chain.members], chain.steps, chain.tolerance) for chain in chains]
+    chosen: list[Run] = []
+    waiting: list[tuple[Run, float]] = []
+    for run, chain in zip(runs, chains, strict=True):
+        bits = chain.bits + least
+        if bits >= margin or (bits >= 1 and _is_alone(onsets, run.members, level)):
+            chosen.append(run)
+            continue
+        for place, (other, its) in enumerate(waiting):
+            together = bits + its + _SAVED
+            both = np.union1d(run.members, other.members)
+            if _at_one_period(run, other, onsets.times) and (
+                together >= margin or (together >= 1 and _is_alone(onsets, both, level))
+            ):
+                chosen += [other, run]
+                del waiting[place]
+                break
+        else:
+            waiting.append((run, bits))
+    return chosen
+
+
+def _at_one_period(run: Run, other: Run, times: Real) -> bool:
+    """Whether two runs are at the same time and have the same period."""
+    period, its = run.period_s(times), other.period_s(times)
+    first, end = times[run.members[[0, -1]]], times[other.members[[0, -1]]]
+    shared = min(first[1], end[1]) - max(first[0], end[0])
+    whole = max(first[1], end[1]) - min(first[0], end[0])
+    return abs(period - its) <= 0.03 * period and bool(shared >= 0.5 * whole)
 
 
 def _is_alone(onsets: Onsets, members: Indices, level: float) -> bool:
@@ -159,16 +199,34 @@ def _is_alone(onsets: Onsets, members: Indices, level: float) -> bool:
 
 def _as_train(samples: Array, grid: Grid, onsets: Onsets, run: Run) -> Train:
     at = np.sort(_loudest(samples, grid, onsets, run))
-    place = np.concatenate([[0], np.cumsum(run.steps)])
-    period: float | None = float(np.polyfit(place, at, 1)[0])  # a line by least squares
-    intervals = np.diff(at)[run.steps == 1]
+    steps = run.steps
+    cycle = _cycle(steps)
+    if cycle > 1:
+        intervals, missed = at[cycle:] - at[:-cycle], 0
+        period = float(intervals.mean())
+    else:
+        place = np.concatenate([[0], np.cumsum(steps)])
+        intervals = np.diff(at)[steps == 1]
+        period = float(np.polyfit(place, at, 1)[0])  # a line by least squares
+        missed = int((steps - 1).sum())
     jitter = float(intervals.std()) if len(intervals) > 2 else None
-    if jitter is None or period is None or jitter > _UNEVEN * period:
-        period = None
+    even = jitter is not None and jitter <= _UNEVEN * period
     loud = np.median(onsets.shapes[run.members], axis=0)
     bands = np.flatnonzero(loud >= loud.max() - 10)
     low, high = grid.hertz(int(bands[0])), grid.hertz(int(bands[-1]) + 1)
-    return Train(at, period, jitter, int((run.steps - 1).sum()), low, high)
+    return Train(at, period if even else None, jitter, missed, low, high)
+
+
+def _cycle(steps: Indices) -> int:
+    """Clicks after which a rhythm of unequal steps, as short, long, short, long, comes back; or 1.
+
+    Clicks that are missed by chance come back so in 1 of 100 trains.
+    """
+    for cycle in (2, 3):
+        enough = len(steps) >= 4 * cycle and bool((steps != steps[0]).any())
+        if enough and (steps[cycle:] == steps[:-cycle]).all():
+            return cycle
+    return 1
 
 
 def _loudest(samples: Array, grid: Grid, onsets: Onsets, run: Run) -> Real:

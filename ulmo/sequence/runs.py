@@ -13,11 +13,13 @@ from ulmo.sequence.onsets import Onsets
 
 Real = NDArray[np.float64]
 
-ECHO_S = 0.12  # parts of one sound are within this of each other
+ECHO_S = 0.2  # parts of one sound are within this of each other: impulses are shorter
 _FAINT = 0.25  # of the middle of a run's bits: onsets that are fainter do not join it
 _EASIER = 0.1  # how much less alike may be what comes when it is expected
 _AGAIN = (0.5, 2.0)  # periods between pulses of a burst like another
 _NEXT = 0.06  # of a period: how far the next click may be from where it is expected
+_FAR = 0.3  # of a period: the most
+_BY_CHANCE = 0.1  # that one comes in the window
 _HEARD = 0.85  # clicks of a train that are found
 _STEADY = 0.07  # of a period: how far an interval may be from it that is a continuation
 _MARGIN = 6.0  # bits
@@ -109,9 +111,17 @@ def _with_smallest_period(run: Run, times: Real, pool: Pool) -> Run:
     return run
 
 
+def _width(run: Run, period: float, pool: Pool, first: float, end: float) -> float:
+    """Seconds by which a click may be off: more where the pool has few that come by chance."""
+    rate = pool.rate((first + end) / 2, (end - first) / 2 + 5 * period)
+    few = _BY_CHANCE / max(2 * rate, 1e-9)
+    return max(max(run.tolerance, _NEXT) * period, min(_FAR * period, few))
+
+
 def _filled(run: Run, times: Real, pool: Pool) -> Run:
     """The run with what is found at moments that it had missed."""
-    width = run.tolerance * run.period_s(times)
+    at = times[run.members]
+    width = _width(run, run.period_s(times), pool, float(at[0]), float(at[-1]))
     members, steps = [int(run.members[0])], []
     for step, after in zip(run.steps, run.members[1:], strict=True):
         begin, end, last = times[members[-1]], times[after], 0
@@ -134,10 +144,10 @@ def _extended(run: Run, times: Real, pool: Pool) -> Run:
     """
     members, steps = list(run.members), list(run.steps)
     period = run.period_s(times)
-    width = max(run.tolerance, _NEXT) * period
     for way in (1, -1):
         members, steps = members[::way], steps[::way]
         end = times[members[-1]]
+        width = _width(run, period, pool, end, end)
         rate = pool.rate(end, 10 * period)
         chance = min(max(1 - np.exp(-2 * width * rate), 1e-6), 0.999)
         hit, miss = log2(_HEARD / chance), log2((1 - _HEARD) / (1 - chance))
