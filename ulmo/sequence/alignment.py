@@ -40,9 +40,10 @@ def align(cells: NDArray[np.floating], band: NDArray[np.bool_] | None = None) ->
     for row in range(rows):
         here = cells[:, row]
         total, start = scores[row + 1, :, 1:-1].copy(), firsts[row + 1, :, 1:-1].copy()
-        wider = scores[row + 1, :, :-2].copy()
-        wider[:, 1:] += _SKIPPED * here[:, :-1]
-        longer = scores[row, :, 1:-1] + _SKIPPED * earlier
+        # No alignment begins with a column that is skipped.
+        wider, longer = scores[row + 1, :, :-2].copy(), scores[row, :, 1:-1].copy()
+        np.add(wider[:, 1:], _SKIPPED * here[:, :-1], out=wider[:, 1:], where=wider[:, 1:] > 0)
+        np.add(longer, _SKIPPED * earlier, out=longer, where=longer > 0)
         for way, its_start in ((wider, firsts[row + 1, :, :-2]), (longer, firsts[row, :, 1:-1])):
             better = way > total
             np.copyto(total, way, where=better)
@@ -62,4 +63,5 @@ def align(cells: NDArray[np.floating], band: NDArray[np.bool_] | None = None) ->
 
 def tempo_band(rows: int, columns: int, slack: int) -> NDArray[np.bool_]:
     """(rows, columns): within `slack` of the diagonal."""
-    return np.abs(np.arange(rows)[:, None] - np.arange(columns)) <= slack
+    band: NDArray[np.bool_] = np.abs(np.arange(rows)[:, None] - np.arange(columns)) <= slack
+    return band

@@ -24,7 +24,7 @@ _ENOUGH = 100  # quiet blocks to fit a tail to
 _ROUNDS = 3  # of dividing quiet from loud
 # Scales of the tail in noise of three kinds are 0.3 to 0.6; those of recordings full of sounds that
 # repeat are 1 to 3, as they have no quiet blocks. The usual ones are for those.
-_LEAST_SCALE, _USUAL, _MOST_SCALE = 0.3, 0.45, 0.8
+_LEAST_SCALE, _USUAL, _MOST_SCALE = 0.05, 0.45, 0.8
 _USUAL_LEAST = 0.9
 
 
@@ -101,8 +101,8 @@ def fit_tail(scores: NDArray[np.float64], *, block: int, blocks_around: int, hou
     for _ in range(_ROUNDS):
         limit = tail.score(1 / (2 * hours))
         loud = (highest > limit).astype(np.float64)
-        near = np.convolve(loud, np.ones(2 * blocks_around + 1), "same") > 0
-        quiet = highest[~near]
+        near = np.convolve(loud, np.ones(2 * blocks_around + 1))[blocks_around:] > 0
+        quiet = highest[~near[: len(highest)]]
         found = _exponential(quiet, limit, blocks) if len(quiet) >= _ENOUGH else None
         if found is None:
             break
@@ -114,7 +114,7 @@ def _highest(scores: NDArray[np.float64], block: int) -> NDArray[np.float64]:
     """The highest score of each block; all blocks are whole, but for a stream without one."""
     count = len(scores) // block
     if count == 0:
-        return scores.max(keepdims=True)
+        return np.array([scores.max()])
     highest: NDArray[np.float64] = scores[: count * block].reshape(count, block).max(axis=1)
     return highest
 

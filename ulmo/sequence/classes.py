@@ -32,7 +32,8 @@ def by_evidence(evidence: Evidence) -> Cells:
         def cells(others: Indices) -> NDArray[np.floating]:
             rows = evidence.rows[others]
             total = np.sum([strip[rows[:, b]] for b, strip in enumerate(strips)], axis=0)
-            return total.astype(np.float32) * np.float32(evidence.unit)
+            bits: Array = total.astype(np.float32) * np.float32(evidence.unit)
+            return bits
 
         return cells
 
@@ -83,7 +84,8 @@ def compare(spans: Sequence[tuple[int, int]], cells: Cells, *, most: int) -> Arr
     own = np.maximum(np.diag(scores), 1e-6)
     alike = (scores + scores.T) / (own[:, None] + own)
     np.fill_diagonal(alike, 1)
-    return alike.astype(np.float32)
+    normalised: Array = alike.astype(np.float32)
+    return normalised
 
 
 def _middle(first: int, end: int, most: int) -> tuple[int, int]:

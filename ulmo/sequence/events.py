@@ -91,19 +91,21 @@ def choose(
     """
     seeds = sorted(seed for one in searched for seed in _seeds(one, limit))
     taken = np.zeros(len(evidence.rows), np.bool_)
-    events = []
+    events: list[Event] = []
     for rate, window, length in seeds:
+        if 2 * taken[window : window + length].sum() > length:
+            continue
         matches = next(one.matches for one in searched if one.matches.length == length)
-        event = _delimit(evidence, matches, window, borders, rate=rate, most=most)
-        if event := _free(event, taken):
-            taken[event.first : event.end] = True
-            events.append(event)
+        whole = _delimit(evidence, matches, window, borders, rate=rate, most=most)
+        if found := _free(whole, taken):
+            taken[found.first : found.end] = True
+            events.append(found)
     for event in list(events):
         window, length = event.partner, event.length
         if not taken[window : window + length].any():
             matches = next(one.matches for one in searched if one.matches.length == length)
-            partner = _delimit(evidence, matches, window, borders, rate=event.rate, most=most)
-            if partner := _free(partner, taken):
+            whole = _delimit(evidence, matches, window, borders, rate=event.rate, most=most)
+            if partner := _free(whole, taken):
                 taken[partner.first : partner.end] = True
                 events.append(partner)
     return events
@@ -112,10 +114,10 @@ def choose(
 def _seeds(searched: Searched, limit: float) -> Iterator[tuple[float, int, int]]:
     """Rate, first column and length of the windows that are surer than any near by."""
     length, rates = searched.matches.length, searched.rates
-    for window in np.flatnonzero(rates <= limit):
+    for window in np.flatnonzero(rates <= limit).tolist():
         low = max(window - length // 2, 0)
         if low + int(rates[low : window + length // 2 + 1].argmin()) == window:
-            yield float(rates[window]), int(window), length
+            yield float(rates[window]), window, length
 
 
 def _free(event: Event, taken: Mask) -> Event | None:

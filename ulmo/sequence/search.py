@@ -6,7 +6,11 @@ diagonals is the sum of a few rows of a table, and windows of twice the length a
 All sums are of whole numbers: the size of the blocks does not change them.
 """
 
+import os
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -58,26 +62,32 @@ def find_matches(
     time, longest = len(evidence.rows), lengths[-1]
     columns_at_once = -(-columns_at_once // _SEGMENT) * _SEGMENT
     found = [_Best.empty(max(len(asked) - length + 1, 0), best, length) for length in lengths]
-    for left in range(0, time, columns_at_once):
-        right = min(left + columns_at_once + longest - 1, time)
-        strip = _strip(evidence, left, right)
-        for top in range(0, len(asked), rows_at_once):
-            rows = asked[top : top + rows_at_once + longest - 1]
-            sums = strip[0][rows[:, 0]]
-            for band in range(1, rows.shape[1]):
-                sums += strip[band][rows[:, band]]
-            width = 1
-            for length, kept, inside in zip(lengths, found, whole, strict=True):
-                sums = _lengthen(sums, width, length // width)
-                width = length
-                if 0 in sums.shape:
-                    break
-                block = sums[:rows_at_once, :columns_at_once].copy()
-                usual = kept.sample(block[:, ::_SAMPLE], top)
-                block[:, ~inside[left : left + block.shape[1]]] = _NONE
-                if itself:
-                    _blank_diagonal(block, top - left, max(apart, length))
-                kept.add(block, usual, top, left)
+
+    def compare(strip: list[NDArray[np.int16]], left: int, top: int) -> None:
+        """Compare some rows, which no other call touches, with a strip of columns."""
+        rows = asked[top : top + rows_at_once + longest - 1]
+        sums = strip[0][rows[:, 0]]
+        for band in range(1, rows.shape[1]):
+            sums += strip[band][rows[:, band]]
+        width = 1
+        for length, kept, inside in zip(lengths, found, whole, strict=True):
+            sums = _lengthen(sums, width, length // width)
+            width = length
+            if 0 in sums.shape:
+                break
+            block = sums[:rows_at_once, :columns_at_once].copy()
+            usual = kept.sample(block[:, ::_SAMPLE], top)
+            block[:, ~inside[left : left + block.shape[1]]] = _NONE
+            if itself:
+                _blank_diagonal(block, top - left, max(apart, length))
+            kept.add(block, usual, top, left)
+
+    with ThreadPoolExecutor(os.cpu_count()) as executor:  # NumPy adds outside of Python's lock
+        for left in range(0, time, columns_at_once):
+            right = min(left + columns_at_once + longest - 1, time)
+            strip = _strip(evidence, left, right)
+            tops = range(0, len(asked), rows_at_once)
+            deque(executor.map(partial(compare, strip, left), tops), maxlen=0)
     return [kept.matches() for kept in found]
 
 
@@ -100,7 +110,7 @@ def _lengthen(sums: NDArray[np.int16], width: int, times: int) -> NDArray[np.int
 def _blank_diagonal(block: NDArray[np.int16], offset: int, apart: int) -> None:
     """Blank what is fewer than `apart` columns from row + offset."""
     rows, columns = block.shape
-    if -rows - apart < -offset - columns or offset - apart >= columns:
+    if rows + offset + apart <= 1 or offset - apart + 1 >= columns:
         return
     for row in range(rows):
         near = row + offset
