@@ -1,5 +1,5 @@
 #!/bin/sh
-# recordings -> tiles -> a trained tokenizer -> tokens, on the recordings of this folder.
+# recordings -> tiles -> a trained tokenizer -> tokens; what sounds in them, and what recurs: on the recordings here.
 #     sh demo.sh [OUT_DIR]
 set -eu
 out=${1:-demo_out}
@@ -20,6 +20,13 @@ say "ulmo-tokenize $here --tokenizer $out/run/tokenizer --out-dir $out/tokenized
 ulmo-tokenize "$here" --tokenizer "$out/run/tokenizer" --out-dir "$out/tokenized"
 say "ulmo convert $out/tokenized --format raven --min-columns 3 --out $out/labels"
 ulmo convert "$out/tokenized" --format raven --min-columns 3 --out "$out/labels"
+# An hour has 200 rows by chance, so these 42 seconds have two: so little sound shows no more.
+say "ulmo repeats $here --false-per-hour 200 --out $out/repeats.csv --picture $out/repeats.png"
+ulmo repeats "$here" --false-per-hour 200 --out "$out/repeats.csv" --picture "$out/repeats.png"
+say "ulmo regions $here --out $out/regions.csv --repeats $out/repeats.csv"
+ulmo regions "$here" --out "$out/regions.csv" --repeats "$out/repeats.csv"
+say "What was found of the events that are known to be there"
+python "$here/found.py" "$out/regions.csv" "$out/repeats.csv"
 say "Tokens of a recording that was held out of training; one call sounds six times"
 python "$here/show.py" "$here/harmonic_calls.wav" "$out/run/tokenizer"
-say "Now look at $out/run/pictures/reconstructions.png and losses.png"
+say "Now look at $out/run/pictures/reconstructions.png and losses.png, and at $out/repeats.png"

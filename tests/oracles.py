@@ -327,3 +327,61 @@ def rate_of_unk(ids, codebook_size):
     """Share of `<unk>` among codes and `<unk>`, without other special tokens."""
     unknown = int((ids == codebook_size).sum())
     return unknown / (unknown + int((ids < codebook_size).sum()))
+
+
+def window_totals(rows: Array, table: Array, window: int, length: int) -> list[int]:
+    """Evidence of one window with every window, added up cell by cell.
+
+    rows (time, bands) choose rows and columns of table (bands, CB + 1, CB + 1).
+    """
+    return [
+        sum(
+            int(table[band, rows[window + step, band], rows[place + step, band]])
+            for step in range(length)
+            for band in range(rows.shape[1])
+        )
+        for place in range(len(rows) - length + 1)
+    ]
+
+
+def best_window(
+    rows: Array, table: Array, length: int, *, apart: int, inside: Array
+) -> list[tuple[int, int]]:
+    """For each window its best evidence elsewhere, and the mean with every eighth window.
+
+    All windows are in one segment: at most 256.
+    """
+    found = []
+    for window in range(len(rows) - length + 1):
+        totals = window_totals(rows, table, window, length)
+        kept = [
+            total
+            for place, total in enumerate(totals)
+            if inside[place] and abs(place - window) >= max(apart, length)
+        ]
+        found.append((max(kept), math.floor(sum(totals[::8]) / len(totals[::8]))))
+    return found
+
+
+def best_path(cells: Array) -> float:
+    """Best sum of a path from any cell to any other, by trying all of them.
+
+    A step is one row and one column, or two of one and one of the other: the cell beside the path
+    that is skipped counts by half.
+    """
+    rows, columns = cells.shape
+
+    def onward(row: int, column: int) -> float:
+        best = 0.0
+        for down, right in ((1, 1), (1, 2), (2, 1)):
+            to, across = row + down, column + right
+            if to < rows and across < columns:
+                if right == 2:
+                    skipped = cells[to, across - 1]
+                else:
+                    skipped = cells[to - 1, across] if down == 2 else 0.0
+                best = max(best, float(skipped) / 2 + float(cells[to, across]) + onward(to, across))
+        return best
+
+    every = [float(cells[r, c]) + onward(r, c) for r in range(rows) for c in range(columns)]
+    return max(0.0, *every)

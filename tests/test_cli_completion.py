@@ -14,6 +14,7 @@ from ulmo.cli.tokenize import tokenize
 from ulmo.cli.train import train
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS
 from ulmo.formats import FORMATS
+from ulmo.formats.events import EVENT_FORMATS
 from ulmo.preprocessing.frontends import FRONTENDS
 
 
@@ -31,6 +32,8 @@ def completed(command, *words):
         (prep, ["--frontend", ""], list(FRONTENDS)),
         (ulmo, ["show", "x.wav", "--frontend", "a"], ["all"]),
         (tokenize, ["--format", ""], list(FORMATS)),
+        (ulmo, ["regions", "--format", ""], list(EVENT_FORMATS)),
+        (ulmo, ["repeats", "--format", "ra"], ["raven"]),
         (tokenize, ["--device", "cu"], ["cuda"]),
         (train, ["--quantizer", ""], list(QUANTIZER_TRAITS)),
         (train, ["--objective", ""], list(OBJECTIVE_TRAITS)),

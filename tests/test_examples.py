@@ -10,6 +10,7 @@ from tests.conftest import SAMPLES
 MODULES = [
     *("ulmo.tokenizer", "ulmo.tokens", "ulmo.vocabulary"),
     *("ulmo.bundle.weights", "ulmo.config.network", "ulmo.config.strides"),
+    *("ulmo.pipelines.regions.regions", "ulmo.formats.cells"),
 ]
 
 

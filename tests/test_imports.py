@@ -24,7 +24,7 @@ BASE = {"arrays", "config", "vocabulary", "tokens"}
 FILES = {*BASE, "storage"}
 TOKENIZING = {*FILES, "preprocessing", "bundle", "encoding", "decoding", "tokenizer"}
 ARRAYS = {"models", "evaluation", "sequence"}
-COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "pictures"}
+COMMANDS = {*TOKENIZING, *ARRAYS, "dataset", "formats", "jobs", "listening", "pictures"}
 ROOMS = {
     "arrays": set(),
     "config": set(),
@@ -42,12 +42,13 @@ ROOMS = {
     "decoding": {*BASE, "preprocessing", "bundle", "encoding"},
     "tokenizer": TOKENIZING,
     "dataset": {*TOKENIZING, "evaluation"},
+    "listening": {*TOKENIZING, "formats", "jobs"},
     "pictures": {"config", "storage", "tokens"},
     "pipelines": COMMANDS,
     "reports": {*COMMANDS, "pipelines"},
     "cli": {*COMMANDS, "pipelines", "reports", ""},
     "__main__": {"cli"},
-    "": {"config", "formats", "preprocessing", "tokenizer", "tokens"},
+    "": {"config", "formats", "pipelines", "preprocessing", "tokenizer", "tokens"},
 }
 """Each room, and the rooms that it may import; "" is ulmo/__init__.py."""
 INSIDE = {"reading": {"reading"}, "times": {"reading", "times"}}
@@ -174,6 +175,9 @@ def test_frameworks_stay_in_their_rooms(name):
         ("ulmo.pipelines.verify.tiles", "ulmo.pipelines.prep.job", True, False),
         ("ulmo.pipelines.convert.convert", "ulmo.pipelines.tokenize.plan", False, False),
         ("ulmo.pipelines.train.train", "ulmo.dataset", False, True),
+        ("ulmo.pipelines.regions.regions", "ulmo.listening.listen", False, True),
+        ("ulmo.pipelines.repeats.repeats", "ulmo.pipelines.regions.regions", True, False),
+        ("ulmo.listening.listen", "ulmo.sequence.regions", True, False),
         ("ulmo.cli.train", "ulmo.pipelines.train.train", True, True),
         ("ulmo.cli.train", "ulmo.pipelines.train.train", False, False),
     ],
@@ -254,6 +258,13 @@ def test_help_is_light(command):
     assert re.match(r"Usage: command .*\n", output)
 
 
+@pytest.mark.parametrize("command", ["regions", "repeats"])
+def test_help_of_events_is_light(command):
+    heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "onnxruntime", "scipy", "sklearn", "numba"}
+    output = run(entry_point("ulmo"), command, "--help", heavy=heavy)
+    assert re.match(rf"Usage: command {command} .*\n", output)
+
+
 @pytest.fixture
 def bundle(tmp_path):
     prep = PrepSettings(frontend="stft", tile_size=32, sample_rate=2000, hop_length=20)
@@ -268,6 +279,14 @@ def test_tokenizing_is_light(bundle, tmp_path):
     target = tmp_path / "x.tokens.npy"
     assert output == f"{recording}: 2.00 s -> 13 x 2 tokens -> {target}\n"
     assert np.load(target).shape == (13, 2)
+
+
+def test_regions_are_light(bundle, tmp_path):
+    recording, table = tmp_path / "x.wav", tmp_path / "x.csv"
+    soundfile.write(recording, np.sin(np.arange(4000) / 5), 2000)
+    heavy = {*FRAMEWORKS, "pyarrow", "matplotlib", "scipy", "sklearn"}
+    arguments = ("regions", recording, "--tokenizer", bundle, "--out", table)
+    assert run(entry_point("ulmo"), *arguments, heavy=heavy).endswith(f"output      {table}\n")
 
 
 def test_inspecting_and_verifying_are_light(bundle, tiny_tiles):

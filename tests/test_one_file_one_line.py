@@ -13,16 +13,17 @@ import pytest
 import soundfile
 
 from tests.commands import run
-from tests.formats import test_read, test_writers
+from tests.formats import test_events, test_read, test_writers
 from tests.models import test_quantizers
 from tests.models.objectives import test_contract
 from tests.models.objectives.small import GRIDS, compared, notes
 from tests.preprocessing import test_frontends
-from tests.toys import ToyFormat, ToyFrontEnd, ToyObjective, ToyQuantizer
+from tests.toys import ToyEventFormat, ToyFormat, ToyFrontEnd, ToyObjective, ToyQuantizer
 from ulmo.bundle.bundle import read_bundle
 from ulmo.cli.main import ulmo
 from ulmo.config import OBJECTIVE_TRAITS, QUANTIZER_TRAITS, Config, PrepSettings
 from ulmo.formats import FORMATS
+from ulmo.formats.events import EVENT_FORMATS
 from ulmo.formats.read import read_corpus
 from ulmo.models import OBJECTIVES, QUANTIZERS, build_vqvae, set_weights_of
 from ulmo.models.learner import Learner
@@ -114,6 +115,20 @@ def test_a_quantizer_and_an_objective(make_bundle, tmp_path, monkeypatch):
     test_contract.test_every_weight_learns("toy")
     test_contract.test_what_lies_in_the_padding_changes_nothing("toy")
     test_contract.test_what_is_drawn_is_ruled_by_seed_and_step("toy")
+
+
+def test_a_format_of_events(audio, tmp_path, monkeypatch):
+    monkeypatch.setitem(EVENT_FORMATS, "toy", ToyEventFormat)
+    for command in ("regions", "repeats"):
+        assert "|toy]" in page(command)
+        assert f"toy ({ToyEventFormat.words})" in page(command)
+    out = tmp_path / "x.begins"
+    for _ in range(2):  # the second one replaces the first
+        result = run(ulmo, "regions", audio, "--out", out, "--workers", 1)
+        assert result.exit_code == 0, result.output
+    assert out.read_text() == "toy\n"  # steady noise has no regions
+    test_events.test_a_table_replaces_an_older_one_and_nothing_else("toy", tmp_path / "old")
+    test_events.test_nothing_appears_if_the_job_fails("toy", tmp_path / "failed")
 
 
 def test_a_format(audio, make_bundle, tmp_path, monkeypatch):

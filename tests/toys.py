@@ -6,6 +6,7 @@ from keras import ops
 
 from ulmo.config import ObjectiveTraits, QuantizerTraits
 from ulmo.formats.base import Format
+from ulmo.formats.events import EventFormat
 from ulmo.models.gradients import straight_through
 from ulmo.models.objectives.base import Objective, TaskResult
 from ulmo.models.quantizers.base import Quantizer, nearest
@@ -74,3 +75,15 @@ class ToyFormat(Format):
     def read(path, headers):
         ids = np.frombuffer(bytes.fromhex(path.read_text()), ">u2").astype(np.int32)
         yield ids.reshape(-1, headers[0].bands)
+
+
+class ToyEventFormat(EventFormat):
+    words = "the begin of each event, a line each"
+    ending = ".begins"
+
+    @classmethod
+    def begins(cls, columns):
+        return b"toy\n"
+
+    def add(self, row, place):
+        self._file.write(f"{row['start_s']:.2f}\n".encode())

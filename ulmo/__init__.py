@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ulmo.config import ModelSettings, PrepSettings, TrainSettings, UserError
     from ulmo.formats.read import read_corpus, read_tokens
+    from ulmo.pipelines.regions.regions import regions
+    from ulmo.pipelines.repeats.repeats import repeats
     from ulmo.preprocessing import preprocess
     from ulmo.preprocessing.reading.audio import RefusedError
     from ulmo.tokenizer import Tokenizer, load_tokenizer
@@ -29,6 +31,8 @@ _HOME = {
     "read_tokens": "ulmo.formats.read",
     "read_corpus": "ulmo.formats.read",
     "preprocess": "ulmo.preprocessing",
+    "regions": "ulmo.pipelines.regions.regions",
+    "repeats": "ulmo.pipelines.repeats.repeats",
     "RefusedError": "ulmo.preprocessing.reading.audio",
     "UserError": "ulmo.config",
     "PrepSettings": "ulmo.config",
@@ -49,6 +53,8 @@ __all__ = [
     "preprocess",
     "read_corpus",
     "read_tokens",
+    "regions",
+    "repeats",
 ]
 
 

@@ -7,6 +7,8 @@ from ulmo.cli.evaluate import evaluate
 from ulmo.cli.inspect import inspect_
 from ulmo.cli.options import CONTEXT, Group, version_option
 from ulmo.cli.prep import prep
+from ulmo.cli.regions import regions
+from ulmo.cli.repeats import repeats
 from ulmo.cli.show import show
 from ulmo.cli.tokenize import tokenize
 from ulmo.cli.train import train
@@ -19,5 +21,5 @@ def ulmo() -> None:
     """Large acoustic models: from any recording to tokens."""
 
 
-for each in (prep, train, tokenize, evaluate, show, inspect_, convert, verify_):
+for each in (prep, train, tokenize, evaluate, show, inspect_, convert, verify_, repeats, regions):
     ulmo.add_command(each)

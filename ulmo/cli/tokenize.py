@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import click
 
+from ulmo.cli import listening
 from ulmo.cli import options as cli
 from ulmo.cli.exits import AGAIN, SOME_REFUSED, guarded
 from ulmo.config import ClockSettings, Limits, UserError
@@ -18,19 +19,9 @@ from ulmo.config import ClockSettings, Limits, UserError
     examples=("ulmo-tokenize bird.wav", "ulmo-tokenize recordings/ --out-dir tokens/"),
 )
 @cli.version_option
-@click.argument("sources", type=cli.PATH, nargs=-1, required=True, metavar="FILE|FOLDER...")
-@cli.option(
-    "--tokenizer",
-    type=cli.PATH,
-    metavar="BUNDLE",
-    group="Tokenizer",
-    help="A folder such as RUN_DIR/tokenizer.  [default: the one that ships with ulmo]",
-)
-@cli.option(
-    "--channels",
-    group="Tokenizer",
-    help="mix, each, or a number from 0.  [default: as in training]",
-)
+@listening.sources_argument
+@listening.tokenizer_option
+@listening.channels_option
 @cli.option(
     "--unk-quantile",
     type=float,
@@ -39,22 +30,8 @@ from ulmo.config import ClockSettings, Limits, UserError
     help="Write <unk> for tokens that are further from their code than this share of the training "
     "tokens was: 0.9, 0.95, 0.99 or 0.999.  [default: no <unk>]",
 )
-@cli.option(
-    "--time-expansion",
-    type=float,
-    metavar="K",
-    group="Tokenizer",
-    help="Take recordings as made at their rate / K, but report true times and hertz: 10 for bats, "
-    "below 1 for whales, say.  [default: as in training]",
-)
-@cli.option(
-    "--full-scale",
-    type=float,
-    metavar="VALUE",
-    group="Tokenizer",
-    help="Divide the samples of floating-point files by this: of files in micropascals, say.  "
-    "[default: as in training]",
-)
+@listening.time_expansion_option
+@listening.full_scale_option
 @cli.option(
     "--out",
     type=cli.PATH,
@@ -89,13 +66,8 @@ from ulmo.config import ClockSettings, Limits, UserError
 @cli.ids_option
 @cli.min_columns_option
 @cli.settings_options(ClockSettings)
-@cli.option("--workers", type=click.IntRange(1), help="Processes.  [default: by cores and files]")
-@cli.option(
-    "--threads",
-    type=click.IntRange(0),
-    default=0,
-    help="Threads of a process; 0: all cores.  [default: 0]",
-)
+@listening.workers_option
+@listening.threads_option
 @cli.option(
     "--batch-size",
     type=click.IntRange(1, 1024),

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,6 +95,39 @@ def find_recordings(
     if left_out is not None:
         left_out.update(unread)
     return by_bytes([*recordings, *found.closed])
+
+
+class Found(NamedTuple):
+    """A recording that the user named, or that lies below a folder that the user named."""
+
+    source: Path
+    name: Path  # the source as the user gave it, or below the folder that the user gave
+    below: Path  # folder below that of the output
+    place: Path  # the same for the same file, however it was given; a link is a file of its own
+
+
+def find_sources(
+    sources: Sequence[Path], skip: Path | None = None, left_out: Counter[str] | None = None
+) -> list[Found]:
+    """Each recording once: files as they are, and those that `find_recordings` finds in folders.
+
+    Raises UserError for a source that is not there.
+    """
+    found: dict[Path, Found] = {}
+    resolved = cache(Path.resolve)  # it looks at each folder above
+    for source in sources:
+        if source.is_dir():
+            place = resolved(source)
+            for path in find_recordings(source, skip=skip, left_out=left_out):
+                found.setdefault(
+                    place / path, Found(source / path, path, path.parent, place / path)
+                )
+        elif source.is_file():
+            place = resolved(source.parent) / source.name
+            found.setdefault(place, Found(source, source, Path(), place))
+        else:
+            raise UserError(f"{source} is neither a file nor a folder")
+    return list(found.values())
 
 
 def left_out_words(left_out: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from ulmo.config import printable
 from ulmo.pipelines.convert.convert import Converted
@@ -17,9 +18,11 @@ from ulmo.storage.names import path_text
 class TokenizeProgress(Progress):
     """A bar over the bytes of input, with the speed in times real time."""
 
+    doing: ClassVar[str] = "tokenizing"
+
     def begin(self, total: int) -> Callable[[int, int], None]:
         """Show the bar, unless the job ends within a second. Returns a function that moves it."""
-        self.open(total, desc="tokenizing", unit="B", unit_scale=True, delay=1)
+        self.open(total, desc=self.doing, unit="B", unit_scale=True, delay=1)
         self._printed = self.bar.last_print_t
         begun = time.monotonic()
         milliseconds_done = 0

@@ -1,4 +1,4 @@
-"""The structure of sequences of ids: which ids stand for each other. Arrays alone, no Keras.
+"""The structure of sequences of ids: which stand for each other, what repeats. Arrays, no Keras.
 
 Used by `pipelines`.
 """

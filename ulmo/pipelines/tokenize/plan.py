@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,7 +13,7 @@ from ulmo.formats import FORMATS
 from ulmo.formats.clashes import clashes, merged, merged_words
 from ulmo.formats.places import STEM, TOKENS, table_path
 from ulmo.formats.publish import is_file_name, name_obstacle, output_paths, parts_folder
-from ulmo.jobs.inputs import InputFile, find_recordings, input_file
+from ulmo.jobs.inputs import Found, InputFile, find_sources, input_file
 from ulmo.storage.atomic import make_folder
 from ulmo.storage.names import portable
 from ulmo.storage.sealed import fingerprint
@@ -73,7 +72,7 @@ def plan_outputs(
     """
     if out is not None and out.suffix in _FILE_SUFFIXES and not out.is_dir():
         output_paths(out, file_format)
-    found = _find(sources, out, left_out)
+    found = find_sources(sources, out, left_out)
     if out is not None and is_file_name(out, file_format):
         if len(found) != 1:
             if FORMATS[file_format].many:
@@ -89,7 +88,7 @@ def plan_outputs(
 
 
 def _plan_below(
-    found: Sequence["_Found"],
+    found: Sequence[Found],
     out: Path | None,
     root: Path | None,
     file_format: str,
@@ -161,7 +160,7 @@ def plan_parts(
     the places of the parts do not: a job that is killed leaves parts to a job with more sources.
     """
     folder = parts_folder(out)
-    found = _find(sources, folder, left_out)
+    found = find_sources(sources, folder, left_out)
     count = Counter(each.name for each in found)
     plan = [
         Planned(
@@ -225,31 +224,3 @@ def _clashing(targets: Sequence[Path], channels: str) -> set[Path]:
             if (whole := path.with_name(_OF_CHANNEL.sub("", path.name))) != path and whole in count
         }
     return clash
-
-
-class _Found(NamedTuple):
-    source: Path
-    name: Path
-    below: Path  # folder below that of the output
-    place: Path  # the same for the same file, however it was given; a link is a file of its own
-
-
-def _find(
-    sources: Sequence[Path], out: Path | None, left_out: Counter[str] | None = None
-) -> list[_Found]:
-    """Each recording once; in a folder, all files with a sound file's suffix."""
-    found: dict[Path, _Found] = {}
-    resolved = cache(Path.resolve)  # it looks at each folder above
-    for source in sources:
-        if source.is_dir():
-            place = resolved(source)
-            for path in find_recordings(source, skip=out, left_out=left_out):
-                found.setdefault(
-                    place / path, _Found(source / path, path, path.parent, place / path)
-                )
-        elif source.is_file():
-            place = resolved(source.parent) / source.name
-            found.setdefault(place, _Found(source, source, Path(), place))
-        else:
-            raise UserError(f"{source} is neither a file nor a folder")
-    return list(found.values())

@@ -1,0 +1,204 @@
+"""Repeats: the search against brute force, planted copies, decoys, and streams without a repeat."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import oracles
+from ulmo.sequence.alignment import align
+from ulmo.sequence.evidence import weigh
+from ulmo.sequence.repeats import BACKGROUND, find_repeats
+from ulmo.sequence.search import find_matches
+
+CODES = 32
+
+
+def equal_scores(bands):
+    """Bits of evidence of ids that are equal, and a little of their neighbours."""
+    apart = np.abs(np.arange(CODES)[:, None] - np.arange(CODES))
+    odds = np.where(apart == 0, 12.0, np.where(apart == 1, 3.0, 0.3))
+    odds /= odds.mean(axis=1, keepdims=True)
+    odds = (odds + odds.T) / 2
+    return np.tile(np.log2(odds).astype(np.float32), (bands, 1, 1))
+
+
+def random_stream(time, bands, seed, codes=CODES):
+    return np.random.default_rng(seed).integers(0, codes, (time, bands)).astype(np.int32)
+
+
+def everything(ids):
+    return np.ones(ids.shape, bool)
+
+
+def planted(time=3000, bands=2, length=20, places=(400, 1500, 2600), seed=0):
+    """Noise of half of the codes, and one sound of the other half at some places."""
+    ids = random_stream(time, bands, seed, CODES // 2)
+    sound = random_stream(length, bands, seed + 1, CODES // 2) + CODES // 2
+    for place in places:
+        ids[place : place + length] = sound
+    return ids
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_the_search_finds_what_brute_force_finds(bands):
+    ids = random_stream(90, bands, 3, codes=5)
+    heard = np.random.default_rng(1).random(ids.shape) < 0.8
+    evidence = weigh(ids, heard, equal_scores(bands), longest=12)
+    whole = [np.ones(91 - length, bool) for length in (3, 6, 12)]
+    whole[1][[7, 40]] = False
+    found = find_matches(evidence, whole, (3, 6, 12), apart=10)
+    for matches, inside in zip(found, whole, strict=True):
+        expected = oracles.best_window(
+            evidence.rows, evidence.table, matches.length, apart=10, inside=inside
+        )
+        units = matches.units - matches.usual
+        for window, (best, usual) in enumerate(expected):
+            assert matches.units[window, 0] == best
+            assert matches.usual[window, 0] == usual
+            assert matches.places[window, 0] == best_place(evidence, window, matches, inside)
+        assert (np.diff(units, axis=1) <= 0).all()
+
+
+def best_place(evidence, window, matches, inside):
+    totals = oracles.window_totals(evidence.rows, evidence.table, window, matches.length)
+    apart = max(10, matches.length)
+    kept = [p for p in range(len(totals)) if inside[p] and abs(p - window) >= apart]
+    return max(kept, key=lambda place: (totals[place], -place))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 300), st.integers(1, 5), st.integers(0, 9))
+def test_the_size_of_the_blocks_changes_nothing(rows, columns, seed):
+    ids = random_stream(700, 2, seed, codes=6)
+    evidence = weigh(ids, everything(ids), equal_scores(2), longest=8)
+    whole = [np.ones(701 - length, bool) for length in (4, 8)]
+    expected = find_matches(evidence, whole, (4, 8), apart=9)
+    found = find_matches(
+        *(evidence, whole, (4, 8)), apart=9, rows_at_once=rows, columns_at_once=256 * columns
+    )
+    for one, other in zip(expected, found, strict=True):
+        for field, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(field, same)
+
+
+def test_ids_that_fill_a_recording_carry_no_evidence():
+    ids = np.zeros((1000, 1), np.int32)
+    ids[::50] = 7
+    evidence = weigh(ids, everything(ids), equal_scores(1), longest=4)
+    bits = evidence.table[0] * evidence.unit
+    assert abs(bits[0, 0]) < 0.2
+    assert bits[7, 7] > 2
+    assert not evidence.table[0, CODES].any()
+    assert not evidence.table[0, :, CODES].any()
+
+
+@pytest.mark.parametrize("column_s", [0.02, 0.04])
+@pytest.mark.parametrize("bands", [2, 4])
+def test_planted_copies_are_found_and_are_one_class(column_s, bands):
+    length = round(0.8 / column_s)
+    ids = planted(bands=bands, length=length)
+    found = find_repeats(ids, everything(ids), equal_scores(bands), column_s=column_s)
+    assert len(found) == 3
+    for repeat, place in zip(found, (400, 1500, 2600), strict=True):
+        assert abs(repeat.first - place) <= 2
+        assert abs(repeat.end - place - length) <= 2
+        assert repeat.false_per_hour <= 1
+        assert (repeat.low_band, repeat.high_band) == (0, bands - 1)
+    assert {repeat.group for repeat in found} == {0}
+    assert all(found[repeat.match] != repeat for repeat in found)
+
+
+@settings(max_examples=15)
+@given(st.integers(50, 1200), st.integers(1400, 2800), st.integers(0, 99))
+def test_a_planted_copy_is_found_wherever_it_is(first, second, seed):
+    ids = planted(places=(first, second), seed=seed)
+    found = find_repeats(ids, everything(ids), equal_scores(2), column_s=0.04)
+    starts = [repeat.first for repeat in found]
+    for place in (first, second):
+        assert min(abs(start - place) for start in starts) <= 8
+
+
+def test_the_bands_of_the_evidence_are_told():
+    ids = planted(bands=4)
+    ids[:, [0, 3]] = random_stream(len(ids), 2, 9)
+    found = find_repeats(ids, everything(ids), equal_scores(4), column_s=0.04)
+    assert len(found) == 3
+    assert {(repeat.low_band, repeat.high_band) for repeat in found} == {(1, 2)}
+
+
+def test_two_sounds_are_two_classes():
+    ids = planted()
+    other = random_stream(20, 2, 77, CODES // 2) + CODES // 2
+    for place in (800, 2000, 2300):
+        ids[place : place + 20] = other
+    found = find_repeats(ids, everything(ids), equal_scores(2), column_s=0.04)
+    assert [repeat.group for repeat in found] == [0, 1, 0, 1, 1, 0]
+    assert all(found[repeat.match].group == repeat.group for repeat in found)
+
+
+def test_no_event_crosses_the_beginning_of_a_recording():
+    ids = planted()
+    found = find_repeats(
+        ids, everything(ids), equal_scores(2), column_s=0.04, begins=(0, 1510, 2605)
+    )
+    for repeat in found:
+        assert not any(repeat.first < begin < repeat.end for begin in (1510, 2605))
+
+
+def test_chance_is_found_as_seldom_as_is_asked():
+    """13 minutes of noise: 22 alarms at 100 an hour, give or take some."""
+    ids = random_stream(20_000, 2, 5)
+    found = find_repeats(
+        ids, everything(ids), equal_scores(2), column_s=0.04, false_per_hour=100, seed=1
+    )
+    assert 11 <= len(found) <= 44, len(found)
+
+
+def test_the_same_input_gives_the_same_rows():
+    ids = planted()
+    one, other = (
+        find_repeats(ids, everything(ids), equal_scores(2), column_s=0.04, seed=4) for _ in range(2)
+    )
+    assert one == other
+
+
+def test_latents_divide_what_ids_do_not():
+    ids = planted()
+    latents = np.random.default_rng(0).normal(0, 1, (len(ids), 6)).astype(np.float32)
+    sounds = np.random.default_rng(1).normal(0, 4, (2, 20, 6)).astype(np.float32)
+    ids[900:920] = ids[400:420]
+    for place, sound in ((400, 0), (900, 1), (1500, 0), (2600, 1)):
+        latents[place : place + 20] += sounds[sound]
+    found = find_repeats(ids, everything(ids), equal_scores(2), column_s=0.04, latents=latents)
+    assert [repeat.group for repeat in found] == [0, 1, 0, 1]
+    assert [repeat.match for repeat in found] == [2, 3, 0, 1]
+
+
+def test_what_repeats_all_the_time_is_background():
+    loop = random_stream(50, 2, 1)
+    ids = np.tile(loop, (60, 1))  # 2 s, for two minutes
+    found = find_repeats(ids, everything(ids), equal_scores(2), column_s=0.04)
+    assert [repeat.group for repeat in found] == [BACKGROUND]
+    assert found[0].end - found[0].first > 0.9 * len(ids)
+    assert found[0].match == 0
+
+
+@pytest.mark.parametrize("time", [0, 1, 5, 13, 30])
+@pytest.mark.parametrize("kind", ["silent", "gap", "one id"])
+def test_nothing_is_found_in_nothing(time, kind):
+    ids = np.full((time, 2), CODES + 5 if kind == "gap" else 3, np.int32)
+    heard = np.full(ids.shape, kind != "silent")
+    assert find_repeats(ids, heard, equal_scores(2), column_s=0.04) == []
+
+
+@pytest.mark.parametrize("kind", ["silent", "gap", "one id"])
+def test_nothing_is_found_in_much_of_nothing(kind):
+    test_nothing_is_found_in_nothing(2000, kind)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))
+def test_alignment_is_the_best_of_all_paths(rows, columns, seed):
+    cells = np.random.default_rng(seed).integers(-4, 5, (1, rows, columns)).astype(np.float32)
+    found = align(cells)
+    assert found.score[0] == oracles.best_path(cells[0])

@@ -1,0 +1,1 @@
+"""ulmo regions: stretches of sound that are not background."""

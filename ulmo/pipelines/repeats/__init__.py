@@ -1,0 +1,1 @@
+"""ulmo repeats: what recurs in recordings."""

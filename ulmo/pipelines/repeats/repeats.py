@@ -1,0 +1,283 @@
+"""ulmo repeats: what recurs in recordings, and when, as one table.
+
+recordings -> ids and trains (hear.py) -> repeats (sequence.repeats) -> classes -> rows -> table
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ulmo.arrays import Array
+from ulmo.config import ClockSettings, UserError
+from ulmo.config.arguments import instance_of, path_argument, whole_number_or_none
+from ulmo.formats.event_files import event_format_of, publish_events
+from ulmo.formats.events import Events
+from ulmo.listening.cells import Cells
+from ulmo.listening.listen import Heard, Part, Wanted, refusals
+from ulmo.listening.recordings import Begin, Sources, path_arguments, tokenizer_of
+from ulmo.pipelines.repeats.hear import Channel, Material, Wish, material_of
+from ulmo.pipelines.repeats.like import Example
+from ulmo.pipelines.repeats.rows import (
+    BACKGROUND,
+    COLUMNS,
+    Occurrence,
+    Sounds,
+    Stream,
+    classes_of,
+    rows_of,
+    without_onsets,
+)
+from ulmo.preprocessing.reading.audio import check_channels
+from ulmo.tokenizer import Tokenizer
+from ulmo.tokens import Tokens
+
+MOST_FALSE = 1e6  # in an hour
+_MOST_CLASSES = 1_000_000
+_MOST_LATENTS = 1_000_000  # columns, of 11 hours: 0.5 GB of latents; of more, classes are by ids
+
+
+class RepeatSettings(NamedTuple):
+    """What counts as a repeat, and which of them are told."""
+
+    # How many rows of an hour may be there by chance, at most: fewer rows, of which more are true.
+    false_per_hour: float = 1.0
+    classes: int | None = None  # those with most evidence only; None: all
+    min_seconds: float = 0.0  # shorter repeats of tokens are left out; impulses are none
+    like: Example | None = None  # the class of this example only
+    impulses: bool = True  # whether to look for trains of impulses, too
+    seed: int = 0  # of the decoys that tell what comes by chance
+
+    def check(self) -> "RepeatSettings":
+        """The same; UserError for values out of bounds."""
+        if not 0 < self.false_per_hour <= MOST_FALSE:
+            raise UserError(f"false_per_hour must be above 0, and at most {MOST_FALSE:g}")
+        whole_number_or_none("classes", self.classes, least=1, most=_MOST_CLASSES)
+        if not 0 <= self.min_seconds <= 3600:
+            raise UserError("min_seconds must be from 0 to 3600")
+        return self
+
+
+DEFAULT = RepeatSettings()
+
+
+class Listener(NamedTuple):
+    """What a job reports while it runs."""
+
+    begin: Begin = lambda _: lambda *_: None  # called with the bytes of all recordings
+    done: Callable[[dict[str, Any]], None] = lambda _: None  # called with the facts of each
+    search: Callable[[float], None] = lambda _: None  # called with the hours to compare, before
+
+
+SILENT = Listener()
+
+
+class Repeats(NamedTuple):
+    """What recurs in some recordings."""
+
+    classes: Sequence[Sounds]
+    repeats: Sequence[Occurrence]  # of tokens: those that `match` counts
+    channels: Sequence[Channel]
+    facts: Sequence[dict[str, Any]]  # of each recording, as in recordings.parquet
+    hours: float  # of sound, over all channels
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the table."""
+        return [row for row, _ in rows_of(self.classes, self.repeats, self.channels)]
+
+
+def find(
+    sources: Sources, settings: RepeatSettings = DEFAULT, listener: Listener = SILENT
+) -> Repeats:
+    """What recurs in recordings. A recording that cannot be read is refused, and the job goes on.
+
+    UserError for a tokenizer without substitution scores, before anything is read.
+    """
+    tokenizer, clock = sources.tokenizer, sources.wanted.clock
+    scores = scores_of(tokenizer)
+    settings.check()
+    bins = tokenizer.manifest.model.frequency_stride
+    wanted = sources.wanted._replace(bins=bins, ids=True, latents=True)
+    sources = sources._replace(wanted=wanted)
+    wish = Wish(settings.impulses, settings.false_per_hour, clock, tokenizer.prep.full_scale)
+    heard: list[Material] = []
+    for material in sources.each(partial(material_of, wish), listener.begin):
+        heard.append(material)
+        listener.done(material.facts)
+    channels = [channel for material in heard for channel in material.channels]
+    facts = [material.facts for material in heard]
+    return search(tokenizer, scores, channels, facts, settings, listener)
+
+
+def search(
+    tokenizer: Tokenizer,
+    scores: Array,
+    channels: Sequence[Channel],
+    facts: Sequence[dict[str, Any]],
+    settings: RepeatSettings,
+    listener: Listener = SILENT,
+) -> Repeats:
+    """What recurs in channels that were heard. Lengths are those of the slowed sound."""
+    stream, expansion = Stream.of(channels), tokenizer.prep.time_expansion
+    hours = sum(part.seconds for one in channels for part in one.heard.parts) / 3600
+    repeats: list[Occurrence] = []
+    column_s = channels[0].heard.column_s if channels else 0.0
+    if channels:
+        listener.search(hours)
+        from ulmo.sequence.repeats import find_repeats
+
+        found = find_repeats(
+            np.concatenate([channel.ids for channel in channels]),
+            np.concatenate([channel.loud for channel in channels]),
+            scores,
+            column_s=column_s * expansion,
+            begins=tuple(stream.begins),
+            false_per_hour=settings.false_per_hour / expansion,
+            latents=_latents_of(channels),
+            seed=settings.seed,
+        )
+        repeats = stream.occurrences(found, tokenizer.edges_hz.tolist())
+        repeats = [
+            each._replace(false_per_hour=(each.false_per_hour or 0.0) * expansion)
+            for each in repeats
+        ]
+    told = [each for each in repeats if each.seconds >= settings.min_seconds]
+    classes = classes_of([*told, *without_onsets(stream.impulses(), repeats)], column_s)
+    if settings.like is not None:
+        classes = settings.like.chosen(classes, channels)
+    if settings.classes is not None:
+        classes = _clearest(classes, settings.classes)
+    return Repeats(classes, repeats, channels, facts, hours)
+
+
+def _latents_of(channels: Sequence[Channel]) -> Array | None:
+    """Latents of all columns, (columns, d); None if some have none, or there are too many."""
+    found = [channel.latents for channel in channels if channel.latents is not None]
+    columns = sum(map(len, found))
+    if len(found) < len(channels) or columns > _MOST_LATENTS:
+        return None
+    return np.concatenate(found).astype(np.float32)
+
+
+def scores_of(tokenizer: Tokenizer) -> Array:
+    """The substitution scores of a tokenizer; UserError if its bundle has none."""
+    scores = tokenizer.bundle.scores()
+    if scores is None:
+        raise UserError(
+            f"{tokenizer.bundle.folder} has no substitution.safetensors, which says what ids stand "
+            "for the same sound: train it again with ulmo-train, which makes it, or leave "
+            "--tokenizer out to use the one that ships with ulmo"
+        )
+    return scores
+
+
+def _clearest(classes: Sequence[Sounds], most: int) -> list[Sounds]:
+    """The classes with most evidence, in their order, and the background; their numbers stay."""
+    ranked = sorted(
+        (each for each in classes if each.number is not None),
+        key=lambda each: (-sum(one.bits or 1.0 for one in each.occurrences), each.number or 0),
+    )
+    kept = ranked[:most]
+    return [each for each in classes if each in kept or each.kind == BACKGROUND]
+
+
+def write_repeats(found: Repeats, out: Path, file_format: str | None = None) -> int:
+    """Write the table; how many rows it has."""
+    rows = rows_of(found.classes, found.repeats, found.channels)
+    with publish_events(out, event_format_of(out, file_format), COLUMNS) as table:
+        for row, place in rows:
+            table.add(row, place)
+    return len(rows)
+
+
+def repeats(
+    sources: Any,
+    *,
+    tokenizer: Tokenizer | str | Path | None = None,
+    tokens: str | Path | None = None,
+    channels: str = "mix",
+    false_per_hour: float = 1.0,
+    classes: int | None = None,
+    min_seconds: float = 0.0,
+    like: str | None = None,
+    impulses: bool = True,
+    clock: ClockSettings | None = None,
+    workers: int | None = 1,
+) -> Events:
+    """What recurs in recordings or tokens, as the command finds it.
+
+    sources: a path, or several: recordings, and folders of which all recordings are taken; or
+        Tokens, one or several, each of one recording: without samples, there are no impulses.
+    tokenizer: a Tokenizer, or the folder of a bundle; None: the one that ships with ulmo.
+    tokens: the folder of tokens of these recordings, which are then not made again.
+    channels: mix, each, or a number from 0.
+    false_per_hour: how many rows of an hour of sound may be there by chance.
+    classes: return the classes with most evidence only, so many.
+    min_seconds: leave out shorter repeats.
+    like: "recording.wav:12.3-13.1": return only what is like this example.
+    impulses: whether to look for clicks, pulses and ticks in the samples, too.
+    clock: how the times of recordings are found; None: as the command finds them.
+    workers: processes; None: by cores and files.
+
+    Returns rows (dicts) with the columns of docs/repeats.md; `refused` names the recordings that
+    could not be heard. UserError for what the command refuses.
+    """
+    used = tokenizer_of(tokenizer)
+    example = None if like is None else Example.parse(like)
+    settings = RepeatSettings(false_per_hour, classes, min_seconds, example, impulses)
+    if isinstance(sources, Tokens) or _are_tokens(sources):
+        found = _of_tokens(used, [sources] if isinstance(sources, Tokens) else sources, settings)
+    else:
+        check_channels(channels)
+        paths = path_arguments("sources", sources)
+        heard = Sources.of(
+            used,
+            paths if example is None else example.among(paths),
+            Wanted(channels, clock=clock or ClockSettings()),
+            tokens=None if tokens is None else path_argument("tokens", tokens),
+            workers=workers,
+        )
+        found = find(heard, settings)
+    return Events(COLUMNS, found.rows, refusals(found.facts))
+
+
+def _are_tokens(sources: Any) -> bool:
+    return isinstance(sources, Sequence) and any(isinstance(each, Tokens) for each in sources)
+
+
+def _of_tokens(tokenizer: Tokenizer, sources: Sequence[Any], settings: RepeatSettings) -> Repeats:
+    """What recurs in tokens; `recording` is the number of the Tokens, from 0."""
+    channels = []
+    for number, each in enumerate(sources):
+        tokens = instance_of("sources", each, Tokens, "paths, or Tokens as encode returns them")
+        if tokens.fingerprint != tokenizer.manifest.fingerprint:
+            raise UserError(
+                f"these tokens are of another tokenizer ({tokens.fingerprint[:8]} there, "
+                f"{tokenizer.manifest.fingerprint[:8]} here): pass theirs as tokenizer="
+            )
+        channels.append(_channel_of(tokens, str(number)))
+    return search(tokenizer, scores_of(tokenizer), channels, [], settings.check())
+
+
+def _channel_of(tokens: Tokens, name: str) -> Channel:
+    if tokens.samples is not None:
+        raise UserError("these tokens have gaps that were left out: read the recording instead")
+    columns, hop = len(tokens.ids), tokens.hop / tokens.sample_rate
+    start_s, empty = tokens.start / tokens.sample_rate, Cells.joined([], 1)
+    part = Part(start_s, 0.0, columns * hop, columns, tokens.ids[:0], empty)
+    heard = Heard(
+        recording=name,
+        path=Path(name),
+        channel=None,
+        parts=[part],
+        column_s=hop,
+        edges_hz=tokens.edges_hz,
+        highest_hz=tokens.sample_rate / 2,
+        start_utc=tokens.start_utc,
+        unk_quantile=tokens.unk_quantile,
+        file_s=columns * hop,
+    )
+    return Channel(heard, tokens.ids, np.ones(tokens.ids.shape, np.bool_))

@@ -1,0 +1,157 @@
+"""Sounds that come back: where, how surely, and which of them are the same.
+
+ids -> evidence -> best matches of all windows -> how often by chance -> events -> classes
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ulmo.arrays import Array, Ids, Indices, Mask
+from ulmo.sequence.classes import by_evidence, by_latents, compare, group
+from ulmo.sequence.events import Event, choose, search
+from ulmo.sequence.evidence import Evidence, weigh
+
+_SHORTEST_S = 0.24  # of windows; two more lengths are twice and four times as long
+_APART_S = 1.0  # between a window and its match: a sound that lasts is no repeat of itself
+_LONGEST_S = 10.0  # of an event
+_BACKGROUND_S = 60.0  # what repeats for longer without a pause is background
+_COMPARED_S = 2.5  # of the middle of two events
+_MOST = 4000  # events that are compared with each other: the surest
+# Columns at the edges of a sound show a part of it.
+_MARGIN_S = 0.08  # around an event, with which it is compared
+_PAUSE_S = 0.2  # between events of a background, at most
+_CARRIES = 0.2  # least evidence of a band that carries some, of that of the strongest
+BACKGROUND = -1  # class of what repeats all the time
+
+
+class Repeat(NamedTuple):
+    """One event that comes back."""
+
+    first: int  # column of the stream
+    end: int  # column after the last
+    low_band: int  # lowest band that carries the evidence
+    high_band: int  # highest, inclusive
+    bits: float  # evidence of the window that found it with its best match
+    false_per_hour: float  # events as sure as this, or surer, where nothing repeats
+    match: int  # place in the list of the event that is most like it
+    group: int  # class, from 0 by first occurrence; BACKGROUND for what repeats all the time
+
+
+def find_repeats(
+    ids: Ids,
+    heard: Mask,
+    scores: Array,
+    *,
+    column_s: float,
+    begins: Sequence[int] = (0,),
+    false_per_hour: float = 1.0,
+    latents: Array | None = None,
+    seed: int = 0,
+) -> list[Repeat]:
+    """Sounds of a stream that occur at least twice, by time.
+
+    ids: (time, bands); those that are no code (`<unk>`, `<gap>`) carry no evidence.
+    heard: (time, bands), where there is sound; the rest carries none, either.
+    scores: (bands, CB, CB), log-odds in bits that one id stands for another.
+    column_s: seconds from one column to the next.
+    begins: columns at which recordings begin; no event crosses one.
+    false_per_hour: events of the list that are by chance, in an hour of sound.
+    latents: (time, d), if there are any: classes and matches then are by them, and much better.
+    seed: of the random streams that show what chance does.
+
+    A match is at least a second away. What repeats without a pause for a minute is one event of
+    class -1. Time grows with the square of the stream's length: a minute or two for an hour.
+    """
+    base = max(round(_SHORTEST_S / column_s), 2)
+    lengths = [base, 2 * base, 4 * base]
+    if len(ids) < 2 * base or not heard.any():
+        return []
+    evidence = weigh(ids, heard, scores, longest=lengths[-1])
+    borders = np.append(np.unique([0, *begins]), len(ids))
+    searched = search(
+        *(evidence, borders, lengths),
+        apart=round(_APART_S / column_s),
+        hours=len(ids) * column_s / 3600,
+        seed=seed,
+    )
+    longest = round(_LONGEST_S / column_s)
+    events = choose(evidence, searched, borders, limit=false_per_hour, most=longest)
+    events = sorted(events, key=lambda event: event.rate)[:_MOST]
+    pause, most = round(_PAUSE_S / column_s), round(_BACKGROUND_S / column_s)
+    events, runs = _split(sorted(events), pause=pause, most=most)
+    if latents is None:
+        cells = by_evidence(evidence)
+    else:
+        cells = by_latents(np.asarray(latents, np.float32), heard)
+    margin, most = round(_MARGIN_S / column_s), round(_COMPARED_S / column_s)
+    spans = [_wider(event, borders, margin) for event in events]
+    alike = compare(spans, cells, most=most) if len(events) > 1 else np.zeros((0, 0), np.float32)
+    rows = _classified(evidence, events, alike)
+    rows += [_row(evidence, run, match=-1, group=BACKGROUND) for run in runs]
+    return _by_time(rows)
+
+
+def _split(events: list[Event], *, pause: int, most: int) -> tuple[list[Event], list[Event]]:
+    """Events by time, and those that follow each other for longer than `most`, joined."""
+    alone: list[Event] = []
+    joined: list[Event] = []
+    run: list[Event] = []
+    for event in [*events, None]:
+        if run and (event is None or event.first - run[-1].end > pause):
+            if run[-1].end - run[0].first >= most:
+                surest = min(run, key=lambda member: member.rate)
+                joined.append(surest._replace(first=run[0].first, end=run[-1].end))
+            else:
+                alone += run
+            run = []
+        if event is not None:
+            run.append(event)
+    return alone, joined
+
+
+def _wider(event: Event, borders: Indices, margin: int) -> tuple[int, int]:
+    """First column and end with a margin, within the recording."""
+    recording = int(np.searchsorted(borders, event.first, side="right"))
+    left, right = int(borders[recording - 1]), int(borders[recording])
+    return max(event.first - margin, left), min(event.end + margin, right)
+
+
+def _classified(evidence: Evidence, events: list[Event], alike: Array) -> list[Repeat]:
+    """The rows of events, with matches and classes; none without a match."""
+    if not len(alike):
+        return []
+    matches = (alike - 2 * np.eye(len(alike), dtype=np.float32)).argmax(axis=1)
+    return [
+        _row(evidence, event, match=int(match), group=int(number))
+        for event, match, number in zip(events, matches, group(alike), strict=True)
+    ]
+
+
+def _row(evidence: Evidence, event: Event, *, match: int, group: int) -> Repeat:
+    window = slice(event.window, event.window + event.length)
+    partner = slice(event.partner, event.partner + event.length)
+    bands = evidence.cells(evidence.rows[window], evidence.rows[partner]).sum(axis=0)
+    carrying: NDArray[np.int64] = np.flatnonzero(bands >= _CARRIES * bands.max())
+    return Repeat(
+        first=event.first,
+        end=event.end,
+        low_band=int(carrying[0]),
+        high_band=int(carrying[-1]),
+        bits=event.units * evidence.unit,
+        false_per_hour=event.rate,
+        match=match,
+        group=group,
+    )
+
+
+def _by_time(rows: list[Repeat]) -> list[Repeat]:
+    """Rows by time, with the places of their matches; a background is its own match."""
+    order = sorted(range(len(rows)), key=lambda place: rows[place])
+    place_of = {old: new for new, old in enumerate(order)}
+    matches = [rows[old].match if rows[old].match >= 0 else old for old in order]
+    return [
+        rows[old]._replace(match=place_of[match]) for old, match in zip(order, matches, strict=True)
+    ]
