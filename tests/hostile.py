@@ -116,12 +116,12 @@ def token_file(content):
     return described(lambda path: path.write_bytes(content))
 
 
-def parquet_bomb(change):
+def parquet_bomb(column, part, times):
     """A Parquet file of ours with one column that unpacks to gigabytes."""
 
     def write(path):
         schema, values = pq.read_schema(path), pq.read_table(path).to_pydict()
-        change(values)
+        values[column][0] = part * times
         write_parquet(pa.Table.from_pydict(values, schema=schema), path)
 
     return described(write)
@@ -165,12 +165,8 @@ TOKENS = {
         "other columns": described(
             lambda path: pq.write_table(pa.table({"ids": [[1, 2, 3]]}), path)
         ),
-        "a row of millions of ids": parquet_bomb(
-            lambda values: values["ids"].__setitem__(0, [0] * (1 << 23))
-        ),
-        "a name of megabytes": parquet_bomb(
-            lambda values: values["recording"].__setitem__(0, "a" * (1 << 26))
-        ),
+        "a row of millions of ids": parquet_bomb("ids", [0], 1 << 23),
+        "a name of megabytes": parquet_bomb("recording", "a", 1 << 26),
         "a footer of 4 GB": other_end(8, b"\xff\xff\xff\xff" + b"PAR1"),
         "a footer of a million columns": token_file(parquet_of(columns=1_000_000)),
         "no Parquet": token_file(b"PAR1" + bytes(100) + b"PAR1"),

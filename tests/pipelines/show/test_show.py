@@ -269,6 +269,15 @@ def test_a_long_name_has_a_picture_too(recording):
     assert picture.name.endswith("nnn.wav.png")
 
 
+def test_a_picture_never_replaces_its_recording(recording, tmp_path):
+    named = recording.rename(tmp_path / "x.png")
+    content = named.read_bytes()
+    result = run(ulmo, "show", named, "--out", named, *TINY_FLAGS)
+    assert result.exit_code == exits.WRONG_USAGE
+    assert "is the recording itself: name the picture" in result.stderr
+    assert named.read_bytes() == content
+
+
 def test_a_name_that_is_no_mathematics_is_drawn_as_it_is(recording, figures, monkeypatch):
     hostile = recording.rename(recording.with_name("_$x^$y\n\u202e.wav"))
     monkeypatch.setattr(module, "to_png", lambda figure: figures.append(figure) or to_png(figure))

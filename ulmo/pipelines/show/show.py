@@ -89,6 +89,8 @@ def show(
         raise UserError("one picture shows one channel: set --channels to mix, or to a number")
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture} does not end with .png, and pictures are PNG: name it so")
+    if picture.exists() and path.exists() and picture.samefile(path):
+        raise UserError(f"{picture} is the recording itself: {_REMEDY}")
     make_folder(picture.parent, _REMEDY)
     if not replace:
         refuse_foreign_picture(picture, _REMEDY)
