@@ -219,7 +219,8 @@ class TestMakeFolder:
 def test_a_limit_of_the_process_says_something_of_the_next_file():
     """The same error of a disk that takes no such file is of that file alone."""
     resource = pytest.importorskip("resource")
-    too_large, limits = OSError(errno.EFBIG, "File too large"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    too_large = OSError(errno.EFBIG, "File too large")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limits[0] != resource.RLIM_INFINITY:
         pytest.skip("there is a limit already")
     assert is_of_one_file(too_large)

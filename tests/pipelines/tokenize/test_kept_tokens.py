@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.failing_reads import bad_sector
-from tests.pipelines.recordings import by_path, contents, noise, write
+from tests.pipelines.recordings import Killed, by_path, contents, kill, noise, write
 from tests.pipelines.tokenizing import (
     FIRST,
     SECOND,
@@ -16,6 +16,7 @@ from tests.pipelines.tokenizing import (
     quiet,
     tokenize,
 )
+from ulmo.config import UserError
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import tokenize as pipeline
 from ulmo.pipelines.tokenize.job import TokenizeOptions
@@ -355,3 +356,23 @@ class TestFolder:
             tokenize(tokenizer, drive.links, out=out)
         tokenize(tokenizer, drive.links, out=tmp_path / "fresh")
         assert contents(out) == contents(tmp_path / "fresh")
+
+
+def test_parts_of_other_settings_stay_while_a_recording_cannot_be_read(
+    tokenizer, drive, tmp_path, monkeypatch
+):
+    """They are all there is of it, and one line says where they are."""
+    lines, out = [], tmp_path / "out" / "all.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "publish_tokens", lambda *_, **__: kill())
+        with pytest.raises(Killed):
+            make("table", tokenizer, drive.links, out=out, lines=lines)
+    drive.leave()
+    how = {"file_format": "csv", "channels": "each"}
+    before = contents(out.parent)
+    with pytest.raises(UserError, match=r"\.all\.csv\.parts was made with other settings"):
+        tokenize(tokenizer, drive.links, out=out, **how)
+    assert contents(out.parent) == before
+    drive.come()
+    tokenize(tokenizer, drive.links, out=out, listener=quiet(), **how)
+    assert recordings_in(out) == [FIRST, FIRST, SECOND, SECOND]
