@@ -14,6 +14,7 @@ from ulmo.config import UserError
 from ulmo.storage import atomic
 from ulmo.storage.atomic import (
     is_left,
+    is_of_one_file,
     is_temporary,
     make_folder,
     owner_of,
@@ -213,3 +214,18 @@ class TestMakeFolder:
         monkeypatch.setattr(Path, "mkdir", failing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
             make_folder(tmp_path / "a")
+
+
+def test_a_limit_of_the_process_says_something_of_the_next_file():
+    """The same error of a disk that takes no such file is of that file alone."""
+    resource = pytest.importorskip("resource")
+    too_large = OSError(errno.EFBIG, "File too large")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limits[0] != resource.RLIM_INFINITY:
+        pytest.skip("there is a limit already")
+    assert is_of_one_file(too_large)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 40, limits[1]))
+        assert not is_of_one_file(too_large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,6 +1,7 @@
 """Folders go with all that is in them, however deep that is."""
 
 import os
+from contextlib import contextmanager
 
 import pytest
 
@@ -49,3 +50,25 @@ def test_what_cannot_be_removed(tmp_path, monkeypatch):
         remove_tree(tmp_path / "in")
     remove_if_possible(tmp_path / "in")
     assert (tmp_path / "in").is_dir()
+
+
+def test_manifests_go_first(tmp_path, monkeypatch):
+    """Whatever the order in which the disk lists them: what a kill leaves is no output."""
+    make(tmp_path, "in/tiles/a", "in/prep.json", "in/tiles.parquet", "in/.rows/b", "in/z.json")
+    removed, unlink, listed = [], os.unlink, os.scandir
+
+    def noted(name, **how):
+        removed.append(name)
+        unlink(name, **how)
+
+    @contextmanager
+    def folders_first(folder):
+        with listed(folder) as entries:
+            yield sorted(entries, key=lambda each: not each.is_dir())
+
+    monkeypatch.setattr(os, "scandir", folders_first)
+    monkeypatch.setattr(os, "unlink", noted)
+    remove_tree(tmp_path / "in")
+    assert sorted(removed[:2]) == ["prep.json", "z.json"]
+    assert removed[2] == "tiles.parquet"
+    assert sorted(removed[3:]) == ["a", "b"]

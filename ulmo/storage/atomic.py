@@ -283,9 +283,20 @@ def is_of_one_file(error: OSError) -> bool:
     """Whether an error of writing a file says nothing of the next file.
 
     True for a name that is too long or that the file system does not take, a denied or read-only
-    place, a folder in the way. False for a full or failing disk, or too many open files.
+    place, a folder in the way. False for a full or failing disk, or too many open files; and for a
+    file that is too large if the process has a limit of its own (ulimit -f), not the disk.
     """
-    return error.errno is not None and error.errno not in _OF_ALL
+    is_limit = error.errno == errno.EFBIG and _limits_files()
+    return error.errno is not None and error.errno not in _OF_ALL and not is_limit
+
+
+def _limits_files() -> bool:
+    """Whether this process may write files up to some size only."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 class PassingOver(AbstractContextManager[None]):

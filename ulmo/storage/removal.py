@@ -14,8 +14,9 @@ def remove_tree(folder: Path, *, below: Path | None = None) -> None:
 
     `below` as in `open_folder`.
 
-    A folder inside that is not empty is moved up to `folder` first: no path grows, nothing
-    recurses, and two folders are open at most.
+    Files go before folders, and manifests (`.json`) before all: what a kill leaves is no output. A
+    folder inside that is not empty is moved up to `folder` first: no path grows, nothing recurses,
+    and two folders are open at most.
     """
     if not IS_POSIX:
         shutil.rmtree(folder)
@@ -42,6 +43,7 @@ def _empty(here: int, top: int) -> list[str]:
     moved = []
     with os.scandir(here) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    found.sort(key=lambda each: (each[1], not each[0].endswith(".json")))
     for name, is_folder in found:
         if not is_folder:
             os.unlink(name, dir_fd=here)

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -12,10 +13,12 @@ from tests.commands import run as run_command
 from tests.failing_reads import bad_sector
 from tests.pipelines.recordings import (
     TINY,
+    Killed,
     by_path,
     contents,
     count_moves,
     doomed,
+    kill,
     named,
     noise,
     read_complete,
@@ -25,6 +28,7 @@ from tests.pipelines.recordings import (
 from ulmo.cli.prep import prep
 from ulmo.config import AugmentSettings, UserError
 from ulmo.pipelines.prep import job as prep_job
+from ulmo.pipelines.prep import output as prep_output
 from ulmo.pipelines.prep.prep import prepare
 from ulmo.preprocessing.store import TileStore
 
@@ -323,6 +327,31 @@ def test_wherever_a_write_is_killed(settings, audio, tmp_path, monkeypatch):
             assert prepare(audio, out, settings).tiles == TileStore(out).manifest.tiles
         assert contents(out) == fresh
     assert kinds == {False, True}
+
+
+@pytest.mark.parametrize("lost", ["tiles", "recordings.parquet", "tiles.parquet"])
+def test_what_is_to_replace_an_output_is_not_whole(lost, audio, tmp_path, monkeypatch):
+    """Somebody removed a part of it: the output stays as it was, and one line says what to do."""
+    out, how = tmp_path / "out", {"accept_changes": True}
+    prepare(audio, out, ALONE)
+    before = contents(out)
+    change(audio)
+    with monkeypatch.context() as patch:
+        patch.setattr(prep_output, "replace_output", kill)
+        with pytest.raises(Killed):
+            prepare(audio, out, ALONE, **how)
+    if lost == "tiles":
+        shutil.rmtree(out / ".again" / lost)
+    else:
+        (out / ".again" / lost).unlink()
+    with suppress(UserError):
+        prepare(audio, out, ALONE, **how)
+        before = contents(out)
+    assert before.items() <= contents(out).items()
+    shutil.rmtree(out / ".again", ignore_errors=True)
+    prepare(audio, out, ALONE, **how)
+    prepare(audio, tmp_path / "fresh", ALONE)
+    assert contents(out) == contents(tmp_path / "fresh")
 
 
 def test_the_table_of_recordings_may_be_lost(audio, tmp_path):

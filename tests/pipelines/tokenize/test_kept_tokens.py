@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.failing_reads import bad_sector
-from tests.pipelines.recordings import by_path, contents, noise, write
+from tests.pipelines.recordings import Killed, by_path, contents, kill, noise, write
 from tests.pipelines.tokenizing import (
     FIRST,
     SECOND,
@@ -18,6 +18,7 @@ from tests.pipelines.tokenizing import (
     quiet,
     tokenize,
 )
+from ulmo.config import UserError
 from ulmo.formats.read import read_corpus
 from ulmo.pipelines.tokenize import parts
 from ulmo.pipelines.tokenize import tokenize as pipeline
@@ -367,7 +368,7 @@ def test_many_unread_recordings_of_one_name_take_little_memory(tmp_path, monkeyp
     outcome = SimpleNamespace(reason="unreadable", status="refused")
     results = [SimpleNamespace(source=source, outcome=outcome) for source in sources]
     names = [f"{number}/audio.wav" for number in range(count)]
-    monkeypatch.setattr(parts, "read_whole", lambda _: SimpleNamespace(headers=[None]))
+    monkeypatch.setattr(parts, "whole_at", lambda _: SimpleNamespace(headers=[None]))
     monkeypatch.setattr(parts, "_names", lambda _: names)
     outputs = SimpleNamespace(files=[tmp_path / "all.npy"])
     tracemalloc.start()
@@ -378,3 +379,23 @@ def test_many_unread_recordings_of_one_name_take_little_memory(tmp_path, monkeyp
         tracemalloc.stop()
     assert f"and {count - 1} more, which cannot be read now" in line
     assert peak < 8 << 20
+
+
+def test_parts_of_other_settings_stay_while_a_recording_cannot_be_read(
+    tokenizer, drive, tmp_path, monkeypatch
+):
+    """They are all there is of it, and one line says where they are."""
+    lines, out = [], tmp_path / "out" / "all.csv"
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "publish_tokens", lambda *_, **__: kill())
+        with pytest.raises(Killed):
+            make("table", tokenizer, drive.links, out=out, lines=lines)
+    drive.leave()
+    how = {"file_format": "csv", "channels": "each"}
+    before = contents(out.parent)
+    with pytest.raises(UserError, match=r"\.all\.csv\.parts was made with other settings"):
+        tokenize(tokenizer, drive.links, out=out, **how)
+    assert contents(out.parent) == before
+    drive.come()
+    tokenize(tokenizer, drive.links, out=out, listener=quiet(), **how)
+    assert recordings_in(out) == [FIRST, FIRST, SECOND, SECOND]

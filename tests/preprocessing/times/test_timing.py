@@ -71,7 +71,7 @@ class TestHarp:
         raws = [(NOON, 8000), (NOON + timedelta(minutes=15), 16000)]
         timing = timing_of(tmp_path, self.xwav(raws))
         spans = Span(0, 8000, Fraction(0)), Span(8000, None, Fraction(900))
-        assert timing == (Start(NOON, "harp"), spans, True, None, False, None)
+        assert timing[:6] == (Start(NOON, "harp"), spans, True, None, False, None)
 
     @given(st.data())
     @settings(max_examples=30)
@@ -118,7 +118,7 @@ class TestHarp:
     def test_samples_that_were_taken_a_little_too_fast_are_no_fault(self, tmp_path):
         raws = [(NOON + index * (timedelta(seconds=0.5) - MS), 4000) for index in range(48)]
         timing = timing_of(tmp_path, self.xwav(raws))
-        assert timing[1:] == (WHOLE, True, None, False, None)
+        assert timing[1:6] == (WHOLE, True, None, False, None)
 
     @pytest.mark.parametrize("version", [1, ord("1"), 2, ord("2")])
     def test_versions(self, tmp_path, version):
@@ -313,7 +313,7 @@ class TestTriggered:
     def test_what_is_no_marker(self, tmp_path, samples):
         content = wav(samples.tobytes())
         timing = timing_of(tmp_path, content, "20230101_120000T.WAV")
-        assert timing[1:] == (WHOLE, True, None, False, None)
+        assert timing[1:6] == (WHOLE, True, None, False, None)
 
     @pytest.mark.parametrize(("kind", "channels"), [("OGG", 1), ("MP3", 1), ("WAV", 2)])
     def test_a_conversion_hides_the_markers(self, tmp_path, kind, channels):

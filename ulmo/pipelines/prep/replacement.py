@@ -13,6 +13,7 @@ from ulmo.config import UserError
 from ulmo.pipelines.prep.changes import PrepLedger, prep_ledger
 from ulmo.preprocessing.store import (
     BESIDE,
+    GO_ON,
     ROWS,
     TilesManifest,
     read_manifest,
@@ -26,6 +27,7 @@ from ulmo.storage.ledger import refuse_folders
 from ulmo.storage.lock import LOCK
 from ulmo.storage.manifest import TABLE, LedgerFiles
 from ulmo.storage.open_folder import open_folder
+from ulmo.storage.plain_file import file_hash, lexists
 
 TILES_TABLE = "tiles.parquet"
 CHOOSE = "choose a new folder"
@@ -35,7 +37,8 @@ def replace_output(folder: Path, ledger: PrepLedger, made: TilesManifest) -> Non
     """Replace the output in `folder` by the complete one beside it.
 
     `ledger` is that of the output here, `made` the manifest of the other. Shards that the other
-    output names and does not have are those that are here.
+    output names and does not have are those that are here. Raises UserError, and changes nothing,
+    if one is in neither.
     """
     beside = folder / BESIDE
     shards = sorted((beside / "tiles").glob("*.npy"))
@@ -44,6 +47,12 @@ def replace_output(folder: Path, ledger: PrepLedger, made: TilesManifest) -> Non
     places = (beside, folder) if (beside / TILES_TABLE).exists() else (folder, beside)
     tiles = read_tiles_table(places[0], made, elsewhere=tiles_there(places[1], made))
     named = frozenset(tiles["shard"].unique().to_pylist())
+    moved = {path.name for path in shards}
+    lost = [f"tiles/{name}" for name in named - moved if not lexists(folder / "tiles" / name)]
+    if not lexists(beside / TABLE) and file_hash(folder / TABLE) != made.hashes.get(TABLE):
+        lost.append(TABLE)
+    if lost:
+        raise UserError(f"{beside} has lost {min(lost)}: delete this folder, and {GO_ON}")
     make_folder(folder / "tiles", CHOOSE, below=folder)
     ledger.replace(made)
     ledger.update(complete=False)
@@ -74,11 +83,12 @@ def move_files(beside: Path, folder: Path, paths: Sequence[Path]) -> None:
     Shards come first, and tables last.
     """
     for place in ("tiles", ""):
-        made = open_folder(beside / place, below=folder)
-        with made as old, open_folder(folder / place, below=folder) as new:
-            for path in paths:
-                if path.parent == beside / place:
-                    old.move(path.name, path.name, new)
+        names = [path.name for path in paths if path.parent == beside / place]
+        with open_folder(folder / place, below=folder) as new:
+            if names:
+                with open_folder(beside / place, below=folder) as old:
+                    for name in names:
+                        old.move(name, name, new)
             new.sync()
 
 

@@ -37,6 +37,7 @@ from ulmo.formats.publish import (
 )
 from ulmo.formats.readme import foreign_lines, lacks_readme, write_readme
 from ulmo.jobs.executor import Pool, worker_count
+from ulmo.jobs.inputs import input_file
 from ulmo.jobs.progress import Progress
 from ulmo.pipelines.tokenize.earlier import Earlier, is_as_written
 from ulmo.pipelines.tokenize.job import Result, TokenizeOptions, by_name, tokenize_recording
@@ -304,14 +305,17 @@ class _Job(NamedTuple):
         return results
 
     def tokenize_parts(self, plan: Sequence[Planned], out: Path) -> Parts:
-        """Tokenize to a hidden folder beside `out`; what it has of other settings is removed."""
+        """Tokenize to a hidden folder beside `out`; what it has of other settings is removed.
+
+        Raises UserError if recordings cannot be read now: it may have the only tokens of them.
+        """
         folder, manifest = plan[0].folder, self.manifest()
         try:
             ledger = folder_ledger(folder).resume(manifest, folder)
         except NewerError:
             raise
         except UserError as error:  # or it is damaged
-            if reading_error(error):
+            if reading_error(error) or any(input_file(each.source).unread for each in plan):
                 raise
             remove_any(folder)
             ledger = folder_ledger(folder).resume(manifest, folder)
