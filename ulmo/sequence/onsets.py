@@ -25,8 +25,17 @@ _BANDS = 12  # the most; wider than the noise of one frame, narrow enough to par
 _BEFORE = (2, 5)  # frames before an onset that say how loud it was
 _APART = 2  # frames on each side in which an onset is the highest
 _QUANTILES = np.array([0.2, 0.6])  # of the heights of peaks: noise's own
+_WHITE = 4000  # frames of white noise that is measured
+_AS_WHITE = 2.5  # times what white noise has: noise of the sea and rain has less
 _FEW = 8  # peaks, of which no distribution is told
 _QUIET = 2.0**-40  # power of a sample that counts as silence: an 20-bit step
+
+
+class White(NamedTuple):
+    """What the rises of white noise have, so that dense clicks are not taken for noise."""
+
+    spread: Real  # (bands,)
+    tail: Real  # (3,): see `_tail`
 
 
 class Grid(NamedTuple):
@@ -37,6 +46,7 @@ class Grid(NamedTuple):
     window: int  # samples
     edges: Indices  # (bands + 1,): bins at which bands begin, and the end
     cell: int  # frames in which noise is measured
+    white: White | None  # what white noise has
 
     @property
     def hop_s(self) -> float:
@@ -92,7 +102,11 @@ def grid_of(rate: int) -> Grid:
     bins = window // 2 + 1
     steps = np.geomspace(1, bins, _BANDS)
     edges = np.unique(np.concatenate([[0, 1], np.round(steps)]).astype(np.int64))
-    return Grid(rate, hop, window, edges, round(_CELL_S * rate / hop))
+    grid = Grid(rate, hop, window, edges, round(_CELL_S * rate / hop), None)
+    noise = np.random.default_rng(0).standard_normal(_WHITE * hop).astype(np.float32)
+    level, spread = _measure(noise, grid, 0, _WHITE)
+    tail = _tail(_peaks(noise, grid, 0, _WHITE, level, spread)[1], _WHITE * grid.hop_s, None)
+    return grid._replace(white=White(spread, tail))
 
 
 def band_levels(samples: Array, grid: Grid, first: int, count: int) -> Real:
@@ -137,7 +151,7 @@ def find_onsets(samples: Array, grid: Grid, first: int, end: int) -> Onsets:
     for n in range(max(first - _NEAR, 0), min(end + _NEAR, cells)):
         levels[n], spread = _around(measured, n)
         peaks[n] = _peaks(samples, grid, *bounds[n], levels[n], spread)
-        tails[n] = _tail(peaks[n][1], (bounds[n][1] - bounds[n][0]) * grid.hop_s)
+        tails[n] = _tail(peaks[n][1], (bounds[n][1] - bounds[n][0]) * grid.hop_s, grid.white)
     found = []
     for n in range(first, end):
         frames, flux = peaks[n]
@@ -171,7 +185,10 @@ def _measure(samples: Array, grid: Grid, first: int, end: int) -> Real:
     levels = band_levels(samples, grid, first - early, end - first + early)
     middle, high = np.quantile(levels[early:] - _before(levels), [0.5, 0.84], axis=0)
     level = np.median(levels[early:], axis=0)
-    return np.stack([level, np.maximum(high - middle, _LEAST_SPREAD)])
+    spread = np.maximum(high - middle, _LEAST_SPREAD)
+    if grid.white:
+        spread = np.minimum(spread, _AS_WHITE * grid.white.spread)
+    return np.stack([level, spread])
 
 
 def _peaks(
@@ -241,7 +258,7 @@ def _once(times: Real, bits: Real) -> Indices:
     return np.array(kept, np.int64)
 
 
-def _tail(heights: Real, seconds: float) -> Real:
+def _tail(heights: Real, seconds: float, white: White | None) -> Real:
     """(3,): location and scale of the heights of noise's peaks, and peaks a second.
 
     Gumbel 1958, "Statistics of extremes": heights of peaks are at most x with the probability
@@ -253,4 +270,8 @@ def _tail(heights: Real, seconds: float) -> Real:
     low, high = np.quantile(heights, _QUANTILES)
     first, second = -np.log(-np.log(_QUANTILES))
     scale = max(float(high - low) / (second - first), 1e-3)
-    return np.array([low - first * scale, scale, len(heights) / seconds])
+    location = low - first * scale
+    if white:
+        most = _AS_WHITE * white.tail
+        location, scale = min(location, most[0] + most[1]), min(scale, most[1])
+    return np.array([location, scale, len(heights) / seconds])
