@@ -29,7 +29,7 @@ class Figures(NamedTuple):
 
     precision: float  # average precision of the events of repeated classes, by rank
     link: float  # share of them whose best match is of the same class
-    v: float  # V-measure of classes over all of them; each that is not found is its own class
+    v: float  # V-measure of classes over all; each that is not found is its own; NaN: no classes
     start_s: float  # median error of the start
     end_s: float
     recall: float  # share of them that is found
@@ -60,10 +60,12 @@ def judge(found: Sequence[Found], events: Sequence[Event]) -> Figures:
     ]
     starts = [abs(one.start - repeated[place].start) for place, one in finders.items()]
     ends = [abs(one.end - repeated[place].end) for place, one in finders.items()]
+    truth = [event.name for event in repeated]
+    has_classes = any(one.group >= 0 for one in found)
     return Figures(
         precision=total / len(repeated),
         link=linked / max(len(finders), 1),
-        v=float(v_measure_score([event.name for event in repeated], groups)),
+        v=float(v_measure_score(truth, groups)) if has_classes else float("nan"),
         start_s=float(np.median(starts or [np.nan])),
         end_s=float(np.median(ends or [np.nan])),
         recall=len(finders) / len(repeated),
@@ -84,6 +86,8 @@ def as_row(figures: Figures) -> list[str]:
     """The figures as texts."""
     values: dict[str, Any] = figures._asdict()
     return [
-        f"{1000 * value:.0f} ms" if name.endswith("_s") else f"{value:.3f}"
+        "-"
+        if np.isnan(value)
+        else (f"{1000 * value:.0f} ms" if name.endswith("_s") else f"{value:.3f}")
         for name, value in values.items()
     ]
