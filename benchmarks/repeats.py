@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "repeats.md"
 WINDOW_S = 0.48  # of the peers
 APART_S = 1.0  # between a window and its match, for all
 ONCE_S = 0.6  # windows so near to a better one are the same event
-LOOSE = 1000.0  # false alarms an hour of the list that is ranked
+LOOSE = 1000 / 3  # false alarms an hour of the list that is ranked
 RATES = (1, 10, 100)  # false alarms an hour that are asked for in noise
 _LEVEL = 0.01  # RMS of noise without calls
 
