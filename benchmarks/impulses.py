@@ -118,7 +118,6 @@ def autocorrelated_period(samples: Array, train: Planted) -> float:
     envelope = envelope - np.convolve(envelope, np.ones(width) / width, "same")
     power = np.abs(np.fft.rfft(envelope, 2 * len(envelope))) ** 2
     similar = np.fft.irfft(power)[: len(envelope) // 2 + 1]
-    similar /= len(envelope) - np.arange(len(similar))
     least = round(0.004 * RATE / 4)
     peaks, _ = signal.find_peaks(similar[least:])
     if not len(peaks):

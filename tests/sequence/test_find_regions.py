@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulmo.sequence.regions import Background, RegionSettings, find_regions
+from ulmo.sequence.regions import Background, RegionSettings, clearness, find_regions
 
 CELLS, COLUMN_S, SILENCE = 12, 0.04, -200.0
 
@@ -121,3 +121,16 @@ def test_the_background_is_found_below_sound():
     background = Background.of(levels.astype(np.float16), 1500, SILENCE)
     assert background.levels[0] == pytest.approx(np.linspace(-60, -80, CELLS), abs=1.5)
     assert background.deviations[0] == pytest.approx(2.0, abs=0.7)
+
+
+def test_clearness_is_the_clearest_cell_above_its_background():
+    levels = noise(4000)
+    levels[500:520, 4:7] = -40
+    levels[700:710] = SILENCE
+    found = clearness(levels.astype(np.float16), column_s=COLUMN_S, silence_db=SILENCE)
+    assert found.shape == (4000,)
+    expected = -40 - np.linspace(-60, -80, CELLS)[6]
+    assert found[500:520] == pytest.approx(np.full(20, expected), abs=1.0)
+    assert (found[700:710] == -np.inf).all()
+    assert np.median(found) < 4
+    assert clearness(levels[:0], column_s=COLUMN_S, silence_db=SILENCE).shape == (0,)

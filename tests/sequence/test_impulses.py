@@ -194,6 +194,14 @@ def test_a_train_goes_on_where_two_minutes_end():
     assert trains[0].period_s == pytest.approx(1.7, rel=0.001)
 
 
+@pytest.mark.parametrize("period", [0.01, 0.05])
+def test_clicks_that_never_stop_are_not_taken_for_noise(period):
+    times = 1 + period * np.arange(round(12 / period))
+    trains = find_impulses(with_clicks(noise(14), times), RATE)
+    assert found_of(trains, times)[0] >= 0.95 * len(times)
+    assert trains[0].period_s == pytest.approx(period, rel=0.001)
+
+
 def test_uneven_intervals_have_no_period():
     rng = np.random.default_rng(6)
     gaps = np.exp(rng.uniform(np.log(0.02), np.log(0.2), 60))

@@ -113,7 +113,7 @@ def _around(levels: Decibels, middle: int, window: int) -> Decibels:
 def _normal(levels: Decibels, silence_db: float) -> tuple[float, float]:
     """Mean and deviation of the background of one cell."""
     heard = levels[levels > silence_db]
-    if len(heard) <= (1 - _MIDDLE) * len(levels) / 2:
+    if len(heard) <= len(levels) / 2:
         return silence_db, 0.0
     low, middle = np.quantile(heard.astype(np.float64), [_LOW, _MIDDLE])
     deviation = (middle - low) / _APART
@@ -151,6 +151,25 @@ def find_regions(
             for box in _boxes(excess, deviations, gap, settings):
                 here = box._replace(first=box.first + first, end=box.end + first)
                 yield here._replace(peak_db=float(peaks[here.first : here.end].max()))
+
+
+def clearness(
+    means: Decibels, *, column_s: float, silence_db: float, settings: RegionSettings = DEFAULT
+) -> NDArray[np.float32]:
+    """How far the clearest cell of each column lies above its background, in dB, (columns,).
+
+    means, column_s, silence_db: as in `find_regions`. Silence is -inf.
+    """
+    clearest = np.full(len(means), -np.inf, np.float32)
+    if not len(means):
+        return clearest
+    background = Background.of(means, max(round(settings.window_s / column_s), 1), silence_db)
+    for first in range(0, len(means), _BATCH):
+        some = means[first : first + _BATCH]
+        excess = some - background.at(first, first + len(some))[0]
+        excess[some <= silence_db] = -np.inf
+        clearest[first : first + len(some)] = excess.max(axis=1)
+    return clearest
 
 
 def _is_leakage(means: Decibels) -> Mask:

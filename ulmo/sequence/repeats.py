@@ -136,11 +136,11 @@ def _row(evidence: Evidence, event: Event, *, match: int, group: int) -> Repeat:
     bands = evidence.cells(evidence.rows[window], evidence.rows[partner]).sum(axis=0)
     carrying: NDArray[np.int64] = np.flatnonzero(bands >= _CARRIES * bands.max())
     return Repeat(
-        first=event.first,
-        end=event.end,
+        first=int(event.first),
+        end=int(event.end),
         low_band=int(carrying[0]),
         high_band=int(carrying[-1]),
-        bits=event.units * evidence.unit,
+        bits=float(event.units * evidence.unit),
         false_per_hour=event.rate,
         match=match,
         group=group,

@@ -15,6 +15,7 @@ from ulmo.listening.cells import SILENCE_DB, Cells
 from ulmo.listening.listen import Heard, Latents, Listened
 from ulmo.listening.samples import own_samples
 from ulmo.preprocessing.reading.audio import RefusedError
+from ulmo.sequence.regions import clearness
 
 # A cell is heard if its level is no further below the loudest of its recording: the decay after
 # which room acoustics calls a sound gone (RT60), as in evaluation.silence.
@@ -41,6 +42,8 @@ class Channel(NamedTuple):
     loud: Mask  # (columns, bands): whether there is sound
     trains: Sequence[Train] = ()
     latents: Latents | None = None  # (columns, d), if the tokens were made here
+    # (columns,): dB of the clearest cell above the background, if there are levels
+    clear_db: NDArray[np.float32] | None = None
 
 
 class Material(NamedTuple):
@@ -57,6 +60,7 @@ class Wish(NamedTuple):
     false_per_hour: float
     clock: ClockSettings
     full_scale: float
+    time_expansion: float
 
 
 def material_of(wish: Wish, listened: Listened) -> Material:
@@ -75,7 +79,10 @@ def _channel(wish: Wish, heard: Heard) -> Channel:
     trains = list(_trains(wish, heard)) if wish.impulses else []
     nothing = Cells.joined([], means.shape[1])
     parts = [part._replace(ids=part.ids[:0], cells=nothing, latents=None) for part in heard.parts]
-    return Channel(heard._replace(parts=parts), ids, loud, trains, heard.latents)
+    clear_db = clearness(
+        means, column_s=heard.column_s * wish.time_expansion, silence_db=SILENCE_DB
+    )
+    return Channel(heard._replace(parts=parts), ids, loud, trains, heard.latents, clear_db)
 
 
 def _trains(wish: Wish, heard: Heard) -> Iterator[Train]:

@@ -102,7 +102,13 @@ def find(
     bins = tokenizer.manifest.model.frequency_stride
     wanted = sources.wanted._replace(bins=bins, ids=True, latents=True)
     sources = sources._replace(wanted=wanted)
-    wish = Wish(settings.impulses, settings.false_per_hour, clock, tokenizer.prep.full_scale)
+    wish = Wish(
+        impulses=settings.impulses,
+        false_per_hour=settings.false_per_hour,
+        clock=clock,
+        full_scale=tokenizer.prep.full_scale,
+        time_expansion=tokenizer.prep.time_expansion,
+    )
     heard: list[Material] = []
     for material in sources.each(partial(material_of, wish), listener.begin):
         heard.append(material)
@@ -144,7 +150,7 @@ def search(
             each._replace(false_per_hour=(each.false_per_hour or 0.0) * expansion)
             for each in repeats
         ]
-    told = [each for each in repeats if each.seconds >= settings.min_seconds]
+    told = [each for each in repeats if each.is_clear and each.seconds >= settings.min_seconds]
     classes = classes_of([*told, *without_onsets(stream.impulses(), repeats)], column_s)
     if settings.like is not None:
         classes = settings.like.chosen(classes, channels)

@@ -43,6 +43,8 @@ COLUMNS = (
 IMPULSE_S = 0.005  # that an impulse is given: 5 ms, as long as a click rings
 _TOUCH_S = 0.1  # between occurrences that are one: no breath is shorter
 _IMPULSE_MOST_S = 0.2  # what is longer is no impulse
+# A band of steady noise is 3 dB above its mean in one column of 100,000; a call at 0 dB is more.
+_LEAST_CLEAR_DB = 3.0
 _SAME_PERIOD, _SAME_BAND = 0.15, 0.5  # octaves; share of the octaves that two bands share
 
 
@@ -59,6 +61,15 @@ class Occurrence(NamedTuple):
     false_per_hour: float | None = None
     match: int | None = None  # number of the occurrence that it is most like
     period: Period | None = None  # of its train
+    clear_db: float | None = None  # its clearest cell above the background; None: not known
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it stands out of the background, or is all of it.
+
+        Where levels are tracked, the background after a loud sound has the same tokens each time.
+        """
+        return self.kind == BACKGROUND or self.clear_db is None or self.clear_db >= _LEAST_CLEAR_DB
 
     @property
     def seconds(self) -> float:
@@ -92,7 +103,10 @@ class Stream(NamedTuple):
         found = []
         for repeat in repeats:
             number = bisect_right(self.firsts, repeat.first) - 1
-            heard, first = self.channels[number].heard, self.firsts[number]
+            channel, first = self.channels[number], self.firsts[number]
+            heard, clear_db = channel.heard, None
+            if channel.clear_db is not None:
+                clear_db = float(channel.clear_db[repeat.first - first : repeat.end - first].max())
             found.append(
                 Occurrence(
                     channel=number,
@@ -104,6 +118,7 @@ class Stream(NamedTuple):
                     bits=float(repeat.bits),
                     false_per_hour=float(repeat.false_per_hour),
                     match=int(repeat.match),
+                    clear_db=clear_db,
                 )
             )
         return found

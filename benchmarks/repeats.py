@@ -1,0 +1,203 @@
+"""Sounds that come back, found by `ulmo.sequence` and by what is there without it.
+
+    python -m benchmarks.repeats AUDIO_ROOT WORK [--noise sea,forest,rain] [--snr 10] [--minutes 12]
+
+AUDIO_ROOT has the corpora fsdd, srkw_calls, klettres, and those of the noise. Recordings, tokens
+and latents are kept in WORK. Peers: windows of MFCC and deltas, compared by cosine in one product
+of matrices, and stumpy, if it is installed, on the energy of each column.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.planted import NOISES, RATE, Event, plant, shaped_noise
+from benchmarks.repeat_measures import Found, as_row, judge
+from benchmarks.report import ROOT, machine, names_of, parser_of, publish, table
+from ulmo.pipelines.evaluate.encoders import AudioEncoder, latents_of
+from ulmo.sequence.repeats import Repeat, find_repeats
+from ulmo.tokenizer import load_tokenizer
+
+PAGE = ROOT / "docs" / "repeats.md"
+WINDOW_S = 0.48  # of the peers
+APART_S = 1.0  # between a window and its match, for all
+ONCE_S = 0.6  # windows so near to a better one are the same event
+LOOSE = 1000 / 3  # false alarms an hour of the list that is ranked
+RATES = (1, 10, 100)  # false alarms an hour that are asked for in noise
+_LEVEL = 0.01  # RMS of noise without calls
+
+
+class Material(NamedTuple):
+    """A recording and its tokens."""
+
+    samples: NDArray[np.float32]
+    ids: NDArray[np.int32]  # (time, bands)
+    heard: NDArray[np.bool_]  # (time, bands)
+    latents: NDArray[np.float32]  # (time, bands * EMB)
+    column_s: float
+    scores: NDArray[np.float32]  # (bands, CB, CB)
+
+
+def tokenize(samples: NDArray[np.float32], kept: Path) -> Material:
+    """The tokens of a recording, kept in a file."""
+    tokenizer = load_tokenizer()
+    encoder = AudioEncoder.of(tokenizer)
+    scores = encoder.substitution
+    assert scores is not None
+    if not kept.exists():
+        ids = encoder.encode(samples)
+        latents = latents_of(tokenizer)(samples).reshape(len(ids), -1)
+        heard = encoder.sound(samples, ids)
+        np.savez(kept, ids=ids, heard=heard, latents=latents.astype(np.float16))
+    with np.load(kept) as file:
+        ids, heard, latents = file["ids"], file["heard"], file["latents"].astype(np.float32)
+    return Material(samples, ids, heard, latents, encoder.hop / encoder.sample_rate, scores)
+
+
+def ulmo_repeats(material: Material, *, latents: bool, rate: float = LOOSE) -> list[Found]:
+    """What `find_repeats` finds, the surest first."""
+    rows = repeats_of(material, latents=latents, rate=rate)
+    column = material.column_s
+    middles = [(row.first + row.end) / 2 * column for row in rows]
+    found = [
+        Found(row.first * column, row.end * column, middles[row.match], row.group) for row in rows
+    ]
+    order = sorted(range(len(rows)), key=lambda n: (rows[n].false_per_hour, -rows[n].bits))
+    return [found[n] for n in order]
+
+
+def repeats_of(material: Material, *, latents: bool, rate: float) -> list[Repeat]:
+    """The rows of `find_repeats`."""
+    return find_repeats(
+        *(material.ids, material.heard, material.scores),
+        column_s=material.column_s,
+        false_per_hour=rate,
+        latents=material.latents if latents else None,
+    )
+
+
+def mfcc_windows(material: Material) -> list[Found]:
+    """Windows of 13 MFCC and their deltas; the cosine with the most similar one ranks them."""
+    import librosa
+
+    hop = round(material.column_s * RATE)
+    features = librosa.feature.mfcc(
+        y=material.samples, sr=RATE, n_mfcc=13, n_fft=512, hop_length=hop, n_mels=40, center=False
+    )
+    deltas = librosa.feature.delta(features)
+    both = np.concatenate([features / features.std(1)[:, None], deltas / deltas.std(1)[:, None]]).T
+    size = round(WINDOW_S / material.column_s)
+    windows = np.lib.stride_tricks.sliding_window_view(both, size, axis=0).reshape(-1, size * 26)
+    windows = windows - windows.mean(axis=0)
+    windows = (windows / (np.linalg.norm(windows, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+    apart = round(APART_S / material.column_s)
+    best, place = np.empty(len(windows)), np.empty(len(windows), np.int64)
+    for first in range(0, len(windows), 1024):
+        alike = windows[first : first + 1024] @ windows.T
+        for row in range(len(alike)):
+            alike[row, max(first + row - apart + 1, 0) : first + row + apart] = -2
+        place[first : first + 1024] = alike.argmax(axis=1)
+        best[first : first + 1024] = alike.max(axis=1)
+    return _peaks(best, place, size, material.column_s)
+
+
+def stumpy_energy(material: Material) -> list[Found]:
+    """The matrix profile (Yeh et al. 2016) of the energy of each column in decibels."""
+    import stumpy
+
+    hop = round(material.column_s * RATE)
+    count = len(material.samples) // hop
+    power = np.square(material.samples[: count * hop].astype(np.float64)).reshape(count, hop)
+    size = round(WINDOW_S / material.column_s)
+    profile = stumpy.stump(10 * np.log10(power.mean(axis=1) + 1e-12), size)
+    distances, places = profile[:, 0].astype(float), profile[:, 1].astype(np.int64)
+    return _peaks(-distances, places, size, material.column_s)
+
+
+def _peaks(
+    scores: NDArray[np.floating], places: NDArray[np.int64], size: int, column_s: float
+) -> list[Found]:
+    """The best windows, none near to a better one."""
+    near = round(ONCE_S / column_s)
+    taken = np.zeros(len(scores), np.bool_)
+    found = []
+    for window in np.argsort(-scores, kind="stable").tolist():
+        if not taken[window]:
+            taken[max(window - near, 0) : window + near + 1] = True
+            match = (places[window] + size / 2) * column_s
+            found.append(Found(window * column_s, (window + size) * column_s, match, -1))
+    return found
+
+
+METHODS: dict[str, Callable[[Material], list[Found]]] = {
+    "ulmo, ids and latents": partial(ulmo_repeats, latents=True),
+    "ulmo, ids": partial(ulmo_repeats, latents=False),
+    "MFCC windows, cosine": mfcc_windows,
+    "stumpy, energy": stumpy_energy,
+}
+
+
+def planted_material(
+    root: Path, work: Path, noise: str, options: Any
+) -> tuple[Material, list[Event]]:
+    """A planted recording and its truth."""
+    planted = plant(root, noise, options.snr, minutes=options.minutes)
+    kept = work / f"planted-{noise}-{options.snr:g}-{options.minutes:g}.npz"
+    return tokenize(planted.samples, kept), planted.events
+
+
+def alarms(root: Path, work: Path, noise: str, minutes: float) -> list[str]:
+    """Events an hour that are found in noise without calls, for each rate that is asked."""
+    n = round(minutes * 60 * RATE)
+    samples = np.clip(_LEVEL * shaped_noise(root, noise, n, np.random.default_rng(77)), -1, 1)
+    material = tokenize(samples, work / f"noise-{noise}-{minutes:g}.npz")
+    rows = repeats_of(material, latents=False, rate=max(RATES))
+    counts = [sum(row.false_per_hour <= rate for row in rows) for rate in RATES]
+    return [f"{count * 60 / minutes:.0f}" for count in counts]
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = parser_of(__doc__)
+    parser.add_argument("audio_root", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--noise", type=names_of(NOISES), default=list(NOISES))
+    parser.add_argument("--snr", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--print", action="store_true", help="Do not write the page.")
+    options: argparse.Namespace = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for noise in options.noise:
+        material, events = planted_material(options.audio_root, options.work, noise, options)
+        for name, method in METHODS.items():
+            begun = time.process_time()
+            try:
+                figures = judge(method(material), events)
+            except ImportError:
+                continue
+            seconds = time.process_time() - begun
+            rows.append([noise, name, *as_row(figures), f"{seconds:.0f}"])
+            print(*rows[-1], flush=True)
+    header = ["noise", "method", "AP", "match", "V", "start", "end", "recall", "CPU s"]
+    found = table(header, rows, keys=2)
+    header = ["noise, no calls", *(f"{rate} asked" for rate in RATES)]
+    asked = [
+        [noise, *alarms(options.audio_root, options.work, noise, options.minutes)]
+        for noise in options.noise
+    ]
+    text = f"{machine('numpy', 'librosa')}\n\n{found}\n\n{table(header, asked)}"
+    if options.print:
+        print(text)
+    else:
+        publish("repeats", text, PAGE)
+
+
+if __name__ == "__main__":
+    main()
