@@ -54,7 +54,7 @@ def test_its_card_names_every_corpus_and_its_licence():
 
 
 def test_it_is_the_recipes():
-    recipe, manifest = read_recipe(ROOT / "recipes" / "default.toml"), read_bundle(DEFAULT).manifest
+    recipe, manifest = read_recipe(ROOT / "recipes" / "large.toml"), read_bundle(DEFAULT).manifest
     assert (manifest.prep, manifest.model) == (recipe.prep, recipe.model)
     named = [(corpus.name, corpus.licence) for corpus in recipe.corpora]
     assert [(corpus.name, corpus.licence) for corpus in manifest.card.corpora] == named

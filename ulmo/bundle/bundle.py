@@ -57,7 +57,7 @@ from ulmo.storage.open_folder import open_folder
 from ulmo.storage.plain_file import check_length, read_bounded, read_hashed
 from ulmo.storage.sealed import read_json
 
-DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/default.toml
+DEFAULT = Path(__file__).parents[1] / "default_tokenizer"  # ships with ulmo: recipes/large.toml
 _MAX_MANIFEST_BYTES = 1 << 16  # a manifest has 3 kB; the card may be long, the lists may not
 _MAX_ENTRIES = 100  # in the folder, hidden ones included
 REMEDY = "copy the bundle again from an undamaged source"
