@@ -19,7 +19,8 @@ class Planted:
 
     def __init__(self, model):
         self.manifest = SimpleNamespace(model=model)
-        self.codebook = 100 * np.eye(model.codebook_size, dtype=np.float32)
+        codebook = 100 * np.eye(model.codebook_size, dtype=np.float32)
+        self.bundle = SimpleNamespace(weights=lambda: {"codebook": codebook})
         self.calls = 0
 
     def encode_tiles(self, tiles, valid):
