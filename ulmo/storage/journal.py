@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 from ulmo.config import Settings
 from ulmo.storage.atomic import publish
 from ulmo.storage.faults import reading
-from ulmo.storage.plain_file import append_to, bounded_lines, open_unlinked
+from ulmo.storage.plain_file import LinkError, append_to, bounded_lines, open_unlinked
 from ulmo.storage.sealed import canonical_json, parsed_json
 
 # Bytes: 1024 outputs of a recording, whose names have 4096 bytes each, of 5 letters if escaped.
@@ -94,7 +94,7 @@ class Journal(Generic[R]):
 
     def _lines(self) -> Iterator[tuple[str, int]]:
         """The key of each line, and where the line begins."""
-        with suppress(ValueError):
+        with suppress(ValueError, LinkError):
             for place, value in _values(self._path):
                 with suppress(ValueError, KeyError, TypeError):
                     yield self._parsed(value).key, place

@@ -267,7 +267,7 @@ def _prepare_recording(
     writer.start = timing.start
     with open_recording(job.audio_dir / file.path, full_scale=settings.full_scale) as recording:
         is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
-        if not is_planned or recording.signature != timing.signature:
+        if not is_planned or timing.signature not in (None, recording.signature):
             raise RefusedError(_CHANGED, "it has changed since the job was planned")
         chosen = channel_list(settings.channels, recording.channels)
         passes = 2 if settings.normalization == "recording" else 1

@@ -172,9 +172,12 @@ class Earlier:
         A job that was killed while it removed them has left some.
         """
         for names in zip(row.outputs, other.outputs, strict=False):
-            first, second = (
-                output_paths(self._folder / path_of(name), self._format) for name in names
-            )
+            try:
+                first, second = (
+                    output_paths(self._folder / path_of(name), self._format) for name in names
+                )
+            except UserError:  # a row that names no output of ulmo's
+                return False
             if all(map(lexists, first.files)):
                 ids = _ids_hash(first)
                 if ids is None or ids != _ids_hash(second):

@@ -124,7 +124,7 @@ def _tokenize_once(
             raise RefusedError("changed", "its log was changed while it was read: try later")
         with open_recording(source, full_scale=tokenizer.prep.full_scale) as recording:
             is_planned = (recording.size, recording.mtime_ns) == (file.size, file.mtime_ns)
-            if not is_planned or recording.signature != timing.signature:
+            if not is_planned or timing.signature not in (None, recording.signature):
                 raise RefusedError("changed", "the file was changed while it was read: try later")
             chosen = channel_list(options.channels, recording.channels)
             hearing = tokenizer.hearing()
