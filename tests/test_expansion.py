@@ -87,17 +87,17 @@ def test_a_click_is_in_the_column_of_its_time(rate, expansion, shipped):
         clicked[round(share * len(quiet))] = 0.5
         options = {"sample_rate": rate, "time_expansion": expansion}
         tokens = shipped.encode(clicked, **options)
-        changed = np.abs(tokens.distances - shipped.encode(quiet, **options).distances).max(axis=1)
+        changed = (tokens.distances != shipped.encode(quiet, **options).distances).any(axis=1)
         column = tokens.hop / tokens.sample_rate
-        loudest = tokens.seconds[int(changed.argmax())]
+        first = tokens.seconds[int(changed.argmax())]
         context = -(-max(model.time_context) // model.time_stride) + 1
-        assert abs(loudest - share * length) <= context * column
+        assert 0 <= share * length - first <= (context + 1) * column
         assert tokens.seconds[-1] < length <= tokens.seconds[-1] + column
 
 
 @pytest.mark.parametrize(
     ("rate", "expansion", "hertz"),
-    [(384_000, 10, 9000), (384_000, 10, 45_000), (96_000, 5, 20_000), (500, 0.02, 60)],
+    [(384_000, 10, 12_000), (384_000, 10, 45_000), (96_000, 5, 20_000), (500, 0.02, 60)],
 )
 def test_a_tone_is_in_the_band_of_its_hertz(rate, expansion, hertz, shipped):
     times = np.arange(round(3 * rate / expansion)) / rate

@@ -27,12 +27,12 @@ WITHOUT_PATHS = {
     "pyarrow.parquet": TAKERS["pyarrow.parquet"],
     "pyarrow": {
         *("array", "concat_tables", "int32", "int64", "uint16", "uint32", "float64", "list_"),
-        *("schema", "string", "timestamp"),
+        *("schema", "string", "timestamp", "chunked_array", "BufferReader"),
     },
 }
 """All functions of pyarrow that ulmo calls; those of pyarrow.compute read no files."""
 PYARROW = {"pyarrow", "pyarrow.parquet", "pyarrow.compute"}
-OPENERS, BINARY = {"open_plain", "open_unlinked", "open"}, {"BinaryIO", "bytes"}
+OPENERS, BINARY = {"open_plain", "open_unlinked", "open", "TemporaryFile"}, {"BinaryIO", "bytes"}
 ADDRESSES = ["s3:", "gs:", "mock:", "hdfs:", "file:/etc", os.fsdecode(b"caf\xe9")]
 
 

@@ -80,10 +80,10 @@ class TestGolden:
 
     def test_prep_json(self):
         values = manifest_of().model_dump(mode="json")
-        assert values["schema_version"] == 4
+        assert values["schema_version"] == 5
         assert list(values) == [
             *("schema_version", "complete", "hashes", "settings", "augment", "clock", "plan"),
-            *("normalization", "recordings", "tiles", "fingerprint"),
+            *("normalization", "learned_of", "recordings", "tiles", "fingerprint"),
         ]
         assert list(values["settings"]) == [
             *("frontend", "sample_rate", "tile_size", "hop_length", "n_fft", "win_length"),
@@ -242,8 +242,8 @@ def other_columns(folder):
 
 FIRST = "tiles/000000-0000.npy"
 WRONG_FOLDERS = {
-    "newer": (change(schema_version=5), "newer ulmo .*upgrade"),
-    "older": (change(schema_version=3), "older ulmo .*prepare the tiles again"),
+    "newer": (change(schema_version=6), "newer ulmo .*upgrade"),
+    "older": (change(schema_version=4), "older ulmo .*prepare the tiles again"),
     "no version": (change(schema_version=0), "damaged"),
     "a shard is gone": (
         lambda folder: (folder / "tiles" / "000000-0000.npy").unlink(),

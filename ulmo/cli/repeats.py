@@ -79,16 +79,16 @@ def repeats(
     repeats of all. Nothing is given but the recordings: no rate, no species, no example.
     """
     from ulmo.formats.event_files import check_event_file, event_format_of
+    from ulmo.formats.events import REPEAT_COLUMNS
     from ulmo.pipelines.repeats.like import Example
     from ulmo.pipelines.repeats.repeats import Listener, RepeatSettings, find, write_repeats
-    from ulmo.pipelines.repeats.rows import COLUMNS
     from ulmo.reports.events import ListeningProgress, refused_line, repeats_json, repeats_summary
 
     left_out: Counter[str] = Counter()
     example = None if like is None else Example.parse(like)
     chosen = {name: options.pop(name) for name in RepeatSettings._fields if name in options}
     settings = RepeatSettings(**chosen, like=example).check()
-    check_event_file(out, event_format_of(out, file_format), COLUMNS)
+    check_event_file(out, event_format_of(out, file_format), REPEAT_COLUMNS)
     if picture is not None:
         from ulmo.pipelines.repeats.picture import check_picture, draw_repeats
 

@@ -1,6 +1,5 @@
 """Files of tables of events: their names, and how they appear, whole or not at all."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from ulmo.config import UserError
 from ulmo.config.arguments import one_of
 from ulmo.formats.events import EVENT_FORMATS, Column, EventFormat, event_schema
 from ulmo.storage.atomic import make_folder, publish
-from ulmo.storage.plain_file import open_plain
+from ulmo.storage.plain_file import lexists, open_plain
 
 _REMEDY = "choose another --out"
 _LABEL = re.compile(rb"\d+\.\d{6}\t\d+\.\d{6}\t[^\n]*\n\\\t\d+\.\d{6}\t\d+\.\d{6}\n")
@@ -43,7 +42,7 @@ def check_event_file(path: Path, file_format: str, columns: Sequence[Column]) ->
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file with --out")
-    if not os.path.lexists(path):
+    if not lexists(path):
         return
     begins = EVENT_FORMATS[file_format].begins(columns)
     with open_plain(path, remedy=_REMEDY) as file:

@@ -35,6 +35,21 @@ END = Column("end_s", "number")
 LOW = Column("low_hz", "number", digits=1)
 HIGH = Column("high_hz", "number", digits=1)
 UTC_TIME = Column("start_utc", "utc", words="of start_s; empty: unknown")
+REPEAT_COLUMNS = (
+    *(RECORDING, CHANNEL),
+    Column("kind", "text", words="sound, impulses, or background: what is always there"),
+    Column("class", "whole", words="from 1, in the order of first occurrences; empty: in no class"),
+    Column("occurrence", "whole", words="from 1, in its class"),
+    *(START, END, LOW, HIGH),
+    Column("bits", "number", 1, "evidence that it is its best match again"),
+    Column("false_per_hour", "number", 6, "such rows that would come by chance in an hour"),
+    Column("best_match_recording", "text"),
+    Column("best_match_s", "number", words="start_s of its best match"),
+    Column("period_s", "number", words="of its class; of its train; empty: it cannot be told"),
+    Column("period_jitter", "number", words="standard deviation of the intervals, in seconds"),
+    Column("period_n", "whole", words="intervals that the period explains"),
+    UTC_TIME,
+)
 _PLACED = {each.name for each in (RECORDING, CHANNEL, START, END, LOW, HIGH, UTC_TIME)}
 
 

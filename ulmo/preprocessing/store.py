@@ -48,7 +48,7 @@ DELETE = "delete it and run the same ulmo-prep again"
 class TilesManifest(LedgerManifest):
     """prep.json: what is the same for all tiles of a folder."""
 
-    schema_version: Literal[4] = 4  # 3 had no times of recordings in the keys of their rows
+    schema_version: Literal[5] = 5  # 4 did not say which recordings its constants are of
     settings: PrepSettings
     augment: AugmentSettings = AugmentSettings()
     clock: ClockSettings = ClockSettings()

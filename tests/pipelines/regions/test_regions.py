@@ -16,7 +16,8 @@ from tests.conftest import SAMPLES
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
-from ulmo.formats.events import EVENT_FORMATS, Events
+from ulmo.formats.event_files import publish_events
+from ulmo.formats.events import EVENT_FORMATS, REPEAT_COLUMNS, Events, Place
 from ulmo.pipelines.regions.classes import Classes
 from ulmo.pipelines.regions.regions import COLUMNS
 from ulmo.tokenizer import load_tokenizer
@@ -220,12 +221,16 @@ def test_a_region_has_the_class_that_covers_most_of_it():
 
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_classes_are_read_from_a_table(name, tmp_path):
-    """Here one that was made of regions: each is its own class."""
     out = tmp_path / f"x{EVENT_FORMATS[name].ending}"
     sample = SAMPLES / "harmonic_calls.wav"
-    assert regions(sample, "--out", out).exit_code == 0
+    row = dict.fromkeys(column.name for column in REPEAT_COLUMNS)
+    row |= {"recording": "a.wav", "kind": "sound", "start_s": 1.0, "end_s": 2.0}
+    with publish_events(out, name, REPEAT_COLUMNS) as table:
+        for number in (None, 7):
+            table.add(row | {"class": number}, Place("a.wav", 1.0))
     classes = Classes.of(out)
-    assert classes.at("harmonic_calls.wav", None, 0.0, 8.0) is None  # no region has a class yet
+    assert classes.at("a.wav", None, 0.0, 8.0) == 7
+    assert classes.at("a.wav", None, 2.5, 8.0) is None
     (tmp_path / "x.csv").write_text(
         f"recording,channel,class,start_s,end_s\n{SAMPLES / 'harmonic_calls.wav'},,7,1.7,2.3\n"
     )

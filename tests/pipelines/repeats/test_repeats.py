@@ -17,9 +17,8 @@ from ulmo.bundle.bundle import read_bundle
 from ulmo.cli import exits
 from ulmo.cli.main import ulmo as command
 from ulmo.config import UserError
-from ulmo.formats.events import EVENT_FORMATS
+from ulmo.formats.events import EVENT_FORMATS, REPEAT_COLUMNS
 from ulmo.pipelines.repeats.like import Example
-from ulmo.pipelines.repeats.rows import COLUMNS
 from ulmo.tokenizer import load_tokenizer
 
 RATE = 16_000
@@ -53,7 +52,7 @@ def test_rows_have_true_times_and_all_columns(calls, tokenizer):
     found = ulmo.repeats(CALLS, tokenizer=tokenizer, impulses=False)
     assert [row["start_s"] for row in found] == pytest.approx(BEGINS, abs=0.08)
     first, second = found[0], found[1]
-    assert list(first) == [column.name for column in COLUMNS]
+    assert list(first) == [column.name for column in REPEAT_COLUMNS]
     assert (first["kind"], first["class"], first["occurrence"]) == ("sound", 1, 1)
     assert (second["occurrence"], second["bits"], second["false_per_hour"]) == (2, 11.0, 0.5)
     assert (first["best_match_recording"], first["best_match_s"]) == (None, None)

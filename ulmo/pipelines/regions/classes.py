@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ulmo.config import UserError
 from ulmo.config.arguments import path_argument
-from ulmo.formats.events import Events
+from ulmo.formats.events import REPEAT_COLUMNS, Events, event_schema
 from ulmo.storage.csv_rows import read_csv_rows
 
 _NEEDED = ("recording", "channel", "class", "start_s", "end_s")
@@ -72,13 +72,14 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 
 def _read_parquet(path: Path) -> Iterable[dict[str, Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    from ulmo.storage.parquet_guard import read_guarded
     from ulmo.storage.plain_file import open_plain
 
     with open_plain(path, remedy=_AGAIN) as file:
         try:
-            rows: list[dict[str, Any]] = pq.read_table(file, columns=list(_NEEDED)).to_pylist()
+            table = read_guarded(file, event_schema(REPEAT_COLUMNS))
         except (pa.ArrowException, OSError, ValueError):
             raise UserError(f"{path} cannot be read: {_AGAIN}") from None
+    rows: list[dict[str, Any]] = table.select(list(_NEEDED)).to_pylist()
     return rows

@@ -14,7 +14,7 @@ from ulmo.arrays import Array
 from ulmo.config import ClockSettings, UserError
 from ulmo.config.arguments import instance_of, path_argument, whole_number_or_none
 from ulmo.formats.event_files import event_format_of, publish_events
-from ulmo.formats.events import Events
+from ulmo.formats.events import REPEAT_COLUMNS, Events
 from ulmo.listening.cells import Cells
 from ulmo.listening.listen import Heard, Part, Wanted, refusals
 from ulmo.listening.recordings import Begin, Sources, path_arguments, tokenizer_of
@@ -22,7 +22,6 @@ from ulmo.pipelines.repeats.hear import Channel, Material, Wish, material_of
 from ulmo.pipelines.repeats.like import Example
 from ulmo.pipelines.repeats.rows import (
     BACKGROUND,
-    COLUMNS,
     Occurrence,
     Sounds,
     Stream,
@@ -193,7 +192,7 @@ def _clearest(classes: Sequence[Sounds], most: int) -> list[Sounds]:
 def write_repeats(found: Repeats, out: Path, file_format: str | None = None) -> int:
     """Write the table; how many rows it has."""
     rows = rows_of(found.classes, found.repeats, found.channels)
-    with publish_events(out, event_format_of(out, file_format), COLUMNS) as table:
+    with publish_events(out, event_format_of(out, file_format), REPEAT_COLUMNS) as table:
         for row, place in rows:
             table.add(row, place)
     return len(rows)
@@ -247,7 +246,7 @@ def repeats(
             workers=workers,
         )
         found = find(heard, settings)
-    return Events(COLUMNS, found.rows, refusals(found.facts))
+    return Events(REPEAT_COLUMNS, found.rows, refusals(found.facts))
 
 
 def _are_tokens(sources: Any) -> bool:

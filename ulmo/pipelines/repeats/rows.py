@@ -9,14 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ulmo.formats.events import (
-    CHANNEL,
-    END,
-    HIGH,
-    LOW,
-    RECORDING,
-    START,
-    UTC_TIME,
-    Column,
     Place,
 )
 from ulmo.listening.listen import When
@@ -25,21 +17,6 @@ from ulmo.sequence.periods import Period, find_period
 from ulmo.storage.names import portable
 
 SOUND, IMPULSES, BACKGROUND = "sound", "impulses", "background"
-COLUMNS = (
-    *(RECORDING, CHANNEL),
-    Column("kind", "text", words="sound, impulses, or background: what is always there"),
-    Column("class", "whole", words="from 1, in the order of first occurrences; empty: in no class"),
-    Column("occurrence", "whole", words="from 1, in its class"),
-    *(START, END, LOW, HIGH),
-    Column("bits", "number", 1, "evidence that it is its best match again"),
-    Column("false_per_hour", "number", 6, "such rows that would come by chance in an hour"),
-    Column("best_match_recording", "text"),
-    Column("best_match_s", "number", words="start_s of its best match"),
-    Column("period_s", "number", words="of its class; of its train; empty: it cannot be told"),
-    Column("period_jitter", "number", words="standard deviation of the intervals, in seconds"),
-    Column("period_n", "whole", words="intervals that the period explains"),
-    UTC_TIME,
-)
 IMPULSE_S = 0.005  # that an impulse is given: 5 ms, as long as a click rings
 _TOUCH_S = 0.1  # between occurrences that are one: no breath is shorter
 _IMPULSE_MOST_S = 0.2  # what is longer is no impulse
